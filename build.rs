@@ -1,0 +1,8 @@
+//! Generates the prost types of `proto/dnstap.proto`. protox compiles the schema, so no `protoc` is needed.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto/dnstap.proto");
+    let schema = protox::compile(["proto/dnstap.proto"], ["proto"])?;
+    prost_build::Config::new().compile_fds(schema)?;
+    Ok(())
+}

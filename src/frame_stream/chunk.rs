@@ -1,0 +1,212 @@
+//! The unit that moves: many data frames in one immutable buffer, as they stood on the wire.
+
+use std::{fmt, ops::Range, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+
+/// A run of whole data frames (4-byte length, payload, 4-byte length, payload …) that share one buffer.
+///
+/// Cloning and splitting are cheap: every view of a chunk shares the buffer it was cut from. A chunk is never
+/// changed; an edit makes a new one.
+#[derive(Clone)]
+pub struct Chunk {
+    shared: Arc<Shared>,
+    /// The frames of `shared` that this view holds.
+    range: Range<u32>,
+}
+
+/// Chunks that go out together, in order.
+pub type Batch = Vec<Chunk>;
+
+struct Shared {
+    bytes: Bytes,
+    /// Where each frame ends in `bytes`.
+    ends: Box<[u32]>,
+    received: Instant,
+}
+
+/// The payloads of a chunk, one after the other.
+#[derive(Debug, Clone)]
+pub struct Frames<'a> {
+    rest: &'a [u8],
+}
+
+/// What a chunk costs beyond its bytes and its index: the shared header and its allocations.
+const OVERHEAD: usize = 128;
+
+// === impl Chunk ===
+
+impl Chunk {
+    /// A chunk of `bytes`, whose frames end at `ends` (ascending, the last equal to `bytes.len()`), read at `received`.
+    ///
+    /// The caller vouches for the index; [`Chunk::from_wire`] finds it.
+    pub(crate) fn new(bytes: Bytes, ends: Box<[u32]>, received: Instant) -> Self {
+        debug_assert_eq!(ends.last().map_or(0, |end| *end as usize), bytes.len());
+        let range = 0..u32::try_from(ends.len()).unwrap_or(u32::MAX);
+        Self {
+            shared: Arc::new(Shared {
+                bytes,
+                ends,
+                received,
+            }),
+            range,
+        }
+    }
+
+    /// A chunk of `bytes` if they are whole data frames and nothing else.
+    ///
+    /// ```
+    /// use tapfan::frame_stream::Chunk;
+    ///
+    /// let chunk = Chunk::from_wire(b"\0\0\0\x02hi\0\0\0\x01!".as_slice().into()).expect("two frames");
+    /// assert_eq!(chunk.frames().collect::<Vec<_>>(), [b"hi".as_slice(), b"!"]);
+    /// assert!(Chunk::from_wire(b"\0\0\0\x02h".as_slice().into()).is_none());
+    /// ```
+    pub fn from_wire(bytes: Bytes) -> Option<Self> {
+        let mut ends = Vec::new();
+        let mut at = 0_usize;
+        while at < bytes.len() {
+            let length = u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?);
+            if length == 0 {
+                return None;
+            }
+            at = at.checked_add(4)?.checked_add(length as usize)?;
+            if at > bytes.len() {
+                return None;
+            }
+            ends.push(u32::try_from(at).ok()?);
+        }
+        Some(Self::new(bytes, ends.into_boxed_slice(), Instant::now()))
+    }
+
+    /// How many frames it holds.
+    pub fn len(&self) -> usize {
+        (self.range.end - self.range.start) as usize
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// The frames as they stand on the wire, lengths included.
+    pub fn wire(&self) -> &[u8] {
+        &self.shared.bytes[self.offset(self.range.start)..self.offset(self.range.end)]
+    }
+
+    /// When the bytes were read from their source.
+    pub fn received(&self) -> Instant {
+        self.shared.received
+    }
+
+    /// The payloads, in order.
+    pub fn frames(&self) -> Frames<'_> {
+        Frames { rest: self.wire() }
+    }
+
+    /// How many frames lie whole in the first `bytes` bytes of [`wire`](Self::wire), and where the last of them ends.
+    pub fn whole_frames(&self, bytes: usize) -> (usize, usize) {
+        let start = self.offset(self.range.start);
+        let ends = &self.shared.ends[self.range.start as usize..self.range.end as usize];
+        let frames = ends.partition_point(|end| *end as usize - start <= bytes);
+        let end = frames
+            .checked_sub(1)
+            .map_or(0, |last| ends[last] as usize - start);
+        (frames, end)
+    }
+
+    /// Takes the first `frames` frames off, or all if there are fewer.
+    pub fn split_to(&mut self, frames: usize) -> Self {
+        let frames = frames.min(self.len());
+        // At most `len`, which fits: it is the difference of two `u32`.
+        #[allow(clippy::cast_possible_truncation)]
+        let middle = self.range.start + frames as u32;
+        let head = Self {
+            shared: Arc::clone(&self.shared),
+            range: self.range.start..middle,
+        };
+        self.range.start = middle;
+        head
+    }
+
+    /// The memory it accounts for, in bytes: its part of the buffer, of the index, and the fixed cost.
+    pub fn footprint(&self) -> usize {
+        self.wire().len() + self.len() * size_of::<u32>() + OVERHEAD
+    }
+
+    fn offset(&self, frame: u32) -> usize {
+        frame
+            .checked_sub(1)
+            .map_or(0, |before| self.shared.ends[before as usize] as usize)
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk")
+            .field("frames", &self.len())
+            .field("bytes", &self.wire().len())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Frames ===
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.rest.split_first_chunk::<4>()?;
+        let (payload, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        self.rest = rest;
+        Some(payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk() -> Chunk {
+        Chunk::from_wire(b"\0\0\0\x02ab\0\0\0\x01c\0\0\0\x03def".as_slice().into())
+            .expect("whole frames")
+    }
+
+    #[test]
+    fn a_split_shares_the_buffer_and_loses_nothing() {
+        let whole = chunk();
+        let mut rest = whole.clone();
+        let head = rest.split_to(1);
+        assert_eq!(head.frames().collect::<Vec<_>>(), [b"ab"]);
+        assert_eq!(rest.frames().collect::<Vec<_>>(), [b"c".as_slice(), b"def"]);
+        assert_eq!([head.wire(), rest.wire()].concat(), whole.wire());
+        assert_eq!(rest.split_to(9).len(), 2);
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn whole_frames_stop_at_the_last_boundary() {
+        let mut rest = chunk();
+        assert_eq!(rest.whole_frames(0), (0, 0));
+        assert_eq!(rest.whole_frames(5), (0, 0));
+        assert_eq!(rest.whole_frames(6), (1, 6));
+        assert_eq!(rest.whole_frames(17), (2, 11));
+        assert_eq!(rest.whole_frames(18), (3, 18));
+        rest.split_to(1);
+        assert_eq!(rest.whole_frames(4), (0, 0));
+        assert_eq!(rest.whole_frames(5), (1, 5));
+        assert_eq!(rest.whole_frames(12), (2, 12));
+    }
+
+    #[test]
+    fn bytes_that_are_not_whole_data_frames_are_refused() {
+        for wire in [
+            b"\0\0\0".as_slice(),
+            b"\0\0\0\x02a",
+            b"\0\0\0\0\0\0\0\x04",
+            b"\xff\xff\xff\xffa",
+        ] {
+            assert!(Chunk::from_wire(wire.into()).is_none(), "{wire:?}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! tapfan takes dnstap from DNS servers and sends the same taps to several collectors.
+//!
+//! This crate is the router and its parts. The rooms, from the outside in:
+//!
+//! - [`supervisor`] owns every task: it starts, watches and drains listeners and sinks.
+//! - [`listener`] takes dnstap in and cuts it into chunks.
+//! - [`router`] hands each chunk to every sink's queue and keeps the ledgers.
+//! - [`sink`] is one `dnstap` directive: a tower stack and the driver that feeds it.
+//! - [`config`], [`net`], [`frame_stream`] and [`dnstap`] are what those are made of.
+//!
+//! Dependencies point one way: `cli` → `supervisor` → {`listener`, `router`, `sink`} →
+//! {`net`, `frame_stream`, `dnstap`, `config`}. `docs/ARCHITECTURE.md` says why.
+
+pub mod cli;
+pub mod config;
+pub mod dnstap;
+pub mod frame_stream;
+pub mod listener;
+pub mod net;
+pub mod router;
+pub mod sink;
+pub mod supervisor;

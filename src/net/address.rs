@@ -1,0 +1,89 @@
+//! Where a sink or listener is, as written in a Tapfile.
+
+use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc};
+
+/// Where a sink is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A unix stream socket.
+    Unix(UnixAddress),
+    /// TCP; a name is resolved at every attempt.
+    Tcp(Authority),
+    /// TLS over TCP.
+    Tls(Authority),
+}
+
+/// A unix socket's address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum UnixAddress {
+    /// A file, absolute or relative to the working directory.
+    Path(PathBuf),
+    /// A Linux abstract name, without its leading NUL.
+    Abstract(Arc<str>),
+}
+
+/// A host and its port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Authority {
+    /// Name or address.
+    pub host: Host,
+    /// 1..=65535.
+    pub port: u16,
+}
+
+/// A host as written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// A DNS name; with a trailing dot it is looked up as it is.
+    Name(Arc<str>),
+    /// An address; `zone` is an IPv6 interface name or index (RFC 6874), not yet looked up.
+    Ip {
+        /// The address itself.
+        address: IpAddr,
+        /// The zone, as in `fe80::1%eth0`.
+        zone: Option<Arc<str>>,
+    },
+}
+
+// === impl Endpoint ===
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(UnixAddress::Path(path)) => write!(f, "unix://{}", path.display()),
+            Self::Unix(UnixAddress::Abstract(name)) => write!(f, "unix://@{name}"),
+            Self::Tcp(authority) => write!(f, "tcp://{authority}"),
+            Self::Tls(authority) => write!(f, "tls://{authority}"),
+        }
+    }
+}
+
+// === impl Authority ===
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+// === impl Host ===
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Ip {
+                address: IpAddr::V4(address),
+                ..
+            } => write!(f, "{address}"),
+            Self::Ip {
+                address,
+                zone: None,
+            } => write!(f, "[{address}]"),
+            Self::Ip {
+                address,
+                zone: Some(zone),
+            } => write!(f, "[{address}%25{zone}]"),
+        }
+    }
+}
