@@ -1,10 +1,7 @@
 //! The Tapfile: what an operator writes, checked and turned into [`Config`].
 //!
-//! Called by `cli` and `supervisor`; calls only `net::address` for the forms of a SOCKET.
+//! Called by `cli` and `supervisor`; calls only `net`, for the types of addresses and settings.
 
 mod model;
 
-pub use model::{
-    Config, Edits, Listen, ListenAddress, ListenLimits, ListenTls, QueueLimits, Sink, SinkTls,
-    UnixPermissions,
-};
+pub use model::{Config, Edits, Listen, ListenAddress, ListenLimits, QueueLimits, Sink};

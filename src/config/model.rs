@@ -1,10 +1,10 @@
 //! What a Tapfile means, once it was understood. No place in the file, no text: only facts.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::net::{Endpoint, UnixAddress};
+use crate::net::{ClientTls, Endpoint, ServerTls, UnixAddress, UnixPermissions};
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,18 +38,7 @@ pub enum ListenAddress {
     /// TCP.
     Tcp(SocketAddr),
     /// TLS over TCP.
-    Tls(SocketAddr, ListenTls),
-}
-
-/// Who may connect to a unix socket in the file system. Ignored for an abstract one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnixPermissions {
-    /// Permission bits; `0o660` unless asked otherwise.
-    pub mode: u32,
-    /// A user's name or number; the socket stays the process's own if `None`.
-    pub owner: Option<String>,
-    /// A group's name or number.
-    pub group: Option<String>,
+    Tls(SocketAddr, ServerTls),
 }
 
 /// Limits of one listener.
@@ -61,17 +50,6 @@ pub struct ListenLimits {
     pub frame: u32,
 }
 
-/// The TLS files of a listener, in PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenTls {
-    /// The certificate chain, the server's own first.
-    pub cert: PathBuf,
-    /// The private key of the first certificate.
-    pub key: PathBuf,
-    /// If given, a client must show a certificate that one of these authorities signed.
-    pub client_ca: Option<PathBuf>,
-}
-
 /// One `dnstap` directive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sink {
@@ -80,7 +58,7 @@ pub struct Sink {
     /// Where it goes.
     pub endpoint: Endpoint,
     /// How to speak TLS; `Some` exactly when `endpoint` is TLS.
-    pub tls: Option<SinkTls>,
+    pub tls: Option<ClientTls>,
     /// Whether `query_message` and `response_message` are kept.
     pub full: bool,
     /// `SO_SNDBUF` on TCP, in bytes.
@@ -89,19 +67,6 @@ pub struct Sink {
     pub queue: QueueLimits,
     /// What it sets in each frame.
     pub edits: Edits,
-}
-
-/// How a sink speaks TLS.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SinkTls {
-    /// Do not verify the collector's certificate.
-    pub skip_verify: bool,
-    /// Authorities to trust in place of the platform's, in PEM.
-    pub ca: Option<PathBuf>,
-    /// The client certificate chain and its key, in PEM.
-    pub client: Option<(PathBuf, PathBuf)>,
-    /// The name to verify and to ask for, in place of the SOCKET's host.
-    pub server_name: Option<String>,
 }
 
 /// The bounds of one sink's queue. What is in flight counts too.

@@ -1,7 +1,11 @@
 //! Addresses, name resolution, TLS and socket options: what listeners and sinks share of the network.
 //!
-//! Called by `config` (addresses only), `listener`, `sink` and `supervisor`; calls nothing of this crate.
+//! Called by `config` (addresses and settings only), `listener`, `sink` and `supervisor`; calls nothing of this crate.
 
 mod address;
+mod bind;
+mod tls;
 
 pub use address::{Authority, Endpoint, Host, UnixAddress};
+pub use bind::UnixPermissions;
+pub use tls::{ClientTls, ServerTls};
