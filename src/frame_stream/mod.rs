@@ -3,6 +3,19 @@
 //! Called by `listener`, `router`, `sink` and `cli`; calls nothing of this crate.
 //! Source: the protocol comment in `fstrm`'s `fstrm/control.h` and the Frame Streams page of dnstap.info.
 
+mod back_channel;
 mod chunk;
+mod control;
+mod file;
+mod handshake;
 
+pub use back_channel::{BackChannel, BackChannelEvent};
 pub use chunk::{Batch, Chunk, Frames};
+pub use control::{
+    Control, ControlError, ControlKind, MAX_CONTENT_TYPE_LENGTH, MAX_CONTROL_LENGTH,
+};
+pub use file::{FileError, FileReader, FileWriter};
+pub use handshake::{Awaited, HandshakeError, LooksLike, Mode, accept, open};
+
+/// The content type of dnstap, as `dnstap.proto` names it.
+pub const CONTENT_TYPE: &[u8] = b"protobuf:dnstap.Dnstap";

@@ -1,0 +1,242 @@
+//! What a collector sends back once the stream has begun: FINISH, and nothing else that matters.
+
+use super::control::{ControlError, ControlKind, MAX_CONTROL_LENGTH};
+
+/// Reads a collector's side of an open stream, however its bytes are split. It holds eight bytes and never allocates.
+///
+/// Control frames of unknown types are skipped, as `control.h` asks; so are the fields of any. Data frames and the
+/// kinds that a reader may not send here are errors, after which the connection is of no further use. What follows
+/// FINISH is ignored.
+///
+/// ```
+/// use tapfan::frame_stream::{BackChannel, BackChannelEvent, Control};
+///
+/// let finish = Control::finish().encode();
+/// let mut back = BackChannel::new();
+/// assert_eq!(back.feed(&finish[..5])?, None);
+/// assert_eq!(back.feed(&finish[5..])?, Some(BackChannelEvent::Finish));
+/// # Ok::<(), tapfan::frame_stream::ControlError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct BackChannel {
+    state: State,
+    /// The bytes of the number that is being read.
+    number: [u8; 4],
+    filled: usize,
+}
+
+/// What a collector said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackChannelEvent {
+    /// FINISH: it has read all up to STOP; or, without a STOP, it wants no more.
+    Finish,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Escape,
+    Length,
+    Kind {
+        length: usize,
+    },
+    /// The fields of a control frame, `left` bytes of them.
+    Fields {
+        kind: Option<ControlKind>,
+        left: usize,
+    },
+    Finished,
+    Failed(ControlError),
+}
+
+// === impl BackChannel ===
+
+impl BackChannel {
+    /// A reader that stands behind ACCEPT.
+    pub const fn new() -> Self {
+        Self {
+            state: State::Escape,
+            number: [0; 4],
+            filled: 0,
+        }
+    }
+
+    /// Reads on. All of `bytes` is consumed.
+    ///
+    /// # Errors
+    /// If the collector broke the protocol; the same error again for whatever follows.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<Option<BackChannelEvent>, ControlError> {
+        loop {
+            match self.state {
+                State::Escape => {
+                    let Some(first) = self.take_number(&mut bytes) else {
+                        return Ok(None);
+                    };
+                    self.state = if first == 0 {
+                        State::Length
+                    } else {
+                        State::Failed(ControlError::NotControl(first))
+                    };
+                }
+                State::Length => {
+                    let Some(length) = self.take_number(&mut bytes) else {
+                        return Ok(None);
+                    };
+                    self.state = match length as usize {
+                        0..4 => State::Failed(ControlError::Truncated),
+                        length @ 4..=MAX_CONTROL_LENGTH => State::Kind { length },
+                        _ => State::Failed(ControlError::TooLong(length)),
+                    };
+                }
+                State::Kind { length } => {
+                    let Some(number) = self.take_number(&mut bytes) else {
+                        return Ok(None);
+                    };
+                    self.state = State::Fields {
+                        kind: ControlKind::from_number(number),
+                        left: length - 4,
+                    };
+                }
+                State::Fields { kind, left } => {
+                    let Some(rest) = bytes.get(left..) else {
+                        let left = left - bytes.len();
+                        self.state = State::Fields { kind, left };
+                        return Ok(None);
+                    };
+                    bytes = rest;
+                    self.state = match kind {
+                        None => State::Escape,
+                        Some(ControlKind::Finish) => {
+                            self.state = State::Finished;
+                            return Ok(Some(BackChannelEvent::Finish));
+                        }
+                        Some(kind) => State::Failed(ControlError::OutOfPlace(kind)),
+                    };
+                }
+                State::Finished => return Ok(None),
+                State::Failed(error) => return Err(error),
+            }
+        }
+    }
+
+    fn take_number(&mut self, bytes: &mut &[u8]) -> Option<u32> {
+        while self.filled < self.number.len() {
+            let (byte, rest) = bytes.split_first()?;
+            self.number[self.filled] = *byte;
+            self.filled += 1;
+            *bytes = rest;
+        }
+        self.filled = 0;
+        Some(u32::from_be_bytes(self.number))
+    }
+}
+
+impl Default for BackChannel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame_stream::Control;
+
+    type Outcome = Result<Option<BackChannelEvent>, ControlError>;
+
+    fn whole(bytes: &[u8]) -> Outcome {
+        BackChannel::new().feed(bytes)
+    }
+
+    /// The first thing that happens when the bytes come one by one, and that nothing else happens after it.
+    fn bytewise(bytes: &[u8]) -> Outcome {
+        let mut back = BackChannel::new();
+        let mut outcome = Ok(None);
+        for byte in bytes {
+            let now = back.feed(std::slice::from_ref(byte));
+            match (outcome, now) {
+                (Ok(None), _) => outcome = now,
+                (Ok(Some(_)), _) => assert_eq!(now, Ok(None), "silent after FINISH"),
+                (Err(_), _) => assert_eq!(now, outcome, "an error stays"),
+            }
+        }
+        outcome
+    }
+
+    fn unknown(kind: u32, fields: usize) -> Vec<u8> {
+        let mut frame = vec![0; 4];
+        frame.extend_from_slice(&u32::try_from(4 + fields).expect("small").to_be_bytes());
+        frame.extend_from_slice(&kind.to_be_bytes());
+        frame.resize(frame.len() + fields, 0xaa);
+        frame
+    }
+
+    #[test]
+    fn finish_is_seen_behind_unknown_frames() {
+        let stream = [
+            unknown(6, 0),
+            unknown(77, 508),
+            Control::finish().encode().to_vec(),
+            b"whatever".to_vec(),
+        ]
+        .concat();
+        assert_eq!(whole(&stream), Ok(Some(BackChannelEvent::Finish)));
+        assert_eq!(bytewise(&stream), Ok(Some(BackChannelEvent::Finish)));
+    }
+
+    #[test]
+    fn what_a_collector_may_not_send_is_an_error() {
+        for (bytes, error) in [
+            (b"HTTP".to_vec(), ControlError::NotControl(0x4854_5450)),
+            (unknown(6, 509), ControlError::TooLong(513)),
+            (b"\0\0\0\0\0\0\0\x03".to_vec(), ControlError::Truncated),
+            (
+                Control::accept().encode().to_vec(),
+                ControlError::OutOfPlace(ControlKind::Accept),
+            ),
+            (
+                Control::stop().encode().to_vec(),
+                ControlError::OutOfPlace(ControlKind::Stop),
+            ),
+        ] {
+            assert_eq!(whole(&bytes), Err(error));
+            assert_eq!(bytewise(&bytes), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_cut_frame_is_no_event() {
+        let finish = Control::finish().encode();
+        for length in 0..finish.len() {
+            assert_eq!(whole(&finish[..length]), Ok(None));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn splits_change_nothing(
+            frames in prop::collection::vec(
+                prop_oneof![
+                    4 => (6_u32..9, 0_usize..30).prop_map(|(kind, fields)| unknown(kind, fields)),
+                    1 => Just(Control::finish().encode().to_vec()),
+                    1 => Just(Control::start().encode().to_vec()),
+                    1 => prop::collection::vec(any::<u8>(), 0..12),
+                ],
+                0..6,
+            ),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let stream = frames.concat();
+            let expected = whole(&stream);
+            prop_assert_eq!(bytewise(&stream), expected);
+            let mut back = BackChannel::new();
+            let (head, tail) = stream.split_at(cut.index(stream.len() + 1));
+            let outcome = match back.feed(head) {
+                Ok(None) => back.feed(tail),
+                early => early,
+            };
+            prop_assert_eq!(outcome, expected);
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! Control frames: what opens and closes a stream.
+
+use std::fmt;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use thiserror::Error;
+
+use super::CONTENT_TYPE;
+
+/// The longest control frame, in bytes after its escape and length (`FSTRM_CONTROL_FRAME_LENGTH_MAX`).
+pub const MAX_CONTROL_LENGTH: usize = 512;
+
+/// The longest content type, in bytes (`FSTRM_CONTROL_FIELD_CONTENT_TYPE_LENGTH_MAX`).
+pub const MAX_CONTENT_TYPE_LENGTH: usize = 256;
+
+/// What a control frame says; the numbers are those on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ControlKind {
+    /// The reader takes one of the content types that READY offered.
+    Accept = 1,
+    /// Data frames follow.
+    Start = 2,
+    /// No data frames follow.
+    Stop = 3,
+    /// The writer offers content types.
+    Ready = 4,
+    /// The reader has read all up to STOP.
+    Finish = 5,
+}
+
+/// A control frame that keeps the protocol's bounds.
+///
+/// ```
+/// use tapfan::frame_stream::{CONTENT_TYPE, Control, ControlKind};
+///
+/// let frame = Control::ready().encode();
+/// let (header, body) = frame.split_at(8);
+/// assert_eq!(header, [0, 0, 0, 0, 0, 0, 0, 34]);
+/// let control = Control::parse(body)?;
+/// assert_eq!(control.kind(), ControlKind::Ready);
+/// assert!(control.accepts(CONTENT_TYPE));
+/// # Ok::<(), tapfan::frame_stream::ControlError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    kind: ControlKind,
+    content_types: Vec<Bytes>,
+}
+
+/// Why bytes are not a control frame that this program can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ControlError {
+    /// A data frame stood where only a control frame may; the length it begins with.
+    #[error("a data frame of {0} bytes where only a control frame may stand")]
+    NotControl(u32),
+    /// Longer than [`MAX_CONTROL_LENGTH`].
+    #[error(
+        "a control frame of {0} bytes, more than the {MAX_CONTROL_LENGTH} that Frame Streams allows"
+    )]
+    TooLong(u32),
+    /// It ends in the middle of its type or of a field.
+    #[error("a control frame that ends in the middle of its type or of a field")]
+    Truncated,
+    /// A type this program does not know. In mid-stream such a frame is to be skipped (`control.h`).
+    #[error("a control frame of unknown type {0}")]
+    UnknownKind(u32),
+    /// A field this program does not know.
+    #[error("a control frame with a field of unknown type {0}")]
+    UnknownField(u32),
+    /// A content type longer than [`MAX_CONTENT_TYPE_LENGTH`].
+    #[error(
+        "a content type of {0} bytes, more than the {MAX_CONTENT_TYPE_LENGTH} that Frame Streams allows"
+    )]
+    ContentTypeTooLong(usize),
+    /// More content types than a frame of this kind may carry: START one, STOP and FINISH none.
+    #[error("{kind} with {count} content types, more than it may carry")]
+    TooManyContentTypes {
+        /// What the frame says.
+        kind: ControlKind,
+        /// How many content types it carries.
+        count: usize,
+    },
+    /// A control frame that may not stand here.
+    #[error("{0} where it may not stand")]
+    OutOfPlace(ControlKind),
+}
+
+const FIELD_CONTENT_TYPE: u32 = 1;
+
+// === impl ControlKind ===
+
+impl ControlKind {
+    /// The kind of this number, if it is one of the five.
+    pub fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            1 => Self::Accept,
+            2 => Self::Start,
+            3 => Self::Stop,
+            4 => Self::Ready,
+            5 => Self::Finish,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for ControlKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accept => "ACCEPT",
+            Self::Start => "START",
+            Self::Stop => "STOP",
+            Self::Ready => "READY",
+            Self::Finish => "FINISH",
+        })
+    }
+}
+
+// === impl Control ===
+
+impl Control {
+    /// A control frame of `kind` with `content_types`.
+    ///
+    /// # Errors
+    /// If a content type, their number or the frame as a whole passes the protocol's bounds.
+    pub fn new(kind: ControlKind, content_types: Vec<Bytes>) -> Result<Self, ControlError> {
+        check_count(kind, content_types.len())?;
+        if let Some(long) = content_types
+            .iter()
+            .find(|content_type| content_type.len() > MAX_CONTENT_TYPE_LENGTH)
+        {
+            return Err(ControlError::ContentTypeTooLong(long.len()));
+        }
+        let control = Self {
+            kind,
+            content_types,
+        };
+        let length = control.body_length();
+        if length > MAX_CONTROL_LENGTH {
+            return Err(ControlError::TooLong(
+                u32::try_from(length).unwrap_or(u32::MAX),
+            ));
+        }
+        Ok(control)
+    }
+
+    /// READY that offers dnstap.
+    pub fn ready() -> Self {
+        Self::dnstap(ControlKind::Ready)
+    }
+
+    /// ACCEPT that takes dnstap.
+    pub fn accept() -> Self {
+        Self::dnstap(ControlKind::Accept)
+    }
+
+    /// START of a stream of dnstap.
+    pub fn start() -> Self {
+        Self::dnstap(ControlKind::Start)
+    }
+
+    /// STOP.
+    pub fn stop() -> Self {
+        Self {
+            kind: ControlKind::Stop,
+            content_types: Vec::new(),
+        }
+    }
+
+    /// FINISH.
+    pub fn finish() -> Self {
+        Self {
+            kind: ControlKind::Finish,
+            content_types: Vec::new(),
+        }
+    }
+
+    fn dnstap(kind: ControlKind) -> Self {
+        Self {
+            kind,
+            content_types: vec![Bytes::from_static(CONTENT_TYPE)],
+        }
+    }
+
+    /// Reads what follows a control frame's escape and length: its type and its fields.
+    ///
+    /// Takes what libfstrm's `fstrm_control_decode` takes, so an unknown field is an error, as is a second
+    /// content type in START or any in STOP and FINISH. The type is looked at first: whatever an unknown type
+    /// carries, the answer is [`ControlError::UnknownKind`].
+    ///
+    /// # Errors
+    /// See [`ControlError`]; never [`ControlError::NotControl`] or [`ControlError::OutOfPlace`], which need
+    /// to know what stands around the frame.
+    pub fn parse(body: &[u8]) -> Result<Self, ControlError> {
+        if body.len() > MAX_CONTROL_LENGTH {
+            return Err(ControlError::TooLong(
+                u32::try_from(body.len()).unwrap_or(u32::MAX),
+            ));
+        }
+        let (number, mut rest) = split_u32(body)?;
+        let kind = ControlKind::from_number(number).ok_or(ControlError::UnknownKind(number))?;
+        let mut content_types = Vec::new();
+        while !rest.is_empty() {
+            let (field, after) = split_u32(rest)?;
+            if field != FIELD_CONTENT_TYPE {
+                return Err(ControlError::UnknownField(field));
+            }
+            let (length, after) = split_u32(after)?;
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let (content_type, after) = after
+                .split_at_checked(length)
+                .ok_or(ControlError::Truncated)?;
+            if length > MAX_CONTENT_TYPE_LENGTH {
+                return Err(ControlError::ContentTypeTooLong(length));
+            }
+            content_types.push(Bytes::copy_from_slice(content_type));
+            rest = after;
+        }
+        check_count(kind, content_types.len())?;
+        Ok(Self {
+            kind,
+            content_types,
+        })
+    }
+
+    /// What it says.
+    pub fn kind(&self) -> ControlKind {
+        self.kind
+    }
+
+    /// The content types it carries, in order.
+    pub fn content_types(&self) -> &[Bytes] {
+        &self.content_types
+    }
+
+    /// Whether `wanted` is among its content types. A frame without content types goes with any.
+    pub fn accepts(&self, wanted: &[u8]) -> bool {
+        self.content_types.is_empty() || self.content_types.iter().any(|offered| offered == wanted)
+    }
+
+    /// The whole frame as it stands on the wire: escape, length, type, fields.
+    pub fn encode(&self) -> Bytes {
+        let mut wire = BytesMut::with_capacity(8 + self.body_length());
+        self.encode_into(&mut wire);
+        wire.freeze()
+    }
+
+    /// Appends the whole frame to `wire`.
+    ///
+    /// # Panics
+    /// If `wire` is a buffer that cannot grow and has too little room: at most 8 + [`MAX_CONTROL_LENGTH`] bytes.
+    pub fn encode_into(&self, wire: &mut impl BufMut) {
+        wire.put_u32(0);
+        put_length(wire, self.body_length());
+        wire.put_u32(self.kind as u32);
+        for content_type in &self.content_types {
+            wire.put_u32(FIELD_CONTENT_TYPE);
+            put_length(wire, content_type.len());
+            wire.put_slice(content_type);
+        }
+    }
+
+    fn body_length(&self) -> usize {
+        let fields = self.content_types.iter().map(|field| 8 + field.len());
+        4 + fields.sum::<usize>()
+    }
+}
+
+fn check_count(kind: ControlKind, count: usize) -> Result<(), ControlError> {
+    let allowed = match kind {
+        ControlKind::Ready | ControlKind::Accept => usize::MAX,
+        ControlKind::Start => 1,
+        ControlKind::Stop | ControlKind::Finish => 0,
+    };
+    if count > allowed {
+        return Err(ControlError::TooManyContentTypes { kind, count });
+    }
+    Ok(())
+}
+
+fn split_u32(bytes: &[u8]) -> Result<(u32, &[u8]), ControlError> {
+    let (number, rest) = bytes.split_first_chunk().ok_or(ControlError::Truncated)?;
+    Ok((u32::from_be_bytes(*number), rest))
+}
+
+/// Lengths in a [`Control`] are at most [`MAX_CONTROL_LENGTH`].
+fn put_length(wire: &mut impl BufMut, length: usize) {
+    wire.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn body(kind: u32, fields: &[(u32, &[u8])]) -> Vec<u8> {
+        let mut body = kind.to_be_bytes().to_vec();
+        for (field, value) in fields {
+            body.put_u32(*field);
+            put_length(&mut body, value.len());
+            body.extend_from_slice(value);
+        }
+        body
+    }
+
+    /// The head of a capture that libfstrm wrote.
+    #[test]
+    fn start_is_what_real_servers_write() {
+        let wire = Control::start().encode();
+        let recorded = include_bytes!("../../tests/data/unbound.fstrm");
+        assert_eq!(recorded[..wire.len()], wire);
+        assert_eq!(&wire[..16], b"\0\0\0\0\0\0\0\x22\0\0\0\x02\0\0\0\x01");
+    }
+
+    #[test]
+    fn stop_and_finish_carry_nothing() {
+        assert_eq!(
+            &Control::stop().encode()[..],
+            b"\0\0\0\0\0\0\0\x04\0\0\0\x03"
+        );
+        assert_eq!(
+            &Control::finish().encode()[..],
+            b"\0\0\0\0\0\0\0\x04\0\0\0\x05"
+        );
+    }
+
+    #[test]
+    fn no_content_type_goes_with_any() {
+        let any = Control::parse(&body(4, &[])).expect("READY");
+        assert!(any.accepts(CONTENT_TYPE));
+        let several = Control::parse(&body(4, &[(1, b"a"), (1, CONTENT_TYPE)])).expect("READY");
+        assert!(several.accepts(CONTENT_TYPE));
+        assert!(!several.accepts(b"b"));
+        let empty = Control::parse(&body(4, &[(1, b"")])).expect("READY");
+        assert!(
+            !empty.accepts(CONTENT_TYPE),
+            "an empty content type is a content type"
+        );
+    }
+
+    #[test]
+    fn what_libfstrm_refuses_is_refused() {
+        let long = [b'x'; 257];
+        for (body, error) in [
+            (vec![], ControlError::Truncated),
+            (vec![0, 0, 0], ControlError::Truncated),
+            (body(0, &[]), ControlError::UnknownKind(0)),
+            (body(6, &[(7, b"")]), ControlError::UnknownKind(6)),
+            (body(4, &[(2, b"x")]), ControlError::UnknownField(2)),
+            (
+                [body(4, &[]), vec![0, 0, 0, 1, 0]].concat(),
+                ControlError::Truncated,
+            ),
+            (
+                [body(4, &[]), vec![0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff]].concat(),
+                ControlError::Truncated,
+            ),
+            (
+                body(4, &[(1, &long)]),
+                ControlError::ContentTypeTooLong(257),
+            ),
+            (
+                body(2, &[(1, b"a"), (1, b"b")]),
+                ControlError::TooManyContentTypes {
+                    kind: ControlKind::Start,
+                    count: 2,
+                },
+            ),
+            (
+                body(3, &[(1, b"a")]),
+                ControlError::TooManyContentTypes {
+                    kind: ControlKind::Stop,
+                    count: 1,
+                },
+            ),
+            (vec![0; 513], ControlError::TooLong(513)),
+        ] {
+            assert_eq!(Control::parse(&body), Err(error), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn new_keeps_the_bounds_that_parse_keeps() {
+        let long = Bytes::from_static(&[b'x'; 256]);
+        assert!(Control::new(ControlKind::Ready, vec![long.clone()]).is_ok());
+        assert_eq!(
+            Control::new(ControlKind::Ready, vec![long.clone(), long]),
+            Err(ControlError::TooLong(4 + 2 * (8 + 256)))
+        );
+        assert_eq!(
+            Control::new(ControlKind::Finish, vec![Bytes::new()]),
+            Err(ControlError::TooManyContentTypes {
+                kind: ControlKind::Finish,
+                count: 1
+            })
+        );
+    }
+
+    fn kinds() -> impl Strategy<Value = ControlKind> {
+        (1_u32..=5).prop_map(|number| ControlKind::from_number(number).expect("one of the five"))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_read_back(
+            kind in kinds(),
+            content_types in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..4),
+        ) {
+            let content_types: Vec<Bytes> = content_types.into_iter().map(Bytes::from).collect();
+            if let Ok(control) = Control::new(kind, content_types.clone()) {
+                let wire = control.encode();
+                let length = u32::from_be_bytes(*wire[4..].first_chunk().expect("a length"));
+                prop_assert_eq!(&wire[..4], &[0; 4]);
+                prop_assert_eq!(length as usize, wire.len() - 8);
+                prop_assert_eq!(Control::parse(&wire[8..]), Ok(control));
+            } else {
+                let mut wire = Vec::new();
+                Control { kind, content_types }.encode_into(&mut wire);
+                prop_assert!(Control::parse(&wire[8..]).is_err(), "new and parse disagree");
+            }
+        }
+
+        #[test]
+        fn no_body_makes_parse_panic(body in prop::collection::vec(any::<u8>(), 0..600)) {
+            let _ = Control::parse(&body);
+        }
+
+        /// Bodies that begin well reach further than random bytes do.
+        #[test]
+        fn whatever_is_taken_is_written_back_the_same(
+            kind in 0_u32..8,
+            fields in prop::collection::vec((0_u32..3, 0_u32..40, prop::collection::vec(any::<u8>(), 0..40)), 0..4),
+        ) {
+            let mut body = kind.to_be_bytes().to_vec();
+            for (field, length, value) in fields {
+                body.put_u32(field);
+                body.put_u32(length);
+                body.extend_from_slice(&value);
+            }
+            if let Ok(control) = Control::parse(&body) {
+                prop_assert_eq!(&control.encode()[8..], &body[..]);
+            }
+        }
+    }
+}

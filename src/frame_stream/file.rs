@@ -1,0 +1,437 @@
+//! Frame Streams in a file: START, data frames, STOP. What DNS servers write with a file as their dnstap output.
+
+use std::{
+    io::{self, BufReader, BufWriter, Read, Write},
+    iter::FusedIterator,
+};
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::{CONTENT_TYPE, Chunk, Control, ControlError, ControlKind, MAX_CONTROL_LENGTH};
+
+/// The data frames of a file, in order.
+///
+/// After an error nothing follows, save after [`FileError::FrameTooLong`]: that frame is skipped. Control frames of
+/// unknown types are skipped, as `control.h` asks, and what follows STOP is not read.
+///
+/// ```
+/// use tapfan::frame_stream::{FileReader, FileWriter};
+///
+/// let mut file = FileWriter::new(Vec::new())?;
+/// file.write_frame(b"one")?;
+/// file.write_frame(b"two")?;
+/// let file = file.finish()?;
+/// let frames: Result<Vec<_>, _> = FileReader::new(file.as_slice())?.collect();
+/// assert_eq!(frames?, ["one", "two"]);
+/// # Ok::<(), tapfan::frame_stream::FileError>(())
+/// ```
+#[derive(Debug)]
+pub struct FileReader<R> {
+    file: BufReader<R>,
+    offset: u64,
+    frames: u64,
+    max_frame: u32,
+    ended: bool,
+}
+
+/// Writes a file of data frames. It buffers; [`finish`](Self::finish) writes STOP and the rest.
+#[derive(Debug)]
+pub struct FileWriter<W: Write> {
+    file: BufWriter<W>,
+}
+
+/// Why a file could not be read or written.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// The first bytes are not a START.
+    #[error("not a Frame Streams file: it does not begin with START")]
+    NotFrameStreams,
+    /// Frame Streams, but not of dnstap.
+    #[error("the file's content type is \"{}\", not \"protobuf:dnstap.Dnstap\"", .found.escape_ascii())]
+    ContentType {
+        /// What START names.
+        found: Bytes,
+    },
+    /// The file ends before STOP: its writer was killed, or is still at it.
+    #[error("the file ends at byte {offset} without a STOP, after {frames} whole frames")]
+    CutShort {
+        /// The whole frames before.
+        frames: u64,
+        /// The length of the file, in bytes.
+        offset: u64,
+    },
+    /// A data frame longer than the limit, or than the format allows.
+    #[error("the frame at byte {offset} has {length} bytes, more than the {limit} allowed")]
+    FrameTooLong {
+        /// Where the frame's length stands.
+        offset: u64,
+        /// The length of its payload, in bytes.
+        length: u64,
+        /// The limit, in bytes.
+        limit: u32,
+    },
+    /// A frame without payload: its length would be taken for the mark of a control frame.
+    #[error("a data frame cannot be empty")]
+    EmptyFrame,
+    /// A broken control frame, or one that may not stand where it does.
+    #[error("at byte {offset}: {source}")]
+    Control {
+        /// Where the control frame begins.
+        offset: u64,
+        /// What is wrong with it.
+        source: ControlError,
+    },
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// libfstrm's default limit on a frame it reads.
+const MAX_FRAME: u32 = 1 << 20;
+
+// === impl FileReader ===
+
+impl<R: Read> FileReader<R> {
+    /// Reads START. Frames up to 1 MiB will be taken.
+    ///
+    /// # Errors
+    /// If the file does not begin with a START, is not of dnstap, or cannot be read.
+    pub fn new(file: R) -> Result<Self, FileError> {
+        let mut reader = Self {
+            file: BufReader::with_capacity(1 << 16, file),
+            offset: 0,
+            frames: 0,
+            max_frame: MAX_FRAME,
+            ended: false,
+        };
+        let start = match reader.read_start() {
+            Ok(Some(start)) => start,
+            Ok(None) => return Err(FileError::NotFrameStreams),
+            Err(FileError::CutShort { offset, .. }) if offset < 8 => {
+                return Err(FileError::NotFrameStreams);
+            }
+            Err(error) => return Err(error),
+        };
+        match start.content_types().first() {
+            Some(found) if found != CONTENT_TYPE => Err(FileError::ContentType {
+                found: found.clone(),
+            }),
+            _ => Ok(reader),
+        }
+    }
+
+    /// Changes the longest frame that is taken, in bytes of payload.
+    pub fn with_max_frame(mut self, bytes: u32) -> Self {
+        self.max_frame = bytes;
+        self
+    }
+
+    fn read_start(&mut self) -> Result<Option<Control>, FileError> {
+        if self.read_number()? != 0 {
+            return Ok(None);
+        }
+        match self.read_control(0)? {
+            Some(start) if start.kind() == ControlKind::Start => Ok(Some(start)),
+            _ => Ok(None),
+        }
+    }
+
+    fn read_frame(&mut self) -> Result<Option<Bytes>, FileError> {
+        loop {
+            let offset = self.offset;
+            let length = self.read_number()?;
+            if length == 0 {
+                match self.read_control(offset)? {
+                    None => continue,
+                    Some(control) if control.kind() == ControlKind::Stop => return Ok(None),
+                    Some(control) => {
+                        let source = ControlError::OutOfPlace(control.kind());
+                        return Err(FileError::Control { offset, source });
+                    }
+                }
+            }
+            if length > self.max_frame {
+                self.skip(length)?;
+                return Err(FileError::FrameTooLong {
+                    offset,
+                    length: length.into(),
+                    limit: self.max_frame,
+                });
+            }
+            let mut frame = vec![0; length as usize];
+            self.fill(&mut frame)?;
+            self.frames += 1;
+            return Ok(Some(frame.into()));
+        }
+    }
+
+    /// The control frame whose escape at `offset` was read, or `None` if its type is unknown.
+    fn read_control(&mut self, offset: u64) -> Result<Option<Control>, FileError> {
+        let broken = |source| FileError::Control { offset, source };
+        let length = self.read_number()?;
+        let mut body = [0; MAX_CONTROL_LENGTH];
+        let body = body
+            .get_mut(..length as usize)
+            .ok_or_else(|| broken(ControlError::TooLong(length)))?;
+        self.fill(body)?;
+        match Control::parse(body) {
+            Ok(control) => Ok(Some(control)),
+            Err(ControlError::UnknownKind(_)) => Ok(None),
+            Err(source) => Err(broken(source)),
+        }
+    }
+
+    fn read_number(&mut self) -> Result<u32, FileError> {
+        let mut number = [0; 4];
+        self.fill(&mut number)?;
+        Ok(u32::from_be_bytes(number))
+    }
+
+    fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), FileError> {
+        while !buffer.is_empty() {
+            match self.file.read(buffer) {
+                Ok(0) => return Err(self.cut_short()),
+                Ok(read) => {
+                    self.offset += read as u64;
+                    buffer = buffer.get_mut(read..).unwrap_or_default();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, length: u32) -> Result<(), FileError> {
+        let mut payload = self.file.by_ref().take(length.into());
+        let skipped = io::copy(&mut payload, &mut io::sink())?;
+        self.offset += skipped;
+        if skipped < length.into() {
+            return Err(self.cut_short());
+        }
+        Ok(())
+    }
+
+    fn cut_short(&self) -> FileError {
+        FileError::CutShort {
+            frames: self.frames,
+            offset: self.offset,
+        }
+    }
+}
+
+impl<R: Read> Iterator for FileReader<R> {
+    type Item = Result<Bytes, FileError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let frame = self.read_frame().transpose();
+        self.ended = !matches!(frame, Some(Ok(_) | Err(FileError::FrameTooLong { .. })));
+        frame
+    }
+}
+
+impl<R: Read> FusedIterator for FileReader<R> {}
+
+// === impl FileWriter ===
+
+impl<W: Write> FileWriter<W> {
+    /// Writes START.
+    ///
+    /// # Errors
+    /// If `file` cannot be written to.
+    pub fn new(file: W) -> Result<Self, FileError> {
+        let mut file = BufWriter::with_capacity(1 << 16, file);
+        file.write_all(&Control::start().encode())?;
+        Ok(Self { file })
+    }
+
+    /// Writes one data frame.
+    ///
+    /// # Errors
+    /// If `payload` is empty or longer than a length can say, or the file cannot be written to.
+    pub fn write_frame(&mut self, payload: &[u8]) -> Result<(), FileError> {
+        if payload.is_empty() {
+            return Err(FileError::EmptyFrame);
+        }
+        let length = u32::try_from(payload.len()).map_err(|_| FileError::FrameTooLong {
+            offset: 0,
+            length: payload.len() as u64,
+            limit: u32::MAX,
+        })?;
+        self.file.write_all(&length.to_be_bytes())?;
+        self.file.write_all(payload)?;
+        Ok(())
+    }
+
+    /// Writes the data frames of `chunk`.
+    ///
+    /// # Errors
+    /// If the file cannot be written to.
+    pub fn write_chunk(&mut self, chunk: &Chunk) -> Result<(), FileError> {
+        Ok(self.file.write_all(chunk.wire())?)
+    }
+
+    /// Hands what was written so far to the file.
+    ///
+    /// # Errors
+    /// If the file cannot be written to.
+    pub fn flush(&mut self) -> Result<(), FileError> {
+        Ok(self.file.flush()?)
+    }
+
+    /// Writes STOP and hands the file back. Without this the file counts as cut short.
+    ///
+    /// # Errors
+    /// If the file cannot be written to.
+    pub fn finish(mut self) -> Result<W, FileError> {
+        self.file.write_all(&Control::stop().encode())?;
+        self.file
+            .into_inner()
+            .map_err(|error| error.into_error().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(file: &[u8]) -> (Vec<Bytes>, Option<FileError>) {
+        let mut frames = Vec::new();
+        let mut reader = FileReader::new(file).expect("START");
+        for frame in reader.by_ref() {
+            match frame {
+                Ok(frame) => frames.push(frame),
+                Err(error) => {
+                    assert!(reader.next().is_none(), "nothing follows an error");
+                    return (frames, Some(error));
+                }
+            }
+        }
+        (frames, None)
+    }
+
+    fn file(frames: &[&[u8]]) -> Vec<u8> {
+        let mut writer = FileWriter::new(Vec::new()).expect("memory");
+        for frame in frames {
+            writer.write_frame(frame).expect("memory");
+        }
+        writer.finish().expect("memory")
+    }
+
+    #[test]
+    fn captures_of_real_servers_are_read_and_written_again_byte_for_byte() {
+        for (recorded, count) in [
+            (
+                include_bytes!("../../tests/data/bind.fstrm").as_slice(),
+                4000,
+            ),
+            (include_bytes!("../../tests/data/unbound.fstrm"), 4000),
+            (include_bytes!("../../tests/data/dnsdist.fstrm"), 3000),
+        ] {
+            let (frames, error) = read(recorded);
+            assert!(error.is_none(), "{error:?}");
+            assert_eq!(frames.len(), count);
+            let frames: Vec<&[u8]> = frames.iter().map(AsRef::as_ref).collect();
+            assert!(file(&frames) == recorded, "the same bytes");
+
+            let data = recorded[Control::start().encode().len()..].to_vec();
+            let data = data[..data.len() - Control::stop().encode().len()].to_vec();
+            let chunk = Chunk::from_wire(data.into()).expect("data frames");
+            let mut writer = FileWriter::new(Vec::new()).expect("memory");
+            writer.write_chunk(&chunk).expect("memory");
+            assert!(
+                writer.finish().expect("memory") == recorded,
+                "the same bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_gives_its_whole_frames_and_says_so() {
+        let whole = file(&[b"abc", b"de"]);
+        let start = Control::start().encode().len();
+        for length in 0..start {
+            let error = FileReader::new(&whole[..length]).expect_err("no START");
+            match error {
+                FileError::NotFrameStreams => assert!(length < 8),
+                FileError::CutShort { frames: 0, .. } => assert!(length >= 8),
+                error => panic!("{error}"),
+            }
+        }
+        for length in start..whole.len() {
+            let (found, error) = read(&whole[..length]);
+            let expected = usize::from(length >= start + 7) + usize::from(length >= start + 13);
+            assert_eq!(found.len(), expected);
+            assert!(matches!(
+                error,
+                Some(FileError::CutShort { frames, offset })
+                    if frames == expected as u64 && offset == length as u64
+            ));
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_is_skipped() {
+        let whole = file(&[b"abc", b"too long", b"de"]);
+        let mut reader = FileReader::new(whole.as_slice())
+            .expect("START")
+            .with_max_frame(3);
+        assert_eq!(reader.next().expect("a frame").expect("short"), "abc");
+        let error = reader.next().expect("a frame").expect_err("too long");
+        insta::assert_snapshot!(error, @"the frame at byte 49 has 8 bytes, more than the 3 allowed");
+        assert_eq!(reader.next().expect("a frame").expect("short"), "de");
+        assert!(reader.next().is_none());
+    }
+
+    #[test]
+    fn unknown_control_frames_are_skipped_and_known_ones_refused() {
+        let start = Control::start().encode();
+        let stop = Control::stop().encode();
+        let unknown = b"\0\0\0\0\0\0\0\x04\0\0\0\x09".as_slice();
+        let data = b"\0\0\0\x01x".as_slice();
+        let (frames, error) = read(&[&start, unknown, data, unknown, &stop, b"rest"].concat());
+        assert_eq!(frames, ["x"]);
+        assert!(error.is_none(), "{error:?}");
+        let (frames, error) = read(&[&start, data, start.as_ref()].concat());
+        assert_eq!(frames, ["x"]);
+        insta::assert_snapshot!(error.expect("a second START"), @"at byte 47: START where it may not stand");
+    }
+
+    #[test]
+    fn files_of_something_else_are_refused() {
+        for (head, sentence) in [
+            (
+                b"GET / HTTP/1.1\r\n".to_vec(),
+                "not a Frame Streams file: it does not begin with START",
+            ),
+            (
+                Vec::new(),
+                "not a Frame Streams file: it does not begin with START",
+            ),
+            (
+                Control::ready().encode().to_vec(),
+                "not a Frame Streams file: it does not begin with START",
+            ),
+            (
+                b"\0\0\0\0\0\0\0\x0d\0\0\0\x02\0\0\0\x01\0\0\0\x01\n".to_vec(),
+                r#"the file's content type is "\n", not "protobuf:dnstap.Dnstap""#,
+            ),
+        ] {
+            let error = FileReader::new(head.as_slice()).expect_err("refused");
+            assert_eq!(error.to_string(), sentence);
+        }
+    }
+
+    #[test]
+    fn an_empty_frame_cannot_be_written() {
+        let mut writer = FileWriter::new(Vec::new()).expect("memory");
+        assert!(matches!(
+            writer.write_frame(b""),
+            Err(FileError::EmptyFrame)
+        ));
+    }
+}

@@ -1,0 +1,232 @@
+//! How a stream is opened, on both sides of a connection.
+//!
+//! ```text
+//! bidirectional   sender: READY          START  data …  STOP
+//!                 collector:     ACCEPT                        FINISH
+//! unidirectional  sender: START  data …  STOP
+//! ```
+
+mod error;
+
+use std::{io, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time,
+};
+
+pub use self::error::{Awaited, HandshakeError, LooksLike};
+use super::{CONTENT_TYPE, Control, ControlError, ControlKind, MAX_CONTROL_LENGTH};
+
+/// Which of the two forms of Frame Streams a sender speaks. Its first frame tells: READY or START.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The sender waits for ACCEPT, and after its STOP for FINISH.
+    Bidirectional,
+    /// The sender never reads.
+    Unidirectional,
+}
+
+/// How many control frames of unknown types are skipped before the peer is taken for something else.
+const MAX_UNKNOWN_FRAMES: usize = 16;
+
+/// A handshake on its way. It outlives the future that drives it, so that a time-out can say what was awaited.
+struct Handshake<'a, S> {
+    io: &'a mut S,
+    awaited: Awaited,
+    heard: bool,
+}
+
+/// The collector's side: returns once START was read, with the first byte behind START still unread.
+///
+/// READY is answered with ACCEPT at once, since some senders do not serve DNS before (knot-resolver 111).
+/// A READY without dnstap is answered too, so that the sender can say what would have been taken; a START of
+/// something else in a bidirectional stream is answered with FINISH.
+///
+/// `deadline` bounds the whole handshake, writes included.
+///
+/// # Errors
+/// See [`HandshakeError`]. The connection is of no further use then; some bytes may have been written to it.
+pub async fn accept<S>(io: &mut S, deadline: Duration) -> Result<Mode, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut handshake = Handshake::new(io, Awaited::Opening);
+    match time::timeout(deadline, handshake.accept()).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(handshake.timed_out(deadline)),
+    }
+}
+
+/// The sender's side of a bidirectional stream: READY, ACCEPT, START. Data frames may follow once it returns.
+///
+/// `deadline` bounds the whole handshake, writes included.
+///
+/// # Errors
+/// See [`HandshakeError`]; never [`HandshakeError::NothingSent`].
+pub async fn open<S>(io: &mut S, deadline: Duration) -> Result<(), HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut handshake = Handshake::new(io, Awaited::Accept);
+    match time::timeout(deadline, handshake.open()).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(handshake.timed_out(deadline)),
+    }
+}
+
+// === impl Handshake ===
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
+    fn new(io: &'a mut S, awaited: Awaited) -> Self {
+        Self {
+            io,
+            awaited,
+            heard: false,
+        }
+    }
+
+    async fn accept(&mut self) -> Result<Mode, HandshakeError> {
+        let first = self.read(Awaited::Opening).await?;
+        match first.kind() {
+            ControlKind::Start => {
+                content_type(&first)?;
+                Ok(Mode::Unidirectional)
+            }
+            ControlKind::Ready => {
+                self.write(&Control::accept()).await?;
+                content_type(&first)?;
+                let start = self.read(Awaited::Start).await?;
+                if start.kind() != ControlKind::Start {
+                    return Err(self.out_of_place(start.kind()));
+                }
+                if let Err(error) = content_type(&start) {
+                    // The content type is what went wrong; whether FINISH still arrives is of no interest beside it.
+                    let _ = self.write(&Control::finish()).await;
+                    return Err(error);
+                }
+                Ok(Mode::Bidirectional)
+            }
+            other => Err(self.out_of_place(other)),
+        }
+    }
+
+    async fn open(&mut self) -> Result<(), HandshakeError> {
+        self.write(&Control::ready()).await?;
+        let accept = self.read(Awaited::Accept).await?;
+        if accept.kind() != ControlKind::Accept {
+            return Err(self.out_of_place(accept.kind()));
+        }
+        content_type(&accept)?;
+        self.write(&Control::start()).await
+    }
+
+    /// Reads the next control frame of a known type, and not a byte more.
+    async fn read(&mut self, awaited: Awaited) -> Result<Control, HandshakeError> {
+        self.awaited = awaited;
+        let mut body = [0; MAX_CONTROL_LENGTH];
+        for _ in 0..=MAX_UNKNOWN_FRAMES {
+            let mut number = [0; 4];
+            self.fill(&mut number).await?;
+            if number != [0; 4] {
+                return Err(HandshakeError::NotFrameStreams {
+                    awaited,
+                    found: LooksLike::from_first_bytes(number),
+                });
+            }
+            self.fill(&mut number).await?;
+            let length = u32::from_be_bytes(number);
+            let Some(body) = body.get_mut(..length as usize) else {
+                return Err(self.broken(ControlError::TooLong(length)));
+            };
+            self.fill(body).await?;
+            match Control::parse(body) {
+                Ok(control) => return Ok(control),
+                Err(ControlError::UnknownKind(_)) => {}
+                Err(error) => return Err(self.broken(error)),
+            }
+        }
+        Err(HandshakeError::OnlyUnknownFrames { awaited })
+    }
+
+    async fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), HandshakeError> {
+        while !buffer.is_empty() {
+            match self.io.read(buffer).await {
+                Ok(0) => return Err(self.closed()),
+                Ok(read) => {
+                    self.heard = true;
+                    buffer = buffer.get_mut(read..).unwrap_or_default();
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, control: &Control) -> Result<(), HandshakeError> {
+        self.awaited = Awaited::Room(control.kind());
+        let outcome = match self.io.write_all(&control.encode()).await {
+            Ok(()) => self.io.flush().await,
+            failed => failed,
+        };
+        outcome.map_err(|error| self.failed(error))
+    }
+
+    fn closed(&self) -> HandshakeError {
+        if self.awaited == Awaited::Opening && !self.heard {
+            HandshakeError::NothingSent
+        } else {
+            HandshakeError::Closed {
+                awaited: self.awaited,
+            }
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> HandshakeError {
+        match source.kind() {
+            // What rustls says of a peer that ends TCP without ending TLS.
+            io::ErrorKind::UnexpectedEof => self.closed(),
+            // kubelet's tcpSocket probe resets what it opened.
+            io::ErrorKind::ConnectionReset if self.awaited == Awaited::Opening && !self.heard => {
+                HandshakeError::NothingSent
+            }
+            _ => HandshakeError::Io {
+                awaited: self.awaited,
+                source,
+            },
+        }
+    }
+
+    fn broken(&self, source: ControlError) -> HandshakeError {
+        HandshakeError::Control {
+            awaited: self.awaited,
+            source,
+        }
+    }
+
+    fn out_of_place(&self, found: ControlKind) -> HandshakeError {
+        HandshakeError::OutOfPlace {
+            awaited: self.awaited,
+            found,
+        }
+    }
+
+    fn timed_out(&self, deadline: Duration) -> HandshakeError {
+        HandshakeError::Timeout {
+            awaited: self.awaited,
+            deadline,
+        }
+    }
+}
+
+fn content_type(control: &Control) -> Result<(), HandshakeError> {
+    if control.accepts(CONTENT_TYPE) {
+        return Ok(());
+    }
+    Err(HandshakeError::ContentType {
+        offered: control.content_types().to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
