@@ -1,5 +1,22 @@
 //! Sockets that accept: unix sockets with their permissions, and TCP.
 
+mod error;
+
+use std::{
+    fs::{self, Metadata},
+    io,
+    net::SocketAddr,
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown},
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::{Group, User};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+
+pub use self::error::BindError;
+use super::{UnixAddress, socket::abstract_path};
+
 /// Who may connect to a unix socket in the file system. Ignored for an abstract one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnixPermissions {
@@ -10,3 +27,240 @@ pub struct UnixPermissions {
     /// A group's name or number.
     pub group: Option<String>,
 }
+
+/// A unix socket that accepts. Dropping it removes its file, unless another has taken the file's place.
+#[derive(Debug)]
+pub struct BoundUnix {
+    // Before the listener: as long as that lives, no other file can have its inode's number.
+    _file: Option<SocketFile>,
+    listener: UnixListener,
+}
+
+/// A socket's file that this process made.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+/// Connections that may wait to be accepted; the kernel gives at most `net.core.somaxconn`.
+const BACKLOG: i32 = 1024;
+
+/// The longest path of a unix socket, in bytes (`sun_path` in unix(7), less its NUL).
+const MAX_PATH: usize = 107;
+
+/// Binds a unix socket and listens.
+///
+/// A socket file that nobody listens on any more is replaced; one that somebody listens on is an error, as is a
+/// file of another kind. Mode, owner and group are set between bind(2) and listen(2): until the latter every
+/// connection is refused, so there is no moment in which other permissions count.
+///
+/// Blocks for a moment: it asks the user database. Call it inside a tokio runtime.
+///
+/// # Errors
+/// See [`BindError`]. Nothing is left behind then.
+pub fn bind_unix(
+    address: &UnixAddress,
+    permissions: &UnixPermissions,
+) -> Result<BoundUnix, BindError> {
+    match address {
+        UnixAddress::Path(path) => bind_path(path, permissions),
+        UnixAddress::Abstract(name) => bind_abstract(name),
+    }
+}
+
+/// Binds a TCP port and listens. A port of 0 lets the system choose. `[::]` takes IPv4 too.
+///
+/// Call it inside a tokio runtime.
+///
+/// # Errors
+/// See [`BindError`].
+pub fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let listen = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket.into())
+    };
+    listen().map_err(|source| BindError::from_tcp(address, source))
+}
+
+fn bind_path(path: &Path, permissions: &UnixPermissions) -> Result<BoundUnix, BindError> {
+    let length = path.as_os_str().len();
+    if length > MAX_PATH {
+        return Err(BindError::TooLong {
+            path: path.to_owned(),
+            length,
+        });
+    }
+    let failed = |source| BindError::from_unix(path, source);
+    if path.file_name().is_none() {
+        return Err(failed(io::ErrorKind::InvalidInput.into()));
+    }
+    let owner = permissions.owner.as_deref().map(user_id).transpose()?;
+    let group = permissions.group.as_deref().map(group_id).transpose()?;
+
+    make_way(path)?;
+    let address = SockAddr::unix(path).map_err(failed)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
+    socket.bind(&address).map_err(failed)?;
+    let file = SocketFile::of(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(permissions.mode)).map_err(failed)?;
+    if owner.is_some() || group.is_some() {
+        lchown(path, owner, group).map_err(|source| BindError::Ownership {
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    let listener = listen(socket).map_err(failed)?;
+    Ok(BoundUnix {
+        _file: Some(file),
+        listener,
+    })
+}
+
+fn bind_abstract(name: &str) -> Result<BoundUnix, BindError> {
+    if name.len() > MAX_PATH {
+        return Err(BindError::TooLong {
+            path: abstract_shown(name),
+            length: name.len(),
+        });
+    }
+    let failed = |source| BindError::from_unix(&abstract_shown(name), source);
+    let address = SockAddr::unix(abstract_path(name)).map_err(failed)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
+    match socket.bind(&address) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            return Err(BindError::InUse {
+                path: abstract_shown(name),
+                by: holder(&address).ok().flatten(),
+            });
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    let listener = listen(socket).map_err(failed)?;
+    Ok(BoundUnix {
+        _file: None,
+        listener,
+    })
+}
+
+fn abstract_shown(name: &str) -> PathBuf {
+    format!("@{name}").into()
+}
+
+fn listen(socket: Socket) -> io::Result<UnixListener> {
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket.into())
+}
+
+/// Removes a stale socket file; anything else at `path` is an error.
+fn make_way(path: &Path) -> Result<(), BindError> {
+    let failed = |source| BindError::from_unix(path, source);
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(BindError::NotASocket {
+            path: path.to_owned(),
+        });
+    }
+    match holder(&SockAddr::unix(path).map_err(failed)?) {
+        Ok(by) => Err(BindError::InUse {
+            path: path.to_owned(),
+            by,
+        }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// The process that listens on a unix socket, if somebody does and the kernel tells who.
+fn holder(address: &SockAddr) -> io::Result<Option<i32>> {
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(address) {
+        Ok(()) => {
+            let peer = UnixStream::from_std(probe.into())?.peer_cred()?;
+            // 0 is a process outside this one's PID namespace.
+            Ok(peer.pid().filter(|pid| *pid > 0))
+        }
+        // A full backlog, or a socket that is not a stream: alive, and no telling whose.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) if error.raw_os_error() == Some(nix::libc::EPROTOTYPE) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn user_id(owner: &str) -> Result<u32, BindError> {
+    match User::from_name(owner) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        _ => owner.parse().map_err(|_| BindError::UnknownUser {
+            name: owner.to_owned(),
+        }),
+    }
+}
+
+fn group_id(group: &str) -> Result<u32, BindError> {
+    match Group::from_name(group) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        _ => group.parse().map_err(|_| BindError::UnknownGroup {
+            name: group.to_owned(),
+        }),
+    }
+}
+
+// === impl BoundUnix ===
+
+impl BoundUnix {
+    /// Waits for a connection. Cancel safe.
+    ///
+    /// # Errors
+    /// What accept(2) says; the socket goes on accepting.
+    pub async fn accept(&self) -> io::Result<UnixStream> {
+        let (stream, _) = self.listener.accept().await?;
+        Ok(stream)
+    }
+}
+
+// === impl SocketFile ===
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            identity: identity(&fs::symlink_metadata(path)?),
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| identity(&metadata) == self.identity);
+        if ours {
+            // The next start finds a stale file and replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(test)]
+mod tests;

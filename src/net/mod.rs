@@ -4,8 +4,16 @@
 
 mod address;
 mod bind;
+//mod resolve;
+mod socket;
+mod stream;
 mod tls;
 
 pub use address::{Authority, Endpoint, Host, UnixAddress};
-pub use bind::UnixPermissions;
-pub use tls::{ClientTls, ServerTls};
+pub use bind::{BindError, BoundUnix, UnixPermissions, bind_tcp, bind_unix};
+//pub use resolve::{ResolveError, Resolver, ResolverSettings};
+pub use socket::{
+    Keepalive, SendBuffer, TcpSettings, UserTimeout, dial_tcp, dial_unix, prepare_accepted,
+};
+pub use stream::Stream;
+pub use tls::{ClientTls, ServerTls, TlsError, client_config, server_config, server_name};

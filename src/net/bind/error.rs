@@ -1,0 +1,146 @@
+//! Why a socket could not be bound, in an operator's words.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use super::MAX_PATH;
+
+/// Why a socket could not be bound.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// Somebody listens on the unix socket.
+    #[error("{} is in use{}; stop that process, or give this listener another path", path.display(), by_whom(*by))]
+    InUse {
+        /// The socket's path; an abstract name behind an `@`.
+        path: PathBuf,
+        /// The process that listens, where the kernel tells.
+        by: Option<i32>,
+    },
+    /// The path of the unix socket is taken by something that is not a socket.
+    #[error("{} exists and is not a socket; remove it, or give this listener another path", path.display())]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The path does not fit into a socket address.
+    #[error("the socket path {} has {length} bytes; at most {MAX_PATH} are possible", path.display())]
+    TooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its length, in bytes.
+        length: usize,
+    },
+    /// The folder of the socket's path does not exist.
+    #[error("cannot make the socket {}: the folder {} does not exist; create it first", path.display(), folder.display())]
+    NoFolder {
+        /// The path.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// The process may not write to the folder, or not replace the stale socket in it.
+    #[error("cannot make the socket {}: this process may not write to {}", path.display(), folder.display())]
+    FolderDenied {
+        /// The path.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// No such user.
+    #[error("there is no user \"{name}\"; give a user's name or number")]
+    UnknownUser {
+        /// As configured.
+        name: String,
+    },
+    /// No such group.
+    #[error("there is no group \"{name}\"; give a group's name or number")]
+    UnknownGroup {
+        /// As configured.
+        name: String,
+    },
+    /// The socket's owner or group could not be changed.
+    #[error("cannot change the owner or group of the socket {}: {source}; only root may give it away, others only to a group of their own", path.display())]
+    Ownership {
+        /// The path.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// Somebody listens on the port.
+    #[error("{address} is in use; `ss -ltnp 'sport = :{}'` shows by whom", address.port())]
+    PortInUse {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The machine does not have the address.
+    #[error("{address} cannot be bound: no interface of this machine has the address {}", address.ip())]
+    NoSuchAddress {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The process may not bind the port.
+    #[error(
+        "{address} cannot be bound: ports below 1024 need CAP_NET_BIND_SERVICE; use a higher port or grant it"
+    )]
+    PortDenied {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("{address} cannot be bound: {source}")]
+    Io {
+        /// The path or address.
+        address: String,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+// === impl BindError ===
+
+impl BindError {
+    pub(super) fn from_unix(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        match source.kind() {
+            // Another process was faster, after the file was looked at.
+            io::ErrorKind::AddrInUse => Self::InUse { path, by: None },
+            io::ErrorKind::NotFound => Self::NoFolder { path, folder },
+            io::ErrorKind::PermissionDenied => Self::FolderDenied { path, folder },
+            _ => Self::Io {
+                address: path.display().to_string(),
+                source,
+            },
+        }
+    }
+
+    pub(super) fn from_tcp(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::PortInUse { address },
+            io::ErrorKind::AddrNotAvailable => Self::NoSuchAddress { address },
+            io::ErrorKind::PermissionDenied => Self::PortDenied { address },
+            _ => Self::Io {
+                address: address.to_string(),
+                source,
+            },
+        }
+    }
+}
+
+fn by_whom(pid: Option<i32>) -> String {
+    match pid {
+        None => String::new(),
+        Some(pid) => match fs::read_to_string(format!("/proc/{pid}/comm")) {
+            Ok(name) => format!(" by {} (pid {pid})", name.trim_end().escape_debug()),
+            Err(_) => format!(" by pid {pid}"),
+        },
+    }
+}

@@ -1,0 +1,152 @@
+//! One connection, whatever it runs over.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+/// A connection that a listener accepted or a sink opened.
+///
+/// Vectored writes reach the operating system, or one TLS record layer, as one call.
+#[derive(Debug)]
+pub enum Stream {
+    /// A unix stream socket.
+    Unix(UnixStream),
+    /// TCP.
+    Tcp(TcpStream),
+    /// TLS over TCP, on the accepting side.
+    TlsServer(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    /// TLS over TCP, on the dialling side.
+    TlsClient(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+// === impl Stream ===
+
+macro_rules! each {
+    ($stream:expr, $io:ident => $call:expr) => {
+        match $stream {
+            Stream::Unix($io) => $call,
+            Stream::Tcp($io) => $call,
+            Stream::TlsServer($io) => $call,
+            Stream::TlsClient($io) => $call,
+        }
+    };
+}
+
+impl Stream {
+    /// Who is at the other end, for a log line: an address, or the process at the other end of a unix socket.
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    /// # let _guard = runtime.enter();
+    /// let (ours, _theirs) = tokio::net::UnixStream::pair()?;
+    /// let peer = tapfan::net::Stream::Unix(ours).peer();
+    /// assert!(peer.starts_with(&format!("pid {}, uid ", std::process::id())));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn peer(&self) -> String {
+        match self {
+            Self::Unix(io) => match io.peer_cred() {
+                Ok(peer) => match peer.pid() {
+                    // 0 is a process outside this one's PID namespace.
+                    Some(pid) if pid > 0 => format!("pid {pid}, uid {}", peer.uid()),
+                    _ => format!("uid {}", peer.uid()),
+                },
+                Err(_) => "an unknown process".to_owned(),
+            },
+            Self::Tcp(io) => tcp_peer(io),
+            Self::TlsServer(io) => tcp_peer(io.get_ref().0),
+            Self::TlsClient(io) => tcp_peer(io.get_ref().0),
+        }
+    }
+
+    /// Whether it is encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::TlsServer(_) | Self::TlsClient(_))
+    }
+}
+
+fn tcp_peer(io: &TcpStream) -> String {
+    io.peer_addr().map_or_else(
+        |_| "a peer that is gone".to_owned(),
+        |address| address.to_string(),
+    )
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), io => Pin::new(io).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        each!(self.get_mut(), io => Pin::new(io).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self.get_mut(), io => Pin::new(io).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        each!(self, io => io.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), io => Pin::new(io).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), io => Pin::new(io).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn slices_go_out_in_one_write() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let mut ours = Stream::Unix(ours);
+        assert!(ours.is_write_vectored());
+        assert!(!ours.is_tls());
+        let slices = [IoSlice::new(b"one "), IoSlice::new(b"two")];
+        let written = ours.write_vectored(&slices).await.expect("written");
+        assert_eq!(written, 7);
+        ours.shutdown().await.expect("shut down");
+        let mut read = String::new();
+        theirs.read_to_string(&mut read).await.expect("read");
+        assert_eq!(read, "one two");
+    }
+
+    #[tokio::test]
+    async fn a_tcp_peer_is_its_address() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let dialled = TcpStream::connect(address).await.expect("connected");
+        assert_eq!(Stream::Tcp(dialled).peer(), address.to_string());
+    }
+}
