@@ -4,14 +4,14 @@
 
 mod address;
 mod bind;
-//mod resolve;
+mod resolve;
 mod socket;
 mod stream;
 mod tls;
 
 pub use address::{Authority, Endpoint, Host, UnixAddress};
 pub use bind::{BindError, BoundUnix, UnixPermissions, bind_tcp, bind_unix};
-//pub use resolve::{ResolveError, Resolver, ResolverSettings};
+pub use resolve::{ResolveError, Resolver, ResolverSettings};
 pub use socket::{
     Keepalive, SendBuffer, TcpSettings, UserTimeout, dial_tcp, dial_unix, prepare_accepted,
 };
