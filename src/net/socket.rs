@@ -120,8 +120,6 @@ impl Default for UserTimeout {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv6Addr, SocketAddrV6};
-
     use socket2::{Domain, SockAddr, Socket, Type};
     use tokio::net::{TcpListener, UnixListener};
 
@@ -164,20 +162,6 @@ mod tests {
             options.tcp_keepalive_time().expect("set"),
             Duration::from_secs(15)
         );
-    }
-
-    #[tokio::test]
-    async fn a_scope_id_reaches_the_kernel() {
-        let nowhere =
-            SocketAddrV6::new("fe80::1".parse::<Ipv6Addr>().expect("an address"), 9, 0, 0);
-        let without = dial_tcp(nowhere.into(), &TcpSettings::default()).await;
-        let without = without.expect_err("a link-local address needs a scope");
-        let nowhere = SocketAddrV6::new(*nowhere.ip(), 9, 0, 0x7fff_fff0);
-        let with = dial_tcp(nowhere.into(), &TcpSettings::default()).await;
-        let with = with.expect_err("no such interface");
-        for error in [without, with] {
-            assert_ne!(error.kind(), io::ErrorKind::TimedOut, "{error}");
-        }
     }
 
     #[tokio::test]
