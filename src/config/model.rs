@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-
-use crate::net::{ClientTls, Endpoint, ServerTls, UnixAddress, UnixPermissions};
+use crate::{
+    dnstap::Edits,
+    net::{ClientTls, Endpoint, ServerTls, UnixAddress, UnixPermissions},
+};
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,15 +77,4 @@ pub struct QueueLimits {
     pub frames: usize,
     /// Bytes of memory that the queued frames hold.
     pub bytes: usize,
-}
-
-/// Fields that a sink sets in each frame; `None` leaves the sender's.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Edits {
-    /// `identity`.
-    pub identity: Option<Bytes>,
-    /// `version`.
-    pub version: Option<Bytes>,
-    /// `extra`.
-    pub extra: Option<Bytes>,
 }

@@ -1,0 +1,107 @@
+//! What a frame costs on its way through `dnstap`, on recorded traffic of BIND, Unbound and dnsdist; prost for comparison.
+//!
+//! `cargo bench --bench rewrite`. Each iteration is the whole mix; the item counter says frames a second, so the cost of one
+//! frame is its inverse.
+
+use bytes::BytesMut;
+use divan::{
+    Bencher, black_box,
+    counter::{BytesCount, ItemsCount},
+};
+use prost::Message as _;
+use tapfan::dnstap::{Edits, Rewrite, proto::Dnstap, validate};
+
+fn main() {
+    divan::main();
+}
+
+/// The payloads of every recorded data frame.
+fn frames() -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for name in ["bind", "unbound", "dnsdist"] {
+        let path = format!("{}/tests/data/{name}.fstrm", env!("CARGO_MANIFEST_DIR"));
+        let file = std::fs::read(&path).expect("a recording");
+        let mut rest = file.as_slice();
+        while let Some((length, after)) = rest.split_first_chunk() {
+            if *length == [0; 4] {
+                // A control frame: its length follows.
+                let (length, after) = after.split_first_chunk().expect("a control frame");
+                rest = &after[u32::from_be_bytes(*length) as usize..];
+            } else {
+                let (payload, after) = after.split_at(u32::from_be_bytes(*length) as usize);
+                frames.push(payload.to_vec());
+                rest = after;
+            }
+        }
+    }
+    frames
+}
+
+/// Runs `each` over every frame and an empty buffer with room for all.
+fn run(bencher: Bencher<'_, '_>, mut each: impl FnMut(&[u8], &mut BytesMut)) {
+    let frames = frames();
+    let bytes: usize = frames.iter().map(Vec::len).sum();
+    let mut out = BytesMut::with_capacity(4 * bytes);
+    bencher
+        .counter(ItemsCount::new(frames.len()))
+        .counter(BytesCount::new(bytes))
+        .bench_local(|| {
+            out.clear();
+            for frame in &frames {
+                each(black_box(frame), &mut out);
+            }
+            black_box(out.len())
+        });
+}
+
+#[divan::bench]
+fn validate_frame(bencher: Bencher<'_, '_>) {
+    run(bencher, |frame, _| validate(frame).expect("dnstap"));
+}
+
+#[divan::bench]
+fn strip(bencher: Bencher<'_, '_>) {
+    let rewrite = Rewrite::new(false, &Edits::default());
+    run(bencher, |frame, out| {
+        rewrite.apply(frame, out).expect("dnstap");
+    });
+}
+
+#[divan::bench]
+fn edit(bencher: Bencher<'_, '_>) {
+    let rewrite = Rewrite::new(true, &edits());
+    run(bencher, |frame, out| {
+        rewrite.apply(frame, out).expect("dnstap");
+    });
+}
+
+#[divan::bench]
+fn strip_and_edit(bencher: Bencher<'_, '_>) {
+    let rewrite = Rewrite::new(false, &edits());
+    run(bencher, |frame, out| {
+        rewrite.apply(frame, out).expect("dnstap");
+    });
+}
+
+#[divan::bench]
+fn prost_decode(bencher: Bencher<'_, '_>) {
+    run(bencher, |frame, _| {
+        black_box(Dnstap::decode(frame).expect("dnstap"));
+    });
+}
+
+#[divan::bench]
+fn prost_decode_encode(bencher: Bencher<'_, '_>) {
+    run(bencher, |frame, out| {
+        let tap = Dnstap::decode(frame).expect("dnstap");
+        tap.encode(out).expect("room");
+    });
+}
+
+fn edits() -> Edits {
+    Edits {
+        identity: Some("edge-1.example.net".into()),
+        version: Some("tapfan 0.1.0".into()),
+        extra: Some("rack 7".into()),
+    }
+}
