@@ -4,7 +4,7 @@
 //!   a listener to a sink never decodes into them: that would lose unknown fields and cost ten times as much.
 //! - [`validate`] says whether a payload is a dnstap message; a listener asks it of every frame.
 //! - [`Rewrite`] edits a payload by splicing its bytes; a sink that is not `full` or that sets fields uses it.
-//! - `wire` and `schema` are what those two read protobuf with.
+//! - `wire`, `varint` and `schema` are what those two read protobuf with.
 //!
 //! Called by `listener`, `sink` and `cli`, and by `config` for the type [`Edits`]; calls nothing of this crate.
 //! Sources: `proto/dnstap.proto` as published by dnstap.info, and protobuf's "Encoding" page.
@@ -14,6 +14,7 @@ pub mod proto;
 mod rewrite;
 mod schema;
 mod validate;
+mod varint;
 mod wire;
 
 pub use malformed::{Malformed, WireType};

@@ -206,3 +206,132 @@ fn encode(number: u32, value: &Bytes) -> Bytes {
     prost::encoding::bytes::encode(number, value, &mut field);
     field.freeze()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME: &[u8] = b"\x0a\x01a\x72\x08\x08\x05\x52\x01q\x72\x01r\x12\x01v\x78\x01";
+
+    fn edits(identity: &'static str, version: &'static str, extra: &'static str) -> Edits {
+        let [identity, version, extra] =
+            [identity, version, extra].map(|value| Some(Bytes::from(value)));
+        Edits {
+            identity,
+            version,
+            extra,
+        }
+    }
+
+    fn apply(full: bool, edits: &Edits, frame: &[u8]) -> Vec<u8> {
+        let mut out = BytesMut::from(b"before".as_slice());
+        Rewrite::new(full, edits)
+            .apply(frame, &mut out)
+            .expect("well formed");
+        out.strip_prefix(b"before")
+            .expect("what was there")
+            .to_vec()
+    }
+
+    #[test]
+    fn only_full_without_edits_changes_nothing() {
+        assert!(Rewrite::new(true, &Edits::default()).is_noop());
+        assert!(!Rewrite::new(false, &Edits::default()).is_noop());
+        assert!(!Rewrite::new(true, &edits("", "", "")).is_noop());
+        assert_eq!(apply(true, &Edits::default(), FRAME), FRAME);
+    }
+
+    #[test]
+    fn the_dns_messages_are_left_out() {
+        assert_eq!(
+            apply(false, &Edits::default(), FRAME),
+            b"\x0a\x01a\x72\x02\x08\x05\x12\x01v\x78\x01"
+        );
+    }
+
+    #[test]
+    fn fields_10_and_14_of_the_top_are_not_those_of_the_message() {
+        let frame = b"\x52\x01q\x78\x01";
+        assert_eq!(apply(false, &Edits::default(), frame), frame);
+    }
+
+    #[test]
+    fn every_message_loses_its_own() {
+        assert_eq!(
+            apply(
+                false,
+                &Edits::default(),
+                b"\x72\x05\x52\x01q\x08\x05\x72\x02\x10\x01\x72\x03\x72\x01r\x78\x01"
+            ),
+            b"\x72\x02\x08\x05\x72\x02\x10\x01\x72\x00\x78\x01"
+        );
+    }
+
+    #[test]
+    fn a_length_shrinks_by_as_many_bytes_as_it_can() {
+        let dns = vec![0; 300];
+        let message = [b"\x08\x05\x52\xac\x02".as_slice(), &dns, b"\x10\x01"].concat();
+        let frame = [b"\x72\xb3\x02".as_slice(), &message, b"\x78\x01"].concat();
+        let stripped = b"\x72\x04\x08\x05\x10\x01\x78\x01";
+        assert_eq!(apply(false, &Edits::default(), &frame), stripped);
+        let padded = [b"\x72\xb3\x82\x80\x00".as_slice(), &message, b"\x78\x01"].concat();
+        assert_eq!(apply(false, &Edits::default(), &padded), stripped);
+    }
+
+    #[test]
+    fn a_length_that_need_not_change_stays_as_it_is() {
+        let frame = b"\x72\x82\x00\x08\x05\x78\x01";
+        assert_eq!(apply(false, &Edits::default(), frame), frame);
+    }
+
+    #[test]
+    fn an_edit_stands_where_the_first_of_its_kind_stood() {
+        assert_eq!(
+            apply(
+                true,
+                &Edits {
+                    version: Some("new".into()),
+                    ..Edits::default()
+                },
+                b"\x0a\x01a\x12\x01v\x78\x01\x12\x02vv\xa0\x06\x01"
+            ),
+            b"\x0a\x01a\x12\x03new\x78\x01\xa0\x06\x01"
+        );
+    }
+
+    #[test]
+    fn edits_that_replace_nothing_go_to_the_front_in_order() {
+        assert_eq!(
+            apply(true, &edits("i", "", "e"), b"\x78\x01\x12\x01v"),
+            b"\x0a\x01i\x1a\x01e\x78\x01\x12\x00"
+        );
+    }
+
+    #[test]
+    fn a_malformed_frame_leaves_the_buffer_as_it_was() {
+        for (frame, error) in [
+            (
+                b"\x0a\x01a\x72\x05\x52\x01q\x0a\x05\x78\x01".as_slice(),
+                Malformed::Overrun {
+                    offset: 8,
+                    length: 5,
+                    left: 0,
+                },
+            ),
+            (
+                b"\x08\x01",
+                Malformed::Mismatch {
+                    offset: 0,
+                    field: "Dnstap.identity",
+                    expected: super::super::WireType::Bytes,
+                    found: super::super::WireType::Varint,
+                },
+            ),
+            (b"\x0a\x01a\x00", Malformed::FieldZero { offset: 3 }),
+        ] {
+            let mut out = BytesMut::from(b"before".as_slice());
+            let result = Rewrite::new(false, &edits("i", "v", "e")).apply(frame, &mut out);
+            assert_eq!((result, out.as_ref()), (Err(error), b"before".as_slice()));
+        }
+    }
+}

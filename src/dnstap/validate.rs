@@ -89,3 +89,78 @@ fn policy(policy: &Field<'_>) -> Result<(), Malformed> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_collectors_can_decode_passes() {
+        for frame in [
+            b"\x72\x02\x08\x05\x78\x01".as_slice(),
+            // A type that this schema does not know, and nothing else.
+            b"\x78\x02",
+            // The last type counts.
+            b"\x78\x01\x78\x02",
+            // Unknown fields and unknown enum values.
+            b"\xa0\x06\x01\x72\x06\xa0\x06\x01\x08\xff\x7f\x78\x01\x9b\x06\x9c\x06",
+            // Two messages are one: the second has the type.
+            b"\x72\x02\x10\x01\x72\x02\x08\x05\x78\x01",
+            // http_protocol, whose tag has two bytes, and a policy with a text.
+            b"\x72\x0c\x08\x05\x80\x01\x02\x7a\x05\x0a\x03RPZ\x78\x01",
+        ] {
+            assert_eq!(validate(frame), Ok(()), "{frame:02x?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_words() {
+        let said: Vec<_> = [
+            b"".as_slice(),
+            b"\x0a\x01a",
+            b"\x78\x01",
+            b"\x78\x81\x80\x80\x80\x10",
+            b"\x72\x00\x78\x01",
+            b"\x72\x02\x10\x01\x78\x01",
+            b"\x7a\x01a",
+            b"\x72\x03\x32\x01a\x78\x01",
+            b"\x72\x06\x80\x01\x01\x0a\x01a\x78\x01",
+            b"\x72\x08\x08\x05\x7a\x04\x0a\x02\xc3\x28\x78\x01",
+            b"\x72\x06\x08\x05\x7a\x02\x18\x80\x78\x01",
+            b"\x72\x07\x08\x05\x7a\x03\x0a\x02a\x78\x01",
+            b"GET / HTTP/1.1",
+            b"\x78\x01\xa6\x06",
+            b"\x78\x01\x9c\x06",
+        ]
+        .map(|frame| validate(frame).expect_err("malformed").to_string())
+        .into();
+        insta::assert_snapshot!(said.join("\n"), @r"
+        byte 0: Dnstap.type is missing from what ends here
+        byte 3: Dnstap.type is missing from what ends here
+        byte 2: Dnstap.message is missing from what ends here
+        byte 6: Dnstap.message is missing from what ends here
+        byte 2: Message.type is missing from what ends here
+        byte 4: Message.type is missing from what ends here
+        byte 0: Dnstap.type has wire type bytes, the schema says varint
+        byte 2: Message.query_port has wire type bytes, the schema says varint
+        byte 5: Message.type has wire type bytes, the schema says varint
+        byte 6: Policy.type is not UTF-8 text
+        byte 6: the field that begins here is cut off
+        byte 6: the field that begins here claims 2 bytes, 1 are left in its message
+        byte 0: a field with wire type 7, which protobuf does not define
+        byte 2: a field with wire type 6, which protobuf does not define
+        byte 2: group 99 ends here but was not open
+        ");
+    }
+
+    /// Whatever a cut takes away of a recorded frame, its type or its message is not whole.
+    #[test]
+    fn no_beginning_of_a_whole_frame_passes() {
+        let frame =
+            b"\x0a\x02ns\x72\x11\x08\x05\x40\x80\x80\x80\x80\x04\x4d\0\0\0\0\x52\x02hi\x78\x01";
+        assert_eq!(validate(frame), Ok(()));
+        for end in 0..frame.len() {
+            assert!(validate(&frame[..end]).is_err(), "{end}");
+        }
+    }
+}

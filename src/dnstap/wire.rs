@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::malformed::{Malformed, WireType};
+use super::{
+    malformed::{Malformed, WireType},
+    varint::{common_bytes, common_varint, short_varint, split_varint},
+};
 
 /// The fields of one message, in order. After an error there are no more.
 #[derive(Debug, Clone)]
@@ -31,14 +34,6 @@ pub(super) struct Field<'a> {
 /// How deep groups may nest. dnstap has none, so this only has to be some limit, below prost's and C++'s 100.
 pub(super) const GROUP_DEPTH: usize = 32;
 
-/// Tags and lengths have at most this many bytes: protobuf-c and C++ refuse longer ones, even if they pad a small number.
-const SHORT: usize = 5;
-
-enum VarintError {
-    Truncated,
-    TooLong,
-}
-
 // === impl Fields ===
 
 impl<'a> Fields<'a> {
@@ -64,13 +59,41 @@ impl<'a> Fields<'a> {
             [byte, after @ ..] if *byte < 0x80 => Ok((u32::from(*byte), after)),
             rest => {
                 let offset = self.offset();
-                short_varint(rest).map_err(|error| error.or(offset, Malformed::Tag { offset }))
+                short_varint(rest).map_err(|error| error.at(offset, Malformed::Tag { offset }))
             }
         }
     }
 
+    /// Takes the next field off if it is of the common kind: a field number below 16, a length below 16384, no group.
+    ///
+    /// It is kept apart from [`field`](Self::field), which can do all and say what is wrong, so that it stays small enough to
+    /// be part of the loops that call it.
+    #[allow(clippy::inline_always)] // Half the time of a validation is lost to passing fields through memory otherwise.
+    #[inline(always)]
+    fn common_field(&mut self) -> Option<Field<'a>> {
+        let start = self.offset();
+        let (&tag, after) = self.rest.split_first()?;
+        if !(8..0x80).contains(&tag) {
+            return None;
+        }
+        let (wire_type, (value, rest)) = match tag & 7 {
+            0 => (WireType::Varint, common_varint(after)?),
+            2 => (WireType::Bytes, common_bytes(after)?),
+            5 => (WireType::Fixed32, after.split_at_checked(4)?),
+            _ => return None,
+        };
+        self.rest = rest;
+        Some(Field {
+            number: u32::from(tag >> 3),
+            wire_type,
+            value,
+            range: start..self.end - rest.len(),
+            tag: 1,
+        })
+    }
+
     /// Takes the next field off, or leaves everything in place.
-    #[inline]
+    #[cold]
     fn field(&mut self) -> Result<Field<'a>, Malformed> {
         let offset = self.offset();
         let (tag, after) = self.tag()?;
@@ -78,36 +101,42 @@ impl<'a> Fields<'a> {
         if number == 0 {
             return Err(Malformed::FieldZero { offset });
         }
-        let (wire_type, split) = match tag & 7 {
-            0 => (WireType::Varint, split_varint(after)),
-            2 => {
-                let (length, after) = match after {
-                    [byte, after @ ..] if *byte < 0x80 => (u32::from(*byte), after),
-                    rest => short_varint(rest)
-                        .map_err(|error| error.or(offset, Malformed::Length { offset }))?,
-                };
-                let Some(split) = after.split_at_checked(length as usize) else {
-                    return Err(Malformed::Overrun {
-                        offset,
-                        length,
-                        left: after.len(),
-                    });
-                };
-                (WireType::Bytes, Ok(split))
+        let cut_off = Malformed::Truncated { offset };
+        let (wire_type, (value, rest)) = match tag & 7 {
+            0 => {
+                let split = split_varint(after)
+                    .map_err(|error| error.at(offset, Malformed::Varint { offset }))?;
+                (WireType::Varint, split)
             }
-            5 => (WireType::Fixed32, split_fixed(after, 4)),
-            1 => (WireType::Fixed64, split_fixed(after, 8)),
-            3 => (WireType::Group, Ok(self.group(number, after)?)),
+            1 => (WireType::Fixed64, after.split_at_checked(8).ok_or(cut_off)?),
+            2 => {
+                let (length, content) = short_varint(after)
+                    .map_err(|error| error.at(offset, Malformed::Length { offset }))?;
+                let split = content.split_at_checked(length as usize);
+                let left = content.len();
+                let overrun = Malformed::Overrun {
+                    offset,
+                    length,
+                    left,
+                };
+                (WireType::Bytes, split.ok_or(overrun)?)
+            }
+            3 => (WireType::Group, self.group(number, after)?),
             4 => return Err(Malformed::GroupEnd { offset, number }),
-            // Three bits: no more than 7.
-            #[allow(clippy::cast_possible_truncation)]
-            undefined => {
-                let wire_type = undefined as u8;
-                return Err(Malformed::UndefinedWireType { offset, wire_type });
+            5 => (WireType::Fixed32, after.split_at_checked(4).ok_or(cut_off)?),
+            6 => {
+                return Err(Malformed::UndefinedWireType {
+                    offset,
+                    wire_type: 6,
+                });
+            }
+            _ => {
+                return Err(Malformed::UndefinedWireType {
+                    offset,
+                    wire_type: 7,
+                });
             }
         };
-        let (value, rest) =
-            split.map_err(|error| error.or(offset, Malformed::Varint { offset }))?;
         let tag = self.rest.len() - after.len();
         self.rest = rest;
         Ok(Field {
@@ -149,8 +178,12 @@ impl<'a> Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<Field<'a>, Malformed>;
 
-    #[inline]
+    #[allow(clippy::inline_always)] // As for `common_field`.
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(field) = self.common_field() {
+            return Some(Ok(field));
+        }
         if self.rest.is_empty() {
             return None;
         }
@@ -182,62 +215,180 @@ impl<'a> Field<'a> {
     }
 }
 
-// === impl VarintError ===
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-impl VarintError {
-    fn or(self, offset: usize, too_long: Malformed) -> Malformed {
-        match self {
-            Self::Truncated => Malformed::Truncated { offset },
-            Self::TooLong => too_long,
+    use super::*;
+
+    fn all(frame: &[u8]) -> Result<Vec<Field<'_>>, Malformed> {
+        Fields::new(frame).collect()
+    }
+
+    fn first(frame: &[u8]) -> Field<'_> {
+        all(frame).expect("well formed").remove(0)
+    }
+
+    /// `depth` groups of field 1 within each other.
+    fn groups(depth: usize) -> Vec<u8> {
+        [vec![0x0b; depth], vec![0x0c; depth]].concat()
+    }
+
+    #[test]
+    fn every_wire_type_is_read() {
+        let field = first(b"\x08\x96\x01");
+        assert_eq!((field.number, field.wire_type), (1, WireType::Varint));
+        assert_eq!((field.value, field.varint()), (b"\x96\x01".as_slice(), 150));
+        let field = first(b"\x11abcdefgh");
+        assert_eq!((field.number, field.wire_type), (2, WireType::Fixed64));
+        assert_eq!(field.value, b"abcdefgh");
+        let field = first(b"\x1a\x02hi");
+        assert_eq!((field.number, field.wire_type), (3, WireType::Bytes));
+        assert_eq!((field.value, field.range), (b"hi".as_slice(), 0..4));
+        let field = first(b"\x25abcd");
+        assert_eq!((field.number, field.wire_type), (4, WireType::Fixed32));
+        assert_eq!(field.value, b"abcd");
+        // Group 5 { 1: 7, group 6 {} }.
+        let field = first(b"\x2b\x08\x07\x33\x34\x2c");
+        assert_eq!((field.number, field.wire_type), (5, WireType::Group));
+        assert_eq!(field.value, b"\x08\x07\x33\x34");
+        assert_eq!(field.range, 0..6);
+    }
+
+    #[test]
+    fn long_tags_and_lengths_are_read() {
+        let field = first(b"\xfa\xff\xff\xff\x0f\x82\x80\x00hi");
+        assert_eq!((field.number, field.tag), ((1 << 29) - 1, 5));
+        assert_eq!((field.value, field.range), (b"hi".as_slice(), 0..10));
+        let frame = [b"\x0a\x80\x80\x01".as_slice(), &[7; 0x4000]].concat();
+        assert_eq!(first(&frame).value, [7; 0x4000]);
+        let field = first(b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01");
+        assert_eq!(field.varint(), u64::MAX);
+    }
+
+    #[test]
+    fn offsets_are_the_frames_at_every_depth() {
+        let frame = b"\x08\x01\x72\x06\x08\x05\x52\x02hi";
+        let message = &all(frame).expect("well formed")[1];
+        let ranges: Vec<_> = message
+            .fields()
+            .map(|field| field.expect("well formed").range)
+            .collect();
+        assert_eq!(ranges, [4..6, 6..10]);
+        let error = Fields {
+            rest: b"\x07",
+            end: 9,
+            groups: 0,
+        }
+        .next();
+        assert_eq!(error, Some(Err(Malformed::FieldZero { offset: 8 })));
+    }
+
+    #[test]
+    fn what_protobuf_forbids_is_refused_where_it_stands() {
+        use Malformed as M;
+        let offset = 2;
+        for (bytes, error) in [
+            (b"\x80".as_slice(), M::Truncated { offset }),
+            (b"\x08", M::Truncated { offset }),
+            (b"\x08\x80", M::Truncated { offset }),
+            (b"\x09abcdefg", M::Truncated { offset }),
+            (b"\x0a", M::Truncated { offset }),
+            (b"\x0a\x80", M::Truncated { offset }),
+            (b"\x0dabc", M::Truncated { offset }),
+            (b"\x0b\x08\x01", M::Truncated { offset }),
+            (b"\x88\x80\x80\x80\x80\x00\x01", M::Tag { offset }),
+            (b"\x88\x80\x80\x80\x10\x01", M::Tag { offset }),
+            (b"\x00\x01", M::FieldZero { offset }),
+            (b"\x80\x00\x01", M::FieldZero { offset }),
+            (
+                b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02",
+                M::Varint { offset },
+            ),
+            (
+                b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00",
+                M::Varint { offset },
+            ),
+            (b"\x0a\x80\x80\x80\x80\x80\x00", M::Length { offset }),
+            (
+                b"\x0a\x03hi",
+                M::Overrun {
+                    offset,
+                    length: 3,
+                    left: 2,
+                },
+            ),
+            (
+                b"\x0a\xff\xff\xff\xff\x0fhi",
+                M::Overrun {
+                    offset,
+                    length: u32::MAX,
+                    left: 2,
+                },
+            ),
+            (b"\x0c", M::GroupEnd { offset, number: 1 }),
+            (
+                b"\x0b\x14",
+                M::GroupEnd {
+                    offset: 3,
+                    number: 2,
+                },
+            ),
+            (
+                b"\x0e",
+                M::UndefinedWireType {
+                    offset,
+                    wire_type: 6,
+                },
+            ),
+            (
+                b"\x0f",
+                M::UndefinedWireType {
+                    offset,
+                    wire_type: 7,
+                },
+            ),
+        ] {
+            let frame = [b"\x08\x01", bytes].concat();
+            assert_eq!(all(&frame), Err(error), "{bytes:02x?}");
         }
     }
-}
 
-/// Reads a tag or a length off the front.
-fn short_varint(bytes: &[u8]) -> Result<(u32, &[u8]), VarintError> {
-    let mut number = 0_u64;
-    for (index, byte) in bytes.iter().take(SHORT).enumerate() {
-        number |= u64::from(byte & 0x7f) << (7 * index);
-        if *byte < 0x80 {
-            let number = u32::try_from(number).map_err(|_| VarintError::TooLong)?;
-            return Ok((number, &bytes[index + 1..]));
+    #[test]
+    fn groups_nest_only_so_deep() {
+        assert_eq!(first(&groups(GROUP_DEPTH)).range, 0..2 * GROUP_DEPTH);
+        let error = Malformed::Nesting {
+            offset: GROUP_DEPTH,
+            limit: GROUP_DEPTH,
+        };
+        assert_eq!(all(&groups(GROUP_DEPTH + 1)), Err(error));
+        assert_eq!(all(&vec![0x0b; 1 << 20]), Err(error));
+    }
+
+    #[test]
+    fn after_an_error_there_are_no_more() {
+        let mut fields = Fields::new(b"\x00\x08\x01");
+        assert!(fields.next().is_some_and(|field| field.is_err()));
+        assert_eq!(fields.next(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_common_way_and_the_whole_way_agree(bytes: Vec<u8>) {
+            if let Some(field) = Fields::new(&bytes).common_field() {
+                prop_assert_eq!(Fields::new(&bytes).field(), Ok(field));
+            }
+        }
+
+        #[test]
+        fn fields_tile_any_frame_that_is_read_to_its_end(bytes in prop::collection::vec(0_u8..64, 0..64)) {
+            let mut at = 0;
+            for field in Fields::new(&bytes) {
+                let Ok(field) = field else { return Ok(()) };
+                prop_assert_eq!(field.range.start, at);
+                at = field.range.end;
+            }
+            prop_assert_eq!(at, bytes.len());
         }
     }
-    Err(if bytes.len() < SHORT {
-        VarintError::Truncated
-    } else {
-        VarintError::TooLong
-    })
-}
-
-/// Splits a varint of up to 64 bits off the front.
-#[inline]
-fn split_varint(bytes: &[u8]) -> Result<(&[u8], &[u8]), VarintError> {
-    if bytes.first().is_some_and(|byte| *byte < 0x80) {
-        return Ok(bytes.split_at(1));
-    }
-    if let Some(word) = bytes.first_chunk::<8>() {
-        // The first byte without its top bit is the last; times and ports are found without a loop.
-        let last = !u64::from_le_bytes(*word) & 0x8080_8080_8080_8080;
-        if last != 0 {
-            return Ok(bytes.split_at(last.trailing_zeros() as usize / 8 + 1));
-        }
-    }
-    split_long_varint(bytes)
-}
-
-#[cold]
-fn split_long_varint(bytes: &[u8]) -> Result<(&[u8], &[u8]), VarintError> {
-    match bytes.iter().take(10).position(|byte| *byte < 0x80) {
-        // Nine bytes hold 63 bits, so the tenth may hold one.
-        Some(9) if bytes[9] > 1 => Err(VarintError::TooLong),
-        Some(last) => Ok(bytes.split_at(last + 1)),
-        None if bytes.len() < 10 => Err(VarintError::Truncated),
-        None => Err(VarintError::TooLong),
-    }
-}
-
-#[inline]
-fn split_fixed(bytes: &[u8], length: usize) -> Result<(&[u8], &[u8]), VarintError> {
-    bytes.split_at_checked(length).ok_or(VarintError::Truncated)
 }

@@ -1,0 +1,120 @@
+//! Numbers as protobuf writes them: seven bits a byte, the lowest first, the top bit set on all but the last.
+
+use super::malformed::Malformed;
+
+/// Tags and lengths have at most this many bytes: protobuf-c and C++ refuse longer ones, even if they pad a small number.
+const SHORT: usize = 5;
+
+/// Numbers of fields have at most this many bytes.
+const LONG: usize = 10;
+
+/// Why there is no number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum VarintError {
+    /// The bytes end before the number does.
+    Truncated,
+    /// More bytes, or more bits, than it may have.
+    TooLong,
+}
+
+/// What was asked for, and the bytes after it.
+type Split<'a, T> = (T, &'a [u8]);
+
+/// Reads a tag or a length off the front.
+pub(super) fn short_varint(bytes: &[u8]) -> Result<Split<'_, u32>, VarintError> {
+    let mut number = 0_u64;
+    for (index, byte) in bytes.iter().take(SHORT).enumerate() {
+        number |= u64::from(byte & 0x7f) << (7 * index);
+        if *byte < 0x80 {
+            let number = u32::try_from(number).map_err(|_| VarintError::TooLong)?;
+            return Ok((number, &bytes[index + 1..]));
+        }
+    }
+    Err(too_long(bytes, SHORT))
+}
+
+/// Splits a number of up to 64 bits off the front.
+pub(super) fn split_varint(bytes: &[u8]) -> Result<Split<'_, &[u8]>, VarintError> {
+    match bytes.iter().take(LONG).position(|byte| *byte < 0x80) {
+        // Nine bytes hold 63 bits, so the tenth may hold one.
+        Some(9) if bytes[9] > 1 => Err(VarintError::TooLong),
+        Some(last) => Ok(bytes.split_at(last + 1)),
+        None => Err(too_long(bytes, LONG)),
+    }
+}
+
+/// As [`split_varint`], if it is at most 8 bytes long, and 8 bytes are there if it is longer than one.
+#[inline]
+pub(super) fn common_varint(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
+    if *bytes.first()? < 0x80 {
+        return bytes.split_at_checked(1);
+    }
+    // The first byte without its top bit is the last: times and ports are found without a loop.
+    let last = !u64::from_le_bytes(*bytes.first_chunk()?) & 0x8080_8080_8080_8080;
+    if last == 0 {
+        return None;
+    }
+    bytes.split_at_checked(last.trailing_zeros() as usize / 8 + 1)
+}
+
+/// Splits a length of one or two bytes off the front, and what it measures.
+#[inline]
+pub(super) fn common_bytes(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
+    match bytes {
+        [length, after @ ..] if *length < 0x80 => after.split_at_checked(usize::from(*length)),
+        [low, high, after @ ..] if *high < 0x80 => {
+            after.split_at_checked(usize::from(low & 0x7f) | usize::from(*high) << 7)
+        }
+        _ => None,
+    }
+}
+
+/// `bytes` begin with a number that does not end within `most` bytes.
+fn too_long(bytes: &[u8], most: usize) -> VarintError {
+    if bytes.len() < most {
+        VarintError::Truncated
+    } else {
+        VarintError::TooLong
+    }
+}
+
+// === impl VarintError ===
+
+impl VarintError {
+    /// As an error of the field that begins at `offset`.
+    pub(super) fn at(self, offset: usize, too_long: Malformed) -> Malformed {
+        match self {
+            Self::Truncated => Malformed::Truncated { offset },
+            Self::TooLong => too_long,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::encoding::{decode_varint, encode_varint};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn short_numbers_are_read_as_prost_writes_them(number: u32, rest: [u8; 3]) {
+            let mut bytes = Vec::new();
+            encode_varint(number.into(), &mut bytes);
+            bytes.extend(rest);
+            prop_assert_eq!(short_varint(&bytes), Ok((number, rest.as_slice())));
+        }
+
+        #[test]
+        fn any_number_ends_where_prost_says(bytes in prop::collection::vec(prop_oneof![0x7e_u8..0x82, any::<u8>()], 0..16)) {
+            let mut rest = bytes.as_slice();
+            let prost = decode_varint(&mut rest).ok().map(|_| rest.len());
+            let ours = split_varint(&bytes).ok().map(|(_, rest)| rest.len());
+            prop_assert_eq!(ours, prost);
+            if let Some((value, rest)) = common_varint(&bytes) {
+                prop_assert_eq!(split_varint(&bytes), Ok((value, rest)));
+            }
+        }
+    }
+}
