@@ -1,0 +1,317 @@
+//! `dnstap::validate` and `dnstap::Rewrite` from outside, on any dnstap message there can be and on recorded traffic.
+//!
+//! Two oracles: prost, which decodes, and a model of a frame as a list of pieces, which says every byte of a rewritten frame.
+
+mod model;
+
+use bytes::{Bytes, BytesMut};
+use model::{Body, Piece, encode, top_level};
+use proptest::{prelude::*, sample::Index};
+use prost::Message as _;
+use tapfan::dnstap::{Edits, Malformed, Rewrite, proto::Dnstap, validate};
+
+const IDENTITY: u32 = 1;
+const EXTRA: u32 = 3;
+const MESSAGE: u32 = 14;
+const TYPE: u32 = 15;
+
+fn edits() -> impl Strategy<Value = Edits> {
+    let value =
+        || prop::option::of(prop::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from));
+    (value(), value(), value()).prop_map(|(identity, version, extra)| Edits {
+        identity,
+        version,
+        extra,
+    })
+}
+
+fn apply(full: bool, edits: &Edits, frame: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut out = BytesMut::new();
+    Rewrite::new(full, edits).apply(frame, &mut out)?;
+    Ok(out.into())
+}
+
+/// What the schema requires, read off the pieces.
+fn is_complete(pieces: &[Piece]) -> bool {
+    let kind = pieces.iter().rev().find_map(|piece| match piece.body {
+        Body::Varint(number, _) if piece.number == TYPE => Some(number & 0xffff_ffff),
+        _ => None,
+    });
+    let messages: Vec<_> = pieces.iter().filter_map(Piece::message).collect();
+    let typed = messages
+        .iter()
+        .any(|message| message.iter().any(|piece| piece.number == 1));
+    match kind {
+        None => false,
+        Some(1) => typed,
+        Some(_) => typed || messages.is_empty(),
+    }
+}
+
+/// The rewritten frame, byte for byte.
+fn rewritten(full: bool, edits: &Edits, pieces: &[Piece]) -> Vec<u8> {
+    let mut values = [&edits.identity, &edits.version, &edits.extra].map(Clone::clone);
+    let set = values.clone();
+    let is_set = |piece: &Piece| {
+        (IDENTITY..=EXTRA).contains(&piece.number) && set[piece.number as usize - 1].is_some()
+    };
+    let piece = |number, value: Bytes| Piece::plain(number, Body::Bytes(value.to_vec(), 0));
+    let mut front = Vec::new();
+    let mut out = Vec::new();
+    for number in IDENTITY..=EXTRA {
+        if !pieces.iter().any(|piece| piece.number == number) {
+            front.extend(
+                values[number as usize - 1]
+                    .take()
+                    .map(|value| piece(number, value)),
+            );
+        }
+    }
+    for old in pieces {
+        if is_set(old) {
+            out.extend(
+                values[old.number as usize - 1]
+                    .take()
+                    .map(|value| piece(old.number, value)),
+            );
+        } else if let (Body::Message(fields, padding), false) = (&old.body, full) {
+            let kept: Vec<_> = (fields
+                .iter()
+                .filter(|field| !matches!(field.number, 10 | 14)))
+            .cloned()
+            .collect();
+            let padding = if kept.len() == fields.len() {
+                *padding
+            } else {
+                0
+            };
+            out.push(Piece {
+                body: Body::Message(kept, padding),
+                ..old.clone()
+            });
+        } else {
+            out.push(old.clone());
+        }
+    }
+    front.extend(out);
+    encode(&front)
+}
+
+/// The rewritten frame as prost sees it.
+fn rewritten_by_prost(full: bool, edits: &Edits, frame: &[u8]) -> Dnstap {
+    let mut tap = Dnstap::decode(frame).expect("prost takes it");
+    if let (Some(message), false) = (&mut tap.message, full) {
+        message.query_message = None;
+        message.response_message = None;
+    }
+    for (field, edit) in [
+        (&mut tap.identity, &edits.identity),
+        (&mut tap.version, &edits.version),
+        (&mut tap.extra, &edits.extra),
+    ] {
+        if let Some(value) = edit {
+            *field = Some(value.to_vec());
+        }
+    }
+    tap
+}
+
+/// Where [`validate`] refuses what prost takes; its documentation says why.
+fn is_stricter_than_prost(error: Malformed) -> bool {
+    use Malformed as M;
+    matches!(
+        error,
+        M::Missing { .. } | M::Tag { .. } | M::Length { .. } | M::Nesting { .. }
+    )
+}
+
+/// One thing that goes wrong on the way.
+#[derive(Debug, Clone)]
+enum Damage {
+    Set(Index, u8),
+    Insert(Index, Vec<u8>),
+    Remove(Index, usize),
+    Cut(Index),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Damage::Set(at, byte)),
+        (any::<Index>(), prop::collection::vec(any::<u8>(), 1..4))
+            .prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+        (any::<Index>(), 1..4_usize).prop_map(|(at, count)| Damage::Remove(at, count)),
+        any::<Index>().prop_map(Damage::Cut),
+    ]
+}
+
+fn harm(frame: &mut Vec<u8>, damage: &Damage) {
+    match damage {
+        _ if frame.is_empty() => {}
+        Damage::Set(at, byte) => {
+            let at = at.index(frame.len());
+            frame[at] = *byte;
+        }
+        Damage::Insert(at, bytes) => {
+            let at = at.index(frame.len());
+            frame.splice(at..at, bytes.iter().copied());
+        }
+        Damage::Remove(at, count) => {
+            let at = at.index(frame.len());
+            frame.drain(at..frame.len().min(at + count));
+        }
+        Damage::Cut(at) => frame.truncate(at.index(frame.len())),
+    }
+}
+
+/// Everything that must hold of bytes of which nothing is known.
+fn check_any_bytes(bytes: &[u8], full: bool, edits: &Edits) -> Result<(), TestCaseError> {
+    let rewritten = apply(full, edits, bytes);
+    match validate(bytes) {
+        Ok(()) => {
+            let tap = Dnstap::decode(bytes);
+            prop_assert!(tap.is_ok(), "prost refuses what passed: {tap:?}");
+            prop_assert!(tap.is_ok_and(|tap| tap.r#type != 1 || tap.message.is_some()));
+            prop_assert!(rewritten.is_ok(), "refused after it passed: {rewritten:?}");
+            let rewritten = rewritten.unwrap_or_default();
+            prop_assert_eq!(validate(&rewritten), Ok(()));
+            let tap = Dnstap::decode(rewritten.as_slice()).ok();
+            prop_assert_eq!(tap, Some(rewritten_by_prost(full, edits, bytes)));
+        }
+        Err(error) if !is_stricter_than_prost(error) => {
+            prop_assert!(Dnstap::decode(bytes).is_err(), "prost takes it: {error}");
+        }
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn a_frame_passes_if_what_is_required_is_there(pieces in top_level()) {
+        let frame = encode(&pieces);
+        prop_assert!(Dnstap::decode(frame.as_slice()).is_ok());
+        match validate(&frame) {
+            Ok(()) => prop_assert!(is_complete(&pieces)),
+            Err(error) => {
+                prop_assert!(matches!(error, Malformed::Missing { .. }), "{error}");
+                prop_assert!(!is_complete(&pieces), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rewrite_changes_what_was_asked_and_no_other_byte(
+        pieces in top_level(), full: bool, edits in edits()
+    ) {
+        let frame = encode(&pieces);
+        let out = apply(full, &edits, &frame).expect("well formed");
+        prop_assert_eq!(&out, &rewritten(full, &edits, &pieces));
+        let tap = Dnstap::decode(out.as_slice()).expect("prost takes it");
+        prop_assert_eq!(tap, rewritten_by_prost(full, &edits, &frame));
+        prop_assert_eq!(apply(full, &edits, &out), Ok(out), "once more");
+    }
+
+    #[test]
+    fn a_rewrite_that_changes_nothing_gives_the_same_bytes(pieces in top_level()) {
+        let frame = encode(&pieces);
+        prop_assert!(Rewrite::new(true, &Edits::default()).is_noop());
+        prop_assert_eq!(apply(true, &Edits::default(), &frame), Ok(frame));
+    }
+
+    #[test]
+    fn a_damaged_frame_is_judged_as_prost_does(
+        pieces in top_level(), damage in prop::collection::vec(damage(), 1..4), full: bool, edits in edits()
+    ) {
+        let mut frame = encode(&pieces);
+        for damage in &damage {
+            harm(&mut frame, damage);
+        }
+        check_any_bytes(&frame, full, &edits)?;
+    }
+
+    #[test]
+    fn any_bytes_are_judged_as_prost_does(bytes: Vec<u8>, full: bool, edits in edits()) {
+        check_any_bytes(&bytes, full, &edits)?;
+    }
+}
+
+/// The payloads of every recorded data frame of a Frame Streams file.
+fn recorded(name: &str) -> Vec<Vec<u8>> {
+    let path = format!("{}/tests/data/{name}.fstrm", env!("CARGO_MANIFEST_DIR"));
+    let file = std::fs::read(&path).expect("a recording");
+    let mut frames = Vec::new();
+    let mut rest = file.as_slice();
+    while let Some((length, after)) = rest.split_first_chunk() {
+        if *length == [0; 4] {
+            // A control frame: its length follows.
+            let (length, after) = after.split_first_chunk().expect("a control frame");
+            rest = &after[u32::from_be_bytes(*length) as usize..];
+        } else {
+            let (payload, after) = after.split_at(u32::from_be_bytes(*length) as usize);
+            frames.push(payload.to_vec());
+            rest = after;
+        }
+    }
+    assert!(frames.len() >= 3000, "{path}");
+    frames
+}
+
+#[test]
+fn recorded_frames_pass_and_are_rewritten_as_prost_would() {
+    let edits = Edits {
+        identity: Some("edge-1".into()),
+        version: Some(Bytes::new()),
+        extra: Some("rack 7".into()),
+    };
+    for name in ["bind", "unbound", "dnsdist"] {
+        let mut shorter = 0;
+        for frame in recorded(name) {
+            assert_eq!(validate(&frame), Ok(()), "{name}: {frame:02x?}");
+            for (full, edits) in [
+                (true, &Edits::default()),
+                (false, &Edits::default()),
+                (true, &edits),
+                (false, &edits),
+            ] {
+                let out = apply(full, edits, &frame).expect("well formed");
+                assert_eq!(validate(&out), Ok(()), "{name}: {out:02x?}");
+                let tap = Dnstap::decode(out.as_slice()).expect("prost takes it");
+                assert_eq!(tap, rewritten_by_prost(full, edits, &frame), "{name}");
+                assert_eq!(
+                    apply(full, edits, &out).as_ref(),
+                    Ok(&out),
+                    "{name}: once more"
+                );
+            }
+            let stripped = apply(false, &Edits::default(), &frame).expect("well formed");
+            shorter += usize::from(stripped.len() < frame.len());
+            assert_eq!(apply(true, &Edits::default(), &frame), Ok(frame), "{name}");
+        }
+        assert!(
+            shorter >= 3000,
+            "{name}: every recorded frame has its DNS message"
+        );
+    }
+}
+
+#[test]
+fn no_beginning_of_a_recorded_frame_passes() {
+    for name in ["bind", "unbound", "dnsdist"] {
+        for frame in recorded(name).iter().step_by(97) {
+            for end in 0..frame.len() {
+                assert!(
+                    validate(&frame[..end]).is_err(),
+                    "{name}, {end} of {frame:02x?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_field_is_where_the_model_thinks() {
+    assert_eq!(
+        encode(&[Piece::plain(MESSAGE, Body::Message(vec![], 0))]),
+        b"\x72\x00"
+    );
+}
