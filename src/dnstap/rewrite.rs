@@ -76,7 +76,7 @@ impl Rewrite {
 
     /// Appends the edited payload of `frame`, the payload of one data frame, to `out`.
     ///
-    /// A frame that [`validate`](super::validate) passed is never refused. Of others, only what lies on the way is checked:
+    /// A frame that [`validate`](super::validate()) passed is never refused. Of others, only what lies on the way is checked:
     /// a rewrite that changes nothing looks at nothing.
     ///
     /// # Errors

@@ -99,6 +99,21 @@ pub(crate) fn top_level() -> impl Strategy<Value = Vec<Piece>> {
     )
 }
 
+/// A short `Dnstap` that is complete, most of it a policy and unknown fields, so that any damage to it hits something.
+pub(crate) fn fragile() -> impl Strategy<Value = Vec<Piece>> {
+    let policy = prop::collection::vec(policy_field(), 1..3);
+    let unknown = || prop::collection::vec(unknown(17), 0..2);
+    (policy, unknown(), unknown()).prop_map(|(policy, inside, outside)| {
+        let mut message = vec![Piece::plain(1, Body::Varint(5, 0))];
+        message.push(Piece::plain(15, Body::Message(policy, 0)));
+        message.extend(inside);
+        let mut pieces = vec![Piece::plain(15, Body::Varint(1, 0))];
+        pieces.push(Piece::plain(14, Body::Message(message, 0)));
+        pieces.extend(outside);
+        pieces
+    })
+}
+
 fn message() -> impl Strategy<Value = Vec<Piece>> {
     let policy = (prop::collection::vec(policy_field(), 0..4), padding())
         .prop_map(|(fields, padding)| Body::Message(fields, padding));
