@@ -134,6 +134,39 @@ impl Chunk {
         self.wire().len() + self.len() * size_of::<u32>() + OVERHEAD
     }
 
+    /// How many of the first frames cost no more than `bytes` of memory together.
+    pub fn frames_within(&self, bytes: usize) -> usize {
+        let Some(room) = bytes.checked_sub(OVERHEAD) else {
+            return 0;
+        };
+        let start = self.offset(self.range.start);
+        let ends = &self.shared.ends[self.range.start as usize..self.range.end as usize];
+        let (mut fit, mut over) = (0, ends.len() + 1);
+        while over - fit > 1 {
+            let middle = usize::midpoint(fit, over);
+            if ends[middle - 1] as usize - start + middle * size_of::<u32>() <= room {
+                fit = middle;
+            } else {
+                over = middle;
+            }
+        }
+        fit
+    }
+
+    /// The same frames, in a buffer of their own if they would otherwise keep alive more than twice their bytes.
+    pub fn compact(self) -> Self {
+        let wire = self.wire();
+        if wire.len() * 2 >= self.shared.bytes.len() {
+            return self;
+        }
+        let start = self.offset(self.range.start);
+        let ends = &self.shared.ends[self.range.start as usize..self.range.end as usize];
+        // Both are offsets into a buffer that is indexed by `u32`.
+        #[allow(clippy::cast_possible_truncation)]
+        let ends = ends.iter().map(|end| end - start as u32).collect();
+        Self::new(Bytes::copy_from_slice(wire), ends, self.shared.received)
+    }
+
     fn offset(&self, frame: u32) -> usize {
         frame
             .checked_sub(1)
@@ -196,6 +229,33 @@ mod tests {
         assert_eq!(rest.whole_frames(4), (0, 0));
         assert_eq!(rest.whole_frames(5), (1, 5));
         assert_eq!(rest.whole_frames(12), (2, 12));
+    }
+
+    #[test]
+    fn frames_within_counts_bytes_index_and_overhead() {
+        let chunk = chunk();
+        for frames in 0..=3 {
+            let footprint = chunk.clone().split_to(frames).footprint();
+            assert_eq!(chunk.frames_within(footprint), frames);
+            assert_eq!(chunk.frames_within(footprint - 1), frames.saturating_sub(1));
+        }
+        assert_eq!(chunk.frames_within(usize::MAX), 3);
+    }
+
+    #[test]
+    fn a_compact_chunk_lets_go_of_the_rest() {
+        let mut rest = chunk();
+        rest.split_to(1);
+        let middle = rest.split_to(1).compact();
+        assert_eq!(middle.shared.bytes.len(), 5);
+        assert_eq!(middle.frames().collect::<Vec<_>>(), [b"c"]);
+        assert_eq!(middle.whole_frames(5), (1, 5));
+        let most = chunk().split_to(2).compact();
+        assert_eq!(
+            most.shared.bytes.len(),
+            18,
+            "more than half: shared, not copied"
+        );
     }
 
     #[test]

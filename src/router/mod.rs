@@ -1,1 +1,21 @@
-//! router.
+//! From one listener to many sinks: the fan-out, each sink's queue, and each sink's ledger.
+//!
+//! Called by `listener` (which offers chunks), `sink` (whose driver takes them) and `supervisor`; calls only
+//! `frame_stream`, for chunks. Nothing here waits: a sink can slow neither a listener nor another sink.
+
+mod fan_out;
+mod latency;
+mod ledger;
+mod queue;
+#[cfg(test)]
+mod queue_tests;
+
+/// The lock of the queue. `tests/queue_model.rs` puts loom's in its place.
+mod sync {
+    pub(super) use std::sync::{Mutex, MutexGuard};
+}
+
+pub use fan_out::Router;
+pub use latency::Latency;
+pub use ledger::{DropReason, Ledger};
+pub use queue::{Limits, Progress, Queue};

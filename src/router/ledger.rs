@@ -1,0 +1,99 @@
+//! What became of every frame that a sink was offered.
+
+/// Why a sink lost a frame. A closed set: it is a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropReason {
+    /// The queue had no room for it: the sink was down, stalled or too slow for too long.
+    QueueFull,
+    /// It was no dnstap message, so it could not be edited.
+    Malformed,
+    /// Connection after connection died in the middle of it, so it was given up for the frames behind it.
+    Disconnected,
+    /// It was still queued or in flight when the drain's time was over.
+    Shutdown,
+}
+
+/// A sink's account, as it stood at one moment. All counts are frames unless they say bytes.
+///
+/// `offered = delivered + dropped + queued + in flight`, always: see [`balances`](Self::balances).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Handed to the sink's queue by the router.
+    pub offered: u64,
+    /// Handed whole to the operating system on a connection whose handshake had completed.
+    pub delivered: u64,
+    /// The same in bytes on the wire, as the sink's edits made them.
+    pub delivered_bytes: u64,
+    /// Waiting in the queue.
+    pub queued: u64,
+    /// The same in bytes of memory accounted for, in flight included.
+    pub held_bytes: u64,
+    /// Taken by the driver, and neither written whole nor given back.
+    pub in_flight: u64,
+    dropped: [u64; DropReason::ALL.len()],
+}
+
+// === impl DropReason ===
+
+impl DropReason {
+    /// Every reason, in the order in which they are shown.
+    pub const ALL: [Self; 4] = [
+        Self::QueueFull,
+        Self::Malformed,
+        Self::Disconnected,
+        Self::Shutdown,
+    ];
+
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Malformed => "malformed",
+            Self::Disconnected => "disconnected",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Frames lost for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize]
+    }
+
+    /// Frames lost, whatever the reason.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// Whether every frame offered is accounted for exactly once.
+    pub fn balances(&self) -> bool {
+        self.offered == self.delivered + self.dropped_total() + self.queued + self.in_flight
+    }
+
+    pub(super) fn count_dropped(&mut self, reason: DropReason, frames: u64) {
+        self.dropped[reason as usize] += frames;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_own_place_and_label() {
+        let mut ledger = Ledger::default();
+        for (frames, reason) in (1..).zip(DropReason::ALL) {
+            ledger.count_dropped(reason, frames);
+        }
+        for (frames, reason) in (1..).zip(DropReason::ALL) {
+            assert_eq!(ledger.dropped(reason), frames);
+        }
+        let mut labels = DropReason::ALL.map(DropReason::label).to_vec();
+        labels.dedup();
+        assert_eq!(labels.len(), DropReason::ALL.len());
+        assert!(!ledger.balances());
+    }
+}

@@ -1,0 +1,325 @@
+//! A sink's queue: bounded in frames and bytes, lossy when full, and the keeper of the sink's ledger.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::PoisonError,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use super::{
+    Latency,
+    ledger::{DropReason, Ledger},
+    sync::{Mutex, MutexGuard},
+};
+use crate::frame_stream::{Batch, Chunk};
+
+/// A queue of chunks between the router and one sink's driver.
+///
+/// It belongs to the directive, not to the connection, so it outlives reconnects. One lock guards the frames and
+/// the ledger together, and it is taken once a chunk, so that whoever reads the ledger sees it add up.
+///
+/// There is one consumer. What it takes stays *in flight*, and counts against the bounds, until it says with
+/// [`settle`](Self::settle) how much went out whole; the rest goes back to the front.
+pub struct Queue {
+    limits: Limits,
+    state: Mutex<State>,
+}
+
+/// The bounds of a queue. What is in flight counts too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Frames.
+    pub frames: usize,
+    /// Bytes of memory that the frames hold.
+    pub bytes: usize,
+}
+
+/// How much of what was in flight is done with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Frames handed whole to the operating system.
+    pub frames: usize,
+    /// Their bytes on the wire, as the sink's edits made them.
+    pub bytes: u64,
+    /// Frames that were passed over among those, since they were no dnstap messages.
+    pub malformed: usize,
+    /// Whether the connection died in the middle of the frame after those.
+    pub cut: bool,
+}
+
+struct State {
+    waiting: VecDeque<Chunk>,
+    in_flight: VecDeque<Chunk>,
+    ledger: Ledger,
+    latency: Latency,
+    /// How often in a row a connection died in the middle of the first frame.
+    cuts: u32,
+    phase: Phase,
+    consumer: Option<Waker>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Nothing more will come: the consumer ends when the queue is empty.
+    Closing,
+    /// The consumer is gone; what still comes is lost.
+    Ended,
+}
+
+/// What one take brings at the most. More would only sit in flight: a socket buffer holds less.
+const BATCH_BYTES: usize = 1 << 20;
+const BATCH_CHUNKS: usize = 256;
+
+/// Connections that may die in the middle of the same frame before it is given up.
+const CUTS_ALLOWED: u32 = 3;
+
+// === impl Queue ===
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(limits: Limits) -> Self {
+        let state = State {
+            waiting: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            ledger: Ledger::default(),
+            latency: Latency::default(),
+            cuts: 0,
+            phase: Phase::Open,
+            consumer: None,
+        };
+        Self {
+            limits,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Its bounds.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Takes the frames of `chunk` that there is room for, from its front, and counts the others as lost.
+    pub fn push(&self, chunk: &Chunk) {
+        let consumer = {
+            let mut state = self.lock();
+            state.push(chunk, self.limits);
+            state.consumer.take()
+        };
+        if let Some(consumer) = consumer {
+            consumer.wake();
+        }
+    }
+
+    /// Takes what has piled up, oldest first, and leaves it in flight; `None` once the queue is closed and empty.
+    pub fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Batch>> {
+        let mut state = self.lock();
+        if state.waiting.is_empty() {
+            return state.poll_end(cx).map(|()| None);
+        }
+        Poll::Ready(Some(state.take()))
+    }
+
+    /// Ready once the queue is closed and empty, for a consumer that cannot take now.
+    pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.lock().poll_end(cx)
+    }
+
+    /// Ends what is in flight: `progress` is counted as delivered, the rest goes back to the front.
+    pub fn settle(&self, progress: Progress) {
+        self.lock().settle(progress);
+    }
+
+    /// Says that nothing more will come.
+    pub fn close(&self) {
+        let consumer = {
+            let mut state = self.lock();
+            if state.phase == Phase::Open {
+                state.phase = Phase::Closing;
+            }
+            state.consumer.take()
+        };
+        if let Some(consumer) = consumer {
+            consumer.wake();
+        }
+    }
+
+    /// Ends the queue: what it holds, and what may still come, is counted as lost to the shutdown.
+    pub fn abandon(&self) {
+        let mut state = self.lock();
+        let lost = state.ledger.queued + state.ledger.in_flight;
+        state.ledger.count_dropped(DropReason::Shutdown, lost);
+        state.ledger.queued = 0;
+        state.ledger.in_flight = 0;
+        state.ledger.held_bytes = 0;
+        state.waiting.clear();
+        state.in_flight.clear();
+        state.phase = Phase::Ended;
+    }
+
+    /// The account as it stands.
+    pub fn ledger(&self) -> Ledger {
+        self.lock().ledger.clone()
+    }
+
+    /// How long the frames delivered so far took.
+    pub fn latency(&self) -> Latency {
+        self.lock().latency.clone()
+    }
+
+    /// When the oldest frame it holds was read from its source.
+    pub fn oldest(&self) -> Option<Instant> {
+        let state = self.lock();
+        state
+            .in_flight
+            .front()
+            .or(state.waiting.front())
+            .map(Chunk::received)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while it is held can only come from memory running out; the counts are still the best there is.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("limits", &self.limits)
+            .field("ledger", &self.ledger())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn push(&mut self, chunk: &Chunk, limits: Limits) {
+        let offered = chunk.len();
+        self.ledger.offered += offered as u64;
+        if self.phase == Phase::Ended {
+            self.ledger
+                .count_dropped(DropReason::Shutdown, offered as u64);
+            return;
+        }
+        let frames = limits
+            .frames
+            .saturating_sub(to_usize(self.ledger.queued + self.ledger.in_flight));
+        let bytes = limits
+            .bytes
+            .saturating_sub(to_usize(self.ledger.held_bytes));
+        let fits = if offered <= frames && chunk.footprint() <= bytes {
+            offered
+        } else {
+            frames.min(offered).min(chunk.frames_within(bytes))
+        };
+        self.ledger
+            .count_dropped(DropReason::QueueFull, (offered - fits) as u64);
+        if fits == 0 {
+            return;
+        }
+        let mut taken = chunk.clone();
+        if fits < offered {
+            taken = taken.split_to(fits).compact();
+        }
+        self.ledger.queued += fits as u64;
+        self.ledger.held_bytes += taken.footprint() as u64;
+        self.waiting.push_back(taken);
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.phase != Phase::Open && self.waiting.is_empty() && self.in_flight.is_empty() {
+            return Poll::Ready(());
+        }
+        match &self.consumer {
+            Some(known) if known.will_wake(cx.waker()) => {}
+            _ => self.consumer = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn take(&mut self) -> Batch {
+        let mut batch = Batch::new();
+        let mut bytes = 0;
+        let mut frames = 0;
+        while let Some(chunk) = self.waiting.front() {
+            bytes += chunk.wire().len();
+            if !batch.is_empty() && (bytes > BATCH_BYTES || batch.len() == BATCH_CHUNKS) {
+                break;
+            }
+            frames += chunk.len() as u64;
+            batch.push(chunk.clone());
+            self.in_flight.extend(self.waiting.pop_front());
+        }
+        self.ledger.queued -= frames;
+        self.ledger.in_flight += frames;
+        batch
+    }
+
+    fn settle(&mut self, progress: Progress) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let now = Instant::now();
+        let delivered = self.release(progress.frames + progress.malformed, Some(now));
+        let malformed = (progress.malformed as u64).min(delivered);
+        self.ledger.delivered += delivered - malformed;
+        self.ledger.delivered_bytes += progress.bytes;
+        self.ledger.count_dropped(DropReason::Malformed, malformed);
+        self.cuts = match (progress.cut, delivered) {
+            (true, 0) => self.cuts + 1,
+            (true, _) => 1,
+            // A connection that failed between frames says nothing about the first one.
+            (false, 0) => self.cuts,
+            (false, _) => 0,
+        };
+        if self.cuts >= CUTS_ALLOWED {
+            let given_up = self.release(1, None);
+            self.ledger
+                .count_dropped(DropReason::Disconnected, given_up);
+            self.cuts = 0;
+        }
+        self.ledger.queued += self.ledger.in_flight;
+        self.ledger.in_flight = 0;
+        while let Some(chunk) = self.in_flight.pop_back() {
+            self.waiting.push_front(chunk);
+        }
+    }
+
+    /// Lets go of the first frames in flight and says how many those were; they took until `written`, if given.
+    fn release(&mut self, mut frames: usize, written: Option<Instant>) -> u64 {
+        let mut released = 0;
+        while frames > 0 {
+            let Some(mut chunk) = self.in_flight.pop_front() else {
+                break;
+            };
+            let before = chunk.footprint();
+            let done = chunk.split_to(frames);
+            if let Some(written) = written {
+                let frames = u32::try_from(done.len()).unwrap_or(u32::MAX);
+                self.latency
+                    .record(written.saturating_duration_since(chunk.received()), frames);
+            }
+            frames -= done.len();
+            released += done.len() as u64;
+            let after = if chunk.is_empty() {
+                0
+            } else {
+                let after = chunk.footprint();
+                self.in_flight.push_front(chunk);
+                after
+            };
+            self.ledger.held_bytes -= (before - after) as u64;
+        }
+        self.ledger.in_flight -= released;
+        released
+    }
+}
+
+/// The ledger counts in `u64`; what it holds now came from `usize`.
+fn to_usize(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
