@@ -1,1 +1,35 @@
-//! sink.
+//! One `dnstap` directive: a tower stack, and the driver that feeds it from the directive's queue.
+//!
+//! ```text
+//! queue ─► driver ─► observe ─► rewrite ─► reconnect ─► connect ─► connection
+//!                    (ledger)   (edits)    (backoff)    (dial)     (writes, back channel)
+//! ```
+//!
+//! The request of every layer is [`Outgoing`]: chunks to write, or the end of the stream. The response says how
+//! much went out; so does the error, [`SinkError`]. `poll_ready` stays pending while the sink is down and fails
+//! only for what cannot heal: here, nothing. Every wait on the collector has a deadline.
+//!
+//! Called by `supervisor`; calls `router` (queues), `net`, `frame_stream`, `dnstap` and `config` (types).
+
+mod backoff;
+mod connect;
+mod connection;
+mod cursor;
+mod driver;
+mod observe;
+mod outgoing;
+mod reconnect;
+mod rewrite;
+mod stack;
+mod status;
+
+pub use backoff::Backoff;
+pub use connect::{Connect, ConnectCause, ConnectError, Stage};
+pub use connection::{Connection, Disconnect};
+pub use driver::drive;
+pub use observe::{Observe, ObserveLayer};
+pub use outgoing::{Outgoing, SinkError};
+pub use reconnect::{Reconnect, ReconnectLayer};
+pub use rewrite::{RewriteLayer, RewriteService};
+pub use stack::{SinkStack, Stack};
+pub use status::{Reporter, State, Status};

@@ -1,0 +1,97 @@
+//! How long to wait before the next attempt to connect.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tower::util::rng::{HasherRng, Rng};
+
+/// Delays between attempts: a step that starts at 50 ms and doubles to 10 s, with full jitter.
+///
+/// The step doubles with the age of the outage, not with the number of attempts: it is the largest that the outage
+/// has lasted [eight times](Self::AGE_PER_STEP). So a collector that was away for a second is found again within an
+/// eighth of a second, and one that is away for good is asked every five seconds in the mean. Full jitter (a delay
+/// between nothing and the step) keeps the routers that lost a collector together from coming back together.
+#[derive(Debug)]
+pub struct Backoff {
+    /// When the outage began; `None` while there is none.
+    began: Option<Instant>,
+    rng: HasherRng,
+}
+
+// === impl Backoff ===
+
+impl Backoff {
+    /// The first step.
+    pub const MIN: Duration = Duration::from_millis(50);
+    /// The last step.
+    pub const MAX: Duration = Duration::from_secs(10);
+    /// How many times a step's length the outage must have lasted for the step to be used.
+    pub const AGE_PER_STEP: u32 = 8;
+
+    /// No outage yet.
+    pub fn new() -> Self {
+        Self {
+            began: None,
+            rng: HasherRng::new(),
+        }
+    }
+
+    /// The delay before the next attempt, after one that failed just now.
+    pub fn next_delay(&mut self) -> Duration {
+        let step = self.step(Instant::now());
+        step.mul_f64(self.rng.next_f64().clamp(0.0, 1.0))
+    }
+
+    /// The outage is over: the next one starts at the first step.
+    pub fn reset(&mut self) {
+        self.began = None;
+    }
+
+    fn step(&mut self, now: Instant) -> Duration {
+        let age = now - *self.began.get_or_insert(now);
+        let mut step = Self::MIN;
+        while step < Self::MAX && step * 2 * Self::AGE_PER_STEP <= age {
+            step *= 2;
+        }
+        step.min(Self::MAX)
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_step_doubles_with_the_age_of_the_outage() {
+        let mut backoff = Backoff::new();
+        let began = Instant::now();
+        let mut steps = Vec::new();
+        for age in [
+            0, 799, 800, 1599, 1600, 12_800, 102_399, 102_400, 10_000_000,
+        ] {
+            steps.push(backoff.step(began + Duration::from_millis(age)).as_millis());
+        }
+        assert_eq!(steps, [50, 50, 100, 100, 200, 1600, 6400, 10_000, 10_000]);
+        backoff.reset();
+        assert_eq!(backoff.step(began + Duration::from_hours(9)), Backoff::MIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn delays_are_spread_over_the_whole_step() {
+        let mut backoff = Backoff::new();
+        backoff.next_delay();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let mut delays: Vec<_> = (0..1000).map(|_| backoff.next_delay()).collect();
+        delays.sort();
+        assert!(delays[0] < Duration::from_millis(10), "{:?}", delays[0]);
+        assert!(
+            delays[999] > Duration::from_millis(90) && delays[999] <= Duration::from_millis(100)
+        );
+    }
+}

@@ -1,0 +1,405 @@
+//! One connection to a collector: writes chunks, and reads the back channel.
+
+use std::{
+    future::Future,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tower::Service;
+
+use super::{Outgoing, SinkError, cursor::Cursor};
+use crate::{
+    frame_stream::{BackChannel, BackChannelEvent, Control, ControlError},
+    router::Progress,
+};
+
+/// An established connection, handshake done, as a service that writes.
+///
+/// `poll_ready` reads the back channel, so that a collector that goes away is noticed although there is nothing to
+/// write; it fails once the connection is of no more use. One request at a time: the next may be made when the
+/// response of the last has come. A response future that is dropped before it is done ends the connection, since
+/// nobody knows then where in a frame it stands.
+#[derive(Debug)]
+pub struct Connection<Io> {
+    wire: Arc<Mutex<Wire<Io>>>,
+    limits: Deadlines,
+    /// Ends a write or a FINISH that is still waited for, when the drain's time is over.
+    abort: CancellationToken,
+}
+
+/// How long a connection waits for the collector.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// For the collector to take any data at all, while some is waiting for it.
+    pub write: Duration,
+    /// From STOP to FINISH.
+    pub finish: Duration,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Disconnect {
+    /// The collector closed its side.
+    #[error("the collector closed the connection")]
+    Closed,
+    /// The collector said FINISH, unasked.
+    #[error("the collector ended the stream with FINISH")]
+    Finished,
+    /// Reading or writing failed.
+    #[error("the connection broke: {0}")]
+    Io(#[from] io::Error),
+    /// The collector took nothing for the whole write deadline.
+    #[error("the collector took no data for {0:?}; it hangs, or it is far too slow")]
+    Stalled(Duration),
+    /// The collector sent something that is no control frame.
+    #[error("the collector sent what is not Frame Streams: {0}")]
+    Protocol(#[from] ControlError),
+    /// We said STOP and the collector answered with FINISH, closed, or let the deadline pass.
+    #[error("the stream was ended in order")]
+    Stopped,
+    /// The drain's time was over, or the request was dropped.
+    #[error("given up before all was written, as the router ends")]
+    Aborted,
+}
+
+/// The stream and what is known of it, shared by the service and the future of its request.
+#[derive(Debug)]
+struct Wire<Io> {
+    io: Io,
+    back_channel: BackChannel,
+    ended: Option<Arc<Disconnect>>,
+}
+
+/// The response of a [`Connection`].
+#[derive(Debug)]
+pub struct Write<Io> {
+    wire: Arc<Mutex<Wire<Io>>>,
+    work: Work,
+    limits: Deadlines,
+    deadline: Option<Pin<Box<Sleep>>>,
+    abort: Abort,
+    done: bool,
+}
+
+#[derive(Debug)]
+enum Work {
+    Frames { cursor: Cursor, unflushed: bool },
+    Stop { rest: Bytes, flushed: bool },
+}
+
+#[derive(Debug)]
+struct Abort {
+    token: CancellationToken,
+    waiting: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+/// Slices in one vectored write. Chunks are large, so that more would hardly ever be filled.
+const SLICES: usize = 64;
+
+// === impl Connection ===
+
+impl<Io> Connection<Io> {
+    /// A connection over `io`, after START was sent.
+    pub fn new(io: Io, limits: Deadlines, abort: CancellationToken) -> Self {
+        let wire = Wire {
+            io,
+            back_channel: BackChannel::new(),
+            ended: None,
+        };
+        Self {
+            wire: Arc::new(Mutex::new(wire)),
+            limits,
+            abort,
+        }
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Service<Outgoing> for Connection<Io> {
+    type Response = Progress;
+    type Error = SinkError;
+    type Future = Write<Io>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        let mut wire = lock(&self.wire);
+        match wire.poll_ended(cx) {
+            Poll::Ready(cause) => Poll::Ready(Err(cause.into())),
+            Poll::Pending => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn call(&mut self, request: Outgoing) -> Write<Io> {
+        let work = match request {
+            Outgoing::Frames(batch) => Work::Frames {
+                cursor: Cursor::new(batch),
+                unflushed: false,
+            },
+            Outgoing::Finish => Work::Stop {
+                rest: Control::stop().encode(),
+                flushed: false,
+            },
+        };
+        Write {
+            wire: Arc::clone(&self.wire),
+            work,
+            limits: self.limits,
+            deadline: None,
+            abort: Abort {
+                token: self.abort.clone(),
+                waiting: None,
+            },
+            done: false,
+        }
+    }
+}
+
+// === impl Write ===
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Write<Io> {
+    type Output = Result<Progress, SinkError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        // Held for this poll only. The service looks at it again when the response is there.
+        let wire = Arc::clone(&this.wire);
+        let mut wire = lock(&wire);
+        let result = ready!(this.poll_work(&mut wire, cx));
+        this.done = true;
+        if let Work::Stop { .. } = this.work {
+            wire.end(Disconnect::Stopped);
+        }
+        let progress = this.work.progress();
+        Poll::Ready(match result {
+            Ok(()) => Ok(progress),
+            Err(cause) => Err(SinkError { progress, cause }),
+        })
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Write<Io> {
+    fn poll_work(
+        &mut self,
+        wire: &mut Wire<Io>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Arc<Disconnect>>> {
+        let before = self.work.written();
+        let step = match &mut self.work {
+            Work::Frames { cursor, unflushed } => poll_frames(wire, cursor, unflushed, cx),
+            Work::Stop { rest, flushed } => poll_stop(wire, rest, flushed, cx),
+        };
+        if step.is_ready() {
+            return step;
+        }
+        if self.work.written() != before {
+            self.deadline = None;
+        }
+        if let Work::Frames { .. } = self.work
+            && let Poll::Ready(cause) = wire.poll_ended(cx)
+        {
+            return Poll::Ready(Err(cause));
+        }
+        let allowed = self.work.allowed(self.limits);
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Box::pin(sleep(allowed)));
+        if deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(match self.work {
+                Work::Frames { .. } => Err(wire.end(Disconnect::Stalled(allowed))),
+                Work::Stop { .. } => Ok(()),
+            });
+        }
+        ready!(self.abort.poll(cx));
+        Poll::Ready(Err(wire.end(Disconnect::Aborted)))
+    }
+}
+
+impl<Io> Drop for Write<Io> {
+    fn drop(&mut self) {
+        if !self.done {
+            lock(&self.wire).end(Disconnect::Aborted);
+        }
+    }
+}
+
+/// Writes the next part of a batch, and sees it to the operating system, until all is there.
+fn poll_frames<Io: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<Io>,
+    cursor: &mut Cursor,
+    unflushed: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Arc<Disconnect>>> {
+    loop {
+        // A TLS stream takes bytes before it sends them: only a flush says that they are gone.
+        if *unflushed {
+            if let Err(error) = ready!(Pin::new(&mut wire.io).poll_flush(cx)) {
+                return Poll::Ready(Err(wire.end(error.into())));
+            }
+            cursor.confirm();
+            *unflushed = false;
+        }
+        if cursor.is_done() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let next = cursor.slices(&mut slices);
+        match ready!(Pin::new(&mut wire.io).poll_write_vectored(cx, next)) {
+            Ok(0) => return Poll::Ready(Err(wire.end(Disconnect::Closed))),
+            Ok(written) => {
+                cursor.accept(written);
+                *unflushed = true;
+            }
+            Err(error) => return Poll::Ready(Err(wire.end(error.into()))),
+        }
+    }
+}
+
+/// Sends STOP, waits for FINISH, and closes.
+fn poll_stop<Io: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<Io>,
+    rest: &mut Bytes,
+    flushed: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Arc<Disconnect>>> {
+    while !rest.is_empty() {
+        match ready!(Pin::new(&mut wire.io).poll_write(cx, rest)) {
+            Ok(0) => return Poll::Ready(Err(wire.end(Disconnect::Closed))),
+            Ok(written) => drop(rest.split_to(written)),
+            Err(error) => return Poll::Ready(Err(wire.end(error.into()))),
+        }
+    }
+    if !*flushed {
+        if let Err(error) = ready!(Pin::new(&mut wire.io).poll_flush(cx)) {
+            return Poll::Ready(Err(wire.end(error.into())));
+        }
+        *flushed = true;
+    }
+    let cause = ready!(wire.poll_ended(cx));
+    Poll::Ready(match *cause {
+        Disconnect::Finished | Disconnect::Closed => Ok(()),
+        _ => Err(cause),
+    })
+}
+
+// === impl Work ===
+
+impl Work {
+    /// A number that changes when the collector took something.
+    fn written(&self) -> u64 {
+        match self {
+            Self::Frames { cursor, .. } => cursor.accepted(),
+            // One deadline for all of it.
+            Self::Stop { .. } => 0,
+        }
+    }
+
+    fn allowed(&self, limits: Deadlines) -> Duration {
+        match self {
+            Self::Frames { .. } => limits.write,
+            Self::Stop { .. } => limits.finish,
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        match self {
+            Self::Frames { cursor, .. } => cursor.progress(),
+            Self::Stop { .. } => Progress::default(),
+        }
+    }
+}
+
+// === impl Abort ===
+
+impl Abort {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Asked outright first: a future may put its answer off to be fair to other tasks, and this is the last poll.
+        if self.token.is_cancelled() {
+            return Poll::Ready(());
+        }
+        let token = &self.token;
+        let waiting = self
+            .waiting
+            .get_or_insert_with(|| Box::pin(token.clone().cancelled_owned()));
+        waiting.as_mut().poll(cx)
+    }
+}
+
+// === impl Wire ===
+
+impl<Io: AsyncRead + Unpin> Wire<Io> {
+    /// Reads the back channel until it has nothing more; ready once the connection has ended.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Disconnect>> {
+        loop {
+            if let Some(cause) = &self.ended {
+                return Poll::Ready(Arc::clone(cause));
+            }
+            let mut space = [0; 512];
+            let mut buffer = ReadBuf::new(&mut space);
+            let cause = match ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)) {
+                Ok(()) if buffer.filled().is_empty() => Disconnect::Closed,
+                Ok(()) => match self.back_channel.feed(buffer.filled()) {
+                    Ok(None) => continue,
+                    Ok(Some(BackChannelEvent::Finish)) => Disconnect::Finished,
+                    Err(error) => error.into(),
+                },
+                Err(error) => error.into(),
+            };
+            return Poll::Ready(self.end(cause));
+        }
+    }
+}
+
+impl<Io> Wire<Io> {
+    /// The connection is of no more use; the first cause stays.
+    fn end(&mut self, cause: Disconnect) -> Arc<Disconnect> {
+        Arc::clone(self.ended.get_or_insert_with(|| Arc::new(cause)))
+    }
+}
+
+fn lock<Io>(wire: &Mutex<Wire<Io>>) -> MutexGuard<'_, Wire<Io>> {
+    // After a panic inside, nobody knows where in a frame the stream stands; the driver's restart drops it.
+    wire.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Disconnect ===
+
+impl Disconnect {
+    /// Every label, in the order in which they are shown.
+    pub const LABELS: [&'static str; 7] = [
+        "closed",
+        "finished",
+        "io",
+        "write_timeout",
+        "protocol",
+        "stopped",
+        "aborted",
+    ];
+
+    /// The metric label.
+    pub const fn label(&self) -> &'static str {
+        Self::LABELS[self.index()]
+    }
+
+    pub(super) const fn index(&self) -> usize {
+        match self {
+            Self::Closed => 0,
+            Self::Finished => 1,
+            Self::Io(_) => 2,
+            Self::Stalled(_) => 3,
+            Self::Protocol(_) => 4,
+            Self::Stopped => 5,
+            Self::Aborted => 6,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

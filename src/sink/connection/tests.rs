@@ -1,0 +1,220 @@
+use std::future::poll_fn;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    time::Instant,
+};
+
+use super::*;
+use crate::frame_stream::{Batch, Chunk};
+
+const DEADLINES: Deadlines = Deadlines {
+    write: Duration::from_secs(30),
+    finish: Duration::from_secs(4),
+};
+
+/// A connection whose collector holds `room` bytes that it has not read.
+fn connection(room: usize) -> (Connection<DuplexStream>, DuplexStream, CancellationToken) {
+    let (near, far) = duplex(room);
+    let abort = CancellationToken::new();
+    (Connection::new(near, DEADLINES, abort.clone()), far, abort)
+}
+
+/// Two chunks, three frames of ten bytes on the wire.
+fn batch() -> Batch {
+    let chunk = |wire: &'static [u8]| Chunk::from_wire(wire.into()).expect("whole frames");
+    vec![
+        chunk(b"\0\0\0\x06one...\0\0\0\x06two..."),
+        chunk(b"\0\0\0\x06three."),
+    ]
+}
+
+fn wire() -> Vec<u8> {
+    batch()
+        .iter()
+        .flat_map(|chunk| chunk.wire().to_vec())
+        .collect()
+}
+
+async fn ready(connection: &mut Connection<DuplexStream>) -> Result<(), SinkError> {
+    poll_fn(|cx| connection.poll_ready(cx)).await
+}
+
+#[tokio::test]
+async fn a_batch_is_written_whole_through_a_narrow_pipe() {
+    let (mut connection, mut far, _abort) = connection(7);
+    ready(&mut connection).await.expect("up");
+    let read = tokio::spawn(async move {
+        let mut read = vec![0; 30];
+        far.read_exact(&mut read).await.map(|_| (read, far))
+    });
+    let progress = connection
+        .call(Outgoing::Frames(batch()))
+        .await
+        .expect("written");
+    assert_eq!(
+        progress,
+        Progress {
+            frames: 3,
+            bytes: 30,
+            malformed: 0,
+            cut: false
+        }
+    );
+    let (read, _far) = read.await.expect("no panic").expect("read");
+    assert_eq!(read, wire());
+    ready(&mut connection).await.expect("still up");
+}
+
+#[tokio::test]
+async fn a_collector_that_goes_in_mid_frame_has_what_went_out_whole() {
+    for (room, frames, cut) in [(0, 0, false), (9, 0, true), (10, 1, false), (25, 2, true)] {
+        let (mut connection, far, _abort) = connection(room.max(1));
+        let batch = if room == 0 { Batch::new() } else { batch() };
+        let mut write = tokio_test::task::spawn(connection.call(Outgoing::Frames(batch)));
+        if room > 0 {
+            assert!(write.poll().is_pending());
+        }
+        drop(far);
+        let error = match write.poll() {
+            Poll::Ready(Err(error)) => error,
+            Poll::Ready(Ok(_)) if room == 0 => continue,
+            other => panic!("{other:?}"),
+        };
+        let expected = Progress {
+            frames,
+            bytes: frames as u64 * 10,
+            malformed: 0,
+            cut,
+        };
+        assert_eq!(error.progress, expected, "with room for {room} bytes");
+        assert!(ready(&mut connection).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_closes_is_noticed_with_nothing_to_write() {
+    let (mut connection, far, _abort) = connection(64);
+    let mut waiting = tokio_test::task::spawn(poll_fn(|cx| match connection.poll_ready(cx) {
+        Poll::Ready(Ok(())) => Poll::Pending,
+        other => other,
+    }));
+    assert!(waiting.poll().is_pending());
+    drop(far);
+    assert!(waiting.is_woken(), "the back channel is watched");
+    let Poll::Ready(Err(error)) = waiting.poll() else {
+        panic!("still up")
+    };
+    assert!(matches!(*error.cause, Disconnect::Closed), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_collector_says_ends_the_connection_if_it_must() {
+    for (said, expected) in [
+        (Control::finish().encode(), "finished"),
+        (Control::accept().encode(), "protocol"),
+        (Bytes::from_static(b"HTTP/1.1 400 Bad Request"), "protocol"),
+    ] {
+        let (mut connection, mut far, _abort) = connection(64);
+        far.write_all(&said).await.expect("room");
+        let error = ready(&mut connection).await.expect_err("ended");
+        assert_eq!(error.cause.label(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_takes_nothing_is_given_up_after_the_deadline() {
+    let (mut connection, mut far, _abort) = connection(15);
+    let begun = Instant::now();
+    let write = tokio::spawn(connection.call(Outgoing::Frames(batch())));
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    let mut ten = [0; 10];
+    far.read_exact(&mut ten).await.expect("the first frame");
+    let error = write.await.expect("no panic").expect_err("stalled");
+    assert!(matches!(*error.cause, Disconnect::Stalled(_)), "{error}");
+    assert_eq!(
+        error.progress,
+        Progress {
+            frames: 2,
+            bytes: 20,
+            malformed: 0,
+            cut: true
+        }
+    );
+    assert_eq!(
+        begun.elapsed().as_secs(),
+        59,
+        "the deadline starts anew when something is taken"
+    );
+    assert_eq!(
+        ready(&mut connection)
+            .await
+            .expect_err("ended")
+            .cause
+            .label(),
+        "write_timeout"
+    );
+}
+
+#[tokio::test]
+async fn an_abort_ends_a_write_and_says_how_far_it_came() {
+    let (mut connection, _far, abort) = connection(25);
+    let mut write = tokio_test::task::spawn(connection.call(Outgoing::Frames(batch())));
+    assert!(write.poll().is_pending());
+    abort.cancel();
+    assert!(write.is_woken());
+    let Poll::Ready(Err(error)) = write.poll() else {
+        panic!("not aborted")
+    };
+    assert_eq!(
+        error.progress,
+        Progress {
+            frames: 2,
+            bytes: 20,
+            malformed: 0,
+            cut: true
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_write_that_is_dropped_halfway_ends_the_connection() {
+    let (mut connection, _far, _abort) = connection(25);
+    let mut write = tokio_test::task::spawn(connection.call(Outgoing::Frames(batch())));
+    assert!(write.poll().is_pending());
+    drop(write);
+    assert_eq!(
+        ready(&mut connection)
+            .await
+            .expect_err("ended")
+            .cause
+            .label(),
+        "aborted"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_stop_and_finish() {
+    let (mut connection, mut far, _abort) = connection(64);
+    let mut finish = tokio_test::task::spawn(connection.call(Outgoing::Finish));
+    assert!(finish.poll().is_pending(), "FINISH is awaited");
+    let mut stop = [0; 12];
+    far.read_exact(&mut stop).await.expect("STOP");
+    assert_eq!(stop, *Control::stop().encode());
+    far.write_all(&Control::finish().encode())
+        .await
+        .expect("room");
+    assert!(matches!(finish.poll(), Poll::Ready(Ok(_))));
+    assert!(ready(&mut connection).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_does_not_finish_is_not_waited_for_for_ever() {
+    let (mut connection, _far, _abort) = connection(64);
+    let begun = Instant::now();
+    connection
+        .call(Outgoing::Finish)
+        .await
+        .expect("done without");
+    assert_eq!(begun.elapsed(), DEADLINES.finish);
+}

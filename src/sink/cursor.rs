@@ -1,0 +1,189 @@
+//! How far a batch has been written.
+
+use std::io::IoSlice;
+
+use crate::{frame_stream::Batch, router::Progress};
+
+/// A place in a batch, in bytes: up to where it was accepted, and up to where it is known to be with the
+/// operating system.
+///
+/// The two differ under TLS, which takes bytes before it can send them.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    batch: Batch,
+    accepted: Place,
+    confirmed: Place,
+    /// Bytes accepted in all.
+    total: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    chunk: usize,
+    byte: usize,
+}
+
+// === impl Cursor ===
+
+impl Cursor {
+    pub(super) fn new(batch: Batch) -> Self {
+        let start = Place { chunk: 0, byte: 0 };
+        let mut cursor = Self {
+            batch,
+            accepted: start,
+            confirmed: start,
+            total: 0,
+        };
+        cursor.accept(0);
+        cursor.confirm();
+        cursor
+    }
+
+    /// Fills `slices` with what comes next and gives the part of it that was filled; empty at the end.
+    pub(super) fn slices<'s, 'b: 's>(&'b self, slices: &'s mut [IoSlice<'b>]) -> &'s [IoSlice<'b>] {
+        let mut skip = self.accepted.byte;
+        let mut filled = 0;
+        for (slice, chunk) in slices.iter_mut().zip(&self.batch[self.accepted.chunk..]) {
+            *slice = IoSlice::new(&chunk.wire()[skip..]);
+            skip = 0;
+            filled += 1;
+        }
+        &slices[..filled]
+    }
+
+    /// The writer took `bytes` more.
+    pub(super) fn accept(&mut self, bytes: usize) {
+        self.total += bytes as u64;
+        self.accepted.byte += bytes;
+        while let Some(chunk) = self.batch.get(self.accepted.chunk) {
+            let length = chunk.wire().len();
+            if self.accepted.byte < length {
+                break;
+            }
+            self.accepted.byte -= length;
+            self.accepted.chunk += 1;
+        }
+    }
+
+    /// How many bytes the writer took.
+    pub(super) fn accepted(&self) -> u64 {
+        self.total
+    }
+
+    /// All that was accepted is with the operating system.
+    pub(super) fn confirm(&mut self) {
+        self.confirmed = self.accepted;
+    }
+
+    /// Whether all of the batch is with the operating system.
+    pub(super) fn is_done(&self) -> bool {
+        self.confirmed.chunk == self.batch.len()
+    }
+
+    /// The frames that are with the operating system whole.
+    pub(super) fn progress(&self) -> Progress {
+        let mut progress = Progress::default();
+        for chunk in &self.batch[..self.confirmed.chunk] {
+            progress.frames += chunk.len();
+            progress.bytes += chunk.wire().len() as u64;
+        }
+        let mut boundary = 0;
+        if let Some(chunk) = self.batch.get(self.confirmed.chunk) {
+            let (frames, bytes) = chunk.whole_frames(self.confirmed.byte);
+            progress.frames += frames;
+            progress.bytes += bytes as u64;
+            boundary = bytes;
+        }
+        progress.cut = self.accepted
+            != Place {
+                byte: boundary,
+                ..self.confirmed
+            };
+        progress
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame_stream::Chunk;
+
+    fn batch() -> Batch {
+        let chunk = |wire: &'static [u8]| Chunk::from_wire(wire.into()).expect("whole frames");
+        vec![chunk(b"\0\0\0\x01a\0\0\0\x01b"), chunk(b"\0\0\0\x02cd")]
+    }
+
+    fn next(cursor: &Cursor) -> Vec<u8> {
+        cursor
+            .slices(&mut [IoSlice::new(&[]); 8])
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect()
+    }
+
+    #[test]
+    fn what_is_accepted_byte_by_byte_comes_out_in_order() {
+        let mut cursor = Cursor::new(batch());
+        let whole = next(&cursor);
+        assert_eq!(whole.len(), 16);
+        for written in 1..=whole.len() {
+            cursor.accept(1);
+            cursor.confirm();
+            assert_eq!(next(&cursor), whole[written..]);
+            let frames = [5, 10, 16].iter().filter(|end| **end <= written).count();
+            let progress = cursor.progress();
+            assert_eq!(progress.frames, frames, "after {written} bytes");
+            assert_eq!(progress.bytes, [0, 5, 10, 16][frames]);
+            assert_eq!(
+                progress.cut,
+                ![5, 10, 16].contains(&written),
+                "after {written} bytes"
+            );
+        }
+        assert!(cursor.is_done());
+    }
+
+    #[test]
+    fn what_is_not_confirmed_is_not_progress() {
+        let mut cursor = Cursor::new(batch());
+        cursor.accept(5);
+        cursor.confirm();
+        cursor.accept(11);
+        assert!(!cursor.is_done());
+        assert_eq!(
+            cursor.progress(),
+            Progress {
+                frames: 1,
+                bytes: 5,
+                malformed: 0,
+                cut: true
+            }
+        );
+        cursor.confirm();
+        assert!(cursor.is_done());
+        assert_eq!(
+            cursor.progress(),
+            Progress {
+                frames: 3,
+                bytes: 16,
+                malformed: 0,
+                cut: false
+            }
+        );
+    }
+
+    #[test]
+    fn an_empty_batch_is_done() {
+        assert!(Cursor::new(Batch::new()).is_done());
+        let chunk = Chunk::from_wire(bytes::Bytes::new()).expect("no frames");
+        assert!(Cursor::new(vec![chunk]).is_done());
+    }
+
+    #[test]
+    fn slices_hold_no_more_than_asked() {
+        let cursor = Cursor::new(batch());
+        let mut one = [IoSlice::new(&[])];
+        let slices = cursor.slices(&mut one);
+        assert_eq!((slices.len(), slices[0].len()), (1, 10));
+    }
+}

@@ -1,0 +1,233 @@
+//! Feeds a sink's stack from its queue.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use tower::Service;
+use tracing::debug;
+
+use super::{Outgoing, SinkError};
+use crate::{
+    frame_stream::Batch,
+    router::{Progress, Queue},
+};
+
+enum Next {
+    Write(Batch),
+    /// The queue is closed and empty, and the stack is ready to end the stream.
+    Finish,
+    /// The queue is closed and empty, and there is no stream to end.
+    Done,
+}
+
+/// Takes from `queue` whatever has piled up whenever `stack` is ready, until the queue is closed and empty.
+///
+/// The stack is polled while there is nothing to write, too: that is how a dead connection is noticed and made anew.
+/// A failed write needs no care here: the stack has settled it with the queue, and the rest comes with the next take.
+pub async fn drive<S>(mut stack: S, queue: &Queue)
+where
+    S: Service<Outgoing, Response = Progress, Error = SinkError>,
+{
+    loop {
+        let request = match poll_fn(|cx| poll_next(&mut stack, queue, cx)).await {
+            Next::Write(batch) => Outgoing::Frames(batch),
+            Next::Finish => Outgoing::Finish,
+            Next::Done => return,
+        };
+        let last = matches!(request, Outgoing::Finish);
+        if let Err(error) = stack.call(request).await {
+            debug!(%error, "a request to the collector was not done whole");
+        }
+        if last {
+            return;
+        }
+    }
+}
+
+fn poll_next<S: Service<Outgoing>>(
+    stack: &mut S,
+    queue: &Queue,
+    cx: &mut Context<'_>,
+) -> Poll<Next> {
+    match stack.poll_ready(cx) {
+        Poll::Ready(Ok(())) => queue
+            .poll_take(cx)
+            .map(|batch| batch.map_or(Next::Finish, Next::Write)),
+        // What cannot heal ends the sink.
+        Poll::Ready(Err(_)) => Poll::Ready(Next::Done),
+        Poll::Pending => queue.poll_end(cx).map(|()| Next::Done),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::VecDeque,
+        future::{Ready, ready},
+        sync::Arc,
+        time::Duration,
+    };
+
+    use bytes::{BufMut, BytesMut};
+    use tower::Layer;
+
+    use super::*;
+    use crate::{
+        frame_stream::Chunk,
+        router::Limits,
+        sink::{Disconnect, ObserveLayer},
+    };
+
+    /// A stack that answers each request as told, and keeps what it wrote. Down once it has no answer left.
+    #[derive(Debug, Default)]
+    struct Scripted {
+        answers: VecDeque<Result<(), Progress>>,
+        written: Arc<std::sync::Mutex<Vec<u8>>>,
+    }
+
+    const FINISHED: u8 = b'!';
+
+    impl Service<Outgoing> for Scripted {
+        type Response = Progress;
+        type Error = SinkError;
+        type Future = Ready<Result<Progress, SinkError>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+            if self.answers.is_empty() {
+                Poll::Pending
+            } else {
+                Poll::Ready(Ok(()))
+            }
+        }
+
+        fn call(&mut self, request: Outgoing) -> Self::Future {
+            let mut written = self.written.lock().expect("no panic");
+            let frames: Vec<u8> = match request {
+                Outgoing::Frames(batch) => batch
+                    .iter()
+                    .flat_map(|chunk| chunk.frames().map(|frame| frame[0]).collect::<Vec<_>>())
+                    .collect(),
+                Outgoing::Finish => vec![FINISHED],
+            };
+            ready(
+                match self.answers.pop_front().expect("only called when ready") {
+                    Ok(()) => {
+                        written.extend(&frames);
+                        Ok(Progress {
+                            frames: frames.len(),
+                            ..Progress::default()
+                        })
+                    }
+                    Err(progress) => {
+                        written.extend(&frames[..progress.frames]);
+                        Err(SinkError {
+                            progress,
+                            cause: Arc::new(Disconnect::Closed),
+                        })
+                    }
+                },
+            )
+        }
+    }
+
+    /// Takes a request and never answers.
+    struct Hangs;
+
+    impl Service<Outgoing> for Hangs {
+        type Response = Progress;
+        type Error = SinkError;
+        type Future = std::future::Pending<Result<Progress, SinkError>>;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, _: Outgoing) -> Self::Future {
+            std::future::pending()
+        }
+    }
+
+    fn queue_of(frames: &[u8]) -> Arc<Queue> {
+        let queue = Arc::new(Queue::new(Limits {
+            frames: 100,
+            bytes: 1 << 20,
+        }));
+        for frame in frames {
+            let mut wire = BytesMut::new();
+            wire.put_u32(1);
+            wire.put_u8(*frame);
+            queue.push(&Chunk::from_wire(wire.freeze()).expect("one frame"));
+        }
+        queue
+    }
+
+    async fn run(
+        answers: impl IntoIterator<Item = Result<(), Progress>>,
+        queue: &Arc<Queue>,
+    ) -> Vec<u8> {
+        let written = Arc::default();
+        let stack = Scripted {
+            answers: answers.into_iter().collect(),
+            written: Arc::clone(&written),
+        };
+        let stack = ObserveLayer::new(Arc::clone(queue)).layer(stack);
+        tokio::time::timeout(Duration::from_secs(10), drive(stack, queue))
+            .await
+            .expect("ends");
+        written.lock().expect("no panic").clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_queue_is_emptied_and_the_stream_ended() {
+        let queue = queue_of(b"abc");
+        queue.close();
+        assert_eq!(run([Ok(()), Ok(())], &queue).await, b"abc!");
+        assert_eq!(queue.ledger().delivered, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_failed_goes_on_where_it_stood() {
+        let queue = queue_of(b"abcde");
+        queue.close();
+        let failed = |frames| {
+            Err(Progress {
+                frames,
+                cut: true,
+                ..Progress::default()
+            })
+        };
+        assert_eq!(
+            run([failed(2), failed(0), failed(1), Ok(()), Ok(())], &queue).await,
+            b"abcde!"
+        );
+        let ledger = queue.ledger();
+        assert_eq!(
+            (ledger.delivered, ledger.in_flight, ledger.queued),
+            (5, 0, 0)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sink_that_is_down_with_nothing_queued_ends_at_once() {
+        let queue = queue_of(b"");
+        queue.close();
+        assert_eq!(run([], &queue).await, b"");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_dropped_gives_its_frames_back() {
+        let queue = queue_of(b"ab");
+        let stack = ObserveLayer::new(Arc::clone(&queue)).layer(Hangs);
+        let driving = drive(stack, &queue);
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), driving)
+                .await
+                .is_err()
+        );
+        let ledger = queue.ledger();
+        assert_eq!(
+            (ledger.queued, ledger.in_flight, ledger.delivered),
+            (2, 0, 0)
+        );
+    }
+}

@@ -1,0 +1,222 @@
+use std::{
+    collections::VecDeque,
+    future::{Ready, poll_fn, ready},
+    io,
+    sync::Mutex,
+};
+
+use tokio_test::task::spawn;
+
+use super::*;
+use crate::sink::{ConnectCause, Stage, State};
+
+/// Makes connections as the script says: one that can be ended from outside, or none.
+#[derive(Debug, Default, Clone)]
+struct Script(Arc<Mutex<Scripted>>);
+
+#[derive(Debug, Default)]
+struct Scripted {
+    outcomes: VecDeque<bool>,
+    attempts: Vec<Instant>,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct FakeConnection(Script);
+
+impl Script {
+    fn new(outcomes: impl IntoIterator<Item = bool>) -> Self {
+        let scripted = Scripted {
+            outcomes: outcomes.into_iter().collect(),
+            ..Scripted::default()
+        };
+        Self(Arc::new(Mutex::new(scripted)))
+    }
+
+    fn attempts(&self) -> Vec<Instant> {
+        self.0.lock().expect("no panic").attempts.clone()
+    }
+
+    fn end_connection(&self) {
+        self.0.lock().expect("no panic").ended = true;
+    }
+}
+
+impl Service<()> for Script {
+    type Response = FakeConnection;
+    type Error = ConnectError;
+    type Future = Ready<Result<FakeConnection, ConnectError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        let mut scripted = self.0.lock().expect("no panic");
+        scripted.attempts.push(Instant::now());
+        scripted.ended = false;
+        ready(match scripted.outcomes.pop_front() {
+            Some(true) => Ok(FakeConnection(self.clone())),
+            _ => Err(ConnectError {
+                stage: Stage::Connect,
+                endpoint: "tcp://192.0.2.1:6000".to_owned(),
+                cause: ConnectCause::Dial(io::ErrorKind::ConnectionRefused.into()),
+                others: 0,
+            }),
+        })
+    }
+}
+
+impl Service<Outgoing> for FakeConnection {
+    type Response = Progress;
+    type Error = SinkError;
+    type Future = Ready<Result<Progress, SinkError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        let ended = self.0.0.lock().expect("no panic").ended;
+        Poll::Ready(if ended {
+            Err(Arc::new(Disconnect::Closed).into())
+        } else {
+            Ok(())
+        })
+    }
+
+    fn call(&mut self, _: Outgoing) -> Self::Future {
+        ready(Ok(Progress {
+            frames: 7,
+            ..Progress::default()
+        }))
+    }
+}
+
+fn reconnect(script: &Script) -> (Reconnect<Script>, Reporter) {
+    let reporter = Reporter::new("a".into());
+    (
+        ReconnectLayer::new(reporter.clone()).layer(script.clone()),
+        reporter,
+    )
+}
+
+async fn until_ready(service: &mut Reconnect<Script>) {
+    poll_fn(|cx| service.poll_ready(cx))
+        .await
+        .expect("never fails");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_pending_while_the_sink_is_down_and_tries_until_it_is_up() {
+    let script = Script::new([false, false, false, true]);
+    let (mut service, reporter) = reconnect(&script);
+    assert!(
+        spawn(poll_fn(|cx| service.poll_ready(cx)))
+            .poll()
+            .is_pending()
+    );
+    let status = reporter.watch().borrow().clone();
+    assert_eq!((status.state, status.failures), (State::Backoff, 1));
+    assert!(status.next_attempt.is_some());
+    let cause = &status.last_error.as_ref().expect("told").0;
+    assert!(
+        cause.starts_with("connect tcp://192.0.2.1:6000: connection refused"),
+        "{cause}"
+    );
+
+    until_ready(&mut service).await;
+    let status = reporter.watch().borrow().clone();
+    assert_eq!(
+        (
+            status.state,
+            status.failures,
+            status.connects,
+            status.failed_connects
+        ),
+        (State::Up, 0, 1, 3)
+    );
+    let attempts = script.attempts();
+    for pair in attempts.windows(2) {
+        // The timer counts whole milliseconds and rounds up.
+        assert!(
+            pair[1] - pair[0] <= Backoff::MIN + Duration::from_millis(1),
+            "{attempts:?}"
+        );
+    }
+    assert_eq!(service.call(Outgoing::Finish).await.expect("up").frames, 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_a_second_is_over_an_eighth_of_a_second_later_at_most() {
+    for _ in 0..50 {
+        let script = Script::new([true].into_iter().chain([false; 200]));
+        let (mut service, _) = reconnect(&script);
+        until_ready(&mut service).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        script.end_connection();
+        let lost = Instant::now();
+        let _ = tokio::time::timeout(Duration::from_secs(1), until_ready(&mut service)).await;
+        script.0.lock().expect("no panic").outcomes = [true].into();
+        let back = Instant::now();
+        until_ready(&mut service).await;
+        assert!(
+            back.elapsed() <= Duration::from_millis(126),
+            "{:?} after {:?}",
+            back.elapsed(),
+            lost.elapsed()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_accepts_and_closes_is_asked_less_and_less() {
+    let script = Script::new([true; 2000]);
+    let (mut service, _) = reconnect(&script);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_mins(10) {
+        until_ready(&mut service).await;
+        tokio::time::advance(Duration::from_millis(100)).await;
+        script.end_connection();
+    }
+    let attempts = script.attempts();
+    assert!(
+        attempts.len() < 400,
+        "{} attempts in ten minutes",
+        attempts.len()
+    );
+    let last = attempts[attempts.len() - 1] - attempts[attempts.len() - 11];
+    assert!(
+        last > Duration::from_secs(10),
+        "the last ten attempts came within {last:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_steady_connection_starts_the_backoff_over() {
+    let script = Script::new([true; 10]);
+    let (mut service, reporter) = reconnect(&script);
+    until_ready(&mut service).await;
+    for _ in 0..3 {
+        tokio::time::sleep(Reconnect::<Script>::STEADY).await;
+        script.end_connection();
+        let lost = Instant::now();
+        until_ready(&mut service).await;
+        assert!(
+            lost.elapsed() <= Backoff::MIN + Duration::from_millis(1),
+            "{:?}",
+            lost.elapsed()
+        );
+    }
+    let closed = reporter
+        .watch()
+        .borrow()
+        .disconnects()
+        .find(|(label, _)| *label == "closed");
+    assert_eq!(closed, Some(("closed", 3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_while_it_is_down_does_nothing_and_says_so() {
+    let script = Script::new([]);
+    let (mut service, _) = reconnect(&script);
+    let error = service.call(Outgoing::Finish).await.expect_err("down");
+    assert_eq!(error.progress, Progress::default());
+    assert!(script.attempts().is_empty(), "call never connects");
+}

@@ -1,0 +1,91 @@
+//! The stack of one directive, put together.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
+
+use super::{
+    Connect, Observe, ObserveLayer, Reconnect, ReconnectLayer, Reporter, RewriteLayer,
+    RewriteService, connect::Target,
+};
+use crate::{
+    config,
+    dnstap::Rewrite,
+    net::{self, Endpoint, Resolver, SendBuffer, TcpSettings, TlsError},
+    router::Queue,
+};
+
+/// What a directive's stack is made of: everything that can be wrong with it was checked when this was built, so
+/// that a stack can be made anew, after a panic, without an error.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    target: Target,
+    rewrite: Rewrite,
+    resolver: Resolver,
+    status: Reporter,
+}
+
+/// The type of a whole stack.
+pub type SinkStack = Observe<RewriteService<Reconnect<Connect>>>;
+
+// === impl Stack ===
+
+impl Stack {
+    /// Reads what the directive names: certificates and keys.
+    ///
+    /// # Errors
+    /// If one of those cannot be used.
+    pub fn new(
+        sink: &config::Sink,
+        resolver: Resolver,
+        status: Reporter,
+    ) -> Result<Self, TlsError> {
+        let settings = TcpSettings {
+            send_buffer: Some(SendBuffer(sink.write_buffer)),
+            ..TcpSettings::default()
+        };
+        let target = match &sink.endpoint {
+            Endpoint::Unix(address) => Target::Unix(address.clone()),
+            Endpoint::Tcp(authority) => Target::Tcp {
+                authority: authority.clone(),
+                settings,
+                tls: None,
+            },
+            Endpoint::Tls(authority) => {
+                let tls = sink.tls.clone().unwrap_or_default();
+                let tls = Some((
+                    net::client_config(&tls)?,
+                    net::server_name(authority, &tls)?,
+                ));
+                Target::Tcp {
+                    authority: authority.clone(),
+                    settings,
+                    tls,
+                }
+            }
+        };
+        let rewrite = Rewrite::new(sink.full, &sink.edits);
+        Ok(Self {
+            target,
+            rewrite,
+            resolver,
+            status,
+        })
+    }
+
+    /// A new stack, that settles with `queue` and that `abort` ends.
+    pub fn build(&self, queue: Arc<Queue>, abort: CancellationToken) -> SinkStack {
+        let connect = Connect::new(
+            self.target.clone(),
+            self.resolver.clone(),
+            self.status.clone(),
+            abort,
+        );
+        ServiceBuilder::new()
+            .layer(ObserveLayer::new(queue))
+            .layer(RewriteLayer::new(self.rewrite.clone()))
+            .layer(ReconnectLayer::new(self.status.clone()))
+            .service(connect)
+    }
+}
