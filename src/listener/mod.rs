@@ -1,1 +1,17 @@
-//! listener.
+//! Where dnstap comes in: sockets, the connections of senders, and the chunks cut from what they write.
+//!
+//! A listener accepts; each connection is a task of its own that does its handshakes, reads, cuts, and offers each
+//! chunk to the router. It never waits for a sink. Whatever one sender does, no other connection feels it.
+//!
+//! Called by `supervisor`; calls `router` (to offer), `net`, `frame_stream`, `dnstap` (to validate) and `config`
+//! (types).
+
+mod accept;
+mod connection;
+mod counters;
+mod cutter;
+mod log_gate;
+
+pub use accept::{Listener, ListenerSetupError, Phase};
+pub use counters::{Counters, ErrorReason, Snapshot};
+pub use cutter::{Cut, Cutter, End};

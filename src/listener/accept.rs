@@ -1,0 +1,245 @@
+//! The accept loop of one listener.
+
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    select,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::{
+    Counters, ErrorReason,
+    connection::{HANDSHAKE_DEADLINE, Intake},
+    log_gate::LogGate,
+};
+use crate::{
+    config::{Listen, ListenAddress},
+    net::{self, BindError, BoundUnix, Stream, TlsError},
+    router::Router,
+};
+
+/// A bound listener. Senders that connect wait until it [runs](Self::run).
+pub struct Listener {
+    socket: Socket,
+    tls: Option<TlsAcceptor>,
+    intake: Arc<Intake>,
+}
+
+/// How far the end has come, told to every connection at once.
+#[derive(Debug, Clone, Default)]
+pub struct Phase {
+    /// Stop accepting, and ask senders to end.
+    pub drain: CancellationToken,
+    /// Take what is there, and close.
+    pub deadline: CancellationToken,
+}
+
+/// Why a listener could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenerSetupError {
+    /// Its socket could not be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Its certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+enum Socket {
+    Unix(BoundUnix),
+    Tcp(TcpListener),
+}
+
+/// An accepted connection, before TLS.
+enum Accepted {
+    Unix(tokio::net::UnixStream),
+    Tcp(tokio::net::TcpStream, SocketAddr),
+}
+
+/// How long to wait when there are no descriptors left: for connections to end, and not to spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+// === impl Listener ===
+
+impl Listener {
+    /// Binds what `listen` names and reads its certificate.
+    ///
+    /// # Errors
+    /// If the address cannot be bound, or the certificate or key cannot be used.
+    pub fn bind(listen: &Listen, router: Router, phase: Phase) -> Result<Self, ListenerSetupError> {
+        let (socket, tls) = match &listen.address {
+            ListenAddress::Unix(address, permissions) => {
+                (Socket::Unix(net::bind_unix(address, permissions)?), None)
+            }
+            ListenAddress::Tcp(address) => (Socket::Tcp(net::bind_tcp(*address)?), None),
+            ListenAddress::Tls(address, tls) => {
+                let acceptor = TlsAcceptor::from(net::server_config(tls)?);
+                (Socket::Tcp(net::bind_tcp(*address)?), Some(acceptor))
+            }
+        };
+        let intake = Intake {
+            listener: Arc::clone(&listen.name),
+            router,
+            counters: Arc::default(),
+            limits: listen.limits,
+            phase,
+            log: LogGate::default(),
+        };
+        Ok(Self {
+            socket,
+            tls,
+            intake: Arc::new(intake),
+        })
+    }
+
+    /// The address it is bound to, with the port that the system chose if it was asked to; `None` for unix sockets.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Unix(_) => None,
+            Socket::Tcp(socket) => socket.local_addr().ok(),
+        }
+    }
+
+    /// Its counters.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.intake.counters)
+    }
+
+    /// Accepts and serves until the drain begins, then serves what it has accepted until that ends.
+    pub async fn run(self) {
+        let Self {
+            socket,
+            tls,
+            intake,
+        } = self;
+        info!(listener = %intake.listener, "listening");
+        let mut connections = JoinSet::new();
+        let drain = intake.phase.drain.clone();
+        loop {
+            select! {
+                biased;
+                () = drain.cancelled() => break,
+                Some(ended) = connections.join_next() => intake.reap(ended),
+                accepted = socket.accept() => match accepted {
+                    Ok(accepted) => intake.admit(accepted, tls.as_ref(), &mut connections),
+                    Err(error) => {
+                        intake.refuse(ErrorReason::Accept, "-", &error);
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }
+        // Who has connected may have written: the kernel holds it until somebody accepts.
+        for _ in 0..intake.limits.connections {
+            match timeout(Duration::ZERO, socket.accept()).await {
+                Ok(Ok(accepted)) => intake.admit(accepted, tls.as_ref(), &mut connections),
+                _ => break,
+            }
+        }
+        drop(socket);
+        while let Some(ended) = connections.join_next().await {
+            intake.reap(ended);
+        }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("name", &self.intake.listener)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Intake ===
+
+impl Intake {
+    fn admit(
+        self: &Arc<Self>,
+        accepted: Accepted,
+        tls: Option<&TlsAcceptor>,
+        connections: &mut JoinSet<()>,
+    ) {
+        let limit = self.limits.connections;
+        if connections.len() >= limit {
+            let error = format!("{limit} connections are open, as many as max_connections allows");
+            self.refuse(ErrorReason::ConnectionLimit, &accepted.peer(), &error);
+            return;
+        }
+        self.counters.opened();
+        let open = Open(Arc::clone(self));
+        let tls = tls.cloned();
+        connections.spawn(async move {
+            let intake = &open.0;
+            let peer = accepted.peer();
+            match accepted.into_stream(tls).await {
+                Ok(stream) => intake.serve(stream).await,
+                Err(error) => intake.refuse(ErrorReason::Tls, &peer, &error),
+            }
+        });
+    }
+
+    fn reap(&self, ended: Result<(), tokio::task::JoinError>) {
+        if let Err(fault) = ended {
+            self.counters.error(ErrorReason::Internal, 1);
+            error!(listener = %self.listener, %fault, "a connection was ended by a fault of tapfan's own; please report it");
+        }
+    }
+}
+
+/// Counts a connection as open until it is dropped, by a panic too.
+struct Open(Arc<Intake>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.counters.closed();
+    }
+}
+
+// === impl Socket ===
+
+impl Socket {
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Unix(socket) => socket.accept().await.map(Accepted::Unix),
+            Self::Tcp(socket) => socket
+                .accept()
+                .await
+                .map(|(stream, peer)| Accepted::Tcp(stream, peer)),
+        }
+    }
+}
+
+// === impl Accepted ===
+
+impl Accepted {
+    fn peer(&self) -> String {
+        match self {
+            Self::Unix(_) => "unix".to_owned(),
+            Self::Tcp(_, peer) => peer.to_string(),
+        }
+    }
+
+    async fn into_stream(self, tls: Option<TlsAcceptor>) -> io::Result<Stream> {
+        let stream = match self {
+            Self::Unix(stream) => return Ok(Stream::Unix(stream)),
+            Self::Tcp(stream, _) => stream,
+        };
+        net::prepare_accepted(&stream)?;
+        let Some(tls) = tls else {
+            return Ok(Stream::Tcp(stream));
+        };
+        match timeout(HANDSHAKE_DEADLINE, tls.accept(stream)).await {
+            Ok(result) => result.map(|stream| Stream::TlsServer(Box::new(stream))),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the TLS handshake took too long",
+            )),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! One sender: handshake, read, cut, offer, until it ends or the router does.
+
+use std::{
+    io,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    select,
+    time::timeout,
+};
+use tracing::{debug, info};
+
+use super::{
+    Counters, Cut, Cutter, End, ErrorReason, Phase,
+    log_gate::{LogGate, Verdict},
+};
+use crate::{
+    config::ListenLimits,
+    frame_stream::{self, Control, Mode},
+    net::Stream,
+    router::Router,
+};
+
+/// What every connection of a listener needs.
+#[derive(Debug)]
+pub(super) struct Intake {
+    pub(super) listener: Arc<str>,
+    pub(super) router: Router,
+    pub(super) counters: Arc<Counters>,
+    pub(super) limits: ListenLimits,
+    pub(super) phase: Phase,
+    pub(super) log: LogGate,
+}
+
+/// A sender's connection, after its handshakes.
+struct Connection<'a> {
+    intake: &'a Intake,
+    peer: &'a str,
+    stream: Stream,
+    mode: Mode,
+    cutter: Cutter,
+    frames: u64,
+    malformed: u64,
+    oversize: u64,
+}
+
+/// What a reading phase ended with.
+enum Read {
+    Data,
+    /// The sender closed its side.
+    Eof,
+    Failed(io::Error),
+    /// The sender stopped in the middle of a frame.
+    Stalled,
+    /// The router is to end: ask the sender to.
+    Drain,
+    /// The drain's time is over.
+    Deadline,
+}
+
+/// For the Frame Streams handshake, and for a sender to take FINISH. Senders wait 4 to 5 s themselves.
+pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A sender may be silent for ever between two frames (keepalive tells whether it is still there), but not within one.
+const STALL_DEADLINE: Duration = Duration::from_mins(1);
+
+/// Reads of what a sender had written already that are still made once the drain's time is over.
+const LAST_READS: usize = 64;
+
+// === impl Intake ===
+
+impl Intake {
+    /// Serves one sender to its end.
+    pub(super) async fn serve(&self, mut stream: Stream) {
+        let peer = stream.peer();
+        let mode = match frame_stream::accept(&mut stream, HANDSHAKE_DEADLINE).await {
+            Ok(mode) => mode,
+            Err(error) => {
+                self.refuse((&error).into(), &peer, &error);
+                return;
+            }
+        };
+        debug!(listener = %self.listener, %peer, ?mode, "a sender has begun its stream");
+        let cutter = Cutter::new(self.limits.frame);
+        let mut connection = Connection {
+            intake: self,
+            peer: &peer,
+            stream,
+            mode,
+            cutter,
+            frames: 0,
+            malformed: 0,
+            oversize: 0,
+        };
+        connection.read().await;
+        let Connection {
+            frames,
+            malformed,
+            oversize,
+            ..
+        } = connection;
+        if malformed + oversize > 0 {
+            info!(listener = %self.listener, %peer, frames, malformed, oversize, "a sender with bad frames has ended");
+        } else {
+            debug!(listener = %self.listener, %peer, frames, "a sender has ended its stream");
+        }
+    }
+
+    /// Counts and logs what went wrong with a connection.
+    pub(super) fn refuse(&self, reason: ErrorReason, peer: &str, error: &dyn std::fmt::Display) {
+        self.counters.error(reason, 1);
+        let listener = &self.listener;
+        if reason == ErrorReason::Probe {
+            debug!(%listener, %peer, %error, "connection without a stream");
+            return;
+        }
+        self.warn(reason, peer, format_args!("{error}"));
+    }
+
+    fn warn(&self, reason: ErrorReason, peer: &str, error: std::fmt::Arguments<'_>) {
+        let (listener, reason) = (&self.listener, reason.label());
+        match self.log.ask(Instant::now()) {
+            Verdict::Write { held_back: 0 } => {
+                tracing::warn!(%listener, %peer, reason, %error, "trouble with a sender");
+            }
+            Verdict::Write { held_back } => {
+                tracing::warn!(%listener, %peer, reason, %error, held_back, "trouble with a sender; other such lines were held back");
+            }
+            Verdict::HoldBack => {}
+        }
+    }
+}
+
+// === impl Connection ===
+
+impl Connection<'_> {
+    async fn read(&mut self) {
+        let phase = self.intake.phase.clone();
+        let mut drain = pin!(phase.drain.cancelled());
+        let mut deadline = pin!(phase.deadline.cancelled());
+        let mut draining = false;
+        loop {
+            let mid_frame = self.cutter.is_mid_frame();
+            let read = select! {
+                biased;
+                () = &mut deadline => Read::Deadline,
+                () = &mut drain, if !draining => Read::Drain,
+                read = read(&mut self.stream, &mut self.cutter, mid_frame) => read,
+            };
+            let ended = match read {
+                Read::Data => self.cut(),
+                Read::Drain => {
+                    draining = true;
+                    // Tells a sender that reads its back channel to end its stream. One that does not, or is gone
+                    // already, learns of it when the connection is closed.
+                    let _ = timeout(HANDSHAKE_DEADLINE, self.stream.shutdown()).await;
+                    None
+                }
+                Read::Deadline => {
+                    self.read_what_is_there().await;
+                    return;
+                }
+                Read::Eof if mid_frame => {
+                    let error = "the stream ends in the middle of a frame, which is lost with it";
+                    self.intake.refuse(ErrorReason::Io, self.peer, &error);
+                    return;
+                }
+                Read::Eof => return,
+                Read::Failed(error) => {
+                    self.intake.refuse(ErrorReason::Io, self.peer, &error);
+                    return;
+                }
+                Read::Stalled => {
+                    let error = format_args!(
+                        "nothing came for {STALL_DEADLINE:?} in the middle of a frame"
+                    )
+                    .to_string();
+                    self.intake.refuse(ErrorReason::Stalled, self.peer, &error);
+                    return;
+                }
+            };
+            if let Some(end) = ended {
+                self.end(end).await;
+                return;
+            }
+        }
+    }
+
+    /// Cuts what was read and offers it.
+    fn cut(&mut self) -> Option<End> {
+        let Cut {
+            chunk,
+            malformed,
+            malformation,
+            oversize,
+            oversize_length,
+            end,
+        } = self.cutter.cut(Instant::now());
+        let (intake, peer) = (self.intake, self.peer);
+        if let Some(chunk) = chunk {
+            intake.counters.taken(chunk.len(), chunk.wire().len());
+            self.frames += chunk.len() as u64;
+            intake.router.offer(&chunk);
+        }
+        if let Some(malformation) = malformation {
+            intake.counters.error(ErrorReason::Malformed, malformed);
+            if self.malformed == 0 {
+                let error = format_args!(
+                    "took out a frame that is no dnstap message: {malformation}; later ones are only counted"
+                );
+                intake.warn(ErrorReason::Malformed, peer, error);
+            }
+            self.malformed += malformed;
+        }
+        if oversize > 0 {
+            intake.counters.error(ErrorReason::Oversize, oversize);
+            if self.oversize == 0 {
+                let limit = intake.limits.frame;
+                let error = format_args!(
+                    "skipped a frame of {oversize_length} bytes, more than the {limit} that max_frame allows; later ones are only counted"
+                );
+                intake.warn(ErrorReason::Oversize, peer, error);
+            }
+            self.oversize += oversize;
+        }
+        end
+    }
+
+    /// Ends a stream whose sender ended it, or broke it.
+    async fn end(&mut self, end: End) {
+        if let End::Protocol(error) = end {
+            self.intake.refuse(ErrorReason::Protocol, self.peer, &error);
+            return;
+        }
+        if self.mode == Mode::Bidirectional {
+            let finish = Control::finish().encode();
+            let answer = async {
+                self.stream.write_all(&finish).await?;
+                self.stream.shutdown().await
+            };
+            // A sender that does not wait for FINISH has lost nothing.
+            if !matches!(timeout(HANDSHAKE_DEADLINE, answer).await, Ok(Ok(()))) {
+                debug!(listener = %self.intake.listener, peer = %self.peer, "the sender did not take FINISH");
+            }
+        }
+    }
+
+    /// Takes what a sender that does not end had written when the time was over.
+    async fn read_what_is_there(&mut self) {
+        for _ in 0..LAST_READS {
+            let read = read(&mut self.stream, &mut self.cutter, false);
+            match timeout(Duration::ZERO, read).await {
+                Ok(Read::Data) if self.cut().is_none() => {}
+                _ => return,
+            }
+        }
+    }
+}
+
+async fn read(stream: &mut Stream, cutter: &mut Cutter, mid_frame: bool) -> Read {
+    let bytes = stream.read_buf(cutter.buffer());
+    let result = if mid_frame {
+        match timeout(STALL_DEADLINE, bytes).await {
+            Ok(result) => result,
+            Err(_) => return Read::Stalled,
+        }
+    } else {
+        bytes.await
+    };
+    match result {
+        Ok(0) => Read::Eof,
+        Ok(_) => Read::Data,
+        Err(error) => Read::Failed(error),
+    }
+}

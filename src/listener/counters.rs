@@ -1,0 +1,168 @@
+//! What a listener has taken, and what it has refused.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::frame_stream::HandshakeError;
+
+/// Why a listener refused a connection, ended one, or took a frame out. A closed set: it is a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorReason {
+    /// Accepting failed, for want of descriptors or memory.
+    Accept,
+    /// As many connections as allowed were open.
+    ConnectionLimit,
+    /// The TLS handshake failed or took too long.
+    Tls,
+    /// The Frame Streams handshake took too long.
+    Timeout,
+    /// The peer spoke no Frame Streams, or broke its rules.
+    Protocol,
+    /// The peer offered other content than dnstap.
+    ContentType,
+    /// The peer connected and went away without a word, as port probes do.
+    Probe,
+    /// The peer was gone before the handshake was over.
+    Closed,
+    /// A frame was longer than allowed. It was skipped; the stream went on.
+    Oversize,
+    /// A frame was no dnstap message. It was taken out; the stream went on.
+    Malformed,
+    /// The peer stopped in the middle of a frame for too long.
+    Stalled,
+    /// Reading or writing failed, or the stream ended in the middle of a frame.
+    Io,
+    /// A fault of tapfan's own ended the connection.
+    Internal,
+}
+
+/// The counters of one listener, written by all of its connections.
+#[derive(Debug, Default)]
+pub struct Counters {
+    connections: AtomicU64,
+    accepted: AtomicU64,
+    frames: AtomicU64,
+    bytes: AtomicU64,
+    errors: [AtomicU64; ErrorReason::ALL.len()],
+}
+
+/// The counters as they stood at about one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Connections open now.
+    pub connections: u64,
+    /// Connections accepted since the start.
+    pub accepted: u64,
+    /// Frames offered to the sinks.
+    pub frames: u64,
+    /// Their bytes on the wire.
+    pub bytes: u64,
+    errors: [u64; ErrorReason::ALL.len()],
+}
+
+// === impl ErrorReason ===
+
+impl ErrorReason {
+    /// Every reason, in the order in which they are shown.
+    pub const ALL: [Self; 13] = [
+        Self::Accept,
+        Self::ConnectionLimit,
+        Self::Tls,
+        Self::Timeout,
+        Self::Protocol,
+        Self::ContentType,
+        Self::Probe,
+        Self::Closed,
+        Self::Oversize,
+        Self::Malformed,
+        Self::Stalled,
+        Self::Io,
+        Self::Internal,
+    ];
+
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::ConnectionLimit => "connection_limit",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::ContentType => "content_type",
+            Self::Probe => "probe",
+            Self::Closed => "closed",
+            Self::Oversize => "oversize",
+            Self::Malformed => "malformed",
+            Self::Stalled => "stalled",
+            Self::Io => "io",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl From<&HandshakeError> for ErrorReason {
+    fn from(error: &HandshakeError) -> Self {
+        match error {
+            HandshakeError::NothingSent => Self::Probe,
+            HandshakeError::Closed { .. } => Self::Closed,
+            HandshakeError::Timeout { .. } => Self::Timeout,
+            HandshakeError::NotFrameStreams { .. }
+            | HandshakeError::Control { .. }
+            | HandshakeError::OutOfPlace { .. }
+            | HandshakeError::OnlyUnknownFrames { .. } => Self::Protocol,
+            HandshakeError::ContentType { .. } => Self::ContentType,
+            HandshakeError::Io { .. } => Self::Io,
+        }
+    }
+}
+
+// === impl Counters ===
+
+impl Counters {
+    /// The counts as they stand.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            connections: self.connections.load(Relaxed),
+            accepted: self.accepted.load(Relaxed),
+            frames: self.frames.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            errors: std::array::from_fn(|reason| self.errors[reason].load(Relaxed)),
+        }
+    }
+
+    pub(super) fn opened(&self) {
+        self.accepted.fetch_add(1, Relaxed);
+        self.connections.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn closed(&self) {
+        self.connections.fetch_sub(1, Relaxed);
+    }
+
+    pub(super) fn taken(&self, frames: usize, bytes: usize) {
+        self.frames.fetch_add(frames as u64, Relaxed);
+        self.bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(super) fn error(&self, reason: ErrorReason, times: u64) {
+        self.errors[reason as usize].fetch_add(times, Relaxed);
+    }
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// What was refused for `reason`: frames for [`ErrorReason::Oversize`] and [`ErrorReason::Malformed`],
+    /// connections otherwise.
+    pub fn errors(&self, reason: ErrorReason) -> u64 {
+        self.errors[reason as usize]
+    }
+
+    /// What was refused, as `reason=times`, separated by spaces; empty if nothing was.
+    pub fn described_errors(&self) -> String {
+        let each = ErrorReason::ALL.into_iter().filter_map(|reason| {
+            let times = self.errors(reason);
+            (times > 0).then(|| format!("{}={times}", reason.label()))
+        });
+        each.collect::<Vec<_>>().join(" ")
+    }
+}

@@ -1,0 +1,224 @@
+//! Cuts what a sender writes into chunks of whole, valid dnstap frames.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    dnstap,
+    frame_stream::{Chunk, Control, ControlError, ControlKind, MAX_CONTROL_LENGTH},
+};
+
+/// Takes a stream's bytes after START, as reads bring them, and gives chunks.
+///
+/// What one read brought makes one chunk; nothing waits for more. A frame that the read cut in two stays for the
+/// next. A frame that is too long is skipped without being held; one that is no dnstap message is taken out. A
+/// length that a peer claims makes no memory: the buffer grows with what has come.
+#[derive(Debug)]
+pub struct Cutter {
+    buffer: BytesMut,
+    max_frame: u32,
+    /// Bytes of an oversize frame that are still to come.
+    skip: usize,
+    /// Where the frames of the chunk being cut end; kept for its allocation.
+    ends: Vec<u32>,
+    /// How much the next read may bring.
+    read_size: usize,
+}
+
+/// What was cut from one read.
+#[derive(Debug, Default)]
+pub struct Cut {
+    /// The valid frames, if there were any.
+    pub chunk: Option<Chunk>,
+    /// Frames taken out, since they were no dnstap messages.
+    pub malformed: u64,
+    /// Why the first of those was none.
+    pub malformation: Option<dnstap::Malformed>,
+    /// Frames skipped, since they were too long.
+    pub oversize: u64,
+    /// The length of the last of those.
+    pub oversize_length: u32,
+    /// What ended the stream, if it is over. Nothing behind it is looked at.
+    pub end: Option<End>,
+}
+
+/// How a stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// STOP.
+    Stop,
+    /// Something that cannot be read on from.
+    Protocol(ControlError),
+}
+
+const MIN_READ: usize = 8 << 10;
+const MAX_READ: usize = 256 << 10;
+
+/// What stands at the front of the unread bytes.
+enum Item {
+    Data {
+        end: usize,
+    },
+    Oversize {
+        length: u32,
+    },
+    Control {
+        end: usize,
+    },
+    Broken(ControlError),
+    /// It has not all come yet.
+    Partial,
+}
+
+// === impl Cutter ===
+
+impl Cutter {
+    /// A cutter of a stream whose frames may have `max_frame` bytes of payload.
+    pub fn new(max_frame: u32) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            max_frame,
+            skip: 0,
+            ends: Vec::new(),
+            read_size: MIN_READ,
+        }
+    }
+
+    /// Where the next read is to put its bytes: at the end, within the capacity there.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        let room = self
+            .read_size
+            .saturating_sub(self.buffer.len())
+            .max(MIN_READ);
+        self.buffer.reserve(room);
+        &mut self.buffer
+    }
+
+    /// Whether the stream stands in the middle of a frame.
+    pub fn is_mid_frame(&self) -> bool {
+        self.skip > 0 || !self.buffer.is_empty()
+    }
+
+    /// Cuts what has been read, at `now`.
+    pub fn cut(&mut self, now: Instant) -> Cut {
+        self.adapt();
+        let mut cut = Cut::default();
+        // Frames that stay are moved to the front of the buffer if any were taken out before them: `kept..at` is a
+        // gap, and there is none unless a sender errs.
+        let (mut at, mut kept) = (0, 0);
+        self.ends.clear();
+        loop {
+            if self.skip > 0 {
+                let skipped = self.skip.min(self.buffer.len() - at);
+                self.skip -= skipped;
+                at += skipped;
+            }
+            match self.item(at) {
+                Item::Data { end } => {
+                    if let Err(error) = dnstap::validate(&self.buffer[at + 4..end]) {
+                        cut.malformed += 1;
+                        cut.malformation.get_or_insert(error);
+                    } else {
+                        if kept != at {
+                            self.buffer.copy_within(at..end, kept);
+                        }
+                        kept += end - at;
+                        // A read and a frame together are far below 4 GiB.
+                        #[allow(clippy::cast_possible_truncation)]
+                        self.ends.push(kept as u32);
+                    }
+                    at = end;
+                }
+                Item::Oversize { length } => {
+                    cut.oversize += 1;
+                    cut.oversize_length = length;
+                    self.skip = length as usize + 4;
+                }
+                Item::Control { end } => {
+                    match Control::parse(&self.buffer[at + 8..end]) {
+                        Ok(control) if control.kind() == ControlKind::Stop => {
+                            cut.end = Some(End::Stop);
+                        }
+                        // What is unknown, or has no meaning here, is to be skipped (fstrm, `control.h`).
+                        Ok(_) | Err(ControlError::UnknownKind(_)) => {}
+                        Err(error) => cut.end = Some(End::Protocol(error)),
+                    }
+                    at = end;
+                }
+                Item::Broken(error) => cut.end = Some(End::Protocol(error)),
+                Item::Partial => break,
+            }
+            if cut.end.is_some() {
+                break;
+            }
+        }
+        cut.chunk = self.take(at, kept, now);
+        cut
+    }
+
+    /// What stands at `at`.
+    fn item(&self, at: usize) -> Item {
+        let rest = &self.buffer[at..];
+        let Some((length, behind)) = rest.split_first_chunk::<4>() else {
+            return Item::Partial;
+        };
+        match u32::from_be_bytes(*length) {
+            0 => match behind
+                .first_chunk::<4>()
+                .map(|length| u32::from_be_bytes(*length))
+            {
+                None => Item::Partial,
+                Some(length) if length as usize > MAX_CONTROL_LENGTH => {
+                    Item::Broken(ControlError::TooLong(length))
+                }
+                Some(length) if length as usize + 8 > rest.len() => Item::Partial,
+                Some(length) => Item::Control {
+                    end: at + 8 + length as usize,
+                },
+            },
+            length if length > self.max_frame => Item::Oversize { length },
+            length if length as usize + 4 > rest.len() => Item::Partial,
+            length => Item::Data {
+                end: at + 4 + length as usize,
+            },
+        }
+    }
+
+    /// Takes the chunk `..kept` out of the buffer, and leaves what is behind `at`.
+    fn take(&mut self, at: usize, kept: usize, now: Instant) -> Option<Chunk> {
+        // A chunk keeps its buffer alive, so it takes the buffer along only if it fills at least half of it.
+        let chunk = if kept == 0 {
+            None
+        } else if kept * 2 >= self.buffer.capacity() {
+            let rest = Bytes::copy_from_slice(&self.buffer[at..]);
+            let mut whole =
+                std::mem::replace(&mut self.buffer, BytesMut::with_capacity(self.read_size));
+            self.buffer.extend_from_slice(&rest);
+            whole.truncate(kept);
+            return Some(Chunk::new(whole.freeze(), self.ends.as_slice().into(), now));
+        } else {
+            let bytes = Bytes::copy_from_slice(&self.buffer[..kept]);
+            Some(Chunk::new(bytes, self.ends.as_slice().into(), now))
+        };
+        let rest = self.buffer.len() - at;
+        self.buffer.copy_within(at.., 0);
+        self.buffer.truncate(rest);
+        if rest == 0 && self.buffer.capacity() > self.read_size * 4 {
+            self.buffer = BytesMut::new();
+        }
+        chunk
+    }
+
+    /// Reads more at once from a sender that fills the buffer, and less from one that no longer does.
+    fn adapt(&mut self) {
+        if self.buffer.len() >= self.read_size {
+            self.read_size = (self.read_size * 2).min(MAX_READ);
+        } else if self.buffer.len() < self.read_size / 8 {
+            self.read_size = (self.read_size / 2).max(MIN_READ);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
