@@ -1,8 +1,43 @@
 //! The command line: one file a command. Called by `main` alone; calls everything.
 
+mod check;
+mod log;
+mod run;
+
 use std::process::ExitCode;
 
-/// Runs the command line of this process and gives its exit status.
+use clap::{Parser, Subcommand};
+
+/// The dnstap fan-out router.
+#[derive(Debug, Parser)]
+#[command(name = "tapfan", version, about, long_about = None)]
+struct Cli {
+    #[command(flatten)]
+    log: log::LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the router until SIGTERM or SIGINT, then drains; a second signal ends it at once.
+    Run(run::RunArgs),
+}
+
+/// Exit status of a command that failed while it ran.
+const FAILED: u8 = 1;
+/// Exit status of bad usage and of a bad configuration.
+const BAD_CONFIGURATION: u8 = 2;
+
+/// Runs the command line of this process and gives its exit status: 0 fine, 1 failed while running, 2 bad usage or
+/// configuration.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    if let Err(error) = log::init(&cli.log) {
+        eprintln!("tapfan: {error}");
+        return ExitCode::from(BAD_CONFIGURATION);
+    }
+    match cli.command {
+        Command::Run(args) => run::run(&args),
+    }
 }

@@ -1,0 +1,173 @@
+//! The end in order: senders first, then queues, then streams.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    select,
+    time::{Instant, sleep_until, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{ListenerHandle, SinkHandle, Supervisor};
+use crate::{
+    listener::Snapshot,
+    router::{DropReason, Ledger},
+};
+
+/// What the router has done from its start to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// One for each listener.
+    pub listeners: Vec<ListenerReport>,
+    /// One for each sink.
+    pub sinks: Vec<SinkReport>,
+}
+
+/// What one listener has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerReport {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its counters at the end.
+    pub counts: Snapshot,
+}
+
+/// What one sink has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkReport {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its account at the end: nothing is queued or in flight.
+    pub ledger: Ledger,
+}
+
+/// For tasks that were told that their time is over.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    /// Ends the router: stops accepting, asks senders to end and reads what they still write, then empties the
+    /// queues, ends the collectors' streams with STOP and awaits FINISH.
+    ///
+    /// It takes no longer than the configured `drain`, and no longer than until `hurry` is cancelled. Senders get
+    /// three quarters of that, since a sender that does not read its back channel goes on until the end of it; the
+    /// last quarter is for the sinks alone. What cannot be delivered by then is counted as lost to the shutdown.
+    pub async fn drain(mut self, hurry: CancellationToken) -> Report {
+        let begun = Instant::now();
+        let (intake_ends, ends) = (begun + self.drain * 3 / 4, begun + self.drain);
+        info!(at_most = ?self.drain, "draining: no new senders, and those there are asked to end");
+        self.phase.drain.cancel();
+        self.end_intake(intake_ends, &hurry).await;
+        for sink in &self.sinks {
+            sink.reporter.draining();
+            sink.queue.close();
+        }
+        self.end_sinks(ends, &hurry).await;
+        self.drop_log.abort();
+        let report = Report {
+            listeners: self.listeners.iter().map(ListenerHandle::report).collect(),
+            sinks: self.sinks.iter().map(SinkHandle::report).collect(),
+        };
+        report.log();
+        report
+    }
+
+    async fn end_intake(&mut self, ends: Instant, hurry: &CancellationToken) {
+        let deadline = self.phase.deadline.clone();
+        let all = async {
+            for listener in &mut self.listeners {
+                // A panic in there is told where it is reaped; what matters here is that it has ended.
+                let _ = (&mut listener.task).await;
+            }
+        };
+        let mut all = Box::pin(all);
+        select! {
+            () = &mut all => return,
+            () = sleep_until(ends) => {}
+            () = hurry.cancelled() => {}
+        }
+        deadline.cancel();
+        if timeout_at(Instant::now() + LAST_WORDS, all).await.is_err() {
+            warn!("some senders' connections did not end in time and are cut");
+        }
+        for listener in &self.listeners {
+            listener.task.abort();
+        }
+    }
+
+    async fn end_sinks(&mut self, ends: Instant, hurry: &CancellationToken) {
+        let all = async {
+            for sink in &mut self.sinks {
+                // The task itself tells of panics.
+                let _ = (&mut sink.task).await;
+                sink.queue.abandon();
+                sink.reporter.stopped();
+            }
+        };
+        let mut all = Box::pin(all);
+        select! {
+            () = &mut all => return,
+            () = sleep_until(ends) => {}
+            () = hurry.cancelled() => {}
+        }
+        self.abort.cancel();
+        let in_time = timeout_at(Instant::now() + LAST_WORDS, all).await.is_ok();
+        if !in_time {
+            for sink in &self.sinks {
+                sink.task.abort();
+                sink.queue.abandon();
+                sink.reporter.stopped();
+            }
+        }
+    }
+}
+
+// === impl ListenerHandle ===
+
+impl ListenerHandle {
+    fn report(&self) -> ListenerReport {
+        ListenerReport {
+            name: Arc::clone(&self.name),
+            counts: self.counters.snapshot(),
+        }
+    }
+}
+
+// === impl SinkHandle ===
+
+impl SinkHandle {
+    fn report(&self) -> SinkReport {
+        SinkReport {
+            name: Arc::clone(self.name()),
+            ledger: self.queue.ledger(),
+        }
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    fn log(&self) {
+        for ListenerReport { name, counts } in &self.listeners {
+            let Snapshot {
+                accepted,
+                frames,
+                bytes,
+                ..
+            } = counts;
+            let refused = counts.described_errors();
+            info!(listener = %name, connections = accepted, frames, bytes, %refused, "listener's ledger");
+        }
+        for SinkReport { name, ledger } in &self.sinks {
+            let Ledger {
+                offered,
+                delivered,
+                delivered_bytes,
+                ..
+            } = ledger;
+            let dropped = ledger.dropped_total();
+            let shutdown = ledger.dropped(DropReason::Shutdown);
+            info!(sink = %name, offered, delivered, delivered_bytes, dropped, shutdown, "sink's ledger");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Tells the log of frames lost: one line a sink in each period, and none if there were none.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
+
+use super::SinkHandle;
+use crate::router::{DropReason, Ledger, Queue};
+
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// A sink's name, its queue, and its ledger when it was last looked at.
+pub(super) struct Account {
+    sink: Arc<str>,
+    queue: Arc<Queue>,
+    last: Ledger,
+}
+
+impl SinkHandle {
+    pub(super) fn account(&self) -> Account {
+        Account {
+            sink: Arc::clone(self.name()),
+            queue: Arc::clone(&self.queue),
+            last: Ledger::default(),
+        }
+    }
+}
+
+/// Runs until it is aborted.
+pub(super) async fn tell(mut accounts: Vec<Account>) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for account in &mut accounts {
+            account.tell();
+        }
+    }
+}
+
+impl Account {
+    fn tell(&mut self) {
+        let now = self.queue.ledger();
+        let lost = now.dropped_total() - self.last.dropped_total();
+        if lost > 0 {
+            let reasons = describe(&now, &self.last);
+            let (sink, queued) = (&self.sink, now.queued);
+            warn!(%sink, lost, %reasons, queued, lost_in_all = now.dropped_total(), "frames were lost in the last {PERIOD:?}");
+        }
+        self.last = now;
+    }
+}
+
+/// What was lost between `before` and `now`, as `reason=frames`, separated by spaces.
+fn describe(now: &Ledger, before: &Ledger) -> String {
+    let each = DropReason::ALL.into_iter().filter_map(|reason| {
+        let frames = now.dropped(reason) - before.dropped(reason);
+        (frames > 0).then(|| format!("{}={frames}", reason.label()))
+    });
+    each.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{frame_stream::Chunk, router::Limits};
+
+    #[test]
+    fn only_what_was_lost_since_is_described() {
+        let queue = Queue::new(Limits {
+            frames: 1,
+            bytes: 1 << 20,
+        });
+        let chunk = Chunk::from_wire(b"\0\0\0\x01a\0\0\0\x01b\0\0\0\x01c".as_slice().into())
+            .expect("whole frames");
+        queue.push(&chunk);
+        let before = queue.ledger();
+        assert_eq!(describe(&before, &Ledger::default()), "queue_full=2");
+        assert_eq!(describe(&before, &before), "");
+        queue.abandon();
+        assert_eq!(describe(&queue.ledger(), &before), "shutdown=1");
+    }
+}
