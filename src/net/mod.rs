@@ -6,6 +6,9 @@ mod address;
 mod bind;
 mod tls;
 
-pub use address::{Authority, Endpoint, Host, UnixAddress};
+pub use address::{
+    AddressError, Authority, BindAddress, Endpoint, Host, UNIX_PATH_LIMIT, UnixAddress,
+    socket_address,
+};
 pub use bind::UnixPermissions;
 pub use tls::{ClientTls, ServerTls};
