@@ -177,27 +177,44 @@ impl AddressError {
             Self::Empty => "write `/path`, `@name`, `tcp://host:port` or `tls://host:port`".into(),
             Self::Padded { .. } => "remove the white space".into(),
             Self::Control(_) => "remove the character; a variable may have brought it".into(),
-            Self::Space | Self::AfterPort(_) => "write the host, a colon, the port and nothing else".into(),
-            Self::SchemeCase { right, .. } | Self::MissingSlashes { right, .. } => format!("write `{right}`"),
+            Self::Space | Self::AfterPort(_) => {
+                "write the host, a colon, the port and nothing else".into()
+            }
             Self::UnknownScheme { .. } => "use `unix://`, `tcp://` or `tls://`".into(),
             Self::MissingScheme { authority } => format!(
-                "write `tcp://{authority}` or `tls://{authority}`; a unix socket of that name is `./{authority}`"
+                "write `tcp://{authority}` or `tls://{authority}`; \
+                 a unix socket of that name is `./{authority}`"
             ),
             Self::MissingHost => "write a name or an address before the port".into(),
-            Self::MissingPort => "dnstap has no port of its own; add a colon and the collector's port".into(),
-            Self::PortNotNumber(_) | Self::PortZero | Self::PortTooLarge(_) => "ports go from 1 to 65535".into(),
+            Self::MissingPort => {
+                "dnstap has no port of its own; add a colon and the collector's port".into()
+            }
+            Self::PortNotNumber(_) | Self::PortZero | Self::PortTooLarge(_) => {
+                "ports go from 1 to 65535".into()
+            }
             Self::UserInfo => "dnstap knows no users; write only the host and the port".into(),
-            Self::UnbracketedIpv6 { right: Some(right) } => format!("write `{right}`"),
-            Self::UnbracketedIpv6 { right: None } => "put the address in brackets, as in `[2001:db8::1]:6000`".into(),
+            Self::UnbracketedIpv6 { right: None } => {
+                "put the address in brackets, as in `[2001:db8::1]:6000`".into()
+            }
             Self::ManyColons => "write the host, one colon and the port".into(),
-            Self::UnclosedBracket => "close it after the address, as in `[2001:db8::1]:6000`".into(),
-            Self::AfterBracket(_) => "write the port after a colon, as in `[2001:db8::1]:6000`".into(),
+            Self::UnclosedBracket => {
+                "close it after the address, as in `[2001:db8::1]:6000`".into()
+            }
+            Self::AfterBracket(_) => {
+                "write the port after a colon, as in `[2001:db8::1]:6000`".into()
+            }
             Self::NotIpv6(_) => "brackets are for IPv6 addresses alone".into(),
-            Self::EmptyZone => "name the interface, as in `[fe80::1%25eth0]`, or leave the `%25` out".into(),
+            Self::EmptyZone => {
+                "name the interface, as in `[fe80::1%25eth0]`, or leave the `%25` out".into()
+            }
             Self::BadZone(_) => "`ip link` lists the interfaces of this machine".into(),
             Self::NotIpv4(_) => "an IPv4 address has four numbers from 0 to 255".into(),
-            Self::EmptyLabel(_) => "one dot between two labels, and at the most one at the end".into(),
-            Self::LongLabel(_) | Self::LongName(_) => "no such name can be resolved; shorten it".into(),
+            Self::EmptyLabel(_) => {
+                "one dot between two labels, and at the most one at the end".into()
+            }
+            Self::LongLabel(_) | Self::LongName(_) => {
+                "no such name can be resolved; shorten it".into()
+            }
             Self::NotAscii(_) => "write the name as DNS has it, in its `xn--` form".into(),
             Self::BadCharacter { .. } | Self::Hyphen(_) => {
                 "a label has letters, digits, `_`, and hyphens between them".into()
@@ -206,9 +223,16 @@ impl AddressError {
             Self::EmptyAbstract => "add the name after the `@`".into(),
             Self::PathTooLong { .. } => "choose a shorter one; the limit is the system's".into(),
             Self::Directory(_) => "add the name of the socket".into(),
-            Self::BindName { right: Some(right), .. } | Self::BindAnywhere { right } => format!("write `{right}`"),
+            Self::SchemeCase { right, .. }
+            | Self::MissingSlashes { right, .. }
+            | Self::UnbracketedIpv6 { right: Some(right) }
+            | Self::BindName {
+                right: Some(right), ..
+            }
+            | Self::BindAnywhere { right } => format!("write `{right}`"),
             Self::BindName { right: None, .. } => {
-                "write an address of this machine; `0.0.0.0` is every IPv4 address, `[::]` every one".into()
+                "write an address of this machine; `0.0.0.0` and `[::]` stand for all of them"
+                    .into()
             }
             Self::BindZone(_) => "write the interface's number; `ip link` shows it".into(),
             Self::UnwantedScheme { .. } => "write only the address and the port".into(),
