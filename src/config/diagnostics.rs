@@ -333,7 +333,7 @@ mod tests {
     fn sources() -> (Sources, FileId) {
         let mut sources = Sources::default();
         let file = sources.add(
-            "Tapfile".into(),
+            "Tapfile".as_ref(),
             "dnstap /a\r\ndnstap /b {\r\n\tidenity \"x\r\ny\"\r\n}\r\n",
         );
         (sources, file)

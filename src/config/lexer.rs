@@ -75,6 +75,44 @@ impl Token {
     pub(crate) fn is_brace(&self) -> bool {
         matches!(self.kind, Kind::Open | Kind::Close)
     }
+
+    /// An error at this token.
+    pub(crate) fn error(&self, message: impl Into<String>, label: impl Into<String>) -> Diagnostic {
+        self.put(Diagnostic::error(message), label.into())
+    }
+
+    /// A warning at this token.
+    pub(crate) fn warning(
+        &self,
+        message: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Diagnostic {
+        self.put(Diagnostic::warning(message), label.into())
+    }
+
+    /// Proposes `text` for this token; not as an edit where the environment had a part in it.
+    pub(crate) fn propose(&self, problem: Diagnostic, help: String, text: &str) -> Diagnostic {
+        let problem = problem.help(help);
+        if self.filled_in {
+            problem
+        } else if text.contains(char::is_whitespace) {
+            problem.replace(self.span, format!("\"{text}\""))
+        } else {
+            problem.replace(self.span, text)
+        }
+    }
+
+    fn put(&self, problem: Diagnostic, label: String) -> Diagnostic {
+        let problem = problem.at(self.span, label);
+        if self.filled_in {
+            problem.note(format!(
+                "with the environment filled in it reads `{}`",
+                shown(&self.text)
+            ))
+        } else {
+            problem
+        }
+    }
 }
 
 // === impl Lexer ===
@@ -251,7 +289,7 @@ mod tests {
 
     fn lexed(text: &str) -> (Sources, Vec<Token>, Vec<Diagnostic>) {
         let mut sources = Sources::default();
-        let file = sources.add("Tapfile".into(), text);
+        let file = sources.add("Tapfile".as_ref(), text);
         let mut problems = Vec::new();
         let tokens = lex(&sources, file, &environment, &mut problems);
         (sources, tokens, problems)

@@ -1,6 +1,10 @@
 //! The files of one configuration: what they are called, what they say, and places in them.
 
-use std::{fs::File, io, io::Read as _, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
 
 /// The largest file read, in bytes. Far beyond any configuration; `/dev/zero` ends here.
 pub(crate) const FILE_LIMIT: usize = 1 << 20;
@@ -13,6 +17,8 @@ pub(crate) struct Sources {
 
 #[derive(Debug, Clone)]
 struct Source {
+    path: PathBuf,
+    /// The path as it is shown.
     name: String,
     text: String,
 }
@@ -61,9 +67,12 @@ pub(crate) enum ReadError {
 
 impl Sources {
     /// Takes a file in. A byte order mark at its start is no part of its text.
-    pub(crate) fn add(&mut self, name: String, text: &str) -> FileId {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
-        self.files.push(Source { name, text });
+    pub(crate) fn add(&mut self, path: &Path, text: &str) -> FileId {
+        self.files.push(Source {
+            path: path.to_owned(),
+            name: path.display().to_string(),
+            text: text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
+        });
         FileId(self.files.len() - 1)
     }
 
@@ -72,6 +81,14 @@ impl Sources {
         self.files
             .get(file.0)
             .map_or("", |source| source.name.as_str())
+    }
+
+    /// The folder that paths in the file are relative to.
+    pub(crate) fn folder(&self, file: FileId) -> &Path {
+        self.files
+            .get(file.0)
+            .and_then(|source| source.path.parent())
+            .unwrap_or(Path::new(""))
     }
 
     /// What the file says; empty for one of other sources.
@@ -143,7 +160,7 @@ mod tests {
     #[test]
     fn a_position_counts_lines_and_characters_from_one() {
         let mut sources = Sources::default();
-        let file = sources.add("Tapfile".into(), "\u{feff}a\nß b\n");
+        let file = sources.add("Tapfile".as_ref(), "\u{feff}a\nß b\n");
         let at = |start| {
             let position = sources.position(Span {
                 file,
