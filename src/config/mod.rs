@@ -1,9 +1,165 @@
 //! The Tapfile: what an operator writes, checked and turned into [`Config`].
 //!
 //! Called by `cli` and `supervisor`; calls only `net` and `dnstap`, for the types of addresses and settings.
+//!
+//! The way of a file: `source` reads it, `lexer` cuts it into words and fills the environment in, `braces` sets its
+//! blocks right, `import` brings other files and snippets in, `parser` makes statements of the words, `directives` says
+//! what they mean, `needs` looks for the files that they name. Each stage reports its problems and goes on with what it
+//! understood, so that all problems of a configuration are seen at once, as `diagnostics` shows them.
 
+mod braces;
+mod diagnostics;
+mod directives;
+mod environment;
+mod import;
+mod lexer;
 mod model;
+mod nearest;
+mod needs;
+mod parser;
+pub(crate) mod quantity;
+mod source;
 
+use std::path::{Path, PathBuf};
+
+pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use model::{Config, Listen, ListenAddress, ListenLimits, QueueLimits, Sink};
+pub use source::Position;
 
 pub use crate::dnstap::Edits;
+
+/// Where a configuration is looked for, in this order.
+const PLACES: [&str; 2] = ["./Tapfile", "/etc/tapfan/Tapfile"];
+
+/// A configuration as far as it was understood, and every problem it has.
+#[derive(Debug)]
+pub struct Loaded {
+    /// `None` if there is any error.
+    pub config: Option<Config>,
+    /// Errors and warnings.
+    pub diagnostics: Diagnostics,
+}
+
+/// No configuration where one is looked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no configuration: neither {} nor {} exists; name one, or write one there", PLACES[0], PLACES[1])]
+pub struct NotFound;
+
+/// Reads the configuration file at `path`, what it imports, and whether the files and users it names are there.
+///
+/// `environment` gives the value of a variable, or `None` if it is not set; [`process_environment`] is that of this
+/// process. A file that cannot be read is a problem like any other.
+pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded {
+    match source::read(path) {
+        Ok(text) => understand(path, &text, environment, Needs::Check),
+        Err(error) => {
+            let name = path.display().to_string();
+            let problem = Diagnostic::error(format!("cannot read the configuration: {error}"));
+            Loaded {
+                config: None,
+                diagnostics: Diagnostics::new(
+                    source::Sources::default(),
+                    vec![problem.in_file(name)],
+                ),
+            }
+        }
+    }
+}
+
+/// Reads a configuration out of `text`, as if it stood in the file `path`.
+///
+/// Imports are read from their files, relative to the folder of `path`. The other files that it names are not looked
+/// at. That makes it the way to test a configuration away from the machine it is for.
+///
+/// ```
+/// let text = "listen unix:///run/tapfan/dnstap.sock\ndnstap tcp://collector.example:6000 full";
+/// let loaded = tapfan::config::parse("Tapfile".as_ref(), text, &|_| None);
+/// let config = loaded.config.expect("no errors");
+/// assert_eq!(&*config.sinks[0].name, "tcp://collector.example:6000");
+/// ```
+pub fn parse(path: &Path, text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Loaded {
+    understand(path, text, environment, Needs::Ignore)
+}
+
+/// The configuration to use when none is named: `./Tapfile`, else `/etc/tapfan/Tapfile`.
+///
+/// # Errors
+///
+/// Neither exists.
+pub fn find() -> Result<PathBuf, NotFound> {
+    find_in(&PLACES).ok_or(NotFound)
+}
+
+/// The environment of this process, for [`load`] and [`parse`]. What is not UTF-8 counts as not set.
+pub fn process_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Whether to look for what a configuration needs of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Check,
+    Ignore,
+}
+
+fn understand(
+    path: &Path,
+    text: &str,
+    environment: environment::Environment<'_>,
+    needs: Needs,
+) -> Loaded {
+    let import::Imported {
+        sources,
+        tokens,
+        mut problems,
+    } = import::expand(path, text, environment);
+    let statements = parser::parse(tokens, &mut problems);
+    let file = path.display().to_string();
+    let mut understood = directives::understand(&file, &statements, &mut problems);
+    if needs == Needs::Check {
+        needs::check(&understood.needs, &mut problems);
+    }
+    let diagnostics = Diagnostics::new(sources, problems);
+    if diagnostics.has_errors() {
+        understood.config = None;
+    }
+    Loaded {
+        config: understood.config,
+        diagnostics,
+    }
+}
+
+/// The first that is there, even if it cannot be read: a configuration without permission is not to be passed over.
+fn find_in(places: &[&str]) -> Option<PathBuf> {
+    places
+        .iter()
+        .map(PathBuf::from)
+        .find(|place| !matches!(place.try_exists(), Ok(false)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_place_that_has_a_configuration_is_taken() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (first, second) = (path("first"), path("second"));
+        let places = [first.as_str(), second.as_str()];
+        assert_eq!(find_in(&places), None);
+        std::fs::write(&second, "").expect("the folder is ours");
+        assert_eq!(find_in(&places), Some(PathBuf::from(&second)));
+        std::fs::write(&first, "").expect("the folder is ours");
+        assert_eq!(find_in(&places), Some(PathBuf::from(&first)));
+    }
+
+    #[test]
+    fn that_nothing_was_found_names_the_places() {
+        let message = NotFound.to_string();
+        assert!(
+            PLACES.iter().all(|place| message.contains(place)),
+            "{message}"
+        );
+    }
+}

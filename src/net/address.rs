@@ -1,6 +1,21 @@
 //! Where a sink or listener is, as written in a Tapfile.
 
-use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc};
+mod error;
+mod host;
+mod parse;
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+pub use error::AddressError;
+pub use parse::socket_address;
+
+/// The longest path of a unix socket, in bytes: `sun_path` holds 108, the last of them NUL.
+pub const UNIX_PATH_LIMIT: usize = 107;
 
 /// Where a sink is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -11,6 +26,17 @@ pub enum Endpoint {
     Tcp(Authority),
     /// TLS over TCP.
     Tls(Authority),
+}
+
+/// Where a listener is to be: like [`Endpoint`], but with nothing left to resolve.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum BindAddress {
+    /// A unix stream socket.
+    Unix(UnixAddress),
+    /// TCP; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// TLS over TCP; port 0 lets the system choose.
+    Tls(SocketAddr),
 }
 
 /// A unix socket's address.

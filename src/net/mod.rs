@@ -9,7 +9,10 @@ mod socket;
 mod stream;
 mod tls;
 
-pub use address::{Authority, Endpoint, Host, UnixAddress};
+pub use address::{
+    AddressError, Authority, BindAddress, Endpoint, Host, UNIX_PATH_LIMIT, UnixAddress,
+    socket_address,
+};
 pub use bind::{BindError, BoundUnix, UnixPermissions, bind_tcp, bind_unix};
 pub use resolve::{ResolveError, Resolver, ResolverSettings};
 pub use socket::{

@@ -1,0 +1,279 @@
+//! What only the whole configuration shows: names, addresses that are taken, ways that lead in a circle.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use super::{
+    super::{
+        Config, Listen, ListenAddress, Sink,
+        diagnostics::{Diagnostic, shown},
+        quantity::Size,
+        source::Span,
+    },
+    Findings, Read, dnstap, drain,
+};
+use crate::net::{Endpoint, Host};
+
+/// The directives that were read, by their kind, in the order of the file.
+#[derive(Default)]
+pub(super) struct Parts<'a> {
+    pub(super) listeners: Vec<Read<'a, Listen>>,
+    pub(super) sinks: Vec<Read<'a, dnstap::Found<'a>>>,
+    pub(super) admins: Vec<Read<'a, Option<SocketAddr>>>,
+    pub(super) drains: Vec<Read<'a, Duration>>,
+}
+
+/// Makes the configuration of its parts, unless anything was wrong.
+pub(super) fn put_together(
+    file: &str,
+    parts: Parts<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Config> {
+    require_both_ends(file, &parts, findings);
+    let admin = last(&parts.admins, findings).flatten();
+    let drain = last(&parts.drains, findings).unwrap_or(drain::DEFAULT);
+    let listeners: Vec<(Span, Listen)> = parts
+        .listeners
+        .into_iter()
+        .filter_map(|read| Some((read.statement.span(), read.meaning?)))
+        .collect();
+    let sinks: Vec<dnstap::Found<'_>> = parts
+        .sinks
+        .into_iter()
+        .filter_map(|read| read.meaning)
+        .collect();
+    check_listeners(&listeners, findings);
+    if let Some(read) = parts.admins.last()
+        && let Some(admin) = admin
+    {
+        check_admin(read.statement.span(), admin, &listeners, findings);
+    }
+    check_loops(&sinks, &listeners, findings);
+    check_queues(&sinks, &listeners, findings);
+    let sinks = name_sinks(sinks, findings);
+    if findings.has_errors() {
+        return None;
+    }
+    Some(Config {
+        listeners: listeners.into_iter().map(|(_, listen)| listen).collect(),
+        sinks,
+        admin,
+        drain,
+    })
+}
+
+/// A router needs an end to take from and one to give to. Not said beside other errors: one may be lost with them.
+fn require_both_ends(file: &str, parts: &Parts<'_>, findings: &mut Findings<'_>) {
+    if findings.has_errors() {
+        return;
+    }
+    if parts.listeners.is_empty() {
+        findings.report(
+            Diagnostic::error("there is no listener, so no dnstap comes in")
+                .in_file(file)
+                .help("add one, as in `listen unix:///run/tapfan/dnstap.sock`"),
+        );
+    }
+    if parts.sinks.is_empty() {
+        findings.report(
+            Diagnostic::error("there is no sink, so dnstap goes nowhere")
+                .in_file(file)
+                .help("add one, as in `dnstap tcp://collector.example:6000 full`"),
+        );
+    }
+}
+
+/// What the last of several lines says.
+fn last<T: Copy>(lines: &[Read<'_, T>], findings: &mut Findings<'_>) -> Option<T> {
+    for pair in lines.windows(2) {
+        if let [first, second] = pair {
+            findings.report(
+                Diagnostic::warning(format!("`{}` is given twice", second.statement.name.text))
+                    .at(second.statement.span(), "this one counts")
+                    .at(first.statement.span(), "first here")
+                    .help("remove one of them"),
+            );
+        }
+    }
+    lines.last()?.meaning
+}
+
+fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findings<'_>) {
+    for (index, (span, listen)) in listeners.iter().enumerate() {
+        let before = listeners.get(..index).unwrap_or_default();
+        if let Some((first, _)) = before.iter().find(|(_, other)| collide(listen, other)) {
+            findings.report(
+                Diagnostic::error("two listeners have the same address")
+                    .at(*span, "for the second time here")
+                    .at(*first, "first here")
+                    .help("remove one of them, or give it another address"),
+            );
+        }
+    }
+}
+
+/// Whether two listeners cannot both be bound, or cannot be told apart.
+fn collide(one: &Listen, other: &Listen) -> bool {
+    match (&one.address, &other.address) {
+        (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
+        _ if one.name == other.name => true,
+        (one, other) => {
+            let bound = bound(one).filter(|address| address.port() != 0);
+            bound.is_some() && bound == self::bound(other)
+        }
+    }
+}
+
+fn bound(address: &ListenAddress) -> Option<SocketAddr> {
+    match address {
+        ListenAddress::Unix(..) => None,
+        ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => Some(*address),
+    }
+}
+
+fn check_admin(
+    span: Span,
+    admin: SocketAddr,
+    listeners: &[(Span, Listen)],
+    findings: &mut Findings<'_>,
+) {
+    let taken = listeners
+        .iter()
+        .find(|(_, listen)| admin.port() != 0 && bound(&listen.address) == Some(admin));
+    if let Some((listener, _)) = taken {
+        findings.report(
+            Diagnostic::error("the admin endpoint has the address of a listener")
+                .at(span, "this address is taken")
+                .at(*listener, "by this listener")
+                .help("give it another port"),
+        );
+    }
+}
+
+/// A sink that dials a listener of this configuration would send every frame round for ever.
+fn check_loops(
+    sinks: &[dnstap::Found<'_>],
+    listeners: &[(Span, Listen)],
+    findings: &mut Findings<'_>,
+) {
+    for found in sinks {
+        let listener = listeners
+            .iter()
+            .find(|(_, listen)| leads_to(&found.sink.endpoint, &listen.address));
+        if let Some((span, _)) = listener {
+            findings.report(
+                found
+                    .socket
+                    .error(
+                        "this sink leads back to a listener",
+                        "frames would go round for ever",
+                    )
+                    .at(*span, "this is where they come in again")
+                    .help("write the address of the collector"),
+            );
+        }
+    }
+}
+
+/// Whether dialling `endpoint` certainly ends at `address`.
+fn leads_to(endpoint: &Endpoint, address: &ListenAddress) -> bool {
+    let authority = match (endpoint, address) {
+        (Endpoint::Unix(dialled), ListenAddress::Unix(bound, _)) => return dialled == bound,
+        (Endpoint::Tcp(authority) | Endpoint::Tls(authority), _) => authority,
+        (Endpoint::Unix(_), _) => return false,
+    };
+    let Some(bound) = bound(address).filter(|bound| bound.port() == authority.port) else {
+        return false;
+    };
+    match &authority.host {
+        Host::Ip { address, .. } => {
+            *address == bound.ip() || address.is_loopback() && takes_all(bound.ip(), *address)
+        }
+        Host::Name(name) => {
+            name.trim_end_matches('.').eq_ignore_ascii_case("localhost")
+                && (bound.ip().is_loopback() || bound.ip().is_unspecified())
+        }
+    }
+}
+
+/// Whether a socket bound to `bound` takes connections to every address of the kind of `address`.
+fn takes_all(bound: IpAddr, address: IpAddr) -> bool {
+    bound.is_unspecified() && (bound.is_ipv6() || address.is_ipv4())
+}
+
+fn check_queues(
+    sinks: &[dnstap::Found<'_>],
+    listeners: &[(Span, Listen)],
+    findings: &mut Findings<'_>,
+) {
+    let largest = listeners
+        .iter()
+        .max_by_key(|(_, listen)| listen.limits.frame);
+    let Some((span, listen)) = largest else {
+        return;
+    };
+    for found in sinks {
+        if let Some(token) = found.queue_bytes
+            && found.sink.queue.bytes < listen.limits.frame as usize
+        {
+            findings.report(
+                token
+                    .warning(
+                        "this queue is smaller than the largest frame",
+                        "a frame that does not fit is dropped",
+                    )
+                    .at(
+                        *span,
+                        format!("takes frames of up to {}", Size(listen.limits.frame.into())),
+                    )
+                    .help("make `queue_bytes` larger or `max_frame` smaller"),
+            );
+        }
+    }
+}
+
+/// Gives every sink its name: the one it was given, or its SOCKET, with `#2` for the second of the same, and so on.
+fn name_sinks(sinks: Vec<dnstap::Found<'_>>, findings: &mut Findings<'_>) -> Vec<Sink> {
+    let mut unnamed: HashMap<&str, usize> = HashMap::new();
+    let mut taken: HashMap<String, Span> = HashMap::new();
+    let mut named = Vec::with_capacity(sinks.len());
+    for found in sinks {
+        let (name, token) = match found.name {
+            Some(token) => (token.text.clone(), token),
+            None => {
+                let count = unnamed.entry(found.socket.text.as_str()).or_default();
+                *count += 1;
+                let name = match *count {
+                    1 => found.socket.text.clone(),
+                    count => format!("{}#{count}", found.socket.text),
+                };
+                (name, found.socket)
+            }
+        };
+        if let Some(first) = taken.get(&name) {
+            let problem = token
+                .error(
+                    format!("two sinks have the name `{}`", shown(&name)),
+                    "for the second time here",
+                )
+                .at(*first, "first here");
+            findings.report(if found.name.is_some() {
+                problem.help("give one of them another name")
+            } else {
+                problem
+                    .note("the name of a sink without `name` is its SOCKET")
+                    .help("give one of them another name with the option `name`")
+            });
+        } else {
+            taken.insert(name.clone(), token.span);
+        }
+        named.push(Sink {
+            name: name.into(),
+            ..found.sink
+        });
+    }
+    named
+}

@@ -1,0 +1,109 @@
+//! `{%VAR%}` and `{$VAR}` in a token.
+
+/// Gives the value of an environment variable. A parameter everywhere, so that a test needs no process environment.
+pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A text with its variables filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Filled {
+    pub(super) text: String,
+    /// The variables that are not set, in order, each as often as it was met.
+    pub(super) unset: Vec<String>,
+}
+
+/// Fills in `{%VAR%}`, then `{$VAR}`; `None` if there is neither in `text`.
+///
+/// As in CoreDNS, what the first pass brings in is seen by the second, an unset variable gives the empty string,
+/// and a pass ends at a reference without a name. A value is not looked at again by its own pass.
+pub(super) fn fill_in(text: &str, environment: Environment<'_>) -> Option<Filled> {
+    if !text.contains("{%") && !text.contains("{$") {
+        return None;
+    }
+    let mut unset = Vec::new();
+    let filled = fill_in_form(text, "{%", "%}", environment, &mut unset);
+    let filled = fill_in_form(&filled, "{$", "}", environment, &mut unset);
+    (filled != text || !unset.is_empty()).then_some(Filled {
+        text: filled,
+        unset,
+    })
+}
+
+fn fill_in_form(
+    text: &str,
+    open: &str,
+    close: &str,
+    environment: Environment<'_>,
+    unset: &mut Vec<String>,
+) -> String {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some((before, reference)) = rest.split_once(open) {
+        // Not `split_once(close)` on what follows: in `{%}` the two share a character.
+        let Some((name, after)) = reference
+            .split_once(close)
+            .filter(|(name, _)| !name.is_empty())
+        else {
+            break;
+        };
+        filled.push_str(before);
+        match environment(name) {
+            Some(value) => filled.push_str(&value),
+            None => unset.push(name.to_owned()),
+        }
+        rest = after;
+    }
+    filled.push_str(rest);
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(name: &str) -> Option<String> {
+        match name {
+            "A" => Some("a".into()),
+            "TWO" => Some("two words".into()),
+            "NEST" => Some("{$A}{%A%}".into()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        }
+    }
+
+    fn filled(text: &str) -> String {
+        fill_in(text, &environment).map_or_else(|| text.to_owned(), |filled| filled.text)
+    }
+
+    #[test]
+    fn both_forms_are_filled_in_wherever_they_stand() {
+        assert_eq!(filled("x{$A}y{%A%}z{$A}"), "xayaza");
+        assert_eq!(filled("{$TWO}"), "two words");
+        assert_eq!(filled("{$EMPTY}"), "");
+        assert_eq!(fill_in("{type} $A %A% }{", &environment), None);
+    }
+
+    #[test]
+    fn the_second_pass_sees_what_the_first_brought_but_no_pass_sees_its_own() {
+        assert_eq!(filled("{%NEST%}"), "a{%A%}");
+        assert_eq!(filled("{$NEST}"), "{$A}{%A%}");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_is_empty_and_named() {
+        let filled = fill_in("<{$NO}{%NEITHER%}>", &environment).expect("references");
+        assert_eq!(filled.text, "<>");
+        assert_eq!(filled.unset, ["NEITHER", "NO"]);
+        let braces = fill_in("{$A{$A}}", &environment).expect("a reference");
+        assert_eq!(
+            (braces.text.as_str(), braces.unset),
+            ("}", vec!["A{$A".to_owned()])
+        );
+    }
+
+    #[test]
+    fn what_is_no_reference_stays() {
+        for text in ["{$}", "{$}{$A}", "{%}", "{%%}", "{$A", "{%A}", "{$"] {
+            assert_eq!(filled(text), text);
+        }
+    }
+}

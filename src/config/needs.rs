@@ -1,0 +1,72 @@
+//! What a configuration needs of the machine: files that can be read, users and groups that exist.
+
+use std::{fs::File, path::PathBuf};
+
+use nix::unistd;
+
+use super::{
+    diagnostics::{Diagnostic, shown},
+    source::Span,
+};
+
+/// Something that must be there when the router starts.
+#[derive(Debug)]
+pub(super) struct Need {
+    pub(super) what: What,
+    /// Where the configuration says so.
+    pub(super) span: Span,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    /// A file, relative to the working directory.
+    File(PathBuf),
+    /// A user's name or number.
+    User(String),
+    /// A group's name or number.
+    Group(String),
+}
+
+/// Reports what is not there.
+pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
+    for Need { what, span } in needs {
+        let problem = match what {
+            What::File(path) => readable(path).err().map(|error| {
+                let path = path.display().to_string();
+                Diagnostic::error(format!("cannot read `{}`", shown(&path))).at(*span, error)
+            }),
+            What::User(name) => known(name, |name| {
+                unistd::User::from_name(name).map(|user| user.is_some())
+            })
+            .err()
+            .map(|why| Diagnostic::error(format!("no user `{}`", shown(name))).at(*span, why)),
+            What::Group(name) => known(name, |name| {
+                unistd::Group::from_name(name).map(|group| group.is_some())
+            })
+            .err()
+            .map(|why| Diagnostic::error(format!("no group `{}`", shown(name))).at(*span, why)),
+        };
+        problems.extend(problem);
+    }
+}
+
+fn readable(path: &PathBuf) -> Result<(), String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    match file.metadata() {
+        Ok(metadata) if metadata.is_dir() => Err("it is a directory".into()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Numbers need no entry in the system's tables.
+fn known(name: &str, find: impl FnOnce(&str) -> nix::Result<bool>) -> Result<(), String> {
+    if name.parse::<u32>().is_ok() {
+        return Ok(());
+    }
+    match find(name) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("this machine has none of that name".into()),
+        Err(error) => Err(error.desc().to_owned()),
+    }
+}

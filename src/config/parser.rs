@@ -1,0 +1,110 @@
+//! Statements: a directive, its arguments, and its block if it has one.
+
+use super::{
+    diagnostics::Diagnostic,
+    lexer::{Kind, Token},
+    source::Span,
+};
+
+/// A directive with all that belongs to it, not yet understood.
+#[derive(Debug)]
+pub(super) struct Statement {
+    /// The word it starts with.
+    pub(super) name: Token,
+    /// The other words of its line.
+    pub(super) arguments: Vec<Token>,
+    pub(super) block: Option<Block>,
+}
+
+/// What stands between braces.
+#[derive(Debug)]
+pub(super) struct Block {
+    /// Its words, without those of blocks within.
+    pub(super) tokens: Vec<Token>,
+    /// Where the first block within opens, if there is one.
+    pub(super) nested: Option<Span>,
+}
+
+// === impl Statement ===
+
+impl Statement {
+    /// The directive's line, as far as its arguments go.
+    pub(super) fn span(&self) -> Span {
+        let last = self.arguments.last().unwrap_or(&self.name);
+        self.name.span.to(last.span)
+    }
+
+    /// The words of the block; none if there is no block.
+    pub(super) fn options(&self) -> &[Token] {
+        self.block.as_ref().map_or(&[], |block| &block.tokens)
+    }
+}
+
+/// Puts tokens together into statements.
+pub(super) fn parse(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(name) = tokens.next() {
+        match name.kind {
+            Kind::Word | Kind::Quoted => {}
+            Kind::Open => {
+                problems.push(
+                    name.error("this block belongs to no directive", "it opens here")
+                        .help("write it after a directive, on the same line"),
+                );
+                block(&mut tokens);
+                continue;
+            }
+            // Reported where the braces were set right.
+            Kind::Close => continue,
+        }
+        let mut arguments = Vec::new();
+        while let Some(token) = tokens.next_if(|next| !next.starts_line && !next.is_brace()) {
+            arguments.push(token);
+        }
+        let block = tokens
+            .next_if(|next| next.kind == Kind::Open)
+            .map(|_| block(&mut tokens));
+        if block.is_some()
+            && let Some(first) = tokens.next_if(|next| !next.starts_line)
+        {
+            let mut end = first.span;
+            while let Some(token) = tokens.next_if(|next| !next.starts_line) {
+                end = token.span;
+            }
+            problems.push(
+                Diagnostic::error("nothing may follow `}` on its line")
+                    .at(first.span.to(end), "this is left over")
+                    .help("move it to a line of its own"),
+            );
+        }
+        statements.push(Statement {
+            name,
+            arguments,
+            block,
+        });
+    }
+    statements
+}
+
+/// Takes the rest of a block, up to its `}`.
+fn block(tokens: &mut impl Iterator<Item = Token>) -> Block {
+    let mut block = Block {
+        tokens: Vec::new(),
+        nested: None,
+    };
+    let mut depth = 0_usize;
+    for token in tokens {
+        match token.kind {
+            Kind::Open => {
+                block.nested = block.nested.or(Some(token.span));
+                depth += 1;
+            }
+            Kind::Close if depth == 0 => break,
+            Kind::Close => depth -= 1,
+            Kind::Word | Kind::Quoted if depth == 0 => block.tokens.push(token),
+            Kind::Word | Kind::Quoted => {}
+        }
+    }
+    block
+}

@@ -1,0 +1,210 @@
+//! The files of one configuration: what they are called, what they say, and places in them.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+/// The largest file read, in bytes. Far beyond any configuration; `/dev/zero` ends here.
+pub(crate) const FILE_LIMIT: usize = 1 << 20;
+
+/// Every file of a configuration, the main one first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources {
+    files: Vec<Source>,
+}
+
+#[derive(Debug, Clone)]
+struct Source {
+    path: PathBuf,
+    /// The path as it is shown.
+    name: String,
+    text: String,
+}
+
+/// One of the [`Sources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FileId(usize);
+
+/// Some bytes of a file, from `start` to before `end`, both on character boundaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Span {
+    pub(crate) file: FileId,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+/// A place in a file, as a person counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The file as it was named.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+}
+
+/// Why a file cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The system's word.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It has no text of its own.
+    #[error("it is a directory")]
+    Directory,
+    /// More than [`FILE_LIMIT`] bytes.
+    #[error("it is larger than {} KiB", FILE_LIMIT / 1024)]
+    TooLarge,
+    /// Bytes that are no text.
+    #[error("it is not UTF-8: line {line} has the byte 0x{byte:02x}")]
+    NotUtf8 { line: usize, byte: u8 },
+}
+
+// === impl Sources ===
+
+impl Sources {
+    /// Takes a file in. A byte order mark at its start is no part of its text.
+    pub(crate) fn add(&mut self, path: &Path, text: &str) -> FileId {
+        self.files.push(Source {
+            path: path.to_owned(),
+            name: path.display().to_string(),
+            text: text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
+        });
+        FileId(self.files.len() - 1)
+    }
+
+    /// What the file is called; empty for one of other sources.
+    pub(crate) fn name(&self, file: FileId) -> &str {
+        self.files
+            .get(file.0)
+            .map_or("", |source| source.name.as_str())
+    }
+
+    /// The folder that paths in the file are relative to.
+    pub(crate) fn folder(&self, file: FileId) -> &Path {
+        self.files
+            .get(file.0)
+            .and_then(|source| source.path.parent())
+            .unwrap_or(Path::new(""))
+    }
+
+    /// What the file says; empty for one of other sources.
+    pub(crate) fn text(&self, file: FileId) -> &str {
+        self.files
+            .get(file.0)
+            .map_or("", |source| source.text.as_str())
+    }
+
+    /// Where a span starts.
+    pub(crate) fn position(&self, span: Span) -> Position {
+        let before = self.text(span.file).get(..span.start).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Position {
+            file: self.name(span.file).to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        }
+    }
+}
+
+// === impl Span ===
+
+impl Span {
+    /// From the start of this one to the end of `other`, if both are in one file and in order.
+    pub(crate) fn to(self, other: Self) -> Self {
+        if self.file == other.file && self.end <= other.end {
+            Self {
+                end: other.end,
+                ..self
+            }
+        } else {
+            self
+        }
+    }
+}
+
+/// Reads a file whole.
+pub(crate) fn read(path: &Path) -> Result<String, ReadError> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(ReadError::Directory);
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells a file at the limit from one beyond it.
+    file.take(FILE_LIMIT as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > FILE_LIMIT {
+        return Err(ReadError::TooLarge);
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let (text, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        ReadError::NotUtf8 {
+            line: text.iter().filter(|byte| **byte == b'\n').count() + 1,
+            byte: rest.first().copied().unwrap_or_default(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), bytes).expect("the file is ours");
+        file
+    }
+
+    #[test]
+    fn a_position_counts_lines_and_characters_from_one() {
+        let mut sources = Sources::default();
+        let file = sources.add("Tapfile".as_ref(), "\u{feff}a\nß b\n");
+        let at = |start| {
+            let position = sources.position(Span {
+                file,
+                start,
+                end: start,
+            });
+            (position.line, position.column)
+        };
+        assert_eq!(sources.text(file), "a\nß b\n");
+        assert_eq!(
+            [at(0), at(1), at(2), at(5)],
+            [(1, 1), (1, 2), (2, 1), (2, 3)]
+        );
+        assert_eq!(at(7), (3, 1));
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_the_limit() {
+        let text = "a".repeat(FILE_LIMIT);
+        assert_eq!(
+            read(written(text.as_bytes()).path()).expect("at the limit"),
+            text
+        );
+        let larger = written(format!("{text}a").as_bytes());
+        assert!(matches!(read(larger.path()), Err(ReadError::TooLarge)));
+        assert!(matches!(
+            read(Path::new("/dev/zero")),
+            Err(ReadError::TooLarge)
+        ));
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_with_its_reason() {
+        assert!(matches!(
+            read(written(b"a\nb\xff").path()),
+            Err(ReadError::NotUtf8 {
+                line: 2,
+                byte: 0xff
+            })
+        ));
+        assert!(matches!(read(Path::new("/")), Err(ReadError::Directory)));
+        assert!(matches!(
+            read(Path::new("/nonexistent")),
+            Err(ReadError::Io(_))
+        ));
+    }
+}
