@@ -1,14 +1,14 @@
 //! What the demo prints: plain lines, so that they can be read anywhere and kept.
 
 use std::{
-    fmt::Arguments,
-    io::{self, Write},
+    fmt::{Arguments, Write as _},
+    io::{self, Stdout, Write as _},
     time::{Duration, Instant},
 };
 
 use super::verdict::Account;
 use crate::{
-    router::{Ledger, Queue},
+    router::Ledger,
     sink::{State, Status},
     supervisor::Supervisor,
 };
@@ -16,6 +16,7 @@ use crate::{
 /// Standard output, and the time since the demo began.
 #[derive(Debug)]
 pub(super) struct Screen {
+    out: Stdout,
     begun: Instant,
 }
 
@@ -24,13 +25,14 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn new() -> Self {
         Self {
+            out: io::stdout(),
             begun: Instant::now(),
         }
     }
 
     /// A line as it is. Whoever closed the pipe has seen enough; the demo goes on to its end.
     pub(super) fn line(&self, text: Arguments<'_>) {
-        let mut out = io::stdout().lock();
+        let mut out = self.out.lock();
         let _ = writeln!(out, "{text}");
         let _ = out.flush();
     }
@@ -42,11 +44,10 @@ impl Screen {
 
     /// The head of the table.
     pub(super) fn head(&self, router: &Supervisor) {
-        let names: String = router
-            .sinks()
-            .iter()
-            .map(|sink| format!("  | {:<27}", sink.name()))
-            .collect();
+        let mut names = String::new();
+        for sink in router.sinks() {
+            let _ = write!(names, "  | {:<27}", sink.name());
+        }
         let names = names.trim_end();
         let columns = "  | state   deliv. queued  lost".repeat(router.sinks().len());
         self.line(format_args!("\n      {names}\n  time{columns}"));
@@ -54,11 +55,17 @@ impl Screen {
 
     /// Every sink as it is now.
     pub(super) fn row(&self, router: &Supervisor) {
-        let cells: String = router
-            .sinks()
-            .iter()
-            .map(|sink| cell(sink.status().borrow().state, sink.queue()))
-            .collect();
+        let mut cells = String::new();
+        for sink in router.sinks() {
+            let state = sink.status().borrow().state;
+            let ledger = sink.queue().ledger();
+            let (delivered, dropped) = (ledger.delivered, ledger.dropped_total());
+            let waiting = ledger.queued + ledger.in_flight;
+            let _ = write!(
+                cells,
+                "  | {state:<7} {delivered:>6} {waiting:>6} {dropped:>5}"
+            );
+        }
         self.line(format_args!("{}{cells}", self.time()));
     }
 
@@ -104,16 +111,6 @@ impl Screen {
     fn time(&self) -> String {
         format!("{:>4.1} s", self.begun.elapsed().as_secs_f64())
     }
-}
-
-fn cell(state: State, queue: &Queue) -> String {
-    let ledger = queue.ledger();
-    let waiting = ledger.queued + ledger.in_flight;
-    format!(
-        "  | {state:<7} {:>6} {waiting:>6} {:>5}",
-        ledger.delivered,
-        ledger.dropped_total()
-    )
 }
 
 /// A duration as a person says it.

@@ -1,8 +1,13 @@
-//! Does it add up? Each sink's ledger against what its collector read.
+//! Does it add up? Each sink's ledger against what its collector read, and what is said of it in the end.
 
 use std::sync::Arc;
 
-use super::collector::Tally;
+use super::{
+    ANALYTICS, ARCHIVE, SIEM,
+    absence::Absence,
+    collector::Tally,
+    screen::{Screen, shown},
+};
 use crate::router::Ledger;
 
 /// What became of one sink's frames: as tapfan counts, and as its collector does.
@@ -14,6 +19,53 @@ pub(super) struct Account {
     pub(super) tally: Tally,
     /// Frames delivered to the operating system that the collector had not read when it was killed.
     pub(super) unread: u64,
+}
+
+/// Says what was seen, in sentences, and whether it is as it should be.
+pub(super) fn conclude(
+    screen: &Screen,
+    accounts: &[Account],
+    absence: &Absence,
+    sent: u64,
+) -> bool {
+    let faults: Vec<_> = accounts
+        .iter()
+        .flat_map(|account| account.faults(sent))
+        .collect();
+    if !faults.is_empty() {
+        screen.line(format_args!("\nThis is not as it should be:"));
+        for fault in faults {
+            screen.line(format_args!("- {fault}"));
+        }
+        return false;
+    }
+    screen.line(format_args!(
+        "\n{ARCHIVE} and {ANALYTICS} got each of the {sent} frames once and in order: {ARCHIVE} byte for byte,\n{ANALYTICS} without the DNS messages."
+    ));
+    if let (Some(left), Some(returned)) = (absence.left, absence.returned) {
+        let away = shown(returned - left);
+        let again = match absence.up_again {
+            Some(up) => format!(
+                "was up again {} after it came back,",
+                shown(up.saturating_duration_since(returned))
+            ),
+            None => "came back only for the drain,".to_owned(),
+        };
+        screen.line(format_args!(
+            "{SIEM} was away for {away}, {again} and got the {} frames that had waited for it.",
+            absence.waited
+        ));
+        match absence.unread {
+            0 => screen.line(format_args!("It missed none.")),
+            unread => screen.line(format_args!(
+                "The {unread} that it missed had left tapfan, and it had not read them yet when it was killed."
+            )),
+        }
+    }
+    screen.line(format_args!(
+        "Every frame is accounted for. Next: README.md has a first Tapfile for `tapfan run`."
+    ));
+    true
 }
 
 // === impl Account ===
