@@ -1,8 +1,10 @@
-//! Placeholder until the Tapfile can be read.
+//! Placeholder until `tapfan check` lands.
 use std::path::Path;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 
-pub(super) fn load(_: Option<&Path>) -> Option<Config> {
-    None
+pub(super) fn load(path: Option<&Path>) -> Option<Config> {
+    let loaded = config::load(path?, &config::process_environment);
+    eprint!("{}", loaded.diagnostics.render(false));
+    loaded.config
 }
