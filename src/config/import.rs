@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -15,7 +15,7 @@ use super::{
     environment::Environment,
     lexer::{self, Kind, Token},
     nearest::nearest,
-    source::{self, FileId, Sources, Span},
+    source::{self, FileId, ReadError, Sources, Span},
 };
 
 /// Imports within each other.
@@ -90,8 +90,9 @@ enum Active {
 
 impl Importer<'_> {
     fn lex(&mut self, file: FileId) -> Rc<[Token]> {
-        let tokens = lexer::lex(&self.sources, file, self.environment, &mut self.problems);
-        braces::repair(tokens, &mut self.problems).into()
+        let lexer::Lexed { tokens, whole } =
+            lexer::lex(&self.sources, file, self.environment, &mut self.problems);
+        braces::repair(tokens, whole, &mut self.problems).into()
     }
 
     /// Takes tokens over; does the imports among them and keeps the snippets.
@@ -297,14 +298,7 @@ impl Importer<'_> {
                     Some(tokens)
                 }
                 Err(error) => {
-                    let problem = target.error(
-                        format!(
-                            "cannot import `{}`: {error}",
-                            shown(&path.display().to_string())
-                        ),
-                        "imported here",
-                    );
-                    let problem = importer.snippet_instead(target, problem);
+                    let problem = importer.unreadable(target, path, &error);
                     importer.problems.push(problem);
                     None
                 }
@@ -312,18 +306,28 @@ impl Importer<'_> {
         });
     }
 
-    /// Proposes a snippet where a file was not found.
-    fn snippet_instead(&self, target: &Token, problem: Diagnostic) -> Diagnostic {
+    /// A file that cannot be imported; perhaps a snippet was meant.
+    fn unreadable(&self, target: &Token, path: &Path, error: &ReadError) -> Diagnostic {
+        let path = path.display().to_string();
+        let path = shown(&path);
+        let missing =
+            matches!(error, ReadError::Io(error) if error.kind() == io::ErrorKind::NotFound);
+        if !missing {
+            return target.error(format!("cannot import `{path}`: {error}"), "imported here");
+        }
+        let label = format!("there is no file `{path}`");
+        if target.text.contains(['/', '.']) {
+            return target
+                .error("there is no such file to import", label)
+                .help("a path is relative to the folder of the file that imports it");
+        }
+        let problem = target.error("there is no such snippet or file to import", label);
         match nearest(&target.text, self.snippets.keys().map(String::as_str)) {
-            Some(name) => target.propose(
-                problem,
-                format!("did you mean the snippet `{}`?", shown(name)),
-                name,
-            ),
-            None if !target.text.contains(['/', '.']) => {
-                problem.help("a snippet must be defined above its import")
+            Some(name) => {
+                let help = format!("did you mean the snippet `{}`?", shown(name));
+                target.propose(problem, help, name)
             }
-            None => problem,
+            None => problem.help("a snippet must be defined above its import"),
         }
     }
 

@@ -141,7 +141,7 @@ pub(crate) fn read(path: &Path) -> Result<String, ReadError> {
     String::from_utf8(bytes).map_err(|error| {
         let (text, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
         ReadError::NotUtf8 {
-            line: text.iter().filter(|byte| **byte == b'\n').count() + 1,
+            line: text.split(|byte| *byte == b'\n').count(),
             byte: rest.first().copied().unwrap_or_default(),
         }
     })

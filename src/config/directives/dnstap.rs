@@ -155,7 +155,6 @@ fn size(value: u64) -> usize {
 
 /// Reads what follows the SOCKET by its meaning, where CoreDNS goes by the position alone.
 fn read_arguments(directive: &Token, rest: &[Token], findings: &mut Findings<'_>) -> Arguments {
-    let mut numbers: Vec<&Token> = Vec::new();
     let mut values = [("writebuffer", WRITE_BUFFER, 1), ("queue", QUEUE, 1)];
     // A variable that holds `full` or nothing keeps the place, here and there.
     let in_place = |token: &Token| token.text == "full" || token.filled_in && token.text.is_empty();
@@ -163,49 +162,60 @@ fn read_arguments(directive: &Token, rest: &[Token], findings: &mut Findings<'_>
         Some((first, rest)) if in_place(first) => (Some(first), rest),
         _ => (None, rest),
     };
+    let mut numbers: Vec<&Token> = Vec::new();
+    let mut problems = Vec::new();
     for token in rest {
         let digits = token.text.trim_start_matches(['+', '-']);
         if !digits.starts_with(|c: char| c.is_ascii_digit()) {
-            findings.report(unknown(directive, full, token));
+            problems.push(unknown(directive, full, token));
             continue;
         }
         let Some((name, bounds, value)) = values.get_mut(numbers.len()) else {
-            findings.report(left_over(directive, token).help(USAGE));
+            let problem = left_over(directive, token).help(USAGE);
+            problems.push(match full {
+                Some(_) => problem,
+                None => problem.note("CoreDNS ignores what stands in the place of `full`"),
+            });
             continue;
         };
         numbers.push(token);
         match quantity::number(&token.text, bounds) {
             Ok(number) => *value = number,
-            Err(error) => findings.report(options::bad_quantity(token, name, &error)),
+            Err(error) => problems.push(options::bad_quantity(token, name, &error)),
         }
     }
-    let [(_, _, write_buffer), (_, _, queue)] = values;
-    if full.is_none()
-        && let Some((first, _)) = numbers.split_first()
-    {
-        let ignored = shown(&first.text);
-        let theirs = numbers
-            .get(1)
-            .map_or_else(|| "1".into(), |second| shown(&second.text));
-        findings.report(
-            first
-                .warning(
-                    "CoreDNS reads these numbers otherwise",
-                    "in the place of `full`",
-                )
-                .note(format!(
-                    "tapfan reads writebuffer {write_buffer}, queue {queue}"
-                ))
-                .note(format!(
-                    "CoreDNS ignores the `{ignored}` and reads writebuffer {theirs}, queue 1"
-                )),
-        );
-    }
-    Arguments {
+    let arguments = Arguments {
         full: full.is_some_and(|full| full.text == "full"),
-        write_buffer,
-        queue,
+        write_buffer: values[0].2,
+        queue: values[1].2,
+    };
+    if full.is_none() && problems.is_empty() {
+        problems.extend(without_full(&numbers, &arguments));
     }
+    findings.problems.append(&mut problems);
+    arguments
+}
+
+/// Numbers right after the SOCKET mean something else to CoreDNS than to its manual and to tapfan.
+fn without_full(numbers: &[&Token], arguments: &Arguments) -> Option<Diagnostic> {
+    let (first, rest) = numbers.split_first()?;
+    let ignored = shown(&first.text);
+    let theirs = rest
+        .first()
+        .map_or("1".into(), |second| shown(&second.text));
+    let problem = first
+        .warning(
+            "CoreDNS reads these numbers otherwise",
+            "in the place of `full`",
+        )
+        .note(format!(
+            "tapfan reads writebuffer {}, queue {}",
+            arguments.write_buffer, arguments.queue
+        ))
+        .note(format!(
+            "CoreDNS ignores the `{ignored}` and reads writebuffer {theirs}, queue 1"
+        ));
+    Some(problem)
 }
 
 /// A word after the SOCKET that is neither `full` in its place nor a number.
@@ -296,7 +306,7 @@ fn name<'a>(options: &Options<'a>, findings: &mut Findings<'_>) -> Option<&'a To
         let length = value.text.len();
         findings.report(
             value
-                .error("the name is too long", format!("this has {length} bytes"))
+                .error("`name` is too long", format!("this has {length} bytes"))
                 .help(format!("{NAME_LIMIT} bytes are the limit")),
         );
     }
