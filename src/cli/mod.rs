@@ -22,6 +22,8 @@ struct Cli {
 enum Command {
     /// Runs the router until SIGTERM or SIGINT, then drains; a second signal ends it at once.
     Run(run::RunArgs),
+    /// Reads a configuration, prints every problem with its place in the file, and what it understood.
+    Check(check::CheckArgs),
 }
 
 /// Exit status of a command that failed while it ran.
@@ -38,6 +40,7 @@ pub fn main() -> ExitCode {
         return ExitCode::from(BAD_CONFIGURATION);
     }
     match cli.command {
-        Command::Run(args) => run::run(&args),
+        Command::Run(args) => run::run(&args, cli.log.format()),
+        Command::Check(args) => check::run(&args),
     }
 }
