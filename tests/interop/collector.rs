@@ -1,0 +1,210 @@
+//! A collector that records: every frame of every connection, over a unix socket, TCP or TLS.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::net::{UnixListener, UnixStream},
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+use crate::{
+    certificates::Certificates,
+    frame_streams::{ACCEPT, FINISH, Frame, READY, START, STOP, control, read},
+    process::eventually,
+};
+
+/// Who opened with what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handshake {
+    /// READY, ACCEPT, START.
+    Bidirectional,
+    /// START at once.
+    Unidirectional,
+}
+
+/// What one connection brought.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Recording {
+    /// How it began, once it has.
+    pub(crate) handshake: Option<Handshake>,
+    /// The payloads, in order.
+    pub(crate) frames: Vec<Vec<u8>>,
+    /// Whether it ended with STOP.
+    pub(crate) stopped: bool,
+    /// Whether it ended, in whatever way.
+    pub(crate) ended: bool,
+}
+
+/// The collector. Its threads end with the test process.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Collector {
+    recordings: Arc<Mutex<Vec<Recording>>>,
+}
+
+// === impl Collector ===
+
+impl Collector {
+    /// One that listens on a new unix socket at `path`.
+    pub(crate) fn unix(path: &Path) -> Self {
+        let listener = UnixListener::bind(path).expect("a new socket");
+        let collector = Self::default();
+        let accepting = collector.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                accepting.record(stream.expect("a connection"));
+            }
+        });
+        collector
+    }
+
+    /// One that listens on a port of loopback.
+    pub(crate) fn tcp() -> (Self, SocketAddr) {
+        Self::on_tcp(Self::record::<TcpStream>)
+    }
+
+    /// The same over TLS.
+    pub(crate) fn tls(certificates: &Certificates) -> (Self, SocketAddr) {
+        let config = server_config(certificates);
+        Self::on_tcp(move |collector, stream| {
+            let tls = ServerConnection::new(Arc::clone(&config)).expect("a good configuration");
+            collector.record(StreamOwned::new(tls, stream));
+        })
+    }
+
+    /// What every connection brought so far, in the order in which they were accepted.
+    pub(crate) fn recordings(&self) -> Vec<Recording> {
+        self.recordings.lock().expect("no reader panics").clone()
+    }
+
+    /// The payloads of all connections, one connection after the other.
+    pub(crate) fn frames(&self) -> Vec<Vec<u8>> {
+        let recordings = self.recordings();
+        recordings
+            .into_iter()
+            .flat_map(|recording| recording.frames)
+            .collect()
+    }
+
+    /// Waits until a sender has shaken hands.
+    pub(crate) fn wait_for_a_sender(&self) {
+        eventually("a sender to connect", || {
+            self.recordings()
+                .iter()
+                .any(|recording| recording.handshake.is_some() && !recording.ended)
+                .then_some(())
+        });
+    }
+
+    /// Waits until it has at least `count` frames.
+    pub(crate) fn wait_for(&self, count: usize) {
+        eventually(&format!("{count} frames"), || {
+            let recordings = self.recordings.lock().expect("no reader panics");
+            let got: usize = recordings
+                .iter()
+                .map(|recording| recording.frames.len())
+                .sum();
+            (got >= count).then_some(())
+        });
+    }
+
+    /// Waits until every connection has ended, and asserts that each ended with STOP.
+    pub(crate) fn wait_for_stop(&self) {
+        let recordings = eventually("every connection to end", || {
+            let recordings = self.recordings();
+            let ended = recordings.iter().all(|recording| recording.ended);
+            (ended && !recordings.is_empty()).then_some(recordings)
+        });
+        for recording in recordings {
+            assert!(recording.stopped, "a connection ended without STOP");
+        }
+    }
+
+    fn on_tcp(serve: impl Fn(&Self, TcpStream) + Send + 'static) -> (Self, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of loopback");
+        let address = listener.local_addr().expect("a bound socket");
+        let collector = Self::default();
+        let accepting = collector.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                serve(&accepting, stream.expect("a connection"));
+            }
+        });
+        (collector, address)
+    }
+
+    /// Reads `stream` to its end on a thread of its own.
+    fn record<S: Read + Write + Send + 'static>(&self, mut stream: S) {
+        let at = {
+            let mut recordings = self.recordings.lock().expect("no reader panics");
+            recordings.push(Recording::default());
+            recordings.len() - 1
+        };
+        let recordings = Arc::clone(&self.recordings);
+        thread::spawn(move || {
+            let change = |change: &mut dyn FnMut(&mut Recording)| {
+                change(&mut recordings.lock().expect("no reader panics")[at]);
+            };
+            // Whatever the connection died of, the test sees that it ended without STOP.
+            let _ = serve(&mut stream, &change);
+            change(&mut |recording| recording.ended = true);
+        });
+    }
+}
+
+/// The reader's side of the protocol.
+fn serve(
+    stream: &mut (impl Read + Write),
+    change: &dyn Fn(&mut dyn FnMut(&mut Recording)),
+) -> io::Result<()> {
+    let mut handshake = Handshake::Unidirectional;
+    while let Some(frame) = read(stream)? {
+        match frame {
+            Frame::Control(READY) => {
+                handshake = Handshake::Bidirectional;
+                stream.write_all(&control(ACCEPT))?;
+                stream.flush()?;
+            }
+            Frame::Control(START) => {
+                change(&mut |recording| recording.handshake = Some(handshake));
+            }
+            Frame::Control(STOP) => {
+                if handshake == Handshake::Bidirectional {
+                    stream.write_all(&control(FINISH))?;
+                    stream.flush()?;
+                }
+                change(&mut |recording| recording.stopped = true);
+                return Ok(());
+            }
+            Frame::Control(other) => {
+                return Err(io::Error::other(format!("control frame {other}")));
+            }
+            Frame::Data(payload) => {
+                change(&mut |recording| recording.frames.push(payload.clone()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn server_config(certificates: &Certificates) -> Arc<ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(&certificates.cert)
+        .expect("a PEM file")
+        .collect::<Result<Vec<_>, _>>()
+        .expect("certificates");
+    let key = PrivateKeyDer::from_pem_file(&certificates.key).expect("a key");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider's own versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a key that fits its certificate");
+    Arc::new(config)
+}
