@@ -11,6 +11,7 @@ use crate::{
 
 const BIND: Server = Server {
     start,
+    stops: true,
     questions: &[
         Question {
             zone: LOCAL,
@@ -44,14 +45,14 @@ const BIND: Server = Server {
             zone: FORWARDED,
             witness: Witness::Client,
         },
-        // FORWARDER_QUERY, FORWARDER_RESPONSE
+        // RESOLVER_QUERY, RESOLVER_RESPONSE: what 9.18 calls these, though it asked a forwarder
         Tap {
-            message_type: 7,
+            message_type: 3,
             zone: FORWARDED,
             witness: Witness::Upstream,
         },
         Tap {
-            message_type: 8,
+            message_type: 4,
             zone: FORWARDED,
             witness: Witness::Upstream,
         },
@@ -81,6 +82,7 @@ options {{
     dnstap {{ all; }};
     dnstap-output unix "{socket}";
     dnstap-identity "bind";
+    fstrm-set-input-queue-size 4096;
 }};
 controls {{ }};
 zone "example.test" {{ type primary; file "zone"; }};

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// Files in PEM.
 #[derive(Debug, Clone)]
@@ -25,6 +25,10 @@ impl Certificates {
     pub(crate) fn make(dir: &Path) -> Self {
         let authority_key = KeyPair::generate().expect("a key");
         let mut authority = CertificateParams::default();
+        // Not the name that rcgen gives every certificate: an issuer of the same name looks self-signed to OpenSSL.
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "an authority for one test");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = authority.self_signed(&authority_key).expect("an authority");
         let issuer = Issuer::new(authority, authority_key);

@@ -11,6 +11,7 @@ use crate::{
 
 const DNSDIST: Server = Server {
     start,
+    stops: false,
     questions: &[Question {
         zone: FORWARDED,
         recursion: true,
@@ -40,6 +41,7 @@ fn start(setting: &Setting<'_>) -> Process {
         r#"
 setLocal("{dns}")
 newServer("{upstream}")
+setSecurityPollSuffix("")
 taps = {logger}
 addAction(AllRule(), DnstapLogAction("dnsdist", taps))
 addResponseAction(AllRule(), DnstapLogResponseAction("dnsdist", taps))

@@ -11,6 +11,7 @@ use crate::{
 
 const KNOT: Server = Server {
     start,
+    stops: true,
     questions: &[Question {
         zone: LOCAL,
         recursion: false,

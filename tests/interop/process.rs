@@ -1,7 +1,7 @@
 //! Programs that the tests start: in the foreground, their output in a file, gone with the test.
 
 use std::{
-    fs,
+    fmt, fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -81,7 +81,10 @@ impl Process {
     /// Waits until it ends by itself.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let what = format!("the end of {}", self.name);
-        eventually(&what, || self.child.try_wait().expect("a child to ask"))
+        eventually(&what, || {
+            let ended = self.child.try_wait().expect("a child to ask");
+            ended.ok_or("it runs")
+        })
     }
 
     fn end(&mut self, signal: Signal) -> (ExitStatus, Duration) {
@@ -104,17 +107,20 @@ impl Drop for Process {
     }
 }
 
-/// Asks again until `ready` has an answer, or fails the test after [`PATIENCE`].
-pub(crate) fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+/// Asks again until `ready` has an answer, or fails the test after [`PATIENCE`] with the last reason why not.
+pub(crate) fn eventually<T, E: fmt::Display>(
+    what: &str,
+    mut ready: impl FnMut() -> Result<T, E>,
+) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(answer) = ready() {
-            return answer;
+        match ready() {
+            Ok(answer) => return answer,
+            Err(reason) => assert!(
+                Instant::now() < deadline,
+                "waited {PATIENCE:?} in vain for {what}: {reason}"
+            ),
         }
-        assert!(
-            Instant::now() < deadline,
-            "waited {PATIENCE:?} in vain for {what}"
-        );
         thread::sleep(Duration::from_millis(10));
     }
 }

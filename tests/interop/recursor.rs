@@ -11,6 +11,7 @@ use crate::{
 
 const RECURSOR: Server = Server {
     start,
+    stops: false,
     questions: &[Question {
         zone: FORWARDED,
         recursion: true,

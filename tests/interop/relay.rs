@@ -85,11 +85,13 @@ impl Relay {
 
     fn finished(&self) -> Vec<Passed> {
         eventually("the sender's connections to end", || {
-            let connections = self.connections.lock().expect("no thread panics").clone();
+            let mut connections = self.connections.lock().expect("no thread panics").clone();
+            // Unbound tries its unix socket before it uses it, and says nothing there.
+            connections.retain(|passed| !passed.ended.0 || !passed.from_sender.is_empty());
             let ended = connections
                 .iter()
                 .all(|passed| passed.ended == (true, true));
-            ended.then_some(connections)
+            ended.then_some(connections).ok_or("one is open")
         })
     }
 

@@ -26,8 +26,9 @@ pub(crate) enum Via {
     Tls,
 }
 
-/// Names asked for in each zone and each batch.
-const NAMES: u16 = 500;
+/// Names asked for in each zone and each batch. Two taps each fit in libfstrm's default queue of 512, so that a sender
+/// loses none even if its writer has not run yet.
+const NAMES: u16 = 200;
 
 /// The server writes to tapfan, tapfan to three sinks; the server is restarted in between.
 pub(crate) fn fan_out(server: &Server, via: Via) {
@@ -48,15 +49,15 @@ pub(crate) fn fan_out(server: &Server, via: Via) {
         let mut process = (server.start)(&setting);
         let asked = Asked::of(server, &setting, batch);
         asked.wait_for(&sinks.full);
-        let (status, _) = process.terminate();
-        assert!(status.success(), "the server: {status}");
+        process.terminate();
     }
 
     if let Some(relay) = &entrance.relay {
         for answers in relay.answered() {
-            let control = match via {
-                Via::TcpUnidirectional => vec![],
-                _ => vec![Frame::Control(ACCEPT), Frame::Control(FINISH)],
+            let control = match (via, server.stops) {
+                (Via::TcpUnidirectional, _) => vec![],
+                (_, true) => vec![Frame::Control(ACCEPT), Frame::Control(FINISH)],
+                (_, false) => vec![Frame::Control(ACCEPT)],
             };
             assert_eq!(answers, control, "what tapfan wrote to its sender");
         }
@@ -81,16 +82,16 @@ pub(crate) fn straight(server: &Server, via: Via) {
     let mut process = (server.start)(&setting);
     let asked = Asked::of(server, &setting, "first");
     asked.wait_for(&collector);
-    let (status, _) = process.terminate();
-    assert!(status.success(), "the server: {status}");
+    process.terminate();
 
-    collector.wait_for_stop();
+    collector.wait_for_the_end();
     let handshake = match via {
         Via::TcpUnidirectional => Handshake::Unidirectional,
         _ => Handshake::Bidirectional,
     };
     for recording in collector.recordings() {
         assert_eq!(recording.handshake, Some(handshake));
+        assert_eq!(recording.stopped, server.stops, "whether it sent STOP");
     }
 }
 
@@ -205,7 +206,8 @@ impl Sinks {
     /// After tapfan has ended: the sinks hold the same frames, in the same order, each as its directive says.
     pub(crate) fn check(&self) {
         for sink in [&self.full, &self.no_wire, &self.edited] {
-            sink.wait_for_stop();
+            sink.wait_for_the_end();
+            assert!(sink.recordings().iter().all(|recording| recording.stopped));
         }
         let full = self.full.frames();
         let no_wire = self.no_wire.frames();
@@ -252,8 +254,12 @@ impl<'a> Asked<'a> {
                 .collect();
             let taps = self.server.taps.iter();
             let tapped: Vec<_> = taps.map(|tap| self.tapped(*tap, &frames)).collect();
-            let count = tapped.iter().map(Vec::len).sum::<usize>();
-            (count >= expected).then_some(tapped)
+            let counts: Vec<_> = tapped.iter().map(Vec::len).collect();
+            if counts.iter().sum::<usize>() >= expected {
+                Ok(tapped)
+            } else {
+                Err(format!("{counts:?} among {} frames", frames.len()))
+            }
         })
         .iter()
         .zip(self.server.taps)

@@ -12,6 +12,8 @@ use crate::{process::Process, upstream::Upstream};
 pub(crate) struct Server {
     /// Starts it, and waits until it answers.
     pub(crate) start: fn(&Setting<'_>) -> Process,
+    /// Whether it says STOP before it ends.
+    pub(crate) stops: bool,
     /// What to ask it.
     pub(crate) questions: &'static [Question],
     /// What it must tap of that.

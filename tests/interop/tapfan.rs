@@ -35,8 +35,8 @@ impl Tapfan {
         eventually("tapfan to listen", || {
             process.must_run();
             match listening {
-                Listening::Unix(path) => UnixStream::connect(path).map(drop).ok(),
-                Listening::Tcp(address) => TcpStream::connect(address).map(drop).ok(),
+                Listening::Unix(path) => UnixStream::connect(path).map(drop),
+                Listening::Tcp(address) => TcpStream::connect(address).map(drop),
             }
         });
         Self { process }

@@ -11,6 +11,7 @@ use crate::{
 
 const UNBOUND: Server = Server {
     start,
+    stops: true,
     questions: &[Question {
         zone: FORWARDED,
         recursion: true,
