@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    os::unix::net::{UnixListener, UnixStream},
+    os::unix::net::UnixListener,
     path::Path,
     sync::{Arc, Mutex},
     thread,
@@ -46,6 +46,12 @@ pub(crate) struct Recording {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Collector {
     recordings: Arc<Mutex<Vec<Recording>>>,
+}
+
+/// One connection's part of it.
+struct Recorder {
+    collector: Collector,
+    at: usize,
 }
 
 // === impl Collector ===
@@ -146,52 +152,56 @@ impl Collector {
             recordings.push(Recording::default());
             recordings.len() - 1
         };
-        let recordings = Arc::clone(&self.recordings);
+        let recorder = Recorder {
+            collector: self.clone(),
+            at,
+        };
         thread::spawn(move || {
-            let change = |change: &mut dyn FnMut(&mut Recording)| {
-                change(&mut recordings.lock().expect("no reader panics")[at]);
-            };
             // Whatever the connection died of, the test sees that it ended without STOP.
-            let _ = serve(&mut stream, &change);
-            change(&mut |recording| recording.ended = true);
+            let _ = recorder.serve(&mut stream);
+            recorder.change(|recording| recording.ended = true);
         });
     }
 }
 
-/// The reader's side of the protocol.
-fn serve(
-    stream: &mut (impl Read + Write),
-    change: &dyn Fn(&mut dyn FnMut(&mut Recording)),
-) -> io::Result<()> {
-    let mut handshake = Handshake::Unidirectional;
-    while let Some(frame) = read(stream)? {
-        match frame {
-            Frame::Control(READY) => {
-                handshake = Handshake::Bidirectional;
-                stream.write_all(&control(ACCEPT))?;
-                stream.flush()?;
-            }
-            Frame::Control(START) => {
-                change(&mut |recording| recording.handshake = Some(handshake));
-            }
-            Frame::Control(STOP) => {
-                change(&mut |recording| recording.stopped = true);
-                // Unbound may have closed without waiting for this.
-                if handshake == Handshake::Bidirectional {
-                    stream.write_all(&control(FINISH))?;
+// === impl Recorder ===
+
+impl Recorder {
+    /// The reader's side of the protocol.
+    fn serve(&self, stream: &mut (impl Read + Write)) -> io::Result<()> {
+        let mut handshake = Handshake::Unidirectional;
+        while let Some(frame) = read(stream)? {
+            match frame {
+                Frame::Control(READY) => {
+                    handshake = Handshake::Bidirectional;
+                    stream.write_all(&control(ACCEPT))?;
                     stream.flush()?;
                 }
-                return Ok(());
-            }
-            Frame::Control(other) => {
-                return Err(io::Error::other(format!("control frame {other}")));
-            }
-            Frame::Data(payload) => {
-                change(&mut |recording| recording.frames.push(payload.clone()));
+                Frame::Control(START) => {
+                    self.change(|recording| recording.handshake = Some(handshake));
+                }
+                Frame::Control(STOP) => {
+                    self.change(|recording| recording.stopped = true);
+                    // Unbound may have closed without waiting for this.
+                    if handshake == Handshake::Bidirectional {
+                        stream.write_all(&control(FINISH))?;
+                        stream.flush()?;
+                    }
+                    return Ok(());
+                }
+                Frame::Control(other) => {
+                    return Err(io::Error::other(format!("control frame {other}")));
+                }
+                Frame::Data(payload) => self.change(|recording| recording.frames.push(payload)),
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    fn change(&self, change: impl FnOnce(&mut Recording)) {
+        let mut recordings = self.collector.recordings.lock().expect("no reader panics");
+        change(&mut recordings[self.at]);
+    }
 }
 
 fn server_config(certificates: &Certificates) -> Arc<ServerConfig> {

@@ -87,11 +87,15 @@ impl Process {
         })
     }
 
-    fn end(&mut self, signal: Signal) -> (ExitStatus, Duration) {
+    /// Sends it a signal.
+    pub(crate) fn signal(&mut self, signal: Signal) {
         self.must_run();
+        kill_process(Pid::from_child(&self.child), signal).expect("a signal to a child");
+    }
+
+    fn end(&mut self, signal: Signal) -> (ExitStatus, Duration) {
         let begun = Instant::now();
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).expect("a signal to a child");
+        self.signal(signal);
         (self.wait(), begun.elapsed())
     }
 }
@@ -148,8 +152,11 @@ pub(crate) fn free_address() -> SocketAddr {
 
 /// A path in `dir` that does not exist yet, for the `name` of something.
 pub(crate) fn unused(dir: &Path, name: &str) -> PathBuf {
-    (0..)
-        .map(|number| dir.join(format!("{name}.{number}")))
-        .find(|path| !path.exists())
-        .expect("a number that is free")
+    let mut path = dir.join(name);
+    let mut number = 1;
+    while path.exists() {
+        number += 1;
+        path = dir.join(format!("{name}.{number}"));
+    }
+    path
 }

@@ -1,4 +1,4 @@
-//! PowerDNS Recursor: taps what it asks upstream.
+//! The `PowerDNS` Recursor: taps what it asks upstream.
 
 use std::{fs, process::Command};
 

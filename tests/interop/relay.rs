@@ -106,14 +106,14 @@ impl Relay {
         let relay = self.clone();
         thread::spawn(move || {
             pump(up, |bytes| {
-                relay.change(at, |passed| passed.from_sender.extend(bytes))
+                relay.change(at, |passed| passed.from_sender.extend(bytes));
             });
             relay.change(at, |passed| passed.ended.0 = true);
         });
         let relay = self.clone();
         thread::spawn(move || {
             pump(down, |bytes| {
-                relay.change(at, |passed| passed.to_sender.extend(bytes))
+                relay.change(at, |passed| passed.to_sender.extend(bytes));
             });
             relay.change(at, |passed| passed.ended.1 = true);
         });

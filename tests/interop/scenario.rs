@@ -10,7 +10,7 @@ use crate::{
     dns::{Exchange, ask_many, question_name},
     dnstap_fields::{Dnstap, EXTRA, IDENTITY, QUERY_MESSAGE, RESPONSE_MESSAGE, VERSION},
     frame_streams::{ACCEPT, FINISH, Frame},
-    process::{Process, eventually, free_address},
+    process::{eventually, free_address},
     relay::Relay,
     server::{Server, Setting, Tap, Target, Witness},
     tapfan::{Listening, Tapfan},
