@@ -86,7 +86,7 @@ options {{
     dnstap {{ all; }};
     dnstap-output unix "{socket}";
     dnstap-identity "bind";
-    fstrm-set-input-queue-size 4096;
+    fstrm-set-input-queue-size 16384;
 }};
 controls {{ }};
 zone "example.test" {{ type primary; file "zone"; }};
@@ -186,12 +186,12 @@ fn it_comes_back_when_tapfan_does() {
     sinks.check();
 }
 
-/// As fast as named answers: whatever it wrote arrives, in its order.
+/// As fast as named answers, but no more than its queue holds: every tap arrives, in the order in which it wrote them.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn a_burst_of_queries_arrives_whole() {
     const DIFFERENT: usize = 1000;
-    const TIMES: usize = 20;
+    const TIMES: usize = 8;
     let dir = TempDir::new().expect("a directory");
     let upstream = Upstream::start();
     let entrance = Entrance::new(dir.path(), Via::Unix);
@@ -224,7 +224,10 @@ fn a_burst_of_queries_arrives_whole() {
         .expect("a relay on a unix socket")
         .sent();
     let count = sent.iter().map(Vec::len).sum::<usize>();
-    assert!(count > DIFFERENT * TIMES, "named wrote {count} frames only");
+    assert!(
+        count >= 2 * DIFFERENT * TIMES,
+        "named wrote {count} frames only"
+    );
     tapfan.stop();
     assert_merged(&sinks.full.frames(), &sent);
     sinks.check();

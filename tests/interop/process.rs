@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::atomic::{AtomicU16, AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -150,13 +150,8 @@ pub(crate) fn free_address() -> SocketAddr {
     panic!("no free port on loopback");
 }
 
-/// A path in `dir` that does not exist yet, for the `name` of something.
+/// A path in `dir` that nothing else is told to use, for the `name` of something.
 pub(crate) fn unused(dir: &Path, name: &str) -> PathBuf {
-    let mut path = dir.join(name);
-    let mut number = 1;
-    while path.exists() {
-        number += 1;
-        path = dir.join(format!("{name}.{number}"));
-    }
-    path
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    dir.join(format!("{name}.{}", NEXT.fetch_add(1, Ordering::Relaxed)))
 }
