@@ -2,15 +2,14 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use tempfile::TempDir;
-
 use crate::{
+    asked::Asked,
     dns::{ask, wait_for_answers},
-    process::{Process, eventually, free_address},
-    scenario::{self, Asked, Entrance, Sinks, Via, assert_merged},
+    entrance::{Entrance, Via},
+    process::{Process, eventually},
+    scenario::{self, Stage},
     server::{FORWARDED, LOCAL, Question, Server, Setting, Tap, Target, Witness, ZONE_FILE},
-    tapfan::{Listening, Tapfan},
-    upstream::Upstream,
+    sinks::assert_merged,
 };
 
 const BIND: Server = Server {
@@ -116,119 +115,89 @@ fn fan_out() {
     scenario::fan_out(&BIND, Via::Unix);
 }
 
-/// named waits for FINISH when it ends; without it, its shutdown hangs.
+/// named waits for FINISH when it ends; a reader that does not say it makes it hang.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn its_end_is_prompt() {
-    let dir = TempDir::new().expect("a directory");
-    let upstream = Upstream::start();
-    let entrance = Entrance::new(dir.path(), Via::Unix);
-    let sinks = Sinks::new(dir.path());
-    let tapfile = format!("{}\n{}", entrance.listen, sinks.directives);
-    let tapfan = Tapfan::start(dir.path(), &tapfile, &entrance.listening);
-    let setting = Setting {
-        dir: dir.path(),
-        dns: free_address(),
-        upstream: &upstream,
-        target: &entrance.target,
-    };
-
+    let stage = Stage::new(Entrance::bare);
+    let setting = stage.setting();
+    let tapfan = stage.tapfan("");
     let mut named = start(&setting);
-    Asked::of(&BIND, &setting, "first").wait_for(&sinks.full);
+    Asked::of(&BIND, &setting, "first").wait_for(&stage.sinks.full);
+
     let (status, time) = named.terminate();
     assert!(status.success(), "named: {status}");
     assert!(time < Duration::from_secs(3), "named took {time:?} to end");
     tapfan.stop();
+    stage.sinks.check();
 }
 
 /// libfstrm tries again every 5 s, once a write has told it that its reader is gone.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn it_comes_back_when_tapfan_does() {
-    let dir = TempDir::new().expect("a directory");
-    let upstream = Upstream::start();
-    let sinks = Sinks::new(dir.path());
-    let entrance = dir.path().join("tapfan.sock");
-    let listening = Listening::Unix(entrance.clone());
     // named does not read what its reader says, so a drain ends at its deadline.
-    let tapfile = format!(
-        "listen unix://{}\ndrain 1s\n{}",
-        entrance.display(),
-        sinks.directives
-    );
-    let setting = Setting {
-        dir: dir.path(),
-        dns: free_address(),
-        upstream: &upstream,
-        target: &Target::Unix(entrance),
-    };
-
-    let tapfan = Tapfan::start(dir.path(), &tapfile, &listening);
+    const DRAIN: &str = "drain 1s";
+    let stage = Stage::new(Entrance::bare);
+    let setting = stage.setting();
+    let full = &stage.sinks.full;
+    let tapfan = stage.tapfan(DRAIN);
     let mut named = start(&setting);
-    Asked::of(&BIND, &setting, "first").wait_for(&sinks.full);
+    Asked::of(&BIND, &setting, "first").wait_for(full);
     tapfan.stop();
-    let before = sinks.full.frames().len();
+    let before = full.frames().len();
 
-    let tapfan = Tapfan::start(dir.path(), &tapfile, &listening);
+    let tapfan = stage.tapfan(DRAIN);
     eventually("named to connect again", || {
         // What it taps before that is lost at named; it is what makes it notice.
         ask(setting.dns, "again.example.test", 1, false).expect("an answer");
-        let now = sinks.full.frames().len();
-        if now > before {
+        if full.frames().len() > before {
             Ok(())
         } else {
             Err("no frame came")
         }
     });
-    Asked::of(&BIND, &setting, "second").wait_for(&sinks.full);
+    Asked::of(&BIND, &setting, "second").wait_for(full);
     named.terminate();
     tapfan.stop();
-    sinks.check();
+    stage.sinks.check();
 }
 
 /// As fast as named answers, but no more than its queue holds: every tap arrives, in the order in which it wrote them.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn a_burst_of_queries_arrives_whole() {
-    const DIFFERENT: usize = 1000;
+    const NAMES: usize = 1000;
     const TIMES: usize = 8;
-    let dir = TempDir::new().expect("a directory");
-    let upstream = Upstream::start();
-    let entrance = Entrance::new(dir.path(), Via::Unix);
-    let sinks = Sinks::new(dir.path());
-    let tapfile = format!("{}\n{}", entrance.listen, sinks.directives);
-    let tapfan = Tapfan::start(dir.path(), &tapfile, &entrance.listening);
-    let setting = Setting {
-        dir: dir.path(),
-        dns: free_address(),
-        upstream: &upstream,
-        target: &entrance.target,
-    };
+    let stage = Stage::new(|dir| Entrance::new(dir, Via::Unix));
+    let setting = stage.setting();
+    let tapfan = stage.tapfan("");
     let mut named = start(&setting);
 
-    let queries = dir.path().join("queries");
-    let lines = (0..DIFFERENT).map(|number| format!("burst{number}.example.test A\n"));
+    let queries = setting.dir.join("queries");
+    let lines = (0..NAMES).map(|number| format!("burst{number}.example.test A\n"));
     fs::write(&queries, lines.collect::<String>()).expect("a file in a directory of our own");
     let mut dnsperf = Command::new("/usr/bin/dnsperf");
     dnsperf
         .args(["-s", "127.0.0.1", "-p", &setting.dns.port().to_string()])
         .args(["-n", &TIMES.to_string(), "-l", "30", "-q", "50", "-d"])
         .arg(queries);
-    let status = Process::start(dir.path(), dnsperf).wait();
+    let status = Process::start(setting.dir, dnsperf).wait();
     assert!(status.success(), "dnsperf: {status}");
     named.terminate();
 
-    let sent = entrance
+    let relay = stage
+        .entrance
         .relay
         .as_ref()
-        .expect("a relay on a unix socket")
-        .sent();
+        .expect("a relay on a unix socket");
+    let sent = relay.sent();
     let count = sent.iter().map(Vec::len).sum::<usize>();
     assert!(
-        count >= 2 * DIFFERENT * TIMES,
+        count >= 2 * NAMES * TIMES,
         "named wrote {count} frames only"
     );
     tapfan.stop();
-    assert_merged(&sinks.full.frames(), &sent);
-    sinks.check();
+    assert_merged(&stage.sinks.full.frames(), &sent);
+    stage.sinks.check();
 }

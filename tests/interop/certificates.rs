@@ -21,8 +21,9 @@ pub(crate) struct Certificates {
 // === impl Certificates ===
 
 impl Certificates {
-    /// Makes them in `dir`.
+    /// Makes them in `dir`, a directory to be made.
     pub(crate) fn make(dir: &Path) -> Self {
+        fs::create_dir(dir).expect("a new directory");
         let authority_key = KeyPair::generate().expect("a key");
         let mut authority = CertificateParams::default();
         // Not the name that rcgen gives every certificate: an issuer of the same name looks self-signed to OpenSSL.

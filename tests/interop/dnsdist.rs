@@ -4,8 +4,9 @@ use std::{fs, process::Command};
 
 use crate::{
     dns::wait_for_answers,
+    entrance::Via,
     process::Process,
-    scenario::{self, Via},
+    scenario,
     server::{FORWARDED, Question, Server, Setting, Tap, Target, Witness},
 };
 

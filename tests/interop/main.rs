@@ -7,12 +7,14 @@
 //! record every frame. The client that asks the server and the upstream that the server asks keep their packets too. So there are
 //! two witnesses of what should arrive, and neither uses any of tapfan's code.
 
+mod asked;
 mod bind;
 mod certificates;
 mod collector;
 mod dns;
 mod dnsdist;
 mod dnstap_fields;
+mod entrance;
 mod frame_streams;
 mod fstrm_capture;
 mod golang_dnstap;
@@ -22,6 +24,7 @@ mod recursor;
 mod relay;
 mod scenario;
 mod server;
+mod sinks;
 mod tapfan;
 mod unbound;
 mod upstream;
