@@ -23,6 +23,8 @@ pub(crate) struct Sinks {
 // === impl Sinks ===
 
 impl Sinks {
+    /// The write buffer, and a queue that holds more than the largest test sends: how fast this machine reads is no part of it.
+    const QUEUE: &str = "1 2";
     const IDENTITY: &str = "edge-1";
     const VERSION: &str = "of the sink's own";
     const EXTRA: &str = "rack 7, \"left\"";
@@ -34,10 +36,11 @@ impl Sinks {
         let (no_wire, tcp) = Collector::tcp();
         let (edited, tls) = Collector::tls(&certificates);
         let directives = format!(
-            "dnstap {path} full\n\
-             dnstap tcp://localhost:{tcp}\n\
-             dnstap tls://localhost:{tls} {{\n    \
+            "dnstap {path} full {queue}\n\
+             dnstap tcp://localhost:{tcp} {queue}\n\
+             dnstap tls://localhost:{tls} {queue} {{\n    \
                  ca {ca}\n    identity {identity}\n    version {version:?}\n    extra {extra:?}\n}}\n",
+            queue = Self::QUEUE,
             path = path.display(),
             tcp = tcp.port(),
             tls = tls.port(),

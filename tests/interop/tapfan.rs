@@ -45,6 +45,8 @@ impl Tapfan {
     /// Ends it with SIGTERM: it must drain and exit with status 0.
     pub(crate) fn stop(mut self) {
         let (status, _) = self.process.terminate();
+        // Shown if the test fails later: what was dropped, and why, stands in its ledgers.
+        eprintln!("--- tapfan printed:\n{}", self.process.output());
         assert!(status.success(), "tapfan: {status}");
     }
 }
