@@ -105,9 +105,10 @@ fn every_tool_at_once_gets_everything() {
         Place::unix(dir, "capture.sock"),
         Place::tcp(),
     ];
+    // A queue of 20,000: the tools may read more slowly than the recordings are sent.
     let sinks = places
         .each_ref()
-        .map(|place| format!("dnstap {} full\n", place.socket()));
+        .map(|place| format!("dnstap {} full 1 2\n", place.socket()));
     let tapfile = format!("listen unix://{}\n{}", entrance.display(), sinks.concat());
     let [golang_unix, golang_tcp, capture_unix, capture_tcp] = &places;
     let golang = [golang_unix, golang_tcp].map(|place| GolangDnstap::start(dir, place));
