@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use rustix::process::Signal;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::{
@@ -93,7 +93,7 @@ impl GolangDnstap {
         eventually(&format!("{count} frames in dnstap's files"), || {
             let finished = unused(&self.dir, "golang.finished.fstrm");
             fs::rename(&self.file, &finished).expect("its file");
-            self.process.signal(Signal::HUP);
+            self.process.signal(Signal::SIGHUP);
             eventually("dnstap to begin a new file", || fs::metadata(&self.file));
             frames.extend(whole_file(&finished));
             if frames.len() >= count {

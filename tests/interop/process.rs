@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 /// How long a condition may take to come true before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,12 +73,12 @@ impl Process {
 
     /// Asks it to end with SIGTERM, and waits until it has; the time that took.
     pub(crate) fn terminate(&mut self) -> (ExitStatus, Duration) {
-        self.end(Signal::TERM)
+        self.end(Signal::SIGTERM)
     }
 
     /// The same with SIGINT.
     pub(crate) fn interrupt(&mut self) -> (ExitStatus, Duration) {
-        self.end(Signal::INT)
+        self.end(Signal::SIGINT)
     }
 
     /// Waits until it ends by itself.
@@ -90,7 +93,8 @@ impl Process {
     /// Sends it a signal.
     pub(crate) fn signal(&mut self, signal: Signal) {
         self.must_run();
-        kill_process(Pid::from_child(&self.child), signal).expect("a signal to a child");
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("a signal to a child");
     }
 
     fn end(&mut self, signal: Signal) -> (ExitStatus, Duration) {
