@@ -7,7 +7,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 fn demo(seconds: u32, folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tapfan"));
@@ -139,8 +142,8 @@ struct Running(Child);
 
 impl Running {
     fn interrupt(&self) {
-        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a process"), Signal::INT).expect("it runs");
+        let pid = i32::try_from(self.0.id()).expect("a process");
+        kill(Pid::from_raw(pid), Signal::SIGINT).expect("it runs");
     }
 }
 

@@ -1,8 +1,297 @@
-//! Placeholder until the Tapfile can be read.
-use std::path::Path;
+//! `tapfan check [FILE]`: every problem of a configuration, and what it was understood to mean.
 
-use crate::config::Config;
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-pub(super) fn load(_: Option<&Path>) -> Option<Config> {
-    None
+use bytes::Bytes;
+
+use super::BAD_CONFIGURATION;
+use crate::{
+    config::{
+        self, Config, Diagnostics, Listen, ListenAddress, Sink,
+        quantity::{Size, Time},
+    },
+    net::{ClientTls, Endpoint, UnixAddress},
+};
+
+/// What `tapfan check` is told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The configuration to read; ./Tapfile or /etc/tapfan/Tapfile if none is named
+    file: Option<PathBuf>,
+}
+
+/// Checks a configuration: problems to stderr, the meaning to stdout; status 2 if there is an error.
+pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
+    let path = match choose(arguments.file.as_deref()) {
+        Ok(path) => path,
+        Err(error) => {
+            eprintln!("tapfan: {error}");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    let loaded = config::load(&path, &config::process_environment);
+    eprint!("{}", loaded.diagnostics.render(colored_stderr()));
+    eprintln!("tapfan: {}", summary(&path, &loaded.diagnostics));
+    let Some(config) = loaded.config else {
+        return ExitCode::from(BAD_CONFIGURATION);
+    };
+    match io::stdout().lock().write_all(describe(&config).as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // `tapfan check | head` has seen what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tapfan: cannot write to stdout: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The configuration named, or else the one that is found; says which on stderr if it had to be looked for.
+pub(crate) fn choose(named: Option<&Path>) -> Result<PathBuf, config::NotFound> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
+    }
+    let path = config::find()?;
+    eprintln!("tapfan: reading {}", path.display());
+    Ok(path)
+}
+
+/// Whether problems may come in colour: stderr is a terminal and <https://no-color.org> is not asked for.
+pub(crate) fn colored_stderr() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// One line on how a configuration fared.
+fn summary(path: &Path, diagnostics: &Diagnostics) -> String {
+    let count = |number: usize, what: &str| match number {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
+    };
+    let errors = count(diagnostics.errors(), "error");
+    let warnings = count(diagnostics.warnings(), "warning");
+    let path = path.display();
+    match (diagnostics.has_errors(), diagnostics.warnings()) {
+        (true, 0) => format!("{path} has {errors}; nothing would start"),
+        (true, _) => format!("{path} has {errors} and {warnings}; nothing would start"),
+        (false, 0) => format!("{path} is good"),
+        (false, _) => format!("{path} is good, with {warnings}"),
+    }
+}
+
+/// What a configuration means, every setting with its value, defaults too.
+fn describe(config: &Config) -> String {
+    let mut sections: Vec<(String, Vec<Row>)> = Vec::new();
+    for listen in &config.listeners {
+        sections.push((format!("listen {}", listen.name), describe_listener(listen)));
+    }
+    for sink in &config.sinks {
+        sections.push((format!("dnstap {}", sink.name), describe_sink(sink)));
+    }
+    let admin = config
+        .admin
+        .map_or_else(|| "not configured".to_owned(), |admin| admin.to_string());
+    let rest = vec![("admin", admin), ("drain", Time(config.drain).to_string())];
+    sections.push(("router".to_owned(), rest));
+
+    let width = sections
+        .iter()
+        .flat_map(|(_, rows)| rows)
+        .map(|(name, _)| name.len())
+        .max()
+        .unwrap_or_default();
+    let mut text = String::new();
+    for (index, (heading, rows)) in sections.iter().enumerate() {
+        let gap = if index > 0 { "\n" } else { "" };
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{gap}{heading}");
+        for (name, value) in rows {
+            let _ = writeln!(text, "    {name:width$}  {value}");
+        }
+    }
+    text
+}
+
+/// A setting and its value.
+type Row = (&'static str, String);
+
+fn describe_listener(listen: &Listen) -> Vec<Row> {
+    let mut rows = Vec::new();
+    match &listen.address {
+        ListenAddress::Unix(address, permissions) => {
+            rows.push(("address", unix(address)));
+            if matches!(address, UnixAddress::Path(_)) {
+                let account = |account: &Option<String>| {
+                    account
+                        .clone()
+                        .unwrap_or_else(|| "the process's own".to_owned())
+                };
+                rows.push(("mode", format!("{:04o}", permissions.mode)));
+                rows.push(("owner", account(&permissions.owner)));
+                rows.push(("group", account(&permissions.group)));
+            }
+        }
+        ListenAddress::Tcp(address) => rows.push(("address", format!("TCP {address}"))),
+        ListenAddress::Tls(address, tls) => {
+            rows.push(("address", format!("TLS over TCP {address}")));
+            rows.push(("cert", tls.cert.display().to_string()));
+            rows.push(("key", tls.key.display().to_string()));
+            let client_ca = tls.client_ca.as_ref().map_or_else(
+                || "none; clients show no certificate".to_owned(),
+                |file| file.display().to_string(),
+            );
+            rows.push(("client_ca", client_ca));
+        }
+    }
+    rows.push(("max_connections", listen.limits.connections.to_string()));
+    rows.push(("max_frame", Size(listen.limits.frame.into()).to_string()));
+    rows
+}
+
+fn describe_sink(sink: &Sink) -> Vec<Row> {
+    let (address, write_buffer) = match &sink.endpoint {
+        Endpoint::Unix(address) => (unix(address), "the system's, on a unix socket".to_owned()),
+        Endpoint::Tcp(authority) => (format!("TCP {authority}"), size(sink.write_buffer)),
+        Endpoint::Tls(authority) => (format!("TLS over TCP {authority}"), size(sink.write_buffer)),
+    };
+    let messages = if sink.full {
+        "kept (full)"
+    } else {
+        "left out (not full)"
+    };
+    let edit = |edit: &Option<Bytes>| {
+        edit.as_ref().map_or_else(
+            || "as sent".to_owned(),
+            |text| format!("{:?}", String::from_utf8_lossy(text)),
+        )
+    };
+    let mut rows = vec![
+        ("address", address),
+        ("messages", messages.to_owned()),
+        ("identity", edit(&sink.edits.identity)),
+        ("version", edit(&sink.edits.version)),
+        ("extra", edit(&sink.edits.extra)),
+        ("queue", format!("{} frames", sink.queue.frames)),
+        ("queue_bytes", size(sink.queue.bytes)),
+        ("writebuffer", write_buffer),
+    ];
+    if let Some(tls) = &sink.tls {
+        rows.extend(describe_tls(tls));
+    }
+    rows
+}
+
+fn describe_tls(tls: &ClientTls) -> Vec<Row> {
+    let authorities = match &tls.ca {
+        _ if tls.skip_verify => "NOT VERIFIED (skipverify)".to_owned(),
+        Some(file) => file.display().to_string(),
+        None => "the platform's".to_owned(),
+    };
+    let server_name = tls
+        .server_name
+        .clone()
+        .unwrap_or_else(|| "the host of the address".to_owned());
+    let (cert, key) = tls.client.as_ref().map_or_else(
+        || ("none".to_owned(), "none".to_owned()),
+        |(cert, key)| (cert.display().to_string(), key.display().to_string()),
+    );
+    vec![
+        ("ca", authorities),
+        ("server_name", server_name),
+        ("cert", cert),
+        ("key", key),
+    ]
+}
+
+fn unix(address: &UnixAddress) -> String {
+    match address {
+        UnixAddress::Path(path) => format!("unix socket {}", path.display()),
+        UnixAddress::Abstract(name) => format!("abstract unix socket @{name}"),
+    }
+}
+
+fn size(bytes: usize) -> String {
+    Size(u64::try_from(bytes).unwrap_or(u64::MAX)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(text: &str) -> config::Loaded {
+        config::parse("Tapfile".as_ref(), text, &|_| None)
+    }
+
+    #[test]
+    fn the_table_says_every_setting() {
+        let config = loaded(
+            r#"listen /run/tapfan/dnstap.sock { group dns }
+            listen @in
+            listen tcp://0.0.0.0:6000 { max_connections 10 }
+            listen tls://[::]:6443 {
+                cert tls.crt
+                key tls.key
+                client_ca clients.crt
+            }
+            admin 127.0.0.1:9180
+            drain 1m30s
+            dnstap /run/collector.sock full
+            dnstap tcp://collector.example:6000 {
+                identity "edge 1"
+                version ""
+            }
+            dnstap tls://siem.example:6443 full 4 8 {
+                name siem
+                server_name dns.example
+                cert client.crt
+                key client.key
+            }
+            dnstap tls://siem.example:6443 {
+                skipverify
+                extra "a	b"
+            }"#,
+        )
+        .config
+        .expect("a good configuration");
+        insta::assert_snapshot!(describe(&config));
+    }
+
+    #[test]
+    fn one_line_says_how_it_fared() {
+        let said = |text: &str| summary(Path::new("Tapfile"), &loaded(text).diagnostics);
+        assert_eq!(said("listen @in\ndnstap /s"), "Tapfile is good");
+        assert_eq!(
+            said("listen @in\ndnstap /s 2"),
+            "Tapfile is good, with 1 warning"
+        );
+        assert_eq!(said(""), "Tapfile has 2 errors; nothing would start");
+        assert_eq!(
+            said("listen @in\ndnstap /s {\nidentity {$A}{$B}\nx\n}"),
+            "Tapfile has 1 error and 2 warnings; nothing would start"
+        );
+    }
+
+    #[test]
+    fn the_status_tells_good_from_bad() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let status = |name: &str, text: &str| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, text).expect("the folder is ours");
+            run(&CheckArgs { file: Some(file) })
+        };
+        assert_eq!(status("good", "listen @in\ndnstap /s"), ExitCode::SUCCESS);
+        assert_eq!(
+            status("bad", "listen @in"),
+            ExitCode::from(BAD_CONFIGURATION)
+        );
+        let missing = folder.path().join("missing");
+        let arguments = CheckArgs {
+            file: Some(missing),
+        };
+        assert_eq!(run(&arguments), ExitCode::from(BAD_CONFIGURATION));
+    }
 }

@@ -17,7 +17,7 @@ pub(super) struct LogArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     Text,
     Json,
 }
@@ -28,6 +28,14 @@ enum LogFormat {
 pub(super) struct BadLevel {
     text: String,
     source: ParseError,
+}
+
+// === impl LogArgs ===
+
+impl LogArgs {
+    pub(super) fn format(&self) -> LogFormat {
+        self.log_format
+    }
 }
 
 /// Sets the process's log up, at `default` unless the command line or `RUST_LOG` ask for another level. Call it once.

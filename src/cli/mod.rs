@@ -23,6 +23,8 @@ struct Cli {
 enum Command {
     /// Runs the router until SIGTERM or SIGINT, then drains; a second signal ends it at once.
     Run(run::RunArgs),
+    /// Reads a configuration, prints every problem with its place in the file, and what it understood.
+    Check(check::CheckArgs),
     /// Shows the router at work on loopback, with recorded traffic and a collector that goes away.
     Demo(demo::DemoArgs),
 }
@@ -41,7 +43,8 @@ pub fn main() -> ExitCode {
         return ExitCode::from(BAD_CONFIGURATION);
     }
     match cli.command {
-        Command::Run(args) => run::run(&args),
+        Command::Run(args) => run::run(&args, cli.log.format()),
+        Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
     }
 }
@@ -52,7 +55,7 @@ impl Command {
     /// The level of its log if nobody asks for another.
     fn log_level(&self) -> &'static str {
         match self {
-            Self::Run(_) => "info",
+            Self::Run(_) | Self::Check(_) => "info",
             // It tells of its sinks itself.
             Self::Demo(_) => "error",
         }

@@ -11,8 +11,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{BAD_CONFIGURATION, FAILED};
-use crate::{config::Config, supervisor::Supervisor};
+use super::{BAD_CONFIGURATION, FAILED, check, log::LogFormat};
+use crate::{
+    config::{self, Config, Loaded, Severity},
+    supervisor::Supervisor,
+};
 
 /// What `run` is told.
 #[derive(Debug, Args)]
@@ -28,8 +31,8 @@ struct Signals {
     hang_up: Signal,
 }
 
-pub(super) fn run(args: &RunArgs) -> ExitCode {
-    let Some(config) = super::check::load(args.config.as_deref()) else {
+pub(super) fn run(args: &RunArgs, format: LogFormat) -> ExitCode {
+    let Some(config) = load(args, format) else {
         return ExitCode::from(BAD_CONFIGURATION);
     };
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
@@ -43,6 +46,35 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     // A blocking call that hangs, of the resolver's say, does not hold up the exit.
     runtime.shutdown_background();
     status
+}
+
+/// Reads the configuration, and tells of its problems: as `check` does to a person, as log lines to a machine.
+fn load(args: &RunArgs, format: LogFormat) -> Option<Config> {
+    let path = match check::choose(args.config.as_deref()) {
+        Ok(path) => path,
+        Err(problem) => {
+            error!("{problem}");
+            return None;
+        }
+    };
+    let Loaded {
+        config,
+        diagnostics,
+    } = config::load(&path, &config::process_environment);
+    match format {
+        LogFormat::Text => eprint!("{}", diagnostics.render(check::colored_stderr())),
+        LogFormat::Json => diagnostics.iter().for_each(|problem| {
+            let place = diagnostics.position(problem).map(|place| place.to_string());
+            match problem.severity() {
+                Severity::Error => error!(place, "{}", problem.message()),
+                Severity::Warning => warn!(place, "{}", problem.message()),
+            }
+        }),
+    }
+    if config.is_none() {
+        error!(path = %path.display(), "nothing starts on a bad configuration");
+    }
+    config
 }
 
 async fn route(config: &Config) -> ExitCode {

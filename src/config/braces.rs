@@ -8,20 +8,34 @@ use super::{
 };
 
 /// Gives the tokens of one file with braces that balance, each `{` on the line of what it belongs to.
-pub(super) fn repair(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<Token> {
+///
+/// `whole` says that the file was read to its end, so that a missing `}` is worth a word.
+pub(super) fn repair(
+    tokens: Vec<Token>,
+    whole: bool,
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<Token> {
     let mut repair = Repair {
         tokens: Vec::with_capacity(tokens.len()),
         line: 0,
+        glued: None,
         open: Vec::new(),
         problems,
     };
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
         let ends_line = tokens.peek().is_none_or(|next| next.starts_line);
-        if let Some((word, brace)) = split_glued(&token).filter(|_| ends_line) {
-            repair.glued(&token, brace.span);
-            repair.take(word);
-            repair.take(brace);
+        let glued = if ends_line {
+            split_last(&token)
+        } else if repair.in_directive() {
+            None
+        } else {
+            split_first(&token)
+        };
+        if let Some((first, second)) = glued {
+            repair.glued(&first, &second);
+            repair.take(first);
+            repair.take(second);
         } else if token.kind == Kind::Close && repair.open.is_empty() {
             repair.closes_nothing(&token);
             // It leaves the start of its line to the next token.
@@ -33,7 +47,10 @@ pub(super) fn repair(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<
         }
     }
     while let Some(open) = repair.open.pop() {
-        repair.never_closed(&open, None);
+        if whole {
+            repair.never_closed(&open, None);
+        }
+        repair.close(&open);
     }
     repair.tokens
 }
@@ -43,6 +60,8 @@ struct Repair<'a> {
     tokens: Vec<Token>,
     /// Where the last line starts in `tokens`.
     line: usize,
+    /// Where the last word that ends in `}` is in `tokens`: where a `}` is missing, it may be part of that one.
+    glued: Option<usize>,
     open: Vec<Opened>,
     problems: &'a mut Vec<Diagnostic>,
 }
@@ -84,6 +103,12 @@ impl Repair<'_> {
                     }
                     self.line = self.tokens.len();
                 }
+                if token.kind == Kind::Word
+                    && token.text.ends_with('}')
+                    && !token.text.contains('{')
+                {
+                    self.glued = Some(self.tokens.len());
+                }
             }
         }
         self.tokens.push(token);
@@ -98,7 +123,13 @@ impl Repair<'_> {
     fn close_before(&mut self, directive: &Token) {
         while let Some(open) = self.open.pop_if(|open| open.by_directive) {
             self.never_closed(&open, Some(directive));
+            self.close(&open);
         }
+    }
+
+    /// Whether the next token stands in the block of a directive.
+    fn in_directive(&self) -> bool {
+        self.open.last().is_some_and(|open| open.by_directive)
     }
 
     fn never_closed(&mut self, open: &Opened, directive: Option<&Token>) {
@@ -113,9 +144,10 @@ impl Repair<'_> {
                 format!("`{}` starts while it is open", directive.text),
             );
         }
-        let glued = self.tokens.iter().skip(open.at).find(|token| {
-            token.kind == Kind::Word && token.text.ends_with('}') && !token.text.contains('{')
-        });
+        let glued = self
+            .glued
+            .filter(|glued| *glued > open.at)
+            .and_then(|glued| self.tokens.get(glued));
         problem = match glued {
             Some(glued) => problem
                 .at(glued.span, "the `}` is part of this word")
@@ -123,12 +155,18 @@ impl Repair<'_> {
             None => problem.help("add a `}` on a line of its own"),
         };
         self.problems.push(problem);
+    }
+
+    /// Puts in the `}` that is missing.
+    fn close(&mut self, open: &Opened) {
+        let Some(brace) = self.tokens.get(open.at) else {
+            return;
+        };
         self.tokens.push(Token {
             text: "}".into(),
             kind: Kind::Close,
-            span: brace,
             starts_line: true,
-            filled_in: false,
+            ..brace.clone()
         });
     }
 
@@ -143,47 +181,74 @@ impl Repair<'_> {
             .push(problem.help("move it to the end of the line above"));
     }
 
-    fn glued(&mut self, token: &Token, brace: Span) {
-        let right = format!("{} {{", token.text.trim_end_matches('{'));
-        self.problems.push(
-            Diagnostic::error("the `{` is part of the word before it")
-                .at(brace, "this opens no block")
-                .help(format!(
-                    "write `{}`, or put the word in quotes if it ends in a brace",
-                    shown(&right)
-                ))
-                .replace(brace, " {"),
-        );
+    /// A brace and a word without white space between them.
+    fn glued(&mut self, first: &Token, second: &Token) {
+        let right = format!("{} {}", first.text, second.text);
+        let whole = first.span.to(second.span);
+        let problem = Diagnostic::error("the `{` is part of a word")
+            .at(whole, "this opens no block")
+            .help(format!(
+                "write `{}`, or put the word in quotes if the brace belongs to it",
+                shown(&right)
+            ))
+            .replace(whole, right);
+        self.problems.push(problem);
     }
 }
 
 /// `word{` as the two tokens that were meant.
-fn split_glued(token: &Token) -> Option<(Token, Token)> {
+fn split_last(token: &Token) -> Option<(Token, Token)> {
+    let word = token.text.strip_suffix('{')?;
+    let (word, brace) = split(token, word.len())?;
+    Some((
+        word,
+        Token {
+            kind: Kind::Open,
+            ..brace
+        },
+    ))
+}
+
+/// `{word` as the two tokens that were meant.
+fn split_first(token: &Token) -> Option<(Token, Token)> {
+    if !token.text.starts_with('{') || token.text.contains('}') {
+        return None;
+    }
+    let (brace, word) = split(token, 1)?;
+    Some((
+        Token {
+            kind: Kind::Open,
+            ..brace
+        },
+        word,
+    ))
+}
+
+/// Cuts a word in two, neither of them empty; not one that the environment had a part in.
+fn split(token: &Token, at: usize) -> Option<(Token, Token)> {
     if token.kind != Kind::Word || token.filled_in {
         return None;
     }
-    let word = token
-        .text
-        .strip_suffix('{')
-        .filter(|word| !word.is_empty())?;
-    let middle = token.span.end - 1;
-    let left = Token {
-        text: word.to_owned(),
+    let (left, right) = token.text.split_at_checked(at)?;
+    if left.is_empty() || right.is_empty() {
+        return None;
+    }
+    // Carriage returns can be left out of the text, so the halves are measured from their own ends.
+    let part = |text: &str, start, end, starts_line| Token {
+        text: text.to_owned(),
+        kind: Kind::Word,
         span: Span {
-            end: middle,
+            start,
+            end,
             ..token.span
         },
-        ..token.clone()
-    };
-    let brace = Token {
-        text: "{".into(),
-        kind: Kind::Open,
-        span: Span {
-            start: middle,
-            ..token.span
-        },
-        starts_line: false,
+        starts_line,
         filled_in: false,
     };
-    Some((left, brace))
+    let (start, end) = (token.span.start, token.span.end);
+    let middle = if left == "{" { start + 1 } else { end - 1 };
+    Some((
+        part(left, start, middle, token.starts_line),
+        part(right, middle, end, false),
+    ))
 }

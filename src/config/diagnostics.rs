@@ -119,7 +119,7 @@ impl Diagnostics {
             text.push('\n');
         }
         if let Some(more) = self.list.len().checked_sub(RENDER_LIMIT + 1) {
-            text.push_str(&format!("\n… and {} more\n", more + 1));
+            text.extend(["\n… and ", &(more + 1).to_string(), " more\n"]);
         }
         text
     }

@@ -37,12 +37,14 @@ fn fill_in_form(
 ) -> String {
     let mut filled = String::new();
     let mut rest = text;
-    while let Some((before, reference)) = rest.split_once(open) {
-        // Not `split_once(close)` on what follows: in `{%}` the two share a character.
-        let Some((name, after)) = reference
-            .split_once(close)
-            .filter(|(name, _)| !name.is_empty())
-        else {
+    while let Some(start) = rest.find(open) {
+        let (before, reference) = rest.split_at(start);
+        // Looked for from the start of the reference: in `{%}` the two share a character, and there is no name.
+        let parts = reference.find(close).and_then(|end| {
+            let name = reference.get(open.len()..end)?;
+            Some((name, reference.get(end + close.len()..)?))
+        });
+        let Some((name, after)) = parts.filter(|(name, _)| !name.is_empty()) else {
             break;
         };
         filled.push_str(before);
@@ -102,7 +104,9 @@ mod tests {
 
     #[test]
     fn what_is_no_reference_stays() {
-        for text in ["{$}", "{$}{$A}", "{%}", "{%%}", "{$A", "{%A}", "{$"] {
+        for text in [
+            "{$}", "{$}{$A}", "{%}", "{%}%}", "{%%}", "{$A", "{%A}", "{$",
+        ] {
             assert_eq!(filled(text), text);
         }
     }

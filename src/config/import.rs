@@ -1,5 +1,7 @@
 //! `import` and snippets: one list of tokens out of all files.
 
+mod target;
+
 use std::{
     collections::HashMap,
     fs,
@@ -7,21 +9,14 @@ use std::{
     rc::Rc,
 };
 
-use glob::{MatchOptions, Pattern};
-
 use super::{
     braces,
     diagnostics::{Diagnostic, shown},
     environment::Environment,
     lexer::{self, Kind, Token},
-    nearest::nearest,
-    source::{self, FileId, Sources, Span},
+    source::{FileId, Sources, Span},
 };
 
-/// Imports within each other.
-const DEPTH_LIMIT: usize = 32;
-/// Imports altogether. With a limit on depth alone, a few snippets could still double each other for ever.
-const COUNT_LIMIT: usize = 1000;
 /// Tokens altogether.
 const TOKEN_LIMIT: usize = 250_000;
 
@@ -90,8 +85,9 @@ enum Active {
 
 impl Importer<'_> {
     fn lex(&mut self, file: FileId) -> Rc<[Token]> {
-        let tokens = lexer::lex(&self.sources, file, self.environment, &mut self.problems);
-        braces::repair(tokens, &mut self.problems).into()
+        let lexer::Lexed { tokens, whole } =
+            lexer::lex(&self.sources, file, self.environment, &mut self.problems);
+        braces::repair(tokens, whole, &mut self.problems).into()
     }
 
     /// Takes tokens over; does the imports among them and keeps the snippets.
@@ -212,182 +208,6 @@ impl Importer<'_> {
         }
         self.at_line_start = true;
         rest
-    }
-
-    fn import_target(&mut self, target: &Token) {
-        if let Some(snippet) = self.snippets.get(&target.text) {
-            let body = Rc::clone(&snippet.body);
-            self.enter(Active::Snippet(target.text.clone()), target, |_| Some(body));
-        } else if target.text.contains(['*', '?', '[']) {
-            self.import_pattern(target);
-        } else {
-            let path = self.sources.folder(target.span.file).join(&target.text);
-            self.import_file(target, &path);
-        }
-    }
-
-    fn import_pattern(&mut self, target: &Token) {
-        if target.text.contains("**") {
-            self.problems.push(
-                target
-                    .error("`**` is no pattern here", "this would search whole trees")
-                    .help("name the folders: `*` matches within one"),
-            );
-            return;
-        }
-        let pattern = if Path::new(&target.text).is_absolute() {
-            target.text.clone()
-        } else {
-            let folder = self.sources.folder(target.span.file);
-            let folder = Pattern::escape(&folder.to_string_lossy());
-            Path::new(&folder).join(&target.text).display().to_string()
-        };
-        // Kubernetes mounts a ConfigMap with hidden folders beside its files; they are not meant.
-        let options = MatchOptions {
-            require_literal_leading_dot: true,
-            require_literal_separator: true,
-            case_sensitive: true,
-        };
-        let paths = match glob::glob_with(&pattern, options) {
-            Ok(paths) => paths,
-            Err(error) => {
-                self.problems
-                    .push(target.error("this is no pattern", error.msg.to_owned()));
-                return;
-            }
-        };
-        let mut matched = false;
-        for path in paths {
-            match path {
-                Ok(path) if path.is_dir() => {}
-                Ok(path) => {
-                    matched = true;
-                    self.import_file(target, &path);
-                    if self.count > COUNT_LIMIT {
-                        return;
-                    }
-                }
-                Err(error) => self.problems.push(target.error(
-                    format!("cannot search `{}`", shown(&error.path().to_string_lossy())),
-                    error.error().to_string(),
-                )),
-            }
-        }
-        if !matched {
-            self.problems.push(
-                target
-                    .warning("no file matches this pattern", "nothing is imported")
-                    .note(format!("the pattern is `{}` in full", shown(&pattern))),
-            );
-        }
-    }
-
-    fn import_file(&mut self, target: &Token, path: &Path) {
-        let canonical = canonical(path);
-        let active = Active::File(canonical.clone(), path.to_owned());
-        self.enter(active, target, |importer| {
-            if let Some(tokens) = importer.files.get(&canonical) {
-                return Some(Rc::clone(tokens));
-            }
-            match source::read(path) {
-                Ok(text) => {
-                    let file = importer.sources.add(path, &text);
-                    let tokens = importer.lex(file);
-                    importer.files.insert(canonical, Rc::clone(&tokens));
-                    Some(tokens)
-                }
-                Err(error) => {
-                    let problem = target.error(
-                        format!(
-                            "cannot import `{}`: {error}",
-                            shown(&path.display().to_string())
-                        ),
-                        "imported here",
-                    );
-                    let problem = importer.snippet_instead(target, problem);
-                    importer.problems.push(problem);
-                    None
-                }
-            }
-        });
-    }
-
-    /// Proposes a snippet where a file was not found.
-    fn snippet_instead(&self, target: &Token, problem: Diagnostic) -> Diagnostic {
-        match nearest(&target.text, self.snippets.keys().map(String::as_str)) {
-            Some(name) => target.propose(
-                problem,
-                format!("did you mean the snippet `{}`?", shown(name)),
-                name,
-            ),
-            None if !target.text.contains(['/', '.']) => {
-                problem.help("a snippet must be defined above its import")
-            }
-            None => problem,
-        }
-    }
-
-    /// Takes over what `tokens` gives, unless it is being imported already or a limit is met.
-    fn enter(
-        &mut self,
-        active: Active,
-        target: &Token,
-        tokens: impl FnOnce(&mut Self) -> Option<Rc<[Token]>>,
-    ) {
-        if let Some(first) = self.stack.iter().position(|outer| outer.is(&active)) {
-            let mut cycle: Vec<String> = self.stack.iter().skip(first).map(Active::name).collect();
-            cycle.push(active.name());
-            self.problems.push(
-                target
-                    .error(format!("{} imports itself", active.name()), "imported here")
-                    .note(format!("the way round is {}", cycle.join(" → "))),
-            );
-            return;
-        }
-        if self.stack.len() > DEPTH_LIMIT {
-            self.problems.push(
-                target
-                    .error("the imports are nested too deeply", "imported here")
-                    .note(format!("{DEPTH_LIMIT} levels are the limit")),
-            );
-            return;
-        }
-        self.count += 1;
-        if self.count > COUNT_LIMIT {
-            // Said once; what follows would only repeat it.
-            if self.count == COUNT_LIMIT + 1 {
-                self.problems.push(
-                    target
-                        .error("there are too many imports", "this one is one too many")
-                        .note(format!("{COUNT_LIMIT} in all are the limit")),
-                );
-            }
-            return;
-        }
-        let Some(tokens) = tokens(self) else { return };
-        self.stack.push(active);
-        self.at_line_start = true;
-        self.run(&tokens);
-        self.stack.pop();
-    }
-}
-
-// === impl Active ===
-
-impl Active {
-    fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::File(a, _), Self::File(b, _)) => a == b,
-            (Self::Snippet(a), Self::Snippet(b)) => a == b,
-            _ => false,
-        }
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Self::File(_, path) => format!("`{}`", shown(&path.display().to_string())),
-            Self::Snippet(name) => format!("`({})`", shown(name)),
-        }
     }
 }
 

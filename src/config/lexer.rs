@@ -32,13 +32,21 @@ pub(crate) enum Kind {
     Close,
 }
 
+/// A file cut into its tokens.
+#[derive(Debug)]
+pub(crate) struct Lexed {
+    pub(crate) tokens: Vec<Token>,
+    /// Whether they go to the end of the file; not so if a quote that is never closed ate the rest.
+    pub(crate) whole: bool,
+}
+
 /// Cuts a file into its tokens.
 pub(crate) fn lex(
     sources: &Sources,
     file: FileId,
     environment: Environment<'_>,
     problems: &mut Vec<Diagnostic>,
-) -> Vec<Token> {
+) -> Lexed {
     let mut lexer = Lexer {
         text: sources.text(file),
         file,
@@ -46,10 +54,13 @@ pub(crate) fn lex(
         at_line_start: true,
         environment,
         problems,
-        tokens: Vec::new(),
+        lexed: Lexed {
+            tokens: Vec::new(),
+            whole: true,
+        },
     };
     lexer.run();
-    lexer.tokens
+    lexer.lexed
 }
 
 struct Lexer<'a> {
@@ -60,7 +71,7 @@ struct Lexer<'a> {
     at_line_start: bool,
     environment: Environment<'a>,
     problems: &'a mut Vec<Diagnostic>,
-    tokens: Vec<Token>,
+    lexed: Lexed,
 }
 
 // === impl Token ===
@@ -104,7 +115,7 @@ impl Token {
 
     fn put(&self, problem: Diagnostic, label: String) -> Diagnostic {
         let problem = problem.at(self.span, label);
-        if self.filled_in {
+        if self.filled_in && !self.text.is_empty() {
             problem.note(format!(
                 "with the environment filled in it reads `{}`",
                 shown(&self.text)
@@ -169,6 +180,7 @@ impl Lexer<'_> {
             escaped = false;
         };
         if !closed {
+            self.lexed.whole = false;
             self.problems.push(
                 Diagnostic::error("this quote is never closed")
                     .at(self.span(start, start + 1), "the quote opens here")
@@ -254,7 +266,7 @@ impl Lexer<'_> {
                 filled.text
             }
         };
-        self.tokens.push(Token {
+        self.lexed.tokens.push(Token {
             text,
             kind,
             span,
@@ -291,8 +303,8 @@ mod tests {
         let mut sources = Sources::default();
         let file = sources.add("Tapfile".as_ref(), text);
         let mut problems = Vec::new();
-        let tokens = lex(&sources, file, &environment, &mut problems);
-        (sources, tokens, problems)
+        let lexed = lex(&sources, file, &environment, &mut problems);
+        (sources, lexed.tokens, problems)
     }
 
     fn words(text: &str) -> Vec<String> {

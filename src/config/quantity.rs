@@ -21,10 +21,12 @@ pub(crate) enum QuantityError {
     NotATime(String),
     #[error("{0} has no unit")]
     NoUnit(String),
-    #[error("{0} is less than {1}")]
-    TooSmall(String, String),
-    #[error("{0} is more than {1}")]
-    TooLarge(String, String),
+    #[error("{value} is not between {low} and {high}")]
+    OutOfBounds {
+        value: String,
+        low: String,
+        high: String,
+    },
 }
 
 /// Units of size, largest first.
@@ -36,22 +38,14 @@ const TIMES: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), (
 /// Reads a whole number within bounds.
 pub(crate) fn number(text: &str, bounds: &RangeInclusive<u64>) -> Result<u64, QuantityError> {
     let shown = quoted(text);
-    let (sign, digits) = match text.strip_prefix(['+', '-']) {
-        Some(digits) => (text.starts_with('-'), digits),
-        None => (false, text),
-    };
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(QuantityError::NotANumber(shown));
     }
     // Digits alone: what does not fit is too large.
     let value = digits.parse().unwrap_or(u64::MAX);
-    if sign && value > 0 || value < *bounds.start() {
-        return Err(QuantityError::TooSmall(shown, bounds.start().to_string()));
-    }
-    if value > *bounds.end() {
-        return Err(QuantityError::TooLarge(shown, bounds.end().to_string()));
-    }
-    Ok(value)
+    let negative = text.starts_with('-') && value > 0;
+    within((!negative).then_some(value), bounds, shown, u64::to_string)
 }
 
 /// Reads a size: bytes, or a number of `KiB`, `MiB` or `GiB`.
@@ -74,19 +68,7 @@ pub(crate) fn size(text: &str, bounds: &RangeInclusive<u64>) -> Result<u64, Quan
         .ok()
         .and_then(|value| value.checked_mul(factor))
         .unwrap_or(u64::MAX);
-    if value < *bounds.start() {
-        return Err(QuantityError::TooSmall(
-            shown,
-            Size(*bounds.start()).to_string(),
-        ));
-    }
-    if value > *bounds.end() {
-        return Err(QuantityError::TooLarge(
-            shown,
-            Size(*bounds.end()).to_string(),
-        ));
-    }
-    Ok(value)
+    within(Some(value), bounds, shown, |size| Size(*size).to_string())
 }
 
 /// Reads a time: numbers with the units `h`, `m`, `s` and `ms`, largest first.
@@ -102,19 +84,23 @@ pub(crate) fn time(
         return Err(QuantityError::NotATime(shown));
     };
     let value = Duration::from_millis(value);
-    if value < *bounds.start() {
-        return Err(QuantityError::TooSmall(
-            shown,
-            Time(*bounds.start()).to_string(),
-        ));
-    }
-    if value > *bounds.end() {
-        return Err(QuantityError::TooLarge(
-            shown,
-            Time(*bounds.end()).to_string(),
-        ));
-    }
-    Ok(value)
+    within(Some(value), bounds, shown, |time| Time(*time).to_string())
+}
+
+/// The value, if there is one and it is within its bounds; `shown` is what was written.
+fn within<T: PartialOrd>(
+    value: Option<T>,
+    bounds: &RangeInclusive<T>,
+    shown: String,
+    show: impl Fn(&T) -> String,
+) -> Result<T, QuantityError> {
+    value
+        .filter(|value| bounds.contains(value))
+        .ok_or_else(|| QuantityError::OutOfBounds {
+            value: shown,
+            low: show(bounds.start()),
+            high: show(bounds.end()),
+        })
 }
 
 /// The sum of a time's parts; what is beyond all bounds stays there.
@@ -153,17 +139,17 @@ fn quoted(text: &str) -> String {
 
 impl QuantityError {
     /// What to write.
-    pub(crate) fn advice(&self) -> &'static str {
-        match self {
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        Some(match self {
             Self::NotANumber(_) => "write digits alone",
             Self::NotASize(_) => {
                 "write bytes, as in `4096`, or a unit, as in `64KiB`, `8MiB`, `1GiB`"
             }
             Self::NotATime(_) => "write numbers with units, as in `500ms`, `10s`, `1m30s`",
             Self::NoUnit(_) => "add the unit, as in `10s` or `500ms`",
-            Self::TooSmall(..) => "choose a larger one",
-            Self::TooLarge(..) => "choose a smaller one",
-        }
+            // The bounds are in the message.
+            Self::OutOfBounds { .. } => return None,
+        })
     }
 }
 
@@ -260,35 +246,36 @@ mod tests {
 
     #[test]
     fn bounds_belong_to_what_they_allow() {
-        let too_small = |low: &str| QuantityError::TooSmall("`0`".into(), low.into());
-        assert_eq!(number("1", &(1..=9)), Ok(1));
-        assert_eq!(number("9", &(1..=9)), Ok(9));
-        assert_eq!(number("+007", &(1..=9)), Ok(7));
-        assert_eq!(number("0", &(1..=9)), Err(too_small("1")));
-        assert_eq!(size("0", &(1024..=2048)), Err(too_small("1KiB")));
-        for (text, kind) in [
-            ("-1", true),
-            ("10", false),
-            ("99999999999999999999999", false),
+        for (text, value) in [("1", 1), ("9", 9), ("+007", 7)] {
+            assert_eq!(number(text, &(1..=9)), Ok(value), "{text}");
+        }
+        for text in ["0", "10", "-1", "-0", "99999999999999999999999"] {
+            let error = number(text, &(1..=9)).expect_err(text);
+            assert_eq!(
+                error.to_string(),
+                format!("`{text}` is not between 1 and 9")
+            );
+        }
+        for text in [
+            "1023",
+            "3KiB",
+            "99999999999999999999999GiB",
+            "99999999999GiB",
         ] {
-            let error = number(text, &(0..=9)).expect_err(text);
-            assert_eq!(matches!(error, QuantityError::TooSmall(..)), kind, "{text}");
+            let error = size(text, &(1024..=2048)).expect_err(text);
+            assert_eq!(
+                error.to_string(),
+                format!("`{text}` is not between 1KiB and 2KiB")
+            );
         }
-        for text in ["99999999999999999999999GiB", "99999999999GiB"] {
-            let error = size(text, &(0..=9)).expect_err(text);
-            assert!(matches!(error, QuantityError::TooLarge(..)), "{text}");
+        let bounds = Duration::from_millis(100)..=Duration::from_mins(10);
+        for text in ["99ms", "10m1ms", "99999999999999999999h"] {
+            let error = time(text, &bounds).expect_err(text);
+            assert_eq!(
+                error.to_string(),
+                format!("`{text}` is not between 100ms and 10m")
+            );
         }
-        let short = Duration::from_millis(100)..=Duration::from_mins(10);
-        assert_eq!(
-            time("99ms", &short),
-            Err(QuantityError::TooSmall("`99ms`".into(), "100ms".into()))
-        );
-        assert_eq!(
-            time("99999999999999999999h", &short)
-                .expect_err("long")
-                .to_string(),
-            "`99999999999999999999h` is more than 10m"
-        );
         for text in ["", "+", "x", "1x", "1.0", "0x1", "１"] {
             assert!(
                 matches!(number(text, &ANY), Err(QuantityError::NotANumber(_))),

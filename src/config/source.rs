@@ -1,6 +1,7 @@
 //! The files of one configuration: what they are called, what they say, and places in them.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -44,6 +45,12 @@ pub struct Position {
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
 }
 
 /// Why a file cannot be read.
@@ -141,7 +148,7 @@ pub(crate) fn read(path: &Path) -> Result<String, ReadError> {
     String::from_utf8(bytes).map_err(|error| {
         let (text, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
         ReadError::NotUtf8 {
-            line: text.iter().filter(|byte| **byte == b'\n').count() + 1,
+            line: text.split(|byte| *byte == b'\n').count(),
             byte: rest.first().copied().unwrap_or_default(),
         }
     })

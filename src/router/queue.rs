@@ -69,8 +69,9 @@ enum Phase {
     Ended,
 }
 
-/// What one take brings at the most. More would only sit in flight: a socket buffer holds less.
-const BATCH_BYTES: usize = 1 << 20;
+/// What one take brings at the most: as much as a large read, and about what a socket takes at once. Frames in flight
+/// count against the bounds until the whole batch is written, so that more would make the queue smaller than it says.
+const BATCH_BYTES: usize = 256 << 10;
 const BATCH_CHUNKS: usize = 256;
 
 /// Connections that may die in the middle of the same frame before it is given up.

@@ -131,7 +131,12 @@ where
 
     fn call(&mut self, request: Outgoing) -> Self::Future {
         match &mut self.state {
-            Link::Up { connection, .. } => Response::Connection(connection.call(request)),
+            Link::Up { connection, .. } => {
+                if let Outgoing::Finish = request {
+                    self.status.disconnected(&Disconnect::Stopped);
+                }
+                Response::Connection(connection.call(request))
+            }
             _ => Response::Down,
         }
     }

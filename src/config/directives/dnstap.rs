@@ -1,22 +1,19 @@
 //! `dnstap SOCKET [full] [writebuffer] [queue] { … }`: where dnstap goes, as `CoreDNS` writes it.
 
+mod arguments;
+mod tls;
+
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
 use super::{
-    super::{
-        Edits, QueueLimits, Sink,
-        diagnostics::{Diagnostic, shown},
-        lexer::Token,
-        nearest::nearest,
-        parser::Statement,
-        quantity,
-    },
-    Findings, Read, bad_address, check_relative, file, left_over,
+    super::{Edits, QueueLimits, Sink, diagnostics::shown, lexer::Token, parser::Statement},
+    Findings, Read, bad_address, check_relative,
     options::{self, Options, Spec},
 };
-use crate::net::{ClientTls, Endpoint, Host};
+use crate::net::Endpoint;
+use arguments::Arguments;
 
 pub(super) const OPTIONS: &[Spec] = &[
     spec("identity", Some("IDENTITY")),
@@ -31,12 +28,7 @@ pub(super) const OPTIONS: &[Spec] = &[
     spec("queue_bytes", Some("SIZE")),
 ];
 
-const TLS_OPTIONS: [&str; 5] = ["skipverify", "ca", "cert", "key", "server_name"];
-
-/// In MiB.
-const WRITE_BUFFER: RangeInclusive<u64> = 1..=1024;
-/// In units of [`QUEUE_FRAMES`] and [`QUEUE_BYTES`].
-const QUEUE: RangeInclusive<u64> = 1..=4096;
+/// What one unit of the queue holds.
 const QUEUE_FRAMES: u64 = 10_000;
 const QUEUE_BYTES: u64 = 32 << 20;
 /// Bounds of `queue_bytes`.
@@ -54,14 +46,6 @@ pub(super) struct Found<'a> {
     /// The name it was given.
     pub(super) name: Option<&'a Token>,
     pub(super) queue_bytes: Option<&'a Token>,
-}
-
-/// What may follow the SOCKET.
-#[derive(Debug)]
-struct Arguments {
-    full: bool,
-    write_buffer: u64,
-    queue: u64,
 }
 
 const fn spec(name: &'static str, value: Option<&'static str>) -> Spec {
@@ -97,7 +81,7 @@ pub(super) fn read<'a>(
             None
         }
         Some((socket, rest)) => {
-            let arguments = read_arguments(&statement.name, rest, findings);
+            let arguments = arguments::read(&statement.name, rest, findings);
             found(socket, &arguments, &options, findings)
         }
     };
@@ -120,7 +104,7 @@ fn found<'a>(
         .map_err(|error| findings.report(bad_address(socket, &error)))
         .ok()?;
     let tls = match &endpoint {
-        Endpoint::Tls(_) => Some(client_tls(options, findings)),
+        Endpoint::Tls(_) => Some(tls::read(options, findings)),
         Endpoint::Tcp(_) => None,
         Endpoint::Unix(address) => {
             check_relative(socket, address, findings);
@@ -128,7 +112,7 @@ fn found<'a>(
         }
     };
     if tls.is_none() {
-        refuse_tls(socket, options, findings);
+        tls::refuse(socket, options, findings);
     }
     Some(Found {
         sink: Sink {
@@ -151,96 +135,6 @@ fn found<'a>(
 
 fn size(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
-}
-
-/// Reads what follows the SOCKET by its meaning, where CoreDNS goes by the position alone.
-fn read_arguments(directive: &Token, rest: &[Token], findings: &mut Findings<'_>) -> Arguments {
-    let mut numbers: Vec<&Token> = Vec::new();
-    let mut values = [("writebuffer", WRITE_BUFFER, 1), ("queue", QUEUE, 1)];
-    // A variable that holds `full` or nothing keeps the place, here and there.
-    let in_place = |token: &Token| token.text == "full" || token.filled_in && token.text.is_empty();
-    let (full, rest) = match rest.split_first() {
-        Some((first, rest)) if in_place(first) => (Some(first), rest),
-        _ => (None, rest),
-    };
-    for token in rest {
-        let digits = token.text.trim_start_matches(['+', '-']);
-        if !digits.starts_with(|c: char| c.is_ascii_digit()) {
-            findings.report(unknown(directive, full, token));
-            continue;
-        }
-        let Some((name, bounds, value)) = values.get_mut(numbers.len()) else {
-            findings.report(left_over(directive, token).help(USAGE));
-            continue;
-        };
-        numbers.push(token);
-        match quantity::number(&token.text, bounds) {
-            Ok(number) => *value = number,
-            Err(error) => findings.report(options::bad_quantity(token, name, &error)),
-        }
-    }
-    let [(_, _, write_buffer), (_, _, queue)] = values;
-    if full.is_none()
-        && let Some((first, _)) = numbers.split_first()
-    {
-        let ignored = shown(&first.text);
-        let theirs = numbers
-            .get(1)
-            .map_or_else(|| "1".into(), |second| shown(&second.text));
-        findings.report(
-            first
-                .warning(
-                    "CoreDNS reads these numbers otherwise",
-                    "in the place of `full`",
-                )
-                .note(format!(
-                    "tapfan reads writebuffer {write_buffer}, queue {queue}"
-                ))
-                .note(format!(
-                    "CoreDNS ignores the `{ignored}` and reads writebuffer {theirs}, queue 1"
-                )),
-        );
-    }
-    Arguments {
-        full: full.is_some_and(|full| full.text == "full"),
-        write_buffer,
-        queue,
-    }
-}
-
-/// A word after the SOCKET that is neither `full` in its place nor a number.
-fn unknown(directive: &Token, full: Option<&Token>, word: &Token) -> Diagnostic {
-    if word.text == "full" {
-        let problem = match full {
-            Some(first) => word
-                .error("`full` is given twice", "for the second time here")
-                .at(first.span, "first here"),
-            None => word.error(
-                "`full` is not in its place",
-                "it comes right after the SOCKET",
-            ),
-        };
-        return problem.help(USAGE);
-    }
-    let problem = left_over(directive, word);
-    if OPTIONS.iter().any(|spec| spec.name == word.text) {
-        return problem.help(format!(
-            "`{}` is an option and belongs in a block: `{{`, a line for each option, and `}}`",
-            word.text
-        ));
-    }
-    if word.text.starts_with('{') {
-        return problem.help("a `{` that opens a block has white space on both sides");
-    }
-    if word.text.starts_with('\'') || word.text.ends_with('\'') {
-        return problem.help("only double quotes are quotes");
-    }
-    match nearest(&word.text, ["full"]) {
-        Some(meant) if full.is_none() => {
-            word.propose(problem, format!("did you mean `{meant}`?"), meant)
-        }
-        _ => problem.help(USAGE),
-    }
 }
 
 fn edits(options: &Options<'_>, findings: &mut Findings<'_>) -> Edits {
@@ -296,89 +190,11 @@ fn name<'a>(options: &Options<'a>, findings: &mut Findings<'_>) -> Option<&'a To
         let length = value.text.len();
         findings.report(
             value
-                .error("the name is too long", format!("this has {length} bytes"))
+                .error("`name` is too long", format!("this has {length} bytes"))
                 .help(format!("{NAME_LIMIT} bytes are the limit")),
         );
     }
     Some(value)
-}
-
-fn refuse_tls(socket: &Token, options: &Options<'_>, findings: &mut Findings<'_>) {
-    for given in options.of(&TLS_OPTIONS) {
-        let problem = given
-            .name
-            .error(
-                format!("`{}` is for `tls://` sinks", given.name.text),
-                "it has no meaning here",
-            )
-            .at(socket.span, "this sink does not speak TLS")
-            .help("remove it, or make the SOCKET `tls://host:port`");
-        findings.report(if given.name.text == "skipverify" {
-            problem.note("CoreDNS ignores it here")
-        } else {
-            problem
-        });
-    }
-}
-
-fn client_tls(options: &Options<'_>, findings: &mut Findings<'_>) -> ClientTls {
-    for (one, other) in [("cert", "key"), ("key", "cert")] {
-        if let Some(given) = options.get(one)
-            && options.get(other).is_none()
-        {
-            findings.report(
-                given
-                    .name
-                    .error(format!("`{one}` needs `{other}`"), "this is half of a pair")
-                    .help(format!("add `{other} FILE`, or remove `{one}`")),
-            );
-        }
-    }
-    let skip_verify = options.get("skipverify");
-    if let (Some(skip), Some(ca)) = (skip_verify, options.get("ca")) {
-        findings.report(
-            ca.name
-                .warning("`ca` has no effect here", "nothing is verified against it")
-                .at(skip.name.span, "this turns verification off")
-                .help("remove one of them"),
-        );
-    }
-    let ca = file(options, "ca", findings);
-    let cert = file(options, "cert", findings);
-    let key = file(options, "key", findings);
-    ClientTls {
-        skip_verify: skip_verify.is_some(),
-        ca,
-        client: cert.zip(key),
-        server_name: server_name(options, findings),
-    }
-}
-
-fn server_name(options: &Options<'_>, findings: &mut Findings<'_>) -> Option<String> {
-    let value = options.word("server_name", findings)?.value;
-    match value.text.parse::<Host>() {
-        Ok(Host::Name(name)) => Some(name.to_string()),
-        Ok(Host::Ip {
-            address,
-            zone: None,
-        }) => Some(address.to_string()),
-        Ok(Host::Ip { zone: Some(_), .. }) => {
-            findings.report(
-                value
-                    .error("a certificate names no zone", "the value of `server_name`")
-                    .help("write the address without its zone"),
-            );
-            None
-        }
-        Err(error) => {
-            findings.report(
-                value
-                    .error(error.to_string(), "the value of `server_name`")
-                    .help(error.advice()),
-            );
-            None
-        }
-    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ const fn spec(name: &'static str, value: &'static str) -> Spec {
 pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) -> Read<'a, Listen> {
     let options = options::read(statement, OPTIONS, findings);
     let limits = limits(&options, findings);
-    let meaning = only_argument(statement, "listen URL", findings)
+    let meaning = only_argument(statement, "listen tcp://0.0.0.0:6000", findings)
         .and_then(|url| Some((url, address(url, &options, findings)?)))
         .map(|(url, address)| Listen {
             name: url.text.as_str().into(),

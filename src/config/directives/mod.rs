@@ -101,12 +101,12 @@ fn only_argument<'a>(
                     format!("`{}` needs an argument", name.text),
                     "nothing follows it on its line",
                 )
-                .help(format!("write `{form}`")),
+                .help(format!("write one, as in `{form}`")),
             );
             None
         }
         [_, extra, ..] => {
-            findings.report(left_over(name, extra).help(format!("write `{form}`")));
+            findings.report(left_over(name, extra).help(format!("write one, as in `{form}`")));
             None
         }
     }

@@ -121,16 +121,12 @@ fn unknown(
     if specs.is_empty() {
         return problem.help(format!("`{directive}` has no options"));
     }
-    match nearest(&word.text, specs.iter().map(|spec| spec.name)) {
-        Some(meant) => word.propose(problem, format!("did you mean `{meant}`?"), meant),
-        None => {
-            let names: Vec<String> = specs
-                .iter()
-                .map(|spec| format!("`{}`", spec.name))
-                .collect();
-            problem.help(format!("the options are {}", names.join(", ")))
-        }
+    let names = || specs.iter().map(|spec| spec.name);
+    if let Some(meant) = nearest(&word.text, names()) {
+        return word.propose(problem, format!("did you mean `{meant}`?"), meant);
     }
+    let names: Vec<String> = names().map(|name| format!("`{name}`")).collect();
+    problem.help(format!("the options are {}", names.join(", ")))
 }
 
 fn next_line(tokens: &[Token]) -> &[Token] {
@@ -208,7 +204,7 @@ impl<'a> Options<'a> {
                 given
                     .value
                     .error(
-                        format!("the {name} is too long"),
+                        format!("`{name}` is too long"),
                         format!("this has {length} bytes"),
                     )
                     .help(format!("{TEXT_LIMIT} bytes are the limit")),
@@ -222,10 +218,10 @@ impl<'a> Options<'a> {
     pub(super) fn word(&self, name: &str, findings: &mut Findings<'_>) -> Option<Given<'a>> {
         let given = self.text(name, findings)?;
         let (message, label) = if given.value.text.is_empty() {
-            (format!("the {name} is empty"), "nothing between the quotes")
+            (format!("`{name}` is empty"), "there is nothing here")
         } else if given.value.text.contains(char::is_control) {
             (
-                format!("the {name} holds a control character"),
+                format!("`{name}` holds a control character"),
                 "such as a line end or a tab",
             )
         } else {
@@ -265,7 +261,9 @@ impl<'a> Options<'a> {
 
 /// A quantity that cannot be read, at its place.
 pub(super) fn bad_quantity(value: &Token, name: &str, error: &QuantityError) -> super::Diagnostic {
-    value
-        .error(error.to_string(), format!("the value of `{name}`"))
-        .help(error.advice())
+    let problem = value.error(error.to_string(), format!("the value of `{name}`"));
+    match error.advice() {
+        Some(advice) => problem.help(advice),
+        None => problem,
+    }
 }

@@ -241,20 +241,20 @@ fn name_sinks(sinks: Vec<dnstap::Found<'_>>, findings: &mut Findings<'_>) -> Vec
     let mut taken: HashMap<String, Span> = HashMap::new();
     let mut named = Vec::with_capacity(sinks.len());
     for found in sinks {
-        let (name, token) = match found.name {
-            Some(token) => (token.text.clone(), token),
-            None => {
-                let count = unnamed.entry(found.socket.text.as_str()).or_default();
-                *count += 1;
-                let name = match *count {
-                    1 => found.socket.text.clone(),
-                    count => format!("{}#{count}", found.socket.text),
-                };
-                (name, found.socket)
+        let socket = found.socket.text.as_str();
+        let name = if let Some(given) = found.name {
+            given.text.clone()
+        } else {
+            let count = unnamed.entry(socket).or_default();
+            *count += 1;
+            match *count {
+                1 => socket.to_owned(),
+                count => format!("{socket}#{count}"),
             }
         };
+        let place = found.name.unwrap_or(found.socket);
         if let Some(first) = taken.get(&name) {
-            let problem = token
+            let problem = place
                 .error(
                     format!("two sinks have the name `{}`", shown(&name)),
                     "for the second time here",
@@ -268,7 +268,7 @@ fn name_sinks(sinks: Vec<dnstap::Found<'_>>, findings: &mut Findings<'_>) -> Vec
                     .help("give one of them another name with the option `name`")
             });
         } else {
-            taken.insert(name.clone(), token.span);
+            taken.insert(name.clone(), place.span);
         }
         named.push(Sink {
             name: name.into(),

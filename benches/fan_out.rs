@@ -1,0 +1,393 @@
+//! Processor time per frame of a whole router process: one unix sender, two unix collectors, everything kept.
+//!
+//! `cargo bench --bench fan_out` sends the recorded traffic of `tests/data` over and over, in bulk, through
+//!
+//! - the floor: a process that reads 256 KiB at a time and writes them to both collectors, with no framing at all;
+//! - `tapfan run`, with two `full` sinks, and with two sinks that edit each frame;
+//! - golang-dnstap's `dnstap`, if it is installed.
+//!
+//! and prints what each cost in user and system time, per frame, by the operating system's account of the ended
+//! process. The sender stays at most [`WINDOW`] frames ahead of the slower collector, so that nobody has to drop.
+//! Figures of different runs are not to be compared: the ratios of one run are.
+
+use std::{
+    env, fs, io,
+    io::{Read, Write},
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::{
+        resource::{UsageWho, getrusage},
+        signal::{Signal, kill},
+    },
+    unistd::Pid,
+};
+use tapfan::frame_stream::{Control, FileReader};
+
+/// How far the sender runs ahead, in frames: with what one write brings, less than the 10,000 that a queue holds.
+const WINDOW: u64 = 5_000;
+const WRITE: usize = 256 << 10;
+const FLOOR: &str = "TAPFAN_BENCH_FLOOR";
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+/// The recorded frames, in their wire form, and how many there are.
+struct Traffic {
+    wire: Vec<u8>,
+    frames: u64,
+}
+
+/// What one program cost.
+struct Cost {
+    processor: Duration,
+    frames: u64,
+}
+
+/// A collector that reads everything and keeps count.
+struct Collector {
+    read: Arc<AtomicU64>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+fn main() -> ExitCode {
+    if let Some(folder) = env::var_os(FLOOR) {
+        return report(floor(Path::new(&folder)));
+    }
+    // `cargo test --benches` and `cargo bench -- --list` only want to see that it starts.
+    if env::args().any(|argument| argument == "--test" || argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    report(compare())
+}
+
+fn report(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fan_out: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare() -> Result<()> {
+    let traffic = Traffic::recorded()?;
+    let rounds = match env::var("ROUNDS") {
+        Ok(rounds) => rounds.parse()?,
+        Err(_) => 400,
+    };
+    println!(
+        "{} frames, {} bytes in the mean, {rounds} times over; processor time of the router's process:",
+        traffic.frames,
+        traffic.wire.len() as u64 / traffic.frames,
+    );
+    println!("{:<44}{:>12}{:>10}", "", "µs/frame", "× floor");
+    let folder = tempfile::tempdir()?;
+    let floor = run("floor", folder.path(), &traffic, rounds, |folder| {
+        Ok(Command::new(env::current_exe()?)
+            .env(FLOOR, folder)
+            .stdin(Stdio::null())
+            .spawn()?)
+    })?;
+    floor.print("the floor: read, write to both", &floor);
+    let edits = "{\n identity edge-1\n version bench\n extra site-7\n}";
+    for (name, options) in [
+        ("tapfan, two full sinks", "full"),
+        ("tapfan, two sinks that edit", edits),
+    ] {
+        let cost = run("tapfan", folder.path(), &traffic, rounds, |folder| {
+            tapfan(folder, options)
+        })?;
+        cost.print(name, &floor);
+    }
+    match run(
+        "golang-dnstap",
+        folder.path(),
+        &traffic,
+        (rounds / 10).max(1),
+        golang_dnstap,
+    ) {
+        Ok(cost) => cost.print("golang-dnstap, dnstap -u IN -U A -U B", &floor),
+        Err(error) => println!("golang-dnstap: not measured ({error})"),
+    }
+    Ok(())
+}
+
+fn tapfan(folder: &Path, options: &str) -> Result<Child> {
+    let file = folder.join("Tapfile");
+    let sink = |name| format!("dnstap unix://{} {options}\n", folder.join(name).display());
+    let text = format!(
+        "listen unix://{}\n{}{}",
+        folder.join("in").display(),
+        sink("a"),
+        sink("b")
+    );
+    fs::write(&file, text)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tapfan"));
+    command.args(["--log-level", "warn", "run", "-c"]).arg(file);
+    Ok(command.stdin(Stdio::null()).spawn()?)
+}
+
+fn golang_dnstap(folder: &Path) -> Result<Child> {
+    let mut command = Command::new("dnstap");
+    command.arg("-u").arg(folder.join("in"));
+    for sink in ["a", "b"] {
+        command.arg("-U").arg(folder.join(sink));
+    }
+    Ok(command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?)
+}
+
+/// Sends the traffic through the program that `start` starts, and takes its cost when all has come through.
+fn run(
+    name: &str,
+    folder: &Path,
+    traffic: &Traffic,
+    rounds: u64,
+    start: impl FnOnce(&Path) -> Result<Child>,
+) -> Result<Cost> {
+    for stale in ["in", "a", "b"] {
+        let _ = fs::remove_file(folder.join(stale));
+    }
+    let collectors = [
+        Collector::start(folder.join("a"))?,
+        Collector::start(folder.join("b"))?,
+    ];
+    let before = children_time()?;
+    let mut child = start(folder)?;
+    let outcome = send(&folder.join("in"), traffic, rounds, &collectors);
+    let pid = Pid::from_raw(i32::try_from(child.id())?);
+    kill(pid, Signal::SIGTERM)?;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while child.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            child.kill()?;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    outcome.map_err(|error| format!("{name}: {error}"))?;
+    for collector in collectors {
+        // golang-dnstap resets its connections at its end, which is no matter here: the bytes were counted.
+        let _ = collector
+            .thread
+            .join()
+            .map_err(|_| "a collector panicked")?;
+    }
+    Ok(Cost {
+        processor: children_time()?.saturating_sub(before),
+        frames: traffic.frames * rounds,
+    })
+}
+
+/// Writes the traffic and waits until both collectors have it.
+fn send(socket: &Path, traffic: &Traffic, rounds: u64, collectors: &[Collector]) -> Result<()> {
+    let mut stream = connect(socket)?;
+    open(&mut stream)?;
+    let parts = traffic.parts();
+    let mut sent = 0_u64;
+    for _ in 0..rounds {
+        for (wire, frames) in &parts {
+            wait(collectors, sent.saturating_sub(WINDOW))?;
+            stream.write_all(wire)?;
+            sent += frames;
+        }
+    }
+    wait(collectors, sent)
+}
+
+/// Waits until both collectors have read so many frames.
+fn wait(collectors: &[Collector], frames: u64) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while collectors
+        .iter()
+        .any(|collector| collector.read.load(Relaxed) < frames)
+    {
+        if Instant::now() > deadline {
+            let read: Vec<_> = collectors
+                .iter()
+                .map(|collector| collector.read.load(Relaxed))
+                .collect();
+            return Err(format!(
+                "the collectors have read {read:?} frames of {frames} and get no more"
+            )
+            .into());
+        }
+        thread::sleep(Duration::from_micros(100));
+    }
+    Ok(())
+}
+
+fn connect(socket: &Path) -> Result<UnixStream> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if Instant::now() > deadline => return Err(error.into()),
+            Err(_) => thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// The sender's side of the handshake.
+fn open(stream: &mut UnixStream) -> Result<()> {
+    stream.write_all(&Control::ready().encode())?;
+    read_control(stream)?;
+    stream.write_all(&Control::start().encode())?;
+    Ok(())
+}
+
+/// The collector's side.
+fn accept(stream: &mut UnixStream) -> io::Result<()> {
+    read_control(stream)?;
+    stream.write_all(&Control::accept().encode())?;
+    read_control(stream)
+}
+
+fn read_control(stream: &mut UnixStream) -> io::Result<()> {
+    let mut header = [0; 8];
+    stream.read_exact(&mut header)?;
+    let [0, 0, 0, 0, length @ ..] = header else {
+        return Err(io::Error::other("not a control frame"));
+    };
+    let mut body = vec![0; u32::from_be_bytes(length).min(512) as usize];
+    stream.read_exact(&mut body)
+}
+
+/// The least that a router between one sender and two collectors can do.
+fn floor(folder: &Path) -> Result<()> {
+    let listener = UnixListener::bind(folder.join("in"))?;
+    let mut sinks = [connect(&folder.join("a"))?, connect(&folder.join("b"))?];
+    for sink in &mut sinks {
+        open(sink)?;
+    }
+    let (mut source, _) = listener.accept()?;
+    accept(&mut source)?;
+    let mut buffer = vec![0; WRITE];
+    loop {
+        let read = source.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        for sink in &mut sinks {
+            sink.write_all(&buffer[..read])?;
+        }
+    }
+}
+
+fn children_time() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let micros = |time: nix::sys::time::TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
+    Ok(Duration::from_micros(u64::try_from(
+        micros(usage.user_time()) + micros(usage.system_time()),
+    )?))
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    fn recorded() -> Result<Self> {
+        let mut traffic = Self {
+            wire: Vec::new(),
+            frames: 0,
+        };
+        let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        for name in ["bind.fstrm", "unbound.fstrm", "dnsdist.fstrm"] {
+            for frame in FileReader::new(fs::File::open(data.join(name))?)? {
+                let frame = frame?;
+                traffic
+                    .wire
+                    .extend(u32::try_from(frame.len())?.to_be_bytes());
+                traffic.wire.extend(&frame);
+                traffic.frames += 1;
+            }
+        }
+        Ok(traffic)
+    }
+
+    /// The traffic in parts of about [`WRITE`] bytes that end between frames, and the frames in each.
+    fn parts(&self) -> Vec<(&[u8], u64)> {
+        let mut parts = Vec::new();
+        let (mut start, mut at, mut frames) = (0, 0, 0);
+        while let Some(length) = self.wire[at..].first_chunk::<4>() {
+            at += 4 + u32::from_be_bytes(*length) as usize;
+            frames += 1;
+            if at - start >= WRITE || at == self.wire.len() {
+                parts.push((&self.wire[start..at], frames));
+                (start, frames) = (at, 0);
+            }
+        }
+        parts
+    }
+}
+
+// === impl Cost ===
+
+impl Cost {
+    // Microseconds and frames are far below 2^52.
+    #[allow(clippy::cast_precision_loss)]
+    fn micros(&self) -> f64 {
+        self.processor.as_secs_f64() * 1e6 / self.frames as f64
+    }
+
+    fn print(&self, name: &str, floor: &Self) {
+        let micros = self.micros();
+        println!("{name:<44}{micros:>12.4}{:>10.1}", micros / floor.micros());
+    }
+}
+
+// === impl Collector ===
+
+impl Collector {
+    fn start(socket: PathBuf) -> Result<Self> {
+        let listener = UnixListener::bind(socket)?;
+        let read = Arc::<AtomicU64>::default();
+        let count = Arc::clone(&read);
+        let thread = thread::spawn(move || {
+            let (mut stream, _) = listener.accept()?;
+            accept(&mut stream)?;
+            let mut buffer = vec![0; WRITE];
+            let mut filled = 0;
+            loop {
+                let bytes = stream.read(&mut buffer[filled..])?;
+                if bytes == 0 {
+                    return Ok(());
+                }
+                filled += bytes;
+                let (frames, end) = whole_frames(&buffer[..filled]);
+                count.fetch_add(frames, Relaxed);
+                buffer.copy_within(end..filled, 0);
+                filled -= end;
+            }
+        });
+        Ok(Self { read, thread })
+    }
+}
+
+/// How many whole frames there are, and where they end. A control frame is skipped as if it were empty data.
+fn whole_frames(bytes: &[u8]) -> (u64, usize) {
+    let (mut frames, mut end) = (0, 0);
+    while let Some(length) = bytes[end..].first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some(rest) = bytes.len().checked_sub(end + 4 + length) else {
+            break;
+        };
+        if length == 0 && rest < 8 {
+            break;
+        }
+        end += if length == 0 { 12 } else { 4 + length };
+        frames += u64::from(length > 0);
+    }
+    (frames, end)
+}

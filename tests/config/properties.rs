@@ -1,0 +1,248 @@
+//! Text from outside never does harm, and what was written is what is understood.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use tapfan::{
+    config::{Config, Edits, Listen, ListenAddress, ListenLimits, Sink},
+    net::{UnixAddress, UnixPermissions},
+};
+
+use super::{parse, plain_sink};
+
+/// A good configuration with something of everything, for mutations.
+const GOOD: &str = r#"# A router for two collectors.
+(common) {
+    identity "edge \"1\""
+    version {$SITE}
+}
+listen unix:///run/tapfan/dnstap.sock {
+    mode 0660
+    max_frame 1MiB
+}
+listen tls://[::]:6443 {
+    cert a.pem
+    key b.pem
+}
+admin 127.0.0.1:9180
+import conf.d/*.conf
+dnstap /run/c.sock full 4 8 { import common }
+dnstap tls://siem.example.:6443 {
+    import common
+    name siem
+    skipverify
+    queue_bytes 64MiB
+    extra "site={%SITE%}"
+}
+"#;
+
+/// Text from outside: parsed and shown without a panic, and never with a configuration beside an error.
+fn survives(text: &str) {
+    let loaded = parse(text);
+    let rendered = loaded.diagnostics.render(false);
+    assert_eq!(loaded.diagnostics.is_empty(), rendered.is_empty());
+    assert_eq!(loaded.config.is_none(), loaded.diagnostics.has_errors());
+    for problem in loaded.diagnostics.iter() {
+        if let Some(place) = loaded.diagnostics.position(problem) {
+            assert!(place.line >= 1 && place.column >= 1);
+        }
+    }
+}
+
+/// A configuration as text and as what it means.
+#[derive(Debug, Clone)]
+struct Written<T> {
+    text: String,
+    meaning: T,
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\\\""))
+}
+
+fn edits() -> impl Strategy<Value = Written<Edits>> {
+    let text = || prop::option::of("[a-zß \"#.-]{0,12}");
+    (text(), text(), text()).prop_map(|(identity, version, extra)| {
+        let mut block = String::new();
+        for (name, value) in [
+            ("identity", &identity),
+            ("version", &version),
+            ("extra", &extra),
+        ] {
+            if let Some(value) = value {
+                block.extend([format!("    {name} {}\n", quoted(value))]);
+            }
+        }
+        Written {
+            text: block,
+            meaning: Edits {
+                identity: identity.map(Bytes::from),
+                version: version.map(Bytes::from),
+                extra: extra.map(Bytes::from),
+            },
+        }
+    })
+}
+
+fn sinks() -> impl Strategy<Value = Vec<Written<Sink>>> {
+    let socket = prop_oneof![
+        "/[a-z]{1,8}",
+        "unix:///[a-z]{1,8}",
+        "@[a-z]{1,8}",
+        "tcp://[a-z]{1,8}\\.example\\.?:6[0-9]{3}",
+        "tcp://\\[2001:db8::[1-9]\\]:6[0-9]{3}",
+        "tls://[a-z]{1,8}\\.example:6[0-9]{3}",
+    ];
+    let arguments = prop_oneof![
+        Just((false, None, None)),
+        Just((true, None, None)),
+        (1..=1024_usize).prop_map(|buffer| (true, Some(buffer), None)),
+        (1..=1024_usize, 1..=4096_usize).prop_map(|(buffer, queue)| (
+            true,
+            Some(buffer),
+            Some(queue)
+        )),
+    ];
+    let one = (
+        socket,
+        arguments,
+        edits(),
+        any::<bool>(),
+        prop::option::of(1..=4096_usize),
+    );
+    prop::collection::vec(one, 1..5).prop_map(|sinks| {
+        let sinks = sinks.into_iter().enumerate();
+        sinks
+            .map(|(index, parts)| write_sink(index, parts))
+            .collect()
+    })
+}
+
+/// SOCKET; `full`, writebuffer, queue; edits; `skipverify` if it is TLS; `queue_bytes` in MiB.
+type SinkParts = (
+    String,
+    (bool, Option<usize>, Option<usize>),
+    Written<Edits>,
+    bool,
+    Option<usize>,
+);
+
+fn write_sink(index: usize, parts: SinkParts) -> Written<Sink> {
+    let (socket, (full, buffer, queue), edits, skip_verify, mib) = parts;
+    let mut sink = plain_sink(&socket);
+    // The index keeps the names apart.
+    sink.name = format!("sink {index}").into();
+    sink.full = full;
+    sink.write_buffer = buffer.unwrap_or(1) << 20;
+    sink.queue.frames = queue.unwrap_or(1) * 10_000;
+    sink.queue.bytes = mib.unwrap_or(queue.unwrap_or(1) * 32) << 20;
+    sink.edits = edits.meaning;
+    let mut text = format!("dnstap {socket}");
+    for word in [
+        full.then(|| "full".to_owned()),
+        buffer.map(|n| n.to_string()),
+        queue.map(|n| n.to_string()),
+    ] {
+        text.extend(word.map(|word| format!(" {word}")));
+    }
+    text.extend([" {\n", &edits.text, "    name ", &quoted(&sink.name), "\n"]);
+    text.extend(mib.map(|mib| format!("    queue_bytes {mib}MiB\n")));
+    if let Some(tls) = &mut sink.tls
+        && skip_verify
+    {
+        tls.skip_verify = true;
+        text.push_str("    skipverify\n");
+    }
+    text.push_str("}\n");
+    Written {
+        text,
+        meaning: sink,
+    }
+}
+
+fn listeners() -> impl Strategy<Value = Vec<Written<Listen>>> {
+    let one = (1..=1_000_000_usize, 1..=16_384_u32, 0..=0o777_u32);
+    prop::collection::vec(one, 1..4).prop_map(|listeners| {
+        let number = |(index, (connections, kib, mode))| {
+            let name = format!("unix:///IN/{index}");
+            Written {
+                text: format!(
+                    "listen {name} {{\n    max_connections {connections}\n    max_frame {kib}KiB\n    mode {mode:04o}\n}}\n"
+                ),
+                meaning: Listen {
+                    address: ListenAddress::Unix(
+                        UnixAddress::Path(format!("/IN/{index}").into()),
+                        UnixPermissions { mode, owner: None, group: None },
+                    ),
+                    name: name.into(),
+                    limits: ListenLimits { connections, frame: kib << 10 },
+                },
+            }
+        };
+        listeners.into_iter().enumerate().map(number).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_survived(text in r##"([a-zß "#\\\n\r\t{}()$%:/@*.0-9]|\{\n|\n\}|import |dnstap |\PC){0,80}"##) {
+        survives(&text);
+    }
+
+    #[test]
+    fn any_words_are_survived(words in prop::collection::vec(
+        prop::sample::select(vec![
+            "listen", "dnstap", "admin", "drain", "import", "{", "}", "\n", "\n", "(a)", "a", "full", "2",
+            "identity", "skipverify", "name", "ca", "cert", "key", "mode", "tls://h:1", "tcp://127.0.0.1:1",
+            "/s", "@in", "\"", "x{", "}x", "#", "{$SITE}", "conf.d/*.conf", "loop-a.conf", "off", "10s",
+        ]), 0..48,
+    )) {
+        survives(&words.join(" "));
+    }
+
+    #[test]
+    fn any_mutation_of_a_good_file_is_survived(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, r##"[a-z{}"#\n ()$%ß]{0,3}"##), 1..6)
+    ) {
+        let mut text: Vec<char> = GOOD.chars().collect();
+        for (at, length, new) in edits {
+            let start = at.index(text.len() + 1);
+            let end = (start + length).min(text.len());
+            text.splice(start..end, new.chars());
+        }
+        survives(&text.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn a_configuration_means_what_was_written(
+        listeners in listeners(),
+        sinks in sinks(),
+        admin in prop::option::of(any::<std::net::SocketAddr>()),
+        drain in 100..=600_000_u64,
+    ) {
+        let admin = admin.map(|admin| std::net::SocketAddr::new(admin.ip(), admin.port()));
+        let mut text = format!("drain {}s{}ms\n", drain / 1000, drain % 1000);
+        text.extend(admin.map(|admin| format!("admin {admin}\n")));
+        text.extend(listeners.iter().map(|written| written.text.as_str()));
+        text.extend(sinks.iter().map(|written| written.text.as_str()));
+        let meaning = Config {
+            listeners: listeners.into_iter().map(|written| written.meaning).collect(),
+            sinks: sinks.into_iter().map(|written| written.meaning).collect(),
+            admin,
+            drain: Duration::from_millis(drain),
+        };
+        let loaded = parse(&text);
+        prop_assert_eq!(loaded.config, Some(meaning), "{}\n{}", text, loaded.diagnostics.render(false));
+    }
+}
+
+#[test]
+fn the_good_file_is_good() {
+    let loaded = parse(GOOD);
+    assert!(
+        loaded.diagnostics.is_empty(),
+        "{}",
+        loaded.diagnostics.render(false)
+    );
+}

@@ -1,0 +1,438 @@
+//! What is refused, or understood with a word of doubt, and in which words.
+
+use std::{collections::BTreeSet, fs};
+
+use tapfan::config::Loaded;
+
+use super::parse;
+
+/// A name and a configuration that is wrong.
+const BROKEN: &[(&str, &str)] = &[
+    // Addresses.
+    (
+        "socket_upper_case",
+        "listen @in\ndnstap TCP://collector.example:6000 full\n",
+    ),
+    (
+        "socket_udp",
+        "listen @in\ndnstap udp://collector.example:6000\n",
+    ),
+    (
+        "socket_http",
+        "listen @in\ndnstap http://collector.example:6000\n",
+    ),
+    (
+        "socket_without_slashes",
+        "listen @in\ndnstap tcp:collector.example:6000\n",
+    ),
+    (
+        "socket_without_scheme",
+        "listen @in\ndnstap 192.0.2.1:6000\n",
+    ),
+    (
+        "socket_without_port",
+        "listen @in\ndnstap tcp://collector.example full\n",
+    ),
+    (
+        "socket_port_zero",
+        "listen @in\ndnstap tcp://collector.example:0\n",
+    ),
+    (
+        "socket_port_too_large",
+        "listen @in\ndnstap tcp://collector.example:65536\n",
+    ),
+    (
+        "socket_port_no_number",
+        "listen @in\ndnstap tcp://collector.example:dnstap\n",
+    ),
+    ("socket_empty", "listen @in\ndnstap \"\"\n"),
+    ("socket_without_host", "listen @in\ndnstap tls://:6000\n"),
+    (
+        "socket_unbracketed_ipv6",
+        "listen @in\ndnstap tcp://2001:db8::1:6000\n",
+    ),
+    (
+        "socket_bad_zone",
+        "listen @in\ndnstap tcp://[fe80::1%25]:6000\n",
+    ),
+    (
+        "socket_with_space",
+        "listen @in\ndnstap \"tcp://collector.example :6000\"\n",
+    ),
+    (
+        "socket_padded",
+        "listen @in\ndnstap \" /run/my dnstap.sock\"\n",
+    ),
+    ("socket_of_environment", "listen @in\ndnstap {$UPPER}\n"),
+    (
+        "socket_path_too_long",
+        "listen @in\ndnstap /run/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.sock\n",
+    ),
+    (
+        "socket_bad_ipv4",
+        "listen @in\ndnstap tcp://300.1.1.1:6000\n",
+    ),
+    (
+        "socket_not_ascii",
+        "listen @in\ndnstap tcp://müller.example:6000\n",
+    ),
+    (
+        "socket_with_path",
+        "listen @in\ndnstap tcp://collector.example:6000/dnstap\n",
+    ),
+    ("listen_name", "listen tcp://localhost:6000\ndnstap /s\n"),
+    ("listen_anywhere", "listen tcp://:6000\ndnstap /s\n"),
+    (
+        "admin_with_scheme",
+        "listen @in\nadmin http://127.0.0.1:9180/\ndnstap /s\n",
+    ),
+    // Arguments.
+    ("dnstap_alone", "listen @in\ndnstap\n"),
+    (
+        "dnstap_listen",
+        "listen @in\ndnstap listen tcp://0.0.0.0:6000 full\n",
+    ),
+    ("full_misspelt", "listen @in\ndnstap /s ful\n"),
+    ("full_misplaced", "listen @in\ndnstap /s 2 full\n"),
+    ("full_twice", "listen @in\ndnstap /s full full\n"),
+    ("left_over_number", "listen @in\ndnstap /s full 2 3 4\n"),
+    (
+        "left_over_number_without_full",
+        "listen @in\ndnstap /s 2 3 4\n",
+    ),
+    (
+        "single_quotes",
+        "listen @in\ndnstap '/run/my dnstap.sock'\n",
+    ),
+    (
+        "write_buffer_too_large",
+        "listen @in\ndnstap /s full 1025\n",
+    ),
+    ("queue_too_small", "listen @in\ndnstap /s full 1 0\n"),
+    (
+        "queue_of_environment",
+        "listen @in\ndnstap /s full 1 {$QUEUE}\n",
+    ),
+    ("number_with_letters", "listen @in\ndnstap /s full 4MiB\n"),
+    (
+        "option_as_argument",
+        "listen @in\ndnstap tls://h:1 full skipverify\n",
+    ),
+    (
+        "listen_two_addresses",
+        "listen tcp://127.0.0.1:1 tcp://127.0.0.1:2\ndnstap /s\n",
+    ),
+    ("listen_alone", "listen\ndnstap /s\n"),
+    ("drain_without_unit", "listen @in\ndnstap /s\ndrain 10\n"),
+    ("drain_too_long", "listen @in\ndnstap /s\ndrain 1h\n"),
+    ("drain_no_time", "listen @in\ndnstap /s\ndrain soon\n"),
+    // Options.
+    (
+        "option_misspelt",
+        "listen @in\ndnstap /s {\n    idenity edge-1\n}\n",
+    ),
+    (
+        "option_unknown",
+        "listen @in\ndnstap /s {\n    timeout 4s\n}\n",
+    ),
+    (
+        "option_without_value",
+        "listen @in\ndnstap /s {\n    identity\n    version 1\n}\n",
+    ),
+    (
+        "option_with_two_values",
+        "listen @in\ndnstap /s {\n    identity edge 1\n}\n",
+    ),
+    (
+        "flag_with_value",
+        "listen @in\ndnstap tls://h:1 {\n    skipverify true\n}\n",
+    ),
+    ("option_outside", "listen @in\ndnstap /s\nidentity edge-1\n"),
+    (
+        "option_of_drain",
+        "listen @in\ndnstap /s\ndrain 10s {\n    hard\n}\n",
+    ),
+    (
+        "nested_block",
+        "listen @in\ndnstap /s {\n    extra {\n        a b\n    }\n}\n",
+    ),
+    (
+        "skipverify_without_tls",
+        "listen @in\ndnstap tcp://h:1 {\n    skipverify\n}\n",
+    ),
+    (
+        "certificates_without_tls",
+        "listen @in\ndnstap /s {\n    ca a.pem\n    server_name b\n}\n",
+    ),
+    (
+        "cert_without_key",
+        "listen @in\ndnstap tls://h:1 {\n    cert a.pem\n}\n",
+    ),
+    (
+        "server_name_no_name",
+        "listen @in\ndnstap tls://h:1 {\n    server_name https://h\n}\n",
+    ),
+    (
+        "ca_empty",
+        "listen @in\ndnstap tls://h:1 {\n    ca {$NOTHING}\n}\n",
+    ),
+    (
+        "name_with_control",
+        "listen @in\ndnstap /s {\n    name \"a\nb\"\n}\n",
+    ),
+    (
+        "name_taken",
+        "listen @in\ndnstap /a {\n    name siem\n}\ndnstap /b {\n    name siem\n}\n",
+    ),
+    (
+        "name_of_another_socket",
+        "listen @in\ndnstap /a\ndnstap /b {\n    name /a\n}\n",
+    ),
+    (
+        "queue_bytes_no_size",
+        "listen @in\ndnstap /s {\n    queue_bytes 64MB\n}\n",
+    ),
+    (
+        "queue_bytes_too_small",
+        "listen @in\ndnstap /s {\n    queue_bytes 1KiB\n}\n",
+    ),
+    (
+        "mode_not_octal",
+        "listen /in {\n    mode 0888\n}\ndnstap /s\n",
+    ),
+    (
+        "mode_too_large",
+        "listen /in {\n    mode 04755\n}\ndnstap /s\n",
+    ),
+    (
+        "max_frame_too_large",
+        "listen @in {\n    max_frame 17MiB\n}\ndnstap /s\n",
+    ),
+    (
+        "max_connections_none",
+        "listen @in {\n    max_connections 0\n}\ndnstap /s\n",
+    ),
+    (
+        "listen_tls_without_key",
+        "listen tls://0.0.0.0:6443 {\n    cert a.pem\n}\ndnstap /s\n",
+    ),
+    (
+        "listen_options_of_another_kind",
+        "listen tcp://127.0.0.1:1 {\n    mode 0600\n    cert a.pem\n}\ndnstap /s\n",
+    ),
+    // Blocks and tokens.
+    (
+        "brace_below",
+        "listen @in\ndnstap /s\n{\n    identity a\n}\n",
+    ),
+    ("brace_glued", "listen @in\ndnstap /s{\n    identity a\n}\n"),
+    (
+        "brace_glued_to_option",
+        "listen @in\ndnstap /s {identity a }\n",
+    ),
+    (
+        "brace_missing",
+        "listen @in\ndnstap /a {\n    identity a\ndnstap /b {\n    identity b\n}\n",
+    ),
+    (
+        "brace_missing_at_end",
+        "listen @in\ndnstap /a {\n    identity a\n",
+    ),
+    (
+        "brace_glued_at_end",
+        "listen @in\ndnstap /a { identity a}\n",
+    ),
+    (
+        "brace_too_many",
+        "listen @in\ndnstap /a {\n    identity a\n}\n}\n",
+    ),
+    (
+        "brace_with_more_behind",
+        "listen @in\ndnstap /a {\n    identity a\n} full 2\n",
+    ),
+    (
+        "block_of_nothing",
+        "{\n    identity a\n}\nlisten @in\ndnstap /s\n",
+    ),
+    (
+        "quote_open",
+        "listen @in\ndnstap /s {\n    identity \"edge\n}\n",
+    ),
+    // The whole.
+    ("directive_misspelt", "lisen @in\ndnstap /s\n"),
+    (
+        "directive_unknown",
+        "listen @in\ndnstap /s\nforward . 9.9.9.9\n",
+    ),
+    (
+        "server_block",
+        ".:53 {\n    forward . 9.9.9.9\n    dnstap /s full\n}\n",
+    ),
+    ("empty", "# nothing yet\n"),
+    ("no_listener", "dnstap /s\n"),
+    ("no_sink", "listen @in\n"),
+    (
+        "listener_twice",
+        "listen unix:///run/in.sock\nlisten @in\ndnstap /s\nlisten /run/in.sock\n",
+    ),
+    (
+        "listener_and_admin",
+        "listen tcp://127.0.0.1:9180\nadmin 127.0.0.1:9180\ndnstap /s\n",
+    ),
+    (
+        "loop_unix",
+        "listen unix:///run/dnstap.sock\ndnstap /run/dnstap.sock full\n",
+    ),
+    (
+        "loop_tcp",
+        "listen tcp://0.0.0.0:6000\ndnstap tcp://127.0.0.1:6000\n",
+    ),
+    // Imports.
+    (
+        "import_missing",
+        "import no-such.conf\nlisten @in\ndnstap /s\n",
+    ),
+    ("import_nothing", "import\nlisten @in\ndnstap /s\n"),
+    ("import_two", "import a b\nlisten @in\ndnstap /s\n"),
+    (
+        "import_snippet_misspelt",
+        "(common) {\n    identity a\n}\nlisten @in\ndnstap /s {\n    import comon\n}\n",
+    ),
+    (
+        "import_snippet_too_early",
+        "listen @in\ndnstap /s {\n    import common\n}\n(common) {\n    identity a\n}\n",
+    ),
+    (
+        "import_of_itself",
+        "import loop-a.conf\nlisten @in\ndnstap /s\n",
+    ),
+    (
+        "import_snippet_of_itself",
+        "(a) {\n    import b\n}\n(b) {\n    import a\n}\nimport a\n",
+    ),
+    (
+        "import_deep_pattern",
+        "import **/*.conf\nlisten @in\ndnstap /s\n",
+    ),
+    (
+        "import_bad_pattern",
+        "import conf.d/[a\nlisten @in\ndnstap /s\n",
+    ),
+    ("import_broken_file", "listen @in\nimport broken.conf\n"),
+    (
+        "import_unclosed_file",
+        "listen @in\nimport unclosed.conf\ndnstap /s\n",
+    ),
+    ("import_not_utf8", "listen @in\nimport latin1.conf\n"),
+    ("import_folder", "listen @in\nimport conf.d\ndnstap /s\n"),
+    ("snippet_without_block", "(common)\nlisten @in\ndnstap /s\n"),
+    (
+        "snippet_twice",
+        "(a) { identity a }\n(a) { identity b }\nlisten @in\ndnstap /s { import a }\n",
+    ),
+    (
+        "snippet_error_names_its_user",
+        "(tls) {\n    skipverify\n}\nlisten @in\ndnstap tls://h:1 {\n    import tls\n}\ndnstap /s {\n    import tls\n}\n",
+    ),
+    (
+        "everything_at_once",
+        "listen tcp://localhost:6000 {\n    mode 0600\n    max_frame 1\n}\ndnstap tcp:h:1 ful 0 {\n    idenity \"a\n    b\"\n    skipverify\n}\ndrian 10s\n",
+    ),
+];
+
+/// A name and a configuration that is understood, but with something to say.
+const DOUBTFUL: &[(&str, &str)] = &[
+    ("comment_in_word", "listen @in\ndnstap /tmp/a#b\n"),
+    (
+        "comment_in_word_with_more",
+        "listen @in\ndnstap /tmp/a#b full\n",
+    ),
+    (
+        "variable_not_set",
+        "listen @in\ndnstap /s {\n    identity edge-{$NOTHING}\n}\n",
+    ),
+    ("numbers_without_full", "listen @in\ndnstap /s 2 3\n"),
+    ("number_without_full", "listen @in\ndnstap /s 2\n"),
+    (
+        "option_twice",
+        "listen @in\ndnstap /s {\n    identity a\n    version 1\n    identity b\n}\n",
+    ),
+    ("drain_twice", "listen @in\ndnstap /s\ndrain 1s\ndrain 2s\n"),
+    (
+        "extra_placeholder",
+        "listen @in\ndnstap /s {\n    extra \"site {type} x\"\n}\n",
+    ),
+    (
+        "ca_and_skipverify",
+        "listen @in\ndnstap tls://h:1 {\n    skipverify\n    ca a.pem\n}\n",
+    ),
+    (
+        "pattern_without_match",
+        "listen @in\ndnstap /s\nimport none.d/*.conf\n",
+    ),
+    (
+        "relative_where_root_was_meant",
+        "listen unix://run/tapfan.sock\ndnstap /s\n",
+    ),
+    (
+        "mode_of_abstract",
+        "listen @in {\n    mode 0600\n}\ndnstap /s\n",
+    ),
+    (
+        "queue_smaller_than_frame",
+        "listen @in {\n    max_frame 16MiB\n}\ndnstap /s {\n    queue_bytes 1MiB\n}\n",
+    ),
+    ("carriage_return", "listen @in\rdnstap\r\ndnstap /s\n"),
+];
+
+fn snapshot(name: &str, text: &str, loaded: &Loaded) {
+    insta::with_settings!({ snapshot_path => "../snapshots", description => text, omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!(format!("config__{name}"), loaded.diagnostics.render(false));
+    });
+}
+
+#[test]
+fn broken_configurations_are_refused_in_these_words() {
+    for (name, text) in BROKEN {
+        let loaded = parse(text);
+        assert!(loaded.diagnostics.has_errors(), "{name}");
+        assert!(loaded.config.is_none(), "{name}");
+        snapshot(name, text, &loaded);
+    }
+}
+
+#[test]
+fn doubtful_configurations_are_understood_with_these_words() {
+    for (name, text) in DOUBTFUL {
+        let loaded = parse(text);
+        assert!(loaded.config.is_some(), "{name}");
+        assert!(loaded.diagnostics.warnings() > 0, "{name}");
+        snapshot(name, text, &loaded);
+    }
+}
+
+#[test]
+fn every_snapshot_belongs_to_a_configuration_here() {
+    let names: BTreeSet<String> = BROKEN
+        .iter()
+        .chain(DOUBTFUL)
+        .map(|(name, _)| format!("config__{name}.snap"))
+        .collect();
+    assert_eq!(
+        names.len(),
+        BROKEN.len() + DOUBTFUL.len(),
+        "names are unique"
+    );
+    let files: BTreeSet<String> = fs::read_dir("tests/snapshots")
+        .expect("the folder of snapshots")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .filter(|name| name.starts_with("config__"))
+        .collect();
+    assert_eq!(files, names);
+}

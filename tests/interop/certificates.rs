@@ -1,0 +1,52 @@
+//! An authority and a certificate for `localhost`, made anew for each test.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+/// Files in PEM.
+#[derive(Debug, Clone)]
+pub(crate) struct Certificates {
+    /// The authority's certificate.
+    pub(crate) ca: PathBuf,
+    /// The certificate for `localhost` and 127.0.0.1.
+    pub(crate) cert: PathBuf,
+    /// Its key.
+    pub(crate) key: PathBuf,
+}
+
+// === impl Certificates ===
+
+impl Certificates {
+    /// Makes them in `dir`, a directory to be made.
+    pub(crate) fn make(dir: &Path) -> Self {
+        fs::create_dir(dir).expect("a new directory");
+        let authority_key = KeyPair::generate().expect("a key");
+        let mut authority = CertificateParams::default();
+        // Not the name that rcgen gives every certificate: an issuer of the same name looks self-signed to OpenSSL.
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "an authority for one test");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = authority.self_signed(&authority_key).expect("an authority");
+        let issuer = Issuer::new(authority, authority_key);
+        let key = KeyPair::generate().expect("a key");
+        let cert = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()])
+            .expect("two good names")
+            .signed_by(&key, &issuer)
+            .expect("a certificate");
+        let write = |name: &str, pem: String| {
+            let path = dir.join(name);
+            fs::write(&path, pem).expect("a file in a directory of our own");
+            path
+        };
+        Self {
+            ca: write("ca.pem", ca.pem()),
+            cert: write("cert.pem", cert.pem()),
+            key: write("key.pem", key.serialize_pem()),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! dnstap messages as lists of protobuf fields: the oracle for what a sink's options should have done.
+//!
+//! It knows the wire format and a few field numbers of `dnstap.proto`, nothing else, so that a field unknown to tapfan
+//! is compared like any other.
+
+/// Fields of `Dnstap`.
+pub(crate) const IDENTITY: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
+pub(crate) const EXTRA: u64 = 3;
+const MESSAGE: u64 = 14;
+/// Fields of `Message`.
+const TYPE: u64 = 1;
+pub(crate) const QUERY_MESSAGE: u64 = 10;
+pub(crate) const RESPONSE_MESSAGE: u64 = 14;
+
+/// One field: its number, its wire type and its value's bytes, a length left out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Field {
+    number: u64,
+    wire_type: u64,
+    value: Vec<u8>,
+}
+
+/// A `Dnstap` message, cut into its fields and those of its `Message`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dnstap {
+    outer: Vec<Field>,
+    message: Vec<Field>,
+}
+
+// === impl Dnstap ===
+
+impl Dnstap {
+    /// Cuts a frame's payload.
+    pub(crate) fn parse(payload: &[u8]) -> Self {
+        let mut outer = fields(payload);
+        let at = outer
+            .iter()
+            .position(|field| field.number == MESSAGE)
+            .expect("a dnstap frame has a message");
+        let message = fields(&outer.remove(at).value);
+        assert!(outer.iter().all(|field| field.number != MESSAGE));
+        Self { outer, message }.in_order()
+    }
+
+    /// The same without `query_message` and `response_message`.
+    pub(crate) fn without_wire(mut self) -> Self {
+        self.message
+            .retain(|field| field.number != QUERY_MESSAGE && field.number != RESPONSE_MESSAGE);
+        self
+    }
+
+    /// The same with `number`, one of `Dnstap`'s own fields, set.
+    pub(crate) fn with(mut self, number: u64, value: &str) -> Self {
+        self.outer.retain(|field| field.number != number);
+        self.outer.push(Field {
+            number,
+            wire_type: 2,
+            value: value.as_bytes().to_vec(),
+        });
+        self.in_order()
+    }
+
+    /// `Message.type`.
+    pub(crate) fn message_type(&self) -> u64 {
+        let field = self.message_field(TYPE).expect("a message has a type");
+        varint(&mut &*field)
+    }
+
+    /// The value of one of `Message`'s fields.
+    pub(crate) fn message_field(&self, number: u64) -> Option<Vec<u8>> {
+        self.message
+            .iter()
+            .find(|field| field.number == number)
+            .map(|field| field.value.clone())
+    }
+
+    /// The value of one of `Dnstap`'s own fields.
+    pub(crate) fn outer_field(&self, number: u64) -> Option<&[u8]> {
+        self.outer
+            .iter()
+            .find(|field| field.number == number)
+            .map(|field| field.value.as_slice())
+    }
+
+    /// The order of fields means nothing in protobuf, save among those of one number.
+    fn in_order(mut self) -> Self {
+        self.outer.sort_by_key(|field| field.number);
+        self.message.sort_by_key(|field| field.number);
+        self
+    }
+}
+
+fn fields(mut bytes: &[u8]) -> Vec<Field> {
+    let mut fields = Vec::new();
+    while !bytes.is_empty() {
+        let tag = varint(&mut bytes);
+        let wire_type = tag & 7;
+        let length = match wire_type {
+            0 => 1 + bytes.iter().take_while(|byte| **byte >= 0x80).count(),
+            1 => 8,
+            2 => usize::try_from(varint(&mut bytes)).expect("a length"),
+            5 => 4,
+            other => panic!("a field of wire type {other}"),
+        };
+        let (value, rest) = bytes.split_at(length);
+        bytes = rest;
+        fields.push(Field {
+            number: tag >> 3,
+            wire_type,
+            value: value.to_vec(),
+        });
+    }
+    fields
+}
+
+fn varint(bytes: &mut &[u8]) -> u64 {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first().expect("a varint goes on");
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            return number;
+        }
+    }
+    panic!("a varint of more than ten bytes");
+}
+
+#[test]
+fn recorded_frames_are_cut_into_the_fields_that_were_put_there() {
+    let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/unbound.fstrm");
+    let recorded = std::fs::read(recorded).expect("a recording");
+    let (frames, whole) = crate::frame_streams::parse(&recorded);
+    assert!(whole);
+    let frames = crate::frame_streams::data(frames);
+    assert_eq!(frames.len(), 4000);
+    for frame in frames {
+        let frame = Dnstap::parse(&frame);
+        assert!((5..=8).contains(&frame.message_type()));
+        // CLIENT_QUERY and FORWARDER_QUERY are the odd ones, and a query has no response in it.
+        let query = frame.message_type() % 2 == 1;
+        assert_eq!(frame.message_field(RESPONSE_MESSAGE).is_none(), query);
+        let bare = frame.clone().without_wire();
+        assert_ne!(bare, frame);
+        assert_eq!(bare.message_field(QUERY_MESSAGE), None);
+        assert_eq!(bare.message_field(RESPONSE_MESSAGE), None);
+        let named = bare.clone().with(IDENTITY, "elsewhere");
+        assert_ne!(named, bare);
+        assert_eq!(named.outer_field(IDENTITY), Some(b"elsewhere".as_slice()));
+    }
+}

@@ -1,0 +1,104 @@
+//! The ways from a sender to its reader.
+
+use std::path::Path;
+
+use crate::{
+    certificates::Certificates, collector::Collector, process::free_address, relay::Relay,
+    server::Target, tapfan::Listening,
+};
+
+/// How a sender reaches its reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    Unix,
+    Tcp,
+    TcpUnidirectional,
+    Tls,
+}
+
+/// Where a sender's taps come in: tapfan's listener, behind a relay that keeps a copy if the wire can be read.
+pub(crate) struct Entrance {
+    /// The line of the Tapfile.
+    pub(crate) listen: String,
+    pub(crate) listening: Listening,
+    pub(crate) relay: Option<Relay>,
+    /// What the sender is told.
+    pub(crate) target: Target,
+}
+
+// === impl Entrance ===
+
+impl Entrance {
+    pub(crate) fn new(dir: &Path, via: Via) -> Self {
+        match via {
+            Via::Unix => {
+                let (router, sender) = (dir.join("tapfan.sock"), dir.join("relay.sock"));
+                Self {
+                    listen: format!("listen unix://{}", router.display()),
+                    relay: Some(Relay::unix(&sender, router.clone())),
+                    listening: Listening::Unix(router),
+                    target: Target::Unix(sender),
+                }
+            }
+            Via::Tcp | Via::TcpUnidirectional => {
+                let router = free_address();
+                let (relay, sender) = Relay::tcp(router);
+                Self {
+                    listen: format!("listen tcp://{router}"),
+                    relay: Some(relay),
+                    listening: Listening::Tcp(router),
+                    target: if via == Via::Tcp {
+                        Target::Tcp(sender)
+                    } else {
+                        Target::TcpUnidirectional(sender)
+                    },
+                }
+            }
+            Via::Tls => {
+                let router = free_address();
+                let certificates = Certificates::make(&dir.join("listener"));
+                let (cert, key) = (certificates.cert.display(), certificates.key.display());
+                Self {
+                    listen: format!("listen tls://{router} {{\n    cert {cert}\n    key {key}\n}}"),
+                    relay: None,
+                    listening: Listening::Tcp(router),
+                    target: Target::Tls(router, certificates.ca),
+                }
+            }
+        }
+    }
+
+    /// A unix socket of tapfan's own, with nothing before it.
+    pub(crate) fn bare(dir: &Path) -> Self {
+        let router = dir.join("tapfan.sock");
+        Self {
+            listen: format!("listen unix://{}", router.display()),
+            relay: None,
+            listening: Listening::Unix(router.clone()),
+            target: Target::Unix(router),
+        }
+    }
+}
+
+/// A recording collector, and what to tell the sender.
+pub(crate) fn reader(dir: &Path, via: Via) -> (Collector, Target) {
+    match via {
+        Via::Unix => {
+            let path = dir.join("straight.sock");
+            (Collector::unix(&path), Target::Unix(path))
+        }
+        Via::Tcp => {
+            let (collector, address) = Collector::tcp();
+            (collector, Target::Tcp(address))
+        }
+        Via::TcpUnidirectional => {
+            let (collector, address) = Collector::tcp();
+            (collector, Target::TcpUnidirectional(address))
+        }
+        Via::Tls => {
+            let certificates = Certificates::make(&dir.join("straight"));
+            let (collector, address) = Collector::tls(&certificates);
+            (collector, Target::Tls(address, certificates.ca))
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! libfstrm's own tools: `fstrm_capture` as a collector that writes a file, `fstrm_replay` as a sender of one.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    frame_streams::whole_file,
+    golang_dnstap::{GolangDnstap, Place},
+    process::{Process, eventually, unused},
+    tapfan::{Listening, Tapfan},
+};
+
+/// What real servers wrote once, in `tests/data`.
+pub(crate) const RECORDINGS: [&str; 3] = ["bind.fstrm", "dnsdist.fstrm", "unbound.fstrm"];
+
+const CONTENT_TYPE: &str = "protobuf:dnstap.Dnstap";
+
+/// A running `fstrm_capture`.
+pub(crate) struct FstrmCapture {
+    process: Process,
+    file: PathBuf,
+}
+
+// === impl FstrmCapture ===
+
+impl FstrmCapture {
+    /// Starts one.
+    pub(crate) fn start(dir: &Path, place: &Place) -> Self {
+        let file = unused(dir, "capture.fstrm");
+        let mut command = Command::new("/usr/bin/fstrm_capture");
+        command.arg("-t").arg(CONTENT_TYPE).arg("-w").arg(&file);
+        match place {
+            Place::Unix(path) => command.arg("-u").arg(path),
+            Place::Tcp(address) => {
+                let (ip, port) = (address.ip().to_string(), address.port().to_string());
+                command.arg("-a").arg(ip).arg("-p").arg(port)
+            }
+        };
+        Self {
+            process: Process::start(dir, command),
+            file,
+        }
+    }
+
+    /// Waits until somebody is connected.
+    pub(crate) fn wait_for_a_sender(&mut self) {
+        eventually("a connection to fstrm_capture", || {
+            self.process.must_run();
+            let sockets = self.process.sockets();
+            if sockets >= 2 {
+                Ok(())
+            } else {
+                Err(format!("it has {sockets} sockets"))
+            }
+        });
+    }
+
+    /// Ends it; the frames of its file.
+    pub(crate) fn stop(mut self) -> Vec<Vec<u8>> {
+        let (status, _) = self.process.terminate();
+        assert!(status.success(), "fstrm_capture: {status}");
+        whole_file(&self.file)
+    }
+}
+
+/// Sends one of the [`RECORDINGS`] to the unix socket at `to`, whole, and waits until the reader has said FINISH.
+pub(crate) fn replay(dir: &Path, recording: &str, to: &Path) {
+    let mut command = Command::new("/usr/bin/fstrm_replay");
+    command
+        .arg("-t")
+        .arg(CONTENT_TYPE)
+        .arg("-r")
+        .arg(data(recording))
+        .arg("-u")
+        .arg(to);
+    let status = Process::start(dir, command).wait();
+    assert!(status.success(), "fstrm_replay: {status}");
+}
+
+/// The frames of one of the [`RECORDINGS`].
+pub(crate) fn recorded(recording: &str) -> Vec<Vec<u8>> {
+    whole_file(&data(recording))
+}
+
+fn data(recording: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "data", recording]
+        .iter()
+        .collect()
+}
+
+/// Every tool, over every transport that it has, at once.
+#[test]
+#[ignore = "needs real dnstap tools: tests/interop/install.sh"]
+fn every_tool_at_once_gets_everything() {
+    let dir = TempDir::new().expect("a directory");
+    let dir = dir.path();
+    let entrance = dir.join("tapfan.sock");
+    let places = [
+        Place::unix(dir, "golang.sock"),
+        Place::tcp(),
+        Place::unix(dir, "capture.sock"),
+        Place::tcp(),
+    ];
+    // A queue of 20,000: the tools may read more slowly than the recordings are sent.
+    let sinks = places
+        .each_ref()
+        .map(|place| format!("dnstap {} full 1 2\n", place.socket()));
+    let tapfile = format!("listen unix://{}\n{}", entrance.display(), sinks.concat());
+    let [golang_unix, golang_tcp, capture_unix, capture_tcp] = &places;
+    let golang = [golang_unix, golang_tcp].map(|place| GolangDnstap::start(dir, place));
+    let capture = [capture_unix, capture_tcp].map(|place| FstrmCapture::start(dir, place));
+    let tapfan = Tapfan::start(dir, &tapfile, &Listening::Unix(entrance.clone()));
+    let golang = golang.map(|mut golang| {
+        golang.wait_for_a_sender();
+        golang
+    });
+    let capture = capture.map(|mut capture| {
+        capture.wait_for_a_sender();
+        capture
+    });
+
+    for recording in RECORDINGS {
+        replay(dir, recording, &entrance);
+    }
+    tapfan.stop();
+
+    let sent = RECORDINGS.map(recorded).concat();
+    for mut golang in golang {
+        assert!(
+            golang.collected(sent.len()) == sent,
+            "frames in dnstap's files"
+        );
+        golang.stop();
+    }
+    for capture in capture {
+        assert!(capture.stop() == sent, "frames in fstrm_capture's file");
+    }
+}

@@ -1,0 +1,172 @@
+//! golang-dnstap's command line tool `dnstap`, as a collector that writes a file.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::{
+    collector::Collector,
+    frame_streams::whole_file,
+    fstrm_capture::{RECORDINGS, recorded, replay},
+    process::{Process, eventually, free_address, unused},
+    tapfan::{Listening, Tapfan},
+};
+
+/// Where the tool listens.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+/// A running `dnstap -u` or `dnstap -l`.
+pub(crate) struct GolangDnstap {
+    process: Process,
+    dir: PathBuf,
+    file: PathBuf,
+}
+
+// === impl Place ===
+
+impl Place {
+    pub(crate) fn unix(dir: &Path, name: &str) -> Self {
+        Self::Unix(dir.join(name))
+    }
+
+    pub(crate) fn tcp() -> Self {
+        Self::Tcp(free_address())
+    }
+
+    /// As a Tapfile names it; TCP by a name that is to be resolved.
+    pub(crate) fn socket(&self) -> String {
+        match self {
+            Self::Unix(path) => format!("unix://{}", path.display()),
+            Self::Tcp(address) => format!("tcp://localhost:{}", address.port()),
+        }
+    }
+}
+
+// === impl GolangDnstap ===
+
+impl GolangDnstap {
+    /// Starts one.
+    pub(crate) fn start(dir: &Path, place: &Place) -> Self {
+        let file = unused(dir, "golang.fstrm");
+        let mut command = Command::new("/usr/bin/dnstap");
+        match place {
+            Place::Unix(path) => command.arg("-u").arg(path),
+            Place::Tcp(address) => command.arg("-l").arg(address.to_string()),
+        };
+        command.arg("-w").arg(&file);
+        Self {
+            process: Process::start(dir, command),
+            dir: dir.to_owned(),
+            file,
+        }
+    }
+
+    /// Waits until somebody is connected.
+    pub(crate) fn wait_for_a_sender(&mut self) {
+        eventually("a connection to dnstap", || {
+            self.process.must_run();
+            let sockets = self.process.sockets();
+            if sockets >= 2 {
+                Ok(())
+            } else {
+                Err(format!("it has {sockets} sockets"))
+            }
+        });
+    }
+
+    /// Waits until it has written `count` frames; these, out of whole files.
+    ///
+    /// Version 0.4.0 flushes its file neither in time nor when it ends. SIGHUP makes it finish the file, which was
+    /// renamed before, and begin a new one.
+    pub(crate) fn collected(&mut self, count: usize) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        eventually(&format!("{count} frames in dnstap's files"), || {
+            let finished = unused(&self.dir, "golang.finished.fstrm");
+            fs::rename(&self.file, &finished).expect("its file");
+            self.process.signal(Signal::SIGHUP);
+            eventually("dnstap to begin a new file", || fs::metadata(&self.file));
+            frames.extend(whole_file(&finished));
+            if frames.len() >= count {
+                Ok(())
+            } else {
+                Err(format!("{} are", frames.len()))
+            }
+        });
+        frames
+    }
+
+    /// Ends it.
+    pub(crate) fn stop(mut self) {
+        self.process.interrupt();
+    }
+}
+
+fn restart(place: &Place, dir: &Path) {
+    let entrance = dir.join("tapfan.sock");
+    let path = dir.join("other.sock");
+    let other = Collector::unix(&path);
+    let tapfile = format!(
+        "listen unix://{}\ndnstap {} full\ndnstap {} full\n",
+        entrance.display(),
+        place.socket(),
+        path.display(),
+    );
+    let [before, away, after] = RECORDINGS.map(recorded);
+
+    let mut golang = GolangDnstap::start(dir, place);
+    let tapfan = Tapfan::start(dir, &tapfile, &Listening::Unix(entrance.clone()));
+    golang.wait_for_a_sender();
+    replay(dir, RECORDINGS[0], &entrance);
+    assert!(
+        golang.collected(before.len()) == before,
+        "frames before its restart"
+    );
+    golang.stop();
+
+    replay(dir, RECORDINGS[1], &entrance);
+    other.wait_for(before.len() + away.len());
+
+    if let Place::Unix(path) = place {
+        // 0.4.0 does not take its socket's file away, and does not start while it is there.
+        let _ = fs::remove_file(path);
+    }
+    let mut golang = GolangDnstap::start(dir, place);
+    golang.wait_for_a_sender();
+    replay(dir, RECORDINGS[2], &entrance);
+    let queued = [away.clone(), after.clone()].concat();
+    assert!(
+        golang.collected(queued.len()) == queued,
+        "frames after its restart"
+    );
+
+    tapfan.stop();
+    other.wait_for_the_end();
+    assert!(
+        other.frames() == [before, queued].concat(),
+        "frames at the other sink"
+    );
+}
+
+#[test]
+#[ignore = "needs real dnstap tools: tests/interop/install.sh"]
+fn restart_over_unix() {
+    let dir = TempDir::new().expect("a directory");
+    restart(&Place::unix(dir.path(), "golang.sock"), dir.path());
+}
+
+#[test]
+#[ignore = "needs real dnstap tools: tests/interop/install.sh"]
+fn restart_over_tcp() {
+    let dir = TempDir::new().expect("a directory");
+    restart(&Place::tcp(), dir.path());
+}

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Installs the DNS servers and dnstap tools that the interop tests run, from Debian's or Ubuntu's packages.
+# Needs root, or sudo that asks nothing. Quick if everything is there.
+set -euo pipefail
+
+packages=(
+    bind9
+    dnsdist
+    dnsperf
+    fstrm-bin
+    golang-github-dnstap-golang-dnstap-cli
+    knot
+    knot-module-dnstap
+    pdns-recursor
+    unbound
+)
+
+missing=()
+for package in "${packages[@]}"; do
+    status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+    [[ $status == installed ]] || missing+=("$package")
+done
+if ((${#missing[@]} == 0)); then
+    echo "interop: all ${#packages[@]} packages are installed"
+    exit 0
+fi
+
+as_root=()
+((EUID == 0)) || as_root=(sudo --non-interactive)
+apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet=2)
+
+# The packages would start a server each, on port 53; the tests start their own. Whoever has a policy keeps it.
+policy=/usr/sbin/policy-rc.d
+made_policy=
+if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" install --mode=0755 /dev/stdin "$policy"
+    made_policy=yes
+fi
+tidy() {
+    [[ -z $made_policy ]] || "${as_root[@]}" rm --force "$policy"
+}
+trap tidy EXIT
+
+echo "interop: installing ${missing[*]}"
+"${apt[@]}" update
+"${apt[@]}" install --no-install-recommends "${missing[@]}" >/dev/null
+
+# They would start with the next boot otherwise.
+if [[ -n $made_policy && -d /run/systemd/system ]]; then
+    "${as_root[@]}" systemctl --quiet disable named.service unbound.service knot.service dnsdist.service \
+        pdns-recursor.service 2>/dev/null || true
+fi

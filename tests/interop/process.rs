@@ -1,0 +1,161 @@
+//! Programs that the tests start: in the foreground, their output in a file, gone with the test.
+
+use std::{
+    fmt, fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU16, AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// How long a condition may take to come true before the test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running program. Killed when dropped; then, if the test failed, its output is shown.
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Starts `command`, whose output goes to a new file in `dir`.
+    pub(crate) fn start(dir: &Path, mut command: Command) -> Self {
+        let program = Path::new(command.get_program());
+        let name = program.file_name().map_or_else(
+            || program.display().to_string(),
+            |name| name.to_string_lossy().into_owned(),
+        );
+        let log = unused(dir, &name);
+        let output = fs::File::create(&log).expect("a log file");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a second handle"))
+            .stderr(output)
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("{name}: {error}; tests/interop/install.sh installs what these tests need")
+            });
+        Self { name, child, log }
+    }
+
+    /// What it has printed so far.
+    pub(crate) fn output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// How many sockets it holds: one more than its listeners means that somebody is connected.
+    pub(crate) fn sockets(&self) -> usize {
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{}/fd", self.child.id())) else {
+            return 0;
+        };
+        descriptors
+            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
+    /// Fails the test if it has ended by itself.
+    pub(crate) fn must_run(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("a child to ask") {
+            panic!("{} ended: {status}", self.name);
+        }
+    }
+
+    /// Asks it to end with SIGTERM, and waits until it has; the time that took.
+    pub(crate) fn terminate(&mut self) -> (ExitStatus, Duration) {
+        self.end(Signal::SIGTERM)
+    }
+
+    /// The same with SIGINT.
+    pub(crate) fn interrupt(&mut self) -> (ExitStatus, Duration) {
+        self.end(Signal::SIGINT)
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let what = format!("the end of {}", self.name);
+        eventually(&what, || {
+            let ended = self.child.try_wait().expect("a child to ask");
+            ended.ok_or("it runs")
+        })
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.must_run();
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("a signal to a child");
+    }
+
+    fn end(&mut self, signal: Signal) -> (ExitStatus, Duration) {
+        let begun = Instant::now();
+        self.signal(signal);
+        (self.wait(), begun.elapsed())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Ended already, in most tests; then there is nothing to do, and nothing to do about an error.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- {} printed:\n{}", self.name, self.output());
+        }
+    }
+}
+
+/// Asks again until `ready` has an answer, or fails the test after [`PATIENCE`] with the last reason why not.
+pub(crate) fn eventually<T, E: fmt::Display>(
+    what: &str,
+    mut ready: impl FnMut() -> Result<T, E>,
+) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ready() {
+            Ok(answer) => return answer,
+            Err(reason) => assert!(
+                Instant::now() < deadline,
+                "waited {PATIENCE:?} in vain for {what}: {reason}"
+            ),
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A loopback address on whose port nobody listens, neither on UDP nor on TCP.
+///
+/// Taken from below the range that the kernel hands out, so that no other socket slips in before the program that is
+/// told to use it.
+pub(crate) fn free_address() -> SocketAddr {
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 20_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Several runs at once start at different places.
+    let start = std::process::id().wrapping_mul(61) % u32::from(COUNT);
+    let start = u16::try_from(start).expect("a remainder of a u16");
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, FIRST + (start + step) % COUNT));
+        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no free port on loopback");
+}
+
+/// A path in `dir` that nothing else is told to use, for the `name` of something.
+pub(crate) fn unused(dir: &Path, name: &str) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    dir.join(format!("{name}.{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+}
