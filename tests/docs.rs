@@ -270,6 +270,10 @@ fn every_command_flag_and_metric_exists() {
             .flat_map(|block| block.text.lines());
         let prose = prose(&document.text);
         for line in shell.chain(code_spans(&prose)) {
+            // `tapfan is running` is a log line.
+            if sources.contains(&format!("\"{line}\"")) {
+                continue;
+            }
             let mut words = line.split_whitespace();
             if words.next() == Some("tapfan") {
                 if let Some(command) = words.next().filter(|word| !word.starts_with('-')) {
