@@ -81,7 +81,7 @@ fn it_runs_to_its_end_and_its_figures_add_up() {
     assert_adds_up(&said);
     for event in [
         "siem is killed",
-        "siem is not up but in backoff: ",
+        "siem is down, in backoff: ",
         "siem is back; ",
         "siem was away for ",
         "was up again ",

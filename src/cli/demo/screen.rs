@@ -75,7 +75,7 @@ impl Screen {
         match (status.state, &status.last_error) {
             (State::Up, _) => self.event(format_args!("{name} is up, at {endpoint}")),
             (state, Some((cause, _))) => {
-                self.event(format_args!("{name} is not up but in {state}: {cause}"));
+                self.event(format_args!("{name} is down, in {state}: {cause}"));
             }
             (state, None) => self.event(format_args!("{name} is in {state}")),
         }
