@@ -180,11 +180,12 @@ impl Reporter {
         self.back_off(&told, delay);
         let (sink, stage, endpoint) = (&self.sink, error.stage, &error.endpoint);
         let cause = error.sentence();
+        let cause = cause.as_str();
         // The same failure again is no change of state: it is told once, and then only to who asks for detail.
         if known {
-            debug!(%sink, %endpoint, %stage, %cause, attempt = failures, next_attempt_in = ?delay, "sink is still down");
+            debug!(%sink, %endpoint, %stage, cause, attempt = failures, next_attempt_in = ?delay, "sink is still down");
         } else {
-            warn!(%sink, %endpoint, %stage, %cause, attempt = failures, next_attempt_in = ?delay, "sink cannot be reached");
+            warn!(%sink, %endpoint, %stage, cause, attempt = failures, next_attempt_in = ?delay, "sink cannot be reached");
         }
     }
 
@@ -195,7 +196,7 @@ impl Reporter {
         self.back_off(&text, delay);
         let status = self.status.borrow();
         let (sink, stage, endpoint) = (&self.sink, Stage::Write, status.endpoint.as_deref());
-        warn!(%sink, endpoint, %stage, cause = %text, next_attempt_in = ?delay, "sink is down");
+        warn!(%sink, endpoint, %stage, cause = &*text, next_attempt_in = ?delay, "sink is down");
     }
 
     /// A connection ended for good.
