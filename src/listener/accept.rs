@@ -112,12 +112,14 @@ impl Listener {
 
     /// Accepts and serves until the drain begins, then serves what it has accepted until that ends.
     pub async fn run(self) {
+        let address = self.local_address();
         let Self {
             socket,
             tls,
             intake,
         } = self;
-        info!(listener = %intake.listener, "listening");
+        let address = address.map(tracing::field::display);
+        info!(listener = %intake.listener, address, "listening");
         let mut connections = JoinSet::new();
         let drain = intake.phase.drain.clone();
         loop {

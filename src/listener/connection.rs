@@ -122,13 +122,14 @@ impl Intake {
     }
 
     fn warn(&self, reason: ErrorReason, peer: &str, error: std::fmt::Arguments<'_>) {
-        let (listener, reason) = (&self.listener, reason.label());
+        let (listener, reason, error) = (&self.listener, reason.label(), error.to_string());
+        let error = error.as_str();
         match self.log.ask(Instant::now()) {
             Verdict::Write { held_back: 0 } => {
-                tracing::warn!(%listener, %peer, reason, %error, "trouble with a sender");
+                tracing::warn!(%listener, %peer, reason, error, "trouble with a sender");
             }
             Verdict::Write { held_back } => {
-                tracing::warn!(%listener, %peer, reason, %error, held_back, "trouble with a sender; other such lines were held back");
+                tracing::warn!(%listener, %peer, reason, error, held_back, "trouble with a sender; other such lines were held back");
             }
             Verdict::HoldBack => {}
         }

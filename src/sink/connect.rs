@@ -65,7 +65,7 @@ pub enum Stage {
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-#[error("{stage} {endpoint}: {cause}{}", Others(*.others))]
+#[error("{stage} {endpoint}: {}", self.sentence())]
 pub struct ConnectError {
     /// What was being done.
     pub stage: Stage,
@@ -97,8 +97,6 @@ pub enum ConnectCause {
     #[error("no answer for {0:?}")]
     Timeout(Duration),
 }
-
-struct Others(usize);
 
 /// For each of: the look-up, each dial, each TLS handshake, each Frame Streams handshake. `CoreDNS` has the same.
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -247,22 +245,22 @@ async fn within<T, E>(
 // === impl ConnectError ===
 
 impl ConnectError {
+    /// What went wrong, without the stage and the endpoint.
+    pub fn sentence(&self) -> String {
+        let Self { cause, others, .. } = self;
+        match others {
+            0 => cause.to_string(),
+            1 => format!("{cause}; another address failed before it"),
+            others => format!("{cause}; {others} other addresses failed before it"),
+        }
+    }
+
     fn new(stage: Stage, endpoint: &str, cause: ConnectCause) -> Self {
         Self {
             stage,
             endpoint: endpoint.to_owned(),
             cause,
             others: 0,
-        }
-    }
-}
-
-impl fmt::Display for Others {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => Ok(()),
-            1 => f.write_str("; another address failed before it"),
-            others => write!(f, "; {others} other addresses failed before it"),
         }
     }
 }

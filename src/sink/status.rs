@@ -166,29 +166,26 @@ impl Reporter {
 
     /// An attempt failed; the next one comes after `delay`.
     pub(super) fn failed(&self, error: &ConnectError, delay: Duration) {
-        let cause: Arc<str> = error.to_string().into();
+        let told: Arc<str> = error.to_string().into();
         let (failures, known) = {
             let status = self.status.borrow();
-            let known = status
-                .last_error
-                .as_ref()
-                .is_some_and(|(last, _)| *last == cause);
-            (
-                status.failures.saturating_add(1),
-                status.failures > 0 && known,
-            )
+            let known = |(last, _): &(Arc<str>, SystemTime)| *last == told;
+            let known = status.failures > 0 && status.last_error.as_ref().is_some_and(known);
+            (status.failures.saturating_add(1), known)
         };
         self.status.send_modify(|status| {
             status.failures = failures;
             status.failed_connects += 1;
         });
-        self.back_off(&cause, delay);
-        let (sink, stage) = (&self.sink, error.stage);
+        self.back_off(&told, delay);
+        let (sink, stage, endpoint) = (&self.sink, error.stage, &error.endpoint);
+        let cause = error.sentence();
+        let cause = cause.as_str();
         // The same failure again is no change of state: it is told once, and then only to who asks for detail.
         if known {
-            debug!(%sink, %stage, %cause, attempt = failures, next_attempt_in = ?delay, "sink is still down");
+            debug!(%sink, %endpoint, %stage, cause, attempt = failures, next_attempt_in = ?delay, "sink is still down");
         } else {
-            warn!(%sink, %stage, %cause, attempt = failures, next_attempt_in = ?delay, "sink cannot be reached");
+            warn!(%sink, %endpoint, %stage, cause, attempt = failures, next_attempt_in = ?delay, "sink cannot be reached");
         }
     }
 
@@ -199,7 +196,7 @@ impl Reporter {
         self.back_off(&text, delay);
         let status = self.status.borrow();
         let (sink, stage, endpoint) = (&self.sink, Stage::Write, status.endpoint.as_deref());
-        warn!(%sink, endpoint, %stage, cause = %text, next_attempt_in = ?delay, "sink is down");
+        warn!(%sink, endpoint, %stage, cause = &*text, next_attempt_in = ?delay, "sink is down");
     }
 
     /// A connection ended for good.

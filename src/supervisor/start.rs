@@ -87,6 +87,9 @@ impl Supervisor {
             return Err(StartError(problems));
         }
         warn_of_unverified(config);
+        if let Some(admin) = config.admin {
+            warn!(%admin, "admin: this version has no admin endpoint yet; the line is checked and has no effect");
+        }
         let abort = CancellationToken::new();
         let start_sink = |(stack, reporter, queue): (Stack, Reporter, Arc<Queue>)| {
             let task =
