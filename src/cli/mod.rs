@@ -4,7 +4,11 @@ mod check;
 mod log;
 mod run;
 
-use std::process::ExitCode;
+use std::{
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -36,11 +40,16 @@ const BAD_CONFIGURATION: u8 = 2;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Err(error) = log::init(&cli.log) {
-        eprintln!("tapfan: {error}");
+        tell(format_args!("tapfan: {error}\n"));
         return ExitCode::from(BAD_CONFIGURATION);
     }
     match cli.command {
         Command::Run(args) => run::run(&args, cli.log.format()),
         Command::Check(args) => check::run(&args),
     }
+}
+
+/// Writes to stderr, if anybody reads it: `eprint` would panic if not.
+fn tell(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_fmt(text);
 }

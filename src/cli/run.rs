@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{BAD_CONFIGURATION, FAILED, check, log::LogFormat};
+use super::{BAD_CONFIGURATION, FAILED, check, log::LogFormat, tell};
 use crate::{
     config::{self, Config, Loaded, Severity},
     supervisor::Supervisor,
@@ -62,7 +62,10 @@ fn load(args: &RunArgs, format: LogFormat) -> Option<Config> {
         diagnostics,
     } = config::load(&path, &config::process_environment);
     match format {
-        LogFormat::Text => eprint!("{}", diagnostics.render(check::colored_stderr())),
+        LogFormat::Text => tell(format_args!(
+            "{}",
+            diagnostics.render(check::colored_stderr())
+        )),
         LogFormat::Json => diagnostics.iter().for_each(|problem| {
             let place = diagnostics.position(problem).map(|place| place.to_string());
             match problem.severity() {
