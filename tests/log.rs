@@ -2,14 +2,18 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader},
-    process::{Command, ExitStatus, Stdio},
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
 };
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use tapfan::frame_stream::Control;
 
 const TAPFAN: &str = env!("CARGO_BIN_EXE_tapfan");
 
@@ -17,6 +21,11 @@ const TAPFAN: &str = env!("CARGO_BIN_EXE_tapfan");
 fn full() -> File {
     let device = OpenOptions::new().write(true).open("/dev/full");
     device.expect("Linux has it")
+}
+
+fn terminate(tapfan: &Child) {
+    let pid = Pid::from_raw(i32::try_from(tapfan.id()).expect("a process id"));
+    kill(pid, Signal::SIGTERM).expect("it runs");
 }
 
 fn check(tapfile: &str) -> ExitStatus {
@@ -48,8 +57,7 @@ fn the_router_goes_on_and_drains_when_its_log_is_lost() {
         assert_ne!(read, 0, "the router ended");
     }
     drop(log);
-    let pid = Pid::from_raw(i32::try_from(tapfan.id()).expect("a process id"));
-    kill(pid, Signal::SIGTERM).expect("it runs");
+    terminate(&tapfan);
     let status = tapfan.wait().expect("our child");
     assert_eq!(status.code(), Some(0), "{status}");
 }
@@ -62,4 +70,36 @@ fn the_status_of_a_check_does_not_depend_on_who_reads_it() {
     command.args(["--log-level", "a=b=c", "check"]);
     let status = command.stderr(full()).status().expect("was built");
     assert_eq!(status.code(), Some(2));
+}
+
+#[test]
+fn senders_with_bad_frames_do_not_fill_the_log() {
+    const SENDERS: u64 = 200;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("log");
+    let text = "listen in.sock\ndnstap no-such.sock\n";
+    fs::write(folder.path().join("Tapfile"), text).expect("the folder is ours");
+    let mut tapfan = Command::new(TAPFAN)
+        .arg("run")
+        .current_dir(&folder)
+        .stderr(File::create(&log).expect("the folder is ours"))
+        .spawn()
+        .expect("the binary was built");
+    let socket = folder.path().join("in.sock");
+    for _ in 0..SENDERS {
+        let mut sender = loop {
+            match UnixStream::connect(&socket) {
+                Ok(sender) => break sender,
+                Err(_) => thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        let stream = [&Control::start().encode(), b"\0\0\0\x03bad".as_slice()].concat();
+        sender.write_all(&stream).expect("room");
+    }
+    terminate(&tapfan);
+    let status = tapfan.wait().expect("our child");
+    let log = fs::read_to_string(log).expect("text");
+    assert!(status.success(), "{log}");
+    assert!(log.contains(&format!("malformed={SENDERS}")), "{log}");
+    assert!(log.lines().count() < 40, "{log}");
 }

@@ -112,7 +112,10 @@ impl Intake {
             ..
         } = connection;
         if malformed + oversize > 0 {
-            info!(listener = %self.listener, %peer, frames, malformed, oversize, "a sender with bad frames has ended");
+            if let Verdict::Write { held_back } = self.log.ask(Instant::now()) {
+                let held_back = (held_back > 0).then_some(held_back);
+                info!(listener = %self.listener, %peer, frames, malformed, oversize, held_back, "a sender with bad frames has ended");
+            }
         } else {
             debug!(listener = %self.listener, %peer, frames, "a sender has ended its stream");
         }
