@@ -1,6 +1,7 @@
 //! The command line: one file a command. Called by `main` alone; calls everything.
 
 mod check;
+mod descriptors;
 mod log;
 mod run;
 
