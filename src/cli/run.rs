@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{BAD_CONFIGURATION, FAILED, check, log::LogFormat};
+use super::{BAD_CONFIGURATION, FAILED, check, descriptors, log::LogFormat, tell};
 use crate::{
     config::{self, Config, Loaded, Severity},
     supervisor::Supervisor,
@@ -35,6 +35,7 @@ pub(super) fn run(args: &RunArgs, format: LogFormat) -> ExitCode {
     let Some(config) = load(args, format) else {
         return ExitCode::from(BAD_CONFIGURATION);
     };
+    descriptors::raise_limit(&config);
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -62,7 +63,10 @@ fn load(args: &RunArgs, format: LogFormat) -> Option<Config> {
         diagnostics,
     } = config::load(&path, &config::process_environment);
     match format {
-        LogFormat::Text => eprint!("{}", diagnostics.render(check::colored_stderr())),
+        LogFormat::Text => tell(format_args!(
+            "{}",
+            diagnostics.render(check::colored_stderr())
+        )),
         LogFormat::Json => diagnostics.iter().for_each(|problem| {
             let place = diagnostics.position(problem).map(|place| place.to_string());
             match problem.severity() {

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Counters, ErrorReason,
-    connection::{HANDSHAKE_DEADLINE, Intake},
+    connection::{HANDSHAKE_DEADLINE, Intake, TOO_LATE},
     log_gate::LogGate,
 };
 use crate::{
@@ -195,14 +195,10 @@ impl Intake {
         connections.spawn(async move {
             let intake = &open.0;
             let peer = accepted.peer();
-            let stream = select! {
-                biased;
-                stream = accepted.into_stream(tls) => stream,
-                () = intake.phase.deadline.cancelled() => return,
-            };
-            match stream {
-                Ok(stream) => intake.serve(stream).await,
-                Err(error) => intake.refuse(ErrorReason::Tls, &peer, &error),
+            match intake.in_time(accepted.into_stream(tls)).await {
+                Some(Ok(stream)) => intake.serve(stream).await,
+                Some(Err(error)) => intake.refuse(ErrorReason::Tls, &peer, &error),
+                None => intake.refuse(ErrorReason::Timeout, &peer, &TOO_LATE),
             }
         });
     }

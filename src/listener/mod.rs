@@ -15,3 +15,5 @@ mod log_gate;
 pub use accept::{Listener, ListenerSetupError, Phase};
 pub use counters::{Counters, ErrorReason, Snapshot};
 pub use cutter::{Cut, Cutter, End};
+#[cfg(test)]
+mod tests;
