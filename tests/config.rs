@@ -458,7 +458,8 @@ fn load_looks_for_the_files_that_are_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("Tapfile");
     let there = folder.path().join("there.pem");
-    fs::write(&there, "").expect("the folder is ours");
+    let made = rcgen::generate_simple_self_signed([]).expect("a certificate");
+    fs::write(&there, made.cert.pem()).expect("the folder is ours");
     let there = there.display();
     let text = format!(
         "listen @in {{ owner root }}
@@ -533,4 +534,57 @@ fn a_configuration_that_cannot_be_read_is_a_problem_like_any_other() {
     );
     fs::write(&path, "\u{feff}listen @in\r\ndnstap /s\r\n").expect("the folder is ours");
     assert!(config::load(&path, &environment).config.is_some());
+}
+
+/// What is wrong with the contents of certificates and keys is a problem of the configuration, at its place.
+#[test]
+fn load_looks_into_certificates_and_keys() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    let write = |name: &str, text: String| fs::write(path(name), text).expect("written");
+    for name in ["one", "other"] {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+        write(&format!("{name}.crt"), made.cert.pem());
+        write(&format!("{name}.key"), made.signing_key.serialize_pem());
+    }
+    let shown = |name: &str| path(name).display().to_string();
+    let tapfile = |key: &str, ca: &str| {
+        format!(
+            "listen tls://127.0.0.1:0 {{\n    cert {}\n    key {}\n}}\ndnstap tls://collector.example:6443 {{\n    ca {}\n}}\n",
+            shown("one.crt"),
+            shown(key),
+            shown(ca),
+        )
+    };
+    let load = |text: String| {
+        write("Tapfile", text);
+        config::load(&path("Tapfile"), &|_| None)
+    };
+    let good = load(tapfile("one.key", "other.crt"));
+    assert!(good.config.is_some(), "{}", good.diagnostics.render(false));
+
+    let bad = load(tapfile("other.key", "other.key"));
+    assert!(bad.config.is_none());
+    let problems: Vec<_> = bad
+        .diagnostics
+        .iter()
+        .map(|problem| {
+            let place = bad.diagnostics.position(problem).expect("a place");
+            (place.line, problem.message().replace(&shown(""), ""))
+        })
+        .collect();
+    let expected = [
+        (
+            1,
+            "the private key in other.key does not belong to the first certificate in one.crt",
+        ),
+        (
+            5,
+            "other.key holds no certificate; expected PEM with -----BEGIN CERTIFICATE-----",
+        ),
+    ];
+    assert_eq!(
+        problems,
+        expected.map(|(line, text)| (line, text.to_owned()))
+    );
 }

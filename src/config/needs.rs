@@ -8,6 +8,7 @@ use super::{
     diagnostics::{Diagnostic, shown},
     source::Span,
 };
+use crate::net::{self, ClientTls, ServerTls, TlsError};
 
 /// Something that must be there when the router starts.
 #[derive(Debug)]
@@ -25,6 +26,10 @@ pub(super) enum What {
     User(String),
     /// A group's name or number.
     Group(String),
+    /// A certificate and key that belong together, and authorities that are some.
+    ServerTls(ServerTls),
+    /// The same of a sink.
+    ClientTls(ClientTls),
 }
 
 /// Reports what is not there.
@@ -35,6 +40,8 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
                 let path = path.display().to_string();
                 Diagnostic::error(format!("cannot read `{}`", shown(&path))).at(*span, error)
             }),
+            What::ServerTls(tls) => unusable(net::server_config(tls).err(), *span),
+            What::ClientTls(tls) => unusable(net::client_config(tls).err(), *span),
             What::User(name) => known(name, |name| {
                 unistd::User::from_name(name).map(|user| user.is_some())
             })
@@ -47,6 +54,14 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
             .map(|why| Diagnostic::error(format!("no group `{}`", shown(name))).at(*span, why)),
         };
         problems.extend(problem);
+    }
+}
+
+/// Reports TLS that cannot be set up. Files that cannot be read are reported where they are named.
+fn unusable(error: Option<TlsError>, span: Span) -> Option<Diagnostic> {
+    match error? {
+        TlsError::Unreadable { .. } => None,
+        error => Some(Diagnostic::error(error.to_string()).at(span, "TLS cannot be set up here")),
     }
 }
 

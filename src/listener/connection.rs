@@ -10,7 +10,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     select,
-    time::timeout,
+    time::{timeout, timeout_at},
 };
 use tracing::{debug, info};
 
@@ -65,7 +65,8 @@ enum Read {
 /// For the Frame Streams handshake, and for a sender to take FINISH. Senders wait 4 to 5 s themselves.
 pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A sender may be silent for ever between two frames (keepalive tells whether it is still there), but not within one.
+/// A sender may be silent for ever between two frames (keepalive tells whether it is still there), but a frame that
+/// has begun must end by then, however its bytes are spread: what has come of it is held in memory.
 const STALL_DEADLINE: Duration = Duration::from_mins(1);
 
 /// What is said of a handshake that was still on its way at the end of the drain.
@@ -165,7 +166,7 @@ impl Connection<'_> {
         let mut deadline = pin!(phase.deadline.cancelled());
         let mut draining = false;
         loop {
-            let mid_frame = self.cutter.is_mid_frame();
+            let mid_frame = self.cutter.frame_began();
             let read = select! {
                 biased;
                 () = &mut deadline => Read::Deadline,
@@ -186,7 +187,7 @@ impl Connection<'_> {
                     self.read_what_is_there().await;
                     return;
                 }
-                Read::Eof if mid_frame => {
+                Read::Eof if mid_frame.is_some() => {
                     let error = "the stream ends in the middle of a frame, which is lost with it";
                     self.intake.refuse(ErrorReason::Io, self.peer, &error);
                     return;
@@ -198,7 +199,7 @@ impl Connection<'_> {
                 }
                 Read::Stalled => {
                     let error = format_args!(
-                        "nothing came for {STALL_DEADLINE:?} in the middle of a frame"
+                        "a frame that had begun was not there whole after {STALL_DEADLINE:?}"
                     )
                     .to_string();
                     self.intake.refuse(ErrorReason::Stalled, self.peer, &error);
@@ -275,24 +276,30 @@ impl Connection<'_> {
     /// Takes what a sender that does not end had written when the time was over.
     async fn read_what_is_there(&mut self) {
         for _ in 0..LAST_READS {
-            let read = read(&mut self.stream, &mut self.cutter, false);
+            let read = read(&mut self.stream, &mut self.cutter, None);
+            // tokio rounds no time at all up to a millisecond, in which what has come is seen to have come.
             match timeout(Duration::ZERO, read).await {
                 Ok(Read::Data) if self.cut().is_none() => {}
-                _ => return,
+                _ => break,
             }
+        }
+        if self.cutter.frame_began().is_some() {
+            let error =
+                "the router ended in the middle of a frame, which is lost with the connection";
+            self.intake.refuse(ErrorReason::Io, self.peer, &error);
         }
     }
 }
 
-async fn read(stream: &mut Stream, cutter: &mut Cutter, mid_frame: bool) -> Read {
+/// Reads once; a frame that began at `mid_frame` limits how long that may take.
+async fn read(stream: &mut Stream, cutter: &mut Cutter, mid_frame: Option<Instant>) -> Read {
     let bytes = stream.read_buf(cutter.buffer());
-    let result = if mid_frame {
-        match timeout(STALL_DEADLINE, bytes).await {
+    let result = match mid_frame {
+        Some(began) => match timeout_at((began + STALL_DEADLINE).into(), bytes).await {
             Ok(result) => result,
             Err(_) => return Read::Stalled,
-        }
-    } else {
-        bytes.await
+        },
+        None => bytes.await,
     };
     match result {
         Ok(0) => Read::Eof,

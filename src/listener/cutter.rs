@@ -20,6 +20,8 @@ pub struct Cutter {
     max_frame: u32,
     /// Bytes of an oversize frame that are still to come.
     skip: usize,
+    /// When the frame began that the stream stands in the middle of.
+    began: Option<Instant>,
     /// Where the frames of the chunk being cut end; kept for its allocation.
     ends: Vec<u32>,
     /// How much the next read may bring.
@@ -80,6 +82,7 @@ impl Cutter {
             buffer: BytesMut::new(),
             max_frame,
             skip: 0,
+            began: None,
             ends: Vec::new(),
             read_size: MIN_READ,
         }
@@ -95,9 +98,9 @@ impl Cutter {
         &mut self.buffer
     }
 
-    /// Whether the stream stands in the middle of a frame.
-    pub fn is_mid_frame(&self) -> bool {
-        self.skip > 0 || !self.buffer.is_empty()
+    /// When the frame began that the stream stands in the middle of; `None` between two frames.
+    pub fn frame_began(&self) -> Option<Instant> {
+        self.began
     }
 
     /// Cuts what has been read, at `now`.
@@ -107,12 +110,14 @@ impl Cutter {
         // Frames that stay are moved to the front of the buffer if any were taken out before them: `kept..at` is a
         // gap, and there is none unless a sender errs.
         let (mut at, mut kept) = (0, 0);
+        let mut one_ended = false;
         self.ends.clear();
         loop {
             if self.skip > 0 {
                 let skipped = self.skip.min(self.buffer.len() - at);
                 self.skip -= skipped;
                 at += skipped;
+                one_ended |= self.skip == 0;
             }
             match self.item(at) {
                 Item::Data { end } => {
@@ -129,6 +134,7 @@ impl Cutter {
                         self.ends.push(kept as u32);
                     }
                     at = end;
+                    one_ended = true;
                 }
                 Item::Oversize { length } => {
                     cut.oversize += 1;
@@ -145,6 +151,7 @@ impl Cutter {
                         Err(error) => cut.end = Some(End::Protocol(error)),
                     }
                     at = end;
+                    one_ended = true;
                 }
                 Item::Broken(error) => cut.end = Some(End::Protocol(error)),
                 Item::Partial => break,
@@ -154,6 +161,11 @@ impl Cutter {
             }
         }
         cut.chunk = self.take(at, kept, now);
+        self.began = match self.began {
+            _ if self.skip == 0 && self.buffer.is_empty() => None,
+            Some(began) if !one_ended => Some(began),
+            _ => Some(now),
+        };
         cut
     }
 

@@ -119,6 +119,13 @@ fn bind_path(path: &Path, permissions: &UnixPermissions) -> Result<BoundUnix, Bi
         })?;
     }
     let listener = listen(socket).map_err(failed)?;
+    // Until listen(2) the file looks stale to another start at the same moment, which may have replaced it.
+    if !file.is_there() {
+        return Err(BindError::InUse {
+            path: path.to_owned(),
+            by: holder(&address).ok().flatten(),
+        });
+    }
     Ok(BoundUnix {
         _file: Some(file),
         listener,
@@ -245,13 +252,16 @@ impl SocketFile {
             identity: identity(&fs::symlink_metadata(path)?),
         })
     }
+
+    /// Whether the path still leads to it.
+    fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|metadata| identity(&metadata) == self.identity)
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| identity(&metadata) == self.identity);
-        if ours {
+        if self.is_there() {
             // The next start finds a stale file and replaces it.
             let _ = fs::remove_file(&self.path);
         }

@@ -291,9 +291,22 @@ fn tls_hint(error: &io::Error) -> &'static str {
             rustls::CertificateError::NotValidForName
             | rustls::CertificateError::NotValidForNameContext { .. },
         )) => "; name what the certificate is for with `server_name`",
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)))
+            if is_authority(other) =>
+        {
+            "; it is an authority's own certificate: make one for the collector, with basicConstraints=CA:FALSE"
+        }
         Some(rustls::Error::InvalidMessage(_)) => "; does this port speak TLS?",
         _ => "",
     }
+}
+
+/// Whether the collector shows what only signs: what `openssl req -x509` makes unless told otherwise.
+fn is_authority(error: &rustls::OtherError) -> bool {
+    matches!(
+        error.0.downcast_ref(),
+        Some(webpki::Error::CaUsedAsEndEntity)
+    )
 }
 
 // === impl Stage ===

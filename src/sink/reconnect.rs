@@ -150,11 +150,12 @@ impl<M: Service<()>> Reconnect<M> {
     }
 
     fn wait_after_loss(&mut self, cause: &Disconnect, since: Instant) -> Link<M> {
-        if since.elapsed() >= Self::STEADY {
+        let steady = since.elapsed() >= Self::STEADY;
+        if steady {
             self.backoff.reset();
         }
         let delay = self.backoff.next_delay();
-        self.status.lost(cause, delay);
+        self.status.lost(cause, steady, delay);
         Link::Waiting(Box::pin(sleep(delay)))
     }
 }

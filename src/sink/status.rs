@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -57,7 +57,12 @@ pub struct Status {
 pub struct Reporter {
     sink: Arc<str>,
     status: Arc<watch::Sender<Status>>,
+    /// The failures of this outage that the log knows of.
+    told: Arc<Mutex<Vec<String>>>,
 }
+
+/// Different failures of one outage that are worth a line each.
+const TOLD_AT_MOST: usize = 8;
 
 // === impl State ===
 
@@ -131,6 +136,7 @@ impl Reporter {
         Self {
             sink,
             status: Arc::new(watch::Sender::new(status)),
+            told: Arc::default(),
         }
     }
 
@@ -169,35 +175,48 @@ impl Reporter {
 
     /// An attempt failed; the next one comes after `delay`.
     pub(super) fn failed(&self, error: &ConnectError, delay: Duration) {
-        let told: Arc<str> = error.to_string().into();
-        let (failures, known) = {
-            let status = self.status.borrow();
-            let known = |(last, _): &(Arc<str>, SystemTime)| *last == told;
-            let known = status.failures > 0 && status.last_error.as_ref().is_some_and(known);
-            (status.failures.saturating_add(1), known)
-        };
-        self.back_off(&told, delay, |status| {
-            status.failures = failures;
+        let cause: Arc<str> = error.to_string().into();
+        self.back_off(&cause, delay, |status| {
+            status.failures = status.failures.saturating_add(1);
             status.failed_connects += 1;
         });
         let (sink, stage, endpoint) = (&self.sink, error.stage, &error.endpoint);
-        let cause = error.sentence();
-        let cause = cause.as_str();
-        // The same failure again is no change of state: it is told once, and then only to who asks for detail.
-        if known {
-            debug!(%sink, %endpoint, %stage, cause, attempt = failures, next_attempt_in = ?delay, "sink is still down");
+        let attempt = self.status.borrow().failures;
+        let sentence = error.sentence();
+        let cause = sentence.as_str();
+        if self.is_news(format!("{stage}: {cause}")) {
+            warn!(%sink, %endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "sink cannot be reached");
         } else {
-            warn!(%sink, %endpoint, %stage, cause, attempt = failures, next_attempt_in = ?delay, "sink cannot be reached");
+            debug!(%sink, %endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "sink is still down");
         }
     }
 
-    /// A connection that was up ended; the next attempt comes after `delay`.
-    pub(super) fn lost(&self, cause: &Disconnect, delay: Duration) {
+    /// A connection that was up ended; the next attempt comes after `delay`. If it was `steady`, the outage before it
+    /// was over.
+    pub(super) fn lost(&self, cause: &Disconnect, steady: bool, delay: Duration) {
         let text: Arc<str> = cause.to_string().into();
         self.back_off(&text, delay, |status| status.count_disconnect(cause));
+        if steady {
+            self.told().clear();
+        }
         let status = self.status.borrow();
         let (sink, stage, endpoint) = (&self.sink, Stage::Write, status.endpoint.as_deref());
         warn!(%sink, endpoint, %stage, cause = &*text, next_attempt_in = ?delay, "sink is down");
+    }
+
+    /// Whether the log does not know of this failure in this outage yet. It is told of each once, and of a few only:
+    /// the same again is no change, and a collector may find new ways to fail for ever.
+    fn is_news(&self, failure: String) -> bool {
+        let mut told = self.told();
+        let news = told.len() < TOLD_AT_MOST && !told.contains(&failure);
+        if news {
+            told.push(failure);
+        }
+        news
+    }
+
+    fn told(&self) -> MutexGuard<'_, Vec<String>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection ended for good.

@@ -9,11 +9,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{ListenerHandle, SinkHandle, Supervisor};
-use crate::{
-    listener::Snapshot,
-    router::{DropReason, Ledger},
-};
+use super::{ListenerHandle, SinkHandle, Supervisor, drops};
+use crate::{listener::Snapshot, router::Ledger};
 
 /// What the router has done from its start to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,8 +163,8 @@ impl Report {
                 ..
             } = ledger;
             let dropped = ledger.dropped_total();
-            let shutdown = ledger.dropped(DropReason::Shutdown);
-            info!(sink = %name, offered, delivered, delivered_bytes, dropped, shutdown, "sink's ledger");
+            let reasons = drops::describe(ledger, &Ledger::default());
+            info!(sink = %name, offered, delivered, delivered_bytes, dropped, %reasons, "sink's ledger");
         }
     }
 }

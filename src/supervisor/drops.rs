@@ -53,7 +53,7 @@ impl Account {
 }
 
 /// What was lost between `before` and `now`, as `reason=frames`, separated by spaces.
-fn describe(now: &Ledger, before: &Ledger) -> String {
+pub(super) fn describe(now: &Ledger, before: &Ledger) -> String {
     let each = DropReason::ALL.into_iter().filter_map(|reason| {
         let frames = now.dropped(reason) - before.dropped(reason);
         (frames > 0).then(|| format!("{}={frames}", reason.label()))

@@ -149,7 +149,7 @@ async fn a_second_signal_ends_it_at_once() {
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?} of a minute");
     let log = tapfan.log();
-    assert!(log.contains(" shutdown=10"), "{log}");
+    assert!(log.contains(" reasons=shutdown=10"), "{log}");
 }
 
 #[tokio::test]

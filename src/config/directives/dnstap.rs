@@ -104,7 +104,7 @@ fn found<'a>(
         .map_err(|error| findings.report(bad_address(socket, &error)))
         .ok()?;
     let tls = match &endpoint {
-        Endpoint::Tls(_) => Some(tls::read(options, findings)),
+        Endpoint::Tls(_) => Some(tls::read(socket, options, findings)),
         Endpoint::Tcp(_) => None,
         Endpoint::Unix(address) => {
             check_relative(socket, address, findings);

@@ -204,9 +204,14 @@ fn server_tls(
     let cert = file(options, "cert", findings);
     let key = file(options, "key", findings);
     let client_ca = file(options, "client_ca", findings);
-    Some(ServerTls {
+    let tls = ServerTls {
         cert: cert?,
         key: key?,
         client_ca,
-    })
+    };
+    findings.needs.push(Need {
+        what: What::ServerTls(tls.clone()),
+        span: url.span,
+    });
+    Some(tls)
 }

@@ -81,7 +81,7 @@ fn a_read_of_valid_frames_is_one_chunk_with_the_very_bytes() {
     cutter.buffer().extend_from_slice(&stream);
     let chunk = cutter.cut(Instant::now()).chunk.expect("two frames");
     assert_eq!((chunk.len(), chunk.wire()), (2, stream.as_slice()));
-    assert!(!cutter.is_mid_frame());
+    assert_eq!(cutter.frame_began(), None);
 }
 
 #[test]
@@ -116,13 +116,33 @@ fn the_limit_is_the_longest_frame_that_passes() {
 }
 
 #[test]
+fn a_frame_that_comes_byte_by_byte_has_begun_with_its_first() {
+    let mut cutter = Cutter::new(LIMIT);
+    let start = Instant::now();
+    let at = |seconds| start + std::time::Duration::from_secs(seconds);
+    let long = data(&[0x72; 300]);
+    let stream = [data(SHORT), data(SHORT), long.clone(), data(SHORT)].concat();
+    let ends = [10, 20, 20 + long.len() as u64, 30 + long.len() as u64];
+    for (second, byte) in (1..).zip(stream) {
+        cutter.buffer().extend_from_slice(&[byte]);
+        let _ = cutter.cut(at(second));
+        let began = ends
+            .iter()
+            .rfind(|end| **end < second)
+            .map_or(1, |end| end + 1);
+        let expected = (!ends.contains(&second)).then(|| at(began));
+        assert_eq!(cutter.frame_began(), expected, "at byte {second}");
+    }
+}
+
+#[test]
 fn a_claimed_length_makes_no_memory() {
     let mut cutter = Cutter::new(16 << 20);
     cutter
         .buffer()
         .extend_from_slice(&(16_u32 << 20).to_be_bytes());
     let _ = cutter.cut(Instant::now());
-    assert!(cutter.is_mid_frame());
+    assert!(cutter.frame_began().is_some());
     assert!(
         cutter.buffer().capacity() <= 2 * MIN_READ,
         "{}",

@@ -2,7 +2,10 @@
 
 use super::super::{Findings, file, options::Options};
 use crate::{
-    config::lexer::Token,
+    config::{
+        lexer::Token,
+        needs::{Need, What},
+    },
     net::{ClientTls, Host},
 };
 
@@ -28,7 +31,11 @@ pub(super) fn refuse(socket: &Token, options: &Options<'_>, findings: &mut Findi
 }
 
 /// Reads the options of a sink with TLS.
-pub(super) fn read(options: &Options<'_>, findings: &mut Findings<'_>) -> ClientTls {
+pub(super) fn read(
+    socket: &Token,
+    options: &Options<'_>,
+    findings: &mut Findings<'_>,
+) -> ClientTls {
     for (one, other) in [("cert", "key"), ("key", "cert")] {
         if let Some(given) = options.get(one)
             && options.get(other).is_none()
@@ -53,12 +60,17 @@ pub(super) fn read(options: &Options<'_>, findings: &mut Findings<'_>) -> Client
     let ca = file(options, "ca", findings);
     let cert = file(options, "cert", findings);
     let key = file(options, "key", findings);
-    ClientTls {
+    let tls = ClientTls {
         skip_verify: skip_verify.is_some(),
         ca,
         client: cert.zip(key),
         server_name: server_name(options, findings),
-    }
+    };
+    findings.needs.push(Need {
+        what: What::ClientTls(tls.clone()),
+        span: socket.span,
+    });
+    tls
 }
 
 fn server_name(options: &Options<'_>, findings: &mut Findings<'_>) -> Option<String> {
