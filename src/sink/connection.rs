@@ -2,26 +2,27 @@
 
 use std::{
     future::Future,
-    io::{self, IoSlice},
+    io::IoSlice,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     time::{Sleep, sleep},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::Service;
 
-use super::{Outgoing, SinkError, cursor::Cursor};
-use crate::{
-    frame_stream::{BackChannel, BackChannelEvent, Control, ControlError},
-    router::Progress,
+use super::{
+    Disconnect, Outgoing, SinkError,
+    cursor::Cursor,
+    wire::{Wire, lock},
 };
+use crate::{frame_stream::Control, router::Progress};
 
 /// An established connection, handshake done, as a service that writes.
 ///
@@ -44,40 +45,6 @@ pub struct Deadlines {
     pub write: Duration,
     /// From STOP to FINISH.
     pub finish: Duration,
-}
-
-/// Why a connection ended.
-#[derive(Debug, thiserror::Error)]
-pub enum Disconnect {
-    /// The collector closed its side.
-    #[error("the collector closed the connection")]
-    Closed,
-    /// The collector said FINISH, unasked.
-    #[error("the collector ended the stream with FINISH")]
-    Finished,
-    /// Reading or writing failed.
-    #[error("the connection broke: {0}")]
-    Io(#[from] io::Error),
-    /// The collector took nothing for the whole write deadline.
-    #[error("the collector took no data for {0:?}; it hangs, or it is far too slow")]
-    Stalled(Duration),
-    /// The collector sent something that is no control frame.
-    #[error("the collector sent what is not Frame Streams: {0}")]
-    Protocol(#[from] ControlError),
-    /// We said STOP and the collector answered with FINISH, closed, or let the deadline pass.
-    #[error("the stream was ended in order")]
-    Stopped,
-    /// The drain's time was over, or the request was dropped.
-    #[error("given up before all was written, as the router ends")]
-    Aborted,
-}
-
-/// The stream and what is known of it, shared by the service and the future of its request.
-#[derive(Debug)]
-struct Wire<Io> {
-    io: Io,
-    back_channel: BackChannel,
-    ended: Option<Arc<Disconnect>>,
 }
 
 /// The response of a [`Connection`].
@@ -111,13 +78,8 @@ const SLICES: usize = 64;
 impl<Io> Connection<Io> {
     /// A connection over `io`, after START was sent.
     pub fn new(io: Io, limits: Deadlines, abort: CancellationToken) -> Self {
-        let wire = Wire {
-            io,
-            back_channel: BackChannel::new(),
-            ended: None,
-        };
         Self {
-            wire: Arc::new(Mutex::new(wire)),
+            wire: Arc::new(Mutex::new(Wire::new(io))),
             limits,
             abort,
         }
@@ -332,75 +294,6 @@ impl Abort {
             .waiting
             .get_or_insert_with(|| Box::pin(token.clone().cancelled_owned()));
         waiting.as_mut().poll(cx)
-    }
-}
-
-// === impl Wire ===
-
-impl<Io: AsyncRead + Unpin> Wire<Io> {
-    /// Reads the back channel until it has nothing more; ready once the connection has ended.
-    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Disconnect>> {
-        loop {
-            if let Some(cause) = &self.ended {
-                return Poll::Ready(Arc::clone(cause));
-            }
-            let mut space = [0; 512];
-            let mut buffer = ReadBuf::new(&mut space);
-            let cause = match ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)) {
-                Ok(()) if buffer.filled().is_empty() => Disconnect::Closed,
-                Ok(()) => match self.back_channel.feed(buffer.filled()) {
-                    Ok(None) => continue,
-                    Ok(Some(BackChannelEvent::Finish)) => Disconnect::Finished,
-                    Err(error) => error.into(),
-                },
-                Err(error) => error.into(),
-            };
-            return Poll::Ready(self.end(cause));
-        }
-    }
-}
-
-impl<Io> Wire<Io> {
-    /// The connection is of no more use; the first cause stays.
-    fn end(&mut self, cause: Disconnect) -> Arc<Disconnect> {
-        Arc::clone(self.ended.get_or_insert_with(|| Arc::new(cause)))
-    }
-}
-
-fn lock<Io>(wire: &Mutex<Wire<Io>>) -> MutexGuard<'_, Wire<Io>> {
-    // After a panic inside, nobody knows where in a frame the stream stands; the driver's restart drops it.
-    wire.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-// === impl Disconnect ===
-
-impl Disconnect {
-    /// Every label, in the order in which they are shown.
-    pub const LABELS: [&'static str; 7] = [
-        "closed",
-        "finished",
-        "io",
-        "write_timeout",
-        "protocol",
-        "stopped",
-        "aborted",
-    ];
-
-    /// The metric label.
-    pub const fn label(&self) -> &'static str {
-        Self::LABELS[self.index()]
-    }
-
-    pub(super) const fn index(&self) -> usize {
-        match self {
-            Self::Closed => 0,
-            Self::Finished => 1,
-            Self::Io(_) => 2,
-            Self::Stalled(_) => 3,
-            Self::Protocol(_) => 4,
-            Self::Stopped => 5,
-            Self::Aborted => 6,
-        }
     }
 }
 
