@@ -154,11 +154,10 @@ impl Resolver {
             Destination::Host(Authority { host, port }) => match host {
                 Host::Ip { address, zone } => {
                     let address = literal(*address, zone.as_deref(), *port)?;
-                    let found = Found::for_ever(vec![address.ip()]);
                     let none = Unanswered::default();
                     Ok(Answer {
                         addresses: Addresses::of_host("", vec![address], *port, none),
-                        ttl: found.ttl,
+                        ttl: Duration::MAX,
                     })
                 }
                 Host::Name(name) => {

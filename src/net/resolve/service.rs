@@ -12,7 +12,7 @@ use super::{
     Addresses, Answer, ResolveError, Shared,
     answer::{Target, Unanswered},
     by, read_name, take_turns,
-    upstream::{Found, ttl},
+    upstream::Found,
 };
 
 /// Targets that are looked up at the same time.
@@ -31,7 +31,7 @@ pub(super) async fn look_up(
         let name = read_name(written)?;
         shared.upstream().await?.srv(written, &name).await
     };
-    let lookup = by(deadline, written, ask).await?;
+    let (lookup, holds) = by(deadline, written, ask).await?;
     let records = records(written, &lookup)?;
     let mut hosts = came_along(&lookup, &records);
     let mut missing: Vec<Name> = Vec::new();
@@ -41,7 +41,7 @@ pub(super) async fn look_up(
         }
     }
     look_up_hosts(shared, missing, deadline, &mut hosts).await;
-    put_together(written, &records, &mut hosts, ttl(&lookup))
+    put_together(written, &records, &mut hosts, holds)
 }
 
 /// The SRV records that lead somewhere, at least one.

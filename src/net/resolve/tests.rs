@@ -593,6 +593,45 @@ async fn a_service_without_a_port_or_with_another_target_of_none_is_passed_over(
 }
 
 #[tokio::test]
+async fn a_service_may_have_an_alias() {
+    const REAL: &str = "_dnstap._tcp.real.example.";
+    let records = |with_alias: bool| {
+        move |name: &str, family: RecordType| match (name, family) {
+            (SERVICE, RecordType::SRV | RecordType::CNAME) => {
+                let mut records = vec![alias(SERVICE, 20, REAL)];
+                if with_alias && family == RecordType::SRV {
+                    records.push(service(REAL, 60, (1, 1, 6000, "a.example.")));
+                }
+                Says::Records(records, Vec::new())
+            }
+            (REAL, RecordType::SRV) => {
+                let records = vec![service(REAL, 60, (1, 1, 6000, "a.example."))];
+                Says::Records(records, Vec::new())
+            }
+            ("a.example.", _) => Says::Addresses(60, vec![ip("192.0.2.1")]),
+            _ => Says::Code(ResponseCode::NXDomain),
+        }
+    };
+    let server = Server::start(records(true)).await;
+    for with_alias in [true, false] {
+        server.now_says(records(with_alias));
+        let answer = resolver(&server).resolve(&dnstap()).await.expect("found");
+        let only = SocketAddr::new(ip("192.0.2.1"), 6000);
+        assert_eq!(answer.addresses.in_order(), [only]);
+        assert_eq!(answer.ttl, Duration::from_secs(20), "that of the alias");
+    }
+    server.now_says(|name, family| match family {
+        RecordType::CNAME => Says::Records(vec![alias(name, 20, name)], Vec::new()),
+        _ => Says::Records(Vec::new(), Vec::new()),
+    });
+    let round = resolver(&server)
+        .resolve(&dnstap())
+        .await
+        .expect_err("nowhere");
+    assert!(matches!(round, ResolveError::NoService { .. }), "{round:?}");
+}
+
+#[tokio::test]
 async fn many_targets_are_all_looked_up_and_a_long_answer_comes_over_tcp() {
     const TARGETS: u8 = 100;
     let server = Server::start(move |name, family| match family {

@@ -14,7 +14,7 @@ use hickory_resolver::{
     net::{DnsError, NetError, NoRecords, runtime::TokioRuntimeProvider},
     proto::{
         op::ResponseCode,
-        rr::{Name, RecordType},
+        rr::{Name, RData, RecordType},
     },
 };
 use tokio::time;
@@ -43,6 +43,9 @@ type Answer = Result<(Vec<IpAddr>, Duration), ResolveError>;
 /// How long the answer for one family waits for the other's, once it has brought addresses: some name servers never
 /// answer AAAA.
 const OTHER_FAMILY: Duration = Duration::from_millis(250);
+
+/// How long a chain of aliases may be.
+const ALIASES: usize = 8;
 
 /// How often a question is asked before it is given up.
 const TRIES: u32 = 3;
@@ -85,16 +88,46 @@ impl Upstream {
         self.first(written, name, ask).await
     }
 
-    /// The SRV records of a service, and what came along with them.
-    pub(super) async fn srv(&self, written: &str, name: &Name) -> Result<Lookup, ResolveError> {
-        let ask = |name: Name| async move {
-            let lookup = self.resolver.lookup(name, RecordType::SRV).await;
-            lookup.map_err(|error| match classify(written.to_owned(), error) {
-                ResolveError::NoAddresses { name } => ResolveError::NoService { name },
-                error => error,
-            })
-        };
+    /// The SRV records of a service with what came along with them, and how long they hold.
+    pub(super) async fn srv(
+        &self,
+        written: &str,
+        name: &Name,
+    ) -> Result<(Lookup, Duration), ResolveError> {
+        let ask = |name: Name| async move { self.service(written, name).await };
         self.first(written, name, ask).await
+    }
+
+    /// Follows aliases itself: hickory takes the target of an SRV record for one, and loses the records if a real one
+    /// comes before them.
+    async fn service(
+        &self,
+        written: &str,
+        mut name: Name,
+    ) -> Result<(Lookup, Duration), ResolveError> {
+        let mut holds = Duration::MAX;
+        for _ in 0..ALIASES {
+            let absence = match self.resolver.lookup(name.clone(), RecordType::SRV).await {
+                Ok(lookup) => {
+                    let holds = holds.min(ttl(&lookup));
+                    return Ok((lookup, holds));
+                }
+                Err(error) => match classify(written.to_owned(), error) {
+                    ResolveError::NoAddresses { name } => ResolveError::NoService { name },
+                    absence @ ResolveError::NoSuchName { .. } => absence,
+                    failure => return Err(failure),
+                },
+            };
+            let alias = self.resolver.lookup(name.clone(), RecordType::CNAME).await;
+            let Some((target, ttl)) = alias.as_ref().ok().and_then(|alias| alias_of(&name, alias))
+            else {
+                return Err(absence);
+            };
+            (name, holds) = (target, holds.min(ttl));
+        }
+        Err(ResolveError::NoService {
+            name: written.to_owned(),
+        })
     }
 
     /// Asks for one name after the other, as resolv.conf(5) has it, until one has what is asked for.
@@ -209,6 +242,16 @@ pub(super) fn ttl(lookup: &Lookup) -> Duration {
     let ttls = lookup.answers().iter().map(|record| record.ttl);
     ttls.min()
         .map_or(Duration::MAX, |ttl| Duration::from_secs(ttl.into()))
+}
+
+fn alias_of(name: &Name, lookup: &Lookup) -> Option<(Name, Duration)> {
+    let mut answers = lookup.answers().iter();
+    answers.find_map(|record| match &record.data {
+        RData::CNAME(alias) if record.name == *name => {
+            Some((alias.0.clone(), Duration::from_secs(record.ttl.into())))
+        }
+        _ => None,
+    })
 }
 
 /// Whether it is open if there is anything: the name servers did not say.

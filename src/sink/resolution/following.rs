@@ -5,10 +5,11 @@ use std::{net::IpAddr, sync::Mutex, time::Instant};
 use bytes::{BufMut, BytesMut};
 use hickory_resolver::proto::{op::ResponseCode, rr::RecordType};
 use tokio::{
-    io::AsyncReadExt,
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    net::TcpListener,
     task::{JoinHandle, JoinSet},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -16,7 +17,7 @@ use crate::{
     config::{Edits, QueueLimits, Sink},
     frame_stream::{self, Chunk},
     net::{
-        ResolverSettings,
+        ClientTls, ResolverSettings, ServerTls, server_config,
         test_server::{Says, Server, service},
     },
     router::{Limits, Queue},
@@ -42,6 +43,11 @@ const NAME: &str = "_dnstap._tcp.collector.example.";
 
 impl Collector {
     async fn start(ip: &str, port: u16) -> (Self, u16) {
+        Self::start_with(ip, port, None).await
+    }
+
+    async fn start_with(ip: &str, port: u16, tls: Option<ServerTls>) -> (Self, u16) {
+        let tls = tls.map(|tls| TlsAcceptor::from(server_config(&tls).expect("good files")));
         let listener = TcpListener::bind((ip, port)).await.expect("bound");
         let port = listener.local_addr().expect("an address").port();
         let frames = Arc::new(Mutex::new(Vec::new()));
@@ -50,7 +56,17 @@ impl Collector {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.expect("accepted");
-                connections.spawn(take(stream, Arc::clone(&taken)));
+                let (tls, taken) = (tls.clone(), Arc::clone(&taken));
+                connections.spawn(async move {
+                    match tls {
+                        None => take(stream, taken).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                take(stream, taken).await;
+                            }
+                        }
+                    }
+                });
             }
         });
         (Self { frames, task }, port)
@@ -73,7 +89,7 @@ impl Drop for Collector {
     }
 }
 
-async fn take(mut stream: TcpStream, frames: Arc<Mutex<Vec<u8>>>) {
+async fn take(mut stream: impl AsyncRead + AsyncWrite + Unpin, frames: Arc<Mutex<Vec<u8>>>) {
     if frame_stream::accept(&mut stream, LONG).await.is_err() {
         return;
     }
@@ -85,10 +101,14 @@ async fn take(mut stream: TcpStream, frames: Arc<Mutex<Vec<u8>>>) {
 
 impl Running {
     fn start(socket: &str, server: &Server) -> Self {
+        Self::start_with(socket, server, None)
+    }
+
+    fn start_with(socket: &str, server: &Server, tls: Option<ClientTls>) -> Self {
         let sink = Sink {
             name: "a".into(),
             endpoint: socket.parse().expect("a SOCKET"),
-            tls: None,
+            tls,
             full: true,
             write_buffer: 1 << 20,
             queue: QueueLimits {
@@ -107,7 +127,8 @@ impl Running {
             ..ResolverSettings::default()
         });
         let reporter = Reporter::new("a".into());
-        let stack = Stack::new(&sink, resolver.expect("made"), reporter.clone()).expect("no TLS");
+        let stack = Stack::new(&sink, resolver.expect("made"), reporter.clone());
+        let stack = stack.expect("good files");
         let queue = Arc::new(Queue::new(Limits {
             frames: sink.queue.frames,
             bytes: sink.queue.bytes,
@@ -246,4 +267,59 @@ async fn a_service_goes_to_its_second_priority_when_the_first_is_away() {
     until(|| sink.status().connects == 3).await;
     sink.send(b'3');
     first.has(b"3").await;
+}
+
+#[tokio::test]
+async fn the_certificate_must_be_for_the_domain_and_not_for_a_target() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str, kind: &str| folder.path().join(name).with_extension(kind);
+    let mut collectors = Vec::new();
+    let mut targets = Vec::new();
+    for (host, subject) in [("a", "collector.example"), ("b", "b.target.example")] {
+        let pair = rcgen::generate_simple_self_signed([subject.to_owned()]).expect("made");
+        let (cert, key) = (path(host, "crt"), path(host, "key"));
+        std::fs::write(&cert, pair.cert.pem()).expect("written");
+        std::fs::write(&key, pair.signing_key.serialize_pem()).expect("written");
+        let tls = ServerTls {
+            cert,
+            key,
+            client_ca: None,
+        };
+        let (collector, port) = Collector::start_with("127.0.0.2", 0, Some(tls)).await;
+        collectors.push(collector);
+        targets.push((host, port));
+    }
+    let server = Server::start(|_, _| Says::Nothing).await;
+    let sink = |host: &str, port: u16, server_name: Option<&str>| {
+        let target = format!("{host}.target.example.");
+        server.now_says(move |name, family| match family {
+            RecordType::SRV => {
+                let records = vec![service(name, 1, (0, 0, port, &target))];
+                Says::Records(records, Vec::new())
+            }
+            _ => Says::Addresses(1, vec![[127, 0, 0, 2].into()]),
+        });
+        let tls = ClientTls {
+            ca: Some(path(host, "crt")),
+            server_name: server_name.map(Into::into),
+            ..ClientTls::default()
+        };
+        Running::start_with(&format!("tls+srv://{NAME}"), &server, Some(tls))
+    };
+    let [a, b] = [0, 1].map(|index| targets[index]);
+
+    let of_the_domain = sink(a.0, a.1, None);
+    of_the_domain.send(b'1');
+    collectors[0].has(b"1").await;
+
+    let of_the_target = sink(b.0, b.1, None);
+    until(|| of_the_target.status().last_error.is_some()).await;
+    let (error, _) = of_the_target.status().last_error.expect("refused");
+    assert!(error.starts_with("TLS tls://127.0.0.2:"), "{error}");
+    assert!(error.contains("`server_name`"), "{error}");
+    assert_eq!(of_the_target.status().connects, 0);
+
+    let named = sink(b.0, b.1, Some("b.target.example"));
+    named.send(b'2');
+    collectors[1].has(b"2").await;
 }
