@@ -13,9 +13,9 @@ use bytes::Bytes;
 use tapfan::{
     config::{
         self, Config, Diagnostics, Edits, Listen, ListenAddress, ListenLimits, Loaded, QueueLimits,
-        Severity, Sink,
+        Refresh, Severity, Sink,
     },
-    net::{ClientTls, ServerTls, UnixAddress, UnixPermissions},
+    net::{ClientTls, ResolverSettings, ServerTls, UnixAddress, UnixPermissions},
 };
 
 /// Files to import stand here; paths are relative to the package, so that messages are the same everywhere.
@@ -58,7 +58,7 @@ fn plain_sink(socket: &str) -> Sink {
     let endpoint: tapfan::net::Endpoint = socket.parse().expect("an address");
     Sink {
         name: socket.into(),
-        tls: socket.starts_with("tls:").then(ClientTls::default),
+        tls: socket.starts_with("tls").then(ClientTls::default),
         endpoint,
         full: false,
         write_buffer: 1 << 20,
@@ -67,6 +67,7 @@ fn plain_sink(socket: &str) -> Sink {
             bytes: 32 << 20,
         },
         edits: Edits::default(),
+        refresh: Refresh::default(),
     }
 }
 
@@ -85,6 +86,8 @@ fn a_socket_alone_has_the_defaults_of_coredns() {
         "tcp://[::1]:6000",
         "tcp://[fe80::1%25eth0]:6000",
         "tls://collector.example:6000",
+        "tcp+srv://_dnstap._tcp.collector.example.",
+        "tls+srv://_dnstap._tcp.collector.example",
     ] {
         let (sink, diagnostics) = sink(&format!("dnstap {socket}"));
         assert_eq!(sink, plain_sink(socket));
@@ -341,6 +344,60 @@ fn what_is_not_said_has_its_default() {
         (None, Duration::from_secs(10))
     );
     assert_eq!(understood("listen @in\ndnstap @out\nadmin off").admin, None);
+}
+
+#[test]
+fn a_resolver_has_its_settings() {
+    assert_eq!(
+        understood("listen @in\ndnstap /s").resolver,
+        ResolverSettings::default()
+    );
+    assert_eq!(
+        understood("listen @in\ndnstap /s\nresolver { }").resolver,
+        ResolverSettings::default()
+    );
+    let settings = ResolverSettings {
+        name_servers: vec![
+            ([10, 96, 0, 10], 53).into(),
+            ([192, 0, 2, 1], 5353).into(),
+            ([0xfd00, 0, 0, 0, 0, 0, 0, 10], 53).into(),
+        ],
+        search: vec!["svc.cluster.local".into(), "cluster.local.".into()],
+        ndots: Some(5),
+        timeout: Duration::from_millis(2500),
+    };
+    for block in [
+        "nameserver 10.96.0.10 192.0.2.1:5353 fd00::a
+        search svc.cluster.local cluster.local.
+        ndots 5
+        timeout 2s500ms",
+        "nameserver 10.96.0.10
+        nameserver 192.0.2.1:5353
+        search svc.cluster.local
+        ndots 5
+        nameserver [fd00::a]
+        search cluster.local.
+        timeout 2s500ms",
+        "nameserver 10.96.0.10 192.0.2.1:5353 fd00::a search svc.cluster.local cluster.local. ndots 5 timeout 2s500ms",
+    ] {
+        let loaded = parse(&format!("listen @in\ndnstap /s\nresolver {{\n{block}\n}}"));
+        assert!(
+            loaded.diagnostics.is_empty(),
+            "{}",
+            loaded.diagnostics.render(false)
+        );
+        assert_eq!(loaded.config.expect("no error").resolver, settings);
+    }
+}
+
+#[test]
+fn refresh_has_two_values() {
+    let (sink, diagnostics) = sink("dnstap tcp://collector.example:6000 { refresh 1s 1h name a }");
+    assert!(diagnostics.is_empty(), "{}", diagnostics.render(false));
+    assert_eq!(
+        (sink.refresh.min, sink.refresh.max, &*sink.name),
+        (Duration::from_secs(1), Duration::from_hours(1), "a")
+    );
 }
 
 #[test]

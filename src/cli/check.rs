@@ -15,7 +15,7 @@ use crate::{
         self, Config, Diagnostics, Listen, ListenAddress, Sink,
         quantity::{Size, Time},
     },
-    net::{ClientTls, Endpoint, UnixAddress},
+    net::{ClientTls, Endpoint, Host, ResolverSettings, UnixAddress},
 };
 
 /// What `tapfan check` is told.
@@ -103,6 +103,7 @@ fn describe(config: &Config) -> String {
         .map_or_else(|| "not configured".to_owned(), |admin| admin.to_string());
     let rest = vec![("admin", admin), ("drain", Time(config.drain).to_string())];
     sections.push(("router".to_owned(), rest));
+    sections.push(("resolver".to_owned(), describe_resolver(&config.resolver)));
 
     let width = sections
         .iter()
@@ -163,6 +164,14 @@ fn describe_sink(sink: &Sink) -> Vec<Row> {
         Endpoint::Unix(address) => (unix(address), "the system's, on a unix socket".to_owned()),
         Endpoint::Tcp(authority) => (format!("TCP {authority}"), size(sink.write_buffer)),
         Endpoint::Tls(authority) => (format!("TLS over TCP {authority}"), size(sink.write_buffer)),
+        Endpoint::TcpSrv(name) => (
+            format!("TCP by SRV records of {name}"),
+            size(sink.write_buffer),
+        ),
+        Endpoint::TlsSrv(name) => (
+            format!("TLS over TCP by SRV records of {name}"),
+            size(sink.write_buffer),
+        ),
     };
     let messages = if sink.full {
         "kept (full)"
@@ -185,22 +194,66 @@ fn describe_sink(sink: &Sink) -> Vec<Row> {
         ("queue_bytes", size(sink.queue.bytes)),
         ("writebuffer", write_buffer),
     ];
+    if is_looked_up(&sink.endpoint) {
+        let (min, max) = (Time(sink.refresh.min), Time(sink.refresh.max));
+        rows.push(("refresh", format!("at the TTL, from {min} to {max}")));
+    }
     if let Some(tls) = &sink.tls {
-        rows.extend(describe_tls(tls));
+        rows.extend(describe_tls(tls, &sink.endpoint));
     }
     rows
 }
 
-fn describe_tls(tls: &ClientTls) -> Vec<Row> {
+fn is_looked_up(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Unix(_) => false,
+        Endpoint::Tcp(authority) | Endpoint::Tls(authority) => {
+            matches!(authority.host, Host::Name(_))
+        }
+        Endpoint::TcpSrv(_) | Endpoint::TlsSrv(_) => true,
+    }
+}
+
+fn describe_resolver(resolver: &ResolverSettings) -> Vec<Row> {
+    let list = |items: Vec<String>, none: &str| {
+        if items.is_empty() {
+            none.to_owned()
+        } else {
+            items.join(" ")
+        }
+    };
+    let system = resolver.name_servers.is_empty();
+    let name_servers = resolver.name_servers.iter().map(ToString::to_string);
+    let search = resolver.search.iter().map(ToString::to_string);
+    let ndots = match resolver.ndots {
+        Some(ndots) => ndots.to_string(),
+        None if system => "the system's".to_owned(),
+        None => "1".to_owned(),
+    };
+    vec![
+        ("nameserver", list(name_servers.collect(), "the system's")),
+        (
+            "search",
+            list(
+                search.collect(),
+                if system { "the system's" } else { "nothing" },
+            ),
+        ),
+        ("ndots", ndots),
+        ("timeout", Time(resolver.timeout).to_string()),
+    ]
+}
+
+fn describe_tls(tls: &ClientTls, endpoint: &Endpoint) -> Vec<Row> {
     let authorities = match &tls.ca {
         _ if tls.skip_verify => "NOT VERIFIED (skipverify)".to_owned(),
         Some(file) => file.display().to_string(),
         None => "the platform's".to_owned(),
     };
-    let server_name = tls
-        .server_name
-        .clone()
-        .unwrap_or_else(|| "the host of the address".to_owned());
+    let server_name = tls.server_name.clone().unwrap_or_else(|| match endpoint {
+        Endpoint::TlsSrv(name) => name.domain().trim_end_matches('.').to_owned(),
+        _ => "the host of the address".to_owned(),
+    });
     let (cert, key) = tls.client.as_ref().map_or_else(
         || ("none".to_owned(), "none".to_owned()),
         |(cert, key)| (cert.display().to_string(), key.display().to_string()),
@@ -259,6 +312,14 @@ mod tests {
             dnstap tls://siem.example:6443 {
                 skipverify
                 extra "a	b"
+            }
+            dnstap tls+srv://_dnstap._tcp.collector.example. {
+                refresh 1s 1m30s
+            }
+            resolver {
+                nameserver 10.96.0.10 [fd00::a]:5353
+                search dns-obs.svc.cluster.local svc.cluster.local
+                ndots 5
             }"#,
         )
         .config

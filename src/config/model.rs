@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     dnstap::Edits,
-    net::{ClientTls, Endpoint, ServerTls, UnixAddress, UnixPermissions},
+    net::{ClientTls, Endpoint, ResolverSettings, ServerTls, UnixAddress, UnixPermissions},
 };
 
 /// A whole configuration, checked.
@@ -18,6 +18,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// How long a drain may take at the most, from the signal to the exit.
     pub drain: Duration,
+    /// Whom to ask for the addresses of sinks that are given by name.
+    pub resolver: ResolverSettings,
 }
 
 /// One `listen` line.
@@ -68,6 +70,17 @@ pub struct Sink {
     pub queue: QueueLimits,
     /// What it sets in each frame.
     pub edits: Edits,
+    /// When its name is looked up anew; of no effect where there is no name.
+    pub refresh: Refresh,
+}
+
+/// The bounds within which the TTL of a look-up counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refresh {
+    /// The next look-up comes no sooner.
+    pub min: Duration,
+    /// The next look-up comes no later.
+    pub max: Duration,
 }
 
 /// The bounds of one sink's queue. What is in flight counts too.
@@ -77,4 +90,16 @@ pub struct QueueLimits {
     pub frames: usize,
     /// Bytes of memory that the queued frames hold.
     pub bytes: usize,
+}
+
+// === impl Refresh ===
+
+impl Default for Refresh {
+    /// From five seconds to a minute.
+    fn default() -> Self {
+        Self {
+            min: Duration::from_secs(5),
+            max: Duration::from_mins(1),
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod error;
 mod host;
 mod parse;
+mod srv;
 
 use std::{
     fmt,
@@ -12,7 +13,8 @@ use std::{
 };
 
 pub use error::AddressError;
-pub use parse::socket_address;
+pub use parse::{name_server_address, socket_address};
+pub use srv::SrvName;
 
 /// The longest path of a unix socket, in bytes: `sun_path` holds 108, the last of them NUL.
 pub const UNIX_PATH_LIMIT: usize = 107;
@@ -22,10 +24,14 @@ pub const UNIX_PATH_LIMIT: usize = 107;
 pub enum Endpoint {
     /// A unix stream socket.
     Unix(UnixAddress),
-    /// TCP; a name is resolved at every attempt.
+    /// TCP.
     Tcp(Authority),
     /// TLS over TCP.
     Tls(Authority),
+    /// TCP, to the hosts and ports that SRV records name.
+    TcpSrv(SrvName),
+    /// TLS over TCP, to the hosts and ports that SRV records name.
+    TlsSrv(SrvName),
 }
 
 /// Where a listener is to be: like [`Endpoint`], but with nothing left to resolve.
@@ -80,6 +86,8 @@ impl fmt::Display for Endpoint {
             Self::Unix(UnixAddress::Abstract(name)) => write!(f, "unix://@{name}"),
             Self::Tcp(authority) => write!(f, "tcp://{authority}"),
             Self::Tls(authority) => write!(f, "tls://{authority}"),
+            Self::TcpSrv(name) => write!(f, "tcp+srv://{name}"),
+            Self::TlsSrv(name) => write!(f, "tls+srv://{name}"),
         }
     }
 }

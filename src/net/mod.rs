@@ -10,11 +10,13 @@ mod stream;
 mod tls;
 
 pub use address::{
-    AddressError, Authority, BindAddress, Endpoint, Host, UNIX_PATH_LIMIT, UnixAddress,
-    socket_address,
+    AddressError, Authority, BindAddress, Endpoint, Host, SrvName, UNIX_PATH_LIMIT, UnixAddress,
+    name_server_address, socket_address,
 };
 pub use bind::{BindError, BoundUnix, UnixPermissions, bind_tcp, bind_unix};
-pub use resolve::{ResolveError, Resolver, ResolverSettings};
+#[cfg(test)]
+pub(crate) use resolve::test_server;
+pub use resolve::{Addresses, Answer, Destination, ResolveError, Resolver, ResolverSettings};
 pub use socket::{
     Keepalive, SendBuffer, TcpSettings, UserTimeout, dial_tcp, dial_unix, prepare_accepted,
 };

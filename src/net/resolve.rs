@@ -1,7 +1,12 @@
-//! From a host and a port to addresses.
+//! From names to addresses: hosts and ports, and services by their SRV records.
 
+mod answer;
 mod error;
+mod order;
+mod service;
 mod system;
+#[cfg(test)]
+pub(crate) mod test_server;
 mod upstream;
 
 use std::{
@@ -21,18 +26,22 @@ use hickory_resolver::{
         rr::{Name, RecordType},
     },
 };
-use tokio::time;
+use tokio::time::{Instant, timeout_at};
 
-pub use self::error::ResolveError;
 use self::{
+    answer::Unanswered,
     system::{HostsFile, ResolvConf},
-    upstream::Upstream,
+    upstream::{Found, Upstream},
 };
-use super::{Authority, Host};
+pub use self::{
+    answer::{Addresses, Answer},
+    error::ResolveError,
+};
+use super::{Authority, Host, SrvName};
 
-/// Turns hosts into addresses, with `/etc/hosts` first and DNS second. A clone shares its cache.
+/// Turns names into addresses, with `/etc/hosts` first and DNS second.
 ///
-/// DNS answers are kept for their TTL, and answers that there is nothing for at most five seconds. `/etc/hosts` and
+/// Every call asks anew: whoever wants to know how long an answer holds finds that in it. `/etc/hosts` and
 /// `/etc/resolv.conf` are read again when they change, so neither needs a restart, and neither needs to exist at the
 /// start.
 #[derive(Clone)]
@@ -40,13 +49,28 @@ pub struct Resolver {
     shared: Arc<Shared>,
 }
 
-/// Whom a [`Resolver`] asks.
+/// Whom a [`Resolver`] asks, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolverSettings {
-    /// The name servers; those of `/etc/resolv.conf`, with its search list, if there are none here.
+    /// The name servers; those of `/etc/resolv.conf` if there are none here.
     pub name_servers: Vec<SocketAddr>,
+    /// The domains with which a relative name is completed. If there are none here, those of `/etc/resolv.conf`, or
+    /// none at all if there are name servers here.
+    pub search: Vec<Arc<str>>,
+    /// A name with so many dots is looked up as it is before it is completed. The default is that of `/etc/resolv.conf`,
+    /// or 1 if there are name servers here.
+    pub ndots: Option<usize>,
     /// How long one resolution may take, all questions and repetitions together.
     pub timeout: Duration,
+}
+
+/// What addresses are looked up for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// A host, whose port is known.
+    Host(Authority),
+    /// A service, whose hosts and ports are in SRV records.
+    Service(SrvName),
 }
 
 struct Shared {
@@ -60,13 +84,21 @@ enum Servers {
     System(ResolvConf),
 }
 
+/// What the settings say in the place of `resolv.conf`.
+#[derive(Debug, Clone)]
+struct Overrides {
+    search: Vec<Name>,
+    ndots: Option<usize>,
+    timeout: Duration,
+}
+
 // === impl Resolver ===
 
 impl Resolver {
     /// A resolver. Nothing is asked or read yet.
     ///
     /// # Errors
-    /// [`ResolveError::Setup`] if the name servers given cannot be used.
+    /// [`ResolveError::Setup`] if the name servers given cannot be used, [`ResolveError::BadName`] for a domain.
     pub fn new(settings: ResolverSettings) -> Result<Self, ResolveError> {
         let paths = (Path::new("/etc/resolv.conf"), Path::new("/etc/hosts"));
         Self::with_files(settings, paths.0, paths.1)
@@ -79,14 +111,22 @@ impl Resolver {
     ) -> Result<Self, ResolveError> {
         let ResolverSettings {
             name_servers,
+            search,
+            ndots,
             timeout,
         } = settings;
+        let search: Result<_, _> = search.iter().map(|domain| read_name(domain)).collect();
+        let overrides = Overrides {
+            search: search?,
+            ndots,
+            timeout,
+        };
         let servers = if name_servers.is_empty() {
-            Servers::System(ResolvConf::new(resolv_conf, timeout))
+            Servers::System(ResolvConf::new(resolv_conf, overrides))
         } else {
             let servers = name_servers.into_iter().map(name_server).collect();
             let config = ResolverConfig::from_name_servers(servers);
-            let upstream = Upstream::new(config, ResolverOpts::default(), timeout);
+            let upstream = Upstream::new(&config, ResolverOpts::default(), &overrides);
             Servers::Given(upstream.map_err(ResolveError::Setup)?)
         };
         Ok(Self {
@@ -98,38 +138,58 @@ impl Resolver {
         })
     }
 
-    /// The addresses of a host, each once; never empty. IPv6 and IPv4 take turns, IPv6 first (RFC 8305), each family
-    /// in the name server's order, so that a family that leads nowhere costs one attempt and not all of them.
+    /// The addresses of a host or a service; never none.
     ///
-    /// An address as host is returned as it is, with its zone looked up.
+    /// Of one host, IPv6 and IPv4 take turns, IPv6 first (RFC 8305), each family in the name server's order, so that
+    /// a family that leads nowhere costs one attempt and not all of them. An address as host is returned as it is, with
+    /// its zone looked up.
+    ///
+    /// Addresses that came along with SRV records are taken; other targets are looked up, absolute as they are.
     ///
     /// # Errors
     /// See [`ResolveError`].
-    pub async fn resolve(&self, authority: &Authority) -> Result<Vec<SocketAddr>, ResolveError> {
-        let name = match &authority.host {
-            Host::Ip { address, zone } => {
-                return Ok(vec![literal(*address, zone.as_deref(), authority.port)?]);
+    pub async fn resolve(&self, destination: &Destination) -> Result<Answer, ResolveError> {
+        let deadline = Instant::now() + self.shared.timeout;
+        match destination {
+            Destination::Host(Authority { host, port }) => match host {
+                Host::Ip { address, zone } => {
+                    let address = literal(*address, zone.as_deref(), *port)?;
+                    let none = Unanswered::default();
+                    Ok(Answer {
+                        addresses: Addresses::of_host("", vec![address], *port, none),
+                        ttl: Duration::MAX,
+                    })
+                }
+                Host::Name(name) => {
+                    let found = self.shared.host(name, deadline).await?;
+                    let addresses = found.at(*port);
+                    Ok(Answer {
+                        addresses: Addresses::of_host(name, addresses, *port, found.unanswered),
+                        ttl: found.ttl,
+                    })
+                }
+            },
+            Destination::Service(name) => {
+                service::look_up(&self.shared, name.as_str(), deadline).await
             }
-            Host::Name(name) => name,
-        };
-        let timeout = self.shared.timeout;
-        let addresses = time::timeout(timeout, self.shared.look_up(name))
-            .await
-            .unwrap_or_else(|_| {
-                Err(ResolveError::Timeout {
-                    name: name.to_string(),
-                })
-            })?;
-        let addresses = addresses.into_iter();
-        Ok(addresses
-            .map(|address| SocketAddr::new(address, authority.port))
-            .collect())
+        }
     }
 }
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolver").finish_non_exhaustive()
+    }
+}
+
+// === impl Destination ===
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(authority) => authority.fmt(f),
+            Self::Service(name) => name.fmt(f),
+        }
     }
 }
 
@@ -168,6 +228,12 @@ fn scope_id(zone: &str) -> Result<u32, ResolveError> {
     index.ok_or_else(unknown)
 }
 
+fn read_name(written: &str) -> Result<Name, ResolveError> {
+    Name::from_str_relaxed(written).map_err(|_| ResolveError::BadName {
+        name: written.to_owned(),
+    })
+}
+
 // === impl ResolverSettings ===
 
 impl Default for ResolverSettings {
@@ -175,6 +241,8 @@ impl Default for ResolverSettings {
     fn default() -> Self {
         Self {
             name_servers: Vec::new(),
+            search: Vec::new(),
+            ndots: None,
             timeout: Duration::from_secs(6),
         }
     }
@@ -183,10 +251,18 @@ impl Default for ResolverSettings {
 // === impl Shared ===
 
 impl Shared {
-    async fn look_up(&self, written: &str) -> Result<Vec<IpAddr>, ResolveError> {
-        let name = Name::from_str_relaxed(written).map_err(|_| ResolveError::BadName {
-            name: written.to_owned(),
-        })?;
+    async fn host(&self, written: &str, deadline: Instant) -> Result<Found, ResolveError> {
+        let look_up = async {
+            let name = read_name(written)?;
+            if let Some(found) = self.in_hosts_file(&name).await {
+                return Ok(found);
+            }
+            self.upstream().await?.host(written, &name).await
+        };
+        by(deadline, written, look_up).await
+    }
+
+    async fn in_hosts_file(&self, name: &Name) -> Option<Found> {
         let hosts = self.hosts.read().await;
         let mut found = Vec::new();
         for family in [RecordType::AAAA, RecordType::A] {
@@ -195,14 +271,28 @@ impl Shared {
             found.push(answers.filter_map(|record| record.data.ip_addr()).collect());
         }
         let addresses = take_turns(found);
-        if !addresses.is_empty() {
-            return Ok(addresses);
-        }
+        (!addresses.is_empty()).then(|| Found::for_ever(addresses))
+    }
+
+    async fn upstream(&self) -> Result<Upstream, ResolveError> {
         match &self.servers {
-            Servers::Given(upstream) => upstream.look_up(written, &name).await,
-            Servers::System(file) => file.read().await?.look_up(written, &name).await,
+            Servers::Given(upstream) => Ok(upstream.clone()),
+            Servers::System(file) => file.read().await,
         }
     }
+}
+
+/// What a look-up gives, if it does so in time.
+async fn by<T>(
+    deadline: Instant,
+    name: &str,
+    look_up: impl Future<Output = Result<T, ResolveError>>,
+) -> Result<T, ResolveError> {
+    timeout_at(deadline, look_up).await.unwrap_or_else(|_| {
+        Err(ResolveError::Timeout {
+            name: name.to_owned(),
+        })
+    })
 }
 
 /// The addresses of several lists in turn, each once.

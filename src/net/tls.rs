@@ -21,7 +21,7 @@ use rustls_platform_verifier::Verifier;
 
 pub use self::error::TlsError;
 use self::unverified::Unverified;
-use super::{Authority, Host};
+use super::Host;
 
 /// How the accepting side speaks TLS; files in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,27 +93,26 @@ pub fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
-/// The name that a collector's certificate must carry: `server_name`, or else the host, without a trailing dot.
+/// The name that a collector's certificate must carry: `server_name`, or else the host that was configured, without a
+/// trailing dot.
+///
+/// For SRV records that is the [domain](super::SrvName::domain) of the service and never a target of theirs: an answer
+/// out of DNS, which anybody on the way may have forged, must not choose who is taken for the collector (RFC 6125,
+/// section 6.2.1; RFC 9525, section 6.1; RFC 7673 allows the target only under DNSSEC).
 ///
 /// # Errors
 /// [`TlsError::ServerName`] if it can stand in no certificate.
 ///
 /// ```
-/// use tapfan::net::{Authority, ClientTls, Host, server_name};
+/// use tapfan::net::{ClientTls, Host, server_name};
 ///
-/// let collector = Authority {
-///     host: Host::Name("siem.example.net.".into()),
-///     port: 6443,
-/// };
+/// let collector = Host::Name("siem.example.net.".into());
 /// let name = server_name(&collector, &ClientTls::default())?;
 /// assert_eq!(name.to_str(), "siem.example.net");
 /// # Ok::<(), tapfan::net::TlsError>(())
 /// ```
-pub fn server_name(
-    authority: &Authority,
-    tls: &ClientTls,
-) -> Result<ServerName<'static>, TlsError> {
-    let name = match (&tls.server_name, &authority.host) {
+pub fn server_name(host: &Host, tls: &ClientTls) -> Result<ServerName<'static>, TlsError> {
+    let name = match (&tls.server_name, host) {
         (Some(name), _) => name.as_str(),
         (None, Host::Name(name)) => name,
         (None, Host::Ip { address, .. }) => return Ok(ServerName::from(*address)),

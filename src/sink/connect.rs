@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::Future,
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,22 +15,24 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::Service;
 
-use super::{Connection, Reporter, connection::Deadlines};
+use super::{Connection, Reporter, Resolution, connection::Deadlines};
 use crate::{
     frame_stream::{self, HandshakeError},
-    net::{self, Authority, ResolveError, Resolver, Stream, TcpSettings, UnixAddress},
+    net::{self, Authority, Destination, ResolveError, Resolver, Stream, TcpSettings, UnixAddress},
 };
 
-/// Makes connections to one collector: looks the name up anew each time, and tries every address it gives.
+/// Makes connections to one collector: tries every address that its name has at the time.
 #[derive(Debug, Clone)]
 pub struct Connect {
     target: Target,
     resolver: Resolver,
     status: Reporter,
     abort: CancellationToken,
+    /// Looks the name up, for as long as there is one of these.
+    _resolving: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
 /// Where to connect to, and how.
@@ -39,13 +42,22 @@ pub enum Target {
     Unix(UnixAddress),
     /// TCP, and TLS on it if there is a configuration for that.
     Tcp {
-        /// Host and port.
-        authority: Authority,
+        /// What to dial.
+        place: Place,
         /// What to set on the socket.
         settings: TcpSettings,
         /// The TLS configuration, and the name to verify.
         tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     },
+}
+
+/// Where a TCP connection goes.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// To an address that needs no name server.
+    Fixed(Authority),
+    /// To where a name leads.
+    Named(Resolution),
 }
 
 /// What was being done when it failed.
@@ -83,7 +95,7 @@ pub struct ConnectError {
 pub enum ConnectCause {
     /// The name gave no address.
     #[error(transparent)]
-    Resolve(#[from] ResolveError),
+    Resolve(Arc<ResolveError>),
     /// Dialling failed.
     #[error("{0}{hint}", hint = dial_hint(.0))]
     Dial(io::Error),
@@ -98,7 +110,8 @@ pub enum ConnectCause {
     Timeout(Duration),
 }
 
-/// For each of: the look-up, each dial, each TLS handshake, each Frame Streams handshake. `CoreDNS` has the same.
+/// For each of: each dial, each TLS handshake, each Frame Streams handshake. `CoreDNS` has the same. The look-up has the
+/// resolver's.
 const DEADLINE: Duration = Duration::from_secs(4);
 
 /// A collector that hangs for longer is taken for dead.
@@ -110,18 +123,29 @@ const FINISH_DEADLINE: Duration = Duration::from_secs(4);
 // === impl Connect ===
 
 impl Connect {
-    /// Connections to `target`, that tell `status` what they do and that `abort` ends.
+    /// Connections to `target`, that tell `status` what they do and that `abort` ends. Starts to look its name up.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn new(
         target: Target,
         resolver: Resolver,
         status: Reporter,
         abort: CancellationToken,
     ) -> Self {
+        let resolving = match &target {
+            Target::Tcp {
+                place: Place::Named(resolution),
+                ..
+            } => Some(resolution.start(resolver.clone(), status.clone())),
+            _ => None,
+        };
         Self {
             target,
             resolver,
             status,
             abort,
+            _resolving: resolving.map(Arc::new),
         }
     }
 
@@ -129,10 +153,10 @@ impl Connect {
         let stream = match &self.target {
             Target::Unix(address) => self.connect_unix(address).await?,
             Target::Tcp {
-                authority,
+                place,
                 settings,
                 tls,
-            } => self.connect_name(authority, settings, tls.as_ref()).await?,
+            } => self.connect_tcp(place, settings, tls.as_ref()).await?,
         };
         let deadlines = Deadlines {
             write: WRITE_DEADLINE,
@@ -149,21 +173,13 @@ impl Connect {
         self.handshake(Stream::Unix(stream), &endpoint).await
     }
 
-    async fn connect_name(
+    async fn connect_tcp(
         &self,
-        authority: &Authority,
+        place: &Place,
         settings: &TcpSettings,
         tls: Option<&(Arc<ClientConfig>, ServerName<'static>)>,
     ) -> Result<Stream, ConnectError> {
-        self.status.resolving();
-        let resolve = within(
-            DEADLINE,
-            self.resolver.resolve(authority),
-            ConnectCause::Resolve,
-        )
-        .await;
-        let addresses = resolve
-            .map_err(|cause| ConnectError::new(Stage::Resolve, &authority.to_string(), cause))?;
+        let addresses = self.addresses(place).await?;
         let mut last = None;
         for (others, address) in addresses.into_iter().enumerate() {
             let scheme = if tls.is_some() { "tls" } else { "tcp" };
@@ -200,11 +216,28 @@ impl Connect {
                 Err(error) => last = Some(ConnectError { others, ..error }),
             }
         }
-        // The resolver never gives an empty answer: that is one of its errors.
+        // There is no answer without addresses: that is one of the resolver's errors.
         Err(last.unwrap_or_else(|| {
             let cause = ConnectCause::Dial(io::ErrorKind::AddrNotAvailable.into());
-            ConnectError::new(Stage::Resolve, &authority.to_string(), cause)
+            ConnectError::new(Stage::Resolve, &place.to_string(), cause)
         }))
+    }
+
+    /// The addresses to try, in order.
+    async fn addresses(&self, place: &Place) -> Result<Vec<SocketAddr>, ConnectError> {
+        self.status.resolving();
+        let addresses = match place {
+            Place::Fixed(authority) => {
+                let address = Destination::Host(authority.clone());
+                let answer = self.resolver.resolve(&address).await.map_err(Arc::new);
+                answer.map(|answer| answer.addresses.in_order())
+            }
+            Place::Named(resolution) => resolution.for_attempt().await,
+        };
+        addresses.map_err(|error| {
+            let cause = ConnectCause::Resolve(error);
+            ConnectError::new(Stage::Resolve, &place.to_string(), cause)
+        })
     }
 
     async fn handshake(&self, mut stream: Stream, endpoint: &str) -> Result<Stream, ConnectError> {
@@ -239,6 +272,17 @@ async fn within<T, E>(
     match timeout(deadline, future).await {
         Ok(result) => result.map_err(cause),
         Err(_) => Err(ConnectCause::Timeout(deadline)),
+    }
+}
+
+// === impl Place ===
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(authority) => authority.fmt(f),
+            Self::Named(resolution) => resolution.destination().fmt(f),
+        }
     }
 }
 

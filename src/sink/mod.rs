@@ -3,6 +3,8 @@
 //! ```text
 //! queue ─► driver ─► observe ─► rewrite ─► reconnect ─► connect ─► connection
 //!                    (ledger)   (edits)    (backoff)    (dial)     (writes, back channel)
+//!                                                          ▲
+//!                                                      resolution (addresses of the name, off the data path)
 //! ```
 //!
 //! The request of every layer is [`Outgoing`]: chunks to write, or the end of the stream. The response says how
@@ -20,6 +22,7 @@ mod driver;
 mod observe;
 mod outgoing;
 mod reconnect;
+mod resolution;
 mod rewrite;
 mod stack;
 mod status;
@@ -33,6 +36,7 @@ pub use driver::drive;
 pub use observe::{Observe, ObserveLayer};
 pub use outgoing::{Outgoing, SinkError};
 pub use reconnect::{Reconnect, ReconnectLayer};
+pub use resolution::Resolution;
 pub use rewrite::{RewriteLayer, RewriteService};
 pub use stack::{SinkStack, Stack};
 pub use status::{Reporter, State, Status};

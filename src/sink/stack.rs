@@ -6,13 +6,17 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
 use super::{
-    Connect, Observe, ObserveLayer, Reconnect, ReconnectLayer, Reporter, RewriteLayer,
-    RewriteService, connect::Target,
+    Connect, Observe, ObserveLayer, Reconnect, ReconnectLayer, Reporter, Resolution, RewriteLayer,
+    RewriteService,
+    connect::{Place, Target},
 };
 use crate::{
     config,
     dnstap::Rewrite,
-    net::{self, Endpoint, Resolver, SendBuffer, TcpSettings, TlsError},
+    net::{
+        self, Authority, Destination, Endpoint, Host, Resolver, SendBuffer, SrvName, TcpSettings,
+        TlsError,
+    },
     router::Queue,
 };
 
@@ -45,24 +49,27 @@ impl Stack {
             send_buffer: Some(SendBuffer(sink.write_buffer)),
             ..TcpSettings::default()
         };
+        let plain = |place| Target::Tcp {
+            place,
+            settings,
+            tls: None,
+        };
+        let encrypted = |place, host: &Host| {
+            let tls = sink.tls.clone().unwrap_or_default();
+            let tls = (net::client_config(&tls)?, net::server_name(host, &tls)?);
+            Ok(Target::Tcp {
+                place,
+                settings,
+                tls: Some(tls),
+            })
+        };
         let target = match &sink.endpoint {
             Endpoint::Unix(address) => Target::Unix(address.clone()),
-            Endpoint::Tcp(authority) => Target::Tcp {
-                authority: authority.clone(),
-                settings,
-                tls: None,
-            },
-            Endpoint::Tls(authority) => {
-                let tls = sink.tls.clone().unwrap_or_default();
-                let tls = Some((
-                    net::client_config(&tls)?,
-                    net::server_name(authority, &tls)?,
-                ));
-                Target::Tcp {
-                    authority: authority.clone(),
-                    settings,
-                    tls,
-                }
+            Endpoint::Tcp(authority) => plain(host(authority, sink)),
+            Endpoint::TcpSrv(name) => plain(service(name, sink)),
+            Endpoint::Tls(authority) => encrypted(host(authority, sink), &authority.host)?,
+            Endpoint::TlsSrv(name) => {
+                encrypted(service(name, sink), &Host::Name(name.domain().into()))?
             }
         };
         let rewrite = Rewrite::new(sink.full, &sink.edits);
@@ -88,4 +95,21 @@ impl Stack {
             .layer(ReconnectLayer::new(self.status.clone()))
             .service(connect)
     }
+}
+
+fn host(authority: &Authority, sink: &config::Sink) -> Place {
+    match authority.host {
+        Host::Ip { .. } => Place::Fixed(authority.clone()),
+        Host::Name(_) => Place::Named(Resolution::new(
+            Destination::Host(authority.clone()),
+            sink.refresh,
+        )),
+    }
+}
+
+fn service(name: &SrvName, sink: &config::Sink) -> Place {
+    Place::Named(Resolution::new(
+        Destination::Service(name.clone()),
+        sink.refresh,
+    ))
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{ConnectError, Disconnect, Stage};
+use crate::net::{Addresses, Destination, ResolveError};
 
 /// What a sink is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +50,11 @@ pub struct Status {
     pub connects: u64,
     /// Attempts that did not.
     pub failed_connects: u64,
+    /// Look-ups of its name that failed.
+    pub resolve_failures: u64,
+    /// Why its name cannot be looked up, in one sentence, and since when that is so; `None` if the last look-up
+    /// succeeded. The sink goes on with the last good addresses.
+    pub resolve_error: Option<(Arc<str>, SystemTime)>,
     disconnects: [u64; Disconnect::LABELS.len()],
 }
 
@@ -63,6 +69,9 @@ pub struct Reporter {
 
 /// Different failures of one outage that are worth a line each.
 const TOLD_AT_MOST: usize = 8;
+
+/// Addresses in a log line: the first few.
+struct List<'a>(&'a Addresses);
 
 // === impl State ===
 
@@ -131,6 +140,8 @@ impl Reporter {
             next_attempt: None,
             connects: 0,
             failed_connects: 0,
+            resolve_failures: 0,
+            resolve_error: None,
             disconnects: Default::default(),
         };
         Self {
@@ -152,6 +163,46 @@ impl Reporter {
 
     pub(super) fn resolving(&self) {
         self.enter(State::Resolving, |_| {});
+    }
+
+    /// A look-up of the sink's name succeeded.
+    pub(super) fn resolved(&self, name: &Destination, before: &Addresses, now: &Addresses) {
+        let mut recovered = false;
+        self.status.send_if_modified(|status| {
+            recovered = status.resolve_error.take().is_some();
+            recovered
+        });
+        let sink = &self.sink;
+        let moved = !now.is_same_set(before);
+        if recovered {
+            info!(%sink, %name, addresses = %List(now), "the name can be looked up again");
+        } else if moved && !before.is_empty() {
+            info!(%sink, %name, addresses = %List(now), before = %List(before), "the name leads elsewhere now");
+        } else if moved {
+            debug!(%sink, %name, addresses = %List(now), "the name was looked up");
+        }
+    }
+
+    /// A look-up of the sink's name failed; `keeps` says that there are addresses from before to go on with.
+    pub(super) fn resolve_failed(&self, name: &Destination, error: &ResolveError, keeps: bool) {
+        let told: Arc<str> = error.to_string().into();
+        let mut known = false;
+        self.status.send_modify(|status| {
+            status.resolve_failures += 1;
+            let last = status.resolve_error.take();
+            known = last.as_ref().is_some_and(|(last, _)| *last == told);
+            status.resolve_error = match last {
+                Some(last) if known => Some(last),
+                _ => Some((Arc::clone(&told), SystemTime::now())),
+            };
+        });
+        let (sink, cause) = (&self.sink, &*told);
+        // Without addresses the attempt to connect fails, and tells of it.
+        if known || !keeps {
+            debug!(%sink, %name, cause, "the name cannot be looked up");
+        } else {
+            warn!(%sink, %name, cause, "the name cannot be looked up; its last good addresses stay in use");
+        }
     }
 
     pub(super) fn connecting(&self, endpoint: &str) {
@@ -258,5 +309,21 @@ impl Reporter {
             }
             change(status);
         });
+    }
+}
+
+// === impl List ===
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        for (place, address) in self.0.iter().take(SHOWN).enumerate() {
+            let gap = if place > 0 { " " } else { "" };
+            write!(f, "{gap}{address}")?;
+        }
+        match self.0.iter().count() {
+            all if all > SHOWN => write!(f, " and {} more", all - SHOWN),
+            _ => Ok(()),
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::{ListenerHandle, SinkHandle, Supervisor, drops, sink_task};
 use crate::{
     config::{self, Config},
     listener::{Listener, ListenerSetupError, Phase},
-    net::{ResolveError, Resolver, ResolverSettings, TlsError},
+    net::{ResolveError, Resolver, TlsError},
     router::{Limits, Queue, Router},
     sink::{Reporter, Stack},
 };
@@ -56,7 +56,7 @@ impl Supervisor {
     /// Outside of a tokio runtime with its I/O and time drivers.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let mut problems = Vec::new();
-        let resolver = Resolver::new(ResolverSettings::default())
+        let resolver = Resolver::new(config.resolver.clone())
             .map_err(|error| problems.push(error.into()))
             .ok();
         let mut stacks = Vec::new();

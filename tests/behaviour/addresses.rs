@@ -3,30 +3,21 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
-use bytes::Bytes;
 use hickory_resolver::proto::{
     op::{Message, MessageType},
     rr::{RData, Record, RecordType, rdata},
 };
-use tapfan::{
-    frame_stream::{Chunk, Mode},
-    net::{Resolver, ResolverSettings},
-    router::{Limits, Queue},
-    sink::{Reporter, Stack, State, Status, drive},
-};
-use tokio::{net::UdpSocket, sync::watch, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tapfan::frame_stream::Mode;
+use tokio::{net::UdpSocket, task::JoinHandle};
 
 use crate::{
     collector::Collector,
-    router::{Folder, Router, understand},
+    router::{Folder, Router},
     sender::Sender,
     traffic::{numbered, numbers_of},
-    wait::{patiently, until},
-    wire,
+    wait::until,
 };
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -37,13 +28,6 @@ const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 struct NameServer {
     address: SocketAddr,
     answer: Arc<Mutex<Vec<Ipv4Addr>>>,
-    task: JoinHandle<()>,
-}
-
-/// A sink that asks that server; the system's own are asked by the others.
-struct Sink {
-    queue: Arc<Queue>,
-    status: watch::Receiver<Status>,
     task: JoinHandle<()>,
 }
 
@@ -89,52 +73,28 @@ async fn serve(socket: UdpSocket, answer: Arc<Mutex<Vec<Ipv4Addr>>>) {
     }
 }
 
-impl Sink {
-    /// Starts a sink to `collector.example` on the collector's port, with frames in its queue.
-    fn start(server: &NameServer, collector: &Collector, frames: u64) -> Self {
-        let config = understand(&format!(
-            "listen @unused\ndnstap tcp://collector.example.:{} full",
-            collector.port()
-        ));
-        let resolver = Resolver::new(ResolverSettings {
-            name_servers: vec![server.address],
-            timeout: Duration::from_secs(3),
-        });
-        let reporter = Reporter::new("collector".into());
-        let status = reporter.watch();
-        let stack = Stack::new(&config.sinks[0], resolver.expect("a resolver"), reporter);
-        let queue = Arc::new(Queue::new(Limits {
-            frames: 10_000,
-            bytes: 32 << 20,
-        }));
-        let wire = Bytes::from(wire::data((0..frames).map(numbered)));
-        queue.push(&Chunk::from_wire(wire).expect("whole frames"));
-        let stack = stack
-            .expect("a stack")
-            .build(Arc::clone(&queue), CancellationToken::new());
-        let driven = Arc::clone(&queue);
-        let task = tokio::spawn(async move { drive(stack, &driven).await });
-        Self {
-            queue,
-            status,
-            task,
-        }
-    }
-
-    async fn until(&mut self, what: &str, condition: impl Fn(&Status) -> bool) -> Status {
-        let waiting = self.status.wait_for(|status| condition(status));
-        let status = patiently(format_args!("the sink {what}"), waiting).await;
-        status.expect("it lives").clone()
-    }
+/// A router that asks `server` for the one name of its sink, with `frames` frames on their way to `collector`.
+async fn router_to(server: &NameServer, collector: &Collector, frames: u64) -> (Router, Folder) {
+    let folder = Folder::new();
+    let router = Router::start(&format!(
+        "resolver {{\n nameserver {}\n}}\nlisten unix://{}\ndnstap tcp://collector.example.:{} full",
+        server.address,
+        folder.say("in"),
+        collector.port(),
+    ));
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send((0..frames).map(numbered)).await;
+    sender.stop().await;
+    (router, folder)
 }
 
 #[tokio::test]
 async fn every_address_of_a_name_is_tried() {
     let mut collector = Collector::tcp();
     let server = NameServer::start(&[ELSEWHERE, HERE]).await;
-    let mut sink = Sink::start(&server, &collector, 100);
-    let failed = sink
-        .until("fails", |status| status.failed_connects > 0)
+    let (router, _folder) = router_to(&server, &collector, 100).await;
+    let failed = router
+        .until(0, "fails", |status| status.failed_connects > 0)
         .await;
     let (error, _) = failed.last_error.expect("a reason");
     assert_eq!(
@@ -145,15 +105,10 @@ async fn every_address_of_a_name_is_tried() {
         )
     );
     collector.listen();
-    let up = sink
-        .until("is up", |status| status.state == State::Up)
-        .await;
+    let up = router.up(0).await;
     assert_eq!(up.endpoint.as_deref(), Some(&*collector.socket()));
     collector.got(100).await;
-    sink.queue.close();
-    patiently("the sink ends", sink.task)
-        .await
-        .expect("no panic");
+    router.drain().await;
     assert!(numbers_of(&collector.frames()).into_iter().eq(0..100));
 }
 
@@ -161,17 +116,14 @@ async fn every_address_of_a_name_is_tried() {
 async fn a_name_is_asked_for_anew_at_every_attempt() {
     let collector = Collector::tcp().listening();
     let server = NameServer::start(&[ELSEWHERE]).await;
-    let mut sink = Sink::start(&server, &collector, 100);
-    sink.until("has failed twice", |status| status.failures > 1)
+    let (router, _folder) = router_to(&server, &collector, 100).await;
+    router
+        .until(0, "has failed twice", |status| status.failures > 1)
         .await;
     server.answers(&[HERE]);
-    sink.until("is up", |status| status.state == State::Up)
-        .await;
+    router.up(0).await;
     collector.got(100).await;
-    sink.queue.close();
-    patiently("the sink ends", sink.task)
-        .await
-        .expect("no panic");
+    router.drain().await;
 }
 
 #[tokio::test]

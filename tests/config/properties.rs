@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use tapfan::{
     config::{Config, Edits, Listen, ListenAddress, ListenLimits, Sink},
-    net::{UnixAddress, UnixPermissions},
+    net::{ResolverSettings, UnixAddress, UnixPermissions},
 };
 
 use super::{parse, plain_sink};
@@ -26,6 +26,11 @@ listen tls://[::]:6443 {
     key b.pem
 }
 admin 127.0.0.1:9180
+resolver {
+    nameserver 10.96.0.10 [fd00::a]:5353
+    search svc.cluster.local
+    ndots 5
+}
 import conf.d/*.conf
 dnstap /run/c.sock full 4 8 { import common }
 dnstap tls://siem.example.:6443 {
@@ -33,6 +38,7 @@ dnstap tls://siem.example.:6443 {
     name siem
     skipverify
     queue_bytes 64MiB
+    refresh 2s 30s
     extra "site={%SITE%}"
 }
 "#;
@@ -93,6 +99,7 @@ fn sinks() -> impl Strategy<Value = Vec<Written<Sink>>> {
         "tcp://[a-z]{1,8}\\.example\\.?:6[0-9]{3}",
         "tcp://\\[2001:db8::[1-9]\\]:6[0-9]{3}",
         "tls://[a-z]{1,8}\\.example:6[0-9]{3}",
+        "(tcp|tls)\\+srv://_dnstap\\._tcp\\.[a-z]{1,8}\\.example\\.?",
     ];
     let arguments = prop_oneof![
         Just((false, None, None)),
@@ -194,6 +201,7 @@ proptest! {
     fn any_words_are_survived(words in prop::collection::vec(
         prop::sample::select(vec![
             "listen", "dnstap", "admin", "drain", "import", "{", "}", "\n", "\n", "(a)", "a", "full", "2",
+            "resolver", "nameserver", "search", "ndots", "timeout", "192.0.2.1", "refresh", "1s",
             "identity", "skipverify", "name", "ca", "cert", "key", "mode", "tls://h:1", "tcp://127.0.0.1:1",
             "/s", "@in", "\"", "x{", "}x", "#", "{$SITE}", "conf.d/*.conf", "loop-a.conf", "off", "10s",
         ]), 0..48,
@@ -231,6 +239,7 @@ proptest! {
             sinks: sinks.into_iter().map(|written| written.meaning).collect(),
             admin,
             drain: Duration::from_millis(drain),
+            resolver: ResolverSettings::default(),
         };
         let loaded = parse(&text);
         prop_assert_eq!(loaded.config, Some(meaning), "{}\n{}", text, loaded.diagnostics.render(false));

@@ -90,6 +90,7 @@ fn every_directive_and_option_is_in_the_reference() {
         proposed("zzzzzz"),
         proposed("listen @in { zzzzzz }"),
         proposed("dnstap @out { zzzzzz }"),
+        proposed("resolver { zzzzzz }"),
     ]
     .concat()
     {

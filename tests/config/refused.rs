@@ -80,6 +80,18 @@ const BROKEN: &[(&str, &str)] = &[
         "socket_with_path",
         "listen @in\ndnstap tcp://collector.example:6000/dnstap\n",
     ),
+    (
+        "socket_srv_with_port",
+        "listen @in\ndnstap tcp+srv://_dnstap._tcp.collector.example.:6000 full\n",
+    ),
+    (
+        "socket_srv_without_service",
+        "listen @in\ndnstap tls+srv://collector.dns-obs.svc.cluster.local.\n",
+    ),
+    (
+        "listen_srv",
+        "listen tcp+srv://_dnstap._tcp.collector.example\ndnstap /s\n",
+    ),
     ("listen_name", "listen tcp://localhost:6000\ndnstap /s\n"),
     ("listen_anywhere", "listen tcp://:6000\ndnstap /s\n"),
     (
@@ -195,6 +207,51 @@ const BROKEN: &[(&str, &str)] = &[
     (
         "queue_bytes_too_small",
         "listen @in\ndnstap /s {\n    queue_bytes 1KiB\n}\n",
+    ),
+    (
+        "refresh_one_value",
+        "listen @in\ndnstap tcp://h:1 {\n    refresh 5s\n}\n",
+    ),
+    (
+        "refresh_no_value",
+        "listen @in\ndnstap tcp://h:1 {\n    refresh\n    full\n}\n",
+    ),
+    (
+        "refresh_three_values",
+        "listen @in\ndnstap tcp://h:1 {\n    refresh 5s 10s 20s\n}\n",
+    ),
+    (
+        "refresh_reversed",
+        "listen @in\ndnstap tcp://h:1 {\n    refresh 1m 5s\n}\n",
+    ),
+    (
+        "refresh_out_of_bounds",
+        "listen @in\ndnstap tcp://h:1 {\n    refresh 500ms 2h\n}\n",
+    ),
+    (
+        "resolver_with_argument",
+        "listen @in\ndnstap /s\nresolver 10.96.0.10\n",
+    ),
+    ("resolver_alone", "listen @in\ndnstap /s\nresolver\n"),
+    (
+        "resolver_twice",
+        "listen @in\ndnstap /s\nresolver {\n    ndots 5\n}\nresolver {\n    ndots 1\n}\n",
+    ),
+    (
+        "resolver_option_misspelt",
+        "listen @in\ndnstap /s\nresolver {\n    nameservers 10.96.0.10\n}\n",
+    ),
+    (
+        "resolver_bad_values",
+        "listen @in\ndnstap /s\nresolver {\n    nameserver dns.example 10.96.0.300 10.96.0.10:0\n    search 10.96.0.10 a..b\n    ndots 16\n    timeout 1ms\n}\n",
+    ),
+    (
+        "resolver_option_without_value",
+        "listen @in\ndnstap /s\nresolver {\n    nameserver\n    search\n}\n",
+    ),
+    (
+        "resolver_option_outside",
+        "listen @in\ndnstap /s\nnameserver 10.96.0.10\n",
     ),
     (
         "mode_not_octal",
@@ -381,6 +438,14 @@ const DOUBTFUL: &[(&str, &str)] = &[
     (
         "queue_smaller_than_frame",
         "listen @in {\n    max_frame 16MiB\n}\ndnstap /s {\n    queue_bytes 1MiB\n}\n",
+    ),
+    (
+        "refresh_of_an_address",
+        "listen @in\ndnstap tcp://192.0.2.1:6000 {\n    refresh 5s 10s\n}\n",
+    ),
+    (
+        "resolver_name_server_twice",
+        "listen @in\ndnstap /s\nresolver {\n    nameserver 10.96.0.10 10.96.0.10:53\n}\n",
     ),
     ("carriage_return", "listen @in\rdnstap\r\ndnstap /s\n"),
 ];

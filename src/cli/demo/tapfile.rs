@@ -4,8 +4,8 @@ use std::{fmt::Write as _, net::Ipv4Addr, path::Path, time::Duration};
 
 use super::{ANALYTICS, ARCHIVE, Collectors, IDENTITY, SIEM, SIEM_QUEUE, collector::Collector};
 use crate::{
-    config::{Config, Edits, Listen, ListenAddress, ListenLimits, QueueLimits, Sink},
-    net::{Authority, Endpoint, Host, UnixAddress, UnixPermissions},
+    config::{Config, Edits, Listen, ListenAddress, ListenLimits, QueueLimits, Refresh, Sink},
+    net::{Authority, Endpoint, Host, ResolverSettings, UnixAddress, UnixPermissions},
 };
 
 pub(super) fn configuration(socket: &Path, folder: &Path, collectors: &Collectors) -> Config {
@@ -34,6 +34,7 @@ pub(super) fn configuration(socket: &Path, folder: &Path, collectors: &Collector
             frames: queue * 10_000,
             bytes: queue * (32 << 20),
         },
+        refresh: Refresh::default(),
         edits,
     };
     let tcp = |collector: &Collector| {
@@ -64,6 +65,7 @@ pub(super) fn configuration(socket: &Path, folder: &Path, collectors: &Collector
             sink(SIEM, tcp(&collectors.siem), true, SIEM_QUEUE, identity),
         ],
         admin: None,
+        resolver: ResolverSettings::default(),
         drain: Duration::from_secs(10),
     }
 }

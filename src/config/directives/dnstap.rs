@@ -1,6 +1,7 @@
 //! `dnstap SOCKET [full] [writebuffer] [queue] { … }`: where dnstap goes, as `CoreDNS` writes it.
 
 mod arguments;
+mod refresh;
 mod tls;
 
 use std::ops::RangeInclusive;
@@ -10,22 +11,23 @@ use bytes::Bytes;
 use super::{
     super::{Edits, QueueLimits, Sink, diagnostics::shown, lexer::Token, parser::Statement},
     Findings, Read, bad_address, check_relative,
-    options::{self, Options, Spec},
+    options::{self, Options, Spec, Value},
 };
 use crate::net::Endpoint;
 use arguments::Arguments;
 
 pub(super) const OPTIONS: &[Spec] = &[
-    spec("identity", Some("IDENTITY")),
-    spec("version", Some("VERSION")),
-    spec("extra", Some("EXTRA")),
-    spec("skipverify", None),
-    spec("name", Some("NAME")),
-    spec("ca", Some("FILE")),
-    spec("cert", Some("FILE")),
-    spec("key", Some("FILE")),
-    spec("server_name", Some("NAME")),
-    spec("queue_bytes", Some("SIZE")),
+    spec("identity", Value::One("IDENTITY")),
+    spec("version", Value::One("VERSION")),
+    spec("extra", Value::One("EXTRA")),
+    spec("skipverify", Value::None),
+    spec("name", Value::One("NAME")),
+    spec("ca", Value::One("FILE")),
+    spec("cert", Value::One("FILE")),
+    spec("key", Value::One("FILE")),
+    spec("server_name", Value::One("NAME")),
+    spec("queue_bytes", Value::One("SIZE")),
+    spec("refresh", Value::Two("MIN MAX")),
 ];
 
 /// What one unit of the queue holds.
@@ -48,7 +50,7 @@ pub(super) struct Found<'a> {
     pub(super) queue_bytes: Option<&'a Token>,
 }
 
-const fn spec(name: &'static str, value: Option<&'static str>) -> Spec {
+const fn spec(name: &'static str, value: Value) -> Spec {
     Spec { name, value }
 }
 
@@ -103,9 +105,10 @@ fn found<'a>(
         .parse()
         .map_err(|error| findings.report(bad_address(socket, &error)))
         .ok()?;
+    let refresh = refresh::read(socket, &endpoint, options, findings);
     let tls = match &endpoint {
-        Endpoint::Tls(_) => Some(tls::read(socket, options, findings)),
-        Endpoint::Tcp(_) => None,
+        Endpoint::Tls(_) | Endpoint::TlsSrv(_) => Some(tls::read(socket, options, findings)),
+        Endpoint::Tcp(_) | Endpoint::TcpSrv(_) => None,
         Endpoint::Unix(address) => {
             check_relative(socket, address, findings);
             None
@@ -126,6 +129,7 @@ fn found<'a>(
                 bytes: size(queue_bytes),
             },
             edits,
+            refresh,
         },
         socket,
         name,

@@ -11,7 +11,7 @@ use super::{
         parser::Statement,
     },
     Findings, Read, bad_address, check_relative, file, only_argument,
-    options::{self, Options, Spec},
+    options::{self, Options, Spec, Value},
 };
 use crate::net::{BindAddress, ServerTls, UnixAddress, UnixPermissions};
 
@@ -40,7 +40,7 @@ const MODE_DEFAULT: u32 = 0o660;
 const fn spec(name: &'static str, value: &'static str) -> Spec {
     Spec {
         name,
-        value: Some(value),
+        value: Value::One(value),
     }
 }
 

@@ -5,6 +5,7 @@ mod dnstap;
 mod drain;
 mod listen;
 mod options;
+mod resolver;
 mod whole;
 
 use std::path::{Component, Path, PathBuf};
@@ -20,7 +21,7 @@ use super::{
 use crate::net::{AddressError, UnixAddress};
 
 /// The directives, as they are proposed after a typo.
-const DIRECTIVES: [&str; 4] = ["listen", "dnstap", "admin", "drain"];
+const DIRECTIVES: [&str; 5] = ["listen", "dnstap", "admin", "drain", "resolver"];
 
 /// What a configuration was understood to be.
 pub(super) struct Understood {
@@ -63,6 +64,9 @@ pub(super) fn understand(
             "dnstap" => parts.sinks.push(dnstap::read(statement, &mut findings)),
             "admin" => parts.admins.push(admin::read(statement, &mut findings)),
             "drain" => parts.drains.push(drain::read(statement, &mut findings)),
+            "resolver" => parts
+                .resolvers
+                .push(resolver::read(statement, &mut findings)),
             _ => findings.problems.push(unknown(statement)),
         }
     }
@@ -179,7 +183,11 @@ fn unknown(statement: &Statement) -> Diagnostic {
     if let Some(meant) = nearest(&name.text, DIRECTIVES) {
         return name.propose(problem, format!("did you mean `{meant}`?"), meant);
     }
-    for (directive, specs) in [("dnstap", dnstap::OPTIONS), ("listen", listen::OPTIONS)] {
+    for (directive, specs) in [
+        ("dnstap", dnstap::OPTIONS),
+        ("listen", listen::OPTIONS),
+        ("resolver", resolver::OPTIONS),
+    ] {
         if specs.iter().any(|spec| spec.name == name.text) {
             return problem.help(format!(
                 "`{}` is an option of `{directive}` and belongs in its block",
@@ -192,5 +200,7 @@ fn unknown(statement: &Statement) -> Diagnostic {
             "a Tapfile has no server blocks; take the `dnstap` lines out of the block and leave the rest",
         );
     }
-    problem.help("the directives are `listen`, `dnstap`, `admin` and `drain`, and `import`")
+    problem.help(
+        "the directives are `listen`, `dnstap`, `admin`, `drain` and `resolver`, and `import`",
+    )
 }

@@ -1,6 +1,6 @@
 //! The options in a directive's block, as CoreDNS reads them: a name and its values on one line, perhaps several on a line.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     super::{
@@ -17,8 +17,18 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Spec {
     pub(super) name: &'static str,
-    /// What its value is called; `None` if it has none.
-    pub(super) value: Option<&'static str>,
+    pub(super) value: Value,
+}
+
+/// What follows the name of an option, by what it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Nothing.
+    None,
+    One(&'static str),
+    Two(&'static str),
+    /// Whatever stands on the line, up to the next option. What is given twice adds up.
+    Several(&'static str),
 }
 
 /// The options that a block gives.
@@ -31,8 +41,10 @@ pub(super) struct Options<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given<'a> {
     pub(super) name: &'a Token,
-    /// The name itself for an option without a value.
+    /// The first one; the name itself for an option without a value.
     pub(super) value: &'a Token,
+    /// All of them.
+    pub(super) values: &'a [Token],
 }
 
 /// The longest text that goes into a frame or onto a label, in bytes.
@@ -62,28 +74,45 @@ pub(super) fn read<'a>(
             continue;
         };
         line = Some(name);
-        rest = match spec.value {
-            None => {
-                options.add(Given { name, value: name }, findings);
-                after
-            }
-            Some(placeholder) => match after.split_first() {
-                Some((value, after)) if !value.starts_line => {
-                    options.add(Given { name, value }, findings);
-                    after
-                }
-                _ => {
-                    findings.report(
-                        name.error(
-                            format!("`{}` needs a value", spec.name),
-                            "nothing follows it on its line",
-                        )
-                        .help(format!("write `{} {placeholder}`", spec.name)),
-                    );
-                    after
-                }
-            },
+        let ends = |token: &Token| {
+            token.starts_line || specs.iter().any(|other| token.is_word(other.name))
         };
+        let at_hand = after.iter().position(|token| token.starts_line);
+        let at_hand = at_hand.unwrap_or(after.len());
+        let (takes, wanted) = match spec.value {
+            Value::None => (0, None),
+            Value::One(placeholder) => (1, Some(placeholder)),
+            Value::Two(placeholder) => (2, Some(placeholder)),
+            Value::Several(placeholder) => {
+                let several = after.iter().position(ends).unwrap_or(after.len());
+                (several.max(1), Some(placeholder))
+            }
+        };
+        let (values, left) = after.split_at(takes.min(at_hand));
+        rest = left;
+        match (values.first().or(wanted.is_none().then_some(name)), wanted) {
+            (Some(value), _) if values.len() == takes => options.add(
+                Given {
+                    name,
+                    value,
+                    values,
+                },
+                spec.value,
+                findings,
+            ),
+            (given, placeholder) => {
+                let placeholder = placeholder.unwrap_or_default();
+                let (needs, label) = match (spec.value, given) {
+                    (Value::Two(_), None) => ("two values", "nothing follows it on its line"),
+                    (Value::Two(_), Some(_)) => ("two values", "only one follows it on its line"),
+                    _ => ("a value", "nothing follows it on its line"),
+                };
+                findings.report(
+                    name.error(format!("`{}` needs {needs}", spec.name), label)
+                        .help(format!("write `{} {placeholder}`", spec.name)),
+                );
+            }
+        }
     }
     options
 }
@@ -98,7 +127,13 @@ fn unknown(
     let directive = &statement.name.text;
     if let Some(before) = before {
         let takes = match specs.iter().find(|spec| spec.name == before.text) {
-            Some(Spec { value: None, .. }) => "no value",
+            Some(Spec {
+                value: Value::None, ..
+            }) => "no value",
+            Some(Spec {
+                value: Value::Two(_),
+                ..
+            }) => "two values",
             _ => "one value",
         };
         let problem = word
@@ -108,7 +143,7 @@ fn unknown(
             )
             .at(before.span, "of this option");
         return match takes {
-            "no value" => problem.help("remove it"),
+            "no value" | "two values" => problem.help("remove it"),
             _ => problem.help("put a value with white space in double quotes"),
         };
     }
@@ -179,13 +214,24 @@ impl<'a> Options<'a> {
         self.quantity(name, default, findings, |text| quantity::size(text, bounds))
     }
 
-    fn quantity(
+    /// A time, or the default.
+    pub(super) fn time(
         &self,
         name: &str,
-        default: u64,
+        bounds: &RangeInclusive<Duration>,
+        default: Duration,
         findings: &mut Findings<'_>,
-        read: impl FnOnce(&str) -> Result<u64, QuantityError>,
-    ) -> u64 {
+    ) -> Duration {
+        self.quantity(name, default, findings, |text| quantity::time(text, bounds))
+    }
+
+    fn quantity<T>(
+        &self,
+        name: &str,
+        default: T,
+        findings: &mut Findings<'_>,
+        read: impl FnOnce(&str) -> Result<T, QuantityError>,
+    ) -> T {
         let Some(given) = self.get(name) else {
             return default;
         };
@@ -231,10 +277,21 @@ impl<'a> Options<'a> {
         None
     }
 
-    /// Takes an option in, in the place of an earlier one of its name.
-    fn add(&mut self, given: Given<'a>, findings: &mut Findings<'_>) {
+    /// All values of an option that takes several, in the order of the file.
+    pub(super) fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a Token> + 's {
+        let given = self
+            .given
+            .iter()
+            .filter(move |given| given.name.text == name);
+        given.flat_map(|given| given.values)
+    }
+
+    /// Takes an option in, in the place of an earlier one of its name unless they add up.
+    fn add(&mut self, given: Given<'a>, takes: Value, findings: &mut Findings<'_>) {
         let name = &given.name.text;
-        if let Some(earlier) = self
+        if matches!(takes, Value::Several(_)) {
+            self.given.push(given);
+        } else if let Some(earlier) = self
             .given
             .iter_mut()
             .find(|earlier| earlier.name.text == *name)

@@ -15,7 +15,7 @@ use super::{
     },
     Findings, Read, dnstap, drain,
 };
-use crate::net::{Endpoint, Host};
+use crate::net::{Endpoint, Host, ResolverSettings};
 
 /// The directives that were read, by their kind, in the order of the file.
 #[derive(Default)]
@@ -24,6 +24,7 @@ pub(super) struct Parts<'a> {
     pub(super) sinks: Vec<Read<'a, dnstap::Found<'a>>>,
     pub(super) admins: Vec<Read<'a, Option<SocketAddr>>>,
     pub(super) drains: Vec<Read<'a, Duration>>,
+    pub(super) resolvers: Vec<Read<'a, ResolverSettings>>,
 }
 
 /// Makes the configuration of its parts, unless anything was wrong.
@@ -35,6 +36,7 @@ pub(super) fn put_together(
     require_both_ends(file, &parts, findings);
     let admin = last(&parts.admins, findings).flatten();
     let drain = last(&parts.drains, findings).unwrap_or(drain::DEFAULT);
+    let resolver = only_resolver(parts.resolvers, findings);
     let listeners: Vec<(Span, Listen)> = parts
         .listeners
         .into_iter()
@@ -62,6 +64,7 @@ pub(super) fn put_together(
         sinks,
         admin,
         drain,
+        resolver,
     })
 }
 
@@ -99,6 +102,26 @@ fn last<T: Copy>(lines: &[Read<'_, T>], findings: &mut Findings<'_>) -> Option<T
         }
     }
     lines.last()?.meaning
+}
+
+/// What the one block says. Two are not put together: which of their name servers were meant for what is not known.
+fn only_resolver(
+    blocks: Vec<Read<'_, ResolverSettings>>,
+    findings: &mut Findings<'_>,
+) -> ResolverSettings {
+    let mut blocks = blocks.into_iter();
+    let Some(first) = blocks.next() else {
+        return ResolverSettings::default();
+    };
+    for second in blocks {
+        findings.report(
+            Diagnostic::error("there are two `resolver` blocks")
+                .at(second.statement.span(), "for the second time here")
+                .at(first.statement.span(), "first here")
+                .help("put all of it into one of them"),
+        );
+    }
+    first.meaning.unwrap_or_default()
 }
 
 fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findings<'_>) {
@@ -183,7 +206,8 @@ fn leads_to(endpoint: &Endpoint, address: &ListenAddress) -> bool {
     let authority = match (endpoint, address) {
         (Endpoint::Unix(dialled), ListenAddress::Unix(bound, _)) => return dialled == bound,
         (Endpoint::Tcp(authority) | Endpoint::Tls(authority), _) => authority,
-        (Endpoint::Unix(_), _) => return false,
+        // Where SRV records lead is not known yet.
+        (Endpoint::Unix(_) | Endpoint::TcpSrv(_) | Endpoint::TlsSrv(_), _) => return false,
     };
     let Some(bound) = bound(address).filter(|bound| bound.port() == authority.port) else {
         return false;

@@ -158,6 +158,29 @@ pub enum AddressError {
     /// A zone by name, where its number is needed.
     #[error("a listener needs the number of the zone, and `{0}` is a name")]
     BindZone(String),
+    /// `tcp+srv://` where a listener needs an address.
+    #[error("`{scheme}://` is looked up, and a listener binds an address")]
+    BindSrv {
+        /// The scheme as written.
+        scheme: &'static str,
+    },
+    /// `tcp+srv://collector.example`.
+    #[error("`{0}` is not the name of SRV records")]
+    NotSrvName(String),
+    /// `tcp+srv://_dnstap._tcp.collector.example:6000`.
+    #[error("the port `{port}` stands where SRV records give the port")]
+    SrvPort {
+        /// The port as written.
+        port: String,
+        /// The whole address without it.
+        right: String,
+    },
+    /// A name where a name server is to be named.
+    #[error("`{0}` is a name, and a name server is given by its address")]
+    NameServerName(String),
+    /// A zone in the address of a name server.
+    #[error("the zone `{0}` cannot be used in the address of a name server")]
+    NameServerZone(String),
     /// A scheme where only an address and a port belong.
     #[error("`{scheme}://` does not belong here")]
     UnwantedScheme {
@@ -180,7 +203,10 @@ impl AddressError {
             Self::Space | Self::AfterPort(_) => {
                 "write the host, a colon, the port and nothing else".into()
             }
-            Self::UnknownScheme { .. } => "use `unix://`, `tcp://` or `tls://`".into(),
+            Self::UnknownScheme { .. } => {
+                "use `unix://`, `tcp://` or `tls://`; sinks also know `tcp+srv://` and `tls+srv://`"
+                    .into()
+            }
             Self::MissingScheme { authority } => format!(
                 "write `tcp://{authority}` or `tls://{authority}`; \
                  a unix socket of that name is `./{authority}`"
@@ -235,6 +261,17 @@ impl AddressError {
                     .into()
             }
             Self::BindZone(_) => "write the interface's number; `ip link` shows it".into(),
+            Self::BindSrv { .. } => {
+                "write an address of this machine and a port, as in `tcp://0.0.0.0:6000`".into()
+            }
+            Self::NotSrvName(_) => "such a name begins with the service and the protocol, as in \
+                 `_dnstap._tcp.collector.example`; a host and a port are written `tcp://host:port`"
+                .into(),
+            Self::SrvPort { .. } => "leave the port out".into(),
+            Self::NameServerName(_) => {
+                "write its IP address, and its port if that is not 53".into()
+            }
+            Self::NameServerZone(_) => "write an address that needs no zone".into(),
             Self::UnwantedScheme { .. } => "write only the address and the port".into(),
         }
     }
@@ -250,6 +287,7 @@ impl AddressError {
                 right: Some(right), ..
             }
             | Self::BindAnywhere { right }
+            | Self::SrvPort { right, .. }
             | Self::UnwantedScheme { right, .. } => Some(right),
             _ => None,
         }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    AddressError, Authority, BindAddress, Endpoint, Host, UNIX_PATH_LIMIT, UnixAddress, host,
+    AddressError, Authority, BindAddress, Endpoint, Host, SrvName, UNIX_PATH_LIMIT, UnixAddress,
+    host,
 };
 
 /// How an address is spoken to.
@@ -16,13 +17,20 @@ enum Scheme {
     Unix,
     Tcp,
     Tls,
+    TcpSrv,
+    TlsSrv,
 }
 
-const SCHEMES: [(&str, Scheme); 3] = [
+const SCHEMES: [(&str, Scheme); 5] = [
     ("unix", Scheme::Unix),
     ("tcp", Scheme::Tcp),
     ("tls", Scheme::Tls),
+    ("tcp+srv", Scheme::TcpSrv),
+    ("tls+srv", Scheme::TlsSrv),
 ];
+
+/// The port of a name server that is given without one.
+const DOMAIN: u16 = 53;
 
 /// Whether port 0 has a meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +45,7 @@ enum PortZero {
 impl FromStr for Endpoint {
     type Err = AddressError;
 
-    /// Reads a SOCKET, as in a `dnstap` directive of CoreDNS.
+    /// Reads a SOCKET, as in a `dnstap` directive of CoreDNS, or one that SRV records lead to.
     ///
     /// ```
     /// use tapfan::net::Endpoint;
@@ -53,6 +61,8 @@ impl FromStr for Endpoint {
             Scheme::Unix => Self::Unix(read_unix(rest)?),
             Scheme::Tcp => Self::Tcp(read_authority(rest, text, PortZero::Refused)?),
             Scheme::Tls => Self::Tls(read_authority(rest, text, PortZero::Refused)?),
+            Scheme::TcpSrv => Self::TcpSrv(read_srv(rest, text)?),
+            Scheme::TlsSrv => Self::TlsSrv(read_srv(rest, text)?),
         })
     }
 }
@@ -78,6 +88,8 @@ impl FromStr for BindAddress {
             Scheme::Unix => Self::Unix(read_unix(rest)?),
             Scheme::Tcp => Self::Tcp(bindable(rest, text)?),
             Scheme::Tls => Self::Tls(bindable(rest, text)?),
+            Scheme::TcpSrv => return Err(AddressError::BindSrv { scheme: "tcp+srv" }),
+            Scheme::TlsSrv => return Err(AddressError::BindSrv { scheme: "tls+srv" }),
         })
     }
 }
@@ -96,6 +108,43 @@ pub fn socket_address(text: &str) -> Result<SocketAddr, AddressError> {
         });
     }
     bindable(text, text)
+}
+
+/// Reads the address of a name server: an IP address, and a port if it is not 53.
+///
+/// ```
+/// use tapfan::net::name_server_address;
+///
+/// assert_eq!(name_server_address("10.96.0.10")?, ([10, 96, 0, 10], 53).into());
+/// assert_eq!(name_server_address("[fd00::a]:5353")?.port(), 5353);
+/// assert!(name_server_address("dns.example").is_err());
+/// # Ok::<(), tapfan::net::AddressError>(())
+/// ```
+///
+/// # Errors
+///
+/// Anything else, with what would be right.
+pub fn name_server_address(text: &str) -> Result<SocketAddr, AddressError> {
+    check_characters(text)?;
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return Err(AddressError::UnwantedScheme {
+            scheme: scheme.to_owned(),
+            right: rest.trim_end_matches('/').to_owned(),
+        });
+    }
+    let (host, port) = if let Ok(host) = text.parse::<Host>() {
+        (host, DOMAIN)
+    } else {
+        let Authority { host, port } = read_authority(text, text, PortZero::Refused)?;
+        (host, port)
+    };
+    match host {
+        Host::Ip {
+            zone: Some(zone), ..
+        } => Err(AddressError::NameServerZone(zone.to_string())),
+        Host::Ip { address, .. } => Ok(SocketAddr::new(address, port)),
+        Host::Name(name) => Err(AddressError::NameServerName(name.to_string())),
+    }
 }
 
 fn check_characters(text: &str) -> Result<(), AddressError> {
@@ -140,7 +189,7 @@ fn split_scheme(text: &str) -> Result<(Scheme, &str), AddressError> {
     {
         let rest = match scheme {
             Scheme::Unix => rest,
-            Scheme::Tcp | Scheme::Tls => rest.trim_start_matches('/'),
+            _ => rest.trim_start_matches('/'),
         };
         return Err(AddressError::MissingSlashes {
             scheme: written.to_owned(),
@@ -192,8 +241,8 @@ fn read_unix(text: &str) -> Result<UnixAddress, AddressError> {
     })
 }
 
-/// Reads a host and a port; `whole` is the address they stand in.
-fn read_authority(text: &str, whole: &str, zero: PortZero) -> Result<Authority, AddressError> {
+/// Takes what can stand between a scheme and a path, and nothing else.
+fn before_path(text: &str) -> Result<&str, AddressError> {
     let end = text.find(['/', '?', '#']).unwrap_or(text.len());
     let (text, after) = text.split_at(end);
     if text.is_empty() {
@@ -209,6 +258,28 @@ fn read_authority(text: &str, whole: &str, zero: PortZero) -> Result<Authority, 
     if text.contains('@') && !text.starts_with('[') {
         return Err(AddressError::UserInfo);
     }
+    Ok(text)
+}
+
+/// Reads the name of SRV records; `whole` is the address it stands in.
+fn read_srv(text: &str, whole: &str) -> Result<SrvName, AddressError> {
+    let text = before_path(text)?;
+    if text.starts_with('[') {
+        return Err(AddressError::NotSrvName(text.to_owned()));
+    }
+    let Some((name, port)) = text.split_once(':') else {
+        return text.parse();
+    };
+    name.parse::<SrvName>()?;
+    Err(AddressError::SrvPort {
+        port: port.to_owned(),
+        right: whole.replacen(text, name, 1),
+    })
+}
+
+/// Reads a host and a port; `whole` is the address they stand in.
+fn read_authority(text: &str, whole: &str, zero: PortZero) -> Result<Authority, AddressError> {
+    let text = before_path(text)?;
     let (host, port) = if let Some(inside) = text.strip_prefix('[') {
         let (inside, after) = inside
             .split_once(']')
@@ -312,6 +383,10 @@ mod tests {
         }
     }
 
+    fn srv(name: &str) -> SrvName {
+        name.parse().expect("a name of SRV records")
+    }
+
     fn owned(text: &str) -> String {
         text.to_owned()
     }
@@ -351,6 +426,14 @@ mod tests {
             ),
             ("tls://host:1", Endpoint::Tls(authority("host", 1))),
             ("tls://[::1]:1", Endpoint::Tls(authority("::1", 1))),
+            (
+                "tcp+srv://_dnstap._tcp.c.example.",
+                Endpoint::TcpSrv(srv("_dnstap._tcp.c.example.")),
+            ),
+            (
+                "tls+srv://_dnstap._tcp.c.example/",
+                Endpoint::TlsSrv(srv("_dnstap._tcp.c.example")),
+            ),
         ] {
             assert_eq!(text.parse(), Ok(meaning), "{text}");
         }
@@ -427,6 +510,27 @@ mod tests {
             ("tcp://[fe80::1%25]:1", E::EmptyZone),
             ("tcp://[fe80::1%a%b]:1", E::BadZone(owned("a%b"))),
             ("tcp://1.2.3.256:1", E::NotIpv4(owned("1.2.3.256"))),
+            (
+                "TLS+SRV://_d._tcp.h",
+                case("TLS+SRV", "tls+srv://_d._tcp.h"),
+            ),
+            (
+                "tcp+srv:_d._tcp.h",
+                slashes("tcp+srv", "tcp+srv://_d._tcp.h"),
+            ),
+            ("tcp+srv://", E::MissingHost),
+            ("tcp+srv://h", E::NotSrvName(owned("h"))),
+            ("tcp+srv://h:1", E::NotSrvName(owned("h"))),
+            ("tcp+srv://192.0.2.1", E::NotSrvName(owned("192.0.2.1"))),
+            ("tcp+srv://[::1]:1", E::NotSrvName(owned("[::1]:1"))),
+            ("tcp+srv://_d._tcp.h/p", E::AfterPort(owned("/p"))),
+            (
+                "tls+srv://_d._tcp.h.:6000",
+                E::SrvPort {
+                    port: owned("6000"),
+                    right: owned("tls+srv://_d._tcp.h."),
+                },
+            ),
             ("unix://", E::EmptyPath),
             ("@", E::EmptyAbstract),
             ("unix://@", E::EmptyAbstract),
@@ -487,6 +591,10 @@ mod tests {
                 }),
             ),
             ("tcp://0.0.0.0", Err(E::MissingPort)),
+            (
+                "tls+srv://_dnstap._tcp.c.example",
+                Err(E::BindSrv { scheme: "tls+srv" }),
+            ),
         ] {
             assert_eq!(text.parse(), result, "{text}");
         }
@@ -512,6 +620,37 @@ mod tests {
     }
 
     #[test]
+    fn a_name_server_is_an_address_and_perhaps_a_port() {
+        for (text, address) in [
+            ("192.0.2.1", "192.0.2.1:53"),
+            ("192.0.2.1:5353", "192.0.2.1:5353"),
+            ("2001:db8::1", "[2001:db8::1]:53"),
+            ("[2001:db8::1]", "[2001:db8::1]:53"),
+            ("[2001:db8::1]:5353", "[2001:db8::1]:5353"),
+        ] {
+            assert_eq!(name_server_address(text), Ok(address.parse().expect(text)));
+        }
+        for (text, why) in [
+            ("", E::Empty),
+            ("dns.example:53", E::NameServerName(owned("dns.example"))),
+            ("dns.example", E::NameServerName(owned("dns.example"))),
+            ("300.1.1.1", E::NotIpv4(owned("300.1.1.1"))),
+            ("192.0.2.1:0", E::PortZero),
+            ("192.0.2.1:dns", E::PortNotNumber(owned("dns"))),
+            ("[fe80::1%eth0]", E::NameServerZone(owned("eth0"))),
+            (
+                "udp://192.0.2.1",
+                E::UnwantedScheme {
+                    scheme: owned("udp"),
+                    right: owned("192.0.2.1"),
+                },
+            ),
+        ] {
+            assert_eq!(name_server_address(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_proposed_in_place_of_a_mistake_is_right() {
         for text in [
             " tcp://h:1",
@@ -520,6 +659,7 @@ mod tests {
             "tls:/h:1",
             "unix:/p",
             "tcp://::1:6000",
+            "tcp+srv://_d._tcp.h:6000",
         ] {
             let error = text.parse::<Endpoint>().expect_err(text);
             let right = error.instead().expect("a proposal");
@@ -530,7 +670,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics_and_what_is_read_is_shown_so_that_it_reads_the_same(
-            text in r"(unix://|tcp://|tls://|@|/)?[a-z0-9\[\]:.%@/ -]{0,24}"
+            text in r"(unix://|tcp://|tls://|tcp\+srv://_d\._tcp\.|@|/)?[a-z0-9\[\]:.%@/ -]{0,24}"
         ) {
             if let Ok(endpoint) = text.parse::<Endpoint>() {
                 prop_assert_eq!(endpoint.to_string().parse(), Ok(endpoint));

@@ -22,6 +22,18 @@ pub enum ResolveError {
         /// As written.
         name: String,
     },
+    /// The name exists, without SRV records.
+    #[error("{name} has no SRV records; is the port of the Service named?")]
+    NoService {
+        /// As written.
+        name: String,
+    },
+    /// SRV records that say that there is no such service here (RFC 2782).
+    #[error("{name} is decidedly not offered: its SRV record has the target \".\"")]
+    NotOffered {
+        /// As written.
+        name: String,
+    },
     /// The name servers answered that they cannot answer.
     #[error("the name servers could not resolve {name}: {code}")]
     ServerFailure {
@@ -75,6 +87,12 @@ pub enum ResolveError {
     /// The name servers given cannot be used.
     #[error("the name servers cannot be used: {0}")]
     Setup(NetError),
+    /// A panic on the way.
+    #[error("looking {name} up failed by a fault of tapfan's own; please report it")]
+    Fault {
+        /// As written.
+        name: String,
+    },
 }
 
 // === impl ResolveError ===
@@ -89,10 +107,15 @@ impl ResolveError {
         }
     }
 
+    /// Whether it says that there is nothing, and not that nobody could say.
+    pub(super) fn is_absence(&self) -> bool {
+        self.rank() <= 1
+    }
+
     fn rank(&self) -> u8 {
         match self {
             Self::NoSuchName { .. } => 0,
-            Self::NoAddresses { .. } => 1,
+            Self::NoAddresses { .. } | Self::NoService { .. } | Self::NotOffered { .. } => 1,
             Self::ServerFailure { .. } => 2,
             Self::Unreachable { .. } => 3,
             _ => 4,

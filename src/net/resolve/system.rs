@@ -4,13 +4,12 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use hickory_resolver::{Hosts, system_conf::parse_resolv_conf};
 use tokio::fs;
 
-use super::{ResolveError, upstream::Upstream};
+use super::{Overrides, ResolveError, upstream::Upstream};
 
 /// `/etc/hosts`.
 pub(super) struct HostsFile(Reread<Arc<Hosts>>);
@@ -18,7 +17,7 @@ pub(super) struct HostsFile(Reread<Arc<Hosts>>);
 /// `/etc/resolv.conf`, and the name servers that it names.
 pub(super) struct ResolvConf {
     file: Reread<Upstream>,
-    timeout: Duration,
+    overrides: Overrides,
 }
 
 /// What a file means, for as long as it says the same.
@@ -51,14 +50,14 @@ impl HostsFile {
 // === impl ResolvConf ===
 
 impl ResolvConf {
-    pub(super) fn new(path: &Path, timeout: Duration) -> Self {
+    pub(super) fn new(path: &Path, overrides: Overrides) -> Self {
         Self {
             file: Reread::new(path),
-            timeout,
+            overrides,
         }
     }
 
-    /// The name servers of now. Their cache lives as long as the file says the same.
+    /// The name servers of now. Connections to them live as long as the file says the same.
     pub(super) async fn read(&self) -> Result<Upstream, ResolveError> {
         let path = &self.file.path;
         let text = fs::read(path)
@@ -69,7 +68,7 @@ impl ResolvConf {
             })?;
         let parse = |text: &[u8]| {
             let (config, options) = parse_resolv_conf(text)?;
-            Upstream::new(config, options, self.timeout)
+            Upstream::new(&config, options, &self.overrides)
         };
         self.file
             .meaning(text, parse)
@@ -105,9 +104,20 @@ impl<T: Clone> Reread<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use hickory_resolver::proto::rr::Name;
 
     use super::*;
+
+    fn overrides(search: &[&str], ndots: Option<usize>) -> Overrides {
+        let name = |name: &&str| Name::from_str_relaxed(name).expect("a name");
+        Overrides {
+            search: search.iter().map(name).collect(),
+            ndots,
+            timeout: Duration::from_secs(6),
+        }
+    }
 
     fn names(upstream: &Upstream, name: &str) -> Vec<String> {
         let name = Name::from_str_relaxed(name).expect("a name");
@@ -119,7 +129,7 @@ mod tests {
     async fn the_search_list_is_that_of_resolv_conf() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("resolv.conf");
-        let file = ResolvConf::new(&path, Duration::from_secs(6));
+        let file = ResolvConf::new(&path, overrides(&[], None));
         let missing = file.read().await.err().expect("no such file");
         assert!(
             matches!(missing, ResolveError::Unreadable { .. }),
@@ -155,5 +165,28 @@ mod tests {
             matches!(unusable, ResolveError::Unusable { .. }),
             "{unusable}"
         );
+    }
+    #[tokio::test]
+    async fn what_the_settings_say_goes_before_resolv_conf() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("resolv.conf");
+        std::fs::write(
+            &path,
+            "search example\nnameserver 127.0.0.1\noptions ndots:2\n",
+        )
+        .expect("written");
+        let both = ResolvConf::new(&path, overrides(&["b.example", "c.example."], Some(1)));
+        let upstream = both.read().await.expect("name servers");
+        assert_eq!(
+            names(&upstream, "a"),
+            ["a.b.example.", "a.c.example.", "a."]
+        );
+        assert_eq!(
+            names(&upstream, "a.b").first().map(String::as_str),
+            Some("a.b.")
+        );
+        let search = ResolvConf::new(&path, overrides(&["b.example"], None));
+        let upstream = search.read().await.expect("name servers");
+        assert_eq!(names(&upstream, "a.b"), ["a.b.b.example.", "a.b."]);
     }
 }

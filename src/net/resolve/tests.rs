@@ -1,127 +1,35 @@
-use std::{
-    net::Ipv4Addr,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Instant,
+use std::{net::Ipv4Addr, time::Instant};
+
+use hickory_resolver::proto::{op::ResponseCode, rr::Record};
+
+use super::{
+    test_server::{Says, Server, Srv, alias, host, service},
+    *,
 };
 
-use hickory_resolver::proto::{
-    op::{Message, MessageType, ResponseCode},
-    rr::{RData, Record, rdata},
-};
-use tokio::{net::UdpSocket, task::JoinHandle};
-
-use super::*;
-
-/// What the server says to a question.
-#[derive(Clone)]
-enum Says {
-    Addresses(u32, Vec<IpAddr>),
-    Code(ResponseCode),
-    Nothing,
+fn resolver(server: &Server) -> Resolver {
+    resolver_within(server, Duration::from_secs(6))
 }
 
-type Mind = dyn Fn(&str, RecordType) -> Says + Send;
-
-/// A DNS server on loopback that says what a test tells it to.
-struct Server {
-    address: SocketAddr,
-    says: Arc<Mutex<Box<Mind>>>,
-    questions: Arc<AtomicUsize>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Server {
-    async fn start(says: impl Fn(&str, RecordType) -> Says + Send + 'static) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
-        let address = socket.local_addr().expect("an address");
-        let says: Arc<Mutex<Box<Mind>>> = Arc::new(Mutex::new(Box::new(says)));
-        let questions = Arc::new(AtomicUsize::new(0));
-        let task = tokio::spawn(Self::serve(
-            socket,
-            Arc::clone(&says),
-            Arc::clone(&questions),
-        ));
-        Self {
-            address,
-            says,
-            questions,
-            task,
-        }
-    }
-
-    async fn serve(socket: UdpSocket, says: Arc<Mutex<Box<Mind>>>, questions: Arc<AtomicUsize>) {
-        let mut buffer = [0; 2048];
-        loop {
-            let (length, client) = socket.recv_from(&mut buffer).await.expect("received");
-            let mut message = Message::from_vec(&buffer[..length]).expect("a query");
-            questions.fetch_add(1, Ordering::SeqCst);
-            let question = message.queries.first().expect("a question").clone();
-            let says =
-                (says.lock().expect("whole"))(&question.name().to_string(), question.query_type());
-            message.metadata.message_type = MessageType::Response;
-            message.metadata.recursion_available = true;
-            match says {
-                Says::Nothing => continue,
-                Says::Code(code) => message.metadata.response_code = code,
-                Says::Addresses(ttl, addresses) => {
-                    for address in addresses {
-                        let data = match (address, question.query_type()) {
-                            (IpAddr::V4(address), RecordType::A) => RData::A(rdata::A(address)),
-                            (IpAddr::V6(address), RecordType::AAAA) => {
-                                RData::AAAA(rdata::AAAA(address))
-                            }
-                            _ => continue,
-                        };
-                        let name = question.name().clone();
-                        message.answers.push(Record::from_rdata(name, ttl, data));
-                    }
-                }
-            }
-            let answer = message.to_vec().expect("encoded");
-            socket.send_to(&answer, client).await.expect("sent");
-        }
-    }
-
-    fn now_says(&self, says: impl Fn(&str, RecordType) -> Says + Send + 'static) {
-        *self.says.lock().expect("whole") = Box::new(says);
-    }
-
-    fn questions(&self) -> usize {
-        self.questions.load(Ordering::SeqCst)
-    }
-
-    fn resolver(&self) -> Resolver {
-        self.resolver_within(Duration::from_secs(6))
-    }
-
-    fn resolver_within(&self, timeout: Duration) -> Resolver {
-        let settings = ResolverSettings {
-            name_servers: vec![self.address],
-            timeout,
-        };
-        Resolver::with_files(settings, Path::new("/nowhere"), Path::new("/nowhere"))
-            .expect("a resolver")
-    }
+fn resolver_within(server: &Server, timeout: Duration) -> Resolver {
+    let settings = ResolverSettings {
+        name_servers: vec![server.address],
+        timeout,
+        ..ResolverSettings::default()
+    };
+    Resolver::with_files(settings, Path::new("/nowhere"), Path::new("/nowhere"))
+        .expect("a resolver")
 }
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-fn named(name: &str) -> Authority {
-    Authority {
+fn named(name: &str) -> Destination {
+    Destination::Host(Authority {
         host: Host::Name(name.into()),
         port: 6000,
-    }
+    })
 }
 
 fn always(ttl: u32, addresses: &[&str]) -> impl Fn(&str, RecordType) -> Says + Send + use<> {
@@ -131,14 +39,12 @@ fn always(ttl: u32, addresses: &[&str]) -> impl Fn(&str, RecordType) -> Says + S
 
 async fn addresses(resolver: &Resolver, name: &str) -> Vec<String> {
     let found = resolver.resolve(&named(name)).await.expect("addresses");
-    found
-        .into_iter()
-        .map(|address| address.to_string())
-        .collect()
+    let found = found.addresses.in_order().into_iter();
+    found.map(|address| address.to_string()).collect()
 }
 
 async fn error(server: &Server, name: &str) -> ResolveError {
-    let outcome = server.resolver().resolve(&named(name)).await;
+    let outcome = resolver(server).resolve(&named(name)).await;
     outcome.expect_err("no addresses")
 }
 
@@ -150,7 +56,7 @@ async fn both_families_take_turns() {
     ))
     .await;
     assert_eq!(
-        addresses(&server.resolver(), "collector.example.").await,
+        addresses(&resolver(&server), "collector.example.").await,
         ["[2001:db8::1]:6000", "192.0.2.1:6000", "192.0.2.2:6000"]
     );
 }
@@ -158,7 +64,7 @@ async fn both_families_take_turns() {
 #[tokio::test]
 async fn one_family_is_enough() {
     let server = Server::start(always(60, &["192.0.2.1"])).await;
-    let resolver = server.resolver();
+    let resolver = resolver(&server);
     assert_eq!(
         addresses(&resolver, "my_collector.example.").await,
         ["192.0.2.1:6000"]
@@ -182,7 +88,7 @@ async fn a_family_that_is_never_answered_costs_little() {
     .await;
     let begun = Instant::now();
     assert_eq!(
-        addresses(&server.resolver(), "collector.example.").await,
+        addresses(&resolver(&server), "collector.example.").await,
         ["192.0.2.1:6000"]
     );
     assert!(
@@ -193,42 +99,55 @@ async fn a_family_that_is_never_answered_costs_little() {
 }
 
 #[tokio::test]
-async fn an_answer_is_kept_for_its_ttl_and_no_longer() {
-    let server = Server::start(always(1, &["192.0.2.1"])).await;
-    let resolver = server.resolver();
-    let begun = Instant::now();
-    assert_eq!(
-        addresses(&resolver, "collector.example.").await,
-        ["192.0.2.1:6000"]
-    );
-    server.now_says(always(1, &["192.0.2.2"]));
-    let mut found = addresses(&resolver.clone(), "collector.example.").await;
-    if begun.elapsed() < Duration::from_millis(900) {
-        assert_eq!(found, ["192.0.2.1:6000"], "from the cache");
-    }
-    while found != ["192.0.2.2:6000"] {
-        assert!(
-            begun.elapsed() < Duration::from_secs(10),
-            "the change is never seen"
-        );
-        time::sleep(Duration::from_millis(20)).await;
-        found = addresses(&resolver, "collector.example.").await;
-    }
-    assert!(
-        begun.elapsed() >= Duration::from_millis(900),
-        "{:?}",
-        begun.elapsed()
-    );
+async fn an_answer_says_how_long_it_holds_and_every_call_asks_anew() {
+    let server = Server::start(|name, family| match family {
+        RecordType::AAAA => Says::Addresses(30, vec![ip("2001:db8::1")]),
+        _ => Says::Records(
+            vec![
+                alias(name, 7, "real.example."),
+                host("real.example.", 60, ip("192.0.2.1")),
+            ],
+            Vec::new(),
+        ),
+    })
+    .await;
+    let resolver = resolver(&server);
+    let ttl = async || {
+        let answer = resolver.resolve(&named("collector.example.")).await;
+        answer.expect("addresses").ttl
+    };
+    assert_eq!(ttl().await, Duration::from_secs(7), "that of the alias");
+    server.now_says(always(40, &["192.0.2.1", "2001:db8::1"]));
+    assert_eq!(ttl().await, Duration::from_secs(40));
+    server.now_says(always(0, &["192.0.2.1"]));
+    assert_eq!(ttl().await, Duration::ZERO);
+    assert_eq!(server.questions(), 6, "one a family, each time");
 }
 
 #[tokio::test]
-async fn a_cached_answer_asks_nobody() {
-    let server = Server::start(always(60, &["192.0.2.1", "2001:db8::1"])).await;
-    let resolver = server.resolver();
-    let first = addresses(&resolver, "collector.example.").await;
-    assert_eq!(server.questions(), 2, "one a family");
-    assert_eq!(addresses(&resolver, "collector.example.").await, first);
-    assert_eq!(server.questions(), 2);
+async fn a_family_that_failed_is_told_from_one_that_is_not_there() {
+    let before = Addresses::of_host(
+        "collector.example.",
+        vec![SocketAddr::new(ip("2001:db8::1"), 6000)],
+        6000,
+        Unanswered::default(),
+    );
+    let server = Server::start(always(60, &["192.0.2.1"])).await;
+    let now = async || {
+        let answer = resolver(&server)
+            .resolve(&named("collector.example."))
+            .await;
+        let addresses = answer.expect("addresses").addresses.filled_from(&before);
+        addresses.iter().count()
+    };
+    assert_eq!(now().await, 1, "AAAA: there is nothing");
+    for failure in [Says::Code(ResponseCode::ServFail), Says::Nothing] {
+        server.now_says(move |_, family| match family {
+            RecordType::AAAA => failure.clone(),
+            _ => Says::Addresses(60, vec![ip("192.0.2.1")]),
+        });
+        assert_eq!(now().await, 2, "AAAA: nobody said");
+    }
 }
 
 #[tokio::test]
@@ -301,7 +220,7 @@ async fn a_name_without_one_family_exists() {
 #[tokio::test]
 async fn silence_ends_in_time() {
     let server = Server::start(|_, _| Says::Nothing).await;
-    let resolver = server.resolver_within(Duration::from_millis(300));
+    let resolver = resolver_within(&server, Duration::from_millis(300));
     let begun = Instant::now();
     let silence = resolver.resolve(&named("collector.example.")).await;
     let silence = silence.expect_err("silence");
@@ -320,7 +239,7 @@ async fn silence_ends_in_time() {
 #[tokio::test]
 async fn a_port_without_a_name_server_is_an_error_in_time() {
     let server = Server::start(|_, _| Says::Nothing).await;
-    let resolver = server.resolver_within(Duration::from_millis(300));
+    let resolver = resolver_within(&server, Duration::from_millis(300));
     server.task.abort();
     let gone = resolver
         .resolve(&named("collector.example."))
@@ -390,20 +309,21 @@ async fn without_resolv_conf_hosts_still_work() {
 #[tokio::test]
 async fn addresses_pass_through_with_their_zone() {
     let server = Server::start(|_, _| Says::Nothing).await;
-    let resolver = server.resolver();
-    let with = |address: &str, zone: Option<&str>| Authority {
-        host: Host::Ip {
+    let resolver = resolver(&server);
+    let with = |address: &str, zone: Option<&str>| {
+        let host = Host::Ip {
             address: ip(address),
             zone: zone.map(Into::into),
-        },
-        port: 6000,
+        };
+        Destination::Host(Authority { host, port: 6000 })
     };
     let four = resolver
         .resolve(&with("192.0.2.1", None))
         .await
         .expect("an address");
+    assert_eq!(four.ttl, Duration::MAX);
     assert_eq!(
-        four,
+        four.addresses.in_order(),
         [SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 6000))]
     );
     let indexed = resolver
@@ -411,7 +331,7 @@ async fn addresses_pass_through_with_their_zone() {
         .await
         .expect("an address");
     assert_eq!(
-        indexed,
+        indexed.addresses.in_order(),
         [SocketAddrV6::new("fe80::1".parse().expect("six"), 6000, 0, 7).into()]
     );
     for zone in ["", "no-such0", "../lo", "."] {
@@ -465,19 +385,24 @@ async fn a_relative_name_is_completed_by_the_search_list() {
         _ => Says::Code(ResponseCode::NXDomain),
     })
     .await;
-    let search = ["default.svc.cluster.local.", "svc.cluster.local."];
-    let search = search.map(|name| Name::from_ascii(name).expect("a name"));
-    let servers = vec![name_server(server.address)];
-    let config = ResolverConfig::from_parts(None, search.to_vec(), servers);
-    let mut options = ResolverOpts::default();
-    options.ndots = 5;
-    let upstream = Upstream::new(config, options, Duration::from_secs(6)).expect("made");
-    let look_up = async |written: &str| {
-        let name = Name::from_str_relaxed(written).expect("a name");
-        upstream.look_up(written, &name).await
+    let settings = ResolverSettings {
+        name_servers: vec![server.address],
+        search: vec![
+            "default.svc.cluster.local".into(),
+            "svc.cluster.local.".into(),
+        ],
+        ndots: Some(5),
+        ..ResolverSettings::default()
     };
+    let nowhere = Path::new("/nowhere");
+    let resolver = Resolver::with_files(settings, nowhere, nowhere).expect("made");
+    let look_up = async |written: &str| resolver.resolve(&named(written)).await;
     let found = look_up("collector.dns-obs").await.expect("completed");
-    assert_eq!(found, [ip("10.0.0.1")]);
+    assert!(
+        found
+            .addresses
+            .contains(SocketAddr::new(ip("10.0.0.1"), 6000))
+    );
     let absolute = look_up("collector.dns-obs.")
         .await
         .expect_err("taken as it is");
@@ -492,4 +417,238 @@ async fn a_relative_name_is_completed_by_the_search_list() {
         matches!(failed, ResolveError::ServerFailure { .. }),
         "{failed:?}"
     );
+}
+
+// === services ===
+
+const SERVICE: &str = "_dnstap._tcp.collector.example.";
+
+fn dnstap() -> Destination {
+    Destination::Service(SERVICE.parse().expect("a name of SRV records"))
+}
+
+/// An answer with these records, and these addresses along with them.
+fn services(records: &[(u32, Srv<'_>)], along: Vec<Record>) -> Says {
+    let records = records.iter();
+    let records = records.map(|(ttl, srv)| service(SERVICE, *ttl, *srv));
+    Says::Records(records.collect(), along)
+}
+
+#[tokio::test]
+async fn a_service_leads_to_its_targets_by_priority() {
+    let server = Server::start(|name, family| match (name, family) {
+        (SERVICE, RecordType::SRV) => services(
+            &[
+                (60, (20, 0, 6001, "spare.example.")),
+                (50, (10, 5, 6000, "One.Example.")),
+                (60, (10, 5, 6002, "one.example.")),
+            ],
+            Vec::new(),
+        ),
+        ("One.Example." | "one.example.", _) => {
+            Says::Addresses(40, vec![ip("192.0.2.1"), ip("2001:db8::1")])
+        }
+        ("spare.example.", _) => Says::Addresses(30, vec![ip("192.0.2.2")]),
+        _ => Says::Code(ResponseCode::NXDomain),
+    })
+    .await;
+    let answer = resolver(&server).resolve(&dnstap()).await.expect("found");
+    assert_eq!(answer.ttl, Duration::from_secs(30), "of the last address");
+    let order: Vec<_> = answer.addresses.in_order();
+    let shown: Vec<String> = order.iter().map(ToString::to_string).collect();
+    let first = ["[2001:db8::1]:6000", "192.0.2.1:6000"];
+    let second = ["[2001:db8::1]:6002", "192.0.2.1:6002"];
+    assert!(
+        shown[..4] == [first, second].concat() || shown[..4] == [second, first].concat(),
+        "{shown:?}"
+    );
+    assert_eq!(shown[4..], ["192.0.2.2:6001"]);
+    assert_eq!(server.questions(), 5, "one for the records, two a target");
+}
+
+#[tokio::test]
+async fn addresses_that_came_along_are_not_asked_for() {
+    let server = Server::start(|_, _| {
+        services(
+            &[
+                (30, (0, 50, 6000, "10-0-0-1.collector.example.")),
+                (30, (0, 50, 6000, "10-0-0-2.collector.example.")),
+            ],
+            vec![
+                host("10-0-0-1.collector.example.", 20, ip("10.0.0.1")),
+                host("10-0-0-2.collector.example.", 10, ip("10.0.0.2")),
+                host("other.example.", 1, ip("10.0.0.3")),
+            ],
+        )
+    })
+    .await;
+    let answer = resolver(&server).resolve(&dnstap()).await.expect("found");
+    assert_eq!(answer.ttl, Duration::from_secs(10));
+    let mut addresses = answer.addresses.in_order();
+    addresses.sort();
+    let expected = ["10.0.0.1", "10.0.0.2"].map(|it| SocketAddr::new(ip(it), 6000));
+    assert_eq!(addresses, expected);
+    assert_eq!(server.questions(), 1);
+}
+
+#[tokio::test]
+async fn a_target_that_fails_does_not_take_the_others_away() {
+    let silent = |name: &str| match name {
+        "gone.example." => Says::Code(ResponseCode::NXDomain),
+        "silent.example." => Says::Nothing,
+        _ => Says::Addresses(60, vec![ip("192.0.2.1")]),
+    };
+    let server = Server::start(move |name, family| match family {
+        RecordType::SRV => services(
+            &[
+                (60, (1, 0, 6000, "silent.example.")),
+                (60, (1, 0, 6000, "gone.example.")),
+                (60, (1, 0, 6000, "there.example.")),
+            ],
+            Vec::new(),
+        ),
+        _ => silent(name),
+    })
+    .await;
+    let resolver = resolver_within(&server, Duration::from_millis(1500));
+    let answer = resolver.resolve(&dnstap()).await.expect("found");
+    let there = SocketAddr::new(ip("192.0.2.1"), 6000);
+    assert_eq!(answer.addresses.in_order(), [there]);
+    // Of the silent one nothing is known; that the other is gone is known.
+    let before = ["silent.example.", "gone.example."].map(|name| {
+        let address = SocketAddr::new(ip("192.0.2.9"), 1);
+        Addresses::of_host(name, vec![address], 1, Unanswered::default())
+    });
+    let [silent, gone] = before.map(|before| answer.addresses.clone().filled_from(&before));
+    assert!(silent.contains(SocketAddr::new(ip("192.0.2.9"), 6000)));
+    assert!(silent.contains(there));
+    assert_eq!(gone.in_order(), [there]);
+}
+
+#[tokio::test]
+async fn what_is_said_of_services_without_addresses() {
+    let server = Server::start(|_, _| services(&[(60, (0, 0, 0, "."))], Vec::new())).await;
+    let error = async || {
+        let outcome = resolver(&server).resolve(&dnstap()).await;
+        outcome.expect_err("no addresses")
+    };
+    let refused = error().await;
+    assert!(matches!(refused, ResolveError::NotOffered { .. }));
+    insta::assert_snapshot!(refused, @r#"_dnstap._tcp.collector.example. is decidedly not offered: its SRV record has the target ".""#);
+    server.now_says(|_, _| Says::Records(Vec::new(), Vec::new()));
+    let none = error().await;
+    assert!(matches!(none, ResolveError::NoService { .. }), "{none:?}");
+    insta::assert_snapshot!(none, @"_dnstap._tcp.collector.example. has no SRV records; is the port of the Service named?");
+    server.now_says(|_, _| Says::Code(ResponseCode::NXDomain));
+    let no_name = error().await;
+    assert!(
+        matches!(no_name, ResolveError::NoSuchName { .. }),
+        "{no_name:?}"
+    );
+    let targets = |name: &str, family| match (name, family) {
+        (SERVICE, RecordType::SRV) => services(&[(60, (0, 0, 6000, "a.example."))], Vec::new()),
+        _ => Says::Records(Vec::new(), Vec::new()),
+    };
+    server.now_says(targets);
+    let nothing = error().await;
+    assert!(
+        matches!(nothing, ResolveError::NoAddresses { .. }),
+        "{nothing:?}"
+    );
+    insta::assert_snapshot!(nothing, @"a.example. has no addresses (no A, no AAAA); is anything ready behind it?");
+    server.now_says(move |name, family| match family {
+        RecordType::SRV => targets(name, family),
+        _ => Says::Code(ResponseCode::ServFail),
+    });
+    let failed = error().await;
+    assert!(
+        matches!(failed, ResolveError::ServerFailure { .. }),
+        "{failed:?}"
+    );
+    server.now_says(|_, _| Says::Code(ResponseCode::Refused));
+    let refused = error().await;
+    assert!(
+        matches!(refused, ResolveError::ServerFailure { .. }),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_service_without_a_port_or_with_another_target_of_none_is_passed_over() {
+    let server = Server::start(|_, family| match family {
+        RecordType::SRV => services(
+            &[
+                (60, (0, 0, 0, "a.example.")),
+                (60, (0, 0, 6000, ".")),
+                (60, (0, 0, 6000, "a.example.")),
+            ],
+            Vec::new(),
+        ),
+        _ => Says::Addresses(60, vec![ip("192.0.2.1")]),
+    })
+    .await;
+    let answer = resolver(&server).resolve(&dnstap()).await.expect("found");
+    let only = SocketAddr::new(ip("192.0.2.1"), 6000);
+    assert_eq!(answer.addresses.iter().collect::<Vec<_>>(), [only]);
+}
+
+#[tokio::test]
+async fn a_service_may_have_an_alias() {
+    const REAL: &str = "_dnstap._tcp.real.example.";
+    let records = |with_alias: bool| {
+        move |name: &str, family: RecordType| match (name, family) {
+            (SERVICE, RecordType::SRV | RecordType::CNAME) => {
+                let mut records = vec![alias(SERVICE, 20, REAL)];
+                if with_alias && family == RecordType::SRV {
+                    records.push(service(REAL, 60, (1, 1, 6000, "a.example.")));
+                }
+                Says::Records(records, Vec::new())
+            }
+            (REAL, RecordType::SRV) => {
+                let records = vec![service(REAL, 60, (1, 1, 6000, "a.example."))];
+                Says::Records(records, Vec::new())
+            }
+            ("a.example.", _) => Says::Addresses(60, vec![ip("192.0.2.1")]),
+            _ => Says::Code(ResponseCode::NXDomain),
+        }
+    };
+    let server = Server::start(records(true)).await;
+    for with_alias in [true, false] {
+        server.now_says(records(with_alias));
+        let answer = resolver(&server).resolve(&dnstap()).await.expect("found");
+        let only = SocketAddr::new(ip("192.0.2.1"), 6000);
+        assert_eq!(answer.addresses.in_order(), [only]);
+        assert_eq!(answer.ttl, Duration::from_secs(20), "that of the alias");
+    }
+    server.now_says(|name, family| match family {
+        RecordType::CNAME => Says::Records(vec![alias(name, 20, name)], Vec::new()),
+        _ => Says::Records(Vec::new(), Vec::new()),
+    });
+    let round = resolver(&server)
+        .resolve(&dnstap())
+        .await
+        .expect_err("nowhere");
+    assert!(matches!(round, ResolveError::NoService { .. }), "{round:?}");
+}
+
+#[tokio::test]
+async fn many_targets_are_all_looked_up_and_a_long_answer_comes_over_tcp() {
+    const TARGETS: u8 = 100;
+    let server = Server::start(move |name, family| match family {
+        RecordType::SRV => {
+            let names = (0..TARGETS).map(|n| format!("c{n}.example."));
+            let records = names.map(|name| service(SERVICE, 60, (0, 1, 6000, &name)));
+            Says::Records(records.collect(), Vec::new())
+        }
+        RecordType::A => {
+            let number = name.trim_start_matches('c').split('.').next();
+            let number = number.and_then(|it| it.parse().ok()).expect("a number");
+            Says::Addresses(60, vec![IpAddr::from([192, 0, 2, number])])
+        }
+        _ => Says::Records(Vec::new(), Vec::new()),
+    })
+    .await;
+    let answer = resolver(&server).resolve(&dnstap()).await.expect("found");
+    assert_eq!(answer.addresses.in_order().len(), usize::from(TARGETS));
+    assert_eq!(server.questions(), 2 + 2 * usize::from(TARGETS));
 }

@@ -1,19 +1,25 @@
 //! The name servers, and what is asked of them for one name.
 
-use std::{future::Future, net::IpAddr, pin::pin, time::Duration};
+use std::{
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    time::Duration,
+};
 
 use hickory_resolver::{
     TokioResolver,
     config::{ResolveHosts, ResolverConfig, ResolverOpts},
+    lookup::Lookup,
     net::{DnsError, NetError, NoRecords, runtime::TokioRuntimeProvider},
     proto::{
         op::ResponseCode,
-        rr::{Name, RecordType},
+        rr::{Name, RData, RecordType},
     },
 };
 use tokio::time;
 
-use super::{ResolveError, take_turns};
+use super::{Overrides, ResolveError, answer::Unanswered, take_turns};
 
 /// Name servers, and how a relative name is completed before they are asked.
 #[derive(Clone)]
@@ -23,15 +29,23 @@ pub(super) struct Upstream {
     ndots: usize,
 }
 
-/// The addresses of one family, at least one.
-type Answer = Result<Vec<IpAddr>, ResolveError>;
+/// What was found for one host; at least one address.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) ips: Vec<IpAddr>,
+    pub(super) ttl: Duration,
+    pub(super) unanswered: Unanswered,
+}
+
+/// The addresses of one family, at least one, and their TTL.
+type Answer = Result<(Vec<IpAddr>, Duration), ResolveError>;
 
 /// How long the answer for one family waits for the other's, once it has brought addresses: some name servers never
 /// answer AAAA.
 const OTHER_FAMILY: Duration = Duration::from_millis(250);
 
-/// The longest that the absence of a name is remembered: a Service created a moment ago must be found soon.
-const NEGATIVE_TTL: Duration = Duration::from_secs(5);
+/// How long a chain of aliases may be.
+const ALIASES: usize = 8;
 
 /// How often a question is asked before it is given up.
 const TRIES: u32 = 3;
@@ -40,16 +54,23 @@ const TRIES: u32 = 3;
 
 impl Upstream {
     pub(super) fn new(
-        config: ResolverConfig,
+        config: &ResolverConfig,
         mut options: ResolverOpts,
-        timeout: Duration,
+        overrides: &Overrides,
     ) -> Result<Self, NetError> {
-        let search = config.search().to_vec();
-        let ndots = options.ndots;
-        options.timeout = options.timeout.min(timeout / TRIES);
-        options.negative_max_ttl = Some(NEGATIVE_TTL);
+        let search = if overrides.search.is_empty() {
+            config.search().to_vec()
+        } else {
+            overrides.search.clone()
+        };
+        let ndots = overrides.ndots.unwrap_or(options.ndots);
+        options.timeout = options.timeout.min(overrides.timeout / TRIES);
+        // Answers are kept by those who asked: they know their TTL, and when they want to know better.
+        options.cache_size = 0;
         // `HostsFile` reads it, again and again.
         options.use_hosts_file = ResolveHosts::Never;
+        let servers = config.name_servers().to_vec();
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
         let provider = TokioRuntimeProvider::default();
         let resolver = TokioResolver::builder_with_config(config, provider)
             .with_options(options)
@@ -61,18 +82,67 @@ impl Upstream {
         })
     }
 
-    /// Asks for one name after the other, as resolv.conf(5) has it, until one has addresses.
-    pub(super) async fn look_up(
+    /// The addresses of a host.
+    pub(super) async fn host(&self, written: &str, name: &Name) -> Result<Found, ResolveError> {
+        let ask = |name: Name| async move { self.addresses(written, &name).await };
+        self.first(written, name, ask).await
+    }
+
+    /// The SRV records of a service with what came along with them, and how long they hold.
+    pub(super) async fn srv(
         &self,
         written: &str,
         name: &Name,
-    ) -> Result<Vec<IpAddr>, ResolveError> {
+    ) -> Result<(Lookup, Duration), ResolveError> {
+        let ask = |name: Name| async move { self.service(written, name).await };
+        self.first(written, name, ask).await
+    }
+
+    /// Follows aliases itself: hickory takes the target of an SRV record for one, and loses the records if a real one
+    /// comes before them.
+    async fn service(
+        &self,
+        written: &str,
+        mut name: Name,
+    ) -> Result<(Lookup, Duration), ResolveError> {
+        let mut holds = Duration::MAX;
+        for _ in 0..ALIASES {
+            let absence = match self.resolver.lookup(name.clone(), RecordType::SRV).await {
+                Ok(lookup) => {
+                    let holds = holds.min(ttl(&lookup));
+                    return Ok((lookup, holds));
+                }
+                Err(error) => match classify(written.to_owned(), error) {
+                    ResolveError::NoAddresses { name } => ResolveError::NoService { name },
+                    absence @ ResolveError::NoSuchName { .. } => absence,
+                    failure => return Err(failure),
+                },
+            };
+            let alias = self.resolver.lookup(name.clone(), RecordType::CNAME).await;
+            let Some((target, ttl)) = alias.as_ref().ok().and_then(|alias| alias_of(&name, alias))
+            else {
+                return Err(absence);
+            };
+            (name, holds) = (target, holds.min(ttl));
+        }
+        Err(ResolveError::NoService {
+            name: written.to_owned(),
+        })
+    }
+
+    /// Asks for one name after the other, as resolv.conf(5) has it, until one has what is asked for.
+    async fn first<T, F: Future<Output = Result<T, ResolveError>>>(
+        &self,
+        written: &str,
+        name: &Name,
+        ask: impl Fn(Name) -> F,
+    ) -> Result<T, ResolveError> {
         let mut worst = ResolveError::NoSuchName {
             name: written.to_owned(),
         };
         for candidate in self.candidates(name) {
-            match self.addresses(written, &candidate).await {
-                Ok(addresses) => return Ok(addresses),
+            match ask(candidate).await {
+                Ok(found) => return Ok(found),
                 Err(silent @ ResolveError::Timeout { .. }) => return Err(silent),
                 Err(error) => worst = worst.or_worse(error),
             }
@@ -100,21 +170,35 @@ impl Upstream {
     }
 
     /// Asks for both families at once.
-    async fn addresses(&self, written: &str, name: &Name) -> Result<Vec<IpAddr>, ResolveError> {
+    async fn addresses(&self, written: &str, name: &Name) -> Result<Found, ResolveError> {
         let six = pin!(self.family(written, name, RecordType::AAAA));
         let four = pin!(self.family(written, name, RecordType::A));
+        let [six, four] = both(six, four).await;
+        let unanswered = Unanswered {
+            four: is_unanswered(four.as_ref()),
+            six: is_unanswered(six.as_ref()),
+        };
         let mut found = Vec::new();
+        let mut ttl = Duration::MAX;
         let mut worst = None::<ResolveError>;
-        for answer in both(six, four).await.into_iter().flatten() {
+        for answer in [six, four].into_iter().flatten() {
             match (answer, worst.take()) {
-                (Ok(addresses), _) => found.push(addresses),
+                (Ok((ips, of_these)), before) => {
+                    found.push(ips);
+                    ttl = ttl.min(of_these);
+                    worst = before;
+                }
                 (Err(error), None) => worst = Some(error),
                 (Err(error), Some(other)) => worst = Some(other.or_worse(error)),
             }
         }
         match worst {
             Some(error) if found.is_empty() => Err(error),
-            _ => Ok(take_turns(found)),
+            _ => Ok(Found {
+                ips: take_turns(found),
+                ttl,
+                unanswered,
+            }),
         }
     }
 
@@ -123,16 +207,59 @@ impl Upstream {
         match self.resolver.lookup(name.clone(), family).await {
             Ok(lookup) => {
                 let answers = lookup.answers().iter();
-                let addresses: Vec<_> =
-                    answers.filter_map(|record| record.data.ip_addr()).collect();
-                if addresses.is_empty() {
+                let ips: Vec<_> = answers.filter_map(|record| record.data.ip_addr()).collect();
+                if ips.is_empty() {
                     // An alias that leads nowhere.
                     return Err(ResolveError::NoAddresses { name: written });
                 }
-                Ok(addresses)
+                Ok((ips, ttl(&lookup)))
             }
             Err(error) => Err(classify(written, error)),
         }
+    }
+}
+
+// === impl Found ===
+
+impl Found {
+    /// Addresses that need no question.
+    pub(super) fn for_ever(ips: Vec<IpAddr>) -> Self {
+        Self {
+            ips,
+            ttl: Duration::MAX,
+            unanswered: Unanswered::default(),
+        }
+    }
+
+    pub(super) fn at(&self, port: u16) -> Vec<SocketAddr> {
+        let ips = self.ips.iter();
+        ips.map(|ip| SocketAddr::new(*ip, port)).collect()
+    }
+}
+
+/// How long an answer holds: as long as its least record, aliases on the way too.
+pub(super) fn ttl(lookup: &Lookup) -> Duration {
+    let ttls = lookup.answers().iter().map(|record| record.ttl);
+    ttls.min()
+        .map_or(Duration::MAX, |ttl| Duration::from_secs(ttl.into()))
+}
+
+fn alias_of(name: &Name, lookup: &Lookup) -> Option<(Name, Duration)> {
+    let mut answers = lookup.answers().iter();
+    answers.find_map(|record| match &record.data {
+        RData::CNAME(alias) if record.name == *name => {
+            Some((alias.0.clone(), Duration::from_secs(record.ttl.into())))
+        }
+        _ => None,
+    })
+}
+
+/// Whether it is open if there is anything: the name servers did not say.
+fn is_unanswered(answer: Option<&Answer>) -> bool {
+    match answer {
+        None => true,
+        Some(Ok(_)) => false,
+        Some(Err(error)) => !error.is_absence(),
     }
 }
 

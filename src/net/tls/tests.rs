@@ -92,15 +92,14 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed")
 }
 
-fn named(host: &str) -> Authority {
-    let host = match host.parse::<IpAddr>() {
+fn named(host: &str) -> Host {
+    match host.parse::<IpAddr>() {
         Ok(address) => Host::Ip {
             address,
             zone: None,
         },
         Err(_) => Host::Name(host.into()),
-    };
-    Authority { host, port: 6443 }
+    }
 }
 
 /// Says a word from the dialling to the accepting side and back, and gives both ends.

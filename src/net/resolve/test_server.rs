@@ -1,0 +1,180 @@
+//! A DNS server on loopback, for tests.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use hickory_resolver::proto::{
+    op::{Message, MessageType, ResponseCode},
+    rr::{Name, RData, Record, RecordType, rdata},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, UdpSocket},
+    task::JoinHandle,
+};
+
+/// What the server says to a question.
+#[derive(Clone)]
+pub(crate) enum Says {
+    /// These addresses, as far as they are of the family that is asked for, with this TTL.
+    Addresses(u32, Vec<IpAddr>),
+    /// These answers, and what comes along with them.
+    Records(Vec<Record>, Vec<Record>),
+    Code(ResponseCode),
+    Nothing,
+}
+
+type Mind = dyn Fn(&str, RecordType) -> Says + Send;
+
+/// A DNS server on loopback that says what a test tells it to.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) task: JoinHandle<()>,
+    says: Arc<Mutex<Box<Mind>>>,
+    questions: Arc<AtomicUsize>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Priority, weight, port and target.
+pub(crate) type Srv<'a> = (u16, u16, u16, &'a str);
+
+/// The longest answer over UDP, as is usual today.
+const UDP_LIMIT: usize = 1232;
+
+impl Server {
+    pub(crate) async fn start(says: impl Fn(&str, RecordType) -> Says + Send + 'static) -> Self {
+        let (udp, tcp) = bind().await;
+        let address = udp.local_addr().expect("an address");
+        let says: Arc<Mutex<Box<Mind>>> = Arc::new(Mutex::new(Box::new(says)));
+        let questions = Arc::new(AtomicUsize::new(0));
+        let (mind, count) = (Arc::clone(&says), Arc::clone(&questions));
+        let task = tokio::spawn(async move {
+            tokio::join!(
+                Self::serve_udp(udp, &mind, &count),
+                Self::serve_tcp(tcp, &mind, &count)
+            );
+        });
+        Self {
+            address,
+            task,
+            says,
+            questions,
+        }
+    }
+
+    async fn serve_udp(socket: UdpSocket, says: &Mutex<Box<Mind>>, questions: &AtomicUsize) {
+        let mut buffer = [0; 2048];
+        loop {
+            let (length, client) = socket.recv_from(&mut buffer).await.expect("received");
+            questions.fetch_add(1, Ordering::SeqCst);
+            let Some(mut message) = answer(&buffer[..length], says) else {
+                continue;
+            };
+            let mut wire = message.to_vec().expect("encoded");
+            if wire.len() > UDP_LIMIT {
+                message.take_all_sections().for_each(drop);
+                message.metadata.truncation = true;
+                wire = message.to_vec().expect("encoded");
+            }
+            socket.send_to(&wire, client).await.expect("sent");
+        }
+    }
+
+    /// One connection at a time, which is enough here.
+    async fn serve_tcp(listener: TcpListener, says: &Mutex<Box<Mind>>, questions: &AtomicUsize) {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("accepted");
+            while let Ok(length) = stream.read_u16().await {
+                let mut query = vec![0; length.into()];
+                stream.read_exact(&mut query).await.expect("a query");
+                questions.fetch_add(1, Ordering::SeqCst);
+                if let Some(message) = answer(&query, says) {
+                    let wire = message.to_vec().expect("encoded");
+                    let length = u16::try_from(wire.len()).expect("short enough");
+                    stream.write_u16(length).await.expect("sent");
+                    stream.write_all(&wire).await.expect("sent");
+                }
+            }
+        }
+    }
+
+    pub(crate) fn now_says(&self, says: impl Fn(&str, RecordType) -> Says + Send + 'static) {
+        *self.says.lock().expect("whole") = Box::new(says);
+    }
+
+    pub(crate) fn questions(&self) -> usize {
+        self.questions.load(Ordering::SeqCst)
+    }
+}
+
+/// Both sockets on one port.
+async fn bind() -> (UdpSocket, TcpListener) {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
+        let address = udp.local_addr().expect("an address");
+        if let Ok(tcp) = TcpListener::bind(address).await {
+            return (udp, tcp);
+        }
+    }
+    panic!("no port is free for both");
+}
+
+fn answer(query: &[u8], says: &Mutex<Box<Mind>>) -> Option<Message> {
+    let mut message = Message::from_vec(query).expect("a query");
+    let question = message.queries.first().expect("a question").clone();
+    let name = question.name().to_string();
+    let says = (says.lock().expect("whole"))(&name, question.query_type());
+    message.metadata.message_type = MessageType::Response;
+    message.metadata.recursion_available = true;
+    match says {
+        Says::Nothing => return None,
+        Says::Code(code) => message.metadata.response_code = code,
+        Says::Records(answers, additionals) => {
+            message.answers = answers;
+            message.additionals = additionals;
+        }
+        Says::Addresses(ttl, addresses) => {
+            let records = addresses.into_iter().map(|ip| host(&name, ttl, ip));
+            let records = records.filter(|it| it.record_type() == question.query_type());
+            message.answers = records.collect();
+        }
+    }
+    Some(message)
+}
+
+/// An A or AAAA record.
+pub(crate) fn host(name: &str, ttl: u32, ip: IpAddr) -> Record {
+    let data = match ip {
+        IpAddr::V4(ip) => RData::A(rdata::A(ip)),
+        IpAddr::V6(ip) => RData::AAAA(rdata::AAAA(ip)),
+    };
+    record(name, ttl, data)
+}
+
+/// An SRV record.
+pub(crate) fn service(name: &str, ttl: u32, srv: Srv<'_>) -> Record {
+    let (priority, weight, port, target) = srv;
+    let target = Name::from_ascii(target).expect("a name");
+    let data = rdata::SRV::new(priority, weight, port, target);
+    record(name, ttl, RData::SRV(data))
+}
+
+/// A CNAME record.
+pub(crate) fn alias(name: &str, ttl: u32, target: &str) -> Record {
+    let target = Name::from_ascii(target).expect("a name");
+    record(name, ttl, RData::CNAME(rdata::CNAME(target)))
+}
+
+fn record(name: &str, ttl: u32, data: RData) -> Record {
+    Record::from_rdata(Name::from_ascii(name).expect("a name"), ttl, data)
+}
