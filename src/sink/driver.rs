@@ -1,10 +1,12 @@
 //! Feeds a sink's stack from its queue.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::pin,
     task::{Context, Poll},
 };
 
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::debug;
 
@@ -22,16 +24,27 @@ enum Next {
     Done,
 }
 
-/// Takes from `queue` whatever has piled up whenever `stack` is ready, until the queue is closed and empty.
+/// Takes from `queue` whatever has piled up whenever `stack` is ready, until the queue is closed and empty, or until
+/// `retire` is cancelled: then the stream is ended, and what is queued stays for another driver.
 ///
 /// The stack is polled while there is nothing to write, too: that is how a dead connection is noticed and made anew.
 /// A failed write needs no care here: the stack has settled it with the queue, and the rest comes with the next take.
-pub async fn drive<S>(mut stack: S, queue: &Queue)
+pub async fn drive<S>(mut stack: S, queue: &Queue, retire: &CancellationToken)
 where
     S: Service<Outgoing, Response = Progress, Error = SinkError>,
 {
+    let mut retired = pin!(retire.cancelled());
     loop {
-        let request = match poll_fn(|cx| poll_next(&mut stack, queue, cx)).await {
+        let next = poll_fn(|cx| {
+            if retired.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(match stack.poll_ready(cx) {
+                    Poll::Ready(Ok(())) => Next::Finish,
+                    _ => Next::Done,
+                });
+            }
+            poll_next(&mut stack, queue, cx)
+        });
+        let request = match next.await {
             Next::Write(batch) => Outgoing::Frames(batch),
             Next::Finish => Outgoing::Finish,
             Next::Done => return,
@@ -171,7 +184,7 @@ mod tests {
             written: Arc::clone(&written),
         };
         let stack = ObserveLayer::new(Arc::clone(queue)).layer(stack);
-        tokio::time::timeout(Duration::from_secs(10), drive(stack, queue))
+        tokio::time::timeout(Duration::from_secs(10), drive(stack, queue, &CancellationToken::new()))
             .await
             .expect("ends");
         written.lock().expect("no panic").clone()
