@@ -38,15 +38,15 @@ impl LogArgs {
     }
 }
 
-/// Sets the process's log up. Call it once.
-pub(super) fn init(args: &LogArgs) -> Result<(), BadLevel> {
+/// Sets the process's log up, at `default` unless the command line or `RUST_LOG` ask for another level. Call it once.
+pub(super) fn init(args: &LogArgs, default: &str) -> Result<(), BadLevel> {
     let text = args
         .log_level
         .clone()
         .or_else(|| std::env::var("RUST_LOG").ok());
     let text = text
         .filter(|text| !text.is_empty())
-        .unwrap_or_else(|| "info".to_owned());
+        .unwrap_or_else(|| default.to_owned());
     let filter = EnvFilter::try_new(&text).map_err(|source| BadLevel { text, source })?;
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match args.log_format {

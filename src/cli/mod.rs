@@ -1,6 +1,7 @@
 //! The command line: one file a command. Called by `main` alone; calls everything.
 
 mod check;
+mod demo;
 mod log;
 mod run;
 
@@ -24,6 +25,8 @@ enum Command {
     Run(run::RunArgs),
     /// Reads a configuration, prints every problem with its place in the file, and what it understood.
     Check(check::CheckArgs),
+    /// Shows the router at work on loopback, with recorded traffic and a collector that goes away.
+    Demo(demo::DemoArgs),
 }
 
 /// Exit status of a command that failed while it ran.
@@ -35,12 +38,26 @@ const BAD_CONFIGURATION: u8 = 2;
 /// configuration.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = log::init(&cli.log) {
+    if let Err(error) = log::init(&cli.log, cli.command.log_level()) {
         eprintln!("tapfan: {error}");
         return ExitCode::from(BAD_CONFIGURATION);
     }
     match cli.command {
         Command::Run(args) => run::run(&args, cli.log.format()),
         Command::Check(args) => check::run(&args),
+        Command::Demo(args) => demo::run(&args),
+    }
+}
+
+// === impl Command ===
+
+impl Command {
+    /// The level of its log if nobody asks for another.
+    fn log_level(&self) -> &'static str {
+        match self {
+            Self::Run(_) | Self::Check(_) => "info",
+            // It tells of its sinks itself.
+            Self::Demo(_) => "error",
+        }
     }
 }

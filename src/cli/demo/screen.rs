@@ -1,0 +1,123 @@
+//! What the demo prints: plain lines, so that they can be read anywhere and kept.
+
+use std::{
+    fmt::{Arguments, Write as _},
+    io::{self, Stdout, Write as _},
+    time::{Duration, Instant},
+};
+
+use super::verdict::Account;
+use crate::{
+    router::Ledger,
+    sink::{State, Status},
+    supervisor::Supervisor,
+};
+
+/// Standard output, and the time since the demo began.
+#[derive(Debug)]
+pub(super) struct Screen {
+    out: Stdout,
+    begun: Instant,
+}
+
+// === impl Screen ===
+
+impl Screen {
+    pub(super) fn new() -> Self {
+        Self {
+            out: io::stdout(),
+            begun: Instant::now(),
+        }
+    }
+
+    /// A line as it is. Whoever closed the pipe has seen enough; the demo goes on to its end.
+    pub(super) fn line(&self, text: Arguments<'_>) {
+        let mut out = self.out.lock();
+        let _ = writeln!(out, "{text}");
+        let _ = out.flush();
+    }
+
+    /// Something that happened just now.
+    pub(super) fn event(&self, text: Arguments<'_>) {
+        self.line(format_args!("{} * {text}", self.time()));
+    }
+
+    /// The head of the table.
+    pub(super) fn head(&self, router: &Supervisor) {
+        let mut names = String::new();
+        for sink in router.sinks() {
+            let _ = write!(names, "  | {:<27}", sink.name());
+        }
+        let names = names.trim_end();
+        let columns = "  | state   deliv. queued  lost".repeat(router.sinks().len());
+        self.line(format_args!("\n      {names}\n  time{columns}"));
+    }
+
+    /// Every sink as it is now.
+    pub(super) fn row(&self, router: &Supervisor) {
+        let mut cells = String::new();
+        for sink in router.sinks() {
+            let state = sink.status().borrow().state;
+            let ledger = sink.queue().ledger();
+            let (delivered, dropped) = (ledger.delivered, ledger.dropped_total());
+            let waiting = ledger.queued + ledger.in_flight;
+            let _ = write!(
+                cells,
+                "  | {state:<7} {delivered:>6} {waiting:>6} {dropped:>5}"
+            );
+        }
+        self.line(format_args!("{}{cells}", self.time()));
+    }
+
+    /// A sink that was up is not, or the other way round.
+    pub(super) fn change(&self, name: &str, status: &Status) {
+        let endpoint = status.endpoint.as_deref().unwrap_or_default();
+        match (status.state, &status.last_error) {
+            (State::Up, _) => self.event(format_args!("{name} is up, at {endpoint}")),
+            (state, Some((cause, _))) => {
+                self.event(format_args!("{name} is down, in {state}: {cause}"));
+            }
+            (state, None) => self.event(format_args!("{name} is in {state}")),
+        }
+    }
+
+    /// The accounts at the end.
+    pub(super) fn ledgers(&self, accounts: &[Account]) {
+        self.line(format_args!(
+            "\nsink         offered = delivered + dropped + queued + in flight | collector read  missing  repeated"
+        ));
+        for account in accounts {
+            let Account {
+                name,
+                ledger,
+                tally,
+                ..
+            } = account;
+            let Ledger {
+                offered,
+                delivered,
+                queued,
+                in_flight,
+                ..
+            } = ledger;
+            let dropped = ledger.dropped_total();
+            self.line(format_args!(
+                "{name:<11} {offered:>8}   {delivered:>9}   {dropped:>7}   {queued:>6}   {in_flight:>9} | {:>14} {:>8} {:>9}",
+                tally.frames, tally.missing, tally.repeated
+            ));
+        }
+    }
+
+    fn time(&self) -> String {
+        format!("{:>4.1} s", self.begun.elapsed().as_secs_f64())
+    }
+}
+
+/// A duration as a person says it.
+pub(super) fn shown(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) {
+        format!("{} ms", duration.as_millis())
+    } else {
+        format!("{:.1} s", duration.as_secs_f64())
+    }
+}

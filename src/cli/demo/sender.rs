@@ -1,0 +1,88 @@
+//! The demo's DNS server: writes recorded frames to the router's socket, as libfstrm would.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    select,
+    time::{interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::traffic::Traffic;
+use crate::{
+    dnstap::Malformed,
+    frame_stream::{self, BackChannel, Control, ControlError, HandshakeError},
+};
+
+/// Why the sender gave up.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SenderError {
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    #[error("the router's socket failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("the router answered wrongly: {0}")]
+    Protocol(#[from] ControlError),
+    #[error("the recording is broken: {0}")]
+    Recording(#[from] Malformed),
+    #[error("the router did not answer STOP with FINISH")]
+    NoFinish,
+}
+
+/// Frames a second.
+pub(super) const RATE: u64 = 2000;
+
+const TICK: Duration = Duration::from_millis(10);
+const PER_TICK: u64 = RATE / 100;
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Sends at [`RATE`] until `stop`, ends the stream in order, and says how many frames those were.
+pub(super) async fn send(
+    socket: PathBuf,
+    traffic: Arc<Traffic>,
+    stop: CancellationToken,
+) -> Result<u64, SenderError> {
+    let mut stream = UnixStream::connect(socket).await?;
+    frame_stream::open(&mut stream, DEADLINE).await?;
+    let mut ticks = interval(TICK);
+    let mut wire = BytesMut::new();
+    let mut sent = 0;
+    loop {
+        select! {
+            biased;
+            () = stop.cancelled() => break,
+            _ = ticks.tick() => {}
+        }
+        wire.clear();
+        for number in sent..sent + PER_TICK {
+            traffic.append_wire(number, &mut wire)?;
+        }
+        stream.write_all(&wire).await?;
+        sent += PER_TICK;
+    }
+    stream.write_all(&Control::stop().encode()).await?;
+    timeout(DEADLINE, finish(&mut stream))
+        .await
+        .map_err(|_| SenderError::NoFinish)??;
+    Ok(sent)
+}
+
+/// Waits for FINISH: by then everything was offered to every sink.
+async fn finish(stream: &mut UnixStream) -> Result<(), SenderError> {
+    let mut back_channel = BackChannel::new();
+    let mut bytes = [0; 64];
+    loop {
+        match stream.read(&mut bytes).await? {
+            0 => return Err(SenderError::NoFinish),
+            read => {
+                let read = bytes.get(..read).unwrap_or_default();
+                if back_channel.feed(read)?.is_some() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What the demo's DNS server says: frames recorded from real servers, each with a number of its own.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+
+use crate::{
+    dnstap::{Edits, Malformed, Rewrite, proto::Dnstap},
+    frame_stream::{FileError, FileReader},
+};
+
+/// Cut from `tests/data` by the test `the_recording_is_cut_from_the_test_data`.
+const RECORDING: &[u8] = include_bytes!("traffic.fstrm");
+
+/// The recorded frames, to be sent again and again.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    recorded: Vec<Bytes>,
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    pub(super) fn new() -> Result<Self, FileError> {
+        let recorded = FileReader::new(RECORDING)?.collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { recorded })
+    }
+
+    /// The servers that were recorded, as they name themselves, each once.
+    pub(super) fn servers(&self) -> Vec<String> {
+        let mut servers: Vec<String> = Vec::new();
+        for frame in &self.recorded {
+            let version = Dnstap::decode(frame.as_ref())
+                .ok()
+                .and_then(|frame| frame.version);
+            let version = String::from_utf8_lossy(&version.unwrap_or_default()).into_owned();
+            if !servers.contains(&version) {
+                servers.push(version);
+            }
+        }
+        servers
+    }
+
+    /// Appends the payload of the frame of that number, which stands in its `extra`: so a collector can tell which
+    /// frames it missed, although the recording is sent again and again.
+    pub(super) fn append(&self, number: u64, out: &mut BytesMut) -> Result<(), Malformed> {
+        let place = usize::try_from(number).unwrap_or(usize::MAX) % self.recorded.len().max(1);
+        let Some(recorded) = self.recorded.get(place) else {
+            return Ok(());
+        };
+        let edits = Edits {
+            extra: Some(number.to_string().into()),
+            ..Edits::default()
+        };
+        Rewrite::new(true, &edits).apply(recorded, out)
+    }
+
+    /// Appends the same as it stands on the wire, length first.
+    pub(super) fn append_wire(&self, number: u64, out: &mut BytesMut) -> Result<(), Malformed> {
+        let mut payload = BytesMut::new();
+        self.append(number, &mut payload)?;
+        out.put_u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
+        out.put_slice(&payload);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs};
+
+    use super::*;
+    use crate::{dnstap::validate, frame_stream::FileWriter};
+
+    const SERVERS: [&[u8]; 3] = [
+        include_bytes!("../../../tests/data/bind.fstrm"),
+        include_bytes!("../../../tests/data/unbound.fstrm"),
+        include_bytes!("../../../tests/data/dnsdist.fstrm"),
+    ];
+    const FRAMES_EACH: usize = 300;
+
+    /// The servers take turns; of each, runs of ten frames from all over its recording, so that queries keep their
+    /// responses.
+    fn cut() -> Vec<u8> {
+        const RUN: usize = 10;
+        let recordings = SERVERS.map(|recording| {
+            let frames = FileReader::new(recording).expect("START");
+            let frames: Vec<_> = frames.map(|frame| frame.expect("a frame")).collect();
+            frames
+        });
+        let mut file = FileWriter::new(Vec::new()).expect("memory");
+        for run in 0..FRAMES_EACH / RUN {
+            for frames in &recordings {
+                let start = run * frames.len() / (FRAMES_EACH / RUN);
+                for frame in &frames[start..start + RUN] {
+                    file.write_frame(frame).expect("memory");
+                }
+            }
+        }
+        file.finish().expect("memory")
+    }
+
+    /// `TAPFAN_CUT=1 cargo test --lib recording` writes the file anew.
+    #[test]
+    fn the_recording_is_cut_from_the_test_data() {
+        if env::var_os("TAPFAN_CUT").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/demo/traffic.fstrm");
+            fs::write(path, cut()).expect("a checkout that may be written to");
+            return;
+        }
+        assert!(RECORDING == cut(), "traffic.fstrm is what `cut` makes");
+        assert!(RECORDING.len() < 150 << 10, "it is part of the binary");
+    }
+
+    #[test]
+    fn every_frame_is_dnstap_and_carries_its_number() {
+        let traffic = Traffic::new().expect("a recording");
+        assert_eq!(traffic.recorded.len(), 3 * FRAMES_EACH);
+        for number in [0, 1, 899, 900, 123_456] {
+            let mut payload = BytesMut::new();
+            traffic.append(number, &mut payload).expect("dnstap");
+            let frame = Dnstap::decode(payload.as_ref()).expect("dnstap");
+            assert_eq!(frame.extra(), number.to_string().as_bytes());
+        }
+        for (frame, number) in traffic.recorded.iter().zip(0..) {
+            assert_eq!(validate(frame), Ok(()));
+            let mut payload = BytesMut::new();
+            traffic.append(number, &mut payload).expect("dnstap");
+            assert_eq!(validate(&payload), Ok(()));
+        }
+        assert_eq!(
+            traffic.servers(),
+            ["BIND 9.18", "unbound 1.17.1", "dnsdist 1.7.3"]
+        );
+    }
+}

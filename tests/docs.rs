@@ -1,0 +1,324 @@
+//! What the documents say is so: configurations, links, log lines, commands and flags.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+struct Document {
+    /// Relative to the root of the repository.
+    path: PathBuf,
+    text: String,
+}
+
+/// A fenced block.
+struct Block<'a> {
+    language: &'a str,
+    text: String,
+    line: usize,
+}
+
+fn documents() -> Vec<Document> {
+    let root = Path::new(ROOT);
+    let mut paths: Vec<PathBuf> = [root.to_owned(), root.join("docs")]
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).expect("a folder of the repository"))
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    paths.sort();
+    let read = |path: PathBuf| Document {
+        text: fs::read_to_string(&path).expect("a text"),
+        path: path.strip_prefix(root).expect("below the root").to_owned(),
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn document(path: &str) -> Document {
+    documents()
+        .into_iter()
+        .find(|document| document.path == Path::new(path))
+        .expect("a document")
+}
+
+fn blocks(text: &str) -> Vec<Block<'_>> {
+    let mut blocks: Vec<Block<'_>> = Vec::new();
+    let mut open = false;
+    for (line, number) in text.lines().zip(1..) {
+        match (line.trim_start().strip_prefix("```"), open) {
+            (Some(language), false) => {
+                blocks.push(Block {
+                    language,
+                    text: String::new(),
+                    line: number,
+                });
+                open = true;
+            }
+            (Some(_), true) => open = false,
+            (None, true) => {
+                let block = blocks.last_mut().expect("an open block");
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            (None, false) => {}
+        }
+    }
+    assert!(!open, "a fence is not closed");
+    blocks
+}
+
+/// The text without its fenced blocks.
+fn prose(text: &str) -> String {
+    let mut open = false;
+    let mut prose = String::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            open = !open;
+        } else if !open {
+            prose.push_str(line);
+            prose.push('\n');
+        }
+    }
+    prose
+}
+
+/// What stands between backticks.
+fn code_spans(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_tapfile_is_understood_without_a_warning() {
+    for path in ["README.md", "docs/guide.md"] {
+        let document = document(path);
+        let mut seen = 0;
+        for block in blocks(&document.text) {
+            if block.language != "tapfile" {
+                continue;
+            }
+            seen += 1;
+            // A snippet may show one side only.
+            let mut text = block.text.clone();
+            if !text.contains("listen ") {
+                text.push_str("\nlisten @docs\n");
+            }
+            if !text.contains("dnstap ") {
+                text.push_str("\ndnstap @docs-collector\n");
+            }
+            let loaded = tapfan::config::parse(Path::new(path), &text, &|_| None);
+            let diagnostics = loaded.diagnostics.render(false);
+            assert!(
+                loaded.config.is_some() && diagnostics.is_empty(),
+                "{path}:{}: {diagnostics}",
+                block.line
+            );
+        }
+        assert!(seen > 0, "{path} shows a Tapfile");
+    }
+}
+
+/// As GitHub makes it of a heading.
+fn anchor(heading: &str) -> String {
+    heading
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+fn anchors(text: &str) -> BTreeSet<String> {
+    prose(text)
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .map(|heading| anchor(heading.trim_start_matches('#')))
+        .collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let documents = documents();
+    let mut checked = 0;
+    for document in &documents {
+        let prose = prose(&document.text);
+        let targets = prose
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        for target in targets {
+            if target.starts_with("https://") {
+                continue;
+            }
+            checked += 1;
+            let from = document.path.display();
+            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() {
+                Path::new(ROOT).join(&document.path)
+            } else {
+                let folder = document.path.parent().expect("a folder");
+                Path::new(ROOT).join(folder).join(file)
+            };
+            assert!(path.exists(), "{from}: {target} does not exist");
+            if !fragment.is_empty() {
+                let text = fs::read_to_string(&path).expect("a text");
+                assert!(
+                    anchors(&text).contains(fragment),
+                    "{from}: {target} is no heading"
+                );
+            }
+        }
+    }
+    assert!(checked > 20, "{checked} links");
+}
+
+fn sources(folders: &[&str]) -> String {
+    fn read(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).expect("a folder of the repository") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                read(&path, text);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text.push_str(&fs::read_to_string(&path).expect("a text"));
+            }
+        }
+    }
+    let mut text = String::new();
+    for folder in folders {
+        read(&Path::new(ROOT).join(folder), &mut text);
+    }
+    text
+}
+
+#[test]
+fn every_log_line_in_the_guide_is_written_somewhere() {
+    let sources = sources(&["src"]);
+    let guide = document("docs/guide.md").text;
+    let (_, section) = guide.split_once("\n## Log lines\n").expect("a section");
+    let (section, _) = section.split_once("\n## ").expect("a section after it");
+    let rows = section.lines().filter(|line| {
+        ["error", "warn", "info", "debug"]
+            .iter()
+            .any(|level| line.starts_with(&format!("| {level} |")))
+    });
+    let mut seen = 0;
+    for row in rows {
+        let line = code_spans(row).next().expect("a log line");
+        assert!(
+            sources.contains(&format!("\"{line}")),
+            "no log line begins {line:?}"
+        );
+        let fields = row.split('|').nth(3).expect("a column of fields");
+        for field in code_spans(fields) {
+            assert!(sources.contains(field), "no field {field:?} of {line:?}");
+        }
+        seen += 1;
+    }
+    assert!(seen > 10, "{seen} log lines");
+}
+
+#[test]
+fn every_reason_has_its_row_in_the_guide() {
+    let guide = document("docs/guide.md").text;
+    let drops = tapfan::router::DropReason::ALL.map(tapfan::router::DropReason::label);
+    let errors = tapfan::listener::ErrorReason::ALL.map(tapfan::listener::ErrorReason::label);
+    for reason in drops.into_iter().chain(errors) {
+        assert!(guide.contains(&format!("\n| `{reason}` | ")), "{reason}");
+    }
+}
+
+/// What the program says of itself, and the names of its commands.
+fn help() -> (String, BTreeSet<String>) {
+    let help = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tapfan"))
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let mut text = help(&["--help"]);
+    let (_, list) = text.split_once("Commands:\n").expect("commands");
+    let commands: BTreeSet<String> = list
+        .lines()
+        .take_while(|line| !line.is_empty())
+        // A long description goes on in further lines, deeper indented.
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    for command in commands.iter().filter(|command| *command != "help") {
+        text.push_str(&help(&[command, "--help"]));
+    }
+    (text, commands)
+}
+
+#[test]
+fn every_command_flag_and_metric_exists() {
+    let (help, commands) = help();
+    let sources = sources(&["src"]);
+    for document in documents() {
+        let from = document.path.display();
+        let blocks = blocks(&document.text);
+        let shell = blocks
+            .iter()
+            .filter(|block| block.language == "sh")
+            .flat_map(|block| block.text.lines());
+        let prose = prose(&document.text);
+        for line in shell.chain(code_spans(&prose)) {
+            // `tapfan is running` is a log line.
+            if sources.contains(&format!("\"{line}\"")) {
+                continue;
+            }
+            let mut words = line.split_whitespace();
+            if words.next() == Some("tapfan") {
+                if let Some(command) = words.next().filter(|word| !word.starts_with('-')) {
+                    assert!(commands.contains(command), "{from}: tapfan {command}");
+                }
+                for flag in words.filter(|word| word.starts_with("--")) {
+                    assert!(help.contains(flag), "{from}: {line}: {flag}");
+                }
+            } else if line.starts_with("--") {
+                let flag = line.split([' ', '=']).next().expect("a flag");
+                assert!(help.contains(flag), "{from}: {flag}");
+            }
+            for word in line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
+                if word.starts_with("tapfan_") {
+                    assert!(sources.contains(word), "{from}: there is no {word}");
+                }
+            }
+        }
+    }
+}
+
+/// `module::…::test` and `tests/file.rs::test` in the table of invariants.
+#[test]
+fn every_test_that_guards_an_invariant_exists() {
+    let sources = sources(&["src", "tests"]);
+    let architecture = document("docs/ARCHITECTURE.md").text;
+    let mut seen = 0;
+    for span in code_spans(&prose(&architecture)) {
+        let Some((path, name)) = span.rsplit_once("::") else {
+            continue;
+        };
+        if path.contains("test") || path.ends_with('…') {
+            seen += 1;
+            let exists = if name == "tests" {
+                let file = format!("src/{}.rs", path.replace("::", "/"));
+                Path::new(ROOT).join(file).exists()
+            } else {
+                sources.contains(&format!("fn {name}("))
+            };
+            assert!(exists, "{span}");
+        }
+        if span.starts_with("src/") || span.starts_with("tests/") {
+            let file = span.split("::").next().expect("a path");
+            assert!(Path::new(ROOT).join(file).exists(), "{span}");
+        }
+    }
+    assert!(seen > 15, "{seen} tests");
+}
