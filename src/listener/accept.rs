@@ -1,6 +1,6 @@
 //! The accept loop of one listener.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{
     Counters, ErrorReason,
@@ -63,6 +63,9 @@ enum Accepted {
 
 /// How long to wait when there are no descriptors left: for connections to end, and not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// For connections to take what is there and close, once they were told that the time is over.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 // === impl Listener ===
 
@@ -144,9 +147,22 @@ impl Listener {
             }
         }
         drop(socket);
-        while let Some(ended) = connections.join_next().await {
-            intake.reap(ended);
+        let mut over = pin!(async {
+            intake.phase.deadline.cancelled().await;
+            sleep(LAST_WORDS).await;
+        });
+        loop {
+            select! {
+                biased;
+                ended = connections.join_next() => match ended {
+                    Some(ended) => intake.reap(ended),
+                    None => return,
+                },
+                () = &mut over => break,
+            }
         }
+        warn!(listener = %intake.listener, connections = connections.len(), "some senders' connections did not end in time and are cut");
+        connections.shutdown().await;
     }
 }
 
@@ -179,7 +195,12 @@ impl Intake {
         connections.spawn(async move {
             let intake = &open.0;
             let peer = accepted.peer();
-            match accepted.into_stream(tls).await {
+            let stream = select! {
+                biased;
+                stream = accepted.into_stream(tls) => stream,
+                () = intake.phase.deadline.cancelled() => return,
+            };
+            match stream {
                 Ok(stream) => intake.serve(stream).await,
                 Err(error) => intake.refuse(ErrorReason::Tls, &peer, &error),
             }

@@ -77,7 +77,12 @@ impl Intake {
     /// Serves one sender to its end.
     pub(super) async fn serve(&self, mut stream: Stream) {
         let peer = stream.peer();
-        let mode = match frame_stream::accept(&mut stream, HANDSHAKE_DEADLINE).await {
+        let handshake = select! {
+            biased;
+            handshake = frame_stream::accept(&mut stream, HANDSHAKE_DEADLINE) => handshake,
+            () = self.phase.deadline.cancelled() => return,
+        };
+        let mode = match handshake {
             Ok(mode) => mode,
             Err(error) => {
                 self.refuse((&error).into(), &peer, &error);

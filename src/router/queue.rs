@@ -133,7 +133,8 @@ impl Queue {
         self.lock().poll_end(cx)
     }
 
-    /// Ends what is in flight: `progress` is counted as delivered, the rest goes back to the front.
+    /// Ends what is in flight: `progress` is counted as delivered, the rest goes back to the front. Where nothing is in
+    /// flight it does nothing.
     pub fn settle(&self, progress: Progress) {
         self.lock().settle(progress);
     }
@@ -272,12 +273,13 @@ impl State {
             return;
         }
         let now = Instant::now();
+        let cut = progress.cut && !self.in_flight.is_empty();
         let delivered = self.release(progress.frames + progress.malformed, Some(now));
         let malformed = (progress.malformed as u64).min(delivered);
         self.ledger.delivered += delivered - malformed;
         self.ledger.delivered_bytes += progress.bytes;
         self.ledger.count_dropped(DropReason::Malformed, malformed);
-        self.cuts = match (progress.cut, delivered) {
+        self.cuts = match (cut, delivered) {
             (true, 0) => self.cuts + 1,
             (true, _) => 1,
             // A connection that failed between frames says nothing about the first one.

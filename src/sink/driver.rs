@@ -78,7 +78,7 @@ fn poll_next<S: Service<Outgoing>>(
 mod tests {
     use std::{
         collections::VecDeque,
-        future::{Ready, ready},
+        future::{PollFn, Ready, ready},
         sync::Arc,
         time::Duration,
     };
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::{
         frame_stream::Chunk,
-        router::Limits,
+        router::{DropReason, Limits},
         sink::{Disconnect, ObserveLayer},
     };
 
@@ -242,5 +242,40 @@ mod tests {
             (ledger.queued, ledger.in_flight, ledger.delivered),
             (2, 0, 0)
         );
+    }
+
+    /// Takes a request and panics while writing it.
+    struct Panics;
+
+    impl Service<Outgoing> for Panics {
+        type Response = Progress;
+        type Error = SinkError;
+        type Future = PollFn<fn(&mut Context<'_>) -> Poll<Result<Progress, SinkError>>>;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, _: Outgoing) -> Self::Future {
+            poll_fn(|_| panic!("a fault of the sink's own, for the test"))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_brings_the_sink_down_each_time_is_given_up() {
+        let queue = queue_of(b"ab");
+        for _ in 0..3 {
+            assert_eq!(queue.ledger().queued, 2);
+            let stack = ObserveLayer::new(Arc::clone(&queue)).layer(Panics);
+            let driven = Arc::clone(&queue);
+            let driving = tokio::spawn(async move { drive(stack, &driven).await });
+            assert!(driving.await.expect_err("a fault").is_panic());
+            // So does the supervisor, for a fault between taking and writing.
+            queue.settle(Progress {
+                cut: true,
+                ..Progress::default()
+            });
+        }
+        let ledger = queue.ledger();
+        assert_eq!(ledger.dropped(DropReason::Disconnected), 1);
+        assert_eq!((ledger.queued, ledger.in_flight), (1, 0));
     }
 }

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    thread,
 };
 
 use tower::{Layer, Service};
@@ -13,7 +14,8 @@ use super::{Outgoing, SinkError};
 use crate::router::{Progress, Queue};
 
 /// Settles every batch with the queue it was taken from: delivered frames and their latency are counted, the rest
-/// goes back to the queue's front. Also when the response is dropped before it is there: then nothing of it counts.
+/// goes back to the queue's front. Also when the response is dropped before it is there: then nothing of it counts,
+/// and if that is because writing it panics, a connection has died within it.
 #[derive(Debug, Clone)]
 pub struct Observe<S> {
     inner: S,
@@ -101,7 +103,10 @@ where
 impl<F> Drop for Response<F> {
     fn drop(&mut self) {
         if let Some(queue) = self.queue.take() {
-            queue.settle(Progress::default());
+            queue.settle(Progress {
+                cut: thread::panicking(),
+                ..Progress::default()
+            });
         }
     }
 }

@@ -101,6 +101,10 @@ impl Status {
         Disconnect::LABELS.into_iter().zip(self.disconnects)
     }
 
+    fn count_disconnect(&mut self, cause: &Disconnect) {
+        self.disconnects[cause.index()] += 1;
+    }
+
     fn enter(&mut self, state: State) {
         self.state = state;
         self.since = SystemTime::now();
@@ -141,22 +145,21 @@ impl Reporter {
     }
 
     pub(super) fn resolving(&self) {
-        self.enter(State::Resolving);
+        self.enter(State::Resolving, |_| {});
     }
 
     pub(super) fn connecting(&self, endpoint: &str) {
-        self.status
-            .send_modify(|status| status.endpoint = Some(endpoint.into()));
-        self.enter(State::Connecting);
+        self.enter(State::Connecting, |status| {
+            status.endpoint = Some(endpoint.into());
+        });
     }
 
     pub(super) fn handshaking(&self) {
-        self.enter(State::Handshaking);
+        self.enter(State::Handshaking, |_| {});
     }
 
     pub(super) fn up(&self) {
-        self.enter(State::Up);
-        self.status.send_modify(|status| {
+        self.enter(State::Up, |status| {
             status.connects += 1;
             status.failures = 0;
         });
@@ -173,11 +176,10 @@ impl Reporter {
             let known = status.failures > 0 && status.last_error.as_ref().is_some_and(known);
             (status.failures.saturating_add(1), known)
         };
-        self.status.send_modify(|status| {
+        self.back_off(&told, delay, |status| {
             status.failures = failures;
             status.failed_connects += 1;
         });
-        self.back_off(&told, delay);
         let (sink, stage, endpoint) = (&self.sink, error.stage, &error.endpoint);
         let cause = error.sentence();
         let cause = cause.as_str();
@@ -191,9 +193,8 @@ impl Reporter {
 
     /// A connection that was up ended; the next attempt comes after `delay`.
     pub(super) fn lost(&self, cause: &Disconnect, delay: Duration) {
-        self.disconnected(cause);
         let text: Arc<str> = cause.to_string().into();
-        self.back_off(&text, delay);
+        self.back_off(&text, delay, |status| status.count_disconnect(cause));
         let status = self.status.borrow();
         let (sink, stage, endpoint) = (&self.sink, Stage::Write, status.endpoint.as_deref());
         warn!(%sink, endpoint, %stage, cause = &*text, next_attempt_in = ?delay, "sink is down");
@@ -202,12 +203,12 @@ impl Reporter {
     /// A connection ended for good.
     pub(super) fn disconnected(&self, cause: &Disconnect) {
         self.status
-            .send_modify(|status| status.disconnects[cause.index()] += 1);
+            .send_modify(|status| status.count_disconnect(cause));
     }
 
     /// Nothing more will come; the queue is being emptied.
     pub fn draining(&self) {
-        self.enter(State::Draining);
+        self.enter(State::Draining, |_| {});
     }
 
     /// It is over.
@@ -216,27 +217,27 @@ impl Reporter {
             .send_modify(|status| status.enter(State::Stopped));
     }
 
-    fn back_off(&self, cause: &Arc<str>, delay: Duration) {
-        self.enter(State::Backoff);
-        self.status.send_modify(|status| {
+    fn back_off(&self, cause: &Arc<str>, delay: Duration, change: impl FnOnce(&mut Status)) {
+        self.enter(State::Backoff, |status| {
             let now = SystemTime::now();
             status.last_error = Some((Arc::clone(cause), now));
             if status.state == State::Backoff {
                 status.next_attempt = now.checked_add(delay);
             }
+            change(status);
         });
     }
 
-    /// Enters `state`, unless the sink is on its way out: what its connection does then is no news.
-    fn enter(&self, state: State) {
-        self.status.send_if_modified(|status| {
-            let changes =
-                status.state != state && !matches!(status.state, State::Draining | State::Stopped);
-            if changes {
+    /// Enters `state`, unless the sink is on its way out: what its connection does then is no news. Makes `change` in
+    /// any case, and both at once, so that whoever watches never sees the one without the other.
+    fn enter(&self, state: State, change: impl FnOnce(&mut Status)) {
+        self.status.send_modify(|status| {
+            let leaving = matches!(status.state, State::Draining | State::Stopped);
+            if status.state != state && !leaving {
                 status.enter(state);
                 debug!(sink = %self.sink, %state, "sink changes state");
             }
-            changes
+            change(status);
         });
     }
 }

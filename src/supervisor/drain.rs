@@ -88,7 +88,7 @@ impl Supervisor {
         }
         deadline.cancel();
         if timeout_at(Instant::now() + LAST_WORDS, all).await.is_err() {
-            warn!("some senders' connections did not end in time and are cut");
+            warn!("a listener did not end in time and is cut");
         }
         for listener in &self.listeners {
             listener.task.abort();
