@@ -4,6 +4,8 @@ mod check;
 mod demo;
 mod log;
 mod run;
+mod tapfile;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -38,6 +38,8 @@ pub struct Loaded {
     pub config: Option<Config>,
     /// Errors and warnings.
     pub diagnostics: Diagnostics,
+    /// The files that it was read from: the one that was named, and those that it imports.
+    pub files: Vec<PathBuf>,
 }
 
 /// No configuration where one is looked for.
@@ -61,6 +63,7 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded
                     source::Sources::default(),
                     vec![problem.in_file(name)],
                 ),
+                files: vec![path.to_owned()],
             }
         }
     }
@@ -119,6 +122,7 @@ fn understand(
     if needs == Needs::Check {
         needs::check(&understood.needs, &mut problems);
     }
+    let files = sources.paths();
     let diagnostics = Diagnostics::new(sources, problems);
     if diagnostics.has_errors() {
         understood.config = None;
@@ -126,6 +130,7 @@ fn understand(
     Loaded {
         config: understood.config,
         diagnostics,
+        files,
     }
 }
 

@@ -83,6 +83,11 @@ impl Sources {
         FileId(self.files.len() - 1)
     }
 
+    /// Every file's path.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|file| file.path.clone()).collect()
+    }
+
     /// What the file is called; empty for one of other sources.
     pub(crate) fn name(&self, file: FileId) -> &str {
         self.files

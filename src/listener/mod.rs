@@ -12,6 +12,6 @@ mod counters;
 mod cutter;
 mod log_gate;
 
-pub use accept::{Listener, ListenerSetupError, Phase};
+pub use accept::{Control, Listener, ListenerSetupError, Phase, Settings};
 pub use counters::{Counters, ErrorReason, Snapshot};
 pub use cutter::{Cut, Cutter, End};

@@ -44,6 +44,13 @@ struct SocketFile {
     identity: (u64, u64),
 }
 
+/// [`UnixPermissions`] with their names looked up.
+struct Resolved {
+    mode: u32,
+    owner: Option<u32>,
+    group: Option<u32>,
+}
+
 /// Connections that may wait to be accepted; the kernel gives at most `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
 
@@ -67,6 +74,20 @@ pub fn bind_unix(
     match address {
         UnixAddress::Path(path) => bind_path(path, permissions),
         UnixAddress::Abstract(name) => bind_abstract(name),
+    }
+}
+
+/// Gives a socket that is bound already other permissions. Does nothing to an abstract one, which has none.
+///
+/// # Errors
+/// If the user or group is unknown, or the system refuses.
+pub fn change_permissions(
+    address: &UnixAddress,
+    permissions: &UnixPermissions,
+) -> Result<(), BindError> {
+    match address {
+        UnixAddress::Path(path) => Resolved::new(permissions)?.set(path),
+        UnixAddress::Abstract(_) => Ok(()),
     }
 }
 
@@ -103,21 +124,14 @@ fn bind_path(path: &Path, permissions: &UnixPermissions) -> Result<BoundUnix, Bi
     if path.file_name().is_none() {
         return Err(failed(io::ErrorKind::InvalidInput.into()));
     }
-    let owner = permissions.owner.as_deref().map(user_id).transpose()?;
-    let group = permissions.group.as_deref().map(group_id).transpose()?;
+    let permissions = Resolved::new(permissions)?;
 
     make_way(path)?;
     let address = SockAddr::unix(path).map_err(failed)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     socket.bind(&address).map_err(failed)?;
     let file = SocketFile::of(path).map_err(failed)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(permissions.mode)).map_err(failed)?;
-    if owner.is_some() || group.is_some() {
-        lchown(path, owner, group).map_err(|source| BindError::Ownership {
-            path: path.to_owned(),
-            source,
-        })?;
-    }
+    permissions.set(path)?;
     let listener = listen(socket).map_err(failed)?;
     Ok(BoundUnix {
         _file: Some(file),
@@ -220,6 +234,31 @@ fn group_id(group: &str) -> Result<u32, BindError> {
         _ => group.parse().map_err(|_| BindError::UnknownGroup {
             name: group.to_owned(),
         }),
+    }
+}
+
+// === impl Resolved ===
+
+impl Resolved {
+    fn new(permissions: &UnixPermissions) -> Result<Self, BindError> {
+        Ok(Self {
+            mode: permissions.mode,
+            owner: permissions.owner.as_deref().map(user_id).transpose()?,
+            group: permissions.group.as_deref().map(group_id).transpose()?,
+        })
+    }
+
+    fn set(&self, path: &Path) -> Result<(), BindError> {
+        let Self { mode, owner, group } = *self;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(|source| BindError::from_unix(path, source))?;
+        if owner.is_some() || group.is_some() {
+            lchown(path, owner, group).map_err(|source| BindError::Ownership {
+                path: path.to_owned(),
+                source,
+            })?;
+        }
+        Ok(())
     }
 }
 

@@ -79,7 +79,10 @@ fn a_queue_that_shrinks_keeps_what_it_holds() {
     queue.set_limits(Limits { frames: 3, ..ROOMY });
     queue.push(&chunk(5, 1));
     let ledger = queue.ledger();
-    assert_eq!((ledger.queued, ledger.dropped(DropReason::QueueFull)), (5, 1));
+    assert_eq!(
+        (ledger.queued, ledger.dropped(DropReason::QueueFull)),
+        (5, 1)
+    );
     queue.set_limits(ROOMY);
     queue.push(&chunk(6, 1));
     assert_eq!(taken(&queue), [0, 1, 2, 3, 4, 6]);

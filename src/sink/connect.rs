@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::time::timeout;
@@ -43,9 +44,19 @@ pub enum Target {
         authority: Authority,
         /// What to set on the socket.
         settings: TcpSettings,
-        /// The TLS configuration, and the name to verify.
-        tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+        /// How to speak TLS, if it is to be spoken.
+        tls: Option<Tls>,
     },
+}
+
+/// How a sink speaks TLS.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// What every handshake from now on is done with. Shared by all stacks of the sink, so that certificates can be
+    /// replaced while it runs.
+    pub config: Arc<ArcSwap<ClientConfig>>,
+    /// The name to verify.
+    pub name: ServerName<'static>,
 }
 
 /// What was being done when it failed.
@@ -153,7 +164,7 @@ impl Connect {
         &self,
         authority: &Authority,
         settings: &TcpSettings,
-        tls: Option<&(Arc<ClientConfig>, ServerName<'static>)>,
+        tls: Option<&Tls>,
     ) -> Result<Stream, ConnectError> {
         self.status.resolving();
         let resolve = within(
@@ -180,8 +191,8 @@ impl Connect {
                     dial.map_err(|cause| ConnectError::new(Stage::Connect, &endpoint, cause))?;
                 let stream = match tls {
                     None => Stream::Tcp(tcp),
-                    Some((config, name)) => {
-                        let connector = TlsConnector::from(Arc::clone(config));
+                    Some(Tls { config, name }) => {
+                        let connector = TlsConnector::from(config.load_full());
                         let tls = within(
                             DEADLINE,
                             connector.connect(name.clone(), tcp),

@@ -184,9 +184,12 @@ mod tests {
             written: Arc::clone(&written),
         };
         let stack = ObserveLayer::new(Arc::clone(queue)).layer(stack);
-        tokio::time::timeout(Duration::from_secs(10), drive(stack, queue, &CancellationToken::new()))
-            .await
-            .expect("ends");
+        tokio::time::timeout(
+            Duration::from_secs(10),
+            drive(stack, queue, &CancellationToken::new()),
+        )
+        .await
+        .expect("ends");
         written.lock().expect("no panic").clone()
     }
 
@@ -221,6 +224,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_driver_that_is_retired_ends_the_stream_and_leaves_the_queue() {
+        for (answers, written) in [(vec![Ok(())], b"!".as_slice()), (vec![], b"")] {
+            let queue = queue_of(b"ab");
+            let log = Arc::default();
+            let stack = Scripted {
+                answers: answers.into(),
+                written: Arc::clone(&log),
+            };
+            let stack = ObserveLayer::new(Arc::clone(&queue)).layer(stack);
+            let retire = CancellationToken::new();
+            retire.cancel();
+            let drive = drive(stack, &queue, &retire);
+            tokio::time::timeout(Duration::from_secs(10), drive)
+                .await
+                .expect("ends");
+            assert_eq!(*log.lock().expect("no panic"), written);
+            assert_eq!(queue.ledger().queued, 2);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_sink_that_is_down_with_nothing_queued_ends_at_once() {
         let queue = queue_of(b"");
         queue.close();
@@ -231,7 +255,8 @@ mod tests {
     async fn a_request_that_is_dropped_gives_its_frames_back() {
         let queue = queue_of(b"ab");
         let stack = ObserveLayer::new(Arc::clone(&queue)).layer(Hangs);
-        let driving = drive(stack, &queue);
+        let never = CancellationToken::new();
+        let driving = drive(stack, &queue, &never);
         assert!(
             tokio::time::timeout(Duration::from_secs(1), driving)
                 .await
@@ -266,7 +291,9 @@ mod tests {
             assert_eq!(queue.ledger().queued, 2);
             let stack = ObserveLayer::new(Arc::clone(&queue)).layer(Panics);
             let driven = Arc::clone(&queue);
-            let driving = tokio::spawn(async move { drive(stack, &driven).await });
+            let never = CancellationToken::new();
+            let driving =
+                tokio::spawn(async move { drive(stack, &driven, &CancellationToken::new()).await });
             assert!(driving.await.expect_err("a fault").is_panic());
             // So does the supervisor, for a fault between taking and writing.
             queue.settle(Progress {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
 use super::{
     Connect, Observe, ObserveLayer, Reconnect, ReconnectLayer, Reporter, RewriteLayer,
-    RewriteService, connect::Target,
+    RewriteService,
+    connect::{Target, Tls},
 };
 use crate::{
     config,
@@ -54,10 +56,10 @@ impl Stack {
             },
             Endpoint::Tls(authority) => {
                 let tls = sink.tls.clone().unwrap_or_default();
-                let tls = Some((
-                    net::client_config(&tls)?,
-                    net::server_name(authority, &tls)?,
-                ));
+                let tls = Some(Tls {
+                    config: Arc::new(ArcSwap::new(net::client_config(&tls)?)),
+                    name: net::server_name(authority, &tls)?,
+                });
                 Target::Tcp {
                     authority: authority.clone(),
                     settings,
@@ -72,6 +74,21 @@ impl Stack {
             resolver,
             status,
         })
+    }
+
+    /// Where it tells what it does.
+    pub fn reporter(&self) -> &Reporter {
+        &self.status
+    }
+
+    /// Takes the certificates, keys and authorities that `fresh` has read over. Connections live on; the next handshake
+    /// uses them.
+    pub fn adopt_tls(&self, fresh: &Self) {
+        if let (Target::Tcp { tls: Some(old), .. }, Target::Tcp { tls: Some(new), .. }) =
+            (&self.target, &fresh.target)
+        {
+            old.config.store(new.config.load_full());
+        }
     }
 
     /// A new stack, that settles with `queue` and that `abort` ends.

@@ -1,0 +1,121 @@
+//! Reads the configuration of a router that runs, the first time and again.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+};
+
+use tracing::{error, warn};
+
+use super::{check, log::LogFormat};
+use crate::{
+    config::{self, Config, Diagnostics, ListenAddress, Loaded, Severity},
+    net::{ClientTls, ServerTls},
+};
+
+/// A configuration file, and how to tell of what is wrong with it.
+#[derive(Debug, Clone)]
+pub(super) struct Tapfile {
+    path: PathBuf,
+    format: LogFormat,
+}
+
+/// What was read.
+pub(super) struct Read {
+    /// `None` if there is any error.
+    pub(super) config: Option<Config>,
+    /// Every file that it depends on: its own, imported ones, certificates and keys.
+    pub(super) files: Vec<PathBuf>,
+    /// Of what all of those say: equal if nothing has changed.
+    pub(super) digest: u64,
+    diagnostics: Diagnostics,
+    format: LogFormat,
+}
+
+// === impl Tapfile ===
+
+impl Tapfile {
+    /// The one that is named, or else the one that is found; `None`, and a word in the log, if there is none.
+    pub(super) fn choose(named: Option<&Path>, format: LogFormat) -> Option<Self> {
+        match check::choose(named) {
+            Ok(path) => Some(Self { path, format }),
+            Err(problem) => {
+                error!("{problem}");
+                None
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads it, and says nothing.
+    pub(super) fn read(&self) -> Read {
+        let Loaded {
+            config,
+            diagnostics,
+            mut files,
+        } = config::load(&self.path, &config::process_environment);
+        files.extend(config.iter().flat_map(material));
+        Read {
+            config,
+            digest: digest(&files),
+            files,
+            diagnostics,
+            format: self.format,
+        }
+    }
+}
+
+// === impl Read ===
+
+impl Read {
+    /// Tells of its problems: as `check` does to a person, as log lines to a machine.
+    pub(super) fn tell(&self) {
+        let diagnostics = &self.diagnostics;
+        match self.format {
+            LogFormat::Text => eprint!("{}", diagnostics.render(check::colored_stderr())),
+            LogFormat::Json => diagnostics.iter().for_each(|problem| {
+                let place = diagnostics.position(problem).map(|place| place.to_string());
+                match problem.severity() {
+                    Severity::Error => error!(place, "{}", problem.message()),
+                    Severity::Warning => warn!(place, "{}", problem.message()),
+                }
+            }),
+        }
+    }
+}
+
+/// It tells changes from none; it guards nothing.
+fn digest(files: &[PathBuf]) -> u64 {
+    let mut digest = DefaultHasher::new();
+    for file in files {
+        (file, fs::read(file).ok()).hash(&mut digest);
+    }
+    digest.finish()
+}
+
+/// The certificates, keys and authorities that a configuration names.
+fn material(config: &Config) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for listen in &config.listeners {
+        if let ListenAddress::Tls(
+            _,
+            ServerTls {
+                cert,
+                key,
+                client_ca,
+            },
+        ) = &listen.address
+        {
+            files.extend([cert, key].into_iter().chain(client_ca).cloned());
+        }
+    }
+    for ClientTls { ca, client, .. } in config.sinks.iter().filter_map(|sink| sink.tls.as_ref()) {
+        let client = client.iter().flat_map(|(cert, key)| [cert, key]);
+        files.extend(ca.iter().chain(client).cloned());
+    }
+    files
+}
