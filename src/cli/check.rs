@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::BAD_CONFIGURATION;
+use super::{BAD_CONFIGURATION, tell};
 use crate::{
     config::{
         self, Config, Diagnostics, Listen, ListenAddress, Sink,
@@ -30,13 +30,19 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
     let path = match choose(arguments.file.as_deref()) {
         Ok(path) => path,
         Err(error) => {
-            eprintln!("tapfan: {error}");
+            tell(format_args!("tapfan: {error}\n"));
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
     let loaded = config::load(&path, &config::process_environment);
-    eprint!("{}", loaded.diagnostics.render(colored_stderr()));
-    eprintln!("tapfan: {}", summary(&path, &loaded.diagnostics));
+    tell(format_args!(
+        "{}",
+        loaded.diagnostics.render(colored_stderr())
+    ));
+    tell(format_args!(
+        "tapfan: {}\n",
+        summary(&path, &loaded.diagnostics)
+    ));
     let Some(config) = loaded.config else {
         return ExitCode::from(BAD_CONFIGURATION);
     };
@@ -45,7 +51,7 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
         // `tapfan check | head` has seen what it wanted.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tapfan: cannot write to stdout: {error}");
+            tell(format_args!("tapfan: cannot write to stdout: {error}\n"));
             ExitCode::FAILURE
         }
     }
@@ -57,7 +63,7 @@ pub(crate) fn choose(named: Option<&Path>) -> Result<PathBuf, config::NotFound> 
         return Ok(path.to_owned());
     }
     let path = config::find()?;
-    eprintln!("tapfan: reading {}", path.display());
+    tell(format_args!("tapfan: reading {}\n", path.display()));
     Ok(path)
 }
 

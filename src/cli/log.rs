@@ -48,7 +48,11 @@ pub(super) fn init(args: &LogArgs, default: &str) -> Result<(), BadLevel> {
         .filter(|text| !text.is_empty())
         .unwrap_or_else(|| default.to_owned());
     let filter = EnvFilter::try_new(&text).map_err(|source| BadLevel { text, source })?;
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Whoever read stderr may be gone. To say so on stderr would panic, and losing the log is no reason to end.
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     match args.log_format {
         LogFormat::Text => builder
             .with_target(false)

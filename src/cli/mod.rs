@@ -2,12 +2,17 @@
 
 mod check;
 mod demo;
+mod descriptors;
 mod log;
 mod run;
 mod tapfile;
 mod watch;
 
-use std::process::ExitCode;
+use std::{
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -41,7 +46,7 @@ const BAD_CONFIGURATION: u8 = 2;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Err(error) = log::init(&cli.log, cli.command.log_level()) {
-        eprintln!("tapfan: {error}");
+        tell(format_args!("tapfan: {error}\n"));
         return ExitCode::from(BAD_CONFIGURATION);
     }
     match cli.command {
@@ -62,4 +67,9 @@ impl Command {
             Self::Demo(_) => "error",
         }
     }
+}
+
+/// Writes to stderr, if anybody reads it: `eprint` would panic if not.
+fn tell(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_fmt(text);
 }

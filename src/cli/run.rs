@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    BAD_CONFIGURATION, FAILED,
+    BAD_CONFIGURATION, FAILED, descriptors,
     log::LogFormat,
     tapfile::{Read, Tapfile},
     watch::Watch,
@@ -61,6 +61,7 @@ pub(super) fn run(args: &RunArgs, format: LogFormat) -> ExitCode {
         error!(path = %tapfile.path().display(), "nothing starts on a bad configuration");
         return ExitCode::from(BAD_CONFIGURATION);
     };
+    descriptors::raise_limit(&config);
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -8,7 +8,7 @@ use std::{
 
 use tracing::{error, warn};
 
-use super::{check, log::LogFormat};
+use super::{check, log::LogFormat, tell};
 use crate::{
     config::{self, Config, Diagnostics, ListenAddress, Loaded, Severity},
     net::{ClientTls, ServerTls},
@@ -76,7 +76,10 @@ impl Read {
     pub(super) fn tell(&self) {
         let diagnostics = &self.diagnostics;
         match self.format {
-            LogFormat::Text => eprint!("{}", diagnostics.render(check::colored_stderr())),
+            LogFormat::Text => tell(format_args!(
+                "{}",
+                diagnostics.render(check::colored_stderr())
+            )),
             LogFormat::Json => diagnostics.iter().for_each(|problem| {
                 let place = diagnostics.position(problem).map(|place| place.to_string());
                 match problem.severity() {

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Counters, ErrorReason,
-    connection::{HANDSHAKE_DEADLINE, Intake},
+    connection::{HANDSHAKE_DEADLINE, Intake, TOO_LATE},
     log_gate::LogGate,
 };
 use crate::{
@@ -38,7 +38,7 @@ pub struct Settings {
 
 /// A hold on a listener that runs.
 #[derive(Debug, Clone)]
-pub struct Control {
+pub struct Handle {
     intake: Arc<Intake>,
 }
 
@@ -119,8 +119,8 @@ impl Listener {
     }
 
     /// A hold on it for the time when it runs.
-    pub fn control(&self) -> Control {
-        Control {
+    pub fn handle(&self) -> Handle {
+        Handle {
             intake: Arc::clone(&self.intake),
         }
     }
@@ -210,9 +210,9 @@ impl fmt::Debug for Settings {
     }
 }
 
-// === impl Control ===
+// === impl Handle ===
 
-impl Control {
+impl Handle {
     /// The listener's counters.
     pub fn counters(&self) -> &Counters {
         &self.intake.counters
@@ -252,14 +252,13 @@ impl Intake {
         connections.spawn(async move {
             let intake = &open.0;
             let peer = accepted.peer();
-            let stream = select! {
-                biased;
-                stream = accepted.into_stream(settings.tls.clone()) => stream,
-                () = intake.phase.deadline.cancelled() => return,
-            };
-            match stream {
-                Ok(stream) => intake.serve(stream, settings.limits.frame).await,
-                Err(error) => intake.refuse(ErrorReason::Tls, &peer, &error),
+            match intake
+                .in_time(accepted.into_stream(settings.tls.clone()))
+                .await
+            {
+                Some(Ok(stream)) => intake.serve(stream, settings.limits.frame).await,
+                Some(Err(error)) => intake.refuse(ErrorReason::Tls, &peer, &error),
+                None => intake.refuse(ErrorReason::Timeout, &peer, &TOO_LATE),
             }
         });
     }

@@ -69,6 +69,9 @@ pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// A sender may be silent for ever between two frames (keepalive tells whether it is still there), but not within one.
 const STALL_DEADLINE: Duration = Duration::from_mins(1);
 
+/// What is said of a handshake that was still on its way at the end of the drain.
+pub(super) const TOO_LATE: &str = "the router ended before the handshake was over";
+
 /// Reads of what a sender had written already that are still made once the drain's time is over.
 const LAST_READS: usize = 64;
 
@@ -78,15 +81,15 @@ impl Intake {
     /// Serves one sender to its end.
     pub(super) async fn serve(&self, mut stream: Stream, max_frame: u32) {
         let peer = stream.peer();
-        let handshake = select! {
-            biased;
-            handshake = frame_stream::accept(&mut stream, HANDSHAKE_DEADLINE) => handshake,
-            () = self.phase.deadline.cancelled() => return,
-        };
-        let mode = match handshake {
-            Ok(mode) => mode,
-            Err(error) => {
+        let handshake = frame_stream::accept(&mut stream, HANDSHAKE_DEADLINE);
+        let mode = match self.in_time(handshake).await {
+            Some(Ok(mode)) => mode,
+            Some(Err(error)) => {
                 self.refuse((&error).into(), &peer, &error);
+                return;
+            }
+            None => {
+                self.refuse(ErrorReason::Timeout, &peer, &TOO_LATE);
                 return;
             }
         };
@@ -110,9 +113,21 @@ impl Intake {
             ..
         } = connection;
         if malformed + oversize > 0 {
-            info!(listener = %self.listener, %peer, frames, malformed, oversize, "a sender with bad frames has ended");
+            if let Verdict::Write { held_back } = self.log.ask(Instant::now()) {
+                let held_back = (held_back > 0).then_some(held_back);
+                info!(listener = %self.listener, %peer, frames, malformed, oversize, held_back, "a sender with bad frames has ended");
+            }
         } else {
             debug!(listener = %self.listener, %peer, frames, "a sender has ended its stream");
+        }
+    }
+
+    /// What `step` gives, unless it still waits when the drain's time is over.
+    pub(super) async fn in_time<T>(&self, step: impl Future<Output = T>) -> Option<T> {
+        select! {
+            biased;
+            result = step => Some(result),
+            () = self.phase.deadline.cancelled() => None,
         }
     }
 
@@ -164,7 +179,8 @@ impl Connection<'_> {
                     draining = true;
                     // Tells a sender that reads its back channel to end its stream. One that does not, or is gone
                     // already, learns of it when the connection is closed.
-                    let _ = timeout(HANDSHAKE_DEADLINE, self.stream.shutdown()).await;
+                    let shutdown = timeout(HANDSHAKE_DEADLINE, self.stream.shutdown());
+                    let _ = self.intake.in_time(shutdown).await;
                     None
                 }
                 Read::Deadline => {
@@ -250,7 +266,8 @@ impl Connection<'_> {
                 self.stream.shutdown().await
             };
             // A sender that does not wait for FINISH has lost nothing.
-            if !matches!(timeout(HANDSHAKE_DEADLINE, answer).await, Ok(Ok(()))) {
+            let answer = timeout(HANDSHAKE_DEADLINE, answer);
+            if !matches!(self.intake.in_time(answer).await, Some(Ok(Ok(())))) {
                 debug!(listener = %self.intake.listener, peer = %self.peer, "the sender did not take FINISH");
             }
         }

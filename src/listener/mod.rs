@@ -12,6 +12,8 @@ mod counters;
 mod cutter;
 mod log_gate;
 
-pub use accept::{Control, Listener, ListenerSetupError, Phase, Settings};
+pub use accept::{Handle, Listener, ListenerSetupError, Phase, Settings};
 pub use counters::{Counters, ErrorReason, Snapshot};
 pub use cutter::{Cut, Cutter, End};
+#[cfg(test)]
+mod tests;

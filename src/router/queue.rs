@@ -155,15 +155,14 @@ impl Queue {
 
     /// Ends the queue: what it holds, and what may still come, is counted as lost to the shutdown.
     pub fn abandon(&self) {
-        let mut state = self.lock();
-        let lost = state.ledger.queued + state.ledger.in_flight;
-        state.ledger.count_dropped(DropReason::Shutdown, lost);
-        state.ledger.queued = 0;
-        state.ledger.in_flight = 0;
-        state.ledger.held_bytes = 0;
-        state.waiting.clear();
-        state.in_flight.clear();
-        state.phase = Phase::Ended;
+        let consumer = {
+            let mut state = self.lock();
+            state.abandon();
+            state.consumer.take()
+        };
+        if let Some(consumer) = consumer {
+            consumer.wake();
+        }
     }
 
     /// The account as it stands.
@@ -266,6 +265,17 @@ impl State {
         self.ledger.queued -= frames;
         self.ledger.in_flight += frames;
         batch
+    }
+
+    fn abandon(&mut self) {
+        let lost = self.ledger.queued + self.ledger.in_flight;
+        self.ledger.count_dropped(DropReason::Shutdown, lost);
+        self.ledger.queued = 0;
+        self.ledger.in_flight = 0;
+        self.ledger.held_bytes = 0;
+        self.waiting.clear();
+        self.in_flight.clear();
+        self.phase = Phase::Ended;
     }
 
     fn settle(&mut self, progress: Progress) {

@@ -194,6 +194,16 @@ fn a_closed_queue_ends_when_it_is_empty() {
 }
 
 #[test]
+fn an_abandoned_queue_wakes_its_consumer() {
+    let queue = Queue::new(ROOMY);
+    let mut end = tokio_test::task::spawn(std::future::poll_fn(|cx| queue.poll_end(cx)));
+    assert!(end.poll().is_pending());
+    queue.abandon();
+    assert!(end.is_woken());
+    assert!(end.poll().is_ready());
+}
+
+#[test]
 fn an_abandoned_queue_counts_what_it_held_and_what_still_comes() {
     let queue = Queue::new(ROOMY);
     queue.push(&chunk(0, 2));

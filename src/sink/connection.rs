@@ -283,6 +283,9 @@ fn poll_stop<Io: AsyncRead + AsyncWrite + Unpin>(
         *flushed = true;
     }
     let cause = ready!(wire.poll_ended(cx));
+    // TLS has an end of its own (close_notify), without which the collector must think that the stream was cut. One
+    // try is enough: nothing else is waiting to be sent.
+    let _ = Pin::new(&mut wire.io).poll_shutdown(cx);
     Poll::Ready(match *cause {
         Disconnect::Finished | Disconnect::Closed => Ok(()),
         _ => Err(cause),

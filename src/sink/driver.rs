@@ -291,7 +291,6 @@ mod tests {
             assert_eq!(queue.ledger().queued, 2);
             let stack = ObserveLayer::new(Arc::clone(&queue)).layer(Panics);
             let driven = Arc::clone(&queue);
-            let never = CancellationToken::new();
             let driving =
                 tokio::spawn(async move { drive(stack, &driven, &CancellationToken::new()).await });
             assert!(driving.await.expect_err("a fault").is_panic());

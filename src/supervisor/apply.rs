@@ -170,7 +170,7 @@ fn apply_listener(
         ListenerStep::Keep => old?,
         ListenerStep::Change(settings) => {
             let old = old?;
-            old.control.replace(settings);
+            old.running.replace(settings);
             if let ListenAddress::Unix(address, permissions) = &config.address
                 && let Err(error) = net::change_permissions(address, permissions)
             {
@@ -189,7 +189,7 @@ fn apply_listener(
                 config,
                 material,
                 address: listener.local_address(),
-                control: listener.control(),
+                running: listener.handle(),
                 phase,
                 task: AbortOnDrop(tokio::spawn(listener.run())),
             }

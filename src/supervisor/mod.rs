@@ -31,7 +31,7 @@ use self::{
 };
 use crate::{
     config::{self, Config, Listen},
-    listener::{Control, Counters, Phase},
+    listener::{Counters, Handle, Phase},
     net::Resolver,
     router::{Queue, Router},
     sink::Status,
@@ -61,7 +61,7 @@ pub struct ListenerHandle {
     config: Listen,
     material: Material,
     address: Option<SocketAddr>,
-    control: Control,
+    running: Handle,
     phase: Phase,
     task: AbortOnDrop,
 }
@@ -148,7 +148,7 @@ impl ListenerHandle {
 
     /// What it has taken and refused.
     pub fn counters(&self) -> &Counters {
-        self.control.counters()
+        self.running.counters()
     }
 }
 

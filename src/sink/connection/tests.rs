@@ -205,6 +205,12 @@ async fn a_stream_ends_with_stop_and_finish() {
         .await
         .expect("room");
     assert!(matches!(finish.poll(), Poll::Ready(Ok(_))));
+    let mut rest = Vec::new();
+    let mut end = tokio_test::task::spawn(far.read_to_end(&mut rest));
+    assert!(
+        matches!(end.poll(), Poll::Ready(Ok(0))),
+        "the stream is shut down, not only dropped"
+    );
     assert!(ready(&mut connection).await.is_err());
 }
 

@@ -1,0 +1,69 @@
+//! Senders do not take the descriptors that sinks need.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::net::{UnixListener, UnixStream},
+    path::Path,
+    process::{Child, Command},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use tapfan::frame_stream::Control;
+
+/// More than the soft limit that the router is started with.
+const SENDERS: usize = 100;
+
+/// Kills the router when the test is over, whatever came of it.
+struct Tapfan(Child);
+
+impl Drop for Tapfan {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn connect(path: &Path) -> UnixStream {
+    loop {
+        match UnixStream::connect(path) {
+            Ok(stream) => return stream,
+            Err(_) => thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+#[test]
+fn a_sink_connects_although_senders_fill_the_usual_limit() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(
+        folder.path().join("Tapfile"),
+        "listen in.sock\ndnstap out.sock\n",
+    )
+    .expect("the folder is ours");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -S -n 64 && exec \"$0\" run"]);
+    command.arg(env!("CARGO_BIN_EXE_tapfan"));
+    let _tapfan = Tapfan(command.current_dir(&folder).spawn().expect("a shell"));
+    let socket = folder.path().join("in.sock");
+    let _senders: Vec<_> = (0..SENDERS)
+        .map(|_| {
+            let mut sender = connect(&socket);
+            let timeout = Some(Duration::from_secs(10));
+            sender.set_read_timeout(timeout).expect("not zero");
+            let opening = [Control::ready().encode(), Control::start().encode()].concat();
+            sender.write_all(&opening).expect("room");
+            let mut answer = vec![0; Control::accept().encode().len()];
+            sender.read_exact(&mut answer).expect("ACCEPT");
+            sender
+        })
+        .collect();
+    let collector = UnixListener::bind(folder.path().join("out.sock")).expect("bound");
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(collector.accept().map(drop)));
+    told.recv_timeout(Duration::from_secs(10))
+        .expect("the sink connects")
+        .expect("accepted");
+}

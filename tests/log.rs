@@ -1,0 +1,105 @@
+//! The log when nobody reads it any more, and when a sender would fill it.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tapfan::frame_stream::Control;
+
+const TAPFAN: &str = env!("CARGO_BIN_EXE_tapfan");
+
+/// A device that takes no byte.
+fn full() -> File {
+    let device = OpenOptions::new().write(true).open("/dev/full");
+    device.expect("Linux has it")
+}
+
+fn terminate(tapfan: &Child) {
+    let pid = Pid::from_raw(i32::try_from(tapfan.id()).expect("a process id"));
+    kill(pid, Signal::SIGTERM).expect("it runs");
+}
+
+fn check(tapfile: &str) -> ExitStatus {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("Tapfile");
+    fs::write(&path, tapfile).expect("the folder is ours");
+    let mut command = Command::new(TAPFAN);
+    command.arg("check").arg(path).stderr(full());
+    command.status().expect("the binary was built")
+}
+
+#[test]
+fn the_router_goes_on_and_drains_when_its_log_is_lost() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("Tapfile");
+    let text = "listen tcp://127.0.0.1:0\ndnstap no-such.sock\n";
+    fs::write(&path, text).expect("the folder is ours");
+    let mut tapfan = Command::new(TAPFAN)
+        .args(["run", "-c"])
+        .arg(path)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary was built");
+    let mut log = BufReader::new(tapfan.stderr.take().expect("piped"));
+    let mut line = String::new();
+    while !line.contains("tapfan is running") {
+        line.clear();
+        let read = log.read_line(&mut line).expect("text");
+        assert_ne!(read, 0, "the router ended");
+    }
+    drop(log);
+    terminate(&tapfan);
+    let status = tapfan.wait().expect("our child");
+    assert_eq!(status.code(), Some(0), "{status}");
+}
+
+#[test]
+fn the_status_of_a_check_does_not_depend_on_who_reads_it() {
+    assert_eq!(check("listen @in\ndnstap /s 2\n").code(), Some(0));
+    assert_eq!(check("listen @in\n").code(), Some(2));
+    let mut command = Command::new(TAPFAN);
+    command.args(["--log-level", "a=b=c", "check"]);
+    let status = command.stderr(full()).status().expect("was built");
+    assert_eq!(status.code(), Some(2));
+}
+
+#[test]
+fn senders_with_bad_frames_do_not_fill_the_log() {
+    const SENDERS: u64 = 200;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("log");
+    let text = "listen in.sock\ndnstap no-such.sock\n";
+    fs::write(folder.path().join("Tapfile"), text).expect("the folder is ours");
+    let mut tapfan = Command::new(TAPFAN)
+        .arg("run")
+        .current_dir(&folder)
+        .stderr(File::create(&log).expect("the folder is ours"))
+        .spawn()
+        .expect("the binary was built");
+    let socket = folder.path().join("in.sock");
+    for _ in 0..SENDERS {
+        let mut sender = loop {
+            match UnixStream::connect(&socket) {
+                Ok(sender) => break sender,
+                Err(_) => thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        let stream = [&Control::start().encode(), b"\0\0\0\x03bad".as_slice()].concat();
+        sender.write_all(&stream).expect("room");
+    }
+    terminate(&tapfan);
+    let status = tapfan.wait().expect("our child");
+    let log = fs::read_to_string(log).expect("text");
+    assert!(status.success(), "{log}");
+    assert!(log.contains(&format!("malformed={SENDERS}")), "{log}");
+    assert!(log.lines().count() < 40, "{log}");
+}
