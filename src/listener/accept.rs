@@ -73,6 +73,19 @@ enum Accepted {
     Tcp(tokio::net::TcpStream, SocketAddr),
 }
 
+/// Why there is no stream on an accepted connection.
+#[derive(Debug, thiserror::Error)]
+enum NoStream {
+    #[error("the peer closed the connection without sending anything, as a port probe does")]
+    NothingSent,
+    #[error("the connection broke: {0}")]
+    Broken(io::Error),
+    #[error(transparent)]
+    Tls(io::Error),
+    #[error("the TLS handshake took too long")]
+    Timeout,
+}
+
 /// How long to wait when there are no descriptors left: for connections to end, and not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -257,7 +270,7 @@ impl Intake {
                 .await
             {
                 Some(Ok(stream)) => intake.serve(stream, settings.limits.frame).await,
-                Some(Err(error)) => intake.refuse(ErrorReason::Tls, &peer, &error),
+                Some(Err(error)) => intake.refuse((&error).into(), &peer, &error),
                 None => intake.refuse(ErrorReason::Timeout, &peer, &TOO_LATE),
             }
         });
@@ -304,21 +317,45 @@ impl Accepted {
         }
     }
 
-    async fn into_stream(self, tls: Option<TlsAcceptor>) -> io::Result<Stream> {
+    async fn into_stream(self, tls: Option<TlsAcceptor>) -> Result<Stream, NoStream> {
         let stream = match self {
             Self::Unix(stream) => return Ok(Stream::Unix(stream)),
             Self::Tcp(stream, _) => stream,
         };
-        net::prepare_accepted(&stream)?;
+        net::prepare_accepted(&stream).map_err(NoStream::Broken)?;
         let Some(tls) = tls else {
             return Ok(Stream::Tcp(stream));
         };
-        match timeout(HANDSHAKE_DEADLINE, tls.accept(stream)).await {
+        let handshake = async {
+            // TLS would take a probe for a client that failed.
+            if is_gone(&stream).await {
+                return Err(NoStream::NothingSent);
+            }
+            tls.accept(stream).await.map_err(NoStream::Tls)
+        };
+        match timeout(HANDSHAKE_DEADLINE, handshake).await {
             Ok(result) => result.map(|stream| Stream::TlsServer(Box::new(stream))),
-            Err(_) => Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the TLS handshake took too long",
-            )),
+            Err(_) => Err(NoStream::Timeout),
+        }
+    }
+}
+
+/// Waits for the peer's first byte, and says whether it went away instead.
+async fn is_gone(stream: &tokio::net::TcpStream) -> bool {
+    match stream.peek(&mut [0]).await {
+        Ok(bytes) => bytes == 0,
+        Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+    }
+}
+
+// === impl NoStream ===
+
+impl From<&NoStream> for ErrorReason {
+    fn from(error: &NoStream) -> Self {
+        match error {
+            NoStream::NothingSent => Self::Probe,
+            NoStream::Broken(_) => Self::Io,
+            NoStream::Tls(_) | NoStream::Timeout => Self::Tls,
         }
     }
 }

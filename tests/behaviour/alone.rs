@@ -1,0 +1,29 @@
+//! Runs a test in a process of its own, for what can only be measured of a whole process.
+
+use std::{env, future::Future, process::Command};
+
+const MARK: &str = "TAPFAN_TEST_ALONE";
+
+/// Runs the test of this name, `body`, in a new process, and fails if it fails there.
+pub(crate) fn run<F: Future<Output = ()>>(name: &str, body: impl FnOnce() -> F) {
+    if env::var_os(MARK).is_some() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        return runtime.block_on(body());
+    }
+    let tests = env::current_exe().expect("this program");
+    let output = Command::new(tests)
+        .args([name, "--exact", "--nocapture"])
+        .env(MARK, "1")
+        .output()
+        .expect("run");
+    let (said, complained) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{said}\n{complained}");
+    assert!(said.contains("1 passed"), "no test of this name: {said}");
+}

@@ -1,0 +1,198 @@
+//! The program itself: signals, exit status, what it says.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tapfan::frame_stream::Mode;
+use tokio::time::Instant;
+
+use crate::{
+    collector::{Collector, Ended},
+    router::Folder,
+    sender::{Load, Manner, Sender, Target, Told},
+    traffic::{numbered, numbers_of},
+    wait::until,
+};
+
+/// `tapfan run` with a Tapfile in a folder, which is its working directory.
+struct Tapfan {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Tapfan {
+    fn run(folder: &Folder, tapfile: &str) -> Self {
+        Self::run_after("", folder, tapfile)
+    }
+
+    /// The same, after these commands of a shell.
+    fn run_after(before: &str, folder: &Folder, tapfile: &str) -> Self {
+        let file = folder.path("Tapfile");
+        fs::write(&file, tapfile).expect("written");
+        let log = folder.path("log");
+        let child = Command::new("sh")
+            .args(["-c", &format!("{before} exec \"$0\" run --log-level info")])
+            .arg(env!("CARGO_BIN_EXE_tapfan"))
+            .current_dir(file.parent().expect("a folder"))
+            .stderr(File::create(&log).expect("a log"))
+            .spawn()
+            .expect("run");
+        Self { child, log }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        kill(Pid::from_raw(pid), signal).expect("sent");
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("a log")
+    }
+
+    async fn says(&self, words: &str) {
+        until(format_args!("it says {words}"), || {
+            self.log().contains(words)
+        })
+        .await;
+    }
+
+    async fn exit(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("it exits", || {
+            status = self.child.try_wait().expect("a child");
+            status.is_some()
+        })
+        .await;
+        status.expect("an exit")
+    }
+}
+
+impl Drop for Tapfan {
+    fn drop(&mut self) {
+        // Gone already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_load_loses_nothing_and_exits_0() {
+    let folder = Folder::new();
+    let collectors = [
+        Collector::unix(folder.path("out.sock")).listening(),
+        Collector::tcp().listening(),
+    ];
+    // Relative paths are relative to where it runs.
+    let mut tapfan = Tapfan::run(
+        &folder,
+        &format!(
+            "listen unix://in.sock\ndnstap out.sock full 1 4\ndnstap {} full 1 4",
+            collectors[1].socket()
+        ),
+    );
+    tapfan.says("tapfan is running").await;
+    let manner = Manner {
+        mode: Mode::Bidirectional,
+        told: Told::Stops,
+        rate: 20_000,
+        frame: numbered,
+        first: 0,
+    };
+    let load = Load::start(&Target::Unix(folder.path("in.sock")), manner).await;
+    for collector in &collectors {
+        collector.got(5000).await;
+    }
+    tapfan.signal(Signal::SIGHUP);
+    tapfan.says("SIGHUP").await;
+    tapfan.signal(Signal::SIGTERM);
+    let sent = load.ended().await;
+    assert_eq!(tapfan.exit().await.code(), Some(0));
+    for collector in &collectors {
+        assert!(numbers_of(&collector.frames()).into_iter().eq(0..sent));
+        assert_eq!(collector.ended().await, Ended::Stopped);
+    }
+    let log = tapfan.log();
+    assert_eq!(log.matches("listener's ledger").count(), 1, "{log}");
+    assert_eq!(log.matches("sink's ledger").count(), 2, "{log}");
+    assert_eq!(
+        log.matches(&format!(" delivered={sent} ")).count(),
+        2,
+        "{log}"
+    );
+    assert!(!folder.path("in.sock").exists());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let folder = Folder::new();
+    let mut tapfan = Tapfan::run(
+        &folder,
+        "listen unix://in.sock\ndnstap nobody.sock\ndrain 1m",
+    );
+    tapfan.says("tapfan is running").await;
+    let target = Target::Unix(folder.path("in.sock"));
+    let mut sender = Sender::open(&target, Mode::Bidirectional).await;
+    sender.send((0..10).map(numbered)).await;
+    tapfan.signal(Signal::SIGINT);
+    sender.told_to_end().await;
+    let begun = Instant::now();
+    tapfan.signal(Signal::SIGTERM);
+    assert_eq!(tapfan.exit().await.code(), Some(0));
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?} of a minute");
+    let log = tapfan.log();
+    assert!(log.contains(" shutdown=10"), "{log}");
+}
+
+#[tokio::test]
+async fn what_cannot_start_exits_with_its_status() {
+    let folder = Folder::new();
+    let mut broken = Tapfan::run(&folder, "listen unix://in.sock\ndnsatp out.sock");
+    assert_eq!(broken.exit().await.code(), Some(2));
+    let log = broken.log();
+    assert!(log.contains("dnstap"), "a suggestion: {log}");
+    let listen = "listen unix://in.sock\ndnstap out.sock";
+    let running = Tapfan::run(&folder, listen);
+    running.says("tapfan is running").await;
+    // Its log goes to a new file of the same name.
+    let mut second = Tapfan::run(&folder, listen);
+    assert_eq!(second.exit().await.code(), Some(1));
+    assert!(
+        second.log().contains("in use by tapfan"),
+        "{}",
+        second.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_descriptors_it_waits_for_some_to_come_back() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out.sock")).listening();
+    let mut tapfan = Tapfan::run_after(
+        "ulimit -n 40;",
+        &folder,
+        "listen unix://in.sock\ndnstap out.sock full",
+    );
+    tapfan.says("sink is up").await;
+    let target = Target::Unix(folder.path("in.sock"));
+    let mut crowd = Vec::new();
+    for _ in 0..60 {
+        crowd.push(target.dial().await.expect("in the backlog"));
+    }
+    tapfan.says("reason=\"accept\"").await;
+    drop(crowd);
+    let mut sender = Sender::open(&target, Mode::Bidirectional).await;
+    sender.send((0..100).map(numbered)).await;
+    sender.stop().await;
+    collector.got(100).await;
+    tapfan.signal(Signal::SIGTERM);
+    assert_eq!(tapfan.exit().await.code(), Some(0));
+}

@@ -1,0 +1,140 @@
+//! Authorities and certificates, as files for the router and as configurations for its peers.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::WebPkiClientVerifier,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tempfile::TempDir;
+
+/// One authority, another that nobody trusts, and certificates of the first.
+pub(crate) struct Certificates {
+    folder: TempDir,
+    authority: CertificateDer<'static>,
+    server: Identity,
+    client: Identity,
+    elsewhere: Identity,
+    expired: Identity,
+}
+
+/// What a TLS collector shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shows {
+    /// A certificate for `localhost` and 127.0.0.1.
+    Good,
+    /// One for another name.
+    Elsewhere,
+    /// One that has expired.
+    Expired,
+}
+
+struct Identity {
+    certificate: CertificateDer<'static>,
+    key: Vec<u8>,
+}
+
+impl Certificates {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = authority("tapfan test CA");
+        let write = |name: &str, text: String| {
+            fs::write(folder.path().join(name), text).expect("written");
+        };
+        write("ca.crt", authority.pem());
+        write("other.crt", self::authority("another CA").pem());
+        let issue = |name: &str, subjects: &[&str], ends: i32| {
+            let key = KeyPair::generate().expect("a key");
+            let subjects: Vec<_> = subjects.iter().map(|name| (*name).to_owned()).collect();
+            let mut params = CertificateParams::new(subjects).expect("names");
+            params.not_after = date_time_ymd(ends, 1, 1);
+            let certificate = params.signed_by(&key, &authority).expect("signed");
+            write(&format!("{name}.crt"), certificate.pem());
+            write(&format!("{name}.key"), key.serialize_pem());
+            Identity {
+                certificate: certificate.der().clone(),
+                key: key.serialize_der(),
+            }
+        };
+        let here = ["localhost", "127.0.0.1"];
+        Self {
+            server: issue("server", &here, 4000),
+            client: issue("client", &["router.example"], 4000),
+            elsewhere: issue("elsewhere", &["elsewhere.example"], 4000),
+            expired: issue("expired", &here, 2001),
+            authority: authority.der().clone(),
+            folder,
+        }
+    }
+
+    /// A file of these: `ca.crt`, `other.crt`, `server.crt`, `server.key`, `client.crt`, `client.key`.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// For a collector; with `client` it asks for a certificate of our authority.
+    pub(crate) fn collector(&self, shows: Shows, client: bool) -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions");
+        let builder = if client {
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()), provider());
+            builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
+        } else {
+            builder.with_no_client_auth()
+        };
+        let identity = match shows {
+            Shows::Good => &self.server,
+            Shows::Elsewhere => &self.elsewhere,
+            Shows::Expired => &self.expired,
+        };
+        let config = builder.with_single_cert(vec![identity.certificate.clone()], identity.key());
+        Arc::new(config.expect("an identity"))
+    }
+
+    /// For a sender, with a certificate of its own or without.
+    pub(crate) fn sender(&self, certified: bool) -> Arc<ClientConfig> {
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(self.roots());
+        Arc::new(if certified {
+            let chain = vec![self.client.certificate.clone()];
+            builder
+                .with_client_auth_cert(chain, self.client.key())
+                .expect("an identity")
+        } else {
+            builder.with_no_client_auth()
+        })
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority.clone()).expect("an authority");
+        roots
+    }
+}
+
+impl Identity {
+    fn key(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.clone()).into()
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
+    let key = KeyPair::generate().expect("a key");
+    CertifiedIssuer::self_signed(params, key).expect("an authority")
+}

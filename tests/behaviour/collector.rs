@@ -1,0 +1,465 @@
+//! A collector that records what it gets, and can be made to behave badly.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use rustls::ServerConfig;
+use socket2::{Domain, Socket, Type};
+use tapfan::net::Stream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, UnixListener},
+    select,
+    sync::watch,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    sender::reset_on_close,
+    wait::patiently,
+    wire::{ACCEPT, FINISH, READY, START, STOP},
+};
+
+/// A collector at one address, whether it listens there now or not.
+pub(crate) struct Collector {
+    place: Place,
+    shared: Arc<Shared>,
+    /// While it listens.
+    life: Option<Life>,
+    /// Keeps the port from others while it does not listen.
+    _reserved: Option<Socket>,
+}
+
+/// How it treats connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Reads all, and answers STOP with FINISH.
+    Good,
+    /// Shakes hands and then reads nothing, until its manner changes.
+    Hangs,
+    /// Accepts the connection and never says a word, not even TLS.
+    Mute,
+    /// TLS, and then never a word.
+    MuteInTls,
+    /// Answers READY with these bytes in place of ACCEPT, and closes.
+    Answers(&'static [u8]),
+    /// Says these bytes once the stream has begun, and is good otherwise.
+    Says(&'static [u8]),
+    /// Reads so many bytes after START, and closes.
+    ClosesAfter(usize),
+    /// The same once, and is good from then on.
+    ClosesOnceAfter(usize),
+    /// Reads all, and never answers STOP.
+    NeverFinishes,
+}
+
+/// What one connection brought.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    /// READY and START were right.
+    pub(crate) begun: bool,
+    /// Payloads, in order; only their last eight bytes, if so asked.
+    pub(crate) frames: Vec<Bytes>,
+    /// How it ended, once it has.
+    pub(crate) ended: Option<Ended>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// By STOP.
+    Stopped,
+    /// By the router, without STOP, so many bytes into a frame.
+    Closed(usize),
+    /// By this collector.
+    Killed,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Unix(PathBuf),
+    Tcp(SocketAddr, Option<Arc<ServerConfig>>),
+}
+
+struct Shared {
+    manner: watch::Sender<Manner>,
+    connections: watch::Sender<Vec<Connection>>,
+    /// Keep the last eight bytes of each frame only.
+    thrifty: bool,
+}
+
+struct Life {
+    killed: CancellationToken,
+    tasks: TaskTracker,
+}
+
+enum Listening {
+    Unix(UnixListener),
+    Tcp(TcpListener, Option<TlsAcceptor>),
+}
+
+impl Collector {
+    /// At a unix socket that does not exist yet; an abstract name begins with a NUL.
+    pub(crate) fn unix(path: impl AsRef<Path>) -> Self {
+        Self::new(Place::Unix(path.as_ref().to_owned()), None)
+    }
+
+    /// At a port of 127.0.0.1 that the system chooses.
+    pub(crate) fn tcp() -> Self {
+        Self::on_tcp(None)
+    }
+
+    /// At a port of 127.0.0.1, with TLS.
+    pub(crate) fn tls(config: Arc<ServerConfig>) -> Self {
+        Self::on_tcp(Some(config))
+    }
+
+    fn on_tcp(tls: Option<Arc<ServerConfig>>) -> Self {
+        // Bound with SO_REUSEADDR and not listening, a socket refuses connections, keeps the port from all who let the
+        // system choose one, and does not stand in the way of a listener that asks for that very port.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_reuse_address(true).expect("set");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).expect("bound");
+        let address = socket.local_addr().expect("bound").as_socket();
+        Self::new(
+            Place::Tcp(address.expect("an IPv4 address"), tls),
+            Some(socket),
+        )
+    }
+
+    fn new(place: Place, reserved: Option<Socket>) -> Self {
+        Self {
+            place,
+            shared: Arc::new(Shared {
+                manner: watch::Sender::new(Manner::Good),
+                connections: watch::Sender::default(),
+                thrifty: false,
+            }),
+            life: None,
+            _reserved: reserved,
+        }
+    }
+
+    /// Has it keep the last eight bytes of each frame only.
+    pub(crate) fn thrifty(mut self) -> Self {
+        let shared = Arc::get_mut(&mut self.shared).expect("not listening yet");
+        shared.thrifty = true;
+        self
+    }
+
+    /// Has it behave so from the next connection on; who hangs stops to.
+    pub(crate) fn behave(&self, manner: Manner) {
+        self.shared.manner.send_replace(manner);
+    }
+
+    /// Its address as a Tapfile says it.
+    pub(crate) fn socket(&self) -> String {
+        match &self.place {
+            Place::Unix(path) => format!("unix://{}", path.display()).replace('\0', "@"),
+            Place::Tcp(address, None) => format!("tcp://{address}"),
+            Place::Tcp(address, Some(_)) => format!("tls://{address}"),
+        }
+    }
+
+    /// The same by name.
+    pub(crate) fn socket_by_name(&self) -> String {
+        self.socket().replace("127.0.0.1", "localhost")
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.place, Place::Tcp(_, Some(_)))
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        match &self.place {
+            Place::Unix(_) => panic!("a unix socket has no port"),
+            Place::Tcp(address, _) => address.port(),
+        }
+    }
+
+    /// Listens, and says when it began to.
+    pub(crate) fn listen(&mut self) -> SystemTime {
+        assert!(self.life.is_none(), "it listens already");
+        let before = SystemTime::now();
+        let listening = match &self.place {
+            Place::Unix(path) => Listening::Unix(UnixListener::bind(path).expect("bound")),
+            Place::Tcp(address, tls) => {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+                socket.set_reuse_address(true).expect("set");
+                socket.bind(&(*address).into()).expect("bound");
+                socket.listen(1024).expect("listening");
+                socket.set_nonblocking(true).expect("set");
+                let listener = TcpListener::from_std(socket.into()).expect("a listener");
+                Listening::Tcp(listener, tls.clone().map(TlsAcceptor::from))
+            }
+        };
+        let life = Life {
+            killed: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        life.tasks.spawn(accept(
+            listening,
+            Arc::clone(&self.shared),
+            life.tasks.clone(),
+            life.killed.clone(),
+        ));
+        self.life = Some(life);
+        before
+    }
+
+    /// Listens, from the start.
+    pub(crate) fn listening(mut self) -> Self {
+        self.listen();
+        self
+    }
+
+    /// Dies: connections are reset, and nobody listens any more.
+    pub(crate) async fn kill(&mut self) {
+        let life = self.life.take().expect("it listens");
+        life.killed.cancel();
+        life.tasks.close();
+        patiently("the collector is dead", life.tasks.wait()).await;
+        if let Place::Unix(path) = &self.place {
+            std::fs::remove_file(path).expect("its own socket");
+        }
+    }
+
+    /// Waits until `condition` holds of its connections.
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn(&[Connection]) -> bool) {
+        let mut connections = self.shared.connections.subscribe();
+        let waiting = connections.wait_for(|connections| condition(connections));
+        let _ = patiently(format_args!("{}: {what}", self.socket()), waiting)
+            .await
+            .expect("it lives");
+    }
+
+    /// Waits until it has got so many frames in all.
+    pub(crate) async fn got(&self, frames: usize) {
+        let mut connections = self.shared.connections.subscribe();
+        let waiting = connections.wait_for(|connections| count(connections) >= frames);
+        if tokio::time::timeout(crate::wait::PATIENCE, waiting)
+            .await
+            .is_err()
+        {
+            panic!(
+                "{}: got {} of {frames} frames",
+                self.socket(),
+                self.look(count)
+            );
+        }
+    }
+
+    /// Waits until its last connection has ended, and says how.
+    pub(crate) async fn ended(&self) -> Ended {
+        let last = |connections: &[Connection]| connections.last().and_then(|last| last.ended);
+        let ended = |connections: &[Connection]| last(connections).is_some();
+        self.until("the last connection has ended", ended).await;
+        self.look(last).expect("it has ended")
+    }
+
+    /// Looks at its connections, in the order in which they were made.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&[Connection]) -> R) -> R {
+        look(&self.shared.connections.borrow())
+    }
+
+    /// All frames of all connections.
+    pub(crate) fn frames(&self) -> Vec<Bytes> {
+        self.look(|connections| {
+            let frames = connections.iter().flat_map(|connection| &connection.frames);
+            frames.cloned().collect()
+        })
+    }
+}
+
+fn count(connections: &[Connection]) -> usize {
+    connections
+        .iter()
+        .map(|connection| connection.frames.len())
+        .sum()
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        if let Some(life) = &self.life {
+            life.killed.cancel();
+        }
+    }
+}
+
+async fn accept(
+    listening: Listening,
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+    killed: CancellationToken,
+) {
+    loop {
+        let accepted = select! {
+            biased;
+            () = killed.cancelled() => return,
+            accepted = listening.accept() => accepted,
+        };
+        let (stream, tls) = accepted;
+        tasks.spawn(Arc::clone(&shared).serve(stream, tls, killed.clone()));
+    }
+}
+
+impl Listening {
+    async fn accept(&self) -> (Stream, Option<TlsAcceptor>) {
+        match self {
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await.expect("accepted");
+                (Stream::Unix(stream), None)
+            }
+            Self::Tcp(listener, tls) => {
+                let (stream, _) = listener.accept().await.expect("accepted");
+                (Stream::Tcp(stream), tls.clone())
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn serve(
+        self: Arc<Self>,
+        stream: Stream,
+        tls: Option<TlsAcceptor>,
+        killed: CancellationToken,
+    ) {
+        let manner = *self.manner.borrow();
+        let mut number = 0;
+        self.connections.send_modify(|connections| {
+            number = connections.len();
+            connections.push(Connection::default());
+        });
+        let mut stream = match (stream, tls) {
+            (Stream::Tcp(tcp), Some(tls)) if manner != Manner::Mute => {
+                let accepted = select! {
+                    () = killed.cancelled() => return,
+                    accepted = tls.accept(tcp) => accepted,
+                };
+                // The router does not trust us, and says why.
+                let Ok(tls) = accepted else { return };
+                Stream::TlsServer(Box::new(tls))
+            }
+            (stream, _) => stream,
+        };
+        let ended = select! {
+            biased;
+            () = killed.cancelled() => Ended::Killed,
+            ended = self.converse(&mut stream, number, manner) => ended,
+        };
+        if ended == Ended::Killed {
+            reset_on_close(&stream);
+        }
+        drop(stream);
+        self.change(number, |connection| connection.ended = Some(ended));
+    }
+
+    async fn converse(&self, stream: &mut Stream, number: usize, manner: Manner) -> Ended {
+        if matches!(manner, Manner::Mute | Manner::MuteInTls) {
+            return until_closed(stream).await;
+        }
+        let mut ready = [0; READY.len()];
+        if stream.read_exact(&mut ready).await.is_err() {
+            return Ended::Closed(0);
+        }
+        assert_eq!(ready, READY);
+        if let Manner::Answers(bytes) = manner {
+            let _ = stream.write_all(bytes).await;
+            let _ = stream.shutdown().await;
+            return Ended::Killed;
+        }
+        stream.write_all(ACCEPT).await.expect("written");
+        stream.flush().await.expect("written");
+        let mut start = [0; START.len()];
+        if stream.read_exact(&mut start).await.is_err() {
+            return Ended::Closed(0);
+        }
+        assert_eq!(start, START);
+        self.change(number, |connection| connection.begun = true);
+        match manner {
+            Manner::Hangs => {
+                let mut manners = self.manner.subscribe();
+                let waiting = manners.wait_for(|manner| *manner != Manner::Hangs);
+                let _ = waiting.await.expect("it lives");
+            }
+            Manner::Says(bytes) => {
+                stream.write_all(bytes).await.expect("written");
+                stream.flush().await.expect("written");
+            }
+            Manner::ClosesAfter(bytes) | Manner::ClosesOnceAfter(bytes) => {
+                if manner == Manner::ClosesOnceAfter(bytes) {
+                    self.manner.send_replace(Manner::Good);
+                }
+                let mut read = BytesMut::zeroed(bytes);
+                stream.read_exact(&mut read).await.expect("so many bytes");
+                let mut frames = self.whole_frames(&mut read);
+                self.change(number, |connection| connection.frames.append(&mut frames));
+                return Ended::Killed;
+            }
+            _ => {}
+        }
+        self.record(stream, number, manner).await
+    }
+
+    async fn record(&self, stream: &mut Stream, number: usize, manner: Manner) -> Ended {
+        let mut buffer = BytesMut::new();
+        loop {
+            buffer.reserve(64 << 10);
+            match stream.read_buf(&mut buffer).await {
+                Ok(0) | Err(_) => return Ended::Closed(buffer.len()),
+                Ok(_) => {}
+            }
+            let mut frames = self.whole_frames(&mut buffer);
+            self.change(number, |connection| connection.frames.append(&mut frames));
+            // Nothing but STOP begins with a length of zero, and nothing stands behind it.
+            if buffer.starts_with(&[0; 4]) && buffer.len() >= STOP.len() {
+                assert_eq!(buffer, STOP);
+                if manner != Manner::NeverFinishes {
+                    // Who does not wait for FINISH has lost nothing.
+                    let _ = stream.write_all(FINISH).await;
+                    let _ = stream.flush().await;
+                }
+                until_closed(stream).await;
+                return Ended::Stopped;
+            }
+        }
+    }
+
+    /// Takes the whole data frames off the front.
+    fn whole_frames(&self, buffer: &mut BytesMut) -> Vec<Bytes> {
+        let mut frames = Vec::new();
+        while let Some(length) = buffer.first_chunk().copied().map(u32::from_be_bytes) {
+            let length = length as usize;
+            if length == 0 || buffer.len() < 4 + length {
+                break;
+            }
+            buffer.advance(4);
+            let frame = buffer.split_to(length);
+            frames.push(if self.thrifty {
+                Bytes::copy_from_slice(&frame[length - 8..])
+            } else {
+                frame.freeze()
+            });
+        }
+        frames
+    }
+
+    fn change(&self, number: usize, change: impl FnOnce(&mut Connection)) {
+        self.connections
+            .send_modify(|connections| change(&mut connections[number]));
+    }
+}
+
+async fn until_closed(stream: &mut Stream) -> Ended {
+    // Whatever comes, and however it closes.
+    let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
+    Ended::Closed(0)
+}

@@ -1,0 +1,379 @@
+//! Collectors that behave badly: the sink says what is wrong, goes on trying, and loses nothing that it need not.
+
+use std::time::Duration;
+
+use tapfan::{
+    frame_stream::Mode,
+    router::DropReason,
+    sink::{State, Status},
+};
+use tokio::time::Instant;
+
+use crate::{
+    certificates::{Certificates, Shows},
+    collector::{Collector, Manner},
+    router::{Folder, Router},
+    sender::Sender,
+    traffic::{numbered, numbered_large, numbers_of},
+    wait::until,
+    wire::{ACCEPT_OF_LOGS, FINISH, READY, UNKNOWN, data},
+};
+
+/// What a sink that fails says of it.
+async fn failure(router: &Router, sink: usize) -> String {
+    let failed = |status: &Status| status.failed_connects > 0 && status.last_error.is_some();
+    let status = router.until(sink, "fails", failed).await;
+    let (error, _) = status.last_error.expect("a reason");
+    error.to_string()
+}
+
+fn disconnects(status: &Status, label: &str) -> u64 {
+    let mut disconnects = status.disconnects();
+    let found = disconnects.find(|(known, _)| *known == label);
+    found.expect("a label").1
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_answers_wrongly_is_named_and_tried_again() {
+    let folder = Folder::new();
+    let mut collectors = Vec::new();
+    let mut expected = Vec::new();
+    for (answer, said) in [
+        (
+            b"HTTP/1.1 400 Bad Request\r\n".as_slice(),
+            "expected ACCEPT, found HTTP",
+        ),
+        (
+            b"\x15\x03\x03\0\x02\x02\x46",
+            "expected ACCEPT, found TLS: does only one side speak it?",
+        ),
+        (
+            b"\xff\xff\xff\xff\xff\xff\xff\xff",
+            r#"expected ACCEPT, found bytes that are not Frame Streams, "\xff\xff\xff\xff""#,
+        ),
+        (
+            ACCEPT_OF_LOGS,
+            r#"the peer's content type is "a:log", but only "protobuf:dnstap.Dnstap" is spoken here"#,
+        ),
+        (READY, "expected ACCEPT, found READY"),
+        (
+            b"",
+            "the peer closed the connection while ACCEPT was awaited",
+        ),
+    ] {
+        let collector = Collector::tcp().listening();
+        collector.behave(Manner::Answers(answer));
+        expected.push(format!("handshake {}: {said}", collector.socket()));
+        collectors.push(collector);
+    }
+    let refuses = Collector::tcp();
+    expected.push(format!(
+        "connect {}: Connection refused (os error 111); is the collector running, and listening there?",
+        refuses.socket()
+    ));
+    collectors.push(refuses);
+    let absent = Collector::unix(folder.path("absent"));
+    expected.push(format!(
+        "connect {}: No such file or directory (os error 2); the collector makes this socket when it starts: is it running?",
+        absent.socket()
+    ));
+    collectors.push(absent);
+    let sinks: Vec<_> = collectors
+        .iter()
+        .map(|collector| format!("dnstap {} full", collector.socket()))
+        .collect();
+    let router = Router::start(&format!(
+        "listen unix://{}\n{}",
+        folder.say("in"),
+        sinks.join("\n")
+    ));
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send((0..100).map(numbered)).await;
+    sender.stop().await;
+    for (sink, expected) in expected.iter().enumerate() {
+        assert_eq!(failure(&router, sink).await, *expected);
+        assert_eq!(router.ledger(sink).queued, 100);
+    }
+    let (wrong, down) = collectors.split_at_mut(6);
+    for collector in wrong {
+        collector.behave(Manner::Good);
+    }
+    for collector in down {
+        collector.listen();
+    }
+    for (sink, collector) in collectors.iter().enumerate() {
+        let status = router.up(sink).await;
+        assert_eq!((status.connects, status.failures), (1, 0));
+        collector.got(100).await;
+        assert!(numbers_of(&collector.frames()).into_iter().eq(0..100));
+    }
+    router.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_says_nothing_is_given_four_seconds() {
+    let folder = Folder::new();
+    let certificates = Certificates::new();
+    let tls = || Collector::tls(certificates.collector(Shows::Good, false)).listening();
+    let (no_accept, no_tls, no_accept_in_tls) = (Collector::tcp().listening(), tls(), tls());
+    no_accept.behave(Manner::Mute);
+    no_tls.behave(Manner::Mute);
+    no_accept_in_tls.behave(Manner::MuteInTls);
+    let ca = certificates.path("ca.crt").display().to_string();
+    let begun = Instant::now();
+    let router = Router::start(&format!(
+        "listen unix://{}\ndnstap {}\ndnstap {} {{\n ca {ca}\n }}\ndnstap {} {{\n ca {ca}\n }}",
+        folder.say("in"),
+        no_accept.socket(),
+        no_tls.socket(),
+        no_accept_in_tls.socket(),
+    ));
+    for (sink, state) in [
+        (0, State::Handshaking),
+        (1, State::Connecting),
+        (2, State::Handshaking),
+    ] {
+        let in_state = |status: &Status| status.state == state;
+        router.until(sink, "waits for an answer", in_state).await;
+    }
+    let handshake = "the handshake took longer than 4s; ACCEPT was awaited";
+    for (sink, collector, stage, said) in [
+        (0, &no_accept, "handshake", handshake),
+        (1, &no_tls, "TLS", "no answer for 4s"),
+        (2, &no_accept_in_tls, "handshake", handshake),
+    ] {
+        let expected = format!("{stage} {}: {said}", collector.socket());
+        assert_eq!(failure(&router, sink).await, expected);
+        assert!(begun.elapsed() >= Duration::from_secs(4));
+        collector.behave(Manner::Good);
+    }
+    router.all_up().await;
+    router.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_collector_says_unasked_ends_the_connection_if_it_has_to() {
+    let folder = Folder::new();
+    let says = [FINISH, b"HTTP/1.1 200 OK", READY, UNKNOWN];
+    let labels = ["finished", "protocol", "protocol"];
+    let collectors: Vec<_> = (0..says.len())
+        .map(|number| Collector::unix(folder.path(&number.to_string())).listening())
+        .collect();
+    for (collector, bytes) in collectors.iter().zip(says) {
+        collector.behave(Manner::Says(bytes));
+    }
+    let sinks: Vec<_> = collectors
+        .iter()
+        .map(|collector| format!("dnstap {} full", collector.socket()))
+        .collect();
+    let router = Router::start(&format!(
+        "listen unix://{}\n{}",
+        folder.say("in"),
+        sinks.join("\n")
+    ));
+    for (sink, label) in labels.into_iter().enumerate() {
+        let ended = |status: &Status| disconnects(status, label) > 0;
+        router.until(sink, "has ended", ended).await;
+        collectors[sink].behave(Manner::Good);
+    }
+    let until_steady = |status: &Status| status.state == State::Up;
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send((0..1000).map(numbered)).await;
+    sender.stop().await;
+    for (sink, collector) in collectors.iter().enumerate() {
+        router.until(sink, "is up", until_steady).await;
+        collector.got(1000).await;
+    }
+    // A control frame of an unknown type is none of our business.
+    assert_eq!(router.status(3).connects, 1);
+    let report = router.drain().await;
+    for (sink, collector) in report.sinks.iter().zip(&collectors) {
+        assert_eq!(sink.ledger.delivered, 1000);
+        assert!(numbers_of(&collector.frames()).into_iter().eq(0..1000));
+    }
+}
+
+/// Larger than what the kernel takes of it while nobody reads.
+const LARGE: usize = 8 << 20;
+
+/// A collector of each kind, each with a sink that takes large frames.
+fn three_kinds(folder: &Folder, certificates: &Certificates) -> ([Collector; 3], Router) {
+    let collectors = [
+        Collector::unix(folder.path("out")).listening(),
+        Collector::tcp().listening(),
+        Collector::tls(certificates.collector(Shows::Good, false)).listening(),
+    ];
+    let router = Router::start(&format!(
+        "listen unix://{} {{\n max_frame 16MiB\n }}\ndnstap {} full\ndnstap {} full\ndnstap {} full {{\n ca {}\n }}",
+        folder.say("in"),
+        collectors[0].socket(),
+        collectors[1].socket(),
+        collectors[2].socket(),
+        certificates.path("ca.crt").display(),
+    ));
+    (collectors, router)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_that_a_connection_dies_in_is_sent_again_whole() {
+    let (folder, certificates) = (Folder::new(), Certificates::new());
+    let (mut collectors, router) = three_kinds(&folder, &certificates);
+    let small = data((0..10).map(numbered)).len();
+    router.all_up().await;
+    for collector in &mut collectors {
+        collector.kill().await;
+        collector.behave(Manner::ClosesOnceAfter(small + 1000));
+        collector.listen();
+    }
+    for sink in 0..3 {
+        let again = |status: &Status| status.connects == 2 && status.state == State::Up;
+        router.until(sink, "is up again", again).await;
+    }
+    let audit = router.audit();
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send((0..10).map(numbered)).await;
+    let large = numbered_large(10, LARGE);
+    sender.send([&large]).await;
+    sender.send([numbered(11)]).await;
+    sender.stop().await;
+    for (sink, collector) in collectors.iter().enumerate() {
+        collector.got(12).await;
+        assert_eq!(router.status(sink).connects, 3);
+    }
+    let report = router.drain().await;
+    audit.sign();
+    for (sink, collector) in report.sinks.iter().zip(&collectors) {
+        assert_eq!(
+            (sink.ledger.delivered, sink.ledger.dropped_total()),
+            (12, 0)
+        );
+        let frames = collector.frames();
+        assert!(numbers_of(&frames).into_iter().eq(0..12), "each once");
+        assert!(frames[10] == large);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_that_three_connections_die_in_is_given_up_for_those_behind_it() {
+    let (folder, certificates) = (Folder::new(), Certificates::new());
+    let (mut collectors, router) = three_kinds(&folder, &certificates);
+    router.all_up().await;
+    for collector in &mut collectors {
+        collector.kill().await;
+        collector.behave(Manner::ClosesAfter(1000));
+        collector.listen();
+    }
+    let audit = router.audit();
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send([numbered_large(0, LARGE)]).await;
+    sender.send((1..4).map(numbered)).await;
+    sender.stop().await;
+    for (sink, collector) in collectors.iter().enumerate() {
+        until("the frame is given up", || {
+            router.ledger(sink).dropped(DropReason::Disconnected) == 1
+        })
+        .await;
+        collector.behave(Manner::Good);
+    }
+    for (sink, collector) in collectors.iter_mut().enumerate() {
+        // A connection from before may wait for 1000 bytes, which these are not.
+        collector.kill().await;
+        collector.listen();
+        router.up(sink).await;
+    }
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send((4..8).map(numbered)).await;
+    sender.stop().await;
+    let report = router.drain().await;
+    audit.sign();
+    for (sink, collector) in report.sinks.iter().zip(&collectors) {
+        assert_eq!(sink.ledger.dropped(DropReason::Disconnected), 1);
+        assert_eq!((sink.ledger.delivered, sink.ledger.dropped_total()), (7, 1));
+        let numbers = numbers_of(&collector.frames());
+        // Those behind it may have gone to the connection that was killed.
+        assert!(numbers.ends_with(&[4, 5, 6, 7]), "{numbers:?}");
+        assert!(!numbers.contains(&0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_cannot_be_trusted_is_an_error_that_says_what_to_do() {
+    let folder = Folder::new();
+    let certificates = Certificates::new();
+    let file = |name: &str| certificates.path(name).display().to_string();
+    let (ca, other) = (file("ca.crt"), file("other.crt"));
+    let tls = |shows| Collector::tls(certificates.collector(shows, false)).listening();
+    let (good, elsewhere, expired) = (tls(Shows::Good), tls(Shows::Elsewhere), tls(Shows::Expired));
+    let asks = Collector::tls(certificates.collector(Shows::Good, true)).listening();
+    let plain = Collector::tcp().listening();
+    plain.behave(Manner::Answers(b""));
+    let sinks = [
+        // Bad ones.
+        (good.socket(), format!("ca {other}")),
+        (elsewhere.socket(), format!("ca {ca}")),
+        (expired.socket(), format!("ca {ca}")),
+        (plain.socket().replace("tcp:", "tls:"), format!("ca {ca}")),
+        (asks.socket(), format!("ca {ca}")),
+        // And how each is put right.
+        (good.socket(), format!("ca {ca}")),
+        (good.socket_by_name(), format!("ca {ca}")),
+        (
+            elsewhere.socket(),
+            format!("ca {ca}\n server_name elsewhere.example"),
+        ),
+        (elsewhere.socket(), "skipverify".to_owned()),
+        (expired.socket(), "skipverify".to_owned()),
+        (
+            asks.socket(),
+            format!(
+                "ca {ca}\n cert {}\n key {}",
+                file("client.crt"),
+                file("client.key")
+            ),
+        ),
+    ];
+    let sinks: Vec<_> = sinks
+        .into_iter()
+        .map(|(socket, options)| format!("dnstap {socket} full {{\n {options}\n }}"))
+        .collect();
+    let router = Router::start(&format!(
+        "listen unix://{}\n{}\ndrain 1s",
+        folder.say("in"),
+        sinks.join("\n")
+    ));
+    let at =
+        |collector: &Collector| format!("TLS {}: ", collector.socket().replace("tcp:", "tls:"));
+    assert_eq!(
+        failure(&router, 0).await,
+        at(&good)
+            + "invalid peer certificate: UnknownIssuer; name the authority with `ca`, or see what `skipverify` means"
+    );
+    let wrong_name = failure(&router, 1).await;
+    assert!(wrong_name.starts_with(&at(&elsewhere)), "{wrong_name}");
+    assert!(wrong_name.contains("elsewhere.example"), "{wrong_name}");
+    assert!(
+        wrong_name.ends_with("; name what the certificate is for with `server_name`"),
+        "{wrong_name}"
+    );
+    let too_late = failure(&router, 2).await;
+    assert!(too_late.starts_with(&at(&expired)), "{too_late}");
+    assert!(too_late.contains("expired"), "{too_late}");
+    let not_tls = failure(&router, 3).await;
+    assert!(not_tls.starts_with(&at(&plain)), "{not_tls}");
+    // In TLS 1.3 a client learns only after its own handshake that it should have shown a certificate.
+    let not_shown = failure(&router, 4).await;
+    assert!(not_shown.contains("CertificateRequired"), "{not_shown}");
+    for sink in 5..11 {
+        router.up(sink).await;
+    }
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send([numbered(0)]).await;
+    sender.stop().await;
+    let report = router.drain().await;
+    for sink in &report.sinks[..5] {
+        assert_eq!(sink.ledger.dropped(DropReason::Shutdown), 1);
+    }
+    for sink in &report.sinks[5..] {
+        assert_eq!(sink.ledger.delivered, 1, "{}", sink.name);
+    }
+}

@@ -1,0 +1,365 @@
+//! What comes in and is wrong: each gets the right answer and the right counter, and hurts nobody else.
+
+use std::time::Duration;
+
+use tapfan::{frame_stream::Mode, listener::ErrorReason};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, interval},
+};
+
+use crate::{
+    certificates::Certificates,
+    collector::Collector,
+    router::{Folder, Router},
+    sender::{self, Sender, Target},
+    traffic::{numbered, numbered_large, numbers_of},
+    wait::until,
+    wire::{self, ACCEPT, FINISH, READY, READY_FOR_LOGS, START, START_OF_LOGS, STOP, UNKNOWN},
+};
+
+/// A router with one listener and one sink.
+struct Bench {
+    collector: Collector,
+    router: Router,
+    _folder: Folder,
+}
+
+impl Bench {
+    async fn new(options: &str) -> Self {
+        let folder = Folder::new();
+        let collector = Collector::unix(folder.path("out")).listening();
+        let router = Router::start(&format!(
+            "listen unix://{} {{\n {options}\n }}\ndnstap {} full",
+            folder.say("in"),
+            collector.socket()
+        ));
+        router.up(0).await;
+        Self {
+            collector,
+            router,
+            _folder: folder,
+        }
+    }
+
+    fn target(&self) -> Target {
+        self.router.target(0)
+    }
+
+    /// Waits until all connections have ended, and checks that these are all errors there were.
+    async fn errors(&self, expected: &[(ErrorReason, u64)]) {
+        let router = &self.router;
+        until("all connections have ended", || {
+            router.counts(0).connections == 0
+        })
+        .await;
+        let counts = router.counts(0);
+        for reason in ErrorReason::ALL {
+            let times = expected.iter().find(|(expected, _)| *expected == reason);
+            assert_eq!(
+                counts.errors(reason),
+                times.map_or(0, |(_, times)| *times),
+                "{}",
+                reason.label()
+            );
+        }
+    }
+
+    /// A good sender still gets through; then the end.
+    async fn still_works(self, frames_before: u64) {
+        let mut sender = Sender::open(&self.target(), Mode::Bidirectional).await;
+        sender.send([numbered(4711)]).await;
+        sender.stop().await;
+        let report = self.router.drain().await;
+        assert_eq!(report.sinks[0].ledger.delivered, frames_before + 1);
+        assert_eq!(numbers_of(&self.collector.frames()).pop(), Some(4711));
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_frame_streams_is_closed_and_counted() {
+    let bench = Bench::new("").await;
+    let client_hello = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03aaaaaaaaaaaaaaaaaaaaaaaa";
+    for said in [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(),
+        client_hello,
+        b"\xde\xad\xbe\xef\xfe\xed\xfa\xce and more of that kind",
+        // Control frames that lie about their length, or may not stand here.
+        b"\0\0\0\0\xff\xff\xff\xff\0\0\0\x04",
+        b"\0\0\0\0\0\0\0\0",
+        STOP,
+        ACCEPT,
+        // A data frame before any START.
+        &wire::data([numbered(0)]),
+    ] {
+        assert_eq!(bench.target().say(said).await, b"", "no answer to {said:?}");
+    }
+    let ready_twice = [READY, READY].concat();
+    assert_eq!(bench.target().say(&ready_twice).await, ACCEPT);
+    bench.errors(&[(ErrorReason::Protocol, 9)]).await;
+    bench.still_works(0).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_too_early_is_told_from_a_probe() {
+    let bench = Bench::new("").await;
+    bench.target().say(b"").await;
+    bench.errors(&[(ErrorReason::Probe, 1)]).await;
+    for length in 1..READY.len() {
+        bench.target().say(&READY[..length]).await;
+    }
+    let cut_short = READY.len() as u64 - 1;
+    assert_eq!(bench.target().say(READY).await, ACCEPT);
+    let start_cut = [READY, &START[..20]].concat();
+    assert_eq!(bench.target().say(&start_cut).await, ACCEPT);
+    let closed = (ErrorReason::Closed, cut_short + 2);
+    bench.errors(&[(ErrorReason::Probe, 1), closed]).await;
+    bench.still_works(0).await;
+}
+
+#[tokio::test]
+async fn another_content_type_gets_our_own_or_finish() {
+    let bench = Bench::new("").await;
+    // An ACCEPT says what would have been taken.
+    let mut stream = bench.target().dial().await.expect("connected");
+    stream.write_all(READY_FOR_LOGS).await.expect("written");
+    assert_eq!(sender::rest(&mut stream).await, ACCEPT);
+    // It said READY for dnstap, and then starts with something else.
+    let mut stream = bench.target().dial().await.expect("connected");
+    stream.write_all(READY).await.expect("written");
+    sender::expect(&mut stream, ACCEPT).await;
+    stream.write_all(START_OF_LOGS).await.expect("written");
+    assert_eq!(sender::rest(&mut stream).await, FINISH);
+    // Without READY it does not read.
+    assert_eq!(bench.target().say(START_OF_LOGS).await, b"");
+    bench.errors(&[(ErrorReason::ContentType, 3)]).await;
+    bench.still_works(0).await;
+}
+
+#[tokio::test]
+async fn an_oversize_frame_is_skipped_and_the_stream_goes_on() {
+    let bench = Bench::new("max_frame 1KiB").await;
+    let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
+    let largest = numbered_large(1, 1024 - (numbered_large(1, 600).len() - 600));
+    assert_eq!(largest.len(), 1024);
+    let stream = wire::data([
+        numbered(0),
+        largest.clone(),
+        numbered_large(666, 1000),
+        numbered_large(667, 300_000),
+        numbered(2),
+    ]);
+    sender.write_in_pieces(&stream, 4096).await;
+    // The longest length there is: it would take 4 GiB to skip it, so the stream is as good as over.
+    sender.write(&[0xff; 100]).await;
+    sender.send([numbered(668)]).await;
+    sender.close().await;
+    bench
+        .errors(&[(ErrorReason::Oversize, 3), (ErrorReason::Io, 1)])
+        .await;
+    assert_eq!(bench.router.counts(0).frames, 3);
+    bench.collector.got(3).await;
+    assert_eq!(
+        bench.collector.frames(),
+        [numbered(0), largest, numbered(2)]
+    );
+    bench.still_works(3).await;
+}
+
+#[tokio::test]
+async fn a_malformed_frame_is_taken_out_and_the_stream_goes_on() {
+    let bench = Bench::new("").await;
+    let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
+    let mut broken = numbered(2).to_vec();
+    broken[0] = 0x0f;
+    let frames = [
+        numbered(0).to_vec(),
+        b"no dnstap".to_vec(),
+        numbered(1).to_vec(),
+        broken,
+        // Required fields are missing.
+        b"\x0a\x02ns".to_vec(),
+        numbered(2)[..20].to_vec(),
+        numbered(2).to_vec(),
+    ];
+    sender.send(&frames).await;
+    // In mid-stream, what is unknown is skipped.
+    sender.write(UNKNOWN).await;
+    sender.send([numbered(3)]).await;
+    sender.stop().await;
+    bench.errors(&[(ErrorReason::Malformed, 4)]).await;
+    bench.collector.got(4).await;
+    assert_eq!(
+        bench.collector.frames(),
+        [0, 1, 2, 3].map(numbered),
+        "the good ones, byte for byte"
+    );
+    bench.still_works(4).await;
+}
+
+#[tokio::test]
+async fn half_a_frame_and_then_the_end_loses_that_frame_alone() {
+    let bench = Bench::new("").await;
+    let frame = wire::data([numbered(9)]);
+    for (times, length) in [1, 3, 4, 5, frame.len() - 1].into_iter().enumerate() {
+        let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
+        sender.send([numbered(times as u64)]).await;
+        sender.write(&frame[..length]).await;
+        sender.close().await;
+    }
+    bench.errors(&[(ErrorReason::Io, 5)]).await;
+    // A control frame that breaks the protocol ends the stream; what was before it counts.
+    let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
+    sender.send([numbered(5)]).await;
+    sender.write(b"\0\0\0\0\0\0\x02\x01").await;
+    sender.cut().await;
+    // An end without STOP at a frame's boundary is how some senders end: no error.
+    let mut sender = Sender::open(&bench.target(), Mode::Unidirectional).await;
+    sender.send([numbered(6)]).await;
+    sender.close().await;
+    bench
+        .errors(&[(ErrorReason::Io, 5), (ErrorReason::Protocol, 1)])
+        .await;
+    bench.collector.got(7).await;
+    let numbers = numbers_of(&bench.collector.frames());
+    assert!(numbers.into_iter().eq(0..7));
+    bench.still_works(7).await;
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_at_once_and_room_is_made_again() {
+    let bench = Bench::new("max_connections 2").await;
+    let mut first = Sender::open(&bench.target(), Mode::Bidirectional).await;
+    let second = Sender::open(&bench.target(), Mode::Bidirectional).await;
+    for _ in 0..3 {
+        assert_eq!(bench.target().say(READY).await, b"");
+    }
+    let limit = bench.router.counts(0).errors(ErrorReason::ConnectionLimit);
+    assert_eq!(limit, 3);
+    first.send([numbered(0)]).await;
+    first.stop().await;
+    until("there is room", || bench.router.counts(0).connections == 1).await;
+    let third = Sender::open(&bench.target(), Mode::Bidirectional).await;
+    third.stop().await;
+    second.stop().await;
+    bench.errors(&[(ErrorReason::ConnectionLimit, 3)]).await;
+    assert_eq!(bench.router.counts(0).accepted, 3);
+    bench.still_works(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_shake_hands_is_cut_after_five_seconds() {
+    let folder = Folder::new();
+    let certificates = Certificates::new();
+    let collector = Collector::unix(folder.path("out")).listening();
+    let file = |name: &str| certificates.path(name).display().to_string();
+    let router = Router::start(&format!(
+        "listen unix://{}\nlisten tcp://127.0.0.1:0\nlisten tls://127.0.0.1:0 {{\n cert {}\n key {}\n }}\ndnstap {} full",
+        folder.say("in"),
+        file("server.crt"),
+        file("server.key"),
+        collector.socket()
+    ));
+    let tls = router.tls_target(2, certificates.sender(false));
+    let begun = Instant::now();
+    let mut waiting = Vec::new();
+    for (stream, said) in [
+        (router.target(0).dial().await, b"".as_slice()),
+        (router.target(0).dial().await, &READY[..10]),
+        (router.target(1).dial().await, b""),
+        (router.target(1).dial().await, READY),
+        // Neither TLS nor anything else.
+        (tls.dial_plain().await, b""),
+        // TLS, and then nothing.
+        (tls.dial().await, b""),
+    ] {
+        let mut stream = stream.expect("connected");
+        stream.write_all(said).await.expect("written");
+        waiting.push(tokio::spawn(async move {
+            let answer = sender::rest(&mut stream).await;
+            assert!(answer.is_empty() || answer == ACCEPT);
+        }));
+    }
+    // One that says something every now and then is no better.
+    let mut trickle = router.target(0).dial().await.expect("connected");
+    waiting.push(tokio::spawn(async move {
+        let mut ticks = interval(Duration::from_millis(500));
+        for byte in READY {
+            ticks.tick().await;
+            if trickle.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+        }
+        panic!("not cut");
+    }));
+    for wait in waiting {
+        wait.await.expect("no panic");
+    }
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(5), "cut after {took:?}");
+    until("all connections have ended", || {
+        (0..3).all(|listener| router.counts(listener).connections == 0)
+    })
+    .await;
+    let errors = |listener, reason| router.counts(listener).errors(reason);
+    assert_eq!(errors(0, ErrorReason::Timeout), 3);
+    assert_eq!(errors(1, ErrorReason::Timeout), 2);
+    assert_eq!(errors(2, ErrorReason::Timeout), 1);
+    assert_eq!(errors(2, ErrorReason::Tls), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tls_listener_takes_only_whom_it_is_to_trust() {
+    let folder = Folder::new();
+    let certificates = Certificates::new();
+    let collector = Collector::unix(folder.path("out")).listening();
+    let file = |name: &str| certificates.path(name).display().to_string();
+    let router = Router::start(&format!(
+        "listen tls://127.0.0.1:0 {{\n cert {}\n key {}\n client_ca {}\n }}\ndnstap {} full",
+        file("server.crt"),
+        file("server.key"),
+        file("ca.crt"),
+        collector.socket()
+    ));
+    router.up(0).await;
+    // In TLS 1.3 a client learns of it only after its own handshake, when it reads.
+    let without = router.tls_target(0, certificates.sender(false));
+    let answer = match without.dial().await {
+        Ok(stream) => sender::say(stream, READY).await,
+        Err(_) => Vec::new(),
+    };
+    assert_eq!(answer, b"");
+    let plain = without.dial_plain().await.expect("connected");
+    let alert = sender::say(plain, READY).await;
+    assert!(alert.is_empty() || alert[0] == 0x15, "no Frame Streams");
+    until("both are counted", || {
+        router.counts(0).errors(ErrorReason::Tls) == 2
+    })
+    .await;
+    // Who goes without a word is a probe, here too.
+    let probe = without.dial_plain().await.expect("connected");
+    assert_eq!(sender::say(probe, b"").await, b"");
+    let reset = without.dial_plain().await.expect("connected");
+    sender::reset_on_close(&reset);
+    drop(reset);
+    until("both are counted", || {
+        router.counts(0).errors(ErrorReason::Probe) == 2
+    })
+    .await;
+    assert_eq!(router.counts(0).errors(ErrorReason::Tls), 2);
+    let with = router.tls_target(0, certificates.sender(true));
+    let mut sender = Sender::open(&with, Mode::Bidirectional).await;
+    sender.send([numbered(0)]).await;
+    sender.stop().await;
+    // One that dies is an error of its own, and no more than that.
+    let mut dies = Sender::open(&with, Mode::Bidirectional).await;
+    dies.send([numbered(1)]).await;
+    until("both frames came", || router.counts(0).frames == 2).await;
+    dies.reset();
+    until("it is counted", || {
+        router.counts(0).errors(ErrorReason::Io) == 1
+    })
+    .await;
+    let report = router.drain().await;
+    assert_eq!(report.sinks[0].ledger.delivered, 2);
+}

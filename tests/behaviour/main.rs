@@ -1,0 +1,26 @@
+//! Behaviour from outside: real senders, real sockets, real collectors, and all the ways in which they go wrong.
+//!
+//! The router is started from a Tapfile, as an operator does. `sender` and `collector` are its peers; they speak Frame
+//! Streams by themselves (`wire`). Nothing sleeps and hopes: `wait` waits for conditions.
+
+mod alone;
+mod certificates;
+mod collector;
+mod process;
+mod router;
+mod sender;
+mod traffic;
+mod wait;
+mod wire;
+
+mod accounts;
+mod addresses;
+mod binary;
+mod churn;
+mod drain;
+mod hostile_collectors;
+mod hostile_senders;
+mod order;
+mod outage;
+mod recorded;
+mod sockets;

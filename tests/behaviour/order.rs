@@ -1,0 +1,132 @@
+//! What a sender may count on: order, FINISH, and a sink that is late.
+
+use tapfan::{frame_stream::Mode, sink::State};
+
+use crate::{
+    collector::{Collector, Ended},
+    router::{Folder, Router},
+    sender::{Load, Manner, Sender, Told},
+    traffic::{number_of, numbered, numbers_of},
+    wait::until,
+    wire,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn finish_comes_when_everything_before_stop_was_offered_to_every_sink() {
+    let folder = Folder::new();
+    let (one, another) = (
+        Collector::unix(folder.path("one")).listening(),
+        // Down, so that what it is offered stays in its queue.
+        Collector::tcp(),
+    );
+    let router = Router::start(&format!(
+        "listen unix://{}\ndnstap {} full\ndnstap {} full\ndrain 1s",
+        folder.say("in"),
+        one.socket(),
+        another.socket()
+    ));
+    let mut offered = 0;
+    for frames in [1, 10, 1000, 5000] {
+        let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+        sender.send((0..frames).map(numbered)).await;
+        sender.stop().await;
+        offered += frames;
+        for sink in [0, 1] {
+            assert_eq!(router.ledger(sink).offered, offered);
+        }
+        assert_eq!(router.counts(0).frames, offered);
+    }
+    router.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn senders_at_once_keep_their_own_order_and_do_not_mix_within_a_frame() {
+    const FRAMES: u64 = 4000;
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out")).listening();
+    let router = Router::start(&format!(
+        "listen unix://{}\nlisten tcp://127.0.0.1:0\ndnstap {} full 1 2",
+        folder.say("in"),
+        collector.socket()
+    ));
+    router.up(0).await;
+    let senders = (0..4_u64).map(|sender| {
+        let target = router.target(usize::from(sender % 2 == 1));
+        let numbers = sender * FRAMES..(sender + 1) * FRAMES;
+        tokio::spawn(async move {
+            let mut stream = Sender::open(&target, Mode::Bidirectional).await;
+            let frames = wire::data(numbers.map(numbered));
+            // Cut anywhere, and each sender elsewhere.
+            let size = 997 + 512 * usize::try_from(sender).expect("few");
+            stream.write_in_pieces(&frames, size).await;
+            stream.stop().await;
+        })
+    });
+    for sender in senders.collect::<Vec<_>>() {
+        sender.await.expect("no panic");
+    }
+    let report = router.drain().await;
+    assert_eq!(report.sinks[0].ledger.delivered, 4 * FRAMES);
+    let frames = collector.frames();
+    assert!(
+        frames
+            .iter()
+            .all(|frame| *frame == numbered(number_of(frame))),
+        "each frame is whole"
+    );
+    let numbers = numbers_of(&frames);
+    for sender in 0..4 {
+        let of_sender = numbers
+            .iter()
+            .copied()
+            .filter(|number| number / FRAMES == sender);
+        assert!(of_sender.eq(sender * FRAMES..(sender + 1) * FRAMES));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_is_down_at_the_start_gets_what_was_queued_when_it_comes() {
+    let folder = Folder::new();
+    let mut late = [Collector::unix(folder.path("late")), Collector::tcp()];
+    let router = Router::start(&format!(
+        "listen unix://{}\ndnstap {} full\ndnstap {}",
+        folder.say("in"),
+        late[0].socket(),
+        late[1].socket()
+    ));
+    let audit = router.audit();
+    for sink in [0, 1] {
+        let is_down = |status: &tapfan::sink::Status| status.state == State::Backoff;
+        let status = router.until(sink, "is down", is_down).await;
+        let (error, _) = status.last_error.expect("a reason");
+        assert!(error.contains("is the collector running") || error.contains("is it running"));
+    }
+    let load = Load::start(
+        &router.target(0),
+        Manner {
+            mode: Mode::Bidirectional,
+            told: Told::Stops,
+            rate: 5000,
+            frame: numbered,
+            first: 0,
+        },
+    )
+    .await;
+    until("frames are queued", || {
+        router.ledger(0).queued > 1000 && router.ledger(1).queued > 1000
+    })
+    .await;
+    for collector in &mut late {
+        collector.listen();
+    }
+    router.all_up().await;
+    let sent = load.end().await;
+    let report = router.drain().await;
+    audit.sign();
+    for (collector, sink) in late.iter().zip(&report.sinks) {
+        assert_eq!(sink.ledger.delivered, sent);
+        assert!(numbers_of(&collector.frames()).into_iter().eq(0..sent));
+        assert_eq!(collector.ended().await, Ended::Stopped);
+        collector.look(|connections| assert_eq!(connections.len(), 1));
+    }
+}

@@ -1,0 +1,209 @@
+//! The router under test: from a Tapfile to its last report.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use rustls::ClientConfig;
+use tapfan::{
+    config::{self, Config, ListenAddress},
+    listener::Snapshot,
+    net::UnixAddress,
+    router::Ledger,
+    sink::{State, Status},
+    supervisor::{Report, StartError, Supervisor},
+};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{sender::Target, wait::patiently};
+
+/// A folder for the sockets of one test.
+pub(crate) struct Folder(TempDir);
+
+/// A running router.
+pub(crate) struct Router {
+    supervisor: Supervisor,
+    config: Config,
+}
+
+/// Looks at every ledger all the time, and says at the end whether one of them did not add up.
+pub(crate) struct Auditor {
+    done: CancellationToken,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The path of a file in it, as text for a Tapfile.
+    pub(crate) fn say(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+}
+
+/// Understands a Tapfile.
+pub(crate) fn understand(tapfile: &str) -> Config {
+    let loaded = config::parse(Path::new("Tapfile"), tapfile, &|_| None);
+    loaded
+        .config
+        .unwrap_or_else(|| panic!("{}", loaded.diagnostics.render(false)))
+}
+
+impl Router {
+    /// Starts what the Tapfile says.
+    pub(crate) fn start(tapfile: &str) -> Self {
+        Self::try_start(tapfile).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    pub(crate) fn try_start(tapfile: &str) -> Result<Self, StartError> {
+        let config = understand(tapfile);
+        Ok(Self {
+            supervisor: Supervisor::start(&config)?,
+            config,
+        })
+    }
+
+    /// Where the listener of this place is, for senders without TLS.
+    pub(crate) fn target(&self, listener: usize) -> Target {
+        match &self.config.listeners[listener].address {
+            ListenAddress::Unix(UnixAddress::Path(path), _) => Target::Unix(path.clone()),
+            ListenAddress::Unix(UnixAddress::Abstract(name), _) => {
+                Target::Unix(format!("\0{name}").into())
+            }
+            ListenAddress::Tcp(_) | ListenAddress::Tls(..) => {
+                let address = self.supervisor.listeners()[listener].address();
+                Target::Tcp(address.expect("a TCP listener"))
+            }
+        }
+    }
+
+    /// Where the TLS listener of this place is.
+    pub(crate) fn tls_target(&self, listener: usize, config: Arc<ClientConfig>) -> Target {
+        match self.target(listener) {
+            Target::Tcp(address) => Target::Tls(address, config),
+            other => other,
+        }
+    }
+
+    pub(crate) fn counts(&self, listener: usize) -> Snapshot {
+        self.supervisor.listeners()[listener].counters().snapshot()
+    }
+
+    pub(crate) fn ledger(&self, sink: usize) -> Ledger {
+        self.supervisor.sinks()[sink].queue().ledger()
+    }
+
+    pub(crate) fn status(&self, sink: usize) -> Status {
+        self.supervisor.sinks()[sink].status().borrow().clone()
+    }
+
+    /// A sink's status as it is and as it changes, for longer than the router lives.
+    pub(crate) fn watch(&self, sink: usize) -> watch::Receiver<Status> {
+        self.supervisor.sinks()[sink].status()
+    }
+
+    /// Waits until `condition` holds of a sink's status.
+    pub(crate) async fn until(
+        &self,
+        sink: usize,
+        what: &str,
+        condition: impl Fn(&Status) -> bool,
+    ) -> Status {
+        let mut status = self.supervisor.sinks()[sink].status();
+        let waiting = status.wait_for(|status| condition(status));
+        patiently(format_args!("sink {sink} {what}"), waiting)
+            .await
+            .expect("it lives")
+            .clone()
+    }
+
+    /// Waits until a sink is up.
+    pub(crate) async fn up(&self, sink: usize) -> Status {
+        let is_up = |status: &Status| status.state == State::Up;
+        self.until(sink, "is up", is_up).await
+    }
+
+    /// Waits until all sinks are up.
+    pub(crate) async fn all_up(&self) {
+        for sink in 0..self.supervisor.sinks().len() {
+            self.up(sink).await;
+        }
+    }
+
+    /// Has all ledgers looked at all the time from now on.
+    pub(crate) fn audit(&self) -> Auditor {
+        let sinks = self.supervisor.sinks().iter();
+        let queues: Vec<_> = sinks.map(|sink| Arc::clone(sink.queue())).collect();
+        let done = CancellationToken::new();
+        let until = done.clone();
+        let thread = thread::spawn(move || {
+            loop {
+                for queue in &queues {
+                    let (ledger, limits) = (queue.ledger(), queue.limits());
+                    assert!(ledger.balances(), "{ledger:?}");
+                    let held = ledger.queued + ledger.in_flight;
+                    assert!(held <= limits.frames as u64, "{ledger:?}");
+                    assert!(ledger.held_bytes <= limits.bytes as u64, "{ledger:?}");
+                }
+                if until.is_cancelled() {
+                    return;
+                }
+                thread::sleep(Duration::from_micros(200));
+            }
+        });
+        Auditor { done, thread }
+    }
+
+    /// Drains; every account must be closed then, and add up to what came in.
+    pub(crate) async fn drain(self) -> Report {
+        self.drain_or_hurry(CancellationToken::new()).await
+    }
+
+    /// The same, until `hurry` is cancelled.
+    pub(crate) async fn drain_or_hurry(self, hurry: CancellationToken) -> Report {
+        let report = patiently("the drain is over", self.supervisor.drain(hurry)).await;
+        let taken: u64 = report
+            .listeners
+            .iter()
+            .map(|listener| listener.counts.frames)
+            .sum();
+        for sink in &report.sinks {
+            let ledger = &sink.ledger;
+            assert!(ledger.balances(), "{}: {ledger:?}", sink.name);
+            assert_eq!(
+                (
+                    ledger.offered,
+                    ledger.queued,
+                    ledger.in_flight,
+                    ledger.held_bytes
+                ),
+                (taken, 0, 0, 0),
+                "{}: {ledger:?}",
+                sink.name
+            );
+        }
+        for listener in &report.listeners {
+            assert_eq!(listener.counts.connections, 0, "{}", listener.name);
+        }
+        report
+    }
+}
+
+impl Auditor {
+    /// Ends the audit with a last look.
+    pub(crate) fn sign(self) {
+        self.done.cancel();
+        self.thread.join().expect("every ledger adds up");
+    }
+}

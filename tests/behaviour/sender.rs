@@ -1,0 +1,275 @@
+//! A sender of Frame Streams, as DNS servers are, and worse.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use socket2::SockRef;
+use tapfan::{frame_stream::Mode, net::Stream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UnixStream},
+    select,
+    task::JoinHandle,
+    time::interval,
+};
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    wait::patiently,
+    wire::{self, ACCEPT, FINISH, READY, START, STOP},
+};
+
+/// Where a listener is, and how to get there.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    /// By path; an abstract name begins with a NUL.
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+    Tls(SocketAddr, Arc<ClientConfig>),
+}
+
+/// A sender whose stream has begun.
+pub(crate) struct Sender {
+    stream: Stream,
+    mode: Mode,
+}
+
+/// What a sender does once its back channel says that the router is about to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Ends its stream in order, as fstrm's own tools do.
+    Stops,
+    /// Closes without a word, as Unbound does.
+    Closes,
+    /// Does not read its back channel, and goes on, as `CoreDNS` does.
+    GoesOn,
+}
+
+/// A sender of frames at a rate, in a task of its own.
+pub(crate) struct Load {
+    sent: Arc<AtomicU64>,
+    enough: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// How a [`Load`] sends.
+pub(crate) struct Manner {
+    pub(crate) mode: Mode,
+    pub(crate) told: Told,
+    /// Frames a second.
+    pub(crate) rate: u64,
+    /// The frame of a number.
+    pub(crate) frame: fn(u64) -> Bytes,
+    /// Its first number; the others follow.
+    pub(crate) first: u64,
+}
+
+const TICK: Duration = Duration::from_millis(10);
+
+impl Target {
+    /// Connects, with TLS if there is to be any; says nothing yet.
+    pub(crate) async fn dial(&self) -> io::Result<Stream> {
+        match self {
+            Self::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+            Self::Tcp(address) => Ok(Stream::Tcp(TcpStream::connect(address).await?)),
+            Self::Tls(address, config) => {
+                let tcp = TcpStream::connect(address).await?;
+                let name = ServerName::try_from("localhost").expect("a name");
+                let connector = TlsConnector::from(Arc::clone(config));
+                let tls = connector.connect(name, tcp).await?;
+                Ok(Stream::TlsClient(Box::new(tls)))
+            }
+        }
+    }
+
+    /// Connects without TLS, whatever the listener expects.
+    pub(crate) async fn dial_plain(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tls(address, _) => Self::Tcp(*address).dial().await,
+            other => other.dial().await,
+        }
+    }
+
+    /// Says `said`, ends its side, and gives what the router answers until it closes.
+    pub(crate) async fn say(&self, said: &[u8]) -> Vec<u8> {
+        let stream = self.dial().await.expect("connected");
+        say(stream, said).await
+    }
+}
+
+/// Says `said` on `stream`, ends this side, and gives what the router answers until it closes.
+pub(crate) async fn say(mut stream: Stream, said: &[u8]) -> Vec<u8> {
+    // A router that has closed already has its reasons; what it answered counts.
+    if stream.write_all(said).await.is_ok() {
+        let _ = stream.shutdown().await;
+    }
+    rest(&mut stream).await
+}
+
+/// What comes until the router closes.
+pub(crate) async fn rest(stream: &mut Stream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    // A reset, or TCP that ends without TLS, closes too; what came before it is in `answer`.
+    let _ = patiently("the router closes", stream.read_to_end(&mut answer)).await;
+    answer
+}
+
+/// The next bytes from the router, which must be these.
+pub(crate) async fn expect(stream: &mut Stream, bytes: &[u8]) {
+    let mut got = vec![0; bytes.len()];
+    patiently("the router answers", stream.read_exact(&mut got))
+        .await
+        .expect("an answer");
+    assert_eq!(got, bytes);
+}
+
+impl Sender {
+    /// Connects and begins a stream.
+    pub(crate) async fn open(target: &Target, mode: Mode) -> Self {
+        let mut stream = target.dial().await.expect("connected");
+        if mode == Mode::Bidirectional {
+            stream.write_all(READY).await.expect("written");
+            expect(&mut stream, ACCEPT).await;
+        }
+        stream.write_all(START).await.expect("written");
+        Self { stream, mode }
+    }
+
+    /// Sends frames in one write.
+    pub(crate) async fn send<F: AsRef<[u8]>>(&mut self, frames: impl IntoIterator<Item = F>) {
+        self.write(&wire::data(frames)).await;
+    }
+
+    /// Writes bytes, be they frames or not.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("written");
+        self.stream.flush().await.expect("written");
+    }
+
+    /// Writes bytes in pieces of this size, so that frames are cut anywhere.
+    pub(crate) async fn write_in_pieces(&mut self, bytes: &[u8], size: usize) {
+        for piece in bytes.chunks(size) {
+            self.write(piece).await;
+        }
+    }
+
+    /// Says STOP and waits until the router has answered as it should, and closed.
+    pub(crate) async fn stop(mut self) {
+        self.write(STOP).await;
+        let answer = rest(&mut self.stream).await;
+        let expected = match self.mode {
+            Mode::Bidirectional => FINISH,
+            Mode::Unidirectional => b"",
+        };
+        assert_eq!(answer, expected);
+    }
+
+    /// Ends its side without STOP, and waits until the router has closed.
+    pub(crate) async fn close(mut self) {
+        self.stream.shutdown().await.expect("shut down");
+        assert_eq!(rest(&mut self.stream).await, b"");
+    }
+
+    /// Waits until the router says that it is about to end.
+    pub(crate) async fn told_to_end(&mut self) {
+        let mut byte = [0];
+        let read = patiently("the router half-closes", self.stream.read(&mut byte)).await;
+        assert_eq!(read.expect("no reset"), 0, "nothing but the end");
+    }
+
+    /// Waits until the router cuts the connection, whatever it says before.
+    pub(crate) async fn cut(mut self) {
+        rest(&mut self.stream).await;
+    }
+
+    /// Dies: its kernel resets the connection.
+    pub(crate) fn reset(self) {
+        reset_on_close(&self.stream);
+    }
+}
+
+/// Makes the stream end with a reset when it is dropped; unix sockets know none.
+pub(crate) fn reset_on_close(stream: &Stream) {
+    let tcp = match stream {
+        Stream::Unix(_) => return,
+        Stream::Tcp(tcp) => tcp,
+        Stream::TlsServer(tls) => tls.get_ref().0,
+        Stream::TlsClient(tls) => tls.get_ref().0,
+    };
+    SockRef::from(tcp)
+        .set_linger(Some(Duration::ZERO))
+        .expect("set");
+}
+
+impl Load {
+    /// Begins to send.
+    pub(crate) async fn start(target: &Target, manner: Manner) -> Self {
+        let sender = Sender::open(target, manner.mode).await;
+        let sent = Arc::<AtomicU64>::default();
+        let enough = CancellationToken::new();
+        let task = tokio::spawn(load(sender, manner, Arc::clone(&sent), enough.clone()));
+        Self { sent, enough, task }
+    }
+
+    /// How many frames it has written whole.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
+    /// Ends its stream in order, and says how many frames it wrote.
+    pub(crate) async fn end(self) -> u64 {
+        self.enough.cancel();
+        self.ended().await
+    }
+
+    /// Waits until it has ended, since it was told to or cut; says how many frames it wrote.
+    pub(crate) async fn ended(self) -> u64 {
+        patiently("the sender ends", self.task)
+            .await
+            .expect("no panic");
+        self.sent.load(Relaxed)
+    }
+}
+
+async fn load(mut sender: Sender, manner: Manner, sent: Arc<AtomicU64>, enough: CancellationToken) {
+    let each = manner.rate * u64::try_from(TICK.as_millis()).expect("few") / 1000;
+    let mut ticks = interval(TICK);
+    let mut byte = [0];
+    loop {
+        select! {
+            biased;
+            () = enough.cancelled() => return sender.stop().await,
+            read = sender.stream.read(&mut byte), if manner.told != Told::GoesOn => {
+                assert_eq!(read.expect("no reset"), 0, "nothing but the end");
+                if manner.told == Told::Stops {
+                    sender.write(STOP).await;
+                }
+                return;
+            }
+            _ = ticks.tick() => {}
+        }
+        let from = manner.first + sent.load(Relaxed);
+        let frames = wire::data((from..from + each).map(manner.frame));
+        let written = async {
+            sender.stream.write_all(&frames).await?;
+            sender.stream.flush().await
+        };
+        if let Err(error) = written.await {
+            assert_eq!(manner.told, Told::GoesOn, "cut before it was told: {error}");
+            return;
+        }
+        sent.fetch_add(each, Relaxed);
+    }
+}
