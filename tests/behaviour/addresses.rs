@@ -113,7 +113,8 @@ impl Sink {
             .expect("a stack")
             .build(Arc::clone(&queue), CancellationToken::new());
         let driven = Arc::clone(&queue);
-        let task = tokio::spawn(async move { drive(stack, &driven).await });
+        let task =
+            tokio::spawn(async move { drive(stack, &driven, &CancellationToken::new()).await });
         Self {
             queue,
             status,
