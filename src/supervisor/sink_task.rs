@@ -87,7 +87,9 @@ impl SinkTask {
         self.retire.cancel();
         if timeout(HANDOVER, self.ended()).await.is_err() {
             warn!(sink = %reporter.sink(), "the collector did not let the changed sink's old stream end in time; it is cut");
-            self.abort().await;
+            self.abort.cancel();
+            // Without a deadline: the queue has one consumer, and what is in flight is this one's until it has ended.
+            self.ended().await;
         }
     }
 }
