@@ -33,7 +33,7 @@ use crate::{
 pub struct Connection<Io> {
     wire: Arc<Mutex<Wire<Io>>>,
     limits: Deadlines,
-    /// Ends a write or a FINISH that is still waited for, when the drain's time is over.
+    /// Ends a write or a FINISH that is still waited for, when the time for that is over.
     abort: CancellationToken,
 }
 
@@ -67,8 +67,8 @@ pub enum Disconnect {
     /// We said STOP and the collector answered with FINISH, closed, or let the deadline pass.
     #[error("the stream was ended in order")]
     Stopped,
-    /// The drain's time was over, or the request was dropped.
-    #[error("given up before all was written, as the router ends")]
+    /// The time for it to end in order was over, or the request was dropped.
+    #[error("given up before all was written, as the sink ends or changes")]
     Aborted,
 }
 
@@ -177,10 +177,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Write<Io> {
         if let Work::Stop { .. } = this.work {
             wire.end(Disconnect::Stopped);
         }
-        let progress = this.work.progress();
+        let mut progress = this.work.progress();
         Poll::Ready(match result {
             Ok(()) => Ok(progress),
-            Err(cause) => Err(SinkError { progress, cause }),
+            Err(cause) => {
+                // What this side has cut says nothing about the frame.
+                progress.cut &= !matches!(*cause, Disconnect::Aborted);
+                Err(SinkError { progress, cause })
+            }
         })
     }
 }
