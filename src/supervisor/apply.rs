@@ -61,7 +61,8 @@ impl Supervisor {
     pub(super) fn apply(&mut self, plan: Plan) -> Changes {
         let mut changes = Changes::default();
         self.drain = plan.drain;
-        while self.retiring.try_join_next().is_some() {}
+        while self.retiring_listeners.try_join_next().is_some() {}
+        while self.retiring_sinks.try_join_next().is_some() {}
 
         let mut old_sinks = std::mem::take(&mut self.sinks);
         for planned in plan.sinks {

@@ -74,11 +74,14 @@ impl Supervisor {
 
     async fn end_intake(&mut self, ends: Instant, hurry: &CancellationToken) {
         let deadline = self.phase.deadline.clone();
+        let retiring = &mut self.retiring_listeners;
         let all = async {
             for listener in &mut self.listeners {
                 // A panic in there is told where it is reaped; what matters here is that it has ended.
                 let _ = (&mut listener.task.0).await;
             }
+            // They still take frames for the sinks, too.
+            while retiring.join_next().await.is_some() {}
         };
         let mut all = Box::pin(all);
         select! {
@@ -93,10 +96,11 @@ impl Supervisor {
         for listener in &self.listeners {
             listener.task.0.abort();
         }
+        self.retiring_listeners.abort_all();
     }
 
     async fn end_sinks(&mut self, ends: Instant, hurry: &CancellationToken) {
-        let (sinks, retiring) = (&mut self.sinks, &mut self.retiring);
+        let (sinks, retiring) = (&mut self.sinks, &mut self.retiring_sinks);
         let all = async {
             for sink in sinks {
                 sink.task.ended().await;

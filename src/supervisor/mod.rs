@@ -51,8 +51,10 @@ pub struct Supervisor {
     /// Ends what sinks still wait for when the drain's time is over.
     abort: CancellationToken,
     drain: Duration,
-    /// Listeners and sinks that a new configuration has removed, and that are not at their end yet.
-    retiring: JoinSet<()>,
+    /// Listeners that a new configuration has removed, and that are not at their end yet.
+    retiring_listeners: JoinSet<()>,
+    /// Such sinks.
+    retiring_sinks: JoinSet<()>,
 }
 
 /// A listener, as seen from outside.
@@ -100,7 +102,8 @@ impl Supervisor {
             phase: Phase::default(),
             abort: CancellationToken::new(),
             drain: config.drain,
-            retiring: JoinSet::new(),
+            retiring_listeners: JoinSet::new(),
+            retiring_sinks: JoinSet::new(),
         };
         supervisor.reload(config)?;
         Ok(supervisor)

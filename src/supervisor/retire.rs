@@ -14,7 +14,7 @@ impl Supervisor {
         let (drain, abort) = (self.drain, self.abort.clone());
         sink.work.reporter.draining();
         sink.work.queue.close();
-        self.retiring.spawn(async move {
+        self.retiring_sinks.spawn(async move {
             select! {
                 () = sink.task.ended() => {}
                 () = sleep(drain) => sink.task.abort().await,
@@ -31,7 +31,7 @@ impl Supervisor {
     pub(super) fn retire_listener(&mut self, mut listener: ListenerHandle) {
         let drain = self.drain;
         listener.phase.drain.cancel();
-        self.retiring.spawn(async move {
+        self.retiring_listeners.spawn(async move {
             select! {
                 _ = &mut listener.task.0 => {}
                 () = sleep(drain) => {
