@@ -161,6 +161,7 @@ impl Running {
                 info!(%path, "the configuration was read; nothing has changed");
             }
             Ok(changes) => {
+                descriptors::raise_limit(&config);
                 tell_of_admin(&config);
                 info!(%path, %changes, "the configuration was changed");
             }

@@ -1,6 +1,6 @@
 //! Makes a planned change. Nothing here can fail.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tracing::{error, info, warn};
 
@@ -23,6 +23,8 @@ pub struct Changes {
     /// Those that were changed, or that use other certificates from now on.
     pub changed: Vec<Arc<str>>,
     /// Those that are being drained.
+    /// How long a drain may take from now on, if that is another time than before.
+    pub drain: Option<Duration>,
     pub removed: Vec<Arc<str>>,
 }
 
@@ -31,7 +33,7 @@ pub struct Changes {
 impl Changes {
     /// Whether all goes on as it did.
     pub fn is_empty(&self) -> bool {
-        self.started.is_empty() && self.changed.is_empty() && self.removed.is_empty()
+        *self == Self::default()
     }
 }
 
@@ -40,6 +42,7 @@ impl fmt::Display for Changes {
         let Self {
             started,
             changed,
+            drain,
             removed,
         } = self;
         let parts = [
@@ -48,9 +51,9 @@ impl fmt::Display for Changes {
             ("removed", removed),
         ];
         let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
-        let parts: Vec<_> = parts
-            .map(|(what, names)| format!("{what} {}", names.join(", ")))
-            .collect();
+        let parts = parts.map(|(what, names)| format!("{what} {}", names.join(", ")));
+        let drain = drain.map(|drain| format!("drain {drain:?}"));
+        let parts: Vec<_> = parts.chain(drain).collect();
         f.write_str(if parts.is_empty() { "nothing" } else { "" })?;
         f.write_str(&parts.join("; "))
     }
@@ -59,6 +62,7 @@ impl fmt::Display for Changes {
 impl Supervisor {
     /// Makes the change.
     pub(super) fn apply(&mut self, plan: Plan) -> Changes {
+        changes.drain = (self.drain != plan.drain).then_some(plan.drain);
         let mut changes = Changes::default();
         self.drain = plan.drain;
         while self.retiring_listeners.try_join_next().is_some() {}
