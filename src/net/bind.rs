@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::unistd::{Group, User};
+use nix::unistd::{Group, User, getegid, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
@@ -45,10 +45,18 @@ struct SocketFile {
 }
 
 /// [`UnixPermissions`] with their names looked up.
+#[derive(Debug)]
 struct Resolved {
     mode: u32,
     owner: Option<u32>,
     group: Option<u32>,
+}
+
+/// Other permissions for the file of a socket that is bound already.
+#[derive(Debug)]
+pub struct PermissionChange {
+    path: PathBuf,
+    permissions: Resolved,
 }
 
 /// Connections that may wait to be accepted; the kernel gives at most `net.core.somaxconn`.
@@ -56,6 +64,9 @@ const BACKLOG: i32 = 1024;
 
 /// The longest path of a unix socket, in bytes (`sun_path` in unix(7), less its NUL).
 const MAX_PATH: usize = 107;
+
+/// In a folder with this bit a new file has the folder's group (inode(7)).
+const SET_GROUP_ID: u32 = 0o2000;
 
 /// Binds a unix socket and listens.
 ///
@@ -74,20 +85,6 @@ pub fn bind_unix(
     match address {
         UnixAddress::Path(path) => bind_path(path, permissions),
         UnixAddress::Abstract(name) => bind_abstract(name),
-    }
-}
-
-/// Gives a socket that is bound already other permissions. Does nothing to an abstract one, which has none.
-///
-/// # Errors
-/// If the user or group is unknown, or the system refuses.
-pub fn change_permissions(
-    address: &UnixAddress,
-    permissions: &UnixPermissions,
-) -> Result<(), BindError> {
-    match address {
-        UnixAddress::Path(path) => Resolved::new(permissions)?.set(path),
-        UnixAddress::Abstract(_) => Ok(()),
     }
 }
 
@@ -259,6 +256,51 @@ impl Resolved {
             })?;
         }
         Ok(())
+    }
+}
+
+// === impl PermissionChange ===
+
+impl PermissionChange {
+    /// Looks the user and the group up; `None` for an abstract socket, which has no permissions. A user or group that
+    /// is not named becomes what it would be if the socket was made now.
+    ///
+    /// # Errors
+    /// If the user or group is unknown, or the folder of the socket cannot be asked.
+    pub fn new(
+        address: &UnixAddress,
+        permissions: &UnixPermissions,
+    ) -> Result<Option<Self>, BindError> {
+        let UnixAddress::Path(path) = address else {
+            return Ok(None);
+        };
+        let mut permissions = Resolved::new(permissions)?;
+        permissions.owner.get_or_insert(geteuid().as_raw());
+        if permissions.group.is_none() {
+            let folder = match path.parent() {
+                Some(folder) if folder != Path::new("") => folder,
+                _ => Path::new("."),
+            };
+            let folder =
+                fs::metadata(folder).map_err(|source| BindError::from_unix(path, source))?;
+            permissions.group = Some(if folder.mode() & SET_GROUP_ID == 0 {
+                getegid().as_raw()
+            } else {
+                folder.gid()
+            });
+        }
+        Ok(Some(Self {
+            path: path.clone(),
+            permissions,
+        }))
+    }
+
+    /// Sets them.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn make(&self) -> Result<(), BindError> {
+        self.permissions.set(&self.path)
     }
 }
 

@@ -13,7 +13,7 @@ pub use address::{
     AddressError, Authority, BindAddress, Endpoint, Host, UNIX_PATH_LIMIT, UnixAddress,
     socket_address,
 };
-pub use bind::{BindError, BoundUnix, UnixPermissions, bind_tcp, bind_unix, change_permissions};
+pub use bind::{BindError, BoundUnix, PermissionChange, UnixPermissions, bind_tcp, bind_unix};
 pub use resolve::{ResolveError, Resolver, ResolverSettings};
 pub use socket::{
     Keepalive, SendBuffer, TcpSettings, UserTimeout, dial_tcp, dial_unix, prepare_accepted,

@@ -1,4 +1,4 @@
-//! Makes a planned change. Nothing here can fail.
+//! Makes a planned change. What can fail has been done before, but for what the system may refuse: a log line tells.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -10,8 +10,7 @@ use super::{
     sink_task::{SinkTask, Work},
 };
 use crate::{
-    config::{self, ListenAddress},
-    net,
+    config,
     router::{Limits, Queue},
 };
 
@@ -23,9 +22,9 @@ pub struct Changes {
     /// Those that were changed, or that use other certificates from now on.
     pub changed: Vec<Arc<str>>,
     /// Those that are being drained.
+    pub removed: Vec<Arc<str>>,
     /// How long a drain may take from now on, if that is another time than before.
     pub drain: Option<Duration>,
-    pub removed: Vec<Arc<str>>,
 }
 
 // === impl Changes ===
@@ -42,8 +41,8 @@ impl fmt::Display for Changes {
         let Self {
             started,
             changed,
-            drain,
             removed,
+            drain,
         } = self;
         let parts = [
             ("started", started),
@@ -62,8 +61,8 @@ impl fmt::Display for Changes {
 impl Supervisor {
     /// Makes the change.
     pub(super) fn apply(&mut self, plan: Plan) -> Changes {
-        changes.drain = (self.drain != plan.drain).then_some(plan.drain);
         let mut changes = Changes::default();
+        changes.drain = (self.drain != plan.drain).then_some(plan.drain);
         self.drain = plan.drain;
         while self.retiring_listeners.try_join_next().is_some() {}
         while self.retiring_sinks.try_join_next().is_some() {}
@@ -173,12 +172,10 @@ fn apply_listener(
     let name = Arc::clone(&config.name);
     Some(match step {
         ListenerStep::Keep => old?,
-        ListenerStep::Change(settings) => {
+        ListenerStep::Change(settings, permissions) => {
             let old = old?;
             old.running.replace(settings);
-            if let ListenAddress::Unix(address, permissions) = &config.address
-                && let Err(error) = net::change_permissions(address, permissions)
-            {
+            if let Some(Err(error)) = permissions.map(|permissions| permissions.make()) {
                 error!(listener = %name, %error, "the socket's permissions stay as they were");
             }
             changes.changed.push(name);

@@ -6,7 +6,7 @@ use super::{Supervisor, material::Material};
 use crate::{
     config::{self, Config, Listen, ListenAddress},
     listener::{Listener, ListenerSetupError, Phase, Settings},
-    net::{ResolveError, Resolver, ResolverSettings, TlsError},
+    net::{BindError, PermissionChange, ResolveError, Resolver, ResolverSettings, TlsError},
     sink::{Reporter, Stack},
 };
 
@@ -73,7 +73,7 @@ pub(super) enum ListenerStep {
     /// It goes on as it is.
     Keep,
     /// It goes on, with these for the next connections.
-    Change(Settings),
+    Change(Settings, Option<PermissionChange>),
     Start(Listener, Phase),
 }
 
@@ -162,7 +162,7 @@ impl PlannedListener {
                 ListenerStep::Start(listener, phase)
             }
             Some(old) if old.config != *listen || old.material != material => {
-                ListenerStep::Change(Settings::new(listen)?)
+                ListenerStep::Change(Settings::new(listen)?, permissions(&old.config, listen)?)
             }
             Some(_) => ListenerStep::Keep,
         };
@@ -174,15 +174,27 @@ impl PlannedListener {
     }
 }
 
-/// Whether the socket of one is the socket of the other.
+/// What is to be done for the socket's file to have the permissions that `new` asks for.
+fn permissions(old: &Listen, new: &Listen) -> Result<Option<PermissionChange>, BindError> {
+    match (&old.address, &new.address) {
+        (ListenAddress::Unix(address, old), ListenAddress::Unix(_, new)) if old != new => {
+            PermissionChange::new(address, new)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether the socket of one is the socket of the other, however it is spelled.
 pub(super) fn is_same_place(one: &Listen, other: &Listen) -> bool {
-    let same = match (&one.address, &other.address) {
+    match (&one.address, &other.address) {
         (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
-        (ListenAddress::Tcp(one), ListenAddress::Tcp(other))
-        | (ListenAddress::Tls(one, _), ListenAddress::Tls(other, _)) => one == other,
+        (ListenAddress::Tcp(address), ListenAddress::Tcp(wanted))
+        | (ListenAddress::Tls(address, _), ListenAddress::Tls(wanted, _)) => {
+            // Port 0 is another port each time.
+            address == wanted && (address.port() != 0 || one.name == other.name)
+        }
         _ => false,
-    };
-    same && one.name == other.name
+    }
 }
 
 impl fmt::Display for Lines<'_> {
