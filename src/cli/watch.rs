@@ -11,7 +11,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, timeout_at},
 };
-use tracing::{debug, warn};
+use tracing::warn;
 
 /// Watches the folders of files. Folders and not files, since editors replace files, and Kubernetes moves a link
 /// beside them; whether anything has changed is for who reads them to say.
@@ -19,6 +19,7 @@ pub(super) struct Watch {
     /// `None` if the system cannot watch.
     watcher: Option<RecommendedWatcher>,
     folders: BTreeSet<PathBuf>,
+    stir: mpsc::Sender<()>,
     stirs: mpsc::Receiver<()>,
 }
 
@@ -35,10 +36,11 @@ impl Watch {
     pub(super) fn new() -> Self {
         // One place is enough: one stir not yet looked at is as good as many.
         let (stir, stirs) = mpsc::channel(1);
+        let of_watcher = stir.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.is_ok_and(|event| !event.kind.is_access()) {
                 // A full channel has one stir, which is enough; a closed one has nobody to tell.
-                let _ = stir.try_send(());
+                let _ = of_watcher.try_send(());
             }
         });
         let watcher = watcher.inspect_err(
@@ -47,11 +49,13 @@ impl Watch {
         Self {
             watcher: watcher.ok(),
             folders: BTreeSet::new(),
+            stir,
             stirs,
         }
     }
 
-    /// Watches the folders of `files`, and no others.
+    /// Watches the folders of `files`, and no others. A folder that was not watched before counts as stirred: nobody
+    /// knows what happened in it since its files were read.
     pub(super) fn files(&mut self, files: &[PathBuf]) {
         let Some(watcher) = &mut self.watcher else {
             return;
@@ -64,7 +68,10 @@ impl Watch {
         let kept = folders.into_iter().filter(|folder| {
             self.folders.contains(folder)
                 || match watcher.watch(folder, RecursiveMode::NonRecursive) {
-                    Ok(()) => true,
+                    Ok(()) => {
+                        let _ = self.stir.try_send(());
+                        true
+                    }
                     Err(error) => {
                         warn!(folder = %folder.display(), %error, "a folder cannot be watched: after a change in it, send SIGHUP");
                         false
@@ -77,10 +84,8 @@ impl Watch {
     /// Waits until something has stirred in the folders, and then for quiet. Cancel safe: a stir is not forgotten
     /// before the wait for quiet begins.
     pub(super) async fn stirred(&mut self) {
-        if self.stirs.recv().await.is_none() {
-            // Nothing can be watched.
-            std::future::pending::<()>().await;
-        }
+        // Where nothing can be watched this waits for ever.
+        self.stirs.recv().await;
         let patience = Instant::now() + PATIENCE;
         loop {
             let quiet = (Instant::now() + QUIET).min(patience);
@@ -92,7 +97,6 @@ impl Watch {
                 break;
             }
         }
-        debug!("something has stirred in the folders of the configuration");
     }
 }
 
