@@ -1,7 +1,6 @@
 //! Reads the configuration of a router that runs, the first time and again.
 
 use std::{
-    fs,
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
 };
@@ -10,8 +9,8 @@ use tracing::{error, warn};
 
 use super::{check, log::LogFormat, tell};
 use crate::{
-    config::{self, Config, Diagnostics, ListenAddress, Loaded, Severity},
-    net::{ClientTls, ServerTls},
+    config::{self, Config, Diagnostics, Loaded, Severity},
+    supervisor::contents,
 };
 
 /// A configuration file, and how to tell of what is wrong with it.
@@ -25,7 +24,7 @@ pub(super) struct Tapfile {
 pub(super) struct Read {
     /// `None` if there is any error.
     pub(super) config: Option<Config>,
-    /// Every file that it depends on: its own, imported ones, certificates and keys.
+    /// Every file that it depends on, whether it is there or not: its own, imported ones, certificates and keys.
     pub(super) files: Vec<PathBuf>,
     /// Of what all of those say: equal if nothing has changed.
     pub(super) digest: u64,
@@ -56,12 +55,12 @@ impl Tapfile {
         let Loaded {
             config,
             diagnostics,
-            mut files,
+            files,
+            digest,
         } = config::load(&self.path, &config::process_environment);
-        files.extend(config.iter().flat_map(material));
         Read {
             config,
-            digest: digest(&files),
+            digest: of_all(digest, &files),
             files,
             diagnostics,
             format: self.format,
@@ -91,34 +90,13 @@ impl Read {
     }
 }
 
-/// It tells changes from none; it guards nothing.
-fn digest(files: &[PathBuf]) -> u64 {
+/// A digest of the texts that were understood, and of what the files say now: should one have changed since it was
+/// read, then the next look gives another digest.
+fn of_all(texts: u64, files: &[PathBuf]) -> u64 {
     let mut digest = DefaultHasher::new();
+    texts.hash(&mut digest);
     for file in files {
-        (file, fs::read(file).ok()).hash(&mut digest);
+        (file, contents(file)).hash(&mut digest);
     }
     digest.finish()
-}
-
-/// The certificates, keys and authorities that a configuration names.
-fn material(config: &Config) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for listen in &config.listeners {
-        if let ListenAddress::Tls(
-            _,
-            ServerTls {
-                cert,
-                key,
-                client_ca,
-            },
-        ) = &listen.address
-        {
-            files.extend([cert, key].into_iter().chain(client_ca).cloned());
-        }
-    }
-    for ClientTls { ca, client, .. } in config.sinks.iter().filter_map(|sink| sink.tls.as_ref()) {
-        let client = client.iter().flat_map(|(cert, key)| [cert, key]);
-        files.extend(ca.iter().chain(client).cloned());
-    }
-    files
 }

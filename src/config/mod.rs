@@ -38,8 +38,11 @@ pub struct Loaded {
     pub config: Option<Config>,
     /// Errors and warnings.
     pub diagnostics: Diagnostics,
-    /// The files that it was read from: the one that was named, and those that it imports.
+    /// Every file that it depends on, whether it is there or not: the one that was named, those that it imports (a
+    /// pattern stands for those that do not exist yet), and the certificates and keys that it names.
     pub files: Vec<PathBuf>,
+    /// Of the texts that were read: two are equal if the texts are. It tells changes from none; it guards nothing.
+    pub digest: u64,
 }
 
 /// No configuration where one is looked for.
@@ -64,6 +67,7 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded
                     vec![problem.in_file(name)],
                 ),
                 files: vec![path.to_owned()],
+                digest: 0,
             }
         }
     }
@@ -115,6 +119,7 @@ fn understand(
         sources,
         tokens,
         mut problems,
+        missed,
     } = import::expand(path, text, environment);
     let statements = parser::parse(tokens, &mut problems);
     let file = path.display().to_string();
@@ -122,7 +127,10 @@ fn understand(
     if needs == Needs::Check {
         needs::check(&understood.needs, &mut problems);
     }
-    let files = sources.paths();
+    let mut files = sources.paths();
+    files.extend(missed);
+    files.extend(needs::files(&understood.needs).cloned());
+    let digest = sources.digest();
     let diagnostics = Diagnostics::new(sources, problems);
     if diagnostics.has_errors() {
         understood.config = None;
@@ -131,6 +139,7 @@ fn understand(
         config: understood.config,
         diagnostics,
         files,
+        digest,
     }
 }
 

@@ -50,6 +50,14 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
     }
 }
 
+/// The files among them.
+pub(super) fn files(needs: &[Need]) -> impl Iterator<Item = &PathBuf> {
+    needs.iter().filter_map(|need| match &need.what {
+        What::File(path) => Some(path),
+        What::User(_) | What::Group(_) => None,
+    })
+}
+
 fn readable(path: &PathBuf) -> Result<(), String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     match file.metadata() {

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     fs::File,
+    hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
@@ -86,6 +87,15 @@ impl Sources {
     /// Every file's path.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.files.iter().map(|file| file.path.clone()).collect()
+    }
+
+    /// A digest of what all of them say.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut digest = DefaultHasher::new();
+        for file in &self.files {
+            file.text.hash(&mut digest);
+        }
+        digest.finish()
     }
 
     /// What the file is called; empty for one of other sources.

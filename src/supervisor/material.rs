@@ -48,10 +48,16 @@ impl Material {
         let mut digest = DefaultHasher::new();
         for file in files {
             // One that cannot be read is told of by whoever uses it.
-            fs::read(file).ok().hash(&mut digest);
+            contents(file).hash(&mut digest);
         }
         Self(digest.finish())
     }
+}
+
+/// What a file says; `None` for one that cannot be read. Nor is a pipe, which says it once only.
+pub(crate) fn contents(file: &Path) -> Option<Vec<u8>> {
+    let is_file = fs::metadata(file).is_ok_and(|file| file.is_file());
+    is_file.then(|| fs::read(file).ok()).flatten()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use apply::Changes;
 pub use drain::{ListenerReport, Report, SinkReport};
+pub(crate) use material::contents;
 pub use plan::{StartError, StartProblem};
 
 use self::{
