@@ -110,7 +110,8 @@ async fn keep_going(work: &Work, retire: &CancellationToken, abort: &Cancellatio
         reporter,
         queue,
     } = work;
-    loop {
+    // It may have been changed again while it waited for its turn: not a moment's connection for that.
+    while !retire.is_cancelled() {
         let service = stack.build(Arc::clone(queue), abort.clone());
         let (of_sink, retired, aborted) = (Arc::clone(queue), retire.clone(), abort.clone());
         let mut driver = AbortOnDrop(tokio::spawn(async move {
