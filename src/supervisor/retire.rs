@@ -8,12 +8,11 @@ use tracing::info;
 use super::{ListenerHandle, SinkHandle, Supervisor};
 
 impl Supervisor {
-    /// Empties the sink's queue, ends its stream and lets it go, all within the drain's time. No listener offers to it
-    /// any more.
+    /// Empties the sink's queue, ends its stream and lets it go, all within the drain's time. The router, that has it no
+    /// more, closes the queue.
     pub(super) fn retire_sink(&mut self, mut sink: SinkHandle) {
         let (drain, abort) = (self.drain, self.abort.clone());
         sink.work.reporter.draining();
-        sink.work.queue.close();
         self.retiring_sinks.spawn(async move {
             select! {
                 () = sink.task.ended() => {}
