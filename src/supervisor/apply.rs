@@ -61,8 +61,10 @@ impl fmt::Display for Changes {
 impl Supervisor {
     /// Makes the change.
     pub(super) fn apply(&mut self, plan: Plan) -> Changes {
-        let mut changes = Changes::default();
-        changes.drain = (self.drain != plan.drain).then_some(plan.drain);
+        let mut changes = Changes {
+            drain: (self.drain != plan.drain).then_some(plan.drain),
+            ..Changes::default()
+        };
         self.drain = plan.drain;
         while self.retiring_listeners.try_join_next().is_some() {}
         while self.retiring_sinks.try_join_next().is_some() {}
