@@ -206,11 +206,7 @@ async fn volumes_of_kubernetes_are_followed() {
     let mut sender = Sender::open(&target(&new), Mode::Bidirectional).await;
     sender.send([numbered(0)]).await;
     sender.stop().await;
-    target(&old)
-        .dial()
-        .await
-        .err()
-        .expect("another certificate");
+    target(&old).dial().await.expect_err("another certificate");
 
     project(&config, "2", &tapfile("two"));
     tapfan.says_so_often(CHANGED, 2).await;

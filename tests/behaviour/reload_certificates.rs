@@ -57,7 +57,7 @@ async fn a_listener_shows_its_new_certificate_at_the_next_handshake() {
     sender.send([numbered(1)]).await;
     sender.stop().await;
     let refused = router.tls_target(0, trusts_old).dial().await;
-    refused.err().expect("another authority's certificate");
+    refused.expect_err("another authority's certificate");
     collector.got(2).await;
     lives.send([numbered(2)]).await;
     lives.stop().await;
