@@ -125,6 +125,7 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         let mut watch = Watch::new();
         watch.files(&[path("Tapfile")]);
+        assert!(stirs(&mut watch).await, "new: it may have changed before");
         fs::write(path("Tapfile"), "a").expect("written");
         assert!(stirs(&mut watch).await, "made");
         fs::write(path("new"), "b").expect("written");
@@ -146,6 +147,7 @@ mod tests {
         let mut watch = Watch::new();
         watch.files(&[old.path().join("Tapfile")]);
         watch.files(&[new.path().join("Tapfile")]);
+        assert!(stirs(&mut watch).await, "new");
         fs::write(old.path().join("Tapfile"), "a").expect("written");
         fs::write(new.path().join("Tapfile"), "a").expect("written");
         assert!(stirs(&mut watch).await);

@@ -176,4 +176,25 @@ mod tests {
             "{message}"
         );
     }
+
+    #[test]
+    fn files_that_are_not_there_are_among_those_it_depends_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let tapfile = "import conf.d/*.conf\nimport absent.conf\nlisten tls://[::1]:0 {\n cert /c\n key /k\n}\nlisten";
+        let loaded = || {
+            let loaded = parse(&path("Tapfile"), tapfile, &|_| None);
+            assert!(loaded.config.is_none());
+            (loaded.files, loaded.digest)
+        };
+        let (files, digest) = loaded();
+        let expected = ["Tapfile", "conf.d/*.conf", "absent.conf"].map(path);
+        let material = ["/c", "/k"].map(PathBuf::from);
+        assert_eq!(files, [expected.as_slice(), &material].concat());
+        assert_eq!(loaded(), (files, digest));
+        std::fs::write(path("absent.conf"), "# here").expect("written");
+        let (files, changed) = loaded();
+        assert!(files.contains(&path("absent.conf")));
+        assert_ne!(changed, digest);
+    }
 }
