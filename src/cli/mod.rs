@@ -5,6 +5,8 @@ mod demo;
 mod descriptors;
 mod log;
 mod run;
+mod tapfile;
+mod watch;
 
 use std::{
     fmt,

@@ -4,17 +4,23 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use tokio::{
-    runtime,
+    runtime, select,
     signal::unix::{Signal, SignalKind, signal},
     spawn,
+    task::block_in_place,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{BAD_CONFIGURATION, FAILED, check, descriptors, log::LogFormat, tell};
+use super::{
+    BAD_CONFIGURATION, FAILED, descriptors,
+    log::LogFormat,
+    tapfile::{Read, Tapfile},
+    watch::Watch,
+};
 use crate::{
-    config::{self, Config, Loaded, Severity},
-    supervisor::Supervisor,
+    config::Config,
+    supervisor::{StartError, Supervisor},
 };
 
 /// What `run` is told.
@@ -31,8 +37,28 @@ struct Signals {
     hang_up: Signal,
 }
 
+/// What a signal asks for.
+enum Asked {
+    Reload,
+    End(&'static str),
+}
+
+/// A router, and the configuration that it runs or last refused.
+struct Running {
+    tapfile: Tapfile,
+    supervisor: Supervisor,
+    watch: Watch,
+    digest: u64,
+}
+
 pub(super) fn run(args: &RunArgs, format: LogFormat) -> ExitCode {
-    let Some(config) = load(args, format) else {
+    let Some(tapfile) = Tapfile::choose(args.config.as_deref(), format) else {
+        return ExitCode::from(BAD_CONFIGURATION);
+    };
+    let read = tapfile.read();
+    read.tell();
+    let Some(config) = read.config else {
+        error!(path = %tapfile.path().display(), "nothing starts on a bad configuration");
         return ExitCode::from(BAD_CONFIGURATION);
     };
     descriptors::raise_limit(&config);
@@ -43,78 +69,120 @@ pub(super) fn run(args: &RunArgs, format: LogFormat) -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    let status = runtime.block_on(route(&config));
+    let status = runtime.block_on(async {
+        let signals = Signals::new()
+            .inspect_err(|error| error!(%error, "signals cannot be caught"))
+            .ok()?;
+        let running = Running::start(tapfile, &config, &read.files, read.digest)?;
+        Some(running.route(signals).await)
+    });
     // A blocking call that hangs, of the resolver's say, does not hold up the exit.
     runtime.shutdown_background();
-    status
+    status.unwrap_or(ExitCode::from(FAILED))
 }
 
-/// Reads the configuration, and tells of its problems: as `check` does to a person, as log lines to a machine.
-fn load(args: &RunArgs, format: LogFormat) -> Option<Config> {
-    let path = match check::choose(args.config.as_deref()) {
-        Ok(path) => path,
-        Err(problem) => {
-            error!("{problem}");
-            return None;
-        }
-    };
-    let Loaded {
-        config,
-        diagnostics,
-    } = config::load(&path, &config::process_environment);
-    match format {
-        LogFormat::Text => tell(format_args!(
-            "{}",
-            diagnostics.render(check::colored_stderr())
-        )),
-        LogFormat::Json => diagnostics.iter().for_each(|problem| {
-            let place = diagnostics.position(problem).map(|place| place.to_string());
-            match problem.severity() {
-                Severity::Error => error!(place, "{}", problem.message()),
-                Severity::Warning => warn!(place, "{}", problem.message()),
+// === impl Running ===
+
+impl Running {
+    /// Starts the router; `None`, and words in the log, if it cannot be.
+    fn start(tapfile: Tapfile, config: &Config, files: &[PathBuf], digest: u64) -> Option<Self> {
+        let supervisor = Supervisor::start(config).inspect_err(tell).ok()?;
+        tell_of_admin(config);
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            listeners = supervisor.listeners().len(),
+            sinks = supervisor.sinks().len(),
+            "tapfan is running"
+        );
+        let mut watch = Watch::new();
+        watch.files(files);
+        Some(Self {
+            tapfile,
+            supervisor,
+            watch,
+            digest,
+        })
+    }
+
+    async fn route(mut self, mut signals: Signals) -> ExitCode {
+        let name = loop {
+            select! {
+                asked = signals.next() => match asked {
+                    Asked::End(name) => break name,
+                    Asked::Reload => self.reload(),
+                },
+                () = self.watch.stirred() => self.reload_if_changed(),
             }
-        }),
+        };
+        info!(signal = name, "told to end");
+        let hurry = CancellationToken::new();
+        let second = hurry.clone();
+        spawn(async move {
+            loop {
+                if let Asked::End(name) = signals.next().await {
+                    warn!(signal = name, "told to end again: at once, then");
+                    second.cancel();
+                }
+            }
+        });
+        self.supervisor.drain(hurry).await;
+        ExitCode::SUCCESS
     }
-    if config.is_none() {
-        error!(path = %path.display(), "nothing starts on a bad configuration");
+
+    /// Reads the configuration anew and changes what it changes. If anything is wrong, all stays as it is.
+    fn reload(&mut self) {
+        // Files are read.
+        block_in_place(|| {
+            let read = self.tapfile.read();
+            self.change(read);
+        });
     }
-    config
+
+    fn reload_if_changed(&mut self) {
+        block_in_place(|| {
+            let read = self.tapfile.read();
+            if read.digest != self.digest {
+                self.change(read);
+            }
+        });
+    }
+
+    fn change(&mut self, read: Read) {
+        let path = self.tapfile.path().display();
+        read.tell();
+        self.watch.files(&read.files);
+        self.digest = read.digest;
+        let Some(config) = read.config else {
+            error!(%path, "the configuration was not changed: the new one is bad, and the old one stays");
+            return;
+        };
+        match self.supervisor.reload(&config) {
+            Ok(changes) if changes.is_empty() => {
+                info!(%path, "the configuration was read; nothing has changed");
+            }
+            Ok(changes) => {
+                descriptors::raise_limit(&config);
+                tell_of_admin(&config);
+                info!(%path, %changes, "the configuration was changed");
+            }
+            Err(error) => {
+                tell(&error);
+                error!(%path, "the configuration was not changed: the new one cannot run, and the old one stays");
+            }
+        }
+    }
 }
 
-async fn route(config: &Config) -> ExitCode {
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => {
-            error!(%error, "signals cannot be caught");
-            return ExitCode::from(FAILED);
-        }
-    };
-    let supervisor = match Supervisor::start(config) {
-        Ok(supervisor) => supervisor,
-        Err(problems) => {
-            for problem in &problems.0 {
-                error!("{problem}");
-            }
-            return ExitCode::from(FAILED);
-        }
-    };
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        listeners = supervisor.listeners().len(),
-        sinks = supervisor.sinks().len(),
-        "tapfan is running"
-    );
-    let name = signals.end().await;
-    info!(signal = name, "told to end");
-    let hurry = CancellationToken::new();
-    let second = hurry.clone();
-    spawn(async move {
-        let name = signals.end().await;
-        warn!(signal = name, "told to end again: at once, then");
-        second.cancel();
-    });
-    supervisor.drain(hurry).await;
-    ExitCode::SUCCESS
+fn tell(StartError(problems): &StartError) {
+    for problem in problems {
+        error!("{problem}");
+    }
+}
+
+fn tell_of_admin(config: &Config) {
+    if let Some(admin) = config.admin {
+        warn!(%admin, "admin: this version has no admin endpoint yet; the line is checked and has no effect");
+    }
 }
 
 // === impl Signals ===
@@ -128,16 +196,12 @@ impl Signals {
         })
     }
 
-    /// Waits for one that asks to end, and says which it was.
-    async fn end(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hang_up.recv() => {
-                    warn!(signal = "SIGHUP", "the configuration cannot be read anew while it runs: restart to change it");
-                }
-            }
+    /// Waits for the next one. Cancel safe.
+    async fn next(&mut self) -> Asked {
+        select! {
+            _ = self.terminate.recv() => Asked::End("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::End("SIGINT"),
+            _ = self.hang_up.recv() => Asked::Reload,
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Imported {
     pub(super) sources: Sources,
     pub(super) tokens: Vec<Token>,
     pub(super) problems: Vec<Diagnostic>,
+    /// Files and patterns that were looked for, and gave nothing.
+    pub(super) missed: Vec<PathBuf>,
 }
 
 /// Reads `text`, the file at `path`, and everything that it imports.
@@ -33,6 +35,7 @@ pub(super) fn expand(path: &Path, text: &str, environment: Environment<'_>) -> I
         environment,
         sources: Sources::default(),
         problems: Vec::new(),
+        missed: Vec::new(),
         snippets: HashMap::new(),
         files: HashMap::new(),
         stack: vec![Active::File(canonical(path), path.to_owned())],
@@ -48,6 +51,7 @@ pub(super) fn expand(path: &Path, text: &str, environment: Environment<'_>) -> I
         sources: importer.sources,
         tokens: importer.tokens,
         problems: importer.problems,
+        missed: importer.missed,
     }
 }
 
@@ -55,6 +59,7 @@ struct Importer<'a> {
     environment: Environment<'a>,
     sources: Sources,
     problems: Vec<Diagnostic>,
+    missed: Vec<PathBuf>,
     snippets: HashMap<String, Snippet>,
     /// The tokens of the files that were read, by canonical path.
     files: HashMap<PathBuf, Rc<[Token]>>,

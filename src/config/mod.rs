@@ -38,6 +38,11 @@ pub struct Loaded {
     pub config: Option<Config>,
     /// Errors and warnings.
     pub diagnostics: Diagnostics,
+    /// Every file that it depends on, whether it is there or not: the one that was named, those that it imports (a
+    /// pattern stands for those that do not exist yet), and the certificates and keys that it names.
+    pub files: Vec<PathBuf>,
+    /// Of the texts that were read: two are equal if the texts are. It tells changes from none; it guards nothing.
+    pub digest: u64,
 }
 
 /// No configuration where one is looked for.
@@ -61,6 +66,8 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded
                     source::Sources::default(),
                     vec![problem.in_file(name)],
                 ),
+                files: vec![path.to_owned()],
+                digest: 0,
             }
         }
     }
@@ -112,6 +119,7 @@ fn understand(
         sources,
         tokens,
         mut problems,
+        missed,
     } = import::expand(path, text, environment);
     let statements = parser::parse(tokens, &mut problems);
     let file = path.display().to_string();
@@ -119,6 +127,10 @@ fn understand(
     if needs == Needs::Check {
         needs::check(&understood.needs, &mut problems);
     }
+    let mut files = sources.paths();
+    files.extend(missed);
+    files.extend(needs::files(&understood.needs).cloned());
+    let digest = sources.digest();
     let diagnostics = Diagnostics::new(sources, problems);
     if diagnostics.has_errors() {
         understood.config = None;
@@ -126,6 +138,8 @@ fn understand(
     Loaded {
         config: understood.config,
         diagnostics,
+        files,
+        digest,
     }
 }
 
@@ -161,5 +175,26 @@ mod tests {
             PLACES.iter().all(|place| message.contains(place)),
             "{message}"
         );
+    }
+
+    #[test]
+    fn files_that_are_not_there_are_among_those_it_depends_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let tapfile = "import conf.d/*.conf\nimport absent.conf\nlisten tls://[::1]:0 {\n cert /c\n key /k\n}\nlisten";
+        let loaded = || {
+            let loaded = parse(&path("Tapfile"), tapfile, &|_| None);
+            assert!(loaded.config.is_none());
+            (loaded.files, loaded.digest)
+        };
+        let (files, digest) = loaded();
+        let expected = ["Tapfile", "conf.d/*.conf", "absent.conf"].map(path);
+        let material = ["/c", "/k"].map(PathBuf::from);
+        assert_eq!(files, [expected.as_slice(), &material].concat());
+        assert_eq!(loaded(), (files, digest));
+        std::fs::write(path("absent.conf"), "# here").expect("written");
+        let (files, changed) = loaded();
+        assert!(files.contains(&path("absent.conf")));
+        assert_ne!(changed, digest);
     }
 }

@@ -65,6 +65,14 @@ fn unusable(error: Option<TlsError>, span: Span) -> Option<Diagnostic> {
     }
 }
 
+/// The files among them.
+pub(super) fn files(needs: &[Need]) -> impl Iterator<Item = &PathBuf> {
+    needs.iter().filter_map(|need| match &need.what {
+        What::File(path) => Some(path),
+        _ => None,
+    })
+}
+
 fn readable(path: &PathBuf) -> Result<(), String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     match file.metadata() {

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     fs::File,
+    hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
@@ -81,6 +82,20 @@ impl Sources {
             text: text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
         });
         FileId(self.files.len() - 1)
+    }
+
+    /// Every file's path.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|file| file.path.clone()).collect()
+    }
+
+    /// A digest of what all of them say.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut digest = DefaultHasher::new();
+        for file in &self.files {
+            file.text.hash(&mut digest);
+        }
+        digest.finish()
     }
 
     /// What the file is called; empty for one of other sources.

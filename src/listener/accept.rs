@@ -2,6 +2,7 @@
 
 use std::{fmt, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use tokio::{
     net::TcpListener,
     select,
@@ -18,7 +19,7 @@ use super::{
     log_gate::LogGate,
 };
 use crate::{
-    config::{Listen, ListenAddress},
+    config::{Listen, ListenAddress, ListenLimits},
     net::{self, BindError, BoundUnix, Stream, TlsError},
     router::Router,
 };
@@ -26,7 +27,18 @@ use crate::{
 /// A bound listener. Senders that connect wait until it [runs](Self::run).
 pub struct Listener {
     socket: Socket,
-    tls: Option<TlsAcceptor>,
+    intake: Arc<Intake>,
+}
+
+/// What a listener does with a new connection. It can be replaced while the listener runs.
+pub struct Settings {
+    pub(super) limits: ListenLimits,
+    pub(super) tls: Option<TlsAcceptor>,
+}
+
+/// A hold on a listener that runs.
+#[derive(Debug, Clone)]
+pub struct Handle {
     intake: Arc<Intake>,
 }
 
@@ -88,27 +100,25 @@ impl Listener {
     /// # Errors
     /// If the address cannot be bound, or the certificate or key cannot be used.
     pub fn bind(listen: &Listen, router: Router, phase: Phase) -> Result<Self, ListenerSetupError> {
-        let (socket, tls) = match &listen.address {
+        let settings = Settings::new(listen)?;
+        let socket = match &listen.address {
             ListenAddress::Unix(address, permissions) => {
-                (Socket::Unix(net::bind_unix(address, permissions)?), None)
+                Socket::Unix(net::bind_unix(address, permissions)?)
             }
-            ListenAddress::Tcp(address) => (Socket::Tcp(net::bind_tcp(*address)?), None),
-            ListenAddress::Tls(address, tls) => {
-                let acceptor = TlsAcceptor::from(net::server_config(tls)?);
-                (Socket::Tcp(net::bind_tcp(*address)?), Some(acceptor))
+            ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => {
+                Socket::Tcp(net::bind_tcp(*address)?)
             }
         };
         let intake = Intake {
             listener: Arc::clone(&listen.name),
             router,
             counters: Arc::default(),
-            limits: listen.limits,
+            settings: ArcSwap::from_pointee(settings),
             phase,
             log: LogGate::default(),
         };
         Ok(Self {
             socket,
-            tls,
             intake: Arc::new(intake),
         })
     }
@@ -121,19 +131,17 @@ impl Listener {
         }
     }
 
-    /// Its counters.
-    pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.intake.counters)
+    /// A hold on it for the time when it runs.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            intake: Arc::clone(&self.intake),
+        }
     }
 
     /// Accepts and serves until the drain begins, then serves what it has accepted until that ends.
     pub async fn run(self) {
         let address = self.local_address();
-        let Self {
-            socket,
-            tls,
-            intake,
-        } = self;
+        let Self { socket, intake } = self;
         let address = address.map(tracing::field::display);
         info!(listener = %intake.listener, address, "listening");
         let mut connections = JoinSet::new();
@@ -144,7 +152,7 @@ impl Listener {
                 () = drain.cancelled() => break,
                 Some(ended) = connections.join_next() => intake.reap(ended),
                 accepted = socket.accept() => match accepted {
-                    Ok(accepted) => intake.admit(accepted, tls.as_ref(), &mut connections),
+                    Ok(accepted) => intake.admit(accepted, &mut connections),
                     Err(error) => {
                         intake.refuse(ErrorReason::Accept, "-", &error);
                         sleep(ACCEPT_PAUSE).await;
@@ -153,9 +161,9 @@ impl Listener {
             }
         }
         // Who has connected may have written: the kernel holds it until somebody accepts.
-        for _ in 0..intake.limits.connections {
+        for _ in 0..intake.settings.load().limits.connections {
             match timeout(Duration::ZERO, socket.accept()).await {
-                Ok(Ok(accepted)) => intake.admit(accepted, tls.as_ref(), &mut connections),
+                Ok(Ok(accepted)) => intake.admit(accepted, &mut connections),
                 _ => break,
             }
         }
@@ -187,16 +195,66 @@ impl fmt::Debug for Listener {
     }
 }
 
+// === impl Settings ===
+
+impl Settings {
+    /// Reads the certificate and key that `listen` names.
+    ///
+    /// # Errors
+    /// If those cannot be used.
+    pub fn new(listen: &Listen) -> Result<Self, TlsError> {
+        let tls = match &listen.address {
+            ListenAddress::Tls(_, tls) => Some(net::server_config(tls)?.into()),
+            ListenAddress::Unix(..) | ListenAddress::Tcp(_) => None,
+        };
+        Ok(Self {
+            limits: listen.limits,
+            tls,
+        })
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("limits", &self.limits)
+            .field("tls", &self.tls.is_some())
+            .finish()
+    }
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// The listener's counters.
+    pub fn counters(&self) -> &Counters {
+        &self.intake.counters
+    }
+
+    /// Serves connections that come from now on by `settings`. Those there are go on as they are.
+    pub fn replace(&self, settings: Settings) {
+        self.intake.settings.store(Arc::new(settings));
+    }
+}
+
+// === impl Phase ===
+
+impl Phase {
+    /// A phase that moves on with this one, and can move on before it.
+    pub fn child(&self) -> Self {
+        Self {
+            drain: self.drain.child_token(),
+            deadline: self.deadline.child_token(),
+        }
+    }
+}
+
 // === impl Intake ===
 
 impl Intake {
-    fn admit(
-        self: &Arc<Self>,
-        accepted: Accepted,
-        tls: Option<&TlsAcceptor>,
-        connections: &mut JoinSet<()>,
-    ) {
-        let limit = self.limits.connections;
+    fn admit(self: &Arc<Self>, accepted: Accepted, connections: &mut JoinSet<()>) {
+        let settings = self.settings.load_full();
+        let limit = settings.limits.connections;
         if connections.len() >= limit {
             let error = format!("{limit} connections are open, as many as max_connections allows");
             self.refuse(ErrorReason::ConnectionLimit, &accepted.peer(), &error);
@@ -204,12 +262,14 @@ impl Intake {
         }
         self.counters.opened();
         let open = Open(Arc::clone(self));
-        let tls = tls.cloned();
         connections.spawn(async move {
             let intake = &open.0;
             let peer = accepted.peer();
-            match intake.in_time(accepted.into_stream(tls)).await {
-                Some(Ok(stream)) => intake.serve(stream).await,
+            match intake
+                .in_time(accepted.into_stream(settings.tls.clone()))
+                .await
+            {
+                Some(Ok(stream)) => intake.serve(stream, settings.limits.frame).await,
                 Some(Err(error)) => intake.refuse((&error).into(), &peer, &error),
                 None => intake.refuse(ErrorReason::Timeout, &peer, &TOO_LATE),
             }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     select,
@@ -16,10 +17,10 @@ use tracing::{debug, info};
 
 use super::{
     Counters, Cut, Cutter, End, ErrorReason, Phase,
+    accept::Settings,
     log_gate::{LogGate, Verdict},
 };
 use crate::{
-    config::ListenLimits,
     frame_stream::{self, Control, Mode},
     net::Stream,
     router::Router,
@@ -31,7 +32,7 @@ pub(super) struct Intake {
     pub(super) listener: Arc<str>,
     pub(super) router: Router,
     pub(super) counters: Arc<Counters>,
-    pub(super) limits: ListenLimits,
+    pub(super) settings: ArcSwap<Settings>,
     pub(super) phase: Phase,
     pub(super) log: LogGate,
 }
@@ -79,7 +80,7 @@ const LAST_READS: usize = 64;
 
 impl Intake {
     /// Serves one sender to its end.
-    pub(super) async fn serve(&self, mut stream: Stream) {
+    pub(super) async fn serve(&self, mut stream: Stream, max_frame: u32) {
         let peer = stream.peer();
         let handshake = frame_stream::accept(&mut stream, HANDSHAKE_DEADLINE);
         let mode = match self.in_time(handshake).await {
@@ -94,7 +95,7 @@ impl Intake {
             }
         };
         debug!(listener = %self.listener, %peer, ?mode, "a sender has begun its stream");
-        let cutter = Cutter::new(self.limits.frame);
+        let cutter = Cutter::new(max_frame);
         let mut connection = Connection {
             intake: self,
             peer: &peer,
@@ -242,7 +243,7 @@ impl Connection<'_> {
         if oversize > 0 {
             intake.counters.error(ErrorReason::Oversize, oversize);
             if self.oversize == 0 {
-                let limit = intake.limits.frame;
+                let limit = self.cutter.max_frame();
                 let error = format_args!(
                     "skipped a frame of {oversize_length} bytes, more than the {limit} that max_frame allows; later ones are only counted"
                 );

@@ -88,6 +88,11 @@ impl Cutter {
         }
     }
 
+    /// The longest payload that it takes.
+    pub fn max_frame(&self) -> u32 {
+        self.max_frame
+    }
+
     /// Where the next read is to put its bytes: at the end, within the capacity there.
     pub fn buffer(&mut self) -> &mut BytesMut {
         let room = self

@@ -12,7 +12,7 @@ mod counters;
 mod cutter;
 mod log_gate;
 
-pub use accept::{Listener, ListenerSetupError, Phase};
+pub use accept::{Handle, Listener, ListenerSetupError, Phase, Settings};
 pub use counters::{Counters, ErrorReason, Snapshot};
 pub use cutter::{Cut, Cutter, End};
 #[cfg(test)]

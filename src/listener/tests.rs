@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{task::JoinHandle, time::timeout};
 
-use super::{Counters, Listener, Phase};
+use super::{Handle, Listener, Phase};
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
     frame_stream::Control,
@@ -38,8 +38,8 @@ fn listener(phase: &Phase) -> (Listener, SocketAddr, Arc<Queue>) {
     (listener, address, queue)
 }
 
-fn run(listener: Listener) -> (Arc<Counters>, JoinHandle<()>) {
-    (listener.counters(), tokio::spawn(listener.run()))
+fn run(listener: Listener) -> (Handle, JoinHandle<()>) {
+    (listener.handle(), tokio::spawn(listener.run()))
 }
 
 #[tokio::test]
@@ -71,8 +71,8 @@ async fn a_handshake_on_its_way_does_not_outlast_the_deadline() {
     let phase = Phase::default();
     let (listener, address, _) = listener(&phase);
     let _silent = TcpStream::connect(address).expect("the backlog has room");
-    let (counters, task) = run(listener);
-    while counters.snapshot().connections == 0 {
+    let (handle, task) = run(listener);
+    while handle.counters().snapshot().connections == 0 {
         tokio::task::yield_now().await;
     }
     phase.drain.cancel();

@@ -79,6 +79,17 @@ pub enum Host {
 
 // === impl Endpoint ===
 
+impl Endpoint {
+    /// Whether a name server has to be asked for it.
+    pub fn is_named(&self) -> bool {
+        match self {
+            Self::Unix(_) => false,
+            Self::Tcp(authority) | Self::Tls(authority) => matches!(authority.host, Host::Name(_)),
+            Self::TcpSrv(_) | Self::TlsSrv(_) => true,
+        }
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

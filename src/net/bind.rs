@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::unistd::{Group, User};
+use nix::unistd::{Group, User, getegid, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
@@ -44,11 +44,29 @@ struct SocketFile {
     identity: (u64, u64),
 }
 
+/// [`UnixPermissions`] with their names looked up.
+#[derive(Debug)]
+struct Resolved {
+    mode: u32,
+    owner: Option<u32>,
+    group: Option<u32>,
+}
+
+/// Other permissions for the file of a socket that is bound already.
+#[derive(Debug)]
+pub struct PermissionChange {
+    path: PathBuf,
+    permissions: Resolved,
+}
+
 /// Connections that may wait to be accepted; the kernel gives at most `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
 
 /// The longest path of a unix socket, in bytes (`sun_path` in unix(7), less its NUL).
 const MAX_PATH: usize = 107;
+
+/// In a folder with this bit a new file has the folder's group (inode(7)).
+const SET_GROUP_ID: u32 = 0o2000;
 
 /// Binds a unix socket and listens.
 ///
@@ -103,21 +121,14 @@ fn bind_path(path: &Path, permissions: &UnixPermissions) -> Result<BoundUnix, Bi
     if path.file_name().is_none() {
         return Err(failed(io::ErrorKind::InvalidInput.into()));
     }
-    let owner = permissions.owner.as_deref().map(user_id).transpose()?;
-    let group = permissions.group.as_deref().map(group_id).transpose()?;
+    let permissions = Resolved::new(permissions)?;
 
     make_way(path)?;
     let address = SockAddr::unix(path).map_err(failed)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     socket.bind(&address).map_err(failed)?;
     let file = SocketFile::of(path).map_err(failed)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(permissions.mode)).map_err(failed)?;
-    if owner.is_some() || group.is_some() {
-        lchown(path, owner, group).map_err(|source| BindError::Ownership {
-            path: path.to_owned(),
-            source,
-        })?;
-    }
+    permissions.set(path)?;
     let listener = listen(socket).map_err(failed)?;
     // Until listen(2) the file looks stale to another start at the same moment, which may have replaced it.
     if !file.is_there() {
@@ -227,6 +238,76 @@ fn group_id(group: &str) -> Result<u32, BindError> {
         _ => group.parse().map_err(|_| BindError::UnknownGroup {
             name: group.to_owned(),
         }),
+    }
+}
+
+// === impl Resolved ===
+
+impl Resolved {
+    fn new(permissions: &UnixPermissions) -> Result<Self, BindError> {
+        Ok(Self {
+            mode: permissions.mode,
+            owner: permissions.owner.as_deref().map(user_id).transpose()?,
+            group: permissions.group.as_deref().map(group_id).transpose()?,
+        })
+    }
+
+    fn set(&self, path: &Path) -> Result<(), BindError> {
+        let Self { mode, owner, group } = *self;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(|source| BindError::from_unix(path, source))?;
+        if owner.is_some() || group.is_some() {
+            lchown(path, owner, group).map_err(|source| BindError::Ownership {
+                path: path.to_owned(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+// === impl PermissionChange ===
+
+impl PermissionChange {
+    /// Looks the user and the group up; `None` for an abstract socket, which has no permissions. A user or group that
+    /// is not named becomes what it would be if the socket was made now.
+    ///
+    /// # Errors
+    /// If the user or group is unknown, or the folder of the socket cannot be asked.
+    pub fn new(
+        address: &UnixAddress,
+        permissions: &UnixPermissions,
+    ) -> Result<Option<Self>, BindError> {
+        let UnixAddress::Path(path) = address else {
+            return Ok(None);
+        };
+        let mut permissions = Resolved::new(permissions)?;
+        permissions.owner.get_or_insert(geteuid().as_raw());
+        if permissions.group.is_none() {
+            let folder = match path.parent() {
+                Some(folder) if folder != Path::new("") => folder,
+                _ => Path::new("."),
+            };
+            let folder =
+                fs::metadata(folder).map_err(|source| BindError::from_unix(path, source))?;
+            permissions.group = Some(if folder.mode() & SET_GROUP_ID == 0 {
+                getegid().as_raw()
+            } else {
+                folder.gid()
+            });
+        }
+        Ok(Some(Self {
+            path: path.clone(),
+            permissions,
+        }))
+    }
+
+    /// Sets them.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn make(&self) -> Result<(), BindError> {
+        self.permissions.set(&self.path)
     }
 }
 

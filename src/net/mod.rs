@@ -13,7 +13,7 @@ pub use address::{
     AddressError, Authority, BindAddress, Endpoint, Host, SrvName, UNIX_PATH_LIMIT, UnixAddress,
     name_server_address, socket_address,
 };
-pub use bind::{BindError, BoundUnix, UnixPermissions, bind_tcp, bind_unix};
+pub use bind::{BindError, BoundUnix, PermissionChange, UnixPermissions, bind_tcp, bind_unix};
 #[cfg(test)]
 pub(crate) use resolve::test_server;
 pub use resolve::{Addresses, Answer, Destination, ResolveError, Resolver, ResolverSettings};

@@ -23,7 +23,6 @@ use crate::frame_stream::{Batch, Chunk};
 /// There is one consumer. What it takes stays *in flight*, and counts against the bounds, until it says with
 /// [`settle`](Self::settle) how much went out whole; the rest goes back to the front.
 pub struct Queue {
-    limits: Limits,
     state: Mutex<State>,
 }
 
@@ -50,6 +49,7 @@ pub struct Progress {
 }
 
 struct State {
+    limits: Limits,
     waiting: VecDeque<Chunk>,
     in_flight: VecDeque<Chunk>,
     ledger: Ledger,
@@ -83,6 +83,7 @@ impl Queue {
     /// An empty queue.
     pub fn new(limits: Limits) -> Self {
         let state = State {
+            limits,
             waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
             ledger: Ledger::default(),
@@ -92,21 +93,25 @@ impl Queue {
             consumer: None,
         };
         Self {
-            limits,
             state: Mutex::new(state),
         }
     }
 
     /// Its bounds.
     pub fn limits(&self) -> Limits {
-        self.limits
+        self.lock().limits
+    }
+
+    /// Holds it to other bounds from now on. What it holds already stays, even if that is more.
+    pub fn set_limits(&self, limits: Limits) {
+        self.lock().limits = limits;
     }
 
     /// Takes the frames of `chunk` that there is room for, from its front, and counts the others as lost.
     pub fn push(&self, chunk: &Chunk) {
         let consumer = {
             let mut state = self.lock();
-            state.push(chunk, self.limits);
+            state.push(chunk);
             state.consumer.take()
         };
         if let Some(consumer) = consumer {
@@ -189,7 +194,7 @@ impl Queue {
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue")
-            .field("limits", &self.limits)
+            .field("limits", &self.limits())
             .field("ledger", &self.ledger())
             .finish_non_exhaustive()
     }
@@ -198,7 +203,7 @@ impl fmt::Debug for Queue {
 // === impl State ===
 
 impl State {
-    fn push(&mut self, chunk: &Chunk, limits: Limits) {
+    fn push(&mut self, chunk: &Chunk) {
         let offered = chunk.len();
         self.ledger.offered += offered as u64;
         if self.phase == Phase::Ended {
@@ -206,10 +211,12 @@ impl State {
                 .count_dropped(DropReason::Shutdown, offered as u64);
             return;
         }
-        let frames = limits
+        let frames = self
+            .limits
             .frames
             .saturating_sub(to_usize(self.ledger.queued + self.ledger.in_flight));
-        let bytes = limits
+        let bytes = self
+            .limits
             .bytes
             .saturating_sub(to_usize(self.ledger.held_bytes));
         let fits = if offered <= frames && chunk.footprint() <= bytes {

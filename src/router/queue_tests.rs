@@ -73,6 +73,22 @@ fn a_full_queue_keeps_the_oldest_and_counts_the_newest() {
 }
 
 #[test]
+fn a_queue_that_shrinks_keeps_what_it_holds() {
+    let queue = Queue::new(ROOMY);
+    queue.push(&chunk(0, 5));
+    queue.set_limits(Limits { frames: 3, ..ROOMY });
+    queue.push(&chunk(5, 1));
+    let ledger = queue.ledger();
+    assert_eq!(
+        (ledger.queued, ledger.dropped(DropReason::QueueFull)),
+        (5, 1)
+    );
+    queue.set_limits(ROOMY);
+    queue.push(&chunk(6, 1));
+    assert_eq!(taken(&queue), [0, 1, 2, 3, 4, 6]);
+}
+
+#[test]
 fn the_bound_in_bytes_is_kept_to_the_byte() {
     let footprint = chunk(0, 2).footprint();
     let queue = Queue::new(Limits {

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::time::timeout;
@@ -46,8 +47,8 @@ pub enum Target {
         place: Place,
         /// What to set on the socket.
         settings: TcpSettings,
-        /// The TLS configuration, and the name to verify.
-        tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+        /// How to speak TLS, if it is to be spoken.
+        tls: Option<Tls>,
     },
 }
 
@@ -58,6 +59,16 @@ pub enum Place {
     Fixed(Authority),
     /// To where a name leads.
     Named(Resolution),
+}
+
+/// How a sink speaks TLS.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// What every handshake from now on is done with. Shared by all stacks of the sink, so that certificates can be
+    /// replaced while it runs.
+    pub config: Arc<ArcSwap<ClientConfig>>,
+    /// The name to verify.
+    pub name: ServerName<'static>,
 }
 
 /// What was being done when it failed.
@@ -177,7 +188,7 @@ impl Connect {
         &self,
         place: &Place,
         settings: &TcpSettings,
-        tls: Option<&(Arc<ClientConfig>, ServerName<'static>)>,
+        tls: Option<&Tls>,
     ) -> Result<Stream, ConnectError> {
         let addresses = self.addresses(place).await?;
         let mut last = None;
@@ -196,8 +207,8 @@ impl Connect {
                     dial.map_err(|cause| ConnectError::new(Stage::Connect, &endpoint, cause))?;
                 let stream = match tls {
                     None => Stream::Tcp(tcp),
-                    Some((config, name)) => {
-                        let connector = TlsConnector::from(Arc::clone(config));
+                    Some(Tls { config, name }) => {
+                        let connector = TlsConnector::from(config.load_full());
                         let tls = within(
                             DEADLINE,
                             connector.connect(name.clone(), tcp),

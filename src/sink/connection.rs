@@ -34,7 +34,7 @@ use crate::{frame_stream::Control, router::Progress};
 pub struct Connection<Io> {
     wire: Arc<Mutex<Wire<Io>>>,
     limits: Deadlines,
-    /// Ends a write or a FINISH that is still waited for, when the drain's time is over.
+    /// Ends a write or a FINISH that is still waited for, when the time for that is over.
     abort: CancellationToken,
 }
 
@@ -139,10 +139,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Write<Io> {
         if let Work::Stop { .. } = this.work {
             wire.end(Disconnect::Stopped);
         }
-        let progress = this.work.progress();
+        let mut progress = this.work.progress();
         Poll::Ready(match result {
             Ok(()) => Ok(progress),
-            Err(cause) => Err(SinkError { progress, cause }),
+            Err(cause) => {
+                // What this side has cut says nothing about the frame.
+                progress.cut &= !matches!(*cause, Disconnect::Aborted);
+                Err(SinkError { progress, cause })
+            }
         })
     }
 }

@@ -25,8 +25,8 @@ pub enum Disconnect {
     /// We said STOP and the collector answered with FINISH, closed, or let the deadline pass.
     #[error("the stream was ended in order")]
     Stopped,
-    /// The drain's time was over, or the request was dropped.
-    #[error("given up before all was written, as the router ends")]
+    /// The time for it to end in order was over, or the request was dropped.
+    #[error("given up before all was written, as the sink ends or changes")]
     Aborted,
 }
 

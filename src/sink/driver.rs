@@ -1,10 +1,12 @@
 //! Feeds a sink's stack from its queue.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::pin,
     task::{Context, Poll},
 };
 
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::debug;
 
@@ -22,16 +24,27 @@ enum Next {
     Done,
 }
 
-/// Takes from `queue` whatever has piled up whenever `stack` is ready, until the queue is closed and empty.
+/// Takes from `queue` whatever has piled up whenever `stack` is ready, until the queue is closed and empty, or until
+/// `retire` is cancelled: then the stream is ended, and what is queued stays for another driver.
 ///
 /// The stack is polled while there is nothing to write, too: that is how a dead connection is noticed and made anew.
 /// A failed write needs no care here: the stack has settled it with the queue, and the rest comes with the next take.
-pub async fn drive<S>(mut stack: S, queue: &Queue)
+pub async fn drive<S>(mut stack: S, queue: &Queue, retire: &CancellationToken)
 where
     S: Service<Outgoing, Response = Progress, Error = SinkError>,
 {
+    let mut retired = pin!(retire.cancelled());
     loop {
-        let request = match poll_fn(|cx| poll_next(&mut stack, queue, cx)).await {
+        let next = poll_fn(|cx| {
+            if retired.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(match stack.poll_ready(cx) {
+                    Poll::Ready(Ok(())) => Next::Finish,
+                    _ => Next::Done,
+                });
+            }
+            poll_next(&mut stack, queue, cx)
+        });
+        let request = match next.await {
             Next::Write(batch) => Outgoing::Frames(batch),
             Next::Finish => Outgoing::Finish,
             Next::Done => return,
@@ -171,9 +184,12 @@ mod tests {
             written: Arc::clone(&written),
         };
         let stack = ObserveLayer::new(Arc::clone(queue)).layer(stack);
-        tokio::time::timeout(Duration::from_secs(10), drive(stack, queue))
-            .await
-            .expect("ends");
+        tokio::time::timeout(
+            Duration::from_secs(10),
+            drive(stack, queue, &CancellationToken::new()),
+        )
+        .await
+        .expect("ends");
         written.lock().expect("no panic").clone()
     }
 
@@ -208,6 +224,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_driver_that_is_retired_ends_the_stream_and_leaves_the_queue() {
+        for (answers, written) in [(vec![Ok(())], b"!".as_slice()), (vec![], b"")] {
+            let queue = queue_of(b"ab");
+            let log = Arc::default();
+            let stack = Scripted {
+                answers: answers.into(),
+                written: Arc::clone(&log),
+            };
+            let stack = ObserveLayer::new(Arc::clone(&queue)).layer(stack);
+            let retire = CancellationToken::new();
+            retire.cancel();
+            let drive = drive(stack, &queue, &retire);
+            tokio::time::timeout(Duration::from_secs(10), drive)
+                .await
+                .expect("ends");
+            assert_eq!(*log.lock().expect("no panic"), written);
+            assert_eq!(queue.ledger().queued, 2);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_sink_that_is_down_with_nothing_queued_ends_at_once() {
         let queue = queue_of(b"");
         queue.close();
@@ -218,7 +255,8 @@ mod tests {
     async fn a_request_that_is_dropped_gives_its_frames_back() {
         let queue = queue_of(b"ab");
         let stack = ObserveLayer::new(Arc::clone(&queue)).layer(Hangs);
-        let driving = drive(stack, &queue);
+        let never = CancellationToken::new();
+        let driving = drive(stack, &queue, &never);
         assert!(
             tokio::time::timeout(Duration::from_secs(1), driving)
                 .await
@@ -253,7 +291,8 @@ mod tests {
             assert_eq!(queue.ledger().queued, 2);
             let stack = ObserveLayer::new(Arc::clone(&queue)).layer(Panics);
             let driven = Arc::clone(&queue);
-            let driving = tokio::spawn(async move { drive(stack, &driven).await });
+            let driving =
+                tokio::spawn(async move { drive(stack, &driven, &CancellationToken::new()).await });
             assert!(driving.await.expect_err("a fault").is_panic());
             // So does the supervisor, for a fault between taking and writing.
             queue.settle(Progress {

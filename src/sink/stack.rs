@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
 use super::{
     Connect, Observe, ObserveLayer, Reconnect, ReconnectLayer, Reporter, Resolution, RewriteLayer,
     RewriteService,
-    connect::{Place, Target},
+    connect::{Place, Target, Tls},
 };
 use crate::{
     config,
@@ -56,7 +57,10 @@ impl Stack {
         };
         let encrypted = |place, host: &Host| {
             let tls = sink.tls.clone().unwrap_or_default();
-            let tls = (net::client_config(&tls)?, net::server_name(host, &tls)?);
+            let tls = Tls {
+                config: Arc::new(ArcSwap::new(net::client_config(&tls)?)),
+                name: net::server_name(host, &tls)?,
+            };
             Ok(Target::Tcp {
                 place,
                 settings,
@@ -79,6 +83,21 @@ impl Stack {
             resolver,
             status,
         })
+    }
+
+    /// Where it tells what it does.
+    pub fn reporter(&self) -> &Reporter {
+        &self.status
+    }
+
+    /// Takes the certificates, keys and authorities that `fresh` has read over. Connections live on; the next handshake
+    /// uses them.
+    pub fn adopt_tls(&self, fresh: &Self) {
+        if let (Target::Tcp { tls: Some(old), .. }, Target::Tcp { tls: Some(new), .. }) =
+            (&self.target, &fresh.target)
+        {
+            old.config.store(new.config.load_full());
+        }
     }
 
     /// A new stack, that settles with `queue` and that `abort` ends.

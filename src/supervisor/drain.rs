@@ -56,26 +56,29 @@ impl Supervisor {
         self.phase.drain.cancel();
         self.end_intake(intake_ends, &hurry).await;
         for sink in &self.sinks {
-            sink.reporter.draining();
-            sink.queue.close();
+            sink.work.reporter.draining();
+            sink.work.queue.close();
         }
         self.end_sinks(ends, &hurry).await;
-        self.drop_log.abort();
         let report = Report {
             listeners: self.listeners.iter().map(ListenerHandle::report).collect(),
             sinks: self.sinks.iter().map(SinkHandle::report).collect(),
         };
-        report.log();
+        report.listeners.iter().for_each(ListenerReport::log);
+        report.sinks.iter().for_each(SinkReport::log);
         report
     }
 
     async fn end_intake(&mut self, ends: Instant, hurry: &CancellationToken) {
         let deadline = self.phase.deadline.clone();
+        let retiring = &mut self.retiring_listeners;
         let all = async {
             for listener in &mut self.listeners {
                 // A panic in there is told where it is reaped; what matters here is that it has ended.
-                let _ = (&mut listener.task).await;
+                let _ = (&mut listener.task.0).await;
             }
+            // They still take frames for the sinks, too.
+            while retiring.join_next().await.is_some() {}
         };
         let mut all = Box::pin(all);
         select! {
@@ -88,18 +91,20 @@ impl Supervisor {
             warn!("a listener did not end in time and is cut");
         }
         for listener in &self.listeners {
-            listener.task.abort();
+            listener.task.0.abort();
         }
+        self.retiring_listeners.abort_all();
     }
 
     async fn end_sinks(&mut self, ends: Instant, hurry: &CancellationToken) {
+        let (sinks, retiring) = (&mut self.sinks, &mut self.retiring_sinks);
         let all = async {
-            for sink in &mut self.sinks {
-                // The task itself tells of panics.
-                let _ = (&mut sink.task).await;
-                sink.queue.abandon();
-                sink.reporter.stopped();
+            for sink in sinks {
+                sink.task.ended().await;
+                sink.work.queue.abandon();
+                sink.work.reporter.stopped();
             }
+            while retiring.join_next().await.is_some() {}
         };
         let mut all = Box::pin(all);
         select! {
@@ -111,9 +116,9 @@ impl Supervisor {
         let in_time = timeout_at(Instant::now() + LAST_WORDS, all).await.is_ok();
         if !in_time {
             for sink in &self.sinks {
-                sink.task.abort();
-                sink.queue.abandon();
-                sink.reporter.stopped();
+                sink.task.cut();
+                sink.work.queue.abandon();
+                sink.work.reporter.stopped();
             }
         }
     }
@@ -122,10 +127,10 @@ impl Supervisor {
 // === impl ListenerHandle ===
 
 impl ListenerHandle {
-    fn report(&self) -> ListenerReport {
+    pub(super) fn report(&self) -> ListenerReport {
         ListenerReport {
-            name: Arc::clone(&self.name),
-            counts: self.counters.snapshot(),
+            name: Arc::clone(self.name()),
+            counts: self.counters().snapshot(),
         }
     }
 }
@@ -133,38 +138,43 @@ impl ListenerHandle {
 // === impl SinkHandle ===
 
 impl SinkHandle {
-    fn report(&self) -> SinkReport {
+    pub(super) fn report(&self) -> SinkReport {
         SinkReport {
             name: Arc::clone(self.name()),
-            ledger: self.queue.ledger(),
+            ledger: self.queue().ledger(),
         }
     }
 }
 
-// === impl Report ===
+// === impl ListenerReport ===
 
-impl Report {
-    fn log(&self) {
-        for ListenerReport { name, counts } in &self.listeners {
-            let Snapshot {
-                accepted,
-                frames,
-                bytes,
-                ..
-            } = counts;
-            let refused = counts.described_errors();
-            info!(listener = %name, connections = accepted, frames, bytes, %refused, "listener's ledger");
-        }
-        for SinkReport { name, ledger } in &self.sinks {
-            let Ledger {
-                offered,
-                delivered,
-                delivered_bytes,
-                ..
-            } = ledger;
-            let dropped = ledger.dropped_total();
-            let reasons = drops::describe(ledger, &Ledger::default());
-            info!(sink = %name, offered, delivered, delivered_bytes, dropped, %reasons, "sink's ledger");
-        }
+impl ListenerReport {
+    pub(super) fn log(&self) {
+        let Self { name, counts } = self;
+        let Snapshot {
+            accepted,
+            frames,
+            bytes,
+            ..
+        } = counts;
+        let refused = counts.described_errors();
+        info!(listener = %name, connections = accepted, frames, bytes, %refused, "listener's ledger");
+    }
+}
+
+// === impl SinkReport ===
+
+impl SinkReport {
+    pub(super) fn log(&self) {
+        let Self { name, ledger } = self;
+        let Ledger {
+            offered,
+            delivered,
+            delivered_bytes,
+            ..
+        } = ledger;
+        let dropped = ledger.dropped_total();
+        let reasons = drops::describe(ledger, &Ledger::default());
+        info!(sink = %name, offered, delivered, delivered_bytes, dropped, %reasons, "sink's ledger");
     }
 }

@@ -5,37 +5,29 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
-use super::SinkHandle;
 use crate::router::{DropReason, Ledger, Queue};
 
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// A sink's name, its queue, and its ledger when it was last looked at.
-pub(super) struct Account {
+struct Account {
     sink: Arc<str>,
     queue: Arc<Queue>,
     last: Ledger,
 }
 
-impl SinkHandle {
-    pub(super) fn account(&self) -> Account {
-        Account {
-            sink: Arc::clone(self.name()),
-            queue: Arc::clone(&self.queue),
-            last: Ledger::default(),
-        }
-    }
-}
-
-/// Runs until it is aborted.
-pub(super) async fn tell(mut accounts: Vec<Account>) {
+/// Tells of one sink until it is aborted.
+pub(super) async fn tell(sink: Arc<str>, queue: Arc<Queue>) {
+    let mut account = Account {
+        sink,
+        queue,
+        last: Ledger::default(),
+    };
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for account in &mut accounts {
-            account.tell();
-        }
+        account.tell();
     }
 }
 

@@ -1,24 +1,41 @@
-//! Owns every task of the router: starts listeners and sinks, keeps sinks going, and drains them at the end.
+//! Owns every task of the router: starts listeners and sinks, keeps sinks going, changes what a new configuration
+//! changes, and drains all at the end.
+//!
+//! A start is a change from nothing: [`plan`] builds all that can fail, and only then `apply` touches what runs.
 //!
 //! Called by `cli`, and by whoever embeds the router; calls `listener`, `router`, `sink`, `net` and `config`.
 
+mod apply;
 mod drain;
 mod drops;
+mod material;
+mod plan;
+mod retire;
 mod sink_task;
-mod start;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
+pub use apply::Changes;
 pub use drain::{ListenerReport, Report, SinkReport};
-pub use start::{StartError, StartProblem};
+pub(crate) use material::contents;
+pub use plan::{StartError, StartProblem};
 
+use self::{
+    material::Material,
+    plan::Names,
+    sink_task::{SinkTask, Work},
+};
 use crate::{
-    listener::{Counters, Phase},
-    router::Queue,
-    sink::{Reporter, Status},
+    config::{self, Config, Listen},
+    listener::{Counters, Handle, Phase},
+    router::{Queue, Router},
+    sink::Status,
 };
 
 /// A running router.
@@ -29,33 +46,86 @@ use crate::{
 pub struct Supervisor {
     listeners: Vec<ListenerHandle>,
     sinks: Vec<SinkHandle>,
+    router: Router,
+    names: Names,
     phase: Phase,
-    /// Ends what a sink still waits for when the drain's time is over.
+    /// Ends what sinks still wait for when the drain's time is over.
     abort: CancellationToken,
     drain: Duration,
-    drop_log: JoinHandle<()>,
+    /// Listeners that a new configuration has removed, and that are not at their end yet.
+    retiring_listeners: JoinSet<()>,
+    /// Such sinks.
+    retiring_sinks: JoinSet<()>,
 }
 
 /// A listener, as seen from outside.
 #[derive(Debug)]
 pub struct ListenerHandle {
-    name: Arc<str>,
+    config: Listen,
+    material: Material,
     address: Option<SocketAddr>,
-    counters: Arc<Counters>,
-    task: JoinHandle<()>,
+    running: Handle,
+    phase: Phase,
+    task: AbortOnDrop,
 }
 
 /// A sink, as seen from outside.
 #[derive(Debug)]
 pub struct SinkHandle {
-    queue: Arc<Queue>,
-    reporter: Reporter,
-    task: JoinHandle<()>,
+    config: config::Sink,
+    material: Material,
+    work: Work,
+    task: SinkTask,
+    _drop_log: AbortOnDrop,
 }
+
+/// A task that ends when its owner does.
+#[derive(Debug)]
+struct AbortOnDrop(JoinHandle<()>);
 
 // === impl Supervisor ===
 
 impl Supervisor {
+    /// Starts the router that `config` describes. Sinks that are down do not stop the start.
+    ///
+    /// # Errors
+    /// If a listener cannot be bound or a certificate cannot be used; all such problems are in the error, and
+    /// nothing runs.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with its I/O and time drivers.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let mut supervisor = Self {
+            listeners: Vec::new(),
+            sinks: Vec::new(),
+            router: Router::new([]),
+            names: Names::new(&config.resolver).map_err(|problem| StartError(vec![problem]))?,
+            phase: Phase::default(),
+            abort: CancellationToken::new(),
+            drain: config.drain,
+            retiring_listeners: JoinSet::new(),
+            retiring_sinks: JoinSet::new(),
+        };
+        supervisor.reload(config)?;
+        Ok(supervisor)
+    }
+
+    /// Changes the running router to the one that `config` describes.
+    ///
+    /// A listener or sink is known by its name. One that has not changed keeps its connections. A sink that has
+    /// changed keeps its queue and its ledger: its stream is ended in order, and a new one begun. One that is gone is
+    /// drained. Certificates and keys are read anew, and are used from the next handshake on.
+    ///
+    /// # Errors
+    /// If something cannot be built; all such problems are in the error, and everything runs on as it did.
+    ///
+    /// # Panics
+    /// Outside of the tokio runtime it was started on.
+    pub fn reload(&mut self, config: &Config) -> Result<Changes, StartError> {
+        let plan = plan::Plan::new(config, self)?;
+        Ok(self.apply(plan))
+    }
+
     /// The listeners, in the order of the configuration.
     pub fn listeners(&self) -> &[ListenerHandle] {
         &self.listeners
@@ -67,24 +137,12 @@ impl Supervisor {
     }
 }
 
-impl Drop for Supervisor {
-    fn drop(&mut self) {
-        let tasks = self.listeners.iter().map(|listener| &listener.task);
-        for task in tasks
-            .chain(self.sinks.iter().map(|sink| &sink.task))
-            .chain([&self.drop_log])
-        {
-            task.abort();
-        }
-    }
-}
-
 // === impl ListenerHandle ===
 
 impl ListenerHandle {
     /// Its name: the address as configured.
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.config.name
     }
 
     /// The address it is bound to, with the port that the system chose if it was asked to; `None` for unix sockets.
@@ -94,7 +152,7 @@ impl ListenerHandle {
 
     /// What it has taken and refused.
     pub fn counters(&self) -> &Counters {
-        &self.counters
+        self.running.counters()
     }
 }
 
@@ -103,16 +161,24 @@ impl ListenerHandle {
 impl SinkHandle {
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
-        self.reporter.sink()
+        &self.config.name
     }
 
     /// Its queue, with the ledger.
     pub fn queue(&self) -> &Arc<Queue> {
-        &self.queue
+        &self.work.queue
     }
 
     /// Its status as it is and as it changes.
     pub fn status(&self) -> watch::Receiver<Status> {
-        self.reporter.watch()
+        self.work.reporter.watch()
+    }
+}
+
+// === impl AbortOnDrop ===
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

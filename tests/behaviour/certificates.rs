@@ -75,6 +75,11 @@ impl Certificates {
         self.folder.path().join(name)
     }
 
+    /// Puts the file of this name in the place of the same of `other`, as one writes a file.
+    pub(crate) fn give(&self, name: &str, other: &Self) {
+        fs::copy(self.path(name), other.path(name)).expect("written");
+    }
+
     /// For a collector; with `client` it asks for a certificate of our authority.
     pub(crate) fn collector(&self, shows: Shows, client: bool) -> Arc<ServerConfig> {
         let builder = ServerConfig::builder_with_provider(provider())

@@ -1,27 +1,21 @@
 //! Thousands of connections, many of them garbage, leave nothing behind.
 
-use std::{fs, time::Duration};
-
 use bytes::Bytes;
 use tapfan::{
     frame_stream::Mode,
     listener::{ErrorReason, Snapshot},
 };
-use tokio::{
-    runtime::Handle,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::task::JoinSet;
 
 use crate::{
     alone,
     certificates::Certificates,
     collector::Collector,
-    process::resident_bytes,
+    process::Left,
     router::{Folder, Router},
     sender::{self, Load, Manner, Sender, Target, Told},
     traffic::{number_of, numbered},
-    wait::{PATIENCE, until},
+    wait::until,
     wire::{self, READY, READY_FOR_LOGS, START},
 };
 
@@ -82,17 +76,7 @@ async fn churn() {
     pass(&targets, 0..CONNECTIONS).await;
     let sent = good.end().await;
     settled(&router).await;
-    let mut now = Left::now();
-    let gone = timeout(PATIENCE, async {
-        while now.descriptors > before.descriptors || now.tasks > before.tasks {
-            sleep(Duration::from_millis(10)).await;
-            now = Left::now();
-        }
-    });
-    let gone = gone.await;
-    assert!(gone.is_ok(), "{before:?} before, {now:?} left");
-    let grown = Left::now().memory.saturating_sub(before.memory);
-    assert!(grown < 16 << 20, "{grown} bytes more than before");
+    before.is_all_there_is(16 << 20).await;
 
     let mut expected = Expected::default();
     for number in 0..CONNECTIONS {
@@ -295,22 +279,4 @@ async fn settled(router: &Router) {
     let taken = |counts: Snapshot| counts.frames;
     let offered: u64 = (0..3).map(|listener| taken(router.counts(listener))).sum();
     until("all is delivered", || router.ledger(0).delivered == offered).await;
-}
-
-/// What there is of the process.
-#[derive(Debug)]
-struct Left {
-    descriptors: usize,
-    tasks: usize,
-    memory: u64,
-}
-
-impl Left {
-    fn now() -> Self {
-        Self {
-            descriptors: fs::read_dir("/proc/self/fd").expect("Linux").count(),
-            tasks: Handle::current().metrics().num_alive_tasks(),
-            memory: resident_bytes(),
-        }
-    }
 }

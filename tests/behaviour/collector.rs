@@ -176,6 +176,15 @@ impl Collector {
         matches!(self.place, Place::Tcp(_, Some(_)))
     }
 
+    /// Speaks TLS so from the next time that it listens.
+    pub(crate) fn show(&mut self, config: Arc<ServerConfig>) {
+        assert!(self.life.is_none(), "it listens");
+        match &mut self.place {
+            Place::Tcp(_, Some(tls)) => *tls = config,
+            other => panic!("{other:?} speaks no TLS"),
+        }
+    }
+
     /// Its port.
     pub(crate) fn port(&self) -> u16 {
         match &self.place {

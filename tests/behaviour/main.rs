@@ -23,4 +23,8 @@ mod hostile_senders;
 mod order;
 mod outage;
 mod recorded;
+mod reload;
+mod reload_binary;
+mod reload_certificates;
+mod reload_thousand;
 mod sockets;

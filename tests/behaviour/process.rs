@@ -1,6 +1,13 @@
 //! What the operating system says of this process.
 
-use std::fs;
+use std::{fs, time::Duration};
+
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
+
+use crate::wait::PATIENCE;
 
 /// The memory of this process that is in RAM, in bytes.
 pub(crate) fn resident_bytes() -> u64 {
@@ -10,4 +17,35 @@ pub(crate) fn resident_bytes() -> u64 {
         .find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"))
         .expect("the line of what is resident");
     kilobytes.trim().parse::<u64>().expect("a number") * 1024
+}
+
+/// What there is of the process.
+#[derive(Debug)]
+pub(crate) struct Left {
+    descriptors: usize,
+    tasks: usize,
+    memory: u64,
+}
+
+impl Left {
+    pub(crate) fn now() -> Self {
+        Self {
+            descriptors: fs::read_dir("/proc/self/fd").expect("Linux").count(),
+            tasks: Handle::current().metrics().num_alive_tasks(),
+            memory: resident_bytes(),
+        }
+    }
+
+    /// Waits until there are no more descriptors and tasks than these; memory may have grown by so many bytes.
+    pub(crate) async fn is_all_there_is(&self, bytes: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut now = Self::now();
+        while now.descriptors > self.descriptors || now.tasks > self.tasks {
+            assert!(Instant::now() < deadline, "{self:?} before, {now:?} left");
+            sleep(Duration::from_millis(10)).await;
+            now = Self::now();
+        }
+        let grown = now.memory.saturating_sub(self.memory);
+        assert!(grown < bytes, "{grown} bytes more than before");
+    }
 }

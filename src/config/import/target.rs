@@ -1,6 +1,10 @@
 //! What an import names: a snippet, a file, or the files that match a pattern.
 
-use std::{io, path::Path, rc::Rc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use glob::{MatchOptions, Pattern};
 
@@ -80,6 +84,7 @@ impl Importer<'_> {
             }
         }
         if !matched {
+            self.missed.push(PathBuf::from(&pattern));
             self.problems.push(
                 target
                     .warning("no file matches this pattern", "nothing is imported")
@@ -103,6 +108,7 @@ impl Importer<'_> {
                     Some(tokens)
                 }
                 Err(error) => {
+                    importer.missed.push(path.to_owned());
                     let problem = importer.unreadable(target, path, &error);
                     importer.problems.push(problem);
                     None

@@ -135,7 +135,8 @@ impl Running {
         }));
         let service = stack.build(Arc::clone(&queue), CancellationToken::new());
         let driven = Arc::clone(&queue);
-        let task = tokio::spawn(async move { drive(service, &driven).await });
+        let task =
+            tokio::spawn(async move { drive(service, &driven, &CancellationToken::new()).await });
         Self {
             queue,
             reporter,

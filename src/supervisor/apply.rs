@@ -1,0 +1,216 @@
+//! Makes a planned change. What can fail has been done before, but for what the system may refuse: a log line tells.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tracing::{error, info, warn};
+
+use super::{
+    AbortOnDrop, ListenerHandle, SinkHandle, Supervisor, drops,
+    plan::{ListenerStep, Plan, PlannedListener, PlannedSink, SinkStep, is_same_place},
+    sink_task::{SinkTask, Work},
+};
+use crate::{
+    config,
+    router::{Limits, Queue},
+};
+
+/// What a reload has changed, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Listeners and sinks that were started.
+    pub started: Vec<Arc<str>>,
+    /// Those that were changed, or that use other certificates from now on.
+    pub changed: Vec<Arc<str>>,
+    /// Those that are being drained.
+    pub removed: Vec<Arc<str>>,
+    /// How long a drain may take from now on, if that is another time than before.
+    pub drain: Option<Duration>,
+}
+
+// === impl Changes ===
+
+impl Changes {
+    /// Whether all goes on as it did.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            started,
+            changed,
+            removed,
+            drain,
+        } = self;
+        let parts = [
+            ("started", started),
+            ("changed", changed),
+            ("removed", removed),
+        ];
+        let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
+        let parts = parts.map(|(what, names)| format!("{what} {}", names.join(", ")));
+        let drain = drain.map(|drain| format!("drain {drain:?}"));
+        let parts: Vec<_> = parts.chain(drain).collect();
+        f.write_str(if parts.is_empty() { "nothing" } else { "" })?;
+        f.write_str(&parts.join("; "))
+    }
+}
+
+impl Supervisor {
+    /// Makes the change.
+    pub(super) fn apply(&mut self, plan: Plan) -> Changes {
+        let mut changes = Changes {
+            drain: (self.drain != plan.drain).then_some(plan.drain),
+            ..Changes::default()
+        };
+        self.drain = plan.drain;
+        self.names = plan.names;
+        while self.retiring_listeners.try_join_next().is_some() {}
+        while self.retiring_sinks.try_join_next().is_some() {}
+
+        let mut old_sinks = std::mem::take(&mut self.sinks);
+        for planned in plan.sinks {
+            let place = old_sinks
+                .iter()
+                .position(|old| old.config.name == planned.config.name);
+            let old = place.map(|place| old_sinks.remove(place));
+            let sink = self.apply_sink(planned, old, &mut changes);
+            self.sinks.extend(sink);
+        }
+        // From here on, no listener offers to a sink that is gone, and each to every one that has come.
+        self.router
+            .replace(self.sinks.iter().map(|sink| Arc::clone(&sink.work.queue)));
+        for gone in old_sinks {
+            changes.removed.push(Arc::clone(gone.name()));
+            self.retire_sink(gone);
+        }
+
+        let mut old_listeners = std::mem::take(&mut self.listeners);
+        for planned in plan.listeners {
+            let place = old_listeners
+                .iter()
+                .position(|old| is_same_place(&old.config, &planned.config));
+            let old = place.map(|place| old_listeners.remove(place));
+            self.listeners
+                .extend(apply_listener(planned, old, &mut changes));
+        }
+        for gone in old_listeners {
+            changes.removed.push(Arc::clone(gone.name()));
+            self.retire_listener(gone);
+        }
+        changes
+    }
+
+    /// `None` only for a plan that keeps what does not run, which none does.
+    fn apply_sink(
+        &self,
+        planned: PlannedSink,
+        old: Option<SinkHandle>,
+        changes: &mut Changes,
+    ) -> Option<SinkHandle> {
+        let PlannedSink {
+            config,
+            material,
+            step,
+        } = planned;
+        let name = Arc::clone(&config.name);
+        Some(match (step, old) {
+            (SinkStep::Keep, old) => old?,
+            (SinkStep::Adopt(stack), old) => {
+                let old = old?;
+                info!(sink = %name, "certificates were read anew; the next handshake uses them");
+                changes.changed.push(name);
+                old.work.stack.adopt_tls(&stack);
+                SinkHandle { material, ..old }
+            }
+            (SinkStep::Build(stack), Some(mut old)) => {
+                changes.changed.push(name);
+                warn_of_unverified(&config);
+                old.work.queue.set_limits(limits(&config));
+                old.work.stack = stack;
+                let abort = self.abort.child_token();
+                let task = SinkTask::start(old.work.clone(), abort, Some(old.task));
+                SinkHandle {
+                    config,
+                    material,
+                    task,
+                    ..old
+                }
+            }
+            (SinkStep::Build(stack), None) => {
+                warn_of_unverified(&config);
+                let work = Work {
+                    reporter: stack.reporter().clone(),
+                    stack,
+                    queue: Arc::new(Queue::new(limits(&config))),
+                };
+                let drop_log = drops::tell(Arc::clone(&name), Arc::clone(&work.queue));
+                changes.started.push(name);
+                let task = SinkTask::start(work.clone(), self.abort.child_token(), None);
+                SinkHandle {
+                    config,
+                    material,
+                    work,
+                    task,
+                    _drop_log: AbortOnDrop(tokio::spawn(drop_log)),
+                }
+            }
+        })
+    }
+}
+
+/// `None` only for a plan that keeps what does not run, which none does.
+fn apply_listener(
+    planned: PlannedListener,
+    old: Option<ListenerHandle>,
+    changes: &mut Changes,
+) -> Option<ListenerHandle> {
+    let PlannedListener {
+        config,
+        material,
+        step,
+    } = planned;
+    let name = Arc::clone(&config.name);
+    Some(match step {
+        ListenerStep::Keep => old?,
+        ListenerStep::Change(settings, permissions) => {
+            let old = old?;
+            old.running.replace(settings);
+            if let Some(Err(error)) = permissions.map(|permissions| permissions.make()) {
+                error!(listener = %name, %error, "the socket's permissions stay as they were");
+            }
+            changes.changed.push(name);
+            ListenerHandle {
+                config,
+                material,
+                ..old
+            }
+        }
+        ListenerStep::Start(listener, phase) => {
+            changes.started.push(name);
+            ListenerHandle {
+                config,
+                material,
+                address: listener.local_address(),
+                running: listener.handle(),
+                phase,
+                task: AbortOnDrop(tokio::spawn(listener.run())),
+            }
+        }
+    })
+}
+
+fn limits(sink: &config::Sink) -> Limits {
+    Limits {
+        frames: sink.queue.frames,
+        bytes: sink.queue.bytes,
+    }
+}
+
+fn warn_of_unverified(sink: &config::Sink) {
+    if sink.tls.as_ref().is_some_and(|tls| tls.skip_verify) {
+        warn!(sink = %sink.name, "skipverify: whoever answers at this address is taken for the collector; give `ca` to verify it");
+    }
+}

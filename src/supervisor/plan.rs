@@ -1,0 +1,235 @@
+//! What a configuration changes: everything that can fail is done before anything that runs is touched.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{Supervisor, material::Material};
+use crate::{
+    config::{self, Config, Listen, ListenAddress},
+    listener::{Listener, ListenerSetupError, Phase, Settings},
+    net::{BindError, PermissionChange, ResolveError, Resolver, ResolverSettings, TlsError},
+    sink::{Reporter, Stack},
+};
+
+/// Why the router did not start, or did not change: every reason there is.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", Lines(.0))]
+pub struct StartError(pub Vec<StartProblem>);
+
+/// One reason why the router did not start or change.
+#[derive(Debug, thiserror::Error)]
+pub enum StartProblem {
+    /// A listener could not be set up.
+    #[error("listen {name}: {source}")]
+    Listener {
+        /// Its name.
+        name: Arc<str>,
+        /// What is wrong.
+        source: ListenerSetupError,
+    },
+    /// A sink's certificate, key or name cannot be used.
+    #[error("dnstap {name}: {source}")]
+    Sink {
+        /// Its name.
+        name: Arc<str>,
+        /// What is wrong.
+        source: TlsError,
+    },
+    /// Names cannot be looked up.
+    #[error("name resolution: {0}")]
+    Resolver(#[from] ResolveError),
+}
+
+struct Lines<'a>(&'a [StartProblem]);
+
+/// A change that can be made: everything that can fail is done, and nothing that runs was touched.
+pub(super) struct Plan {
+    pub(super) sinks: Vec<PlannedSink>,
+    pub(super) listeners: Vec<PlannedListener>,
+    pub(super) names: Names,
+    pub(super) drain: Duration,
+}
+
+/// Whom to ask for names.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    settings: ResolverSettings,
+    resolver: Resolver,
+}
+
+pub(super) struct PlannedSink {
+    pub(super) config: config::Sink,
+    pub(super) material: Material,
+    pub(super) step: SinkStep,
+}
+
+pub(super) enum SinkStep {
+    /// It goes on as it is.
+    Keep,
+    /// It goes on, with the certificates of this stack from the next handshake on.
+    Adopt(Stack),
+    /// It goes on with its queue and this stack, or starts with it.
+    Build(Stack),
+}
+
+pub(super) struct PlannedListener {
+    pub(super) config: Listen,
+    pub(super) material: Material,
+    pub(super) step: ListenerStep,
+}
+
+pub(super) enum ListenerStep {
+    /// It goes on as it is.
+    Keep,
+    /// It goes on, with these for the next connections.
+    Change(Settings, Option<PermissionChange>),
+    Start(Listener, Phase),
+}
+
+// === impl Names ===
+
+impl Names {
+    pub(super) fn new(settings: &ResolverSettings) -> Result<Self, StartProblem> {
+        Ok(Self {
+            settings: settings.clone(),
+            resolver: Resolver::new(settings.clone())?,
+        })
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// What is to be done so that `running` becomes what `config` describes.
+    pub(super) fn new(config: &Config, running: &Supervisor) -> Result<Self, StartError> {
+        let mut problems = Vec::new();
+        let mut names = running.names.clone();
+        if names.settings != config.resolver {
+            match Names::new(&config.resolver) {
+                Ok(others) => names = others,
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let mut sinks = Vec::new();
+        for sink in &config.sinks {
+            match PlannedSink::new(sink, &names, running) {
+                Ok(planned) => sinks.push(planned),
+                Err(source) => problems.push(StartProblem::Sink {
+                    name: Arc::clone(&sink.name),
+                    source,
+                }),
+            }
+        }
+        let mut listeners = Vec::new();
+        for listen in &config.listeners {
+            match PlannedListener::new(listen, running) {
+                Ok(planned) => listeners.push(planned),
+                Err(source) => problems.push(StartProblem::Listener {
+                    name: Arc::clone(&listen.name),
+                    source,
+                }),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(StartError(problems));
+        }
+        Ok(Self {
+            sinks,
+            listeners,
+            names,
+            drain: config.drain,
+        })
+    }
+}
+
+// === impl PlannedSink ===
+
+impl PlannedSink {
+    fn new(sink: &config::Sink, names: &Names, running: &Supervisor) -> Result<Self, TlsError> {
+        // Before the files are read for use: if they change in between, the next look sees it.
+        let material = Material::of_sink(sink);
+        let old = running
+            .sinks
+            .iter()
+            .find(|old| old.config.name == sink.name);
+        let asks_others = names.settings != running.names.settings;
+        let stack = |reporter| Stack::new(sink, names.resolver.clone(), reporter);
+        let step = match old {
+            None => SinkStep::Build(stack(Reporter::new(Arc::clone(&sink.name)))?),
+            Some(old) if old.config != *sink || (asks_others && sink.endpoint.is_named()) => {
+                SinkStep::Build(stack(old.work.reporter.clone())?)
+            }
+            Some(old) if old.material != material => {
+                SinkStep::Adopt(stack(old.work.reporter.clone())?)
+            }
+            Some(_) => SinkStep::Keep,
+        };
+        Ok(Self {
+            config: sink.clone(),
+            material,
+            step,
+        })
+    }
+}
+
+// === impl PlannedListener ===
+
+impl PlannedListener {
+    fn new(listen: &Listen, running: &Supervisor) -> Result<Self, ListenerSetupError> {
+        let material = Material::of_listener(listen);
+        let old = running
+            .listeners
+            .iter()
+            .find(|old| is_same_place(&old.config, listen));
+        let step = match old {
+            None => {
+                let phase = running.phase.child();
+                let listener = Listener::bind(listen, running.router.clone(), phase.clone())?;
+                ListenerStep::Start(listener, phase)
+            }
+            Some(old) if old.config != *listen || old.material != material => {
+                ListenerStep::Change(Settings::new(listen)?, permissions(&old.config, listen)?)
+            }
+            Some(_) => ListenerStep::Keep,
+        };
+        Ok(Self {
+            config: listen.clone(),
+            material,
+            step,
+        })
+    }
+}
+
+/// What is to be done for the socket's file to have the permissions that `new` asks for.
+fn permissions(old: &Listen, new: &Listen) -> Result<Option<PermissionChange>, BindError> {
+    match (&old.address, &new.address) {
+        (ListenAddress::Unix(address, old), ListenAddress::Unix(_, new)) if old != new => {
+            PermissionChange::new(address, new)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether the socket of one is the socket of the other, however it is spelled.
+pub(super) fn is_same_place(one: &Listen, other: &Listen) -> bool {
+    match (&one.address, &other.address) {
+        (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
+        (ListenAddress::Tcp(address), ListenAddress::Tcp(wanted))
+        | (ListenAddress::Tls(address, _), ListenAddress::Tls(wanted, _)) => {
+            // Port 0 is another port each time.
+            address == wanted && (address.port() != 0 || one.name == other.name)
+        }
+        _ => false,
+    }
+}
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, problem) in self.0.iter().enumerate() {
+            if place > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}

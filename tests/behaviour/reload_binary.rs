@@ -1,0 +1,241 @@
+//! The program, told to change or noticing by itself that it should.
+
+use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
+
+use nix::sys::signal::Signal;
+use tapfan::frame_stream::Mode;
+use tokio::time::sleep;
+
+use crate::{
+    binary::Tapfan,
+    certificates::Certificates,
+    collector::{Collector, Ended},
+    reload::{Form, steady},
+    router::Folder,
+    sender::{Load, Sender, Target},
+    traffic::{numbered, numbers_of},
+    wait::until,
+};
+
+const CHANGED: &str = "the configuration was changed";
+const REFUSED: &str = "the configuration was not changed";
+const SAME: &str = "the configuration was read; nothing has changed";
+
+impl Tapfan {
+    async fn says_so_often(&self, words: &str, times: usize) {
+        until(format_args!("it says {words} {times} times"), || {
+            self.log().matches(words).count() >= times
+        })
+        .await;
+    }
+
+    fn said(&self) -> [usize; 3] {
+        [CHANGED, REFUSED, SAME].map(|words| self.log().matches(words).count())
+    }
+}
+
+/// Puts a file in place as editors and deployments do.
+fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).expect("written");
+    fs::rename(new, path).expect("renamed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sighup_reloads_and_a_drain_after_it_loses_nothing() {
+    let folder = Folder::new();
+    let collectors = [
+        Collector::unix(folder.path("one.sock")).listening(),
+        Collector::tcp().listening(),
+    ];
+    let tapfile = |sinks: &str| format!("listen in.sock\n{sinks}");
+    let one = format!("dnstap {} full 1 8\n", collectors[0].socket());
+    let both = format!("{one}dnstap {} full 1 8\n", collectors[1].socket());
+    // Where nothing is watched, a signal is all there is.
+    let elsewhere = Folder::new();
+    symlink(elsewhere.path("Tapfile"), folder.path("link")).expect("linked");
+    let mut tapfan = Tapfan::run(&folder, "import link\n");
+    assert_eq!(
+        tapfan.exit().await.code(),
+        Some(2),
+        "there is no such file yet"
+    );
+    fs::write(elsewhere.path("Tapfile"), tapfile(&one)).expect("written");
+    let mut tapfan = Tapfan::run(&folder, "import link\n");
+    tapfan.says("tapfan is running").await;
+    let load = Load::start(&Target::Unix(folder.path("in.sock")), steady(10_000, 0)).await;
+    collectors[0].got(1000).await;
+    tapfan.signal(Signal::SIGHUP);
+    tapfan.says(SAME).await;
+    fs::write(elsewhere.path("Tapfile"), tapfile(&both)).expect("written");
+    tapfan.signal(Signal::SIGHUP);
+    tapfan.says(CHANGED).await;
+    collectors[1].got(1000).await;
+    tapfan.signal(Signal::SIGTERM);
+    tapfan.says("draining").await;
+    for _ in 0..3 {
+        tapfan.signal(Signal::SIGHUP);
+    }
+    let sent = load.ended().await;
+    assert_eq!(tapfan.exit().await.code(), Some(0));
+    assert!(numbers_of(&collectors[0].frames()).into_iter().eq(0..sent));
+    let added = numbers_of(&collectors[1].frames());
+    assert!(
+        added.iter().copied().eq(added[0]..sent),
+        "all from its start on"
+    );
+    for collector in &collectors {
+        assert_eq!(collector.ended().await, Ended::Stopped);
+        collector.look(|connections| assert_eq!(connections.len(), 1));
+    }
+    assert_eq!(tapfan.said(), [1, 0, 1], "{}", tapfan.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out.sock")).listening();
+    let tapfile = |identity: &str| {
+        format!(
+            "listen in.sock\nimport conf.d/*.conf\ndnstap out.sock full {{\n name a\n identity {identity}\n }}\n"
+        )
+    };
+    let file = folder.path("Tapfile");
+    fs::create_dir(folder.path("conf.d")).expect("made");
+    let mut tapfan = Tapfan::run(&folder, &tapfile("one"));
+    tapfan.says("sink is up").await;
+    replace(&file, &tapfile("two"));
+    tapfan.says_so_often(CHANGED, 1).await;
+    tapfan.says_so_often("sink is up", 2).await;
+
+    // The same again, in place and replaced: not a word.
+    replace(&file, &tapfile("two"));
+    fs::write(&file, tapfile("two")).expect("written");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(tapfan.said(), [1, 0, 0], "{}", tapfan.log());
+
+    // Each problem is told.
+    replace(
+        &file,
+        "listen in.sock\ndnsatp out.sock\ndnstap out.sock fulll\n",
+    );
+    tapfan.says_so_often(REFUSED, 1).await;
+    let log = tapfan.log();
+    assert!(log.contains("dnsatp") && log.contains("fulll"), "{log}");
+
+    // What can be read and not be run is refused, too, and tried again when told to.
+    let socket = std::os::unix::net::UnixListener::bind(folder.path("taken")).expect("bound");
+    replace(&file, &format!("listen taken\n{}", tapfile("three")));
+    tapfan.says_so_often(REFUSED, 2).await;
+    assert!(tapfan.log().contains("listen taken: "), "{}", tapfan.log());
+    drop(socket);
+    tapfan.signal(Signal::SIGHUP);
+    tapfan.says_so_often(CHANGED, 2).await;
+
+    // Imported ones count, and those that come.
+    fs::write(folder.path("conf.d/more.conf"), "listen more\n").expect("written");
+    tapfan.says_so_often(CHANGED, 3).await;
+    let target = Target::Unix(folder.path("more"));
+    let mut sender = Sender::open(&target, Mode::Bidirectional).await;
+    sender.send([numbered(0)]).await;
+    sender.stop().await;
+    collector.got(1).await;
+    assert_eq!(Form::of(&collector.frames()[0]), Form::new("three", true));
+    tapfan.signal(Signal::SIGTERM);
+    assert_eq!(tapfan.exit().await.code(), Some(0));
+    assert_eq!(tapfan.said(), [3, 2, 0], "{}", tapfan.log());
+}
+
+/// Makes or replaces a volume as the kubelet does: files are links into `..data`, which is a link that moves.
+fn project(volume: &Path, version: &str, files: &[(&str, String)]) {
+    let folder = format!("..{version}");
+    fs::create_dir(volume.join(&folder)).expect("made");
+    for (name, text) in files {
+        fs::write(volume.join(&folder).join(name), text).expect("written");
+        if !volume.join(name).is_symlink() {
+            symlink(format!("..data/{name}"), volume.join(name)).expect("linked");
+        }
+    }
+    let old = fs::read_link(volume.join("..data")).ok();
+    symlink(&folder, volume.join("..data_tmp")).expect("linked");
+    fs::rename(volume.join("..data_tmp"), volume.join("..data")).expect("renamed");
+    if let Some(old) = old {
+        fs::remove_dir_all(volume.join(old)).expect("removed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn volumes_of_kubernetes_are_followed() {
+    let folder = Folder::new();
+    let (old, new) = (Certificates::new(), Certificates::new());
+    let collector = Collector::unix(folder.path("out.sock")).listening();
+    let (config, secret) = (folder.path("config"), folder.path("secret"));
+    for volume in [&config, &secret] {
+        fs::create_dir(volume).expect("made");
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = port.local_addr().expect("bound");
+    drop(port);
+    let tapfile = |identity: &str| {
+        [(
+            "Tapfile",
+            format!(
+                "listen tls://{address} {{\n cert ../secret/tls.crt\n key ../secret/tls.key\n }}\ndnstap ../out.sock full {{\n name a\n identity {identity}\n }}\n"
+            ).replace("../", &folder.say("")),
+        )]
+    };
+    let pair = |certificates: &Certificates| {
+        let text = |name: &str| fs::read_to_string(certificates.path(name)).expect("text");
+        [
+            ("tls.crt", text("server.crt")),
+            ("tls.key", text("server.key")),
+        ]
+    };
+    project(&config, "1", &tapfile("one"));
+    project(&secret, "1", &pair(&old));
+    let mut tapfan = Tapfan::run(
+        &folder,
+        &format!("import {}\n", config.join("Tapfile").display()),
+    );
+    tapfan.says("sink is up").await;
+    let target = |certificates: &Certificates| Target::Tls(address, certificates.sender(false));
+    let mut lives = Sender::open(&target(&old), Mode::Bidirectional).await;
+
+    project(&secret, "2", &pair(&new));
+    tapfan.says_so_often(CHANGED, 1).await;
+    let mut sender = Sender::open(&target(&new), Mode::Bidirectional).await;
+    sender.send([numbered(0)]).await;
+    sender.stop().await;
+    target(&old).dial().await.expect_err("another certificate");
+
+    project(&config, "2", &tapfile("two"));
+    tapfan.says_so_often(CHANGED, 2).await;
+    tapfan.says_so_often("sink is up", 2).await;
+    lives.send([numbered(1)]).await;
+    collector.got(2).await;
+    lives.stop().await;
+
+    // A Secret that is gone for a while.
+    for name in ["tls.crt", "tls.key"] {
+        fs::remove_file(secret.join(name)).expect("removed");
+    }
+    tapfan.says_so_often(REFUSED, 1).await;
+    Sender::open(&target(&new), Mode::Bidirectional)
+        .await
+        .stop()
+        .await;
+    project(&secret, "3", &pair(&old));
+    tapfan.says_so_often(CHANGED, 3).await;
+    Sender::open(&target(&old), Mode::Bidirectional)
+        .await
+        .stop()
+        .await;
+    tapfan.signal(Signal::SIGTERM);
+    assert_eq!(tapfan.exit().await.code(), Some(0));
+    let forms: Vec<_> = collector
+        .frames()
+        .iter()
+        .map(|frame| Form::of(frame))
+        .collect();
+    assert_eq!(forms, [Form::new("one", true), Form::new("two", true)]);
+}

@@ -1,0 +1,116 @@
+//! Certificates and keys that are replaced while the router runs.
+
+use tapfan::frame_stream::Mode;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    certificates::{Certificates, Shows},
+    collector::Collector,
+    router::{Folder, Router},
+    sender::Sender,
+    traffic::{numbered, numbers_of},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_shows_its_new_certificate_at_the_next_handshake() {
+    let folder = Folder::new();
+    // Each trusts its own authority only.
+    let (old, new) = (Certificates::new(), Certificates::new());
+    let (trusts_old, trusts_new) = (old.sender(true), new.sender(true));
+    let collector = Collector::unix(folder.path("out")).listening();
+    let tapfile = format!(
+        "listen tls://127.0.0.1:0 {{\n cert {}\n key {}\n client_ca {}\n }}\ndnstap {} full",
+        old.path("server.crt").display(),
+        old.path("server.key").display(),
+        old.path("ca.crt").display(),
+        collector.socket()
+    );
+    let mut router = Router::start(&tapfile);
+    let mut lives = Sender::open(
+        &router.tls_target(0, trusts_old.clone()),
+        Mode::Bidirectional,
+    )
+    .await;
+    lives.send([numbered(0)]).await;
+
+    // Half of the pair is there.
+    new.give("server.crt", &old);
+    let problem = router
+        .reload(&tapfile)
+        .expect_err("half a pair")
+        .to_string();
+    let (cert, key) = (old.path("server.crt"), old.path("server.key"));
+    assert!(problem.contains(cert.to_str().expect("text")), "{problem}");
+    assert!(problem.contains(key.to_str().expect("text")), "{problem}");
+    let sender = Sender::open(
+        &router.tls_target(0, trusts_old.clone()),
+        Mode::Bidirectional,
+    )
+    .await;
+    sender.stop().await;
+
+    new.give("server.key", &old);
+    new.give("ca.crt", &old);
+    let changes = router.reload(&tapfile).expect("a pair");
+    assert_eq!((changes.changed.len(), changes.started.len()), (1, 0));
+    let mut sender = Sender::open(&router.tls_target(0, trusts_new), Mode::Bidirectional).await;
+    sender.send([numbered(1)]).await;
+    sender.stop().await;
+    let refused = router.tls_target(0, trusts_old).dial().await;
+    refused.expect_err("another authority's certificate");
+    collector.got(2).await;
+    lives.send([numbered(2)]).await;
+    lives.stop().await;
+    collector.got(3).await;
+    assert!(router.reload(&tapfile).expect("sound").is_empty());
+    router.drain().await;
+    assert!(numbers_of(&collector.frames()).into_iter().eq(0..3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_uses_its_new_certificate_at_the_next_handshake() {
+    let folder = Folder::new();
+    let (old, new) = (Certificates::new(), Certificates::new());
+    let mut collector = Collector::tls(old.collector(Shows::Good, true)).listening();
+    let tapfile = format!(
+        "listen unix://{}\ndnstap {} full {{\n ca {}\n cert {}\n key {}\n }}",
+        folder.say("in"),
+        collector.socket(),
+        old.path("ca.crt").display(),
+        old.path("client.crt").display(),
+        old.path("client.key").display(),
+    );
+    let mut router = Router::start(&tapfile);
+    router.up(0).await;
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send([numbered(0)]).await;
+    collector.got(1).await;
+
+    new.give("client.key", &old);
+    let problem = router
+        .reload(&tapfile)
+        .expect_err("half a pair")
+        .to_string();
+    assert!(problem.contains("client.key"), "{problem}");
+    new.give("client.crt", &old);
+    new.give("ca.crt", &old);
+    let changes = router.reload(&tapfile).expect("a pair");
+    assert_eq!(changes.changed.len(), 1);
+    sender.send([numbered(1)]).await;
+    collector.got(2).await;
+    collector.look(|connections| assert_eq!(connections.len(), 1, "the connection lives"));
+    assert_eq!(router.status(0).connects, 1);
+
+    // Its authority is another now, and so is the one that it takes clients of.
+    collector.kill().await;
+    collector.show(new.collector(Shows::Good, true));
+    collector.listen();
+    router
+        .until(0, "is up again", |status| status.connects == 2)
+        .await;
+    sender.send([numbered(2)]).await;
+    sender.stop().await;
+    collector.got(3).await;
+    router.drain_or_hurry(CancellationToken::new()).await;
+    assert!(numbers_of(&collector.frames()).into_iter().eq(0..3));
+}
