@@ -1,7 +1,7 @@
 //! Owns every task of the router: starts listeners and sinks, keeps sinks going, changes what a new configuration
 //! changes, and drains all at the end.
 //!
-//! A start is a change from nothing: [`plan`] builds all that can fail, and only then `apply` touches what runs.
+//! A start is a change from nothing: `plan` builds all that can fail, and only then `apply` touches what runs.
 //!
 //! Called by `cli`, and by whoever embeds the router; calls `listener`, `router`, `sink`, `net` and `config`.
 
