@@ -73,15 +73,20 @@ async fn serve(socket: UdpSocket, answer: Arc<Mutex<Vec<Ipv4Addr>>>) {
     }
 }
 
-/// A router that asks `server` for the one name of its sink, with `frames` frames on their way to `collector`.
-async fn router_to(server: &NameServer, collector: &Collector, frames: u64) -> (Router, Folder) {
-    let folder = Folder::new();
-    let router = Router::start(&format!(
+/// A configuration whose one sink is known to `server` by name.
+fn tapfile(server: &NameServer, collector: &Collector, folder: &Folder) -> String {
+    format!(
         "resolver {{\n nameserver {}\n}}\nlisten unix://{}\ndnstap tcp://collector.example.:{} full",
         server.address,
         folder.say("in"),
         collector.port(),
-    ));
+    )
+}
+
+/// A router that asks `server` for the one name of its sink, with `frames` frames on their way to `collector`.
+async fn router_to(server: &NameServer, collector: &Collector, frames: u64) -> (Router, Folder) {
+    let folder = Folder::new();
+    let router = Router::start(&tapfile(server, collector, &folder));
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     sender.send((0..frames).map(numbered)).await;
     sender.stop().await;
@@ -124,6 +129,31 @@ async fn a_name_is_asked_for_anew_at_every_attempt() {
     router.up(0).await;
     collector.got(100).await;
     router.drain().await;
+}
+
+#[tokio::test]
+async fn other_name_servers_are_asked_after_a_reload() {
+    let collector = Collector::tcp().listening();
+    let (wrong, right) = (
+        NameServer::start(&[ELSEWHERE]).await,
+        NameServer::start(&[HERE]).await,
+    );
+    let (mut router, folder) = router_to(&wrong, &collector, 100).await;
+    router
+        .until(0, "has failed", |status| status.failures > 0)
+        .await;
+    let changes = router
+        .reload(&tapfile(&right, &collector, &folder))
+        .expect("good");
+    assert_eq!(changes.changed.len(), 1, "{changes}");
+    router.up(0).await;
+    collector.got(100).await;
+    let again = router
+        .reload(&tapfile(&right, &collector, &folder))
+        .expect("good");
+    assert!(again.is_empty(), "{again}");
+    router.drain().await;
+    assert!(numbers_of(&collector.frames()).into_iter().eq(0..100));
 }
 
 #[tokio::test]
