@@ -23,11 +23,14 @@ use crate::{
 pub(crate) struct CheckArgs {
     /// The configuration to read; ./Tapfile or /etc/tapfan/Tapfile if none is named
     file: Option<PathBuf>,
+    /// The same, as `tapfan run` takes it.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
 }
 
 /// Checks a configuration: problems to stderr, the meaning to stdout; status 2 if there is an error.
 pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
-    let path = match choose(arguments.file.as_deref()) {
+    let path = match choose(arguments.file.as_deref().or(arguments.config.as_deref())) {
         Ok(path) => path,
         Err(error) => {
             tell(format_args!("tapfan: {error}\n"));
@@ -348,7 +351,10 @@ mod tests {
         let status = |name: &str, text: &str| {
             let file = folder.path().join(name);
             std::fs::write(&file, text).expect("the folder is ours");
-            run(&CheckArgs { file: Some(file) })
+            run(&CheckArgs {
+                file: Some(file),
+                config: None,
+            })
         };
         assert_eq!(status("good", "listen @in\ndnstap /s"), ExitCode::SUCCESS);
         assert_eq!(
@@ -358,6 +364,7 @@ mod tests {
         let missing = folder.path().join("missing");
         let arguments = CheckArgs {
             file: Some(missing),
+            config: None,
         };
         assert_eq!(run(&arguments), ExitCode::from(BAD_CONFIGURATION));
     }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
 
 /// How to log.
 #[derive(Debug, Args)]
@@ -24,11 +24,13 @@ pub(super) enum LogFormat {
 
 /// The log's level is not one.
 #[derive(Debug, thiserror::Error)]
-#[error("the log level {text:?} is none ({source}); error, warn, info, debug and trace are")]
-pub(super) struct BadLevel {
-    text: String,
-    source: ParseError,
-}
+#[error(
+    "`{0}` is no log level: give error, warn, info, debug, trace or off, or a filter such as warn,tapfan::sink=debug"
+)]
+pub(super) struct BadLevel(String);
+
+/// Says of each certificate that it refuses what the sink's own line says, too, and does not say whose it is.
+const SILENT: &str = "rustls_platform_verifier=off";
 
 // === impl LogArgs ===
 
@@ -36,6 +38,17 @@ impl LogArgs {
     pub(super) fn format(&self) -> LogFormat {
         self.log_format
     }
+}
+
+/// Reads a level or a filter.
+fn read(text: &str) -> Result<EnvFilter, BadLevel> {
+    // A word that is no level would be taken for a part of the program, and all others would be silent.
+    let is_typo =
+        |part: &str| !part.contains([':', '=', '[']) && part.trim().parse::<LevelFilter>().is_err();
+    if let Some(typo) = text.split(',').find(|part| is_typo(part)) {
+        return Err(BadLevel(typo.trim().to_owned()));
+    }
+    EnvFilter::try_new(format!("{SILENT},{text}")).map_err(|_| BadLevel(text.to_owned()))
 }
 
 /// Sets the process's log up, at `default` unless the command line or `RUST_LOG` ask for another level. Call it once.
@@ -47,7 +60,7 @@ pub(super) fn init(args: &LogArgs, default: &str) -> Result<(), BadLevel> {
     let text = text
         .filter(|text| !text.is_empty())
         .unwrap_or_else(|| default.to_owned());
-    let filter = EnvFilter::try_new(&text).map_err(|source| BadLevel { text, source })?;
+    let filter = read(&text)?;
     // Whoever read stderr may be gone. To say so on stderr would panic, and losing the log is no reason to end.
     let builder = fmt()
         .with_env_filter(filter)
@@ -61,4 +74,44 @@ pub(super) fn init(args: &LogArgs, default: &str) -> Result<(), BadLevel> {
         LogFormat::Json => builder.json().flatten_event(true).with_target(false).init(),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_filters_are_understood_and_typing_errors_are_not() {
+        for good in [
+            "info",
+            "WARN",
+            "off",
+            "warn,tapfan::sink=debug",
+            "tapfan=trace",
+            "info,tapfan::net=debug",
+        ] {
+            assert!(read(good).is_ok(), "{good}");
+        }
+        for (bad, named) in [
+            ("dbug", "dbug"),
+            ("inof", "inof"),
+            ("info,lodu", "lodu"),
+            ("tapfan=loud", "tapfan=loud"),
+        ] {
+            let error = read(bad).expect_err(bad).to_string();
+            assert!(
+                error.starts_with(&format!("`{named}` is no log level")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_no_sink_to_name_is_silent_unless_asked_for() {
+        assert!(read("info").expect("a level").to_string().contains(SILENT));
+        let asked = read("info,rustls_platform_verifier=debug")
+            .expect("a filter")
+            .to_string();
+        assert!(asked.contains("rustls_platform_verifier=debug"), "{asked}");
+    }
 }

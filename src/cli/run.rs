@@ -29,6 +29,9 @@ pub(super) struct RunArgs {
     /// The Tapfile; ./Tapfile or else /etc/tapfan/Tapfile if not given.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The same, as `tapfan check` takes it.
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
 }
 
 struct Signals {
@@ -52,7 +55,7 @@ struct Running {
 }
 
 pub(super) fn run(args: &RunArgs, format: LogFormat) -> ExitCode {
-    let Some(tapfile) = Tapfile::choose(args.config.as_deref(), format) else {
+    let Some(tapfile) = Tapfile::choose(args.config.as_ref().or(args.file.as_ref()), format) else {
         return ExitCode::from(BAD_CONFIGURATION);
     };
     let read = tapfile.read();

@@ -36,8 +36,8 @@ pub(super) struct Read {
 
 impl Tapfile {
     /// The one that is named, or else the one that is found; `None`, and a word in the log, if there is none.
-    pub(super) fn choose(named: Option<&Path>, format: LogFormat) -> Option<Self> {
-        match check::choose(named) {
+    pub(super) fn choose(named: Option<&PathBuf>, format: LogFormat) -> Option<Self> {
+        match check::choose(named.map(PathBuf::as_path)) {
             Ok(path) => Some(Self { path, format }),
             Err(problem) => {
                 error!("{problem}");

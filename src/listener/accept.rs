@@ -115,6 +115,7 @@ impl Listener {
             counters: Arc::default(),
             settings: ArcSwap::from_pointee(settings),
             phase,
+            closed: CancellationToken::new(),
             log: LogGate::default(),
         };
         Ok(Self {
@@ -168,6 +169,8 @@ impl Listener {
             }
         }
         drop(socket);
+        // Only now: a sender such as Unbound ends at once and would come back at once.
+        intake.closed.cancel();
         let mut over = pin!(async {
             intake.phase.deadline.cancelled().await;
             sleep(LAST_WORDS).await;

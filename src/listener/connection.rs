@@ -13,6 +13,7 @@ use tokio::{
     select,
     time::{timeout, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::{
@@ -34,6 +35,8 @@ pub(super) struct Intake {
     pub(super) counters: Arc<Counters>,
     pub(super) settings: ArcSwap<Settings>,
     pub(super) phase: Phase,
+    /// Ask senders to end: the drain has begun, and the listener's socket is closed, so that none can come back.
+    pub(super) closed: CancellationToken,
     pub(super) log: LogGate,
 }
 
@@ -163,7 +166,7 @@ impl Intake {
 impl Connection<'_> {
     async fn read(&mut self) {
         let phase = self.intake.phase.clone();
-        let mut drain = pin!(phase.drain.cancelled());
+        let mut drain = pin!(self.intake.closed.cancelled());
         let mut deadline = pin!(phase.deadline.cancelled());
         let mut draining = false;
         loop {

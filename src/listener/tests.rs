@@ -1,7 +1,7 @@
 //! A listener over real sockets.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::Arc,
     time::Duration,
@@ -81,4 +81,32 @@ async fn a_handshake_on_its_way_does_not_outlast_the_deadline() {
         .await
         .expect("the handshake's own deadline is five seconds")
         .expect("no panic");
+}
+
+/// Unbound ends at once when it is asked to, and would be back before its last connection is closed.
+#[tokio::test]
+async fn who_is_asked_to_end_cannot_come_back() {
+    let phase = Phase::default();
+    let (listener, address, _queue) = listener(&phase);
+    let (handle, task) = run(listener);
+    let mut sender = TcpStream::connect(address).expect("it listens");
+    sender.write_all(&Control::start().encode()).expect("room");
+    while handle.counters().snapshot().connections == 0 {
+        tokio::task::yield_now().await;
+    }
+    phase.drain.cancel();
+    let asked = tokio::task::spawn_blocking(move || {
+        let end = sender.read(&mut [0]).expect("an end, not a reset");
+        (
+            end,
+            TcpStream::connect(address)
+                .map_err(|error| error.kind())
+                .err(),
+        )
+    });
+    let (end, again) = asked.await.expect("no panic");
+    assert_eq!(end, 0);
+    assert_eq!(again, Some(std::io::ErrorKind::ConnectionRefused));
+    task.await.expect("no panic");
+    assert_eq!(handle.counters().snapshot().accepted, 1);
 }
