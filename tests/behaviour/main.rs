@@ -6,6 +6,7 @@
 mod alone;
 mod certificates;
 mod collector;
+mod name_server;
 mod process;
 mod router;
 mod sender;
@@ -23,4 +24,5 @@ mod hostile_senders;
 mod order;
 mod outage;
 mod recorded;
+mod renewal;
 mod sockets;
