@@ -60,7 +60,7 @@ impl Term {
                 }
             }
             // Nobody looks the name up any more.
-            pending().await
+            pending::<()>().await;
         };
         async move {
             select! {

@@ -293,11 +293,10 @@ impl Reporter {
         });
         locked(&self.told_of_renewal).clear();
         let (sink, before) = (&self.sink, before.as_deref());
-        match reason {
-            Disconnect::Rotated => {
-                debug!(%sink, %endpoint, before, %reason, "sink has a new connection");
-            }
-            _ => info!(%sink, %endpoint, before, %reason, "sink has a new connection"),
+        if let Disconnect::Rotated = reason {
+            debug!(%sink, %endpoint, before, %reason, "sink has a new connection");
+        } else {
+            info!(%sink, %endpoint, before, %reason, "sink has a new connection");
         }
     }
 

@@ -2,16 +2,19 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use tapfan::{frame_stream::Mode, sink::State};
+use tapfan::{
+    frame_stream::Mode,
+    sink::{State, Status},
+};
 use tokio::time::Instant;
 
 use crate::{
     certificates::{Certificates, Shows},
-    collector::{Collector, Ended},
+    collector::{Collector, Ended, Manner as Treats},
     name_server::NameServer,
     router::{Folder, Router},
-    sender::{Load, Manner, Told},
-    traffic::{numbered, numbers_of},
+    sender::{Load, Manner, Sender, Told},
+    traffic::{numbered, numbered_large, numbers_of},
 };
 
 async fn load(router: &Router, rate: u64) -> Load {
@@ -40,7 +43,7 @@ fn assert_whole<'a>(collectors: impl IntoIterator<Item = &'a Collector>, sent: u
     assert!(numbers_of(&frames).into_iter().eq(0..sent));
 }
 
-fn disconnects(status: &tapfan::sink::Status) -> Vec<(&'static str, u64)> {
+fn disconnects(status: &Status) -> Vec<(&'static str, u64)> {
     let disconnects = status.disconnects();
     disconnects.filter(|(_, count)| *count > 0).collect()
 }
@@ -57,34 +60,32 @@ async fn connections_that_age_under_load_lose_nothing() {
             .thrifty()
             .listening(),
     ];
-    let mut tapfile = format!("listen unix://{}\n", folder.say("in"));
-    for collector in &collectors {
+    let sinks = collectors.each_ref().map(|collector| {
+        let socket = collector.socket();
         let ca = if collector.is_tls() {
             format!("ca {}", certificates.path("ca.crt").display())
         } else {
             String::new()
         };
-        tapfile.push_str(&format!(
-            "dnstap {} full 1 8 {{\n max_age 1s\n {ca}\n}}\n",
-            collector.socket()
-        ));
-    }
+        format!("dnstap {socket} full 1 8 {{\n max_age 1s\n {ca}\n}}\n")
+    });
+    let tapfile = format!("listen unix://{}\n{}", folder.say("in"), sinks.concat());
     let router = Router::start(&tapfile);
     router.all_up().await;
     let audit = router.audit();
-    let states: Vec<_> = (0..collectors.len())
+    let watches: Vec<_> = (0..collectors.len())
         .map(|sink| router.watch(sink))
         .collect();
     let load = load(&router, 20_000).await;
     for sink in 0..collectors.len() {
-        let renewed = |status: &tapfan::sink::Status| status.connects >= CONNECTIONS;
+        let renewed = |status: &Status| status.connects >= CONNECTIONS;
         let status = router.until(sink, "has been renewed", renewed).await;
         assert_eq!(status.state, State::Up);
     }
     let sent = load.end().await;
     let report = router.drain().await;
     audit.sign();
-    for ((collector, sink), status) in collectors.iter().zip(&report.sinks).zip(states) {
+    for ((collector, sink), status) in collectors.iter().zip(&report.sinks).zip(watches) {
         assert_eq!(sink.ledger.delivered, sent);
         // The drain has awaited every FINISH.
         assert_whole([collector], sent);
@@ -120,13 +121,13 @@ async fn a_name_that_moves_takes_the_sink_along() {
     server.answers(&[elsewhere, Ipv4Addr::LOCALHOST]);
     server.has_answered(4).await;
     server.answers(&[]);
-    let fails = |status: &tapfan::sink::Status| status.resolve_failures > 1;
+    let fails = |status: &Status| status.resolve_failures > 1;
     let status = router.until(0, "cannot look its name up", fails).await;
     assert_eq!(status.connects, 1);
 
     server.answers(&[elsewhere]);
     let moved = Instant::now();
-    let renewed = |status: &tapfan::sink::Status| status.connects > 1;
+    let renewed = |status: &Status| status.connects > 1;
     let second = router.until(0, "has moved", renewed).await;
     // A second and a fifth until the name is looked up, and slack for a machine that does other things too.
     assert!(
@@ -146,4 +147,51 @@ async fn a_name_that_moves_takes_the_sink_along() {
     assert_eq!(report.sinks[0].ledger.delivered, sent);
     assert_whole([&old, &new], sent);
     old.look(|connections| assert_eq!(connections.len(), 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_takes_nothing_is_given_up_after_its_write_timeout() {
+    let folder = Folder::new();
+    let collectors = [Collector::unix(folder.path("out")), Collector::tcp()];
+    let collectors = collectors.map(|collector| {
+        collector.behave(Treats::Hangs);
+        collector.listening()
+    });
+    let sinks = collectors.each_ref().map(|collector| {
+        let socket = collector.socket();
+        format!("dnstap {socket} full {{\n write_timeout 1s\n}}\n")
+    });
+    let router = Router::start(&format!(
+        "listen unix://{}\n{}drain 1s",
+        folder.say("in"),
+        sinks.concat()
+    ));
+    router.all_up().await;
+    let begun = Instant::now();
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    // More than the buffers of both kernels hold.
+    let frames = (0..400).map(|number| numbered_large(number, 60_000));
+    sender.send(frames).await;
+    for sink in 0..collectors.len() {
+        let ended = |status: &Status| !disconnects(status).is_empty();
+        let status = router.until(sink, "gives its collector up", ended).await;
+        assert!(begun.elapsed() >= Duration::from_secs(1));
+        let (reason, _) = disconnects(&status)[0];
+        // On TCP the kernel may come first: it counts from when the collector's buffer was full.
+        assert!(
+            reason == "write_timeout" || sink == 1 && reason == "io",
+            "{reason}"
+        );
+    }
+    // Far from the 30 seconds that hold otherwise.
+    assert!(
+        begun.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        begun.elapsed()
+    );
+    for collector in &collectors {
+        collector.behave(Treats::Good);
+    }
+    sender.stop().await;
+    router.drain().await;
 }
