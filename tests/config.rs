@@ -68,6 +68,8 @@ fn plain_sink(socket: &str) -> Sink {
         },
         edits: Edits::default(),
         refresh: Refresh::default(),
+        write_timeout: Duration::from_secs(30),
+        max_age: None,
     }
 }
 
@@ -398,6 +400,20 @@ fn refresh_has_two_values() {
         (sink.refresh.min, sink.refresh.max, &*sink.name),
         (Duration::from_secs(1), Duration::from_hours(1), "a")
     );
+}
+
+#[test]
+fn how_long_connections_may_hang_and_live() {
+    for (written, write_timeout, max_age) in [
+        ("write_timeout 1s max_age 1s", 1, Some(1)),
+        ("write_timeout 10m", 600, None),
+        ("max_age 168h", 30, Some(7 * 24 * 3600)),
+    ] {
+        let (sink, diagnostics) = sink(&format!("dnstap /s {{ {written} }}"));
+        assert!(diagnostics.is_empty(), "{}", diagnostics.render(false));
+        assert_eq!(sink.write_timeout, Duration::from_secs(write_timeout));
+        assert_eq!(sink.max_age, max_age.map(Duration::from_secs));
+    }
 }
 
 #[test]

@@ -226,7 +226,8 @@ fn every_reason_has_its_row_in_the_guide() {
     let guide = document("docs/guide.md").text;
     let drops = tapfan::router::DropReason::ALL.map(tapfan::router::DropReason::label);
     let errors = tapfan::listener::ErrorReason::ALL.map(tapfan::listener::ErrorReason::label);
-    for reason in drops.into_iter().chain(errors) {
+    let ends = tapfan::sink::Disconnect::LABELS;
+    for reason in drops.into_iter().chain(errors).chain(ends) {
         assert!(guide.contains(&format!("\n| `{reason}` | ")), "{reason}");
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader, Write},
-    os::unix::net::UnixStream,
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::net::{UnixListener, UnixStream},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::Duration,
@@ -102,4 +102,51 @@ fn senders_with_bad_frames_do_not_fill_the_log() {
     assert!(status.success(), "{log}");
     assert!(log.contains(&format!("malformed={SENDERS}")), "{log}");
     assert!(log.lines().count() < 40, "{log}");
+}
+
+/// Reads the next control frame, whatever it says.
+fn read_control(stream: &mut UnixStream) {
+    let mut head = [0; 8];
+    stream.read_exact(&mut head).expect("a control frame");
+    let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
+    let mut rest = vec![0; length as usize];
+    stream.read_exact(&mut rest).expect("a control frame");
+}
+
+#[test]
+fn a_connection_that_cannot_be_replaced_is_told_of_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = "listen in.sock\ndnstap out.sock {\n    max_age 1s\n}\n";
+    fs::write(folder.path().join("Tapfile"), text).expect("the folder is ours");
+    let listener = UnixListener::bind(folder.path().join("out.sock")).expect("bound");
+    let mut tapfan = Command::new(TAPFAN)
+        .args(["--log-level", "debug", "run"])
+        .current_dir(&folder)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary was built");
+    let (mut collector, _) = listener.accept().expect("a connection");
+    read_control(&mut collector);
+    let accept = Control::accept().encode();
+    collector.write_all(&accept).expect("room");
+    read_control(&mut collector);
+    drop(listener);
+
+    let log = BufReader::new(tapfan.stderr.take().expect("piped"));
+    let (mut told, mut again) = (0, 0);
+    let mut lines = log.lines().map(|line| line.expect("text"));
+    while again < 3 {
+        let line = lines.next().expect("the router goes on");
+        if line.contains("no new connection can be made; the old one stays in use") {
+            assert!(line.contains("WARN") && line.contains("max_age"), "{line}");
+            told += 1;
+        }
+        again += usize::from(line.contains("the old connection is still in use"));
+        assert!(!line.contains("sink is down"), "{line}");
+    }
+    assert_eq!(told, 1);
+    terminate(&tapfan);
+    drop(collector);
+    lines.for_each(drop);
+    assert!(tapfan.wait().expect("our child").success());
 }

@@ -197,6 +197,11 @@ fn describe_sink(sink: &Sink) -> Vec<Row> {
         ("queue_bytes", size(sink.queue.bytes)),
         ("writebuffer", write_buffer),
     ];
+    let max_age = sink
+        .max_age
+        .map(|age| format!("{}, give or take a tenth", Time(age)));
+    rows.push(("write_timeout", Time(sink.write_timeout).to_string()));
+    rows.push(("max_age", max_age.unwrap_or_else(|| "none".to_owned())));
     if is_looked_up(&sink.endpoint) {
         let (min, max) = (Time(sink.refresh.min), Time(sink.refresh.max));
         rows.push(("refresh", format!("at the TTL, from {min} to {max}")));
@@ -318,6 +323,8 @@ mod tests {
             }
             dnstap tls+srv://_dnstap._tcp.collector.example. {
                 refresh 1s 1m30s
+                write_timeout 5s
+                max_age 1h
             }
             resolver {
                 nameserver 10.96.0.10 [fd00::a]:5353

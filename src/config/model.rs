@@ -72,6 +72,10 @@ pub struct Sink {
     pub edits: Edits,
     /// When its name is looked up anew; of no effect where there is no name.
     pub refresh: Refresh,
+    /// How long the collector may take nothing while data waits for it, before it is taken for dead.
+    pub write_timeout: Duration,
+    /// After what time, give or take a tenth, a connection is replaced by a new one; never if `None`.
+    pub max_age: Option<Duration>,
 }
 
 /// The bounds within which the TTL of a look-up counts.
@@ -90,6 +94,13 @@ pub struct QueueLimits {
     pub frames: usize,
     /// Bytes of memory that the queued frames hold.
     pub bytes: usize,
+}
+
+// === impl Sink ===
+
+impl Sink {
+    /// The `write_timeout` of a directive that gives none.
+    pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 }
 
 // === impl Refresh ===

@@ -14,21 +14,26 @@ use std::{
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tokio_rustls::TlsConnector;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::Service;
 
-use super::{Connection, Reporter, Resolution, connection::Deadlines};
+use super::{Connection, Established, Reporter, Resolution, Term, connection::Deadlines};
 use crate::{
     frame_stream::{self, HandshakeError},
-    net::{self, Authority, Destination, ResolveError, Resolver, Stream, TcpSettings, UnixAddress},
+    net::{
+        self, Addresses, Authority, Destination, ResolveError, Resolver, Stream, TcpSettings,
+        UnixAddress,
+    },
 };
 
 /// Makes connections to one collector: tries every address that its name has at the time.
 #[derive(Debug, Clone)]
 pub struct Connect {
     target: Target,
+    deadlines: Deadlines,
+    max_age: Option<Duration>,
     resolver: Resolver,
     status: Reporter,
     abort: CancellationToken,
@@ -125,21 +130,21 @@ pub enum ConnectCause {
 /// resolver's.
 const DEADLINE: Duration = Duration::from_secs(4);
 
-/// A collector that hangs for longer is taken for dead.
-const WRITE_DEADLINE: Duration = Duration::from_secs(30);
-
 /// A collector has read what was sent and says FINISH by then, or it is done without.
 const FINISH_DEADLINE: Duration = Duration::from_secs(4);
 
 // === impl Connect ===
 
 impl Connect {
-    /// Connections to `target`, that tell `status` what they do and that `abort` ends. Starts to look its name up.
+    /// Connections to `target`, that tell `status` what they do and that `abort` ends. One that takes nothing for
+    /// `write_timeout` is given up; one that reaches `max_age` is to be replaced. Starts to look the target's name up.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn new(
         target: Target,
+        write_timeout: Duration,
+        max_age: Option<Duration>,
         resolver: Resolver,
         status: Reporter,
         abort: CancellationToken,
@@ -153,6 +158,11 @@ impl Connect {
         };
         Self {
             target,
+            deadlines: Deadlines {
+                write: write_timeout,
+                finish: FINISH_DEADLINE,
+            },
+            max_age,
             resolver,
             status,
             abort,
@@ -160,28 +170,37 @@ impl Connect {
         }
     }
 
-    async fn connect(self) -> Result<Connection<Stream>, ConnectError> {
-        let stream = match &self.target {
-            Target::Unix(address) => self.connect_unix(address).await?,
+    async fn connect(self) -> Result<Established<Connection<Stream>>, ConnectError> {
+        let (stream, endpoint, place) = match &self.target {
+            Target::Unix(address) => {
+                let (stream, endpoint) = self.connect_unix(address).await?;
+                (stream, endpoint, None)
+            }
             Target::Tcp {
                 place,
                 settings,
                 tls,
-            } => self.connect_tcp(place, settings, tls.as_ref()).await?,
+            } => {
+                let tls = tls.as_ref();
+                let (stream, endpoint, address) = self.connect_tcp(place, settings, tls).await?;
+                let place = place.addresses().map(|addresses| (address, addresses));
+                (stream, endpoint, place)
+            }
         };
-        let deadlines = Deadlines {
-            write: WRITE_DEADLINE,
-            finish: FINISH_DEADLINE,
-        };
-        Ok(Connection::new(stream, deadlines, self.abort))
+        Ok(Established {
+            connection: Connection::new(stream, self.deadlines, self.abort),
+            endpoint: endpoint.into(),
+            term: Term::new(self.max_age, place),
+        })
     }
 
-    async fn connect_unix(&self, address: &UnixAddress) -> Result<Stream, ConnectError> {
+    async fn connect_unix(&self, address: &UnixAddress) -> Result<(Stream, String), ConnectError> {
         let endpoint = net::Endpoint::Unix(address.clone()).to_string();
         self.status.connecting(&endpoint);
         let dial = within(DEADLINE, net::dial_unix(address), ConnectCause::Dial).await;
         let stream = dial.map_err(|cause| ConnectError::new(Stage::Connect, &endpoint, cause))?;
-        self.handshake(Stream::Unix(stream), &endpoint).await
+        let stream = self.handshake(Stream::Unix(stream), &endpoint).await?;
+        Ok((stream, endpoint))
     }
 
     async fn connect_tcp(
@@ -189,7 +208,7 @@ impl Connect {
         place: &Place,
         settings: &TcpSettings,
         tls: Option<&Tls>,
-    ) -> Result<Stream, ConnectError> {
+    ) -> Result<(Stream, String, SocketAddr), ConnectError> {
         let addresses = self.addresses(place).await?;
         let mut last = None;
         for (others, address) in addresses.into_iter().enumerate() {
@@ -223,7 +242,7 @@ impl Connect {
                 self.handshake(stream, &endpoint).await
             };
             match attempt.await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => return Ok((stream, endpoint, address)),
                 Err(error) => last = Some(ConnectError { others, ..error }),
             }
         }
@@ -261,9 +280,9 @@ impl Connect {
 }
 
 impl Service<()> for Connect {
-    type Response = Connection<Stream>;
+    type Response = Established<Connection<Stream>>;
     type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Connection<Stream>, ConnectError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         Poll::Ready(Ok(()))
@@ -287,6 +306,16 @@ async fn within<T, E>(
 }
 
 // === impl Place ===
+
+impl Place {
+    /// The addresses of the name, as they are and as they change.
+    fn addresses(&self) -> Option<watch::Receiver<Arc<Addresses>>> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Named(resolution) => Some(resolution.addresses()),
+        }
+    }
+}
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -28,13 +28,19 @@ pub enum Disconnect {
     /// The time for it to end in order was over, or the request was dropped.
     #[error("given up before all was written, as the sink ends or changes")]
     Aborted,
+    /// Another connection took its place, since it had reached `max_age`.
+    #[error("the connection has reached its max_age")]
+    Rotated,
+    /// Another connection took its place, since the name leads elsewhere.
+    #[error("the name no longer leads to this address")]
+    Moved,
 }
 
 // === impl Disconnect ===
 
 impl Disconnect {
     /// Every label, in the order in which they are shown.
-    pub const LABELS: [&'static str; 7] = [
+    pub const LABELS: [&'static str; 9] = [
         "closed",
         "finished",
         "io",
@@ -42,6 +48,8 @@ impl Disconnect {
         "protocol",
         "stopped",
         "aborted",
+        "rotated",
+        "moved",
     ];
 
     /// The metric label.
@@ -58,6 +66,8 @@ impl Disconnect {
             Self::Protocol(_) => 4,
             Self::Stopped => 5,
             Self::Aborted => 6,
+            Self::Rotated => 7,
+            Self::Moved => 8,
         }
     }
 }

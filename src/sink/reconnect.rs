@@ -1,33 +1,46 @@
-//! Keeps a sink connected: makes a connection, uses it until it ends, waits, makes the next.
+//! Keeps a sink connected: makes a connection, uses it until it ends or is replaced, waits, makes the next.
+
+mod in_use;
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
+    mem,
+    panic::resume_unwind,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::{Instant, Sleep, sleep},
+};
 use tower::{Layer, Service};
+use tracing::debug;
 
-use super::{Backoff, ConnectError, Disconnect, Outgoing, Reporter, SinkError};
+use super::{Backoff, ConnectError, Disconnect, Outgoing, Reporter, SinkError, Term};
 use crate::router::Progress;
+use in_use::InUse;
 
 /// Turns a service that makes connections into one that is always some connection, or pending.
 ///
 /// - `poll_ready` drives everything: attempts, the waits between them, and the check that the connection still
 ///   lives. It is pending while there is no connection, and it never fails.
 /// - `call` never connects. A request that fails is not tried again here: its error says how much of it went out,
-///   and the driver, who owns the queue, sends the rest.
+///   and the driver, who owns the queue, sends the rest. The next request is made when the response of the last has come.
 /// - The wait grows with the outage ([`Backoff`]), and starts over only after a connection was up for
 ///   [five seconds](Self::STEADY): a collector that accepts and then closes is down all the same.
+/// - A connection whose [`Term`] is over is replaced: make before break. It goes on taking frames until another has
+///   completed its handshake; if none can be made, it stays. Then it is ended in order, beside the new one.
 pub struct Reconnect<M: Service<()>> {
     connect: M,
     state: Link<M>,
     backoff: Backoff,
     status: Reporter,
+    /// Connections that were replaced: STOP is on its way, FINISH awaited.
+    ending: JoinSet<()>,
 }
 
 /// Wraps a service that makes connections in [`Reconnect`].
@@ -36,21 +49,43 @@ pub struct ReconnectLayer {
     status: Reporter,
 }
 
+/// A connection that was made, its handshake done.
+#[derive(Debug)]
+pub struct Established<C> {
+    /// It.
+    pub connection: C,
+    /// Where it leads, as shown to people.
+    pub endpoint: Arc<str>,
+    /// How long it is to be used.
+    pub term: Term,
+}
+
 enum Link<M: Service<()>> {
     Idle,
-    Pending(Pin<Box<M::Future>>),
-    Up {
-        connection: M::Response,
-        since: Instant,
-    },
+    Pending(Attempt<M>),
+    Up(InUse<M>),
     Waiting(Pin<Box<Sleep>>),
 }
+
+/// A connection in the making.
+type Attempt<M> = Pin<Box<dyn Future<Output = Outcome<M>> + Send>>;
+
+type Outcome<M> = Result<<M as Service<()>>::Response, <M as Service<()>>::Error>;
 
 /// The response of [`Reconnect`].
 #[derive(Debug)]
 pub enum Response<F> {
     /// The connection does it.
     Connection(F),
+    /// The connection ends, and so do those before it.
+    Last {
+        /// What the connection says, which comes first.
+        connection: F,
+        /// What it said.
+        result: Option<Result<Progress, SinkError>>,
+        /// Those before it.
+        ending: JoinSet<()>,
+    },
     /// There is no connection, so that nothing was done.
     Down,
 }
@@ -68,11 +103,13 @@ impl<M: Service<()>> Layer<M> for ReconnectLayer {
     type Service = Reconnect<M>;
 
     fn layer(&self, connect: M) -> Reconnect<M> {
+        self.status.begins();
         Reconnect {
             connect,
             state: Link::Idle,
             backoff: Backoff::new(),
             status: self.status.clone(),
+            ending: JoinSet::new(),
         }
     }
 }
@@ -86,15 +123,19 @@ impl<M: Service<()>> Reconnect<M> {
 
 impl<M, C> Service<Outgoing> for Reconnect<M>
 where
-    M: Service<(), Response = C, Error = ConnectError>,
-    C: Service<Outgoing, Response = Progress, Error = SinkError>,
-    C::Future: Unpin,
+    M: Service<(), Response = Established<C>, Error = ConnectError>,
+    M::Future: Send + 'static,
+    C: Service<Outgoing, Response = Progress, Error = SinkError> + Send + 'static,
+    C::Future: Unpin + Send,
 {
     type Response = Progress;
     type Error = SinkError;
     type Future = Response<C::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        while let Poll::Ready(Some(ended)) = self.ending.poll_join_next(cx) {
+            pass_on(ended);
+        }
         loop {
             self.state = match &mut self.state {
                 Link::Idle => {
@@ -105,20 +146,23 @@ where
                     }
                 }
                 Link::Pending(attempt) => match ready!(attempt.as_mut().poll(cx)) {
-                    Ok(connection) => {
-                        self.status.up();
-                        Link::Up {
-                            connection,
-                            since: Instant::now(),
-                        }
+                    Ok(made) => {
+                        self.status.up(&made.endpoint);
+                        Link::Up(InUse::new(made, Instant::now()))
                     }
                     Err(error) => self.wait_after_failure(&error),
                 },
-                Link::Up { connection, since } => {
-                    let since = *since;
-                    match ready!(connection.poll_ready(cx)) {
-                        Ok(()) => return Poll::Ready(Ok(())),
-                        Err(error) => self.wait_after_loss(&error.cause, since),
+                Link::Up(up) => {
+                    let ready = up.made.connection.poll_ready(cx);
+                    if let Poll::Ready(Err(error)) = ready {
+                        self.go_on_after_loss(&error.cause)
+                    } else {
+                        // No request is under way: its response is awaited before this is called.
+                        match up.poll_renewal(&mut self.connect, &self.status, cx) {
+                            Poll::Pending => return ready,
+                            Poll::Ready(made) => self.ending.spawn(end(up.replace(made))),
+                        };
+                        continue;
                     }
                 }
                 Link::Waiting(delay) => {
@@ -130,33 +174,75 @@ where
     }
 
     fn call(&mut self, request: Outgoing) -> Self::Future {
-        match &mut self.state {
-            Link::Up { connection, .. } => {
-                if let Outgoing::Finish = request {
-                    self.status.disconnected(&Disconnect::Stopped);
-                }
-                Response::Connection(connection.call(request))
-            }
-            _ => Response::Down,
+        let Link::Up(up) = &mut self.state else {
+            return Response::Down;
+        };
+        if let Outgoing::Frames(_) = request {
+            return Response::Connection(up.made.connection.call(request));
+        }
+        self.status.disconnected(&Disconnect::Stopped);
+        up.give_up_renewal();
+        Response::Last {
+            connection: up.made.connection.call(request),
+            result: None,
+            ending: mem::take(&mut self.ending),
         }
     }
 }
 
-impl<M: Service<()>> Reconnect<M> {
+impl<M, C> Reconnect<M>
+where
+    M: Service<(), Response = Established<C>, Error = ConnectError>,
+    M::Future: Send + 'static,
+    C: Service<Outgoing, Response = Progress, Error = SinkError> + Send + 'static,
+    C::Future: Send,
+{
     fn wait_after_failure(&mut self, error: &ConnectError) -> Link<M> {
         let delay = self.backoff.next_delay();
         self.status.failed(error, delay);
         Link::Waiting(Box::pin(sleep(delay)))
     }
 
-    fn wait_after_loss(&mut self, cause: &Disconnect, since: Instant) -> Link<M> {
-        let steady = since.elapsed() >= Self::STEADY;
+    /// Goes on with the connection that was to replace the lost one, if there is going to be one.
+    fn go_on_after_loss(&mut self, cause: &Disconnect) -> Link<M> {
+        let (steady, begun) = match mem::replace(&mut self.state, Link::Idle) {
+            Link::Up(up) => (up.since.elapsed() >= Self::STEADY, up.begun()),
+            _ => (false, None),
+        };
         if steady {
             self.backoff.reset();
         }
+        if let Some(attempt) = begun {
+            self.status.lost(cause, steady, None);
+            return Link::Pending(attempt);
+        }
         let delay = self.backoff.next_delay();
-        self.status.lost(cause, steady, delay);
+        self.status.lost(cause, steady, Some(delay));
         Link::Waiting(Box::pin(sleep(delay)))
+    }
+}
+
+/// Ends a connection in order.
+async fn end<C>(replaced: Established<C>)
+where
+    C: Service<Outgoing, Response = Progress, Error = SinkError>,
+{
+    let (mut connection, endpoint) = (replaced.connection, replaced.endpoint);
+    let ended = async {
+        poll_fn(|cx| connection.poll_ready(cx)).await?;
+        connection.call(Outgoing::Finish).await
+    };
+    if let Err(error) = ended.await {
+        debug!(%endpoint, %error, "a connection that was replaced did not end in order");
+    }
+}
+
+/// A fault in a task of ours is a fault here.
+fn pass_on(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(fault) = error.try_into_panic()
+    {
+        resume_unwind(fault);
     }
 }
 
@@ -180,10 +266,25 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Self::Connection(response) => Pin::new(response).poll(cx),
+            Self::Last {
+                connection,
+                result,
+                ending,
+            } => {
+                if result.is_none() {
+                    *result = Some(ready!(Pin::new(connection).poll(cx)));
+                }
+                while let Some(ended) = ready!(ending.poll_join_next(cx)) {
+                    pass_on(ended);
+                }
+                Poll::Ready(result.take().unwrap_or_else(|| Ok(Progress::default())))
+            }
             Self::Down => Poll::Ready(Err(Arc::new(Disconnect::Closed).into())),
         }
     }
 }
 
+#[cfg(test)]
+mod renewal_tests;
 #[cfg(test)]
 mod tests;

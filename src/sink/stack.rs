@@ -1,6 +1,6 @@
 //! The stack of one directive, put together.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use crate::{
     dnstap::Rewrite,
     net::{
         self, Authority, Destination, Endpoint, Host, Resolver, SendBuffer, SrvName, TcpSettings,
-        TlsError,
+        TlsError, UserTimeout,
     },
     router::Queue,
 };
@@ -26,6 +26,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Stack {
     target: Target,
+    write_timeout: Duration,
+    max_age: Option<Duration>,
     rewrite: Rewrite,
     resolver: Resolver,
     status: Reporter,
@@ -48,6 +50,7 @@ impl Stack {
     ) -> Result<Self, TlsError> {
         let settings = TcpSettings {
             send_buffer: Some(SendBuffer(sink.write_buffer)),
+            user_timeout: UserTimeout(sink.write_timeout),
             ..TcpSettings::default()
         };
         let plain = |place| Target::Tcp {
@@ -79,6 +82,8 @@ impl Stack {
         let rewrite = Rewrite::new(sink.full, &sink.edits);
         Ok(Self {
             target,
+            write_timeout: sink.write_timeout,
+            max_age: sink.max_age,
             rewrite,
             resolver,
             status,
@@ -104,6 +109,8 @@ impl Stack {
     pub fn build(&self, queue: Arc<Queue>, abort: CancellationToken) -> SinkStack {
         let connect = Connect::new(
             self.target.clone(),
+            self.write_timeout,
+            self.max_age,
             self.resolver.clone(),
             self.status.clone(),
             abort,

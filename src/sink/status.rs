@@ -55,6 +55,8 @@ pub struct Status {
     /// Why its name cannot be looked up, in one sentence, and since when that is so; `None` if the last look-up
     /// succeeded. The sink goes on with the last good addresses.
     pub resolve_error: Option<(Arc<str>, SystemTime)>,
+    /// Whether there is a connection in use, beside which another may be in the making.
+    connected: bool,
     disconnects: [u64; Disconnect::LABELS.len()],
 }
 
@@ -65,6 +67,8 @@ pub struct Reporter {
     status: Arc<watch::Sender<Status>>,
     /// The failures of this outage that the log knows of.
     told: Arc<Mutex<Vec<String>>>,
+    /// The same of the replacing of the connection in use.
+    told_of_renewal: Arc<Mutex<Vec<String>>>,
 }
 
 /// Different failures of one outage that are worth a line each.
@@ -142,12 +146,14 @@ impl Reporter {
             failed_connects: 0,
             resolve_failures: 0,
             resolve_error: None,
+            connected: false,
             disconnects: Default::default(),
         };
         Self {
             sink,
             status: Arc::new(watch::Sender::new(status)),
             told: Arc::default(),
+            told_of_renewal: Arc::default(),
         }
     }
 
@@ -161,8 +167,16 @@ impl Reporter {
         self.status.subscribe()
     }
 
+    /// There is no connection, whatever was before.
+    pub(super) fn begins(&self) {
+        self.status.send_if_modified(|status| {
+            status.connected = false;
+            false
+        });
+    }
+
     pub(super) fn resolving(&self) {
-        self.enter(State::Resolving, |_| {});
+        self.attempts(State::Resolving, |_| {});
     }
 
     /// A look-up of the sink's name succeeded.
@@ -206,20 +220,23 @@ impl Reporter {
     }
 
     pub(super) fn connecting(&self, endpoint: &str) {
-        self.enter(State::Connecting, |status| {
+        self.attempts(State::Connecting, |status| {
             status.endpoint = Some(endpoint.into());
         });
     }
 
     pub(super) fn handshaking(&self) {
-        self.enter(State::Handshaking, |_| {});
+        self.attempts(State::Handshaking, |_| {});
     }
 
-    pub(super) fn up(&self) {
+    pub(super) fn up(&self, endpoint: &Arc<str>) {
         self.enter(State::Up, |status| {
+            status.endpoint = Some(Arc::clone(endpoint));
+            status.connected = true;
             status.connects += 1;
             status.failures = 0;
         });
+        locked(&self.told_of_renewal).clear();
         let status = self.status.borrow();
         info!(sink = %self.sink, endpoint = status.endpoint.as_deref(), connects = status.connects, "sink is up");
     }
@@ -235,30 +252,76 @@ impl Reporter {
         let attempt = self.status.borrow().failures;
         let sentence = error.sentence();
         let cause = sentence.as_str();
-        if self.is_news(format!("{stage}: {cause}")) {
+        if Self::is_news(&self.told, format!("{stage}: {cause}")) {
             warn!(%sink, %endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "sink cannot be reached");
         } else {
             debug!(%sink, %endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "sink is still down");
         }
     }
 
-    /// A connection that was up ended; the next attempt comes after `delay`. If it was `steady`, the outage before it
-    /// was over.
-    pub(super) fn lost(&self, cause: &Disconnect, steady: bool, delay: Duration) {
+    /// A connection that was up ended; the next attempt comes after `delay`, or is being made already. If it was
+    /// `steady`, the outage before it was over.
+    pub(super) fn lost(&self, cause: &Disconnect, steady: bool, delay: Option<Duration>) {
         let text: Arc<str> = cause.to_string().into();
-        self.back_off(&text, delay, |status| status.count_disconnect(cause));
+        let change = |status: &mut Status| {
+            status.connected = false;
+            status.count_disconnect(cause);
+        };
+        match delay {
+            Some(delay) => self.back_off(&text, delay, change),
+            None => self.enter(State::Connecting, |status| {
+                status.last_error = Some((Arc::clone(&text), SystemTime::now()));
+                change(status);
+            }),
+        }
         if steady {
-            self.told().clear();
+            locked(&self.told).clear();
         }
         let status = self.status.borrow();
         let (sink, stage, endpoint) = (&self.sink, Stage::Write, status.endpoint.as_deref());
+        let delay = delay.unwrap_or_default();
         warn!(%sink, endpoint, %stage, cause = &*text, next_attempt_in = ?delay, "sink is down");
     }
 
-    /// Whether the log does not know of this failure in this outage yet. It is told of each once, and of a few only:
-    /// the same again is no change, and a collector may find new ways to fail for ever.
-    fn is_news(&self, failure: String) -> bool {
-        let mut told = self.told();
+    /// A connection to `endpoint` took the place of the one that was in use, for this `reason`.
+    pub(super) fn renewed(&self, endpoint: &Arc<str>, reason: &Disconnect) {
+        let mut before = None;
+        self.status.send_modify(|status| {
+            before = status.endpoint.replace(Arc::clone(endpoint));
+            status.connects += 1;
+            status.count_disconnect(reason);
+        });
+        locked(&self.told_of_renewal).clear();
+        let (sink, before) = (&self.sink, before.as_deref());
+        if let Disconnect::Rotated = reason {
+            debug!(%sink, %endpoint, before, %reason, "sink has a new connection");
+        } else {
+            info!(%sink, %endpoint, before, %reason, "sink has a new connection");
+        }
+    }
+
+    /// The connection in use is to be replaced for this `reason`, and no other can be made; the next attempt comes
+    /// after `delay`.
+    pub(super) fn not_renewed(&self, error: &ConnectError, reason: &Disconnect, delay: Duration) {
+        let text: Arc<str> = error.to_string().into();
+        self.status.send_modify(|status| {
+            status.last_error = Some((text, SystemTime::now()));
+            status.failed_connects += 1;
+        });
+        let (sink, stage, endpoint) = (&self.sink, error.stage, &error.endpoint);
+        let sentence = error.sentence();
+        let cause = sentence.as_str();
+        if Self::is_news(&self.told_of_renewal, format!("{stage}: {cause}")) {
+            warn!(%sink, %endpoint, %stage, cause, %reason, next_attempt_in = ?delay, "no new connection can be made; the old one stays in use");
+        } else {
+            debug!(%sink, %endpoint, %stage, cause, %reason, next_attempt_in = ?delay, "the old connection is still in use");
+        }
+    }
+
+    /// Whether the log does not know of this failure yet, since the last success. It is told of each once, and of a few
+    /// only: the same again is no change, and a collector may find new ways to fail for ever.
+    fn is_news(told: &Mutex<Vec<String>>, failure: String) -> bool {
+        let mut told = locked(told);
         let news = told.len() < TOLD_AT_MOST && !told.contains(&failure);
         if news {
             told.push(failure);
@@ -266,14 +329,12 @@ impl Reporter {
         news
     }
 
-    fn told(&self) -> MutexGuard<'_, Vec<String>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A connection ended for good.
     pub(super) fn disconnected(&self, cause: &Disconnect) {
-        self.status
-            .send_modify(|status| status.count_disconnect(cause));
+        self.status.send_modify(|status| {
+            status.connected = false;
+            status.count_disconnect(cause);
+        });
     }
 
     /// Nothing more will come; the queue is being emptied.
@@ -298,6 +359,14 @@ impl Reporter {
         });
     }
 
+    /// Enters a state on the way to a connection, unless there is one in use: what is tried beside it is no news before
+    /// it succeeds or fails.
+    fn attempts(&self, state: State, change: impl FnOnce(&mut Status)) {
+        if !self.status.borrow().connected {
+            self.enter(state, change);
+        }
+    }
+
     /// Enters `state`, unless the sink is on its way out: what its connection does then is no news. Makes `change` in
     /// any case, and both at once, so that whoever watches never sees the one without the other.
     fn enter(&self, state: State, change: impl FnOnce(&mut Status)) {
@@ -310,6 +379,10 @@ impl Reporter {
             change(status);
         });
     }
+}
+
+fn locked(told: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
+    told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // === impl List ===

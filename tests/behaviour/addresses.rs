@@ -1,19 +1,12 @@
 //! Sinks whose names have several addresses, or others than before, and sinks that share one.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex},
-};
+use std::net::Ipv4Addr;
 
-use hickory_resolver::proto::{
-    op::{Message, MessageType},
-    rr::{RData, Record, RecordType, rdata},
-};
 use tapfan::frame_stream::Mode;
-use tokio::{net::UdpSocket, task::JoinHandle};
 
 use crate::{
     collector::Collector,
+    name_server::NameServer,
     router::{Folder, Router},
     sender::Sender,
     traffic::{numbered, numbers_of},
@@ -21,57 +14,8 @@ use crate::{
 };
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
-/// Loopback too, but no collector of these tests listens there.
+/// Loopback too, but none of these collectors listens there.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-
-/// A DNS server that knows one name, and answers for no longer than the moment.
-struct NameServer {
-    address: SocketAddr,
-    answer: Arc<Mutex<Vec<Ipv4Addr>>>,
-    task: JoinHandle<()>,
-}
-
-impl NameServer {
-    async fn start(answer: &[Ipv4Addr]) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
-        let address = socket.local_addr().expect("bound");
-        let answer = Arc::new(Mutex::new(answer.to_vec()));
-        let task = tokio::spawn(serve(socket, Arc::clone(&answer)));
-        Self {
-            address,
-            answer,
-            task,
-        }
-    }
-
-    fn answers(&self, answer: &[Ipv4Addr]) {
-        *self.answer.lock().expect("whole") = answer.to_vec();
-    }
-}
-
-impl Drop for NameServer {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn serve(socket: UdpSocket, answer: Arc<Mutex<Vec<Ipv4Addr>>>) {
-    let mut buffer = [0; 2048];
-    loop {
-        let (length, client) = socket.recv_from(&mut buffer).await.expect("received");
-        let mut message = Message::from_vec(&buffer[..length]).expect("a query");
-        let question = message.queries.first().expect("a question").clone();
-        message.metadata.message_type = MessageType::Response;
-        if question.query_type() == RecordType::A {
-            for address in answer.lock().expect("whole").iter() {
-                let (name, data) = (question.name().clone(), RData::A(rdata::A(*address)));
-                message.answers.push(Record::from_rdata(name, 0, data));
-            }
-        }
-        let bytes = message.to_vec().expect("encoded");
-        socket.send_to(&bytes, client).await.expect("sent");
-    }
-}
 
 /// A configuration whose one sink is known to `server` by name.
 fn tapfile(server: &NameServer, collector: &Collector, folder: &Folder) -> String {

@@ -119,6 +119,11 @@ impl Collector {
         Self::on_tcp(Some(config))
     }
 
+    /// At this address, which is not kept from others while it does not listen.
+    pub(crate) fn tcp_at(address: SocketAddr) -> Self {
+        Self::new(Place::Tcp(address, None), None)
+    }
+
     fn on_tcp(tls: Option<Arc<ServerConfig>>) -> Self {
         // Bound with SO_REUSEADDR and not listening, a socket refuses connections, keeps the port from all who let the
         // system choose one, and does not stand in the way of a listener that asks for that very port.

@@ -6,6 +6,7 @@
 mod alone;
 mod certificates;
 mod collector;
+mod name_server;
 mod process;
 mod router;
 mod sender;
@@ -27,4 +28,5 @@ mod reload;
 mod reload_binary;
 mod reload_certificates;
 mod reload_thousand;
+mod renewal;
 mod sockets;

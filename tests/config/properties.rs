@@ -39,6 +39,8 @@ dnstap tls://siem.example.:6443 {
     skipverify
     queue_bytes 64MiB
     refresh 2s 30s
+    write_timeout 5s
+    max_age 1h
     extra "site={%SITE%}"
 }
 "#;
@@ -202,6 +204,7 @@ proptest! {
         prop::sample::select(vec![
             "listen", "dnstap", "admin", "drain", "import", "{", "}", "\n", "\n", "(a)", "a", "full", "2",
             "resolver", "nameserver", "search", "ndots", "timeout", "192.0.2.1", "refresh", "1s",
+            "write_timeout", "max_age",
             "identity", "skipverify", "name", "ca", "cert", "key", "mode", "tls://h:1", "tcp://127.0.0.1:1",
             "/s", "@in", "\"", "x{", "}x", "#", "{$SITE}", "conf.d/*.conf", "loop-a.conf", "off", "10s",
         ]), 0..48,

@@ -229,6 +229,18 @@ const BROKEN: &[(&str, &str)] = &[
         "listen @in\ndnstap tcp://h:1 {\n    refresh 500ms 2h\n}\n",
     ),
     (
+        "connection_times_out_of_bounds",
+        "listen @in\ndnstap /s {\n    write_timeout 500ms\n    max_age 169h\n}\ndnstap /t {\n    write_timeout 11m\n    max_age 0s\n}\n",
+    ),
+    (
+        "connection_times_no_time",
+        "listen @in\ndnstap /s {\n    write_timeout 30\n    max_age off\n}\n",
+    ),
+    (
+        "max_age_without_value",
+        "listen @in\ndnstap /s {\n    max_age\n    write_timeout\n}\n",
+    ),
+    (
         "resolver_with_argument",
         "listen @in\ndnstap /s\nresolver 10.96.0.10\n",
     ),

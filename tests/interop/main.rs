@@ -22,6 +22,7 @@ mod knot;
 mod process;
 mod recursor;
 mod relay;
+mod renewal;
 mod scenario;
 mod server;
 mod sinks;

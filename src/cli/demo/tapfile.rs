@@ -35,6 +35,8 @@ pub(super) fn configuration(socket: &Path, folder: &Path, collectors: &Collector
             bytes: queue * (32 << 20),
         },
         refresh: Refresh::default(),
+        write_timeout: Sink::WRITE_TIMEOUT,
+        max_age: None,
         edits,
     };
     let tcp = |collector: &Collector| {

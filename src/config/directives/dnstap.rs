@@ -4,7 +4,7 @@ mod arguments;
 mod refresh;
 mod tls;
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::Duration};
 
 use bytes::Bytes;
 
@@ -28,6 +28,8 @@ pub(super) const OPTIONS: &[Spec] = &[
     spec("server_name", Value::One("NAME")),
     spec("queue_bytes", Value::One("SIZE")),
     spec("refresh", Value::Two("MIN MAX")),
+    spec("write_timeout", Value::One("TIME")),
+    spec("max_age", Value::One("TIME")),
 ];
 
 /// What one unit of the queue holds.
@@ -35,6 +37,10 @@ const QUEUE_FRAMES: u64 = 10_000;
 const QUEUE_BYTES: u64 = 32 << 20;
 /// Bounds of `queue_bytes`.
 const BYTES: RangeInclusive<u64> = 1 << 20..=1 << 40;
+/// Bounds of `write_timeout`.
+const WRITE_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(10);
+/// Bounds of `max_age`: up to a week.
+const MAX_AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(7 * 24);
 /// In bytes.
 const NAME_LIMIT: usize = 256;
 
@@ -100,6 +106,10 @@ fn found<'a>(
     let name = name(options, findings);
     let queue_bytes = QUEUE_BYTES * arguments.queue;
     let queue_bytes = options.size("queue_bytes", &BYTES, queue_bytes, findings);
+    let default = Sink::WRITE_TIMEOUT;
+    let write_timeout = options.time("write_timeout", &WRITE_TIMEOUT, default, findings);
+    let max_age = options.get("max_age");
+    let max_age = max_age.map(|_| options.time("max_age", &MAX_AGE, *MAX_AGE.end(), findings));
     let endpoint: Endpoint = socket
         .text
         .parse()
@@ -130,6 +140,8 @@ fn found<'a>(
             },
             edits,
             refresh,
+            write_timeout,
+            max_age,
         },
         socket,
         name,

@@ -43,9 +43,9 @@ impl Script {
 }
 
 impl Service<()> for Script {
-    type Response = FakeConnection;
+    type Response = Established<FakeConnection>;
     type Error = ConnectError;
-    type Future = Ready<Result<FakeConnection, ConnectError>>;
+    type Future = Ready<Result<Self::Response, ConnectError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         Poll::Ready(Ok(()))
@@ -56,7 +56,11 @@ impl Service<()> for Script {
         scripted.attempts.push(Instant::now());
         scripted.ended = false;
         ready(match scripted.outcomes.pop_front() {
-            Some(true) => Ok(FakeConnection(self.clone())),
+            Some(true) => Ok(Established {
+                connection: FakeConnection(self.clone()),
+                endpoint: "tcp://192.0.2.1:6000".into(),
+                term: Term::new(None, None),
+            }),
             _ => Err(ConnectError {
                 stage: Stage::Connect,
                 endpoint: "tcp://192.0.2.1:6000".to_owned(),

@@ -120,6 +120,8 @@ impl Running {
                 min: Duration::from_secs(1),
                 max: Duration::from_secs(1),
             },
+            write_timeout: Sink::WRITE_TIMEOUT,
+            max_age: None,
         };
         let resolver = Resolver::new(ResolverSettings {
             name_servers: vec![server.address],

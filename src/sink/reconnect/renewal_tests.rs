@@ -1,0 +1,422 @@
+//! Connections that are replaced while they work.
+
+use std::{collections::VecDeque, future::poll_fn, io, net::SocketAddr, sync::Mutex};
+
+use tokio::{sync::watch, time::timeout};
+use tokio_test::task::spawn;
+
+use super::*;
+use crate::{
+    net::Addresses,
+    sink::{ConnectCause, Stage, State, Status},
+};
+
+/// Makes numbered connections as told, and writes down what happens to them.
+#[derive(Debug, Default, Clone)]
+struct Script(Arc<Mutex<Scripted>>);
+
+#[derive(Debug, Default)]
+struct Scripted {
+    /// What becomes of each attempt; it succeeds at once if there is nothing.
+    outcomes: VecDeque<Outcome>,
+    max_age: Option<Duration>,
+    /// The addresses of the name; every connection leads to the first.
+    addresses: Option<watch::Sender<Arc<Addresses>>>,
+    /// How long FINISH takes.
+    finish: Duration,
+    attempts: Vec<Instant>,
+    made: u8,
+    /// In their order: connection 1 takes frames (`1`), is told to end (`1 STOP`), and has ended (`1 FINISH`).
+    events: Vec<String>,
+    /// Connections that the collector closed.
+    closed: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Outcome {
+    Up(Duration),
+    Refused,
+}
+
+#[derive(Debug)]
+struct Numbered {
+    script: Script,
+    number: u8,
+}
+
+const AGE: Duration = Duration::from_secs(100);
+/// More than an age can become.
+const OLD: Duration = Duration::from_secs(111);
+/// More than the first steps of the backoff.
+const SOON: Duration = Duration::from_millis(120);
+
+impl Script {
+    fn aging(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        let script = Self::default();
+        script.change(|it| {
+            it.max_age = Some(AGE);
+            it.outcomes = outcomes.into_iter().collect();
+        });
+        script
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Scripted) -> R) -> R {
+        change(&mut self.0.lock().expect("no panic"))
+    }
+
+    fn note(&self, event: String) {
+        self.change(|it| it.events.push(event));
+    }
+
+    fn events(&self) -> Vec<String> {
+        self.change(|it| it.events.clone())
+    }
+
+    fn attempts(&self) -> usize {
+        self.change(|it| it.attempts.len())
+    }
+
+    fn close(&self, number: u8) {
+        self.change(|it| it.closed.push(number));
+    }
+
+    fn lead_to(&self, addresses: &[&str]) {
+        let addresses = Arc::new(Addresses::of(addresses));
+        self.change(|it| match &it.addresses {
+            Some(sender) => drop(sender.send_replace(addresses)),
+            None => it.addresses = Some(watch::Sender::new(addresses)),
+        });
+    }
+}
+
+impl Service<()> for Script {
+    type Response = Established<Numbered>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        let script = self.clone();
+        let outcome = script.change(|it| {
+            it.attempts.push(Instant::now());
+            it.outcomes.pop_front()
+        });
+        Box::pin(async move {
+            if let Some(Outcome::Refused) = outcome {
+                return Err(ConnectError {
+                    stage: Stage::Connect,
+                    endpoint: "tcp://192.0.2.1:6000".to_owned(),
+                    cause: ConnectCause::Dial(io::ErrorKind::ConnectionRefused.into()),
+                    others: 0,
+                });
+            }
+            if let Some(Outcome::Up(delay)) = outcome {
+                sleep(delay).await;
+            }
+            let (number, term) = script.change(|it| {
+                it.made += 1;
+                let place = it.addresses.as_ref().map(|addresses| {
+                    let to: SocketAddr = addresses.borrow().in_order()[0];
+                    (to, addresses.subscribe())
+                });
+                (it.made, Term::new(it.max_age, place))
+            });
+            Ok(Established {
+                connection: Numbered { script, number },
+                endpoint: format!("connection {number}").into(),
+                term,
+            })
+        })
+    }
+}
+
+impl Service<Outgoing> for Numbered {
+    type Response = Progress;
+    type Error = SinkError;
+    type Future = Pin<Box<dyn Future<Output = Result<Progress, SinkError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        let closed = self.script.change(|it| it.closed.contains(&self.number));
+        Poll::Ready(if closed {
+            Err(Arc::new(Disconnect::Closed).into())
+        } else {
+            Ok(())
+        })
+    }
+
+    fn call(&mut self, request: Outgoing) -> Self::Future {
+        let (script, number) = (self.script.clone(), self.number);
+        Box::pin(async move {
+            if let Outgoing::Finish = request {
+                script.note(format!("{number} STOP"));
+                sleep(script.change(|it| it.finish)).await;
+                script.note(format!("{number} FINISH"));
+            } else {
+                script.note(number.to_string());
+            }
+            Ok(Progress::default())
+        })
+    }
+}
+
+/// A sink's reconnect, with what the driver would do.
+struct Driven {
+    service: Reconnect<Script>,
+    status: watch::Receiver<Status>,
+}
+
+impl Driven {
+    fn new(script: &Script) -> Self {
+        let reporter = Reporter::new("a".into());
+        let status = reporter.watch();
+        let service = ReconnectLayer::new(reporter).layer(script.clone());
+        Self { service, status }
+    }
+
+    /// Waits until the service is ready, and goes on polling it for `time`, as the driver does with an empty queue.
+    async fn idle(&mut self, time: Duration) {
+        let service = &mut self.service;
+        let polling = poll_fn(|cx| {
+            let _ = service.poll_ready(cx);
+            Poll::<()>::Pending
+        });
+        let _ = timeout(time, polling).await;
+    }
+
+    async fn send(&mut self) {
+        let service = &mut self.service;
+        poll_fn(|cx| service.poll_ready(cx)).await.expect("never");
+        let request = Outgoing::Frames(Vec::new());
+        service.call(request).await.expect("written");
+    }
+
+    fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    fn disconnects(&self) -> Vec<(&'static str, u64)> {
+        let status = self.status();
+        status
+            .disconnects()
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_one_is_used_until_the_new_one_is_up_and_then_ends_in_order() {
+    let slow = Outcome::Up(Duration::from_secs(3));
+    let script = Script::aging([Outcome::Up(Duration::ZERO), slow]);
+    script.change(|it| it.finish = Duration::from_secs(2));
+    let mut sink = Driven::new(&script);
+    sink.send().await;
+    while script.attempts() < 2 {
+        sink.idle(Duration::from_secs(1)).await;
+    }
+    sink.send().await;
+    assert_eq!(sink.status().state, State::Up);
+    assert_eq!(script.events(), ["1", "1"]);
+    sink.idle(Duration::from_secs(4)).await;
+    sink.send().await;
+    assert_eq!(
+        script.events(),
+        ["1", "1", "1 STOP", "2"],
+        "FINISH is not waited for"
+    );
+    sink.idle(Duration::from_secs(2)).await;
+    sink.send().await;
+    assert_eq!(script.events()[4..], ["1 FINISH", "2"]);
+    let status = sink.status();
+    assert_eq!((status.state, status.connects), (State::Up, 2));
+    assert_eq!(status.endpoint.as_deref(), Some("connection 2"));
+    assert_eq!(sink.disconnects(), [("rotated", 1)]);
+    assert_eq!(status.last_error, None);
+    // Its own age counts from its own beginning.
+    let [first, second] = script.change(|it| [it.attempts[0], it.attempts[1]]);
+    let age = second - first;
+    assert!(
+        age >= AGE.mul_f64(0.9) && age <= AGE.mul_f64(1.1),
+        "{age:?}"
+    );
+    sink.idle(Duration::from_secs(80)).await;
+    assert_eq!(script.attempts(), 2);
+    sink.idle(Duration::from_secs(40)).await;
+    assert_eq!(script.attempts(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_one_stays_while_no_new_one_can_be_made() {
+    let refused = [Outcome::Refused; 1000];
+    let up = Outcome::Up(Duration::ZERO);
+    let script = Script::aging([up].into_iter().chain(refused));
+    let mut sink = Driven::new(&script);
+    sink.send().await;
+    sink.idle(OLD).await;
+    sink.idle(Duration::from_mins(10)).await;
+    let status = sink.status();
+    assert_eq!(
+        (status.state, status.connects, status.failures),
+        (State::Up, 1, 0)
+    );
+    assert_eq!(status.endpoint.as_deref(), Some("connection 1"));
+    let (error, _) = status.last_error.expect("it says why");
+    assert!(
+        error.starts_with("connect tcp://192.0.2.1:6000: connection refused"),
+        "{error}"
+    );
+    // The backoff's steps: every five seconds in the mean after a while.
+    assert_eq!(status.failed_connects, script.attempts() as u64 - 1);
+    assert!(
+        (50..400).contains(&status.failed_connects),
+        "{}",
+        status.failed_connects
+    );
+    sink.send().await;
+    script.change(|it| it.outcomes.clear());
+    sink.idle(Backoff::MAX).await;
+    sink.send().await;
+    assert_eq!(script.events(), ["1", "1", "1 STOP", "1 FINISH", "2"]);
+    assert_eq!(sink.disconnects(), [("rotated", 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_takes_its_time_does_not_hold_up_the_new_connection() {
+    let slow = Outcome::Up(Duration::from_secs(3));
+    let script = Script::aging([Outcome::Up(Duration::ZERO), slow]);
+    let mut sink = Driven::new(&script);
+    sink.send().await;
+    while script.attempts() < 2 {
+        sink.idle(Duration::from_secs(1)).await;
+    }
+    // As while the driver awaits a response: nobody polls the service.
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(script.change(|it| it.made), 2);
+    assert_eq!(script.events(), ["1"], "a request may be under way");
+    sink.send().await;
+    assert_eq!(script.events().last().map(String::as_str), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_meanwhile_waits_for_the_new_one_and_for_nothing_else() {
+    let slow = Outcome::Up(Duration::from_secs(3));
+    let script = Script::aging([Outcome::Up(Duration::ZERO), slow]);
+    let mut sink = Driven::new(&script);
+    sink.send().await;
+    while script.attempts() < 2 {
+        sink.idle(Duration::from_secs(1)).await;
+    }
+    let begun = script.change(|it| it.attempts[1]);
+    script.close(1);
+    let mut ready = spawn(poll_fn(|cx| sink.service.poll_ready(cx)));
+    assert!(ready.poll().is_pending());
+    drop(ready);
+    assert_eq!(sink.status().state, State::Connecting);
+    assert_eq!(sink.disconnects(), [("closed", 1)]);
+    sink.send().await;
+    assert_eq!(begun.elapsed().as_secs(), 3);
+    assert_eq!(script.events(), ["1", "2"]);
+    assert_eq!(script.attempts(), 2);
+    assert_eq!(
+        (sink.status().state, sink.status().connects),
+        (State::Up, 2)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_between_attempts_is_a_loss_like_any_other() {
+    let script = Script::aging([Outcome::Up(Duration::ZERO), Outcome::Refused]);
+    let mut sink = Driven::new(&script);
+    sink.send().await;
+    while script.attempts() < 2 {
+        sink.idle(Duration::from_millis(1)).await;
+    }
+    script.close(1);
+    sink.idle(SOON).await;
+    sink.send().await;
+    assert_eq!(script.events(), ["1", "2"]);
+    assert_eq!(script.attempts(), 3);
+    assert_eq!(sink.disconnects(), [("closed", 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_sink_waits_for_those_that_were_replaced() {
+    let script = Script::aging([]);
+    script.change(|it| it.finish = Duration::from_secs(4));
+    let mut sink = Driven::new(&script);
+    sink.send().await;
+    while script.attempts() < 2 {
+        sink.idle(Duration::from_secs(1)).await;
+    }
+    sink.send().await;
+    script.change(|it| it.finish = Duration::ZERO);
+    sink.service.call(Outgoing::Finish).await.expect("in order");
+    let events = script.events();
+    assert_eq!(events[..4], ["1", "1 STOP", "2", "2 STOP"]);
+    assert_eq!(events[4..], ["2 FINISH", "1 FINISH"]);
+    assert_eq!(sink.disconnects(), [("stopped", 1), ("rotated", 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_sink_does_not_wait_for_one_that_is_being_made() {
+    let never = Outcome::Up(Duration::from_hours(1));
+    let script = Script::aging([Outcome::Up(Duration::ZERO), never]);
+    let mut sink = Driven::new(&script);
+    sink.send().await;
+    while script.attempts() < 2 {
+        sink.idle(Duration::from_secs(1)).await;
+    }
+    let begun = Instant::now();
+    sink.service.call(Outgoing::Finish).await.expect("in order");
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    sleep(Duration::from_hours(2)).await;
+    assert_eq!(script.change(|it| it.made), 1, "the attempt is given up");
+    assert_eq!(script.events(), ["1", "1 STOP", "1 FINISH"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_is_dropped_leaves_nothing_behind() {
+    let never = Outcome::Up(Duration::from_hours(1));
+    let up = Outcome::Up(Duration::ZERO);
+    let script = Script::aging([up, up, never]);
+    script.change(|it| it.finish = Duration::from_hours(1));
+    let mut sink = Driven::new(&script);
+    while script.attempts() < 3 {
+        sink.idle(Duration::from_secs(1)).await;
+    }
+    drop(sink);
+    sleep(Duration::from_hours(2)).await;
+    assert_eq!(script.events(), ["1 STOP"]);
+    assert_eq!(script.change(|it| it.made), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_has_left_is_left_and_one_that_came_back_is_kept() {
+    let (one, two) = ("192.0.2.1:6000", "192.0.2.2:6000");
+    let script = Script::default();
+    script.lead_to(&[one]);
+    let mut sink = Driven::new(&script);
+    sink.send().await;
+    // The order does not matter, and no addresses say nothing.
+    for stays in [&[two, one][..], &[]] {
+        script.lead_to(stays);
+        sink.idle(SOON).await;
+    }
+    assert_eq!(script.attempts(), 1);
+    script.change(|it| it.outcomes = [Outcome::Refused; 100].into());
+    script.lead_to(&[two]);
+    sink.idle(SOON).await;
+    let attempts = script.attempts();
+    assert!(attempts > 1);
+    script.lead_to(&[two, one]);
+    sink.idle(OLD).await;
+    assert_eq!(script.attempts(), attempts, "there is no reason any more");
+    script.change(|it| it.outcomes.clear());
+    script.lead_to(&[two]);
+    sink.idle(SOON).await;
+    sink.send().await;
+    assert_eq!(script.events(), ["1", "1 STOP", "1 FINISH", "2"]);
+    assert_eq!(sink.disconnects(), [("moved", 1)]);
+}

@@ -1,0 +1,136 @@
+//! When a connection that works is to be replaced: it is old, or its name leads elsewhere.
+
+use std::{
+    future::{Future, pending},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    select,
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tower::util::rng::{HasherRng, Rng};
+
+use super::Disconnect;
+use crate::net::Addresses;
+
+/// How long one connection is to be used, though it works.
+#[derive(Debug)]
+pub struct Term {
+    /// When it is too old.
+    until: Option<Instant>,
+    /// Where it leads, and the addresses among which that should be.
+    place: Option<Place>,
+}
+
+type Place = (SocketAddr, watch::Receiver<Arc<Addresses>>);
+
+// === impl Term ===
+
+impl Term {
+    /// The term of a connection that was made just now.
+    ///
+    /// Its `max_age` is shortened or prolonged by up to a tenth, so that connections that were made together do not all
+    /// end together. Its `place` is an address, and the addresses that its name has.
+    pub fn new(max_age: Option<Duration>, place: Option<Place>) -> Self {
+        let tenth = 0.9 + 0.2 * HasherRng::new().next_f64().clamp(0.0, 1.0);
+        Self {
+            until: max_age.map(|age| Instant::now() + age.mul_f64(tenth)),
+            place,
+        }
+    }
+
+    /// Waits until the term is over, and says why it is. A name that leads nowhere says nothing.
+    pub(super) fn over(&self) -> impl Future<Output = Disconnect> + Send + use<> {
+        let (until, place) = (self.until, self.place.clone());
+        let aged = async move {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => pending().await,
+            }
+        };
+        let moved = async move {
+            if let Some((address, mut addresses)) = place {
+                let left = |now: &Arc<Addresses>| !now.is_empty() && !now.contains(address);
+                if addresses.wait_for(left).await.is_ok() {
+                    return;
+                }
+            }
+            // Nobody looks the name up any more.
+            pending::<()>().await;
+        };
+        async move {
+            select! {
+                () = moved => Disconnect::Moved,
+                () = aged => Disconnect::Rotated,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_test::task::spawn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn ages_are_spread_over_a_fifth() {
+        let age = Duration::from_secs(100);
+        let now = Instant::now();
+        let terms = (0..1000).map(|_| Term::new(Some(age), None));
+        let mut ages: Vec<_> = terms
+            .map(|term| term.until.expect("an end") - now)
+            .collect();
+        ages.sort();
+        let (least, most) = (ages[0], ages[999]);
+        assert!(
+            least >= Duration::from_secs(90) && least < Duration::from_secs(92),
+            "{least:?}"
+        );
+        assert!(
+            most > Duration::from_secs(108) && most <= Duration::from_secs(110),
+            "{most:?}"
+        );
+        let mut over = spawn(Term::new(Some(age), None).over());
+        assert!(over.poll().is_pending());
+        tokio::time::advance(Duration::from_secs(89)).await;
+        assert!(over.poll().is_pending());
+        tokio::time::advance(Duration::from_secs(22)).await;
+        assert!(over.poll().is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_bounds_is_used_for_ever() {
+        let mut over = spawn(Term::new(None, None).over());
+        assert!(over.poll().is_pending());
+        tokio::time::advance(Duration::from_hours(10_000)).await;
+        assert!(!over.is_woken() && over.poll().is_pending());
+    }
+
+    #[tokio::test]
+    async fn only_an_address_that_has_left_others_behind_ends_a_term() {
+        let (one, two) = ("192.0.2.1:6000", "192.0.2.2:6000");
+        let addresses = watch::Sender::new(Arc::new(Addresses::of(&[one, two])));
+        let place = (one.parse().expect("an address"), addresses.subscribe());
+        let term = Term::new(None, Some(place));
+        let mut over = spawn(term.over());
+        assert!(over.poll().is_pending());
+        for stays in [&[two, one][..], &[one], &[]] {
+            addresses.send_replace(Arc::new(Addresses::of(stays)));
+            assert!(over.poll().is_pending(), "{stays:?}");
+        }
+        addresses.send_replace(Arc::new(Addresses::of(&[two])));
+        assert!(over.is_woken());
+        assert!(over.poll().is_ready());
+        // Asked again, it looks again.
+        assert!(spawn(term.over()).poll().is_ready());
+        addresses.send_replace(Arc::new(Addresses::of(&[two, one])));
+        assert!(spawn(term.over()).poll().is_pending());
+        drop(addresses);
+        assert!(spawn(term.over()).poll().is_pending());
+    }
+}
