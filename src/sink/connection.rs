@@ -180,7 +180,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Write<Io> {
         if deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(match self.work {
                 Work::Frames { .. } => Err(wire.end(Disconnect::Stalled(allowed))),
-                Work::Stop { .. } => Ok(()),
+                Work::Stop { .. } => Err(wire.end(Disconnect::Unconfirmed(allowed))),
             });
         }
         ready!(self.abort.poll(cx));

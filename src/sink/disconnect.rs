@@ -22,9 +22,14 @@ pub enum Disconnect {
     /// The collector sent something that is no control frame.
     #[error("the collector sent what is not Frame Streams: {0}")]
     Protocol(#[from] ControlError),
-    /// We said STOP and the collector answered with FINISH, closed, or let the deadline pass.
+    /// We said STOP and the collector answered with FINISH, or closed.
     #[error("the stream was ended in order")]
     Stopped,
+    /// We said STOP and the collector let the deadline pass.
+    #[error(
+        "the collector did not answer STOP with FINISH for {0:?}; did it store what it was sent?"
+    )]
+    Unconfirmed(Duration),
     /// The time for it to end in order was over, or the request was dropped.
     #[error("given up before all was written, as the sink ends or changes")]
     Aborted,
@@ -64,7 +69,7 @@ impl Disconnect {
             Self::Io(_) => 2,
             Self::Stalled(_) => 3,
             Self::Protocol(_) => 4,
-            Self::Stopped => 5,
+            Self::Stopped | Self::Unconfirmed(_) => 5,
             Self::Aborted => 6,
             Self::Rotated => 7,
             Self::Moved => 8,

@@ -29,7 +29,14 @@ enum Next {
 ///
 /// The stack is polled while there is nothing to write, too: that is how a dead connection is noticed and made anew.
 /// A failed write needs no care here: the stack has settled it with the queue, and the rest comes with the next take.
-pub async fn drive<S>(mut stack: S, queue: &Queue, retire: &CancellationToken)
+///
+/// # Errors
+/// If the stream did not end in order. All that was written was settled; the collector may not have stored it.
+pub async fn drive<S>(
+    mut stack: S,
+    queue: &Queue,
+    retire: &CancellationToken,
+) -> Result<(), SinkError>
 where
     S: Service<Outgoing, Response = Progress, Error = SinkError>,
 {
@@ -46,15 +53,11 @@ where
         });
         let request = match next.await {
             Next::Write(batch) => Outgoing::Frames(batch),
-            Next::Finish => Outgoing::Finish,
-            Next::Done => return,
+            Next::Finish => return stack.call(Outgoing::Finish).await.map(drop),
+            Next::Done => return Ok(()),
         };
-        let last = matches!(request, Outgoing::Finish);
         if let Err(error) = stack.call(request).await {
             debug!(%error, "a request to the collector was not done whole");
-        }
-        if last {
-            return;
         }
     }
 }
@@ -189,7 +192,8 @@ mod tests {
             drive(stack, queue, &CancellationToken::new()),
         )
         .await
-        .expect("ends");
+        .expect("ends")
+        .expect("in order");
         written.lock().expect("no panic").clone()
     }
 
@@ -238,7 +242,8 @@ mod tests {
             let drive = drive(stack, &queue, &retire);
             tokio::time::timeout(Duration::from_secs(10), drive)
                 .await
-                .expect("ends");
+                .expect("ends")
+                .expect("in order");
             assert_eq!(*log.lock().expect("no panic"), written);
             assert_eq!(queue.ledger().queued, 2);
         }

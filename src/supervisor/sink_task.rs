@@ -118,12 +118,18 @@ async fn keep_going(work: &Work, retire: &CancellationToken, abort: &Cancellatio
             select! {
                 // First, so that a write that `abort` cuts short is still settled.
                 biased;
-                () = drive(service, &of_sink, &retired) => {}
-                () = aborted.cancelled() => {}
+                ended = drive(service, &of_sink, &retired) => ended,
+                () = aborted.cancelled() => Ok(()),
             }
         }));
-        let Err(fault) = (&mut driver.0).await else {
-            return;
+        let fault = match (&mut driver.0).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                let cause = error.to_string();
+                warn!(sink = %reporter.sink(), cause = cause.as_str(), "the collector did not confirm the end of its stream");
+                return;
+            }
+            Err(fault) => fault,
         };
         if !fault.is_panic() {
             return;
@@ -141,9 +147,9 @@ async fn keep_going(work: &Work, retire: &CancellationToken, abort: &Cancellatio
     }
 }
 
-struct AbortOnDrop(JoinHandle<()>);
+struct AbortOnDrop<T>(JoinHandle<T>);
 
-impl Drop for AbortOnDrop {
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }

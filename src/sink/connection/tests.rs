@@ -219,9 +219,13 @@ async fn a_stream_ends_with_stop_and_finish() {
 async fn a_collector_that_does_not_finish_is_not_waited_for_for_ever() {
     let (mut connection, _far, _abort) = connection(64);
     let begun = Instant::now();
-    connection
+    let error = connection
         .call(Outgoing::Finish)
         .await
-        .expect("done without");
+        .expect_err("no FINISH");
+    assert!(
+        matches!(*error.cause, Disconnect::Unconfirmed(_)),
+        "{error}"
+    );
     assert_eq!(begun.elapsed(), DEADLINES.finish);
 }

@@ -137,8 +137,10 @@ impl Running {
         }));
         let service = stack.build(Arc::clone(&queue), CancellationToken::new());
         let driven = Arc::clone(&queue);
-        let task =
-            tokio::spawn(async move { drive(service, &driven, &CancellationToken::new()).await });
+        let task = tokio::spawn(async move {
+            // Whether it ends in order is no matter here.
+            let _ = drive(service, &driven, &CancellationToken::new()).await;
+        });
         Self {
             queue,
             reporter,
