@@ -365,8 +365,11 @@ impl Collector {
                     return Ok(());
                 }
                 filled += bytes;
-                let (frames, end) = whole_frames(&buffer[..filled]);
+                let (frames, end, stopped) = whole_frames(&buffer[..filled]);
                 count.fetch_add(frames, Relaxed);
+                if stopped {
+                    return stream.write_all(&Control::finish().encode());
+                }
                 buffer.copy_within(end..filled, 0);
                 filled -= end;
             }
@@ -375,19 +378,19 @@ impl Collector {
     }
 }
 
-/// How many whole frames there are, and where they end. A control frame is skipped as if it were empty data.
-fn whole_frames(bytes: &[u8]) -> (u64, usize) {
+/// How many whole frames there are, where they end, and whether STOP stands behind them.
+fn whole_frames(bytes: &[u8]) -> (u64, usize, bool) {
     let (mut frames, mut end) = (0, 0);
     while let Some(length) = bytes[end..].first_chunk::<4>() {
         let length = u32::from_be_bytes(*length) as usize;
-        let Some(rest) = bytes.len().checked_sub(end + 4 + length) else {
-            break;
-        };
-        if length == 0 && rest < 8 {
+        if length == 0 {
+            return (frames, end, true);
+        }
+        if bytes.len() < end + 4 + length {
             break;
         }
-        end += if length == 0 { 12 } else { 4 + length };
-        frames += u64::from(length > 0);
+        end += 4 + length;
+        frames += 1;
     }
-    (frames, end)
+    (frames, end, false)
 }
