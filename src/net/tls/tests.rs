@@ -104,7 +104,10 @@ fn named(host: &str) -> Host {
 
 /// Says a word from the dialling to the accepting side and back, and gives both ends.
 async fn talk(server: &ServerTls, client: &ClientTls, host: &str) -> io::Result<(Stream, Stream)> {
-    let acceptor = TlsAcceptor::from(server_config(server).expect("server files"));
+    let config = server_config(server).expect("server files");
+    // Unbound 1.17 takes a ticket for nothing with a bare recv(2), and its stream breaks.
+    assert_eq!(config.send_tls13_tickets, 0);
+    let acceptor = TlsAcceptor::from(config);
     let connector = TlsConnector::from(client_config(client).expect("client files"));
     let name = server_name(&named(host), client).expect("a name");
     let listener = TcpListener::bind("127.0.0.1:0").await?;
