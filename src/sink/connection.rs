@@ -22,7 +22,7 @@ use super::{
     cursor::Cursor,
     wire::{Wire, lock},
 };
-use crate::{frame_stream::Control, router::Progress};
+use crate::{frame_stream::Control, net::Liveness, router::Progress};
 
 /// An established connection, handshake done, as a service that writes.
 ///
@@ -79,14 +79,14 @@ impl<Io> Connection<Io> {
     /// A connection over `io`, after START was sent.
     pub fn new(io: Io, limits: Deadlines, abort: CancellationToken) -> Self {
         Self {
-            wire: Arc::new(Mutex::new(Wire::new(io))),
+            wire: Arc::new(Mutex::new(Wire::new(io, limits.write))),
             limits,
             abort,
         }
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Service<Outgoing> for Connection<Io> {
+impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Service<Outgoing> for Connection<Io> {
     type Response = Progress;
     type Error = SinkError;
     type Future = Write<Io>;
@@ -126,7 +126,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Service<Outgoing> for Connection<Io> {
 
 // === impl Write ===
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Write<Io> {
+impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Future for Write<Io> {
     type Output = Result<Progress, SinkError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -151,7 +151,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Write<Io> {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Write<Io> {
+impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Write<Io> {
     fn poll_work(
         &mut self,
         wire: &mut Wire<Io>,
@@ -179,7 +179,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Write<Io> {
             .get_or_insert_with(|| Box::pin(sleep(allowed)));
         if deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(match self.work {
-                Work::Frames { .. } => Err(wire.end(Disconnect::Stalled(allowed))),
+                Work::Frames { .. } => Err(wire.stall()),
                 Work::Stop { .. } => Err(wire.end(Disconnect::Unconfirmed(allowed))),
             });
         }
@@ -197,7 +197,7 @@ impl<Io> Drop for Write<Io> {
 }
 
 /// Writes the next part of a batch, and sees it to the operating system, until all is there.
-fn poll_frames<Io: AsyncRead + AsyncWrite + Unpin>(
+fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Unpin>(
     wire: &mut Wire<Io>,
     cursor: &mut Cursor,
     unflushed: &mut bool,
@@ -207,7 +207,7 @@ fn poll_frames<Io: AsyncRead + AsyncWrite + Unpin>(
         // A TLS stream takes bytes before it sends them: only a flush says that they are gone.
         if *unflushed {
             if let Err(error) = ready!(Pin::new(&mut wire.io).poll_flush(cx)) {
-                return Poll::Ready(Err(wire.end(error.into())));
+                return Poll::Ready(Err(wire.fail(error)));
             }
             cursor.confirm();
             *unflushed = false;
@@ -223,13 +223,13 @@ fn poll_frames<Io: AsyncRead + AsyncWrite + Unpin>(
                 cursor.accept(written);
                 *unflushed = true;
             }
-            Err(error) => return Poll::Ready(Err(wire.end(error.into()))),
+            Err(error) => return Poll::Ready(Err(wire.fail(error))),
         }
     }
 }
 
 /// Sends STOP, waits for FINISH, and closes.
-fn poll_stop<Io: AsyncRead + AsyncWrite + Unpin>(
+fn poll_stop<Io: AsyncRead + AsyncWrite + Liveness + Unpin>(
     wire: &mut Wire<Io>,
     rest: &mut Bytes,
     flushed: &mut bool,
@@ -239,12 +239,12 @@ fn poll_stop<Io: AsyncRead + AsyncWrite + Unpin>(
         match ready!(Pin::new(&mut wire.io).poll_write(cx, rest)) {
             Ok(0) => return Poll::Ready(Err(wire.end(Disconnect::Closed))),
             Ok(written) => drop(rest.split_to(written)),
-            Err(error) => return Poll::Ready(Err(wire.end(error.into()))),
+            Err(error) => return Poll::Ready(Err(wire.fail(error))),
         }
     }
     if !*flushed {
         if let Err(error) = ready!(Pin::new(&mut wire.io).poll_flush(cx)) {
-            return Poll::Ready(Err(wire.end(error.into())));
+            return Poll::Ready(Err(wire.fail(error)));
         }
         *flushed = true;
     }
