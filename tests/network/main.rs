@@ -31,4 +31,5 @@ mod network;
 
 mod dead_peers;
 mod names;
+mod program;
 mod rolling;

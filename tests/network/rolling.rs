@@ -12,7 +12,7 @@ use crate::{
 const PODS: usize = 3;
 
 /// Restarts every collector once, one that is connected to first if there is one left, since that is the hardest.
-async fn restart_all(fleet: &mut Fleet, goes: Goes) {
+pub(crate) async fn restart_all(fleet: &mut Fleet, goes: Goes) {
     for left in (1..=PODS).rev() {
         let used = fleet.used().await;
         // Those that came back are the last.
@@ -115,7 +115,7 @@ async fn what_the_queue_has_no_room_for_is_counted(network: Network, endpoints: 
 }
 
 /// The numbers that all of them brought together, sorted.
-fn numbers(streams: &[Stream]) -> Vec<u64> {
+pub(crate) fn numbers(streams: &[Stream]) -> Vec<u64> {
     let numbers = streams.iter().flat_map(|stream| &stream.numbers);
     let mut numbers: Vec<_> = numbers.copied().collect();
     numbers.sort_unstable();
