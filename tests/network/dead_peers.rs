@@ -1,13 +1,14 @@
 //! Collectors that can no longer answer: the network eats what is sent, or the machine is gone, or another is in its place.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use tapfan::sink::Status;
 use tokio::time::Instant;
 
 use crate::{
     fleet::{Fleet, Tapped, disconnects, most_that_sockets_hold},
-    network::{Network, on_network},
+    network::{Host, Network, on_network},
+    wait::until,
 };
 
 /// `write_timeout`, from which all the times follow.
@@ -31,22 +32,37 @@ async fn notices(tapped: &Tapped) -> (&'static str, Duration) {
     (reason, took)
 }
 
+/// Waits until the collector's machine has acknowledged what was sent; START goes out last.
+async fn all_is_acknowledged() {
+    until("nothing is in flight", || {
+        // The test's own thread is on the router's machine.
+        let connections = fs::read_to_string("/proc/thread-self/net/tcp").expect("Linux");
+        let mut connections = connections.lines().map(str::split_ascii_whitespace);
+        connections.all(|mut columns| {
+            let (state, queues) = (columns.nth(3), columns.next());
+            state != Some("01") || queues == Some("00000000:00000000")
+        })
+    })
+    .await;
+}
+
 /// Data is in flight and vanishes: it is noticed in time, the next address takes over, and what is lost is what the kernel
 /// held of the connection that was given up.
-async fn black_hole(network: Network) {
+async fn black_hole(network: Network, rate: u64, goes: fn(&Network, &Host)) {
     let mut fleet = Fleet::new(network, 2);
-    let tapped = fleet.tap_with(20_000, 32, OPTION).await;
-    fleet.gets(2000).await;
+    let tapped = fleet.tap_with(rate, 32, OPTION).await;
+    fleet.gets(100).await;
     let used = fleet.used().await;
     let pod = fleet.live.remove(used);
-    fleet.network.cut(&pod.host);
+    goes(&fleet.network, &pod.host);
     let (reason, took) = notices(&tapped).await;
     assert_eq!(reason, "unreachable");
     assert!(
         took > WRITE_TIMEOUT / 2 && took < WRITE_TIMEOUT + KERNEL + SLACK,
         "{took:?}"
     );
-    fleet.gets(100_000).await;
+    // What the queue holds by now, too.
+    fleet.gets(usize::try_from(rate * 4).expect("few")).await;
     let balance = tapped.end().await;
     let ledger = &balance.sink.ledger;
     assert_eq!(
@@ -54,6 +70,7 @@ async fn black_hole(network: Network) {
         (balance.sent, 0)
     );
     fleet.gone.push(pod);
+    // The first of them does not know that it has ended.
     let streams = fleet.streams();
     let [before, after] = &streams[..] else {
         panic!("{} streams", streams.len())
@@ -74,6 +91,7 @@ async fn vanished_while_idle(network: Network) {
     let mut fleet = Fleet::new(network, 2);
     let tapped = fleet.tap_with(0, 1, OPTION).await;
     let used = fleet.used().await;
+    all_is_acknowledged().await;
     let pod = fleet.live.remove(used);
     fleet.network.vanish(&pod.host);
     let (reason, took) = notices(&tapped).await;
@@ -94,6 +112,9 @@ async fn replaced(network: Network, rate: u64, within: Duration) {
     let tapped = fleet.tap_with(rate, 8, OPTION).await;
     if rate > 0 {
         fleet.gets(2000).await;
+    } else {
+        fleet.live[0].begins().await;
+        all_is_acknowledged().await;
     }
     let old = fleet.live.remove(0);
     fleet.network.vanish(&old.host);
@@ -124,7 +145,20 @@ async fn replaced(network: Network, rate: u64, within: Duration) {
 #[test]
 #[ignore = "needs root and iproute2"]
 fn a_network_that_eats_data_is_noticed_and_another_address_takes_over() {
-    on_network(black_hole);
+    on_network(|network| black_hole(network, 20_000, Network::cut));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_network_that_eats_little_data_is_noticed_too() {
+    // The send buffer takes it all, so that the kernel alone can notice.
+    on_network(|network| black_hole(network, 100, Network::cut));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn an_address_that_nobody_answers_for_is_noticed_and_another_one_takes_over() {
+    on_network(|network| black_hole(network, 20_000, Network::unplug));
 }
 
 #[test]

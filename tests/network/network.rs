@@ -112,16 +112,18 @@ impl Network {
         port
     }
 
-    /// Pulls a machine's plug: what is sent to it vanishes, and nothing comes from it.
-    ///
-    /// The router goes on sending. On one wire it would find out that nobody answers for the address any more (ARP), which
-    /// it would not behind the first gateway; so it is told that the address is where it was.
+    /// Pulls a machine's plug. The router's machine soon finds out that nobody answers for the address (ARP).
+    pub(crate) fn unplug(&self, host: &Host) {
+        self.wire.ip(&format!("link set {} down", host.port));
+    }
+
+    /// The same, behind a gateway as it were: what is sent to the machine vanishes, and nobody finds out anything.
     pub(crate) fn cut(&self, host: &Host) {
         let (address, mac) = (host.address, mac(host.address));
         self.router.ip(&format!(
             "neighbour replace {address} lladdr {mac} dev eth0 nud permanent"
         ));
-        self.wire.ip(&format!("link set {} down", host.port));
+        self.unplug(host);
     }
 
     /// Throws a machine away, with all that it knows. Nobody hears of it: its plug is pulled first.
