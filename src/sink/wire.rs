@@ -101,3 +101,40 @@ pub(super) fn lock<Io>(wire: &Mutex<Wire<Io>>) -> MutexGuard<'_, Wire<Io>> {
     // After a panic inside, nobody knows where in a frame the stream stands; the driver's restart drops it.
     wire.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection whose peer was heard so many seconds ago.
+    struct Heard(Option<u64>);
+
+    impl Liveness for Heard {
+        fn last_heard(&self) -> Option<Duration> {
+            self.0.map(Duration::from_secs)
+        }
+    }
+
+    #[test]
+    fn a_collector_that_is_gone_is_told_from_one_that_hangs() {
+        let wire = |heard| Wire::new(Heard(heard), Duration::from_secs(30));
+        for (heard, label) in [
+            // On a unix socket.
+            (None, "write_timeout"),
+            // It says that it has no room.
+            (Some(0), "write_timeout"),
+            (Some(14), "write_timeout"),
+            (Some(30), "unreachable"),
+            (Some(600), "unreachable"),
+        ] {
+            assert_eq!(wire(heard).stall().label(), label, "{heard:?}");
+        }
+        // The kernel may be the first to say so.
+        let time_out = || io::Error::from(io::ErrorKind::TimedOut);
+        for (heard, label) in [(Some(1), "write_timeout"), (Some(30), "unreachable")] {
+            assert_eq!(wire(heard).fail(time_out()).label(), label, "{heard:?}");
+        }
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(wire(Some(1)).fail(reset).label(), "reset");
+    }
+}

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -59,6 +59,10 @@ pub(crate) enum Manner {
     ClosesOnceAfter(usize),
     /// Reads all, and never answers STOP.
     NeverFinishes,
+    /// Shakes hands and closes in order, without a word.
+    Leaves,
+    /// Answers READY only when its manner changes, and is good then.
+    AcceptsLate,
 }
 
 /// What one connection brought.
@@ -68,8 +72,12 @@ pub(crate) struct Connection {
     pub(crate) begun: bool,
     /// Payloads, in order; only their last eight bytes, if so asked.
     pub(crate) frames: Vec<Bytes>,
+    /// What a mute collector was told.
+    pub(crate) told: Vec<u8>,
     /// How it ended, once it has.
     pub(crate) ended: Option<Ended>,
+    /// How long it took until then.
+    pub(crate) lasted: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +161,11 @@ impl Collector {
         listener: impl Fn(SocketAddr) -> std::net::TcpListener + Send + Sync + 'static,
     ) -> Self {
         Self::new(Place::Away(address, Arc::new(listener)), None)
+    }
+
+    /// At this address, with TLS.
+    pub(crate) fn tls_at(address: SocketAddr, config: Arc<ServerConfig>) -> Self {
+        Self::new(Place::Tcp(address, Some(config)), None)
     }
 
     fn on_tcp(tls: Option<Arc<ServerConfig>>) -> Self {
@@ -407,6 +420,7 @@ impl Listening {
 impl Shared {
     async fn serve(self: Arc<Self>, stream: Stream, tls: Option<TlsAcceptor>, mut fate: Fate) {
         let manner = *self.manner.borrow();
+        let since = Instant::now();
         let mut number = 0;
         self.connections.send_modify(|connections| {
             number = connections.len();
@@ -429,11 +443,14 @@ impl Shared {
             () = fate.killed.cancelled() => Ended::Killed,
             ended = self.converse(&mut stream, number, manner, &mut fate.farewell) => ended,
         };
-        if ended == Ended::Killed {
+        if ended == Ended::Killed && manner != Manner::Leaves {
             reset_on_close(&stream);
         }
         drop(stream);
-        self.change(number, |connection| connection.ended = Some(ended));
+        self.change(number, |connection| {
+            connection.ended = Some(ended);
+            connection.lasted = since.elapsed();
+        });
     }
 
     async fn converse(
@@ -444,7 +461,11 @@ impl Shared {
         farewell: &mut watch::Receiver<Option<Farewell>>,
     ) -> Ended {
         if matches!(manner, Manner::Mute | Manner::MuteInTls) {
-            return until_closed(stream).await;
+            let mut told = Vec::new();
+            // However it closes.
+            let _ = stream.read_to_end(&mut told).await;
+            self.change(number, |connection| connection.told = told);
+            return Ended::Closed(0);
         }
         let mut ready = [0; READY.len()];
         if stream.read_exact(&mut ready).await.is_err() {
@@ -456,8 +477,14 @@ impl Shared {
             let _ = stream.shutdown().await;
             return Ended::Killed;
         }
-        stream.write_all(ACCEPT).await.expect("written");
-        stream.flush().await.expect("written");
+        if manner == Manner::AcceptsLate {
+            self.until_not(manner).await;
+            // It may be too late.
+            let _ = stream.write_all(ACCEPT).await;
+        } else {
+            stream.write_all(ACCEPT).await.expect("written");
+            stream.flush().await.expect("written");
+        }
         let mut start = [0; START.len()];
         if stream.read_exact(&mut start).await.is_err() {
             return Ended::Closed(0);
@@ -465,11 +492,8 @@ impl Shared {
         assert_eq!(start, START);
         self.change(number, |connection| connection.begun = true);
         match manner {
-            Manner::Hangs => {
-                let mut manners = self.manner.subscribe();
-                let waiting = manners.wait_for(|manner| *manner != Manner::Hangs);
-                let _ = waiting.await.expect("it lives");
-            }
+            Manner::Hangs => self.until_not(manner).await,
+            Manner::Leaves => return Ended::Killed,
             Manner::Says(bytes) => {
                 stream.write_all(bytes).await.expect("written");
                 stream.flush().await.expect("written");
@@ -487,6 +511,12 @@ impl Shared {
             _ => {}
         }
         self.record(stream, number, manner, farewell).await
+    }
+
+    async fn until_not(&self, before: Manner) {
+        let mut manners = self.manner.subscribe();
+        let waiting = manners.wait_for(|manner| *manner != before);
+        let _ = waiting.await.expect("it lives");
     }
 
     async fn record(
@@ -558,8 +588,7 @@ impl Shared {
     }
 }
 
-async fn until_closed(stream: &mut Stream) -> Ended {
+async fn until_closed(stream: &mut Stream) {
     // Whatever comes, and however it closes.
     let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
-    Ended::Closed(0)
 }
