@@ -142,6 +142,35 @@ async fn replaced(network: Network, rate: u64, within: Duration) {
     assert!(balance.sent - received <= most_that_sockets_hold());
 }
 
+/// The first address of the name leads nowhere: nobody waits for it to answer.
+async fn an_address_beside_dead_ones(network: Network) {
+    let mut fleet = Fleet::new(network, 3);
+    for pod in &fleet.live[..2] {
+        fleet.network.cut(&pod.host);
+    }
+    let begun = Instant::now();
+    let tapped = fleet.tap_with(1000, 8, "").await;
+    // The next address is tried 250 ms after the last; one that is given up alone takes 4 s.
+    assert!(begun.elapsed() < SLACK, "{:?}", begun.elapsed());
+    fleet.live[2].begins().await;
+    // The same when it comes back after having died.
+    let pod = fleet.live.pop().expect("three");
+    let address = pod.host.address();
+    fleet.network.vanish(&pod.host);
+    fleet.live.push(fleet.pod_at(address));
+    notices(&tapped).await;
+    let begun = Instant::now();
+    fleet.live[2].begins().await;
+    assert!(begun.elapsed() < SLACK, "{:?}", begun.elapsed());
+    tapped.end().await;
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn addresses_that_lead_nowhere_do_not_hold_up_one_that_answers() {
+    on_network(an_address_beside_dead_ones);
+}
+
 #[test]
 #[ignore = "needs root and iproute2"]
 fn a_network_that_eats_data_is_noticed_and_another_address_takes_over() {
