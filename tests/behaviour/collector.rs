@@ -1,6 +1,8 @@
 //! A collector that records what it gets, and can be made to behave badly.
 
 use std::{
+    fmt,
+    future::pending,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -88,11 +90,24 @@ pub(crate) enum Ended {
     Killed,
 }
 
-#[derive(Debug, Clone)]
+/// How a collector that ends in order tells a sender that it wants no more. It reads what is still sent, to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// It ends its side of the connection: FIN.
+    Fin,
+    /// It says FINISH, unasked, and does the same.
+    Finish,
+}
+
+#[derive(Clone)]
 enum Place {
     Unix(PathBuf),
     Tcp(SocketAddr, Option<Arc<ServerConfig>>),
+    /// In another network namespace, where only this can make the socket.
+    Away(SocketAddr, Arc<MakeListener>),
 }
+
+type MakeListener = dyn Fn(SocketAddr) -> std::net::TcpListener + Send + Sync;
 
 struct Shared {
     manner: watch::Sender<Manner>,
@@ -103,7 +118,15 @@ struct Shared {
 
 struct Life {
     killed: CancellationToken,
+    farewell: watch::Sender<Option<Farewell>>,
     tasks: TaskTracker,
+}
+
+/// What a connection's task looks out for.
+#[derive(Clone)]
+struct Fate {
+    killed: CancellationToken,
+    farewell: watch::Receiver<Option<Farewell>>,
 }
 
 enum Listening {
@@ -132,7 +155,15 @@ impl Collector {
         Self::new(Place::Tcp(address, None), None)
     }
 
-    /// The same, with TLS.
+    /// At an address of another network namespace, where `listener` listens.
+    pub(crate) fn away(
+        address: SocketAddr,
+        listener: impl Fn(SocketAddr) -> std::net::TcpListener + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(Place::Away(address, Arc::new(listener)), None)
+    }
+
+    /// At this address, with TLS.
     pub(crate) fn tls_at(address: SocketAddr, config: Arc<ServerConfig>) -> Self {
         Self::new(Place::Tcp(address, Some(config)), None)
     }
@@ -180,7 +211,7 @@ impl Collector {
     pub(crate) fn socket(&self) -> String {
         match &self.place {
             Place::Unix(path) => format!("unix://{}", path.display()).replace('\0', "@"),
-            Place::Tcp(address, None) => format!("tcp://{address}"),
+            Place::Tcp(address, None) | Place::Away(address, _) => format!("tcp://{address}"),
             Place::Tcp(address, Some(_)) => format!("tls://{address}"),
         }
     }
@@ -207,7 +238,7 @@ impl Collector {
     pub(crate) fn port(&self) -> u16 {
         match &self.place {
             Place::Unix(_) => panic!("a unix socket has no port"),
-            Place::Tcp(address, _) => address.port(),
+            Place::Tcp(address, _) | Place::Away(address, _) => address.port(),
         }
     }
 
@@ -226,16 +257,27 @@ impl Collector {
                 let listener = TcpListener::from_std(socket.into()).expect("a listener");
                 Listening::Tcp(listener, tls.clone().map(TlsAcceptor::from))
             }
+            Place::Away(address, listener) => {
+                let listener = listener(*address);
+                listener.set_nonblocking(true).expect("set");
+                let listener = TcpListener::from_std(listener).expect("a listener");
+                Listening::Tcp(listener, None)
+            }
         };
         let life = Life {
             killed: CancellationToken::new(),
+            farewell: watch::Sender::new(None),
             tasks: TaskTracker::new(),
+        };
+        let fate = Fate {
+            killed: life.killed.clone(),
+            farewell: life.farewell.subscribe(),
         };
         life.tasks.spawn(accept(
             listening,
             Arc::clone(&self.shared),
             life.tasks.clone(),
-            life.killed.clone(),
+            fate,
         ));
         self.life = Some(life);
         before
@@ -256,6 +298,14 @@ impl Collector {
         if let Place::Unix(path) = &self.place {
             std::fs::remove_file(path).expect("its own socket");
         }
+    }
+
+    /// Ends in order: nobody listens any more, senders are told, and what they still send is read.
+    pub(crate) async fn leave(&mut self, farewell: Farewell) {
+        let life = self.life.take().expect("it listens");
+        life.farewell.send_replace(Some(farewell));
+        life.tasks.close();
+        patiently("the collector has read all", life.tasks.wait()).await;
     }
 
     /// Waits until `condition` holds of its connections.
@@ -312,6 +362,15 @@ fn count(connections: &[Connection]) -> usize {
         .sum()
 }
 
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Tcp(address, _) | Self::Away(address, _) => address.fmt(f),
+        }
+    }
+}
+
 impl Drop for Collector {
     fn drop(&mut self) {
         if let Some(life) = &self.life {
@@ -320,20 +379,26 @@ impl Drop for Collector {
     }
 }
 
-async fn accept(
-    listening: Listening,
-    shared: Arc<Shared>,
-    tasks: TaskTracker,
-    killed: CancellationToken,
-) {
+async fn accept(listening: Listening, shared: Arc<Shared>, tasks: TaskTracker, mut fate: Fate) {
     loop {
         let accepted = select! {
             biased;
-            () = killed.cancelled() => return,
+            () = fate.killed.cancelled() => return,
+            _ = farewell(&mut fate.farewell) => return,
             accepted = listening.accept() => accepted,
         };
         let (stream, tls) = accepted;
-        tasks.spawn(Arc::clone(&shared).serve(stream, tls, killed.clone()));
+        tasks.spawn(Arc::clone(&shared).serve(stream, tls, fate.clone()));
+    }
+}
+
+/// Waits until it is to end in order.
+async fn farewell(farewell: &mut watch::Receiver<Option<Farewell>>) -> Farewell {
+    let said = farewell.wait_for(Option::is_some).await.map(|said| *said);
+    match said {
+        Ok(said) => said.expect("waited for"),
+        // It was killed, or lives on without a handle.
+        Err(_) => pending().await,
     }
 }
 
@@ -353,12 +418,7 @@ impl Listening {
 }
 
 impl Shared {
-    async fn serve(
-        self: Arc<Self>,
-        stream: Stream,
-        tls: Option<TlsAcceptor>,
-        killed: CancellationToken,
-    ) {
+    async fn serve(self: Arc<Self>, stream: Stream, tls: Option<TlsAcceptor>, mut fate: Fate) {
         let manner = *self.manner.borrow();
         let since = Instant::now();
         let mut number = 0;
@@ -369,7 +429,7 @@ impl Shared {
         let mut stream = match (stream, tls) {
             (Stream::Tcp(tcp), Some(tls)) if manner != Manner::Mute => {
                 let accepted = select! {
-                    () = killed.cancelled() => return,
+                    () = fate.killed.cancelled() => return,
                     accepted = tls.accept(tcp) => accepted,
                 };
                 // The router does not trust us, and says why.
@@ -380,8 +440,8 @@ impl Shared {
         };
         let ended = select! {
             biased;
-            () = killed.cancelled() => Ended::Killed,
-            ended = self.converse(&mut stream, number, manner) => ended,
+            () = fate.killed.cancelled() => Ended::Killed,
+            ended = self.converse(&mut stream, number, manner, &mut fate.farewell) => ended,
         };
         if ended == Ended::Killed && manner != Manner::Leaves {
             reset_on_close(&stream);
@@ -393,7 +453,13 @@ impl Shared {
         });
     }
 
-    async fn converse(&self, stream: &mut Stream, number: usize, manner: Manner) -> Ended {
+    async fn converse(
+        &self,
+        stream: &mut Stream,
+        number: usize,
+        manner: Manner,
+        farewell: &mut watch::Receiver<Option<Farewell>>,
+    ) -> Ended {
         if matches!(manner, Manner::Mute | Manner::MuteInTls) {
             let mut told = Vec::new();
             // However it closes.
@@ -444,7 +510,7 @@ impl Shared {
             }
             _ => {}
         }
-        self.record(stream, number, manner).await
+        self.record(stream, number, manner, farewell).await
     }
 
     async fn until_not(&self, before: Manner) {
@@ -453,11 +519,31 @@ impl Shared {
         let _ = waiting.await.expect("it lives");
     }
 
-    async fn record(&self, stream: &mut Stream, number: usize, manner: Manner) -> Ended {
+    async fn record(
+        &self,
+        stream: &mut Stream,
+        number: usize,
+        manner: Manner,
+        farewell: &mut watch::Receiver<Option<Farewell>>,
+    ) -> Ended {
         let mut buffer = BytesMut::new();
+        let mut said_farewell = false;
         loop {
             buffer.reserve(64 << 10);
-            match stream.read_buf(&mut buffer).await {
+            let read = select! {
+                biased;
+                farewell = self::farewell(farewell), if !said_farewell => {
+                    said_farewell = true;
+                    if farewell == Farewell::Finish {
+                        let _ = stream.write_all(FINISH).await;
+                    }
+                    // Whoever has ended the connection by now needs no telling.
+                    let _ = stream.shutdown().await;
+                    continue;
+                }
+                read = stream.read_buf(&mut buffer) => read,
+            };
+            match read {
                 Ok(0) | Err(_) => return Ended::Closed(buffer.len()),
                 Ok(_) => {}
             }

@@ -5,7 +5,9 @@
 
 mod alone;
 mod certificates;
+#[allow(dead_code, reason = "tests/network uses the rest")]
 mod collector;
+#[allow(dead_code, reason = "tests/network uses the rest")]
 mod name_server;
 mod process;
 mod router;
