@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Timestamp;
 use crate::{
     listener::ErrorReason,
-    router::{DropReason, Latency, Ledger},
+    router::{DropReason, EndpointAccount, Latency, Ledger},
     sink::{self, State},
     supervisor::{Certificate, ListenerView, RouterPhase, SinkView, View},
 };
@@ -174,7 +174,7 @@ pub enum Mode {
 }
 
 /// One address of a sink.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EndpointStatus {
     /// The address.
     pub endpoint: String,
@@ -182,6 +182,22 @@ pub struct EndpointStatus {
     pub state: State,
     /// Since when.
     pub since: Timestamp,
+    /// What went wrong there last, and when.
+    pub last_error: Option<Failure>,
+    /// Attempts that failed since it was up.
+    pub failures: u32,
+    /// When the next attempt is due; `null` unless the state is `backoff`.
+    pub next_attempt: Option<Timestamp>,
+    /// Attempts that ended in a completed handshake.
+    pub connects: u64,
+    /// Attempts that did not.
+    pub failed_connects: u64,
+    /// Connections that ended, by reason; every reason is there.
+    pub disconnects: BTreeMap<String, u64>,
+    /// What became of the frames it was offered; `null` unless each endpoint of the sink has a queue of its own.
+    pub ledger: Option<LedgerStatus>,
+    /// The age of the oldest frame in that queue, in seconds.
+    pub oldest_seconds: Option<f64>,
 }
 
 /// Something that went wrong.
@@ -341,7 +357,7 @@ impl SinkStatus {
             resolve_error,
             ..
         } = &status;
-        let endpoint = endpoint.as_deref().map(str::to_owned);
+        let accounts = view.endpoints();
         Self {
             name: view.name().to_string(),
             configured: config.endpoint.to_string(),
@@ -353,15 +369,12 @@ impl SinkStatus {
             removed: view.is_removed(),
             state: *state,
             since: (*since).into(),
-            endpoints: endpoint
+            endpoints: status
+                .endpoints
                 .iter()
-                .map(|endpoint| EndpointStatus {
-                    endpoint: endpoint.clone(),
-                    state: *state,
-                    since: (*since).into(),
-                })
+                .map(|endpoint| EndpointStatus::of(endpoint, &accounts))
                 .collect(),
-            endpoint,
+            endpoint: endpoint.as_deref().map(str::to_owned),
             last_error: last_error.as_ref().map(Failure::of),
             failures: *failures,
             next_attempt: next_attempt.map(Timestamp::from),
@@ -375,11 +388,36 @@ impl SinkStatus {
                 bytes: ledger.held_bytes,
                 capacity_frames: limits.frames as u64,
                 capacity_bytes: limits.bytes as u64,
-                oldest_seconds: view.oldest().map(|read| seconds_since(read)),
+                oldest_seconds: view.oldest().map(seconds_since),
             },
             ledger: LedgerStatus::of(&ledger),
             latency: LatencyStatus::of(&view.latency()),
             certificates: view.certificates().iter().map(Into::into).collect(),
+        }
+    }
+}
+
+// === impl EndpointStatus ===
+
+impl EndpointStatus {
+    fn of(status: &sink::EndpointStatus, accounts: &[EndpointAccount]) -> Self {
+        let account = accounts
+            .iter()
+            .find(|account| account.address == status.address);
+        Self {
+            endpoint: status.address.to_string(),
+            state: status.state,
+            since: status.since.into(),
+            last_error: status.last_error.as_ref().map(Failure::of),
+            failures: status.failures,
+            next_attempt: status.next_attempt.map(Timestamp::from),
+            connects: status.connects,
+            failed_connects: status.failed_connects,
+            disconnects: by_label(status.disconnects()),
+            ledger: account.map(|account| LedgerStatus::of(&account.ledger)),
+            oldest_seconds: account
+                .and_then(|account| account.oldest)
+                .map(seconds_since),
         }
     }
 }

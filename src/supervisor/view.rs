@@ -17,7 +17,7 @@ use super::{ListenerHandle, SinkHandle, material::Certificate};
 use crate::{
     config,
     listener::{Counters, Snapshot},
-    router::{Latency, Ledger, Limits, Queue},
+    router::{EndpointAccount, Latency, Ledger, Limits, Queues},
     sink::Status,
 };
 
@@ -129,7 +129,7 @@ pub struct ListenerView {
 #[derive(Debug, Clone)]
 pub struct SinkView {
     config: Arc<config::Sink>,
-    queue: Arc<Queue>,
+    queues: Arc<Queues>,
     status: watch::Receiver<Status>,
     certificates: Arc<[Certificate]>,
     removed: bool,
@@ -174,7 +174,7 @@ impl View {
         let parts = self.shared.parts.load();
         let is_current = |leaving: &&SinkView| {
             let mut current = parts.sinks.iter();
-            current.any(|sink| Arc::ptr_eq(&sink.queue, &leaving.queue))
+            current.any(|sink| Arc::ptr_eq(&sink.queues, &leaving.queues))
         };
         let leaving = parts.leaving_sinks.iter().filter(|sink| !is_current(sink));
         parts.sinks.iter().chain(leaving).cloned().collect()
@@ -254,7 +254,7 @@ impl View {
         self.change(|parts| {
             parts
                 .leaving_sinks
-                .retain(|view| !Arc::ptr_eq(&view.queue, sink.queue()));
+                .retain(|view| !Arc::ptr_eq(&view.queues, sink.queues()));
         });
     }
 
@@ -364,22 +364,27 @@ impl SinkView {
 
     /// Its account, as it stands at one moment.
     pub fn ledger(&self) -> Ledger {
-        self.queue.ledger()
+        self.queues.ledger()
     }
 
     /// How long the frames delivered so far took.
     pub fn latency(&self) -> Latency {
-        self.queue.latency()
+        self.queues.latency()
     }
 
     /// When the oldest frame it holds was read from its source.
     pub fn oldest(&self) -> Option<Instant> {
-        self.queue.oldest()
+        self.queues.oldest()
+    }
+
+    /// The accounts of its endpoints; none unless each of them has a queue of its own.
+    pub fn endpoints(&self) -> Vec<EndpointAccount> {
+        self.queues.endpoints()
     }
 
     /// The bounds of its queue.
     pub fn limits(&self) -> Limits {
-        self.queue.limits()
+        self.queues.limits()
     }
 
     /// How it is doing.
@@ -402,7 +407,7 @@ impl SinkHandle {
     fn view(&self) -> SinkView {
         SinkView {
             config: Arc::new(self.config.clone()),
-            queue: Arc::clone(self.queue()),
+            queues: Arc::clone(self.queues()),
             status: self.status(),
             certificates: self.material.certificates(),
             removed: false,
