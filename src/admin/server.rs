@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{liveness::Liveness, log_level::LogControl, metrics::Metrics, routes, serve};
+use super::{liveness::Liveness, log_level::LogControl, routes, serve};
 use crate::{
     config::{self, AdminAddress, ReadyWhen},
     net::{self, BindError},
@@ -56,7 +56,6 @@ pub struct Server {
 pub(super) struct Shared {
     pub(super) view: View,
     pub(super) liveness: Liveness,
-    pub(super) metrics: Metrics,
     pub(super) ready_when: ArcSwap<ReadyWhen>,
     pub(super) log: Mutex<Option<Arc<dyn LogControl>>>,
 }
@@ -133,7 +132,6 @@ impl Server {
         let handle = runtime.handle().clone();
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
-            metrics: Metrics::new(view.clone()),
             view,
             liveness: Liveness::new(),
             ready_when: ArcSwap::default(),
