@@ -212,7 +212,7 @@ impl<Io> Write<Io> {
             if let Some(status) = &wire.status {
                 status.stalled();
             }
-            let end = deadline.deadline() + (allowed - stall);
+            let end = deadline.deadline() + allowed.saturating_sub(stall);
             deadline.as_mut().reset(end);
             ready!(deadline.as_mut().poll(cx));
         }
