@@ -112,7 +112,7 @@ fn compare() -> Result<()> {
         })?;
         cost.print(name, &floor);
     }
-    watched(folder.path(), &traffic, rounds * 5, &floor)?;
+    watched(folder.path(), &traffic, rounds * 20, &floor)?;
     match run(
         "golang-dnstap",
         folder.path(),

@@ -198,13 +198,17 @@ impl Server {
         if let Step::Replace(socket) = sockets.admin {
             self.admin = socket.and_then(|socket| {
                 let routes = routes::admin(Arc::clone(&self.shared));
-                self.serve(socket, routes, "admin")
+                let serving = self.serve(socket, routes)?;
+                info!(address = %serving.bound, "admin endpoint is listening");
+                Some(serving)
             });
         }
         if let Step::Replace(socket) = sockets.probes {
             self.probes = socket.and_then(|socket| {
                 let routes = routes::probes(Arc::clone(&self.shared));
-                self.serve(socket, routes, "probes")
+                let serving = self.serve(socket, routes)?;
+                info!(address = %serving.bound, "probes endpoint is listening");
+                Some(serving)
             });
         }
     }
@@ -239,14 +243,13 @@ impl Server {
         })))
     }
 
-    fn serve(&self, socket: Socket, routes: axum::Router, what: &'static str) -> Option<Serving> {
+    fn serve(&self, socket: Socket, routes: axum::Router) -> Option<Serving> {
         let Socket {
             configured,
             listener,
         } = socket;
         let bound = listener.local_addr().ok()?;
         let stop = self.stop.child_token();
-        info!(address = %bound, "{what} endpoint is listening");
         self.runtime
             .spawn(serve::serve(listener, routes, stop.clone()));
         Some(Serving {
