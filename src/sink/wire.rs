@@ -10,7 +10,7 @@ use std::{
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::Disconnect;
+use super::{Disconnect, Reporter};
 use crate::{
     frame_stream::{BackChannel, BackChannelEvent},
     net::Liveness,
@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct Wire<Io> {
     pub(super) io: Io,
     back_channel: BackChannel,
+    /// Where it tells that the collector takes nothing.
+    pub(super) status: Option<Reporter>,
     /// How long the collector may take nothing.
     patience: Duration,
     ended: Option<Arc<Disconnect>>,
@@ -34,6 +36,7 @@ impl<Io> Wire<Io> {
         Self {
             io,
             back_channel: BackChannel::new(),
+            status: None,
             patience,
             ended: None,
         }
