@@ -17,6 +17,7 @@ BREAKS = [
     ("units", "deploy/systemd/tapfan.service", "NoNewPrivileges=yes", "NoNewPriviledges=yes", "NoNewPriviledges"),
     ("units", "deploy/systemd/tapfan.service", "SystemCallFilter=@system-service", "", "exposure"),
     ("units", "deploy/systemd/tapfan.service", "TimeoutStopSec=20", "TimeoutStopSec=5", "TimeoutStopSec"),
+    ("units", "deploy/systemd/tapfan-host.conf", "65532 65532", "65533 65532", "no /run/tapfan"),
     ("charts", "deploy/helm/tapfan/ci/daemonset.yaml", "mode: daemonset", "mode: statefulset", "mode"),
     ("charts", "deploy/helm/tapfan/ci/deployment.yaml", "repository:", "repositry:", "repositry"),
     ("charts", "deploy/helm/tapfan/templates/service.yaml", "{{- end }}", "{{- ende }}", "ende"),
