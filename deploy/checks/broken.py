@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from . import monitoring
@@ -13,7 +14,7 @@ BREAKS = [
     ("container", "deploy/container/Containerfile", "USER 65532:65532", "USER root", "DL3002"),
     ("container", "deploy/container/Containerfile", "FROM scratch", "FROM debian:latest", "not from scratch"),
     ("container", "deploy/container/Containerfile", "COPY . .", "COPPY . .", "unexpected"),
-    ("units", "deploy/systemd/tapfan.service", "ProtectSystem=strict", "ProtectSystem=stricd", "ProtectSystem"),
+    ("units", "deploy/systemd/tapfan.service", "ProtectSystem=strict", "ProtectSystem=stricd", "protect system"),
     ("units", "deploy/systemd/tapfan.service", "NoNewPrivileges=yes", "NoNewPriviledges=yes", "NoNewPriviledges"),
     ("units", "deploy/systemd/tapfan.service", "SystemCallFilter=@system-service", "", "exposure"),
     ("units", "deploy/systemd/tapfan.service", "TimeoutStopSec=20", "TimeoutStopSec=5", "TimeoutStopSec"),
@@ -56,8 +57,8 @@ BREAKS = [
 def cases(tree, problems):
     """One for each break: what it is called, and a function that gives problems if the check does not see it."""
     for check, path, there, instead, word in BREAKS:
-        name = f"broken: {check}: {Path(path).name}: {there.strip()!r} becomes {instead.strip()!r}"
-        yield name, lambda: judge(tree, problems, check, path, there, instead, word)
+        name = f"broken: {check}: {Path(path).name}: {there!r} becomes {instead!r}"
+        yield name, partial(judge, tree, problems, check, path, there, instead, word)
 
 
 def judge(tree, problems, check, path, there, instead, word):

@@ -35,7 +35,7 @@ def run(*command, cwd=None, text=None):
 
 
 def objects_of(text):
-    return [document for document in yaml.safe_load_all(text) if document]
+    return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
 
 
 class Tree:
