@@ -49,7 +49,8 @@ BREAKS = [
     ("probes", "deploy/kustomize/base/deployment.yaml", "containerPort: 6000", "containerPort: 6001", "6001"),
     ("probes", "deploy/kustomize/base/deployment.yaml", "--log-level=info", "--loglevel=info", "--loglevel"),
     ("metrics", "deploy/monitoring/rules.yaml", "tapfan_sink_up", "tapfan_sink_is_up", "no metric tapfan_sink_is_up"),
-    ("metrics", "deploy/monitoring/rules.yaml", 'result="failed"', 'result="broke"', "has no result broke"),
+    ("metrics", "deploy/monitoring/rules.yaml", '"rotated|', '"rotaded|', "has no reason rotaded"),
+    ("metrics", "deploy/monitoring/rules.yaml", "by (namespace, job, listener)", "by (listen)", "has a label listen"),
     ("metrics", "deploy/monitoring/dashboard.json", "process_open_fds", "process_fds", "no metric process_fds"),
 ]
 
