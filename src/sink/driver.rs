@@ -3,6 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -10,14 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::debug;
 
-use super::{Outgoing, SinkError};
-use crate::{
-    frame_stream::Batch,
-    router::{Progress, Queue},
-};
+use super::{Request, SinkError};
+use crate::router::{Progress, Queue, Taken};
 
 enum Next {
-    Write(Batch),
+    Write(Taken),
     /// The queue is closed and empty, and the stack is ready to end the stream.
     Finish,
     /// The queue is closed and empty, and there is no stream to end.
@@ -34,11 +32,11 @@ enum Next {
 /// If the stream did not end in order. All that was written was settled; the collector may not have stored it.
 pub async fn drive<S>(
     mut stack: S,
-    queue: &Queue,
+    queue: &Arc<Queue>,
     retire: &CancellationToken,
 ) -> Result<(), SinkError>
 where
-    S: Service<Outgoing, Response = Progress, Error = SinkError>,
+    S: Service<Request, Response = Progress, Error = SinkError>,
 {
     let mut retired = pin!(retire.cancelled());
     loop {
@@ -52,8 +50,8 @@ where
             poll_next(&mut stack, queue, cx)
         });
         let request = match next.await {
-            Next::Write(batch) => Outgoing::Frames(batch),
-            Next::Finish => return stack.call(Outgoing::Finish).await.map(drop),
+            Next::Write(taken) => Request::Frames(taken),
+            Next::Finish => return stack.call(Request::Finish).await.map(drop),
             Next::Done => return Ok(()),
         };
         if let Err(error) = stack.call(request).await {
@@ -62,15 +60,15 @@ where
     }
 }
 
-fn poll_next<S: Service<Outgoing>>(
+fn poll_next<S: Service<Request>>(
     stack: &mut S,
-    queue: &Queue,
+    queue: &Arc<Queue>,
     cx: &mut Context<'_>,
 ) -> Poll<Next> {
     match stack.poll_ready(cx) {
         Poll::Ready(Ok(())) => queue
             .poll_take(cx)
-            .map(|batch| batch.map_or(Next::Finish, Next::Write)),
+            .map(|taken| taken.map_or(Next::Finish, Next::Write)),
         // What cannot heal ends the sink.
         Poll::Ready(Err(_)) => Poll::Ready(Next::Done),
         Poll::Pending => queue.poll_end(cx).map(|()| Next::Done),
@@ -82,7 +80,6 @@ mod tests {
     use std::{
         collections::VecDeque,
         future::{PollFn, Ready, ready},
-        sync::Arc,
         time::Duration,
     };
 
@@ -93,7 +90,7 @@ mod tests {
     use crate::{
         frame_stream::Chunk,
         router::{DropReason, Limits},
-        sink::{Disconnect, ObserveLayer},
+        sink::{Disconnect, ObserveLayer, Outgoing},
     };
 
     /// A stack that answers each request as told, and keeps what it wrote. Down once it has no answer left.
@@ -186,7 +183,7 @@ mod tests {
             answers: answers.into_iter().collect(),
             written: Arc::clone(&written),
         };
-        let stack = ObserveLayer::new(Arc::clone(queue)).layer(stack);
+        let stack = ObserveLayer.layer(stack);
         tokio::time::timeout(
             Duration::from_secs(10),
             drive(stack, queue, &CancellationToken::new()),
@@ -236,7 +233,7 @@ mod tests {
                 answers: answers.into(),
                 written: Arc::clone(&log),
             };
-            let stack = ObserveLayer::new(Arc::clone(&queue)).layer(stack);
+            let stack = ObserveLayer.layer(stack);
             let retire = CancellationToken::new();
             retire.cancel();
             let drive = drive(stack, &queue, &retire);
@@ -259,7 +256,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_that_is_dropped_gives_its_frames_back() {
         let queue = queue_of(b"ab");
-        let stack = ObserveLayer::new(Arc::clone(&queue)).layer(Hangs);
+        let stack = ObserveLayer.layer(Hangs);
         let never = CancellationToken::new();
         let driving = drive(stack, &queue, &never);
         assert!(
@@ -294,16 +291,11 @@ mod tests {
         let queue = queue_of(b"ab");
         for _ in 0..3 {
             assert_eq!(queue.ledger().queued, 2);
-            let stack = ObserveLayer::new(Arc::clone(&queue)).layer(Panics);
+            let stack = ObserveLayer.layer(Panics);
             let driven = Arc::clone(&queue);
             let driving =
                 tokio::spawn(async move { drive(stack, &driven, &CancellationToken::new()).await });
             assert!(driving.await.expect_err("a fault").is_panic());
-            // So does the supervisor, for a fault between taking and writing.
-            queue.settle(Progress {
-                cut: true,
-                ..Progress::default()
-            });
         }
         let ledger = queue.ledger();
         assert_eq!(ledger.dropped(DropReason::Disconnected), 1);

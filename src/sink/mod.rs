@@ -7,8 +7,8 @@
 //!                                                      resolution (addresses of the name, off the data path)
 //! ```
 //!
-//! The request of every layer is [`Outgoing`]: chunks to write, or the end of the stream. The response says how
-//! much went out; so does the error, [`SinkError`]. `poll_ready` stays pending while the sink is down and fails
+//! The request is a [`Request`], and below the ledger [`Outgoing`]: chunks to write, or the end of the stream. The response
+//! says how much went out; so does the error, [`SinkError`]. `poll_ready` stays pending while the sink is down and fails
 //! only for what cannot heal: here, nothing. Every wait on the collector has a deadline.
 //!
 //! Called by `supervisor`; calls `router` (queues), `net`, `frame_stream`, `dnstap` and `config` (types).
@@ -35,7 +35,7 @@ pub use connection::Connection;
 pub use disconnect::Disconnect;
 pub use driver::drive;
 pub use observe::{Observe, ObserveLayer};
-pub use outgoing::{Outgoing, SinkError};
+pub use outgoing::{Outgoing, Request, SinkError};
 pub use reconnect::{Established, Reconnect, ReconnectLayer};
 pub use renew::Term;
 pub use resolution::Resolution;

@@ -18,7 +18,6 @@ use crate::{
         self, Authority, Destination, Endpoint, Host, Resolver, SendBuffer, SrvName, TcpSettings,
         TlsError, UserTimeout,
     },
-    router::Queue,
 };
 
 /// What a directive's stack is made of: everything that can be wrong with it was checked when this was built, so
@@ -105,8 +104,8 @@ impl Stack {
         }
     }
 
-    /// A new stack, that settles with `queue` and that `abort` ends.
-    pub fn build(&self, queue: Arc<Queue>, abort: CancellationToken) -> SinkStack {
+    /// A new stack, that `abort` ends.
+    pub fn build(&self, abort: CancellationToken) -> SinkStack {
         let connect = Connect::new(
             self.target.clone(),
             self.write_timeout,
@@ -116,7 +115,7 @@ impl Stack {
             abort,
         );
         ServiceBuilder::new()
-            .layer(ObserveLayer::new(queue))
+            .layer(ObserveLayer)
             .layer(RewriteLayer::new(self.rewrite.clone()))
             .layer(ReconnectLayer::new(self.status.clone()))
             .service(connect)

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    router::{Progress, Queues},
+    router::Queues,
     sink::{Reporter, Stack, drive},
 };
 
@@ -102,8 +102,8 @@ impl Drop for SinkTask {
 
 /// Drives the sink until its queue is closed and empty, or it is retired or aborted, and starts it anew if it panics.
 ///
-/// The queue and its ledger live on. What was in flight goes back to the front, and counts as a connection that
-/// died within it, so that a frame that brings the sink down each time is given up in the end.
+/// The queue and its ledger live on. What was in flight has gone back to its front, and what was being written counts as
+/// cut by a connection that died, so that a frame that brings the sink down each time is given up in the end.
 async fn keep_going(work: &Work, retire: &CancellationToken, abort: &CancellationToken) {
     let Work {
         stack,
@@ -113,7 +113,7 @@ async fn keep_going(work: &Work, retire: &CancellationToken, abort: &Cancellatio
     let queue = queues.queue();
     // It may have been changed again while it waited for its turn: not a moment's connection for that.
     while !retire.is_cancelled() {
-        let service = stack.build(Arc::clone(queue), abort.clone());
+        let service = stack.build(abort.clone());
         let (of_sink, retired, aborted) = (Arc::clone(queue), retire.clone(), abort.clone());
         let mut driver = AbortOnDrop(tokio::spawn(async move {
             select! {
@@ -135,10 +135,6 @@ async fn keep_going(work: &Work, retire: &CancellationToken, abort: &Cancellatio
         if !fault.is_panic() {
             return;
         }
-        queue.settle(Progress {
-            cut: true,
-            ..Progress::default()
-        });
         error!(sink = %reporter.sink(), %fault, restart_in = ?RESTART_DELAY, "a sink was ended by a fault of tapfan's own; please report it");
         select! {
             () = sleep(RESTART_DELAY) => {}

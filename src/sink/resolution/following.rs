@@ -135,7 +135,7 @@ impl Running {
             frames: sink.queue.frames,
             bytes: sink.queue.bytes,
         }));
-        let service = stack.build(Arc::clone(&queue), CancellationToken::new());
+        let service = stack.build(CancellationToken::new());
         let driven = Arc::clone(&queue);
         let task = tokio::spawn(async move {
             // Whether it ends in order is no matter here.
