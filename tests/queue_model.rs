@@ -128,7 +128,7 @@ fn an_abandoned_queue_adds_up_whenever_it_is_read() {
                 queue.push(&chunk());
             })
         };
-        queue.abandon();
+        queue.abandon(DropReason::Shutdown);
         assert!(queue.ledger().balances());
         router.join().expect("no panic");
         let ledger = queue.ledger();
@@ -167,7 +167,7 @@ fn an_end_while_several_are_in_flight_counts_each_once() {
         let second = block_on(poll_fn(|cx| queue.poll_take(cx))).expect("a chunk");
         let gives_back = thread::spawn(move || drop(first));
         let writes = thread::spawn(move || write(second));
-        queue.abandon();
+        queue.abandon(DropReason::Shutdown);
         assert!(queue.ledger().balances());
         gives_back.join().expect("no panic");
         writes.join().expect("no panic");

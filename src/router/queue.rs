@@ -59,6 +59,8 @@ struct State {
     next_place: u64,
     /// The number of the next flight.
     next_flight: u64,
+    /// Nobody can offer to it any more.
+    closed: bool,
     ledger: Ledger,
     latency: Latency,
     phase: Phase,
@@ -77,8 +79,8 @@ enum Phase {
     Open,
     /// Nothing more will come: the consumer ends when the queue is empty.
     Closing,
-    /// The consumer is gone; what still comes is lost.
-    Ended,
+    /// The consumer is gone; what still comes is lost, for this reason.
+    Ended(DropReason),
 }
 
 /// What one take brings at the most: as much as a large read, and about what a socket takes at once. Frames in flight
@@ -100,6 +102,7 @@ impl Queue {
             in_flight: Vec::new(),
             next_place: 0,
             next_flight: 0,
+            closed: false,
             ledger: Ledger::default(),
             latency: Latency::default(),
             phase: Phase::Open,
@@ -164,6 +167,7 @@ impl Queue {
     pub fn close(&self) {
         let consumer = {
             let mut state = self.lock();
+            state.closed = true;
             if state.phase == Phase::Open {
                 state.phase = Phase::Closing;
             }
@@ -174,11 +178,54 @@ impl Queue {
         }
     }
 
-    /// Ends the queue: what it holds, and what may still come, is counted as lost to the shutdown.
-    pub fn abandon(&self) {
+    /// Ready once it was [closed](Self::close), whatever it holds. For its consumer.
+    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.closed {
+            return Poll::Ready(());
+        }
+        state.register(cx);
+        Poll::Pending
+    }
+
+    /// Whether it is closed, and holds nothing.
+    pub(super) fn is_at_its_end(&self) -> bool {
+        let state = self.lock();
+        state.closed && state.is_over()
+    }
+
+    /// Gives up what waits, as if it had never been offered.
+    pub(super) fn surrender(&self) -> Vec<Chunk> {
+        let mut state = self.lock();
+        let waiting = std::mem::take(&mut state.waiting);
+        let chunks: Vec<_> = waiting.into_iter().map(|held| held.chunk).collect();
+        let frames: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let bytes: u64 = chunks.iter().map(|chunk| chunk.footprint() as u64).sum();
+        state.ledger.offered -= frames;
+        state.ledger.queued -= frames;
+        state.ledger.held_bytes -= bytes;
+        chunks
+    }
+
+    /// Takes these as offered before all that waits. It has no consumer yet, so wakes none.
+    pub(super) fn endow(&self, chunks: &[Chunk]) {
+        let mut state = self.lock();
+        let later = std::mem::take(&mut state.waiting);
+        for chunk in chunks {
+            state.push(chunk);
+        }
+        for held in later {
+            let place = state.next_place;
+            state.next_place += 1;
+            state.waiting.push_back(Held { place, ..held });
+        }
+    }
+
+    /// Ends the queue: what it holds, and what may still come, is counted as lost for this reason.
+    pub fn abandon(&self, reason: DropReason) {
         let consumer = {
             let mut state = self.lock();
-            state.abandon();
+            state.abandon(reason);
             state.consumer.take()
         };
         if let Some(consumer) = consumer {
@@ -225,9 +272,8 @@ impl State {
     fn push(&mut self, chunk: &Chunk) {
         let offered = chunk.len();
         self.ledger.offered += offered as u64;
-        if self.phase == Phase::Ended {
-            self.ledger
-                .count_dropped(DropReason::Shutdown, offered as u64);
+        if let Phase::Ended(reason) = self.phase {
+            self.ledger.count_dropped(reason, offered as u64);
             return;
         }
         let frames = self
@@ -271,11 +317,15 @@ impl State {
         if self.is_over() {
             return Poll::Ready(());
         }
+        self.register(cx);
+        Poll::Pending
+    }
+
+    fn register(&mut self, cx: &Context<'_>) {
         match &self.consumer {
             Some(known) if known.will_wake(cx.waker()) => {}
             _ => self.consumer = Some(cx.waker().clone()),
         }
-        Poll::Pending
     }
 
     /// What goes out next, and its number.
@@ -302,19 +352,22 @@ impl State {
         (number, taken)
     }
 
-    fn abandon(&mut self) {
+    fn abandon(&mut self, reason: DropReason) {
+        if let Phase::Ended(_) = self.phase {
+            return;
+        }
         let lost = self.ledger.queued + self.ledger.in_flight;
-        self.ledger.count_dropped(DropReason::Shutdown, lost);
+        self.ledger.count_dropped(reason, lost);
         self.ledger.queued = 0;
         self.ledger.in_flight = 0;
         self.ledger.held_bytes = 0;
         self.waiting.clear();
         self.in_flight.clear();
-        self.phase = Phase::Ended;
+        self.phase = Phase::Ended(reason);
     }
 
     fn settle(&mut self, number: u64, mut held: VecDeque<Held>, progress: Progress) {
-        if self.phase == Phase::Ended {
+        if let Phase::Ended(_) = self.phase {
             return;
         }
         self.in_flight.retain(|flight| flight.number != number);

@@ -339,7 +339,7 @@ impl ConnectError {
         }
     }
 
-    fn new(stage: Stage, endpoint: &str, cause: ConnectCause) -> Self {
+    pub(super) fn new(stage: Stage, endpoint: &str, cause: ConnectCause) -> Self {
         Self {
             stage,
             endpoint: endpoint.to_owned(),

@@ -14,6 +14,16 @@ use tracing::debug;
 use super::{Request, SinkError};
 use crate::router::{Progress, Queue, Taken};
 
+/// Where a driver takes from.
+pub(super) trait Source {
+    /// What to write next; `None` once there will be nothing more. Asked when the stack is ready, and so nothing is being
+    /// written.
+    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>>;
+
+    /// Ready once there will be nothing more. Asked in its place while the stack is not ready.
+    fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
 enum Next {
     Write(Taken),
     /// The queue is closed and empty, and the stack is ready to end the stream.
@@ -22,17 +32,17 @@ enum Next {
     Done,
 }
 
-/// Takes from `queue` whatever has piled up whenever `stack` is ready, until the queue is closed and empty, or until
-/// `retire` is cancelled: then the stream is ended, and what is queued stays for another driver.
+/// Takes from `source` whatever has piled up whenever `stack` is ready, until nothing more will come, or until `retire` is
+/// cancelled: then the stream is ended, and what the source has stays for another driver.
 ///
 /// The stack is polled while there is nothing to write, too: that is how a dead connection is noticed and made anew.
 /// A failed write needs no care here: the stack has settled it with the queue, and the rest comes with the next take.
 ///
 /// # Errors
 /// If the stream did not end in order. All that was written was settled; the collector may not have stored it.
-pub async fn drive<S>(
+pub(super) async fn drive<S>(
     mut stack: S,
-    queue: &Arc<Queue>,
+    source: &impl Source,
     retire: &CancellationToken,
 ) -> Result<(), SinkError>
 where
@@ -47,7 +57,7 @@ where
                     _ => Next::Done,
                 });
             }
-            poll_next(&mut stack, queue, cx)
+            poll_next(&mut stack, source, cx)
         });
         let request = match next.await {
             Next::Write(taken) => Request::Frames(taken),
@@ -62,16 +72,26 @@ where
 
 fn poll_next<S: Service<Request>>(
     stack: &mut S,
-    queue: &Arc<Queue>,
+    source: &impl Source,
     cx: &mut Context<'_>,
 ) -> Poll<Next> {
     match stack.poll_ready(cx) {
-        Poll::Ready(Ok(())) => queue
+        Poll::Ready(Ok(())) => source
             .poll_take(cx)
             .map(|taken| taken.map_or(Next::Finish, Next::Write)),
         // What cannot heal ends the sink.
         Poll::Ready(Err(_)) => Poll::Ready(Next::Done),
-        Poll::Pending => queue.poll_end(cx).map(|()| Next::Done),
+        Poll::Pending => source.poll_end(cx).map(|()| Next::Done),
+    }
+}
+
+impl Source for Arc<Queue> {
+    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
+        Queue::poll_take(self, cx)
+    }
+
+    fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        Queue::poll_end(self, cx)
     }
 }
 

@@ -19,6 +19,7 @@ mod addresses;
 mod binary;
 mod churn;
 mod drain;
+mod endpoints;
 mod hostile_collectors;
 mod hostile_senders;
 mod order;
