@@ -26,7 +26,7 @@ struct Scene {
 }
 
 const HOSTS: [Ipv4Addr; 3] = [
-    Ipv4Addr::new(127, 0, 0, 1),
+    Ipv4Addr::LOCALHOST,
     Ipv4Addr::new(127, 0, 0, 2),
     Ipv4Addr::new(127, 0, 0, 3),
 ];

@@ -269,14 +269,14 @@ mod tests {
         assert_eq!(status().endpoint.as_ref(), Some(&addresses[1]));
         assert_eq!(status().next_attempt, None);
         assert!(status().last_error.is_some());
-        let states = |status: Status| {
+        let each = |status: Status| {
             status
                 .endpoints
                 .iter()
                 .map(|one| one.state)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(states(status()), [State::Backoff, State::Up]);
+        assert_eq!(each(status()), [State::Backoff, State::Up]);
         error(&two);
         assert_eq!(status().state, State::Backoff);
         assert!(status().next_attempt.is_some());
@@ -287,7 +287,7 @@ mod tests {
             State::Backoff,
             "one that is left does not count"
         );
-        assert_eq!(states(status()), [State::Backoff, State::Draining]);
+        assert_eq!(each(status()), [State::Backoff, State::Draining]);
     }
 
     #[test]
