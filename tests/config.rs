@@ -12,8 +12,8 @@ use std::{fs, path::Path, time::Duration};
 use bytes::Bytes;
 use tapfan::{
     config::{
-        self, Admin, AdminAddress, Config, Diagnostics, Edits, Listen, ListenAddress, ListenLimits,
-        Loaded, QueueLimits, ReadyWhen, Refresh, Severity, Sink,
+        self, Admin, AdminAddress, Config, Diagnostics, Edits, Endpoints, Listen, ListenAddress,
+        ListenLimits, Loaded, QueueLimits, ReadyWhen, Refresh, Severity, Sink,
     },
     net::{ClientTls, ResolverSettings, ServerTls, UnixAddress, UnixPermissions},
 };
@@ -67,6 +67,7 @@ fn plain_sink(socket: &str) -> Sink {
             bytes: 32 << 20,
         },
         edits: Edits::default(),
+        endpoints: Endpoints::Failover,
         refresh: Refresh::default(),
         write_timeout: Duration::from_secs(30),
         max_age: None,
@@ -403,6 +404,25 @@ fn a_resolver_has_its_settings() {
             loaded.diagnostics.render(false)
         );
         assert_eq!(loaded.config.expect("no error").resolver, settings);
+    }
+}
+
+#[test]
+fn endpoints_has_three_modes() {
+    for (written, mode) in [
+        ("", Endpoints::Failover),
+        ("endpoints failover", Endpoints::Failover),
+        ("endpoints balance name a", Endpoints::Balance),
+        ("name a endpoints all", Endpoints::All),
+    ] {
+        for socket in [
+            "tcp://collector.example:6000",
+            "tls+srv://_dnstap._tcp.example.",
+        ] {
+            let (sink, diagnostics) = sink(&format!("dnstap {socket} {{ {written} }}"));
+            assert!(diagnostics.is_empty(), "{}", diagnostics.render(false));
+            assert_eq!(sink.endpoints, mode);
+        }
     }
 }
 

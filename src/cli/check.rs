@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::{BAD_CONFIGURATION, tell};
 use crate::{
     config::{
-        self, Admin, AdminAddress, Config, Diagnostics, Listen, ListenAddress, Sink,
+        self, Admin, AdminAddress, Config, Diagnostics, Endpoints, Listen, ListenAddress, Sink,
         quantity::{Size, Time},
     },
     net::{ClientTls, Endpoint, Host, ResolverSettings, UnixAddress},
@@ -216,6 +216,9 @@ fn describe_sink(sink: &Sink) -> Vec<Row> {
     rows.push(("write_timeout", Time(sink.write_timeout).to_string()));
     rows.push(("max_age", max_age.unwrap_or_else(|| "none".to_owned())));
     if is_looked_up(&sink.endpoint) {
+        if sink.endpoints != Endpoints::default() {
+            rows.push(("endpoints", sink.endpoints.to_string()));
+        }
         let (min, max) = (Time(sink.refresh.min), Time(sink.refresh.max));
         rows.push(("refresh", format!("at the TTL, from {min} to {max}")));
     }
@@ -335,6 +338,7 @@ mod tests {
                 extra "a	b"
             }
             dnstap tls+srv://_dnstap._tcp.collector.example. {
+                endpoints balance
                 refresh 1s 1m30s
                 write_timeout 5s
                 max_age 1h

@@ -1,6 +1,7 @@
 //! What a Tapfile means, once it was understood. No place in the file, no text: only facts.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -109,12 +110,26 @@ pub struct Sink {
     pub queue: QueueLimits,
     /// What it sets in each frame.
     pub edits: Edits,
+    /// Which of the addresses of its name it sends to; of no effect where there is no name.
+    pub endpoints: Endpoints,
     /// When its name is looked up anew; of no effect where there is no name.
     pub refresh: Refresh,
     /// How long the collector may take nothing while data waits for it, before it is taken for dead.
     pub write_timeout: Duration,
     /// After what time, give or take a tenth, a connection is replaced by a new one; never if `None`.
     pub max_age: Option<Duration>,
+}
+
+/// Which of the addresses of a sink's name get its frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Endpoints {
+    /// One at a time, as long as it works.
+    #[default]
+    Failover,
+    /// Each frame goes to one of them, whichever has the least to do.
+    Balance,
+    /// Each frame goes to each of them.
+    All,
 }
 
 /// The bounds within which the TTL of a look-up counts.
@@ -172,6 +187,28 @@ impl ReadyWhen {
 impl Sink {
     /// The `write_timeout` of a directive that gives none.
     pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+}
+
+// === impl Endpoints ===
+
+impl Endpoints {
+    /// Every mode, the default first.
+    pub const MODES: [Self; 3] = [Self::Failover, Self::Balance, Self::All];
+
+    /// The word for it in a Tapfile.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Failover => "failover",
+            Self::Balance => "balance",
+            Self::All => "all",
+        }
+    }
+}
+
+impl fmt::Display for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
 }
 
 // === impl Refresh ===

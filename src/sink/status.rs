@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 pub use self::endpoint::EndpointStatus;
+use self::endpoint::Part;
 use super::{ConnectError, Disconnect, Stage};
 use crate::net::{Addresses, Destination, ResolveError};
 
@@ -67,13 +68,20 @@ pub struct Status {
     pub endpoints: Vec<EndpointStatus>,
     /// Whether there is a connection in use, beside which another may be in the making.
     connected: bool,
+    /// Whether there are reporters for endpoints, on which all of this hangs then.
+    divided: bool,
     disconnects: [u64; Disconnect::LABELS.len()],
 }
 
 /// The sink's side of its [`Status`]: every part of the stack that changes it has one. Cheap to clone.
+///
+/// A sink that uses several endpoints at a time has one more for [each](Self::endpoint): what it is told shows in the
+/// sink's status as well.
 #[derive(Debug, Clone)]
 pub struct Reporter {
     sink: Arc<str>,
+    /// That of the sink, if this is one of its endpoints.
+    whole: Option<Part>,
     status: Arc<watch::Sender<Status>>,
     /// The failures of this outage that the log knows of.
     told: Arc<Mutex<Vec<String>>>,
@@ -159,10 +167,12 @@ impl Reporter {
             resolve_error: None,
             endpoints: Vec::new(),
             connected: false,
+            divided: false,
             disconnects: Default::default(),
         };
         Self {
             sink,
+            whole: None,
             status: Arc::new(watch::Sender::new(status)),
             told: Arc::default(),
             told_of_renewal: Arc::default(),
@@ -181,17 +191,26 @@ impl Reporter {
 
     /// Makes a change, and shows it.
     fn modify(&self, change: impl FnOnce(&mut Status)) {
+        let mut turn = None;
         self.status.send_modify(|status| {
             change(status);
-            status.endpoints = EndpointStatus::of(status).into_iter().collect();
+            if !status.divided {
+                status.endpoints = EndpointStatus::of(status).into_iter().collect();
+            }
+            if let Some(part) = &self.whole {
+                turn = part.show(status);
+            }
         });
+        if let Some(turn) = turn {
+            turn.log(&self.sink);
+        }
     }
 
     /// There is no connection, whatever was before.
     pub(super) fn begins(&self) {
         self.status.send_if_modified(|status| {
             status.connected = false;
-            false
+            std::mem::take(&mut status.divided)
         });
     }
 
@@ -260,7 +279,12 @@ impl Reporter {
         });
         locked(&self.told_of_renewal).clear();
         let connects = self.status.borrow().connects;
-        info!(sink = %self.sink, %endpoint, connects, "sink is up");
+        let sink = &self.sink;
+        if self.whole.is_some() {
+            info!(%sink, %endpoint, connects, "an endpoint is up");
+        } else {
+            info!(%sink, %endpoint, connects, "sink is up");
+        }
     }
 
     /// An attempt failed; the next one comes after `delay`.
@@ -274,7 +298,14 @@ impl Reporter {
         let attempt = self.status.borrow().failures;
         let sentence = error.sentence();
         let cause = sentence.as_str();
-        if Self::is_news(&self.told, format!("{stage}: {cause}")) {
+        let news = Self::is_news(&self.told, format!("{stage}: {cause}"));
+        if self.whole.is_some() {
+            if news {
+                warn!(%sink, %endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "an endpoint cannot be reached");
+            } else {
+                debug!(%sink, %endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "an endpoint is still down");
+            }
+        } else if news {
             warn!(%sink, %endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "sink cannot be reached");
         } else {
             debug!(%sink, %endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "sink is still down");
@@ -301,8 +332,12 @@ impl Reporter {
         }
         let endpoint = self.status.borrow().endpoint.clone();
         let (sink, stage, endpoint) = (&self.sink, Stage::Write, endpoint.as_deref());
-        let (reason, delay) = (cause.label(), delay.unwrap_or_default());
-        warn!(%sink, endpoint, %stage, reason, cause = &*text, next_attempt_in = ?delay, "sink is down");
+        let (reason, delay, cause) = (cause.label(), delay.unwrap_or_default(), &*text);
+        if self.whole.is_some() {
+            warn!(%sink, endpoint, %stage, reason, cause, next_attempt_in = ?delay, "an endpoint is down");
+        } else {
+            warn!(%sink, endpoint, %stage, reason, cause, next_attempt_in = ?delay, "sink is down");
+        }
     }
 
     /// A connection to `endpoint` took the place of the one that was in use, for this `reason`.

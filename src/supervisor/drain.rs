@@ -51,14 +51,15 @@ impl Supervisor {
     /// last quarter is for the sinks alone. What cannot be delivered by then is counted as lost to the shutdown.
     pub async fn drain(mut self, hurry: CancellationToken) -> Report {
         let begun = Instant::now();
-        let (intake_ends, ends) = (begun + self.drain * 3 / 4, begun + self.drain);
-        info!(at_most = ?self.drain, "draining: no new senders, and those there are asked to end");
+        let drain = *self.drain.borrow();
+        let (intake_ends, ends) = (begun + drain * 3 / 4, begun + drain);
+        info!(at_most = ?drain, "draining: no new senders, and those there are asked to end");
         self.view.enter(RouterPhase::Draining);
         self.phase.drain.cancel();
         self.end_intake(intake_ends, &hurry).await;
         for sink in &self.sinks {
             sink.work.reporter.draining();
-            sink.work.queues.queue().close();
+            sink.work.queues.close();
         }
         self.end_sinks(ends, &hurry).await;
         let report = Report {
@@ -102,7 +103,7 @@ impl Supervisor {
         let all = async {
             for sink in sinks {
                 sink.task.ended().await;
-                sink.work.queues.queue().abandon();
+                sink.work.queues.abandon();
                 sink.work.reporter.stopped();
             }
             while retiring.join_next().await.is_some() {}
@@ -118,7 +119,7 @@ impl Supervisor {
         if !in_time {
             for sink in &self.sinks {
                 sink.task.cut();
-                sink.work.queues.queue().abandon();
+                sink.work.queues.abandon();
                 sink.work.reporter.stopped();
             }
         }

@@ -59,7 +59,8 @@ pub struct Supervisor {
     phase: Phase,
     /// Ends what sinks still wait for when the drain's time is over.
     abort: CancellationToken,
-    drain: Duration,
+    /// How long a drain may take; sinks see it change.
+    drain: watch::Sender<Duration>,
     /// Listeners that a new configuration has removed, and that are not at their end yet.
     retiring_listeners: JoinSet<()>,
     /// Such sinks.
@@ -122,7 +123,7 @@ impl Supervisor {
             view,
             phase: Phase::default(),
             abort: CancellationToken::new(),
-            drain: config.drain,
+            drain: watch::Sender::new(config.drain),
             retiring_listeners: JoinSet::new(),
             retiring_sinks: JoinSet::new(),
         };

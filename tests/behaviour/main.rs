@@ -26,6 +26,7 @@ mod binary;
 mod churn;
 mod dead_collectors;
 mod drain;
+mod endpoints;
 mod hostile_clients;
 mod hostile_collectors;
 mod hostile_senders;

@@ -5,8 +5,8 @@ use std::{fmt::Write as _, net::Ipv4Addr, path::Path, time::Duration};
 use super::{ANALYTICS, ARCHIVE, Collectors, IDENTITY, SIEM, SIEM_QUEUE, collector::Collector};
 use crate::{
     config::{
-        Admin, AdminAddress, Config, Edits, Listen, ListenAddress, ListenLimits, QueueLimits,
-        Refresh, Sink,
+        Admin, AdminAddress, Config, Edits, Endpoints, Listen, ListenAddress, ListenLimits,
+        QueueLimits, Refresh, Sink,
     },
     net::{Authority, Endpoint, Host, ResolverSettings, UnixAddress, UnixPermissions},
 };
@@ -37,6 +37,7 @@ pub(super) fn configuration(socket: &Path, folder: &Path, collectors: &Collector
             frames: queue * 10_000,
             bytes: queue * (32 << 20),
         },
+        endpoints: Endpoints::default(),
         refresh: Refresh::default(),
         write_timeout: Sink::WRITE_TIMEOUT,
         max_age: None,
