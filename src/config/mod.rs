@@ -24,7 +24,8 @@ use std::path::{Path, PathBuf};
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use model::{
-    Config, Endpoints, Listen, ListenAddress, ListenLimits, QueueLimits, Refresh, Sink,
+    Admin, AdminAddress, Config, Endpoints, Listen, ListenAddress, ListenLimits, QueueLimits,
+    ReadyWhen, Refresh, Sink,
 };
 pub use source::Position;
 

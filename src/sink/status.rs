@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -17,7 +18,8 @@ use super::{ConnectError, Disconnect, Stage};
 use crate::net::{Addresses, Destination, ResolveError};
 
 /// What a sink is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Looking its name up.
     Resolving,
@@ -54,6 +56,8 @@ pub struct Status {
     pub connects: u64,
     /// Attempts that did not.
     pub failed_connects: u64,
+    /// Times that a collector took nothing of a write for a whole second.
+    pub write_stalls: u64,
     /// Look-ups of its name that failed.
     pub resolve_failures: u64,
     /// Why its name cannot be looked up, in one sentence, and since when that is so; `None` if the last look-up
@@ -158,6 +162,7 @@ impl Reporter {
             next_attempt: None,
             connects: 0,
             failed_connects: 0,
+            write_stalls: 0,
             resolve_failures: 0,
             resolve_error: None,
             endpoints: Vec::new(),
@@ -253,14 +258,16 @@ impl Reporter {
         }
     }
 
-    pub(super) fn connecting(&self, endpoint: &str) {
+    pub(super) fn connecting(&self, endpoint: &Arc<str>) {
         self.attempts(State::Connecting, |status| {
-            status.endpoint = Some(endpoint.into());
+            status.endpoint = Some(Arc::clone(endpoint));
         });
     }
 
-    pub(super) fn handshaking(&self) {
-        self.attempts(State::Handshaking, |_| {});
+    pub(super) fn handshaking(&self, endpoint: &Arc<str>) {
+        self.attempts(State::Handshaking, |status| {
+            status.endpoint = Some(Arc::clone(endpoint));
+        });
     }
 
     pub(super) fn up(&self, endpoint: &Arc<str>) {
@@ -271,13 +278,11 @@ impl Reporter {
             status.failures = 0;
         });
         locked(&self.told_of_renewal).clear();
-        let status = self.status.borrow();
-        let (sink, endpoint) = (&self.sink, status.endpoint.as_deref());
-        let connects = status.connects;
+        let (sink, connects) = (&self.sink, self.status.borrow().connects);
         if self.whole.is_some() {
-            info!(%sink, endpoint, connects, "an endpoint is up");
+            info!(%sink, %endpoint, connects, "an endpoint is up");
         } else {
-            info!(%sink, endpoint, connects, "sink is up");
+            info!(%sink, %endpoint, connects, "sink is up");
         }
     }
 
@@ -324,13 +329,14 @@ impl Reporter {
         if steady {
             locked(&self.told).clear();
         }
-        let status = self.status.borrow();
-        let (sink, stage, endpoint) = (&self.sink, Stage::Write, status.endpoint.as_deref());
-        let (delay, cause) = (delay.unwrap_or_default(), &*text);
+        let endpoint = self.status.borrow().endpoint.clone();
+        let (sink, stage, endpoint) = (&self.sink, Stage::Write, endpoint.as_deref());
+        let (reason, delay) = (cause.label(), delay.unwrap_or_default());
+        let cause = &*text;
         if self.whole.is_some() {
-            warn!(%sink, endpoint, %stage, cause, next_attempt_in = ?delay, "an endpoint is down");
+            warn!(%sink, endpoint, %stage, reason, cause, next_attempt_in = ?delay, "an endpoint is down");
         } else {
-            warn!(%sink, endpoint, %stage, cause, next_attempt_in = ?delay, "sink is down");
+            warn!(%sink, endpoint, %stage, reason, cause, next_attempt_in = ?delay, "sink is down");
         }
     }
 
@@ -344,10 +350,11 @@ impl Reporter {
         });
         locked(&self.told_of_renewal).clear();
         let (sink, before) = (&self.sink, before.as_deref());
-        if let Disconnect::Rotated = reason {
-            debug!(%sink, %endpoint, before, %reason, "sink has a new connection");
+        let (reason, cause) = (reason.label(), reason);
+        if let Disconnect::Rotated = cause {
+            debug!(%sink, %endpoint, before, reason, %cause, "sink has a new connection");
         } else {
-            info!(%sink, %endpoint, before, %reason, "sink has a new connection");
+            info!(%sink, %endpoint, before, reason, %cause, "sink has a new connection");
         }
     }
 
@@ -361,11 +368,11 @@ impl Reporter {
         });
         let (sink, stage, endpoint) = (&self.sink, error.stage, &error.endpoint);
         let sentence = error.sentence();
-        let cause = sentence.as_str();
+        let (cause, reason) = (sentence.as_str(), reason.label());
         if Self::is_news(&self.told_of_renewal, format!("{stage}: {cause}")) {
-            warn!(%sink, %endpoint, %stage, cause, %reason, next_attempt_in = ?delay, "no new connection can be made; the old one stays in use");
+            warn!(%sink, %endpoint, %stage, cause, reason, next_attempt_in = ?delay, "no new connection can be made; the old one stays in use");
         } else {
-            debug!(%sink, %endpoint, %stage, cause, %reason, next_attempt_in = ?delay, "the old connection is still in use");
+            debug!(%sink, %endpoint, %stage, cause, reason, next_attempt_in = ?delay, "the old connection is still in use");
         }
     }
 
@@ -378,6 +385,12 @@ impl Reporter {
             told.push(failure);
         }
         news
+    }
+
+    /// The collector took nothing of a write for a whole second.
+    pub(super) fn stalled(&self) {
+        self.modify(|status| status.write_stalls += 1);
+        debug!(sink = %self.sink, "the collector does not take what is written");
     }
 
     /// A connection ended for good.
@@ -420,14 +433,19 @@ impl Reporter {
     /// Enters `state`, unless the sink is on its way out: what its connection does then is no news. Makes `change` in
     /// any case, and both at once, so that whoever watches never sees the one without the other.
     fn enter(&self, state: State, change: impl FnOnce(&mut Status)) {
+        let mut entered = false;
         self.modify(|status| {
             let leaving = matches!(status.state, State::Draining | State::Stopped);
-            if status.state != state && !leaving {
+            entered = status.state != state && !leaving;
+            if entered {
                 status.enter(state);
-                debug!(sink = %self.sink, %state, "sink changes state");
             }
             change(status);
         });
+        // Not before: a log that nobody reads holds up who writes it, and must not hold up who looks.
+        if entered {
+            debug!(sink = %self.sink, %state, "sink changes state");
+        }
     }
 }
 

@@ -100,6 +100,7 @@ impl Supervisor {
             changes.removed.push(Arc::clone(gone.name()));
             self.retire_listener(gone);
         }
+        self.view.show(&self.listeners, &self.sinks);
         changes
     }
 

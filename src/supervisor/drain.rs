@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{ListenerHandle, SinkHandle, Supervisor, drops};
+use super::{ListenerHandle, RouterPhase, SinkHandle, Supervisor, drops};
 use crate::{listener::Snapshot, router::Ledger};
 
 /// What the router has done from its start to its end.
@@ -54,6 +54,7 @@ impl Supervisor {
         let drain = *self.drain.borrow();
         let (intake_ends, ends) = (begun + drain * 3 / 4, begun + drain);
         info!(at_most = ?drain, "draining: no new senders, and those there are asked to end");
+        self.view.enter(RouterPhase::Draining);
         self.phase.drain.cancel();
         self.end_intake(intake_ends, &hurry).await;
         for sink in &self.sinks {

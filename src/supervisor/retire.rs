@@ -13,6 +13,8 @@ impl Supervisor {
     pub(super) fn retire_sink(&mut self, mut sink: SinkHandle) {
         let (drain, abort) = (*self.drain.borrow(), self.abort.clone());
         sink.work.reporter.draining();
+        self.view.sink_leaves(&sink);
+        let view = self.view.clone();
         self.retiring_sinks.spawn(async move {
             select! {
                 () = sink.task.ended() => {}
@@ -23,6 +25,7 @@ impl Supervisor {
             sink.work.reporter.stopped();
             info!(sink = %sink.name(), "a sink that the configuration no longer has is at its end");
             sink.report().log();
+            view.sink_left(&sink);
         });
     }
 
@@ -30,6 +33,8 @@ impl Supervisor {
     pub(super) fn retire_listener(&mut self, mut listener: ListenerHandle) {
         let drain = *self.drain.borrow();
         listener.phase.drain.cancel();
+        self.view.listener_leaves(&listener);
+        let view = self.view.clone();
         self.retiring_listeners.spawn(async move {
             select! {
                 _ = &mut listener.task.0 => {}
@@ -42,6 +47,7 @@ impl Supervisor {
             let name = Arc::clone(listener.name());
             info!(listener = %name, "a listener that the configuration no longer has is at its end");
             listener.report().log();
+            view.listener_left(&listener);
         });
     }
 }

@@ -5,7 +5,8 @@ use std::{fmt::Write as _, net::Ipv4Addr, path::Path, time::Duration};
 use super::{ANALYTICS, ARCHIVE, Collectors, IDENTITY, SIEM, SIEM_QUEUE, collector::Collector};
 use crate::{
     config::{
-        Config, Edits, Endpoints, Listen, ListenAddress, ListenLimits, QueueLimits, Refresh, Sink,
+        Admin, AdminAddress, Config, Edits, Endpoints, Listen, ListenAddress, ListenLimits,
+        QueueLimits, Refresh, Sink,
     },
     net::{Authority, Endpoint, Host, ResolverSettings, UnixAddress, UnixPermissions},
 };
@@ -69,7 +70,10 @@ pub(super) fn configuration(socket: &Path, folder: &Path, collectors: &Collector
             ),
             sink(SIEM, tcp(&collectors.siem), true, SIEM_QUEUE, identity),
         ],
-        admin: None,
+        admin: Admin {
+            address: AdminAddress::Off,
+            ..Admin::default()
+        },
         resolver: ResolverSettings::default(),
         drain: Duration::from_secs(10),
     }

@@ -31,6 +31,7 @@ pub struct EndpointStatus {
     pub connects: u64,
     /// Attempts that did not.
     pub failed_connects: u64,
+    write_stalls: u64,
     disconnects: [u64; Disconnect::LABELS.len()],
     /// Which one it is among all that there have been; an address may come again while it is still being left.
     number: u64,
@@ -73,6 +74,7 @@ impl EndpointStatus {
             next_attempt: status.next_attempt,
             connects: status.connects,
             failed_connects: status.failed_connects,
+            write_stalls: status.write_stalls,
             disconnects: status.disconnects,
             number: 0,
         })
@@ -153,6 +155,7 @@ impl Part {
                 status.endpoints.push(EndpointStatus {
                     connects: 0,
                     failed_connects: 0,
+                    write_stalls: 0,
                     disconnects: Default::default(),
                     ..now.clone()
                 });
@@ -165,6 +168,7 @@ impl Part {
             let now = shown.clone();
             status.connects += now.connects - before.connects;
             status.failed_connects += now.failed_connects - before.failed_connects;
+            status.write_stalls += now.write_stalls - before.write_stalls;
             let changed = now.disconnects.iter().zip(before.disconnects);
             for (sum, (now, before)) in status.disconnects.iter_mut().zip(changed) {
                 *sum += now - before;
@@ -259,7 +263,7 @@ mod tests {
         let [one, two] = addresses.each_ref().map(|address| sink.endpoint(address));
         assert_eq!(status().state, State::Connecting);
         one.up(&addresses[0]);
-        two.handshaking();
+        two.handshaking(&addresses[1]);
         assert_eq!((status().state, status().connects), (State::Up, 1));
         two.up(&addresses[1]);
         let since = status().since;
