@@ -278,8 +278,7 @@ impl Reporter {
             status.failures = 0;
         });
         locked(&self.told_of_renewal).clear();
-        let connects = self.status.borrow().connects;
-        let sink = &self.sink;
+        let (sink, connects) = (&self.sink, self.status.borrow().connects);
         if self.whole.is_some() {
             info!(%sink, %endpoint, connects, "an endpoint is up");
         } else {
@@ -332,7 +331,8 @@ impl Reporter {
         }
         let endpoint = self.status.borrow().endpoint.clone();
         let (sink, stage, endpoint) = (&self.sink, Stage::Write, endpoint.as_deref());
-        let (reason, delay, cause) = (cause.label(), delay.unwrap_or_default(), &*text);
+        let (reason, delay) = (cause.label(), delay.unwrap_or_default());
+        let cause = &*text;
         if self.whole.is_some() {
             warn!(%sink, endpoint, %stage, reason, cause, next_attempt_in = ?delay, "an endpoint is down");
         } else {
