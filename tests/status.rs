@@ -257,6 +257,12 @@ fn the_tapfile_says_where_the_router_is() {
     };
     write("Tapfile", &format!("admin {}", server.address));
     command(folder.path(), &[]).assert().success();
+    // A router may run all the same, with what the file said before.
+    write(
+        "Tapfile",
+        &format!("admin {}\nresolver nonsense", server.address),
+    );
+    command(folder.path(), &[]).assert().success();
     let nobody = nobody();
     write("other", &format!("admin {nobody}"));
     for (line, arguments, code, expected) in [
@@ -277,6 +283,12 @@ fn the_tapfile_says_where_the_router_is() {
             vec!["-c", "other"],
             2,
             "leaves the port of the admin endpoint to the system".to_owned(),
+        ),
+        (
+            "admin everywhere".to_owned(),
+            vec!["-c", "other"],
+            2,
+            "the `admin` line of other is wrong".to_owned(),
         ),
         (
             String::new(),

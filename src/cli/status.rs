@@ -136,9 +136,7 @@ fn show(args: &StatusArgs, whereabouts: &Whereabouts, look: &Look) -> ExitCode {
 
 impl<'a> Chosen<'a> {
     fn of(args: &'a StatusArgs, status: &'a RouterStatus) -> Self {
-        let asked = |sink: &&SinkStatus| {
-            args.sinks.is_empty() || args.sinks.iter().any(|name| *name == sink.name)
-        };
+        let asked = |sink: &&SinkStatus| args.sinks.is_empty() || args.sinks.contains(&sink.name);
         let has = |name: &&String| status.sinks.iter().any(|sink| sink.name == **name);
         Self {
             sinks: status.sinks.iter().filter(asked).collect(),

@@ -1,15 +1,11 @@
 //! Where the router is, and how that is known.
 
-use std::{
-    fmt, fs, io,
-    net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
-};
+use std::{fmt, fs, io, path::PathBuf};
 
 use clap::Args;
 
 use super::{Address, FetchError};
-use crate::{cli::tell, config};
+use crate::config::{self, AdminAddress};
 
 /// Which router to look at.
 #[derive(Debug, Args)]
@@ -48,7 +44,12 @@ pub(in crate::cli) enum Nowhere {
     )]
     Off(PathBuf),
     #[error(
-        "{} leaves the port of the admin endpoint to the system; name the address with --admin (the log line `listening` of the router has it)",
+        "the `admin` line of {} is wrong (`tapfan check` says why); name the address with --admin",
+        .0.display()
+    )]
+    Wrong(PathBuf),
+    #[error(
+        "{} leaves the port of the admin endpoint to the system; name the address with --admin (the log line `admin endpoint is listening` has it)",
         .0.display()
     )]
     AnyPort(PathBuf),
@@ -78,33 +79,25 @@ impl RouterArgs {
 
 /// Where a router is that runs with this Tapfile.
 fn said_in(path: PathBuf, text: &str) -> Result<Whereabouts, Nowhere> {
-    let loaded = config::parse(&path, text, &config::process_environment);
-    let Some(config) = loaded.config else {
-        // A router may run all the same: with what the file said before.
-        tell(format_args!(
-            "tapfan: {} has errors (`tapfan check` shows them), so its `admin` line is not used\n",
-            path.display()
-        ));
-        return Ok(Whereabouts::default());
-    };
-    match config.admin {
-        Some(address) if address.port() == 0 => Err(Nowhere::AnyPort(path)),
-        Some(address) => Ok(Whereabouts {
+    let said = config::parse(&path, text, &config::process_environment).admin;
+    match said {
+        Some(AdminAddress::Default) => Ok(Whereabouts::default()),
+        Some(AdminAddress::At(address)) if address.port() == 0 => Err(Nowhere::AnyPort(path)),
+        Some(AdminAddress::At(address)) => Ok(Whereabouts {
             address: address.into(),
             known: Known::Tapfile(path),
         }),
-        None => Ok(Whereabouts::default()),
+        Some(AdminAddress::Off) => Err(Nowhere::Off(path)),
+        None => Err(Nowhere::Wrong(path)),
     }
 }
 
 // === impl Whereabouts ===
 
-const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
-
 impl Default for Whereabouts {
     fn default() -> Self {
         Self {
-            address: DEFAULT.into(),
+            address: AdminAddress::DEFAULT.into(),
             known: Known::Default,
         }
     }
@@ -145,12 +138,8 @@ impl fmt::Display for Whereabouts {
         let Self { address, known } = self;
         match known {
             Known::Named => write!(f, "{address}"),
-            Known::Tapfile(path) => write!(f, "{address} (as {} says)", shown(path)),
+            Known::Tapfile(path) => write!(f, "{address} (as {} says)", path.display()),
             Known::Default => write!(f, "{address} (the default)"),
         }
     }
-}
-
-fn shown(path: &Path) -> std::path::Display<'_> {
-    path.display()
 }
