@@ -13,6 +13,7 @@ mod router;
 mod run;
 mod status;
 mod tapfile;
+mod top;
 mod watch;
 
 use std::{
@@ -43,6 +44,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Shows the sinks of a running router, once; status 1 unless every one is up.
     Status(status::StatusArgs),
+    /// Shows the sinks of a running router, live, with their history; keys sort and select.
+    Top(top::TopArgs),
 }
 
 /// Exit status of a command that failed while it ran.
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Top(args) => top::run(&args),
     }
 }
 
@@ -77,7 +81,7 @@ impl Command {
         match self {
             Self::Run(_) | Self::Check(_) => "info",
             // They tell of the sinks themselves.
-            Self::Demo(_) | Self::Status(_) => "error",
+            Self::Demo(_) | Self::Status(_) | Self::Top(_) => "error",
         }
     }
 }
