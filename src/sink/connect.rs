@@ -188,7 +188,8 @@ impl Connect {
             }
         };
         Ok(Established {
-            connection: Connection::new(stream, self.deadlines, self.abort),
+            connection: Connection::new(stream, self.deadlines, self.abort)
+                .reporting_to(self.status),
             endpoint: endpoint.into(),
             term: Term::new(self.max_age, place),
         })

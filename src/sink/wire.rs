@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::Disconnect;
+use super::{Disconnect, Reporter};
 use crate::frame_stream::{BackChannel, BackChannelEvent};
 
 /// The stream and what is known of it, shared by the service and the future of its request.
@@ -16,6 +16,8 @@ use crate::frame_stream::{BackChannel, BackChannelEvent};
 pub(super) struct Wire<Io> {
     pub(super) io: Io,
     back_channel: BackChannel,
+    /// Where it tells that the collector takes nothing.
+    pub(super) status: Option<Reporter>,
     ended: Option<Arc<Disconnect>>,
 }
 
@@ -27,6 +29,7 @@ impl<Io> Wire<Io> {
         Self {
             io,
             back_channel: BackChannel::new(),
+            status: None,
             ended: None,
         }
     }

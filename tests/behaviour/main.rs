@@ -6,6 +6,8 @@
 mod alone;
 mod certificates;
 mod collector;
+mod exposition;
+mod http;
 mod name_server;
 mod process;
 mod router;
@@ -16,11 +18,15 @@ mod wire;
 
 mod accounts;
 mod addresses;
+mod admin;
+mod admin_binary;
 mod binary;
 mod churn;
 mod drain;
+mod hostile_clients;
 mod hostile_collectors;
 mod hostile_senders;
+mod liveness;
 mod order;
 mod outage;
 mod recorded;
