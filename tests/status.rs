@@ -87,7 +87,7 @@ fn sink(name: &str, state: &str) -> Value {
         "name": name, "configured": "tcp://192.0.2.1:6000", "mode": "full", "removed": false,
         "state": state, "since": "2026-11-22T11:59:00Z", "endpoint": "tcp://192.0.2.1:6000",
         "endpoints": [], "last_error": last_error, "failures": 0, "next_attempt": null, "connects": 1,
-        "failed_connects": 0, "disconnects": {}, "resolve_failures": 0, "resolve_error": null,
+        "failed_connects": 0, "disconnects": {}, "resolve_failures": 0, "write_stalls": 0, "resolve_error": null,
         "ledger": {"offered": 5, "delivered": 5, "delivered_bytes": 500, "dropped": {}, "queued": 0, "in_flight": 0},
         "queue": {"frames": 0, "bytes": 0, "capacity_frames": 10, "capacity_bytes": 10, "oldest_seconds": null},
         "latency": {"bounds_seconds": [], "counts": [5], "sum_seconds": 0.0, "p50_seconds": null, "p99_seconds": null},

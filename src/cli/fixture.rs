@@ -62,6 +62,7 @@ pub(super) fn listener(name: &str, frames: u64) -> ListenerStatus {
         accepted: 5,
         frames,
         bytes: frames * 133,
+        message_frames: counts(&[("CLIENT_QUERY", frames)]),
         errors: counts(&[("malformed", 3), ("probe", 0), ("oversize", 12)]),
         certificates: Vec::new(),
     }
@@ -85,6 +86,7 @@ pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
         failed_connects: 0,
         disconnects: counts(&[("closed", 0), ("io", 0)]),
         resolve_failures: 0,
+        write_stalls: 0,
         resolve_error: None,
         ledger: LedgerStatus {
             offered: 71_280_000,

@@ -35,7 +35,7 @@ pub(super) fn draw(model: &Model, now: Instant, theme: Theme, area: Rect, buffer
         (Some(status), Screen::History) => history::draw(model, status, theme, &mut page),
     }
     if model.help {
-        help::draw(theme, area, buffer);
+        help::draw(area, buffer);
     }
 }
 
@@ -67,10 +67,10 @@ impl Page<'_> {
     }
 
     /// A line whose background is marked across the screen.
-    fn bar(&mut self, line: &Line<'_>, theme: Theme) {
+    fn bar(&mut self, line: &Line<'_>) {
         let row = Rect::new(self.area.x, self.y, self.area.width, 1).intersection(self.area);
         self.line(line);
-        self.buffer.set_style(row, theme.bar());
+        self.buffer.set_style(row, Theme::bar());
     }
 
     /// The last line of the screen.
@@ -95,7 +95,7 @@ impl Page<'_> {
 fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
     let whereabouts = &model.whereabouts;
     match &model.watched.status {
-        None => page.bar(&Line::from(format!("tapfan top  {whereabouts}")), theme),
+        None => page.bar(&Line::from(format!("tapfan top  {whereabouts}"))),
         Some(status) => {
             let phase = match status.phase {
                 Phase::Starting => "starting for",
@@ -108,7 +108,7 @@ fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
             // The time goes to the right if it has room there.
             let room = page.width().saturating_sub(clock.len() + 2);
             let text = format!("{left:<room$}  {clock}");
-            page.bar(&Line::from(text), theme);
+            page.bar(&Line::from(text));
         }
     }
     match (&model.watched.lost, &model.watched.status) {

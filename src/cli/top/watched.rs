@@ -100,15 +100,14 @@ impl Watched {
 
     /// Takes a look that failed in: `why` is one clause.
     pub(super) fn missed(&mut self, why: String, now: Instant) {
-        match &mut self.lost {
-            Some((_, last)) => *last = why,
-            None => {
-                if let Some(status) = &self.status {
-                    self.events
-                        .router(status.now, format!("the router was lost: {why}"));
-                }
-                self.lost = Some((now, why));
+        if let Some((_, last)) = &mut self.lost {
+            *last = why;
+        } else {
+            if let Some(status) = &self.status {
+                let what = format!("the router was lost: {why}");
+                self.events.router(status.now, what);
             }
+            self.lost = Some((now, why));
         }
         for history in self.sinks.values_mut() {
             history.missed();

@@ -33,15 +33,15 @@ pub(super) fn spark_of(values: &[Option<f64>], most: f64) -> String {
 /// The same, of several lines.
 pub(super) fn chart(values: &[Option<f64>], style: Style, area: Rect, buffer: &mut Buffer) {
     /// What the highest bar counts, so that others have their share in whole numbers.
-    const FULL: f64 = 10_000.0;
+    const FULL: u32 = 10_000;
     let most = most(values).max(f64::MIN_POSITIVE);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let bars = values
         .iter()
-        .map(|value| value.map(|value| (value / most * FULL) as u64));
+        .map(|value| value.map(|value| (value / most * f64::from(FULL)) as u64));
     Sparkline::default()
         .data(bars.collect::<Vec<_>>())
-        .max(FULL as u64)
+        .max(FULL.into())
         .absent_value_symbol(" ")
         .style(style)
         .render(area, buffer);

@@ -24,7 +24,7 @@ const WORDS: u16 = 9;
 
 pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mut Page<'_>) {
     let keys = "q leave  ? help  Esc back  Up Down scroll  Left Right other sinks";
-    page.foot(&Line::from(Span::styled(keys, theme.aside())));
+    page.foot(&Line::from(Span::styled(keys, Theme::aside())));
     // The foot is taken.
     page.area.height = page.area.height.saturating_sub(1);
     let (Some(sink), Some(history)) = (
@@ -43,18 +43,18 @@ pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mu
     };
     let free = page.left().saturating_sub(WORDS + endpoints + 3);
     charts(model, history, free.clamp(1, 8), theme, page);
-    figures(model, status, sink, history, page);
+    figures(model, sink, history, page);
     if endpoints > 0 {
         self::endpoints(status, sink, usize::from(endpoints), theme, page);
     }
-    events(model, sink, theme, page);
+    events(model, sink, page);
 }
 
 fn title(status: &RouterStatus, sink: &SinkStatus, theme: Theme, page: &mut Page<'_>) {
     let since = age(status.now.since(sink.since));
     let endpoint = sink.endpoint.as_deref().unwrap_or(&sink.configured);
     page.line(&Line::from(vec![
-        Span::styled(sink.name.clone(), theme.heading()),
+        Span::styled(sink.name.clone(), Theme::heading()),
         Span::from("  "),
         Span::styled(sink.state.label(), theme.state(sink.state)),
         Span::from(format!(" for {since}  {endpoint}")),
@@ -69,7 +69,7 @@ fn title(status: &RouterStatus, sink: &SinkStatus, theme: Theme, page: &mut Page
         text.push(format!("last error {since} ago: {}", last.error));
     }
     if text.is_empty() {
-        page.line(&Line::from(Span::styled("no error", theme.aside())));
+        page.line(&Line::from(Span::styled("no error", Theme::aside())));
     } else {
         page.line(&Line::from(text.join("; ")));
     }
@@ -85,7 +85,7 @@ fn charts(model: &Model, history: &SinkHistory, height: u16, theme: Theme, page:
         rate(most(&out)),
         model.span(KEPT)
     );
-    page.line(&Line::from(Span::styled(head, theme.heading())));
+    page.line(&Line::from(Span::styled(head, Theme::heading())));
     let area = page.block(height);
     chart(&out, theme.chart(), area, page.buffer);
     for (label, series) in [
@@ -111,13 +111,7 @@ fn charts(model: &Model, history: &SinkHistory, height: u16, theme: Theme, page:
     }
 }
 
-fn figures(
-    model: &Model,
-    status: &RouterStatus,
-    sink: &SinkStatus,
-    history: &SinkHistory,
-    page: &mut Page<'_>,
-) {
+fn figures(model: &Model, sink: &SinkStatus, history: &SinkHistory, page: &mut Page<'_>) {
     let ledger = &sink.ledger;
     let (offered, delivered) = (count(ledger.offered), count(ledger.delivered));
     let lost = match ledger.dropped_total() {
@@ -159,8 +153,12 @@ fn figures(
         ended if ended.is_empty() => "none ended".to_owned(),
         ended => format!("ended {ended}"),
     };
+    let stalls = match sink.write_stalls {
+        0 => String::new(),
+        stalls => format!("; write stalls: {stalls}"),
+    };
     page.line(&Line::from(format!(
-        "attempts: {} succeeded, {} failed; connections: {ended}",
+        "attempts: {} succeeded, {} failed; connections: {ended}{stalls}",
         sink.connects, sink.failed_connects
     )));
 }
@@ -173,7 +171,7 @@ fn endpoints(
     page: &mut Page<'_>,
 ) {
     let head = format!("ENDPOINTS ({})", sink.endpoints.len());
-    page.line(&Line::from(Span::styled(head, theme.heading())));
+    page.line(&Line::from(Span::styled(head, Theme::heading())));
     let mut endpoints: Vec<_> = sink.endpoints.iter().collect();
     // Those with trouble first, should there be too many.
     endpoints.sort_by_key(|endpoint| endpoint.state == crate::sink::State::Up);
@@ -199,7 +197,7 @@ fn endpoints(
     }
 }
 
-fn events(model: &Model, sink: &SinkStatus, theme: Theme, page: &mut Page<'_>) {
+fn events(model: &Model, sink: &SinkStatus, page: &mut Page<'_>) {
     let events = &model.watched.events;
     let count = events.of(&sink.name).count();
     let head = match (count, model.scrolled) {
@@ -207,7 +205,7 @@ fn events(model: &Model, sink: &SinkStatus, theme: Theme, page: &mut Page<'_>) {
         (count, 0) => format!("SINCE YOU LOOK, newest first ({count})"),
         (count, past) => format!("SINCE YOU LOOK, from the {}th of {count}", past + 1),
     };
-    page.line(&Line::from(Span::styled(head, theme.heading())));
+    page.line(&Line::from(Span::styled(head, Theme::heading())));
     let room = usize::from(page.left());
     for event in events.of(&sink.name).skip(model.scrolled).take(room) {
         let times = match event.times {

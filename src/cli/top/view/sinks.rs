@@ -39,7 +39,7 @@ pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mu
         selected(model, status, sink, theme, page);
     }
     let keys = "q leave  ? help  Enter history  sort: c n s o f d, r reverse";
-    page.foot(&Line::from(Span::styled(keys, theme.aside())));
+    page.foot(&Line::from(Span::styled(keys, Theme::aside())));
 }
 
 fn listeners(model: &Model, status: &RouterStatus, theme: Theme, room: u16, page: &mut Page<'_>) {
@@ -60,7 +60,7 @@ fn listeners(model: &Model, status: &RouterStatus, theme: Theme, room: u16, page
         "{:<width$} {:>7} {:>8} {:>9}",
         "LISTENER", "SENDERS", "FRAMES/s", "BYTES/s"
     );
-    page.line(&Line::from(Span::styled(head, theme.heading())));
+    page.line(&Line::from(Span::styled(head, Theme::heading())));
     let count = status.listeners.len();
     // The last line says how many there is no room for.
     let shown = if count > most { most - 1 } else { count };
@@ -91,14 +91,14 @@ fn listeners(model: &Model, status: &RouterStatus, theme: Theme, room: u16, page
 fn table(model: &Model, theme: Theme, below: u16, page: &mut Page<'_>) {
     let sinks = model.sinks();
     let columns = Columns::fitting(&sinks, page.width());
-    page.line(&columns.head(model, theme));
+    page.line(&columns.head(model));
     let room = usize::from(page.left().saturating_sub(below)).max(1);
     let selected = model.selected();
     let first = selected.saturating_sub(room.saturating_sub(1));
     for (index, sink) in sinks.iter().enumerate().skip(first).take(room) {
         let line = columns.row(model, sink, index == selected, theme);
         if index == selected {
-            page.bar(&line, theme);
+            page.bar(&line);
         } else {
             page.line(&line);
         }
@@ -119,7 +119,7 @@ fn selected(
         count => format!(" and {} more", count - 1),
     };
     let title = format!("{} at {endpoint}{several}", sink.name);
-    page.line(&Line::from(Span::styled(title, theme.heading())));
+    page.line(&Line::from(Span::styled(title, Theme::heading())));
     page.line(&trouble(status, sink, theme));
     if let Some(history) = model.watched.sink(&sink.name) {
         let label = format!("out, last {} ", model.span(KEPT));
@@ -158,10 +158,10 @@ fn trouble(status: &RouterStatus, sink: &SinkStatus, theme: Theme) -> Line<'stat
         );
         return Line::from(Span::styled(text, theme.alarm()));
     }
-    let lost = reasons(&sink.ledger.dropped);
-    match (lost.is_empty(), said) {
-        (false, _) => Line::from(format!("dropped: {lost}")),
-        (true, Some(said)) => Line::from(Span::styled(said, theme.aside())),
-        (true, None) => Line::from(Span::styled("no error, nothing lost", theme.aside())),
+    let dropped = reasons(&sink.ledger.dropped);
+    match (dropped.is_empty(), said) {
+        (false, _) => Line::from(format!("dropped: {dropped}")),
+        (true, Some(said)) => Line::from(Span::styled(said, Theme::aside())),
+        (true, None) => Line::from(Span::styled("no error, nothing lost", Theme::aside())),
     }
 }

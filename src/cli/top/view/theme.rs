@@ -42,15 +42,15 @@ impl Theme {
     }
 
     /// The line of the router, and the row that is selected.
-    pub(super) fn bar(self) -> Style {
+    pub(super) fn bar() -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    pub(super) fn heading(self) -> Style {
+    pub(super) fn heading() -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    pub(super) fn aside(self) -> Style {
+    pub(super) fn aside() -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }
 

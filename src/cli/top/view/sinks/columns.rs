@@ -111,7 +111,7 @@ impl Columns {
         Self(widths.collect())
     }
 
-    pub(super) fn head(&self, model: &Model, theme: Theme) -> Line<'static> {
+    pub(super) fn head(&self, model: &Model) -> Line<'static> {
         let mut text = " ".repeat(MARK - 1);
         for (column, width) in &self.0 {
             let mark = match (column.sort() == Some(model.sort), model.reversed) {
@@ -123,7 +123,7 @@ impl Columns {
             text.push(' ');
             text.push_str(&column.align(&head, *width));
         }
-        Line::from(Span::styled(text, theme.heading()))
+        Line::from(Span::styled(text, Theme::heading()))
     }
 
     pub(super) fn row(
@@ -171,11 +171,10 @@ impl Column {
             Self::State => "STATE",
             Self::Since => "SINCE",
             Self::In => "IN/s",
-            Self::Out => "OUT/s",
+            Self::Out | Self::Chart => "OUT/s",
             Self::Queue => "QUEUE",
             Self::Drops => "DROPS/s",
             Self::Dropped => "DROPPED",
-            Self::Chart => "OUT/s",
         }
     }
 
