@@ -141,7 +141,7 @@ fn figures(model: &Model, sink: &SinkStatus, history: &SinkHistory, page: &mut P
     let bounds = &sink.latency.bounds_seconds;
     let quantile = |q| shown(history.latency(bounds, RECENT, q));
     page.line(&Line::from(format!(
-        "latency p50 {}, p90 {}, p99 {} of the last {}; p50 {}, p99 {} of all",
+        "latency p50 {}, p90 {}, p99 {} in {}; p50 {}, p99 {} in all",
         quantile(0.5),
         quantile(0.9),
         quantile(0.99),
