@@ -2,7 +2,7 @@
 //!
 //! - [`proto`] holds the prost types of `proto/dnstap.proto`, for the library API, for `dump` and for tests. The way from
 //!   a listener to a sink never decodes into them: that would lose unknown fields and cost ten times as much.
-//! - [`validate`](validate()) says whether a payload is a dnstap message; [`message_type`] says of which
+//! - [`validate`](validate()) says whether a payload is a dnstap message; [`message_type`](message_type()) says of which
 //!   kind as well, and a listener asks it of every frame.
 //! - [`Rewrite`] edits a payload by splicing its bytes; a sink that is not `full` or that sets fields uses it.
 //! - `wire`, `varint` and `schema` are what those two read protobuf with.

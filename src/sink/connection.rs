@@ -22,7 +22,7 @@ use super::{
     cursor::Cursor,
     wire::{Wire, lock},
 };
-use crate::{frame_stream::Control, router::Progress};
+use crate::{frame_stream::Control, net::Liveness, router::Progress};
 
 /// An established connection, handshake done, as a service that writes.
 ///
@@ -84,7 +84,7 @@ impl<Io> Connection<Io> {
     /// A connection over `io`, after START was sent.
     pub fn new(io: Io, limits: Deadlines, abort: CancellationToken) -> Self {
         Self {
-            wire: Arc::new(Mutex::new(Wire::new(io))),
+            wire: Arc::new(Mutex::new(Wire::new(io, limits.write))),
             limits,
             abort,
         }
@@ -98,7 +98,7 @@ impl<Io> Connection<Io> {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Service<Outgoing> for Connection<Io> {
+impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Service<Outgoing> for Connection<Io> {
     type Response = Progress;
     type Error = SinkError;
     type Future = Write<Io>;
@@ -139,7 +139,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Service<Outgoing> for Connection<Io> {
 
 // === impl Write ===
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Write<Io> {
+impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Future for Write<Io> {
     type Output = Result<Progress, SinkError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -164,7 +164,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Write<Io> {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Write<Io> {
+impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Write<Io> {
     fn poll_work(
         &mut self,
         wire: &mut Wire<Io>,
@@ -188,16 +188,20 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Write<Io> {
             return Poll::Ready(Err(cause));
         }
         if let Poll::Ready(cause) = self.poll_patience(wire, cx) {
-            return Poll::Ready(Err(wire.end(cause)));
+            return Poll::Ready(Err(cause));
         }
         ready!(self.abort.poll(cx));
         Poll::Ready(Err(wire.end(Disconnect::Aborted)))
     }
 }
 
-impl<Io> Write<Io> {
+impl<Io: Liveness> Write<Io> {
     /// Ready when the collector has taken nothing for too long. Counts a stall on the way there.
-    fn poll_patience(&mut self, wire: &Wire<Io>, cx: &mut Context<'_>) -> Poll<Disconnect> {
+    fn poll_patience(
+        &mut self,
+        wire: &mut Wire<Io>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Arc<Disconnect>> {
         let (allowed, stall) = match self.work {
             Work::Frames { .. } => (self.limits.write, self.limits.write.min(STALL)),
             Work::Stop { .. } => (self.limits.finish, self.limits.finish),
@@ -205,7 +209,7 @@ impl<Io> Write<Io> {
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(stall)));
         ready!(deadline.as_mut().poll(cx));
         if let Work::Stop { .. } = self.work {
-            return Poll::Ready(Disconnect::Unconfirmed(allowed));
+            return Poll::Ready(wire.end(Disconnect::Unconfirmed(allowed)));
         }
         if !self.stalled {
             self.stalled = true;
@@ -216,7 +220,7 @@ impl<Io> Write<Io> {
             deadline.as_mut().reset(end);
             ready!(deadline.as_mut().poll(cx));
         }
-        Poll::Ready(Disconnect::Stalled(allowed))
+        Poll::Ready(wire.stall())
     }
 }
 
@@ -229,7 +233,7 @@ impl<Io> Drop for Write<Io> {
 }
 
 /// Writes the next part of a batch, and sees it to the operating system, until all is there.
-fn poll_frames<Io: AsyncRead + AsyncWrite + Unpin>(
+fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Unpin>(
     wire: &mut Wire<Io>,
     cursor: &mut Cursor,
     unflushed: &mut bool,
@@ -239,7 +243,7 @@ fn poll_frames<Io: AsyncRead + AsyncWrite + Unpin>(
         // A TLS stream takes bytes before it sends them: only a flush says that they are gone.
         if *unflushed {
             if let Err(error) = ready!(Pin::new(&mut wire.io).poll_flush(cx)) {
-                return Poll::Ready(Err(wire.end(error.into())));
+                return Poll::Ready(Err(wire.fail(error)));
             }
             cursor.confirm();
             *unflushed = false;
@@ -255,13 +259,13 @@ fn poll_frames<Io: AsyncRead + AsyncWrite + Unpin>(
                 cursor.accept(written);
                 *unflushed = true;
             }
-            Err(error) => return Poll::Ready(Err(wire.end(error.into()))),
+            Err(error) => return Poll::Ready(Err(wire.fail(error))),
         }
     }
 }
 
 /// Sends STOP, waits for FINISH, and closes.
-fn poll_stop<Io: AsyncRead + AsyncWrite + Unpin>(
+fn poll_stop<Io: AsyncRead + AsyncWrite + Liveness + Unpin>(
     wire: &mut Wire<Io>,
     rest: &mut Bytes,
     flushed: &mut bool,
@@ -271,12 +275,12 @@ fn poll_stop<Io: AsyncRead + AsyncWrite + Unpin>(
         match ready!(Pin::new(&mut wire.io).poll_write(cx, rest)) {
             Ok(0) => return Poll::Ready(Err(wire.end(Disconnect::Closed))),
             Ok(written) => drop(rest.split_to(written)),
-            Err(error) => return Poll::Ready(Err(wire.end(error.into()))),
+            Err(error) => return Poll::Ready(Err(wire.fail(error))),
         }
     }
     if !*flushed {
         if let Err(error) = ready!(Pin::new(&mut wire.io).poll_flush(cx)) {
-            return Poll::Ready(Err(wire.end(error.into())));
+            return Poll::Ready(Err(wire.fail(error)));
         }
         *flushed = true;
     }

@@ -239,14 +239,16 @@ impl Reporter {
         }
     }
 
-    pub(super) fn connecting(&self, endpoint: &str) {
+    pub(super) fn connecting(&self, endpoint: &Arc<str>) {
         self.attempts(State::Connecting, |status| {
-            status.endpoint = Some(endpoint.into());
+            status.endpoint = Some(Arc::clone(endpoint));
         });
     }
 
-    pub(super) fn handshaking(&self) {
-        self.attempts(State::Handshaking, |_| {});
+    pub(super) fn handshaking(&self, endpoint: &Arc<str>) {
+        self.attempts(State::Handshaking, |status| {
+            status.endpoint = Some(Arc::clone(endpoint));
+        });
     }
 
     pub(super) fn up(&self, endpoint: &Arc<str>) {

@@ -5,9 +5,11 @@
 
 mod alone;
 mod certificates;
+#[allow(dead_code, reason = "tests/network uses the rest")]
 mod collector;
 mod exposition;
 mod http;
+#[allow(dead_code, reason = "tests/network uses the rest")]
 mod name_server;
 mod process;
 mod router;
@@ -22,6 +24,7 @@ mod admin;
 mod admin_binary;
 mod binary;
 mod churn;
+mod dead_collectors;
 mod drain;
 mod hostile_clients;
 mod hostile_collectors;
@@ -29,6 +32,7 @@ mod hostile_senders;
 mod liveness;
 mod order;
 mod outage;
+mod race;
 mod recorded;
 mod reload;
 mod reload_binary;
