@@ -91,6 +91,11 @@ impl Tmux {
         output.stdout.starts_with(b"1")
     }
 
+    /// Closes the terminal under whatever runs in it.
+    pub(crate) fn close(self) {
+        self.run(&["kill-server"]);
+    }
+
     fn run(&self, arguments: &[&str]) -> Output {
         let output = Command::new("tmux")
             .arg("-S")

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use crate::{
     fstrm_capture::{FstrmCapture, replay},
     golang_dnstap::{GolangDnstap, Place},
-    process::free_address,
+    process::{eventually, free_address},
     tapfan::{Listening, Tapfan},
     tmux::Tmux,
 };
@@ -107,6 +107,13 @@ impl Scene {
             env!("CARGO_BIN_EXE_tapfan"),
             self.admin
         ));
+    }
+
+    /// Of the `top` that was run last.
+    fn pid_of_top(&self) -> i32 {
+        let pid = self.dir.path().join("pid");
+        let pid = fs::read_to_string(pid).expect("a file of the shell's");
+        pid.trim().parse().expect("a number")
     }
 
     /// That the terminal is as it was: the shell's screen is back, and echoes, and shows its cursor.
@@ -217,11 +224,26 @@ fn signals_and_keys_give_the_terminal_back() {
         tmux.type_line("clear");
         scene.run_top(&tmux);
         tmux.shows("NO ROUTER");
-        let pid = fs::read_to_string(scene.dir.path().join("pid")).expect("a file of the shell's");
-        let pid = Pid::from_raw(pid.trim().parse().expect("a process"));
-        kill(pid, signal).expect("a signal to our own");
+        kill(Pid::from_raw(scene.pid_of_top()), signal).expect("a signal to our own");
         Scene::is_sane(&tmux);
     }
+}
+
+#[test]
+#[ignore = "needs tmux: tests/interop/install.sh"]
+fn it_ends_with_its_terminal() {
+    let scene = Scene::new();
+    let tmux = scene.top();
+    tmux.shows("NO ROUTER");
+    let process = format!("/proc/{}/cmdline", scene.pid_of_top());
+    tmux.close();
+    eventually("the end of top", || {
+        // One that has ended and that nobody has waited for has an empty one.
+        match fs::read(&process) {
+            Ok(line) if !line.is_empty() => Err("it runs"),
+            _ => Ok(()),
+        }
+    });
 }
 
 #[test]

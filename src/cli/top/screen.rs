@@ -1,10 +1,11 @@
 //! The terminal: taken, drawn on, read from, and given back on every way out.
 
 use std::{
+    convert::Infallible,
     io::{self, Stdout, stdout},
     panic,
     sync::Once,
-    thread::{self, JoinHandle},
+    thread,
     time::Duration,
 };
 
@@ -30,7 +31,8 @@ pub(super) struct Screen {
 /// What is typed, and changes of the screen's size; read on a thread of its own, since it blocks.
 pub(super) struct Keyboard {
     events: mpsc::Receiver<io::Result<Event>>,
-    reader: Option<JoinHandle<()>>,
+    /// Disconnected when the reader has ended.
+    reading: std::sync::mpsc::Receiver<Infallible>,
 }
 
 /// How long the keyboard's reader takes to notice that nobody listens any more.
@@ -95,7 +97,9 @@ fn give_back_on_panic() {
 impl Keyboard {
     pub(super) fn open() -> Self {
         let (sender, events) = mpsc::channel(16);
-        let reader = thread::spawn(move || {
+        let (until_the_end, reading) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let _until_the_end = until_the_end;
             while !sender.is_closed() {
                 let event = match event::poll(NOTICE) {
                     Ok(false) => continue,
@@ -108,10 +112,7 @@ impl Keyboard {
                 }
             }
         });
-        Self {
-            events,
-            reader: Some(reader),
-        }
+        Self { events, reading }
     }
 
     /// Waits for the next one. Cancel safe.
@@ -124,9 +125,8 @@ impl Keyboard {
 impl Drop for Keyboard {
     fn drop(&mut self) {
         self.events.close();
-        if let Some(reader) = self.reader.take() {
-            // What it panicked with was said already.
-            let _ = reader.join();
-        }
+        // If the terminal was closed, crossterm reads its end for ever, without a pause: then the reader goes with the
+        // process, and is not to hold that up.
+        let _ = self.reading.recv_timeout(4 * NOTICE);
     }
 }
