@@ -2,11 +2,18 @@
 
 use std::{
     fmt,
+    num::NonZeroU8,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{
+    OffsetDateTime,
+    format_description::well_known::{
+        Iso8601, Rfc3339,
+        iso8601::{Config, EncodedConfig, TimePrecision},
+    },
+};
 
 /// A point in time to the millisecond; as text in RFC 3339, in UTC: `2026-11-22T22:18:40.123Z`.
 ///
@@ -15,12 +22,19 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 /// use tapfan::admin::Timestamp;
 ///
 /// let when = Timestamp::from(UNIX_EPOCH + Duration::from_millis(1_500));
-/// assert_eq!(when.to_string(), "1970-01-01T00:00:01.5Z");
-/// assert_eq!(serde_json::from_str::<Timestamp>("\"1970-01-01T00:00:01.5Z\"")?, when);
+/// assert_eq!(when.to_string(), "1970-01-01T00:00:01.500Z");
+/// assert_eq!(serde_json::from_str::<Timestamp>("\"1970-01-01T00:00:01.500Z\"")?, when);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(SystemTime);
+
+/// RFC 3339 with three decimals: times stand in columns.
+const FORM: EncodedConfig = Config::DEFAULT
+    .set_time_precision(TimePrecision::Second {
+        decimal_digits: NonZeroU8::new(3),
+    })
+    .encode();
 
 // === impl Timestamp ===
 
@@ -66,8 +80,8 @@ impl fmt::Display for Timestamp {
         // A year beyond 9999 has no text; a certificate may claim one.
         let text = OffsetDateTime::from_unix_timestamp_nanos(nanos)
             .ok()
-            .and_then(|time| time.format(&Rfc3339).ok());
-        f.pad(text.as_deref().unwrap_or("9999-12-31T23:59:59Z"))
+            .and_then(|time| time.format(&Iso8601::<FORM>).ok());
+        f.pad(text.as_deref().unwrap_or("9999-12-31T23:59:59.999Z"))
     }
 }
 
@@ -109,9 +123,9 @@ mod tests {
     #[test]
     fn what_has_no_text_does_no_harm() {
         let beyond = Timestamp::from(UNIX_EPOCH + Duration::from_hours(24 * 366 * 9000));
-        assert_eq!(beyond.to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(beyond.to_string(), "9999-12-31T23:59:59.999Z");
         let before = Timestamp::from(UNIX_EPOCH - Duration::from_secs(1));
-        assert_eq!(before.to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(before.to_string(), "1970-01-01T00:00:00.000Z");
         assert!(serde_json::from_str::<Timestamp>("\"1969-01-01T00:00:00Z\"").is_err());
         assert!(serde_json::from_str::<Timestamp>("\"yesterday\"").is_err());
     }

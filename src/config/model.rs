@@ -1,6 +1,10 @@
 //! What a Tapfile means, once it was understood. No place in the file, no text: only facts.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     dnstap::Edits,
@@ -14,12 +18,47 @@ pub struct Config {
     pub listeners: Vec<Listen>,
     /// Where dnstap goes, one a `dnstap` directive, in the order of the file. Never empty.
     pub sinks: Vec<Sink>,
-    /// The address of the admin endpoint, if there is to be one.
-    pub admin: Option<SocketAddr>,
+    /// Where probes, metrics and status are served, and when the router is ready.
+    pub admin: Admin,
     /// How long a drain may take at the most, from the signal to the exit.
     pub drain: Duration,
     /// Whom to ask for the addresses of sinks that are given by name.
     pub resolver: ResolverSettings,
+}
+
+/// The lines `admin`, `probes` and `ready_when`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// Where everything is served.
+    pub address: AdminAddress,
+    /// Where probes and metrics are served too, and nothing else.
+    pub probes: Option<SocketAddr>,
+    /// What readiness asks of the sinks.
+    pub ready_when: ReadyWhen,
+}
+
+/// Where the admin endpoint is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// At [`DEFAULT`](Self::DEFAULT) if that is free: nothing was asked for, so nothing depends on it.
+    #[default]
+    Default,
+    /// There, or the router does not start.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
+/// What readiness asks of the sinks, once every listener is bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReadyWhen {
+    /// Nothing: a router without a sink still takes and counts.
+    #[default]
+    Always,
+    /// That one of them is up.
+    Any,
+    /// That all of them are.
+    All,
 }
 
 /// One `listen` line.
@@ -94,6 +133,38 @@ pub struct QueueLimits {
     pub frames: usize,
     /// Bytes of memory that the queued frames hold.
     pub bytes: usize,
+}
+
+// === impl AdminAddress ===
+
+impl AdminAddress {
+    /// Where it is if there is no `admin` line: on this machine, for nobody else.
+    pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+
+    /// The address to bind, if there is to be one.
+    pub const fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Default => Some(Self::DEFAULT),
+            Self::At(address) => Some(address),
+            Self::Off => None,
+        }
+    }
+}
+
+// === impl ReadyWhen ===
+
+impl ReadyWhen {
+    /// Each of them, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [Self::Always, Self::Any, Self::All];
+
+    /// The word for it in a Tapfile.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Any => "any",
+            Self::All => "all",
+        }
+    }
 }
 
 // === impl Sink ===
