@@ -81,7 +81,7 @@ pub(super) struct Points {
 
 #[derive(Debug, Serialize)]
 struct ListenerPoints {
-    name: Arc<str>,
+    name: String,
     removed: bool,
     /// Frames in the last second.
     rate: u64,
@@ -89,7 +89,7 @@ struct ListenerPoints {
 
 #[derive(Debug, Serialize)]
 struct SinkPoints {
-    name: Arc<str>,
+    name: String,
     removed: bool,
     /// Since when it is not up, through all the states that it went through since.
     down_since: Option<Timestamp>,
@@ -234,7 +234,7 @@ impl SinkSample {
 impl ListenerPoints {
     fn of(trace: &ListenerTrace) -> Self {
         Self {
-            name: Arc::clone(&trace.last.name),
+            name: trace.last.name.to_string(),
             removed: trace.last.removed,
             rate: trace.rate,
         }
@@ -250,7 +250,7 @@ impl SinkPoints {
             trace.points.iter().skip(skipped)
         };
         Self {
-            name: Arc::clone(&trace.last.name),
+            name: trace.last.name.to_string(),
             removed: trace.last.removed,
             down_since: trace.down_since.map(Timestamp::from),
             offered: points().map(|point| point.offered).collect(),

@@ -145,11 +145,18 @@ mod tests {
     use super::*;
 
     /// The data of the next event of that name.
-    async fn next(body: &mut (impl Stream<Item = Result<bytes::Bytes, axum::Error>> + Unpin)) -> Value {
+    async fn next(
+        body: &mut (impl Stream<Item = Result<bytes::Bytes, axum::Error>> + Unpin),
+    ) -> Value {
         let event = timeout(Duration::from_secs(3), body.next()).await;
-        let event = event.expect("an event in time").expect("no end").expect("no error");
+        let event = event
+            .expect("an event in time")
+            .expect("no end")
+            .expect("no error");
         let text = std::str::from_utf8(&event).expect("text");
-        let data = text.strip_prefix("event: picture\ndata: ").expect("a picture");
+        let data = text
+            .strip_prefix("event: picture\ndata: ")
+            .expect("a picture");
         serde_json::from_str(data).expect("JSON")
     }
 
@@ -162,7 +169,10 @@ mod tests {
         let (live, view) = (Live::new(), View::new());
         let watching = async {
             sleep(Duration::from_millis(3_500)).await;
-            assert!(!live.latest.subscribe().has_changed().expect("open"), "nobody looked");
+            assert!(
+                !live.latest.subscribe().has_changed().expect("open"),
+                "nobody looked"
+            );
             let mut events = body(live.answer(&view));
             let opening = next(&mut events).await;
             assert_eq!(opening["status"]["version"], env!("CARGO_PKG_VERSION"));

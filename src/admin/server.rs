@@ -12,7 +12,9 @@ use tokio::{net::TcpListener, runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{liveness::Liveness, log_level::LogControl, metrics::Metrics, routes, serve};
+use super::{
+    live::Live, liveness::Liveness, log_level::LogControl, metrics::Metrics, routes, serve,
+};
 use crate::{
     config::{self, AdminAddress, ReadyWhen},
     net::{self, BindError},
@@ -56,6 +58,7 @@ pub struct Server {
 pub(super) struct Shared {
     pub(super) view: View,
     pub(super) liveness: Liveness,
+    pub(super) live: Live,
     pub(super) metrics: Metrics,
     pub(super) ready_when: ArcSwap<ReadyWhen>,
     pub(super) log: Mutex<Option<Arc<dyn LogControl>>>,
@@ -136,6 +139,7 @@ impl Server {
             metrics: Metrics::new(view.clone()),
             view,
             liveness: Liveness::new(),
+            live: Live::new(),
             ready_when: ArcSwap::default(),
             log: Mutex::default(),
         });
@@ -148,6 +152,7 @@ impl Server {
                     tokio::select! {
                         () = until.cancelled() => {}
                         () = watching.liveness.watch(watched) => {}
+                        () = watching.live.run(&watching.view) => {}
                     }
                 });
             })?;

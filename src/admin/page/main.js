@@ -26,6 +26,7 @@ const known = {
   items: { listeners: [], sinks: [] },
   // By the browser's clock that only ever goes forward, for how long there was no picture.
   heard: performance.now(),
+  tried: performance.now(),
   lost: false,
   full: null,
 };
@@ -37,6 +38,7 @@ function connect() {
   events?.close();
   clearTimeout(retry);
   retry = null;
+  known.tried = performance.now();
   let opening = true;
   events = new EventSource("events");
   events.addEventListener("picture", ({ data }) => {
@@ -47,7 +49,10 @@ function connect() {
     known.full = data;
     again();
   });
-  events.addEventListener("error", again);
+  events.addEventListener("error", () => {
+    known.full = null;
+    again();
+  });
 }
 
 function again() {
@@ -131,14 +136,15 @@ function draw() {
 
 /** Says whether the router is there. */
 function look() {
-  const silent = performance.now() - known.heard;
+  const time = performance.now();
+  const silent = time - known.heard;
   // An error is known at once, a network that swallows everything after a while.
   const lost = retry !== null || silent > PATIENCE_MS;
   document.body.classList.toggle("stale", lost && known.status !== null);
   const banner = byId("lost");
   show(banner, lost);
-  if (!lost) return;
-  if (silent > PATIENCE_MS && retry === null) again();
+  if (!lost) return undefined;
+  if (retry === null && time - Math.max(known.heard, known.tried) > PATIENCE_MS) return again();
   if (!known.lost) {
     known.lost = true;
     document.title = "router lost · tapfan";
@@ -151,6 +157,7 @@ function look() {
   }
   say(banner.querySelector("strong"), headline());
   say(banner.querySelector(".for"), ` (${duration(silent / 1000)})`);
+  return undefined;
 }
 
 function headline() {

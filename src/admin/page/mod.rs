@@ -18,7 +18,7 @@ pub(super) struct File {
 }
 
 /// Every file of the page.
-pub(super) const FILES: [File; 9] = [
+pub(super) const FILES: [File; 11] = [
     File {
         path: "/",
         content_type: HTML,
@@ -48,6 +48,16 @@ pub(super) const FILES: [File; 9] = [
         path: "/page/elements.js",
         content_type: SCRIPT,
         text: include_str!("elements.js"),
+    },
+    File {
+        path: "/page/verdict.js",
+        content_type: SCRIPT,
+        text: include_str!("verdict.js"),
+    },
+    File {
+        path: "/page/listeners.js",
+        content_type: SCRIPT,
+        text: include_str!("listeners.js"),
     },
     File {
         path: "/page/sinks.js",
@@ -99,7 +109,12 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin/page");
         let there: BTreeSet<String> = fs::read_dir(folder)
             .expect("a folder")
-            .map(|file| file.expect("a file").file_name().into_string().expect("a name"))
+            .map(|file| {
+                file.expect("a file")
+                    .file_name()
+                    .into_string()
+                    .expect("a name")
+            })
             .filter(|name| name != "mod.rs")
             .collect();
         let served: BTreeSet<String> = FILES
@@ -114,7 +129,13 @@ mod tests {
             let foreign = file.text.replace("http://www.w3.org/2000/svg", "");
             assert!(!foreign.contains("://"), "{}", file.path);
             // What the policy forbids would only be seen not to work.
-            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", " style=", " onclick="] {
+            for forbidden in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                " style=",
+                " onclick=",
+            ] {
                 assert!(!file.text.contains(forbidden), "{}: {forbidden}", file.path);
             }
         }
