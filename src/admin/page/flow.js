@@ -13,8 +13,8 @@ export function drawFlow(parent, listeners, sinks) {
   const row = many ? ROW.low : ROW.high;
   const rows = Math.max(listeners.length, sinks.length, 1);
   const height = rows * (row + ROW.gap) - ROW.gap + 4;
-  const node = Math.min(270, Math.round(width * 0.36));
-  const hub = width < 500 ? 30 : 96;
+  const node = Math.min(270, Math.round(width * (width < 500 ? 0.4 : 0.36)));
+  const hub = width < 500 ? 18 : 96;
   const middle = { x: Math.round((width - hub) / 2), y: height / 2 };
   const y = (place, of) => (height - of * (row + ROW.gap) + ROW.gap) / 2 + place * (row + ROW.gap);
   const sum = listeners.reduce((sum, { rate }) => sum + rate, 0);

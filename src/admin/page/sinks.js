@@ -96,8 +96,11 @@ function queueBar() {
       fill.style.width = `${(full * 100).toFixed(1)}%`;
       put(bar, "data-full", full >= 0.99 ? "full" : full >= 0.5 ? "half" : "fine");
       say(frames, count(queue.frames));
-      say(capacity, `of ${count(queue.capacity_frames)}${full > 0 ? `, ${Math.ceil(full * 100)} %` : ""}`);
-      say(oldest, queue.oldest_seconds === null ? "empty" : `oldest ${brief(queue.oldest_seconds)}`);
+      say(capacity, `of ${count(queue.capacity_frames)}`);
+      const parts = [queue.oldest_seconds === null ? "empty" : `oldest ${brief(queue.oldest_seconds)}`];
+      // The bound that is nearer.
+      if (full * queue.capacity_frames > queue.frames + 1) parts.push(`${bytes(queue.bytes)} of ${bytes(queue.capacity_bytes)}`);
+      say(oldest, parts.join(", "));
     },
   };
 }
@@ -118,7 +121,7 @@ function losses() {
         const text = html("li");
         return { element: text, update: ([reason, frames]) => say(text, all.length > 1 ? `${reason} ${count(frames)}` : reason) };
       });
-      say(late, sum ? (lost ? `${count(lost)} of them in these 5 min` : "none in these 5 min") : "");
+      say(late, sum ? `${lost >= sum ? "all" : lost ? count(lost) : "none"} in the last 5 min` : "");
     },
   };
 }

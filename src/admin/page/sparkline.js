@@ -16,7 +16,7 @@ export function sparkline() {
   const element = svg(
     "svg",
     { class: "sparkline", viewBox: `0 0 ${SECONDS} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" },
-    bands, area, line, lost,
+    area, bands, line, lost,
   );
   return {
     element,

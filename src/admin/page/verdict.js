@@ -1,7 +1,7 @@
 // The answer at one look: is every collector getting its taps, and if not, since when, why, and what did it cost?
 
 import { facts, glyph, html, list, put, say } from "./elements.js";
-import { clock, counted, duration, judge, rate, reasons, since } from "./words.js";
+import { clock, count, counted, duration, judge, rate, reasons, since } from "./words.js";
 
 /** What is to be said of it all: `{ kind, title, lines, short }`; `short` stands in the browser's tab. */
 export function verdict(status, listeners, sinks) {
@@ -16,7 +16,7 @@ export function verdict(status, listeners, sinks) {
   if (down.length) {
     const [{ sink }] = down;
     const title = down.length === 1 ? `${sink.name} is not getting its taps` : `${down.length} of ${collectors} are not getting their taps`;
-    return { kind: "down", title, short: `${down.length} down`, lines: down.map((item) => why(item, down.length > 1)) };
+    return { kind: "down", title, short: `${down.length} down`, lines: down.flatMap((item) => why(item, down.length > 1)) };
   }
   if (part.length) {
     const lines = part.map(({ sink, judged }) => `${sink.name}: up, ${judged.more}`);
@@ -40,12 +40,11 @@ export function verdict(status, listeners, sinks) {
 /** Since when, why, and what it cost. */
 function why({ sink, downSince, lost, now }, named) {
   const begun = downSince ?? sink.since;
-  const parts = [`down for ${duration(since(begun, now))}`];
-  if (sink.last_error) parts[0] += `: ${sink.last_error.error}`;
-  const held = sink.queue.frames ? `${counted(sink.queue.frames, "frame")} wait in its queue` : "";
-  const cost = lost ? `${counted(lost, "frame")} lost in the last five minutes` : "nothing lost yet";
-  const said = `${parts[0].replace(/[.]$/, "")}. ${[cost, held].filter(Boolean).join(", ")}.`;
-  return named ? `${sink.name}: ${said}` : said[0].toUpperCase() + said.slice(1);
+  const cost = lost ? `${counted(lost, "frame")} lost in the last five minutes` : "nothing lost so far";
+  const held = sink.queue.frames ? `${count(sink.queue.frames)} waiting in its queue` : "nothing in its queue";
+  const whose = named ? `${sink.name}: down` : "Down";
+  const outage = `${whose} for ${duration(since(begun, now))}, since ${clock(begun, now)}; ${cost}, ${held}.`;
+  return sink.last_error ? [outage, sink.last_error.error] : [outage];
 }
 
 /** Shows it. */
@@ -55,7 +54,7 @@ export function showVerdict(parent, { kind, title, lines, short }) {
   put(parent, "data-kind", kind);
   mark.update(kind);
   say(heading, title);
-  list(text, lines.slice(0, 4).map((line, place) => ({ line, place })), ({ place }) => place, () => {
+  list(text, lines.slice(0, 6).map((line, place) => ({ line, place })), ({ place }) => place, () => {
     const element = html("p");
     return { element, update: ({ line }) => say(element, line) };
   });
