@@ -72,6 +72,9 @@ impl Liveness {
     /// From one look to the next.
     const PERIOD: Duration = Duration::from_millis(500);
 
+    /// From one beat to the next.
+    const BEAT: Duration = Duration::from_secs(1);
+
     pub(super) fn new() -> Self {
         Self {
             watched: Mutex::default(),
@@ -81,7 +84,7 @@ impl Liveness {
     /// What is stuck; nothing if all is well.
     pub(super) fn stuck(&self) -> Vec<Stuck> {
         let watched = self.watched();
-        let stuck = watched.iter().filter(|one| one.still >= Self::ALLOWED);
+        let stuck = watched.iter().filter(|one| one.still >= one.what.allowed());
         stuck.map(Stuck::of).collect()
     }
 
@@ -91,7 +94,7 @@ impl Liveness {
         let beating = Arc::clone(&beats);
         let _beat = AbortOnDropHandle::new(runtime.spawn(async move {
             loop {
-                sleep(Duration::from_secs(1)).await;
+                sleep(Self::BEAT).await;
                 beating.fetch_add(1, Relaxed);
             }
         }));
@@ -151,6 +154,19 @@ fn signs(metrics: &runtime::RuntimeMetrics, beats: u64) -> Vec<(What, Sign)> {
     workers.chain([(What::Beat, Sign::Beat(beats))]).collect()
 }
 
+// === impl What ===
+
+impl What {
+    /// How long it may stand still.
+    fn allowed(self) -> Duration {
+        match self {
+            Self::Worker { .. } => Liveness::ALLOWED,
+            // It stands still for a second at a time anyway.
+            Self::Beat => Liveness::ALLOWED + Liveness::BEAT * 2,
+        }
+    }
+}
+
 // === impl Sign ===
 
 impl Sign {
@@ -187,5 +203,54 @@ impl fmt::Display for Stuck {
             What::Beat => write!(f, "timers and wake-ups do not come through")?,
         }
         write!(f, " since {since}, for {} s", still.as_secs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(parks: u64, busy: u64) -> Vec<(What, Sign)> {
+        let busy = Duration::from_millis(busy);
+        let what = What::Worker { index: 0, of: 2 };
+        vec![(what, Sign::Worker { parks, busy })]
+    }
+
+    fn look_for(liveness: &Liveness, signs: &[(What, Sign)], time: Duration) {
+        let looks = time.as_millis() / Liveness::PERIOD.as_millis();
+        for _ in 0..looks {
+            liveness.look(signs, Liveness::PERIOD);
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_not_parked_and_does_not_move_is_stuck_after_a_while() {
+        let liveness = Liveness::new();
+        let minute = Duration::from_mins(1);
+        look_for(&liveness, &worker(7, 5), minute);
+        assert_eq!(liveness.stuck(), [], "parked");
+        liveness.look(&worker(8, 5), Liveness::PERIOD);
+        look_for(&liveness, &worker(8, 5), Duration::from_millis(4_500));
+        assert_eq!(liveness.stuck(), [], "not yet");
+        look_for(&liveness, &worker(8, 5), Duration::from_secs(1));
+        let said: Vec<_> = liveness.stuck().iter().map(ToString::to_string).collect();
+        let [said] = said.as_slice() else {
+            panic!("{said:?}")
+        };
+        assert!(
+            said.starts_with("worker 1 of 2 has not come back from a task since "),
+            "{said}"
+        );
+        assert!(said.ends_with(", for 5 s"), "{said}");
+        liveness.look(&worker(8, 6), Liveness::PERIOD);
+        assert_eq!(liveness.stuck(), [], "it has come back, and is busy");
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_is_not_taken_for_one_that_hangs() {
+        let liveness = Liveness::new();
+        liveness.look(&worker(8, 5), Liveness::PERIOD);
+        liveness.look(&worker(8, 5), Duration::from_hours(1));
+        assert_eq!(liveness.stuck(), []);
     }
 }

@@ -12,9 +12,7 @@ use tokio::{net::TcpListener, runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{
-    live::Live, liveness::Liveness, log_level::LogControl, metrics::Metrics, routes, serve,
-};
+use super::{live::Live, liveness::Liveness, log_level::LogControl, routes, serve};
 use crate::{
     config::{self, AdminAddress, ReadyWhen},
     net::{self, BindError},
@@ -59,7 +57,6 @@ pub(super) struct Shared {
     pub(super) view: View,
     pub(super) liveness: Liveness,
     pub(super) live: Live,
-    pub(super) metrics: Metrics,
     pub(super) ready_when: ArcSwap<ReadyWhen>,
     pub(super) log: Mutex<Option<Arc<dyn LogControl>>>,
 }
@@ -136,7 +133,6 @@ impl Server {
         let handle = runtime.handle().clone();
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
-            metrics: Metrics::new(view.clone()),
             view,
             liveness: Liveness::new(),
             live: Live::new(),
@@ -205,13 +201,17 @@ impl Server {
         if let Step::Replace(socket) = sockets.admin {
             self.admin = socket.and_then(|socket| {
                 let routes = routes::admin(Arc::clone(&self.shared));
-                self.serve(socket, routes, "admin")
+                let serving = self.serve(socket, routes)?;
+                info!(address = %serving.bound, "admin endpoint is listening");
+                Some(serving)
             });
         }
         if let Step::Replace(socket) = sockets.probes {
             self.probes = socket.and_then(|socket| {
                 let routes = routes::probes(Arc::clone(&self.shared));
-                self.serve(socket, routes, "probes")
+                let serving = self.serve(socket, routes)?;
+                info!(address = %serving.bound, "probes endpoint is listening");
+                Some(serving)
             });
         }
     }
@@ -246,14 +246,13 @@ impl Server {
         })))
     }
 
-    fn serve(&self, socket: Socket, routes: axum::Router, what: &'static str) -> Option<Serving> {
+    fn serve(&self, socket: Socket, routes: axum::Router) -> Option<Serving> {
         let Socket {
             configured,
             listener,
         } = socket;
         let bound = listener.local_addr().ok()?;
         let stop = self.stop.child_token();
-        info!(address = %bound, "{what} endpoint is listening");
         self.runtime
             .spawn(serve::serve(listener, routes, stop.clone()));
         Some(Serving {

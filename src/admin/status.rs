@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 use crate::{
+    dnstap::MessageType,
     listener::ErrorReason,
     router::{DropReason, EndpointAccount, Latency, Ledger},
     sink::{self, State},
@@ -112,6 +113,8 @@ pub struct ListenerStatus {
     pub frames: u64,
     /// Their bytes on the wire.
     pub bytes: u64,
+    /// The frames by their dnstap message type, as the schema calls it, or `unknown`; every type is there.
+    pub message_frames: BTreeMap<String, u64>,
     /// What was refused, by reason; every reason is there. Frames for `oversize` and `malformed`, connections otherwise.
     pub errors: BTreeMap<String, u64>,
     /// The certificate it shows, if it speaks TLS.
@@ -149,6 +152,8 @@ pub struct SinkStatus {
     pub failed_connects: u64,
     /// Connections that ended, by reason; every reason is there.
     pub disconnects: BTreeMap<String, u64>,
+    /// Times that it took nothing of a write for a whole second.
+    pub write_stalls: u64,
     /// Look-ups of its name that failed.
     pub resolve_failures: u64,
     /// Why its name cannot be looked up, and since when; `null` if the last look-up succeeded.
@@ -307,6 +312,17 @@ impl RouterStatus {
 
 // === impl Phase ===
 
+impl Phase {
+    /// The word for it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Starting => RouterPhase::Starting.label(),
+            Self::Running => RouterPhase::Running.label(),
+            Self::Draining => RouterPhase::Draining.label(),
+        }
+    }
+}
+
 impl From<RouterPhase> for Phase {
     fn from(phase: RouterPhase) -> Self {
         match phase {
@@ -330,6 +346,7 @@ impl ListenerStatus {
             accepted: counts.accepted,
             frames: counts.frames,
             bytes: counts.bytes,
+            message_frames: by_label(MessageType::ALL.map(|of| (of.label(), counts.frames_of(of)))),
             errors: by_label(
                 ErrorReason::ALL.map(|reason| (reason.label(), counts.errors(reason))),
             ),
@@ -353,6 +370,7 @@ impl SinkStatus {
             next_attempt,
             connects,
             failed_connects,
+            write_stalls,
             resolve_failures,
             resolve_error,
             ..
@@ -381,6 +399,7 @@ impl SinkStatus {
             connects: *connects,
             failed_connects: *failed_connects,
             disconnects: by_label(status.disconnects()),
+            write_stalls: *write_stalls,
             resolve_failures: *resolve_failures,
             resolve_error: resolve_error.as_ref().map(Failure::of),
             queue: QueueStatus {

@@ -79,14 +79,14 @@ pub(super) fn init(args: &LogArgs, default: &str) -> Result<Arc<dyn LogControl>,
                 .with_filter_reloading();
             let filter = builder.reload_handle();
             builder.init();
-            Level::new(text, filter)
+            Level::control(text, filter)
         }
         LogFormat::Json => {
             let builder = builder.json().flatten_event(true).with_target(false);
             let builder = builder.with_filter_reloading();
             let filter = builder.reload_handle();
             builder.init();
-            Level::new(text, filter)
+            Level::control(text, filter)
         }
     })
 }
@@ -100,7 +100,7 @@ struct Level<S> {
 // === impl Level ===
 
 impl<S: 'static> Level<S> {
-    fn new(text: String, filter: reload::Handle<EnvFilter, S>) -> Arc<dyn LogControl> {
+    fn control(text: String, filter: reload::Handle<EnvFilter, S>) -> Arc<dyn LogControl> {
         let text = Mutex::new(text);
         Arc::new(Self { text, filter })
     }

@@ -90,7 +90,7 @@ pub(super) fn run(args: &RunArgs, format: LogFormat, log: Arc<dyn LogControl>) -
             .inspect_err(|error| error!("{error}"))
             .ok()?;
         admin.apply(sockets);
-        view.set_configured(configured(&tapfile, &read));
+        view.set_configured(&configured(&tapfile, &read));
         let running = Running::start(tapfile, view, admin, &config, &read)?;
         Some(running.route(signals).await)
     });
@@ -160,7 +160,7 @@ impl Running {
         // Files are read.
         block_in_place(|| {
             let read = self.tapfile.read();
-            self.change(read);
+            self.change(&read);
         });
     }
 
@@ -168,7 +168,7 @@ impl Running {
         block_in_place(|| {
             let read = self.tapfile.read();
             if read.digest != self.digest {
-                self.change(read);
+                self.change(&read);
             }
         });
     }
@@ -176,10 +176,10 @@ impl Running {
     fn taken_up(&mut self, sockets: Sockets, read: &Read) {
         self.admin.apply(sockets);
         let configured = configured(&self.tapfile, read);
-        self.supervisor.view().set_configured(configured);
+        self.supervisor.view().set_configured(&configured);
     }
 
-    fn change(&mut self, read: Read) {
+    fn change(&mut self, read: &Read) {
         let path = self.tapfile.path().to_owned();
         let path = path.display();
         read.tell();
@@ -201,12 +201,12 @@ impl Running {
         };
         match self.supervisor.reload(config) {
             Ok(changes) if changes.is_empty() => {
-                self.taken_up(sockets, &read);
+                self.taken_up(sockets, read);
                 info!(%path, "the configuration was read; nothing has changed");
             }
             Ok(changes) => {
                 descriptors::raise_limit(config);
-                self.taken_up(sockets, &read);
+                self.taken_up(sockets, read);
                 info!(%path, %changes, "the configuration was changed");
             }
             Err(error) => {

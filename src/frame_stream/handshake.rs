@@ -69,7 +69,42 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut handshake = Handshake::new(io, Awaited::Accept);
-    match time::timeout(deadline, handshake.open()).await {
+    let open = async {
+        handshake.offer().await?;
+        handshake.write(&Control::start()).await
+    };
+    match time::timeout(deadline, open).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(handshake.timed_out(deadline)),
+    }
+}
+
+/// The first part of [`open`]: READY, and ACCEPT. The stream has not begun yet, so that whoever closes the connection
+/// instead of going on with [`start`] cuts nothing.
+///
+/// # Errors
+/// As for [`open`].
+pub async fn offer<S>(io: &mut S, deadline: Duration) -> Result<(), HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut handshake = Handshake::new(io, Awaited::Accept);
+    match time::timeout(deadline, handshake.offer()).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(handshake.timed_out(deadline)),
+    }
+}
+
+/// The rest of [`open`], after [`offer`]: START. Data frames may follow once it returns.
+///
+/// # Errors
+/// As for [`open`].
+pub async fn start<S>(io: &mut S, deadline: Duration) -> Result<(), HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut handshake = Handshake::new(io, Awaited::Room(ControlKind::Start));
+    match time::timeout(deadline, handshake.write(&Control::start())).await {
         Ok(outcome) => outcome,
         Err(_) => Err(handshake.timed_out(deadline)),
     }
@@ -111,14 +146,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
         }
     }
 
-    async fn open(&mut self) -> Result<(), HandshakeError> {
+    async fn offer(&mut self) -> Result<(), HandshakeError> {
         self.write(&Control::ready()).await?;
         let accept = self.read(Awaited::Accept).await?;
         if accept.kind() != ControlKind::Accept {
             return Err(self.out_of_place(accept.kind()));
         }
-        content_type(&accept)?;
-        self.write(&Control::start()).await
+        content_type(&accept)
     }
 
     /// Reads the next control frame of a known type, and not a byte more.

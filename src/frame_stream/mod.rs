@@ -15,7 +15,7 @@ pub use control::{
     Control, ControlError, ControlKind, MAX_CONTENT_TYPE_LENGTH, MAX_CONTROL_LENGTH,
 };
 pub use file::{FileError, FileReader, FileWriter};
-pub use handshake::{Awaited, HandshakeError, LooksLike, Mode, accept, open};
+pub use handshake::{Awaited, HandshakeError, LooksLike, Mode, accept, offer, open, start};
 
 /// The content type of dnstap, as `dnstap.proto` names it.
 pub const CONTENT_TYPE: &[u8] = b"protobuf:dnstap.Dnstap";

@@ -4,6 +4,7 @@
 
 mod address;
 mod bind;
+mod liveness;
 mod resolve;
 mod socket;
 mod stream;
@@ -14,6 +15,7 @@ pub use address::{
     name_server_address, socket_address,
 };
 pub use bind::{BindError, BoundUnix, PermissionChange, UnixPermissions, bind_tcp, bind_unix};
+pub use liveness::Liveness;
 #[cfg(test)]
 pub(crate) use resolve::test_server;
 pub use resolve::{Addresses, Answer, Destination, ResolveError, Resolver, ResolverSettings};

@@ -18,7 +18,8 @@ pub struct Keepalive {
     pub idle: Duration,
     /// Between probes (`TCP_KEEPINTVL`).
     pub interval: Duration,
-    /// Unanswered probes after which the connection is given up (`TCP_KEEPCNT`).
+    /// Unanswered probes after which the connection is given up (`TCP_KEEPCNT`). Not looked at where there is a
+    /// [`UserTimeout`]: Linux then gives up at the first probe that is due after so long a silence.
     pub probes: u32,
 }
 
@@ -91,6 +92,27 @@ pub(super) fn abstract_path(name: &str) -> impl AsRef<Path> + use<> {
 // === impl Keepalive ===
 
 impl Keepalive {
+    /// Has a peer that is silent for `timeout` and an interval more given up: an interval is a sixth of it, from 1 s to 5 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tapfan::net::{Keepalive, UserTimeout};
+    ///
+    /// assert_eq!(Keepalive::within(UserTimeout::default()), Keepalive::default());
+    /// let short = Keepalive::within(UserTimeout(Duration::from_secs(6)));
+    /// assert_eq!((short.idle, short.interval), (Duration::from_secs(3), Duration::from_secs(1)));
+    /// ```
+    pub fn within(UserTimeout(timeout): UserTimeout) -> Self {
+        let longest = Self::default();
+        // The kernel counts in whole seconds, and zero is none.
+        let whole = |part: Duration, most| Duration::from_secs(part.as_secs().max(1)).min(most);
+        Self {
+            idle: whole(timeout / 2, longest.idle),
+            interval: whole(timeout / 6, longest.interval),
+            ..longest
+        }
+    }
+
     fn options(self) -> TcpKeepalive {
         TcpKeepalive::new()
             .with_time(self.idle)

@@ -4,12 +4,15 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+
+use super::{Liveness, liveness::last_acknowledged};
 
 /// A connection that a listener accepted or a sink opened.
 ///
@@ -77,6 +80,17 @@ fn tcp_peer(io: &TcpStream) -> String {
         |_| "a peer that is gone".to_owned(),
         |address| address.to_string(),
     )
+}
+
+impl Liveness for Stream {
+    fn last_heard(&self) -> Option<Duration> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp(io) => last_acknowledged(io),
+            Self::TlsServer(io) => last_acknowledged(io.get_ref().0),
+            Self::TlsClient(io) => last_acknowledged(io.get_ref().0),
+        }
+    }
 }
 
 impl AsyncRead for Stream {

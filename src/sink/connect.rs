@@ -1,7 +1,12 @@
 //! Makes one connection: resolve, dial, TLS, handshake.
 
+mod attempt;
+mod error;
+mod race;
+mod standing;
+mod target;
+
 use std::{
-    fmt,
     future::Future,
     io,
     net::SocketAddr,
@@ -11,24 +16,20 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
-use tokio::{sync::watch, time::timeout};
-use tokio_rustls::TlsConnector;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::Service;
 
-use super::{Connection, Established, Reporter, Resolution, Term, connection::Deadlines};
-use crate::{
-    frame_stream::{self, HandshakeError},
-    net::{
-        self, Addresses, Authority, Destination, ResolveError, Resolver, Stream, TcpSettings,
-        UnixAddress,
-    },
-};
+pub use self::error::{ConnectCause, ConnectError, Stage};
+pub(super) use self::target::{Place, Target, Tls};
+use self::{race::race, standing::Standings};
+use super::{Connection, Established, Reporter, Term, connection::Deadlines};
+use crate::net::{Destination, Resolver, Stream, TcpSettings};
 
-/// Makes connections to one collector: tries every address that its name has at the time.
+/// Makes connections to one collector.
+///
+/// Where its name leads to several addresses, these are in a race: the first that accepts the stream is used. An
+/// accepted connection, or a TLS session, decides nothing, since proxies and meshes give those for a collector that is dead.
+/// START goes to the winner alone, so that no collector sees a stream that is begun and cut.
 #[derive(Debug, Clone)]
 pub struct Connect {
     target: Target,
@@ -40,95 +41,6 @@ pub struct Connect {
     /// Looks the name up, for as long as there is one of these.
     _resolving: Option<Arc<AbortOnDropHandle<()>>>,
 }
-
-/// Where to connect to, and how.
-#[derive(Debug, Clone)]
-pub enum Target {
-    /// A unix socket.
-    Unix(UnixAddress),
-    /// TCP, and TLS on it if there is a configuration for that.
-    Tcp {
-        /// What to dial.
-        place: Place,
-        /// What to set on the socket.
-        settings: TcpSettings,
-        /// How to speak TLS, if it is to be spoken.
-        tls: Option<Tls>,
-    },
-}
-
-/// Where a TCP connection goes.
-#[derive(Debug, Clone)]
-pub enum Place {
-    /// To an address that needs no name server.
-    Fixed(Authority),
-    /// To where a name leads.
-    Named(Resolution),
-}
-
-/// How a sink speaks TLS.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// What every handshake from now on is done with. Shared by all stacks of the sink, so that certificates can be
-    /// replaced while it runs.
-    pub config: Arc<ArcSwap<ClientConfig>>,
-    /// The name to verify.
-    pub name: ServerName<'static>,
-}
-
-/// What was being done when it failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Looking the name up.
-    Resolve,
-    /// Dialling.
-    Connect,
-    /// The TLS handshake.
-    Tls,
-    /// The Frame Streams handshake.
-    Handshake,
-    /// Writing, on a connection that was up.
-    Write,
-}
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-#[error("{stage} {endpoint}: {}", self.sentence())]
-pub struct ConnectError {
-    /// What was being done.
-    pub stage: Stage,
-    /// With which address, or name.
-    pub endpoint: String,
-    /// What went wrong.
-    #[source]
-    pub cause: ConnectCause,
-    /// How many other addresses of the same name had failed before.
-    pub others: usize,
-}
-
-/// What went wrong in an attempt.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectCause {
-    /// The name gave no address.
-    #[error(transparent)]
-    Resolve(Arc<ResolveError>),
-    /// Dialling failed.
-    #[error("{0}{hint}", hint = dial_hint(.0))]
-    Dial(io::Error),
-    /// The TLS handshake failed.
-    #[error("{0}{hint}", hint = tls_hint(.0))]
-    Tls(io::Error),
-    /// The Frame Streams handshake failed.
-    #[error(transparent)]
-    Handshake(#[from] HandshakeError),
-    /// The collector's side did nothing for so long.
-    #[error("no answer for {0:?}")]
-    Timeout(Duration),
-}
-
-/// For each of: each dial, each TLS handshake, each Frame Streams handshake. `CoreDNS` has the same. The look-up has the
-/// resolver's.
-const DEADLINE: Duration = Duration::from_secs(4);
 
 /// A collector has read what was sent and says FINISH by then, or it is done without.
 const FINISH_DEADLINE: Duration = Duration::from_secs(4);
@@ -173,8 +85,10 @@ impl Connect {
     async fn connect(self) -> Result<Established<Connection<Stream>>, ConnectError> {
         let (stream, endpoint, place) = match &self.target {
             Target::Unix(address) => {
-                let (stream, endpoint) = self.connect_unix(address).await?;
-                (stream, endpoint, None)
+                let standings = Standings::new(&self.status);
+                let accepted = attempt::unix(address, &standings).await?;
+                let (stream, standing) = accepted.start().await?;
+                (stream, Arc::clone(standing.endpoint()), None)
             }
             Target::Tcp {
                 place,
@@ -188,19 +102,11 @@ impl Connect {
             }
         };
         Ok(Established {
-            connection: Connection::new(stream, self.deadlines, self.abort),
-            endpoint: endpoint.into(),
+            connection: Connection::new(stream, self.deadlines, self.abort)
+                .reporting_to(self.status),
+            endpoint,
             term: Term::new(self.max_age, place),
         })
-    }
-
-    async fn connect_unix(&self, address: &UnixAddress) -> Result<(Stream, String), ConnectError> {
-        let endpoint = net::Endpoint::Unix(address.clone()).to_string();
-        self.status.connecting(&endpoint);
-        let dial = within(DEADLINE, net::dial_unix(address), ConnectCause::Dial).await;
-        let stream = dial.map_err(|cause| ConnectError::new(Stage::Connect, &endpoint, cause))?;
-        let stream = self.handshake(Stream::Unix(stream), &endpoint).await?;
-        Ok((stream, endpoint))
     }
 
     async fn connect_tcp(
@@ -208,49 +114,27 @@ impl Connect {
         place: &Place,
         settings: &TcpSettings,
         tls: Option<&Tls>,
-    ) -> Result<(Stream, String, SocketAddr), ConnectError> {
+    ) -> Result<(Stream, Arc<str>, SocketAddr), ConnectError> {
         let addresses = self.addresses(place).await?;
-        let mut last = None;
-        for (others, address) in addresses.into_iter().enumerate() {
-            let scheme = if tls.is_some() { "tls" } else { "tcp" };
-            let endpoint = format!("{scheme}://{address}");
-            self.status.connecting(&endpoint);
-            let attempt = async {
-                let dial = within(
-                    DEADLINE,
-                    net::dial_tcp(address, settings),
-                    ConnectCause::Dial,
-                )
-                .await;
-                let tcp =
-                    dial.map_err(|cause| ConnectError::new(Stage::Connect, &endpoint, cause))?;
-                let stream = match tls {
-                    None => Stream::Tcp(tcp),
-                    Some(Tls { config, name }) => {
-                        let connector = TlsConnector::from(config.load_full());
-                        let tls = within(
-                            DEADLINE,
-                            connector.connect(name.clone(), tcp),
-                            ConnectCause::Tls,
-                        )
-                        .await;
-                        let tls =
-                            tls.map_err(|cause| ConnectError::new(Stage::Tls, &endpoint, cause))?;
-                        Stream::TlsClient(Box::new(tls))
-                    }
-                };
-                self.handshake(stream, &endpoint).await
-            };
-            match attempt.await {
-                Ok(stream) => return Ok((stream, endpoint, address)),
-                Err(error) => last = Some(ConnectError { others, ..error }),
+        let standings = Standings::new(&self.status);
+        let attempts = addresses.into_iter().enumerate().map(|(place, address)| {
+            let attempt = attempt::tcp((place, address), settings, tls, &standings);
+            async move { attempt.await.map(|accepted| (accepted, address)) }
+        });
+        let opened = race(attempts, |(accepted, address)| async move {
+            let (stream, standing) = accepted.start().await?;
+            Ok((stream, standing, address))
+        });
+        match opened.await {
+            Ok((stream, standing, address)) => {
+                Ok((stream, Arc::clone(standing.endpoint()), address))
             }
+            // There is no answer without addresses: that is one of the resolver's errors.
+            Err(errors) => Err(ConnectError::most_telling(errors).unwrap_or_else(|| {
+                let cause = ConnectCause::Dial(io::ErrorKind::AddrNotAvailable.into());
+                ConnectError::new(Stage::Resolve, &place.to_string(), cause)
+            })),
         }
-        // There is no answer without addresses: that is one of the resolver's errors.
-        Err(last.unwrap_or_else(|| {
-            let cause = ConnectCause::Dial(io::ErrorKind::AddrNotAvailable.into());
-            ConnectError::new(Stage::Resolve, &place.to_string(), cause)
-        }))
     }
 
     /// The addresses to try, in order.
@@ -269,14 +153,6 @@ impl Connect {
             ConnectError::new(Stage::Resolve, &place.to_string(), cause)
         })
     }
-
-    async fn handshake(&self, mut stream: Stream, endpoint: &str) -> Result<Stream, ConnectError> {
-        self.status.handshaking();
-        match frame_stream::open(&mut stream, DEADLINE).await {
-            Ok(()) => Ok(stream),
-            Err(error) => Err(ConnectError::new(Stage::Handshake, endpoint, error.into())),
-        }
-    }
 }
 
 impl Service<()> for Connect {
@@ -290,119 +166,5 @@ impl Service<()> for Connect {
 
     fn call(&mut self, (): ()) -> Self::Future {
         Box::pin(self.clone().connect())
-    }
-}
-
-/// What `future` gives, if it does so within `deadline`.
-async fn within<T, E>(
-    deadline: Duration,
-    future: impl Future<Output = Result<T, E>>,
-    cause: impl FnOnce(E) -> ConnectCause,
-) -> Result<T, ConnectCause> {
-    match timeout(deadline, future).await {
-        Ok(result) => result.map_err(cause),
-        Err(_) => Err(ConnectCause::Timeout(deadline)),
-    }
-}
-
-// === impl Place ===
-
-impl Place {
-    /// The addresses of the name, as they are and as they change.
-    fn addresses(&self) -> Option<watch::Receiver<Arc<Addresses>>> {
-        match self {
-            Self::Fixed(_) => None,
-            Self::Named(resolution) => Some(resolution.addresses()),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fixed(authority) => authority.fmt(f),
-            Self::Named(resolution) => resolution.destination().fmt(f),
-        }
-    }
-}
-
-// === impl ConnectError ===
-
-impl ConnectError {
-    /// What went wrong, without the stage and the endpoint.
-    pub fn sentence(&self) -> String {
-        let Self { cause, others, .. } = self;
-        match others {
-            0 => cause.to_string(),
-            1 => format!("{cause}; another address failed before it"),
-            others => format!("{cause}; {others} other addresses failed before it"),
-        }
-    }
-
-    fn new(stage: Stage, endpoint: &str, cause: ConnectCause) -> Self {
-        Self {
-            stage,
-            endpoint: endpoint.to_owned(),
-            cause,
-            others: 0,
-        }
-    }
-}
-
-// === impl ConnectCause ===
-
-fn dial_hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "; is the collector running, and listening there?",
-        io::ErrorKind::NotFound => {
-            "; the collector makes this socket when it starts: is it running?"
-        }
-        io::ErrorKind::PermissionDenied => "; may this user write to the collector's socket?",
-        io::ErrorKind::WouldBlock => "; the collector's backlog is full: it does not accept",
-        _ => "",
-    }
-}
-
-fn tls_hint(error: &io::Error) -> &'static str {
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
-            "; name the authority with `ca`, or see what `skipverify` means"
-        }
-        Some(rustls::Error::InvalidCertificate(
-            rustls::CertificateError::NotValidForName
-            | rustls::CertificateError::NotValidForNameContext { .. },
-        )) => "; name what the certificate is for with `server_name`",
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)))
-            if is_authority(other) =>
-        {
-            "; it is an authority's own certificate: make one for the collector, with basicConstraints=CA:FALSE"
-        }
-        Some(rustls::Error::InvalidMessage(_)) => "; does this port speak TLS?",
-        _ => "",
-    }
-}
-
-/// Whether the collector shows what only signs: what `openssl req -x509` makes unless told otherwise.
-fn is_authority(error: &rustls::OtherError) -> bool {
-    matches!(
-        error.0.downcast_ref(),
-        Some(webpki::Error::CaUsedAsEndEntity)
-    )
-}
-
-// === impl Stage ===
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Resolve => "resolve",
-            Self::Connect => "connect",
-            Self::Tls => "TLS",
-            Self::Handshake => "handshake",
-            Self::Write => "write",
-        })
     }
 }

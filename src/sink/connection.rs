@@ -18,11 +18,11 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::Service;
 
 use super::{
-    Disconnect, Outgoing, SinkError,
+    Disconnect, Outgoing, Reporter, SinkError,
     cursor::Cursor,
     wire::{Wire, lock},
 };
-use crate::{frame_stream::Control, router::Progress};
+use crate::{frame_stream::Control, net::Liveness, router::Progress};
 
 /// An established connection, handshake done, as a service that writes.
 ///
@@ -54,6 +54,8 @@ pub struct Write<Io> {
     work: Work,
     limits: Deadlines,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Whether the wait that `deadline` ends counts as a stall already.
+    stalled: bool,
     abort: Abort,
     done: bool,
 }
@@ -70,6 +72,9 @@ struct Abort {
     waiting: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
+/// A write that waits for so long is a stall, and counted.
+const STALL: Duration = Duration::from_secs(1);
+
 /// Slices in one vectored write. Chunks are large, so that more would hardly ever be filled.
 const SLICES: usize = 64;
 
@@ -79,14 +84,21 @@ impl<Io> Connection<Io> {
     /// A connection over `io`, after START was sent.
     pub fn new(io: Io, limits: Deadlines, abort: CancellationToken) -> Self {
         Self {
-            wire: Arc::new(Mutex::new(Wire::new(io))),
+            wire: Arc::new(Mutex::new(Wire::new(io, limits.write))),
             limits,
             abort,
         }
     }
+
+    /// Has it tell `status` when the collector takes nothing of a write for a while.
+    #[must_use]
+    pub fn reporting_to(self, status: Reporter) -> Self {
+        lock(&self.wire).status = Some(status);
+        self
+    }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Service<Outgoing> for Connection<Io> {
+impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Service<Outgoing> for Connection<Io> {
     type Response = Progress;
     type Error = SinkError;
     type Future = Write<Io>;
@@ -115,6 +127,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Service<Outgoing> for Connection<Io> {
             work,
             limits: self.limits,
             deadline: None,
+            stalled: false,
             abort: Abort {
                 token: self.abort.clone(),
                 waiting: None,
@@ -126,7 +139,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Service<Outgoing> for Connection<Io> {
 
 // === impl Write ===
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Write<Io> {
+impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Future for Write<Io> {
     type Output = Result<Progress, SinkError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -151,7 +164,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Write<Io> {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Write<Io> {
+impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Write<Io> {
     fn poll_work(
         &mut self,
         wire: &mut Wire<Io>,
@@ -167,24 +180,47 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Write<Io> {
         }
         if self.work.written() != before {
             self.deadline = None;
+            self.stalled = false;
         }
         if let Work::Frames { .. } = self.work
             && let Poll::Ready(cause) = wire.poll_ended(cx)
         {
             return Poll::Ready(Err(cause));
         }
-        let allowed = self.work.allowed(self.limits);
-        let deadline = self
-            .deadline
-            .get_or_insert_with(|| Box::pin(sleep(allowed)));
-        if deadline.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(match self.work {
-                Work::Frames { .. } => Err(wire.end(Disconnect::Stalled(allowed))),
-                Work::Stop { .. } => Err(wire.end(Disconnect::Unconfirmed(allowed))),
-            });
+        if let Poll::Ready(cause) = self.poll_patience(wire, cx) {
+            return Poll::Ready(Err(cause));
         }
         ready!(self.abort.poll(cx));
         Poll::Ready(Err(wire.end(Disconnect::Aborted)))
+    }
+}
+
+impl<Io: Liveness> Write<Io> {
+    /// Ready when the collector has taken nothing for too long. Counts a stall on the way there.
+    fn poll_patience(
+        &mut self,
+        wire: &mut Wire<Io>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Arc<Disconnect>> {
+        let (allowed, stall) = match self.work {
+            Work::Frames { .. } => (self.limits.write, self.limits.write.min(STALL)),
+            Work::Stop { .. } => (self.limits.finish, self.limits.finish),
+        };
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(stall)));
+        ready!(deadline.as_mut().poll(cx));
+        if let Work::Stop { .. } = self.work {
+            return Poll::Ready(wire.end(Disconnect::Unconfirmed(allowed)));
+        }
+        if !self.stalled {
+            self.stalled = true;
+            if let Some(status) = &wire.status {
+                status.stalled();
+            }
+            let end = deadline.deadline() + allowed.saturating_sub(stall);
+            deadline.as_mut().reset(end);
+            ready!(deadline.as_mut().poll(cx));
+        }
+        Poll::Ready(wire.stall())
     }
 }
 
@@ -197,7 +233,7 @@ impl<Io> Drop for Write<Io> {
 }
 
 /// Writes the next part of a batch, and sees it to the operating system, until all is there.
-fn poll_frames<Io: AsyncRead + AsyncWrite + Unpin>(
+fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Unpin>(
     wire: &mut Wire<Io>,
     cursor: &mut Cursor,
     unflushed: &mut bool,
@@ -207,7 +243,7 @@ fn poll_frames<Io: AsyncRead + AsyncWrite + Unpin>(
         // A TLS stream takes bytes before it sends them: only a flush says that they are gone.
         if *unflushed {
             if let Err(error) = ready!(Pin::new(&mut wire.io).poll_flush(cx)) {
-                return Poll::Ready(Err(wire.end(error.into())));
+                return Poll::Ready(Err(wire.fail(error)));
             }
             cursor.confirm();
             *unflushed = false;
@@ -223,13 +259,13 @@ fn poll_frames<Io: AsyncRead + AsyncWrite + Unpin>(
                 cursor.accept(written);
                 *unflushed = true;
             }
-            Err(error) => return Poll::Ready(Err(wire.end(error.into()))),
+            Err(error) => return Poll::Ready(Err(wire.fail(error))),
         }
     }
 }
 
 /// Sends STOP, waits for FINISH, and closes.
-fn poll_stop<Io: AsyncRead + AsyncWrite + Unpin>(
+fn poll_stop<Io: AsyncRead + AsyncWrite + Liveness + Unpin>(
     wire: &mut Wire<Io>,
     rest: &mut Bytes,
     flushed: &mut bool,
@@ -239,12 +275,12 @@ fn poll_stop<Io: AsyncRead + AsyncWrite + Unpin>(
         match ready!(Pin::new(&mut wire.io).poll_write(cx, rest)) {
             Ok(0) => return Poll::Ready(Err(wire.end(Disconnect::Closed))),
             Ok(written) => drop(rest.split_to(written)),
-            Err(error) => return Poll::Ready(Err(wire.end(error.into()))),
+            Err(error) => return Poll::Ready(Err(wire.fail(error))),
         }
     }
     if !*flushed {
         if let Err(error) = ready!(Pin::new(&mut wire.io).poll_flush(cx)) {
-            return Poll::Ready(Err(wire.end(error.into())));
+            return Poll::Ready(Err(wire.fail(error)));
         }
         *flushed = true;
     }
@@ -267,13 +303,6 @@ impl Work {
             Self::Frames { cursor, .. } => cursor.accepted(),
             // One deadline for all of it.
             Self::Stop { .. } => 0,
-        }
-    }
-
-    fn allowed(&self, limits: Deadlines) -> Duration {
-        match self {
-            Self::Frames { .. } => limits.write,
-            Self::Stop { .. } => limits.finish,
         }
     }
 

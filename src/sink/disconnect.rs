@@ -7,16 +7,22 @@ use crate::frame_stream::ControlError;
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Disconnect {
-    /// The collector closed its side.
+    /// The collector closed its side: FIN.
     #[error("the collector closed the connection")]
     Closed,
+    /// RST.
+    #[error("the connection was reset: the collector died, or something between cut it off")]
+    Reset,
     /// The collector said FINISH, unasked.
     #[error("the collector ended the stream with FINISH")]
     Finished,
-    /// Reading or writing failed.
+    /// What was sent was not acknowledged, or keepalive not answered.
+    #[error("the collector's machine no longer answers: it is gone, or the network to it is")]
+    Unreachable,
+    /// Reading or writing failed in another way.
     #[error("the connection broke: {0}")]
-    Io(#[from] io::Error),
-    /// The collector took nothing for the whole write deadline.
+    Io(io::Error),
+    /// The collector took nothing for the whole write deadline, though its machine answers.
     #[error("the collector took no data for {0:?}; it hangs, or it is far too slow")]
     Stalled(Duration),
     /// The collector sent something that is no control frame.
@@ -45,9 +51,11 @@ pub enum Disconnect {
 
 impl Disconnect {
     /// Every label, in the order in which they are shown.
-    pub const LABELS: [&'static str; 9] = [
+    pub const LABELS: [&'static str; 11] = [
         "closed",
+        "reset",
         "finished",
+        "unreachable",
         "io",
         "write_timeout",
         "protocol",
@@ -65,14 +73,57 @@ impl Disconnect {
     pub(super) const fn index(&self) -> usize {
         match self {
             Self::Closed => 0,
-            Self::Finished => 1,
-            Self::Io(_) => 2,
-            Self::Stalled(_) => 3,
-            Self::Protocol(_) => 4,
-            Self::Stopped | Self::Unconfirmed(_) => 5,
-            Self::Aborted => 6,
-            Self::Rotated => 7,
-            Self::Moved => 8,
+            Self::Reset => 1,
+            Self::Finished => 2,
+            Self::Unreachable => 3,
+            Self::Io(_) => 4,
+            Self::Stalled(_) => 5,
+            Self::Protocol(_) => 6,
+            Self::Stopped | Self::Unconfirmed(_) => 7,
+            Self::Aborted => 8,
+            Self::Rotated => 9,
+            Self::Moved => 10,
         }
+    }
+
+    /// What an error of a read or a write says of the collector.
+    ///
+    /// `answers` tells whether its machine was heard within `patience`, which a time-out does not: Linux gives a peer that
+    /// acknowledges and has no room for more up with the same error as one that is gone (`TCP_USER_TIMEOUT`, tcp(7)).
+    pub(super) fn of(error: io::Error, answers: bool, patience: Duration) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut if answers => Self::Stalled(patience),
+            // The latter two: what a router on the way said, by ICMP, before the time was over.
+            io::ErrorKind::TimedOut
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
+            io::ErrorKind::ConnectionReset => Self::Reset,
+            // The one is a write to whom had closed already, the other what rustls says of the end of TCP within TLS.
+            io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => Self::Closed,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_are_named_by_what_became_of_the_collector() {
+        let patience = Duration::from_secs(30);
+        let label = |errno, answers| {
+            let error = io::Error::from(nix::errno::Errno::from_raw(errno));
+            Disconnect::of(error, answers, patience).label()
+        };
+        for answers in [false, true] {
+            assert_eq!(label(nix::libc::ECONNRESET, answers), "reset");
+            assert_eq!(label(nix::libc::EPIPE, answers), "closed");
+            assert_eq!(label(nix::libc::EHOSTUNREACH, answers), "unreachable");
+            assert_eq!(label(nix::libc::ENETUNREACH, answers), "unreachable");
+            assert_eq!(label(nix::libc::ENOBUFS, answers), "io");
+        }
+        assert_eq!(label(nix::libc::ETIMEDOUT, false), "unreachable");
+        assert_eq!(label(nix::libc::ETIMEDOUT, true), "write_timeout");
     }
 }

@@ -15,8 +15,8 @@ use crate::{
     config,
     dnstap::Rewrite,
     net::{
-        self, Authority, Destination, Endpoint, Host, Resolver, SendBuffer, SrvName, TcpSettings,
-        TlsError, UserTimeout,
+        self, Authority, Destination, Endpoint, Host, Keepalive, Resolver, SendBuffer, SrvName,
+        TcpSettings, TlsError, UserTimeout,
     },
     router::Queue,
 };
@@ -48,10 +48,11 @@ impl Stack {
         resolver: Resolver,
         status: Reporter,
     ) -> Result<Self, TlsError> {
+        let user_timeout = UserTimeout(sink.write_timeout);
         let settings = TcpSettings {
             send_buffer: Some(SendBuffer(sink.write_buffer)),
-            user_timeout: UserTimeout(sink.write_timeout),
-            ..TcpSettings::default()
+            keepalive: Keepalive::within(user_timeout),
+            user_timeout,
         };
         let plain = |place| Target::Tcp {
             place,

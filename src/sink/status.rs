@@ -55,6 +55,8 @@ pub struct Status {
     pub connects: u64,
     /// Attempts that did not.
     pub failed_connects: u64,
+    /// Times that a collector took nothing of a write for a whole second.
+    pub write_stalls: u64,
     /// Look-ups of its name that failed.
     pub resolve_failures: u64,
     /// Why its name cannot be looked up, in one sentence, and since when that is so; `None` if the last look-up
@@ -152,6 +154,7 @@ impl Reporter {
             next_attempt: None,
             connects: 0,
             failed_connects: 0,
+            write_stalls: 0,
             resolve_failures: 0,
             resolve_error: None,
             endpoints: Vec::new(),
@@ -236,14 +239,16 @@ impl Reporter {
         }
     }
 
-    pub(super) fn connecting(&self, endpoint: &str) {
+    pub(super) fn connecting(&self, endpoint: &Arc<str>) {
         self.attempts(State::Connecting, |status| {
-            status.endpoint = Some(endpoint.into());
+            status.endpoint = Some(Arc::clone(endpoint));
         });
     }
 
-    pub(super) fn handshaking(&self) {
-        self.attempts(State::Handshaking, |_| {});
+    pub(super) fn handshaking(&self, endpoint: &Arc<str>) {
+        self.attempts(State::Handshaking, |status| {
+            status.endpoint = Some(Arc::clone(endpoint));
+        });
     }
 
     pub(super) fn up(&self, endpoint: &Arc<str>) {
@@ -254,8 +259,8 @@ impl Reporter {
             status.failures = 0;
         });
         locked(&self.told_of_renewal).clear();
-        let status = self.status.borrow();
-        info!(sink = %self.sink, endpoint = status.endpoint.as_deref(), connects = status.connects, "sink is up");
+        let connects = self.status.borrow().connects;
+        info!(sink = %self.sink, %endpoint, connects, "sink is up");
     }
 
     /// An attempt failed; the next one comes after `delay`.
@@ -294,10 +299,10 @@ impl Reporter {
         if steady {
             locked(&self.told).clear();
         }
-        let status = self.status.borrow();
-        let (sink, stage, endpoint) = (&self.sink, Stage::Write, status.endpoint.as_deref());
-        let delay = delay.unwrap_or_default();
-        warn!(%sink, endpoint, %stage, cause = &*text, next_attempt_in = ?delay, "sink is down");
+        let endpoint = self.status.borrow().endpoint.clone();
+        let (sink, stage, endpoint) = (&self.sink, Stage::Write, endpoint.as_deref());
+        let (reason, delay) = (cause.label(), delay.unwrap_or_default());
+        warn!(%sink, endpoint, %stage, reason, cause = &*text, next_attempt_in = ?delay, "sink is down");
     }
 
     /// A connection to `endpoint` took the place of the one that was in use, for this `reason`.
@@ -310,10 +315,11 @@ impl Reporter {
         });
         locked(&self.told_of_renewal).clear();
         let (sink, before) = (&self.sink, before.as_deref());
-        if let Disconnect::Rotated = reason {
-            debug!(%sink, %endpoint, before, %reason, "sink has a new connection");
+        let (reason, cause) = (reason.label(), reason);
+        if let Disconnect::Rotated = cause {
+            debug!(%sink, %endpoint, before, reason, %cause, "sink has a new connection");
         } else {
-            info!(%sink, %endpoint, before, %reason, "sink has a new connection");
+            info!(%sink, %endpoint, before, reason, %cause, "sink has a new connection");
         }
     }
 
@@ -327,11 +333,11 @@ impl Reporter {
         });
         let (sink, stage, endpoint) = (&self.sink, error.stage, &error.endpoint);
         let sentence = error.sentence();
-        let cause = sentence.as_str();
+        let (cause, reason) = (sentence.as_str(), reason.label());
         if Self::is_news(&self.told_of_renewal, format!("{stage}: {cause}")) {
-            warn!(%sink, %endpoint, %stage, cause, %reason, next_attempt_in = ?delay, "no new connection can be made; the old one stays in use");
+            warn!(%sink, %endpoint, %stage, cause, reason, next_attempt_in = ?delay, "no new connection can be made; the old one stays in use");
         } else {
-            debug!(%sink, %endpoint, %stage, cause, %reason, next_attempt_in = ?delay, "the old connection is still in use");
+            debug!(%sink, %endpoint, %stage, cause, reason, next_attempt_in = ?delay, "the old connection is still in use");
         }
     }
 
@@ -344,6 +350,12 @@ impl Reporter {
             told.push(failure);
         }
         news
+    }
+
+    /// The collector took nothing of a write for a whole second.
+    pub(super) fn stalled(&self) {
+        self.modify(|status| status.write_stalls += 1);
+        debug!(sink = %self.sink, "the collector does not take what is written");
     }
 
     /// A connection ended for good.
@@ -386,14 +398,19 @@ impl Reporter {
     /// Enters `state`, unless the sink is on its way out: what its connection does then is no news. Makes `change` in
     /// any case, and both at once, so that whoever watches never sees the one without the other.
     fn enter(&self, state: State, change: impl FnOnce(&mut Status)) {
+        let mut entered = false;
         self.modify(|status| {
             let leaving = matches!(status.state, State::Draining | State::Stopped);
-            if status.state != state && !leaving {
+            entered = status.state != state && !leaving;
+            if entered {
                 status.enter(state);
-                debug!(sink = %self.sink, %state, "sink changes state");
             }
             change(status);
         });
+        // Not before: a log that nobody reads holds up who writes it, and must not hold up who looks.
+        if entered {
+            debug!(sink = %self.sink, %state, "sink changes state");
+        }
     }
 }
 

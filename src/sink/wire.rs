@@ -1,38 +1,49 @@
 //! The stream of a connection, and what is known of its other end.
 
 use std::{
+    io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::Disconnect;
-use crate::frame_stream::{BackChannel, BackChannelEvent};
+use super::{Disconnect, Reporter};
+use crate::{
+    frame_stream::{BackChannel, BackChannelEvent},
+    net::Liveness,
+};
 
 /// The stream and what is known of it, shared by the service and the future of its request.
 #[derive(Debug)]
 pub(super) struct Wire<Io> {
     pub(super) io: Io,
     back_channel: BackChannel,
+    /// Where it tells that the collector takes nothing.
+    pub(super) status: Option<Reporter>,
+    /// How long the collector may take nothing.
+    patience: Duration,
     ended: Option<Arc<Disconnect>>,
 }
 
 // === impl Wire ===
 
 impl<Io> Wire<Io> {
-    /// A stream on which START was sent.
-    pub(super) fn new(io: Io) -> Self {
+    /// A stream on which START was sent, to a collector that may take nothing for as long as `patience`.
+    pub(super) fn new(io: Io, patience: Duration) -> Self {
         Self {
             io,
             back_channel: BackChannel::new(),
+            status: None,
+            patience,
             ended: None,
         }
     }
 }
 
-impl<Io: AsyncRead + Unpin> Wire<Io> {
+impl<Io: AsyncRead + Liveness + Unpin> Wire<Io> {
     /// Reads the back channel until it has nothing more; ready once the connection has ended.
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Disconnect>> {
         loop {
@@ -48,10 +59,37 @@ impl<Io: AsyncRead + Unpin> Wire<Io> {
                     Ok(Some(BackChannelEvent::Finish)) => Disconnect::Finished,
                     Err(error) => error.into(),
                 },
-                Err(error) => error.into(),
+                Err(error) => return Poll::Ready(self.fail(error)),
             };
             return Poll::Ready(self.end(cause));
         }
+    }
+}
+
+impl<Io: Liveness> Wire<Io> {
+    /// A read or a write failed.
+    pub(super) fn fail(&mut self, error: io::Error) -> Arc<Disconnect> {
+        let answers = self.answers();
+        self.end(Disconnect::of(error, answers, self.patience))
+    }
+
+    /// The collector took nothing for as long as it may.
+    pub(super) fn stall(&mut self) -> Arc<Disconnect> {
+        // Without a network between the two there is nothing else that could be gone.
+        let gone = self.io.last_heard().is_some() && !self.answers();
+        self.end(if gone {
+            Disconnect::Unreachable
+        } else {
+            Disconnect::Stalled(self.patience)
+        })
+    }
+
+    /// Whether the collector's machine has answered lately.
+    fn answers(&self) -> bool {
+        // A full collector is asked for room at intervals that double (RFC 9293, 3.8.6.1), so the last answer is from the
+        // latter half. One that is gone was heard before it all began.
+        let heard = self.io.last_heard();
+        heard.is_some_and(|ago| ago < self.patience.mul_f64(0.75))
     }
 }
 
@@ -65,4 +103,41 @@ impl<Io> Wire<Io> {
 pub(super) fn lock<Io>(wire: &Mutex<Wire<Io>>) -> MutexGuard<'_, Wire<Io>> {
     // After a panic inside, nobody knows where in a frame the stream stands; the driver's restart drops it.
     wire.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection whose peer was heard so many seconds ago.
+    struct Heard(Option<u64>);
+
+    impl Liveness for Heard {
+        fn last_heard(&self) -> Option<Duration> {
+            self.0.map(Duration::from_secs)
+        }
+    }
+
+    #[test]
+    fn a_collector_that_is_gone_is_told_from_one_that_hangs() {
+        let wire = |heard| Wire::new(Heard(heard), Duration::from_secs(30));
+        for (heard, label) in [
+            // On a unix socket.
+            (None, "write_timeout"),
+            // It says that it has no room.
+            (Some(0), "write_timeout"),
+            (Some(14), "write_timeout"),
+            (Some(30), "unreachable"),
+            (Some(600), "unreachable"),
+        ] {
+            assert_eq!(wire(heard).stall().label(), label, "{heard:?}");
+        }
+        // The kernel may be the first to say so.
+        let time_out = || io::Error::from(io::ErrorKind::TimedOut);
+        for (heard, label) in [(Some(1), "write_timeout"), (Some(30), "unreachable")] {
+            assert_eq!(wire(heard).fail(time_out()).label(), label, "{heard:?}");
+        }
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(wire(Some(1)).fail(reset).label(), "reset");
+    }
 }

@@ -148,7 +148,7 @@ impl Supervisor {
         let plan = plan::Plan::new(config, self)
             .inspect_err(|error| self.view.refused(&error.to_string()))?;
         let changes = self.apply(plan);
-        self.view.reloaded(Ok(changes.to_string().into()));
+        self.view.reloaded(&Ok(changes.to_string().into()));
         Ok(changes)
     }
 

@@ -191,7 +191,7 @@ impl View {
     }
 
     /// Says where the configuration that runs comes from. For whoever reads it: the supervisor does not know.
-    pub fn set_configured(&self, configured: Configured) {
+    pub fn set_configured(&self, configured: &Configured) {
         self.shared.course.rcu(|course| Course {
             configured: configured.clone(),
             reloads: course.reloads.clone(),
@@ -200,7 +200,7 @@ impl View {
 
     /// Counts a reload that came to nothing before the supervisor was asked, since the configuration is bad.
     pub fn refused(&self, why: &str) {
-        self.reloaded(Err(why.into()));
+        self.reloaded(&Err(why.into()));
     }
 
     pub(super) fn taken_up(&self) {
@@ -211,7 +211,7 @@ impl View {
         });
     }
 
-    pub(super) fn reloaded(&self, outcome: Result<Arc<str>, Arc<str>>) {
+    pub(super) fn reloaded(&self, outcome: &Result<Arc<str>, Arc<str>>) {
         let at = SystemTime::now();
         self.shared.course.rcu(|course| {
             let mut course = Course::clone(course);

@@ -1,10 +1,12 @@
 //! A collector that records what it gets, and can be made to behave badly.
 
 use std::{
+    fmt,
+    future::pending,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -57,6 +59,10 @@ pub(crate) enum Manner {
     ClosesOnceAfter(usize),
     /// Reads all, and never answers STOP.
     NeverFinishes,
+    /// Shakes hands and closes in order, without a word.
+    Leaves,
+    /// Answers READY only when its manner changes, and is good then.
+    AcceptsLate,
 }
 
 /// What one connection brought.
@@ -66,8 +72,12 @@ pub(crate) struct Connection {
     pub(crate) begun: bool,
     /// Payloads, in order; only their last eight bytes, if so asked.
     pub(crate) frames: Vec<Bytes>,
+    /// What a mute collector was told.
+    pub(crate) told: Vec<u8>,
     /// How it ended, once it has.
     pub(crate) ended: Option<Ended>,
+    /// How long it took until then.
+    pub(crate) lasted: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,11 +90,24 @@ pub(crate) enum Ended {
     Killed,
 }
 
-#[derive(Debug, Clone)]
+/// How a collector that ends in order tells a sender that it wants no more. It reads what is still sent, to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// It ends its side of the connection: FIN.
+    Fin,
+    /// It says FINISH, unasked, and does the same.
+    Finish,
+}
+
+#[derive(Clone)]
 enum Place {
     Unix(PathBuf),
     Tcp(SocketAddr, Option<Arc<ServerConfig>>),
+    /// In another network namespace, where only this can make the socket.
+    Away(SocketAddr, Arc<MakeListener>),
 }
+
+type MakeListener = dyn Fn(SocketAddr) -> std::net::TcpListener + Send + Sync;
 
 struct Shared {
     manner: watch::Sender<Manner>,
@@ -95,7 +118,15 @@ struct Shared {
 
 struct Life {
     killed: CancellationToken,
+    farewell: watch::Sender<Option<Farewell>>,
     tasks: TaskTracker,
+}
+
+/// What a connection's task looks out for.
+#[derive(Clone)]
+struct Fate {
+    killed: CancellationToken,
+    farewell: watch::Receiver<Option<Farewell>>,
 }
 
 enum Listening {
@@ -122,6 +153,19 @@ impl Collector {
     /// At this address, which is not kept from others while it does not listen.
     pub(crate) fn tcp_at(address: SocketAddr) -> Self {
         Self::new(Place::Tcp(address, None), None)
+    }
+
+    /// At an address of another network namespace, where `listener` listens.
+    pub(crate) fn away(
+        address: SocketAddr,
+        listener: impl Fn(SocketAddr) -> std::net::TcpListener + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(Place::Away(address, Arc::new(listener)), None)
+    }
+
+    /// At this address, with TLS.
+    pub(crate) fn tls_at(address: SocketAddr, config: Arc<ServerConfig>) -> Self {
+        Self::new(Place::Tcp(address, Some(config)), None)
     }
 
     fn on_tcp(tls: Option<Arc<ServerConfig>>) -> Self {
@@ -167,7 +211,7 @@ impl Collector {
     pub(crate) fn socket(&self) -> String {
         match &self.place {
             Place::Unix(path) => format!("unix://{}", path.display()).replace('\0', "@"),
-            Place::Tcp(address, None) => format!("tcp://{address}"),
+            Place::Tcp(address, None) | Place::Away(address, _) => format!("tcp://{address}"),
             Place::Tcp(address, Some(_)) => format!("tls://{address}"),
         }
     }
@@ -194,7 +238,7 @@ impl Collector {
     pub(crate) fn port(&self) -> u16 {
         match &self.place {
             Place::Unix(_) => panic!("a unix socket has no port"),
-            Place::Tcp(address, _) => address.port(),
+            Place::Tcp(address, _) | Place::Away(address, _) => address.port(),
         }
     }
 
@@ -213,16 +257,27 @@ impl Collector {
                 let listener = TcpListener::from_std(socket.into()).expect("a listener");
                 Listening::Tcp(listener, tls.clone().map(TlsAcceptor::from))
             }
+            Place::Away(address, listener) => {
+                let listener = listener(*address);
+                listener.set_nonblocking(true).expect("set");
+                let listener = TcpListener::from_std(listener).expect("a listener");
+                Listening::Tcp(listener, None)
+            }
         };
         let life = Life {
             killed: CancellationToken::new(),
+            farewell: watch::Sender::new(None),
             tasks: TaskTracker::new(),
+        };
+        let fate = Fate {
+            killed: life.killed.clone(),
+            farewell: life.farewell.subscribe(),
         };
         life.tasks.spawn(accept(
             listening,
             Arc::clone(&self.shared),
             life.tasks.clone(),
-            life.killed.clone(),
+            fate,
         ));
         self.life = Some(life);
         before
@@ -243,6 +298,14 @@ impl Collector {
         if let Place::Unix(path) = &self.place {
             std::fs::remove_file(path).expect("its own socket");
         }
+    }
+
+    /// Ends in order: nobody listens any more, senders are told, and what they still send is read.
+    pub(crate) async fn leave(&mut self, farewell: Farewell) {
+        let life = self.life.take().expect("it listens");
+        life.farewell.send_replace(Some(farewell));
+        life.tasks.close();
+        patiently("the collector has read all", life.tasks.wait()).await;
     }
 
     /// Waits until `condition` holds of its connections.
@@ -299,6 +362,15 @@ fn count(connections: &[Connection]) -> usize {
         .sum()
 }
 
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Tcp(address, _) | Self::Away(address, _) => address.fmt(f),
+        }
+    }
+}
+
 impl Drop for Collector {
     fn drop(&mut self) {
         if let Some(life) = &self.life {
@@ -307,20 +379,26 @@ impl Drop for Collector {
     }
 }
 
-async fn accept(
-    listening: Listening,
-    shared: Arc<Shared>,
-    tasks: TaskTracker,
-    killed: CancellationToken,
-) {
+async fn accept(listening: Listening, shared: Arc<Shared>, tasks: TaskTracker, mut fate: Fate) {
     loop {
         let accepted = select! {
             biased;
-            () = killed.cancelled() => return,
+            () = fate.killed.cancelled() => return,
+            _ = farewell(&mut fate.farewell) => return,
             accepted = listening.accept() => accepted,
         };
         let (stream, tls) = accepted;
-        tasks.spawn(Arc::clone(&shared).serve(stream, tls, killed.clone()));
+        tasks.spawn(Arc::clone(&shared).serve(stream, tls, fate.clone()));
+    }
+}
+
+/// Waits until it is to end in order.
+async fn farewell(farewell: &mut watch::Receiver<Option<Farewell>>) -> Farewell {
+    let said = farewell.wait_for(Option::is_some).await.map(|said| *said);
+    match said {
+        Ok(said) => said.expect("waited for"),
+        // It was killed, or lives on without a handle.
+        Err(_) => pending().await,
     }
 }
 
@@ -340,13 +418,9 @@ impl Listening {
 }
 
 impl Shared {
-    async fn serve(
-        self: Arc<Self>,
-        stream: Stream,
-        tls: Option<TlsAcceptor>,
-        killed: CancellationToken,
-    ) {
+    async fn serve(self: Arc<Self>, stream: Stream, tls: Option<TlsAcceptor>, mut fate: Fate) {
         let manner = *self.manner.borrow();
+        let since = Instant::now();
         let mut number = 0;
         self.connections.send_modify(|connections| {
             number = connections.len();
@@ -355,7 +429,7 @@ impl Shared {
         let mut stream = match (stream, tls) {
             (Stream::Tcp(tcp), Some(tls)) if manner != Manner::Mute => {
                 let accepted = select! {
-                    () = killed.cancelled() => return,
+                    () = fate.killed.cancelled() => return,
                     accepted = tls.accept(tcp) => accepted,
                 };
                 // The router does not trust us, and says why.
@@ -366,19 +440,32 @@ impl Shared {
         };
         let ended = select! {
             biased;
-            () = killed.cancelled() => Ended::Killed,
-            ended = self.converse(&mut stream, number, manner) => ended,
+            () = fate.killed.cancelled() => Ended::Killed,
+            ended = self.converse(&mut stream, number, manner, &mut fate.farewell) => ended,
         };
-        if ended == Ended::Killed {
+        if ended == Ended::Killed && manner != Manner::Leaves {
             reset_on_close(&stream);
         }
         drop(stream);
-        self.change(number, |connection| connection.ended = Some(ended));
+        self.change(number, |connection| {
+            connection.ended = Some(ended);
+            connection.lasted = since.elapsed();
+        });
     }
 
-    async fn converse(&self, stream: &mut Stream, number: usize, manner: Manner) -> Ended {
+    async fn converse(
+        &self,
+        stream: &mut Stream,
+        number: usize,
+        manner: Manner,
+        farewell: &mut watch::Receiver<Option<Farewell>>,
+    ) -> Ended {
         if matches!(manner, Manner::Mute | Manner::MuteInTls) {
-            return until_closed(stream).await;
+            let mut told = Vec::new();
+            // However it closes.
+            let _ = stream.read_to_end(&mut told).await;
+            self.change(number, |connection| connection.told = told);
+            return Ended::Closed(0);
         }
         let mut ready = [0; READY.len()];
         if stream.read_exact(&mut ready).await.is_err() {
@@ -390,8 +477,14 @@ impl Shared {
             let _ = stream.shutdown().await;
             return Ended::Killed;
         }
-        stream.write_all(ACCEPT).await.expect("written");
-        stream.flush().await.expect("written");
+        if manner == Manner::AcceptsLate {
+            self.until_not(manner).await;
+            // It may be too late.
+            let _ = stream.write_all(ACCEPT).await;
+        } else {
+            stream.write_all(ACCEPT).await.expect("written");
+            stream.flush().await.expect("written");
+        }
         let mut start = [0; START.len()];
         if stream.read_exact(&mut start).await.is_err() {
             return Ended::Closed(0);
@@ -399,11 +492,8 @@ impl Shared {
         assert_eq!(start, START);
         self.change(number, |connection| connection.begun = true);
         match manner {
-            Manner::Hangs => {
-                let mut manners = self.manner.subscribe();
-                let waiting = manners.wait_for(|manner| *manner != Manner::Hangs);
-                let _ = waiting.await.expect("it lives");
-            }
+            Manner::Hangs => self.until_not(manner).await,
+            Manner::Leaves => return Ended::Killed,
             Manner::Says(bytes) => {
                 stream.write_all(bytes).await.expect("written");
                 stream.flush().await.expect("written");
@@ -420,14 +510,40 @@ impl Shared {
             }
             _ => {}
         }
-        self.record(stream, number, manner).await
+        self.record(stream, number, manner, farewell).await
     }
 
-    async fn record(&self, stream: &mut Stream, number: usize, manner: Manner) -> Ended {
+    async fn until_not(&self, before: Manner) {
+        let mut manners = self.manner.subscribe();
+        let waiting = manners.wait_for(|manner| *manner != before);
+        let _ = waiting.await.expect("it lives");
+    }
+
+    async fn record(
+        &self,
+        stream: &mut Stream,
+        number: usize,
+        manner: Manner,
+        farewell: &mut watch::Receiver<Option<Farewell>>,
+    ) -> Ended {
         let mut buffer = BytesMut::new();
+        let mut said_farewell = false;
         loop {
             buffer.reserve(64 << 10);
-            match stream.read_buf(&mut buffer).await {
+            let read = select! {
+                biased;
+                farewell = self::farewell(farewell), if !said_farewell => {
+                    said_farewell = true;
+                    if farewell == Farewell::Finish {
+                        let _ = stream.write_all(FINISH).await;
+                    }
+                    // Whoever has ended the connection by now needs no telling.
+                    let _ = stream.shutdown().await;
+                    continue;
+                }
+                read = stream.read_buf(&mut buffer) => read,
+            };
+            match read {
                 Ok(0) | Err(_) => return Ended::Closed(buffer.len()),
                 Ok(_) => {}
             }
@@ -472,8 +588,7 @@ impl Shared {
     }
 }
 
-async fn until_closed(stream: &mut Stream) -> Ended {
+async fn until_closed(stream: &mut Stream) {
     // Whatever comes, and however it closes.
     let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
-    Ended::Closed(0)
 }

@@ -5,7 +5,11 @@
 
 mod alone;
 mod certificates;
+#[allow(dead_code, reason = "tests/network uses the rest")]
 mod collector;
+mod exposition;
+mod http;
+#[allow(dead_code, reason = "tests/network uses the rest")]
 mod name_server;
 mod process;
 mod router;
@@ -16,13 +20,19 @@ mod wire;
 
 mod accounts;
 mod addresses;
+mod admin;
+mod admin_binary;
 mod binary;
 mod churn;
+mod dead_collectors;
 mod drain;
+mod hostile_clients;
 mod hostile_collectors;
 mod hostile_senders;
+mod liveness;
 mod order;
 mod outage;
+mod race;
 mod recorded;
 mod reload;
 mod reload_binary;

@@ -6,29 +6,46 @@ use std::{
 };
 
 use hickory_resolver::proto::{
-    op::{Message, MessageType},
+    op::{Message, MessageType, ResponseCode},
     rr::{RData, Record, RecordType, rdata},
 };
 use tokio::{net::UdpSocket, sync::watch, task::JoinHandle};
 
 use crate::wait::patiently;
 
-/// A DNS server that knows one name, and answers for no longer than the moment.
+/// A DNS server that knows one name.
 pub(crate) struct NameServer {
     pub(crate) address: SocketAddr,
-    answer: Arc<Mutex<Vec<Ipv4Addr>>>,
-    /// How many questions it has answered.
+    answer: Arc<Mutex<Answer>>,
+    /// How many questions it has answered, or let go unanswered.
     answered: watch::Sender<usize>,
     task: JoinHandle<()>,
 }
 
+/// What it says of the name.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// These addresses; there may be none.
+    Addresses(Vec<Ipv4Addr>),
+    /// That something is wrong.
+    Fails(ResponseCode),
+    /// Nothing.
+    Silence,
+}
+
 impl NameServer {
+    /// On loopback; its answers hold no longer than the moment.
     pub(crate) async fn start(answer: &[Ipv4Addr]) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
+        Self::on(socket, answer, 0)
+    }
+
+    /// On this socket; its answers hold for `ttl` seconds.
+    pub(crate) fn on(socket: UdpSocket, answer: &[Ipv4Addr], ttl: u32) -> Self {
         let address = socket.local_addr().expect("bound");
-        let answer = Arc::new(Mutex::new(answer.to_vec()));
+        let answer = Arc::new(Mutex::new(Answer::Addresses(answer.to_vec())));
         let answered = watch::Sender::new(0);
-        let task = tokio::spawn(serve(socket, Arc::clone(&answer), answered.clone()));
+        let task = tokio::spawn(serve(socket, Arc::clone(&answer), ttl, answered.clone()));
         Self {
             address,
             answer,
@@ -48,7 +65,11 @@ impl NameServer {
     }
 
     pub(crate) fn answers(&self, answer: &[Ipv4Addr]) {
-        *self.answer.lock().expect("whole") = answer.to_vec();
+        self.says(Answer::Addresses(answer.to_vec()));
+    }
+
+    pub(crate) fn says(&self, answer: Answer) {
+        *self.answer.lock().expect("whole") = answer;
     }
 }
 
@@ -60,7 +81,8 @@ impl Drop for NameServer {
 
 async fn serve(
     socket: UdpSocket,
-    answer: Arc<Mutex<Vec<Ipv4Addr>>>,
+    answer: Arc<Mutex<Answer>>,
+    ttl: u32,
     answered: watch::Sender<usize>,
 ) {
     let mut buffer = [0; 2048];
@@ -69,14 +91,21 @@ async fn serve(
         let mut message = Message::from_vec(&buffer[..length]).expect("a query");
         let question = message.queries.first().expect("a question").clone();
         message.metadata.message_type = MessageType::Response;
-        if question.query_type() == RecordType::A {
-            for address in answer.lock().expect("whole").iter() {
-                let (name, data) = (question.name().clone(), RData::A(rdata::A(*address)));
-                message.answers.push(Record::from_rdata(name, 0, data));
+        let answer = answer.lock().expect("whole").clone();
+        match &answer {
+            Answer::Addresses(addresses) if question.query_type() == RecordType::A => {
+                for address in addresses {
+                    let (name, data) = (question.name().clone(), RData::A(rdata::A(*address)));
+                    message.answers.push(Record::from_rdata(name, ttl, data));
+                }
             }
+            Answer::Fails(code) => message.metadata.response_code = *code,
+            Answer::Addresses(_) | Answer::Silence => {}
         }
-        let bytes = message.to_vec().expect("encoded");
-        socket.send_to(&bytes, client).await.expect("sent");
+        if !matches!(answer, Answer::Silence) {
+            let bytes = message.to_vec().expect("encoded");
+            socket.send_to(&bytes, client).await.expect("sent");
+        }
         answered.send_modify(|answered| *answered += 1);
     }
 }

@@ -176,12 +176,9 @@ async fn a_collector_that_takes_nothing_is_given_up_after_its_write_timeout() {
         let ended = |status: &Status| !disconnects(status).is_empty();
         let status = router.until(sink, "gives its collector up", ended).await;
         assert!(begun.elapsed() >= Duration::from_secs(1));
-        let (reason, _) = disconnects(&status)[0];
-        // On TCP the kernel may come first: it counts from when the collector's buffer was full.
-        assert!(
-            reason == "write_timeout" || sink == 1 && reason == "io",
-            "{reason}"
-        );
+        // On TCP the kernel may come first, since it counts from when the collector's buffer was full. It says the same of
+        // one that hangs and of one that is gone; the label does not.
+        assert_eq!(disconnects(&status), [("write_timeout", 1)]);
     }
     // Far from the 30 seconds that hold otherwise.
     assert!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use tapfan::{
-    config::{Config, Edits, Listen, ListenAddress, ListenLimits, Sink},
+    config::{Admin, AdminAddress, Config, Edits, Listen, ListenAddress, ListenLimits, Sink},
     net::{ResolverSettings, UnixAddress, UnixPermissions},
 };
 
@@ -240,7 +240,10 @@ proptest! {
         let meaning = Config {
             listeners: listeners.into_iter().map(|written| written.meaning).collect(),
             sinks: sinks.into_iter().map(|written| written.meaning).collect(),
-            admin,
+            admin: Admin {
+                address: admin.map_or(AdminAddress::Default, AdminAddress::At),
+                ..Admin::default()
+            },
             drain: Duration::from_millis(drain),
             resolver: ResolverSettings::default(),
         };

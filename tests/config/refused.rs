@@ -349,6 +349,18 @@ const BROKEN: &[(&str, &str)] = &[
         "listen tcp://127.0.0.1:9180\nadmin 127.0.0.1:9180\ndnstap /s\n",
     ),
     (
+        "probes_and_admin",
+        "listen @in\nadmin 127.0.0.1:9181\nprobes 127.0.0.1:9181\ndnstap /s\n",
+    ),
+    (
+        "probes_and_the_default_of_admin",
+        "listen @in\nprobes 127.0.0.1:9180\ndnstap /s\n",
+    ),
+    (
+        "ready_when_misspelt",
+        "listen @in\ndnstap /s\nready_when anny\n",
+    ),
+    (
         "loop_unix",
         "listen unix:///run/dnstap.sock\ndnstap /run/dnstap.sock full\n",
     ),

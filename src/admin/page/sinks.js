@@ -78,9 +78,10 @@ function row() {
   };
 }
 
-function places({ configured, endpoint, endpoints }) {
+function places({ name, configured, endpoint, endpoints }) {
   const used = endpoints.length > 1 ? `${endpoints.length} endpoints` : endpoint;
-  return used && used !== configured ? `${configured} → ${used}` : configured;
+  if (!used || used === configured) return configured;
+  return name === configured ? `→ ${used}` : `${configured} → ${used}`;
 }
 
 function queueBar() {

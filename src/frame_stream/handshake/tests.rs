@@ -137,6 +137,26 @@ async fn open_and_accept_understand_each_other() {
 }
 
 #[tokio::test]
+async fn a_stream_that_was_offered_begins_with_start_and_not_before() {
+    let mut peer = Scripted::new(&Control::accept().encode());
+    offer(&mut peer, DEADLINE).await.expect("accepted");
+    assert_eq!(peer.written, *Control::ready().encode());
+    peer.written.clear();
+    start(&mut peer, DEADLINE).await.expect("begun");
+    assert_eq!(peer.written, *Control::start().encode());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_takes_no_start_is_not_waited_for_for_ever() {
+    let (mut sender, _collector) = duplex(1);
+    let error = start(&mut sender, DEADLINE).await.expect_err("no room");
+    assert_eq!(
+        error.to_string(),
+        "the handshake took longer than 4s; room to write START was awaited"
+    );
+}
+
+#[tokio::test]
 async fn start_first_is_unidirectional_and_gets_no_answer() {
     let said = [Control::start().encode().as_ref(), b"\0\0\0\x01x"].concat();
     let (mode, peer) = accept_bytes(&said).await;

@@ -1,0 +1,104 @@
+//! One attempt at one address: dial, TLS, READY and ACCEPT; and START, if it is to be used.
+
+use std::{future::Future, net::SocketAddr, time::Duration};
+
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::{
+    ConnectCause, ConnectError, Stage, Tls,
+    standing::{Standing, Standings},
+};
+use crate::{
+    frame_stream,
+    net::{self, Stream, TcpSettings, UnixAddress},
+};
+
+/// A connection whose collector has accepted a stream that was not begun yet: nothing is cut if it is dropped.
+#[derive(Debug)]
+pub(super) struct Accepted<'a> {
+    stream: Stream,
+    standing: Standing<'a>,
+}
+
+/// For each of: each dial, each TLS handshake, each Frame Streams handshake. `CoreDNS` has the same. The look-up has the
+/// resolver's.
+const DEADLINE: Duration = Duration::from_secs(4);
+
+/// Dials a unix socket.
+pub(super) async fn unix<'a>(
+    address: &UnixAddress,
+    standings: &'a Standings<'a>,
+) -> Result<Accepted<'a>, ConnectError> {
+    let endpoint = net::Endpoint::Unix(address.clone()).to_string();
+    let standing = standings.begin(0, endpoint);
+    let dial = within(DEADLINE, net::dial_unix(address), ConnectCause::Dial).await;
+    let stream = dial.map_err(|cause| standing.error(Stage::Connect, cause))?;
+    Accepted::by(Stream::Unix(stream), standing).await
+}
+
+/// Dials an address, the one at this `place` among those of its name.
+pub(super) async fn tcp<'a>(
+    (place, address): (usize, SocketAddr),
+    settings: &TcpSettings,
+    tls: Option<&Tls>,
+    standings: &'a Standings<'a>,
+) -> Result<Accepted<'a>, ConnectError> {
+    let scheme = if tls.is_some() { "tls" } else { "tcp" };
+    let standing = standings.begin(place, format!("{scheme}://{address}"));
+    let dial = net::dial_tcp(address, settings);
+    let dial = within(DEADLINE, dial, ConnectCause::Dial).await;
+    let tcp = dial.map_err(|cause| standing.error(Stage::Connect, cause))?;
+    let stream = match tls {
+        None => Stream::Tcp(tcp),
+        Some(Tls { config, name }) => {
+            standing.reach(Stage::Tls);
+            let connector = TlsConnector::from(config.load_full());
+            let tls = connector.connect(name.clone(), tcp);
+            let tls = within(DEADLINE, tls, ConnectCause::Tls).await;
+            let tls = tls.map_err(|cause| standing.error(Stage::Tls, cause))?;
+            Stream::TlsClient(Box::new(tls))
+        }
+    };
+    Accepted::by(stream, standing).await
+}
+
+/// What `future` gives, if it does so within `deadline`.
+async fn within<T, E>(
+    deadline: Duration,
+    future: impl Future<Output = Result<T, E>>,
+    cause: impl FnOnce(E) -> ConnectCause,
+) -> Result<T, ConnectCause> {
+    match timeout(deadline, future).await {
+        Ok(result) => result.map_err(cause),
+        Err(_) => Err(ConnectCause::Timeout(deadline)),
+    }
+}
+
+// === impl Accepted ===
+
+impl<'a> Accepted<'a> {
+    async fn by(mut stream: Stream, standing: Standing<'a>) -> Result<Self, ConnectError> {
+        standing.reach(Stage::Handshake);
+        match frame_stream::offer(&mut stream, DEADLINE).await {
+            Ok(()) => Ok(Self { stream, standing }),
+            Err(error) => Err(standing.error(Stage::Handshake, error.into())),
+        }
+    }
+
+    /// Begins the stream, and gives it and how far it has come: further than the others, for as long as these are there.
+    pub(super) async fn start(mut self) -> Result<(Stream, Standing<'a>), ConnectError> {
+        match frame_stream::start(&mut self.stream, DEADLINE).await {
+            Ok(()) => Ok((self.stream, self.standing)),
+            Err(error) => Err(self.standing.error(Stage::Handshake, error.into())),
+        }
+    }
+}
+
+// === impl Standing ===
+
+impl Standing<'_> {
+    fn error(&self, stage: Stage, cause: ConnectCause) -> ConnectError {
+        ConnectError::new(stage, self.endpoint(), cause)
+    }
+}

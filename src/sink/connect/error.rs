@@ -1,0 +1,223 @@
+//! Why there is no connection, in an operator's words.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use crate::{frame_stream::HandshakeError, net::ResolveError};
+
+/// What was being done when it failed; what comes later is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Looking the name up.
+    Resolve,
+    /// Dialling.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// The Frame Streams handshake.
+    Handshake,
+    /// Writing, on a connection that was up.
+    Write,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{stage} {endpoint}: {}", self.sentence())]
+pub struct ConnectError {
+    /// What was being done.
+    pub stage: Stage,
+    /// With which address, or name.
+    pub endpoint: String,
+    /// What went wrong.
+    #[source]
+    pub cause: ConnectCause,
+    /// How many other addresses of the same name failed, too.
+    pub others: usize,
+}
+
+/// What went wrong in an attempt.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectCause {
+    /// The name gave no address.
+    #[error(transparent)]
+    Resolve(Arc<ResolveError>),
+    /// Dialling failed.
+    #[error("{0}{hint}", hint = dial_hint(.0))]
+    Dial(io::Error),
+    /// The TLS handshake failed.
+    #[error("{0}{hint}", hint = tls_hint(.0))]
+    Tls(io::Error),
+    /// The Frame Streams handshake failed.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// The collector's side did nothing for so long.
+    #[error("no answer for {0:?}")]
+    Timeout(Duration),
+}
+
+// === impl ConnectError ===
+
+impl ConnectError {
+    /// What went wrong, without the stage and the endpoint.
+    pub fn sentence(&self) -> String {
+        let Self { cause, others, .. } = self;
+        match others {
+            0 => cause.to_string(),
+            1 => format!("{cause}; another address failed, too"),
+            others => format!("{cause}; {others} other addresses failed, too"),
+        }
+    }
+
+    /// Of the errors of all addresses, in the order in which those are preferred, the one to report.
+    ///
+    /// The attempt that came furthest met something that comes closest to the collector: that a port is closed is of little
+    /// interest beside a certificate that is wrong. Among equals an answer tells more than silence, and after that the
+    /// address that is preferred counts, so that the same outage is reported in the same words.
+    pub(super) fn most_telling(errors: Vec<Self>) -> Option<Self> {
+        let others = errors.len().saturating_sub(1);
+        let tells = |error: &Self| (error.stage, !error.cause.is_silence());
+        // Of several that are greatest, the last is taken.
+        let error = errors.into_iter().rev().max_by_key(tells);
+        error.map(|error| Self { others, ..error })
+    }
+
+    pub(super) fn new(stage: Stage, endpoint: &str, cause: ConnectCause) -> Self {
+        Self {
+            stage,
+            endpoint: endpoint.to_owned(),
+            cause,
+            others: 0,
+        }
+    }
+}
+
+// === impl ConnectCause ===
+
+impl ConnectCause {
+    /// Whether nothing was heard of the collector.
+    fn is_silence(&self) -> bool {
+        match self {
+            Self::Timeout(_) | Self::Handshake(HandshakeError::Timeout { .. }) => true,
+            Self::Dial(error) => matches!(
+                error.kind(),
+                io::ErrorKind::TimedOut
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NetworkUnreachable
+            ),
+            Self::Resolve(_) | Self::Tls(_) | Self::Handshake(_) => false,
+        }
+    }
+}
+
+fn dial_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "; is the collector running, and listening there?",
+        io::ErrorKind::NotFound => {
+            "; the collector makes this socket when it starts: is it running?"
+        }
+        io::ErrorKind::PermissionDenied => "; may this user write to the collector's socket?",
+        io::ErrorKind::WouldBlock => "; the collector's backlog is full: it does not accept",
+        _ => "",
+    }
+}
+
+fn tls_hint(error: &io::Error) -> &'static str {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+            "; name the authority with `ca`, or see what `skipverify` means"
+        }
+        Some(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::NotValidForName
+            | rustls::CertificateError::NotValidForNameContext { .. },
+        )) => "; name what the certificate is for with `server_name`",
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)))
+            if is_authority(other) =>
+        {
+            "; it is an authority's own certificate: make one for the collector, with basicConstraints=CA:FALSE"
+        }
+        Some(rustls::Error::InvalidMessage(_)) => "; does this port speak TLS?",
+        _ => "",
+    }
+}
+
+/// Whether the collector shows what only signs: what `openssl req -x509` makes unless told otherwise.
+fn is_authority(error: &rustls::OtherError) -> bool {
+    matches!(
+        error.0.downcast_ref(),
+        Some(webpki::Error::CaUsedAsEndEntity)
+    )
+}
+
+// === impl Stage ===
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "TLS",
+            Self::Handshake => "handshake",
+            Self::Write => "write",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame_stream::{Awaited, LooksLike};
+
+    fn dial(kind: io::ErrorKind) -> (Stage, ConnectCause) {
+        (Stage::Connect, ConnectCause::Dial(kind.into()))
+    }
+
+    fn silence(stage: Stage) -> (Stage, ConnectCause) {
+        (stage, ConnectCause::Timeout(Duration::from_secs(4)))
+    }
+
+    fn http() -> (Stage, ConnectCause) {
+        let (awaited, found) = (Awaited::Accept, LooksLike::Http);
+        let error = HandshakeError::NotFrameStreams { awaited, found };
+        (Stage::Handshake, error.into())
+    }
+
+    /// The place of the error that is reported, and how many others it speaks of.
+    fn reported(errors: Vec<(Stage, ConnectCause)>) -> Option<(String, usize)> {
+        let errors = errors.into_iter().enumerate();
+        let errors = errors
+            .map(|(place, (stage, cause))| ConnectError::new(stage, &place.to_string(), cause));
+        let error = ConnectError::most_telling(errors.collect())?;
+        Some((error.endpoint, error.others))
+    }
+
+    #[test]
+    fn what_came_furthest_and_was_answered_is_reported() {
+        let refused = || dial(io::ErrorKind::ConnectionRefused);
+        let unreachable = || dial(io::ErrorKind::NetworkUnreachable);
+        let is = |place: &str, others| Some((place.to_owned(), others));
+        assert_eq!(reported(vec![]), None);
+        assert_eq!(reported(vec![refused()]), is("0", 0));
+        assert_eq!(reported(vec![refused(), refused()]), is("0", 1));
+        assert_eq!(reported(vec![unreachable(), refused()]), is("1", 1));
+        let errors = vec![silence(Stage::Connect), refused(), refused()];
+        assert_eq!(reported(errors), is("1", 2));
+        let errors = vec![refused(), silence(Stage::Tls), refused()];
+        assert_eq!(reported(errors), is("1", 2));
+        let errors = vec![refused(), silence(Stage::Handshake), http(), http()];
+        assert_eq!(reported(errors), is("2", 3));
+    }
+
+    #[test]
+    fn a_sentence_counts_the_others() {
+        let sentence = |others| {
+            let (stage, cause) = silence(Stage::Tls);
+            let error = ConnectError::new(stage, "tls://192.0.2.1:6000", cause);
+            ConnectError { others, ..error }.to_string()
+        };
+        insta::assert_snapshot!(sentence(0), @"TLS tls://192.0.2.1:6000: no answer for 4s");
+        insta::assert_snapshot!(sentence(1), @"TLS tls://192.0.2.1:6000: no answer for 4s; another address failed, too");
+        insta::assert_snapshot!(sentence(2), @"TLS tls://192.0.2.1:6000: no answer for 4s; 2 other addresses failed, too");
+    }
+}

@@ -1,0 +1,247 @@
+//! Tries several addresses, not one after the other: happy eyeballs (RFC 8305, section 5).
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{
+    select,
+    time::{Instant, sleep},
+};
+
+/// The Connection Attempt Delay of RFC 8305: an address that is silent for so long has another tried beside it.
+const DELAY: Duration = Duration::from_millis(250);
+
+/// How many attempts are under way at once. With so many silent addresses in front the next one has to wait until a
+/// deadline has passed; without a bound, a name with hundreds of addresses would have a router open as many sockets
+/// whenever its collectors are slow.
+const AT_ONCE: usize = 8;
+
+/// Begins the `attempts` in their order, and gives what `seal` makes of the first that succeeds; the others are dropped.
+///
+/// An attempt begins once the one before it has failed, or has taken a [while](DELAY). Of two that succeed at the same
+/// time the one that began earlier wins. Whoever wins is sealed before the others are given up, and if that fails the
+/// race goes on.
+///
+/// # Errors
+/// Those of all attempts, in their order, if all of them failed.
+pub(super) async fn race<A, T, E, F, W>(
+    attempts: impl ExactSizeIterator<Item = A>,
+    seal: impl Fn(T) -> F,
+) -> Result<W, Vec<E>>
+where
+    A: Future<Output = Result<T, E>>,
+    F: Future<Output = Result<W, E>>,
+{
+    let mut failures: Vec<Option<E>> = Vec::with_capacity(attempts.len());
+    let mut attempts = attempts.enumerate();
+    let mut under_way = Vec::new();
+    let mut newest = 0;
+    let mut due = true;
+    let mut delay = pin!(sleep(DELAY));
+    loop {
+        if due
+            && under_way.len() < AT_ONCE
+            && let Some((place, attempt)) = attempts.next()
+        {
+            under_way.push((place, Box::pin(attempt)));
+            failures.push(None);
+            newest = place;
+            due = false;
+            delay.as_mut().reset(Instant::now() + DELAY);
+        }
+        let (place, outcome) = select! {
+            biased;
+            ended = first(&mut under_way), if !under_way.is_empty() => ended,
+            () = &mut delay, if !due => {
+                due = true;
+                continue;
+            }
+            else => return Err(failures.into_iter().flatten().collect()),
+        };
+        let outcome = match outcome {
+            Ok(won) => seal(won).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(won) => return Ok(won),
+            Err(error) => {
+                due |= place == newest;
+                if let Some(failure) = failures.get_mut(place) {
+                    *failure = Some(error);
+                }
+            }
+        }
+    }
+}
+
+/// Takes out the first of these that is done, and gives its place and output.
+async fn first<A: Future>(under_way: &mut Vec<(usize, Pin<Box<A>>)>) -> (usize, A::Output) {
+    poll_fn(|cx| {
+        for (index, (place, attempt)) in under_way.iter_mut().enumerate() {
+            if let Poll::Ready(output) = attempt.as_mut().poll(cx) {
+                let place = *place;
+                drop(under_way.remove(index));
+                return Poll::Ready((place, output));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::{Cell, RefCell},
+        future::{pending, ready},
+    };
+
+    use super::*;
+
+    /// Attempts that take so many milliseconds to fail or to succeed, and what became of them.
+    struct Attempts {
+        outcomes: Vec<(u64, Result<(), ()>)>,
+        origin: Instant,
+        /// When each was begun, in milliseconds.
+        begun: RefCell<Vec<u128>>,
+        under_way: Cell<usize>,
+        most: Cell<usize>,
+    }
+
+    /// Counts an attempt while it lives.
+    struct Alive<'a>(&'a Attempts);
+
+    const NEVER: u64 = u64::MAX;
+
+    impl Attempts {
+        fn new(outcomes: impl IntoIterator<Item = (u64, Result<(), ()>)>) -> Self {
+            Self {
+                outcomes: outcomes.into_iter().collect(),
+                origin: Instant::now(),
+                begun: RefCell::default(),
+                under_way: Cell::new(0),
+                most: Cell::new(0),
+            }
+        }
+
+        fn each(
+            &self,
+        ) -> impl ExactSizeIterator<Item = impl Future<Output = Result<usize, usize>>> {
+            let outcomes = self.outcomes.iter().enumerate();
+            outcomes.map(move |(place, (takes, outcome))| async move {
+                self.begun.borrow_mut().push(self.now());
+                let _alive = Alive::new(self);
+                if *takes == NEVER {
+                    pending::<()>().await;
+                }
+                sleep(Duration::from_millis(*takes)).await;
+                outcome.map(|()| place).map_err(|()| place)
+            })
+        }
+
+        async fn race(&self) -> Result<usize, Vec<usize>> {
+            race(self.each(), |won| ready(Ok(won))).await
+        }
+
+        fn now(&self) -> u128 {
+            self.origin.elapsed().as_millis()
+        }
+    }
+
+    impl<'a> Alive<'a> {
+        fn new(attempts: &'a Attempts) -> Self {
+            let now = attempts.under_way.get() + 1;
+            attempts.under_way.set(now);
+            attempts.most.set(attempts.most.get().max(now));
+            Self(attempts)
+        }
+    }
+
+    impl Drop for Alive<'_> {
+        fn drop(&mut self) {
+            self.0.under_way.set(self.0.under_way.get() - 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_answers_in_time_has_no_rival() {
+        let attempts = Attempts::new([(249, Ok(())), (0, Ok(()))]);
+        assert_eq!(attempts.race().await, Ok(0));
+        assert_eq!(*attempts.begun.borrow(), [0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_silent_has_another_tried_beside_it_and_is_given_up_when_that_wins() {
+        let attempts = Attempts::new([(NEVER, Ok(())), (NEVER, Ok(())), (10, Ok(())), (0, Ok(()))]);
+        assert_eq!(attempts.race().await, Ok(2));
+        assert_eq!(*attempts.begun.borrow(), [0, 250, 500]);
+        assert_eq!((attempts.now(), attempts.under_way.get()), (510, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_to_answer_wins_and_not_the_last_to_be_asked() {
+        let attempts = Attempts::new([(300, Ok(())), (100, Ok(()))]);
+        assert_eq!(attempts.race().await, Ok(0));
+        assert_eq!(*attempts.begun.borrow(), [0, 250]);
+        // At the same time: the one that is preferred.
+        let attempts = Attempts::new([(300, Ok(())), (50, Ok(()))]);
+        assert_eq!(attempts.race().await, Ok(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_has_the_next_tried_at_once() {
+        let attempts = Attempts::new([(0, Err(())), (20, Err(())), (NEVER, Ok(())), (5, Ok(()))]);
+        assert_eq!(attempts.race().await, Ok(3));
+        assert_eq!(*attempts.begun.borrow(), [0, 0, 20, 270]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_of_an_earlier_one_does_not_hurry_the_next() {
+        let attempts = Attempts::new([(260, Err(())), (NEVER, Ok(())), (5, Ok(()))]);
+        assert_eq!(attempts.race().await, Ok(2));
+        assert_eq!(*attempts.begun.borrow(), [0, 250, 500]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_failures_of_all_come_in_the_order_of_the_attempts() {
+        let attempts = Attempts::new([(700, Err(())), (400, Err(())), (0, Err(()))]);
+        assert_eq!(attempts.race().await, Err(vec![0, 1, 2]));
+        assert_eq!(attempts.now(), 700);
+        let none = Attempts::new([]);
+        assert_eq!(none.race().await, Err(vec![]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hundreds_of_silent_addresses_are_tried_a_few_at_a_time() {
+        let attempts = Attempts::new((0..300).map(|_| (4000, Err(()))));
+        let failed = attempts.race().await.expect_err("all fail");
+        assert!(failed.into_iter().eq(0..300));
+        assert_eq!(attempts.most.get(), AT_ONCE);
+        // The one behind them is found when the first of them is given up.
+        let silent = (0..AT_ONCE).map(|_| (4000, Err(())));
+        let attempts = Attempts::new(silent.chain([(0, Ok(()))]));
+        assert_eq!(attempts.race().await, Ok(AT_ONCE));
+        assert_eq!(attempts.now(), 4000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_cannot_be_sealed_has_not_won() {
+        let attempts = Attempts::new([(300, Ok(())), (100, Ok(())), (NEVER, Ok(()))]);
+        let at_seal = RefCell::new(Vec::new());
+        let seal = |place| {
+            at_seal.borrow_mut().push(attempts.under_way.get());
+            ready(if place == 0 { Err(place) } else { Ok(place) })
+        };
+        assert_eq!(race(attempts.each(), seal).await, Ok(1));
+        assert_eq!(attempts.now(), 350);
+        // The others were still there.
+        assert_eq!(*at_seal.borrow(), [1, 0]);
+        let attempts = Attempts::new([(0, Ok(())), (0, Ok(()))]);
+        let failed = race(attempts.each(), |place| ready(Err::<(), _>(place))).await;
+        assert_eq!(failed, Err(vec![0, 1]));
+    }
+}

@@ -1,0 +1,125 @@
+//! What is told of several attempts at once.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::Stage;
+use crate::sink::Reporter;
+
+/// The attempts that are under way. The sink's status shows the one that has come furthest, and among equals the one that
+/// began first.
+#[derive(Debug)]
+pub(super) struct Standings<'a> {
+    status: &'a Reporter,
+    under_way: Mutex<BTreeMap<usize, (Stage, Arc<str>)>>,
+}
+
+/// How far one of them has come, for as long as it is under way.
+#[derive(Debug)]
+pub(super) struct Standing<'a> {
+    all: &'a Standings<'a>,
+    place: usize,
+    endpoint: Arc<str>,
+}
+
+// === impl Standings ===
+
+impl<'a> Standings<'a> {
+    pub(super) fn new(status: &'a Reporter) -> Self {
+        Self {
+            status,
+            under_way: Mutex::default(),
+        }
+    }
+
+    /// The attempt of this `place` in their order begins, to dial `endpoint`.
+    pub(super) fn begin(&'a self, place: usize, endpoint: String) -> Standing<'a> {
+        let standing = Standing {
+            all: self,
+            place,
+            endpoint: endpoint.into(),
+        };
+        standing.reach(Stage::Connect);
+        standing
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<usize, (Stage, Arc<str>)>)) {
+        let mut under_way = self.lock();
+        change(&mut under_way);
+        // Of several that are greatest, the last is taken.
+        let furthest = under_way.values().rev().max_by_key(|(stage, _)| *stage);
+        match furthest {
+            Some((Stage::Handshake, endpoint)) => self.status.handshaking(endpoint),
+            Some((_, endpoint)) => self.status.connecting(endpoint),
+            // What comes of it is told by who asked for it.
+            None => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, (Stage, Arc<str>)>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Standing ===
+
+impl Standing<'_> {
+    pub(super) fn endpoint(&self) -> &Arc<str> {
+        &self.endpoint
+    }
+
+    /// It has come this far.
+    pub(super) fn reach(&self, stage: Stage) {
+        let now = (stage, Arc::clone(&self.endpoint));
+        self.all.change(|under_way| {
+            under_way.insert(self.place, now);
+        });
+    }
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        self.all.change(|under_way| {
+            under_way.remove(&self.place);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::State;
+
+    #[test]
+    fn the_one_that_has_come_furthest_is_shown() {
+        let status = Reporter::new("it".into());
+        let shown = || {
+            let status = status.watch();
+            let status = status.borrow();
+            (status.state, status.endpoint.as_deref().map(str::to_owned))
+        };
+        let is = |state, endpoint: &str| (state, Some(endpoint.to_owned()));
+        let standings = Standings::new(&status);
+        let one = standings.begin(0, "one".to_owned());
+        assert_eq!(shown(), is(State::Connecting, "one"));
+        let two = standings.begin(1, "two".to_owned());
+        assert_eq!(shown(), is(State::Connecting, "one"));
+        two.reach(Stage::Tls);
+        assert_eq!(shown(), is(State::Connecting, "two"));
+        two.reach(Stage::Handshake);
+        assert_eq!(shown(), is(State::Handshaking, "two"));
+        one.reach(Stage::Handshake);
+        assert_eq!(shown(), is(State::Handshaking, "one"));
+        drop(one);
+        assert_eq!(shown(), is(State::Handshaking, "two"));
+        let three = standings.begin(2, "three".to_owned());
+        drop(two);
+        assert_eq!(shown(), is(State::Connecting, "three"));
+        drop(three);
+        assert_eq!(shown(), is(State::Connecting, "three"));
+    }
+}

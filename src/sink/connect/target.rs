@@ -1,0 +1,69 @@
+//! Where a sink connects to, and how.
+
+use std::{fmt, sync::Arc};
+
+use arc_swap::ArcSwap;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::sync::watch;
+
+use crate::{
+    net::{Addresses, Authority, TcpSettings, UnixAddress},
+    sink::Resolution,
+};
+
+/// Where to connect to, and how.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A unix socket.
+    Unix(UnixAddress),
+    /// TCP, and TLS on it if there is a configuration for that.
+    Tcp {
+        /// What to dial.
+        place: Place,
+        /// What to set on the socket.
+        settings: TcpSettings,
+        /// How to speak TLS, if it is to be spoken.
+        tls: Option<Tls>,
+    },
+}
+
+/// Where a TCP connection goes.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// To an address that needs no name server.
+    Fixed(Authority),
+    /// To where a name leads.
+    Named(Resolution),
+}
+
+/// How a sink speaks TLS.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// What every handshake from now on is done with. Shared by all stacks of the sink, so that certificates can be
+    /// replaced while it runs.
+    pub config: Arc<ArcSwap<ClientConfig>>,
+    /// The name to verify.
+    pub name: ServerName<'static>,
+}
+
+// === impl Place ===
+
+impl Place {
+    /// The addresses of the name, as they are and as they change.
+    pub(super) fn addresses(&self) -> Option<watch::Receiver<Arc<Addresses>>> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Named(resolution) => Some(resolution.addresses()),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(authority) => authority.fmt(f),
+            Self::Named(resolution) => resolution.destination().fmt(f),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Collectors that go away while nothing is written to them: noticed at once, and told apart.
+//!
+//! Those that hang are in `hostile_collectors` and `renewal`.
+
+use std::time::Duration;
+
+use tapfan::sink::Status;
+use tokio::time::Instant;
+
+use crate::{
+    certificates::{Certificates, Shows},
+    collector::{Collector, Manner},
+    router::{Folder, Router},
+};
+
+/// Far from any deadline, and time enough on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// A collector of each kind, and a router that may connect to them.
+fn three_kinds(
+    folder: &Folder,
+    certificates: &Certificates,
+    manner: Manner,
+) -> ([Collector; 3], Router) {
+    let collectors = [
+        Collector::unix(folder.path("out")),
+        Collector::tcp(),
+        Collector::tls(certificates.collector(Shows::Good, false)),
+    ];
+    let collectors = collectors.map(|collector| {
+        collector.behave(manner);
+        collector.listening()
+    });
+    let router = Router::start(&format!(
+        "listen unix://{}\ndnstap {}\ndnstap {}\ndnstap {} {{\n ca {}\n }}",
+        folder.say("in"),
+        collectors[0].socket(),
+        collectors[1].socket(),
+        collectors[2].socket(),
+        certificates.path("ca.crt").display(),
+    ));
+    (collectors, router)
+}
+
+/// Waits until a connection of the sink has ended, and says for which reason, and with which words.
+async fn end(router: &Router, sink: usize) -> (&'static str, String) {
+    let ends = |status: &Status| status.disconnects().find(|(_, count)| *count > 0);
+    let ended = |status: &Status| ends(status).is_some();
+    let status = router.until(sink, "has lost its collector", ended).await;
+    let (label, _) = ends(&status).expect("it has ended");
+    let (words, _) = status.last_error.expect("a reason");
+    (label, words.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_closes_is_noticed_at_once() {
+    let (folder, certificates) = (Folder::new(), Certificates::new());
+    let begun = Instant::now();
+    let (collectors, router) = three_kinds(&folder, &certificates, Manner::Leaves);
+    for (sink, collector) in collectors.iter().enumerate() {
+        assert_eq!(
+            end(&router, sink).await,
+            ("closed", "the collector closed the connection".to_owned())
+        );
+        collector.behave(Manner::Good);
+    }
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    router.all_up().await;
+    router.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_is_killed_is_noticed_at_once() {
+    let (folder, certificates) = (Folder::new(), Certificates::new());
+    let (mut collectors, router) = three_kinds(&folder, &certificates, Manner::Good);
+    router.all_up().await;
+    let begun = Instant::now();
+    for (sink, collector) in collectors.iter_mut().enumerate() {
+        collector.kill().await;
+        // Its system resets the connection, save on a unix socket with nothing unread.
+        let label = if sink == 0 { "closed" } else { "reset" };
+        let (found, words) = end(&router, sink).await;
+        assert_eq!(found, label, "{words}");
+    }
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    for collector in &mut collectors {
+        collector.listen();
+    }
+    router.all_up().await;
+    router.drain().await;
+}

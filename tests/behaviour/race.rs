@@ -1,0 +1,164 @@
+//! Names of several addresses, some of which take connections and are dead all the same: the first collector to accept the
+//! stream gets it.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use tapfan::frame_stream::Mode;
+
+use crate::{
+    certificates::{Certificates, Shows},
+    collector::{Collector, Ended, Manner},
+    name_server::NameServer,
+    router::{Folder, Router},
+    sender::Sender,
+    traffic::{numbered, numbers_of},
+    wire::READY,
+};
+
+/// The first address of the name, and the second.
+const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::LOCALHOST];
+
+/// How long a silent collector is waited for where there is no other.
+const DEADLINE: Duration = Duration::from_secs(4);
+
+/// Two collectors that have a name in common, and a router that has it as its sink.
+struct Bench {
+    first: Collector,
+    second: Collector,
+    router: Router,
+    server: NameServer,
+    _folder: Folder,
+}
+
+impl Bench {
+    /// The `first` behaves like this, the second is good.
+    async fn new(tls: Option<&Certificates>, first: Manner) -> Self {
+        let folder = Folder::new();
+        let server = NameServer::start(&ADDRESSES).await;
+        let at = |port| (ADDRESSES[0], port).into();
+        let (silent, good, scheme, options) = match tls {
+            None => {
+                let good = Collector::tcp();
+                (
+                    Collector::tcp_at(at(good.port())),
+                    good,
+                    "tcp",
+                    String::new(),
+                )
+            }
+            Some(certificates) => {
+                let config = certificates.collector(Shows::Good, false);
+                let good = Collector::tls(config.clone());
+                let ca = certificates.path("ca.crt");
+                let options = format!("ca {}\n server_name localhost\n", ca.display());
+                (
+                    Collector::tls_at(at(good.port()), config),
+                    good,
+                    "tls",
+                    options,
+                )
+            }
+        };
+        silent.behave(first);
+        let (first, second) = (silent.listening(), good.listening());
+        let router = Router::start(&format!(
+            "resolver {{\n nameserver {}\n}}\nlisten unix://{}\ndnstap {scheme}://collector.example.:{} full {{\n refresh 1s 1s\n {options}}}",
+            server.address,
+            folder.say("in"),
+            second.port(),
+        ));
+        Self {
+            first,
+            second,
+            router,
+            server,
+            _folder: folder,
+        }
+    }
+
+    /// The second has won; the first was dialled, was not told to begin, and was given up before its time was over.
+    async fn assert_second_won(&self) {
+        let up = self.router.up(0).await;
+        assert_eq!(up.endpoint.as_deref(), Some(&*self.second.socket()));
+        assert_eq!((up.connects, up.failed_connects), (1, 0));
+        assert_eq!(self.first.ended().await, Ended::Closed(0));
+        self.first.look(|connections| {
+            let [only] = connections else {
+                panic!("{} connections", connections.len())
+            };
+            assert!(!only.begun);
+            assert!(only.lasted < DEADLINE, "{:?}", only.lasted);
+        });
+    }
+
+    /// What goes in comes out at the second, on its one connection.
+    async fn drain(self) {
+        let mut sender = Sender::open(&self.router.target(0), Mode::Bidirectional).await;
+        sender.send((0..100).map(numbered)).await;
+        sender.stop().await;
+        self.second.got(100).await;
+        self.router.drain().await;
+        assert!(numbers_of(&self.second.frames()).into_iter().eq(0..100));
+        assert_eq!(self.second.ended().await, Ended::Stopped);
+        for collector in [&self.first, &self.second] {
+            collector.look(|connections| assert_eq!(connections.len(), 1));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_takes_connections_and_says_nothing_holds_nobody_up() {
+    let bench = Bench::new(None, Manner::Mute).await;
+    bench.assert_second_won().await;
+    let told = |collector: &Collector| collector.look(|all| all[0].told.clone());
+    assert_eq!(told(&bench.first), READY, "and no START");
+    bench.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_does_one_that_is_silent_before_tls_or_within() {
+    let certificates = Certificates::new();
+    let bench = Bench::new(Some(&certificates), Manner::Mute).await;
+    bench.assert_second_won().await;
+    bench.drain().await;
+    let bench = Bench::new(Some(&certificates), Manner::MuteInTls).await;
+    bench.assert_second_won().await;
+    let told = |collector: &Collector| collector.look(|all| all[0].told.clone());
+    assert_eq!(told(&bench.first), READY, "and no START");
+    bench.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_accepts_too_late_is_not_told_to_begin() {
+    let bench = Bench::new(None, Manner::AcceptsLate).await;
+    bench.router.up(0).await;
+    bench.first.behave(Manner::Good);
+    bench.assert_second_won().await;
+    // It is back among the good, and comes first; a connection that works stays where it is.
+    bench.server.has_answered(4).await;
+    bench.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_collector_that_is_the_only_one_to_accept_wins_all_the_same() {
+    let bench = Bench::new(None, Manner::AcceptsLate).await;
+    // The race is over: what it was about is closed, and nobody is left.
+    bench.router.up(0).await;
+    let Bench {
+        first,
+        mut second,
+        router,
+        ..
+    } = bench;
+    second.kill().await;
+    // Both are dialled again; only the first is there, after a while.
+    let dialled = |connections: &[crate::collector::Connection]| connections.len() > 1;
+    first.until("it is dialled again", dialled).await;
+    first.behave(Manner::Good);
+    let up = router
+        .until(0, "is up at the first", |status| status.connects == 2)
+        .await;
+    assert_eq!(up.endpoint.as_deref(), Some(&*first.socket()));
+    assert_eq!(up.failures, 0);
+    router.drain().await;
+}

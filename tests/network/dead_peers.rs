@@ -1,0 +1,210 @@
+//! Collectors that can no longer answer: the network eats what is sent, or the machine is gone, or another is in its place.
+
+use std::{fs, time::Duration};
+
+use tapfan::sink::Status;
+use tokio::time::Instant;
+
+use crate::{
+    fleet::{Fleet, Tapped, disconnects, most_that_sockets_hold},
+    network::{Host, Network, on_network},
+    wait::until,
+};
+
+/// `write_timeout`, from which all the times follow.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The first retransmission, or an interval between probes: what the kernel may take longer than that.
+const KERNEL: Duration = Duration::from_secs(1);
+/// What a machine may take longer that does other things, too.
+const SLACK: Duration = Duration::from_millis(1500);
+
+const OPTION: &str = "write_timeout 3s";
+
+/// Waits until the connection in use has ended, and says why and after what time.
+async fn notices(tapped: &Tapped) -> (&'static str, Duration) {
+    let begun = Instant::now();
+    let ended = |status: &Status| !disconnects(status).is_empty();
+    let status = tapped.until("notices", ended).await;
+    let took = begun.elapsed();
+    let [(reason, 1)] = disconnects(&status)[..] else {
+        panic!("{:?}", disconnects(&status))
+    };
+    (reason, took)
+}
+
+/// Waits until the collector's machine has acknowledged what was sent; START goes out last.
+async fn all_is_acknowledged() {
+    until("nothing is in flight", || {
+        // The test's own thread is on the router's machine.
+        let connections = fs::read_to_string("/proc/thread-self/net/tcp").expect("Linux");
+        let mut connections = connections.lines().map(str::split_ascii_whitespace);
+        connections.all(|mut columns| {
+            let (state, queues) = (columns.nth(3), columns.next());
+            state != Some("01") || queues == Some("00000000:00000000")
+        })
+    })
+    .await;
+}
+
+/// Data is in flight and vanishes: it is noticed in time, the next address takes over, and what is lost is what the kernel
+/// held of the connection that was given up.
+async fn black_hole(network: Network, rate: u64, goes: fn(&Network, &Host)) {
+    let mut fleet = Fleet::new(network, 2);
+    let tapped = fleet.tap_with(rate, 32, OPTION).await;
+    fleet.gets(100).await;
+    let used = fleet.used().await;
+    let pod = fleet.live.remove(used);
+    goes(&fleet.network, &pod.host);
+    let (reason, took) = notices(&tapped).await;
+    assert_eq!(reason, "unreachable");
+    assert!(
+        took > WRITE_TIMEOUT / 2 && took < WRITE_TIMEOUT + KERNEL + SLACK,
+        "{took:?}"
+    );
+    // What the queue holds by now, too.
+    fleet.gets(usize::try_from(rate * 4).expect("few")).await;
+    let balance = tapped.end().await;
+    let ledger = &balance.sink.ledger;
+    assert_eq!(
+        (ledger.delivered, ledger.dropped_total()),
+        (balance.sent, 0)
+    );
+    fleet.gone.push(pod);
+    // The first of them does not know that it has ended.
+    let streams = fleet.streams();
+    let [before, after] = &streams[..] else {
+        panic!("{} streams", streams.len())
+    };
+    let got = before.numbers.len() as u64;
+    assert!(before.numbers.iter().copied().eq(0..got));
+    // The other one goes on where the ledger of the first connection ended.
+    let goes_on = after.numbers[0];
+    assert!(after.numbers.iter().copied().eq(goes_on..balance.sent));
+    assert!(
+        goes_on - got <= most_that_sockets_hold(),
+        "{got} to {goes_on}"
+    );
+}
+
+/// Nothing is in flight, and the machine vanishes: keepalive notices.
+async fn vanished_while_idle(network: Network) {
+    let mut fleet = Fleet::new(network, 2);
+    let tapped = fleet.tap_with(0, 1, OPTION).await;
+    let used = fleet.used().await;
+    all_is_acknowledged().await;
+    let pod = fleet.live.remove(used);
+    fleet.network.vanish(&pod.host);
+    let (reason, took) = notices(&tapped).await;
+    assert_eq!(reason, "unreachable");
+    // Not before: what was silent for less may be alive.
+    assert!(
+        took > WRITE_TIMEOUT / 2 && took < WRITE_TIMEOUT + KERNEL + SLACK,
+        "{took:?}"
+    );
+    fleet.live[0].begins().await;
+    tapped.end().await;
+}
+
+/// Another machine has the address and knows nothing of the connection: it answers the first that it hears with RST. That is
+/// data, or else a probe.
+async fn replaced(network: Network, rate: u64, within: Duration) {
+    let mut fleet = Fleet::new(network, 1);
+    let tapped = fleet.tap_with(rate, 8, OPTION).await;
+    if rate > 0 {
+        fleet.gets(2000).await;
+    } else {
+        fleet.live[0].begins().await;
+        all_is_acknowledged().await;
+    }
+    let old = fleet.live.remove(0);
+    fleet.network.vanish(&old.host);
+    let pod = fleet.pod_at(old.host.address());
+    fleet.live.push(pod);
+    let (reason, took) = notices(&tapped).await;
+    assert_eq!(reason, "reset");
+    assert!(took < within + SLACK, "{took:?}");
+    fleet.live[0].begins().await;
+    if rate > 0 {
+        fleet.gets(20_000).await;
+    }
+    let balance = tapped.end().await;
+    let ledger = &balance.sink.ledger;
+    assert_eq!(
+        (ledger.delivered, ledger.dropped_total()),
+        (balance.sent, 0)
+    );
+    fleet.gone.push(old);
+    let received = fleet
+        .streams()
+        .iter()
+        .map(|stream| stream.numbers.len() as u64)
+        .sum::<u64>();
+    assert!(balance.sent - received <= most_that_sockets_hold());
+}
+
+/// The first address of the name leads nowhere: nobody waits for it to answer.
+async fn an_address_beside_dead_ones(network: Network) {
+    let mut fleet = Fleet::new(network, 3);
+    for pod in &fleet.live[..2] {
+        fleet.network.cut(&pod.host);
+    }
+    let begun = Instant::now();
+    let tapped = fleet.tap_with(1000, 8, "").await;
+    // The next address is tried 250 ms after the last; one that is given up alone takes 4 s.
+    assert!(begun.elapsed() < SLACK, "{:?}", begun.elapsed());
+    fleet.live[2].begins().await;
+    // The same when it comes back after having died.
+    let pod = fleet.live.pop().expect("three");
+    let address = pod.host.address();
+    fleet.network.vanish(&pod.host);
+    fleet.live.push(fleet.pod_at(address));
+    notices(&tapped).await;
+    let begun = Instant::now();
+    fleet.live[2].begins().await;
+    assert!(begun.elapsed() < SLACK, "{:?}", begun.elapsed());
+    tapped.end().await;
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn addresses_that_lead_nowhere_do_not_hold_up_one_that_answers() {
+    on_network(an_address_beside_dead_ones);
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_network_that_eats_data_is_noticed_and_another_address_takes_over() {
+    on_network(|network| black_hole(network, 20_000, Network::cut));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_network_that_eats_little_data_is_noticed_too() {
+    // The send buffer takes it all, so that the kernel alone can notice.
+    on_network(|network| black_hole(network, 100, Network::cut));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn an_address_that_nobody_answers_for_is_noticed_and_another_one_takes_over() {
+    on_network(|network| black_hole(network, 20_000, Network::unplug));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_machine_that_vanishes_is_noticed_with_nothing_to_write() {
+    on_network(vanished_while_idle);
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_machine_that_forgot_the_connection_is_noticed_with_the_next_data() {
+    // A retransmission, which comes at growing intervals while the machine is away.
+    on_network(|network| replaced(network, 20_000, Duration::from_secs(2)));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_machine_that_forgot_the_connection_is_noticed_with_nothing_to_write() {
+    on_network(|network| replaced(network, 0, WRITE_TIMEOUT / 2));
+}

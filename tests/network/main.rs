@@ -1,0 +1,35 @@
+//! Collectors that move, end, die and vanish, each on a machine of its own, and a name server that says where they are.
+//!
+//! Every test makes its network of namespaces: one for the router, one for the name server and the wire between them, and one for
+//! each collector. That needs root and `ip`: `tests/network/install.sh` installs it, and `.ci/run` runs these with
+//! `cargo test --test network -- --ignored`. The router, its senders and its peers are those of `tests/behaviour`.
+
+#[allow(dead_code, reason = "tests/behaviour uses the rest")]
+#[path = "../behaviour/collector.rs"]
+mod collector;
+#[allow(dead_code, reason = "tests/behaviour uses the rest")]
+#[path = "../behaviour/name_server.rs"]
+mod name_server;
+#[allow(dead_code, reason = "tests/behaviour uses the rest")]
+#[path = "../behaviour/router.rs"]
+mod router;
+#[allow(dead_code, reason = "tests/behaviour uses the rest")]
+#[path = "../behaviour/sender.rs"]
+mod sender;
+#[allow(dead_code, reason = "tests/behaviour uses the rest")]
+#[path = "../behaviour/traffic.rs"]
+mod traffic;
+#[path = "../behaviour/wait.rs"]
+mod wait;
+#[allow(dead_code, reason = "tests/behaviour uses the rest")]
+#[path = "../behaviour/wire.rs"]
+mod wire;
+
+mod fleet;
+mod namespace;
+mod network;
+
+mod dead_peers;
+mod names;
+mod program;
+mod rolling;

@@ -1,0 +1,165 @@
+//! What the name server says: addresses that come and go, errors, and nothing at all.
+
+use std::{env, time::Duration};
+
+use hickory_resolver::proto::op::ResponseCode;
+use tapfan::sink::{State, Status};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    collector::Ended,
+    fleet::{Endpoints, Fleet, Goes, TTL, disconnects},
+    name_server::Answer,
+    network::{Network, on_network},
+};
+
+/// For how long a name server fails; `TAPFAN_NETWORK_SECONDS` says otherwise.
+const SECONDS: u64 = 4;
+
+/// A name server that fails, however it does, changes nothing.
+async fn nothing_changes(network: Network, failure: Answer) {
+    let seconds = env::var("TAPFAN_NETWORK_SECONDS");
+    let seconds = seconds.map_or(SECONDS, |it| it.parse().expect("a number"));
+    let fleet = Fleet::new(network, 3);
+    let tapped = fleet.tap(Endpoints::Failover).await;
+    fleet.gets(2000).await;
+
+    let until = Instant::now() + Duration::from_secs(seconds);
+    fleet.server.says(failure);
+    let fails = |status: &Status| status.resolve_failures >= 2;
+    tapped.until("cannot look its name up", fails).await;
+    sleep_until(until).await;
+    assert!(tapped.status().resolve_error.is_some());
+    fleet.gets(2000).await;
+
+    fleet.announce();
+    let recovers = |status: &Status| status.resolve_error.is_none();
+    let status = tapped.until("looks its name up again", recovers).await;
+    fleet.gets(2000).await;
+    assert_eq!((status.state, status.connects), (State::Up, 1));
+    assert_eq!(disconnects(&status), []);
+    let balance = tapped.end().await;
+    assert_eq!(balance.sink.ledger.delivered, balance.sent);
+    fleet.over().await;
+    let streams = fleet.streams();
+    assert_eq!(streams.len(), 1);
+    assert!(streams[0].numbers.iter().copied().eq(0..balance.sent));
+    assert_eq!(streams[0].ended, Some(Ended::Stopped));
+}
+
+/// A collector that dies while its name cannot be looked up: another of the last good addresses takes over.
+async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
+    let mut fleet = Fleet::new(network, 3);
+    let tapped = fleet.tap(Endpoints::Failover).await;
+    fleet.gets(2000).await;
+    fleet.server.says(failure.clone());
+    let fails = |status: &Status| status.resolve_failures > 0;
+    tapped.until("cannot look its name up", fails).await;
+
+    for connects in [2, 3] {
+        let used = fleet.used().await;
+        fleet.remove(used, Goes::Dies).await;
+        // That told the name server of it, which is not to be heard yet.
+        fleet.server.says(failure.clone());
+        let begun = Instant::now();
+        let again = |status: &Status| status.connects == connects;
+        tapped.until("is up on another address", again).await;
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        fleet.gets(2000).await;
+    }
+
+    let used = fleet.used().await;
+    fleet.add();
+    fleet.add();
+    fleet.server.answers(&fleet.addresses());
+    fleet.remove(used, Goes::Unnamed).await;
+    fleet.gets(2000).await;
+    let balance = tapped.end().await;
+    assert_eq!(balance.sink.ledger.delivered, balance.sent);
+}
+
+/// Who is added is used when it is needed, within the TTL; who is removed is left within the TTL, and never used again.
+async fn failover_follows_the_name(network: Network) {
+    let mut fleet = Fleet::new(network, 1);
+    let tapped = fleet.tap(Endpoints::Failover).await;
+    fleet.gets(2000).await;
+    fleet.add();
+    // Two questions a look-up.
+    fleet.server.has_answered(6).await;
+    fleet.gets(2000).await;
+    assert_eq!(fleet.live[1].connections(), 0, "the first one works");
+
+    // It is removed from the name, and goes on listening.
+    let removed = fleet.live.remove(0);
+    let begun = Instant::now();
+    fleet.announce();
+    fleet.live[0].begins().await;
+    assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
+    removed.stopped().await;
+    let had = (removed.got(), removed.connections());
+    assert_eq!(disconnects(&tapped.status()), [("moved", 1)]);
+    fleet.gets(20_000).await;
+
+    // It is not gone back to when the other one dies, either.
+    fleet.remove(0, Goes::Dies).await;
+    tapped.down().await;
+    let failed = tapped.status().failed_connects;
+    let tries = |status: &Status| status.failed_connects >= failed + 3;
+    tapped.until("finds nobody", tries).await;
+    let begun = Instant::now();
+    fleet.add();
+    fleet.live[0].begins().await;
+    assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
+    fleet.gets(20_000).await;
+    assert_eq!((removed.got(), removed.connections()), had);
+    let balance = tapped.end().await;
+    assert_eq!(balance.sink.ledger.delivered, balance.sent);
+    fleet.gone.push(removed);
+    fleet.over().await;
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_name_that_does_not_exist_for_a_while_changes_nothing() {
+    let failure = Answer::Fails(ResponseCode::NXDomain);
+    on_network(|network| nothing_changes(network, failure));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_name_server_that_fails_for_a_while_changes_nothing() {
+    let failure = Answer::Fails(ResponseCode::ServFail);
+    on_network(|network| nothing_changes(network, failure));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_name_without_addresses_for_a_while_changes_nothing() {
+    on_network(|network| nothing_changes(network, Answer::Addresses(Vec::new())));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_name_server_that_is_silent_for_a_while_changes_nothing() {
+    on_network(|network| nothing_changes(network, Answer::Silence));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn with_a_silent_name_server_the_last_good_addresses_are_used() {
+    on_network(|network| the_last_good_addresses_are_used(network, Answer::Silence));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn with_a_name_that_is_gone_the_last_good_addresses_are_used() {
+    let failure = Answer::Fails(ResponseCode::NXDomain);
+    on_network(|network| the_last_good_addresses_are_used(network, failure));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn in_failover_who_is_added_is_used_and_who_is_removed_is_not() {
+    on_network(failover_follows_the_name);
+}

@@ -1,0 +1,177 @@
+//! A small network: a router, a name server and hosts that come and go, on one wire.
+
+use std::{
+    future::Future,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    panic::resume_unwind,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use socket2::{Domain, Socket, Type};
+use tokio::{net::UdpSocket, runtime};
+
+use crate::{collector::Collector, name_server::NameServer, namespace::Namespace};
+
+/// One wire, a bridge, and what is plugged into it. The addresses are those for documentation (RFC 5737); nothing leads out.
+pub(crate) struct Network {
+    /// Has the bridge; the name server is here.
+    wire: Namespace,
+    router: Arc<Namespace>,
+    plugged_in: AtomicU8,
+}
+
+/// A machine with one address.
+pub(crate) struct Host {
+    namespace: Arc<Namespace>,
+    address: Ipv4Addr,
+    /// The wire's end of its cable.
+    port: String,
+}
+
+/// The port of every collector.
+pub(crate) const PORT: u16 = 6000;
+
+const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const FIRST_HOST: u8 = 10;
+
+/// Makes a network and runs a test on it. What the test spawns runs on the router's machine, and so does a `Router`; its
+/// collectors and name server have sockets elsewhere.
+pub(crate) fn on_network<F: Future<Output = ()>>(test: impl FnOnce(Network) -> F + Send) {
+    // The log of the router is part of what a test that failed shows.
+    let log = tracing_subscriber::fmt().with_test_writer();
+    let _ = log.with_env_filter("tapfan=debug").try_init();
+    let network = Network::new();
+    let home = Arc::clone(&network.router);
+    let result = thread::scope(|scope| {
+        let machine = scope.spawn(|| {
+            home.move_in();
+            let runtime = runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .on_thread_start(move || home.move_in())
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(test(network));
+        });
+        machine.join()
+    });
+    if let Err(panic) = result {
+        resume_unwind(panic);
+    }
+}
+
+impl Network {
+    fn new() -> Self {
+        let (wire, router) = (Namespace::new(), Namespace::new());
+        // With a hardware address of its own: otherwise it takes the lowest of its ports, another one with each that comes.
+        let mac = mac(NAME_SERVER);
+        wire.ip(&format!(
+            "link add wire address {mac} type bridge\naddress add {NAME_SERVER}/24 dev wire\nlink set wire up"
+        ));
+        let network = Self {
+            wire,
+            router: Arc::new(router),
+            plugged_in: AtomicU8::new(0),
+        };
+        network.plug_in(&network.router, ROUTER);
+        network
+    }
+
+    /// A machine that was not there before.
+    pub(crate) fn host(&self) -> Host {
+        let number = FIRST_HOST + self.plugged_in.load(Relaxed);
+        self.host_at(Ipv4Addr::new(192, 0, 2, number))
+    }
+
+    /// The same, at this address.
+    pub(crate) fn host_at(&self, address: Ipv4Addr) -> Host {
+        let namespace = Arc::new(Namespace::new());
+        let port = self.plug_in(&namespace, address);
+        Host {
+            namespace,
+            address,
+            port,
+        }
+    }
+
+    /// Gives a namespace a cable, and the other end of it to the bridge.
+    fn plug_in(&self, namespace: &Namespace, address: Ipv4Addr) -> String {
+        let port = format!("port{}", self.plugged_in.fetch_add(1, Relaxed));
+        let (mac, place) = (mac(address), namespace.path());
+        self.wire.ip(&format!(
+            "link add {port} type veth peer name eth0 address {mac} netns {place}\nlink set {port} master wire up"
+        ));
+        namespace.ip(&format!(
+            "address add {address}/24 dev eth0\nlink set eth0 up"
+        ));
+        port
+    }
+
+    /// Pulls a machine's plug. The router's machine soon finds out that nobody answers for the address (ARP).
+    pub(crate) fn unplug(&self, host: &Host) {
+        self.wire.ip(&format!("link set {} down", host.port));
+    }
+
+    /// The same, behind a gateway as it were: what is sent to the machine vanishes, and nobody finds out anything.
+    pub(crate) fn cut(&self, host: &Host) {
+        let (address, mac) = (host.address, mac(host.address));
+        self.router.ip(&format!(
+            "neighbour replace {address} lladdr {mac} dev eth0 nud permanent"
+        ));
+        self.unplug(host);
+    }
+
+    /// Throws a machine away, with all that it knows. Nobody hears of it: its plug is pulled first.
+    pub(crate) fn vanish(&self, host: &Host) {
+        self.cut(host);
+        self.wire.ip(&format!("link delete {}", host.port));
+    }
+
+    /// A name server that knows one name, with answers that hold for a second.
+    pub(crate) fn name_server(&self, answer: &[Ipv4Addr]) -> NameServer {
+        let socket = self.wire.visit(|| {
+            let socket = std::net::UdpSocket::bind((NAME_SERVER, 53)).expect("bound");
+            socket.set_nonblocking(true).expect("set");
+            socket
+        });
+        let socket = UdpSocket::from_std(socket).expect("a socket");
+        NameServer::on(socket, answer, 1)
+    }
+}
+
+/// The Tapfile's lines for the name server.
+pub(crate) fn resolver() -> String {
+    format!("resolver {{\n nameserver {NAME_SERVER}\n timeout 1s\n}}\n")
+}
+
+impl Host {
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// A collector on it, which does not listen yet.
+    pub(crate) fn collector(&self) -> Collector {
+        let namespace = Arc::clone(&self.namespace);
+        let listener = move |address| namespace.visit(|| listen(address));
+        Collector::away((self.address, PORT).into(), listener).thrifty()
+    }
+}
+
+fn listen(address: SocketAddr) -> TcpListener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("set");
+    socket.bind(&address.into()).expect("bound");
+    socket.listen(1024).expect("listening");
+    socket.into()
+}
+
+/// Made of the address, so that a machine that takes another's place is found there.
+fn mac(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}

@@ -1,0 +1,104 @@
+//! The program itself, as an operator runs it, on the router's machine.
+
+use std::{
+    fs::{self, File},
+    process::{Child, Command},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tapfan::frame_stream::Mode;
+
+use crate::{
+    collector::Farewell,
+    fleet::{Fleet, Goes, RATE},
+    network::{Network, PORT, on_network, resolver},
+    rolling,
+    router::Folder,
+    sender::{Load, Manner, Target, Told},
+    traffic::numbered,
+    wait::until,
+};
+
+/// `tapfan run`, which is killed with the test if that fails.
+struct Program(Child);
+
+impl Program {
+    /// Asks it to end, and waits until it has.
+    async fn ends_well(mut self) {
+        let pid = i32::try_from(self.0.id()).expect("a pid");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("sent");
+        let mut status = None;
+        until("it has ended", || {
+            status = self.0.try_wait().expect("a child");
+            status.is_some()
+        })
+        .await;
+        assert_eq!(status.and_then(|status| status.code()), Some(0));
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It has ended, unless the test failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What it says in its log of the sink, in the end.
+fn ledger(log: &str) -> Value {
+    let lines = log.lines().map(serde_json::from_str::<Value>);
+    let mut lines = lines.map(|line| line.expect("JSON"));
+    let ledger = lines.find(|line| line["message"] == "sink's ledger");
+    ledger.expect("a ledger")
+}
+
+async fn rolling_restart(network: Network) {
+    let mut fleet = Fleet::new(network, 3);
+    let folder = Folder::new();
+    let tapfile = format!(
+        "{}listen unix://{}\ndnstap tcp://collectors.example.:{PORT} full 1 8 {{\n refresh 1s 1m\n}}\n",
+        resolver(),
+        folder.say("in"),
+    );
+    fs::write(folder.path("Tapfile"), tapfile).expect("written");
+    let program = Command::new(env!("CARGO_BIN_EXE_tapfan"))
+        .args(["run", "--log-format", "json", "--log-level", "info"])
+        .arg(folder.path("Tapfile"))
+        .stderr(File::create(folder.path("log")).expect("a log"))
+        .spawn();
+    let program = Program(program.expect("run"));
+    let log = || fs::read_to_string(folder.path("log")).expect("a log");
+    until("it is up", || log().contains("sink is up")).await;
+    let manner = Manner {
+        mode: Mode::Bidirectional,
+        told: Told::Stops,
+        rate: RATE,
+        frame: numbered,
+        first: 0,
+    };
+    let load = Load::start(&Target::Unix(folder.path("in")), manner).await;
+    fleet.gets(2000).await;
+    rolling::restart_all(&mut fleet, Goes::Ends(Farewell::Fin)).await;
+    rolling::restart_all(&mut fleet, Goes::Unnamed).await;
+    let sent = load.end().await;
+    program.ends_well().await;
+    fleet.over().await;
+    let ledger = ledger(&log());
+    assert_eq!(
+        (&ledger["delivered"], &ledger["dropped"]),
+        (&sent.into(), &0.into())
+    );
+    let numbers = rolling::numbers(&fleet.streams());
+    assert!(numbers.into_iter().eq(0..sent));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn the_program_itself_loses_nothing_over_two_rolling_restarts() {
+    on_network(rolling_restart);
+}
