@@ -70,7 +70,7 @@ impl Live {
             self.history().look(view, now - last);
             last = now;
             if self.latest.receiver_count() > 0 {
-                self.latest.send_replace(self.picture(view, 1));
+                let _ = self.latest.send_replace(self.picture(view, 1));
             }
         }
     }
