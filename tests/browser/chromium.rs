@@ -40,11 +40,15 @@ impl Chromium {
         }}});
         let session = driver.ask("POST", "/session", &wanted).expect("a session");
         let session = session["sessionId"].as_str().expect("an id").to_owned();
-        Self {
+        let browser = Self {
             driver,
             session,
             _profile: profile,
-        }
+        };
+        // What its first tab shows is made of files of its own.
+        browser.open("about:blank");
+        browser.requests();
+        browser
     }
 
     /// Opens a page.
@@ -64,6 +68,12 @@ impl Chromium {
             "const found = document.querySelector({selector}); return found && found.checkVisibility() ? found.textContent : ''"
         );
         self.run(&script).as_str().expect("text").to_owned()
+    }
+
+    /// What stands in the tab.
+    pub(crate) fn title(&self) -> String {
+        let title = self.run("return document.title");
+        title.as_str().expect("text").to_owned()
     }
 
     /// Waits until that text satisfies `condition`, and gives it.
@@ -88,7 +98,7 @@ impl Chromium {
         }
     }
 
-    /// Presses a key as a user would; the codes are WebDriver's.
+    /// Presses a key as a user would; the codes are those of `WebDriver`.
     pub(crate) fn press(&self, key: char) {
         let down = json!({"type": "keyDown", "value": key.to_string()});
         let up = json!({"type": "keyUp", "value": key.to_string()});
