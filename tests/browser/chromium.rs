@@ -123,7 +123,7 @@ impl Chromium {
     /// The whole page as a PNG, in base64.
     pub(crate) fn picture(&self) -> String {
         let height = self.run("return document.documentElement.scrollHeight");
-        let width = self.run("return document.documentElement.clientWidth");
+        let width = self.run("return innerWidth");
         let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
         let wanted = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
         let picture = self.devtools("Page.captureScreenshot", &wanted);

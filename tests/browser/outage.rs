@@ -299,18 +299,23 @@ fn screenshots() -> Option<PathBuf> {
 
 /// Five minutes that are worth a picture.
 async fn have_a_past(folder: &Path, siem: &mut Collector) {
-    sleep(Duration::from_secs(70)).await;
-    let more = load(folder, "unbound.sock", 900).await;
-    sleep(Duration::from_mins(1)).await;
-    more.end().await;
-    sleep(Duration::from_secs(20)).await;
-    siem.kill().await;
-    sleep(Duration::from_secs(3)).await;
-    siem.listen();
-    sleep(Duration::from_secs(70)).await;
+    let hundreds = [
+        3, 5, 4, 6, 8, 7, 9, 8, 11, 10, 12, 11, 13, 12, 10, 11, 9, 8, 9, 7, 6, 7, 5, 4, 5, 3, 4, 2,
+    ];
+    for (second, more) in (0..).step_by(7).zip(hundreds) {
+        let more = load(folder, "unbound.sock", more * 100).await;
+        if second == 126 {
+            siem.kill().await;
+            sleep(Duration::from_secs(3)).await;
+            siem.listen();
+        }
+        sleep(Duration::from_secs(7)).await;
+        more.end().await;
+    }
 }
 
 async fn take_pictures(browser: &Chromium, folder: &Path) {
+    browser.run("document.activeElement.blur()");
     sleep(Duration::from_secs(40)).await;
     for (name, width, scale, scheme) in [
         ("page.png", 1_200, 1.5, "light"),

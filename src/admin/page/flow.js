@@ -4,19 +4,22 @@
 import { put, shape, svg } from "./elements.js";
 import { duration, judge, rate, since } from "./words.js";
 
-const ROW = { high: 46, low: 28, gap: 10 };
+/** The height of a row and of what is between two: the more there are, the less each gets. */
+function sizes(rows) {
+  if (rows > 20) return { row: 22, gap: 4 };
+  return rows > 8 ? { row: 28, gap: 8 } : { row: 46, gap: 10 };
+}
 
 /** Draws it as wide as `parent` is. Items are as for the lists of listeners and sinks. */
 export function drawFlow(parent, listeners, sinks) {
   const width = Math.max(280, Math.floor(parent.clientWidth));
-  const many = Math.max(listeners.length, sinks.length) > 8;
-  const row = many ? ROW.low : ROW.high;
   const rows = Math.max(listeners.length, sinks.length, 1);
-  const height = rows * (row + ROW.gap) - ROW.gap + 4;
+  const { row, gap } = sizes(rows);
+  const height = rows * (row + gap) - gap + 4;
   const node = Math.min(270, Math.round(width * (width < 500 ? 0.4 : 0.36)));
   const hub = width < 500 ? 18 : 96;
   const middle = { x: Math.round((width - hub) / 2), y: height / 2 };
-  const y = (place, of) => (height - of * (row + ROW.gap) + ROW.gap) / 2 + place * (row + ROW.gap);
+  const y = (place, of) => (height - of * (row + gap) + gap) / 2 + place * (row + gap);
   const sum = listeners.reduce((sum, { rate }) => sum + rate, 0);
 
   const parts = [];

@@ -16,17 +16,17 @@ export function verdict(status, listeners, sinks) {
   if (down.length) {
     const [{ sink }] = down;
     const title = down.length === 1 ? `${sink.name} is not getting its taps` : `${down.length} of ${collectors} are not getting their taps`;
-    return { kind: "down", title, short: `${down.length} down`, lines: down.flatMap((item) => why(item, down.length > 1)) };
+    return { kind: "down", title, short: `${down.length} down`, lines: whys(down) };
   }
   if (part.length) {
-    const lines = part.map(({ sink, judged }) => `${sink.name}: up, ${judged.more}`);
+    const lines = part.slice(0, 6).map(({ sink, judged }) => `${sink.name}: up, ${judged.more}`);
     return { kind: "part", title: "Every collector is connected, and not all is well", short: "not all well", lines };
   }
   if (waiting.length) {
     return { kind: "wait", title: `Connecting to ${counted(waiting.length, "collector")}`, short: "connecting", lines: [] };
   }
   if (losing.length) {
-    const lines = losing.map(({ sink, lost }) => `${sink.name} lost ${counted(lost, "frame")} in the last five minutes (${reasons(sink.ledger.dropped).map(([reason]) => reason).join(", ")}).`);
+    const lines = losing.slice(0, 6).map(({ sink, lost }) => `${sink.name} lost ${counted(lost, "frame")} in the last five minutes (${reasons(sink.ledger.dropped).map(([reason]) => reason).join(", ")}).`);
     return { kind: "part", title: "Every collector is getting its taps; some were lost", short: "taps lost", lines };
   }
   const senders = listeners.reduce((sum, { listener }) => sum + listener.connections, 0);
@@ -37,7 +37,15 @@ export function verdict(status, listeners, sinks) {
   return { kind: "up", title: "Every collector is getting its taps", short: "", lines: [`${collectors} up, ${rate(pace)} in, nothing lost in the last five minutes.`] };
 }
 
-/** Since when, why, and what it cost. */
+/** Of each that is down, or of the first few. */
+function whys(down) {
+  if (down.length <= 3) return down.flatMap((item) => why(item, down.length > 1));
+  const lines = down.slice(0, 5).map((item) => why(item, true)[0]);
+  const others = down.slice(5).map(({ sink }) => sink.name);
+  return others.length ? [...lines, `And ${others.length} more: ${others.join(", ")}.`] : lines;
+}
+
+/** Since when, what it cost, and why. */
 function why({ sink, downSince, lost, now }, named) {
   const begun = downSince ?? sink.since;
   const cost = lost ? `${counted(lost, "frame")} lost in the last five minutes` : "nothing lost so far";
@@ -54,7 +62,7 @@ export function showVerdict(parent, { kind, title, lines, short }) {
   put(parent, "data-kind", kind);
   mark.update(kind);
   say(heading, title);
-  list(text, lines.slice(0, 6).map((line, place) => ({ line, place })), ({ place }) => place, () => {
+  list(text, lines.map((line, place) => ({ line, place })), ({ place }) => place, () => {
     const element = html("p");
     return { element, update: ({ line }) => say(element, line) };
   });
