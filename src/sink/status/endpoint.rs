@@ -19,7 +19,7 @@ pub struct EndpointStatus {
     pub address: Arc<str>,
     /// What it is doing.
     pub state: State,
-    /// Since when.
+    /// Since when it is up, or is not, as [`Status::since`].
     pub since: SystemTime,
     /// What went wrong last, in one sentence, and when.
     pub last_error: Option<(Arc<str>, SystemTime)>,
@@ -288,6 +288,17 @@ mod tests {
         assert_eq!(each(status()), [State::Backoff, State::Up]);
         error(&two);
         assert_eq!(status().state, State::Backoff);
+        let down_since = status().since;
+        assert!(down_since >= since);
+        two.connecting(&addresses[1]);
+        one.handshaking(&addresses[0]);
+        error(&one);
+        error(&two);
+        assert_eq!(
+            (status().state, status().since),
+            (State::Backoff, down_since),
+            "attempts are no news"
+        );
         assert!(status().next_attempt.is_some());
         two.up(&addresses[1]);
         two.draining();
