@@ -9,6 +9,7 @@ mod ledger;
 mod queue;
 #[cfg(test)]
 mod queue_tests;
+mod queues;
 
 /// The lock of the queue. `tests/queue_model.rs` puts loom's in its place.
 mod sync {
@@ -19,3 +20,4 @@ pub use fan_out::Router;
 pub use latency::Latency;
 pub use ledger::{DropReason, Ledger};
 pub use queue::{Limits, Progress, Queue};
+pub use queues::{EndpointAccount, Queues};

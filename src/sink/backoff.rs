@@ -36,10 +36,11 @@ impl Backoff {
         }
     }
 
-    /// The delay before the next attempt, after one that failed just now.
+    /// The delay before the next attempt, after one that failed just now. In whole milliseconds: people read it.
     pub fn next_delay(&mut self) -> Duration {
         let step = self.step(Instant::now());
-        step.mul_f64(self.rng.next_f64().clamp(0.0, 1.0))
+        let delay = step.mul_f64(self.rng.next_f64().clamp(0.0, 1.0));
+        delay - Duration::from_nanos((delay.subsec_nanos() % 1_000_000).into())
     }
 
     /// The outage is over: the next one starts at the first step.
@@ -93,5 +94,9 @@ mod tests {
         assert!(
             delays[999] > Duration::from_millis(90) && delays[999] <= Duration::from_millis(100)
         );
+        let fractions = delays
+            .iter()
+            .filter(|delay| delay.subsec_nanos() % 1_000_000 != 0);
+        assert_eq!(fractions.count(), 0);
     }
 }

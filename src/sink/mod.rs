@@ -41,4 +41,4 @@ pub use renew::Term;
 pub use resolution::Resolution;
 pub use rewrite::{RewriteLayer, RewriteService};
 pub use stack::{SinkStack, Stack};
-pub use status::{Reporter, State, Status};
+pub use status::{EndpointStatus, Reporter, State, Status};

@@ -1,5 +1,7 @@
 //! How a sink is doing: published on a watch channel, and logged once a change.
 
+mod endpoint;
+
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,6 +11,7 @@ use std::{
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+pub use self::endpoint::EndpointStatus;
 use super::{ConnectError, Disconnect, Stage};
 use crate::net::{Addresses, Destination, ResolveError};
 
@@ -55,6 +58,9 @@ pub struct Status {
     /// Why its name cannot be looked up, in one sentence, and since when that is so; `None` if the last look-up
     /// succeeded. The sink goes on with the last good addresses.
     pub resolve_error: Option<(Arc<str>, SystemTime)>,
+    /// The addresses that it uses: with `endpoints failover` the one that `endpoint` names, none before the first attempt;
+    /// otherwise every one that has a connection, or ought to have. Those that are at their end are not among them.
+    pub endpoints: Vec<EndpointStatus>,
     /// Whether there is a connection in use, beside which another may be in the making.
     connected: bool,
     disconnects: [u64; Disconnect::LABELS.len()],
@@ -146,6 +152,7 @@ impl Reporter {
             failed_connects: 0,
             resolve_failures: 0,
             resolve_error: None,
+            endpoints: Vec::new(),
             connected: false,
             disconnects: Default::default(),
         };
@@ -165,6 +172,14 @@ impl Reporter {
     /// The status as it is and as it changes.
     pub fn watch(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
+    }
+
+    /// Makes a change, and shows it.
+    fn modify(&self, change: impl FnOnce(&mut Status)) {
+        self.status.send_modify(|status| {
+            change(status);
+            status.endpoints = EndpointStatus::of(status).into_iter().collect();
+        });
     }
 
     /// There is no connection, whatever was before.
@@ -201,7 +216,7 @@ impl Reporter {
     pub(super) fn resolve_failed(&self, name: &Destination, error: &ResolveError, keeps: bool) {
         let told: Arc<str> = error.to_string().into();
         let mut known = false;
-        self.status.send_modify(|status| {
+        self.modify(|status| {
             status.resolve_failures += 1;
             let last = status.resolve_error.take();
             known = last.as_ref().is_some_and(|(last, _)| *last == told);
@@ -288,7 +303,7 @@ impl Reporter {
     /// A connection to `endpoint` took the place of the one that was in use, for this `reason`.
     pub(super) fn renewed(&self, endpoint: &Arc<str>, reason: &Disconnect) {
         let mut before = None;
-        self.status.send_modify(|status| {
+        self.modify(|status| {
             before = status.endpoint.replace(Arc::clone(endpoint));
             status.connects += 1;
             status.count_disconnect(reason);
@@ -306,7 +321,7 @@ impl Reporter {
     /// after `delay`.
     pub(super) fn not_renewed(&self, error: &ConnectError, reason: &Disconnect, delay: Duration) {
         let text: Arc<str> = error.to_string().into();
-        self.status.send_modify(|status| {
+        self.modify(|status| {
             status.last_error = Some((text, SystemTime::now()));
             status.failed_connects += 1;
         });
@@ -333,7 +348,7 @@ impl Reporter {
 
     /// A connection ended for good.
     pub(super) fn disconnected(&self, cause: &Disconnect) {
-        self.status.send_modify(|status| {
+        self.modify(|status| {
             status.connected = false;
             status.count_disconnect(cause);
         });
@@ -346,8 +361,7 @@ impl Reporter {
 
     /// It is over.
     pub fn stopped(&self) {
-        self.status
-            .send_modify(|status| status.enter(State::Stopped));
+        self.modify(|status| status.enter(State::Stopped));
     }
 
     fn back_off(&self, cause: &Arc<str>, delay: Duration, change: impl FnOnce(&mut Status)) {
@@ -372,7 +386,7 @@ impl Reporter {
     /// Enters `state`, unless the sink is on its way out: what its connection does then is no news. Makes `change` in
     /// any case, and both at once, so that whoever watches never sees the one without the other.
     fn enter(&self, state: State, change: impl FnOnce(&mut Status)) {
-        self.status.send_modify(|status| {
+        self.modify(|status| {
             let leaving = matches!(status.state, State::Draining | State::Stopped);
             if status.state != state && !leaving {
                 status.enter(state);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config,
-    router::{Limits, Queue},
+    router::{Limits, Queues},
 };
 
 /// What a reload has changed, by name.
@@ -80,8 +80,11 @@ impl Supervisor {
             self.sinks.extend(sink);
         }
         // From here on, no listener offers to a sink that is gone, and each to every one that has come.
-        self.router
-            .replace(self.sinks.iter().map(|sink| Arc::clone(&sink.work.queue)));
+        self.router.replace(
+            self.sinks
+                .iter()
+                .map(|sink| Arc::clone(sink.work.queues.queue())),
+        );
         for gone in old_sinks {
             changes.removed.push(Arc::clone(gone.name()));
             self.retire_sink(gone);
@@ -128,7 +131,7 @@ impl Supervisor {
             (SinkStep::Build(stack), Some(mut old)) => {
                 changes.changed.push(name);
                 warn_of_unverified(&config);
-                old.work.queue.set_limits(limits(&config));
+                old.work.queues.queue().set_limits(limits(&config));
                 old.work.stack = stack;
                 let abort = self.abort.child_token();
                 let task = SinkTask::start(old.work.clone(), abort, Some(old.task));
@@ -144,9 +147,9 @@ impl Supervisor {
                 let work = Work {
                     reporter: stack.reporter().clone(),
                     stack,
-                    queue: Arc::new(Queue::new(limits(&config))),
+                    queues: Arc::new(Queues::new(limits(&config))),
                 };
-                let drop_log = drops::tell(Arc::clone(&name), Arc::clone(&work.queue));
+                let drop_log = drops::tell(Arc::clone(&name), Arc::clone(&work.queues));
                 changes.started.push(name);
                 let task = SinkTask::start(work.clone(), self.abort.child_token(), None);
                 SinkHandle {

@@ -57,7 +57,7 @@ impl Supervisor {
         self.end_intake(intake_ends, &hurry).await;
         for sink in &self.sinks {
             sink.work.reporter.draining();
-            sink.work.queue.close();
+            sink.work.queues.queue().close();
         }
         self.end_sinks(ends, &hurry).await;
         let report = Report {
@@ -101,7 +101,7 @@ impl Supervisor {
         let all = async {
             for sink in sinks {
                 sink.task.ended().await;
-                sink.work.queue.abandon();
+                sink.work.queues.queue().abandon();
                 sink.work.reporter.stopped();
             }
             while retiring.join_next().await.is_some() {}
@@ -117,7 +117,7 @@ impl Supervisor {
         if !in_time {
             for sink in &self.sinks {
                 sink.task.cut();
-                sink.work.queue.abandon();
+                sink.work.queues.queue().abandon();
                 sink.work.reporter.stopped();
             }
         }
@@ -141,7 +141,7 @@ impl SinkHandle {
     pub(super) fn report(&self) -> SinkReport {
         SinkReport {
             name: Arc::clone(self.name()),
-            ledger: self.queue().ledger(),
+            ledger: self.ledger(),
         }
     }
 }

@@ -5,22 +5,22 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
-use crate::router::{DropReason, Ledger, Queue};
+use crate::router::{DropReason, Ledger, Queues};
 
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// A sink's name, its queue, and its ledger when it was last looked at.
+/// A sink's name, its queues, and its ledger when it was last looked at.
 struct Account {
     sink: Arc<str>,
-    queue: Arc<Queue>,
+    queues: Arc<Queues>,
     last: Ledger,
 }
 
 /// Tells of one sink until it is aborted.
-pub(super) async fn tell(sink: Arc<str>, queue: Arc<Queue>) {
+pub(super) async fn tell(sink: Arc<str>, queues: Arc<Queues>) {
     let mut account = Account {
         sink,
-        queue,
+        queues,
         last: Ledger::default(),
     };
     let mut ticks = interval(PERIOD);
@@ -33,7 +33,7 @@ pub(super) async fn tell(sink: Arc<str>, queue: Arc<Queue>) {
 
 impl Account {
     fn tell(&mut self) {
-        let now = self.queue.ledger();
+        let now = self.queues.ledger();
         let lost = now.dropped_total() - self.last.dropped_total();
         if lost > 0 {
             let reasons = describe(&now, &self.last);
@@ -56,7 +56,10 @@ pub(super) fn describe(now: &Ledger, before: &Ledger) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{frame_stream::Chunk, router::Limits};
+    use crate::{
+        frame_stream::Chunk,
+        router::{Limits, Queue},
+    };
 
     #[test]
     fn only_what_was_lost_since_is_described() {

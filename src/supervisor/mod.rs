@@ -13,7 +13,11 @@ mod plan;
 mod retire;
 mod sink_task;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     sync::watch,
@@ -34,7 +38,7 @@ use self::{
 use crate::{
     config::{self, Config, Listen},
     listener::{Counters, Handle, Phase},
-    router::{Queue, Router},
+    router::{Latency, Ledger, Limits, Queues, Router},
     sink::Status,
 };
 
@@ -164,9 +168,29 @@ impl SinkHandle {
         &self.config.name
     }
 
-    /// Its queue, with the ledger.
-    pub fn queue(&self) -> &Arc<Queue> {
-        &self.work.queue
+    /// Its queues, with the ledger. They can be kept for longer than the sink is there, and looked at from anywhere.
+    pub fn queues(&self) -> &Arc<Queues> {
+        &self.work.queues
+    }
+
+    /// Its account as it stands; with `endpoints all`, that of all endpoints together.
+    pub fn ledger(&self) -> Ledger {
+        self.work.queues.ledger()
+    }
+
+    /// How long the frames delivered so far took.
+    pub fn latency(&self) -> Latency {
+        self.work.queues.latency()
+    }
+
+    /// When the oldest frame that it holds was read from its source.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.work.queues.oldest()
+    }
+
+    /// The bounds of what it holds; with `endpoints all`, of all queues together.
+    pub fn limits(&self) -> Limits {
+        self.work.queues.limits()
     }
 
     /// Its status as it is and as it changes.

@@ -19,7 +19,7 @@ impl Supervisor {
                 () = sleep(drain) => sink.task.abort().await,
                 () = abort.cancelled() => sink.task.abort().await,
             }
-            sink.work.queue.abandon();
+            sink.work.queues.queue().abandon();
             sink.work.reporter.stopped();
             info!(sink = %sink.name(), "a sink that the configuration no longer has is at its end");
             sink.report().log();

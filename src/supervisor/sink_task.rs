@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    router::{Progress, Queue},
+    router::{Progress, Queues},
     sink::{Reporter, Stack, drive},
 };
 
@@ -30,7 +30,7 @@ pub(super) struct SinkTask {
 pub(super) struct Work {
     pub(super) stack: Stack,
     pub(super) reporter: Reporter,
-    pub(super) queue: Arc<Queue>,
+    pub(super) queues: Arc<Queues>,
 }
 
 /// How long a sink rests after a fault of tapfan's own.
@@ -108,8 +108,9 @@ async fn keep_going(work: &Work, retire: &CancellationToken, abort: &Cancellatio
     let Work {
         stack,
         reporter,
-        queue,
+        queues,
     } = work;
+    let queue = queues.queue();
     // It may have been changed again while it waited for its turn: not a moment's connection for that.
     while !retire.is_cancelled() {
         let service = stack.build(Arc::clone(queue), abort.clone());

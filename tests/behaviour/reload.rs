@@ -256,7 +256,7 @@ async fn an_added_sink_gets_what_comes_and_a_removed_one_what_came() {
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     sender.send((0..5000).map(numbered)).await;
     until("it is offered", || router.ledger(0).offered == 5000).await;
-    let gone = router.queue(0);
+    let gone = router.queues(0);
     let changes = router.reload(&tapfile(&new)).expect("sound");
     assert_eq!(changes.started, [new.socket().into()]);
     assert_eq!(changes.removed, [old.socket().into()]);
@@ -285,7 +285,7 @@ async fn a_removed_sink_that_is_down_is_given_up_when_the_drains_time_is_over() 
     };
     let mut router = Router::start(&tapfile(&format!("dnstap {} full", down.socket())));
     send(&router, 0..100).await;
-    let (gone, mut status) = (router.queue(1), router.watch(1));
+    let (gone, mut status) = (router.queues(1), router.watch(1));
     let begun = Instant::now();
     let changes = router.reload(&tapfile("")).expect("sound");
     assert!(
@@ -481,7 +481,7 @@ async fn with_any_error_nothing_changes() {
     TcpListener::bind(free_address).expect("nobody listens there");
     let mode = fs::metadata(folder.path("in")).expect("a socket").mode() & 0o777;
     assert_eq!(mode, 0o600);
-    assert_eq!(router.queue(0).limits().frames, 10_000);
+    assert_eq!(router.queues(0).limits().frames, 10_000);
     send(&router, 0..10).await;
     collector.got(10).await;
     assert_eq!(collector.frames()[9], numbered(9), "full, as it was");

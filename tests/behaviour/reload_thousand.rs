@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs, net::TcpListener, path::Path, sync::Arc, time::Duration};
 
-use tapfan::{config, router::Queue, sink::Status};
+use tapfan::{config, router::Queues, sink::Status};
 use tokio::time::sleep;
 
 use crate::{
@@ -43,7 +43,7 @@ struct Scene {
     changing: Collector,
     extra: Collector,
     /// The queues of those that came and went.
-    extras: Vec<Arc<Queue>>,
+    extras: Vec<Arc<Queues>>,
 }
 
 async fn reloads() {
@@ -204,7 +204,7 @@ impl Scene {
             3 | 4 => {
                 let changes = router.reload(&(base + &extra_sink)).expect("sound");
                 if !changes.started.is_empty() {
-                    self.extras.push(router.queue(3));
+                    self.extras.push(router.queues(3));
                 }
                 return;
             }

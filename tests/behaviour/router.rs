@@ -12,7 +12,7 @@ use tapfan::{
     config::{self, Config, ListenAddress},
     listener::Snapshot,
     net::UnixAddress,
-    router::{Ledger, Queue},
+    router::{Ledger, Queues},
     sink::{State, Status},
     supervisor::{Changes, Report, StartError, Supervisor},
 };
@@ -82,9 +82,9 @@ impl Router {
         Ok(changes)
     }
 
-    /// A sink's queue, for longer than the sink is there.
-    pub(crate) fn queue(&self, sink: usize) -> Arc<Queue> {
-        Arc::clone(self.supervisor.sinks()[sink].queue())
+    /// A sink's queues, for longer than the sink is there.
+    pub(crate) fn queues(&self, sink: usize) -> Arc<Queues> {
+        Arc::clone(self.supervisor.sinks()[sink].queues())
     }
 
     /// Where the listener of this place is, for senders without TLS.
@@ -114,7 +114,7 @@ impl Router {
     }
 
     pub(crate) fn ledger(&self, sink: usize) -> Ledger {
-        self.supervisor.sinks()[sink].queue().ledger()
+        self.supervisor.sinks()[sink].ledger()
     }
 
     pub(crate) fn status(&self, sink: usize) -> Status {
@@ -157,7 +157,7 @@ impl Router {
     /// Has all ledgers looked at all the time from now on.
     pub(crate) fn audit(&self) -> Auditor {
         let sinks = self.supervisor.sinks().iter();
-        let queues: Vec<_> = sinks.map(|sink| Arc::clone(sink.queue())).collect();
+        let queues: Vec<_> = sinks.map(|sink| Arc::clone(sink.queues())).collect();
         let done = CancellationToken::new();
         let until = done.clone();
         let thread = thread::spawn(move || {

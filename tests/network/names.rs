@@ -88,7 +88,7 @@ async fn failover_follows_the_name(network: Network) {
     // Two questions a look-up.
     fleet.server.has_answered(6).await;
     fleet.gets(2000).await;
-    assert_eq!(fleet.live[1].connections(), 0, "the first one works");
+    assert_eq!(fleet.live[1].streams(), 0, "the first one works");
 
     // It is removed from the name, and goes on listening.
     let removed = fleet.live.remove(0);
@@ -97,7 +97,7 @@ async fn failover_follows_the_name(network: Network) {
     fleet.live[0].begins().await;
     assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
     removed.stopped().await;
-    let had = (removed.got(), removed.connections());
+    let had = (removed.got(), removed.streams());
     assert_eq!(disconnects(&tapped.status()), [("moved", 1)]);
     fleet.gets(20_000).await;
 
@@ -112,7 +112,7 @@ async fn failover_follows_the_name(network: Network) {
     fleet.live[0].begins().await;
     assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
     fleet.gets(20_000).await;
-    assert_eq!((removed.got(), removed.connections()), had);
+    assert_eq!((removed.got(), removed.streams()), had);
     let balance = tapped.end().await;
     assert_eq!(balance.sink.ledger.delivered, balance.sent);
     fleet.gone.push(removed);

@@ -93,7 +93,7 @@ impl Absence {
             .await
             .map_err(|_| "the router has not noticed that siem is gone")??;
         // Until it is up again this stands still: what was delivered and not read is lost.
-        let ledger = sink.queue().ledger();
+        let ledger = sink.ledger();
         self.unread = ledger
             .delivered
             .saturating_sub(collectors.siem.tally().frames);

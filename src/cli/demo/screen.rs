@@ -58,7 +58,7 @@ impl Screen {
         let mut cells = String::new();
         for sink in router.sinks() {
             let state = sink.status().borrow().state;
-            let ledger = sink.queue().ledger();
+            let ledger = sink.ledger();
             let (delivered, dropped) = (ledger.delivered, ledger.dropped_total());
             let waiting = ledger.queued + ledger.in_flight;
             let _ = write!(

@@ -97,7 +97,6 @@ async fn first<A: Future>(under_way: &mut Vec<(usize, Pin<Box<A>>)>) -> (usize, 
 mod tests {
     use std::{
         cell::{Cell, RefCell},
-        convert::identity,
         future::{pending, ready},
     };
 
@@ -243,6 +242,6 @@ mod tests {
         assert_eq!(*at_seal.borrow(), [1, 0]);
         let attempts = Attempts::new([(0, Ok(())), (0, Ok(()))]);
         let failed = race(attempts.each(), |place| ready(Err::<(), _>(place))).await;
-        assert_eq!(failed.map_err(identity), Err(vec![0, 1]));
+        assert_eq!(failed, Err(vec![0, 1]));
     }
 }
