@@ -14,7 +14,7 @@ use crate::{
     network::{Host, Network, PORT, resolver},
     router::{Auditor, Folder, Router},
     sender::{Load, Manner, Told},
-    traffic::{number_of, numbered},
+    traffic::{numbered, numbers_of},
     wait::until,
 };
 
@@ -211,15 +211,10 @@ impl Fleet {
         let mut streams = Vec::new();
         for pod in self.live.iter().chain(&self.gone) {
             pod.collector.look(|connections| {
-                streams.extend(connections.iter().map(|connection| {
-                    Stream {
-                        numbers: connection
-                            .frames
-                            .iter()
-                            .map(|frame| number_of(frame))
-                            .collect(),
-                        ended: connection.ended,
-                    }
+                let begun = connections.iter().filter(|one| one.begun);
+                streams.extend(begun.map(|one| Stream {
+                    numbers: numbers_of(&one.frames),
+                    ended: one.ended,
                 }));
             });
         }
