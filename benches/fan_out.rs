@@ -7,18 +7,21 @@
 //! - golang-dnstap's `dnstap`, if it is installed.
 //!
 //! and prints what each cost in user and system time, per frame, by the operating system's account of the ended
-//! process. The sender stays at most [`WINDOW`] frames ahead of the slower collector, so that nobody has to drop.
+//! process. Of tapfan it also prints what it costs to be watched: the share of the admin endpoint's thread in the processor
+//! time of the process, at full load with a scrape each second. The sender stays at most [`WINDOW`] frames ahead of the slower collector, so that nobody has to drop.
 //! Figures of different runs are not to be compared: the ratios of one run are.
 
 use std::{
     env, fs, io,
     io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc,
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -105,10 +108,11 @@ fn compare() -> Result<()> {
         ("tapfan, two sinks that edit", edits),
     ] {
         let cost = run("tapfan", folder.path(), &traffic, rounds, |folder| {
-            tapfan(folder, options)
+            tapfan(folder, options, "off")
         })?;
         cost.print(name, &floor);
     }
+    watched(folder.path(), &traffic, rounds * 20, &floor)?;
     match run(
         "golang-dnstap",
         folder.path(),
@@ -122,17 +126,78 @@ fn compare() -> Result<()> {
     Ok(())
 }
 
-fn tapfan(folder: &Path, options: &str) -> Result<Child> {
+/// Runs tapfan with two full sinks and somebody who looks on, and prints what that costs.
+fn watched(folder: &Path, traffic: &Traffic, rounds: u64, floor: &Cost) -> Result<()> {
+    let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let (over, is_over) = mpsc::channel::<()>();
+    let mut watcher = None;
+    let cost = run("tapfan", folder, traffic, rounds, |folder| {
+        let child = tapfan(folder, "full", &admin.to_string())?;
+        let pid = child.id();
+        watcher = Some(thread::spawn(move || watch(admin, pid, &is_over)));
+        Ok(child)
+    })?;
+    drop(over);
+    let watcher = watcher.ok_or("it was not started")?;
+    let shares = watcher.join().map_err(|_| "the watcher panicked")?;
+    cost.print("tapfan, two full sinks, watched", floor);
+    let (scrapes, admin, all) = shares.map_err(|error| format!("the watcher: {error}"))?;
+    #[allow(clippy::cast_precision_loss)]
+    let percent = admin as f64 * 100.0 / all as f64;
+    println!("  {scrapes} scrapes, one a second: {percent:.2} % of the router's processor time");
+    Ok(())
+}
+
+/// Scrapes once a second while the process runs. How often, and what the thread of the admin endpoint and all threads
+/// together have used by then, in nanoseconds.
+fn watch(admin: SocketAddr, pid: u32, is_over: &mpsc::Receiver<()>) -> io::Result<(u64, u64, u64)> {
+    let (mut scrapes, mut used) = (0, (0, 0));
+    while is_over.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let Ok(mut stream) = TcpStream::connect(admin) else {
+            break;
+        };
+        stream
+            .write_all(b"GET /metrics HTTP/1.0\r\naccept: application/openmetrics-text\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        if !text.ends_with("# EOF\n") {
+            return Err(io::Error::other("no metrics"));
+        }
+        scrapes += 1;
+        used = processor_time(pid)?;
+    }
+    Ok((scrapes, used.0, used.1))
+}
+
+/// Of the admin endpoint's thread, and of all threads.
+fn processor_time(pid: u32) -> io::Result<(u64, u64)> {
+    let (mut admin, mut all) = (0, 0);
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread = thread?.path();
+        let time = fs::read_to_string(thread.join("schedstat"))?;
+        let time = time.split(' ').next().and_then(|time| time.parse().ok());
+        let time: u64 = time.ok_or(io::ErrorKind::InvalidData)?;
+        all += time;
+        if fs::read_to_string(thread.join("comm"))?.trim() == "tapfan-admin" {
+            admin += time;
+        }
+    }
+    Ok((admin, all))
+}
+
+fn tapfan(folder: &Path, options: &str, admin: &str) -> Result<Child> {
     let file = folder.join("Tapfile");
     let sink = |name| format!("dnstap unix://{} {options}\n", folder.join(name).display());
     let text = format!(
-        "listen unix://{}\n{}{}",
+        "listen unix://{}\nadmin {admin}\n{}{}",
         folder.join("in").display(),
         sink("a"),
         sink("b")
     );
     fs::write(&file, text)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tapfan"));
+    // Another build to compare with, if one is named.
+    let program = env::var_os("TAPFAN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tapfan").into());
+    let mut command = Command::new(program);
     command.args(["--log-level", "warn", "run", "-c"]).arg(file);
     Ok(command.stdin(Stdio::null()).spawn()?)
 }

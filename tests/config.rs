@@ -12,8 +12,8 @@ use std::{fs, path::Path, time::Duration};
 use bytes::Bytes;
 use tapfan::{
     config::{
-        self, Config, Diagnostics, Edits, Listen, ListenAddress, ListenLimits, Loaded, QueueLimits,
-        Refresh, Severity, Sink,
+        self, Admin, AdminAddress, Config, Diagnostics, Edits, Endpoints, Listen, ListenAddress,
+        ListenLimits, Loaded, QueueLimits, ReadyWhen, Refresh, Severity, Sink,
     },
     net::{ClientTls, ResolverSettings, ServerTls, UnixAddress, UnixPermissions},
 };
@@ -67,6 +67,7 @@ fn plain_sink(socket: &str) -> Sink {
             bytes: 32 << 20,
         },
         edits: Edits::default(),
+        endpoints: Endpoints::Failover,
         refresh: Refresh::default(),
         write_timeout: Duration::from_secs(30),
         max_age: None,
@@ -270,6 +271,8 @@ fn listeners_have_their_settings() {
         listen tcp://127.0.0.1:0
         listen tls://127.0.0.1:0 { cert a.pem key b.pem }
         admin [::1]:9180
+        probes 0.0.0.0:9181
+        ready_when any
         drain 1m30s
         dnstap /s",
     );
@@ -334,7 +337,12 @@ fn listeners_have_their_settings() {
             ),
         ]
     );
-    assert_eq!(config.admin, Some(([0, 0, 0, 0, 0, 0, 0, 1], 9180).into()));
+    let admin = Admin {
+        address: AdminAddress::At(([0, 0, 0, 0, 0, 0, 0, 1], 9180).into()),
+        probes: Some(([0, 0, 0, 0], 9181).into()),
+        ready_when: ReadyWhen::Any,
+    };
+    assert_eq!(config.admin, admin);
     assert_eq!(config.drain, Duration::from_secs(90));
 }
 
@@ -343,9 +351,16 @@ fn what_is_not_said_has_its_default() {
     let config = understood("listen @in\ndnstap @out");
     assert_eq!(
         (config.admin, config.drain),
-        (None, Duration::from_secs(10))
+        (Admin::default(), Duration::from_secs(10))
     );
-    assert_eq!(understood("listen @in\ndnstap @out\nadmin off").admin, None);
+    assert_eq!(
+        AdminAddress::default().address(),
+        Some(([127, 0, 0, 1], 9180).into())
+    );
+    let off = understood("listen @in\ndnstap @out\nadmin off")
+        .admin
+        .address;
+    assert_eq!((off, off.address()), (AdminAddress::Off, None));
 }
 
 #[test]
@@ -389,6 +404,25 @@ fn a_resolver_has_its_settings() {
             loaded.diagnostics.render(false)
         );
         assert_eq!(loaded.config.expect("no error").resolver, settings);
+    }
+}
+
+#[test]
+fn endpoints_has_three_modes() {
+    for (written, mode) in [
+        ("", Endpoints::Failover),
+        ("endpoints failover", Endpoints::Failover),
+        ("endpoints balance name a", Endpoints::Balance),
+        ("name a endpoints all", Endpoints::All),
+    ] {
+        for socket in [
+            "tcp://collector.example:6000",
+            "tls+srv://_dnstap._tcp.example.",
+        ] {
+            let (sink, diagnostics) = sink(&format!("dnstap {socket} {{ {written} }}"));
+            assert!(diagnostics.is_empty(), "{}", diagnostics.render(false));
+            assert_eq!(sink.endpoints, mode);
+        }
     }
 }
 

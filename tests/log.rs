@@ -138,7 +138,10 @@ fn a_connection_that_cannot_be_replaced_is_told_of_once() {
     while again < 3 {
         let line = lines.next().expect("the router goes on");
         if line.contains("no new connection can be made; the old one stays in use") {
-            assert!(line.contains("WARN") && line.contains("max_age"), "{line}");
+            assert!(
+                line.contains("WARN") && line.contains("reason=\"rotated\""),
+                "{line}"
+            );
             told += 1;
         }
         again += usize::from(line.contains("the old connection is still in use"));

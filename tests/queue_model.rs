@@ -18,14 +18,17 @@ mod latency;
 mod ledger;
 #[path = "../src/router/queue.rs"]
 mod queue;
+#[path = "../src/router/taken.rs"]
+mod taken;
 
-use std::future::poll_fn;
+use std::{future::poll_fn, sync::Arc};
 
-use frame_stream::{Batch, Chunk};
+use frame_stream::Chunk;
 use latency::Latency;
 use ledger::DropReason;
-use loom::{future::block_on, sync::Arc, thread};
+use loom::{future::block_on, thread};
 use queue::{Limits, Progress, Queue};
+use taken::Taken;
 
 /// Every interleaving of threads that are switched at most three times against their will: more than that find no
 /// more faults in practice, and take for ever.
@@ -44,22 +47,28 @@ fn chunk() -> Chunk {
     Chunk::from_wire(b"\0\0\0\x01a".as_slice().into()).expect("one frame")
 }
 
-fn frames(batch: &Batch) -> usize {
-    batch.iter().map(Chunk::len).sum()
+fn frames(taken: &Taken) -> usize {
+    taken.chunks().map(Chunk::len).sum()
 }
 
 /// Takes until the end and says how many frames there were.
-fn consume(queue: &Queue) -> usize {
+fn consume(queue: &Arc<Queue>) -> usize {
     let mut written = 0;
-    while let Some(batch) = block_on(poll_fn(|cx| queue.poll_take(cx))) {
-        written += frames(&batch);
-        queue.settle(Progress {
-            frames: frames(&batch),
-            ..Progress::default()
-        });
+    while let Some(taken) = block_on(poll_fn(|cx| queue.poll_take(cx))) {
+        written += write(taken);
         assert!(queue.ledger().balances());
     }
     written
+}
+
+/// Writes all of it.
+fn write(taken: Taken) -> usize {
+    let frames = frames(&taken);
+    taken.settle(Progress {
+        frames,
+        ..Progress::default()
+    });
+    frames
 }
 
 #[test]
@@ -119,11 +128,55 @@ fn an_abandoned_queue_adds_up_whenever_it_is_read() {
                 queue.push(&chunk());
             })
         };
-        queue.abandon();
+        queue.abandon(DropReason::Shutdown);
         assert!(queue.ledger().balances());
         router.join().expect("no panic");
         let ledger = queue.ledger();
         assert!(ledger.balances());
         assert_eq!(ledger.dropped(DropReason::Shutdown), 2);
+    });
+}
+
+#[test]
+fn what_another_thread_gives_back_is_taken_again() {
+    model(|| {
+        let queue = Arc::new(Queue::new(LIMITS));
+        queue.push(&chunk());
+        let first = block_on(poll_fn(|cx| queue.poll_take(cx))).expect("a chunk");
+        queue.push(&chunk());
+        let second = block_on(poll_fn(|cx| queue.poll_take(cx))).expect("a chunk");
+        queue.close();
+        let gives_back = thread::spawn(move || drop(first));
+        let writes = thread::spawn(move || write(second));
+        // Neither the one that comes back nor the end may be missed.
+        assert_eq!(consume(&queue), 1);
+        gives_back.join().expect("no panic");
+        assert_eq!(writes.join().expect("no panic"), 1);
+        let ledger = queue.ledger();
+        assert_eq!((ledger.delivered, ledger.in_flight), (2, 0));
+    });
+}
+
+#[test]
+fn an_end_while_several_are_in_flight_counts_each_once() {
+    model(|| {
+        let queue = Arc::new(Queue::new(LIMITS));
+        queue.push(&chunk());
+        let first = block_on(poll_fn(|cx| queue.poll_take(cx))).expect("a chunk");
+        queue.push(&chunk());
+        let second = block_on(poll_fn(|cx| queue.poll_take(cx))).expect("a chunk");
+        let gives_back = thread::spawn(move || drop(first));
+        let writes = thread::spawn(move || write(second));
+        queue.abandon(DropReason::Shutdown);
+        assert!(queue.ledger().balances());
+        gives_back.join().expect("no panic");
+        writes.join().expect("no panic");
+        let ledger = queue.ledger();
+        assert!(ledger.balances());
+        assert_eq!(
+            (ledger.queued, ledger.in_flight, ledger.held_bytes),
+            (0, 0, 0)
+        );
+        assert_eq!(ledger.delivered + ledger.dropped(DropReason::Shutdown), 2);
     });
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::{BAD_CONFIGURATION, tell};
 use crate::{
     config::{
-        self, Config, Diagnostics, Listen, ListenAddress, Sink,
+        self, Admin, AdminAddress, Config, Diagnostics, Endpoints, Listen, ListenAddress, Sink,
         quantity::{Size, Time},
     },
     net::{ClientTls, Endpoint, Host, ResolverSettings, UnixAddress},
@@ -101,10 +101,23 @@ fn describe(config: &Config) -> String {
     for sink in &config.sinks {
         sections.push((format!("dnstap {}", sink.name), describe_sink(sink)));
     }
-    let admin = config
-        .admin
-        .map_or_else(|| "not configured".to_owned(), |admin| admin.to_string());
-    let rest = vec![("admin", admin), ("drain", Time(config.drain).to_string())];
+    let Admin {
+        address,
+        probes,
+        ready_when,
+    } = config.admin;
+    let admin = match address {
+        AdminAddress::Default => format!("{} if that is free", AdminAddress::DEFAULT),
+        AdminAddress::At(address) => address.to_string(),
+        AdminAddress::Off => "off".to_owned(),
+    };
+    let probes = probes.map_or_else(|| "with admin only".to_owned(), |probes| probes.to_string());
+    let rest = vec![
+        ("admin", admin),
+        ("probes", probes),
+        ("ready_when", ready_when.word().to_owned()),
+        ("drain", Time(config.drain).to_string()),
+    ];
     sections.push(("router".to_owned(), rest));
     sections.push(("resolver".to_owned(), describe_resolver(&config.resolver)));
 
@@ -203,6 +216,9 @@ fn describe_sink(sink: &Sink) -> Vec<Row> {
     rows.push(("write_timeout", Time(sink.write_timeout).to_string()));
     rows.push(("max_age", max_age.unwrap_or_else(|| "none".to_owned())));
     if is_looked_up(&sink.endpoint) {
+        if sink.endpoints != Endpoints::default() {
+            rows.push(("endpoints", sink.endpoints.to_string()));
+        }
         let (min, max) = (Time(sink.refresh.min), Time(sink.refresh.max));
         rows.push(("refresh", format!("at the TTL, from {min} to {max}")));
     }
@@ -322,6 +338,7 @@ mod tests {
                 extra "a	b"
             }
             dnstap tls+srv://_dnstap._tcp.collector.example. {
+                endpoints balance
                 refresh 1s 1m30s
                 write_timeout 5s
                 max_age 1h

@@ -1,9 +1,14 @@
 //! Logs: to stderr, as text for people or JSON for machines.
 
-use std::io::IsTerminal;
+use std::{
+    io::IsTerminal,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, reload};
+
+use crate::admin::LogControl;
 
 /// How to log.
 #[derive(Debug, Args)]
@@ -52,7 +57,7 @@ fn read(text: &str) -> Result<EnvFilter, BadLevel> {
 }
 
 /// Sets the process's log up, at `default` unless the command line or `RUST_LOG` ask for another level. Call it once.
-pub(super) fn init(args: &LogArgs, default: &str) -> Result<(), BadLevel> {
+pub(super) fn init(args: &LogArgs, default: &str) -> Result<Arc<dyn LogControl>, BadLevel> {
     let text = args
         .log_level
         .clone()
@@ -66,14 +71,60 @@ pub(super) fn init(args: &LogArgs, default: &str) -> Result<(), BadLevel> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .log_internal_errors(false);
-    match args.log_format {
-        LogFormat::Text => builder
-            .with_target(false)
-            .with_ansi(std::io::stderr().is_terminal())
-            .init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_target(false).init(),
+    Ok(match args.log_format {
+        LogFormat::Text => {
+            let builder = builder
+                .with_target(false)
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_filter_reloading();
+            let filter = builder.reload_handle();
+            builder.init();
+            Level::control(text, filter)
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_target(false);
+            let builder = builder.with_filter_reloading();
+            let filter = builder.reload_handle();
+            builder.init();
+            Level::control(text, filter)
+        }
+    })
+}
+
+/// The level as it was asked for, and the filter that it is made into.
+struct Level<S> {
+    text: Mutex<String>,
+    filter: reload::Handle<EnvFilter, S>,
+}
+
+// === impl Level ===
+
+impl<S: 'static> Level<S> {
+    fn control(text: String, filter: reload::Handle<EnvFilter, S>) -> Arc<dyn LogControl> {
+        let text = Mutex::new(text);
+        Arc::new(Self { text, filter })
     }
-    Ok(())
+
+    fn text(&self) -> MutexGuard<'_, String> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: 'static> LogControl for Level<S> {
+    fn level(&self) -> String {
+        self.text().clone()
+    }
+
+    fn set_level(&self, text: &str) -> Result<(), String> {
+        let filter = read(text).map_err(|error| error.to_string())?;
+        // One after the other, so that text and filter stay the same.
+        let mut current = self.text();
+        self.filter
+            .reload(filter)
+            .map_err(|error| error.to_string())?;
+        text.clone_into(&mut current);
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -45,12 +45,15 @@ const BAD_CONFIGURATION: u8 = 2;
 /// configuration.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = log::init(&cli.log, cli.command.log_level()) {
-        tell(format_args!("tapfan: {error}\n"));
-        return ExitCode::from(BAD_CONFIGURATION);
-    }
+    let log = match log::init(&cli.log, cli.command.log_level()) {
+        Ok(log) => log,
+        Err(error) => {
+            tell(format_args!("tapfan: {error}\n"));
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
     match cli.command {
-        Command::Run(args) => run::run(&args, cli.log.format()),
+        Command::Run(args) => run::run(&args, cli.log.format(), log),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
     }

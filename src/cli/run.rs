@@ -1,6 +1,6 @@
 //! `tapfan run`: the router, until a signal ends it.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Args;
 use tokio::{
@@ -19,8 +19,9 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    config::Config,
-    supervisor::{StartError, Supervisor},
+    admin::{AdminError, LogControl, Server, Sockets},
+    config::{self, AdminAddress, Config},
+    supervisor::{Configured, StartError, Supervisor, View},
 };
 
 /// What `run` is told.
@@ -50,17 +51,19 @@ enum Asked {
 struct Running {
     tapfile: Tapfile,
     supervisor: Supervisor,
+    /// After the supervisor: it goes last.
+    admin: Server,
     watch: Watch,
     digest: u64,
 }
 
-pub(super) fn run(args: &RunArgs, format: LogFormat) -> ExitCode {
+pub(super) fn run(args: &RunArgs, format: LogFormat, log: Arc<dyn LogControl>) -> ExitCode {
     let Some(tapfile) = Tapfile::choose(args.config.as_ref().or(args.file.as_ref()), format) else {
         return ExitCode::from(BAD_CONFIGURATION);
     };
     let read = tapfile.read();
     read.tell();
-    let Some(config) = read.config else {
+    let Some(config) = read.config.clone() else {
         error!(path = %tapfile.path().display(), "nothing starts on a bad configuration");
         return ExitCode::from(BAD_CONFIGURATION);
     };
@@ -72,11 +75,23 @@ pub(super) fn run(args: &RunArgs, format: LogFormat) -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
+    let view = View::new();
+    // Before the router, so that whoever asks is told that it is starting; and dropped after it.
+    let admin = Server::start(view.clone(), runtime.handle())
+        .inspect_err(|error| error!(%error, "the admin endpoint cannot be started"));
+    let Ok(mut admin) = admin.map(|admin| admin.with_log(log)) else {
+        return ExitCode::from(FAILED);
+    };
     let status = runtime.block_on(async {
         let signals = Signals::new()
             .inspect_err(|error| error!(%error, "signals cannot be caught"))
             .ok()?;
-        let running = Running::start(tapfile, &config, &read.files, read.digest)?;
+        let sockets = bind_admin(&admin, &config)
+            .inspect_err(|error| error!("{error}"))
+            .ok()?;
+        admin.apply(sockets);
+        view.set_configured(&configured(&tapfile, &read));
+        let running = Running::start(tapfile, view, admin, &config, &read)?;
         Some(running.route(signals).await)
     });
     // A blocking call that hangs, of the resolver's say, does not hold up the exit.
@@ -88,9 +103,14 @@ pub(super) fn run(args: &RunArgs, format: LogFormat) -> ExitCode {
 
 impl Running {
     /// Starts the router; `None`, and words in the log, if it cannot be.
-    fn start(tapfile: Tapfile, config: &Config, files: &[PathBuf], digest: u64) -> Option<Self> {
-        let supervisor = Supervisor::start(config).inspect_err(tell).ok()?;
-        tell_of_admin(config);
+    fn start(
+        tapfile: Tapfile,
+        view: View,
+        admin: Server,
+        config: &Config,
+        read: &Read,
+    ) -> Option<Self> {
+        let supervisor = Supervisor::start_in(view, config).inspect_err(tell).ok()?;
         info!(
             version = env!("CARGO_PKG_VERSION"),
             listeners = supervisor.listeners().len(),
@@ -98,12 +118,13 @@ impl Running {
             "tapfan is running"
         );
         let mut watch = Watch::new();
-        watch.files(files);
+        watch.files(&read.files);
         Some(Self {
             tapfile,
             supervisor,
+            admin,
             watch,
-            digest,
+            digest: read.digest,
         })
     }
 
@@ -128,7 +149,9 @@ impl Running {
                 }
             }
         });
+        // The admin endpoint answers to the end.
         self.supervisor.drain(hurry).await;
+        drop(self.admin);
         ExitCode::SUCCESS
     }
 
@@ -137,7 +160,7 @@ impl Running {
         // Files are read.
         block_in_place(|| {
             let read = self.tapfile.read();
-            self.change(read);
+            self.change(&read);
         });
     }
 
@@ -145,27 +168,45 @@ impl Running {
         block_in_place(|| {
             let read = self.tapfile.read();
             if read.digest != self.digest {
-                self.change(read);
+                self.change(&read);
             }
         });
     }
 
-    fn change(&mut self, read: Read) {
-        let path = self.tapfile.path().display();
+    fn taken_up(&mut self, sockets: Sockets, read: &Read) {
+        self.admin.apply(sockets);
+        let configured = configured(&self.tapfile, read);
+        self.supervisor.view().set_configured(&configured);
+    }
+
+    fn change(&mut self, read: &Read) {
+        let path = self.tapfile.path().to_owned();
+        let path = path.display();
         read.tell();
         self.watch.files(&read.files);
         self.digest = read.digest;
-        let Some(config) = read.config else {
+        let Some(config) = &read.config else {
+            self.supervisor.view().refused(&read.errors());
             error!(%path, "the configuration was not changed: the new one is bad, and the old one stays");
             return;
         };
-        match self.supervisor.reload(&config) {
+        let sockets = match bind_admin(&self.admin, config) {
+            Ok(sockets) => sockets,
+            Err(error) => {
+                self.supervisor.view().refused(&error.to_string());
+                error!("{error}");
+                error!(%path, "the configuration was not changed: the new one cannot run, and the old one stays");
+                return;
+            }
+        };
+        match self.supervisor.reload(config) {
             Ok(changes) if changes.is_empty() => {
+                self.taken_up(sockets, read);
                 info!(%path, "the configuration was read; nothing has changed");
             }
             Ok(changes) => {
-                descriptors::raise_limit(&config);
-                tell_of_admin(&config);
+                descriptors::raise_limit(config);
+                self.taken_up(sockets, read);
                 info!(%path, %changes, "the configuration was changed");
             }
             Err(error) => {
@@ -182,9 +223,25 @@ fn tell(StartError(problems): &StartError) {
     }
 }
 
-fn tell_of_admin(config: &Config) {
-    if let Some(admin) = config.admin {
-        warn!(%admin, "admin: this version has no admin endpoint yet; the line is checked and has no effect");
+/// Binds what the configuration asks for. The address that nothing asks for may be taken: that is told, and done without.
+fn bind_admin(admin: &Server, config: &Config) -> Result<Sockets, AdminError> {
+    admin.bind(&config.admin).or_else(|error| {
+        if !matches!(error, AdminError::Default { .. }) {
+            return Err(error);
+        }
+        warn!("{error}");
+        admin.bind(&config::Admin {
+            address: AdminAddress::Off,
+            ..config.admin
+        })
+    })
+}
+
+fn configured(tapfile: &Tapfile, read: &Read) -> Configured {
+    Configured {
+        path: Some(tapfile.path().to_owned()),
+        files: read.files.clone(),
+        digest: read.digest,
     }
 }
 

@@ -71,6 +71,17 @@ impl Tapfile {
 // === impl Read ===
 
 impl Read {
+    /// Its errors in a few words, one after the other.
+    pub(super) fn errors(&self) -> String {
+        let errors = self.diagnostics.iter();
+        let errors = errors.filter(|problem| problem.severity() == Severity::Error);
+        let errors = errors.map(|problem| match self.diagnostics.position(problem) {
+            Some(place) => format!("{place}: {}", problem.message()),
+            None => problem.message().to_owned(),
+        });
+        errors.collect::<Vec<_>>().join("; ")
+    }
+
     /// Tells of its problems: as `check` does to a person, as log lines to a machine.
     pub(super) fn tell(&self) {
         let diagnostics = &self.diagnostics;

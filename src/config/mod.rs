@@ -23,7 +23,10 @@ mod source;
 use std::path::{Path, PathBuf};
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
-pub use model::{Config, Listen, ListenAddress, ListenLimits, QueueLimits, Refresh, Sink};
+pub use model::{
+    Admin, AdminAddress, Config, Endpoints, Listen, ListenAddress, ListenLimits, QueueLimits,
+    ReadyWhen, Refresh, Sink,
+};
 pub use source::Position;
 
 pub use crate::dnstap::Edits;

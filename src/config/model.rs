@@ -1,6 +1,11 @@
 //! What a Tapfile means, once it was understood. No place in the file, no text: only facts.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     dnstap::Edits,
@@ -14,12 +19,47 @@ pub struct Config {
     pub listeners: Vec<Listen>,
     /// Where dnstap goes, one a `dnstap` directive, in the order of the file. Never empty.
     pub sinks: Vec<Sink>,
-    /// The address of the admin endpoint, if there is to be one.
-    pub admin: Option<SocketAddr>,
+    /// Where probes, metrics and status are served, and when the router is ready.
+    pub admin: Admin,
     /// How long a drain may take at the most, from the signal to the exit.
     pub drain: Duration,
     /// Whom to ask for the addresses of sinks that are given by name.
     pub resolver: ResolverSettings,
+}
+
+/// The lines `admin`, `probes` and `ready_when`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// Where everything is served.
+    pub address: AdminAddress,
+    /// Where probes and metrics are served too, and nothing else.
+    pub probes: Option<SocketAddr>,
+    /// What readiness asks of the sinks.
+    pub ready_when: ReadyWhen,
+}
+
+/// Where the admin endpoint is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// At [`DEFAULT`](Self::DEFAULT) if that is free: nothing was asked for, so nothing depends on it.
+    #[default]
+    Default,
+    /// There, or the router does not start.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
+/// What readiness asks of the sinks, once every listener is bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReadyWhen {
+    /// Nothing: a router without a sink still takes and counts.
+    #[default]
+    Always,
+    /// That one of them is up.
+    Any,
+    /// That all of them are.
+    All,
 }
 
 /// One `listen` line.
@@ -70,12 +110,26 @@ pub struct Sink {
     pub queue: QueueLimits,
     /// What it sets in each frame.
     pub edits: Edits,
+    /// Which of the addresses of its name it sends to; of no effect where there is no name.
+    pub endpoints: Endpoints,
     /// When its name is looked up anew; of no effect where there is no name.
     pub refresh: Refresh,
     /// How long the collector may take nothing while data waits for it, before it is taken for dead.
     pub write_timeout: Duration,
     /// After what time, give or take a tenth, a connection is replaced by a new one; never if `None`.
     pub max_age: Option<Duration>,
+}
+
+/// Which of the addresses of a sink's name get its frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Endpoints {
+    /// One at a time, as long as it works.
+    #[default]
+    Failover,
+    /// Each frame goes to one of them, whichever has the least to do.
+    Balance,
+    /// Each frame goes to each of them.
+    All,
 }
 
 /// The bounds within which the TTL of a look-up counts.
@@ -96,11 +150,65 @@ pub struct QueueLimits {
     pub bytes: usize,
 }
 
+// === impl AdminAddress ===
+
+impl AdminAddress {
+    /// Where it is if there is no `admin` line: on this machine, for nobody else.
+    pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+
+    /// The address to bind, if there is to be one.
+    pub const fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Default => Some(Self::DEFAULT),
+            Self::At(address) => Some(address),
+            Self::Off => None,
+        }
+    }
+}
+
+// === impl ReadyWhen ===
+
+impl ReadyWhen {
+    /// Each of them, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [Self::Always, Self::Any, Self::All];
+
+    /// The word for it in a Tapfile.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Any => "any",
+            Self::All => "all",
+        }
+    }
+}
+
 // === impl Sink ===
 
 impl Sink {
     /// The `write_timeout` of a directive that gives none.
     pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+}
+
+// === impl Endpoints ===
+
+impl Endpoints {
+    /// Every mode, the default first.
+    pub const MODES: [Self; 3] = [Self::Failover, Self::Balance, Self::All];
+
+    /// The word for it in a Tapfile.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Failover => "failover",
+            Self::Balance => "balance",
+            Self::All => "all",
+        }
+    }
+}
+
+impl fmt::Display for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
 }
 
 // === impl Refresh ===

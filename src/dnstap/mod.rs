@@ -2,7 +2,8 @@
 //!
 //! - [`proto`] holds the prost types of `proto/dnstap.proto`, for the library API, for `dump` and for tests. The way from
 //!   a listener to a sink never decodes into them: that would lose unknown fields and cost ten times as much.
-//! - [`validate`](validate()) says whether a payload is a dnstap message; a listener asks it of every frame.
+//! - [`validate`](validate()) says whether a payload is a dnstap message; [`message_type`](message_type()) says of which
+//!   kind as well, and a listener asks it of every frame.
 //! - [`Rewrite`] edits a payload by splicing its bytes; a sink that is not `full` or that sets fields uses it.
 //! - `wire`, `varint` and `schema` are what those two read protobuf with.
 //!
@@ -10,6 +11,7 @@
 //! Sources: `proto/dnstap.proto` as published by dnstap.info, and protobuf's "Encoding" page.
 
 mod malformed;
+mod message_type;
 pub mod proto;
 mod rewrite;
 mod schema;
@@ -18,5 +20,6 @@ mod varint;
 mod wire;
 
 pub use malformed::{Malformed, WireType};
+pub use message_type::{MessageType, MessageTypes};
 pub use rewrite::{Edits, Rewrite};
-pub use validate::validate;
+pub use validate::{message_type, validate};

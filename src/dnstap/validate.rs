@@ -2,6 +2,7 @@
 
 use super::{
     malformed::Malformed,
+    message_type::MessageType,
     schema::{self, DNSTAP_FIELDS, MESSAGE_FIELDS, POLICY_FIELDS},
     wire::{Field, Fields},
 };
@@ -34,9 +35,24 @@ use super::{
 ///
 /// The first thing that is wrong, and where; what is missing is noticed at the end.
 pub fn validate(frame: &[u8]) -> Result<(), Malformed> {
+    message_type(frame).map(drop)
+}
+
+/// [`validate`]s `frame`, and says what kind of message it holds.
+///
+/// ```
+/// use tapfan::dnstap::{MessageType, message_type};
+///
+/// assert_eq!(message_type(b"\x72\x02\x08\x05\x78\x01"), Ok(MessageType::ClientQuery));
+/// ```
+///
+/// # Errors
+///
+/// As [`validate`].
+pub fn message_type(frame: &[u8]) -> Result<MessageType, Malformed> {
     let mut kind = None;
     let mut message_end = None;
-    let mut message_typed = false;
+    let mut message_type = None;
     for field in Fields::new(frame) {
         let field = field?;
         DNSTAP_FIELDS.check(&field)?;
@@ -45,34 +61,35 @@ pub fn validate(frame: &[u8]) -> Result<(), Malformed> {
             schema::TYPE => kind = Some(field.varint() & u64::from(u32::MAX)),
             schema::MESSAGE => {
                 message_end = Some(field.range.end);
-                message_typed |= message(&field)?;
+                message_type = message(&field)?.or(message_type);
             }
             _ => {}
         }
     }
     let missing = |offset, field| Err(Malformed::Missing { offset, field });
-    match (kind, message_end) {
-        (None, _) => missing(frame.len(), "Dnstap.type"),
-        (Some(schema::TYPE_MESSAGE), None) => missing(frame.len(), "Dnstap.message"),
-        (_, Some(end)) if !message_typed => missing(end, "Message.type"),
-        _ => Ok(()),
+    match (kind, message_end, message_type) {
+        (None, ..) => missing(frame.len(), "Dnstap.type"),
+        (Some(schema::TYPE_MESSAGE), None, _) => missing(frame.len(), "Dnstap.message"),
+        (_, Some(end), None) => missing(end, "Message.type"),
+        (Some(schema::TYPE_MESSAGE), _, Some(number)) => Ok(MessageType::of(number)),
+        _ => Ok(MessageType::Unknown),
     }
 }
 
-/// Checks a `Message`; says whether its type is there.
+/// Checks a `Message`; gives the number of its type, if that is there.
 #[inline]
-fn message(message: &Field<'_>) -> Result<bool, Malformed> {
-    let mut typed = false;
+fn message(message: &Field<'_>) -> Result<Option<u64>, Malformed> {
+    let mut number = None;
     for field in message.fields() {
         let field = field?;
         MESSAGE_FIELDS.check(&field)?;
         match field.number {
-            schema::MESSAGE_TYPE => typed = true,
+            schema::MESSAGE_TYPE => number = Some(field.varint() & u64::from(u32::MAX)),
             schema::POLICY => policy(&field)?,
             _ => {}
         }
     }
-    Ok(typed)
+    Ok(number)
 }
 
 #[cold]
@@ -110,6 +127,33 @@ mod tests {
             b"\x72\x0c\x08\x05\x80\x01\x02\x7a\x05\x0a\x03RPZ\x78\x01",
         ] {
             assert_eq!(validate(frame), Ok(()), "{frame:02x?}");
+        }
+    }
+
+    #[test]
+    fn the_last_type_counts_and_what_is_no_message_has_none() {
+        for (frame, expected) in [
+            (
+                b"\x72\x02\x08\x05\x78\x01".as_slice(),
+                MessageType::ClientQuery,
+            ),
+            (
+                b"\x72\x04\x08\x05\x08\x06\x78\x01",
+                MessageType::ClientResponse,
+            ),
+            (
+                b"\x72\x02\x08\x05\x72\x02\x08\x0e\x78\x01",
+                MessageType::UpdateResponse,
+            ),
+            (
+                b"\x72\x02\x08\x05\x72\x02\x10\x01\x78\x01",
+                MessageType::ClientQuery,
+            ),
+            (b"\x72\x03\x08\xff\x7f\x78\x01", MessageType::Unknown),
+            (b"\x72\x02\x08\x05\x78\x02", MessageType::Unknown),
+            (b"\x78\x02", MessageType::Unknown),
+        ] {
+            assert_eq!(message_type(frame), Ok(expected), "{frame:02x?}");
         }
     }
 

@@ -230,7 +230,7 @@ impl fmt::Debug for Settings {
 
 impl Handle {
     /// The listener's counters.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &Arc<Counters> {
         &self.intake.counters
     }
 

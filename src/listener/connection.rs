@@ -221,6 +221,7 @@ impl Connection<'_> {
     fn cut(&mut self) -> Option<End> {
         let Cut {
             chunk,
+            types,
             malformed,
             malformation,
             oversize,
@@ -229,7 +230,9 @@ impl Connection<'_> {
         } = self.cutter.cut(Instant::now());
         let (intake, peer) = (self.intake, self.peer);
         if let Some(chunk) = chunk {
-            intake.counters.taken(chunk.len(), chunk.wire().len());
+            intake
+                .counters
+                .taken(chunk.len(), chunk.wire().len(), &types);
             self.frames += chunk.len() as u64;
             intake.router.offer(&chunk);
         }

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::frame_stream::HandshakeError;
+use crate::{
+    dnstap::{MessageType, MessageTypes},
+    frame_stream::HandshakeError,
+};
 
 /// Why a listener refused a connection, ended one, or took a frame out. A closed set: it is a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,7 @@ pub struct Counters {
     accepted: AtomicU64,
     frames: AtomicU64,
     bytes: AtomicU64,
+    types: [AtomicU64; MessageType::ALL.len()],
     errors: [AtomicU64; ErrorReason::ALL.len()],
 }
 
@@ -56,6 +60,7 @@ pub struct Snapshot {
     pub frames: u64,
     /// Their bytes on the wire.
     pub bytes: u64,
+    types: [u64; MessageType::ALL.len()],
     errors: [u64; ErrorReason::ALL.len()],
 }
 
@@ -125,6 +130,7 @@ impl Counters {
             accepted: self.accepted.load(Relaxed),
             frames: self.frames.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
+            types: std::array::from_fn(|of| self.types[of].load(Relaxed)),
             errors: std::array::from_fn(|reason| self.errors[reason].load(Relaxed)),
         }
     }
@@ -138,9 +144,13 @@ impl Counters {
         self.connections.fetch_sub(1, Relaxed);
     }
 
-    pub(super) fn taken(&self, frames: usize, bytes: usize) {
+    /// Once a chunk.
+    pub(super) fn taken(&self, frames: usize, bytes: usize, types: &MessageTypes) {
         self.frames.fetch_add(frames as u64, Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);
+        for (of, frames) in types.counted() {
+            self.types[of as usize].fetch_add(frames.into(), Relaxed);
+        }
     }
 
     pub(super) fn error(&self, reason: ErrorReason, times: u64) {
@@ -151,6 +161,11 @@ impl Counters {
 // === impl Snapshot ===
 
 impl Snapshot {
+    /// Frames taken that hold a message of this type.
+    pub fn frames_of(&self, of: MessageType) -> u64 {
+        self.types[of as usize]
+    }
+
     /// What was refused for `reason`: frames for [`ErrorReason::Oversize`] and [`ErrorReason::Malformed`],
     /// connections otherwise.
     pub fn errors(&self, reason: ErrorReason) -> u64 {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    dnstap,
+    dnstap::{self, MessageTypes},
     frame_stream::{Chunk, Control, ControlError, ControlKind, MAX_CONTROL_LENGTH},
 };
 
@@ -33,6 +33,8 @@ pub struct Cutter {
 pub struct Cut {
     /// The valid frames, if there were any.
     pub chunk: Option<Chunk>,
+    /// What kinds of messages those hold.
+    pub types: MessageTypes,
     /// Frames taken out, since they were no dnstap messages.
     pub malformed: u64,
     /// Why the first of those was none.
@@ -126,17 +128,21 @@ impl Cutter {
             }
             match self.item(at) {
                 Item::Data { end } => {
-                    if let Err(error) = dnstap::validate(&self.buffer[at + 4..end]) {
-                        cut.malformed += 1;
-                        cut.malformation.get_or_insert(error);
-                    } else {
-                        if kept != at {
-                            self.buffer.copy_within(at..end, kept);
+                    match dnstap::message_type(&self.buffer[at + 4..end]) {
+                        Err(error) => {
+                            cut.malformed += 1;
+                            cut.malformation.get_or_insert(error);
                         }
-                        kept += end - at;
-                        // A read and a frame together are far below 4 GiB.
-                        #[allow(clippy::cast_possible_truncation)]
-                        self.ends.push(kept as u32);
+                        Ok(kind) => {
+                            cut.types.count(kind);
+                            if kept != at {
+                                self.buffer.copy_within(at..end, kept);
+                            }
+                            kept += end - at;
+                            // A read and a frame together are far below 4 GiB.
+                            #[allow(clippy::cast_possible_truncation)]
+                            self.ends.push(kept as u32);
+                        }
                     }
                     at = end;
                     one_ended = true;

@@ -13,14 +13,14 @@ use super::{Handle, Listener, Phase};
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
     frame_stream::Control,
-    router::{Limits, Queue, Router},
+    router::{Limits, Queues, Router},
 };
 
 /// A valid frame, length first.
 const FRAME: &[u8] = b"\0\0\0\x06\x72\x02\x08\x05\x78\x01";
 
-fn listener(phase: &Phase) -> (Listener, SocketAddr, Arc<Queue>) {
-    let queue = Arc::new(Queue::new(Limits {
+fn listener(phase: &Phase) -> (Listener, SocketAddr, Arc<Queues>) {
+    let queue = Arc::new(Queues::new(Limits {
         frames: 10_000,
         bytes: 32 << 20,
     }));

@@ -77,6 +77,25 @@ pub enum Host {
     },
 }
 
+// === impl Authority ===
+
+impl From<SocketAddr> for Authority {
+    /// The address itself; the zone by its index.
+    fn from(address: SocketAddr) -> Self {
+        let zone = match address {
+            SocketAddr::V6(six) if six.scope_id() != 0 => Some(six.scope_id().to_string().into()),
+            _ => None,
+        };
+        Self {
+            host: Host::Ip {
+                address: address.ip(),
+                zone,
+            },
+            port: address.port(),
+        }
+    }
+}
+
 // === impl Endpoint ===
 
 impl Endpoint {

@@ -4,26 +4,26 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::Queue;
+use super::Queues;
 use crate::frame_stream::Chunk;
 
-/// Hands each chunk to every queue. Cheap to clone; all clones share one set of queues.
+/// Hands each chunk to every sink's queues. Cheap to clone; all clones share one set of sinks.
 #[derive(Debug, Clone)]
 pub struct Router {
     inlets: Arc<ArcSwap<Vec<Arc<Inlet>>>>,
 }
 
-/// The router's hold on a queue: it closes the queue when nobody can offer to it any more.
+/// The router's hold on a sink's queues: it closes them when nobody can offer to them any more.
 ///
-/// Every set of queues that has this one shares it, so it outlives whoever is still offering to a set of the past.
+/// Every set of sinks that has this one shares it, so it outlives whoever is still offering to a set of the past.
 #[derive(Debug)]
-struct Inlet(Arc<Queue>);
+struct Inlet(Arc<Queues>);
 
 // === impl Router ===
 
 impl Router {
-    /// A router to `queues`.
-    pub fn new(queues: impl IntoIterator<Item = Arc<Queue>>) -> Self {
+    /// A router to sinks with these `queues`.
+    pub fn new(queues: impl IntoIterator<Item = Arc<Queues>>) -> Self {
         let inlets = queues.into_iter().map(Inlet).map(Arc::new).collect();
         Self {
             inlets: Arc::new(ArcSwap::from_pointee(inlets)),
@@ -33,17 +33,17 @@ impl Router {
     /// Offers `chunk` to every sink. Never waits; each queue takes what it has room for and counts the rest.
     pub fn offer(&self, chunk: &Chunk) {
         for inlet in self.inlets.load().iter() {
-            inlet.0.push(chunk);
+            inlet.0.offer(chunk);
         }
     }
 
     /// Offers to `queues` from the next chunk on. A queue that is in both sets misses nothing and gets nothing twice.
-    /// One that is in the old set only is [closed](Queue::close) as soon as the last chunk was offered to it.
+    /// Those that are in the old set only are closed as soon as the last chunk was offered to it.
     ///
     /// To be called by one at a time.
-    pub fn replace(&self, queues: impl IntoIterator<Item = Arc<Queue>>) {
+    pub fn replace(&self, queues: impl IntoIterator<Item = Arc<Queues>>) {
         let old = self.inlets.load_full();
-        let inlet = |queue: Arc<Queue>| {
+        let inlet = |queue: Arc<Queues>| {
             let known = old.iter().find(|inlet| Arc::ptr_eq(&inlet.0, &queue));
             known.map_or_else(|| Arc::new(Inlet(Arc::clone(&queue))), Arc::clone)
         };
@@ -65,14 +65,15 @@ mod tests {
     use super::*;
     use crate::router::Limits;
 
-    fn queue() -> Arc<Queue> {
-        Arc::new(Queue::new(Limits {
+    fn queues() -> Arc<Queues> {
+        Arc::new(Queues::new(Limits {
             frames: 10,
             bytes: 1 << 20,
         }))
     }
 
-    fn is_closed(queue: &Queue) -> bool {
+    fn is_closed(queues: &Queues) -> bool {
+        let queue = queues.one();
         tokio_test::task::spawn(std::future::poll_fn(|cx| queue.poll_end(cx)))
             .poll()
             .is_ready()
@@ -81,12 +82,12 @@ mod tests {
     #[test]
     fn a_queue_that_is_left_out_is_closed_when_the_last_offer_is_over() {
         let chunk = Chunk::from_wire(b"\0\0\0\x01a".as_slice().into()).expect("a frame");
-        let (stays, goes) = (queue(), queue());
+        let (stays, goes) = (queues(), queues());
         let router = Router::new([Arc::clone(&stays), Arc::clone(&goes)]);
         // As an offer does that has not come to its end.
         let offering = router.inlets.load();
         router.replace([Arc::clone(&stays)]);
-        router.replace([queue(), Arc::clone(&stays)]);
+        router.replace([queues(), Arc::clone(&stays)]);
         assert!(!is_closed(&goes));
         drop(offering);
         assert!(is_closed(&goes) && !is_closed(&stays));

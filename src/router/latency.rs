@@ -40,6 +40,14 @@ impl Latency {
         self.sum
     }
 
+    /// Adds the frames of another.
+    pub(super) fn add(&mut self, other: &Self) {
+        for (sum, count) in self.counts.iter_mut().zip(other.counts) {
+            *sum += count;
+        }
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+
     pub(super) fn record(&mut self, took: Duration, frames: u32) {
         let bucket = Self::BOUNDS.partition_point(|bound| *bound < took);
         self.counts[bucket] += u64::from(frames);

@@ -11,6 +11,8 @@ pub enum DropReason {
     Disconnected,
     /// It was still queued or in flight when the drain's time was over.
     Shutdown,
+    /// It was for an endpoint that the sink's name no longer leads to, and that did not take it in time.
+    EndpointGone,
 }
 
 /// A sink's account, as it stood at one moment. All counts are frames unless they say bytes.
@@ -37,11 +39,12 @@ pub struct Ledger {
 
 impl DropReason {
     /// Every reason, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::QueueFull,
         Self::Malformed,
         Self::Disconnected,
         Self::Shutdown,
+        Self::EndpointGone,
     ];
 
     /// The metric label.
@@ -51,6 +54,7 @@ impl DropReason {
             Self::Malformed => "malformed",
             Self::Disconnected => "disconnected",
             Self::Shutdown => "shutdown",
+            Self::EndpointGone => "endpoint_gone",
         }
     }
 }
@@ -71,6 +75,19 @@ impl Ledger {
     /// Whether every frame offered is accounted for exactly once.
     pub fn balances(&self) -> bool {
         self.offered == self.delivered + self.dropped_total() + self.queued + self.in_flight
+    }
+
+    /// Adds the frames of another.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.offered += other.offered;
+        self.delivered += other.delivered;
+        self.delivered_bytes += other.delivered_bytes;
+        self.queued += other.queued;
+        self.held_bytes += other.held_bytes;
+        self.in_flight += other.in_flight;
+        for (sum, count) in self.dropped.iter_mut().zip(other.dropped) {
+            *sum += count;
+        }
     }
 
     pub(super) fn count_dropped(&mut self, reason: DropReason, frames: u64) {

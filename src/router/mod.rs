@@ -10,6 +10,7 @@ mod queue;
 #[cfg(test)]
 mod queue_tests;
 mod queues;
+mod taken;
 
 /// The lock of the queue. `tests/queue_model.rs` puts loom's in its place.
 mod sync {
@@ -21,3 +22,4 @@ pub use latency::Latency;
 pub use ledger::{DropReason, Ledger};
 pub use queue::{Limits, Progress, Queue};
 pub use queues::{EndpointAccount, Queues};
+pub use taken::Taken;

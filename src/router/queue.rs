@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker},
     time::Instant,
 };
@@ -12,16 +12,18 @@ use super::{
     Latency,
     ledger::{DropReason, Ledger},
     sync::{Mutex, MutexGuard},
+    taken::{Held, Taken},
 };
-use crate::frame_stream::{Batch, Chunk};
+use crate::frame_stream::Chunk;
 
-/// A queue of chunks between the router and one sink's driver.
+/// A queue of chunks between the router and the driver of a sink, or of one of its endpoints.
 ///
 /// It belongs to the directive, not to the connection, so it outlives reconnects. One lock guards the frames and
 /// the ledger together, and it is taken once a chunk, so that whoever reads the ledger sees it add up.
 ///
-/// There is one consumer. What it takes stays *in flight*, and counts against the bounds, until it says with
-/// [`settle`](Self::settle) how much went out whole; the rest goes back to the front.
+/// There is one consumer, which may take again before what it took is [settled](Taken::settle). Until then that is *in
+/// flight*, and counts against the bounds; what did not go out whole then goes back to its place, before all that came
+/// after it.
 pub struct Queue {
     state: Mutex<State>,
 }
@@ -50,14 +52,26 @@ pub struct Progress {
 
 struct State {
     limits: Limits,
-    waiting: VecDeque<Chunk>,
-    in_flight: VecDeque<Chunk>,
+    /// By their places.
+    waiting: VecDeque<Held>,
+    in_flight: Vec<Flight>,
+    /// The place of the next chunk.
+    next_place: u64,
+    /// The number of the next flight.
+    next_flight: u64,
+    /// Nobody can offer to it any more.
+    closed: bool,
     ledger: Ledger,
     latency: Latency,
-    /// How often in a row a connection died in the middle of the first frame.
-    cuts: u32,
     phase: Phase,
     consumer: Option<Waker>,
+}
+
+/// What is known here of something [`Taken`].
+struct Flight {
+    number: u64,
+    /// When the oldest of it was read from its source.
+    received: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +79,8 @@ enum Phase {
     Open,
     /// Nothing more will come: the consumer ends when the queue is empty.
     Closing,
-    /// The consumer is gone; what still comes is lost.
-    Ended,
+    /// The consumer is gone; what still comes is lost, for this reason.
+    Ended(DropReason),
 }
 
 /// What one take brings at the most: as much as a large read, and about what a socket takes at once. Frames in flight
@@ -85,10 +99,12 @@ impl Queue {
         let state = State {
             limits,
             waiting: VecDeque::new(),
-            in_flight: VecDeque::new(),
+            in_flight: Vec::new(),
+            next_place: 0,
+            next_flight: 0,
+            closed: false,
             ledger: Ledger::default(),
             latency: Latency::default(),
-            cuts: 0,
             phase: Phase::Open,
             consumer: None,
         };
@@ -120,12 +136,13 @@ impl Queue {
     }
 
     /// Takes what has piled up, oldest first, and leaves it in flight; `None` once the queue is closed and empty.
-    pub fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Batch>> {
+    pub fn poll_take(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
         let mut state = self.lock();
         if state.waiting.is_empty() {
             return state.poll_end(cx).map(|()| None);
         }
-        Poll::Ready(Some(state.take()))
+        let (number, held) = state.take();
+        Poll::Ready(Some(Taken::new(Arc::clone(self), number, held)))
     }
 
     /// Ready once the queue is closed and empty, for a consumer that cannot take now.
@@ -133,16 +150,24 @@ impl Queue {
         self.lock().poll_end(cx)
     }
 
-    /// Ends what is in flight: `progress` is counted as delivered, the rest goes back to the front. Where nothing is in
-    /// flight it does nothing.
-    pub fn settle(&self, progress: Progress) {
-        self.lock().settle(progress);
+    pub(super) fn settle(&self, number: u64, held: VecDeque<Held>, progress: Progress) {
+        let consumer = {
+            let mut state = self.lock();
+            state.settle(number, held, progress);
+            // What came back can be taken, and what was waited for at the end is over.
+            let news = !state.waiting.is_empty() || state.is_over();
+            state.consumer.take_if(|_| news)
+        };
+        if let Some(consumer) = consumer {
+            consumer.wake();
+        }
     }
 
     /// Says that nothing more will come.
     pub fn close(&self) {
         let consumer = {
             let mut state = self.lock();
+            state.closed = true;
             if state.phase == Phase::Open {
                 state.phase = Phase::Closing;
             }
@@ -153,11 +178,54 @@ impl Queue {
         }
     }
 
-    /// Ends the queue: what it holds, and what may still come, is counted as lost to the shutdown.
-    pub fn abandon(&self) {
+    /// Ready once it was [closed](Self::close), whatever it holds. For its consumer.
+    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.closed {
+            return Poll::Ready(());
+        }
+        state.register(cx);
+        Poll::Pending
+    }
+
+    /// Whether it is closed, and holds nothing.
+    pub(super) fn is_at_its_end(&self) -> bool {
+        let state = self.lock();
+        state.closed && state.is_over()
+    }
+
+    /// Gives up what waits, as if it had never been offered.
+    pub(super) fn surrender(&self) -> Vec<Chunk> {
+        let mut state = self.lock();
+        let waiting = std::mem::take(&mut state.waiting);
+        let chunks: Vec<_> = waiting.into_iter().map(|held| held.chunk).collect();
+        let frames: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let bytes: u64 = chunks.iter().map(|chunk| chunk.footprint() as u64).sum();
+        state.ledger.offered -= frames;
+        state.ledger.queued -= frames;
+        state.ledger.held_bytes -= bytes;
+        chunks
+    }
+
+    /// Takes these as offered before all that waits. It has no consumer yet, so wakes none.
+    pub(super) fn endow(&self, chunks: &[Chunk]) {
+        let mut state = self.lock();
+        let later = std::mem::take(&mut state.waiting);
+        for chunk in chunks {
+            state.push(chunk);
+        }
+        for held in later {
+            let place = state.next_place;
+            state.next_place += 1;
+            state.waiting.push_back(Held { place, ..held });
+        }
+    }
+
+    /// Ends the queue: what it holds, and what may still come, is counted as lost for this reason.
+    pub fn abandon(&self, reason: DropReason) {
         let consumer = {
             let mut state = self.lock();
-            state.abandon();
+            state.abandon(reason);
             state.consumer.take()
         };
         if let Some(consumer) = consumer {
@@ -178,11 +246,9 @@ impl Queue {
     /// When the oldest frame it holds was read from its source.
     pub fn oldest(&self) -> Option<Instant> {
         let state = self.lock();
-        state
-            .in_flight
-            .front()
-            .or(state.waiting.front())
-            .map(Chunk::received)
+        let in_flight = state.in_flight.iter().map(|flight| flight.received);
+        let waiting = state.waiting.front().map(|held| held.chunk.received());
+        in_flight.chain(waiting).min()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -206,9 +272,8 @@ impl State {
     fn push(&mut self, chunk: &Chunk) {
         let offered = chunk.len();
         self.ledger.offered += offered as u64;
-        if self.phase == Phase::Ended {
-            self.ledger
-                .count_dropped(DropReason::Shutdown, offered as u64);
+        if let Phase::Ended(reason) = self.phase {
+            self.ledger.count_dropped(reason, offered as u64);
             return;
         }
         let frames = self
@@ -235,101 +300,132 @@ impl State {
         }
         self.ledger.queued += fits as u64;
         self.ledger.held_bytes += taken.footprint() as u64;
-        self.waiting.push_back(taken);
+        self.waiting.push_back(Held {
+            chunk: taken,
+            place: self.next_place,
+            cuts: 0,
+        });
+        self.next_place += 1;
+    }
+
+    /// Whether nothing more will come, and nothing is left.
+    fn is_over(&self) -> bool {
+        self.phase != Phase::Open && self.waiting.is_empty() && self.in_flight.is_empty()
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.phase != Phase::Open && self.waiting.is_empty() && self.in_flight.is_empty() {
+        if self.is_over() {
             return Poll::Ready(());
         }
+        self.register(cx);
+        Poll::Pending
+    }
+
+    fn register(&mut self, cx: &Context<'_>) {
         match &self.consumer {
             Some(known) if known.will_wake(cx.waker()) => {}
             _ => self.consumer = Some(cx.waker().clone()),
         }
-        Poll::Pending
     }
 
-    fn take(&mut self) -> Batch {
-        let mut batch = Batch::new();
+    /// What goes out next, and its number.
+    fn take(&mut self) -> (u64, VecDeque<Held>) {
+        let mut chunks = 0;
         let mut bytes = 0;
         let mut frames = 0;
-        while let Some(chunk) = self.waiting.front() {
-            bytes += chunk.wire().len();
-            if !batch.is_empty() && (bytes > BATCH_BYTES || batch.len() == BATCH_CHUNKS) {
+        for held in &self.waiting {
+            bytes += held.chunk.wire().len();
+            if chunks > 0 && (bytes > BATCH_BYTES || chunks == BATCH_CHUNKS) {
                 break;
             }
-            frames += chunk.len() as u64;
-            batch.push(chunk.clone());
-            self.in_flight.extend(self.waiting.pop_front());
+            frames += held.chunk.len() as u64;
+            chunks += 1;
         }
+        let taken: VecDeque<_> = self.waiting.drain(..chunks).collect();
         self.ledger.queued -= frames;
         self.ledger.in_flight += frames;
-        batch
+        let number = self.next_flight;
+        self.next_flight += 1;
+        let received = taken.iter().map(|held| held.chunk.received()).min();
+        let flight = received.map(|received| Flight { number, received });
+        self.in_flight.extend(flight);
+        (number, taken)
     }
 
-    fn abandon(&mut self) {
+    fn abandon(&mut self, reason: DropReason) {
+        if let Phase::Ended(_) = self.phase {
+            return;
+        }
         let lost = self.ledger.queued + self.ledger.in_flight;
-        self.ledger.count_dropped(DropReason::Shutdown, lost);
+        self.ledger.count_dropped(reason, lost);
         self.ledger.queued = 0;
         self.ledger.in_flight = 0;
         self.ledger.held_bytes = 0;
         self.waiting.clear();
         self.in_flight.clear();
-        self.phase = Phase::Ended;
+        self.phase = Phase::Ended(reason);
     }
 
-    fn settle(&mut self, progress: Progress) {
-        if self.phase == Phase::Ended {
+    fn settle(&mut self, number: u64, mut held: VecDeque<Held>, progress: Progress) {
+        if let Phase::Ended(_) = self.phase {
             return;
         }
-        let now = Instant::now();
-        let cut = progress.cut && !self.in_flight.is_empty();
-        let delivered = self.release(progress.frames + progress.malformed, Some(now));
+        self.in_flight.retain(|flight| flight.number != number);
+        let delivered = self.release(
+            &mut held,
+            progress.frames + progress.malformed,
+            Some(Instant::now()),
+        );
         let malformed = (progress.malformed as u64).min(delivered);
         self.ledger.delivered += delivered - malformed;
         self.ledger.delivered_bytes += progress.bytes;
         self.ledger.count_dropped(DropReason::Malformed, malformed);
-        self.cuts = match (cut, delivered) {
-            (true, 0) => self.cuts + 1,
-            (true, _) => 1,
-            // A connection that failed between frames says nothing about the first one.
-            (false, 0) => self.cuts,
-            (false, _) => 0,
-        };
-        if self.cuts >= CUTS_ALLOWED {
-            let given_up = self.release(1, None);
-            self.ledger
-                .count_dropped(DropReason::Disconnected, given_up);
-            self.cuts = 0;
+        // A connection that failed between frames says nothing about the first one.
+        if let Some(first) = held.front_mut().filter(|_| progress.cut) {
+            first.cuts += 1;
+            if first.cuts >= CUTS_ALLOWED {
+                let given_up = self.release(&mut held, 1, None);
+                self.ledger
+                    .count_dropped(DropReason::Disconnected, given_up);
+            }
         }
-        self.ledger.queued += self.ledger.in_flight;
-        self.ledger.in_flight = 0;
-        while let Some(chunk) = self.in_flight.pop_back() {
-            self.waiting.push_front(chunk);
+        while let Some(last) = held.pop_back() {
+            let frames = last.chunk.len() as u64;
+            self.ledger.in_flight -= frames;
+            self.ledger.queued += frames;
+            let behind = |other: &Held| other.place < last.place;
+            let place = self.waiting.partition_point(behind);
+            self.waiting.insert(place, last);
         }
     }
 
-    /// Lets go of the first frames in flight and says how many those were; they took until `written`, if given.
-    fn release(&mut self, mut frames: usize, written: Option<Instant>) -> u64 {
+    /// Lets go of the first of these frames in flight and says how many those were; they took until `written`, if given.
+    fn release(
+        &mut self,
+        held: &mut VecDeque<Held>,
+        mut frames: usize,
+        written: Option<Instant>,
+    ) -> u64 {
         let mut released = 0;
         while frames > 0 {
-            let Some(mut chunk) = self.in_flight.pop_front() else {
+            let Some(mut first) = held.pop_front() else {
                 break;
             };
-            let before = chunk.footprint();
-            let done = chunk.split_to(frames);
+            let before = first.chunk.footprint();
+            let done = first.chunk.split_to(frames);
             if let Some(written) = written {
                 let frames = u32::try_from(done.len()).unwrap_or(u32::MAX);
-                self.latency
-                    .record(written.saturating_duration_since(chunk.received()), frames);
+                let took = written.saturating_duration_since(done.received());
+                self.latency.record(took, frames);
             }
             frames -= done.len();
             released += done.len() as u64;
-            let after = if chunk.is_empty() {
+            let after = if first.chunk.is_empty() {
                 0
             } else {
-                let after = chunk.footprint();
-                self.in_flight.push_front(chunk);
+                let after = first.chunk.footprint();
+                // It begins with another frame now.
+                held.push_front(Held { cuts: 0, ..first });
                 after
             };
             self.ledger.held_bytes -= (before - after) as u64;

@@ -40,7 +40,9 @@ impl Backoff {
     pub fn next_delay(&mut self) -> Duration {
         let step = self.step(Instant::now());
         let delay = step.mul_f64(self.rng.next_f64().clamp(0.0, 1.0));
-        delay - Duration::from_nanos((delay.subsec_nanos() % 1_000_000).into())
+        delay.saturating_sub(Duration::from_nanos(
+            (delay.subsec_nanos() % 1_000_000).into(),
+        ))
     }
 
     /// The outage is over: the next one starts at the first step.

@@ -102,7 +102,8 @@ impl Connect {
             }
         };
         Ok(Established {
-            connection: Connection::new(stream, self.deadlines, self.abort),
+            connection: Connection::new(stream, self.deadlines, self.abort)
+                .reporting_to(self.status),
             endpoint,
             term: Term::new(self.max_age, place),
         })

@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::Service;
 
 use super::{
-    Disconnect, Outgoing, SinkError,
+    Disconnect, Outgoing, Reporter, SinkError,
     cursor::Cursor,
     wire::{Wire, lock},
 };
@@ -54,6 +54,8 @@ pub struct Write<Io> {
     work: Work,
     limits: Deadlines,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Whether the wait that `deadline` ends counts as a stall already.
+    stalled: bool,
     abort: Abort,
     done: bool,
 }
@@ -70,6 +72,9 @@ struct Abort {
     waiting: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
+/// A write that waits for so long is a stall, and counted.
+const STALL: Duration = Duration::from_secs(1);
+
 /// Slices in one vectored write. Chunks are large, so that more would hardly ever be filled.
 const SLICES: usize = 64;
 
@@ -83,6 +88,13 @@ impl<Io> Connection<Io> {
             limits,
             abort,
         }
+    }
+
+    /// Has it tell `status` when the collector takes nothing of a write for a while.
+    #[must_use]
+    pub fn reporting_to(self, status: Reporter) -> Self {
+        lock(&self.wire).status = Some(status);
+        self
     }
 }
 
@@ -115,6 +127,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Service<Outgoing> for Connec
             work,
             limits: self.limits,
             deadline: None,
+            stalled: false,
             abort: Abort {
                 token: self.abort.clone(),
                 waiting: None,
@@ -167,24 +180,47 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Write<Io> {
         }
         if self.work.written() != before {
             self.deadline = None;
+            self.stalled = false;
         }
         if let Work::Frames { .. } = self.work
             && let Poll::Ready(cause) = wire.poll_ended(cx)
         {
             return Poll::Ready(Err(cause));
         }
-        let allowed = self.work.allowed(self.limits);
-        let deadline = self
-            .deadline
-            .get_or_insert_with(|| Box::pin(sleep(allowed)));
-        if deadline.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(match self.work {
-                Work::Frames { .. } => Err(wire.stall()),
-                Work::Stop { .. } => Err(wire.end(Disconnect::Unconfirmed(allowed))),
-            });
+        if let Poll::Ready(cause) = self.poll_patience(wire, cx) {
+            return Poll::Ready(Err(cause));
         }
         ready!(self.abort.poll(cx));
         Poll::Ready(Err(wire.end(Disconnect::Aborted)))
+    }
+}
+
+impl<Io: Liveness> Write<Io> {
+    /// Ready when the collector has taken nothing for too long. Counts a stall on the way there.
+    fn poll_patience(
+        &mut self,
+        wire: &mut Wire<Io>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Arc<Disconnect>> {
+        let (allowed, stall) = match self.work {
+            Work::Frames { .. } => (self.limits.write, self.limits.write.min(STALL)),
+            Work::Stop { .. } => (self.limits.finish, self.limits.finish),
+        };
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(stall)));
+        ready!(deadline.as_mut().poll(cx));
+        if let Work::Stop { .. } = self.work {
+            return Poll::Ready(wire.end(Disconnect::Unconfirmed(allowed)));
+        }
+        if !self.stalled {
+            self.stalled = true;
+            if let Some(status) = &wire.status {
+                status.stalled();
+            }
+            let end = deadline.deadline() + allowed.saturating_sub(stall);
+            deadline.as_mut().reset(end);
+            ready!(deadline.as_mut().poll(cx));
+        }
+        Poll::Ready(wire.stall())
     }
 }
 
@@ -267,13 +303,6 @@ impl Work {
             Self::Frames { cursor, .. } => cursor.accepted(),
             // One deadline for all of it.
             Self::Stop { .. } => 0,
-        }
-    }
-
-    fn allowed(&self, limits: Deadlines) -> Duration {
-        match self {
-            Self::Frames { .. } => limits.write,
-            Self::Stop { .. } => limits.finish,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -10,35 +11,42 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::debug;
 
-use super::{Outgoing, SinkError};
-use crate::{
-    frame_stream::Batch,
-    router::{Progress, Queue},
-};
+use super::{Request, SinkError};
+use crate::router::{Progress, Queue, Taken};
+
+/// Where a driver takes from.
+pub(super) trait Source {
+    /// What to write next; `None` once there will be nothing more. Asked when the stack is ready, and so nothing is being
+    /// written.
+    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>>;
+
+    /// Ready once there will be nothing more. Asked in its place while the stack is not ready.
+    fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()>;
+}
 
 enum Next {
-    Write(Batch),
+    Write(Taken),
     /// The queue is closed and empty, and the stack is ready to end the stream.
     Finish,
     /// The queue is closed and empty, and there is no stream to end.
     Done,
 }
 
-/// Takes from `queue` whatever has piled up whenever `stack` is ready, until the queue is closed and empty, or until
-/// `retire` is cancelled: then the stream is ended, and what is queued stays for another driver.
+/// Takes from `source` whatever has piled up whenever `stack` is ready, until nothing more will come, or until `retire` is
+/// cancelled: then the stream is ended, and what the source has stays for another driver.
 ///
 /// The stack is polled while there is nothing to write, too: that is how a dead connection is noticed and made anew.
 /// A failed write needs no care here: the stack has settled it with the queue, and the rest comes with the next take.
 ///
 /// # Errors
 /// If the stream did not end in order. All that was written was settled; the collector may not have stored it.
-pub async fn drive<S>(
+pub(super) async fn drive<S>(
     mut stack: S,
-    queue: &Queue,
+    source: &impl Source,
     retire: &CancellationToken,
 ) -> Result<(), SinkError>
 where
-    S: Service<Outgoing, Response = Progress, Error = SinkError>,
+    S: Service<Request, Response = Progress, Error = SinkError>,
 {
     let mut retired = pin!(retire.cancelled());
     loop {
@@ -49,11 +57,11 @@ where
                     _ => Next::Done,
                 });
             }
-            poll_next(&mut stack, queue, cx)
+            poll_next(&mut stack, source, cx)
         });
         let request = match next.await {
-            Next::Write(batch) => Outgoing::Frames(batch),
-            Next::Finish => return stack.call(Outgoing::Finish).await.map(drop),
+            Next::Write(taken) => Request::Frames(taken),
+            Next::Finish => return stack.call(Request::Finish).await.map(drop),
             Next::Done => return Ok(()),
         };
         if let Err(error) = stack.call(request).await {
@@ -62,18 +70,28 @@ where
     }
 }
 
-fn poll_next<S: Service<Outgoing>>(
+fn poll_next<S: Service<Request>>(
     stack: &mut S,
-    queue: &Queue,
+    source: &impl Source,
     cx: &mut Context<'_>,
 ) -> Poll<Next> {
     match stack.poll_ready(cx) {
-        Poll::Ready(Ok(())) => queue
+        Poll::Ready(Ok(())) => source
             .poll_take(cx)
-            .map(|batch| batch.map_or(Next::Finish, Next::Write)),
+            .map(|taken| taken.map_or(Next::Finish, Next::Write)),
         // What cannot heal ends the sink.
         Poll::Ready(Err(_)) => Poll::Ready(Next::Done),
-        Poll::Pending => queue.poll_end(cx).map(|()| Next::Done),
+        Poll::Pending => source.poll_end(cx).map(|()| Next::Done),
+    }
+}
+
+impl Source for Arc<Queue> {
+    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
+        Queue::poll_take(self, cx)
+    }
+
+    fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        Queue::poll_end(self, cx)
     }
 }
 
@@ -82,7 +100,6 @@ mod tests {
     use std::{
         collections::VecDeque,
         future::{PollFn, Ready, ready},
-        sync::Arc,
         time::Duration,
     };
 
@@ -93,7 +110,7 @@ mod tests {
     use crate::{
         frame_stream::Chunk,
         router::{DropReason, Limits},
-        sink::{Disconnect, ObserveLayer},
+        sink::{Disconnect, ObserveLayer, Outgoing},
     };
 
     /// A stack that answers each request as told, and keeps what it wrote. Down once it has no answer left.
@@ -186,7 +203,7 @@ mod tests {
             answers: answers.into_iter().collect(),
             written: Arc::clone(&written),
         };
-        let stack = ObserveLayer::new(Arc::clone(queue)).layer(stack);
+        let stack = ObserveLayer.layer(stack);
         tokio::time::timeout(
             Duration::from_secs(10),
             drive(stack, queue, &CancellationToken::new()),
@@ -236,7 +253,7 @@ mod tests {
                 answers: answers.into(),
                 written: Arc::clone(&log),
             };
-            let stack = ObserveLayer::new(Arc::clone(&queue)).layer(stack);
+            let stack = ObserveLayer.layer(stack);
             let retire = CancellationToken::new();
             retire.cancel();
             let drive = drive(stack, &queue, &retire);
@@ -259,7 +276,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_that_is_dropped_gives_its_frames_back() {
         let queue = queue_of(b"ab");
-        let stack = ObserveLayer::new(Arc::clone(&queue)).layer(Hangs);
+        let stack = ObserveLayer.layer(Hangs);
         let never = CancellationToken::new();
         let driving = drive(stack, &queue, &never);
         assert!(
@@ -294,16 +311,11 @@ mod tests {
         let queue = queue_of(b"ab");
         for _ in 0..3 {
             assert_eq!(queue.ledger().queued, 2);
-            let stack = ObserveLayer::new(Arc::clone(&queue)).layer(Panics);
+            let stack = ObserveLayer.layer(Panics);
             let driven = Arc::clone(&queue);
             let driving =
                 tokio::spawn(async move { drive(stack, &driven, &CancellationToken::new()).await });
             assert!(driving.await.expect_err("a fault").is_panic());
-            // So does the supervisor, for a fault between taking and writing.
-            queue.settle(Progress {
-                cut: true,
-                ..Progress::default()
-            });
         }
         let ledger = queue.ledger();
         assert_eq!(ledger.dropped(DropReason::Disconnected), 1);

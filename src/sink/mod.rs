@@ -7,8 +7,8 @@
 //!                                                      resolution (addresses of the name, off the data path)
 //! ```
 //!
-//! The request of every layer is [`Outgoing`]: chunks to write, or the end of the stream. The response says how
-//! much went out; so does the error, [`SinkError`]. `poll_ready` stays pending while the sink is down and fails
+//! The request is a [`Request`], and below the ledger [`Outgoing`]: chunks to write, or the end of the stream. The response
+//! says how much went out; so does the error, [`SinkError`]. `poll_ready` stays pending while the sink is down and fails
 //! only for what cannot heal: here, nothing. Every wait on the collector has a deadline.
 //!
 //! Called by `supervisor`; calls `router` (queues), `net`, `frame_stream`, `dnstap` and `config` (types).
@@ -19,11 +19,13 @@ mod connection;
 mod cursor;
 mod disconnect;
 mod driver;
+mod endpoints;
 mod observe;
 mod outgoing;
 mod reconnect;
 mod renew;
 mod resolution;
+mod restart;
 mod rewrite;
 mod stack;
 mod status;
@@ -33,9 +35,9 @@ pub use backoff::Backoff;
 pub use connect::{Connect, ConnectCause, ConnectError, Stage};
 pub use connection::Connection;
 pub use disconnect::Disconnect;
-pub use driver::drive;
+pub use endpoints::{Ends, run};
 pub use observe::{Observe, ObserveLayer};
-pub use outgoing::{Outgoing, SinkError};
+pub use outgoing::{Outgoing, Request, SinkError};
 pub use reconnect::{Established, Reconnect, ReconnectLayer};
 pub use renew::Term;
 pub use resolution::Resolution;

@@ -3,62 +3,47 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
-    thread,
 };
 
 use tower::{Layer, Service};
 
-use super::{Outgoing, SinkError};
-use crate::router::{Progress, Queue};
+use super::{Outgoing, Request, SinkError};
+use crate::router::{Progress, Taken};
 
 /// Settles every batch with the queue it was taken from: delivered frames and their latency are counted, the rest
-/// goes back to the queue's front. Also when the response is dropped before it is there: then nothing of it counts,
-/// and if that is because writing it panics, a connection has died within it.
+/// goes back to its place. Also when the response is dropped before it is there: then nothing of it counts, and if that
+/// is because writing it panics, a connection has died within it.
 #[derive(Debug, Clone)]
 pub struct Observe<S> {
     inner: S,
-    queue: Arc<Queue>,
 }
 
 /// Wraps a sink's service in [`Observe`].
-#[derive(Debug, Clone)]
-pub struct ObserveLayer {
-    queue: Arc<Queue>,
-}
+#[derive(Debug, Clone, Default)]
+pub struct ObserveLayer;
 
 /// The response of [`Observe`].
 #[derive(Debug)]
 pub struct Response<F> {
     inner: F,
     /// Taken once settled; `None` from the start if there is nothing to settle.
-    queue: Option<Arc<Queue>>,
+    taken: Option<Taken>,
 }
 
 // === impl ObserveLayer ===
-
-impl ObserveLayer {
-    /// A layer whose service settles with `queue`.
-    pub fn new(queue: Arc<Queue>) -> Self {
-        Self { queue }
-    }
-}
 
 impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
 
     fn layer(&self, inner: S) -> Observe<S> {
-        Observe {
-            inner,
-            queue: Arc::clone(&self.queue),
-        }
+        Observe { inner }
     }
 }
 
 // === impl Observe ===
 
-impl<S> Service<Outgoing> for Observe<S>
+impl<S> Service<Request> for Observe<S>
 where
     S: Service<Outgoing, Response = Progress, Error = SinkError>,
     S::Future: Unpin,
@@ -71,11 +56,17 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Outgoing) -> Self::Future {
-        let queue = matches!(request, Outgoing::Frames(_)).then(|| Arc::clone(&self.queue));
+    fn call(&mut self, request: Request) -> Self::Future {
+        let (taken, request) = match request {
+            Request::Frames(mut taken) => {
+                let batch = taken.begin();
+                (Some(taken), Outgoing::Frames(batch))
+            }
+            Request::Finish => (None, Outgoing::Finish),
+        };
         Response {
             inner: self.inner.call(request),
-            queue,
+            taken,
         }
     }
 }
@@ -90,23 +81,12 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = ready!(Pin::new(&mut self.inner).poll(cx));
-        if let Some(queue) = self.queue.take() {
-            queue.settle(match &result {
+        if let Some(taken) = self.taken.take() {
+            taken.settle(match &result {
                 Ok(progress) => *progress,
                 Err(error) => error.progress,
             });
         }
         Poll::Ready(result)
-    }
-}
-
-impl<F> Drop for Response<F> {
-    fn drop(&mut self) {
-        if let Some(queue) = self.queue.take() {
-            queue.settle(Progress {
-                cut: thread::panicking(),
-                ..Progress::default()
-            });
-        }
     }
 }

@@ -1,11 +1,23 @@
-//! What travels through a sink's stack: the request, and the error.
+//! What travels through a sink's stack: the requests, and the error.
 
 use std::sync::Arc;
 
 use super::Disconnect;
-use crate::{frame_stream::Batch, router::Progress};
+use crate::{
+    frame_stream::Batch,
+    router::{Progress, Taken},
+};
 
-/// What a sink's stack is asked to do.
+/// What a sink's stack is asked to do by its driver.
+#[derive(Debug)]
+pub enum Request {
+    /// Write these, and settle them.
+    Frames(Taken),
+    /// End the stream: STOP, and await FINISH.
+    Finish,
+}
+
+/// What the layers below the ledger are asked to do.
 #[derive(Debug, Clone)]
 pub enum Outgoing {
     /// Write these, in order.

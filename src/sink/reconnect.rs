@@ -238,11 +238,11 @@ where
 }
 
 /// A fault in a task of ours is a fault here.
-fn pass_on(ended: Result<(), JoinError>) {
-    if let Err(error) = ended
-        && let Ok(fault) = error.try_into_panic()
-    {
-        resume_unwind(fault);
+pub(super) fn pass_on<T>(ended: Result<T, JoinError>) -> Option<T> {
+    match ended.map_err(JoinError::try_into_panic) {
+        Ok(output) => Some(output),
+        Err(Ok(fault)) => resume_unwind(fault),
+        Err(Err(_)) => None,
     }
 }
 

@@ -113,15 +113,12 @@ impl Resolution {
     /// If there are none, why.
     pub async fn for_attempt(&self) -> Result<Vec<SocketAddr>, Arc<ResolveError>> {
         let (mut ended, mut soon) = (0, false);
-        self.shared.course.send_if_modified(|course| {
+        self.ask(|course| {
             let pausing = course
                 .began
                 .is_some_and(|began| began.elapsed() < Self::PAUSE);
             ended = course.ended;
             soon = course.error.is_none() && (course.looking || !pausing);
-            let changes = !course.looking && !course.wanted;
-            course.wanted |= changes;
-            changes
         });
         let mut course = self.shared.course.subscribe();
         let next = course.wait_for(|course| course.ended > ended);
@@ -136,6 +133,20 @@ impl Resolution {
             Some(error) if addresses.is_empty() => Err(Arc::clone(error)),
             _ => Ok(addresses),
         }
+    }
+
+    /// Has the name looked up anew, and does not wait for it.
+    pub(super) fn want(&self) {
+        self.ask(|_| {});
+    }
+
+    fn ask(&self, look: impl FnOnce(&Course)) {
+        self.shared.course.send_if_modified(|course| {
+            look(course);
+            let changes = !course.looking && !course.wanted;
+            course.wanted |= changes;
+            changes
+        });
     }
 
     async fn run<F>(&self, look_up: impl Fn() -> F, status: &Reporter)

@@ -1,9 +1,9 @@
 //! The stack of one directive, put together.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::ServiceBuilder;
 
 use super::{
@@ -12,13 +12,12 @@ use super::{
     connect::{Place, Target, Tls},
 };
 use crate::{
-    config,
+    config::{self, Endpoints},
     dnstap::Rewrite,
     net::{
         self, Authority, Destination, Endpoint, Host, Keepalive, Resolver, SendBuffer, SrvName,
         TcpSettings, TlsError, UserTimeout,
     },
-    router::Queue,
 };
 
 /// What a directive's stack is made of: everything that can be wrong with it was checked when this was built, so
@@ -31,6 +30,18 @@ pub struct Stack {
     rewrite: Rewrite,
     resolver: Resolver,
     status: Reporter,
+    endpoints: Endpoints,
+}
+
+/// Which of the addresses of its name a sink uses, and where they come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Mode<'a> {
+    /// One.
+    Failover,
+    /// All, each frame one of them.
+    Balance(&'a Resolution),
+    /// All, each frame each of them.
+    All(&'a Resolution),
 }
 
 /// The type of a whole stack.
@@ -88,6 +99,7 @@ impl Stack {
             rewrite,
             resolver,
             status,
+            endpoints: sink.endpoints,
         })
     }
 
@@ -106,21 +118,69 @@ impl Stack {
         }
     }
 
-    /// A new stack, that settles with `queue` and that `abort` ends.
-    pub fn build(&self, queue: Arc<Queue>, abort: CancellationToken) -> SinkStack {
+    /// A new stack, that `abort` ends.
+    pub fn build(&self, abort: CancellationToken) -> SinkStack {
+        self.build_for(self.target.clone(), &self.status, abort)
+    }
+
+    /// A new stack to one of the addresses of the sink's name, that tells `status` what it does and that `abort` ends.
+    pub(super) fn build_to(
+        &self,
+        address: SocketAddr,
+        status: &Reporter,
+        abort: CancellationToken,
+    ) -> SinkStack {
+        let mut target = self.target.clone();
+        if let Target::Tcp { place, .. } = &mut target {
+            *place = Place::Fixed(Authority::from(address));
+        }
+        self.build_for(target, status, abort)
+    }
+
+    fn build_for(&self, target: Target, status: &Reporter, abort: CancellationToken) -> SinkStack {
         let connect = Connect::new(
-            self.target.clone(),
+            target,
             self.write_timeout,
             self.max_age,
             self.resolver.clone(),
-            self.status.clone(),
+            status.clone(),
             abort,
         );
         ServiceBuilder::new()
-            .layer(ObserveLayer::new(queue))
+            .layer(ObserveLayer)
             .layer(RewriteLayer::new(self.rewrite.clone()))
-            .layer(ReconnectLayer::new(self.status.clone()))
+            .layer(ReconnectLayer::new(status.clone()))
             .service(connect)
+    }
+
+    /// Which of the addresses of its name the sink uses. What has no name has one.
+    pub(super) fn mode(&self) -> Mode<'_> {
+        let Target::Tcp {
+            place: Place::Named(resolution),
+            ..
+        } = &self.target
+        else {
+            return Mode::Failover;
+        };
+        match self.endpoints {
+            Endpoints::Failover => Mode::Failover,
+            Endpoints::Balance => Mode::Balance(resolution),
+            Endpoints::All => Mode::All(resolution),
+        }
+    }
+
+    /// Has the name looked up for as long as the handle is kept.
+    pub(super) fn resolve(&self, resolution: &Resolution) -> AbortOnDropHandle<()> {
+        resolution.start(self.resolver.clone(), self.status.clone())
+    }
+
+    /// What people are shown of an address.
+    pub(super) fn label(&self, address: SocketAddr) -> Arc<str> {
+        let scheme = match &self.target {
+            Target::Tcp { tls: Some(_), .. } => "tls",
+            _ => "tcp",
+        };
+        format!("{scheme}://{address}").into()
     }
 }
 

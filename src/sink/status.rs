@@ -8,15 +8,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 pub use self::endpoint::EndpointStatus;
+use self::endpoint::Part;
 use super::{ConnectError, Disconnect, Stage};
 use crate::net::{Addresses, Destination, ResolveError};
 
 /// What a sink is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Looking its name up.
     Resolving,
@@ -53,6 +56,8 @@ pub struct Status {
     pub connects: u64,
     /// Attempts that did not.
     pub failed_connects: u64,
+    /// Times that a collector took nothing of a write for a whole second.
+    pub write_stalls: u64,
     /// Look-ups of its name that failed.
     pub resolve_failures: u64,
     /// Why its name cannot be looked up, in one sentence, and since when that is so; `None` if the last look-up
@@ -63,13 +68,20 @@ pub struct Status {
     pub endpoints: Vec<EndpointStatus>,
     /// Whether there is a connection in use, beside which another may be in the making.
     connected: bool,
+    /// Whether there are reporters for endpoints, on which all of this hangs then.
+    divided: bool,
     disconnects: [u64; Disconnect::LABELS.len()],
 }
 
 /// The sink's side of its [`Status`]: every part of the stack that changes it has one. Cheap to clone.
+///
+/// A sink that uses several endpoints at a time has one more for [each](Self::endpoint): what it is told shows in the
+/// sink's status as well.
 #[derive(Debug, Clone)]
 pub struct Reporter {
     sink: Arc<str>,
+    /// That of the sink, if this is one of its endpoints.
+    whole: Option<Part>,
     status: Arc<watch::Sender<Status>>,
     /// The failures of this outage that the log knows of.
     told: Arc<Mutex<Vec<String>>>,
@@ -150,14 +162,17 @@ impl Reporter {
             next_attempt: None,
             connects: 0,
             failed_connects: 0,
+            write_stalls: 0,
             resolve_failures: 0,
             resolve_error: None,
             endpoints: Vec::new(),
             connected: false,
+            divided: false,
             disconnects: Default::default(),
         };
         Self {
             sink,
+            whole: None,
             status: Arc::new(watch::Sender::new(status)),
             told: Arc::default(),
             told_of_renewal: Arc::default(),
@@ -176,17 +191,26 @@ impl Reporter {
 
     /// Makes a change, and shows it.
     fn modify(&self, change: impl FnOnce(&mut Status)) {
+        let mut turn = None;
         self.status.send_modify(|status| {
             change(status);
-            status.endpoints = EndpointStatus::of(status).into_iter().collect();
+            if !status.divided {
+                status.endpoints = EndpointStatus::of(status).into_iter().collect();
+            }
+            if let Some(part) = &self.whole {
+                turn = part.show(status);
+            }
         });
+        if let Some(turn) = turn {
+            turn.log(&self.sink);
+        }
     }
 
     /// There is no connection, whatever was before.
     pub(super) fn begins(&self) {
         self.status.send_if_modified(|status| {
             status.connected = false;
-            false
+            std::mem::take(&mut status.divided)
         });
     }
 
@@ -254,8 +278,12 @@ impl Reporter {
             status.failures = 0;
         });
         locked(&self.told_of_renewal).clear();
-        let status = self.status.borrow();
-        info!(sink = %self.sink, endpoint = status.endpoint.as_deref(), connects = status.connects, "sink is up");
+        let (sink, connects) = (&self.sink, self.status.borrow().connects);
+        if self.whole.is_some() {
+            info!(%sink, %endpoint, connects, "an endpoint is up");
+        } else {
+            info!(%sink, %endpoint, connects, "sink is up");
+        }
     }
 
     /// An attempt failed; the next one comes after `delay`.
@@ -269,7 +297,14 @@ impl Reporter {
         let attempt = self.status.borrow().failures;
         let sentence = error.sentence();
         let cause = sentence.as_str();
-        if Self::is_news(&self.told, format!("{stage}: {cause}")) {
+        let news = Self::is_news(&self.told, format!("{stage}: {cause}"));
+        if self.whole.is_some() {
+            if news {
+                warn!(%sink, %endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "an endpoint cannot be reached");
+            } else {
+                debug!(%sink, %endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "an endpoint is still down");
+            }
+        } else if news {
             warn!(%sink, %endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "sink cannot be reached");
         } else {
             debug!(%sink, %endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "sink is still down");
@@ -294,10 +329,15 @@ impl Reporter {
         if steady {
             locked(&self.told).clear();
         }
-        let status = self.status.borrow();
-        let (sink, stage, endpoint) = (&self.sink, Stage::Write, status.endpoint.as_deref());
-        let delay = delay.unwrap_or_default();
-        warn!(%sink, endpoint, %stage, cause = &*text, next_attempt_in = ?delay, "sink is down");
+        let endpoint = self.status.borrow().endpoint.clone();
+        let (sink, stage, endpoint) = (&self.sink, Stage::Write, endpoint.as_deref());
+        let (reason, delay) = (cause.label(), delay.unwrap_or_default());
+        let cause = &*text;
+        if self.whole.is_some() {
+            warn!(%sink, endpoint, %stage, reason, cause, next_attempt_in = ?delay, "an endpoint is down");
+        } else {
+            warn!(%sink, endpoint, %stage, reason, cause, next_attempt_in = ?delay, "sink is down");
+        }
     }
 
     /// A connection to `endpoint` took the place of the one that was in use, for this `reason`.
@@ -310,10 +350,11 @@ impl Reporter {
         });
         locked(&self.told_of_renewal).clear();
         let (sink, before) = (&self.sink, before.as_deref());
-        if let Disconnect::Rotated = reason {
-            debug!(%sink, %endpoint, before, %reason, "sink has a new connection");
+        let (reason, cause) = (reason.label(), reason);
+        if let Disconnect::Rotated = cause {
+            debug!(%sink, %endpoint, before, reason, %cause, "sink has a new connection");
         } else {
-            info!(%sink, %endpoint, before, %reason, "sink has a new connection");
+            info!(%sink, %endpoint, before, reason, %cause, "sink has a new connection");
         }
     }
 
@@ -327,11 +368,11 @@ impl Reporter {
         });
         let (sink, stage, endpoint) = (&self.sink, error.stage, &error.endpoint);
         let sentence = error.sentence();
-        let cause = sentence.as_str();
+        let (cause, reason) = (sentence.as_str(), reason.label());
         if Self::is_news(&self.told_of_renewal, format!("{stage}: {cause}")) {
-            warn!(%sink, %endpoint, %stage, cause, %reason, next_attempt_in = ?delay, "no new connection can be made; the old one stays in use");
+            warn!(%sink, %endpoint, %stage, cause, reason, next_attempt_in = ?delay, "no new connection can be made; the old one stays in use");
         } else {
-            debug!(%sink, %endpoint, %stage, cause, %reason, next_attempt_in = ?delay, "the old connection is still in use");
+            debug!(%sink, %endpoint, %stage, cause, reason, next_attempt_in = ?delay, "the old connection is still in use");
         }
     }
 
@@ -344,6 +385,12 @@ impl Reporter {
             told.push(failure);
         }
         news
+    }
+
+    /// The collector took nothing of a write for a whole second.
+    pub(super) fn stalled(&self) {
+        self.modify(|status| status.write_stalls += 1);
+        debug!(sink = %self.sink, "the collector does not take what is written");
     }
 
     /// A connection ended for good.
@@ -386,14 +433,19 @@ impl Reporter {
     /// Enters `state`, unless the sink is on its way out: what its connection does then is no news. Makes `change` in
     /// any case, and both at once, so that whoever watches never sees the one without the other.
     fn enter(&self, state: State, change: impl FnOnce(&mut Status)) {
+        let mut entered = false;
         self.modify(|status| {
             let leaving = matches!(status.state, State::Draining | State::Stopped);
-            if status.state != state && !leaving {
+            entered = status.state != state && !leaving;
+            if entered {
                 status.enter(state);
-                debug!(sink = %self.sink, %state, "sink changes state");
             }
             change(status);
         });
+        // Not before: a log that nobody reads holds up who writes it, and must not hold up who looks.
+        if entered {
+            debug!(sink = %self.sink, %state, "sink changes state");
+        }
     }
 }
 

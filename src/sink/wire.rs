@@ -10,7 +10,7 @@ use std::{
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::Disconnect;
+use super::{Disconnect, Reporter};
 use crate::{
     frame_stream::{BackChannel, BackChannelEvent},
     net::Liveness,
@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct Wire<Io> {
     pub(super) io: Io,
     back_channel: BackChannel,
+    /// Where it tells that the collector takes nothing.
+    pub(super) status: Option<Reporter>,
     /// How long the collector may take nothing.
     patience: Duration,
     ended: Option<Arc<Disconnect>>,
@@ -34,6 +36,7 @@ impl<Io> Wire<Io> {
         Self {
             io,
             back_channel: BackChannel::new(),
+            status: None,
             patience,
             ended: None,
         }
@@ -83,10 +86,11 @@ impl<Io: Liveness> Wire<Io> {
 
     /// Whether the collector's machine has answered lately.
     fn answers(&self) -> bool {
-        // A full collector is asked for room at intervals that double (RFC 9293, 3.8.6.1), so the last answer is from the
-        // latter half. One that is gone was heard before it all began.
+        // A full collector is asked for room at intervals that double (RFC 9293, 3.8.6.1): the last answer is no older than
+        // three quarters of the time, as measured with the shortest `write_timeout`. One that is gone was heard before it
+        // all began.
         let heard = self.io.last_heard();
-        heard.is_some_and(|ago| ago < self.patience.mul_f64(0.75))
+        heard.is_some_and(|ago| ago < self.patience.mul_f64(0.9))
     }
 }
 

@@ -62,10 +62,10 @@ impl Supervisor {
     /// Makes the change.
     pub(super) fn apply(&mut self, plan: Plan) -> Changes {
         let mut changes = Changes {
-            drain: (self.drain != plan.drain).then_some(plan.drain),
+            drain: (*self.drain.borrow() != plan.drain).then_some(plan.drain),
             ..Changes::default()
         };
-        self.drain = plan.drain;
+        self.drain.send_replace(plan.drain);
         self.names = plan.names;
         while self.retiring_listeners.try_join_next().is_some() {}
         while self.retiring_sinks.try_join_next().is_some() {}
@@ -80,11 +80,8 @@ impl Supervisor {
             self.sinks.extend(sink);
         }
         // From here on, no listener offers to a sink that is gone, and each to every one that has come.
-        self.router.replace(
-            self.sinks
-                .iter()
-                .map(|sink| Arc::clone(sink.work.queues.queue())),
-        );
+        self.router
+            .replace(self.sinks.iter().map(|sink| Arc::clone(&sink.work.queues)));
         for gone in old_sinks {
             changes.removed.push(Arc::clone(gone.name()));
             self.retire_sink(gone);
@@ -103,6 +100,7 @@ impl Supervisor {
             changes.removed.push(Arc::clone(gone.name()));
             self.retire_listener(gone);
         }
+        self.view.show(&self.listeners, &self.sinks);
         changes
     }
 
@@ -131,7 +129,7 @@ impl Supervisor {
             (SinkStep::Build(stack), Some(mut old)) => {
                 changes.changed.push(name);
                 warn_of_unverified(&config);
-                old.work.queues.queue().set_limits(limits(&config));
+                old.work.queues.set_limits(limits(&config));
                 old.work.stack = stack;
                 let abort = self.abort.child_token();
                 let task = SinkTask::start(old.work.clone(), abort, Some(old.task));
@@ -148,6 +146,7 @@ impl Supervisor {
                     reporter: stack.reporter().clone(),
                     stack,
                     queues: Arc::new(Queues::new(limits(&config))),
+                    drain: self.drain.subscribe(),
                 };
                 let drop_log = drops::tell(Arc::clone(&name), Arc::clone(&work.queues));
                 changes.started.push(name);

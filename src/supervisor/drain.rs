@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{ListenerHandle, SinkHandle, Supervisor, drops};
+use super::{ListenerHandle, RouterPhase, SinkHandle, Supervisor, drops};
 use crate::{listener::Snapshot, router::Ledger};
 
 /// What the router has done from its start to its end.
@@ -51,13 +51,15 @@ impl Supervisor {
     /// last quarter is for the sinks alone. What cannot be delivered by then is counted as lost to the shutdown.
     pub async fn drain(mut self, hurry: CancellationToken) -> Report {
         let begun = Instant::now();
-        let (intake_ends, ends) = (begun + self.drain * 3 / 4, begun + self.drain);
-        info!(at_most = ?self.drain, "draining: no new senders, and those there are asked to end");
+        let drain = *self.drain.borrow();
+        let (intake_ends, ends) = (begun + drain * 3 / 4, begun + drain);
+        info!(at_most = ?drain, "draining: no new senders, and those there are asked to end");
+        self.view.enter(RouterPhase::Draining);
         self.phase.drain.cancel();
         self.end_intake(intake_ends, &hurry).await;
         for sink in &self.sinks {
             sink.work.reporter.draining();
-            sink.work.queues.queue().close();
+            sink.work.queues.close();
         }
         self.end_sinks(ends, &hurry).await;
         let report = Report {
@@ -101,7 +103,7 @@ impl Supervisor {
         let all = async {
             for sink in sinks {
                 sink.task.ended().await;
-                sink.work.queues.queue().abandon();
+                sink.work.queues.abandon();
                 sink.work.reporter.stopped();
             }
             while retiring.join_next().await.is_some() {}
@@ -117,7 +119,7 @@ impl Supervisor {
         if !in_time {
             for sink in &self.sinks {
                 sink.task.cut();
-                sink.work.queues.queue().abandon();
+                sink.work.queues.abandon();
                 sink.work.reporter.stopped();
             }
         }

@@ -73,7 +73,7 @@ mod tests {
         let before = queue.ledger();
         assert_eq!(describe(&before, &Ledger::default()), "queue_full=2");
         assert_eq!(describe(&before, &before), "");
-        queue.abandon();
+        queue.abandon(DropReason::Shutdown);
         assert_eq!(describe(&queue.ledger(), &before), "shutdown=1");
     }
 }

@@ -3,30 +3,47 @@
 use std::{
     fs,
     hash::{DefaultHasher, Hash, Hasher},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
     config::{self, Listen, ListenAddress},
     net::{ClientTls, ServerTls},
 };
 
-/// The contents of a directive's files, as a digest: two are equal if nothing has changed.
+/// The contents of a directive's files: two are equal if nothing has changed.
 ///
 /// Contents and not times, since Kubernetes replaces a mounted Secret by moving a link. It tells changes from none;
 /// it guards nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Material(u64);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Material {
+    digest: u64,
+    certificates: Arc<[Certificate]>,
+}
+
+/// A certificate that a directive shows to its peers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The file that holds it, first of its chain.
+    pub file: PathBuf,
+    /// When it is no longer valid.
+    pub expires: SystemTime,
+}
 
 // === impl Material ===
 
 impl Material {
     pub(super) fn of_sink(sink: &config::Sink) -> Self {
         let Some(ClientTls { ca, client, .. }) = &sink.tls else {
-            return Self::of([]);
+            return Self::of([], None);
         };
-        let client = client.iter().flat_map(|(cert, key)| [cert, key]);
-        Self::of(ca.iter().chain(client).map(AsRef::as_ref))
+        let files = client.iter().flat_map(|(cert, key)| [cert, key]);
+        let shown = client.as_ref().map(|(cert, _)| cert.as_path());
+        Self::of(ca.iter().chain(files).map(AsRef::as_ref), shown)
     }
 
     pub(super) fn of_listener(listen: &Listen) -> Self {
@@ -39,18 +56,44 @@ impl Material {
             },
         ) = &listen.address
         else {
-            return Self::of([]);
+            return Self::of([], None);
         };
-        Self::of([cert, key].into_iter().chain(client_ca).map(AsRef::as_ref))
+        let files = [cert, key].into_iter().chain(client_ca);
+        Self::of(files.map(AsRef::as_ref), Some(cert))
     }
 
-    fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
+    /// The certificates that are shown to peers.
+    pub(super) fn certificates(&self) -> Arc<[Certificate]> {
+        Arc::clone(&self.certificates)
+    }
+
+    fn of<'a>(files: impl IntoIterator<Item = &'a Path>, shown: Option<&Path>) -> Self {
         let mut digest = DefaultHasher::new();
         for file in files {
             // One that cannot be read is told of by whoever uses it.
             contents(file).hash(&mut digest);
         }
-        Self(digest.finish())
+        Self {
+            digest: digest.finish(),
+            certificates: shown.and_then(Certificate::read).into_iter().collect(),
+        }
+    }
+}
+
+// === impl Certificate ===
+
+impl Certificate {
+    /// The first of a file. `None` if there is none that can be read: whoever uses it tells of that.
+    fn read(file: &Path) -> Option<Self> {
+        let text = contents(file)?;
+        let der = CertificateDer::pem_slice_iter(&text).next()?.ok()?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+        // One from before 1970 has expired, too.
+        let expires = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+        Some(Self {
+            file: file.to_owned(),
+            expires: UNIX_EPOCH.checked_add(Duration::from_secs(expires))?,
+        })
     }
 }
 
@@ -68,7 +111,7 @@ mod tests {
     fn only_contents_count() {
         let folder = tempfile::tempdir().expect("a folder");
         let (one, other) = (folder.path().join("one"), folder.path().join("other"));
-        let of_both = || Material::of([one.as_path(), other.as_path()]);
+        let of_both = || Material::of([one.as_path(), other.as_path()], Some(&one));
         let absent = of_both();
         fs::write(&one, "a").expect("written");
         fs::write(&other, "b").expect("written");
@@ -79,5 +122,24 @@ mod tests {
         fs::write(&one, "ab").expect("written");
         fs::write(&other, "").expect("written");
         assert_ne!(of_both(), before);
+    }
+
+    #[test]
+    fn a_certificate_says_when_it_expires() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("tls.crt");
+        let mut params = rcgen::CertificateParams::new(["tapfan.test".to_owned()]).expect("a name");
+        params.not_after = rcgen::date_time_ymd(2031, 2, 3);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("signed");
+        fs::write(&file, key.serialize_pem() + &certificate.pem()).expect("written");
+        let read = Certificate::read(&file).expect("a certificate");
+        let days_since_1970 = 22_313;
+        assert_eq!(
+            read.expires.duration_since(UNIX_EPOCH).ok(),
+            Some(Duration::from_secs(days_since_1970 * 24 * 60 * 60))
+        );
+        fs::write(&file, "none").expect("written");
+        assert_eq!(Certificate::read(&file), None);
     }
 }

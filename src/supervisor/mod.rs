@@ -12,6 +12,7 @@ mod material;
 mod plan;
 mod retire;
 mod sink_task;
+mod view;
 
 use std::{
     net::SocketAddr,
@@ -27,8 +28,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use apply::Changes;
 pub use drain::{ListenerReport, Report, SinkReport};
+pub use material::Certificate;
 pub(crate) use material::contents;
 pub use plan::{StartError, StartProblem};
+pub use view::{Configured, ListenerView, Reload, Reloads, RouterPhase, SinkView, View};
 
 use self::{
     material::Material,
@@ -52,10 +55,12 @@ pub struct Supervisor {
     sinks: Vec<SinkHandle>,
     router: Router,
     names: Names,
+    view: View,
     phase: Phase,
     /// Ends what sinks still wait for when the drain's time is over.
     abort: CancellationToken,
-    drain: Duration,
+    /// How long a drain may take; sinks see it change.
+    drain: watch::Sender<Duration>,
     /// Listeners that a new configuration has removed, and that are not at their end yet.
     retiring_listeners: JoinSet<()>,
     /// Such sinks.
@@ -99,18 +104,33 @@ impl Supervisor {
     /// # Panics
     /// Outside of a tokio runtime with its I/O and time drivers.
     pub fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_in(View::new(), config)
+    }
+
+    /// The same, as seen in a `view` that was made before: whoever looks there sees it start.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_in(view: View, config: &Config) -> Result<Self, StartError> {
         let mut supervisor = Self {
             listeners: Vec::new(),
             sinks: Vec::new(),
             router: Router::new([]),
             names: Names::new(&config.resolver).map_err(|problem| StartError(vec![problem]))?,
+            view,
             phase: Phase::default(),
             abort: CancellationToken::new(),
-            drain: config.drain,
+            drain: watch::Sender::new(config.drain),
             retiring_listeners: JoinSet::new(),
             retiring_sinks: JoinSet::new(),
         };
-        supervisor.reload(config)?;
+        let plan = plan::Plan::new(config, &supervisor)?;
+        supervisor.apply(plan);
+        supervisor.view.taken_up();
+        supervisor.view.enter(RouterPhase::Running);
         Ok(supervisor)
     }
 
@@ -126,8 +146,16 @@ impl Supervisor {
     /// # Panics
     /// Outside of the tokio runtime it was started on.
     pub fn reload(&mut self, config: &Config) -> Result<Changes, StartError> {
-        let plan = plan::Plan::new(config, self)?;
-        Ok(self.apply(plan))
+        let plan = plan::Plan::new(config, self)
+            .inspect_err(|error| self.view.refused(&error.to_string()))?;
+        let changes = self.apply(plan);
+        self.view.reloaded(&Ok(changes.to_string().into()));
+        Ok(changes)
+    }
+
+    /// A look into the router, for any thread and at any time.
+    pub fn view(&self) -> &View {
+        &self.view
     }
 
     /// The listeners, in the order of the configuration.
@@ -155,7 +183,7 @@ impl ListenerHandle {
     }
 
     /// What it has taken and refused.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &Arc<Counters> {
         self.running.counters()
     }
 }

@@ -7,6 +7,8 @@ mod alone;
 mod certificates;
 #[allow(dead_code, reason = "tests/network uses the rest")]
 mod collector;
+mod exposition;
+mod http;
 #[allow(dead_code, reason = "tests/network uses the rest")]
 mod name_server;
 mod process;
@@ -18,12 +20,17 @@ mod wire;
 
 mod accounts;
 mod addresses;
+mod admin;
+mod admin_binary;
 mod binary;
 mod churn;
 mod dead_collectors;
 mod drain;
+mod endpoints;
+mod hostile_clients;
 mod hostile_collectors;
 mod hostile_senders;
+mod liveness;
 mod order;
 mod outage;
 mod race;

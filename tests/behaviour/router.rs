@@ -14,7 +14,7 @@ use tapfan::{
     net::UnixAddress,
     router::{Ledger, Queues},
     sink::{State, Status},
-    supervisor::{Changes, Report, StartError, Supervisor},
+    supervisor::{Changes, Report, StartError, Supervisor, View},
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -80,6 +80,11 @@ impl Router {
         let changes = self.supervisor.reload(&config)?;
         self.config = config;
         Ok(changes)
+    }
+
+    /// A look into it, for longer than it lives.
+    pub(crate) fn view(&self) -> View {
+        self.supervisor.view().clone()
     }
 
     /// A sink's queues, for longer than the sink is there.

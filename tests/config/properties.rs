@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use tapfan::{
-    config::{Config, Edits, Listen, ListenAddress, ListenLimits, Sink},
+    config::{Admin, AdminAddress, Config, Edits, Listen, ListenAddress, ListenLimits, Sink},
     net::{ResolverSettings, UnixAddress, UnixPermissions},
 };
 
@@ -38,6 +38,7 @@ dnstap tls://siem.example.:6443 {
     name siem
     skipverify
     queue_bytes 64MiB
+    endpoints balance
     refresh 2s 30s
     write_timeout 5s
     max_age 1h
@@ -203,7 +204,7 @@ proptest! {
     fn any_words_are_survived(words in prop::collection::vec(
         prop::sample::select(vec![
             "listen", "dnstap", "admin", "drain", "import", "{", "}", "\n", "\n", "(a)", "a", "full", "2",
-            "resolver", "nameserver", "search", "ndots", "timeout", "192.0.2.1", "refresh", "1s",
+            "resolver", "nameserver", "search", "ndots", "timeout", "192.0.2.1", "refresh", "endpoints", "all", "1s",
             "write_timeout", "max_age",
             "identity", "skipverify", "name", "ca", "cert", "key", "mode", "tls://h:1", "tcp://127.0.0.1:1",
             "/s", "@in", "\"", "x{", "}x", "#", "{$SITE}", "conf.d/*.conf", "loop-a.conf", "off", "10s",
@@ -240,7 +241,10 @@ proptest! {
         let meaning = Config {
             listeners: listeners.into_iter().map(|written| written.meaning).collect(),
             sinks: sinks.into_iter().map(|written| written.meaning).collect(),
-            admin,
+            admin: Admin {
+                address: admin.map_or(AdminAddress::Default, AdminAddress::At),
+                ..Admin::default()
+            },
             drain: Duration::from_millis(drain),
             resolver: ResolverSettings::default(),
         };

@@ -209,6 +209,14 @@ const BROKEN: &[(&str, &str)] = &[
         "listen @in\ndnstap /s {\n    queue_bytes 1KiB\n}\n",
     ),
     (
+        "endpoints_unknown",
+        "listen @in\ndnstap tcp://h:1 {\n    endpoints ballance\n}\ndnstap tcp://i:1 {\n    endpoints some\n}\n",
+    ),
+    (
+        "endpoints_no_value",
+        "listen @in\ndnstap tcp://h:1 {\n    endpoints\n}\n",
+    ),
+    (
         "refresh_one_value",
         "listen @in\ndnstap tcp://h:1 {\n    refresh 5s\n}\n",
     ),
@@ -349,6 +357,18 @@ const BROKEN: &[(&str, &str)] = &[
         "listen tcp://127.0.0.1:9180\nadmin 127.0.0.1:9180\ndnstap /s\n",
     ),
     (
+        "probes_and_admin",
+        "listen @in\nadmin 127.0.0.1:9181\nprobes 127.0.0.1:9181\ndnstap /s\n",
+    ),
+    (
+        "probes_and_the_default_of_admin",
+        "listen @in\nprobes 127.0.0.1:9180\ndnstap /s\n",
+    ),
+    (
+        "ready_when_misspelt",
+        "listen @in\ndnstap /s\nready_when anny\n",
+    ),
+    (
         "loop_unix",
         "listen unix:///run/dnstap.sock\ndnstap /run/dnstap.sock full\n",
     ),
@@ -450,6 +470,10 @@ const DOUBTFUL: &[(&str, &str)] = &[
     (
         "queue_smaller_than_frame",
         "listen @in {\n    max_frame 16MiB\n}\ndnstap /s {\n    queue_bytes 1MiB\n}\n",
+    ),
+    (
+        "endpoints_of_an_address",
+        "listen @in\ndnstap tcp://192.0.2.1:6000 {\n    endpoints all\n}\ndnstap /s {\n    endpoints failover\n}\n",
     ),
     (
         "refresh_of_an_address",

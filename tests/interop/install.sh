@@ -12,6 +12,7 @@ packages=(
     knot
     knot-module-dnstap
     pdns-recursor
+    prometheus
     unbound
 )
 
@@ -48,5 +49,5 @@ echo "interop: installing ${missing[*]}"
 # They would start with the next boot otherwise.
 if [[ -n $made_policy && -d /run/systemd/system ]]; then
     "${as_root[@]}" systemctl --quiet disable named.service unbound.service knot.service dnsdist.service \
-        pdns-recursor.service 2>/dev/null || true
+        pdns-recursor.service prometheus.service 2>/dev/null || true
 fi

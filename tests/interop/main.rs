@@ -20,6 +20,7 @@ mod fstrm_capture;
 mod golang_dnstap;
 mod knot;
 mod process;
+mod prometheus;
 mod recursor;
 mod relay;
 mod renewal;

@@ -4,7 +4,10 @@ use std::{fmt::Write as _, net::Ipv4Addr, path::Path, time::Duration};
 
 use super::{ANALYTICS, ARCHIVE, Collectors, IDENTITY, SIEM, SIEM_QUEUE, collector::Collector};
 use crate::{
-    config::{Config, Edits, Listen, ListenAddress, ListenLimits, QueueLimits, Refresh, Sink},
+    config::{
+        Admin, AdminAddress, Config, Edits, Endpoints, Listen, ListenAddress, ListenLimits,
+        QueueLimits, Refresh, Sink,
+    },
     net::{Authority, Endpoint, Host, ResolverSettings, UnixAddress, UnixPermissions},
 };
 
@@ -34,6 +37,7 @@ pub(super) fn configuration(socket: &Path, folder: &Path, collectors: &Collector
             frames: queue * 10_000,
             bytes: queue * (32 << 20),
         },
+        endpoints: Endpoints::default(),
         refresh: Refresh::default(),
         write_timeout: Sink::WRITE_TIMEOUT,
         max_age: None,
@@ -66,7 +70,10 @@ pub(super) fn configuration(socket: &Path, folder: &Path, collectors: &Collector
             ),
             sink(SIEM, tcp(&collectors.siem), true, SIEM_QUEUE, identity),
         ],
-        admin: None,
+        admin: Admin {
+            address: AdminAddress::Off,
+            ..Admin::default()
+        },
         resolver: ResolverSettings::default(),
         drain: Duration::from_secs(10),
     }

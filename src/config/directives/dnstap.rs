@@ -1,6 +1,7 @@
 //! `dnstap SOCKET [full] [writebuffer] [queue] { … }`: where dnstap goes, as `CoreDNS` writes it.
 
 mod arguments;
+mod endpoints;
 mod refresh;
 mod tls;
 
@@ -27,6 +28,7 @@ pub(super) const OPTIONS: &[Spec] = &[
     spec("key", Value::One("FILE")),
     spec("server_name", Value::One("NAME")),
     spec("queue_bytes", Value::One("SIZE")),
+    spec("endpoints", Value::One("failover|balance|all")),
     spec("refresh", Value::Two("MIN MAX")),
     spec("write_timeout", Value::One("TIME")),
     spec("max_age", Value::One("TIME")),
@@ -115,6 +117,7 @@ fn found<'a>(
         .parse()
         .map_err(|error| findings.report(bad_address(socket, &error)))
         .ok()?;
+    let mode = endpoints::read(socket, &endpoint, options, findings);
     let refresh = refresh::read(socket, &endpoint, options, findings);
     let tls = match &endpoint {
         Endpoint::Tls(_) | Endpoint::TlsSrv(_) => Some(tls::read(socket, options, findings)),
@@ -139,6 +142,7 @@ fn found<'a>(
                 bytes: size(queue_bytes),
             },
             edits,
+            endpoints: mode,
             refresh,
             write_timeout,
             max_age,

@@ -21,7 +21,15 @@ use super::{
 use crate::net::{AddressError, UnixAddress};
 
 /// The directives, as they are proposed after a typo.
-const DIRECTIVES: [&str; 5] = ["listen", "dnstap", "admin", "drain", "resolver"];
+const DIRECTIVES: [&str; 7] = [
+    "listen",
+    "dnstap",
+    "admin",
+    "probes",
+    "ready_when",
+    "drain",
+    "resolver",
+];
 
 /// What a configuration was understood to be.
 pub(super) struct Understood {
@@ -63,6 +71,10 @@ pub(super) fn understand(
             "listen" => parts.listeners.push(listen::read(statement, &mut findings)),
             "dnstap" => parts.sinks.push(dnstap::read(statement, &mut findings)),
             "admin" => parts.admins.push(admin::read(statement, &mut findings)),
+            "probes" => parts.probes.push(admin::probes(statement, &mut findings)),
+            "ready_when" => parts
+                .readiness
+                .push(admin::ready_when(statement, &mut findings)),
             "drain" => parts.drains.push(drain::read(statement, &mut findings)),
             "resolver" => parts
                 .resolvers
@@ -201,6 +213,6 @@ fn unknown(statement: &Statement) -> Diagnostic {
         );
     }
     problem.help(
-        "the directives are `listen`, `dnstap`, `admin`, `drain` and `resolver`, and `import`",
+        "the directives are `listen`, `dnstap`, `admin`, `probes`, `ready_when`, `drain` and `resolver`, and `import`",
     )
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     super::{
-        Config, Listen, ListenAddress, Sink,
+        Admin, AdminAddress, Config, Listen, ListenAddress, ReadyWhen, Sink,
         diagnostics::{Diagnostic, shown},
         quantity::Size,
         source::Span,
@@ -22,7 +22,9 @@ use crate::net::{Endpoint, Host, ResolverSettings};
 pub(super) struct Parts<'a> {
     pub(super) listeners: Vec<Read<'a, Listen>>,
     pub(super) sinks: Vec<Read<'a, dnstap::Found<'a>>>,
-    pub(super) admins: Vec<Read<'a, Option<SocketAddr>>>,
+    pub(super) admins: Vec<Read<'a, AdminAddress>>,
+    pub(super) probes: Vec<Read<'a, SocketAddr>>,
+    pub(super) readiness: Vec<Read<'a, ReadyWhen>>,
     pub(super) drains: Vec<Read<'a, Duration>>,
     pub(super) resolvers: Vec<Read<'a, ResolverSettings>>,
 }
@@ -34,7 +36,11 @@ pub(super) fn put_together(
     findings: &mut Findings<'_>,
 ) -> Option<Config> {
     require_both_ends(file, &parts, findings);
-    let admin = last(&parts.admins, findings).flatten();
+    let admin = Admin {
+        address: last(&parts.admins, findings).unwrap_or_default(),
+        probes: last(&parts.probes, findings),
+        ready_when: last(&parts.readiness, findings).unwrap_or_default(),
+    };
     let drain = last(&parts.drains, findings).unwrap_or(drain::DEFAULT);
     let resolver = only_resolver(parts.resolvers, findings);
     let listeners: Vec<(Span, Listen)> = parts
@@ -48,10 +54,39 @@ pub(super) fn put_together(
         .filter_map(|read| read.meaning)
         .collect();
     check_listeners(&listeners, findings);
-    if let Some(read) = parts.admins.last()
-        && let Some(admin) = admin
+    let asked = [
+        (
+            "admin",
+            parts.admins.last().map(|read| read.statement.span()),
+        ),
+        (
+            "probes",
+            parts.probes.last().map(|read| read.statement.span()),
+        ),
+    ];
+    let addresses = [admin.address.address(), admin.probes];
+    for ((name, span), address) in asked.into_iter().zip(addresses) {
+        if let (Some(span), Some(address)) = (span, address) {
+            check_admin(name, span, address, &listeners, findings);
+        }
+    }
+    if let ([_, Some(probes)], [(_, admin), (_, Some(span))]) = (addresses, asked)
+        && probes.port() != 0
+        && addresses[0] == Some(probes)
     {
-        check_admin(read.statement.span(), admin, &listeners, findings);
+        let problem = Diagnostic::error("`probes` has the address of `admin`")
+            .at(span, "this address is taken");
+        findings.report(match admin {
+            Some(admin) => problem
+                .at(admin, "by this one, which serves probes too")
+                .help("remove `probes`, or give it another address"),
+            None => problem
+                .note(format!(
+                    "without an `admin` line, that is at {}",
+                    AdminAddress::DEFAULT
+                ))
+                .help("remove `probes`, or give it another address"),
+        });
     }
     check_loops(&sinks, &listeners, findings);
     check_queues(&sinks, &listeners, findings);
@@ -158,6 +193,7 @@ fn bound(address: &ListenAddress) -> Option<SocketAddr> {
 }
 
 fn check_admin(
+    name: &str,
     span: Span,
     admin: SocketAddr,
     listeners: &[(Span, Listen)],
@@ -168,7 +204,7 @@ fn check_admin(
         .find(|(_, listen)| admin.port() != 0 && bound(&listen.address) == Some(admin));
     if let Some((listener, _)) = taken {
         findings.report(
-            Diagnostic::error("the admin endpoint has the address of a listener")
+            Diagnostic::error(format!("`{name}` has the address of a listener"))
                 .at(span, "this address is taken")
                 .at(*listener, "by this listener")
                 .help("give it another port"),

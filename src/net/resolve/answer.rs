@@ -1,6 +1,11 @@
 //! What a look-up brings.
 
-use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use tower::util::rng::HasherRng;
 
@@ -66,6 +71,20 @@ impl Addresses {
         }])
     }
 
+    /// SRV records with these priorities, each with a target of its own.
+    #[cfg(test)]
+    pub(crate) fn with_priorities(records: impl IntoIterator<Item = (u16, SocketAddr)>) -> Self {
+        let target = |(priority, address): (u16, SocketAddr)| Target {
+            host: address.to_string().into(),
+            port: address.port(),
+            priority,
+            weight: 0,
+            addresses: vec![address],
+            unanswered: Unanswered::default(),
+        };
+        Self::new(records.into_iter().map(target).collect())
+    }
+
     /// A host without a name that has these addresses.
     #[cfg(test)]
     pub(crate) fn of(addresses: &[&str]) -> Self {
@@ -86,6 +105,17 @@ impl Addresses {
             .copied()
             .filter(|address| seen.insert(*address))
             .collect()
+    }
+
+    /// The addresses of each priority (RFC 2782), the best one first; one to which several SRV records lead comes once
+    /// for each. A name that is no service has one priority.
+    pub fn by_priority(&self) -> Vec<Vec<SocketAddr>> {
+        let mut by_priority = BTreeMap::<u16, Vec<SocketAddr>>::new();
+        for target in &self.targets {
+            let same = by_priority.entry(target.priority).or_default();
+            same.extend(&target.addresses);
+        }
+        by_priority.into_values().collect()
     }
 
     /// Every address, in no particular order; one to which several SRV records lead comes once for each.

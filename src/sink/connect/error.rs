@@ -80,7 +80,7 @@ impl ConnectError {
         error.map(|error| Self { others, ..error })
     }
 
-    pub(super) fn new(stage: Stage, endpoint: &str, cause: ConnectCause) -> Self {
+    pub(in crate::sink) fn new(stage: Stage, endpoint: &str, cause: ConnectCause) -> Self {
         Self {
             stage,
             endpoint: endpoint.to_owned(),

@@ -236,3 +236,39 @@ async fn a_collector_that_does_not_finish_is_not_waited_for_for_ever() {
     );
     assert_eq!(begun.elapsed(), DEADLINES.finish);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_takes_nothing_for_a_second_is_a_stall_each_time() {
+    let (connection, mut far, _abort) = connection(7);
+    let status = Reporter::new("siem".into());
+    let mut connection = connection.reporting_to(status.clone());
+    let stalls = || status.watch().borrow().write_stalls;
+    ready(&mut connection).await.expect("up");
+    let begun = Instant::now();
+    let mut write = tokio_test::task::spawn(connection.call(Outgoing::Frames(batch())));
+    assert!(write.poll().is_pending());
+    tokio::time::advance(Duration::from_millis(998)).await;
+    assert!(write.poll().is_pending());
+    assert_eq!(stalls(), 0);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert!(write.poll().is_pending());
+    assert_eq!(stalls(), 1, "once, however long it lasts");
+    far.read_exact(&mut [0; 7]).await.expect("data");
+    assert!(write.poll().is_pending());
+    tokio::time::advance(STALL * 2).await;
+    assert!(write.poll().is_pending());
+    assert_eq!(
+        stalls(),
+        2,
+        "another one, since something was taken in between"
+    );
+    let stalled = Instant::now();
+    let error = write.await.expect_err("it takes nothing for ever");
+    assert!(matches!(*error.cause, Disconnect::Stalled(_)), "{error}");
+    let waited = stalled.elapsed() + STALL * 2;
+    assert!(
+        waited >= DEADLINES.write && waited < DEADLINES.write + STALL,
+        "{waited:?} after the last, {:?} in all",
+        begun.elapsed()
+    );
+}

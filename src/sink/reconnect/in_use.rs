@@ -125,7 +125,7 @@ fn beside<T: Send + 'static>(
         match attempt.await {
             Ok(outcome) => outcome,
             Err(error) => {
-                pass_on(Err(error));
+                pass_on::<()>(Err(error));
                 // The runtime is going down, and this with it.
                 pending().await
             }

@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    config::{Edits, QueueLimits, Sink},
+    config::{Edits, Endpoints, QueueLimits, Sink},
     frame_stream::{self, Chunk},
     net::{
         ClientTls, ResolverSettings, ServerTls, server_config,
         test_server::{Says, Server, service},
     },
     router::{Limits, Queue},
-    sink::{Stack, State, drive},
+    sink::{Stack, State, driver::drive},
 };
 
 /// Takes frames of one byte until it is dropped, and its connections with it.
@@ -116,6 +116,7 @@ impl Running {
                 bytes: 1 << 20,
             },
             edits: Edits::default(),
+            endpoints: Endpoints::default(),
             refresh: Refresh {
                 min: Duration::from_secs(1),
                 max: Duration::from_secs(1),
@@ -135,7 +136,7 @@ impl Running {
             frames: sink.queue.frames,
             bytes: sink.queue.bytes,
         }));
-        let service = stack.build(Arc::clone(&queue), CancellationToken::new());
+        let service = stack.build(CancellationToken::new());
         let driven = Arc::clone(&queue);
         let task = tokio::spawn(async move {
             // Whether it ends in order is no matter here.

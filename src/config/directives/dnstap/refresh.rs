@@ -8,7 +8,7 @@ use super::super::{
 };
 use crate::{
     config::{Refresh, lexer::Token, quantity},
-    net::{Authority, Endpoint, Host},
+    net::Endpoint,
 };
 
 const BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
@@ -26,7 +26,7 @@ pub(super) fn read(
     let [min, max] = given.values else {
         return default;
     };
-    if !has_name(endpoint) {
+    if !endpoint.is_named() {
         findings.report(
             given
                 .name
@@ -55,13 +55,4 @@ pub(super) fn read(
         );
     }
     Refresh { min: from, max: to }
-}
-
-fn has_name(endpoint: &Endpoint) -> bool {
-    let named = |authority: &Authority| matches!(authority.host, Host::Name(_));
-    match endpoint {
-        Endpoint::Unix(_) => false,
-        Endpoint::Tcp(authority) | Endpoint::Tls(authority) => named(authority),
-        Endpoint::TcpSrv(_) | Endpoint::TlsSrv(_) => true,
-    }
 }

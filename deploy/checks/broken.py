@@ -1,0 +1,84 @@
+"""Copies in which one thing is broken, each of which its check must find: a check that finds nothing is worth nothing."""
+
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from . import monitoring
+from .tree import Tree
+
+# What is broken: the check, the file, what stands there, what is put in its place, and a word of the problem.
+BREAKS = [
+    ("yaml", "deploy/kustomize/base/service.yaml", "  type: ClusterIP", "   type: ClusterIP", "syntax error"),
+    ("container", "deploy/container/Containerfile", "USER 65532:65532", "USER root", "DL3002"),
+    ("container", "deploy/container/Containerfile", "FROM scratch", "FROM debian:latest", "not from scratch"),
+    ("container", "deploy/container/Containerfile", "COPY . .", "COPPY . .", "unexpected"),
+    ("units", "deploy/systemd/tapfan.service", "ProtectSystem=strict", "ProtectSystem=stricd", "protect system"),
+    ("units", "deploy/systemd/tapfan.service", "NoNewPrivileges=yes", "NoNewPriviledges=yes", "NoNewPriviledges"),
+    ("units", "deploy/systemd/tapfan.service", "SystemCallFilter=@system-service", "", "exposure"),
+    ("units", "deploy/systemd/tapfan.service", "TimeoutStopSec=20", "TimeoutStopSec=5", "TimeoutStopSec"),
+    ("units", "deploy/systemd/tapfan-host.conf", "65532 65532", "65533 65532", "no /run/tapfan"),
+    ("charts", "deploy/helm/tapfan/ci/daemonset.yaml", "mode: daemonset", "mode: statefulset", "mode"),
+    ("charts", "deploy/helm/tapfan/ci/deployment.yaml", "repository:", "repositry:", "repositry"),
+    ("charts", "deploy/helm/tapfan/templates/service.yaml", "{{- end }}", "{{- ende }}", "ende"),
+    ("schemas", "deploy/kustomize/base/deployment.yaml", "periodSeconds: 10", "periodSecond: 10", "periodSecond"),
+    ("schemas", "deploy/helm/tapfan/templates/workload.yaml", "replicas:", "replica:", "replica"),
+    ("schemas", "deploy/kustomize/overlays/sidecar/sidecar.yaml", "cpu: 50m", "cpu: {}", "sidecar"),
+    ("same", "deploy/kustomize/base/deployment.yaml", "memory: 64Mi", "memory: 65Mi", "65Mi"),
+    ("same", "deploy/helm/tapfan/values.yaml", "preStopSeconds: 5", "preStopSeconds: 6", "seconds: 6"),
+    ("pods", "deploy/kustomize/base/Tapfile", "drain 10s", "drain 60s", "terminationGracePeriodSeconds 30"),
+    ("pods", "deploy/kustomize/base/deployment.yaml", "readOnlyRootFilesystem: true", "", "readOnlyRootFilesystem"),
+    ("pods", "deploy/kustomize/base/service.yaml", "targetPort: probes", "targetPort: prober", "prober"),
+    ("pods", "deploy/kustomize/base/deployment.yaml", "path: /livez", "path: /readyz", "livenessProbe"),
+    ("monitors", "deploy/monitoring/servicemonitor.yaml", "component: metrics", "component: metric", "selects nothing"),
+    ("monitors", "deploy/monitoring/podmonitor.yaml", "port: tapfan-probes", "port: probes", "no port probes"),
+    ("types", "deploy/monitoring/podmonitor.yaml", "relabelings:", "relabeling:", "relabeling"),
+    ("types", "deploy/monitoring/dashboard.json", '"gridPos"', '"gridPosition"', "gridPosition"),
+    ("rules", "deploy/monitoring/rules.yaml", "sum by (namespace, job, sink) (", "sum by (namespace, job, sink (", "parse"),
+    ("rules", "deploy/monitoring/rules.yaml", "severity: critical", "severity: warning", "--write"),
+    ("alerts", "deploy/monitoring/rules.yaml", "expr: tapfan_sink_up == 0", "expr: tapfan_sink_up == 2", "TapfanSinkDown"),
+    ("alerts", "deploy/monitoring/rules.yaml", "        for: 2m", "        for: 2h", "TapfanDropsFast"),
+    ("alerts", "deploy/monitoring/rules.yaml", "alert: TapfanNoInput", "alert: TapfanSilent", "TapfanSilent"),
+    ("runbook", "docs/runbook.md", "## TapfanSinkDown", "## TapfanSinkGone", "TapfanSinkDown"),
+    ("dashboard", "deploy/monitoring/dashboard.json", "sum by (sink, reason)", "sum by sink, reason)", "parse"),
+    ("tapfiles", "deploy/kustomize/base/Tapfile", "listen tcp://", "listen tpc://", "tpc"),
+    ("tapfiles", "deploy/helm/tapfan/ci/everything.yaml", "key /etc/tapfan-tls", "kee /etc/tapfan-tls", "kee"),
+    ("probes", "deploy/kustomize/base/deployment.yaml", "path: /livez", "path: /liveness", "/liveness: 404"),
+    ("probes", "deploy/kustomize/base/Tapfile", "probes 0.0.0.0:9181", "", "nobody listens at port probes"),
+    ("probes", "deploy/kustomize/base/deployment.yaml", "containerPort: 6000", "containerPort: 6001", "6001"),
+    ("probes", "deploy/kustomize/base/deployment.yaml", "--log-level=info", "--loglevel=info", "--loglevel"),
+    ("metrics", "deploy/monitoring/rules.yaml", "tapfan_sink_up", "tapfan_sink_is_up", "no metric tapfan_sink_is_up"),
+    ("metrics", "deploy/monitoring/rules.yaml", '"rotated|', '"rotaded|', "has no reason rotaded"),
+    ("metrics", "deploy/monitoring/rules.yaml", "by (namespace, job, listener)", "by (listen)", "has a label listen"),
+    ("metrics", "deploy/monitoring/dashboard.json", "process_open_fds", "process_fds", "no metric process_fds"),
+]
+
+
+def cases(tree, problems):
+    """One for each break: what it is called, and a function that gives problems if the check does not see it."""
+    for check, path, there, instead, word in BREAKS:
+        name = f"broken: {check}: {Path(path).name}: {there!r} becomes {instead!r}"
+        yield name, partial(judge, tree, problems, check, path, there, instead, word)
+
+
+def judge(tree, problems, check, path, there, instead, word):
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        shutil.copytree(tree.deploy, copy / "deploy")
+        (copy / "docs").mkdir()
+        shutil.copy(tree.root / "docs/runbook.md", copy / "docs")
+        file = copy / path
+        text = file.read_text()
+        if there not in text:
+            return [f"{path} does not say {there!r} any more: nothing was broken"]
+        file.write_text(text.replace(there, instead))
+        broken = Tree(copy, tree.tapfan)
+        if check not in ("rules", "yaml"):
+            monitoring.write(broken)
+        found = problems(check, broken)
+    if not found:
+        return ["the check sees nothing wrong"]
+    if not any(word in problem for problem in found):
+        return [f"the check does not say {word!r}:", *found]
+    return []

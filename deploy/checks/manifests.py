@@ -1,0 +1,198 @@
+"""What kustomize and helm render: schemas, rules of this project, and that both say the same."""
+
+import copy
+import difflib
+import json
+
+import kubernetes_validate
+import yaml
+
+from .tree import NEWEST, OLDEST, Failed, Workload, containers, run, title
+
+# Objects that were found to be as their schema says: the same ones come again and again, and the schemas are large.
+VALID = set()
+
+OPERATOR = "monitoring.coreos.com/v1"
+
+
+def charts(tree):
+    """helm lint, and that the schema of the values speaks."""
+    for values in tree.values:
+        try:
+            run("helm", "lint", "--strict", "--quiet", *tree.helm_arguments(values), "--kube-version", NEWEST)
+        except Failed as failed:
+            yield f"{values.name}: {failed}"
+
+
+def schemas(tree):
+    """Every object of Kubernetes' own is as its schema says, without a field that it does not know."""
+    for where, objects in tree.manifests:
+        for item in objects:
+            if item["apiVersion"] == OPERATOR:
+                continue
+            for version in (OLDEST, NEWEST):
+                key = version + json.dumps(item, sort_keys=True)
+                if key in VALID:
+                    continue
+                try:
+                    kubernetes_validate.validate(item, version, strict=True)
+                    VALID.add(key)
+                except kubernetes_validate.ValidationError as error:
+                    place = ".".join(str(step) for step in error.path)
+                    yield f"{where}: {title(item)} ({version}): {place}: {error.message}"
+                except kubernetes_validate.SchemaNotFoundError as error:
+                    yield f"{where}: {error.message}"
+
+
+def same(tree):
+    """The chart and the kustomization render the same objects."""
+    for name, objects in tree.kustomize.items():
+        if name in tree.helm:
+            yield from difflib.unified_diff(
+                canonical(objects), canonical(tree.helm[name]), f"kustomize {name}", f"helm {name}", lineterm="", n=2
+            )
+
+
+def canonical(objects):
+    """As lines in one order, without the labels that say who made it."""
+    texts = {}
+    for item in copy.deepcopy(objects):
+        for label in ("helm.sh/chart", "app.kubernetes.io/managed-by"):
+            item["metadata"].get("labels", {}).pop(label, None)
+        texts[title(item)] = item
+    return yaml.safe_dump(texts).splitlines()
+
+
+def rules(tree):
+    """What this project promises of its Pods."""
+    seen = set()
+    for workload in tree.workloads:
+        seen.add(workload.owner["kind"] + (" sidecar" if workload.sidecar else ""))
+        for problem in security(workload) + lifecycle(workload) + ports(workload) + around(workload):
+            yield f"{workload.name}: {problem}"
+    for kind in ("Deployment", "DaemonSet", "Deployment sidecar"):
+        if kind not in seen:
+            yield f"no tapfan as a {kind}"
+
+
+def security(workload: Workload):
+    """The Pod Security Standard "restricted", and more."""
+    context = {**workload.pod.get("securityContext", {}), **workload.container.get("securityContext", {})}
+    wanted = {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    problems = [f"{key} is not {value}" for key, value in wanted.items() if context.get(key) != value]
+    for forbidden in ("hostNetwork", "hostPID", "hostIPC"):
+        if workload.pod.get(forbidden):
+            problems.append(f"{forbidden} is set")
+    if not workload.sidecar and workload.pod.get("automountServiceAccountToken") is not False:
+        problems.append("automountServiceAccountToken is not false")
+    resources = workload.container.get("resources", {})
+    if not {"cpu", "memory"} <= resources.get("requests", {}).keys() or "memory" not in resources.get("limits", {}):
+        problems.append("requests of cpu and memory, and a limit of memory, are missing")
+    for mount in workload.container["volumeMounts"]:
+        if "subPath" in mount:
+            problems.append(f'{mount["mountPath"]} is mounted by subPath, so that it never changes')
+    return problems
+
+
+def lifecycle(workload: Workload):
+    """Probes, preStop, and a grace period that is long enough."""
+    problems = []
+    container = workload.container
+    if container.get("livenessProbe", {}).get("httpGet", {}).get("path") != "/livez":
+        problems.append("livenessProbe does not ask /livez")
+    if workload.sidecar:
+        held = {"readinessProbe", "startupProbe"} & container.keys()
+        problems += [f"{probe} of the sidecar holds CoreDNS back" for probe in held]
+        others = 6  # `lameduck` of CoreDNS, and what it needs to end.
+    else:
+        if container.get("readinessProbe", {}).get("httpGet", {}).get("path") != "/readyz":
+            problems.append("readinessProbe does not ask /readyz")
+        others = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        if workload.owner["kind"] == "Deployment" and others < 1:
+            problems.append("there is no preStop sleep")
+    grace = workload.pod.get("terminationGracePeriodSeconds", 30)
+    needed = others + workload.drain + 2
+    if grace <= needed:
+        problems.append(f"terminationGracePeriodSeconds {grace} is not longer than {needed} s before and of the drain")
+    return problems
+
+
+def ports(workload: Workload):
+    """Names of ports lead to ports."""
+    names = workload.ports.keys()
+    problems = []
+    for probe in ("livenessProbe", "readinessProbe"):
+        asked = workload.container.get(probe, {}).get("httpGet", {}).get("port")
+        if asked is not None and asked not in names:
+            problems.append(f"{probe} asks port {asked}, which the container does not have")
+    for service in workload.services():
+        for port in service["spec"]["ports"]:
+            if port["targetPort"] not in names:
+                problems.append(f'{title(service)} leads to port {port["targetPort"]}, which the container does not have')
+    for policy in workload.objects:
+        if policy["kind"] == "NetworkPolicy":
+            for rule in policy["spec"]["ingress"]:
+                for port in rule["ports"]:
+                    if port["port"] not in names:
+                        problems.append(f'{title(policy)} names port {port["port"]}, which the container does not have')
+    return problems
+
+
+def around(workload: Workload):
+    """Selectors that select, and what a Deployment has besides."""
+    problems = []
+    kinds = {item["kind"] for item in workload.objects}
+    wanted = [] if workload.sidecar else ["NetworkPolicy", "ServiceAccount", "Service"]
+    if workload.owner["kind"] == "Deployment" and not workload.sidecar:
+        wanted.append("PodDisruptionBudget")
+        keys = {spread["topologyKey"] for spread in workload.pod.get("topologySpreadConstraints", [])}
+        if keys != {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}:
+            problems.append("replicas are not spread over zones and hosts")
+    problems += [f"there is no {kind}" for kind in wanted if kind not in kinds]
+    for item in workload.objects:
+        selector = {
+            "Service": item.get("spec", {}).get("selector"),
+            "NetworkPolicy": item.get("spec", {}).get("podSelector", {}).get("matchLabels"),
+            "PodDisruptionBudget": item.get("spec", {}).get("selector", {}).get("matchLabels"),
+        }.get(item["kind"], workload.labels)
+        if not selector or not selector.items() <= workload.labels.items():
+            problems.append(f"{title(item)} does not select it")
+    return problems
+
+
+def monitors(tree):
+    """ServiceMonitor and PodMonitor select what is there, at ports that it has."""
+    overlays = tree.kustomize
+    everything = [item for objects in overlays.values() for item in objects]
+    chart = [(item, tree.helm["everything"]) for item in tree.helm["everything"]]
+    for monitor, objects in [(item, everything) for item in tree.monitoring] + chart:
+        if monitor["kind"] not in ("ServiceMonitor", "PodMonitor"):
+            continue
+        spec = monitor["spec"]
+        labels = spec["selector"]["matchLabels"]
+        namespaces = spec.get("namespaceSelector", {}).get("matchNames") or [monitor["metadata"]["namespace"]]
+        endpoints = spec.get("endpoints") or spec["podMetricsEndpoints"]
+        found = []
+        for item in objects:
+            if item["metadata"].get("namespace") not in namespaces:
+                continue
+            if monitor["kind"] == "ServiceMonitor" and item["kind"] == "Service":
+                found.append((item["metadata"].get("labels", {}), [port["name"] for port in item["spec"]["ports"]]))
+            if monitor["kind"] == "PodMonitor" and item["kind"] in ("Deployment", "DaemonSet"):
+                names = [port["name"] for container in containers(item) for port in container.get("ports", [])]
+                found.append((item["spec"]["template"]["metadata"]["labels"], names))
+        selected = [names for have, names in found if labels.items() <= have.items()]
+        if not selected:
+            yield f"{title(monitor)} selects nothing"
+        for names in selected:
+            for endpoint in endpoints:
+                if endpoint["port"] not in names:
+                    yield f'{title(monitor)}: no port {endpoint["port"]} where it selects'

@@ -1,0 +1,149 @@
+"""Rules, their tests, the runbook, and the expressions of the dashboard."""
+
+import json
+import re
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from .tree import Failed, run
+
+OPERATORS_RULE = """\
+# The rules of rules.yaml, for the Prometheus Operator. Made by `deploy/check --write`: change the other file.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: tapfan
+  labels:
+    app.kubernetes.io/name: tapfan
+spec:
+"""
+
+
+def operators_rule(tree):
+    """The PrometheusRule that rules.yaml makes: its text, indented, without the comment at its top."""
+    text = (tree.deploy / "monitoring/rules.yaml").read_text()
+    groups = text[text.index("groups:\n") :]
+    return OPERATORS_RULE + re.sub(r"^(?=.)", "  ", groups, flags=re.MULTILINE)
+
+
+def write(tree):
+    (tree.deploy / "monitoring/prometheusrule.yaml").write_text(operators_rule(tree))
+
+
+def groups(tree):
+    return yaml.safe_load((tree.deploy / "monitoring/rules.yaml").read_text())["groups"]
+
+
+def rules(tree):
+    """promtool understands the rules, and both files have the same ones."""
+    folder = tree.deploy / "monitoring"
+    try:
+        run("promtool", "check", "rules", folder / "rules.yaml")
+    except Failed as failed:
+        yield str(failed)
+    if (folder / "prometheusrule.yaml").read_text() != operators_rule(tree):
+        yield "prometheusrule.yaml is not what rules.yaml makes: run deploy/check --write"
+
+
+def alerts(tree):
+    """Every alert is seen to fire and not to fire."""
+    folder = tree.deploy / "monitoring"
+    files = sorted(folder.glob("*_test.yaml"))
+    try:
+        run("promtool", "test", "rules", *files)
+    except Failed as failed:
+        yield str(failed)
+    seen = set()
+    for path in files:
+        for test in yaml.safe_load(path.read_text())["tests"]:
+            for asked in test["alert_rule_test"]:
+                seen.add((asked["alertname"], bool(asked.get("exp_alerts"))))
+                # A test that lists some alerts of a name refuses all others of that name.
+                labels = {sample["series"] for sample in test["input_series"]}
+                if any("good" in label for label in labels):
+                    seen.add((asked["alertname"], False))
+    for group in groups(tree):
+        for rule in group["rules"]:
+            if "alert" in rule:
+                for fires, word in ((True, "to fire"), (False, "not to fire")):
+                    if (rule["alert"], fires) not in seen:
+                        yield f'{rule["alert"]}: no test sees it {word}'
+
+
+def runbook(tree):
+    """Every alert has its words for people, and an entry of the runbook, and every entry has its alert."""
+    text = (tree.root / "docs/runbook.md").read_text()
+    entries = dict(re.findall(r"^## (Tapfan\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    named = set()
+    for group in groups(tree):
+        for rule in group["rules"]:
+            if "alert" not in rule:
+                continue
+            name = rule["alert"]
+            named.add(name)
+            annotations = rule.get("annotations", {})
+            for key in ("summary", "description"):
+                if not annotations.get(key):
+                    yield f"{name} has no {key}"
+            if annotations.get("runbook") != f"docs/runbook.md#{name.lower()}":
+                yield f"{name} does not name its entry of the runbook"
+            if rule.get("labels", {}).get("severity") not in ("critical", "warning"):
+                yield f"{name} has no severity"
+            for part in ("**It means:**", "**Look at:**", "**Do:**"):
+                if part not in entries.get(name, ""):
+                    yield f"docs/runbook.md: {name} has no {part}"
+    for name in entries.keys() - named:
+        yield f"docs/runbook.md: there is no alert {name}"
+
+
+def panels(dashboard):
+    for panel in dashboard["panels"]:
+        yield panel
+        yield from panel.get("panels", [])
+
+
+def expressions(tree):
+    """Expressions of the dashboard by place, with values in the place of its variables."""
+    dashboard = json.loads((tree.deploy / "monitoring/dashboard.json").read_text())
+    found = {}
+    for panel in panels(dashboard):
+        for target in panel.get("targets", []):
+            found[f'{panel["title"]} {target["refId"]}'] = target["expr"]
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            inner = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
+            found[f'${variable["name"]}'] = f"count by ({inner[2]}) ({inner[1]})"
+    return {
+        place: re.sub(r"\$(job|instance|sink)\b", ".*", text.replace("$__rate_interval", "5m"))
+        for place, text in found.items()
+    }
+
+
+def dashboard(tree):
+    """promtool understands every expression of the dashboard; panels do not lie on each other."""
+    taken = {}
+    whole = json.loads((tree.deploy / "monitoring/dashboard.json").read_text())
+    for panel in whole["panels"]:
+        place = panel["gridPos"]
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                if (x, y) in taken:
+                    yield f'panels {taken[x, y]} and {panel["title"]} lie on each other'
+                    return
+                taken[x, y] = panel["title"]
+    if len({panel["id"] for panel in panels(whole)}) != len(list(panels(whole))):
+        yield "two panels have one id"
+    every = expressions(tree)
+    group = {
+        "name": "dashboard",
+        "rules": [{"record": "x", "labels": {"place": place}, "expr": text} for place, text in every.items()],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "dashboard.yaml"
+        path.write_text(yaml.safe_dump({"groups": [group]}))
+        try:
+            run("promtool", "check", "rules", path)
+        except Failed as failed:
+            yield str(failed)

@@ -1,0 +1,137 @@
+"""What manifests, rules and dashboard say, held against the program as it runs."""
+
+import re
+import tempfile
+import time
+
+from .manifests import OPERATOR
+from .monitoring import expressions, groups
+from .router import Router, Stage
+from .tree import Failed, run, title
+
+# Labels that Prometheus adds, and those that Kubernetes' targets have.
+OF_TARGETS = {"job", "instance", "namespace", "pod"}
+
+
+def tapfiles(tree):
+    """Every Tapfile in a manifest passes `tapfan check`, without a warning."""
+    for workload in tree.workloads:
+        with tempfile.TemporaryDirectory() as folder:
+            stage = Stage(workload, folder)
+            environment = [f"{name}={value}" for name, value in stage.environment.items()]
+            try:
+                said = run("env", *environment, tree.tapfan, "check", stage.tapfile)
+            except Failed as failed:
+                said = str(failed)
+            if re.search(r"^(error|warning): ", said, re.MULTILINE):
+                yield f"{workload.name}: {said}"
+
+
+def probes(tree):
+    """The program starts with the manifest's arguments; probes, ports of Services and paths of metrics answer."""
+    for workload in tree.workloads:
+        with Router(tree.tapfan, workload) as router:
+            try:
+                router.wait_until_bound()
+            except Failed as failed:
+                yield f"{workload.name}: {failed}"
+                continue
+            for problem in ask(workload, router):
+                yield f"{workload.name}: {problem}"
+
+
+def ask(workload, router):
+    ports = workload.ports
+    for name, port in ports.items():
+        if not router.answers(port):
+            yield f"nobody listens at port {name} ({port})"
+    for port in router.stage.ports:
+        if port not in ports.values():
+            yield f"port {port} of the Tapfile is not among the container's"
+    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+        asked = workload.container.get(probe, {}).get("httpGet")
+        if asked:
+            status, body = answered(router, ports.get(asked["port"]), asked["path"])
+            if status != 200:
+                yield f'{probe} {asked["path"]}: {status} {body}'
+    for service in workload.services():
+        for port in service["spec"]["ports"]:
+            if not router.answers(ports.get(port["targetPort"])):
+                yield f'nobody is where {title(service)} leads: {port["targetPort"]}'
+    for item in workload.objects:
+        if item["apiVersion"] == OPERATOR and item["kind"] == "PodMonitor":
+            for endpoint in item["spec"]["podMetricsEndpoints"]:
+                status, body = router.get(ports.get(endpoint["port"]), endpoint["path"])
+                if status != 200 or "tapfan_build_info" not in body:
+                    yield f'{title(item)} {endpoint["path"]}: {status} has no metrics'
+
+
+def answered(router, port, path):
+    """Readiness may take a moment."""
+    end = time.monotonic() + 5
+    while True:
+        status, body = router.get(port, path)
+        if status in (200, 404, None) or time.monotonic() > end:
+            return status, body
+        time.sleep(0.05)
+
+
+def metrics(tree):
+    """What rules and dashboard ask for is there: names, labels, and the values of labels that are closed sets."""
+    workload = next(workload for workload in tree.workloads if workload.name.startswith("helm everything"))
+    with Router(tree.tapfan, workload) as router:
+        try:
+            router.wait_until_bound()
+        except Failed as failed:
+            yield str(failed)
+            return
+        status, body = router.get(workload.ports["probes"], "/metrics")
+    if status != 200:
+        yield f"/metrics: {status} {body}"
+        return
+    try:
+        run("promtool", "check", "metrics", text=body)
+    except Failed as failed:
+        yield f"promtool check metrics: {failed}"
+    there = samples(body)
+    asked = [(f'rule {rule.get("alert") or rule["record"]}', rule["expr"]) for g in groups(tree) for rule in g["rules"]]
+    asked += [(f"dashboard: {place}", text) for place, text in expressions(tree).items()]
+    for place, text in asked:
+        for problem in compare(text, there):
+            yield f"{place}: {problem}"
+
+
+def samples(body):
+    """Names, each with its labels, each with its values."""
+    found = {}
+    for line in body.splitlines():
+        match = re.match(r"(\w+)(?:\{(.*)\})? ", line)
+        if match and not line.startswith("#"):
+            labels = found.setdefault(match[1], {})
+            for label, value in re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', match[2] or ""):
+                labels.setdefault(label, set()).add(value)
+    return found
+
+
+def compare(text, there):
+    quoteless = re.sub(r'"[^"]*"', '""', text)
+    known = set()
+    for name in re.findall(r"\b(?:tapfan|process)_\w+", quoteless):
+        if name in there:
+            known |= there[name].keys()
+        else:
+            yield f"there is no metric {name}"
+    for name, matchers in re.findall(r"\b((?:tapfan|process)_\w+)\{([^}]*)\}", text):
+        for label, operator, value in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers):
+            if label in OF_TARGETS or name not in there:
+                continue
+            if label not in there[name]:
+                yield f"{name} has no label {label}"
+            elif label in ("reason", "result", "state"):
+                for word in value.split("|") if "~" in operator else [value]:
+                    if word not in there[name][label]:
+                        yield f"{name} has no {label} {word}"
+    for labels in re.findall(r"\b(?:by|without|on) \(([^)]*)\)", quoteless):
+        for label in re.split(r",\s*", labels):
+            if known and label not in known | OF_TARGETS:
+                yield f"none of its metrics has a label {label}"

@@ -1,0 +1,160 @@
+"""The files that are checked, and what helm and kustomize make of them."""
+
+import os
+import subprocess
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+TOOLS = Path(os.environ["DEPLOY_CHECK_TOOLS"])
+
+# The oldest Kubernetes that the manifests are for (`sleep` of preStop), and the newest that there are schemas of.
+OLDEST, NEWEST = "1.30", "1.37"
+
+# The chart with these values gives the objects of the overlay of the same name, with its Tapfile.
+TAPFILES = {
+    "deployment": "kustomize/base/Tapfile",
+    "daemonset": "kustomize/overlays/daemonset/Tapfile",
+}
+
+
+class Failed(Exception):
+    """A program that was run says no; the text is what it printed."""
+
+
+def run(*command, cwd=None, text=None):
+    """Runs a program and gives what it printed, or raises Failed."""
+    command = [str(word) for word in command]
+    done = subprocess.run(
+        command, cwd=cwd, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+    )
+    if done.returncode != 0:
+        raise Failed(done.stdout.strip() or f"{command[0]}: exit status {done.returncode}")
+    return done.stdout
+
+
+def objects_of(text):
+    return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
+
+
+class Tree:
+    """A repository's deploy/ and docs/runbook.md: the real ones, or a copy that something is broken in."""
+
+    def __init__(self, root, tapfan):
+        self.root = Path(root)
+        self.deploy = self.root / "deploy"
+        self.tapfan = Path(tapfan)
+
+    @property
+    def chart(self):
+        return self.deploy / "helm/tapfan"
+
+    @property
+    def overlays(self):
+        return sorted(folder for folder in (self.deploy / "kustomize/overlays").iterdir())
+
+    @property
+    def values(self):
+        return sorted((self.chart / "ci").glob("*.yaml"))
+
+    def helm_arguments(self, values):
+        arguments = [self.chart, "--values", values]
+        if values.stem in TAPFILES:
+            arguments += ["--set-file", f"tapfile={self.deploy / TAPFILES[values.stem]}"]
+        return arguments
+
+    @cached_property
+    def helm(self):
+        """Objects by the name of the values file."""
+        return {
+            values.stem: objects_of(
+                run(
+                    *("helm", "template", "tapfan", *self.helm_arguments(values)),
+                    *("--namespace", "dns-obs", "--kube-version", NEWEST, "--skip-tests"),
+                )
+            )
+            for values in self.values
+        }
+
+    @cached_property
+    def kustomize(self):
+        """Objects by the name of the overlay."""
+        return {folder.name: objects_of(run("kubectl", "kustomize", folder)) for folder in self.overlays}
+
+    @cached_property
+    def monitoring(self):
+        return objects_of(run("kubectl", "kustomize", self.deploy / "monitoring"))
+
+    @cached_property
+    def manifests(self):
+        """All of them: (where from, objects)."""
+        return (
+            [(f"helm {name}", objects) for name, objects in self.helm.items()]
+            + [(f"kustomize {name}", objects) for name, objects in self.kustomize.items()]
+            + [("monitoring", self.monitoring)]
+        )
+
+    @cached_property
+    def workloads(self):
+        """Every tapfan in a manifest."""
+        return [
+            Workload(where, objects, owner, container)
+            for where, objects in self.manifests
+            for owner in objects
+            if owner["kind"] in ("Deployment", "DaemonSet")
+            for container in containers(owner)
+            if container["name"] == "tapfan"
+        ]
+
+
+def containers(owner):
+    pod = owner["spec"]["template"]["spec"]
+    return pod.get("initContainers", []) + pod["containers"]
+
+
+def title(item):
+    return f'{item["kind"]}/{item["metadata"]["name"]}'
+
+
+class Workload:
+    """A container of tapfan, its Pod, and the objects around it."""
+
+    def __init__(self, where, objects, owner, container):
+        self.objects = objects
+        self.owner = owner
+        self.container = container
+        self.pod = owner["spec"]["template"]["spec"]
+        self.labels = owner["spec"]["template"]["metadata"]["labels"]
+        self.name = f"{where}: {title(owner)}"
+        self.sidecar = container.get("restartPolicy") == "Always"
+
+    @property
+    def ports(self):
+        """Numbers by name."""
+        return {port["name"]: port["containerPort"] for port in self.container["ports"]}
+
+    def volume(self, mount):
+        return next(volume for volume in self.pod["volumes"] if volume["name"] == mount["name"])
+
+    @cached_property
+    def tapfile(self):
+        """What is mounted at /etc/tapfan/Tapfile."""
+        mount = next(mount for mount in self.container["volumeMounts"] if mount["mountPath"] == "/etc/tapfan")
+        name = self.volume(mount)["configMap"]["name"]
+        maps = [item for item in self.objects if title(item) == f"ConfigMap/{name}"]
+        return maps[0]["data"]["Tapfile"]
+
+    @cached_property
+    def drain(self):
+        """In seconds."""
+        words = [line.split() for line in self.tapfile.splitlines()]
+        given = [line[1] for line in words if line[:1] == ["drain"]]
+        return int(given[-1].removesuffix("s")) if given else 10
+
+    def services(self):
+        return [
+            item
+            for item in self.objects
+            if item["kind"] == "Service" and item["spec"].get("selector", {}).items() <= self.labels.items()
+        ]

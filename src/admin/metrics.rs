@@ -1,0 +1,45 @@
+//! `/metrics`: one snapshot of the router a scrape, so that what is scraped adds up.
+
+mod families;
+mod format;
+mod process;
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use prometheus_client::{encoding::text, registry::Registry};
+
+use self::{families::Scrape, format::Format, process::Process};
+use super::{RouterStatus, server::Shared};
+
+/// The metrics, in the format that is asked for.
+pub(super) async fn scrape(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let accepts = headers.get_all(header::ACCEPT).iter();
+    let accepts: Vec<_> = accepts.filter_map(|value| value.to_str().ok()).collect();
+    let format = Format::negotiate(&accepts.join(","));
+    let scrape = Scrape {
+        status: RouterStatus::of(&shared.view),
+        process: Process::now(),
+        stuck: shared.liveness.stuck().len() as u64,
+    };
+    match encode(scrape, format) {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
+        // Writing to a string does not fail.
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn encode(scrape: Scrape, format: Format) -> Result<String, std::fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(scrape));
+    let mut encoded = String::new();
+    text::encode(&mut encoded, &registry)?;
+    Ok(match format {
+        Format::OpenMetrics => encoded,
+        Format::Text => format::to_text(&encoded),
+    })
+}

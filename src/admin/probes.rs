@@ -1,0 +1,89 @@
+//! `/livez`, `/readyz` and `/healthz`.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use super::server::Shared;
+use crate::{
+    config::ReadyWhen,
+    sink,
+    supervisor::{RouterPhase, SinkView, View},
+};
+
+/// Whether the workers make progress. It takes no lock that they ever hold.
+pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Response {
+    let stuck = shared.liveness.stuck();
+    if stuck.is_empty() {
+        return answer(StatusCode::OK, "live\n".to_owned());
+    }
+    let mut text = "not live\n".to_owned();
+    for stuck in stuck {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{stuck}");
+    }
+    answer(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+/// Whether senders are to be sent here.
+pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    let (is_ready, text) = readiness(&shared.view, **shared.ready_when.load());
+    let status = if is_ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    answer(status, text)
+}
+
+fn readiness(view: &View, when: ReadyWhen) -> (bool, String) {
+    let phase = view.phase();
+    if phase != RouterPhase::Running {
+        return (false, format!("not ready: {}\n", phase.label()));
+    }
+    let sinks: Vec<(SinkView, sink::Status)> = view
+        .sinks()
+        .into_iter()
+        .filter(|sink| !sink.is_removed())
+        .map(|sink| {
+            let status = sink.status();
+            (sink, status)
+        })
+        .collect();
+    let degraded: Vec<_> = sinks
+        .iter()
+        .filter(|(_, status)| status.state != sink::State::Up)
+        .collect();
+    let asked = match when {
+        ReadyWhen::Always => None,
+        ReadyWhen::Any => (degraded.len() == sinks.len()).then_some("no sink is up"),
+        ReadyWhen::All => (!degraded.is_empty()).then_some("not every sink is up"),
+    };
+    let mut text = match asked {
+        None => "ready\n".to_owned(),
+        Some(why) => format!("not ready: {why}, and ready_when is {}\n", when.word()),
+    };
+    for (sink, status) in degraded {
+        let since = super::Timestamp::from(status.since);
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
+            "degraded: {}: {} since {since}",
+            sink.name(),
+            status.state
+        );
+        if let Some((error, _)) = &status.last_error {
+            let _ = write!(text, ", {error}");
+        }
+        text.push('\n');
+    }
+    (asked.is_none(), text)
+}
+
+fn answer(status: StatusCode, text: String) -> Response {
+    (status, text).into_response()
+}

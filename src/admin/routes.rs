@@ -1,0 +1,92 @@
+//! Which path is answered by what.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+
+use super::{RouterStatus, log_level, metrics, probes, server::Shared};
+
+/// What probes and Prometheus ask for, at `admin` and at `probes`.
+const PROBES: [(&str, &str); 4] = [
+    ("/livez", "200 unless a worker has stopped making progress"),
+    (
+        "/readyz",
+        "200 once every listener is bound, 503 while starting or draining",
+    ),
+    ("/healthz", "the same"),
+    (
+        "/metrics",
+        "for Prometheus: OpenMetrics, or the older text format",
+    ),
+];
+
+/// What is there at `admin` alone.
+const ADMIN: [(&str, &str); 2] = [
+    ("/status", "listeners and sinks, as JSON"),
+    ("/log-level", "the log's level; PUT changes it"),
+];
+
+/// Everything. The page and its events come in here.
+pub(super) fn admin(shared: Arc<Shared>) -> Router {
+    let routes = probe_routes()
+        .route("/status", get(status))
+        .route("/log-level", get(log_level::show).put(log_level::change));
+    finish(routes, &[&PROBES, &ADMIN], shared)
+}
+
+/// Probes and metrics, and nothing else: for addresses that others can reach.
+pub(super) fn probes(shared: Arc<Shared>) -> Router {
+    finish(probe_routes(), &[&PROBES], shared)
+}
+
+fn probe_routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/livez", get(probes::live))
+        .route("/readyz", get(probes::ready))
+        .route("/healthz", get(probes::ready))
+        .route("/metrics", get(metrics::scrape))
+}
+
+fn finish(routes: Router<Arc<Shared>>, paths: &[&[(&str, &str)]], shared: Arc<Shared>) -> Router {
+    let mut text = "there is nothing here; there is\n".to_owned();
+    for (path, what) in paths.iter().copied().flatten() {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  {path:12}{what}");
+    }
+    routes
+        .fallback(move || std::future::ready((StatusCode::NOT_FOUND, text.clone())))
+        .method_not_allowed_fallback(|| {
+            std::future::ready((
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this is only read: GET or HEAD\n",
+            ))
+        })
+        .layer(axum::middleware::map_response(harden))
+        .with_state(shared)
+}
+
+/// What is true of every answer: it is of this moment, and it is what it says it is.
+async fn harden(mut response: Response) -> Response {
+    const ALWAYS: [(HeaderName, HeaderValue); 2] = [
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+    ];
+    let headers = response.headers_mut();
+    for (name, value) in ALWAYS {
+        headers.entry(name).or_insert(value);
+    }
+    response
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Response {
+    Json(RouterStatus::of(&shared.view)).into_response()
+}

@@ -1,0 +1,250 @@
+//! `endpoints all`: every address gets everything, each from a queue of its own.
+
+use std::{future::pending, future::poll_fn, net::SocketAddr, sync::Arc};
+
+use tokio::{
+    select,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{
+    Ends,
+    endpoint::Endpoint,
+    outlook::Outlook,
+    wanted::{self, InUse},
+};
+use crate::{
+    router::{DropReason, Queue, Queues},
+    sink::{
+        Reporter, Resolution, SinkError, Stack, driver::drive, reconnect::pass_on,
+        restart::until_aborted,
+    },
+};
+
+/// The endpoints of one sink.
+struct Endpoints<'a> {
+    stack: &'a Stack,
+    queues: &'a Arc<Queues>,
+    outlook: Outlook,
+    ends: Ends,
+    known: Vec<Known>,
+    /// Each gives the queue that it was fed from.
+    tasks: JoinSet<Arc<Queue>>,
+}
+
+/// An endpoint that has a task.
+struct Known {
+    address: SocketAddr,
+    queue: Arc<Queue>,
+    reporter: Reporter,
+    abort: CancellationToken,
+    /// By when it has to be at its end, as the name no longer leads to it.
+    leaves: Option<Instant>,
+    ended: bool,
+}
+
+/// Feeds each address from its queue, until all queues are closed and empty, or until it is told to end.
+///
+/// Whatever goes wrong with one endpoint is logged there, so this ends in order.
+pub(super) async fn run(
+    stack: &Stack,
+    resolution: &Resolution,
+    queues: &Arc<Queues>,
+    ends: Ends,
+) -> Result<(), SinkError> {
+    let mut outlook = Outlook::new(stack, resolution);
+    let begun = async {
+        outlook.first().await;
+        assign(stack, queues, &mut outlook).await;
+    };
+    select! {
+        biased;
+        () = ends.abort.cancelled() => return Ok(()),
+        () = ends.retire.cancelled() => return Ok(()),
+        () = begun => {}
+        () = over(queues) => return Ok(()),
+    }
+    let mut endpoints = Endpoints {
+        stack,
+        queues,
+        outlook,
+        ends,
+        known: Vec::new(),
+        tasks: JoinSet::new(),
+    };
+    endpoints.begin();
+    while endpoints.known.iter().any(|known| !known.ended) {
+        let (abort, retire) = (endpoints.ends.abort.clone(), endpoints.ends.retire.clone());
+        select! {
+            biased;
+            () = abort.cancelled() => break,
+            () = retire.cancelled() => break,
+            () = endpoints.changed() => endpoints.update(),
+        }
+    }
+    // Each of them hears of the end itself.
+    while let Some(ended) = endpoints.tasks.join_next().await {
+        endpoints.ended(pass_on(ended));
+    }
+    Ok(())
+}
+
+/// Waits until every queue is closed and empty.
+async fn over(queues: &Queues) {
+    for entry in queues.entries() {
+        poll_fn(|cx| entry.queue.poll_end(cx)).await;
+    }
+}
+
+/// Gives each address a queue. What was queued for no address in particular, or for others only, goes to each of them.
+async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
+    let entries = queues.entries();
+    let offered = entries.iter().filter(|entry| entry.offered);
+    let in_use: Vec<_> = offered
+        .filter_map(|entry| entry.address)
+        .map(InUse::idle)
+        .collect();
+    let (wanted, left_out) = wanted::all(&outlook.addresses(), &in_use);
+    outlook.leave_out(left_out);
+    if !in_use.iter().any(|one| wanted.contains(&one.address)) {
+        queues.one();
+    }
+    for address in wanted {
+        let label = stack.label(address);
+        if in_use.iter().any(|one| one.address == address) {
+            queues.relabel(address, &label);
+        } else {
+            queues.open(address, label);
+        }
+    }
+    let entries = queues.entries();
+    for entry in entries.iter().filter(|entry| entry.address.is_none()) {
+        queues.leave(&entry.queue);
+        // Until then somebody may still be offering to it.
+        poll_fn(|cx| entry.queue.poll_closed(cx)).await;
+        queues.hand_on(&entry.queue);
+    }
+}
+
+// === impl Endpoints ===
+
+impl Endpoints<'_> {
+    /// Begins with the queues that there are.
+    fn begin(&mut self) {
+        for entry in self.queues.entries() {
+            if let Some(address) = entry.address {
+                // Another driver has begun to leave it.
+                let leaves = (!entry.offered).then(|| self.leaves());
+                self.start(address, entry.queue, leaves);
+            }
+        }
+        self.update();
+    }
+
+    /// Waits until there may be something to [update](Self::update). Cancel safe.
+    async fn changed(&mut self) {
+        let leaving = self.known.iter().filter(|known| !known.ended);
+        let next = leaving.filter_map(|known| known.leaves).min();
+        let out_of_time = async {
+            match next {
+                Some(end) => sleep_until(end).await,
+                None => pending().await,
+            }
+        };
+        let ended = select! {
+            () = self.outlook.changed() => return,
+            () = out_of_time => return self.cut(),
+            Some(ended) = self.tasks.join_next() => ended,
+        };
+        self.ended(pass_on(ended));
+    }
+
+    /// Begins with the endpoints that have come, and begins to leave those that the name no longer leads to.
+    fn update(&mut self) {
+        let stays = self.known.iter().filter(|known| known.leaves.is_none());
+        let in_use: Vec<_> = stays.map(|known| InUse::idle(known.address)).collect();
+        let (wanted, left_out) = wanted::all(&self.outlook.addresses(), &in_use);
+        self.outlook.leave_out(left_out);
+        let end = self.leaves();
+        for known in &mut self.known {
+            if known.leaves.is_none() && !wanted.contains(&known.address) {
+                known.leaves = Some(end);
+                self.queues.leave(&known.queue);
+                known.reporter.draining();
+            }
+        }
+        for address in wanted {
+            if !in_use.iter().any(|one| one.address == address) {
+                let queue = self.queues.open(address, self.stack.label(address));
+                self.start(address, queue, None);
+            }
+        }
+    }
+
+    /// By when an endpoint has to be at its end that is left now.
+    fn leaves(&self) -> Instant {
+        Instant::now() + *self.ends.drain.borrow()
+    }
+
+    fn start(&mut self, address: SocketAddr, queue: Arc<Queue>, leaves: Option<Instant>) {
+        let endpoint = Endpoint::new(self.stack, address);
+        let abort = self.ends.abort.child_token();
+        let retire = self.ends.retire.clone();
+        self.known.push(Known {
+            address,
+            queue: Arc::clone(&queue),
+            reporter: endpoint.reporter().clone(),
+            abort: abort.clone(),
+            leaves,
+            ended: false,
+        });
+        self.tasks.spawn(async move {
+            let begin = || {
+                let service = endpoint.build(abort.clone());
+                let (queue, retire) = (Arc::clone(&queue), retire.clone());
+                until_aborted(abort.clone(), async move {
+                    drive(service, &queue, &retire).await
+                })
+            };
+            endpoint.keep_going(&retire, &abort, begin).await;
+            queue
+        });
+    }
+
+    /// Ends those that have been left for long enough.
+    fn cut(&mut self) {
+        let now = Instant::now();
+        for known in &self.known {
+            if known.leaves.is_some_and(|end| end <= now) {
+                known.abort.cancel();
+            }
+        }
+    }
+
+    /// An endpoint is at its end. Of one that was left, what it did not take is lost, unless another driver may go on
+    /// with it.
+    fn ended(&mut self, queue: Option<Arc<Queue>>) {
+        let Some(queue) = queue else { return };
+        let Some(place) = self
+            .known
+            .iter()
+            .position(|known| Arc::ptr_eq(&known.queue, &queue))
+        else {
+            return;
+        };
+        let known = &mut self.known[place];
+        known.ended = true;
+        let stops = self.ends.abort.is_cancelled() || self.ends.retire.is_cancelled();
+        if known.leaves.is_some() && !stops {
+            let lost = queue.ledger().queued;
+            queue.abandon(DropReason::EndpointGone);
+            let (sink, endpoint) = (known.reporter.sink(), self.stack.label(known.address));
+            info!(%sink, %endpoint, lost, "an endpoint that the name no longer leads to is at its end");
+            self.known.swap_remove(place);
+        }
+        self.queues.close_books();
+    }
+}

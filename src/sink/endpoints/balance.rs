@@ -1,0 +1,214 @@
+//! `endpoints balance`: a connection to each address, and each batch to the one that has the least to do.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use tokio::{
+    select,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tower::{Service, balance::p2c::Balance, discover::Change};
+
+use super::{
+    Ends,
+    endpoint::Endpoint,
+    lane::Lane,
+    outlook::Outlook,
+    wanted::{self, ENDPOINTS_AT_MOST, InUse},
+};
+use crate::{
+    router::{Queue, Taken},
+    sink::{Reporter, Resolution, SinkError, Stack, State, Status, reconnect::pass_on},
+};
+
+/// The lanes that there are to be, as the balancer hears of them.
+#[derive(Debug)]
+struct Changes(mpsc::Receiver<Change<u64, Lane>>);
+
+/// The lanes of one sink.
+struct Lanes<'a> {
+    stack: &'a Stack,
+    outlook: Outlook,
+    known: Vec<Known>,
+    next_number: u64,
+    changes: mpsc::Sender<Change<u64, Lane>>,
+    tasks: JoinSet<()>,
+    abort: CancellationToken,
+}
+
+/// A lane that is given batches.
+struct Known {
+    number: u64,
+    address: SocketAddr,
+    reporter: Reporter,
+    status: watch::Receiver<Status>,
+}
+
+/// Spreads what `queue` brings over a lane for each address, until the queue is closed and empty, or until it is told to
+/// end. What a lane was given and did not write goes back to the queue, and from there to another.
+///
+/// Whatever goes wrong with one lane is logged there, so this ends in order.
+pub(super) async fn run(
+    stack: &Stack,
+    resolution: &Resolution,
+    queue: Arc<Queue>,
+    ends: Ends,
+) -> Result<(), SinkError> {
+    let mut outlook = Outlook::new(stack, resolution);
+    select! {
+        biased;
+        () = ends.abort.cancelled() => return Ok(()),
+        () = ends.retire.cancelled() => return Ok(()),
+        () = poll_fn(|cx| queue.poll_end(cx)) => return Ok(()),
+        () = outlook.first() => {}
+    }
+    // Whatever comes at once, there is room: for as many to come and as many to go.
+    let (changes, heard) = mpsc::channel(2 * ENDPOINTS_AT_MOST);
+    let mut balance = Balance::new(Changes(heard));
+    let mut lanes = Lanes {
+        stack,
+        outlook,
+        known: Vec::new(),
+        next_number: 0,
+        changes,
+        tasks: JoinSet::new(),
+        abort: ends.abort.clone(),
+    };
+    lanes.update();
+    loop {
+        let taken = select! {
+            biased;
+            () = ends.abort.cancelled() => break,
+            () = ends.retire.cancelled() => break,
+            () = lanes.changed() => {
+                lanes.update();
+                continue;
+            }
+            next = poll_fn(|cx| poll_next(&mut balance, &queue, cx)) => match next {
+                Some(taken) => taken,
+                None => break,
+            },
+        };
+        // It is there at once, and cannot fail.
+        let _ = balance.call(taken).await;
+    }
+    // With it go the lanes' giving ends, so that each ends its stream.
+    drop(balance);
+    let Lanes {
+        changes, mut tasks, ..
+    } = lanes;
+    drop(changes);
+    while let Some(ended) = tasks.join_next().await {
+        pass_on(ended);
+    }
+    Ok(())
+}
+
+/// What to hand out next, as soon as a lane can take it; `None` when the queue is closed and empty.
+fn poll_next(
+    balance: &mut Balance<Changes, Taken>,
+    queue: &Arc<Queue>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Taken>> {
+    match balance.poll_ready(cx) {
+        Poll::Ready(Ok(())) => queue.poll_take(cx),
+        // What cannot heal ends the sink.
+        Poll::Ready(Err(_)) => Poll::Ready(None),
+        Poll::Pending => queue.poll_end(cx).map(|()| None),
+    }
+}
+
+// === impl Lanes ===
+
+impl Lanes<'_> {
+    /// Waits until there may be something to [update](Self::update). Cancel safe.
+    async fn changed(&mut self) {
+        select! {
+            () = self.outlook.changed() => {}
+            Some(ended) = self.tasks.join_next() => drop(pass_on(ended)),
+        }
+    }
+
+    /// Begins a lane to each address that is to have one, and ends those of the others: a lane that is up only once
+    /// another that stays is up.
+    fn update(&mut self) {
+        let in_use: Vec<_> = self.known.iter().map(Known::in_use).collect();
+        let (wanted, left_out) = wanted::best(&self.outlook.addresses(), &in_use);
+        self.outlook.leave_out(left_out);
+        let stays = |one: &InUse| wanted.contains(&one.address);
+        let one_stays = in_use.iter().any(|one| stays(one) && one.up);
+        for one in in_use
+            .iter()
+            .filter(|one| !stays(one) && (one_stays || !one.up))
+        {
+            self.end(one.address);
+        }
+        for address in wanted {
+            if !in_use.iter().any(|one| one.address == address) {
+                self.begin(address);
+            }
+        }
+    }
+
+    fn begin(&mut self, address: SocketAddr) {
+        // Without room it is done with the next change.
+        let Ok(permit) = self.changes.try_reserve() else {
+            return;
+        };
+        let endpoint = Endpoint::new(self.stack, address);
+        let number = self.next_number;
+        self.next_number += 1;
+        self.known.push(Known {
+            number,
+            address,
+            reporter: endpoint.reporter().clone(),
+            status: endpoint.reporter().watch(),
+        });
+        let (lane, task) = Lane::new(endpoint, self.abort.clone());
+        permit.send(Change::Insert(number, lane));
+        self.tasks.spawn(task);
+    }
+
+    fn end(&mut self, address: SocketAddr) {
+        let Ok(permit) = self.changes.try_reserve() else {
+            return;
+        };
+        if let Some(place) = self.known.iter().position(|known| known.address == address) {
+            let known = self.known.swap_remove(place);
+            known.reporter.draining();
+            permit.send(Change::Remove(known.number));
+        }
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn in_use(&self) -> InUse {
+        let status = self.status.borrow();
+        InUse {
+            address: self.address,
+            up: status.state == State::Up,
+            failed: status.failures > 0,
+        }
+    }
+}
+
+// === impl Changes ===
+
+impl Stream for Changes {
+    type Item = Result<Change<u64, Lane>, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(cx).map(|change| change.map(Ok))
+    }
+}

@@ -1,0 +1,105 @@
+//! A connection to one of a sink's endpoints, as a service that takes batches.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tower::{Service, load::Load};
+
+use super::{endpoint::Endpoint, mailbox::Mailbox};
+use crate::{
+    router::Taken,
+    sink::{SinkError, driver::drive, restart::until_aborted},
+};
+
+/// The giving end of a lane.
+///
+/// It is ready while the lane's connection is up and has room. Its [load](Load) is what it was given and has not written,
+/// in bytes. Dropping it ends the lane: what is being written is written, what waits goes back to its queue, and then
+/// come STOP and FINISH.
+#[derive(Debug)]
+pub(super) struct Lane {
+    mailbox: Arc<Mailbox>,
+    _retire: DropGuard,
+}
+
+/// Has the mailbox shut when its driver is gone, for whatever reason.
+struct ShutOnDrop(Arc<Mailbox>);
+
+// === impl Lane ===
+
+impl Lane {
+    /// A lane to `endpoint`, and the task that keeps it going until the lane is dropped or `abort` is cancelled.
+    pub(super) fn new(
+        endpoint: Endpoint,
+        abort: CancellationToken,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let mailbox = Arc::<Mailbox>::default();
+        let retire = CancellationToken::new();
+        let lane = Self {
+            mailbox: Arc::clone(&mailbox),
+            _retire: retire.clone().drop_guard(),
+        };
+        let task = async move {
+            let begin = || lane_of(&endpoint, &mailbox, &retire, &abort);
+            endpoint.keep_going(&retire, &abort, begin).await;
+        };
+        (lane, task)
+    }
+}
+
+fn lane_of(
+    endpoint: &Endpoint,
+    mailbox: &Arc<Mailbox>,
+    retire: &CancellationToken,
+    abort: &CancellationToken,
+) -> impl Future<Output = Result<(), SinkError>> + Send + use<> {
+    let service = endpoint.build(abort.clone());
+    let mailbox = ShutOnDrop(Arc::clone(mailbox));
+    let retire = retire.clone();
+    until_aborted(abort.clone(), async move {
+        drive(service, &*mailbox.0, &retire).await
+    })
+}
+
+impl Service<Taken> for Lane {
+    type Response = ();
+    type Error = Infallible;
+    type Future = Ready<Result<(), Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.mailbox.poll_room(cx).map(Ok)
+    }
+
+    fn call(&mut self, taken: Taken) -> Self::Future {
+        self.mailbox.put(taken);
+        ready(Ok(()))
+    }
+}
+
+impl Load for Lane {
+    type Metric = u64;
+
+    fn load(&self) -> u64 {
+        self.mailbox.load()
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        // What is being written is the driver's.
+        self.mailbox.shut();
+    }
+}
+
+// === impl ShutOnDrop ===
+
+impl Drop for ShutOnDrop {
+    fn drop(&mut self) {
+        self.0.shut();
+    }
+}

@@ -1,0 +1,244 @@
+//! What a lane was given and has not written.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use crate::{frame_stream::Chunk, router::Taken, sink::driver::Source};
+
+/// Between the one who gives batches to a lane and the lane's driver.
+///
+/// It takes some only while the lane's connection is up. One batch is written and one may wait behind it: more would say
+/// less about who has the least to do, and would wait longer behind a collector that stalls.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    up: bool,
+    waiting: VecDeque<Taken>,
+    /// Bytes of what is being written.
+    writing: Option<u64>,
+    /// Whoever gives, when there was no room.
+    giver: Option<Waker>,
+    /// The lane's driver, when there was nothing to write.
+    driver: Option<Waker>,
+}
+
+/// Batches that one lane has at the most.
+const BATCHES: usize = 2;
+
+// === impl Mailbox ===
+
+impl Mailbox {
+    /// Ready while the lane is up and has room.
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.up && state.waiting.len() + usize::from(state.writing.is_some()) < BATCHES {
+            return Poll::Ready(());
+        }
+        remember(&mut state.giver, cx);
+        Poll::Pending
+    }
+
+    /// Hands `taken` to the lane; if that is not up any more, it goes back to its queue.
+    pub(super) fn put(&self, taken: Taken) {
+        let mut state = self.lock();
+        if !state.up {
+            drop(state);
+            drop(taken);
+            return;
+        }
+        state.waiting.push_back(taken);
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// Bytes that were handed to the lane and that it has not written.
+    pub(super) fn load(&self) -> u64 {
+        let state = self.lock();
+        let waiting: u64 = state.waiting.iter().map(size).sum();
+        waiting + state.writing.unwrap_or_default()
+    }
+
+    /// The lane takes nothing for now. What it has not begun to write goes back to its queue.
+    pub(super) fn shut(&self) {
+        let waiting = {
+            let mut state = self.lock();
+            state.up = false;
+            state.writing = None;
+            std::mem::take(&mut state.waiting)
+        };
+        // Each takes the lock of its queue.
+        drop(waiting);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Mailbox {
+    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
+        let mut state = self.lock();
+        // What was being written is done, so there is room now in any case.
+        state.up = true;
+        let next = state.waiting.pop_front();
+        state.writing = next.as_ref().map(size);
+        if next.is_none() {
+            remember(&mut state.driver, cx);
+        }
+        let giver = state.giver.take();
+        drop(state);
+        if let Some(giver) = giver {
+            giver.wake();
+        }
+        next.map_or(Poll::Pending, |taken| Poll::Ready(Some(taken)))
+    }
+
+    fn poll_end(&self, _: &mut Context<'_>) -> Poll<()> {
+        self.shut();
+        Poll::Pending
+    }
+}
+
+fn remember(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(known) if known.will_wake(cx.waker()) => {}
+        _ => *place = Some(cx.waker().clone()),
+    }
+}
+
+fn size(taken: &Taken) -> u64 {
+    let chunks = taken.chunks().map(Chunk::wire);
+    chunks.map(|wire| wire.len() as u64).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{Pending, poll_fn},
+        sync::Arc,
+    };
+
+    use tokio_test::task::spawn;
+    use tokio_util::sync::CancellationToken;
+    use tower::{Layer, Service};
+
+    use super::*;
+    use crate::{
+        router::{DropReason, Limits, Progress, Queue},
+        sink::{ObserveLayer, Outgoing, SinkError, driver::drive},
+    };
+
+    /// Batches of one frame each.
+    fn queue(batches: usize) -> Arc<Queue> {
+        let queue = Arc::new(Queue::new(Limits {
+            frames: 100,
+            bytes: 1 << 30,
+        }));
+        for _ in 0..batches {
+            let mut wire = vec![0; 4 + 200_000];
+            wire[..4].copy_from_slice(&200_000_u32.to_be_bytes());
+            queue.push(&Chunk::from_wire(wire.into()).expect("a frame"));
+        }
+        queue
+    }
+
+    fn take(queue: &Arc<Queue>) -> Taken {
+        match spawn(poll_fn(|cx| queue.poll_take(cx))).poll() {
+            Poll::Ready(Some(taken)) => taken,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn it_has_room_for_two_while_it_is_up() {
+        let (queue, mailbox) = (queue(4), Mailbox::default());
+        let mut room = spawn(poll_fn(|cx| mailbox.poll_room(cx)));
+        assert!(room.poll().is_pending());
+        mailbox.put(take(&queue));
+        assert_eq!(
+            (queue.ledger().in_flight, mailbox.load()),
+            (0, 0),
+            "it is down"
+        );
+        let mut driver = spawn(poll_fn(|cx| mailbox.poll_take(cx)));
+        assert!(driver.poll().is_pending());
+        assert!(room.is_woken() && room.poll().is_ready());
+        mailbox.put(take(&queue));
+        assert!(driver.is_woken());
+        let Poll::Ready(Some(writing)) = driver.poll() else {
+            panic!("nothing came");
+        };
+        assert!(room.poll().is_ready());
+        mailbox.put(take(&queue));
+        assert!(room.poll().is_pending());
+        assert_eq!(mailbox.load(), 2 * 200_004);
+        writing.settle(Progress {
+            frames: 1,
+            ..Progress::default()
+        });
+        let Poll::Ready(Some(writing)) = driver.poll() else {
+            panic!("nothing came");
+        };
+        assert!(room.is_woken() && room.poll().is_ready());
+        assert_eq!(mailbox.load(), 200_004);
+        mailbox.put(take(&queue));
+        let mut end = spawn(poll_fn(|cx| mailbox.poll_end(cx)));
+        assert!(end.poll().is_pending());
+        assert!(room.poll().is_pending(), "its connection is lost");
+        // What waited has gone back at once; what was written is the driver's.
+        assert_eq!(queue.ledger().in_flight, 1);
+        drop(writing);
+        assert_eq!((queue.ledger().queued, queue.ledger().delivered), (3, 1));
+    }
+
+    /// Takes a request, and panics when it is told to.
+    struct Panics;
+
+    impl Service<Outgoing> for Panics {
+        type Response = Progress;
+        type Error = SinkError;
+        type Future = Pending<Result<Progress, SinkError>>;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, _: Outgoing) -> Self::Future {
+            panic!("a fault of the lane's own, for the test")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_panics_gives_back_what_it_had_and_is_cut_by_what_it_wrote() {
+        let (queue, mailbox) = (queue(2), Mailbox::default());
+        let never = CancellationToken::new();
+        for round in 0..3 {
+            assert_eq!(
+                queue.ledger().dropped(DropReason::Disconnected),
+                0,
+                "{round}"
+            );
+            let mut driving = spawn(drive(ObserveLayer.layer(Panics), &mailbox, &never));
+            assert!(driving.poll().is_pending());
+            mailbox.put(take(&queue));
+            mailbox.put(take(&queue));
+            let fault = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| driving.poll()));
+            assert!(fault.is_err());
+            mailbox.shut();
+        }
+        let ledger = queue.ledger();
+        assert_eq!(
+            (ledger.dropped(DropReason::Disconnected), ledger.queued),
+            (1, 1)
+        );
+    }
+}

@@ -1,0 +1,424 @@
+//! Sinks that use several of their name's addresses at a time.
+
+use std::{collections::HashSet, net::Ipv4Addr};
+
+use tapfan::{
+    frame_stream::Mode,
+    router::DropReason,
+    sink::{State, Status},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    collector::{Collector, Ended, Manner as Treats},
+    name_server::NameServer,
+    router::{Folder, Router},
+    sender::{Load, Manner, Sender, Told},
+    traffic::{numbered, numbered_large, numbers_of},
+    wait,
+};
+
+/// A router with one sink by name, and three collectors that the name may lead to.
+struct Scene {
+    folder: Folder,
+    server: NameServer,
+    collectors: [Collector; 3],
+}
+
+const HOSTS: [Ipv4Addr; 3] = [
+    Ipv4Addr::LOCALHOST,
+    Ipv4Addr::new(127, 0, 0, 2),
+    Ipv4Addr::new(127, 0, 0, 3),
+];
+
+impl Scene {
+    /// The name leads to the first so many. No collector listens.
+    async fn new(leads_to: usize) -> Self {
+        let first = Collector::tcp();
+        let port = first.port();
+        let other = |host: Ipv4Addr| Collector::tcp_at((host, port).into()).thrifty();
+        Self {
+            folder: Folder::new(),
+            server: NameServer::start(&HOSTS[..leads_to]).await,
+            collectors: [first.thrifty(), other(HOSTS[1]), other(HOSTS[2])],
+        }
+    }
+
+    fn listen(mut self) -> Self {
+        for collector in &mut self.collectors {
+            collector.listen();
+        }
+        self
+    }
+
+    fn tapfile(&self, options: &str) -> String {
+        format!(
+            "resolver {{\n nameserver {}\n}}\nlisten unix://{}\ndnstap tcp://collector.example.:{} full 1 8 {{\n refresh 1s 1s\n {options}\n}}\ndrain 3s",
+            self.server.address,
+            self.folder.say("in"),
+            self.collectors[0].port(),
+        )
+    }
+
+    fn start(&self, options: &str) -> Router {
+        Router::start(&self.tapfile(options))
+    }
+
+    /// The numbers that each has got.
+    fn numbers(&self) -> [Vec<u64>; 3] {
+        self.collectors
+            .each_ref()
+            .map(|collector| numbers_of(&collector.frames()))
+    }
+
+    /// Every frame came to one collector, once.
+    fn assert_spread(&self, sent: u64) {
+        let mut numbers = self.numbers().concat();
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..sent));
+    }
+}
+
+async fn load(router: &Router) -> Load {
+    let manner = Manner {
+        mode: Mode::Bidirectional,
+        told: Told::Stops,
+        rate: 20_000,
+        frame: numbered,
+        first: 0,
+    };
+    Load::start(&router.target(0), manner).await
+}
+
+async fn up(router: &Router, endpoints: usize) -> Status {
+    let so_many = |status: &Status| {
+        let up = status.endpoints.iter().filter(|one| one.state == State::Up);
+        up.count() == endpoints && status.endpoints.len() == endpoints
+    };
+    router.until(0, "has its endpoints up", so_many).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn balance_brings_each_frame_to_one_of_them() {
+    let scene = Scene::new(3).await.listen();
+    let router = scene.start("endpoints balance\n max_age 1s");
+    let status = up(&router, 3).await;
+    assert_eq!(status.state, State::Up);
+    let audit = router.audit();
+    let load = load(&router).await;
+    for collector in &scene.collectors {
+        collector.got(2_000).await;
+    }
+    let renewed = |status: &Status| status.connects > 6;
+    router
+        .until(0, "has renewed its connections", renewed)
+        .await;
+    let sent = load.end().await;
+    let report = router.drain().await;
+    audit.sign();
+    assert_eq!(report.sinks[0].ledger.delivered, sent);
+    scene.assert_spread(sent);
+    for collector in &scene.collectors {
+        collector.look(|connections| {
+            assert!(
+                connections
+                    .iter()
+                    .all(|one| one.ended == Some(Ended::Stopped))
+            );
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_collector_that_dies_was_given_goes_to_the_others() {
+    let mut scene = Scene::new(3).await.listen();
+    let router = scene.start("endpoints balance");
+    up(&router, 3).await;
+    let audit = router.audit();
+    let load = load(&router).await;
+    scene.collectors[1].got(2_000).await;
+    scene.collectors[1].kill().await;
+    let lost = |status: &Status| status.endpoints.iter().any(|one| one.failures > 0);
+    let status = router.until(0, "has an endpoint down", lost).await;
+    assert_eq!(status.state, State::Up, "the others go on");
+    let [one, three] = [0, 2].map(|it| scene.numbers()[it].len());
+    scene.collectors[0].got(one + 2_000).await;
+    scene.collectors[2].got(three + 2_000).await;
+    let before = scene.numbers()[1].len();
+    scene.collectors[1].listen();
+    scene.collectors[1].got(before + 2_000).await;
+    let sent = load.end().await;
+    let report = router.drain().await;
+    audit.sign();
+    assert_eq!(report.sinks[0].ledger.delivered, sent);
+    let all = scene.numbers().concat();
+    let distinct: HashSet<_> = all.iter().collect();
+    assert_eq!(all.len(), distinct.len(), "none came whole twice");
+    // What the dead one's kernel had taken and it had not read is lost, and no more than that.
+    let window = 8_u64 << 20;
+    assert!(sent - (all.len() as u64) < window / 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_stalls_holds_up_no_other() {
+    const FRAMES: usize = 600;
+    let scene = Scene::new(3).await;
+    scene.collectors[2].behave(Treats::Hangs);
+    let scene = scene.listen();
+    let router = scene.start("endpoints balance");
+    up(&router, 3).await;
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    for number in 0..FRAMES as u64 {
+        sender.send([numbered_large(number, 60_000)]).await;
+    }
+    // All but what the stalled one's buffers took, and the two batches that it has at the most.
+    let ledger = || router.ledger(0);
+    wait::until("the others have the rest", || {
+        let ledger = ledger();
+        ledger.offered == FRAMES as u64 && ledger.queued == 0 && ledger.in_flight < 20
+    })
+    .await;
+    let got = || scene.numbers()[..2].concat().len() as u64;
+    wait::until("the others have got it", || {
+        ledger().delivered - got() < 200
+    })
+    .await;
+    assert!(got() > 300);
+    scene.collectors[2].behave(Treats::Good);
+    sender.stop().await;
+    let report = router.drain().await;
+    assert_eq!(report.sinks[0].ledger.delivered, FRAMES as u64);
+    scene.assert_spread(FRAMES as u64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn balance_follows_the_name() {
+    let scene = Scene::new(2).await.listen();
+    let router = scene.start("endpoints balance");
+    up(&router, 2).await;
+    let audit = router.audit();
+    let load = load(&router).await;
+    scene.collectors[1].got(1_000).await;
+    scene.server.answers(&HOSTS);
+    scene.collectors[2].got(1_000).await;
+
+    scene.server.answers(&[HOSTS[2]]);
+    for gone in &scene.collectors[..2] {
+        assert_eq!(gone.ended().await, Ended::Stopped);
+    }
+    let before = scene.numbers()[2].len();
+    scene.collectors[2].got(before + 2_000).await;
+    for gone in &scene.collectors[..2] {
+        gone.look(|connections| assert_eq!(connections.len(), 1));
+    }
+    let status = up(&router, 1).await;
+    assert_eq!(&*status.endpoints[0].address, scene.collectors[2].socket());
+    assert_eq!(status.connects, 3);
+    let sent = load.end().await;
+    let report = router.drain().await;
+    audit.sign();
+    assert_eq!(report.sinks[0].ledger.delivered, sent);
+    scene.assert_spread(sent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_is_kept_until_another_one_works() {
+    let scene = Scene::new(1).await;
+    let mut scene = scene;
+    scene.collectors[0].listen();
+    let router = scene.start("endpoints balance");
+    up(&router, 1).await;
+    let load = load(&router).await;
+    scene.collectors[0].got(1_000).await;
+    scene.server.answers(&[HOSTS[1]]);
+    let failed = |status: &Status| status.failed_connects > 2;
+    router
+        .until(0, "cannot reach the new address", failed)
+        .await;
+    let before = scene.numbers()[0].len();
+    scene.collectors[0].got(before + 1_000).await;
+    scene.collectors[1].listen();
+    assert_eq!(scene.collectors[0].ended().await, Ended::Stopped);
+    scene.collectors[1].got(1_000).await;
+    let sent = load.end().await;
+    let report = router.drain().await;
+    assert_eq!(report.sinks[0].ledger.delivered, sent);
+    scene.assert_spread(sent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_get_everything_from_the_beginning() {
+    let scene = Scene::new(0).await.listen();
+    let router = scene.start("endpoints all");
+    let audit = router.audit();
+    let load = load(&router).await;
+    // Before the name leads anywhere, one queue holds what comes.
+    wait::until("something is queued", || router.ledger(0).queued > 1_000).await;
+    scene.server.answers(&HOSTS);
+    up(&router, 3).await;
+    let sent = load.end().await;
+    for collector in &scene.collectors {
+        collector.got(usize::try_from(sent).expect("few")).await;
+    }
+    let accounts = router.queues(0).endpoints();
+    assert_eq!(accounts.len(), 3);
+    for account in accounts {
+        assert_eq!(
+            (account.ledger.offered, account.ledger.delivered),
+            (sent, sent)
+        );
+        assert!(account.ledger.balances());
+    }
+    let report = router.drain_after_changes(CancellationToken::new()).await;
+    audit.sign();
+    let ledger = &report.sinks[0].ledger;
+    assert_eq!((ledger.offered, ledger.delivered), (3 * sent, 3 * sent));
+    for (collector, numbers) in scene.collectors.iter().zip(scene.numbers()) {
+        assert!(numbers.into_iter().eq(0..sent), "in order");
+        assert_eq!(collector.ended().await, Ended::Stopped);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_follow_the_name() {
+    let scene = Scene::new(2).await.listen();
+    let router = scene.start("endpoints all");
+    up(&router, 2).await;
+    let audit = router.audit();
+    let load = load(&router).await;
+    scene.collectors[1].got(1_000).await;
+    scene.server.answers(&HOSTS);
+    scene.collectors[2].got(1_000).await;
+    scene.server.answers(&HOSTS[1..]);
+    assert_eq!(scene.collectors[0].ended().await, Ended::Stopped);
+    up(&router, 2).await;
+    let before = scene.numbers()[2].len();
+    scene.collectors[2].got(before + 1_000).await;
+    let sent = load.end().await;
+    let report = router.drain_after_changes(CancellationToken::new()).await;
+    audit.sign();
+    let ledger = &report.sinks[0].ledger;
+    let [left, stayed, late] = scene.numbers();
+    assert_eq!(
+        ledger.delivered,
+        (left.len() + stayed.len() + late.len()) as u64
+    );
+    assert_eq!(ledger.dropped_total(), 0);
+    assert!(stayed.into_iter().eq(0..sent));
+    assert!(left.iter().copied().eq(0..left.len() as u64) && (left.len() as u64) < sent);
+    let first = *late.first().expect("some");
+    assert!(
+        first > 0 && late.into_iter().eq(first..sent),
+        "from when it came"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_endpoint_that_is_gone_did_not_take_is_counted() {
+    let mut scene = Scene::new(2).await;
+    scene.collectors[0].listen();
+    let router = scene.start("endpoints all");
+    up_of_two(&router).await;
+    let audit = router.audit();
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send((0..100).map(numbered)).await;
+    scene.collectors[0].got(100).await;
+    scene.server.answers(&HOSTS[..1]);
+    wait::until("the endpoint is gone", || {
+        router.queues(0).endpoints().len() == 1
+    })
+    .await;
+    let ledger = router.ledger(0);
+    assert_eq!(ledger.dropped(DropReason::EndpointGone), 100);
+    assert_eq!((ledger.offered, ledger.delivered), (200, 100));
+    sender.send((100..200).map(numbered)).await;
+    scene.collectors[0].got(200).await;
+    assert_eq!(router.ledger(0).offered, 300);
+    up(&router, 1).await;
+    sender.stop().await;
+    let report = router.drain_after_changes(CancellationToken::new()).await;
+    audit.sign();
+    assert_eq!(report.sinks[0].ledger.delivered, 200);
+}
+
+async fn up_of_two(router: &Router) {
+    let one_up = |status: &Status| status.state == State::Up && status.endpoints.len() == 2;
+    router.until(0, "has one of two up", one_up).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_mode_keeps_the_queue() {
+    let mut scene = Scene::new(3).await;
+    let mut router = scene.start("");
+    let audit = router.audit();
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send((0..100).map(numbered)).await;
+    let queued = |router: &Router, frames| router.ledger(0).queued == frames;
+    wait::until("all is queued", || queued(&router, 100)).await;
+
+    router
+        .reload(&scene.tapfile("endpoints balance"))
+        .expect("good");
+    let three = |status: &Status| status.endpoints.len() == 3;
+    router.until(0, "balances", three).await;
+    assert!(queued(&router, 100));
+
+    router
+        .reload(&scene.tapfile("endpoints all"))
+        .expect("good");
+    wait::until("each has a queue", || queued(&router, 300)).await;
+    assert_eq!(router.ledger(0).offered, 300);
+    // Other settings, and each goes on with its own.
+    router
+        .reload(&scene.tapfile("endpoints all\n write_timeout 5s"))
+        .expect("good");
+    sender.send((100..200).map(numbered)).await;
+    wait::until("each has more", || queued(&router, 600)).await;
+
+    scene.collectors[2].listen();
+    scene.collectors[2].got(200).await;
+    wait::until("it is counted", || router.ledger(0).delivered == 200).await;
+    router
+        .reload(&scene.tapfile("endpoints failover"))
+        .expect("good");
+    // Of the two that have taken nothing, one queue stays.
+    scene.collectors[2].got(400).await;
+    let ledger = router.ledger(0);
+    assert_eq!(ledger.dropped(DropReason::EndpointGone), 200);
+    assert_eq!((ledger.offered, ledger.dropped_total()), (600, 200));
+    sender.stop().await;
+    let report = router.drain_after_changes(CancellationToken::new()).await;
+    audit.sign();
+    assert_eq!(report.sinks[0].ledger.delivered, 400);
+    let numbers = &scene.numbers()[2];
+    assert!(numbers.iter().copied().eq((0..200).chain(0..200)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_ends_in_time_whatever_the_endpoints_do() {
+    for mode in ["balance", "all"] {
+        let mut scene = Scene::new(3).await;
+        // One takes nothing, one is away, and one is good.
+        scene.collectors[0].behave(Treats::Hangs);
+        scene.collectors[0].listen();
+        scene.collectors[2].listen();
+        let router = scene.start(&format!("endpoints {mode}"));
+        let two = |status: &Status| {
+            let up = status.endpoints.iter().filter(|one| one.state == State::Up);
+            up.count() == 2
+        };
+        router.until(0, "has two endpoints up", two).await;
+        let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+        for number in 0..300 {
+            sender.send([numbered_large(number, 60_000)]).await;
+        }
+        wait::until("some has come", || !scene.numbers()[2].is_empty()).await;
+        sender.stop().await;
+        let begun = std::time::Instant::now();
+        let report = router.drain_after_changes(CancellationToken::new()).await;
+        assert!(begun.elapsed().as_secs() < 6, "{:?}", begun.elapsed());
+        let ledger = &report.sinks[0].ledger;
+        let lost = ledger.dropped(DropReason::Shutdown);
+        assert!(lost > 0 && ledger.delivered > 0, "{mode}: {ledger:?}");
+    }
+}

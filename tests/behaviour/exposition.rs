@@ -1,0 +1,97 @@
+//! Reads what `/metrics` says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Samples by their name and labels, as they are written: `name{label="value"}`.
+#[derive(Debug, Default)]
+pub(crate) struct Exposition {
+    samples: BTreeMap<String, f64>,
+    pub(crate) types: BTreeMap<String, String>,
+    pub(crate) helped: BTreeSet<String>,
+}
+
+impl Exposition {
+    pub(crate) fn read(text: &str) -> Self {
+        let mut read = Self::default();
+        for line in text.lines() {
+            if let Some(comment) = line.strip_prefix("# ") {
+                let mut words = comment.splitn(3, ' ');
+                match (words.next(), words.next(), words.next()) {
+                    (Some("TYPE"), Some(name), Some(kind)) => {
+                        let before = read.types.insert(name.to_owned(), kind.to_owned());
+                        assert_eq!(before, None, "{name} comes twice");
+                    }
+                    (Some("HELP"), Some(name), Some(help)) => {
+                        assert!(
+                            help.ends_with(['.', 's', 'd', 'e']) && help.len() > 10,
+                            "{line}"
+                        );
+                        read.helped.insert(name.to_owned());
+                    }
+                    (Some("EOF"), None, None) => {}
+                    other => panic!("{other:?}"),
+                }
+                continue;
+            }
+            let (series, value) = line.rsplit_once(' ').expect("a sample");
+            let value = value.parse().expect("a number");
+            let before = read.samples.insert(series.to_owned(), value);
+            assert_eq!(before, None, "{series} comes twice");
+        }
+        read
+    }
+
+    pub(crate) fn get(&self, series: &str) -> Option<f64> {
+        self.samples.get(series).copied()
+    }
+
+    /// The value of a series that must be there.
+    pub(crate) fn value(&self, series: &str) -> f64 {
+        self.get(series)
+            .unwrap_or_else(|| panic!("no series {series}"))
+    }
+
+    /// All series of one name.
+    pub(crate) fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+        self.samples
+            .iter()
+            .filter(move |(series, _)| series.split('{').next() == Some(name))
+            .map(|(series, value)| (series.as_str(), *value))
+    }
+
+    /// The names of all samples.
+    pub(crate) fn names(&self) -> BTreeSet<&str> {
+        let names = self.samples.keys();
+        names
+            .filter_map(|series| series.split('{').next())
+            .collect()
+    }
+
+    /// The names of all sinks.
+    pub(crate) fn sinks(&self) -> Vec<String> {
+        let series = self.of("tapfan_sink_up");
+        let name = |(series, _): (&str, f64)| series.split('"').nth(1).map(str::to_owned);
+        series.filter_map(name).collect()
+    }
+
+    /// Fails unless each sink's account adds up.
+    pub(crate) fn adds_up(&self) {
+        for sink in self.sinks() {
+            let of = |name: &str| self.value(&format!("tapfan_sink_{name}{{sink=\"{sink}\"}}"));
+            let mark = format!("{{sink=\"{sink}\",");
+            let dropped = self.of("tapfan_sink_dropped_frames_total");
+            let dropped: f64 = dropped
+                .filter(|(series, _)| series.contains(&mark))
+                .map(|(_, frames)| frames)
+                .sum();
+            let accounted =
+                of("delivered_frames_total") + dropped + of("queue_frames") + of("inflight_frames");
+            // Whole numbers, far below 2^52.
+            assert!(
+                (of("offered_frames_total") - accounted).abs() < 0.5,
+                "{sink}: {accounted} of {}",
+                of("offered_frames_total")
+            );
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! A data plane that stands still, and one that only works hard.
+
+use std::{
+    net::SocketAddr,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tapfan::supervisor::Supervisor;
+use tokio::runtime::{self, Runtime};
+
+use crate::{admin::serve_for, http::get, router::understand};
+
+const WORKERS: usize = 2;
+
+/// How long any answer may take, however the data plane is.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
+fn data_plane() -> Runtime {
+    runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// A router on its own runtime, with an admin endpoint.
+fn router(runtime: &Runtime, name: &str) -> (Supervisor, tapfan::admin::Server, SocketAddr) {
+    let tapfile = format!("listen @tapfan-test-{name}\ndnstap @tapfan-test-nobody\n");
+    let config = understand(&tapfile);
+    let supervisor = runtime
+        .block_on(async { Supervisor::start(&config) })
+        .expect("good");
+    let (server, address) = serve_for(supervisor.view().clone(), "", runtime.handle());
+    (supervisor, server, address)
+}
+
+/// Asks until so many workers are said to be blocked; each answer must come at once.
+fn until(address: SocketAddr, blocked: usize) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = get(address, "/livez");
+        assert!(answer.took < AT_ONCE, "an answer took {:?}", answer.took);
+        let said = answer
+            .body
+            .matches(" has not come back from a task since 20")
+            .count();
+        if said == blocked && (answer.status == 200) == (blocked == 0) {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{blocked} never came: {}",
+            answer.body
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn workers_that_are_blocked_are_told_of_at_once_and_one_of_several_too() {
+    let runtime = data_plane();
+    let (supervisor, server, address) = router(&runtime, "blocked");
+    for blocked in [1, WORKERS] {
+        until(address, 0);
+        let begun = Instant::now();
+        let tasks: Vec<_> = (0..blocked)
+            .map(|_| {
+                let (go_on, blocks) = mpsc::channel::<()>();
+                // Ends when the sender is dropped.
+                runtime.spawn(async move { blocks.recv().is_ok() });
+                go_on
+            })
+            .collect();
+        until(address, blocked);
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        for path in ["/readyz", "/metrics", "/status"] {
+            let answer = get(address, path);
+            assert_eq!(answer.status, 200, "{path}");
+            assert!(answer.took < AT_ONCE * 5, "{path} took {:?}", answer.took);
+        }
+        drop(tasks);
+        until(address, 0);
+    }
+    drop(server);
+    drop(supervisor);
+}
+
+#[test]
+fn workers_that_have_much_to_do_or_nothing_are_live() {
+    let (idle, busy) = (data_plane(), data_plane());
+    let (of_idle, of_busy) = (router(&idle, "idle"), router(&busy, "busy"));
+    let end = Instant::now() + Duration::from_secs(7);
+    for _ in 0..WORKERS * 3 {
+        busy.spawn(async move {
+            while Instant::now() < end {
+                let until = Instant::now() + Duration::from_millis(2);
+                while Instant::now() < until {
+                    std::hint::spin_loop();
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    while Instant::now() < end {
+        for (_, _, address) in [&of_idle, &of_busy] {
+            assert_eq!(get(*address, "/livez").body, "live\n");
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
