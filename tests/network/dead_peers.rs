@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use tapfan::sink::Status;
+use tapfan::{config::Endpoints, sink::Status};
 use tokio::time::Instant;
 
 use crate::{
@@ -50,7 +50,7 @@ async fn all_is_acknowledged() {
 /// held of the connection that was given up.
 async fn black_hole(network: Network, rate: u64, goes: fn(&Network, &Host)) {
     let mut fleet = Fleet::new(network, 2);
-    let tapped = fleet.tap_with(rate, 32, OPTION).await;
+    let tapped = fleet.tap_with(Endpoints::Failover, rate, 32, OPTION).await;
     fleet.gets(100).await;
     let used = fleet.used().await;
     let pod = fleet.live.remove(used);
@@ -89,7 +89,7 @@ async fn black_hole(network: Network, rate: u64, goes: fn(&Network, &Host)) {
 /// Nothing is in flight, and the machine vanishes: keepalive notices.
 async fn vanished_while_idle(network: Network) {
     let mut fleet = Fleet::new(network, 2);
-    let tapped = fleet.tap_with(0, 1, OPTION).await;
+    let tapped = fleet.tap_with(Endpoints::Failover, 0, 1, OPTION).await;
     let used = fleet.used().await;
     all_is_acknowledged().await;
     let pod = fleet.live.remove(used);
@@ -109,7 +109,7 @@ async fn vanished_while_idle(network: Network) {
 /// data, or else a probe.
 async fn replaced(network: Network, rate: u64, within: Duration) {
     let mut fleet = Fleet::new(network, 1);
-    let tapped = fleet.tap_with(rate, 8, OPTION).await;
+    let tapped = fleet.tap_with(Endpoints::Failover, rate, 8, OPTION).await;
     if rate > 0 {
         fleet.gets(2000).await;
     } else {
@@ -149,7 +149,7 @@ async fn an_address_beside_dead_ones(network: Network) {
         fleet.network.cut(&pod.host);
     }
     let begun = Instant::now();
-    let tapped = fleet.tap_with(1000, 8, "").await;
+    let tapped = fleet.tap_with(Endpoints::Failover, 1000, 8, "").await;
     // The next address is tried 250 ms after the last; one that is given up alone takes 4 s.
     assert!(begun.elapsed() < SLACK, "{:?}", begun.elapsed());
     fleet.live[2].begins().await;

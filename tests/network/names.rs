@@ -3,12 +3,15 @@
 use std::{env, time::Duration};
 
 use hickory_resolver::proto::op::ResponseCode;
-use tapfan::sink::{State, Status};
+use tapfan::{
+    config::Endpoints,
+    sink::{State, Status},
+};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
     collector::Ended,
-    fleet::{Endpoints, Fleet, Goes, TTL, disconnects},
+    fleet::{Fleet, Goes, TTL, disconnects},
     name_server::Answer,
     network::{Network, on_network},
 };
@@ -88,7 +91,7 @@ async fn failover_follows_the_name(network: Network) {
     // Two questions a look-up.
     fleet.server.has_answered(6).await;
     fleet.gets(2000).await;
-    assert_eq!(fleet.live[1].connections(), 0, "the first one works");
+    assert_eq!(fleet.live[1].streams(), 0, "the first one works");
 
     // It is removed from the name, and goes on listening.
     let removed = fleet.live.remove(0);
@@ -97,7 +100,7 @@ async fn failover_follows_the_name(network: Network) {
     fleet.live[0].begins().await;
     assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
     removed.stopped().await;
-    let had = (removed.got(), removed.connections());
+    let had = (removed.got(), removed.streams());
     assert_eq!(disconnects(&tapped.status()), [("moved", 1)]);
     fleet.gets(20_000).await;
 
@@ -112,11 +115,62 @@ async fn failover_follows_the_name(network: Network) {
     fleet.live[0].begins().await;
     assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
     fleet.gets(20_000).await;
-    assert_eq!((removed.got(), removed.connections()), had);
+    assert_eq!((removed.got(), removed.streams()), had);
     let balance = tapped.end().await;
     assert_eq!(balance.sink.ledger.delivered, balance.sent);
     fleet.gone.push(removed);
     fleet.over().await;
+}
+
+/// With several at a time, who is added gets traffic within the TTL, and who is removed is ended in order and gets no more.
+async fn several_follow_the_name(network: Network, endpoints: Endpoints) {
+    let mut fleet = Fleet::new(network, 2);
+    let tapped = fleet.tap(endpoints).await;
+    fleet.gets(2000).await;
+    for turn in 1..=2 {
+        let begun = Instant::now();
+        fleet.add();
+        fleet.last_gets_some().await;
+        assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
+
+        let removed = fleet.live.remove(0);
+        let begun = Instant::now();
+        fleet.announce();
+        removed.stopped().await;
+        assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
+        let had = (removed.got(), removed.streams());
+        // Two look-ups more, and it still listens.
+        fleet.server.has_answered(4).await;
+        fleet.gets(20_000).await;
+        assert_eq!((removed.got(), removed.streams()), had);
+        assert_eq!(disconnects(&tapped.status()), [("stopped", turn)]);
+        fleet.gone.push(removed);
+    }
+    let balance = tapped.end().await;
+    let ledger = &balance.sink.ledger;
+    assert_eq!(
+        (ledger.delivered, ledger.dropped_total()),
+        (ledger.offered, 0)
+    );
+    fleet.over().await;
+    let received: usize = fleet
+        .streams()
+        .iter()
+        .map(|stream| stream.numbers.len())
+        .sum();
+    assert_eq!(received as u64, ledger.delivered);
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn in_balance_who_is_added_is_used_and_who_is_removed_is_not() {
+    on_network(|network| several_follow_the_name(network, Endpoints::Balance));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn of_all_who_is_added_is_used_and_who_is_removed_is_not() {
+    on_network(|network| several_follow_the_name(network, Endpoints::All));
 }
 
 #[test]

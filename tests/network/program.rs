@@ -10,7 +10,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use tapfan::frame_stream::Mode;
+use tapfan::{config::Endpoints, frame_stream::Mode};
 
 use crate::{
     collector::Farewell,
@@ -83,8 +83,8 @@ async fn rolling_restart(network: Network) {
     };
     let load = Load::start(&Target::Unix(folder.path("in")), manner).await;
     fleet.gets(2000).await;
-    rolling::restart_all(&mut fleet, Goes::Ends(Farewell::Fin)).await;
-    rolling::restart_all(&mut fleet, Goes::Unnamed).await;
+    rolling::restart_all(&mut fleet, Endpoints::Failover, Goes::Ends(Farewell::Fin)).await;
+    rolling::restart_all(&mut fleet, Endpoints::Failover, Goes::Unnamed).await;
     let sent = load.end().await;
     program.ends_well().await;
     fleet.over().await;

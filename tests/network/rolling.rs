@@ -1,10 +1,12 @@
 //! Rolling restarts: every collector ends or dies once, under load, and comes back at another address.
 
-use tapfan::router::DropReason;
+use std::collections::BTreeMap;
+
+use tapfan::{config::Endpoints, router::DropReason};
 
 use crate::{
     collector::{Ended, Farewell},
-    fleet::{Endpoints, Fleet, Goes, RATE, Stream, most_that_sockets_hold},
+    fleet::{Balance, Fleet, Goes, RATE, Stream, most_that_sockets_hold},
     network::{Network, on_network},
     wait::until,
 };
@@ -12,7 +14,7 @@ use crate::{
 const PODS: usize = 3;
 
 /// Restarts every collector once, one that is connected to first if there is one left, since that is the hardest.
-pub(crate) async fn restart_all(fleet: &mut Fleet, goes: Goes) {
+pub(crate) async fn restart_all(fleet: &mut Fleet, endpoints: Endpoints, goes: Goes) {
     for left in (1..=PODS).rev() {
         let used = fleet.used().await;
         // Those that came back are the last.
@@ -21,6 +23,9 @@ pub(crate) async fn restart_all(fleet: &mut Fleet, goes: Goes) {
         fleet.gets(2000).await;
         fleet.add();
         fleet.gets(2000).await;
+        if endpoints != Endpoints::Failover {
+            fleet.last_gets_some().await;
+        }
     }
 }
 
@@ -28,18 +33,24 @@ async fn nothing_is_lost(network: Network, endpoints: Endpoints, goes: Goes) {
     let mut fleet = Fleet::new(network, PODS);
     let tapped = fleet.tap(endpoints).await;
     fleet.gets(2000).await;
-    restart_all(&mut fleet, goes).await;
+    restart_all(&mut fleet, endpoints, goes).await;
     let balance = tapped.end().await;
-    let ledger = &balance.sink.ledger;
-    assert_eq!(
-        (ledger.delivered, ledger.dropped_total()),
-        (balance.sent, 0)
-    );
     fleet.over().await;
     let streams = fleet.streams();
-    assert!(streams.len() > 2, "{} connections", streams.len());
-    assert_each_is_in_order(&streams);
-    assert!(numbers(&streams).into_iter().eq(0..balance.sent));
+    assert!(streams.len() > 2, "{} streams", streams.len());
+    assert_no_other_drops(endpoints, goes, &balance);
+    let received = numbers(&streams);
+    assert_eq!(received.len() as u64, balance.sink.ledger.delivered);
+    match endpoints {
+        Endpoints::Failover => {
+            assert_each_is_in_order(&streams);
+            assert!(received.into_iter().eq(0..balance.sent));
+        }
+        Endpoints::Balance => assert!(received.into_iter().eq(0..balance.sent)),
+        Endpoints::All => {
+            assert_each_has_all_from_its_first_to_its_last(&fleet, &streams, &balance);
+        }
+    }
     for stream in &streams {
         let ended = stream.ended.expect("waited for");
         let in_order = ended == Ended::Stopped;
@@ -56,38 +67,75 @@ async fn only_what_was_handed_over_is_lost(network: Network, endpoints: Endpoint
     let mut fleet = Fleet::new(network, PODS);
     let tapped = fleet.tap(endpoints).await;
     fleet.gets(2000).await;
-    restart_all(&mut fleet, Goes::Dies).await;
+    restart_all(&mut fleet, endpoints, Goes::Dies).await;
     let balance = tapped.end().await;
-    let ledger = &balance.sink.ledger;
-    assert_eq!(
-        (ledger.delivered, ledger.dropped_total()),
-        (balance.sent, 0)
-    );
     fleet.over().await;
     let streams = fleet.streams();
-    assert_each_is_in_order(&streams);
+    assert_no_other_drops(endpoints, Goes::Dies, &balance);
     let received = numbers(&streams);
-    assert!(received.is_sorted_by(|one, next| one < next), "duplicates");
     let killed = streams.iter().filter(|stream| stream.was_killed()).count() as u64;
     assert!(killed > 0);
-    let lost = balance.sent - received.len() as u64;
+    let lost = balance.sink.ledger.delivered - received.len() as u64;
     assert!(lost <= killed * most_that_sockets_hold(), "{lost} frames");
+    if endpoints != Endpoints::All {
+        assert!(received.is_sorted_by(|one, next| one < next), "duplicates");
+    }
     if endpoints == Endpoints::Failover {
+        assert_each_is_in_order(&streams);
         assert_only_ends_of_killed_streams_are_missing(&streams, balance.sent);
     }
+}
+
+/// All that was offered is delivered. With `all`, what waits for a collector that has gone before its name has is nobody else's:
+/// it is counted as that, or as lost to the shutdown if that comes first.
+fn assert_no_other_drops(endpoints: Endpoints, goes: Goes, balance: &Balance) {
+    let ledger = &balance.sink.ledger;
+    let left = [DropReason::EndpointGone, DropReason::Shutdown];
+    let left: u64 = left.map(|reason| ledger.dropped(reason)).iter().sum();
+    assert_eq!(ledger.dropped_total(), left);
+    assert_eq!(ledger.delivered + left, ledger.offered);
+    if endpoints != Endpoints::All {
+        assert_eq!((ledger.offered, left), (balance.sent, 0));
+    } else if goes == Goes::Unnamed {
+        assert_eq!(left, 0);
+    }
+}
+
+/// With `all` each collector has an unbroken run of frames, and those that are there at the end have the last.
+fn assert_each_has_all_from_its_first_to_its_last(
+    fleet: &Fleet,
+    streams: &[Stream],
+    balance: &Balance,
+) {
+    let mut runs = BTreeMap::<_, Vec<u64>>::new();
+    for stream in streams {
+        runs.entry(stream.to).or_default().extend(&stream.numbers);
+    }
+    for (to, run) in &runs {
+        let first = *run.first().expect("it was waited for");
+        let last = first + run.len() as u64;
+        assert!(run.iter().copied().eq(first..last), "{to}");
+        if fleet.addresses().contains(to) {
+            assert_eq!(last, balance.sent, "{to}");
+        }
+    }
+    assert!(runs.values().any(|run| run[0] == 0));
 }
 
 /// All die at once and stay away for longer than the queue lasts: what it had no room for is counted, to the frame.
 async fn what_the_queue_has_no_room_for_is_counted(network: Network, endpoints: Endpoints) {
     let mut fleet = Fleet::new(network, PODS);
-    let tapped = fleet.tap_with(RATE, 1, &endpoints.option()).await;
+    let tapped = fleet.tap_with(endpoints, RATE, 1, "").await;
     fleet.gets(5000).await;
     while !fleet.live.is_empty() {
         fleet.remove(0, Goes::Dies).await;
     }
     tapped.down().await;
+    until("nothing is in flight", || {
+        tapped.router.ledger(0).in_flight == 0
+    })
+    .await;
     let before = tapped.router.ledger(0);
-    assert_eq!(before.in_flight, 0, "nobody is there to be written to");
     let received = numbers(&fleet.streams());
     let held = before.delivered - received.len() as u64;
     assert!(held <= PODS as u64 * most_that_sockets_hold(), "{held}");
@@ -108,7 +156,9 @@ async fn what_the_queue_has_no_room_for_is_counted(network: Network, endpoints: 
     assert_eq!(ledger.delivered + dropped, balance.sent);
     fleet.over().await;
     let streams = fleet.streams();
-    assert_each_is_in_order(&streams);
+    if endpoints == Endpoints::Failover {
+        assert_each_is_in_order(&streams);
+    }
     let received = numbers(&streams);
     assert!(received.is_sorted_by(|one, next| one < next), "duplicates");
     assert_eq!(received.len() as u64 + held + dropped, balance.sent);
@@ -145,34 +195,55 @@ fn assert_only_ends_of_killed_streams_are_missing(streams: &[Stream], sent: u64)
     assert_eq!(next, sent);
 }
 
-#[test]
-#[ignore = "needs root and iproute2"]
-fn collectors_that_leave_the_name_first_lose_nothing() {
-    on_network(|network| nothing_is_lost(network, Endpoints::Failover, Goes::Unnamed));
+/// A module of the same tests for each mode.
+macro_rules! of_each_mode {
+    ($($name:ident: $mode:ident,)*) => {$(
+        mod $name {
+            use super::*;
+
+            const MODE: Endpoints = Endpoints::$mode;
+
+            #[test]
+            #[ignore = "needs root and iproute2"]
+            fn collectors_that_leave_the_name_first_lose_nothing() {
+                on_network(|network| nothing_is_lost(network, MODE, Goes::Unnamed));
+            }
+
+            #[test]
+            #[ignore = "needs root and iproute2"]
+            fn collectors_that_end_with_fin_lose_nothing() {
+                on_network(|network| nothing_is_lost(network, MODE, Goes::Ends(Farewell::Fin)));
+            }
+
+            #[test]
+            #[ignore = "needs root and iproute2"]
+            fn collectors_that_end_with_finish_lose_nothing() {
+                on_network(|network| nothing_is_lost(network, MODE, Goes::Ends(Farewell::Finish)));
+            }
+
+            #[test]
+            #[ignore = "needs root and iproute2"]
+            fn collectors_that_die_lose_what_they_were_handed_and_no_more() {
+                on_network(|network| only_what_was_handed_over_is_lost(network, MODE));
+            }
+        }
+    )*};
 }
 
-#[test]
-#[ignore = "needs root and iproute2"]
-fn collectors_that_end_with_fin_lose_nothing() {
-    let goes = Goes::Ends(Farewell::Fin);
-    on_network(|network| nothing_is_lost(network, Endpoints::Failover, goes));
-}
-
-#[test]
-#[ignore = "needs root and iproute2"]
-fn collectors_that_end_with_finish_lose_nothing() {
-    let goes = Goes::Ends(Farewell::Finish);
-    on_network(|network| nothing_is_lost(network, Endpoints::Failover, goes));
-}
-
-#[test]
-#[ignore = "needs root and iproute2"]
-fn collectors_that_die_lose_what_they_were_handed_and_no_more() {
-    on_network(|network| only_what_was_handed_over_is_lost(network, Endpoints::Failover));
+of_each_mode! {
+    failover: Failover,
+    balance: Balance,
+    all: All,
 }
 
 #[test]
 #[ignore = "needs root and iproute2"]
 fn with_all_collectors_dead_what_finds_no_room_is_counted() {
     on_network(|network| what_the_queue_has_no_room_for_is_counted(network, Endpoints::Failover));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn with_all_collectors_dead_what_finds_no_room_is_counted_in_balance() {
+    on_network(|network| what_the_queue_has_no_room_for_is_counted(network, Endpoints::Balance));
 }
