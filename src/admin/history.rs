@@ -1,15 +1,9 @@
 //! The last five minutes of every sink, a point a second.
 
-use std::{
-    collections::VecDeque,
-    mem,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use super::Timestamp;
 use crate::{
     sink,
     supervisor::{ListenerView, SinkView, View},
@@ -42,7 +36,6 @@ struct SinkSample {
     delivered: u64,
     dropped: u64,
     up: bool,
-    since: SystemTime,
 }
 
 #[derive(Debug)]
@@ -55,7 +48,6 @@ struct ListenerTrace {
 struct SinkTrace {
     last: SinkSample,
     points: VecDeque<Point>,
-    down_since: Option<SystemTime>,
 }
 
 /// One second of a sink.
@@ -91,8 +83,6 @@ struct ListenerPoints {
 struct SinkPoints {
     name: String,
     removed: bool,
-    /// Since when it is not up, through all the states that it went through since.
-    down_since: Option<Timestamp>,
     /// Frames a second, the latest last.
     offered: Vec<u32>,
     delivered: Vec<u32>,
@@ -173,7 +163,6 @@ impl SinkTrace {
     fn begin(sample: SinkSample) -> Self {
         Self {
             points: VecDeque::with_capacity(History::POINTS),
-            down_since: (!sample.up).then_some(sample.since),
             last: sample,
         }
     }
@@ -190,11 +179,6 @@ impl SinkTrace {
             self.points.pop_front();
         }
         self.points.push_back(point);
-        self.down_since = match self.down_since {
-            _ if sample.up => None,
-            Some(since) => Some(since),
-            None => Some(sample.since),
-        };
         self.last = sample;
         self
     }
@@ -224,7 +208,6 @@ impl SinkSample {
             delivered: ledger.delivered,
             dropped: ledger.dropped_total(),
             up: status.state == sink::State::Up,
-            since: status.since,
         }
     }
 }
@@ -252,7 +235,6 @@ impl SinkPoints {
         Self {
             name: trace.last.name.to_string(),
             removed: trace.last.removed,
-            down_since: trace.down_since.map(Timestamp::from),
             offered: points().map(|point| point.offered).collect(),
             delivered: points().map(|point| point.delivered).collect(),
             dropped: points().map(|point| point.dropped).collect(),
@@ -278,8 +260,6 @@ fn short(count: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use super::*;
 
     fn sample(name: &str, up: bool, offered: u64, delivered: u64) -> SinkSample {
@@ -290,7 +270,6 @@ mod tests {
             delivered,
             dropped: 0,
             up,
-            since: UNIX_EPOCH,
         }
     }
 
@@ -328,26 +307,6 @@ mod tests {
         assert_eq!(sinks[0].offered.len(), History::POINTS);
         assert_eq!(sinks[0].offered.last(), Some(&799));
         assert_eq!(history.sinks[0].points.capacity(), History::POINTS);
-    }
-
-    #[test]
-    fn an_outage_begins_once_whatever_is_tried_in_it() {
-        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let mut history = History::default();
-        let since = |history: &History| history.last(0).sinks[0].down_since;
-        record(&mut history, [sample("a", true, 0, 0)]);
-        assert_eq!(since(&history), None);
-        for second in 5..8 {
-            // Backoff, connecting, backoff: each has a beginning of its own.
-            let down = SinkSample {
-                since: at(second),
-                ..sample("a", false, 0, 0)
-            };
-            record(&mut history, [down]);
-            assert_eq!(since(&history), Some(at(5).into()));
-        }
-        record(&mut history, [sample("a", true, 0, 0)]);
-        assert_eq!(since(&history), None);
     }
 
     #[test]

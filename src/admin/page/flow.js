@@ -49,10 +49,10 @@ export function drawFlow(parent, listeners, sinks) {
       svg("text", { class: "pace middle", x: middle.x + hub / 2, y: middle.y + 15 }, rate(sum)),
     );
   }
-  sinks.forEach(({ sink, rates, downSince, now }, place) => {
+  sinks.forEach(({ sink, rates, now }, place) => {
     const judged = judge(sink);
     const below =
-      judged.kind === "down" ? `down ${duration(since(downSince ?? sink.since, now))}`
+      judged.kind === "down" ? `down ${duration(since(sink.since, now))}`
       : judged.kind === "up" ? rate(rates.delivered)
       : judged.kind === "part" ? `${rate(rates.delivered)}, ${judged.more}`
       : judged.word.toLowerCase();

@@ -102,13 +102,12 @@ function items(status, points) {
     rate: paces.get(`${listener.removed} ${listener.name}`) ?? 0,
     now: status.now,
   }));
-  const nothing = { offered: [], delivered: [], dropped: [], up: [], down_since: null };
+  const nothing = { offered: [], delivered: [], dropped: [], up: [] };
   const sinks = status.sinks.map((sink) => {
     const trace = known.traces.get(`${sink.removed} ${sink.name}`) ?? nothing;
     return {
       sink,
       points: trace,
-      downSince: trace.down_since,
       rates: { offered: pace(trace.offered), delivered: pace(trace.delivered) },
       lost: trace.dropped.reduce((sum, frames) => sum + (frames ?? 0), 0),
       now: status.now,

@@ -4,7 +4,7 @@ import { facts, glyph, html, list, put, say, show } from "./elements.js";
 import { sparkline } from "./sparkline.js";
 import { brief, bytes, clock, count, counted, duration, fullness, judge, rate, reasons, since } from "./words.js";
 
-/** Shows these sinks: `{ sink, points, downSince, rates, lost, now }` each. */
+/** Shows these sinks: `{ sink, points, rates, lost, now }` each. */
 export function showSinks(parent, sinks) {
   list(parent, sinks, ({ sink }) => `${sink.removed} ${sink.name}`, row);
 }
@@ -60,8 +60,7 @@ function row() {
       say(word, judged.word);
       say(more, judged.more);
       show(more, judged.more !== "");
-      const begun = (judged.kind === "down" && item.downSince) || sink.since;
-      say(when, `for ${duration(since(begun, now))}, since ${clock(begun, now)}`);
+      say(when, `for ${duration(since(sink.since, now))}, since ${clock(sink.since, now)}`);
       const form = sink.mode === "full" ? "full" : "without DNS messages";
       say(where, `${places(sink)} · ${form}`);
       say(rateIn, rate(rates.offered));

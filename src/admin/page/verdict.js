@@ -46,12 +46,11 @@ function whys(down) {
 }
 
 /** Since when, what it cost, and why. */
-function why({ sink, downSince, lost, now }, named) {
-  const begun = downSince ?? sink.since;
+function why({ sink, lost, now }, named) {
   const cost = lost ? `${counted(lost, "frame")} lost in the last five minutes` : "nothing lost so far";
   const held = sink.queue.frames ? `${count(sink.queue.frames)} waiting in its queue` : "nothing in its queue";
   const whose = named ? `${sink.name}: down` : "Down";
-  const outage = `${whose} for ${duration(since(begun, now))}, since ${clock(begun, now)}; ${cost}, ${held}.`;
+  const outage = `${whose} for ${duration(since(sink.since, now))}, since ${clock(sink.since, now)}; ${cost}, ${held}.`;
   return sink.last_error ? [outage, sink.last_error.error] : [outage];
 }
 
