@@ -62,6 +62,32 @@ fn the_router_goes_on_and_drains_when_its_log_is_lost() {
     assert_eq!(status.code(), Some(0), "{status}");
 }
 
+/// Each change in the folder of the Tapfile is an event for whoever watches it, and so is each line of a log there.
+#[test]
+fn a_log_beside_the_tapfile_does_not_tell_of_itself() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("Tapfile");
+    let text = "listen tcp://127.0.0.1:0\nadmin off\ndnstap no-such.sock\n";
+    fs::write(&path, text).expect("the folder is ours");
+    let log = folder.path().join("log");
+    let mut tapfan = Command::new(TAPFAN)
+        .args(["run", "--log-level", "trace", "-c"])
+        .arg(path)
+        .stderr(File::create(&log).expect("the folder is ours"))
+        .spawn()
+        .expect("the binary was built");
+    let said = || fs::read_to_string(&log).expect("text");
+    // The first failure is told of after the folder is watched.
+    while !(said().contains("tapfan is running") && said().contains("sink cannot be reached")) {
+        assert_eq!(tapfan.try_wait().expect("our child"), None, "{}", said());
+        thread::sleep(Duration::from_millis(20));
+    }
+    terminate(&tapfan);
+    let status = tapfan.wait().expect("our child");
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(!said().contains("inotify event"), "{}", said());
+}
+
 #[test]
 fn the_status_of_a_check_does_not_depend_on_who_reads_it() {
     assert_eq!(check("listen @in\ndnstap /s 2\n").code(), Some(0));

@@ -457,14 +457,19 @@ impl LedgerStatus {
         }
     }
 
-    /// Frames lost, whatever the reason.
+    /// Frames lost, whatever the reason; never more than a `u64` holds, even if what was read is nonsense.
     pub fn dropped_total(&self) -> u64 {
-        self.dropped.values().sum()
+        self.dropped
+            .values()
+            .fold(0, |sum, lost| sum.saturating_add(*lost))
     }
 
     /// Whether every frame offered is accounted for exactly once.
     pub fn balances(&self) -> bool {
-        self.offered == self.delivered + self.dropped_total() + self.queued + self.in_flight
+        let rest = [self.delivered, self.queued, self.in_flight];
+        let counts = self.dropped.values().chain(&rest);
+        let sum: u128 = counts.map(|count| u128::from(*count)).sum();
+        u128::from(self.offered) == sum
     }
 }
 
@@ -490,11 +495,11 @@ impl LatencyStatus {
 /// To have it of a stretch of time, give the differences of two snapshots' counts.
 #[allow(clippy::cast_precision_loss)]
 pub fn quantile(bounds: &[f64], counts: &[u64], q: f64) -> Option<f64> {
-    let total: u64 = counts.iter().sum();
-    if total == 0 {
+    let total: f64 = counts.iter().map(|count| *count as f64).sum();
+    if total <= 0.0 {
         return None;
     }
-    let rank = q * total as f64;
+    let rank = q * total;
     let mut below = 0.0;
     let mut lower = 0.0;
     for (upper, count) in bounds.iter().zip(counts) {
@@ -558,5 +563,23 @@ mod tests {
         close(0.99, &[99, 0, 1, 0], 1.0);
         close(1.0, &[99, 0, 1, 0], 4.0);
         close(0.5, &[0, 0, 0, 3], 4.0);
+        close(0.5, &[0, u64::MAX, 0, u64::MAX], 2.0);
+    }
+
+    #[test]
+    fn a_ledger_of_nonsense_is_only_nonsense() {
+        let many = |count| ["a", "b"].map(|reason| (reason.to_owned(), count)).into();
+        let ledger = |offered, lost| LedgerStatus {
+            offered,
+            delivered: 1,
+            delivered_bytes: 0,
+            dropped: many(lost),
+            queued: 2,
+            in_flight: 3,
+        };
+        assert!(ledger(6, 0).balances() && ledger(16, 5).balances());
+        assert_eq!(ledger(0, u64::MAX).dropped_total(), u64::MAX);
+        // What would come out if the sum went round.
+        assert!(!ledger(4, u64::MAX).balances());
     }
 }

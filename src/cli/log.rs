@@ -34,8 +34,10 @@ pub(super) enum LogFormat {
 )]
 pub(super) struct BadLevel(String);
 
-/// Says of each certificate that it refuses what the sink's own line says, too, and does not say whose it is.
-const SILENT: &str = "rustls_platform_verifier=off";
+/// What is said only if it is asked for by its name. The one says of each certificate that it refuses what the sink's own
+/// line says, too, and does not say whose it is. The other, at trace, says of each change in the folder of the Tapfile that
+/// it came: a log that lies there would tell of itself for ever.
+const SILENT: &str = "rustls_platform_verifier=off,notify=info";
 
 // === impl LogArgs ===
 
@@ -47,13 +49,17 @@ impl LogArgs {
 
 /// Reads a level or a filter.
 fn read(text: &str) -> Result<EnvFilter, BadLevel> {
-    // A word that is no level would be taken for a part of the program, and all others would be silent.
-    let is_typo =
-        |part: &str| !part.contains([':', '=', '[']) && part.trim().parse::<LevelFilter>().is_err();
-    if let Some(typo) = text.split(',').find(|part| is_typo(part)) {
-        return Err(BadLevel(typo.trim().to_owned()));
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    // A word that is no level would be taken for a part of the program, and all others would be silent. So they would be
+    // where nothing is said, and that counts as a level elsewhere.
+    let is_typo = |part: &str| {
+        part.is_empty() || (!part.contains([':', '=', '[']) && part.parse::<LevelFilter>().is_err())
+    };
+    if let Some(typo) = parts.iter().find(|part| is_typo(part)) {
+        return Err(BadLevel((*typo).to_owned()));
     }
-    EnvFilter::try_new(format!("{SILENT},{text}")).map_err(|_| BadLevel(text.to_owned()))
+    EnvFilter::try_new(format!("{SILENT},{}", parts.join(",")))
+        .map_err(|_| BadLevel(text.to_owned()))
 }
 
 /// Sets the process's log up, at `default` unless the command line or `RUST_LOG` ask for another level. Call it once.
@@ -140,6 +146,7 @@ mod tests {
             "warn,tapfan::sink=debug",
             "tapfan=trace",
             "info,tapfan::net=debug",
+            " info , tapfan::net=debug ",
         ] {
             assert!(read(good).is_ok(), "{good}");
         }
@@ -147,6 +154,11 @@ mod tests {
             ("dbug", "dbug"),
             ("inof", "inof"),
             ("info,lodu", "lodu"),
+            // Nothing is no level: the whole log would be silent.
+            ("", ""),
+            (" ", ""),
+            (",", ""),
+            ("info,", ""),
             ("tapfan=loud", "tapfan=loud"),
         ] {
             let error = read(bad).expect_err(bad).to_string();
@@ -159,10 +171,16 @@ mod tests {
 
     #[test]
     fn what_has_no_sink_to_name_is_silent_unless_asked_for() {
-        assert!(read("info").expect("a level").to_string().contains(SILENT));
-        let asked = read("info,rustls_platform_verifier=debug")
-            .expect("a filter")
-            .to_string();
-        assert!(asked.contains("rustls_platform_verifier=debug"), "{asked}");
+        let filter = read("trace").expect("a level").to_string();
+        assert!(
+            SILENT.split(',').all(|silent| filter.contains(silent)),
+            "{filter}"
+        );
+        for asked in ["rustls_platform_verifier=debug", "notify=trace"] {
+            let filter = read(&format!("info,{asked}"))
+                .expect("a filter")
+                .to_string();
+            assert!(filter.contains(asked), "{filter}");
+        }
     }
 }

@@ -1,7 +1,9 @@
-//! Colour: never without a terminal, never against <https://no-color.org>, and never the only bearer of a meaning.
+//! Colour: never without a terminal, never against <https://no-color.org>, and never the only bearer of a meaning; and text
+//! of others, which a terminal must not take for orders.
 
 use std::{
     env,
+    fmt::Write as _,
     io::{self, IsTerminal as _},
 };
 
@@ -57,4 +59,36 @@ impl Paint {
 /// Whether <https://no-color.org> is not asked for.
 pub(super) fn wanted() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A text of others in one line, its control characters shown and not sent: a terminal would obey them.
+pub(super) fn one_line(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            // Writing to a string does not fail.
+            let _ = write!(shown, "{}", character.escape_debug());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// The same of a text of several lines, which stay lines.
+pub(super) fn lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(one_line).collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_no_orders() {
+        let text = "a\u{1b}[2J\r\n\u{9b}31m é日本";
+        assert_eq!(one_line(text), "a\\u{1b}[2J\\r\\n\\u{9b}31m é日本");
+        assert_eq!(lines(text), "a\\u{1b}[2J\\r\n\\u{9b}31m é日本");
+    }
 }

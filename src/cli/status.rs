@@ -16,7 +16,7 @@ use self::table::table;
 use super::{
     BAD_CONFIGURATION, FAILED,
     facts::is_up,
-    paint::Paint,
+    paint::{self, Paint},
     router::{Look, RouterArgs, Whereabouts, fetch},
     tell,
 };
@@ -87,7 +87,7 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
     match look {
         Ok(look) => show(args, &whereabouts, &look),
         Err(problem) => {
-            tell(format_args!("tapfan: {problem}\n"));
+            tell(format_args!("tapfan: {}\n", paint::lines(&problem)));
             ExitCode::from(FAILED)
         }
     }
@@ -104,7 +104,7 @@ fn show(args: &StatusArgs, whereabouts: &Whereabouts, look: &Look) -> ExitCode {
     if !chosen.unknown.is_empty() {
         tell(format_args!(
             "tapfan: {}\n",
-            chosen.misses(whereabouts, &look.status)
+            paint::lines(&chosen.misses(whereabouts, &look.status))
         ));
         return ExitCode::from(BAD_CONFIGURATION);
     }

@@ -9,7 +9,7 @@ use tracing::{error, warn};
 
 use super::{check, log::LogFormat, tell};
 use crate::{
-    config::{self, Config, Diagnostics, Loaded, Severity},
+    config::{self, Config, Diagnostic, Diagnostics, Loaded, Severity},
     supervisor::contents,
 };
 
@@ -72,15 +72,22 @@ impl Tapfile {
 // === impl Read ===
 
 impl Read {
-    /// Its errors in a few words, one after the other.
+    /// Problems that are told to a machine; a person gets as many.
+    const LINES: usize = 100;
+
+    /// Its errors in a few words, one after the other. The first few of them: a file of another kind has one a line, and who
+    /// looks at the router gets them with each look.
     pub(super) fn errors(&self) -> String {
-        let errors = self.diagnostics.iter();
-        let errors = errors.filter(|problem| problem.severity() == Severity::Error);
+        const SHOWN: usize = 8;
+        let is_error = |problem: &&Diagnostic| problem.severity() == Severity::Error;
+        let count = self.diagnostics.iter().filter(is_error).count();
+        let errors = self.diagnostics.iter().filter(is_error).take(SHOWN);
         let errors = errors.map(|problem| match self.diagnostics.position(problem) {
             Some(place) => format!("{place}: {}", problem.message()),
             None => problem.message().to_owned(),
         });
-        errors.collect::<Vec<_>>().join("; ")
+        let more = (count > SHOWN).then(|| format!("and {} more", count - SHOWN));
+        errors.chain(more).collect::<Vec<_>>().join("; ")
     }
 
     /// Tells of its problems: as `check` does to a person, as log lines to a machine.
@@ -91,13 +98,19 @@ impl Read {
                 "{}",
                 diagnostics.render(check::colored_stderr())
             )),
-            LogFormat::Json => diagnostics.iter().for_each(|problem| {
-                let place = diagnostics.position(problem).map(|place| place.to_string());
-                match problem.severity() {
-                    Severity::Error => error!(place, "{}", problem.message()),
-                    Severity::Warning => warn!(place, "{}", problem.message()),
+            LogFormat::Json => {
+                for problem in diagnostics.iter().take(Self::LINES) {
+                    let place = diagnostics.position(problem).map(|place| place.to_string());
+                    match problem.severity() {
+                        Severity::Error => error!(place, "{}", problem.message()),
+                        Severity::Warning => warn!(place, "{}", problem.message()),
+                    }
                 }
-            }),
+                let more = diagnostics.iter().count().saturating_sub(Self::LINES);
+                if more > 0 {
+                    error!("and {more} more");
+                }
+            }
         }
     }
 }
@@ -111,4 +124,31 @@ fn of_all(texts: u64, files: &[PathBuf]) -> u64 {
         (file, contents(file)).hash(&mut digest);
     }
     digest.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn of_many_errors_the_first_few_are_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("Tapfile");
+        let format = LogFormat::Text;
+        let tapfile = Tapfile { path, format };
+        let errors = |lines: usize| {
+            fs::write(&tapfile.path, "garbage\n".repeat(lines)).expect("written");
+            tapfile.read().errors()
+        };
+        let few = errors(2);
+        assert!(
+            few.ends_with("Tapfile:2:1: unknown directive `garbage`"),
+            "{few}"
+        );
+        let many = errors(20_000);
+        assert_eq!(many.matches("unknown directive").count(), 8, "{many}");
+        assert!(many.ends_with("; and 19992 more"), "{many}");
+    }
 }

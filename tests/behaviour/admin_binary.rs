@@ -58,6 +58,12 @@ async fn the_log_level_is_changed_while_it_runs_and_not_by_a_browser() {
     let (code, why) = put("dbug", "");
     assert_eq!(code, 400);
     assert!(why.starts_with("`dbug` is no log level"), "{why}");
+    // What `curl -d "$LEVEL"` sends if there is no such variable.
+    for nothing in ["", "\n", "info,"] {
+        let (code, why) = put(nothing, "");
+        assert_eq!(code, 400, "{nothing:?}");
+        assert!(why.starts_with("`` is no log level"), "{why}");
+    }
     for origin in ["http://evil.example", "null", &format!("http://{address}")] {
         let headers = format!("origin: {origin}\r\n");
         assert_eq!(put("off", &headers).0, 403, "{origin}");

@@ -365,6 +365,26 @@ const BROKEN: &[(&str, &str)] = &[
         "listen @in\nprobes 127.0.0.1:9180\ndnstap /s\n",
     ),
     (
+        "probes_everywhere_and_the_default_of_admin",
+        "listen @in\nprobes 0.0.0.0:9180\ndnstap /s\n",
+    ),
+    (
+        "probes_everywhere_and_admin",
+        "listen @in\nprobes [::]:9181\nadmin 127.0.0.1:9181\ndnstap /s\n",
+    ),
+    (
+        "listener_and_the_default_of_admin",
+        "listen tcp://0.0.0.0:9180\ndnstap /s\n",
+    ),
+    (
+        "listener_everywhere_and_admin",
+        "listen tcp://0.0.0.0:6000\nadmin 127.0.0.1:6000\ndnstap /s\n",
+    ),
+    (
+        "listeners_with_one_port",
+        "listen tcp://0.0.0.0:6000\nlisten tcp://127.0.0.1:6000\ndnstap /s\n",
+    ),
+    (
         "ready_when_misspelt",
         "listen @in\ndnstap /s\nready_when anny\n",
     ),

@@ -2,10 +2,12 @@
 
 use std::{fmt::Write as _, iter};
 
+use ratatui::text::Span;
+
 use super::super::{
     facts::{fill, is_up, next_attempt, reasons, summary},
     figures::{age, percent},
-    paint::Paint,
+    paint::{self, Paint},
 };
 use crate::admin::{EndpointStatus, ListenerStatus, Phase, RouterStatus, SinkStatus, Timestamp};
 
@@ -71,7 +73,7 @@ pub(super) fn table(status: &RouterStatus, sinks: &[&SinkStatus], paint: Paint) 
         let since = age(status.now.since(last.at));
         let refused = paint.alarm("The last reload was refused");
         // Writing to a string does not fail.
-        let _ = writeln!(text, "\n{refused}, {since} ago: {error}");
+        let _ = writeln!(text, "\n{refused}, {since} ago: {}", paint::lines(error));
     }
     text
 }
@@ -83,10 +85,10 @@ fn head(status: &RouterStatus) -> String {
         Phase::Draining => "draining; running",
     };
     let age = age(status.now.since(status.started));
-    let path = status.config.path.as_deref().unwrap_or("no file");
+    let path = paint::one_line(status.config.path.as_deref().unwrap_or("no file"));
     format!(
         "tapfan {}, {phase} for {age}, with {path}\n{}\n",
-        status.version,
+        paint::one_line(&status.version),
         summary(status)
     )
 }
@@ -199,34 +201,35 @@ fn layout(heads: &[(&str, Side)], rows: &[Row], paint: Paint) -> String {
         text.push_str(&line(&row.cells));
         for below in &row.below {
             // Writing to a string does not fail.
-            let _ = writeln!(text, "    {below}");
+            let _ = writeln!(text, "    {}", paint::one_line(below));
         }
     }
     text
 }
 
-/// Characters that are seen.
+/// Columns that a terminal gives it: two for a character of many scripts, none for an accent.
 fn visible(text: &str) -> usize {
-    let mut seen = 0;
+    let mut seen = String::new();
     let mut escape = false;
     for character in text.chars() {
         match (character, escape) {
             ('\x1b', _) => escape = true,
             ('m', true) => escape = false,
             (_, true) => {}
-            (_, false) => seen += 1,
+            (_, false) => seen.push(character),
         }
     }
-    seen
+    Span::raw(seen).width()
 }
 
 // === impl Cell ===
 
 impl Cell {
     fn new(text: &str) -> Self {
+        let text = paint::one_line(text);
         Self {
-            text: text.to_owned(),
-            painted: text.to_owned(),
+            painted: text.clone(),
+            text,
         }
     }
 
@@ -290,6 +293,43 @@ mod tests {
         let mut gone = sink("old", "tcp://10.0.0.9:6000");
         gone.removed = true;
         insta::assert_snapshot!(shown(&router(vec![several, gone])));
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_a_terminal_has_them() {
+        let status = router(vec![
+            sink("日本", "unix:///a"),
+            sink("e\u{301}t\u{e9}", "unix:///b"),
+        ]);
+        let text = shown(&status);
+        let before_state = |line: &str| {
+            line.split_once("up ")
+                .map(|(name, _)| Span::raw(name).width())
+        };
+        let widths: Vec<_> = text.lines().filter_map(before_state).collect();
+        assert_eq!(widths, [6, 6], "{text}");
+    }
+
+    #[test]
+    fn what_a_router_says_is_shown_and_not_obeyed() {
+        let mut hostile = down("x\u{1b}[31m\u{9b}2J\nfake  up", "tcp://\u{1b}]0;title\u{7}");
+        hostile.last_error = Some(Failure {
+            error: "\u{1b}[2J\rall is well".to_owned(),
+            at: at(-1),
+        });
+        for count in hostile.ledger.dropped.values_mut() {
+            *count = u64::MAX;
+        }
+        hostile.ledger.offered = u64::MAX;
+        let mut status = refused(router(vec![hostile]));
+        status.version = "\u{1b}c".to_owned();
+        let text = shown(&status);
+        assert!(
+            !text.contains(|c: char| c.is_control() && c != '\n'),
+            "{text:?}"
+        );
+        assert!(!text.lines().any(|line| line.starts_with("fake")), "{text}");
+        assert!(text.contains("\\u{1b}[2J\\rall is well"), "{text}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The router as it was seen: its last status, rates and the figures of the last minutes.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -52,7 +52,8 @@ pub(super) struct ListenerHistory {
 
 impl Watched {
     /// Takes a look that succeeded in.
-    pub(super) fn seen(&mut self, status: RouterStatus, now: Instant) {
+    pub(super) fn seen(&mut self, mut status: RouterStatus, now: Instant) {
+        without_namesakes(&mut status);
         let before = self.status.take();
         let before = before.filter(|before| {
             let same = before.started == status.started;
@@ -125,6 +126,16 @@ impl Watched {
     pub(super) fn listener(&self, name: &str) -> Option<&ListenerHistory> {
         self.listeners.get(name)
     }
+}
+
+/// Without those that leave while another has their name again: what is known is known by name.
+fn without_namesakes(status: &mut RouterStatus) {
+    let mut sinks = HashSet::new();
+    status.sinks.retain(|sink| sinks.insert(sink.name.clone()));
+    let mut listeners = HashSet::new();
+    status
+        .listeners
+        .retain(|listener| listeners.insert(listener.name.clone()));
 }
 
 // === impl SinkHistory ===
@@ -260,6 +271,23 @@ mod tests {
                 "the router was lost: Connection refused"
             ]
         );
+    }
+
+    #[test]
+    fn one_that_leaves_is_not_taken_for_the_one_that_has_its_name_again() {
+        let (mut watched, now) = (Watched::default(), Instant::now());
+        for second in 0..4_u32 {
+            let mut status = later(second.into(), 100 * u64::from(second));
+            let mut leaving = status.sinks[0].clone();
+            leaving.removed = true;
+            leaving.ledger.delivered = 1_000_000;
+            status.sinks.push(leaving);
+            watched.seen(status, now);
+        }
+        assert_eq!(outgoing(&watched), Some(100.0));
+        let series = &watched.sink("a").expect("known").outgoing;
+        assert_eq!(series.columns(4, 4)[1..], [Some(100.0); 3]);
+        assert_eq!(watched.events.of("a").count(), 0);
     }
 
     #[test]

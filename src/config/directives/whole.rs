@@ -29,6 +29,9 @@ pub(super) struct Parts<'a> {
     pub(super) resolvers: Vec<Read<'a, ResolverSettings>>,
 }
 
+const EVERYWHERE: &str =
+    "0.0.0.0 has a port at every IPv4 address of this machine, and [::] at every address";
+
 /// Makes the configuration of its parts, unless anything was wrong.
 pub(super) fn put_together(
     file: &str,
@@ -70,22 +73,27 @@ pub(super) fn put_together(
             check_admin(name, span, address, &listeners, findings);
         }
     }
-    if let ([_, Some(probes)], [(_, admin), (_, Some(span))]) = (addresses, asked)
-        && probes.port() != 0
-        && addresses[0] == Some(probes)
+    if parts.admins.is_empty() && admin.address.address().is_some() {
+        check_default_admin(&listeners, findings);
+    }
+    if let ([Some(admin), Some(probes)], [(_, line), (_, Some(span))]) = (addresses, asked)
+        && overlap(admin, probes)
     {
-        let problem = Diagnostic::error("`probes` has the address of `admin`")
-            .at(span, "this address is taken");
-        findings.report(match admin {
-            Some(admin) => problem
-                .at(admin, "by this one, which serves probes too")
+        let problem = if admin == probes {
+            Diagnostic::error("`probes` has the address of `admin`")
+                .at(span, "this address is taken")
+        } else {
+            Diagnostic::error("`probes` and `admin` cannot both have this port")
+                .at(span, "its port is taken")
+                .note(EVERYWHERE)
+        };
+        findings.report(match line {
+            Some(line) => problem
+                .at(line, "by this one, which serves probes too")
                 .help("remove `probes`, or give it another address"),
             None => problem
-                .note(format!(
-                    "without an `admin` line, that is at {}",
-                    AdminAddress::DEFAULT
-                ))
-                .help("remove `probes`, or give it another address"),
+                .note(default_admin())
+                .help("give `probes` another port, or `admin` another address"),
         });
     }
     check_loops(&sinks, &listeners, findings);
@@ -169,6 +177,15 @@ fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findings<'_>) {
                     .at(*first, "first here")
                     .help("remove one of them, or give it another address"),
             );
+        } else if let Some((first, _)) = before.iter().find(|(_, other)| share_port(listen, other))
+        {
+            findings.report(
+                Diagnostic::error("two listeners cannot both have this port")
+                    .at(*span, "its port is taken")
+                    .at(*first, "by this one")
+                    .note(EVERYWHERE)
+                    .help("remove one of them, or give it another port"),
+            );
         }
     }
 }
@@ -185,6 +202,22 @@ fn collide(one: &Listen, other: &Listen) -> bool {
     }
 }
 
+/// Whether one has the port at every address, and so at that of the other.
+fn share_port(one: &Listen, other: &Listen) -> bool {
+    match (bound(&one.address), bound(&other.address)) {
+        (Some(one), Some(other)) => overlap(one, other),
+        _ => false,
+    }
+}
+
+/// Whether only one of two sockets can be bound: `0.0.0.0` is every IPv4 address, and `[::]` is every address.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let holds = |one: IpAddr, other| one == other || takes_all(one, other);
+    one.port() != 0
+        && one.port() == other.port()
+        && (holds(one.ip(), other.ip()) || holds(other.ip(), one.ip()))
+}
+
 fn bound(address: &ListenAddress) -> Option<SocketAddr> {
     match address {
         ListenAddress::Unix(..) => None,
@@ -199,17 +232,49 @@ fn check_admin(
     listeners: &[(Span, Listen)],
     findings: &mut Findings<'_>,
 ) {
-    let taken = listeners
-        .iter()
-        .find(|(_, listen)| admin.port() != 0 && bound(&listen.address) == Some(admin));
-    if let Some((listener, _)) = taken {
+    let Some((listener, taken)) = first_on(admin, listeners) else {
+        return;
+    };
+    findings.report(if taken == admin {
+        Diagnostic::error(format!("`{name}` has the address of a listener"))
+            .at(span, "this address is taken")
+            .at(listener, "by this listener")
+            .help("give it another port")
+    } else {
+        Diagnostic::error(format!(
+            "`{name}` and a listener cannot both have this port"
+        ))
+        .at(span, "its port is taken")
+        .at(listener, "by this listener")
+        .note(EVERYWHERE)
+        .help("give it another port")
+    });
+}
+
+/// An address that no line asks for would be taken before the listener has it.
+fn check_default_admin(listeners: &[(Span, Listen)], findings: &mut Findings<'_>) {
+    if let Some((listener, _)) = first_on(AdminAddress::DEFAULT, listeners) {
         findings.report(
-            Diagnostic::error(format!("`{name}` has the address of a listener"))
-                .at(span, "this address is taken")
-                .at(*listener, "by this listener")
-                .help("give it another port"),
+            Diagnostic::error("a listener has the port of `admin`")
+                .at(listener, "this port is taken")
+                .note(default_admin())
+                .help("give `admin` another address, or write `admin off`"),
         );
     }
+}
+
+fn first_on(address: SocketAddr, listeners: &[(Span, Listen)]) -> Option<(Span, SocketAddr)> {
+    let mut bound = listeners
+        .iter()
+        .filter_map(|(span, listen)| Some((*span, bound(&listen.address)?)));
+    bound.find(|(_, bound)| overlap(*bound, address))
+}
+
+fn default_admin() -> String {
+    format!(
+        "without an `admin` line, that is at {}",
+        AdminAddress::DEFAULT
+    )
 }
 
 /// A sink that dials a listener of this configuration would send every frame round for ever.

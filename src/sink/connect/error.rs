@@ -44,7 +44,7 @@ pub enum ConnectCause {
     #[error("{0}{hint}", hint = dial_hint(.0))]
     Dial(io::Error),
     /// The TLS handshake failed.
-    #[error("{0}{hint}", hint = tls_hint(.0))]
+    #[error("{said}{hint}", said = tls_said(.0), hint = tls_hint(.0))]
     Tls(io::Error),
     /// The Frame Streams handshake failed.
     #[error(transparent)]
@@ -120,11 +120,35 @@ fn dial_hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// What rustls says, but for a certificate of many names the first few: it may have thousands, and each look at the sink
+/// would bring them all.
+fn tls_said(error: &io::Error) -> String {
+    const SHOWN: usize = 5;
+    match of_rustls(error) {
+        Some(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::NotValidForNameContext {
+                expected,
+                presented,
+            },
+        )) if presented.len() > SHOWN => {
+            let first: Vec<&str> = presented.iter().take(SHOWN).map(String::as_str).collect();
+            format!(
+                "invalid peer certificate: certificate not valid for name {:?}; certificate is only valid for {} and {} more",
+                expected.to_str(),
+                first.join(", "),
+                presented.len() - SHOWN
+            )
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn of_rustls(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
 fn tls_hint(error: &io::Error) -> &'static str {
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
+    match of_rustls(error) {
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
             "; name the authority with `ca`, or see what `skipverify` means"
         }
@@ -207,6 +231,22 @@ mod tests {
         assert_eq!(reported(errors), is("1", 2));
         let errors = vec![refused(), silence(Stage::Handshake), http(), http()];
         assert_eq!(reported(errors), is("2", 3));
+    }
+
+    #[test]
+    fn a_certificate_of_many_names_is_told_of_by_a_few() {
+        let said = |names: usize| {
+            let presented = (0..names).map(|name| format!("DnsName(\"h{name}.example\")"));
+            let error = rustls::CertificateError::NotValidForNameContext {
+                expected: "collector".try_into().expect("a name"),
+                presented: presented.collect(),
+            };
+            let error = rustls::Error::InvalidCertificate(error);
+            let cause = ConnectCause::Tls(io::Error::new(io::ErrorKind::InvalidData, error));
+            ConnectError::new(Stage::Tls, "tls://192.0.2.1:6000", cause).to_string()
+        };
+        insta::assert_snapshot!(said(2), @r#"TLS tls://192.0.2.1:6000: invalid peer certificate: certificate not valid for name "collector"; certificate is only valid for DnsName("h0.example") or DnsName("h1.example"); name what the certificate is for with `server_name`"#);
+        insta::assert_snapshot!(said(3000), @r#"TLS tls://192.0.2.1:6000: invalid peer certificate: certificate not valid for name "collector"; certificate is only valid for DnsName("h0.example"), DnsName("h1.example"), DnsName("h2.example"), DnsName("h3.example"), DnsName("h4.example") and 2995 more; name what the certificate is for with `server_name`"#);
     }
 
     #[test]
