@@ -75,7 +75,11 @@ impl Queues {
             inlets: ArcSwap::default(),
             accounts: Mutex::new(accounts),
         };
-        queues.add(&mut queues.lock(), None, "".into());
+        {
+            let mut accounts = queues.lock();
+            accounts.add(None, "".into());
+            queues.publish(&accounts);
+        }
         queues
     }
 
@@ -182,7 +186,9 @@ impl Queues {
             .min_by_key(behind)
             .map(|entry| Arc::clone(&entry.queue))
         else {
-            return self.add(&mut accounts, None, "".into());
+            let queue = accounts.add(None, "".into());
+            self.publish(&accounts);
+            return queue;
         };
         for entry in &mut accounts.entries {
             entry.offered = Arc::ptr_eq(&entry.queue, &stays);
@@ -201,11 +207,6 @@ impl Queues {
         self.lock().entries.clone()
     }
 
-    /// A queue for this endpoint, empty, that is offered to from now on.
-    pub(crate) fn open(&self, address: SocketAddr, label: Arc<str>) -> Arc<Queue> {
-        self.add(&mut self.lock(), Some(address), label)
-    }
-
     /// Shows an endpoint by another name.
     pub(crate) fn relabel(&self, address: SocketAddr, label: &Arc<str>) {
         for entry in &mut self.lock().entries {
@@ -215,13 +216,25 @@ impl Queues {
         }
     }
 
-    /// Offers no more to this queue; it is closed as soon as the last chunk was offered to it.
-    pub(crate) fn leave(&self, queue: &Arc<Queue>) {
+    /// Has the queues that are `gone` offered no more, and one for each endpoint that has `come`, empty, offered to in
+    /// their place. Each chunk goes to those that were offered to before, or to those that are now, and never to both. One that
+    /// is gone is closed as soon as the last chunk was offered to it.
+    ///
+    /// Gives the new queues, in the order of their endpoints.
+    pub(crate) fn exchange(
+        &self,
+        gone: &[Arc<Queue>],
+        come: impl IntoIterator<Item = (SocketAddr, Arc<str>)>,
+    ) -> Vec<Arc<Queue>> {
         let mut accounts = self.lock();
         for entry in &mut accounts.entries {
-            entry.offered &= !Arc::ptr_eq(&entry.queue, queue);
+            entry.offered &= !gone.iter().any(|queue| Arc::ptr_eq(&entry.queue, queue));
         }
+        let come = come.into_iter();
+        let queues = come.map(|(address, label)| accounts.add(Some(address), label));
+        let queues = queues.collect();
         self.publish(&accounts);
+        queues
     }
 
     /// Gives what this queue holds to every queue that is offered to, as older than all that it has. The queue is closed,
@@ -239,26 +252,6 @@ impl Queues {
     /// Counts the queues that are at their end among those of the past.
     pub(crate) fn close_books(&self) {
         self.lock().close_books();
-    }
-
-    fn add(
-        &self,
-        accounts: &mut Accounts,
-        address: Option<SocketAddr>,
-        label: Arc<str>,
-    ) -> Arc<Queue> {
-        let queue = Arc::new(Queue::new(accounts.limits));
-        accounts.entries.push(Entry {
-            queue: Arc::clone(&queue),
-            address,
-            label,
-            offered: true,
-        });
-        if accounts.closed {
-            queue.close();
-        }
-        self.publish(accounts);
-        queue
     }
 
     /// Has chunks offered to the queues that are to get them. A queue that is in both sets misses nothing and gets nothing
@@ -281,6 +274,21 @@ impl Queues {
 // === impl Accounts ===
 
 impl Accounts {
+    /// An empty queue, which is offered to once the set is published.
+    fn add(&mut self, address: Option<SocketAddr>, label: Arc<str>) -> Arc<Queue> {
+        let queue = Arc::new(Queue::new(self.limits));
+        self.entries.push(Entry {
+            queue: Arc::clone(&queue),
+            address,
+            label,
+            offered: true,
+        });
+        if self.closed {
+            queue.close();
+        }
+        queue
+    }
+
     fn close_books(&mut self) {
         let (ledger, latency) = &mut self.past;
         self.entries.retain(|Entry { queue, offered, .. }| {
@@ -333,8 +341,19 @@ mod tests {
         SocketAddr::from(([192, 0, 2, last], 6000))
     }
 
-    fn open(queues: &Queues, last: u8) -> Arc<Queue> {
-        queues.open(address(last), format!("tcp://{}", address(last)).into())
+    fn endpoint(last: u8) -> (SocketAddr, Arc<str>) {
+        (address(last), format!("tcp://{}", address(last)).into())
+    }
+
+    /// A queue for each of these in place of `gone`.
+    fn exchange<const N: usize>(
+        queues: &Queues,
+        gone: &Arc<Queue>,
+        come: [u8; N],
+    ) -> [Arc<Queue>; N] {
+        let gone = std::slice::from_ref(gone);
+        let come = queues.exchange(gone, come.map(endpoint));
+        come.try_into().expect("as many")
     }
 
     fn take(queue: &Arc<Queue>) -> Option<Taken> {
@@ -395,8 +414,7 @@ mod tests {
             thread::yield_now();
         }
         let held = queues.one();
-        let [one, two] = [open(&queues, 1), open(&queues, 2)];
-        queues.leave(&held);
+        let [one, two] = exchange(&queues, &held, [1, 2]);
         while spawn(poll_fn(|cx| held.poll_closed(cx)))
             .poll()
             .is_pending()
@@ -420,13 +438,40 @@ mod tests {
     }
 
     #[test]
+    fn no_chunk_slips_between_those_that_go_and_those_that_come() {
+        let queues = Arc::new(Queues::new(LIMITS));
+        let enough = Arc::new(AtomicBool::new(false));
+        let offering = {
+            let (queues, enough) = (Arc::clone(&queues), Arc::clone(&enough));
+            thread::spawn(move || {
+                let mut offered = 0;
+                while !enough.load(Ordering::Relaxed) {
+                    queues.offer(&frame(offered));
+                    offered += 1;
+                }
+                offered
+            })
+        };
+        let mut all = vec![queues.one()];
+        for round in 0..5000 {
+            let last = &all[all.len() - 1];
+            let [next] = exchange(&queues, last, [(round % 2) as u8]);
+            all.push(next);
+        }
+        enough.store(true, Ordering::Relaxed);
+        let offered = offering.join().expect("no panic");
+        let written: Vec<_> = all.iter().flat_map(write).collect();
+        assert!(written.into_iter().eq(0..offered), "each once, in order");
+        assert_eq!(queues.ledger().offered, u64::from(offered));
+    }
+
+    #[test]
     fn an_endpoint_that_leaves_stays_in_the_sums() {
         let queues = Queues::new(LIMITS);
         let held = queues.one();
         queues.offer(&frame(0));
         write(&held);
-        let [one, two] = [open(&queues, 1), open(&queues, 2)];
-        queues.leave(&held);
+        let [one, two] = exchange(&queues, &held, [1, 2]);
         queues.hand_on(&held);
         queues.offer(&frame(1));
         assert_eq!(
@@ -434,7 +479,7 @@ mod tests {
             (3, 200_000)
         );
         write(&one);
-        queues.leave(&two);
+        exchange(&queues, &two, []);
         queues.offer(&frame(2));
         queues.close_books();
         assert_eq!(queues.endpoints().len(), 2, "it still holds something");
@@ -459,8 +504,7 @@ mod tests {
     fn the_queue_that_is_furthest_behind_goes_on_alone() {
         let queues = Queues::new(LIMITS);
         let held = queues.one();
-        let all = [1, 2, 3].map(|last| open(&queues, last));
-        queues.leave(&held);
+        let all = exchange(&queues, &held, [1, 2, 3]);
         queues.hand_on(&held);
         queues.offer(&frame(0));
         queues.offer(&frame(1));
@@ -485,7 +529,7 @@ mod tests {
     fn one_that_comes_after_the_end_is_closed() {
         let queues = Queues::new(LIMITS);
         queues.close();
-        let late = open(&queues, 1);
+        let [late] = exchange(&queues, &queues.one(), [1]);
         assert!(spawn(poll_fn(|cx| late.poll_end(cx))).poll().is_ready());
         assert!(take(&queues.one()).is_none());
     }

@@ -41,9 +41,8 @@ impl Backoff {
     pub fn next_delay(&mut self) -> Duration {
         let step = self.step(Instant::now());
         let delay = step.mul_f64(self.rng.next_f64().clamp(0.0, 1.0));
-        delay.saturating_sub(Duration::from_nanos(
-            (delay.subsec_nanos() % 1_000_000).into(),
-        ))
+        let fraction = Duration::from_nanos((delay.subsec_nanos() % 1_000_000).into());
+        (delay - fraction).max(Duration::from_millis(1))
     }
 
     /// The outage is over: the next one starts at the first step.
@@ -93,7 +92,8 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         let mut delays: Vec<_> = (0..1000).map(|_| backoff.next_delay()).collect();
         delays.sort();
-        assert!(delays[0] < Duration::from_millis(10), "{:?}", delays[0]);
+        let least = Duration::from_millis(1)..Duration::from_millis(10);
+        assert!(least.contains(&delays[0]), "{:?}", delays[0]);
         assert!(
             delays[999] > Duration::from_millis(90) && delays[999] <= Duration::from_millis(100)
         );

@@ -1,6 +1,11 @@
 //! `endpoints all`: every address gets everything, each from a queue of its own.
 
-use std::{future::pending, future::poll_fn, net::SocketAddr, sync::Arc};
+use std::{
+    future::{pending, poll_fn},
+    iter,
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use tokio::{
     select,
@@ -112,20 +117,23 @@ async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
     if !in_use.iter().any(|one| wanted.contains(&one.address)) {
         queues.one();
     }
+    let mut come = Vec::new();
     for address in wanted {
         let label = stack.label(address);
         if in_use.iter().any(|one| one.address == address) {
             queues.relabel(address, &label);
         } else {
-            queues.open(address, label);
+            come.push((address, label));
         }
     }
-    let entries = queues.entries();
-    for entry in entries.iter().filter(|entry| entry.address.is_none()) {
-        queues.leave(&entry.queue);
+    let entries = queues.entries().into_iter();
+    let held = entries.filter(|entry| entry.address.is_none());
+    let held: Vec<_> = held.map(|entry| entry.queue).collect();
+    queues.exchange(&held, come);
+    for queue in held {
         // Until then somebody may still be offering to it.
-        poll_fn(|cx| entry.queue.poll_closed(cx)).await;
-        queues.hand_on(&entry.queue);
+        poll_fn(|cx| queue.poll_closed(cx)).await;
+        queues.hand_on(&queue);
     }
 }
 
@@ -169,18 +177,20 @@ impl Endpoints<'_> {
         let (wanted, left_out) = wanted::all(&self.outlook.addresses(), &in_use);
         self.outlook.leave_out(left_out);
         let end = self.leaves();
+        let mut gone = Vec::new();
         for known in &mut self.known {
             if known.leaves.is_none() && !wanted.contains(&known.address) {
                 known.leaves = Some(end);
-                self.queues.leave(&known.queue);
+                gone.push(Arc::clone(&known.queue));
                 known.reporter.draining();
             }
         }
-        for address in wanted {
-            if !in_use.iter().any(|one| one.address == address) {
-                let queue = self.queues.open(address, self.stack.label(address));
-                self.start(address, queue, None);
-            }
+        let mut come = wanted;
+        come.retain(|address| !in_use.iter().any(|one| one.address == *address));
+        let labels = come.iter().map(|address| self.stack.label(*address));
+        let queues = self.queues.exchange(&gone, iter::zip(come.clone(), labels));
+        for (address, queue) in iter::zip(come, queues) {
+            self.start(address, queue, None);
         }
     }
 

@@ -118,10 +118,15 @@ impl Reporter {
             }),
             ..Self::new(Arc::clone(&self.sink))
         };
-        endpoint.modify(|status| {
+        endpoint.status.send_modify(|status| {
             status.state = State::Connecting;
             status.endpoint = Some(Arc::clone(address));
         });
+        let begun = endpoint.status.borrow().clone();
+        let turn = endpoint.whole.as_ref().and_then(|part| part.begin(&begun));
+        if let Some(turn) = turn {
+            turn.log(&self.sink);
+        }
         endpoint
     }
 
@@ -145,24 +150,23 @@ impl Reporter {
 // === impl Part ===
 
 impl Part {
-    /// Has the sink's status show this one of its endpoint.
+    /// Has the sink's status show the endpoint, which has counted nothing yet.
+    fn begin(&self, endpoint: &Status) -> Option<Turn> {
+        let now = EndpointStatus::of(endpoint)?;
+        let number = self.number;
+        let now = EndpointStatus { number, ..now };
+        self.change(|status| status.endpoints.push(now))
+    }
+
+    /// Has the sink's status show this one of its endpoint, until that is gone.
     pub(super) fn show(&self, endpoint: &Status) -> Option<Turn> {
         let now = EndpointStatus::of(endpoint)?;
         let number = self.number;
         let now = EndpointStatus { number, ..now };
         self.change(|status| {
-            let known = status.endpoints.iter().position(|one| one.number == number);
-            let place = known.unwrap_or_else(|| {
-                status.endpoints.push(EndpointStatus {
-                    connects: 0,
-                    failed_connects: 0,
-                    write_stalls: 0,
-                    disconnects: Default::default(),
-                    ..now.clone()
-                });
-                status.endpoints.len() - 1
-            });
-            let Some(shown) = status.endpoints.get_mut(place) else {
+            // Something of its stack may still be on its way to its end when it is gone.
+            let mut all = status.endpoints.iter_mut();
+            let Some(shown) = all.find(|one| one.number == number) else {
                 return;
             };
             let before = std::mem::replace(shown, now);
@@ -324,7 +328,9 @@ mod tests {
             error(&endpoint);
             assert_eq!(status().endpoints[0].connects, 1);
             endpoint.gone();
-            assert!(status().endpoints.is_empty());
+            endpoint.connecting(&address);
+            endpoint.disconnected(&Disconnect::Stopped);
+            assert!(status().endpoints.is_empty(), "whatever it still says");
             assert_eq!(
                 (status().connects, closed()),
                 (round, Some(("closed", round)))
