@@ -8,7 +8,7 @@
 //!
 //! and prints what each cost in user and system time, per frame, by the operating system's account of the ended
 //! process. Of tapfan it also prints what it costs to be watched: the share of the admin endpoint's thread in the processor
-//! time of the process, at full load with a scrape each second. The sender stays at most [`WINDOW`] frames ahead of the slower collector, so that nobody has to drop.
+//! time of the process, at full load with a scrape each second and a page open. The sender stays at most [`WINDOW`] frames ahead of the slower collector, so that nobody has to drop.
 //! Figures of different runs are not to be compared: the ratios of one run are.
 
 use std::{
@@ -144,7 +144,9 @@ fn watched(folder: &Path, traffic: &Traffic, rounds: u64, floor: &Cost) -> Resul
     let (scrapes, admin, all) = shares.map_err(|error| format!("the watcher: {error}"))?;
     #[allow(clippy::cast_precision_loss)]
     let percent = admin as f64 * 100.0 / all as f64;
-    println!("  {scrapes} scrapes, one a second: {percent:.2} % of the router's processor time");
+    println!(
+        "  {scrapes} scrapes, one a second, and a page: {percent:.2} % of the router's processor time"
+    );
     Ok(())
 }
 
@@ -152,6 +154,7 @@ fn watched(folder: &Path, traffic: &Traffic, rounds: u64, floor: &Cost) -> Resul
 /// together have used by then, in nanoseconds.
 fn watch(admin: SocketAddr, pid: u32, is_over: &mpsc::Receiver<()>) -> io::Result<(u64, u64, u64)> {
     let (mut scrapes, mut used) = (0, (0, 0));
+    let page = thread::spawn(move || page(admin));
     while is_over.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
         let Ok(mut stream) = TcpStream::connect(admin) else {
             break;
@@ -166,7 +169,35 @@ fn watch(admin: SocketAddr, pid: u32, is_over: &mpsc::Receiver<()>) -> io::Resul
         scrapes += 1;
         used = processor_time(pid)?;
     }
+    let bytes = page
+        .join()
+        .map_err(|_| io::Error::other("the page panicked"))??;
+    if bytes < 2 * scrapes * 1024 {
+        return Err(io::Error::other(format!("{bytes} bytes of events only")));
+    }
     Ok((scrapes, used.0, used.1))
+}
+
+/// Takes what the page takes until the router ends, and says how many bytes that were.
+fn page(admin: SocketAddr) -> io::Result<u64> {
+    let mut stream = loop {
+        match TcpStream::connect(admin) {
+            Ok(stream) => break stream,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    stream.write_all(b"GET /events HTTP/1.0\r\n\r\n")?;
+    let mut bytes = 0;
+    let mut buffer = [0; 16 << 10];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return Ok(bytes),
+            Ok(read) => bytes += read as u64,
+        }
+    }
 }
 
 /// Of the admin endpoint's thread, and of all threads.

@@ -7,9 +7,12 @@
 //! Called by `cli`, and by whoever embeds the router; calls `supervisor`, `net` (to bind), and `listener`, `router`, `sink`
 //! and `config` for types.
 
+mod history;
+mod live;
 mod liveness;
 mod log_level;
 mod metrics;
+mod page;
 mod probes;
 mod routes;
 mod serve;

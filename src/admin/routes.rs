@@ -10,7 +10,7 @@ use axum::{
     routing::get,
 };
 
-use super::{RouterStatus, log_level, metrics, probes, server::Shared};
+use super::{RouterStatus, log_level, metrics, page, probes, server::Shared};
 
 /// What probes and Prometheus ask for, at `admin` and at `probes`.
 const PROBES: [(&str, &str); 4] = [
@@ -27,16 +27,25 @@ const PROBES: [(&str, &str); 4] = [
 ];
 
 /// What is there at `admin` alone.
-const ADMIN: [(&str, &str); 2] = [
+const ADMIN: [(&str, &str); 4] = [
+    ("/", "the page: all of it for people, live"),
+    (
+        "/events",
+        "what the page shows, once a second, as server-sent events",
+    ),
     ("/status", "listeners and sinks, as JSON"),
     ("/log-level", "the log's level; PUT changes it"),
 ];
 
-/// Everything. The page and its events come in here.
+/// Everything.
 pub(super) fn admin(shared: Arc<Shared>) -> Router {
-    let routes = probe_routes()
+    let mut routes = probe_routes()
         .route("/status", get(status))
+        .route("/events", get(events))
         .route("/log-level", get(log_level::show).put(log_level::change));
+    for file in page::FILES {
+        routes = routes.route(file.path, get(move || std::future::ready(file.answer())));
+    }
     finish(routes, &[&PROBES, &ADMIN], shared)
 }
 
@@ -85,6 +94,10 @@ async fn harden(mut response: Response) -> Response {
         headers.entry(name).or_insert(value);
     }
     response
+}
+
+async fn events(State(shared): State<Arc<Shared>>) -> Response {
+    shared.live.answer(&shared.view)
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Response {

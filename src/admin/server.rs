@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{liveness::Liveness, log_level::LogControl, routes, serve};
+use super::{live::Live, liveness::Liveness, log_level::LogControl, routes, serve};
 use crate::{
     config::{self, AdminAddress, ReadyWhen},
     net::{self, BindError},
@@ -56,6 +56,7 @@ pub struct Server {
 pub(super) struct Shared {
     pub(super) view: View,
     pub(super) liveness: Liveness,
+    pub(super) live: Live,
     pub(super) ready_when: ArcSwap<ReadyWhen>,
     pub(super) log: Mutex<Option<Arc<dyn LogControl>>>,
 }
@@ -134,6 +135,7 @@ impl Server {
         let shared = Arc::new(Shared {
             view,
             liveness: Liveness::new(),
+            live: Live::new(),
             ready_when: ArcSwap::default(),
             log: Mutex::default(),
         });
@@ -146,6 +148,7 @@ impl Server {
                     tokio::select! {
                         () = until.cancelled() => {}
                         () = watching.liveness.watch(watched) => {}
+                        () = watching.live.run(&watching.view) => {}
                     }
                 });
             })?;

@@ -134,7 +134,7 @@ pub struct SinkStatus {
     pub removed: bool,
     /// What it is doing.
     pub state: State,
-    /// Since when.
+    /// Since when it is up, or is not: the attempts of one outage do not begin it anew.
     pub since: Timestamp,
     /// The address it is connected to, or was last tried at; `null` before the first attempt.
     pub endpoint: Option<String>,
@@ -185,7 +185,7 @@ pub struct EndpointStatus {
     pub endpoint: String,
     /// What the connection to it is doing.
     pub state: State,
-    /// Since when.
+    /// Since when it is up, or is not.
     pub since: Timestamp,
     /// What went wrong there last, and when.
     pub last_error: Option<Failure>,

@@ -3,9 +3,17 @@
 mod check;
 mod demo;
 mod descriptors;
+mod facts;
+mod figures;
+#[cfg(test)]
+mod fixture;
 mod log;
+mod paint;
+mod router;
 mod run;
+mod status;
 mod tapfile;
+mod top;
 mod watch;
 
 use std::{
@@ -34,6 +42,10 @@ enum Command {
     Check(check::CheckArgs),
     /// Shows the router at work on loopback, with recorded traffic and a collector that goes away.
     Demo(demo::DemoArgs),
+    /// Shows the sinks of a running router, once; status 1 unless every one is up.
+    Status(status::StatusArgs),
+    /// Shows the sinks of a running router, live, with their history; keys sort and select.
+    Top(top::TopArgs),
 }
 
 /// Exit status of a command that failed while it ran.
@@ -56,6 +68,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, cli.log.format(), log),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Top(args) => top::run(&args),
     }
 }
 
@@ -66,8 +80,8 @@ impl Command {
     fn log_level(&self) -> &'static str {
         match self {
             Self::Run(_) | Self::Check(_) => "info",
-            // It tells of its sinks itself.
-            Self::Demo(_) => "error",
+            // They tell of the sinks themselves.
+            Self::Demo(_) | Self::Status(_) | Self::Top(_) => "error",
         }
     }
 }

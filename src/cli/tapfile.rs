@@ -57,6 +57,7 @@ impl Tapfile {
             diagnostics,
             files,
             digest,
+            ..
         } = config::load(&self.path, &config::process_environment);
         Read {
             config,

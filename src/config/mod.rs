@@ -39,6 +39,9 @@ const PLACES: [&str; 2] = ["./Tapfile", "/etc/tapfan/Tapfile"];
 pub struct Loaded {
     /// `None` if there is any error.
     pub config: Option<Config>,
+    /// Where its admin endpoint is, even if something else is wrong; `None` if that line is wrong, or the file cannot be
+    /// read.
+    pub admin: Option<AdminAddress>,
     /// Errors and warnings.
     pub diagnostics: Diagnostics,
     /// Every file that it depends on, whether it is there or not: the one that was named, those that it imports (a
@@ -65,6 +68,7 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded
             let problem = Diagnostic::error(format!("cannot read the configuration: {error}"));
             Loaded {
                 config: None,
+                admin: None,
                 diagnostics: Diagnostics::new(
                     source::Sources::default(),
                     vec![problem.in_file(name)],
@@ -140,6 +144,7 @@ fn understand(
     }
     Loaded {
         config: understood.config,
+        admin: understood.admin,
         diagnostics,
         files,
         digest,
@@ -178,6 +183,26 @@ mod tests {
             PLACES.iter().all(|place| message.contains(place)),
             "{message}"
         );
+    }
+
+    #[test]
+    fn where_the_admin_endpoint_is_does_not_depend_on_the_rest() {
+        let address = "192.0.2.1:80".parse().expect("an address");
+        for (text, said) in [
+            ("nonsense", Some(AdminAddress::Default)),
+            ("admin off\nnonsense", Some(AdminAddress::Off)),
+            (
+                "dnstap\nadmin 192.0.2.1:80",
+                Some(AdminAddress::At(address)),
+            ),
+            ("admin nowhere\nlisten @in\ndnstap /out", None),
+        ] {
+            assert_eq!(
+                parse(Path::new("Tapfile"), text, &|_| None).admin,
+                said,
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -36,7 +36,8 @@ impl Backoff {
         }
     }
 
-    /// The delay before the next attempt, after one that failed just now. In whole milliseconds: people read it.
+    /// The delay before the next attempt, after one that failed just now. In whole milliseconds, since people read it; never
+    /// none, so that what fails at once is not tried again within the same poll.
     pub fn next_delay(&mut self) -> Duration {
         let step = self.step(Instant::now());
         let delay = step.mul_f64(self.rng.next_f64().clamp(0.0, 1.0));

@@ -42,7 +42,8 @@ pub enum State {
 pub struct Status {
     /// What it is doing.
     pub state: State,
-    /// Since when.
+    /// Since when it is up, or is not: the attempts of one outage do not begin it anew. Since when it is draining, or
+    /// stopped, once it is.
     pub since: SystemTime,
     /// The address it is connected to, or was last tried at.
     pub endpoint: Option<Arc<str>>,
@@ -109,6 +110,14 @@ impl State {
         Self::Stopped,
     ];
 
+    /// Whether it is on its way to a connection.
+    const fn is_attempt(self) -> bool {
+        matches!(
+            self,
+            Self::Resolving | Self::Connecting | Self::Handshaking | Self::Backoff
+        )
+    }
+
     /// The word for it in logs, metrics and on the command line.
     pub const fn label(self) -> &'static str {
         match self {
@@ -142,8 +151,10 @@ impl Status {
     }
 
     fn enter(&mut self, state: State) {
+        if !(self.state.is_attempt() && state.is_attempt()) {
+            self.since = SystemTime::now();
+        }
         self.state = state;
-        self.since = SystemTime::now();
         self.next_attempt = None;
     }
 }

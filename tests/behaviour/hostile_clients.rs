@@ -33,7 +33,8 @@ async fn slow_silent_and_greedy_clients_keep_no_probe_out() {
             held.push(connect(&many));
             let answer = get(address, "/livez");
             assert_eq!(answer.status, 200);
-            assert!(answer.took < Duration::from_secs(1), "{:?}", answer.took);
+            // Less than any of those that hold on to a connection may.
+            assert!(answer.took < Duration::from_secs(8), "{:?}", answer.took);
         }
         // The first of them had to go.
         let first = &mut held[0];

@@ -28,5 +28,7 @@ mod scenario;
 mod server;
 mod sinks;
 mod tapfan;
+mod tmux;
+mod top;
 mod unbound;
 mod upstream;

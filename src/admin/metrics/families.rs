@@ -273,8 +273,8 @@ fn connections_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Re
         }),
     )?;
     to.floats(
-        "tapfan_sink_state_since_timestamp_seconds",
-        "When the sink came into the state it is in.",
+        "tapfan_sink_since_timestamp_seconds",
+        "Since when the sink is up, or is not.",
         sinks
             .iter()
             .map(|sink| (of_sink(sink), sink.since.as_unix_seconds())),

@@ -11,7 +11,7 @@ mod whole;
 use std::path::{Component, Path, PathBuf};
 
 use super::{
-    Config,
+    AdminAddress, Config,
     diagnostics::{Diagnostic, Severity, shown},
     lexer::{Kind, Token},
     nearest::nearest,
@@ -35,6 +35,8 @@ const DIRECTIVES: [&str; 7] = [
 pub(super) struct Understood {
     /// `None` if something is missing that no default can replace.
     pub(super) config: Option<Config>,
+    /// What the last `admin` line says, whatever is wrong with others; `None` if it is wrong itself.
+    pub(super) admin: Option<AdminAddress>,
     pub(super) needs: Vec<Need>,
 }
 
@@ -82,7 +84,12 @@ pub(super) fn understand(
             _ => findings.problems.push(unknown(statement)),
         }
     }
+    let admin = match parts.admins.last() {
+        Some(line) => line.meaning,
+        None => Some(AdminAddress::Default),
+    };
     Understood {
+        admin,
         config: whole::put_together(file, parts, &mut findings),
         needs: findings.needs,
     }

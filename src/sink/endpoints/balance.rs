@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_core::Stream;
+use futures_util::Stream;
 use tokio::{
     select,
     sync::{mpsc, watch},

@@ -19,7 +19,7 @@ pub struct EndpointStatus {
     pub address: Arc<str>,
     /// What it is doing.
     pub state: State,
-    /// Since when.
+    /// Since when it is up, or is not, as [`Status::since`].
     pub since: SystemTime,
     /// What went wrong last, in one sentence, and when.
     pub last_error: Option<(Arc<str>, SystemTime)>,
@@ -31,7 +31,8 @@ pub struct EndpointStatus {
     pub connects: u64,
     /// Attempts that did not.
     pub failed_connects: u64,
-    write_stalls: u64,
+    /// As [`Status::write_stalls`].
+    pub write_stalls: u64,
     disconnects: [u64; Disconnect::LABELS.len()],
     /// Which one it is among all that there have been; an address may come again while it is still being left.
     number: u64,
@@ -265,6 +266,10 @@ mod tests {
         one.up(&addresses[0]);
         two.handshaking(&addresses[1]);
         assert_eq!((status().state, status().connects), (State::Up, 1));
+        two.stalled();
+        two.stalled();
+        one.stalled();
+        assert_eq!(status().write_stalls, 3);
         two.up(&addresses[1]);
         let since = status().since;
         assert_eq!(status().endpoint.as_ref(), Some(&addresses[0]), "it stays");
@@ -283,6 +288,17 @@ mod tests {
         assert_eq!(each(status()), [State::Backoff, State::Up]);
         error(&two);
         assert_eq!(status().state, State::Backoff);
+        let down_since = status().since;
+        assert!(down_since >= since);
+        two.connecting(&addresses[1]);
+        one.handshaking(&addresses[0]);
+        error(&one);
+        error(&two);
+        assert_eq!(
+            (status().state, status().since),
+            (State::Backoff, down_since),
+            "attempts are no news"
+        );
         assert!(status().next_attempt.is_some());
         two.up(&addresses[1]);
         two.draining();

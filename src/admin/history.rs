@@ -1,0 +1,380 @@
+//! The last five minutes of every sink, a point a second.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use serde::Serialize;
+
+use super::Timestamp;
+use crate::{
+    sink,
+    supervisor::{ListenerView, SinkView, View},
+};
+
+/// What listeners and sinks did of late: made by looking at their counters once a second, so it costs the router nothing
+/// else. It is kept whether somebody looks or not, so that who opens the page in an outage sees how it began.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// How many times it has looked.
+    seconds: u64,
+    listeners: Vec<ListenerTrace>,
+    sinks: Vec<SinkTrace>,
+}
+
+/// What a listener counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ListenerSample {
+    name: Arc<str>,
+    removed: bool,
+    frames: u64,
+}
+
+/// What a sink counted, and how it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SinkSample {
+    name: Arc<str>,
+    removed: bool,
+    offered: u64,
+    delivered: u64,
+    dropped: u64,
+    up: bool,
+    since: SystemTime,
+}
+
+#[derive(Debug)]
+struct ListenerTrace {
+    last: ListenerSample,
+    rate: u64,
+}
+
+#[derive(Debug)]
+struct SinkTrace {
+    last: SinkSample,
+    points: VecDeque<Point>,
+    down_since: Option<SystemTime>,
+}
+
+/// One second of a sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Point {
+    /// Frames a second.
+    offered: u32,
+    /// Frames a second.
+    delivered: u32,
+    /// Frames.
+    dropped: u32,
+    up: bool,
+}
+
+/// The last points of all, for the page: in the order in which the status lists listeners and sinks.
+#[derive(Debug, Serialize)]
+pub(super) struct Points {
+    /// The second that the last points are of. A reader knows by it what it has missed.
+    second: u64,
+    listeners: Vec<ListenerPoints>,
+    sinks: Vec<SinkPoints>,
+}
+
+#[derive(Debug, Serialize)]
+struct ListenerPoints {
+    name: String,
+    removed: bool,
+    /// Frames in the last second.
+    rate: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct SinkPoints {
+    name: String,
+    removed: bool,
+    /// Since when it is not up, through all the states that it went through since.
+    down_since: Option<Timestamp>,
+    /// Frames a second, the latest last.
+    offered: Vec<u32>,
+    delivered: Vec<u32>,
+    /// Frames.
+    dropped: Vec<u32>,
+    /// Whether it was up: 0 or 1.
+    up: Vec<u8>,
+}
+
+// === impl History ===
+
+impl History {
+    /// From one look to the next.
+    pub(super) const PERIOD: Duration = Duration::from_secs(1);
+
+    /// Points kept of a sink: five minutes, in some 5 KiB.
+    pub(super) const POINTS: usize = 300;
+
+    /// Looks, `elapsed` after the last time.
+    pub(super) fn look(&mut self, view: &View, elapsed: Duration) {
+        let listeners = view.listeners();
+        let sinks = view.sinks();
+        self.record(
+            listeners.iter().map(ListenerSample::of),
+            sinks.iter().map(SinkSample::of),
+            elapsed,
+        );
+    }
+
+    /// The last `count` points of every sink.
+    pub(super) fn last(&self, count: usize) -> Points {
+        Points {
+            second: self.seconds,
+            listeners: self.listeners.iter().map(ListenerPoints::of).collect(),
+            sinks: self
+                .sinks
+                .iter()
+                .map(|trace| SinkPoints::of(trace, count))
+                .collect(),
+        }
+    }
+
+    fn record(
+        &mut self,
+        listeners: impl Iterator<Item = ListenerSample>,
+        sinks: impl Iterator<Item = SinkSample>,
+        elapsed: Duration,
+    ) {
+        self.seconds += 1;
+        let mut before = mem::take(&mut self.listeners);
+        for sample in listeners {
+            let same = |trace: &ListenerTrace| {
+                trace.last.name == sample.name && trace.last.removed == sample.removed
+            };
+            let rate = before.iter().position(same).map_or(0, |place| {
+                let trace = before.swap_remove(place);
+                rate(grown(trace.last.frames, sample.frames), elapsed)
+            });
+            self.listeners.push(ListenerTrace { last: sample, rate });
+        }
+        let mut before = mem::take(&mut self.sinks);
+        for sample in sinks {
+            let same = |trace: &SinkTrace| {
+                trace.last.name == sample.name && trace.last.removed == sample.removed
+            };
+            let trace = match before.iter().position(same) {
+                Some(place) => before.swap_remove(place).next(sample, elapsed),
+                None => SinkTrace::begin(sample),
+            };
+            self.sinks.push(trace);
+        }
+    }
+}
+
+// === impl SinkTrace ===
+
+impl SinkTrace {
+    fn begin(sample: SinkSample) -> Self {
+        Self {
+            points: VecDeque::with_capacity(History::POINTS),
+            down_since: (!sample.up).then_some(sample.since),
+            last: sample,
+        }
+    }
+
+    fn next(mut self, sample: SinkSample, elapsed: Duration) -> Self {
+        let last = &self.last;
+        let point = Point {
+            offered: short(rate(grown(last.offered, sample.offered), elapsed)),
+            delivered: short(rate(grown(last.delivered, sample.delivered), elapsed)),
+            dropped: short(grown(last.dropped, sample.dropped)),
+            up: sample.up,
+        };
+        if self.points.len() == History::POINTS {
+            self.points.pop_front();
+        }
+        self.points.push_back(point);
+        self.down_since = match self.down_since {
+            _ if sample.up => None,
+            Some(since) => Some(since),
+            None => Some(sample.since),
+        };
+        self.last = sample;
+        self
+    }
+}
+
+// === impl ListenerSample ===
+
+impl ListenerSample {
+    fn of(view: &ListenerView) -> Self {
+        Self {
+            name: Arc::clone(view.name()),
+            removed: view.is_removed(),
+            frames: view.counts().frames,
+        }
+    }
+}
+
+// === impl SinkSample ===
+
+impl SinkSample {
+    fn of(view: &SinkView) -> Self {
+        let (ledger, status) = (view.ledger(), view.status());
+        Self {
+            name: Arc::clone(view.name()),
+            removed: view.is_removed(),
+            offered: ledger.offered,
+            delivered: ledger.delivered,
+            dropped: ledger.dropped_total(),
+            up: status.state == sink::State::Up,
+            since: status.since,
+        }
+    }
+}
+
+// === impl ListenerPoints ===
+
+impl ListenerPoints {
+    fn of(trace: &ListenerTrace) -> Self {
+        Self {
+            name: trace.last.name.to_string(),
+            removed: trace.last.removed,
+            rate: trace.rate,
+        }
+    }
+}
+
+// === impl SinkPoints ===
+
+impl SinkPoints {
+    fn of(trace: &SinkTrace, count: usize) -> Self {
+        let points = || {
+            let skipped = trace.points.len().saturating_sub(count);
+            trace.points.iter().skip(skipped)
+        };
+        Self {
+            name: trace.last.name.to_string(),
+            removed: trace.last.removed,
+            down_since: trace.down_since.map(Timestamp::from),
+            offered: points().map(|point| point.offered).collect(),
+            delivered: points().map(|point| point.delivered).collect(),
+            dropped: points().map(|point| point.dropped).collect(),
+            up: points().map(|point| u8::from(point.up)).collect(),
+        }
+    }
+}
+
+/// A name that was taken away and given again begins to count anew.
+fn grown(before: u64, now: u64) -> u64 {
+    now.checked_sub(before).unwrap_or(now)
+}
+
+fn rate(count: u64, elapsed: Duration) -> u64 {
+    let micros = elapsed.as_micros().max(1);
+    let rate = (u128::from(count) * 1_000_000 + micros / 2) / micros;
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+fn short(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn sample(name: &str, up: bool, offered: u64, delivered: u64) -> SinkSample {
+        SinkSample {
+            name: name.into(),
+            removed: false,
+            offered,
+            delivered,
+            dropped: 0,
+            up,
+            since: UNIX_EPOCH,
+        }
+    }
+
+    fn record(history: &mut History, samples: impl IntoIterator<Item = SinkSample>) {
+        history.record([].into_iter(), samples.into_iter(), History::PERIOD);
+    }
+
+    #[test]
+    fn a_point_says_what_a_second_brought() {
+        let mut history = History::default();
+        record(&mut history, [sample("a", true, 1_000, 900)]);
+        assert!(history.last(9).sinks[0].offered.is_empty());
+        record(&mut history, [sample("a", true, 1_500, 1_000)]);
+        let half = Duration::from_millis(500);
+        history.record(
+            [].into_iter(),
+            [sample("a", false, 1_600, 1_001)].into_iter(),
+            half,
+        );
+        let points = history.last(History::POINTS);
+        assert_eq!(points.second, 3);
+        assert_eq!(points.sinks[0].offered, [500, 200]);
+        assert_eq!(points.sinks[0].delivered, [100, 2]);
+        assert_eq!(points.sinks[0].up, [1, 0]);
+        assert_eq!(history.last(1).sinks[0].offered, [200]);
+    }
+
+    #[test]
+    fn five_minutes_are_kept_and_no_more() {
+        let mut history = History::default();
+        for second in 0..=400 {
+            record(&mut history, [sample("a", true, second * second, 0)]);
+        }
+        let sinks = history.last(usize::MAX).sinks;
+        assert_eq!(sinks[0].offered.len(), History::POINTS);
+        assert_eq!(sinks[0].offered.last(), Some(&799));
+        assert_eq!(history.sinks[0].points.capacity(), History::POINTS);
+    }
+
+    #[test]
+    fn an_outage_begins_once_whatever_is_tried_in_it() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut history = History::default();
+        let since = |history: &History| history.last(0).sinks[0].down_since;
+        record(&mut history, [sample("a", true, 0, 0)]);
+        assert_eq!(since(&history), None);
+        for second in 5..8 {
+            // Backoff, connecting, backoff: each has a beginning of its own.
+            let down = SinkSample {
+                since: at(second),
+                ..sample("a", false, 0, 0)
+            };
+            record(&mut history, [down]);
+            assert_eq!(since(&history), Some(at(5).into()));
+        }
+        record(&mut history, [sample("a", true, 0, 0)]);
+        assert_eq!(since(&history), None);
+    }
+
+    #[test]
+    fn each_sink_keeps_its_own_past_through_reloads() {
+        let mut history = History::default();
+        record(
+            &mut history,
+            [sample("a", true, 0, 0), sample("b", true, 0, 0)],
+        );
+        record(
+            &mut history,
+            [sample("a", true, 1, 0), sample("b", true, 2, 0)],
+        );
+        // The order changes; one comes that counts from the start, as a name does that was taken away for a moment.
+        record(
+            &mut history,
+            [
+                sample("b", true, 4, 0),
+                sample("c", true, 9, 0),
+                sample("a", true, 7, 0),
+            ],
+        );
+        let offered = |place: usize| history.last(9).sinks[place].offered.clone();
+        assert_eq!((offered(0), offered(2)), (vec![2, 2], vec![1, 6]));
+        assert!(offered(1).is_empty());
+        record(&mut history, [sample("a", true, 3, 0)]);
+        assert_eq!(history.last(9).sinks.len(), 1);
+        assert_eq!(history.last(1).sinks[0].offered, [3]);
+    }
+}

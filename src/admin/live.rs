@@ -1,0 +1,214 @@
+//! `GET /events`: the router as it stands, once a second, to whoever watches.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use axum::response::{
+    IntoResponse, Response,
+    sse::{Event, Sse},
+};
+use futures_util::{Stream, stream};
+use serde::Serialize;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::{
+    RouterStatus,
+    history::{History, Points},
+};
+use crate::supervisor::View;
+
+/// What watchers share: the past, and an event a second that is made once for all of them, and not at all if there are
+/// none.
+#[derive(Debug)]
+pub(super) struct Live {
+    history: Mutex<History>,
+    /// The latest event only: who is slow misses some, and nothing piles up.
+    latest: watch::Sender<Event>,
+    places: Arc<Semaphore>,
+}
+
+/// The data of an event.
+#[derive(Serialize)]
+struct Picture {
+    status: RouterStatus,
+    points: Points,
+}
+
+/// What a watcher is still to get.
+struct Watching {
+    opening: Option<Event>,
+    latest: watch::Receiver<Event>,
+    _place: OwnedSemaphorePermit,
+}
+
+// === impl Live ===
+
+impl Live {
+    /// Watchers at once.
+    pub(super) const PLACES: usize = 16;
+
+    pub(super) fn new() -> Self {
+        Self {
+            history: Mutex::default(),
+            latest: watch::Sender::new(Event::default()),
+            places: Arc::new(Semaphore::new(Self::PLACES)),
+        }
+    }
+
+    /// Looks once a second, for ever.
+    pub(super) async fn run(&self, view: &View) {
+        let mut ticks = interval(History::PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = Instant::now();
+        loop {
+            let now = ticks.tick().await;
+            self.history().look(view, now - last);
+            last = now;
+            if self.latest.receiver_count() > 0 {
+                let _ = self.latest.send_replace(self.picture(view, 1));
+            }
+        }
+    }
+
+    /// The answer to `GET /events`: `picture` events, the first with five minutes' points, the others with the latest.
+    /// When all places are taken it is one `full` event, since scripts in a page cannot see a status code.
+    pub(super) fn answer(&self, view: &View) -> Response {
+        match self.watch(view) {
+            Some(events) => Sse::new(events).into_response(),
+            None => Sse::new(stream::iter([Ok::<_, Infallible>(full())])).into_response(),
+        }
+    }
+
+    fn watch(&self, view: &View) -> Option<impl Stream<Item = Result<Event, Infallible>> + use<>> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        // In this order: what is looked at between the two comes twice rather than not at all.
+        let latest = self.latest.subscribe();
+        let watching = Watching {
+            opening: Some(self.picture(view, History::POINTS)),
+            latest,
+            _place: place,
+        };
+        Some(stream::unfold(watching, |mut watching| async {
+            let event = watching.next().await?;
+            Some((Ok(event), watching))
+        }))
+    }
+
+    fn picture(&self, view: &View, points: usize) -> Event {
+        let picture = Picture {
+            points: self.history().last(points),
+            status: RouterStatus::of(view),
+        };
+        let event = Event::default().event("picture");
+        // It has neither maps with keys that are no strings nor anything else that cannot be written.
+        event.json_data(picture).unwrap_or_default()
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Watching ===
+
+impl Watching {
+    /// The next event; `None` when the router ends.
+    async fn next(&mut self) -> Option<Event> {
+        if let Some(opening) = self.opening.take() {
+            return Some(opening);
+        }
+        self.latest.changed().await.ok()?;
+        Some(self.latest.borrow_and_update().clone())
+    }
+}
+
+fn full() -> Event {
+    Event::default()
+        .event("full")
+        .data(Live::PLACES.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, time::Duration};
+
+    use axum::body::Body;
+    use futures_util::StreamExt;
+    use serde_json::Value;
+    use tokio::time::{advance, sleep, timeout};
+
+    use super::*;
+
+    /// The data of the next event of that name.
+    async fn next(
+        body: &mut (impl Stream<Item = Result<bytes::Bytes, axum::Error>> + Unpin),
+    ) -> Value {
+        let event = timeout(Duration::from_secs(3), body.next()).await;
+        let event = event
+            .expect("an event in time")
+            .expect("no end")
+            .expect("no error");
+        let text = std::str::from_utf8(&event).expect("text");
+        let data = text
+            .strip_prefix("event: picture\ndata: ")
+            .expect("a picture");
+        serde_json::from_str(data).expect("JSON")
+    }
+
+    fn body(response: Response) -> impl Stream<Item = Result<bytes::Bytes, axum::Error>> + Unpin {
+        Body::into_data_stream(response.into_body())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_picture_a_second_and_none_if_nobody_looks() {
+        let (live, view) = (Live::new(), View::new());
+        let watching = async {
+            sleep(Duration::from_millis(3_500)).await;
+            assert!(
+                !live.latest.subscribe().has_changed().expect("open"),
+                "nobody looked"
+            );
+            let mut events = body(live.answer(&view));
+            let opening = next(&mut events).await;
+            assert_eq!(opening["status"]["version"], env!("CARGO_PKG_VERSION"));
+            assert_eq!(opening["points"]["second"], 4);
+            for second in 5..8 {
+                assert_eq!(next(&mut events).await["points"]["second"], second);
+            }
+        };
+        tokio::select! {
+            () = live.run(&view) => {}
+            () = watching => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_slow_misses_pictures_and_holds_nothing_up() {
+        let (live, view) = (Live::new(), View::new());
+        let mut run = pin!(live.run(&view));
+        let mut events = body(live.answer(&view));
+        assert_eq!(next(&mut events).await["points"]["second"], 0);
+        for _ in 0..10 {
+            assert!(futures_util::poll!(run.as_mut()).is_pending());
+            advance(History::PERIOD).await;
+        }
+        assert!(futures_util::poll!(run.as_mut()).is_pending());
+        assert_eq!(next(&mut events).await["points"]["second"], 11);
+    }
+
+    #[tokio::test]
+    async fn places_are_few_and_given_back() {
+        let (live, view) = (Live::new(), View::new());
+        let mut watchers: Vec<_> = (0..Live::PLACES).map(|_| live.answer(&view)).collect();
+        let refused = body(live.answer(&view)).next().await;
+        let refused = refused.expect("an event").expect("no error");
+        assert_eq!(refused, "event: full\ndata: 16\n\n");
+        watchers.pop();
+        next(&mut body(live.answer(&view))).await;
+    }
+}

@@ -1,0 +1,100 @@
+// Elements, made and changed. Text from the router becomes text and nothing else: there is no markup made of strings.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An HTML element with these attributes and children; a child may be text. */
+export function html(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+/** The same for SVG. */
+export function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) put(element, name, value);
+  element.append(...children);
+  return element;
+}
+
+/** Sets an attribute if it changes; `null` takes it away. */
+export function put(element, name, value) {
+  if (value === null) element.removeAttribute(name);
+  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+}
+
+/** Sets the text if it changes: what stays is not laid out anew, and a selection in it stays. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Shows or hides. */
+export function show(element, shown) {
+  if (element.hidden === shown) element.hidden = !shown;
+}
+
+/**
+ * Has `parent` hold one element for each of `items`, in their order. Those with the same key stay the same element, so that
+ * focus and what is folded out stay too. `make(item)` gives `{ element, update(item) }`.
+ */
+export function list(parent, items, key, make) {
+  const before = parent.parts ?? new Map();
+  const parts = new Map();
+  for (const item of items) {
+    const name = key(item);
+    const part = before.get(name) ?? make(item);
+    parts.set(name, part);
+    part.update(item);
+  }
+  for (const [name, part] of before) if (!parts.has(name)) part.element.remove();
+  let place = 0;
+  for (const { element } of parts.values()) {
+    if (parent.children[place] !== element) parent.insertBefore(element, parent.children[place] ?? null);
+    place += 1;
+  }
+  parent.parts = parts;
+}
+
+/** A list of terms and what is said of each, as `[term, text]`; those without text are left out. */
+export function facts(dl, pairs) {
+  list(dl, pairs.filter(([, text]) => text), ([term]) => term, () => {
+    const term = html("dt");
+    const text = html("dd");
+    return {
+      element: html("div", {}, term, text),
+      update: ([name, value, title]) => {
+        say(term, name);
+        say(text, value);
+        put(text, "title", title ?? null);
+      },
+    };
+  });
+}
+
+const SHAPES = {
+  up: ["M8 1a7 7 0 1 1 0 14A7 7 0 1 1 8 1z", "M4.8 8.2l2.3 2.3 4.2-4.8"],
+  down: ["M8 1.2l7.4 13.3H.6z", "M8 6v4M8 12v.4"],
+  part: ["M8 .8L15.2 8 8 15.2.8 8z", "M8 4.6v4M8 10.9v.4"],
+  wait: ["M8 1a7 7 0 1 1 0 14A7 7 0 1 1 8 1z", "M8 4.2V8l2.6 1.8"],
+  gone: ["M2 2h12v12H2z", "M5 8h6"],
+};
+
+/** The shape of a kind of state, so that nothing depends on colour; 16 wide and high. */
+export function shape(kind) {
+  const [body, mark] = SHAPES[kind];
+  return [svg("path", { class: `body ${kind}`, d: body }), svg("path", { class: "mark", d: mark })];
+}
+
+/** The same as a picture in text, beside a word. */
+export function glyph() {
+  const element = svg("svg", { class: "glyph", viewBox: "0 0 16 16", "aria-hidden": "true" });
+  return {
+    element,
+    update: (kind) => {
+      if (element.kind === kind) return;
+      element.kind = kind;
+      element.replaceChildren(...shape(kind));
+    },
+  };
+}

@@ -1,0 +1,35 @@
+// The listeners: where taps come from.
+
+import { html, list, put, say, show } from "./elements.js";
+import { expiry } from "./sinks.js";
+import { bytes, count, counted, rate, reasons } from "./words.js";
+
+/** Shows these listeners: `{ listener, rate, now }` each. */
+export function showListeners(parent, listeners) {
+  list(parent, listeners, ({ listener }) => `${listener.removed} ${listener.name}`, row);
+}
+
+function row() {
+  const name = html("h3");
+  const now = html("span", { class: "number" });
+  const senders = html("span", { class: "senders" });
+  const total = html("p", { class: "quiet" });
+  const refused = html("p", { class: "refused" });
+  const element = html("li", { class: "listener" }, name, html("p", { class: "pace" }, now, senders), total, refused);
+  return {
+    element,
+    update: ({ listener, rate: pace, now: time }) => {
+      put(element, "data-idle", listener.connections ? null : "");
+      say(name, listener.removed ? `${listener.name} (removed)` : listener.name);
+      say(now, rate(pace));
+      say(senders, listener.connections ? `from ${counted(listener.connections, "sender")}` : "no sender is connected");
+      const parts = [`${counted(listener.frames, "frame")}, ${bytes(listener.bytes)}`, `${counted(listener.accepted, "connection")} so far`];
+      if (listener.address && !listener.name.endsWith(listener.address)) parts.unshift(`at ${listener.address}`);
+      for (const { expires } of listener.certificates) parts.push(`certificate ${expiry(expires, time)}`);
+      say(total, parts.join(" · "));
+      const errors = reasons(listener.errors);
+      show(refused, errors.length > 0);
+      say(refused, `refused: ${errors.map(([reason, times]) => `${reason} ${count(times)}`).join(", ")}`);
+    },
+  };
+}

@@ -1,0 +1,207 @@
+// A row a sink, or a card where there is little room.
+
+import { facts, glyph, html, list, put, say, show } from "./elements.js";
+import { sparkline } from "./sparkline.js";
+import { brief, bytes, clock, count, counted, duration, fullness, judge, rate, reasons, since } from "./words.js";
+
+/** Shows these sinks: `{ sink, points, downSince, rates, lost, now }` each. */
+export function showSinks(parent, sinks) {
+  list(parent, sinks, ({ sink }) => `${sink.removed} ${sink.name}`, row);
+}
+
+function row() {
+  const name = html("h3");
+  const mark = glyph();
+  const word = html("strong");
+  const more = html("span", { class: "more" });
+  const badge = html("p", { class: "badge" }, mark.element, word, more);
+  const when = html("p", { class: "quiet when" });
+  const where = html("p", { class: "where" });
+  const [rateIn, rateOut] = [html("dd"), html("dd")];
+  const chart = sparkline();
+  const queue = queueBar();
+  const lost = losses();
+  const trouble = html("div", { class: "trouble" });
+  const endpoints = html("ul", { class: "endpoints" });
+  const numbers = html("dl", { class: "facts" });
+  const element = html(
+    "li",
+    { class: "sink" },
+    html("div", { class: "who" }, html("div", { class: "title" }, badge, name), when, where),
+    html(
+      "div",
+      { class: "flowing" },
+      html(
+        "dl",
+        { class: "rates" },
+        html("div", {}, html("dt", { class: "key-in" }, "in"), rateIn),
+        html("div", {}, html("dt", { class: "key-out" }, "out"), rateOut),
+      ),
+      chart.element,
+      html("p", { class: "axis", "aria-hidden": "true" }, html("span", {}, "5 min ago"), html("span", {}, "now")),
+    ),
+    queue.element,
+    lost.element,
+    trouble,
+    endpoints,
+    html("details", {}, html("summary", {}, "Connections, latency and totals", html("span", { class: "unseen" })), numbers),
+  );
+  const about = element.querySelector("summary .unseen");
+  return {
+    element,
+    update: (item) => {
+      const { sink, points, rates, now } = item;
+      const judged = judge(sink);
+      put(element, "data-kind", judged.kind);
+      put(element, "data-sink", sink.name);
+      mark.update(judged.kind);
+      say(name, sink.name);
+      say(about, ` of ${sink.name}`);
+      say(word, judged.word);
+      say(more, judged.more);
+      show(more, judged.more !== "");
+      const begun = (judged.kind === "down" && item.downSince) || sink.since;
+      say(when, `for ${duration(since(begun, now))}, since ${clock(begun, now)}`);
+      const form = sink.mode === "full" ? "full" : "without DNS messages";
+      say(where, `${places(sink)} · ${form}`);
+      say(rateIn, rate(rates.offered));
+      say(rateOut, rate(rates.delivered));
+      chart.update(points);
+      queue.update(sink.queue);
+      lost.update(item);
+      tellTrouble(trouble, sink, judged, now);
+      const several = sink.endpoints.length > 1;
+      show(endpoints, several);
+      list(endpoints, several ? sink.endpoints.map((endpoint) => ({ endpoint, now })) : [], ({ endpoint }) => endpoint.endpoint, endpointRow);
+      facts(numbers, details(sink, now));
+    },
+  };
+}
+
+function places({ name, configured, endpoint, endpoints }) {
+  const used = endpoints.length > 1 ? `${endpoints.length} endpoints` : endpoint;
+  if (!used || used === configured) return configured;
+  return name === configured ? `→ ${used}` : `${configured} → ${used}`;
+}
+
+function queueBar() {
+  const fill = html("div", { class: "fill" });
+  const bar = html("div", { class: "bar", "aria-hidden": "true" }, fill);
+  const frames = html("span", { class: "number" });
+  const capacity = html("span", { class: "quiet" });
+  const oldest = html("p", { class: "quiet" });
+  return {
+    element: html("div", { class: "queue" }, html("h4", {}, "Queue"), html("p", {}, frames, " ", capacity), bar, oldest),
+    update: (queue) => {
+      const full = fullness(queue);
+      fill.style.width = `${(full * 100).toFixed(1)}%`;
+      put(bar, "data-full", full >= 0.99 ? "full" : full >= 0.5 ? "half" : "fine");
+      say(frames, count(queue.frames));
+      say(capacity, `of ${count(queue.capacity_frames)}`);
+      const parts = [queue.oldest_seconds === null ? "empty" : `oldest ${brief(queue.oldest_seconds)}`];
+      // The bound that is nearer.
+      if (full * queue.capacity_frames > queue.frames + 1) parts.push(`${bytes(queue.bytes)} of ${bytes(queue.capacity_bytes)}`);
+      say(oldest, parts.join(", "));
+    },
+  };
+}
+
+function losses() {
+  const total = html("span", { class: "number" });
+  const why = html("ul", { class: "reasons" });
+  const late = html("p", { class: "quiet" });
+  const element = html("div", { class: "losses" }, html("h4", {}, "Lost"), html("p", {}, total), why, late);
+  return {
+    element,
+    update: ({ sink, lost }) => {
+      const all = reasons(sink.ledger.dropped);
+      const sum = all.reduce((sum, [, frames]) => sum + frames, 0);
+      put(element, "data-lost", lost ? "now" : sum ? "before" : "never");
+      say(total, sum ? count(sum) : "none");
+      list(why, all, ([reason]) => reason, () => {
+        const text = html("li");
+        return { element: text, update: ([reason, frames]) => say(text, all.length > 1 ? `${reason} ${count(frames)}` : reason) };
+      });
+      say(late, sum ? `${lost >= sum ? "all" : lost ? count(lost) : "none"} in the last 5 min` : "");
+    },
+  };
+}
+
+/** What is wrong: in the way if it is wrong now, and quiet if it is over. */
+function tellTrouble(parent, sink, { kind }, now) {
+  const lines = [];
+  const error = sink.last_error;
+  const current = kind === "down" || kind === "wait";
+  if (error) {
+    const age = `${duration(since(error.at, now))} ago`;
+    lines.push({ key: "error", quiet: !current, text: current ? error.error : `last error ${age}: ${error.error}` });
+  }
+  if (current && sink.failures) {
+    const next = sink.next_attempt ? since(now, sink.next_attempt) : null;
+    const soon = next === null ? `trying now (${sink.state})` : next >= 1 ? `next attempt in ${Math.round(next)} s` : "next attempt now";
+    lines.push({ key: "next", quiet: true, text: `${counted(sink.failures, "attempt")} failed, ${soon}` });
+  }
+  if (sink.resolve_error) {
+    const from = `since ${clock(sink.resolve_error.at, now)}`;
+    lines.push({ key: "name", quiet: false, text: `its name cannot be looked up ${from}: ${sink.resolve_error.error}` });
+  }
+  show(parent, lines.length > 0);
+  list(parent, lines, ({ key }) => key, () => {
+    const text = html("p");
+    return {
+      element: text,
+      update: (line) => {
+        say(text, line.text);
+        put(text, "class", line.quiet ? "quiet" : "error");
+      },
+    };
+  });
+}
+
+function endpointRow() {
+  const mark = glyph();
+  const [word, where, what] = [html("strong"), html("span", { class: "where" }), html("span", { class: "quiet" })];
+  const element = html("li", {}, mark.element, word, where, what);
+  return {
+    element,
+    update: ({ endpoint, now }) => {
+      const judged = judge(endpoint);
+      put(element, "data-kind", judged.kind);
+      mark.update(judged.kind);
+      say(word, judged.more ? `${judged.word} (${judged.more})` : judged.word);
+      say(where, endpoint.endpoint);
+      const parts = [`for ${duration(since(endpoint.since, now))}`];
+      if (judged.kind !== "up" && endpoint.last_error) parts.push(endpoint.last_error.error);
+      if (endpoint.next_attempt) parts.push(`next attempt in ${Math.max(0, Math.round(since(now, endpoint.next_attempt)))} s`);
+      if (endpoint.ledger) {
+        const { queued, in_flight: inFlight, dropped } = endpoint.ledger;
+        parts.push(`${count(queued + inFlight)} queued`);
+        for (const [reason, frames] of reasons(dropped)) parts.push(`${count(frames)} lost (${reason})`);
+      }
+      say(what, parts.join(", "));
+    },
+  };
+}
+
+function details(sink, now) {
+  const { ledger, latency } = sink;
+  const ended = reasons(sink.disconnects).map(([reason, times]) => `${reason} ${count(times)}`);
+  return [
+    ["delivered", `${counted(ledger.delivered, "frame")}, ${bytes(ledger.delivered_bytes)}`],
+    ["offered", counted(ledger.offered, "frame")],
+    ["in flight", counted(ledger.in_flight, "frame")],
+    ["latency, half under", latency.p50_seconds === null ? "" : brief(latency.p50_seconds)],
+    ["latency, 99 % under", latency.p99_seconds === null ? "" : brief(latency.p99_seconds)],
+    ["connected", counted(sink.connects, "time")],
+    ["attempts failed", sink.failed_connects ? count(sink.failed_connects) : ""],
+    ["connections ended", ended.join(", ")],
+    ["look-ups failed", sink.resolve_failures ? count(sink.resolve_failures) : ""],
+    ...sink.certificates.map(({ file, expires }) => [`certificate ${file}`, expiry(expires, now)]),
+  ];
+}
+
+/** When a certificate ends. */
+export function expiry(expires, now) {
+  const left = since(now, expires);
+  return left > 0 ? `expires in ${duration(left)}` : `expired ${duration(-left)} ago`;
+}

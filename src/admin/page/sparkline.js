@@ -1,0 +1,87 @@
+// Five minutes of a sink as a picture: what came in as an area, what went out as a line, when it was not up as a band, and
+// what was lost as marks at the foot.
+
+import { put, svg } from "./elements.js";
+import { count, duration, rate } from "./words.js";
+
+const SECONDS = 300;
+const HEIGHT = 48;
+
+/** The picture, and how to change it. */
+export function sparkline() {
+  const bands = svg("path", { class: "band" });
+  const area = svg("path", { class: "in" });
+  const line = svg("path", { class: "out", "vector-effect": "non-scaling-stroke" });
+  const lost = svg("path", { class: "loss" });
+  const element = svg(
+    "svg",
+    { class: "sparkline", viewBox: `0 0 ${SECONDS} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" },
+    area, bands, line, lost,
+  );
+  return {
+    element,
+    update: (points) => {
+      const { offered, delivered, dropped, up } = points;
+      const first = SECONDS - offered.length;
+      const top = ceiling(offered, delivered);
+      // A queue that is emptied goes out faster than it came: cut off above, or the rest could not be seen.
+      const y = (value) => (HEIGHT - 1 - Math.min(1, value / top) * (HEIGHT - 3)).toFixed(1);
+      put(area, "d", path(offered, first, y, true));
+      put(line, "d", path(delivered, first, y, false));
+      put(bands, "d", runs(up.map((one) => one === 0), first, 0, HEIGHT));
+      put(lost, "d", runs(dropped.map((one) => one > 0), first, HEIGHT - 4, 4));
+      put(element, "aria-label", words(points));
+    },
+  };
+}
+
+function ceiling(offered, delivered) {
+  const most = (values) => values.reduce((most, value) => Math.max(most, value ?? 0), 0);
+  const mostIn = most(offered);
+  return Math.max(1, mostIn ? Math.min(mostIn * 1.5, Math.max(mostIn, most(delivered))) : most(delivered));
+}
+
+/** A line through the values; where there are none it has a gap. */
+function path(values, first, y, closed) {
+  let d = "";
+  let begun = null;
+  const close = (end) => {
+    if (closed && begun !== null) d += `L${end} ${HEIGHT}L${begun} ${HEIGHT}Z`;
+    begun = null;
+  };
+  values.forEach((value, place) => {
+    const x = first + place;
+    if (value === null) return close(x - 1);
+    d += `${begun === null ? "M" : "L"}${x} ${y(value)}`;
+    begun ??= x;
+    return undefined;
+  });
+  close(first + values.length - 1);
+  return d;
+}
+
+/** A rectangle over each run of places where `marked` is true. */
+function runs(marked, first, y, height) {
+  let d = "";
+  let begun = null;
+  for (let place = 0; place <= marked.length; place += 1) {
+    if (marked[place]) begun ??= place;
+    else if (begun !== null) {
+      d += `M${first + begun} ${y}h${place - begun}v${height}h${begun - place}z`;
+      begun = null;
+    }
+  }
+  return d;
+}
+
+function words({ offered, delivered, dropped, up }) {
+  const last = (values) => values.findLast((value) => value !== null) ?? 0;
+  const sum = (values) => values.reduce((sum, value) => sum + (value ?? 0), 0);
+  const away = up.filter((one) => one === 0).length;
+  const most = offered.reduce((most, value) => Math.max(most, value ?? 0), 0);
+  return [
+    `The last ${duration(offered.length)}: in ${rate(last(offered))} now and ${rate(most)} at most, out ${rate(last(delivered))} now`,
+    away ? `not up for ${duration(away)}` : "up all the time",
+    sum(dropped) ? `${count(sum(dropped))} frames lost` : "nothing lost",
+  ].join("; ");
+}

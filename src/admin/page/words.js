@@ -1,0 +1,95 @@
+// Numbers, times and states in words.
+
+const DIGITS = new Intl.NumberFormat("en");
+
+/** A count, to the last one. */
+export function count(number) {
+  return DIGITS.format(number);
+}
+
+/** `1 frame`, `2 frames`. */
+export function counted(number, one, many = `${one}s`) {
+  return `${count(number)} ${number === 1 ? one : many}`;
+}
+
+/** Frames a second. */
+export function rate(number) {
+  if (number >= 1e6) return `${(number / 1e6).toFixed(2)} M/s`;
+  if (number >= 1e5) return `${(number / 1e3).toFixed(1)} k/s`;
+  if (number > 0 && number < 10) return `${number.toFixed(1)}/s`;
+  return `${count(Math.round(number))}/s`;
+}
+
+/** Bytes. */
+export function bytes(number) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (number >= 1024 && unit < units.length - 1) {
+    number /= 1024;
+    unit += 1;
+  }
+  return `${unit && number < 100 ? number.toFixed(1) : Math.round(number)} ${units[unit]}`;
+}
+
+/** A length of time, with the two units that matter. */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [days, hours, minutes] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24, Math.floor(whole / 60) % 60];
+  if (days) return `${days} d ${hours} h`;
+  if (hours) return `${hours} h ${minutes} min`;
+  if (minutes) return `${minutes} min ${whole % 60} s`;
+  return `${whole} s`;
+}
+
+/** A short length of time. */
+export function brief(seconds) {
+  if (seconds >= 60) return duration(seconds);
+  if (seconds >= 10) return `${Math.round(seconds)} s`;
+  if (seconds >= 1) return `${seconds.toFixed(1)} s`;
+  if (seconds >= 0.001) return `${Math.round(seconds * 1000)} ms`;
+  return seconds > 0 ? "under 1 ms" : "0 s";
+}
+
+/** From `time` to `now`, both as the router writes them, in seconds. */
+export function since(time, now) {
+  return (Date.parse(now) - Date.parse(time)) / 1000;
+}
+
+/** A point in time as the router's log has it, in UTC; with its day if that is not today's. */
+export function clock(time, now) {
+  const [day, hours] = [time.slice(0, 10), time.slice(11, 19)];
+  return day === now.slice(0, 10) ? `${hours} UTC` : `${day} ${hours} UTC`;
+}
+
+/** All reasons that count anything, as `reason 12`. */
+export function reasons(counts) {
+  return Object.entries(counts).filter(([, times]) => times > 0);
+}
+
+/** How full a queue is, from 0 to 1: by frames or bytes, whichever is fuller. */
+export function fullness({ frames, bytes, capacity_frames, capacity_bytes }) {
+  return Math.min(1, Math.max(frames / (capacity_frames || 1), bytes / (capacity_bytes || 1)));
+}
+
+const IN_THE_MAKING = ["resolving", "connecting", "handshaking"];
+
+/** Old enough to say that a sink that is up is behind, in seconds. */
+const BEHIND = 5;
+
+/**
+ * The kind of a sink's or an endpoint's state (its colour and shape), the word for it, and what else is to be said:
+ * `up`, `part` (up, and not all well), `down`, `wait` (on its way up for the first time), `gone` (on its way out).
+ */
+export function judge(sink) {
+  const { state } = sink;
+  if (sink.removed) return { kind: "gone", word: "Removed", more: state === "up" ? "draining" : state };
+  if (state === "up") {
+    const others = (sink.endpoints ?? []).filter((endpoint) => endpoint.state !== "up").length;
+    if (others) return { kind: "part", word: "Up", more: `${sink.endpoints.length - others} of ${sink.endpoints.length} endpoints` };
+    if (sink.queue && (sink.queue.oldest_seconds ?? 0) > BEHIND) return { kind: "part", word: "Up", more: "behind" };
+    return { kind: "up", word: "Up", more: "" };
+  }
+  if (state === "draining" || state === "stopped") return { kind: "gone", word: state === "draining" ? "Draining" : "Stopped", more: "" };
+  if (IN_THE_MAKING.includes(state) && sink.failures === 0 && sink.connects === 0) return { kind: "wait", word: "Starting", more: state };
+  return { kind: "down", word: "Down", more: state };
+}

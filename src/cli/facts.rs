@@ -1,0 +1,67 @@
+//! What `status` and `top` both say of a sink, in the same words.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::figures::age;
+use crate::{
+    admin::{QueueStatus, RouterStatus, SinkStatus, Timestamp},
+    sink::State,
+};
+
+/// Whether a sink takes frames: at one of its endpoints at least.
+pub(super) fn is_up(sink: &SinkStatus) -> bool {
+    let mut endpoints = sink.endpoints.iter();
+    sink.state == State::Up || endpoints.any(|endpoint| endpoint.state == State::Up)
+}
+
+/// How full a queue is, by the bound that it is nearer to: from 0 to 1.
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn fill(queue: &QueueStatus) -> f64 {
+    let share = |held: u64, capacity: u64| {
+        if capacity == 0 {
+            0.0
+        } else {
+            held as f64 / capacity as f64
+        }
+    };
+    let frames = share(queue.frames, queue.capacity_frames);
+    frames.max(share(queue.bytes, queue.capacity_bytes))
+}
+
+/// Counts that are not 0, largest first: `queue_full 500, shutdown 67`.
+pub(super) fn reasons(counts: &BTreeMap<String, u64>) -> String {
+    let mut counts: Vec<_> = counts.iter().filter(|(_, count)| **count > 0).collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let counts: Vec<String> = counts
+        .into_iter()
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    counts.join(", ")
+}
+
+/// When the next attempt is due, and how many have failed: `next attempt in 3s, after 7 that failed`.
+pub(super) fn next_attempt(sink: &SinkStatus, now: Timestamp) -> Option<String> {
+    let next = sink.next_attempt?;
+    let wait = next.since(now);
+    let due = if wait < Duration::from_secs(1) {
+        "next attempt now".to_owned()
+    } else {
+        format!("next attempt in {}", age(wait))
+    };
+    Some(match sink.failures {
+        0 => due,
+        failures => format!("{due}, after {failures} that failed"),
+    })
+}
+
+/// How many of the sinks that the configuration has are up.
+pub(super) fn summary(status: &RouterStatus) -> String {
+    let sinks = || status.sinks.iter().filter(|sink| !sink.removed);
+    let up = sinks().filter(|sink| is_up(sink)).count();
+    match sinks().count() {
+        1 if up == 1 => "the sink is up".to_owned(),
+        1 => "the sink is not up".to_owned(),
+        all if all == up => format!("all {all} sinks are up"),
+        all => format!("{up} of {all} sinks are up"),
+    }
+}

@@ -1,0 +1,165 @@
+//! A router's status, made up for tests.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use crate::{
+    admin::{
+        ConfigStatus, EndpointStatus, Failure, LatencyStatus, LedgerStatus, ListenerStatus, Mode,
+        Phase, QueueStatus, ReloadStatus, ReloadsStatus, RouterStatus, SinkStatus, Timestamp,
+    },
+    sink::State,
+};
+
+/// The point in time so many seconds after 2026-11-22T12:00:00Z, when the made-up routers are looked at first.
+pub(super) fn at(seconds: i64) -> Timestamp {
+    let second = 1_795_348_800_i64.saturating_add(seconds);
+    (UNIX_EPOCH + Duration::from_secs(second.unsigned_abs())).into()
+}
+
+/// A router that was started an hour before.
+pub(super) fn router(sinks: Vec<SinkStatus>) -> RouterStatus {
+    RouterStatus {
+        version: "0.1.0".to_owned(),
+        now: at(0),
+        started: at(-3600),
+        phase: Phase::Running,
+        config: ConfigStatus {
+            path: Some("/etc/tapfan/Tapfile".to_owned()),
+            files: vec!["/etc/tapfan/Tapfile".to_owned()],
+            digest: "00c0ffee00c0ffee".to_owned(),
+        },
+        reloads: ReloadsStatus {
+            succeeded: 0,
+            failed: 0,
+            last_success: Some(at(-3600)),
+            last: None,
+        },
+        listeners: vec![listener("unix:///run/tapfan/dnstap.sock", 71_280_000)],
+        sinks,
+    }
+}
+
+/// The same, whose last reload was refused.
+pub(super) fn refused(mut router: RouterStatus) -> RouterStatus {
+    router.reloads.failed = 1;
+    router.reloads.last = Some(ReloadStatus {
+        at: at(-300),
+        changes: None,
+        error: Some("/etc/tapfan/Tapfile has 1 error".to_owned()),
+    });
+    router
+}
+
+pub(super) fn listener(name: &str, frames: u64) -> ListenerStatus {
+    ListenerStatus {
+        name: name.to_owned(),
+        address: None,
+        removed: false,
+        connections: 2,
+        accepted: 5,
+        frames,
+        bytes: frames * 133,
+        message_frames: counts(&[("CLIENT_QUERY", frames)]),
+        errors: counts(&[("malformed", 3), ("probe", 0), ("oversize", 12)]),
+        certificates: Vec::new(),
+    }
+}
+
+/// A sink that has been up for an hour, and lost nothing.
+pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
+    SinkStatus {
+        name: name.to_owned(),
+        configured: endpoint.to_owned(),
+        mode: Mode::Full,
+        removed: false,
+        state: State::Up,
+        since: at(-3590),
+        endpoint: Some(endpoint.to_owned()),
+        endpoints: vec![self::endpoint(endpoint)],
+        last_error: None,
+        failures: 0,
+        next_attempt: None,
+        connects: 1,
+        failed_connects: 0,
+        disconnects: counts(&[("closed", 0), ("io", 0)]),
+        resolve_failures: 0,
+        write_stalls: 0,
+        resolve_error: None,
+        ledger: LedgerStatus {
+            offered: 71_280_000,
+            delivered: 71_280_000,
+            delivered_bytes: 71_280_000 * 133,
+            dropped: counts(&[("queue_full", 0), ("shutdown", 0)]),
+            queued: 0,
+            in_flight: 0,
+        },
+        queue: QueueStatus {
+            frames: 0,
+            bytes: 0,
+            capacity_frames: 10_000,
+            capacity_bytes: 32 << 20,
+            oldest_seconds: None,
+        },
+        latency: LatencyStatus {
+            bounds_seconds: vec![0.001, 0.01, 0.1, 1.0],
+            counts: vec![71_000_000, 270_000, 10_000, 0, 0],
+            sum_seconds: 50_000.0,
+            p50_seconds: Some(0.0005),
+            p99_seconds: Some(0.001),
+        },
+        certificates: Vec::new(),
+    }
+}
+
+/// The same, down for 12 seconds, with a queue that overflows.
+pub(super) fn down(name: &str, endpoint: &str) -> SinkStatus {
+    let mut sink = sink(name, endpoint);
+    sink.state = State::Backoff;
+    sink.since = at(-12);
+    sink.last_error = Some(Failure {
+        error: "it cannot be connected to: Connection refused (os error 111)".to_owned(),
+        at: at(-1),
+    });
+    sink.failures = 7;
+    sink.failed_connects = 7;
+    sink.next_attempt = Some(at(3));
+    sink.disconnects = counts(&[("closed", 2), ("io", 1)]);
+    sink.ledger.delivered -= 237_600;
+    sink.ledger.queued = 10_000;
+    sink.ledger.dropped = counts(&[("queue_full", 227_500), ("shutdown", 100)]);
+    sink.queue.frames = 10_000;
+    sink.queue.bytes = 2_650_000;
+    sink.queue.oldest_seconds = Some(12.4);
+    for endpoint in &mut sink.endpoints {
+        endpoint.state = sink.state;
+        endpoint.since = sink.since;
+        endpoint.last_error.clone_from(&sink.last_error);
+    }
+    sink
+}
+
+pub(super) fn endpoint(endpoint: &str) -> EndpointStatus {
+    EndpointStatus {
+        endpoint: endpoint.to_owned(),
+        state: State::Up,
+        since: at(-3590),
+        last_error: None,
+        failures: 0,
+        next_attempt: None,
+        connects: 1,
+        failed_connects: 0,
+        disconnects: counts(&[("closed", 0)]),
+        ledger: None,
+        oldest_seconds: None,
+    }
+}
+
+pub(super) fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    let counts = counts.iter();
+    counts
+        .map(|(label, count)| ((*label).to_owned(), *count))
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! The address of an admin endpoint, as it is written on the command line.
+
+use std::{fmt, net::SocketAddr, str::FromStr};
+
+/// Where an admin endpoint is: a name or an IP address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) struct Address {
+    /// An IPv6 address without its brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+/// The text is no such address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(in crate::cli) enum BadAddress {
+    #[error("the admin endpoint speaks plain HTTP, not TLS: write http:// or leave the scheme out")]
+    Https,
+    #[error("only the host and port are given, as in 127.0.0.1:9180; the path is always /status")]
+    Path,
+    #[error("there is no port: write it behind a colon, as in 127.0.0.1:9180")]
+    NoPort,
+    #[error("{0:?} is no port: a number from 1 to 65535 is")]
+    Port(String),
+    #[error("there is no host: write it before the colon, as in 127.0.0.1:9180")]
+    NoHost,
+    #[error("{0:?} is no host: give a name or an IP address, IPv6 in brackets, as in [::1]:9180")]
+    Host(String),
+}
+
+// === impl Address ===
+
+impl FromStr for Address {
+    type Err = BadAddress;
+
+    fn from_str(text: &str) -> Result<Self, BadAddress> {
+        if text.starts_with("https://") {
+            return Err(BadAddress::Https);
+        }
+        let text = text.strip_prefix("http://").unwrap_or(text);
+        let (authority, path) = text.split_once('/').unwrap_or((text, ""));
+        if !matches!(path, "" | "status") {
+            return Err(BadAddress::Path);
+        }
+        let bare_ipv6 = authority.ends_with(']') || authority.parse::<std::net::Ipv6Addr>().is_ok();
+        let (host, port) = match authority.rsplit_once(':') {
+            Some(parts) if !bare_ipv6 => parts,
+            _ => return Err(BadAddress::NoPort),
+        };
+        let bracketed = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let is_host = match bracketed {
+            Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')),
+        };
+        if host.is_empty() {
+            return Err(BadAddress::NoHost);
+        }
+        if !is_host {
+            return Err(BadAddress::Host(host.to_owned()));
+        }
+        match port.parse() {
+            Ok(port) if port > 0 => Ok(Self {
+                host: bracketed.unwrap_or(host).to_owned(),
+                port,
+            }),
+            _ => Err(BadAddress::Port(port.to_owned())),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    /// Where to connect to reach what is bound there: what listens everywhere is reached on this machine.
+    fn from(bound: SocketAddr) -> Self {
+        let host = match bound {
+            SocketAddr::V4(bound) if bound.ip().is_unspecified() => "127.0.0.1".to_owned(),
+            SocketAddr::V6(bound) if bound.ip().is_unspecified() => "::1".to_owned(),
+            _ => bound.ip().to_string(),
+        };
+        Self {
+            host,
+            port: bound.port(),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_with_ports_are_understood() {
+        for (text, shown) in [
+            ("127.0.0.1:9180", "127.0.0.1:9180"),
+            ("http://127.0.0.1:9180", "127.0.0.1:9180"),
+            ("http://127.0.0.1:9180/", "127.0.0.1:9180"),
+            ("http://edge-1.example.:9180/status", "edge-1.example.:9180"),
+            ("[::1]:9180", "[::1]:9180"),
+            ("localhost:1", "localhost:1"),
+        ] {
+            let address: Address = text.parse().expect(text);
+            assert_eq!(address.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let said: Vec<String> = [
+            "https://127.0.0.1:9180",
+            "127.0.0.1:9180/metrics",
+            "127.0.0.1",
+            "::1",
+            "[::1]",
+            "localhost:http",
+            "localhost:0",
+            "localhost:70000",
+            ":9180",
+            "a b:9180",
+            "[x]:9180",
+        ]
+        .into_iter()
+        .map(|text| {
+            let error = text.parse::<Address>().expect_err(text);
+            format!("{text}: {error}")
+        })
+        .collect();
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn what_listens_everywhere_is_reached_here() {
+        for (bound, shown) in [
+            ("0.0.0.0:9180", "127.0.0.1:9180"),
+            ("[::]:9180", "[::1]:9180"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+        ] {
+            let bound: SocketAddr = bound.parse().expect(bound);
+            assert_eq!(Address::from(bound).to_string(), shown);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Where the router is, and how that is known.
+
+use std::{fmt, fs, io, path::PathBuf};
+
+use clap::Args;
+
+use super::{Address, FetchError};
+use crate::config::{self, AdminAddress};
+
+/// Which router to look at.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RouterArgs {
+    /// Its admin endpoint: HOST:PORT or http://HOST:PORT; by default what the Tapfile says
+    #[arg(long, value_name = "ADDR", conflicts_with = "config")]
+    admin: Option<Address>,
+    /// The Tapfile whose `admin` line says where it is; by default the one that `tapfan run` would take
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Where a router is looked for.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct Whereabouts {
+    pub(in crate::cli) address: Address,
+    known: Known,
+}
+
+/// How the address is known.
+#[derive(Debug, Clone)]
+enum Known {
+    Named,
+    Tapfile(PathBuf),
+    Default,
+}
+
+/// Nothing says where it is.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::cli) enum Nowhere {
+    #[error("cannot read {}: {error}; name another with -c, or the address with --admin", path.display())]
+    Unreadable { path: PathBuf, error: io::Error },
+    #[error(
+        "{} says `admin off`, so a router that runs with it has no admin endpoint; write `admin 127.0.0.1:9180` there, or name the address with --admin",
+        .0.display()
+    )]
+    Off(PathBuf),
+    #[error(
+        "the `admin` line of {} is wrong (`tapfan check` says why); name the address with --admin",
+        .0.display()
+    )]
+    Wrong(PathBuf),
+    #[error(
+        "{} leaves the port of the admin endpoint to the system; name the address with --admin (the log line `admin endpoint is listening` has it)",
+        .0.display()
+    )]
+    AnyPort(PathBuf),
+}
+
+// === impl RouterArgs ===
+
+impl RouterArgs {
+    /// Where that router is. Reads the Tapfile if no address is named.
+    pub(in crate::cli) fn whereabouts(&self) -> Result<Whereabouts, Nowhere> {
+        if let Some(address) = &self.admin {
+            return Ok(Whereabouts {
+                address: address.clone(),
+                known: Known::Named,
+            });
+        }
+        let Some(path) = self.config.clone().or_else(|| config::find().ok()) else {
+            return Ok(Whereabouts::default());
+        };
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => return Err(Nowhere::Unreadable { path, error }),
+        };
+        said_in(path, &text)
+    }
+}
+
+/// Where a router is that runs with this Tapfile.
+fn said_in(path: PathBuf, text: &str) -> Result<Whereabouts, Nowhere> {
+    let said = config::parse(&path, text, &config::process_environment).admin;
+    match said {
+        Some(AdminAddress::Default) => Ok(Whereabouts::default()),
+        Some(AdminAddress::At(address)) if address.port() == 0 => Err(Nowhere::AnyPort(path)),
+        Some(AdminAddress::At(address)) => Ok(Whereabouts {
+            address: address.into(),
+            known: Known::Tapfile(path),
+        }),
+        Some(AdminAddress::Off) => Err(Nowhere::Off(path)),
+        None => Err(Nowhere::Wrong(path)),
+    }
+}
+
+// === impl Whereabouts ===
+
+impl Default for Whereabouts {
+    fn default() -> Self {
+        Self {
+            address: AdminAddress::DEFAULT.into(),
+            known: Known::Default,
+        }
+    }
+}
+
+impl Whereabouts {
+    /// What was tried, why it failed, and what to do: one sentence.
+    pub(in crate::cli) fn explain(&self, error: &FetchError) -> String {
+        let advice = match (error, &self.known) {
+            (FetchError::Connect(_), Known::Named) => {
+                "is tapfan running there, and is this the address of its `admin` line?".to_owned()
+            }
+            (FetchError::Connect(_), Known::Tapfile(path)) => {
+                format!("is tapfan running, with {}?", path.display())
+            }
+            (FetchError::Connect(_), Known::Default) => {
+                "is tapfan running? If its Tapfile has an `admin` line, name the file with -c, or the address with --admin".to_owned()
+            }
+            (FetchError::Late, _) => {
+                "is the machine up, and is no firewall between?".to_owned()
+            }
+            (FetchError::Refused(_), _) => {
+                "is it another program, or tapfan's `probes` address? The `admin` address has it".to_owned()
+            }
+            (FetchError::Http(_) | FetchError::TooLong, _) => {
+                "is it another program? --admin names another address".to_owned()
+            }
+            (FetchError::NotStatus(_), _) => {
+                "is it another program, or a tapfan of another version?".to_owned()
+            }
+        };
+        format!("no router at {self}: {error}; {advice}")
+    }
+}
+
+impl fmt::Display for Whereabouts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, known } = self;
+        match known {
+            Known::Named => write!(f, "{address}"),
+            Known::Tapfile(path) => write!(f, "{address} (as {} says)", path.display()),
+            Known::Default => write!(f, "{address} (the default)"),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `tapfan status`: the sinks of a running router, once; or when they are up.
+
+mod table;
+mod wait;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use tokio::runtime;
+
+use self::table::table;
+use super::{
+    BAD_CONFIGURATION, FAILED,
+    facts::is_up,
+    paint::Paint,
+    router::{Look, RouterArgs, Whereabouts, fetch},
+    tell,
+};
+use crate::{
+    admin::{RouterStatus, SinkStatus},
+    config::quantity,
+};
+
+/// What `status` is told.
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    router: RouterArgs,
+    /// Only this sink; may be given several times
+    #[arg(long = "sink", value_name = "NAME")]
+    sinks: Vec<String>,
+    /// Prints what the router says, in JSON as it comes; with --sink, a list of what it says of those
+    #[arg(long)]
+    json: bool,
+    /// Waits until every sink is up, or every one that --sink names
+    #[arg(long, value_enum, value_name = "STATE")]
+    wait: Option<Awaited>,
+    /// How long to wait at the most, as in 500ms, 10s or 1m30s
+    #[arg(long, value_name = "D", default_value = "1m", value_parser = time, requires = "wait")]
+    timeout: Duration,
+}
+
+/// What can be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Awaited {
+    /// Every sink is up; of several endpoints, at least one.
+    Up,
+}
+
+/// The sinks that were asked for, of one look.
+struct Chosen<'a> {
+    sinks: Vec<&'a SinkStatus>,
+    /// Names that no sink has.
+    unknown: Vec<&'a str>,
+}
+
+/// Prints the sinks of a router; status 1 unless each of them is up.
+pub(super) fn run(args: &StatusArgs) -> ExitCode {
+    let whereabouts = match args.router.whereabouts() {
+        Ok(whereabouts) => whereabouts,
+        Err(error) => {
+            tell(format_args!("tapfan: {error}\n"));
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tell(format_args!(
+                "tapfan: the runtime cannot be started: {error}\n"
+            ));
+            return ExitCode::from(FAILED);
+        }
+    };
+    let look = match args.wait {
+        Some(Awaited::Up) => runtime.block_on(wait::until_up(&whereabouts, args)),
+        None => runtime
+            .block_on(fetch(&whereabouts.address))
+            .map_err(|error| whereabouts.explain(&error)),
+    };
+    // A look-up of a name that hangs does not hold up the exit.
+    runtime.shutdown_background();
+    match look {
+        Ok(look) => show(args, &whereabouts, &look),
+        Err(problem) => {
+            tell(format_args!("tapfan: {problem}\n"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// A time as in a Tapfile.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    quantity::time(text, &(Duration::from_millis(1)..=Duration::from_hours(24)))
+        .map_err(|error| format!("{error}: write it as in 500ms, 10s or 1m30s"))
+}
+
+fn show(args: &StatusArgs, whereabouts: &Whereabouts, look: &Look) -> ExitCode {
+    let chosen = Chosen::of(args, &look.status);
+    if !chosen.unknown.is_empty() {
+        tell(format_args!(
+            "tapfan: {}\n",
+            chosen.misses(whereabouts, &look.status)
+        ));
+        return ExitCode::from(BAD_CONFIGURATION);
+    }
+    let text = if !args.json {
+        Ok(table(&look.status, &chosen.sinks, Paint::of_stdout()).into_bytes())
+    } else if args.sinks.is_empty() {
+        Ok(look.text.to_vec())
+    } else {
+        chosen.json(look)
+    };
+    let written = text.and_then(|mut text| {
+        if !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+        io::stdout().lock().write_all(&text)
+    });
+    match written {
+        // `tapfan status | head` has seen what it wanted.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            tell(format_args!("tapfan: cannot write to stdout: {error}\n"));
+            ExitCode::from(FAILED)
+        }
+        _ if chosen.are_up() => ExitCode::SUCCESS,
+        _ => ExitCode::from(FAILED),
+    }
+}
+
+// === impl Chosen ===
+
+impl<'a> Chosen<'a> {
+    fn of(args: &'a StatusArgs, status: &'a RouterStatus) -> Self {
+        let asked = |sink: &&SinkStatus| args.sinks.is_empty() || args.sinks.contains(&sink.name);
+        let has = |name: &&String| status.sinks.iter().any(|sink| sink.name == **name);
+        Self {
+            sinks: status.sinks.iter().filter(asked).collect(),
+            unknown: args
+                .sinks
+                .iter()
+                .filter(|name| !has(name))
+                .map(String::as_str)
+                .collect(),
+        }
+    }
+
+    /// Whether all are there and up. One that the configuration no longer has need not be.
+    fn are_up(&self) -> bool {
+        let mut sinks = self.sinks.iter();
+        self.unknown.is_empty() && sinks.all(|sink| sink.removed || is_up(sink))
+    }
+
+    /// Which are not there, and which are.
+    fn misses(&self, whereabouts: &Whereabouts, status: &RouterStatus) -> String {
+        let names: Vec<&str> = status.sinks.iter().map(|sink| sink.name.as_str()).collect();
+        format!(
+            "the router at {whereabouts} has no sink {}; it has {}",
+            self.unknown.join(", "),
+            names.join(", ")
+        )
+    }
+
+    /// What the router said of them.
+    fn json(&self, look: &Look) -> io::Result<Vec<u8>> {
+        let whole: serde_json::Value = serde_json::from_slice(&look.text)?;
+        let said = whole["sinks"].as_array().into_iter().flatten();
+        let chosen: Vec<_> = said
+            .filter(|said| self.sinks.iter().any(|sink| said["name"] == *sink.name))
+            .collect();
+        Ok(serde_json::to_vec_pretty(&chosen)?)
+    }
+}

@@ -1,0 +1,307 @@
+//! The table for people: 80 columns if the names allow it.
+
+use std::{fmt::Write as _, iter};
+
+use super::super::{
+    facts::{fill, is_up, next_attempt, reasons, summary},
+    figures::{age, percent},
+    paint::Paint,
+};
+use crate::admin::{EndpointStatus, ListenerStatus, Phase, RouterStatus, SinkStatus, Timestamp};
+
+const WIDTH: usize = 80;
+
+/// One line of a table, and those that belong below it.
+struct Row {
+    cells: Vec<Cell>,
+    below: Vec<String>,
+}
+
+struct Cell {
+    text: String,
+    /// With colour.
+    painted: String,
+}
+
+/// Which side of its column a cell keeps to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+}
+
+/// What a router said, of these sinks only.
+pub(super) fn table(status: &RouterStatus, sinks: &[&SinkStatus], paint: Paint) -> String {
+    let mut text = head(status);
+    text.push('\n');
+    let rows = |endpoints: bool| -> Vec<Row> {
+        let row = |sink: &&SinkStatus| sink_row(sink, status.now, endpoints, paint);
+        sinks.iter().map(row).collect()
+    };
+    let heads = |endpoints: bool| {
+        let mut heads = vec![("SINK", Side::Left), ("STATE", Side::Left)];
+        heads.push(("SINCE", Side::Right));
+        if endpoints {
+            heads.push(("ENDPOINT", Side::Left));
+        }
+        heads.extend(["DELIVERED", "DROPPED", "QUEUE"].map(|head| (head, Side::Right)));
+        heads
+    };
+    // Where each sink goes stands beside it if there is room for that, and below it if not.
+    let wide = layout(&heads(true), &rows(true), paint);
+    let fits = |line: &str| line.starts_with(' ') || visible(line) <= WIDTH;
+    if wide.lines().all(fits) {
+        text.push_str(&wide);
+    } else {
+        text.push_str(&layout(&heads(false), &rows(false), paint));
+    }
+    if !status.listeners.is_empty() {
+        let heads = [
+            ("LISTENER", Side::Left),
+            ("SENDERS", Side::Right),
+            ("FRAMES", Side::Right),
+        ];
+        let rows: Vec<Row> = status.listeners.iter().map(listener_row).collect();
+        text.push('\n');
+        text.push_str(&layout(&heads, &rows, paint));
+    }
+    if let Some(last) = &status.reloads.last
+        && let Some(error) = &last.error
+    {
+        let since = age(status.now.since(last.at));
+        let refused = paint.alarm("The last reload was refused");
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "\n{refused}, {since} ago: {error}");
+    }
+    text
+}
+
+fn head(status: &RouterStatus) -> String {
+    let phase = match status.phase {
+        Phase::Starting => "starting",
+        Phase::Running => "running",
+        Phase::Draining => "draining; running",
+    };
+    let age = age(status.now.since(status.started));
+    let path = status.config.path.as_deref().unwrap_or("no file");
+    format!(
+        "tapfan {}, {phase} for {age}, with {path}\n{}\n",
+        status.version,
+        summary(status)
+    )
+}
+
+fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Paint) -> Row {
+    let since = age(now.since(sink.since));
+    let mut cells = vec![Cell::new(&sink.name), Cell::state(sink.state, paint)];
+    cells.push(Cell::new(&since));
+    let mut below = Vec::new();
+    if endpoint_beside {
+        cells.push(Cell::new(sink.endpoint.as_deref().unwrap_or("-")));
+    } else if let (Some(endpoint), 0 | 1) = (&sink.endpoint, sink.endpoints.len()) {
+        below.push(format!("at {endpoint}"));
+    }
+    let dropped = sink.ledger.dropped_total();
+    cells.push(Cell::new(&sink.ledger.delivered.to_string()));
+    cells.push(Cell::new(&dropped.to_string()));
+    cells.push(Cell::new(&percent(fill(&sink.queue))));
+    if sink.removed {
+        below.push(
+            "no longer in the configuration; what it was offered before is drained".to_owned(),
+        );
+    }
+    if sink.endpoints.len() > 1 {
+        below.extend(
+            sink.endpoints
+                .iter()
+                .flat_map(|endpoint| endpoint_lines(endpoint, now)),
+        );
+    }
+    if dropped > 0 {
+        below.push(format!("dropped: {}", reasons(&sink.ledger.dropped)));
+    }
+    if !is_up(sink) {
+        let last = sink.last_error.as_ref();
+        below.extend(last.map(|last| format!("{} ago: {}", age(now.since(last.at)), last.error)));
+        below.extend(next_attempt(sink, now));
+    }
+    if let Some(failure) = &sink.resolve_error {
+        let since = age(now.since(failure.at));
+        below.push(format!("look-ups fail, for {since}: {}", failure.error));
+    }
+    Row { cells, below }
+}
+
+fn endpoint_lines(endpoint: &EndpointStatus, now: Timestamp) -> Vec<String> {
+    let since = age(now.since(endpoint.since));
+    let line = format!("{} {} for {since}", endpoint.endpoint, endpoint.state);
+    let failure = endpoint.last_error.as_ref();
+    let failure = failure.filter(|_| endpoint.state != crate::sink::State::Up);
+    iter::once(line)
+        .chain(failure.map(|last| format!("    {} ago: {}", age(now.since(last.at)), last.error)))
+        .collect()
+}
+
+fn listener_row(listener: &ListenerStatus) -> Row {
+    let mut below = Vec::new();
+    if listener.removed {
+        below.push("no longer in the configuration; its senders are asked to end".to_owned());
+    }
+    let refused = reasons(&listener.errors);
+    if !refused.is_empty() {
+        below.push(format!("refused: {refused}"));
+    }
+    let ListenerStatus {
+        connections,
+        frames,
+        ..
+    } = listener;
+    Row {
+        cells: vec![
+            Cell::new(&listener.name),
+            Cell::new(&connections.to_string()),
+            Cell::new(&frames.to_string()),
+        ],
+        below,
+    }
+}
+
+fn layout(heads: &[(&str, Side)], rows: &[Row], paint: Paint) -> String {
+    let widths: Vec<usize> = heads
+        .iter()
+        .enumerate()
+        .map(|(column, (head, _))| {
+            let cells = rows.iter().filter_map(|row| row.cells.get(column));
+            let widest = cells.map(|cell| visible(&cell.text)).max();
+            visible(head).max(widest.unwrap_or_default())
+        })
+        .collect();
+    let line = |cells: &[Cell]| {
+        let mut line = String::new();
+        for ((cell, width), (_, side)) in cells.iter().zip(&widths).zip(heads) {
+            let space = " ".repeat(width - visible(&cell.text).min(*width));
+            match side {
+                Side::Left => line.extend([&cell.painted, &space, "  "]),
+                Side::Right => line.extend([&space, cell.painted.as_str(), "  "]),
+            }
+        }
+        line.trim_end().to_owned() + "\n"
+    };
+    let heads: Vec<Cell> = heads
+        .iter()
+        .map(|(head, _)| Cell {
+            text: (*head).to_owned(),
+            painted: paint.head(head),
+        })
+        .collect();
+    let mut text = line(&heads);
+    for row in rows {
+        text.push_str(&line(&row.cells));
+        for below in &row.below {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "    {below}");
+        }
+    }
+    text
+}
+
+/// Characters that are seen.
+fn visible(text: &str) -> usize {
+    let mut seen = 0;
+    let mut escape = false;
+    for character in text.chars() {
+        match (character, escape) {
+            ('\x1b', _) => escape = true,
+            ('m', true) => escape = false,
+            (_, true) => {}
+            (_, false) => seen += 1,
+        }
+    }
+    seen
+}
+
+// === impl Cell ===
+
+impl Cell {
+    fn new(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            painted: text.to_owned(),
+        }
+    }
+
+    fn state(state: crate::sink::State, paint: Paint) -> Self {
+        Self {
+            text: state.label().to_owned(),
+            painted: paint.state(state),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        admin::Failure,
+        cli::fixture::{at, down, endpoint, refused, router, sink},
+        sink::State,
+    };
+
+    fn shown(status: &RouterStatus) -> String {
+        let sinks: Vec<&SinkStatus> = status.sinks.iter().collect();
+        table(status, &sinks, Paint::Plain)
+    }
+
+    #[test]
+    fn a_sink_has_a_line_of_80_columns_and_what_is_wrong_below() {
+        let mut down = down("siem", "tcp://198.51.100.7:6443");
+        down.resolve_error = Some(Failure {
+            error: "the name server does not answer".to_owned(),
+            at: at(-100),
+        });
+        let status = refused(router(vec![
+            sink("archive", "unix:///run/archive.sock"),
+            down,
+        ]));
+        let text = shown(&status);
+        let heads = text.lines().filter(|line| !line.starts_with(' '));
+        assert!(heads.clone().count() > 5);
+        assert!(
+            heads.into_iter().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn long_names_push_the_endpoint_below() {
+        let mut several = sink(
+            "tcp://collector.dns-obs.svc.cluster.local.:6000",
+            "tcp://10.0.0.1:6000",
+        );
+        let mut second = endpoint("tcp://10.0.0.2:6000");
+        second.state = State::Backoff;
+        second.since = at(-5);
+        second.last_error = Some(Failure {
+            error: "Connection refused".to_owned(),
+            at: at(-2),
+        });
+        several.endpoints.push(second);
+        let mut gone = sink("old", "tcp://10.0.0.9:6000");
+        gone.removed = true;
+        insta::assert_snapshot!(shown(&router(vec![several, gone])));
+    }
+
+    #[test]
+    fn colour_changes_no_column() {
+        let status = router(vec![sink("a", "unix:///a"), down("b", "unix:///b")]);
+        let sinks: Vec<&SinkStatus> = status.sinks.iter().collect();
+        let colored = table(&status, &sinks, Paint::Colored);
+        let mut plain = colored.clone();
+        for code in ["\x1b[0m", "\x1b[1m", "\x1b[31m", "\x1b[32m"] {
+            assert!(colored.contains(code));
+            plain = plain.replace(code, "");
+        }
+        assert_eq!(plain, shown(&status));
+    }
+}

@@ -1,0 +1,272 @@
+//! What happened while somebody looked on, as far as two looks tell.
+
+use std::collections::VecDeque;
+
+use crate::{
+    admin::{Failure, RouterStatus, SinkStatus, Timestamp},
+    cli::facts::{is_up, reasons},
+};
+
+/// How many are kept.
+const KEPT: usize = 500;
+
+/// How many of a sink's events are looked through for one that is the same.
+const RECENT: usize = 8;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Event {
+    /// By the router's clock.
+    pub(super) at: Timestamp,
+    /// To which sink; to the router itself if to none.
+    pub(super) sink: Option<String>,
+    pub(super) what: String,
+    /// How often, in a short while.
+    pub(super) times: u32,
+}
+
+/// Those of the last while, the newest last.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    events: VecDeque<Event>,
+}
+
+// === impl Events ===
+
+impl Events {
+    /// Those of one sink and of the router, the newest first.
+    pub(super) fn of<'a>(&'a self, sink: &'a str) -> impl Iterator<Item = &'a Event> {
+        let events = self.events.iter().rev();
+        events.filter(move |event| event.sink.as_deref().is_none_or(|name| name == sink))
+    }
+
+    /// Something that happened to the router.
+    pub(super) fn router(&mut self, at: Timestamp, what: String) {
+        self.push(at, None, what);
+    }
+
+    /// What one look says beside the one before, of the same router.
+    pub(super) fn compare(&mut self, earlier: &RouterStatus, later: &RouterStatus) {
+        if earlier.reloads.last != later.reloads.last
+            && let Some(last) = &later.reloads.last
+        {
+            let what = match (&last.error, &last.changes) {
+                (Some(error), _) => format!("the reload was refused: {error}"),
+                (None, Some(changes)) => format!("the configuration was changed: {changes}"),
+                (None, None) => "the configuration was read; nothing has changed".to_owned(),
+            };
+            self.router(last.at, what);
+        }
+        for sink in &later.sinks {
+            let mut before = earlier.sinks.iter();
+            match before.find(|before| before.name == sink.name) {
+                Some(before) => self.compare_sinks(before, sink, later.now),
+                None => self.push(later.now, Some(&sink.name), "it is new".to_owned()),
+            }
+        }
+    }
+
+    fn compare_sinks(&mut self, earlier: &SinkStatus, later: &SinkStatus, now: Timestamp) {
+        let name = Some(later.name.as_str());
+        if later.removed && !earlier.removed {
+            self.push(now, name, "the configuration no longer has it".to_owned());
+        }
+        if is_up(earlier) && !is_up(later) {
+            self.push(later.since, name, format!("down, in {}", later.state));
+        }
+        // A sink may have been down and up again in between: then its error is new.
+        let failed = self.failed(
+            &later.name,
+            "",
+            earlier.last_error.as_ref(),
+            later.last_error.as_ref(),
+        );
+        let mut failed_at_endpoint = false;
+        if later.endpoints.len() > 1 {
+            for endpoint in &later.endpoints {
+                let mut before = earlier.endpoints.iter();
+                let before = before.find(|before| before.endpoint == endpoint.endpoint);
+                let before = before.and_then(|before| before.last_error.as_ref());
+                let prefix = format!("{}: ", endpoint.endpoint);
+                let known = later.last_error == endpoint.last_error;
+                failed_at_endpoint |= !known
+                    && self.failed(&later.name, &prefix, before, endpoint.last_error.as_ref());
+            }
+        }
+        if !failed && !failed_at_endpoint {
+            for (reason, count) in &later.disconnects {
+                if earlier
+                    .disconnects
+                    .get(reason)
+                    .is_some_and(|before| before < count)
+                {
+                    self.push(now, name, format!("a connection ended: {reason}"));
+                }
+            }
+        }
+        let endpoint = later.endpoint.as_deref().unwrap_or("an unknown address");
+        let came = match (is_up(earlier), is_up(later)) {
+            (false, true) => Some(format!("up, at {endpoint}")),
+            (true, true) if earlier.connects < later.connects => {
+                Some(format!("connected anew, to {endpoint}"))
+            }
+            _ => None,
+        };
+        if let Some(what) = came {
+            self.push(later.since, name, what);
+        }
+        self.losses(earlier, later, now);
+    }
+
+    /// A line when losses begin, and not again while they last.
+    fn losses(&mut self, earlier: &SinkStatus, later: &SinkStatus, now: Timestamp) {
+        let (before, after) = (&earlier.ledger.dropped, &later.ledger.dropped);
+        let lost = later.ledger.dropped_total();
+        let Some(lost) = lost.checked_sub(earlier.ledger.dropped_total()) else {
+            return;
+        };
+        if lost > 0 {
+            let by_reason = after.iter().map(|(reason, count)| {
+                let before = before.get(reason).copied().unwrap_or_default();
+                (reason.clone(), count.saturating_sub(before))
+            });
+            let why = reasons(&by_reason.collect());
+            // The count changes with each look; what is said must not, to be told once.
+            let why = why.split(' ').next().unwrap_or_default();
+            self.again(now, &later.name, format!("frames are lost: {why}"));
+        }
+    }
+
+    fn failed(
+        &mut self,
+        sink: &str,
+        prefix: &str,
+        earlier: Option<&Failure>,
+        later: Option<&Failure>,
+    ) -> bool {
+        match later {
+            Some(failure) if earlier != later => {
+                self.again(failure.at, sink, format!("{prefix}{}", failure.error));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Counts what was said of the same sink a moment ago instead of saying it again.
+    fn again(&mut self, at: Timestamp, sink: &str, what: String) {
+        let recent = self.events.iter().enumerate().rev();
+        let mut recent = recent
+            .filter(|(_, event)| event.sink.as_deref() == Some(sink))
+            .take(RECENT);
+        let same = recent.find(|(_, event)| event.what == what);
+        let same = same.map(|(index, _)| index);
+        let times = same.and_then(|index| self.events.remove(index));
+        let times = times.map_or(1, |same| same.times.saturating_add(1));
+        self.push(at, Some(sink), what);
+        if let Some(last) = self.events.back_mut() {
+            last.times = times;
+        }
+    }
+
+    fn push(&mut self, at: Timestamp, sink: Option<&str>, what: String) {
+        if self.events.len() == KEPT {
+            self.events.pop_front();
+        }
+        self.events.push_back(Event {
+            at,
+            sink: sink.map(str::to_owned),
+            what,
+            times: 1,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixture::{at, counts, down, endpoint, refused, router, sink};
+
+    fn told(events: &Events, sink: &str) -> Vec<String> {
+        let told = events.of(sink).map(|event| match event.times {
+            1 => event.what.clone(),
+            times => format!("{} ({times})", event.what),
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn a_collector_that_goes_and_comes_back_is_told_with_its_errors() {
+        let mut events = Events::default();
+        let up = router(vec![sink("a", "unix:///a"), sink("b", "unix:///b")]);
+        let mut gone = router(vec![sink("a", "unix:///a"), down("b", "unix:///b")]);
+        events.compare(&up, &up);
+        events.compare(&up, &gone);
+        // Three more attempts, all with losses.
+        for second in 1..4 {
+            let mut later = gone.clone();
+            let sink = &mut later.sinks[1];
+            sink.last_error.as_mut().expect("failed").at = at(second);
+            *sink.ledger.dropped.get_mut("queue_full").expect("a reason") += 5;
+            events.compare(&gone, &later);
+            gone = later;
+        }
+        let mut back = gone.clone();
+        back.sinks[1] = sink("b", "unix:///b");
+        back.sinks[1].ledger = gone.sinks[1].ledger.clone();
+        events.compare(&gone, &back);
+        assert_eq!(
+            told(&events, "b"),
+            [
+                "up, at unix:///b",
+                "frames are lost: queue_full (4)",
+                "it cannot be connected to: Connection refused (os error 111) (4)",
+                "down, in backoff",
+            ]
+        );
+        assert_eq!(told(&events, "a"), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_replaced_changed_and_refused_is_told() {
+        let mut events = Events::default();
+        let before = router(vec![sink("a", "unix:///a")]);
+        let mut after = refused(router(vec![sink("a", "unix:///a"), sink("b", "unix:///b")]));
+        after.sinks[0].disconnects = counts(&[("closed", 1), ("io", 0)]);
+        after.sinks[0].connects = 2;
+        events.compare(&before, &after);
+        assert_eq!(
+            told(&events, "a"),
+            [
+                "connected anew, to unix:///a",
+                "a connection ended: closed",
+                "the reload was refused: /etc/tapfan/Tapfile has 1 error",
+            ]
+        );
+        assert_eq!(told(&events, "b")[0], "it is new");
+    }
+
+    #[test]
+    fn the_endpoints_of_a_sink_are_told_apart() {
+        let mut events = Events::default();
+        let mut before = sink("a", "tcp://192.0.2.1:6000");
+        before.endpoints.push(endpoint("tcp://192.0.2.2:6000"));
+        let mut after = before.clone();
+        after.endpoints[1].last_error = down("a", "").last_error;
+        events.compare(&router(vec![before]), &router(vec![after]));
+        assert_eq!(
+            told(&events, "a"),
+            ["tcp://192.0.2.2:6000: it cannot be connected to: Connection refused (os error 111)"]
+        );
+    }
+
+    #[test]
+    fn only_so_many_are_kept() {
+        let mut events = Events::default();
+        for number in 0..2 * KEPT {
+            events.router(at(0), number.to_string());
+        }
+        assert_eq!(events.of("a").count(), KEPT);
+        assert_eq!(told(&events, "a")[0], (2 * KEPT - 1).to_string());
+    }
+}

@@ -1,0 +1,181 @@
+//! What the keys do.
+
+use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+
+use super::model::{Model, Screen, Sort};
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Continue,
+    Leave,
+}
+
+/// Rows that a page has.
+const PAGE: isize = 10;
+
+/// Every key, as the help shows them.
+pub(super) const KEYS: [(&str, &str); 7] = [
+    ("Up Down, k j", "move the selection; in a history, scroll"),
+    (
+        "PgUp PgDn, g G",
+        "the same by ten; to the first, to the last",
+    ),
+    ("Enter", "the history of the selected sink"),
+    ("Left Right, h l", "in a history: the sink before, the next"),
+    ("Esc, Backspace", "back"),
+    ("?", "this"),
+    ("q, Ctrl-C", "leave"),
+];
+
+/// Does what an event asks for.
+pub(super) fn on(model: &mut Model, event: &Event) -> Flow {
+    match event {
+        Event::Key(key) if !key.is_release() => on_key(model, *key),
+        // The screen is drawn anew after each event; that is all a change of its size asks for.
+        _ => Flow::Continue,
+    }
+}
+
+fn on_key(model: &mut Model, key: KeyEvent) -> Flow {
+    if key.modifiers.contains(KeyModifiers::CONTROL) {
+        return match key.code {
+            KeyCode::Char('c') => Flow::Leave,
+            _ => Flow::Continue,
+        };
+    }
+    match key.code {
+        KeyCode::Char('q') => return Flow::Leave,
+        KeyCode::Char('?') => model.help = !model.help,
+        KeyCode::Esc | KeyCode::Backspace if model.help => model.help = false,
+        KeyCode::Esc | KeyCode::Backspace => model.screen = Screen::Sinks,
+        _ if model.help => {}
+        code => move_about(model, code),
+    }
+    Flow::Continue
+}
+
+fn move_about(model: &mut Model, code: KeyCode) {
+    let rows = match code {
+        KeyCode::Up | KeyCode::Char('k') => -1,
+        KeyCode::Down | KeyCode::Char('j') => 1,
+        KeyCode::PageUp => -PAGE,
+        KeyCode::PageDown => PAGE,
+        KeyCode::Home | KeyCode::Char('g') => isize::MIN,
+        KeyCode::End | KeyCode::Char('G') => isize::MAX,
+        _ => 0,
+    };
+    match (model.screen, code) {
+        (Screen::Sinks, KeyCode::Enter) => {
+            // From now on it is this sink, whatever comes to stand in its row.
+            model.select(0);
+            model.screen = Screen::History;
+            model.scrolled = 0;
+        }
+        (Screen::Sinks, KeyCode::Char(key)) if rows == 0 => {
+            let mut sorts = Sort::ALL.into_iter();
+            if let Some(sort) = sorts.find(|sort| sort.key() == key) {
+                model.sort_by(sort);
+            } else if key == 'r' {
+                model.reversed = !model.reversed;
+            }
+        }
+        (Screen::Sinks, _) => model.select(rows),
+        (Screen::History, KeyCode::Left | KeyCode::Char('h')) => model.turn_to(-1),
+        (Screen::History, KeyCode::Right | KeyCode::Char('l')) => model.turn_to(1),
+        (Screen::History, _) => model.scroll(rows),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::cli::fixture::{router, sink};
+
+    fn model() -> Model {
+        let mut model = Model::new(String::new(), std::time::Duration::from_secs(1));
+        let sinks = ["c", "a", "b"].map(|name| sink(name, "unix:///s"));
+        model.watched.seen(router(sinks.to_vec()), Instant::now());
+        model
+    }
+
+    fn press(model: &mut Model, codes: &[KeyCode]) -> Flow {
+        let flows = codes
+            .iter()
+            .map(|code| on(model, &Event::Key((*code).into())));
+        flows.last().expect("a key")
+    }
+
+    fn selected(model: &Model) -> &str {
+        &model.selected_sink().expect("a row").name
+    }
+
+    #[test]
+    fn keys_move_the_selection() {
+        let mut model = model();
+        press(&mut model, &[KeyCode::Down]);
+        assert_eq!(selected(&model), "a");
+        press(&mut model, &[KeyCode::Char('j'), KeyCode::Char('j')]);
+        assert_eq!(selected(&model), "b");
+        press(&mut model, &[KeyCode::Home]);
+        assert_eq!(selected(&model), "c");
+        press(
+            &mut model,
+            &[KeyCode::Char('G'), KeyCode::PageDown, KeyCode::Char('k')],
+        );
+        assert_eq!(selected(&model), "a");
+    }
+
+    #[test]
+    fn keys_sort() {
+        let mut model = model();
+        press(&mut model, &[KeyCode::Char('n')]);
+        assert_eq!((model.sort, model.reversed), (Sort::Name, false));
+        assert_eq!(model.selected(), 2, "c goes to the end, selected");
+        press(&mut model, &[KeyCode::Char('n')]);
+        assert_eq!((model.sort, model.reversed), (Sort::Name, true));
+        press(&mut model, &[KeyCode::Char('d'), KeyCode::Char('r')]);
+        assert_eq!((model.sort, model.reversed), (Sort::Drops, true));
+    }
+
+    #[test]
+    fn a_history_is_opened_turned_and_left() {
+        let mut model = model();
+        press(&mut model, &[KeyCode::Down, KeyCode::Enter]);
+        assert_eq!((model.screen, selected(&model)), (Screen::History, "a"));
+        press(&mut model, &[KeyCode::Char('n')]);
+        assert_eq!(model.sort, Sort::Configured, "nothing is sorted there");
+        press(&mut model, &[KeyCode::Right, KeyCode::Right, KeyCode::Left]);
+        assert_eq!(selected(&model), "a");
+        press(&mut model, &[KeyCode::Esc]);
+        assert_eq!((model.screen, selected(&model)), (Screen::Sinks, "a"));
+        assert_eq!(press(&mut model, &[KeyCode::Esc]), Flow::Continue);
+    }
+
+    #[test]
+    fn help_comes_and_goes_and_takes_no_other_key() {
+        let mut model = model();
+        press(
+            &mut model,
+            &[KeyCode::Char('?'), KeyCode::Down, KeyCode::Char('n')],
+        );
+        assert!(model.help);
+        assert_eq!((model.selected(), model.sort), (0, Sort::Configured));
+        press(&mut model, &[KeyCode::Esc]);
+        assert!(!model.help);
+    }
+
+    #[test]
+    fn q_and_control_c_leave_from_everywhere() {
+        for before in [KeyCode::Home, KeyCode::Enter, KeyCode::Char('?')] {
+            let mut model = model();
+            press(&mut model, &[before]);
+            assert_eq!(press(&mut model, &[KeyCode::Char('q')]), Flow::Leave);
+            let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+            assert_eq!(on(&mut model, &Event::Key(control_c)), Flow::Leave);
+            assert_eq!(on(&mut model, &Event::Resize(1, 1)), Flow::Continue);
+        }
+    }
+}

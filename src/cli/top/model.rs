@@ -1,0 +1,287 @@
+//! What is looked at, and how: everything that the screen depends on.
+
+use std::{cmp::Ordering, time::Duration};
+
+use super::watched::Watched;
+use crate::{
+    admin::SinkStatus,
+    cli::{
+        facts::{fill, is_up},
+        figures::age,
+    },
+    sink::State,
+};
+
+/// Everything that the screen depends on, but the time.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) watched: Watched,
+    /// Where the router is, and how that is known.
+    pub(super) whereabouts: String,
+    /// How often it is looked at.
+    pub(super) pace: Duration,
+    pub(super) sort: Sort,
+    /// Against the order that is usual for it.
+    pub(super) reversed: bool,
+    pub(super) screen: Screen,
+    pub(super) help: bool,
+    /// How many events are scrolled past in a history.
+    pub(super) scrolled: usize,
+    /// By name, since rows move.
+    selected: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Screen {
+    Sinks,
+    /// Of the sink that is selected.
+    History,
+}
+
+/// By what the sinks are in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    Configured,
+    Name,
+    State,
+    Out,
+    Queue,
+    Drops,
+}
+
+// === impl Model ===
+
+impl Model {
+    pub(super) fn new(whereabouts: String, pace: Duration) -> Self {
+        Self {
+            pace,
+            watched: Watched::default(),
+            whereabouts,
+            sort: Sort::Configured,
+            reversed: false,
+            screen: Screen::Sinks,
+            help: false,
+            scrolled: 0,
+            selected: None,
+        }
+    }
+
+    /// The sinks in the order in which they are shown.
+    pub(super) fn sinks(&self) -> Vec<&SinkStatus> {
+        let status = self.watched.status.iter();
+        let mut sinks: Vec<&SinkStatus> = status.flat_map(|status| &status.sinks).collect();
+        sinks.sort_by(|a, b| self.sort.compare(&self.watched, a, b));
+        if self.reversed {
+            sinks.reverse();
+        }
+        sinks
+    }
+
+    /// Which of [`sinks`](Self::sinks) is selected: the first if none is, or if that is gone.
+    pub(super) fn selected(&self) -> usize {
+        let sinks = self.sinks();
+        let mut names = sinks.iter().map(|sink| Some(&sink.name));
+        names
+            .position(|name| name == self.selected.as_ref())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn selected_sink(&self) -> Option<&SinkStatus> {
+        self.sinks().get(self.selected()).copied()
+    }
+
+    /// The time that so many looks take, in words.
+    pub(super) fn span(&self, looks: usize) -> String {
+        let looks = u32::try_from(looks).unwrap_or(u32::MAX);
+        let text = age(self.pace.saturating_mul(looks));
+        // 5m, not 5m0s.
+        match text.strip_suffix("m0s") {
+            Some(minutes) => format!("{minutes}m"),
+            None => text,
+        }
+    }
+
+    /// Moves the selection by so many rows, as far as there are any.
+    pub(super) fn select(&mut self, by: isize) {
+        let sinks = self.sinks();
+        let last = sinks.len().saturating_sub(1);
+        let row = self.selected().saturating_add_signed(by).min(last);
+        self.selected = sinks.get(row).map(|sink| sink.name.clone());
+    }
+
+    /// Goes on to another sink's history.
+    pub(super) fn turn_to(&mut self, by: isize) {
+        self.select(by);
+        self.scrolled = 0;
+    }
+
+    /// Scrolls a history by so many events, as far as there are any.
+    pub(super) fn scroll(&mut self, by: isize) {
+        let events = self
+            .selected_sink()
+            .map_or(0, |sink| self.watched.events.of(&sink.name).count());
+        let last = events.saturating_sub(1);
+        self.scrolled = self.scrolled.saturating_add_signed(by).min(last);
+    }
+
+    /// Sorts by this; a second time, the other way round.
+    pub(super) fn sort_by(&mut self, sort: Sort) {
+        // Whoever sorts goes on with what was selected, wherever it goes.
+        self.select(0);
+        self.reversed = sort == self.sort && !self.reversed;
+        self.sort = sort;
+    }
+}
+
+// === impl Sort ===
+
+impl Sort {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Configured,
+        Self::Name,
+        Self::State,
+        Self::Out,
+        Self::Queue,
+        Self::Drops,
+    ];
+
+    pub(super) const fn key(self) -> char {
+        match self {
+            Self::Configured => 'c',
+            Self::Name => 'n',
+            Self::State => 's',
+            Self::Out => 'o',
+            Self::Queue => 'f',
+            Self::Drops => 'd',
+        }
+    }
+
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Configured => "as configured",
+            Self::Name => "by name",
+            Self::State => "by state, those that are down first",
+            Self::Out => "by rate out, the highest first",
+            Self::Queue => "by queue, the fullest first",
+            Self::Drops => "by drops, the most first",
+        }
+    }
+
+    fn compare(self, watched: &Watched, a: &SinkStatus, b: &SinkStatus) -> Ordering {
+        let rates = |sink: &SinkStatus| {
+            let history = watched.sink(&sink.name);
+            history
+                .and_then(|history| history.rates)
+                .unwrap_or_default()
+        };
+        match self {
+            Self::Configured => Ordering::Equal,
+            Self::Name => a.name.cmp(&b.name),
+            Self::State => severity(a).cmp(&severity(b)),
+            Self::Out => rates(b).outgoing.total_cmp(&rates(a).outgoing),
+            Self::Queue => fill(&b.queue).total_cmp(&fill(&a.queue)),
+            Self::Drops => {
+                let now = rates(b).dropped.total_cmp(&rates(a).dropped);
+                now.then_with(|| b.ledger.dropped_total().cmp(&a.ledger.dropped_total()))
+            }
+        }
+    }
+}
+
+/// The worst first.
+fn severity(sink: &SinkStatus) -> u8 {
+    match sink.state {
+        _ if is_up(sink) => 6,
+        State::Backoff => 0,
+        State::Resolving => 1,
+        State::Connecting => 2,
+        State::Handshaking => 3,
+        State::Stopped => 4,
+        State::Draining | State::Up => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{
+        admin::RouterStatus,
+        cli::fixture::{at, down, router, sink},
+    };
+
+    fn model() -> Model {
+        let mut model = Model::new("127.0.0.1:9180".to_owned(), Duration::from_secs(1));
+        let names = ["siem", "archive", "metrics"];
+        let first = router(names.map(|name| sink(name, "unix:///s")).to_vec());
+        let mut second: RouterStatus = first.clone();
+        second.now = at(1);
+        for (sink, frames) in second.sinks.iter_mut().zip([10, 30, 20]) {
+            sink.ledger.offered += frames;
+            sink.ledger.delivered += frames;
+        }
+        second.sinks[2].state = down("x", "").state;
+        second.sinks[2].endpoints.clear();
+        second.sinks[1].queue.bytes = 1 << 20;
+        second.sinks[0]
+            .ledger
+            .dropped
+            .insert("queue_full".to_owned(), 1);
+        model.watched.seen(first, Instant::now());
+        model.watched.seen(second, Instant::now());
+        model
+    }
+
+    fn names(model: &Model) -> Vec<&str> {
+        model
+            .sinks()
+            .iter()
+            .map(|sink| sink.name.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn every_order_and_its_reverse() {
+        let mut model = model();
+        for (sort, expected) in [
+            (Sort::Configured, ["siem", "archive", "metrics"]),
+            (Sort::Name, ["archive", "metrics", "siem"]),
+            (Sort::State, ["metrics", "siem", "archive"]),
+            (Sort::Out, ["archive", "metrics", "siem"]),
+            (Sort::Queue, ["archive", "siem", "metrics"]),
+            (Sort::Drops, ["siem", "archive", "metrics"]),
+        ] {
+            model.sort = sort;
+            assert_eq!(names(&model), expected, "{sort:?}");
+        }
+        model.sort_by(Sort::Name);
+        model.sort_by(Sort::Name);
+        assert_eq!(names(&model), ["siem", "metrics", "archive"]);
+        model.sort_by(Sort::Out);
+        assert_eq!(names(&model), ["archive", "metrics", "siem"]);
+    }
+
+    #[test]
+    fn the_selection_stays_with_its_sink_and_within_the_rows() {
+        let mut model = model();
+        assert_eq!(model.selected(), 0);
+        model.select(-3);
+        assert_eq!(model.selected(), 0);
+        model.select(1);
+        assert_eq!(model.selected_sink().expect("a row").name, "archive");
+        model.sort_by(Sort::Name);
+        assert_eq!(model.selected(), 0);
+        assert_eq!(model.selected_sink().expect("a row").name, "archive");
+        model.select(100);
+        assert_eq!(model.selected_sink().expect("a row").name, "siem");
+        let mut without = model.watched.status.clone().expect("seen");
+        without.sinks.retain(|sink| sink.name != "siem");
+        model.watched.seen(without, Instant::now());
+        assert_eq!(model.selected(), 0);
+        assert_eq!(
+            Model::new(String::new(), Duration::from_secs(1)).selected_sink(),
+            None
+        );
+    }
+}

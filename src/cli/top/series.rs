@@ -1,0 +1,106 @@
+//! The last minutes of one figure.
+
+use std::collections::VecDeque;
+
+/// How many looks are kept: five minutes at one a second.
+pub(super) const KEPT: usize = 300;
+
+/// What each look brought, the newest last; `None` where nothing is known.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Series {
+    values: VecDeque<Option<f64>>,
+    /// How many there were before those that are kept.
+    forgotten: usize,
+}
+
+// === impl Series ===
+
+impl Series {
+    pub(super) fn push(&mut self, value: Option<f64>) {
+        if self.values.len() == KEPT {
+            self.values.pop_front();
+            self.forgotten += 1;
+        }
+        self.values.push_back(value);
+    }
+
+    pub(super) fn last(&self) -> Option<f64> {
+        self.values.back().copied().flatten()
+    }
+
+    /// The last `span` values in `width` columns, the newest at the end: the mean of those that fall into one.
+    ///
+    /// Which values share a column depends on their number since the beginning, so that a column that is complete
+    /// does not change while it moves to the left.
+    pub(super) fn columns(&self, width: usize, span: usize) -> Vec<Option<f64>> {
+        let per_column = span.div_ceil(width.max(1)).max(1);
+        let mut sums: VecDeque<(usize, f64, u32)> = VecDeque::new();
+        for (value, number) in self.values.iter().zip(self.forgotten..) {
+            let column = number / per_column;
+            if sums.back().is_none_or(|(last, ..)| *last != column) {
+                sums.push_back((column, 0.0, 0));
+            }
+            if let (Some((_, sum, count)), Some(value)) = (sums.back_mut(), value) {
+                *sum += value;
+                *count += 1;
+            }
+        }
+        let unknown = width.saturating_sub(sums.len());
+        let columns = sums.iter().skip(sums.len().saturating_sub(width));
+        let known = columns.map(|(_, sum, count)| (*count > 0).then(|| sum / f64::from(*count)));
+        std::iter::repeat_n(None, unknown).chain(known).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn series(values: impl IntoIterator<Item = Option<f64>>) -> Series {
+        let mut series = Series::default();
+        values.into_iter().for_each(|value| series.push(value));
+        series
+    }
+
+    #[test]
+    fn values_that_share_a_column_are_averaged() {
+        let series = series([Some(1.0), Some(3.0), None, Some(5.0), None, None, Some(8.0)]);
+        assert_eq!(series.columns(3, 6), [Some(5.0), None, Some(8.0)]);
+        assert_eq!(
+            series.columns(5, 10),
+            [None, Some(2.0), Some(5.0), None, Some(8.0)]
+        );
+        assert_eq!(series.columns(2, 2), [None, Some(8.0)]);
+        assert_eq!(series.columns(0, 10), []);
+        assert_eq!(series.last(), Some(8.0));
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let numbers = (0..2 * u32::try_from(KEPT).expect("few")).map(f64::from);
+        let series = series(numbers.clone().map(Some));
+        let expected: Vec<_> = numbers.skip(KEPT).map(Some).collect();
+        assert_eq!(series.columns(KEPT, KEPT), expected);
+        let last = series.columns(100, KEPT)[99];
+        assert_eq!(last, Some(598.0), "of 597, 598 and 599");
+    }
+
+    proptest! {
+        #[test]
+        fn a_complete_column_stays_as_it_is(
+            values in prop::collection::vec(prop::option::of(0.0..1e6), 1..200),
+            width in 3..100_usize,
+        ) {
+            let per_column = KEPT.div_ceil(width);
+            let before = series(values.clone()).columns(width, KEPT);
+            prop_assert_eq!(before.len(), width);
+            let mut after = values;
+            after.extend(std::iter::repeat_n(Some(7.0), per_column));
+            let after = series(after).columns(width, KEPT);
+            // All have moved by one; the last was not complete.
+            prop_assert_eq!(&before[1..width - 1], &after[..width - 2]);
+        }
+    }
+}

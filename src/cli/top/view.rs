@@ -1,0 +1,161 @@
+//! What is seen: a function of the model onto a buffer.
+
+mod chart;
+mod help;
+mod history;
+mod sinks;
+mod theme;
+
+use std::time::Instant;
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+pub(super) use self::theme::Theme;
+use super::model::{Model, Screen};
+use crate::{
+    admin::{Phase, RouterStatus, Timestamp},
+    cli::{facts::summary, figures::age},
+};
+
+/// Draws the whole screen, as it is at `now` by the clock here.
+pub(super) fn draw(model: &Model, now: Instant, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let mut page = Page {
+        area,
+        y: area.y,
+        buffer,
+    };
+    head(model, now, theme, &mut page);
+    match (&model.watched.status, model.screen) {
+        (None, _) => {}
+        (Some(status), Screen::Sinks) => sinks::draw(model, status, theme, &mut page),
+        (Some(status), Screen::History) => history::draw(model, status, theme, &mut page),
+    }
+    if model.help {
+        help::draw(area, buffer);
+    }
+}
+
+/// A screen that is filled from above, line after line.
+struct Page<'a> {
+    area: Rect,
+    y: u16,
+    buffer: &'a mut Buffer,
+}
+
+// === impl Page ===
+
+impl Page<'_> {
+    /// Lines that are left.
+    fn left(&self) -> u16 {
+        self.area.bottom().saturating_sub(self.y)
+    }
+
+    fn width(&self) -> usize {
+        usize::from(self.area.width)
+    }
+
+    fn line(&mut self, line: &Line<'_>) {
+        if self.left() > 0 {
+            self.buffer
+                .set_line(self.area.x, self.y, line, self.area.width);
+            self.y += 1;
+        }
+    }
+
+    /// A line whose background is marked across the screen.
+    fn bar(&mut self, line: &Line<'_>) {
+        let row = Rect::new(self.area.x, self.y, self.area.width, 1).intersection(self.area);
+        self.line(line);
+        self.buffer.set_style(row, Theme::bar());
+    }
+
+    /// The last line of the screen.
+    fn foot(&mut self, line: &Line<'_>) {
+        if let Some(y) = self.area.bottom().checked_sub(1)
+            && y >= self.y
+        {
+            self.buffer.set_line(self.area.x, y, line, self.area.width);
+        }
+    }
+
+    /// So many lines for whoever draws them.
+    fn block(&mut self, lines: u16) -> Rect {
+        let lines = lines.min(self.left());
+        let block = Rect::new(self.area.x, self.y, self.area.width, lines);
+        self.y += lines;
+        block
+    }
+}
+
+/// Which router, how it is, and whether it can be seen at all.
+fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
+    let whereabouts = &model.whereabouts;
+    match &model.watched.status {
+        None => page.bar(&Line::from(format!("tapfan top  {whereabouts}"))),
+        Some(status) => {
+            let phase = match status.phase {
+                Phase::Starting => "starting for",
+                Phase::Running => "running for",
+                Phase::Draining => "DRAINING, running for",
+            };
+            let age = age(status.now.since(status.started));
+            let clock = clock(status.now);
+            let left = format!("tapfan {}  {phase} {age}  {whereabouts}", status.version);
+            // The time goes to the right if it has room there.
+            let room = page.width().saturating_sub(clock.len() + 2);
+            let text = format!("{left:<room$}  {clock}");
+            page.bar(&Line::from(text));
+        }
+    }
+    match (&model.watched.lost, &model.watched.status) {
+        (Some((since, why)), known) => {
+            let away = age(now.saturating_duration_since(*since));
+            let text = match known {
+                Some(_) => format!("LOST the router {away} ago, and trying on: {why}"),
+                None => format!("NO ROUTER there for {away}, and trying on: {why}"),
+            };
+            page.line(&Line::from(Span::styled(text, theme.alarm())));
+        }
+        (None, Some(status)) => page.line(&state_of(status, theme)),
+        (None, None) => page.line(&Line::from("looking for the router …")),
+    }
+}
+
+/// How many sinks are up, and a reload that was refused.
+fn state_of(status: &RouterStatus, theme: Theme) -> Line<'static> {
+    let mut spans = vec![Span::from(summary(status))];
+    if let Some(last) = &status.reloads.last
+        && let Some(error) = &last.error
+    {
+        let since = age(status.now.since(last.at));
+        let text = format!("the last reload was refused, {since} ago: {error}");
+        spans.extend([Span::from("; "), Span::styled(text, theme.alarm())]);
+    }
+    Line::from(spans)
+}
+
+/// The time of day, in UTC.
+fn clock(at: Timestamp) -> String {
+    let text = at.to_string();
+    let time = text.split_once('T').map_or("", |(_, time)| time);
+    format!("{} UTC", time.get(..8).unwrap_or(time))
+}
+
+/// The beginning of a text that is too long, marked as such.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
+    if width > 0 {
+        cut.push('…');
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests;

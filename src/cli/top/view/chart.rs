@@ -1,0 +1,96 @@
+//! Figures as pictures.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::Style,
+    widgets::{Sparkline, Widget as _},
+};
+
+/// From nothing to the most.
+const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// A line of a character for each value. The lowest is for 0 alone, and blank is what is not known.
+pub(super) fn spark(values: &[Option<f64>]) -> String {
+    spark_of(values, most(values))
+}
+
+/// The same, where the highest level stands for `most`.
+pub(super) fn spark_of(values: &[Option<f64>], most: f64) -> String {
+    let level = |value: f64| {
+        if value <= 0.0 || most <= 0.0 {
+            return LEVELS[0];
+        }
+        let steps = LEVELS.iter().enumerate().skip(1);
+        let mut steps = steps.map(|(step, level)| (share(step, LEVELS.len() - 1), *level));
+        let fitting = steps.find(|(bound, _)| value / most <= *bound);
+        fitting.map_or('█', |(_, level)| level)
+    };
+    let values = values.iter();
+    values.map(|value| value.map_or(' ', level)).collect()
+}
+
+/// The same, of several lines.
+pub(super) fn chart(values: &[Option<f64>], style: Style, area: Rect, buffer: &mut Buffer) {
+    /// What the highest bar counts, so that others have their share in whole numbers.
+    const FULL: u32 = 10_000;
+    let most = most(values).max(f64::MIN_POSITIVE);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let bars = values
+        .iter()
+        .map(|value| value.map(|value| (value / most * f64::from(FULL)) as u64));
+    Sparkline::default()
+        .data(bars.collect::<Vec<_>>())
+        .max(FULL.into())
+        .absent_value_symbol(" ")
+        .style(style)
+        .render(area, buffer);
+}
+
+/// A bar of `width` characters, filled by this share. What is not empty shows.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss
+)]
+pub(super) fn bar(share: f64, width: usize) -> String {
+    let filled = (share.clamp(0.0, 1.0) * width as f64).ceil() as usize;
+    let filled = filled.min(width);
+    "█".repeat(filled) + &"░".repeat(width - filled)
+}
+
+pub(super) fn most(values: &[Option<f64>]) -> f64 {
+    values.iter().flatten().copied().fold(0.0, f64::max)
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn share(part: usize, whole: usize) -> f64 {
+    part as f64 / whole as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_little_is_not_nothing_and_what_is_unknown_is_blank() {
+        let values = [None, Some(0.0), Some(0.1), Some(50.0), Some(100.0)];
+        assert_eq!(spark(&values), " ▁▂▅█");
+        assert_eq!(spark(&[Some(0.0), None]), "▁ ");
+        assert_eq!(spark(&[]), "");
+    }
+
+    #[test]
+    fn a_bar_is_as_wide_as_it_is_told() {
+        for (share, drawn) in [
+            (0.0, "░░░░░"),
+            (0.01, "█░░░░"),
+            (0.5, "███░░"),
+            (1.0, "█████"),
+            (7.0, "█████"),
+        ] {
+            assert_eq!(bar(share, 5), drawn);
+        }
+        assert_eq!(bar(0.5, 0), "");
+    }
+}

@@ -1,0 +1,222 @@
+//! One sink: its last minutes, its endpoints, and what happened while somebody looked on.
+
+use ratatui::text::{Line, Span};
+
+use super::{
+    Page, Theme,
+    chart::{bar, chart, most, spark, spark_of},
+    clock, cut,
+};
+use crate::{
+    admin::{RouterStatus, SinkStatus},
+    cli::{
+        facts::{fill, next_attempt, reasons},
+        figures::{age, bytes, count, latency, percent, rate},
+        top::{model::Model, series::KEPT, watched::SinkHistory},
+    },
+};
+
+/// Looks whose latency counts as that of now: a minute, at a look a second.
+const RECENT: usize = 60;
+
+/// Lines that all but the large chart, the endpoints and the events take.
+const WORDS: u16 = 9;
+
+pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mut Page<'_>) {
+    let keys = "q leave  ? help  Esc back  Up Down scroll  Left Right other sinks";
+    page.foot(&Line::from(Span::styled(keys, Theme::aside())));
+    // The foot is taken.
+    page.area.height = page.area.height.saturating_sub(1);
+    let (Some(sink), Some(history)) = (
+        model.selected_sink(),
+        model
+            .selected_sink()
+            .and_then(|sink| model.watched.sink(&sink.name)),
+    ) else {
+        page.line(&Line::from("there is no sink any more"));
+        return;
+    };
+    title(status, sink, theme, page);
+    let endpoints = match sink.endpoints.len() {
+        0 | 1 => 0,
+        count => u16::try_from(count).unwrap_or(u16::MAX).min(4) + 1,
+    };
+    let free = page.left().saturating_sub(WORDS + endpoints + 3);
+    charts(model, history, free.clamp(1, 8), theme, page);
+    figures(model, sink, history, page);
+    if endpoints > 0 {
+        self::endpoints(status, sink, usize::from(endpoints), theme, page);
+    }
+    events(model, sink, page);
+}
+
+fn title(status: &RouterStatus, sink: &SinkStatus, theme: Theme, page: &mut Page<'_>) {
+    let since = age(status.now.since(sink.since));
+    let endpoint = sink.endpoint.as_deref().unwrap_or(&sink.configured);
+    page.line(&Line::from(vec![
+        Span::styled(sink.name.clone(), Theme::heading()),
+        Span::from("  "),
+        Span::styled(sink.state.label(), theme.state(sink.state)),
+        Span::from(format!(" for {since}  {endpoint}")),
+    ]));
+    let mut text: Vec<String> = next_attempt(sink, status.now).into_iter().collect();
+    if let Some(failure) = &sink.resolve_error {
+        let since = age(status.now.since(failure.at));
+        text.push(format!("look-ups fail, for {since}: {}", failure.error));
+    }
+    if let Some(last) = &sink.last_error {
+        let since = age(status.now.since(last.at));
+        text.push(format!("last error {since} ago: {}", last.error));
+    }
+    if text.is_empty() {
+        page.line(&Line::from(Span::styled("no error", Theme::aside())));
+    } else {
+        page.line(&Line::from(text.join("; ")));
+    }
+}
+
+/// Out in large, in and drops below it in small.
+fn charts(model: &Model, history: &SinkHistory, height: u16, theme: Theme, page: &mut Page<'_>) {
+    let out = history.outgoing.columns(page.width(), KEPT);
+    let now = |per_second: Option<f64>| per_second.map_or_else(|| "-".to_owned(), rate);
+    let head = format!(
+        "OUT {}/s, max {}/s in the last {}",
+        now(history.outgoing.last()),
+        rate(most(&out)),
+        model.span(KEPT)
+    );
+    page.line(&Line::from(Span::styled(head, Theme::heading())));
+    let area = page.block(height);
+    chart(&out, theme.chart(), area, page.buffer);
+    for (label, series) in [
+        ("in   ", &history.incoming),
+        ("drops", &history.dropped),
+        ("queue", &history.fill),
+    ] {
+        let room = page.width().saturating_sub(label.len() + 10);
+        let values = series.columns(room, KEPT);
+        let now = match (label, series.last()) {
+            (_, None) => "-".to_owned(),
+            ("queue", Some(fill)) => percent(fill),
+            (_, Some(per_second)) => format!("{}/s", rate(per_second)),
+        };
+        let drawn = match label {
+            "queue" => spark_of(&values, 1.0),
+            _ => spark(&values),
+        };
+        page.line(&Line::from(vec![
+            Span::from(format!("{label} {now:>8} ")),
+            Span::styled(drawn, theme.chart()),
+        ]));
+    }
+}
+
+fn figures(model: &Model, sink: &SinkStatus, history: &SinkHistory, page: &mut Page<'_>) {
+    let ledger = &sink.ledger;
+    let (offered, delivered) = (count(ledger.offered), count(ledger.delivered));
+    let lost = match ledger.dropped_total() {
+        0 => "none dropped".to_owned(),
+        dropped => format!("{} dropped ({})", count(dropped), reasons(&ledger.dropped)),
+    };
+    page.line(&Line::from(format!(
+        "{offered} offered, {delivered} delivered, {lost}"
+    )));
+    let queue = &sink.queue;
+    let oldest = queue.oldest_seconds.map_or_else(String::new, |oldest| {
+        format!(", oldest {}", latency(oldest))
+    });
+    #[allow(clippy::cast_precision_loss)]
+    let (held, bound) = (
+        bytes(queue.bytes as f64),
+        bytes(queue.capacity_bytes as f64),
+    );
+    page.line(&Line::from(format!(
+        "queue {} {}: {} of {} frames, {held} of {bound}{oldest}",
+        bar(fill(queue), 10),
+        percent(fill(queue)),
+        queue.frames,
+        queue.capacity_frames
+    )));
+    let shown = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), latency);
+    let bounds = &sink.latency.bounds_seconds;
+    let quantile = |q| shown(history.latency(bounds, RECENT, q));
+    page.line(&Line::from(format!(
+        "latency p50 {}, p90 {}, p99 {} in {}; p50 {}, p99 {} in all",
+        quantile(0.5),
+        quantile(0.9),
+        quantile(0.99),
+        model.span(RECENT),
+        shown(sink.latency.p50_seconds),
+        shown(sink.latency.p99_seconds),
+    )));
+    let ended = match reasons(&sink.disconnects) {
+        ended if ended.is_empty() => "none ended".to_owned(),
+        ended => format!("ended {ended}"),
+    };
+    let stalls = match sink.write_stalls {
+        0 => String::new(),
+        stalls => format!("; write stalls: {stalls}"),
+    };
+    page.line(&Line::from(format!(
+        "attempts: {} succeeded, {} failed; connections: {ended}{stalls}",
+        sink.connects, sink.failed_connects
+    )));
+}
+
+fn endpoints(
+    status: &RouterStatus,
+    sink: &SinkStatus,
+    lines: usize,
+    theme: Theme,
+    page: &mut Page<'_>,
+) {
+    let head = format!("ENDPOINTS ({})", sink.endpoints.len());
+    page.line(&Line::from(Span::styled(head, Theme::heading())));
+    let mut endpoints: Vec<_> = sink.endpoints.iter().collect();
+    // Those with trouble first, should there be too many.
+    endpoints.sort_by_key(|endpoint| endpoint.state == crate::sink::State::Up);
+    let widest = endpoints
+        .iter()
+        .map(|endpoint| endpoint.endpoint.chars().count());
+    let width = widest.max().unwrap_or_default().min(page.width() / 2);
+    for endpoint in endpoints.into_iter().take(lines.saturating_sub(1)) {
+        let since = age(status.now.since(endpoint.since));
+        let name = cut(&endpoint.endpoint, width);
+        let failure = endpoint.last_error.as_ref();
+        let failure = failure.map_or_else(String::new, |last| {
+            format!("  {} ago: {}", age(status.now.since(last.at)), last.error)
+        });
+        page.line(&Line::from(vec![
+            Span::from(format!("{name:<width$} ")),
+            Span::styled(
+                format!("{:<11}", endpoint.state),
+                theme.state(endpoint.state),
+            ),
+            Span::from(format!(" {since:>6}{failure}")),
+        ]));
+    }
+}
+
+fn events(model: &Model, sink: &SinkStatus, page: &mut Page<'_>) {
+    let events = &model.watched.events;
+    let count = events.of(&sink.name).count();
+    let head = match (count, model.scrolled) {
+        (0, _) => "SINCE YOU LOOK: nothing happened".to_owned(),
+        (count, 0) => format!("SINCE YOU LOOK, newest first ({count})"),
+        (count, past) => format!("SINCE YOU LOOK, from the {}th of {count}", past + 1),
+    };
+    page.line(&Line::from(Span::styled(head, Theme::heading())));
+    let room = usize::from(page.left());
+    for event in events.of(&sink.name).skip(model.scrolled).take(room) {
+        let times = match event.times {
+            1 => String::new(),
+            times => format!(" ({times} times)"),
+        };
+        let clock = clock(event.at);
+        let time = clock.trim_end_matches(" UTC");
+        // How often it happened is seen even if the words are cut.
+        let width = page.width().saturating_sub(time.len() + 2 + times.len());
+        let what = cut(&event.what, width);
+        page.line(&Line::from(format!("{time}  {what}{times}")));
+    }
+}

@@ -1,0 +1,167 @@
+//! The listeners, the table of the sinks, and the one that is selected in some more words.
+
+mod columns;
+
+use ratatui::text::{Line, Span};
+
+use self::columns::Columns;
+use super::{
+    Page, Theme,
+    chart::{most, spark},
+    cut,
+};
+use crate::{
+    admin::{RouterStatus, SinkStatus},
+    cli::{
+        facts::{is_up, next_attempt, reasons},
+        figures::{age, bytes, rate},
+        top::{model::Model, series::KEPT},
+    },
+    sink::State,
+};
+
+/// Lines that the selected sink's words take.
+const DETAILS: u16 = 4;
+
+pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mut Page<'_>) {
+    // What matters most is the table: the rest has the room that it leaves.
+    let rows = u16::try_from(status.sinks.len()).unwrap_or(u16::MAX);
+    let needed = rows.min(5).saturating_add(2);
+    if page.left() > needed + 3 {
+        let room = page.left() - needed - 1;
+        listeners(model, status, theme, room.min(5), page);
+    }
+    let details = page.left() > needed + DETAILS;
+    table(model, theme, if details { DETAILS + 1 } else { 1 }, page);
+    if details && let Some(sink) = model.selected_sink() {
+        let free = page.left().saturating_sub(DETAILS + 1);
+        page.y += free.min(1);
+        selected(model, status, sink, theme, page);
+    }
+    let keys = "q leave  ? help  Enter history  sort: c n s o f d, r reverse";
+    page.foot(&Line::from(Span::styled(keys, Theme::aside())));
+}
+
+fn listeners(model: &Model, status: &RouterStatus, theme: Theme, room: u16, page: &mut Page<'_>) {
+    let names = status
+        .listeners
+        .iter()
+        .map(|listener| listener.name.chars().count());
+    // Two of these lines are the head and the empty one below.
+    let most = usize::from(room.saturating_sub(2));
+    if most == 0 || status.listeners.is_empty() {
+        return;
+    }
+    let width = names
+        .max()
+        .unwrap_or_default()
+        .clamp(8, page.width().saturating_sub(27).max(8));
+    let head = format!(
+        "{:<width$} {:>7} {:>8} {:>9}",
+        "LISTENER", "SENDERS", "FRAMES/s", "BYTES/s"
+    );
+    page.line(&Line::from(Span::styled(head, Theme::heading())));
+    let count = status.listeners.len();
+    // The last line says how many there is no room for.
+    let shown = if count > most { most - 1 } else { count };
+    for listener in &status.listeners[..shown] {
+        let history = model.watched.listener(&listener.name);
+        let rates = history.and_then(|history| history.rates);
+        let frames = rates.map_or_else(|| "-".to_owned(), |rates| rate(rates.frames));
+        let size = rates.map_or_else(|| "-".to_owned(), |rates| bytes(rates.bytes));
+        let name = cut(&listener.name, width);
+        let senders = listener.connections;
+        let mut spans = vec![Span::from(format!(
+            "{name:<width$} {senders:>7} {frames:>8} {size:>9}"
+        ))];
+        let room = page.width().saturating_sub(width + 29).min(60);
+        if let Some(history) = history.filter(|_| room >= 8) {
+            let text = format!("  {}", spark(&history.frames.columns(room, 60)));
+            spans.push(Span::styled(text, theme.chart()));
+        }
+        page.line(&Line::from(spans));
+    }
+    if shown < count {
+        page.line(&Line::from(format!("and {} more", count - shown)));
+    }
+    page.line(&Line::default());
+}
+
+/// The table, which leaves `below` lines free; scrolled so that the selected row is seen.
+fn table(model: &Model, theme: Theme, below: u16, page: &mut Page<'_>) {
+    let sinks = model.sinks();
+    let columns = Columns::fitting(&sinks, page.width());
+    page.line(&columns.head(model));
+    let room = usize::from(page.left().saturating_sub(below)).max(1);
+    let selected = model.selected();
+    let first = selected.saturating_sub(room.saturating_sub(1));
+    for (index, sink) in sinks.iter().enumerate().skip(first).take(room) {
+        let line = columns.row(model, sink, index == selected, theme);
+        if index == selected {
+            page.bar(&line);
+        } else {
+            page.line(&line);
+        }
+    }
+}
+
+/// What the table has no room for, of one sink.
+fn selected(
+    model: &Model,
+    status: &RouterStatus,
+    sink: &SinkStatus,
+    theme: Theme,
+    page: &mut Page<'_>,
+) {
+    let endpoint = sink.endpoint.as_deref().unwrap_or(&sink.configured);
+    let several = match sink.endpoints.len() {
+        0 | 1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    let title = format!("{} at {endpoint}{several}", sink.name);
+    page.line(&Line::from(Span::styled(title, Theme::heading())));
+    page.line(&trouble(status, sink, theme));
+    if let Some(history) = model.watched.sink(&sink.name) {
+        let label = format!("out, last {} ", model.span(KEPT));
+        let room = page.width().saturating_sub(label.len() + 12).min(KEPT);
+        let values = history.outgoing.columns(room, KEPT);
+        let most = format!(" max {}/s", rate(most(&values)));
+        page.line(&Line::from(vec![
+            Span::from(label),
+            Span::styled(spark(&values), theme.chart()),
+            Span::from(most),
+        ]));
+    }
+}
+
+/// What is wrong with a sink, as far as a line goes.
+fn trouble(status: &RouterStatus, sink: &SinkStatus, theme: Theme) -> Line<'static> {
+    let last = sink.last_error.as_ref();
+    let said = last.map(|last| {
+        let since = age(status.now.since(last.at));
+        format!("{since} ago: {}", last.error)
+    });
+    if !is_up(sink) {
+        let parts = [next_attempt(sink, status.now), said];
+        let text: Vec<String> = parts.into_iter().flatten().collect();
+        return Line::from(Span::styled(text.join("; "), theme.alarm()));
+    }
+    let down = sink
+        .endpoints
+        .iter()
+        .filter(|endpoint| endpoint.state != State::Up);
+    let down = down.count();
+    if down > 0 {
+        let text = format!(
+            "{down} of {} endpoints not up; Enter shows them",
+            sink.endpoints.len()
+        );
+        return Line::from(Span::styled(text, theme.alarm()));
+    }
+    let dropped = reasons(&sink.ledger.dropped);
+    match (dropped.is_empty(), said) {
+        (false, _) => Line::from(format!("dropped: {dropped}")),
+        (true, Some(said)) => Line::from(Span::styled(said, Theme::aside())),
+        (true, None) => Line::from(Span::styled("no error, nothing lost", Theme::aside())),
+    }
+}

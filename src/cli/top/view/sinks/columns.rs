@@ -1,0 +1,257 @@
+//! Which columns the table of the sinks has, and how wide they are.
+
+use ratatui::text::{Line, Span};
+
+use super::super::{
+    Theme,
+    chart::{bar, spark},
+    cut,
+};
+use crate::{
+    admin::SinkStatus,
+    cli::{
+        facts::fill,
+        figures::{age, count, percent, rate},
+        top::{
+            model::{Model, Sort},
+            watched::SinkHistory,
+        },
+    },
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Name,
+    State,
+    Since,
+    In,
+    Out,
+    Queue,
+    Drops,
+    Dropped,
+    Chart,
+}
+
+/// Columns with their widths; a blank stands between them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Columns(Vec<(Column, usize)>);
+
+/// From the left to the right.
+const ORDER: [Column; 9] = [
+    Column::Name,
+    Column::State,
+    Column::Since,
+    Column::In,
+    Column::Out,
+    Column::Queue,
+    Column::Drops,
+    Column::Dropped,
+    Column::Chart,
+];
+
+/// Which go when there is no room, the first first. The others stay, whatever becomes of them.
+const EXPENDABLE: [Column; 6] = [
+    Column::Chart,
+    Column::In,
+    Column::Dropped,
+    Column::Since,
+    Column::Drops,
+    Column::Out,
+];
+
+/// What stands before the name: whether the row is selected.
+const MARK: usize = 2;
+const SHORTEST_NAME: usize = 8;
+/// As much of a name as may cost other columns.
+const PREFERRED_NAME: usize = 20;
+const SHORTEST_CHART: usize = 6;
+/// A minute, at a look a second.
+const CHARTED: usize = 60;
+const BAR: usize = 5;
+
+// === impl Columns ===
+
+impl Columns {
+    /// Those that fit beside each other in `width`.
+    pub(super) fn fitting(sinks: &[&SinkStatus], width: usize) -> Self {
+        let names = sinks.iter().map(|sink| sink.name.chars().count());
+        let longest = names.max().unwrap_or_default().max(SHORTEST_NAME);
+        let mut name = longest.min(PREFERRED_NAME);
+        let mut columns = ORDER.to_vec();
+        let needed = |columns: &[Column], name: usize| {
+            let others = columns.iter().map(|column| match column {
+                Column::Name => name,
+                other => 1 + other.width(),
+            });
+            MARK + others.sum::<usize>()
+        };
+        for column in EXPENDABLE {
+            if needed(&columns, name) <= width {
+                break;
+            }
+            // Names give way before anything but the picture goes.
+            if column != Column::Chart {
+                let over = needed(&columns, name) - width;
+                name = name.saturating_sub(over).max(SHORTEST_NAME.min(longest));
+                if needed(&columns, name) <= width {
+                    break;
+                }
+            }
+            columns.retain(|kept| *kept != column);
+        }
+        let mut spare = width.saturating_sub(needed(&columns, name));
+        let more = spare.min(longest - name);
+        name += more;
+        spare -= more;
+        let widths = columns.into_iter().map(|column| match column {
+            Column::Name => (column, name),
+            Column::Chart => (column, (SHORTEST_CHART + spare).min(CHARTED)),
+            _ => (column, column.width()),
+        });
+        Self(widths.collect())
+    }
+
+    pub(super) fn head(&self, model: &Model) -> Line<'static> {
+        let mut text = " ".repeat(MARK - 1);
+        for (column, width) in &self.0 {
+            let mark = match (column.sort() == Some(model.sort), model.reversed) {
+                (false, _) => "",
+                (true, false) => "▼",
+                (true, true) => "▲",
+            };
+            let head = format!("{}{mark}", column.head());
+            text.push(' ');
+            text.push_str(&column.align(&head, *width));
+        }
+        Line::from(Span::styled(text, Theme::heading()))
+    }
+
+    pub(super) fn row(
+        &self,
+        model: &Model,
+        sink: &SinkStatus,
+        selected: bool,
+        theme: Theme,
+    ) -> Line<'static> {
+        let mut spans = vec![Span::from(if selected { ">" } else { " " })];
+        for (column, width) in &self.0 {
+            let text = column.cell(model, sink, *width);
+            let style = match column {
+                Column::State => theme.state(sink.state),
+                Column::Chart => theme.chart(),
+                Column::Drops if text != "0" && text != "-" => theme.alarm(),
+                _ => ratatui::style::Style::new(),
+            };
+            spans.push(Span::from(" "));
+            spans.push(Span::styled(column.align(&text, *width), style));
+        }
+        Line::from(spans)
+    }
+}
+
+// === impl Column ===
+
+impl Column {
+    /// The least that is of use.
+    const fn width(self) -> usize {
+        match self {
+            Self::Name => SHORTEST_NAME,
+            Self::State => 11,
+            Self::Since | Self::In | Self::Out => 6,
+            Self::Queue => BAR + 5,
+            Self::Drops => 8,
+            Self::Dropped => 7,
+            Self::Chart => SHORTEST_CHART,
+        }
+    }
+
+    const fn head(self) -> &'static str {
+        match self {
+            Self::Name => "SINK",
+            Self::State => "STATE",
+            Self::Since => "SINCE",
+            Self::In => "IN/s",
+            Self::Out | Self::Chart => "OUT/s",
+            Self::Queue => "QUEUE",
+            Self::Drops => "DROPS/s",
+            Self::Dropped => "DROPPED",
+        }
+    }
+
+    const fn sort(self) -> Option<Sort> {
+        match self {
+            Self::Name => Some(Sort::Name),
+            Self::State => Some(Sort::State),
+            Self::Out => Some(Sort::Out),
+            Self::Queue => Some(Sort::Queue),
+            Self::Drops => Some(Sort::Drops),
+            Self::Since | Self::In | Self::Dropped | Self::Chart => None,
+        }
+    }
+
+    /// Numbers to the right, words to the left.
+    fn align(self, text: &str, width: usize) -> String {
+        let text = cut(text, width);
+        match self {
+            Self::Name | Self::State | Self::Queue | Self::Chart => format!("{text:<width$}"),
+            _ => format!("{text:>width$}"),
+        }
+    }
+
+    fn cell(self, model: &Model, sink: &SinkStatus, width: usize) -> String {
+        let history = model.watched.sink(&sink.name);
+        let rates = history.and_then(|history: &SinkHistory| history.rates);
+        let shown = |per_second: Option<f64>| per_second.map_or_else(|| "-".to_owned(), rate);
+        match self {
+            Self::Name => sink.name.clone(),
+            Self::State => sink.state.label().to_owned(),
+            Self::Since => {
+                let status = model.watched.status.as_ref();
+                status.map_or_else(String::new, |status| age(status.now.since(sink.since)))
+            }
+            Self::In => shown(rates.map(|rates| rates.incoming)),
+            Self::Out => shown(rates.map(|rates| rates.outgoing)),
+            Self::Queue => {
+                let fill = fill(&sink.queue);
+                format!("{} {:>4}", bar(fill, BAR), percent(fill))
+            }
+            Self::Drops => shown(rates.map(|rates| rates.dropped)),
+            Self::Dropped => count(sink.ledger.dropped_total()),
+            Self::Chart => history.map_or_else(String::new, |history| {
+                spark(&history.outgoing.columns(width, CHARTED))
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cli::fixture::sink;
+
+    proptest! {
+        #[test]
+        fn what_is_chosen_fits(name in "[a-z]{1,60}", width in 33..300_usize) {
+            let sink = sink(&name, "unix:///s");
+            let Columns(columns) = Columns::fitting(&[&sink], width);
+            let wide: usize = columns.iter().map(|(_, width)| width + 1).sum();
+            prop_assert!(MARK - 1 + wide <= width, "{columns:?}");
+            for kept in [Column::Name, Column::State, Column::Queue] {
+                prop_assert!(columns.iter().any(|(column, _)| *column == kept));
+            }
+            // Nothing is left out while a name has room to spare.
+            let (_, shown) = columns[0];
+            prop_assert!(shown <= name.len().max(SHORTEST_NAME));
+        }
+    }
+
+    #[test]
+    fn everything_is_there_at_80_columns_if_names_are_short() {
+        let sink = sink("siem", "unix:///s");
+        let Columns(columns) = Columns::fitting(&[&sink], 80);
+        let kept: Vec<Column> = columns.iter().map(|(column, _)| *column).collect();
+        assert_eq!(kept, ORDER);
+    }
+}

@@ -1,0 +1,222 @@
+//! Screens, as text.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use ratatui::{Terminal, backend::TestBackend, style::Color};
+
+use super::*;
+use crate::{
+    admin::SinkStatus,
+    cli::{
+        fixture::{at, down, endpoint, listener, refused, router, sink},
+        top::model::Sort,
+    },
+    sink::State,
+};
+
+const PACE: Duration = Duration::from_secs(1);
+
+/// A screen of that size. Times on it that are of here begin where the model's do.
+fn screen(model: &Model, now: Instant, (width, height): (u16, u16)) -> TestBackend {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("no input or output");
+    terminal
+        .draw(|frame| draw(model, now, Theme::Colored, frame.area(), frame.buffer_mut()))
+        .expect("no input or output");
+    terminal.backend().clone()
+}
+
+/// A router that was looked at for 90 s: `archive` is well, `siem` went down 12 s before the end.
+fn model(now: Instant) -> Model {
+    let mut model = Model::new("127.0.0.1:9180 (the default)".to_owned(), PACE);
+    for second in -89..=0_i64 {
+        let mut siem = if second < -12 {
+            sink("siem", "tcp://198.51.100.7:6443")
+        } else {
+            down("siem", "tcp://198.51.100.7:6443")
+        };
+        if second < -12 {
+            siem.ledger.queued = 0;
+        }
+        let mut status = router(vec![sink("archive", "unix:///run/archive.sock"), siem]);
+        status.now = at(second);
+        status.listeners.push(listener("tcp://0.0.0.0:6000", 500));
+        let seconds = u64::try_from(second + 89).expect("after the beginning");
+        // It waxes, and wanes every ten seconds.
+        let frames = 15_000 * seconds + 100 * (seconds * seconds / 2) - 9_000 * (seconds / 10);
+        status.listeners[0].frames += frames;
+        status.listeners[0].bytes += frames * 133;
+        for sink in &mut status.sinks {
+            sink.ledger.offered += frames;
+            if sink.state == State::Up {
+                sink.ledger.delivered += frames;
+                sink.latency.counts[0] += frames;
+                sink.latency.counts[1] += 1000 * seconds;
+            } else {
+                let lost = u64::try_from(second + 13).expect("after it went down") * 19_000;
+                *sink.ledger.dropped.get_mut("queue_full").expect("a reason") += lost;
+                // As much as it had delivered when it went down.
+                sink.ledger.delivered = 71_280_000 + 1_350_000;
+            }
+        }
+        model.watched.seen(status, now);
+    }
+    model
+}
+
+#[test]
+fn one_of_two_sinks_is_down() {
+    let now = Instant::now();
+    let mut model = model(now);
+    model.sort_by(Sort::State);
+    insta::assert_snapshot!(screen(&model, now, (80, 24)));
+}
+
+#[test]
+fn a_wide_screen_has_longer_pictures() {
+    let now = Instant::now();
+    insta::assert_snapshot!(screen(&model(now), now, (132, 20)));
+}
+
+#[test]
+fn a_narrow_and_low_screen_has_what_matters() {
+    let now = Instant::now();
+    insta::assert_snapshot!(screen(&model(now), now, (40, 8)));
+}
+
+#[test]
+fn a_router_that_is_lost_is_said_to_be() {
+    let now = Instant::now();
+    let mut model = model(now);
+    model.watched.missed(
+        "it cannot be connected to: Connection refused (os error 111)".to_owned(),
+        now,
+    );
+    insta::assert_snapshot!(screen(&model, now + Duration::from_secs(75), (80, 24)));
+}
+
+#[test]
+fn a_router_that_was_never_there_is_looked_for() {
+    let now = Instant::now();
+    let mut model = Model::new("127.0.0.1:9180 (the default)".to_owned(), PACE);
+    assert!(
+        screen(&model, now, (80, 24))
+            .to_string()
+            .contains("looking for the router")
+    );
+    model
+        .watched
+        .missed("it did not answer within 4s".to_owned(), now);
+    insta::assert_snapshot!(screen(&model, now + Duration::from_secs(3), (80, 5)));
+}
+
+#[test]
+fn the_history_of_a_sink_that_is_down() {
+    let now = Instant::now();
+    let mut model = model(now);
+    model.select(1);
+    model.screen = Screen::History;
+    insta::assert_snapshot!(screen(&model, now, (80, 24)));
+}
+
+#[test]
+fn the_history_of_a_sink_with_several_endpoints() {
+    let now = Instant::now();
+    let mut several = sink("pool", "tcp://192.0.2.1:6000");
+    let mut second = endpoint("tcp://192.0.2.2:6000");
+    second.state = State::Connecting;
+    second.last_error = down("", "").last_error;
+    several.endpoints.push(second);
+    let mut model = Model::new("127.0.0.1:9180".to_owned(), PACE);
+    model.watched.seen(router(vec![several]), now);
+    model.screen = Screen::History;
+    insta::assert_snapshot!(screen(&model, now, (100, 30)));
+}
+
+#[test]
+fn the_keys_are_explained() {
+    let now = Instant::now();
+    let mut model = model(now);
+    model.help = true;
+    insta::assert_snapshot!(screen(&model, now, (80, 24)));
+}
+
+#[test]
+fn a_refused_reload_is_said() {
+    let now = Instant::now();
+    let mut model = Model::new("127.0.0.1:9180".to_owned(), PACE);
+    model
+        .watched
+        .seen(refused(router(vec![sink("a", "unix:///a")])), now);
+    let text = screen(&model, now, (80, 24)).to_string();
+    assert!(
+        text.contains("the sink is up; the last reload was refused, 5m0s ago: /etc"),
+        "{text}"
+    );
+}
+
+#[test]
+fn more_sinks_than_rows_scroll_to_the_one_that_is_selected() {
+    let now = Instant::now();
+    let mut model = Model::new("127.0.0.1:9180".to_owned(), PACE);
+    let sinks: Vec<SinkStatus> = (0..40)
+        .map(|number| sink(&format!("sink-{number:02}"), "unix:///s"))
+        .collect();
+    model.watched.seen(router(sinks), now);
+    model.select(35);
+    let text = screen(&model, now, (80, 24)).to_string();
+    assert!(text.contains("> sink-35"), "{text}");
+    assert!(!text.contains("sink-00"), "{text}");
+}
+
+#[test]
+fn without_colour_the_words_are_the_same() {
+    let now = Instant::now();
+    let model = model(now);
+    let area = Rect::new(0, 0, 80, 24);
+    let [mut colored, mut plain] = [Buffer::empty(area), Buffer::empty(area)];
+    draw(&model, now, Theme::Colored, area, &mut colored);
+    draw(&model, now, Theme::Plain, area, &mut plain);
+    let symbols = |buffer: &Buffer| -> Vec<String> {
+        buffer
+            .content()
+            .iter()
+            .map(|cell| cell.symbol().to_owned())
+            .collect()
+    };
+    assert_eq!(symbols(&colored), symbols(&plain));
+    assert!(colored.content().iter().any(|cell| cell.fg == Color::Red));
+    assert!(plain.content().iter().all(|cell| cell.fg == Color::Reset));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Any size, any screen: nothing is drawn out of bounds, which would panic.
+    #[test]
+    fn it_is_drawn_at_every_size(
+        width in 0..200_u16,
+        height in 0..60_u16,
+        sinks in 0..30_usize,
+        history: bool,
+        help: bool,
+        lost: bool,
+        long: bool,
+    ) {
+        let now = Instant::now();
+        let mut model = Model::new("127.0.0.1:9180".to_owned(), PACE);
+        let name = if long { "tcp://collector.dns-obs.svc.cluster.local.:6000" } else { "ü" };
+        let sinks: Vec<SinkStatus> = (0..sinks).map(|n| down(&format!("{name}#{n}"), "tcp://[::1]:1")).collect();
+        model.watched.seen(router(sinks), now);
+        model.select(isize::from(height % 7 == 0) * 1000);
+        if lost {
+            model.watched.missed("gone".to_owned(), now);
+        }
+        if history {
+            model.screen = Screen::History;
+        }
+        model.help = help;
+        let area = Rect::new(0, 0, width, height);
+        draw(&model, now, Theme::Plain, area, &mut Buffer::empty(area));
+    }
+}

@@ -1,0 +1,63 @@
+//! Colour and emphasis. Neither is ever the only bearer of a meaning.
+
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::{cli::paint, sink::State};
+
+/// Whether there is colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli::top) enum Theme {
+    Colored,
+    Plain,
+}
+
+// === impl Theme ===
+
+impl Theme {
+    /// In colour, unless <https://no-color.org> is asked for.
+    pub(in crate::cli::top) fn of_environment() -> Self {
+        if paint::wanted() {
+            Self::Colored
+        } else {
+            Self::Plain
+        }
+    }
+
+    pub(super) fn state(self, state: State) -> Style {
+        match state {
+            State::Up => self.fore(Color::Green),
+            State::Backoff => self.fore(Color::Red).add_modifier(Modifier::BOLD),
+            State::Resolving | State::Connecting | State::Handshaking => self.fore(Color::Yellow),
+            State::Draining | State::Stopped => Style::new().add_modifier(Modifier::DIM),
+        }
+    }
+
+    /// What nobody should miss.
+    pub(super) fn alarm(self) -> Style {
+        self.fore(Color::Red).add_modifier(Modifier::BOLD)
+    }
+
+    pub(super) fn chart(self) -> Style {
+        self.fore(Color::Cyan)
+    }
+
+    /// The line of the router, and the row that is selected.
+    pub(super) fn bar() -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    pub(super) fn heading() -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    pub(super) fn aside() -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+
+    fn fore(self, color: Color) -> Style {
+        match self {
+            Self::Colored => Style::new().fg(color),
+            Self::Plain => Style::new(),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A browser with one tab.
+
+use std::{fmt::Display, time::Duration};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    task::block_in_place,
+    time::{Instant, sleep},
+};
+
+use crate::{wait::PATIENCE, webdriver::Driver};
+
+/// A headless Chromium that knows nothing and asks nobody.
+pub(crate) struct Chromium {
+    driver: Driver,
+    session: String,
+    _profile: TempDir,
+}
+
+impl Chromium {
+    pub(crate) fn start() -> Self {
+        let profile = tempfile::tempdir().expect("a folder");
+        let driver = Driver::start();
+        let arguments = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            &format!("--user-data-dir={}", profile.path().display()),
+        ];
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+            "goog:chromeOptions": {"args": arguments},
+        }}});
+        let session = driver.ask("POST", "/session", &wanted).expect("a session");
+        let session = session["sessionId"].as_str().expect("an id").to_owned();
+        let browser = Self {
+            driver,
+            session,
+            _profile: profile,
+        };
+        // What its first tab shows is made of files of its own.
+        browser.open("about:blank");
+        browser.requests();
+        browser
+    }
+
+    /// Opens a page.
+    pub(crate) fn open(&self, url: &str) {
+        self.post("url", &json!({ "url": url }));
+    }
+
+    /// What a script gives: the body of a function.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.post("execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// The text of the first element that this selector names; nothing if there is none, or if it is not shown.
+    pub(crate) fn text(&self, selector: &str) -> String {
+        let selector = json!(selector);
+        let script = format!(
+            "const found = document.querySelector({selector}); return found && found.checkVisibility() ? found.textContent : ''"
+        );
+        self.run(&script).as_str().expect("text").to_owned()
+    }
+
+    /// What stands in the tab.
+    pub(crate) fn title(&self) -> String {
+        let title = self.run("return document.title");
+        title.as_str().expect("text").to_owned()
+    }
+
+    /// Waits until that text satisfies `condition`, and gives it.
+    pub(crate) async fn until(
+        &self,
+        what: impl Display,
+        selector: &str,
+        condition: impl Fn(&str) -> bool,
+    ) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = self.text(selector);
+            if condition(&text) {
+                return text;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "waited {PATIENCE:?} in vain until {what}; {selector} says {text:?}; the page:\n{}",
+                self.text("body")
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Presses a key as a user would; the codes are those of `WebDriver`.
+    pub(crate) fn press(&self, key: char) {
+        let down = json!({"type": "keyDown", "value": key.to_string()});
+        let up = json!({"type": "keyUp", "value": key.to_string()});
+        let keys = json!({"type": "key", "id": "keyboard", "actions": [down, up]});
+        self.post("actions", &json!({ "actions": [keys] }));
+    }
+
+    /// Is a window so wide for a user who prefers this.
+    pub(crate) fn be(&self, width: u32, scale: f64, scheme: &str) {
+        let features = json!([
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]);
+        self.devtools(
+            "Emulation.setEmulatedMedia",
+            &json!({ "features": features }),
+        );
+        let size = json!({"width": width, "height": 900, "deviceScaleFactor": scale, "mobile": width < 500});
+        self.devtools("Emulation.setDeviceMetricsOverride", &size);
+    }
+
+    /// The whole page as a PNG, in base64.
+    pub(crate) fn picture(&self) -> String {
+        let height = self.run("return document.documentElement.scrollHeight");
+        let width = self.run("return innerWidth");
+        let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
+        let wanted = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
+        let picture = self.devtools("Page.captureScreenshot", &wanted);
+        picture["data"].as_str().expect("a picture").to_owned()
+    }
+
+    /// The messages of the console since the last time.
+    pub(crate) fn console(&self) -> Vec<String> {
+        self.log("browser")
+            .iter()
+            .map(|entry| entry["message"].as_str().expect("text").to_owned())
+            .collect()
+    }
+
+    /// The addresses of all that was requested since the last time.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        let events = self.log("performance");
+        let events = events.iter().map(|entry| {
+            let event = entry["message"].as_str().expect("text");
+            serde_json::from_str::<Value>(event).expect("JSON")["message"].take()
+        });
+        events
+            .filter(|event| event["method"] == "Network.requestWillBeSent")
+            .map(|event| {
+                let url = event["params"]["request"]["url"].as_str();
+                url.expect("an address").to_owned()
+            })
+            .collect()
+    }
+
+    fn log(&self, kind: &str) -> Vec<Value> {
+        let log = self.post("se/log", &json!({ "type": kind }));
+        log.as_array().expect("entries").clone()
+    }
+
+    fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.post(
+            "goog/cdp/execute",
+            &json!({"cmd": command, "params": parameters}),
+        )
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        let path = format!("/session/{}/{path}", self.session);
+        block_in_place(|| self.driver.ask("POST", &path, body))
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        let path = format!("/session/{}", self.session);
+        // It ends with its session; a driver that is killed would leave it behind.
+        let _ = self.driver.ask("DELETE", &path, &Value::Null);
+    }
+}

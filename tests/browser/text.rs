@@ -1,0 +1,41 @@
+//! What comes from a configuration is text, whatever it looks like.
+
+use serde_json::json;
+
+use crate::{chromium::Chromium, tapfan::Tapfan};
+
+const NAME: &str = "<img src=x onerror=document.title=1><b>siem</b>";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Chromium: .ci/run runs it"]
+async fn a_name_that_looks_like_markup_is_text_and_the_policy_holds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tapfile = format!("listen in.sock\ndrain 1s\ndnstap out.sock {{\nname \"{NAME}\"\n}}\n");
+    let mut tapfan = Tapfan::new(folder.path(), &tapfile);
+    tapfan.start().await;
+    let browser = Chromium::start();
+    browser.open(&tapfan.page());
+    browser
+        .until("the sink is there", ".sink h3", |name| name == NAME)
+        .await;
+    browser
+        .until("it is in the verdict", "h1", |title| {
+            title.starts_with(NAME)
+        })
+        .await;
+    let made = browser.run("return document.querySelectorAll('main img, main b').length");
+    assert_eq!(made, json!(0));
+    assert_eq!(browser.console(), [""; 0]);
+
+    // And if the page did make markup of it, or somebody found another way in, the browser would not have it.
+    let refused = browser.run("try { document.body.innerHTML = '<p>'; return 'made' } catch (error) { return error.name }");
+    assert_eq!(refused, json!("TypeError"));
+    let ran = browser.run(
+        "const script = document.createElement('script');
+         script.append('window.ran = true');
+         document.head.append(script);
+         return window.ran ?? 'refused'",
+    );
+    assert_eq!(ran, json!("refused"));
+    tapfan.stop().await;
+}

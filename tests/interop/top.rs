@@ -1,0 +1,269 @@
+//! `tapfan top`, driven as a person drives it: in a terminal, with keys, while a real collector goes and comes back.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+
+use crate::{
+    fstrm_capture::{FstrmCapture, replay},
+    golang_dnstap::{GolangDnstap, Place},
+    process::{eventually, free_address},
+    tapfan::{Listening, Tapfan},
+    tmux::Tmux,
+};
+
+/// A sender that goes on until it is dropped.
+struct Load {
+    stop: Arc<AtomicBool>,
+    sending: Option<JoinHandle<()>>,
+}
+
+// === impl Load ===
+
+impl Load {
+    fn start(dir: &Path, to: &Path) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (dir, to, told) = (dir.to_owned(), to.to_owned(), Arc::clone(&stop));
+        let sending = thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                replay(&dir, "unbound.fstrm", &to);
+            }
+        });
+        Self {
+            stop,
+            sending: Some(sending),
+        }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(sending) = self.sending.take() {
+            // What it panicked with was said already.
+            let _ = sending.join();
+        }
+    }
+}
+
+/// A router with two sinks, and where it is.
+struct Scene {
+    dir: TempDir,
+    admin: SocketAddr,
+    entrance: PathBuf,
+    places: [Place; 2],
+}
+
+// === impl Scene ===
+
+impl Scene {
+    fn new() -> Self {
+        let dir = TempDir::new().expect("a directory");
+        Self {
+            admin: free_address(),
+            entrance: dir.path().join("tapfan.sock"),
+            places: [Place::tcp(), Place::unix(dir.path(), "archive.sock")],
+            dir,
+        }
+    }
+
+    fn start(&self) -> Tapfan {
+        let [siem, archive] = self.places.each_ref().map(Place::socket);
+        let tapfile = format!(
+            "listen unix://{}\nadmin {}\n\
+             dnstap {siem} full {{\n    name siem\n}}\ndnstap {archive} full {{\n    name archive\n}}\n",
+            self.entrance.display(),
+            self.admin
+        );
+        let listening = Listening::Unix(self.entrance.clone());
+        Tapfan::start(self.dir.path(), &tapfile, &listening)
+    }
+
+    /// `top` in a terminal, with a look every 200 ms.
+    fn top(&self) -> Tmux {
+        let tmux = Tmux::start(self.dir.path());
+        // The state of the terminal before and after must be one.
+        tmux.type_line("stty -g > before");
+        self.run_top(&tmux);
+        tmux
+    }
+
+    fn run_top(&self, tmux: &Tmux) {
+        tmux.type_line(&format!(
+            "sh -c 'echo $$ > pid; exec {} top --admin {} --interval 200ms'; echo \"left with $?\"",
+            env!("CARGO_BIN_EXE_tapfan"),
+            self.admin
+        ));
+    }
+
+    /// Of the `top` that was run last.
+    fn pid_of_top(&self) -> i32 {
+        let pid = self.dir.path().join("pid");
+        let pid = fs::read_to_string(pid).expect("a file of the shell's");
+        pid.trim().parse().expect("a number")
+    }
+
+    /// That the terminal is as it was: the shell's screen is back, and echoes, and shows its cursor.
+    fn is_sane(tmux: &Tmux) {
+        let screen = tmux.shows("left with 0");
+        assert!(
+            screen.line("SINK").is_none() && screen.line("  SINK").is_none(),
+            "{screen}"
+        );
+        tmux.type_line("stty -g | cmp - before && echo \"the s\"\"ame\"");
+        tmux.shows("the same");
+        assert!(tmux.has_cursor());
+    }
+}
+
+#[test]
+#[ignore = "needs tmux and real dnstap tools: tests/interop/install.sh"]
+fn a_collector_goes_and_comes_back_while_somebody_looks_on() {
+    let scene = Scene::new();
+    let dir = scene.dir.path();
+    let mut siem = FstrmCapture::start(dir, &scene.places[0]);
+    let mut archive = GolangDnstap::start(dir, &scene.places[1]);
+    let tapfan = scene.start();
+    siem.wait_for_a_sender();
+    archive.wait_for_a_sender();
+    let load = Load::start(dir, &scene.entrance);
+    let tmux = scene.top();
+
+    tmux.shows("all 2 sinks are up");
+    // In the order of the file, and alive.
+    let row = |screen: &str, sink: &str| -> Option<usize> {
+        screen
+            .lines()
+            .position(|line| line.get(2..).is_some_and(|line| line.starts_with(sink)))
+    };
+    let screen = tmux.shows_that("a rate out of siem", |screen| {
+        let siem = screen
+            .line("> siem")
+            .map(|line| line.split_whitespace().nth(3));
+        siem.flatten().is_some_and(|out| !matches!(out, "-" | "0"))
+    });
+    assert!(
+        row(&screen.0, "siem") < row(&screen.0, "archive"),
+        "{screen}"
+    );
+    tmux.press("n");
+    let screen = tmux.shows("SINK▼");
+    assert!(
+        row(&screen.0, "archive") < row(&screen.0, "siem"),
+        "{screen}"
+    );
+    // The selection has gone along.
+    assert!(screen.line("> siem").is_some(), "{screen}");
+
+    siem.stop();
+    tmux.shows("1 of 2 sinks are up");
+    tmux.press("s");
+    let screen = tmux.shows("STATE▼");
+    assert!(
+        row(&screen.0, "siem") < row(&screen.0, "archive"),
+        "{screen}"
+    );
+    tmux.press("Enter");
+    let screen = tmux.shows("SINCE YOU LOOK, newest first");
+    assert!(screen.line("siem").is_some(), "{screen}");
+    tmux.shows("  down, in ");
+    tmux.shows("Connection refused");
+
+    let mut siem = FstrmCapture::start(dir, &scene.places[0]);
+    siem.wait_for_a_sender();
+    tmux.shows("  up, at tcp://");
+    tmux.press("Right");
+    tmux.shows("archive  up");
+    tmux.press("?");
+    tmux.shows("Keys");
+    tmux.press("?");
+    tmux.press("Escape");
+    tmux.shows("all 2 sinks are up");
+    tmux.resize(40, 10);
+    tmux.shows_that("the table, narrow", |screen| {
+        screen
+            .line("  SINK")
+            .is_some_and(|head| head.contains("QUEUE") && !head.contains("DROPPED"))
+    });
+    tmux.resize(100, 30);
+    tmux.shows("DROPPED");
+
+    drop(load);
+    tapfan.stop();
+    tmux.shows("LOST the router");
+    tmux.shows("Connection refused");
+    let tapfan = scene.start();
+    tmux.shows("all 2 sinks are up");
+    tmux.press("q");
+    Scene::is_sane(&tmux);
+    tapfan.stop();
+}
+
+#[test]
+#[ignore = "needs tmux: tests/interop/install.sh"]
+fn signals_and_keys_give_the_terminal_back() {
+    let scene = Scene::new();
+    let tmux = scene.top();
+    tmux.shows("NO ROUTER");
+    tmux.press("C-c");
+    Scene::is_sane(&tmux);
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        tmux.type_line("clear");
+        scene.run_top(&tmux);
+        tmux.shows("NO ROUTER");
+        kill(Pid::from_raw(scene.pid_of_top()), signal).expect("a signal to our own");
+        Scene::is_sane(&tmux);
+    }
+}
+
+#[test]
+#[ignore = "needs tmux: tests/interop/install.sh"]
+fn it_ends_with_its_terminal() {
+    let scene = Scene::new();
+    let tmux = scene.top();
+    tmux.shows("NO ROUTER");
+    let process = format!("/proc/{}/cmdline", scene.pid_of_top());
+    tmux.close();
+    eventually("the end of top", || {
+        // One that has ended and that nobody has waited for has an empty one.
+        match fs::read(&process) {
+            Ok(line) if !line.is_empty() => Err("it runs"),
+            _ => Ok(()),
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs tmux: tests/interop/install.sh"]
+fn what_is_no_terminal_is_bad_usage() {
+    let dir = TempDir::new().expect("a directory");
+    let tmux = Tmux::start(dir.path());
+    let program = env!("CARGO_BIN_EXE_tapfan");
+    for (line, reason) in [
+        (format!("{program} top | cat"), "standard output is none"),
+        (
+            format!("{program} top < /dev/null"),
+            "standard input is none",
+        ),
+        (format!("TERM=dumb {program} top"), "TERM names none"),
+    ] {
+        tmux.type_line("clear");
+        tmux.type_line(&line);
+        tmux.shows(reason);
+    }
+    tmux.type_line(&format!("{program} top < /dev/null; echo left with $?"));
+    tmux.shows("left with 2");
+}
