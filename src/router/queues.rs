@@ -206,6 +206,19 @@ impl Queues {
         self.add(&mut self.lock(), Some(address), label)
     }
 
+    /// Opens a queue for each of these endpoints, and offers no more to those that are for whatever endpoint: both at once, so
+    /// that each chunk goes to these or to those. What those hold can be [handed on](Self::hand_on) when they are closed.
+    pub(crate) fn divide(&self, endpoints: impl IntoIterator<Item = (SocketAddr, Arc<str>)>) {
+        let mut accounts = self.lock();
+        for entry in &mut accounts.entries {
+            entry.offered &= entry.address.is_some();
+        }
+        for (address, label) in endpoints {
+            accounts.add(Some(address), label);
+        }
+        self.publish(&accounts);
+    }
+
     /// Shows an endpoint by another name.
     pub(crate) fn relabel(&self, address: SocketAddr, label: &Arc<str>) {
         for entry in &mut self.lock().entries {
@@ -247,16 +260,7 @@ impl Queues {
         address: Option<SocketAddr>,
         label: Arc<str>,
     ) -> Arc<Queue> {
-        let queue = Arc::new(Queue::new(accounts.limits));
-        accounts.entries.push(Entry {
-            queue: Arc::clone(&queue),
-            address,
-            label,
-            offered: true,
-        });
-        if accounts.closed {
-            queue.close();
-        }
+        let queue = accounts.add(address, label);
         self.publish(accounts);
         queue
     }
@@ -281,6 +285,20 @@ impl Queues {
 // === impl Accounts ===
 
 impl Accounts {
+    fn add(&mut self, address: Option<SocketAddr>, label: Arc<str>) -> Arc<Queue> {
+        let queue = Arc::new(Queue::new(self.limits));
+        self.entries.push(Entry {
+            queue: Arc::clone(&queue),
+            address,
+            label,
+            offered: true,
+        });
+        if self.closed {
+            queue.close();
+        }
+        queue
+    }
+
     fn close_books(&mut self) {
         let (ledger, latency) = &mut self.past;
         self.entries.retain(|Entry { queue, offered, .. }| {
@@ -335,6 +353,17 @@ mod tests {
 
     fn open(queues: &Queues, last: u8) -> Arc<Queue> {
         queues.open(address(last), format!("tcp://{}", address(last)).into())
+    }
+
+    fn divide<const N: usize>(queues: &Queues, last: [u8; N]) -> [Arc<Queue>; N] {
+        let endpoint = |last| (address(last), format!("tcp://{}", address(last)).into());
+        queues.divide(last.map(endpoint));
+        last.map(|last| {
+            let entries = queues.entries();
+            let mut entries = entries.iter();
+            let entry = entries.find(|entry| entry.address == Some(address(last)));
+            Arc::clone(&entry.expect("it").queue)
+        })
     }
 
     fn take(queue: &Arc<Queue>) -> Option<Taken> {
@@ -395,8 +424,7 @@ mod tests {
             thread::yield_now();
         }
         let held = queues.one();
-        let [one, two] = [open(&queues, 1), open(&queues, 2)];
-        queues.leave(&held);
+        let [one, two] = divide(&queues, [1, 2]);
         while spawn(poll_fn(|cx| held.poll_closed(cx)))
             .poll()
             .is_pending()
@@ -420,13 +448,38 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_in_while_the_endpoints_get_their_queues_comes_once() {
+        for _ in 0..100 {
+            let queues = Arc::new(Queues::new(LIMITS));
+            let held = queues.one();
+            let offering = {
+                let queues = Arc::clone(&queues);
+                thread::spawn(move || {
+                    for number in 0..500 {
+                        queues.offer(&frame(number));
+                    }
+                })
+            };
+            while queues.ledger().offered == 0 {
+                thread::yield_now();
+            }
+            let each = divide(&queues, [1, 2, 3, 4, 5, 6, 7, 8]);
+            offering.join().expect("no panic");
+            assert!(spawn(poll_fn(|cx| held.poll_closed(cx))).poll().is_ready());
+            queues.hand_on(&held);
+            for queue in each {
+                assert!(write(&queue).into_iter().eq(0..500));
+            }
+        }
+    }
+
+    #[test]
     fn an_endpoint_that_leaves_stays_in_the_sums() {
         let queues = Queues::new(LIMITS);
         let held = queues.one();
         queues.offer(&frame(0));
         write(&held);
-        let [one, two] = [open(&queues, 1), open(&queues, 2)];
-        queues.leave(&held);
+        let [one, two] = divide(&queues, [1, 2]);
         queues.hand_on(&held);
         queues.offer(&frame(1));
         assert_eq!(
@@ -459,8 +512,7 @@ mod tests {
     fn the_queue_that_is_furthest_behind_goes_on_alone() {
         let queues = Queues::new(LIMITS);
         let held = queues.one();
-        let all = [1, 2, 3].map(|last| open(&queues, last));
-        queues.leave(&held);
+        let all = divide(&queues, [1, 2, 3]);
         queues.hand_on(&held);
         queues.offer(&frame(0));
         queues.offer(&frame(1));

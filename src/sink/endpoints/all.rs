@@ -112,17 +112,16 @@ async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
     if !in_use.iter().any(|one| wanted.contains(&one.address)) {
         queues.one();
     }
-    for address in wanted {
-        let label = stack.label(address);
-        if in_use.iter().any(|one| one.address == address) {
-            queues.relabel(address, &label);
-        } else {
-            queues.open(address, label);
-        }
+    let (known, new): (Vec<_>, Vec<_>) = wanted
+        .into_iter()
+        .map(|address| (address, stack.label(address)))
+        .partition(|(address, _)| in_use.iter().any(|one| one.address == *address));
+    for (address, label) in known {
+        queues.relabel(address, &label);
     }
+    queues.divide(new);
     let entries = queues.entries();
     for entry in entries.iter().filter(|entry| entry.address.is_none()) {
-        queues.leave(&entry.queue);
         // Until then somebody may still be offering to it.
         poll_fn(|cx| entry.queue.poll_closed(cx)).await;
         queues.hand_on(&entry.queue);
