@@ -453,9 +453,9 @@ mod tests {
             })
         };
         let mut all = vec![queues.one()];
-        for round in 0..5000 {
+        for number in [0, 1].into_iter().cycle().take(5000) {
             let last = &all[all.len() - 1];
-            let [next] = exchange(&queues, last, [(round % 2) as u8]);
+            let [next] = exchange(&queues, last, [number]);
             all.push(next);
         }
         enough.store(true, Ordering::Relaxed);
