@@ -81,6 +81,18 @@ fn readiness(view: &View, when: ReadyWhen) -> (bool, String) {
         }
         text.push('\n');
     }
+    for (sink, status) in &sinks {
+        let of = status.endpoints.len();
+        let up = status.endpoints.iter();
+        let up = up.filter(|one| one.state == sink::State::Up).count();
+        if status.state == sink::State::Up && up < of {
+            let _ = writeln!(
+                text,
+                "degraded: {}: {up} of {of} endpoints are up",
+                sink.name()
+            );
+        }
+    }
     (asked.is_none(), text)
 }
 

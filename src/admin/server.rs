@@ -151,6 +151,8 @@ impl Server {
                         () = watching.live.run(&watching.view) => {}
                     }
                 });
+                // A change of the log's level may hang in a log that nobody reads.
+                runtime.shutdown_background();
             })?;
         Ok(Self {
             shared,

@@ -7,10 +7,13 @@ use tapfan::{
     router::DropReason,
     sink::{State, Status},
 };
+use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admin::serve,
     collector::{Collector, Ended, Manner as Treats},
+    http::get,
     name_server::NameServer,
     router::{Folder, Router},
     sender::{Load, Manner, Sender, Told},
@@ -141,6 +144,14 @@ async fn what_a_collector_that_dies_was_given_goes_to_the_others() {
     let lost = |status: &Status| status.endpoints.iter().any(|one| one.failures > 0);
     let status = router.until(0, "has an endpoint down", lost).await;
     assert_eq!(status.state, State::Up, "the others go on");
+    let (_server, address) = serve(router.view(), "");
+    let ready = block_in_place(|| get(address, "/readyz"));
+    assert_eq!(ready.status, 200);
+    assert!(
+        ready.body.ends_with(": 2 of 3 endpoints are up\n"),
+        "{}",
+        ready.body
+    );
     let [one, three] = [0, 2].map(|it| scene.numbers()[it].len());
     scene.collectors[0].got(one + 2_000).await;
     scene.collectors[2].got(three + 2_000).await;

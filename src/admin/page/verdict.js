@@ -20,7 +20,9 @@ export function verdict(status, listeners, sinks) {
   }
   if (part.length) {
     const lines = part.slice(0, 6).map(({ sink, judged }) => `${sink.name}: up, ${judged.more}`);
-    return { kind: "part", title: "Every collector is connected, and not all is well", short: "not all well", lines };
+    const partly = part.some(({ sink }) => (sink.endpoints ?? []).some(({ state }) => state !== "up"));
+    const title = partly ? "Not every endpoint is connected" : "Every collector is connected, and not all is well";
+    return { kind: "part", title, short: "not all well", lines };
   }
   if (waiting.length) {
     return { kind: "wait", title: `Connecting to ${counted(waiting.length, "collector")}`, short: "connecting", lines: [] };
