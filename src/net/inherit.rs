@@ -126,7 +126,7 @@ impl Inherited {
             Ok(address) => address,
             Err(source) => return Err(InheritError::Io { given, source }),
         };
-        check(&given, SockRef::from(&listener))?;
+        check(&given, &SockRef::from(&listener))?;
         let Some(address) = address_of(&address) else {
             return Err(InheritError::NoAddress { given });
         };
@@ -144,7 +144,7 @@ impl Inherited {
             Ok(address) => address,
             Err(source) => return Err(InheritError::Io { given, source }),
         };
-        check(&given, SockRef::from(&listener))?;
+        check(&given, &SockRef::from(&listener))?;
         let listening = Listening::Tcp(address, listener);
         self.sockets.push(Socket { given, listening });
         Ok(())
@@ -198,7 +198,7 @@ impl Inherited {
 }
 
 /// Whether it listens; makes it non-blocking. Its backlog is as whoever made it wanted.
-fn check(given: &Given, socket: SockRef<'_>) -> Result<(), InheritError> {
+fn check(given: &Given, socket: &SockRef<'_>) -> Result<(), InheritError> {
     let failed = |source| InheritError::Io {
         given: given.clone(),
         source,
@@ -233,7 +233,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
             .and_then(|one| Ok(one == resolve(other)?))
             .unwrap_or(false)
     };
-    both(|path| path::absolute(path)) || both(|path| path.canonicalize())
+    both(|path| path::absolute(path)) || both(Path::canonicalize)
 }
 
 fn shown(address: &UnixAddress) -> String {

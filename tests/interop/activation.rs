@@ -48,7 +48,10 @@ fn it_is_started_by_the_first_sender_and_serves_it() {
     assert!(!frames.is_empty());
     frames.sort();
     let twice = frames.chunks(2).all(|pair| pair.first() == pair.last());
-    assert!(twice && frames.len() % 2 == 0, "each recording came whole");
+    assert!(
+        twice && frames.len().is_multiple_of(2),
+        "each recording came whole"
+    );
     assert!(
         log.matches(&format!(" delivered={} ", frames.len()))
             .count()
