@@ -19,7 +19,7 @@ BREAKS = [
     ("units", "deploy/systemd/tapfan.service", "SystemCallFilter=@system-service", "", "exposure"),
     ("units", "deploy/systemd/tapfan.service", "TimeoutStopSec=20", "TimeoutStopSec=5", "TimeoutStopSec"),
     ("units", "deploy/systemd/tapfan.service", "Preserve=yes", "Preserve=restart", "RuntimeDirectoryPreserve"),
-    ("units", "deploy/systemd/tapfan.socket", "SocketMode=0660", "SocketMode=rw", "SocketMode"),
+    ("units", "deploy/systemd/tapfan.socket", "SocketMode=0660", "SocketMode=rw", "mode value"),
     ("units", "deploy/systemd/tapfan.socket", "FileDescriptorName=", "FileDescriptor=", "FileDescriptor"),
     ("units", "deploy/systemd/tapfan-host.conf", "65532 65532", "65533 65532", "no /run/tapfan"),
     ("charts", "deploy/helm/tapfan/ci/daemonset.yaml", "mode: daemonset", "mode: statefulset", "mode"),
