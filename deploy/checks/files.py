@@ -70,6 +70,7 @@ def units(tree):
             except Failed as failed:
                 yield f"{unit.name}: {failed}"
         yield from stop_time(unit)
+        yield from socket_folder(unit)
     with tempfile.TemporaryDirectory() as root:
         (Path(root) / "etc").mkdir()
         try:
@@ -84,6 +85,12 @@ def units(tree):
         made = Path(root) / "run/tapfan"
         if not made.is_dir() or made.stat().st_uid != 65532:
             yield "tapfan-host.conf makes no /run/tapfan of user 65532"
+
+
+def socket_folder(unit):
+    """The folder of a socket that systemd holds must not go when the service ends."""
+    if unit.with_suffix(".socket").exists() and "\nRuntimeDirectoryPreserve=yes\n" not in unit.read_text():
+        yield f"{unit.name}: RuntimeDirectoryPreserve is not yes: the end of the service removes the socket of {unit.stem}.socket"
 
 
 def stop_time(unit):

@@ -7,6 +7,7 @@ mod facts;
 mod figures;
 #[cfg(test)]
 mod fixture;
+mod inherited;
 mod log;
 mod paint;
 mod router;

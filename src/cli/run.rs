@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    BAD_CONFIGURATION, FAILED, descriptors,
+    BAD_CONFIGURATION, FAILED, descriptors, inherited,
+    inherited::Unused,
     log::LogFormat,
     tapfile::{Read, Tapfile},
     watch::Watch,
@@ -21,6 +22,7 @@ use super::{
 use crate::{
     admin::{AdminError, LogControl, Server, Sockets},
     config::{self, AdminAddress, Config},
+    net::Inherited,
     supervisor::{Configured, StartError, Supervisor, View},
 };
 
@@ -53,11 +55,16 @@ struct Running {
     supervisor: Supervisor,
     /// After the supervisor: it goes last.
     admin: Server,
+    unused: Unused,
     watch: Watch,
     digest: u64,
 }
 
 pub(super) fn run(args: &RunArgs, format: LogFormat, log: Arc<dyn LogControl>) -> ExitCode {
+    // First: it needs a process of one thread.
+    let Some(inherited) = inherited::take() else {
+        return ExitCode::from(FAILED);
+    };
     let Some(tapfile) = Tapfile::choose(args.config.as_ref().or(args.file.as_ref()), format) else {
         return ExitCode::from(BAD_CONFIGURATION);
     };
@@ -91,7 +98,7 @@ pub(super) fn run(args: &RunArgs, format: LogFormat, log: Arc<dyn LogControl>) -
             .ok()?;
         admin.apply(sockets);
         view.set_configured(&configured(&tapfile, &read));
-        let running = Running::start(tapfile, view, admin, &config, &read)?;
+        let running = Running::start(tapfile, inherited, view, admin, &config, &read)?;
         Some(running.route(signals).await)
     });
     // A blocking call that hangs, of the resolver's say, does not hold up the exit.
@@ -105,12 +112,18 @@ impl Running {
     /// Starts the router; `None`, and words in the log, if it cannot be.
     fn start(
         tapfile: Tapfile,
+        inherited: Inherited,
         view: View,
         admin: Server,
         config: &Config,
         read: &Read,
     ) -> Option<Self> {
-        let supervisor = Supervisor::start_in(view, config).inspect_err(tell).ok()?;
+        let mut unused = Unused::default();
+        // Also where the start fails: a socket at an address that is spelled otherwise may be why.
+        unused.tell(&inherited, config);
+        let supervisor = Supervisor::start_with(inherited, view, config)
+            .inspect_err(tell)
+            .ok()?;
         info!(
             version = env!("CARGO_PKG_VERSION"),
             listeners = supervisor.listeners().len(),
@@ -123,6 +136,7 @@ impl Running {
             tapfile,
             supervisor,
             admin,
+            unused,
             watch,
             digest: read.digest,
         })
@@ -177,6 +191,9 @@ impl Running {
         self.admin.apply(sockets);
         let configured = configured(&self.tapfile, read);
         self.supervisor.view().set_configured(&configured);
+        if let Some(config) = &read.config {
+            self.unused.tell(self.supervisor.inherited(), config);
+        }
     }
 
     fn change(&mut self, read: &Read) {

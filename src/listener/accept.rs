@@ -20,13 +20,14 @@ use super::{
 };
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
-    net::{self, BindError, BoundUnix, Stream, TlsError},
+    net::{self, BindError, BoundUnix, Inherited, Stream, TlsError},
     router::Router,
 };
 
 /// A bound listener. Senders that connect wait until it [runs](Self::run).
 pub struct Listener {
     socket: Socket,
+    inherited: bool,
     intake: Arc<Intake>,
 }
 
@@ -95,20 +96,19 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 // === impl Listener ===
 
 impl Listener {
-    /// Binds what `listen` names and reads its certificate.
+    /// Takes the socket that `listen` names from those that were `inherited`, or else binds it, and reads its
+    /// certificate.
     ///
     /// # Errors
     /// If the address cannot be bound, or the certificate or key cannot be used.
-    pub fn bind(listen: &Listen, router: Router, phase: Phase) -> Result<Self, ListenerSetupError> {
+    pub fn bind(
+        listen: &Listen,
+        inherited: &Inherited,
+        router: Router,
+        phase: Phase,
+    ) -> Result<Self, ListenerSetupError> {
         let settings = Settings::new(listen)?;
-        let socket = match &listen.address {
-            ListenAddress::Unix(address, permissions) => {
-                Socket::Unix(net::bind_unix(address, permissions)?)
-            }
-            ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => {
-                Socket::Tcp(net::bind_tcp(*address)?)
-            }
-        };
+        let (socket, inherited) = Socket::of(&listen.address, inherited)?;
         let intake = Intake {
             listener: Arc::clone(&listen.name),
             router,
@@ -120,8 +120,14 @@ impl Listener {
         };
         Ok(Self {
             socket,
+            inherited,
             intake: Arc::new(intake),
         })
+    }
+
+    /// Whether its socket is one that the process was started with.
+    pub fn is_inherited(&self) -> bool {
+        self.inherited
     }
 
     /// The address it is bound to, with the port that the system chose if it was asked to; `None` for unix sockets.
@@ -142,9 +148,14 @@ impl Listener {
     /// Accepts and serves until the drain begins, then serves what it has accepted until that ends.
     pub async fn run(self) {
         let address = self.local_address();
-        let Self { socket, intake } = self;
+        let Self {
+            socket,
+            inherited,
+            intake,
+        } = self;
         let address = address.map(tracing::field::display);
-        info!(listener = %intake.listener, address, "listening");
+        let from = inherited.then_some("inherited");
+        info!(listener = %intake.listener, address, socket = from, "listening");
         let mut connections = JoinSet::new();
         let drain = intake.phase.drain.clone();
         loop {
@@ -161,8 +172,14 @@ impl Listener {
                 }
             }
         }
-        // Who has connected may have written: the kernel holds it until somebody accepts.
-        for _ in 0..intake.settings.load().limits.connections {
+        // Who has connected may have written: the kernel holds it until somebody accepts. For an inherited socket that is
+        // who is started next.
+        let waiting = if inherited {
+            0
+        } else {
+            intake.settings.load().limits.connections
+        };
+        for _ in 0..waiting {
             match timeout(Duration::ZERO, socket.accept()).await {
                 Ok(Ok(accepted)) => intake.admit(accepted, &mut connections),
                 _ => break,
@@ -299,6 +316,22 @@ impl Drop for Open {
 // === impl Socket ===
 
 impl Socket {
+    /// The one at `address`, and whether it was inherited.
+    fn of(address: &ListenAddress, inherited: &Inherited) -> Result<(Self, bool), BindError> {
+        Ok(match address {
+            ListenAddress::Unix(address, permissions) => match inherited.unix(address) {
+                Some(socket) => (Self::Unix(socket?), true),
+                None => (Self::Unix(net::bind_unix(address, permissions)?), false),
+            },
+            ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => {
+                match inherited.tcp(*address) {
+                    Some(socket) => (Self::Tcp(socket?), true),
+                    None => (Self::Tcp(net::bind_tcp(*address)?), false),
+                }
+            }
+        })
+    }
+
     async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Unix(socket) => socket.accept().await.map(Accepted::Unix),

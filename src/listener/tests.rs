@@ -13,6 +13,7 @@ use super::{Handle, Listener, Phase};
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
     frame_stream::Control,
+    net::Inherited,
     router::{Limits, Queues, Router},
 };
 
@@ -33,7 +34,8 @@ fn listener(phase: &Phase) -> (Listener, SocketAddr, Arc<Queues>) {
         },
     };
     let router = Router::new([Arc::clone(&queue)]);
-    let listener = Listener::bind(&listen, router, phase.clone()).expect("bound");
+    let listener =
+        Listener::bind(&listen, &Inherited::default(), router, phase.clone()).expect("bound");
     let address = listener.local_address().expect("TCP");
     (listener, address, queue)
 }

@@ -6,7 +6,10 @@ use std::{
     fs::{self, Metadata},
     io,
     net::SocketAddr,
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown},
+    os::unix::{
+        fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown},
+        net::UnixListener as StdListener,
+    },
     path::{Path, PathBuf},
 };
 
@@ -31,7 +34,8 @@ pub struct UnixPermissions {
 /// A unix socket that accepts. Dropping it removes its file, unless another has taken the file's place.
 #[derive(Debug)]
 pub struct BoundUnix {
-    // Before the listener: as long as that lives, no other file can have its inode's number.
+    // Before the listener: as long as that lives, no other file can have its inode's number. `None` if there is no file,
+    // or it is another's.
     _file: Option<SocketFile>,
     listener: UnixListener,
 }
@@ -241,6 +245,19 @@ fn group_id(group: &str) -> Result<u32, BindError> {
     }
 }
 
+// === impl UnixPermissions ===
+
+impl Default for UnixPermissions {
+    /// Read and write for the process's own user and group.
+    fn default() -> Self {
+        Self {
+            mode: 0o660,
+            owner: None,
+            group: None,
+        }
+    }
+}
+
 // === impl Resolved ===
 
 impl Resolved {
@@ -314,6 +331,14 @@ impl PermissionChange {
 // === impl BoundUnix ===
 
 impl BoundUnix {
+    /// A socket that listens already, and whose file is another's.
+    pub(super) fn of_another(listener: StdListener) -> io::Result<Self> {
+        Ok(Self {
+            _file: None,
+            listener: UnixListener::from_std(listener)?,
+        })
+    }
+
     /// Waits for a connection. Cancel safe.
     ///
     /// # Errors

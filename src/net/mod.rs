@@ -4,6 +4,7 @@
 
 mod address;
 mod bind;
+mod inherit;
 mod liveness;
 mod resolve;
 mod socket;
@@ -15,6 +16,7 @@ pub use address::{
     name_server_address, socket_address,
 };
 pub use bind::{BindError, BoundUnix, PermissionChange, UnixPermissions, bind_tcp, bind_unix};
+pub use inherit::{Given, InheritError, Inherited};
 pub use liveness::Liveness;
 #[cfg(test)]
 pub(crate) use resolve::test_server;

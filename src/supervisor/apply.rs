@@ -10,7 +10,8 @@ use super::{
     sink_task::{SinkTask, Work},
 };
 use crate::{
-    config,
+    config::{self, Listen, ListenAddress},
+    net::UnixPermissions,
     router::{Limits, Queues},
 };
 
@@ -180,6 +181,9 @@ fn apply_listener(
         ListenerStep::Change(settings, permissions) => {
             let old = old?;
             old.running.replace(settings);
+            if old.inherited && old.config.address != config.address {
+                warn_of_permissions(&config);
+            }
             if let Some(Err(error)) = permissions.map(|permissions| permissions.make()) {
                 error!(listener = %name, %error, "the socket's permissions stay as they were");
             }
@@ -192,10 +196,14 @@ fn apply_listener(
         }
         ListenerStep::Start(listener, phase) => {
             changes.started.push(name);
+            if listener.is_inherited() {
+                warn_of_permissions(&config);
+            }
             ListenerHandle {
                 config,
                 material,
                 address: listener.local_address(),
+                inherited: listener.is_inherited(),
                 running: listener.handle(),
                 phase,
                 task: AbortOnDrop(tokio::spawn(listener.run())),
@@ -208,6 +216,14 @@ fn limits(sink: &config::Sink) -> Limits {
     Limits {
         frames: sink.queue.frames,
         bytes: sink.queue.bytes,
+    }
+}
+
+fn warn_of_permissions(listen: &Listen) {
+    if let ListenAddress::Unix(_, permissions) = &listen.address
+        && *permissions != UnixPermissions::default()
+    {
+        warn!(listener = %listen.name, "mode, owner and group count for nothing here: the socket was made by who started tapfan; with systemd set SocketMode=, SocketUser= and SocketGroup= of the socket unit");
     }
 }
 

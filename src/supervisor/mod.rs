@@ -41,6 +41,7 @@ use self::{
 use crate::{
     config::{self, Config, Listen},
     listener::{Counters, Handle, Phase},
+    net::Inherited,
     router::{Latency, Ledger, Limits, Queues, Router},
     sink::Status,
 };
@@ -56,6 +57,8 @@ pub struct Supervisor {
     router: Router,
     names: Names,
     view: View,
+    /// Sockets that the process was started with, for the listeners that name them.
+    inherited: Inherited,
     phase: Phase,
     /// Ends what sinks still wait for when the drain's time is over.
     abort: CancellationToken,
@@ -73,6 +76,8 @@ pub struct ListenerHandle {
     config: Listen,
     material: Material,
     address: Option<SocketAddr>,
+    /// Whether the socket is one that the process was started with.
+    inherited: bool,
     running: Handle,
     phase: Phase,
     task: AbortOnDrop,
@@ -115,12 +120,29 @@ impl Supervisor {
     /// # Panics
     /// As [`start`](Self::start).
     pub fn start_in(view: View, config: &Config) -> Result<Self, StartError> {
+        Self::start_with(Inherited::default(), view, config)
+    }
+
+    /// The same, with sockets that the process was started with. A listener whose address is that of one uses it, now
+    /// and after any reload, instead of binding its own.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_with(
+        inherited: Inherited,
+        view: View,
+        config: &Config,
+    ) -> Result<Self, StartError> {
         let mut supervisor = Self {
             listeners: Vec::new(),
             sinks: Vec::new(),
             router: Router::new([]),
             names: Names::new(&config.resolver).map_err(|problem| StartError(vec![problem]))?,
             view,
+            inherited,
             phase: Phase::default(),
             abort: CancellationToken::new(),
             drain: watch::Sender::new(config.drain),
@@ -151,6 +173,11 @@ impl Supervisor {
         let changes = self.apply(plan);
         self.view.reloaded(&Ok(changes.to_string().into()));
         Ok(changes)
+    }
+
+    /// The sockets that the process was started with.
+    pub fn inherited(&self) -> &Inherited {
+        &self.inherited
     }
 
     /// A look into the router, for any thread and at any time.

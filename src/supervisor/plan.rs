@@ -183,11 +183,21 @@ impl PlannedListener {
         let step = match old {
             None => {
                 let phase = running.phase.child();
-                let listener = Listener::bind(listen, running.router.clone(), phase.clone())?;
+                let listener = Listener::bind(
+                    listen,
+                    &running.inherited,
+                    running.router.clone(),
+                    phase.clone(),
+                )?;
                 ListenerStep::Start(listener, phase)
             }
             Some(old) if old.config != *listen || old.material != material => {
-                ListenerStep::Change(Settings::new(listen)?, permissions(&old.config, listen)?)
+                let permissions = if old.inherited {
+                    None
+                } else {
+                    permissions(&old.config, listen)?
+                };
+                ListenerStep::Change(Settings::new(listen)?, permissions)
             }
             Some(_) => ListenerStep::Keep,
         };

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     path::PathBuf,
-    process::{Child, Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -35,6 +35,16 @@ impl Tapfan {
 
     /// The same, after these commands of a shell.
     fn run_after(before: &str, folder: &Folder, tapfile: &str) -> Self {
+        Self::run_with(before, [Stdio::null(), Stdio::inherit()], folder, tapfile)
+    }
+
+    /// The same, with these as descriptors 0 and 1 of the shell.
+    pub(crate) fn run_with(
+        before: &str,
+        [input, output]: [Stdio; 2],
+        folder: &Folder,
+        tapfile: &str,
+    ) -> Self {
         let file = folder.path("Tapfile");
         fs::write(&file, tapfile).expect("written");
         let log = folder.path("log");
@@ -42,6 +52,8 @@ impl Tapfan {
             .args(["-c", &format!("{before} exec \"$0\" run --log-level info")])
             .arg(env!("CARGO_BIN_EXE_tapfan"))
             .current_dir(file.parent().expect("a folder"))
+            .stdin(input)
+            .stdout(output)
             .stderr(File::create(&log).expect("a log"))
             .spawn()
             .expect("run");

@@ -19,6 +19,7 @@ mod wait;
 mod wire;
 
 mod accounts;
+mod activation;
 mod addresses;
 mod admin;
 mod admin_binary;

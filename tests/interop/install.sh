@@ -13,6 +13,7 @@ packages=(
     knot-module-dnstap
     pdns-recursor
     prometheus
+    systemd
     tmux
     unbound
 )

@@ -7,6 +7,7 @@
 //! record every frame. The client that asks the server and the upstream that the server asks keep their packets too. So there are
 //! two witnesses of what should arrive, and neither uses any of tapfan's code.
 
+mod activation;
 mod asked;
 mod bind;
 mod certificates;

@@ -35,8 +35,6 @@ const CONNECTIONS_DEFAULT: u64 = 1024;
 const FRAME: RangeInclusive<u64> = 1 << 10..=16 << 20;
 const FRAME_DEFAULT: u64 = 1 << 20;
 
-const MODE_DEFAULT: u32 = 0o660;
-
 const fn spec(name: &'static str, value: &'static str) -> Spec {
     Spec {
         name,
@@ -146,7 +144,7 @@ fn permissions(
     UnixPermissions {
         mode: mode
             .and_then(|mode| read_mode(mode, findings))
-            .unwrap_or(MODE_DEFAULT),
+            .unwrap_or(UnixPermissions::default().mode),
         owner: account(options, "owner", What::User, findings),
         group: account(options, "group", What::Group, findings),
     }

@@ -1,0 +1,198 @@
+//! Sockets that the program is started with, as systemd passes them.
+
+use std::{
+    fs,
+    net::{TcpListener, UdpSocket},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt, net::UnixListener},
+    },
+    process::Stdio,
+};
+
+use nix::sys::signal::Signal;
+use tapfan::frame_stream::Mode;
+
+use crate::{
+    binary::Tapfan,
+    certificates::Certificates,
+    collector::Collector,
+    router::Folder,
+    sender::{Sender, Target},
+    traffic::{numbered, numbers_of},
+    wait::until,
+};
+
+const UNUSED: &str = "no `listen` line names this inherited socket";
+const CHANGED: &str = "the configuration was changed";
+
+/// What systemd would do: descriptors from 3 on, and variables that tell of them.
+const PASS: &str =
+    "exec 3<&0 4<&1 0</dev/null 1>&2; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=dns:more;";
+
+struct Systemd {
+    unix: UnixListener,
+    tcp: TcpListener,
+}
+
+impl Systemd {
+    fn new(folder: &Folder) -> Self {
+        let unix = UnixListener::bind(folder.path("in.sock")).expect("bound");
+        let mode = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(folder.path("in.sock"), mode).expect("its own");
+        let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self { unix, tcp }
+    }
+
+    fn start(&self, folder: &Folder, tapfile: &str) -> Tapfan {
+        let unix = OwnedFd::from(self.unix.try_clone().expect("cloned"));
+        let tcp = OwnedFd::from(self.tcp.try_clone().expect("cloned"));
+        Tapfan::run_with(PASS, [unix.into(), tcp.into()], folder, tapfile)
+    }
+
+    fn targets(&self, folder: &Folder) -> [Target; 2] {
+        let address = self.tcp.local_addr().expect("bound");
+        [Target::Unix(folder.path("in.sock")), Target::Tcp(address)]
+    }
+}
+
+/// Sends one frame, whether anybody accepts or not. The stream has not ended then.
+async fn send_blindly(target: &Target, number: u64) -> Sender {
+    let mut sender = Sender::open(target, Mode::Unidirectional).await;
+    sender.send([numbered(number)]).await;
+    sender
+}
+
+async fn send(target: &Target, number: u64) {
+    let mut sender = Sender::open(target, Mode::Bidirectional).await;
+    sender.send([numbered(number)]).await;
+    sender.stop().await;
+}
+
+async fn changed(tapfan: &Tapfan, folder: &Folder, tapfile: &str, times: usize) {
+    fs::write(folder.path("new"), tapfile).expect("written");
+    fs::rename(folder.path("new"), folder.path("Tapfile")).expect("renamed");
+    until(format_args!("change {times}"), || {
+        tapfan.log().matches(CHANGED).count() >= times
+    })
+    .await;
+}
+
+fn sorted(collector: &Collector) -> Vec<u64> {
+    let mut numbers = numbers_of(&collector.frames());
+    numbers.sort_unstable();
+    numbers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_connects_before_it_runs_and_between_two_runs_is_served() {
+    let folder = Folder::new();
+    let systemd = Systemd::new(&folder);
+    let targets = systemd.targets(&folder);
+    let Target::Tcp(address) = targets[1] else {
+        unreachable!("it is TCP")
+    };
+    let collector = Collector::unix(folder.path("out.sock")).listening();
+    let tapfile =
+        format!("listen in.sock {{\n mode 0666\n }}\nlisten tcp://{address}\ndnstap out.sock full");
+    let mut wanted = 0;
+    for run in 1..=2 {
+        let mut early = Vec::new();
+        for target in &targets {
+            early.push(send_blindly(target, wanted).await);
+            wanted += 1;
+        }
+        let mut tapfan = systemd.start(&folder, &tapfile);
+        collector.got(usize::try_from(wanted).expect("few")).await;
+        for sender in early {
+            sender.stop().await;
+        }
+        for target in &targets {
+            send(target, wanted).await;
+            wanted += 1;
+        }
+        collector.got(usize::try_from(wanted).expect("few")).await;
+        tapfan.signal(Signal::SIGTERM);
+        assert_eq!(tapfan.exit().await.code(), Some(0), "run {run}");
+        let log = tapfan.log();
+        assert_eq!(log.matches("socket=\"inherited\"").count(), 2, "{log}");
+        assert!(log.contains("mode, owner and group count for nothing here"));
+        assert!(!log.contains(UNUSED), "{log}");
+        let metadata = fs::metadata(folder.path("in.sock")).expect("not removed");
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "not touched");
+    }
+    assert!(sorted(&collector).into_iter().eq(0..wanted));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_lets_go_of_a_socket_and_takes_it_again() {
+    let folder = Folder::new();
+    let systemd = Systemd::new(&folder);
+    let [unix, tcp] = systemd.targets(&folder);
+    let Target::Tcp(address) = tcp else {
+        unreachable!("it is TCP")
+    };
+    let certificates = Certificates::new();
+    let collector = Collector::unix(folder.path("out.sock")).listening();
+    let one = "listen in.sock\ndnstap out.sock full\n";
+    let with_tcp = format!("{one}listen tcp://{address}\n");
+    let with_tls = format!(
+        "{one}listen tls://{address} {{\n cert {}\n key {}\n }}\n",
+        certificates.path("server.crt").display(),
+        certificates.path("server.key").display()
+    );
+    let mut tapfan = systemd.start(&folder, one);
+    tapfan.says("tapfan is running").await;
+    let unused = format!("socket=tcp://{address} (more)");
+    assert!(tapfan.log().contains(&unused), "{}", tapfan.log());
+
+    let mut stays = Sender::open(&unix, Mode::Bidirectional).await;
+    let waits = send_blindly(&tcp, 0).await;
+    changed(&tapfan, &folder, &with_tcp, 1).await;
+    collector.got(1).await;
+    waits.stop().await;
+    // The same port, with TLS: a socket of its own could not change so.
+    changed(&tapfan, &folder, &with_tls, 2).await;
+    send(&Target::Tls(address, certificates.sender(false)), 1).await;
+    collector.got(2).await;
+    changed(&tapfan, &folder, one, 3).await;
+    until("it tells again", || {
+        tapfan.log().matches(&unused).count() == 2
+    })
+    .await;
+    let waits = send_blindly(&tcp, 2).await;
+    changed(&tapfan, &folder, &with_tcp, 4).await;
+    collector.got(3).await;
+    waits.stop().await;
+    stays.send([numbered(3)]).await;
+    collector.got(4).await;
+    stays.stop().await;
+    tapfan.signal(Signal::SIGTERM);
+    assert_eq!(tapfan.exit().await.code(), Some(0));
+    assert_eq!(sorted(&collector), [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn what_is_no_listening_stream_socket_is_refused() {
+    let folder = Folder::new();
+    let tapfile = "listen in.sock\ndnstap out.sock";
+    let datagrams = || OwnedFd::from(UdpSocket::bind("127.0.0.1:0").expect("bound"));
+    let mut tapfan = Tapfan::run_with(PASS, [datagrams().into(), Stdio::null()], &folder, tapfile);
+    assert_eq!(tapfan.exit().await.code(), Some(1));
+    let log = tapfan.log();
+    let refused = "inherited socket 1 (dns) is not a stream socket, unix or TCP";
+    assert!(log.contains(refused), "{log}");
+
+    // Variables that are for another process, as of a parent that was activated itself, count for nothing.
+    let for_another = PASS.replace("LISTEN_PID=$$", "LISTEN_PID=1");
+    let mut tapfan = Tapfan::run_with(
+        &for_another,
+        [datagrams().into(), Stdio::null()],
+        &folder,
+        tapfile,
+    );
+    tapfan.says("tapfan is running").await;
+    tapfan.signal(Signal::SIGTERM);
+    assert_eq!(tapfan.exit().await.code(), Some(0));
+    assert!(!folder.path("in.sock").exists(), "its own is removed");
+}

@@ -1,0 +1,62 @@
+//! systemd-socket-activate: systemd's own way of passing sockets, without a systemd that runs.
+
+use std::{fs, io::Write, net::TcpStream, os::unix::net::UnixStream, process::Command};
+
+use crate::{
+    collector::Collector,
+    process::{Process, eventually, free_address},
+};
+
+/// A recording is a whole unidirectional stream.
+const RECORDING: &[u8] = include_bytes!("../data/unbound.fstrm");
+
+#[test]
+#[ignore = "runs systemd's systemd-socket-activate"]
+fn it_is_started_by_the_first_sender_and_serves_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (path, address) = (dir.path().join("in.sock"), free_address());
+    let collector = Collector::unix(&dir.path().join("out.sock"));
+    let tapfile = dir.path().join("Tapfile");
+    let lines = format!(
+        "listen {}\nlisten tcp://{address}\ndnstap {} full",
+        path.display(),
+        dir.path().join("out.sock").display()
+    );
+    fs::write(&tapfile, lines).expect("a file in a directory of our own");
+    let mut command = Command::new("/usr/bin/systemd-socket-activate");
+    command.arg("--listen").arg(&path);
+    command.arg("--listen").arg(address.to_string());
+    command.arg("--fdname=dns:more");
+    command.arg(env!("CARGO_BIN_EXE_tapfan"));
+    command.arg("run").arg("-c").arg(&tapfile);
+    let mut process = Process::start(dir.path(), command);
+    let mut unix = eventually("the socket", || UnixStream::connect(&path));
+    unix.write_all(RECORDING).expect("room");
+    let mut tcp = TcpStream::connect(address).expect("it listens");
+    tcp.write_all(RECORDING).expect("room");
+    eventually("both sockets", || {
+        let log = process.output();
+        let taken = log.matches("socket=\"inherited\"").count();
+        (taken == 2).then_some(()).ok_or(log)
+    });
+    collector.wait_for(2);
+    drop((unix, tcp));
+    let (status, _) = process.terminate();
+    let log = process.output();
+    assert!(status.success(), "{status}: {log}");
+    let mut frames = collector.frames();
+    assert!(!frames.is_empty());
+    frames.sort();
+    let twice = frames.chunks(2).all(|pair| pair.first() == pair.last());
+    assert!(
+        twice && frames.len().is_multiple_of(2),
+        "each recording came whole"
+    );
+    assert!(
+        log.matches(&format!(" delivered={} ", frames.len()))
+            .count()
+            == 1,
+        "{log}"
+    );
+    assert!(path.exists(), "the socket's file is systemd's");
+}
