@@ -42,7 +42,7 @@ impl Backoff {
         let step = self.step(Instant::now());
         let delay = step.mul_f64(self.rng.next_f64().clamp(0.0, 1.0));
         let fraction = Duration::from_nanos((delay.subsec_nanos() % 1_000_000).into());
-        (delay - fraction).max(Duration::from_millis(1))
+        delay.saturating_sub(fraction).max(Duration::from_millis(1))
     }
 
     /// The outage is over: the next one starts at the first step.
