@@ -352,6 +352,36 @@ async fn what_an_endpoint_that_is_gone_did_not_take_is_counted() {
     assert_eq!(report.sinks[0].ledger.delivered, 200);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_leads_elsewhere_with_every_look_up_leaves_no_crowd_behind() {
+    let scene = Scene::new(1).await;
+    let tapfile = scene.tapfile("endpoints all");
+    // None of these collectors is there, so that each leaves as late as it may.
+    let router = Router::start(&tapfile.replace("drain 3s", "drain 10m"));
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    for net in 1..=4 {
+        let hosts: Vec<_> = (1..=50).map(|host| [127, 1, net, host].into()).collect();
+        scene.server.answers(&hosts);
+        let there = |status: &Status| {
+            let mut all = status.endpoints.iter();
+            all.any(|one| one.address.contains(&format!("127.1.{net}.50:")))
+        };
+        router.until(0, "has followed its name", there).await;
+        sender.send([numbered(net.into())]).await;
+    }
+    let endpoints = || router.queues(0).endpoints().len();
+    wait::until("the first are gone", || endpoints() <= 50 + 64).await;
+    let ledger = router.ledger(0);
+    assert!(ledger.balances(), "{ledger:?}");
+    assert!(ledger.dropped(DropReason::EndpointGone) > 0, "{ledger:?}");
+    let up_to_now = |status: &Status| status.endpoints.len() <= 50 + 64;
+    router.until(0, "shows no more", up_to_now).await;
+    sender.stop().await;
+    let hurry = CancellationToken::new();
+    hurry.cancel();
+    router.drain_after_changes(hurry).await;
+}
+
 async fn up_of_two(router: &Router) {
     let one_up = |status: &Status| status.state == State::Up && status.endpoints.len() == 2;
     router.until(0, "has one of two up", one_up).await;

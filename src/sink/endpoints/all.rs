@@ -19,7 +19,7 @@ use super::{
     Ends,
     endpoint::Endpoint,
     outlook::Outlook,
-    wanted::{self, InUse},
+    wanted::{self, ENDPOINTS_AT_MOST, InUse},
 };
 use crate::{
     router::{DropReason, Queue, Queues},
@@ -154,7 +154,7 @@ impl Endpoints<'_> {
 
     /// Waits until there may be something to [update](Self::update). Cancel safe.
     async fn changed(&mut self) {
-        let leaving = self.known.iter().filter(|known| !known.ended);
+        let leaving = self.known.iter().filter(|known| known.is_leaving());
         let next = leaving.filter_map(|known| known.leaves).min();
         let out_of_time = async {
             match next {
@@ -192,6 +192,7 @@ impl Endpoints<'_> {
         for (address, queue) in iter::zip(come, queues) {
             self.start(address, queue, None);
         }
+        self.cut();
     }
 
     /// By when an endpoint has to be at its end that is left now.
@@ -224,12 +225,17 @@ impl Endpoints<'_> {
         });
     }
 
-    /// Ends those that have been left for long enough.
+    /// Ends those that have been left for long enough, and the first of those that are too many: a name may lead
+    /// elsewhere with every look-up.
     fn cut(&mut self) {
         let now = Instant::now();
-        for known in &self.known {
-            if known.leaves.is_some_and(|end| end <= now) {
-                known.abort.cancel();
+        let leaving = self.known.iter().filter(|known| known.is_leaving());
+        let mut leaving: Vec<_> = leaving.map(|known| (known.leaves, &known.abort)).collect();
+        leaving.sort_by_key(|(end, _)| *end);
+        let too_many = leaving.len().saturating_sub(ENDPOINTS_AT_MOST);
+        for (place, (end, abort)) in leaving.into_iter().enumerate() {
+            if place < too_many || end.is_some_and(|end| end <= now) {
+                abort.cancel();
             }
         }
     }
@@ -256,5 +262,14 @@ impl Endpoints<'_> {
             self.known.swap_remove(place);
         }
         self.queues.close_books();
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Whether it is being left, and was not told that its time is over.
+    fn is_leaving(&self) -> bool {
+        self.leaves.is_some() && !self.ended && !self.abort.is_cancelled()
     }
 }
