@@ -76,7 +76,7 @@ pub struct Status {
 
 /// The sink's side of its [`Status`]: every part of the stack that changes it has one. Cheap to clone.
 ///
-/// A sink that uses several endpoints at a time has one more for [each](Self::endpoint): what it is told shows in the
+/// A sink that uses several endpoints at a time has one more for each: what it is told shows in the
 /// sink's status as well.
 #[derive(Debug, Clone)]
 pub struct Reporter {
