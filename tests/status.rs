@@ -298,6 +298,12 @@ fn the_tapfile_says_where_the_router_is() {
         ),
         (
             String::new(),
+            vec!["-c", "."],
+            2,
+            "cannot read .: it is a directory".to_owned(),
+        ),
+        (
+            String::new(),
             vec!["--admin", "localhost"],
             2,
             "there is no port".to_owned(),

@@ -28,6 +28,7 @@ pub use model::{
     ReadyWhen, Refresh, Sink,
 };
 pub use source::Position;
+pub(crate) use source::{ReadError, read};
 
 pub use crate::dnstap::Edits;
 

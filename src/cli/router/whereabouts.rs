@@ -1,11 +1,11 @@
 //! Where the router is, and how that is known.
 
-use std::{fmt, fs, io, path::PathBuf};
+use std::{fmt, path::PathBuf};
 
 use clap::Args;
 
 use super::{Address, FetchError};
-use crate::config::{self, AdminAddress};
+use crate::config::{self, AdminAddress, ReadError};
 
 /// Which router to look at.
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ enum Known {
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum Nowhere {
     #[error("cannot read {}: {error}; name another with -c, or the address with --admin", path.display())]
-    Unreadable { path: PathBuf, error: io::Error },
+    Unreadable { path: PathBuf, error: ReadError },
     #[error(
         "{} says `admin off`, so a router that runs with it has no admin endpoint; write `admin 127.0.0.1:9180` there, or name the address with --admin",
         .0.display()
@@ -69,7 +69,7 @@ impl RouterArgs {
         let Some(path) = self.config.clone().or_else(|| config::find().ok()) else {
             return Ok(Whereabouts::default());
         };
-        let text = match fs::read_to_string(&path) {
+        let text = match config::read(&path) {
             Ok(text) => text,
             Err(error) => return Err(Nowhere::Unreadable { path, error }),
         };

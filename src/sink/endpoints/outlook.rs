@@ -64,7 +64,11 @@ impl Outlook {
                 let error = ConnectError::new(Stage::Resolve, &name, cause);
                 self.reporter.failed(&error, delay);
             }
-            sleep(delay).await;
+            select! {
+                () = sleep(delay) => {}
+                // A look-up between two attempts may bring what this waits for.
+                _ = self.addresses.changed() => {}
+            }
         }
     }
 
