@@ -39,7 +39,8 @@ fn it_is_started_by_the_first_sender_and_serves_it() {
         let taken = log.matches("socket=\"inherited\"").count();
         (taken == 2).then_some(()).ok_or(log)
     });
-    collector.wait_for(2);
+    // Both recordings, of 4,000 frames each: what is not accepted when it is told to end waits for the next process.
+    collector.wait_for(2 * 4000);
     drop((unix, tcp));
     let (status, _) = process.terminate();
     let log = process.output();
