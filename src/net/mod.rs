@@ -25,4 +25,5 @@ pub use socket::{
     Keepalive, SendBuffer, TcpSettings, UserTimeout, dial_tcp, dial_unix, prepare_accepted,
 };
 pub use stream::Stream;
+pub(crate) use tls::CertificateOutline;
 pub use tls::{ClientTls, ServerTls, TlsError, client_config, server_config, server_name};

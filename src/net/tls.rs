@@ -4,6 +4,7 @@
 //! TLS 1.2 and 1.3.
 
 mod error;
+mod outline;
 mod pem;
 mod unverified;
 
@@ -20,6 +21,7 @@ use rustls_pki_types::ServerName;
 use rustls_platform_verifier::Verifier;
 
 pub use self::error::TlsError;
+pub(crate) use self::outline::CertificateOutline;
 use self::unverified::Unverified;
 use super::Host;
 
@@ -156,3 +158,5 @@ fn verifying(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unverified_tests;

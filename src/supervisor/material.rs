@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
     config::{self, Listen, ListenAddress},
-    net::{ClientTls, ServerTls},
+    net::{CertificateOutline, ClientTls, ServerTls},
 };
 
 /// The contents of a directive's files: two are equal if nothing has changed.
@@ -87,9 +87,9 @@ impl Certificate {
     fn read(file: &Path) -> Option<Self> {
         let text = contents(file)?;
         let der = CertificateDer::pem_slice_iter(&text).next()?.ok()?;
-        let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+        let validity = CertificateOutline::read(&der)?.validity?;
         // One from before 1970 has expired, too.
-        let expires = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+        let expires = u64::try_from(validity.not_after.timestamp()).unwrap_or(0);
         Some(Self {
             file: file.to_owned(),
             expires: UNIX_EPOCH.checked_add(Duration::from_secs(expires))?,

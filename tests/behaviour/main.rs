@@ -42,3 +42,4 @@ mod reload_certificates;
 mod reload_thousand;
 mod renewal;
 mod sockets;
+mod version_1;

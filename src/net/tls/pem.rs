@@ -2,16 +2,13 @@
 
 use std::{fs, path::Path};
 
-use rustls::{
-    Error, InconsistentKeys, RootCertStore, crypto::CryptoProvider, server::ParsedCertificate,
-    sign::CertifiedKey,
-};
+use rustls::{CertificateError, RootCertStore, crypto::CryptoProvider, sign::CertifiedKey};
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer,
     pem::{self, PemObject},
 };
 
-use super::TlsError;
+use super::{TlsError, outline::CertificateOutline};
 
 /// How the mark of an encrypted PKCS #8 or OpenSSL key reads.
 const ENCRYPTED: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
@@ -23,25 +20,33 @@ pub(super) fn identity(
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, TlsError> {
     let chain = certificates(cert)?;
+    let mut public_keys = Vec::new();
     for (number, certificate) in (1..).zip(&chain) {
-        if let Err(source) = ParsedCertificate::try_from(certificate) {
-            return Err(TlsError::BadCertificate {
+        let outline =
+            CertificateOutline::read(certificate).ok_or_else(|| TlsError::BadCertificate {
                 path: cert.to_owned(),
                 number,
-                source,
-            });
-        }
+                source: CertificateError::BadEncoding.into(),
+            })?;
+        public_keys.push(outline.public_key());
     }
-    CertifiedKey::from_der(chain, private_key(key)?, provider).map_err(|source| match source {
-        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::KeyMismatch {
-            cert: cert.to_owned(),
-            key: key.to_owned(),
-        },
-        source => TlsError::BadKey {
+    let private_key = provider
+        .key_provider
+        .load_private_key(private_key(key)?)
+        .map_err(|source| TlsError::BadKey {
             path: key.to_owned(),
             source,
-        },
-    })
+        })?;
+    // Not by `CertifiedKey::keys_match`, which parses the certificate with webpki: that refuses X.509 version 1.
+    let of_key = private_key.public_key();
+    if of_key.is_some() && of_key.as_ref() != public_keys.first() {
+        return Err(TlsError::KeyMismatch {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+        });
+    }
+    drop(of_key);
+    Ok(CertifiedKey::new(chain, private_key))
 }
 
 /// Authorities to trust; each of them must be usable.

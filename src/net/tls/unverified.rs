@@ -1,19 +1,34 @@
-//! What `skipverify` means: any certificate, but a peer that holds its key.
+//! The verifier of `skipverify`: it takes any certificate, from a peer that holds its key.
 
-use std::sync::Arc;
+use std::{error, fmt, sync::Arc};
 
 use rustls::{
-    DigitallySignedStruct, Error, SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    crypto::{CryptoProvider, verify_tls13_signature_with_raw_key},
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use webpki::RawPublicKeyEntity;
 
-/// Takes any certificate. The signature of the handshake is still checked, so a peer cannot show a certificate whose
-/// key it does not have. A certificate of X.509 version 1 cannot be read for that, and fails.
+use super::outline::CertificateOutline;
+
+/// The shortest RSA key whose signatures the cryptography checks.
+pub(super) const RSA_BITS: usize = 2048;
+
+/// Takes any certificate, as golang's `InsecureSkipVerify` does. The signature of the handshake is still checked, so a
+/// peer cannot show a certificate whose key it does not have.
+///
+/// Only the public key is read, by hand: rustls' own functions parse the whole certificate with webpki, which refuses many
+/// that golang takes (see [`CertificateOutline`]).
 #[derive(Debug)]
 pub(super) struct Unverified {
     provider: Arc<CryptoProvider>,
+}
+
+/// The peer's RSA key is too short to check what it signed.
+#[derive(Debug)]
+pub(crate) struct ShortKey {
+    bits: usize,
 }
 
 // === impl Unverified ===
@@ -22,7 +37,39 @@ impl Unverified {
     pub(super) fn new(provider: Arc<CryptoProvider>) -> Self {
         Self { provider }
     }
+
+    /// Checks a signature with each algorithm that the scheme may mean: in TLS 1.2 it does not fix the curve.
+    fn verify_tls12(
+        &self,
+        message: &[u8],
+        key: &SubjectPublicKeyInfoDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let mapping = self.provider.signature_verification_algorithms.mapping;
+        let algorithms = mapping
+            .iter()
+            .find(|(scheme, _)| *scheme == signature.scheme && !ONLY_IN_TLS13.contains(scheme));
+        let Some((_, algorithms)) = algorithms else {
+            return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+        };
+        let key = RawPublicKeyEntity::try_from(key).map_err(|_| CertificateError::BadEncoding)?;
+        let mut is_signed = algorithms
+            .iter()
+            .map(|algorithm| key.verify_signature(*algorithm, message, signature.signature()));
+        if is_signed.any(|signed| signed.is_ok()) {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
+        }
+    }
 }
+
+/// ML-DSA has no place in TLS 1.2.
+const ONLY_IN_TLS13: [SignatureScheme; 3] = [
+    SignatureScheme::ML_DSA_44,
+    SignatureScheme::ML_DSA_65,
+    SignatureScheme::ML_DSA_87,
+];
 
 impl ServerCertVerifier for Unverified {
     fn verify_server_cert(
@@ -42,8 +89,9 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        let outline = outline(certificate)?;
+        self.verify_tls12(message, &outline.public_key(), signature)
+            .map_err(|error| explained(error, &outline))
     }
 
     fn verify_tls13_signature(
@@ -52,8 +100,10 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        let outline = outline(certificate)?;
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        verify_tls13_signature_with_raw_key(message, &outline.public_key(), signature, algorithms)
+            .map_err(|error| explained(error, &outline))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -62,3 +112,35 @@ impl ServerCertVerifier for Unverified {
             .supported_schemes()
     }
 }
+
+fn outline<'a>(certificate: &'a CertificateDer<'_>) -> Result<CertificateOutline<'a>, Error> {
+    let outline = CertificateOutline::read(certificate);
+    outline.ok_or_else(|| CertificateError::BadEncoding.into())
+}
+
+/// Why a signature was not accepted: for a short RSA key the cryptography says no more than for a forged signature.
+fn explained(error: Error, certificate: &CertificateOutline<'_>) -> Error {
+    match (error, certificate.rsa_bits()) {
+        (Error::InvalidCertificate(CertificateError::BadSignature), Some(bits))
+            if bits < RSA_BITS =>
+        {
+            let short = OtherError(Arc::new(ShortKey { bits }));
+            CertificateError::Other(short).into()
+        }
+        (error, _) => error,
+    }
+}
+
+// === impl ShortKey ===
+
+impl fmt::Display for ShortKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "its RSA key has {} bits, and {RSA_BITS} is the least",
+            self.bits
+        )
+    }
+}
+
+impl error::Error for ShortKey {}

@@ -1,0 +1,170 @@
+use std::{fs, path::PathBuf, sync::Arc};
+
+use rcgen::{CertificateParams, CustomExtension, KeyPair};
+use rustls::{
+    CertificateError, Error, ServerConfig, SupportedProtocolVersion,
+    crypto::aws_lc_rs,
+    sign::{CertifiedKey, SingleCertAndKey},
+    version::{TLS12, TLS13},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::{ClientTls, ServerTls, client_config, pem, server_config};
+
+/// Made by `openssl x509 -req` without extensions.
+const VERSION_1: [&str; 2] = ["v1-ec", "v1-rsa"];
+
+/// A file of `tests/data/certificates`.
+pub(super) fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/certificates")
+        .join(name)
+}
+
+fn of_openssl(name: &str) -> CertifiedKey {
+    let certificate = CertificateDer::from_pem_file(file(&format!("{name}.crt")));
+    let key = PrivateKeyDer::from_pem_file(file(&format!("{name}.key")));
+    certified(certificate.expect("a certificate"), key.expect("a key"))
+}
+
+fn certified(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> CertifiedKey {
+    let keys = aws_lc_rs::default_provider().key_provider;
+    let key = keys.load_private_key(key).expect("a key");
+    CertifiedKey::new(vec![certificate], key)
+}
+
+/// A certificate of version 3 that golang reads and webpki refuses.
+fn strange(change: impl FnOnce(&mut CertificateParams)) -> CertifiedKey {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(["collector.example".to_owned()]).expect("a name");
+    change(&mut params);
+    let certificate = params.self_signed(&key).expect("signed");
+    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    certified(certificate.der().clone(), key)
+}
+
+/// What the dialling side says of a collector that shows this, with `skipverify`.
+async fn handshake(
+    shown: CertifiedKey,
+    version: &'static SupportedProtocolVersion,
+) -> Result<(), Error> {
+    let server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[version])
+        .expect("a version")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+    dial(server).await
+}
+
+async fn dial(server: ServerConfig) -> Result<(), Error> {
+    let client = ClientTls {
+        skip_verify: true,
+        ..ClientTls::default()
+    };
+    let connector = TlsConnector::from(client_config(&client).expect("a configuration"));
+    let name = ServerName::try_from("collector.example").expect("a name");
+    let (ours, theirs) = tokio::io::duplex(1 << 14);
+    let acceptor = TlsAcceptor::from(Arc::new(server));
+    let (accepted, dialled) = tokio::join!(acceptor.accept(theirs), connector.connect(name, ours));
+    match dialled {
+        Ok(_) => {
+            accepted.expect("accepted");
+            Ok(())
+        }
+        Err(error) => {
+            let inner = error.into_inner().expect("an error of rustls");
+            Err(*inner.downcast().expect("an error of rustls"))
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_golang_takes_passes() {
+    let unknown = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 1, 1], vec![5, 0]);
+    for version in [&TLS12, &TLS13] {
+        for name in VERSION_1 {
+            let outcome = handshake(of_openssl(name), version).await;
+            assert_eq!(outcome, Ok(()), "{name} with {version:?}");
+        }
+        let critical = strange(|params| {
+            let mut unknown = unknown.clone();
+            unknown.set_criticality(true);
+            params.custom_extensions.push(unknown);
+        });
+        assert_eq!(handshake(critical, version).await, Ok(()), "{version:?}");
+        let serial = strange(|params| params.serial_number = Some(vec![0x7f; 30].into()));
+        assert_eq!(handshake(serial, version).await, Ok(()), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_another_certificate_is_refused() {
+    let bad = Err(Error::InvalidCertificate(CertificateError::BadSignature));
+    for version in [&TLS12, &TLS13] {
+        for (shown, held) in [
+            ("v1-ec", strange(|_| {}).key),
+            (
+                "v1-rsa",
+                rsa(&fs::read(file("rsa-other.key")).expect("read")),
+            ),
+        ] {
+            let forged = CertifiedKey::new(of_openssl(shown).cert, held);
+            assert_eq!(
+                handshake(forged, version).await,
+                bad,
+                "{shown}, {version:?}"
+            );
+        }
+        // The signature's algorithm is not that of the certificate's key.
+        let other = CertifiedKey::new(of_openssl("v1-rsa").cert, of_openssl("v1-ec").key);
+        let refused = handshake(other, version).await;
+        assert!(
+            matches!(refused, Err(Error::InvalidCertificate(_))),
+            "{refused:?}"
+        );
+    }
+}
+
+fn rsa(pem: &[u8]) -> Arc<dyn rustls::sign::SigningKey> {
+    let key = PrivateKeyDer::from_pem_slice(pem).expect("a key");
+    let keys = aws_lc_rs::default_provider().key_provider;
+    keys.load_private_key(key).expect("a key")
+}
+
+#[tokio::test]
+async fn what_is_no_certificate_is_refused() {
+    for version in [&TLS12, &TLS13] {
+        let key = of_openssl("v1-ec").key;
+        let text = CertificateDer::from(b"certificate? what certificate?".to_vec());
+        let refused = handshake(CertifiedKey::new(vec![text], key), version).await;
+        assert_eq!(
+            refused,
+            Err(Error::InvalidCertificate(CertificateError::BadEncoding))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_listener_shows_a_certificate_of_version_1() {
+    for name in VERSION_1 {
+        let server = server_config(&ServerTls {
+            cert: file(&format!("{name}.crt")),
+            key: file(&format!("{name}.key")),
+            client_ca: None,
+        });
+        let server = Arc::unwrap_or_clone(server.expect("a configuration"));
+        assert_eq!(dial(server).await, Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn the_key_of_a_certificate_of_version_1_must_be_its_own() {
+    let provider = aws_lc_rs::default_provider();
+    let error = pem::identity(&file("v1-ec.crt"), &file("v1-rsa.key"), &provider);
+    let error = error.expect_err("another key");
+    assert!(
+        matches!(error, super::TlsError::KeyMismatch { .. }),
+        "{error}"
+    );
+}
