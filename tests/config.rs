@@ -270,7 +270,10 @@ fn listeners_have_their_settings() {
         }
         listen tcp://127.0.0.1:0
         listen tls://127.0.0.1:0 { cert a.pem key b.pem }
-        admin [::1]:9180
+        admin [::1]:9180 {
+            host edge-1.example. 192.0.2.7
+            host [2001:db8::7]
+        }
         probes 0.0.0.0:9181
         ready_when any
         drain 1m30s
@@ -339,7 +342,11 @@ fn listeners_have_their_settings() {
     );
     let admin = Admin {
         address: AdminAddress::At(([0, 0, 0, 0, 0, 0, 0, 1], 9180).into()),
+        hosts: ["edge-1.example.", "192.0.2.7", "2001:db8::7"]
+            .map(|host| host.parse().expect("a host"))
+            .to_vec(),
         probes: Some(([0, 0, 0, 0], 9181).into()),
+        probes_hosts: Vec::new(),
         ready_when: ReadyWhen::Any,
     };
     assert_eq!(config.admin, admin);

@@ -219,6 +219,10 @@ fn what_is_no_router_is_told_apart() {
             b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec(),
             "it said 404 Not Found; is it another program, or tapfan's `probes` address?",
         ),
+        (
+            b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n".to_vec(),
+            "does not answer by that host: it said 403 Forbidden; name its IP address with --admin, or add `host 127.0.0.1` to",
+        ),
         (ok("<html>"), "not the status of a tapfan"),
         (ok("{}"), "not the status of a tapfan"),
         (

@@ -8,6 +8,7 @@
 //! and `config` for types.
 
 mod history;
+mod hosts;
 mod live;
 mod liveness;
 mod log_level;

@@ -3,12 +3,12 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
-    extract::State,
+    extract::{Extension, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 
-use super::server::Shared;
+use super::{hosts::Standing, server::Shared};
 use crate::{
     config::ReadyWhen,
     sink,
@@ -29,9 +29,15 @@ pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Response {
     answer(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-/// Whether senders are to be sent here.
-pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    let (is_ready, text) = readiness(&shared.view, **shared.ready_when.load());
+/// Whether senders are to be sent here. Names and errors of sinks are only for requests that name a known host.
+pub(super) async fn ready(
+    State(shared): State<Arc<Shared>>,
+    Extension(standing): Extension<Standing>,
+) -> Response {
+    let (is_ready, mut text) = readiness(&shared.view, **shared.ready_when.load());
+    if let (Standing::Refused(_), Some(end)) = (standing, text.find('\n')) {
+        text.truncate(end + 1);
+    }
     let status = if is_ready {
         StatusCode::OK
     } else {

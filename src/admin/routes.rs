@@ -2,17 +2,24 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
+use arc_swap::ArcSwap;
 use axum::{
     Json, Router,
     extract::State,
     http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::{from_fn, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::get,
 };
 
-use super::{RouterStatus, log_level, metrics, page, probes, server::Shared};
+use super::{
+    RouterStatus,
+    hosts::{self, Hosts},
+    log_level, metrics, page, probes,
+    server::Shared,
+};
 
-/// What probes and Prometheus ask for, at `admin` and at `probes`.
+/// Paths for kubelets and Prometheus, at `admin` and at `probes`.
 const PROBES: [(&str, &str); 4] = [
     ("/livez", "200 unless a worker has stopped making progress"),
     (
@@ -38,31 +45,36 @@ const ADMIN: [(&str, &str); 4] = [
 ];
 
 /// Everything.
-pub(super) fn admin(shared: Arc<Shared>) -> Router {
-    let mut routes = probe_routes()
+pub(super) fn admin(shared: Arc<Shared>, hosts: Arc<ArcSwap<Hosts>>) -> Router {
+    let mut guarded = Router::new()
+        .route("/metrics", get(metrics::scrape))
         .route("/status", get(status))
         .route("/events", get(events))
         .route("/log-level", get(log_level::show).put(log_level::change));
     for file in page::FILES {
-        routes = routes.route(file.path, get(move || std::future::ready(file.answer())));
+        guarded = guarded.route(file.path, get(move || std::future::ready(file.answer())));
     }
-    finish(routes, &[&PROBES, &ADMIN], shared)
+    finish(guarded, &[&PROBES, &ADMIN], shared, hosts)
 }
 
 /// Probes and metrics, and nothing else: for addresses that others can reach.
-pub(super) fn probes(shared: Arc<Shared>) -> Router {
-    finish(probe_routes(), &[&PROBES], shared)
+pub(super) fn probes(shared: Arc<Shared>, hosts: Arc<ArcSwap<Hosts>>) -> Router {
+    let guarded = Router::new().route("/metrics", get(metrics::scrape));
+    finish(guarded, &[&PROBES], shared, hosts)
 }
 
-fn probe_routes() -> Router<Arc<Shared>> {
-    Router::new()
+/// Adds the probes, which answer to any host: a kubelet asks by the Pod's address, or by what its `httpGet` says.
+fn finish(
+    guarded: Router<Arc<Shared>>,
+    paths: &[&[(&str, &str)]],
+    shared: Arc<Shared>,
+    hosts: Arc<ArcSwap<Hosts>>,
+) -> Router {
+    let routes = guarded
+        .route_layer(from_fn(hosts::guard))
         .route("/livez", get(probes::live))
         .route("/readyz", get(probes::ready))
-        .route("/healthz", get(probes::ready))
-        .route("/metrics", get(metrics::scrape))
-}
-
-fn finish(routes: Router<Arc<Shared>>, paths: &[&[(&str, &str)]], shared: Arc<Shared>) -> Router {
+        .route("/healthz", get(probes::ready));
     let mut text = "there is nothing here; there is\n".to_owned();
     for (path, what) in paths.iter().copied().flatten() {
         // Writing to a string does not fail.
@@ -76,7 +88,8 @@ fn finish(routes: Router<Arc<Shared>>, paths: &[&[(&str, &str)]], shared: Arc<Sh
                 "this is only read: GET or HEAD\n",
             ))
         })
-        .layer(axum::middleware::map_response(harden))
+        .layer(from_fn_with_state(hosts, hosts::judge))
+        .layer(map_response(harden))
         .with_state(shared)
 }
 

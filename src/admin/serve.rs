@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, pin::pin, time::Duration};
 
-use hyper::server::conn::http1;
+use hyper::{Request, body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -14,8 +14,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
-use super::write_deadline::WriteDeadline;
+use super::{hosts::Local, write_deadline::WriteDeadline};
 
 /// Connections at once. When another comes, the oldest goes: whoever holds connections open cannot keep a probe out.
 const CONNECTIONS: usize = 64;
@@ -67,6 +68,13 @@ pub(super) async fn serve(socket: TcpListener, routes: axum::Router, stop: Cance
 async fn connection(stream: TcpStream, routes: axum::Router, stop: CancellationToken) {
     // Answers are small and whole.
     let _ = stream.set_nodelay(true);
+    let local = stream.local_addr().ok();
+    let routes = routes.map_request(move |mut request: Request<Incoming>| {
+        if let Some(local) = local {
+            request.extensions_mut().insert(Local(local));
+        }
+        request
+    });
     let io = TokioIo::new(WriteDeadline::new(stream, WRITE_DEADLINE));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

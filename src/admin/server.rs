@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{live::Live, liveness::Liveness, log_level::LogControl, routes, serve};
+use super::{hosts::Hosts, live::Live, liveness::Liveness, log_level::LogControl, routes, serve};
 use crate::{
     config::{self, AdminAddress, ReadyWhen},
     net::{self, BindError},
@@ -50,6 +50,10 @@ pub struct Server {
     thread: Option<thread::JoinHandle<()>>,
     admin: Option<Serving>,
     probes: Option<Serving>,
+    /// Hosts that requests at `admin` may name; a reload replaces them while the address stays.
+    admin_hosts: Arc<ArcSwap<Hosts>>,
+    /// The same at `probes`.
+    probes_hosts: Arc<ArcSwap<Hosts>>,
 }
 
 /// What every request may look at.
@@ -66,6 +70,8 @@ pub(super) struct Shared {
 pub struct Sockets {
     admin: Step,
     probes: Step,
+    admin_hosts: Hosts,
+    probes_hosts: Hosts,
     ready_when: ReadyWhen,
 }
 
@@ -161,6 +167,8 @@ impl Server {
             thread: Some(thread),
             admin: None,
             probes: None,
+            admin_hosts: Arc::new(ArcSwap::from_pointee(Hosts::new("admin", &[]))),
+            probes_hosts: Arc::new(ArcSwap::from_pointee(Hosts::new("probes", &[]))),
         })
     }
 
@@ -193,6 +201,8 @@ impl Server {
         Ok(Sockets {
             admin,
             probes,
+            admin_hosts: Hosts::new("admin", &config.hosts),
+            probes_hosts: Hosts::new("probes", &config.probes_hosts),
             ready_when: config.ready_when,
         })
     }
@@ -200,9 +210,11 @@ impl Server {
     /// Serves `sockets`, and no longer what is not among them.
     pub fn apply(&mut self, sockets: Sockets) {
         self.shared.ready_when.store(Arc::new(sockets.ready_when));
+        self.admin_hosts.store(Arc::new(sockets.admin_hosts));
+        self.probes_hosts.store(Arc::new(sockets.probes_hosts));
         if let Step::Replace(socket) = sockets.admin {
             self.admin = socket.and_then(|socket| {
-                let routes = routes::admin(Arc::clone(&self.shared));
+                let routes = routes::admin(Arc::clone(&self.shared), Arc::clone(&self.admin_hosts));
                 let serving = self.serve(socket, routes)?;
                 info!(address = %serving.bound, "admin endpoint is listening");
                 Some(serving)
@@ -210,7 +222,8 @@ impl Server {
         }
         if let Step::Replace(socket) = sockets.probes {
             self.probes = socket.and_then(|socket| {
-                let routes = routes::probes(Arc::clone(&self.shared));
+                let routes =
+                    routes::probes(Arc::clone(&self.shared), Arc::clone(&self.probes_hosts));
                 let serving = self.serve(socket, routes)?;
                 info!(address = %serving.bound, "probes endpoint is listening");
                 Some(serving)

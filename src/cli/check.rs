@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal as _, Write as _},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -103,15 +104,20 @@ fn describe(config: &Config) -> String {
     }
     let Admin {
         address,
+        hosts,
         probes,
+        probes_hosts,
         ready_when,
-    } = config.admin;
+    } = &config.admin;
     let admin = match address {
         AdminAddress::Default => format!("{} if that is free", AdminAddress::DEFAULT),
-        AdminAddress::At(address) => address.to_string(),
+        AdminAddress::At(address) => served(address, hosts),
         AdminAddress::Off => "off".to_owned(),
     };
-    let probes = probes.map_or_else(|| "with admin only".to_owned(), |probes| probes.to_string());
+    let probes = probes.map_or_else(
+        || "with admin only".to_owned(),
+        |probes| served(&probes, probes_hosts),
+    );
     let rest = vec![
         ("admin", admin),
         ("probes", probes),
@@ -137,6 +143,15 @@ fn describe(config: &Config) -> String {
         }
     }
     text
+}
+
+/// An address, and the hosts that clients may ask for there.
+fn served(address: &SocketAddr, hosts: &[Host]) -> String {
+    if hosts.is_empty() {
+        return address.to_string();
+    }
+    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    format!("{address}, as {} too", hosts.join(", "))
 }
 
 /// A setting and its value.
@@ -320,7 +335,7 @@ mod tests {
                 key tls.key
                 client_ca clients.crt
             }
-            admin 127.0.0.1:9180
+            admin 127.0.0.1:9180 { host edge-1.example 192.0.2.7 }
             drain 1m30s
             dnstap /run/collector.sock full
             dnstap tcp://collector.example:6000 {

@@ -249,7 +249,7 @@ fn bind_admin(admin: &Server, config: &Config) -> Result<Sockets, AdminError> {
         warn!("{error}");
         admin.bind(&config::Admin {
             address: AdminAddress::Off,
-            ..config.admin
+            ..config.admin.clone()
         })
     })
 }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     dnstap::Edits,
-    net::{ClientTls, Endpoint, ResolverSettings, ServerTls, UnixAddress, UnixPermissions},
+    net::{ClientTls, Endpoint, Host, ResolverSettings, ServerTls, UnixAddress, UnixPermissions},
 };
 
 /// A whole configuration, checked.
@@ -28,12 +28,16 @@ pub struct Config {
 }
 
 /// The lines `admin`, `probes` and `ready_when`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Admin {
     /// Where everything is served.
     pub address: AdminAddress,
+    /// Names and addresses that clients may ask for there, beside the ones that are always known.
+    pub hosts: Vec<Host>,
     /// Where probes and metrics are served too, and nothing else.
     pub probes: Option<SocketAddr>,
+    /// The same as `hosts`, for the address of `probes`.
+    pub probes_hosts: Vec<Host>,
     /// What readiness asks of the sinks.
     pub ready_when: ReadyWhen,
 }

@@ -26,7 +26,7 @@ async fn slow_silent_and_greedy_clients_keep_no_probe_out() {
         };
         // Three times as many as may be at once: never a whole head, silence, and answers that nobody reads.
         let mut held = Vec::new();
-        let many = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(200);
+        let many = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(200);
         for _ in 0..64 {
             held.push(connect(b"GET /livez HTTP/1.1\r\nx: "));
             held.push(connect(b""));

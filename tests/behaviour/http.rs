@@ -29,15 +29,22 @@ pub(crate) fn request(
     headers: &str,
     body: &str,
 ) -> Answer {
+    let length = body.len();
+    exchange(
+        address,
+        &format!(
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+        ),
+    )
+}
+
+/// Sends a whole request as it is, and reads the answer.
+pub(crate) fn exchange(address: SocketAddr, request: &str) -> Answer {
     let begun = Instant::now();
     let mut stream = TcpStream::connect(address).expect("connected");
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("set");
-    let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
-    );
     // Who answers without reading all may close before all is written.
     let _ = stream.write_all(request.as_bytes());
     let mut answer = Vec::new();
@@ -46,7 +53,7 @@ pub(crate) fn request(
     let answer = String::from_utf8(answer).expect("text");
     let (head, body) = answer
         .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("no answer to {method} {path}: {read:?}, {answer:?}"));
+        .unwrap_or_else(|| panic!("no answer to {request:?}: {read:?}, {answer:?}"));
     let status = head
         .split(' ')
         .nth(1)

@@ -31,6 +31,7 @@ mod endpoints;
 mod hostile_clients;
 mod hostile_collectors;
 mod hostile_senders;
+mod hosts;
 mod liveness;
 mod order;
 mod outage;

@@ -83,7 +83,7 @@ fn every_directive_and_option_is_in_the_reference() {
             .step_by(2)
             .map(str::to_owned)
             .collect();
-        assert!(words.len() > 3, "{rendered}");
+        assert!(!words.is_empty(), "{rendered}");
         words
     };
     for word in [
@@ -91,6 +91,8 @@ fn every_directive_and_option_is_in_the_reference() {
         proposed("listen @in { zzzzzz }"),
         proposed("dnstap @out { zzzzzz }"),
         proposed("resolver { zzzzzz }"),
+        proposed("admin 127.0.0.1:9180 { zzzzzz }"),
+        proposed("probes 127.0.0.1:9181 { zzzzzz }"),
     ]
     .concat()
     {

@@ -98,6 +98,18 @@ const BROKEN: &[(&str, &str)] = &[
         "admin_with_scheme",
         "listen @in\nadmin http://127.0.0.1:9180/\ndnstap /s\n",
     ),
+    (
+        "admin_host",
+        "listen @in\nadmin 127.0.0.1:9180 { host edge.example:9180 }\nprobes 127.0.0.1:9181 { host http://edge.example/ edge!1 300.1.1.1 }\ndnstap /s\n",
+    ),
+    (
+        "admin_host_without_value",
+        "listen @in\nadmin 127.0.0.1:9180 {\nhost\n}\nhost edge.example\ndnstap /s\n",
+    ),
+    (
+        "admin_option_misspelt",
+        "listen @in\nadmin 127.0.0.1:9180 { hots edge.example }\ndnstap /s\n",
+    ),
     // Arguments.
     ("dnstap_alone", "listen @in\ndnstap\n"),
     (

@@ -40,6 +40,8 @@ pub(in crate::cli) enum FetchError {
     Late,
     #[error("what answers there does not speak HTTP, or broke off: {}", innermost(.0))]
     Http(#[from] hyper::Error),
+    #[error("it does not answer by that host: it said {}", StatusCode::FORBIDDEN)]
+    Host,
     #[error("what answers there has no /status: it said {0}")]
     Refused(StatusCode),
     #[error("its answer is longer than {LONGEST} bytes")]
@@ -63,8 +65,10 @@ async fn ask(address: &Address) -> Result<Look, FetchError> {
     // It ends with this look, whatever becomes of that.
     let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let response = requests.send_request(request(address)).await?;
-    if response.status() != StatusCode::OK {
-        return Err(FetchError::Refused(response.status()));
+    match response.status() {
+        StatusCode::OK => {}
+        StatusCode::FORBIDDEN => return Err(FetchError::Host),
+        other => return Err(FetchError::Refused(other)),
     }
     let text = read(response.into_body()).await?;
     let status = serde_json::from_slice(&text)?;

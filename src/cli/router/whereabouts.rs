@@ -119,6 +119,10 @@ impl Whereabouts {
             (FetchError::Late, _) => {
                 "is the machine up, and is no firewall between?".to_owned()
             }
+            (FetchError::Host, _) => format!(
+                "name its IP address with --admin, or add `host {}` to the block of its `admin` line",
+                self.address.host
+            ),
             (FetchError::Refused(_), _) => {
                 "is it another program, or tapfan's `probes` address? The `admin` address has it".to_owned()
             }

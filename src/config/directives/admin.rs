@@ -1,22 +1,39 @@
-//! `admin ADDR` or `admin off`, `probes ADDR` and `ready_when WORD`: who may look, and what they are told.
+//! `admin ADDR { … }` or `admin off`, `probes ADDR { … }` and `ready_when WORD`: where the router answers, and what.
 
 use std::net::SocketAddr;
 
 use super::{
     super::{
-        AdminAddress, ReadyWhen, diagnostics::shown, lexer::Token, nearest::nearest,
+        AdminAddress, ReadyWhen,
+        diagnostics::{Diagnostic, shown},
+        lexer::Token,
+        nearest::nearest,
         parser::Statement,
     },
-    Findings, Read, bad_address, only_argument, options,
+    Findings, Read, bad_address, only_argument,
+    options::{self, Options, Spec, Value},
 };
-use crate::net::socket_address;
+use crate::net::{AddressError, Host, socket_address};
 
-/// What an `admin` line says: an address, or that there is to be none.
+pub(super) const OPTIONS: &[Spec] = &[Spec {
+    name: "host",
+    value: Value::Several("NAME …"),
+}];
+
+/// An address to serve at, and the hosts that clients may ask for there.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Served<A> {
+    pub(super) address: A,
+    pub(super) hosts: Vec<Host>,
+}
+
+/// Reads an `admin` line: an address, or `off`.
 pub(super) fn read<'a>(
     statement: &'a Statement,
     findings: &mut Findings<'_>,
-) -> Read<'a, AdminAddress> {
-    options::read(statement, &[], findings);
+) -> Read<'a, Served<AdminAddress>> {
+    let options = options::read(statement, OPTIONS, findings);
+    let hosts = hosts(&options, findings);
     let argument = only_argument(statement, "admin 127.0.0.1:9180", findings);
     let meaning = argument.and_then(|argument| match argument.text.as_str() {
         "off" => Some(AdminAddress::Off),
@@ -35,18 +52,69 @@ pub(super) fn read<'a>(
                 .help("write `admin 127.0.0.1:9180`, and `probes` with this address for probes and metrics"),
         );
     }
-    Read { statement, meaning }
+    if let (Some(AdminAddress::Off), Some(given)) = (meaning, options.get("host")) {
+        findings.report(
+            given
+                .name
+                .warning("`admin off` answers to no host", "this has no effect")
+                .help("remove it, or give `admin` an address"),
+        );
+    }
+    Read {
+        statement,
+        meaning: meaning.map(|address| Served { address, hosts }),
+    }
 }
 
-/// What a `probes` line says.
+/// Reads a `probes` line.
 pub(super) fn probes<'a>(
     statement: &'a Statement,
     findings: &mut Findings<'_>,
-) -> Read<'a, SocketAddr> {
-    options::read(statement, &[], findings);
+) -> Read<'a, Served<SocketAddr>> {
+    let options = options::read(statement, OPTIONS, findings);
+    let hosts = hosts(&options, findings);
     let argument = only_argument(statement, "probes 0.0.0.0:9181", findings);
     let meaning = argument.and_then(|argument| address(argument, findings));
-    Read { statement, meaning }
+    Read {
+        statement,
+        meaning: meaning.map(|address| Served { address, hosts }),
+    }
+}
+
+/// Reads the values of `host`: names and addresses, without a port.
+fn hosts(options: &Options<'_>, findings: &mut Findings<'_>) -> Vec<Host> {
+    let mut hosts = Vec::new();
+    for value in options.all("host") {
+        match value.text.parse::<Host>() {
+            Ok(host) if hosts.contains(&host) => findings.report(
+                value
+                    .warning("this host is given twice", "again here")
+                    .help("remove it"),
+            ),
+            Ok(host) => hosts.push(host),
+            Err(error) => findings.report(bad_host(value, &error)),
+        }
+    }
+    hosts
+}
+
+fn bad_host(value: &Token, error: &AddressError) -> Diagnostic {
+    let text = value.text.as_str();
+    let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let bare = bare.split_once('/').map_or(bare, |(host, _)| host);
+    let without_port = match bare.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => bare,
+    };
+    if without_port != text && without_port.parse::<Host>().is_ok() {
+        let problem = value.error(
+            "`host` takes a name or an IP address, and nothing around it",
+            "more than a host",
+        );
+        return value.propose(problem, "write only the host".to_owned(), without_port);
+    }
+    let problem = value.error(error.to_string(), "a value of `host`");
+    problem.help("write a name or an IP address, as in `edge-1.example.net`")
 }
 
 /// What a `ready_when` line says.

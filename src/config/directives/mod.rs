@@ -85,7 +85,7 @@ pub(super) fn understand(
         }
     }
     let admin = match parts.admins.last() {
-        Some(line) => line.meaning,
+        Some(line) => line.meaning.as_ref().map(|served| served.address),
         None => Some(AdminAddress::Default),
     };
     Understood {
@@ -206,6 +206,7 @@ fn unknown(statement: &Statement) -> Diagnostic {
         ("dnstap", dnstap::OPTIONS),
         ("listen", listen::OPTIONS),
         ("resolver", resolver::OPTIONS),
+        ("admin", admin::OPTIONS),
     ] {
         if specs.iter().any(|spec| spec.name == name.text) {
             return problem.help(format!(

@@ -13,7 +13,7 @@ use super::{
         quantity::Size,
         source::Span,
     },
-    Findings, Read, dnstap, drain,
+    Findings, Read, admin, dnstap, drain,
 };
 use crate::net::{Endpoint, Host, ResolverSettings};
 
@@ -22,8 +22,8 @@ use crate::net::{Endpoint, Host, ResolverSettings};
 pub(super) struct Parts<'a> {
     pub(super) listeners: Vec<Read<'a, Listen>>,
     pub(super) sinks: Vec<Read<'a, dnstap::Found<'a>>>,
-    pub(super) admins: Vec<Read<'a, AdminAddress>>,
-    pub(super) probes: Vec<Read<'a, SocketAddr>>,
+    pub(super) admins: Vec<Read<'a, admin::Served<AdminAddress>>>,
+    pub(super) probes: Vec<Read<'a, admin::Served<SocketAddr>>>,
     pub(super) readiness: Vec<Read<'a, ReadyWhen>>,
     pub(super) drains: Vec<Read<'a, Duration>>,
     pub(super) resolvers: Vec<Read<'a, ResolverSettings>>,
@@ -39,9 +39,13 @@ pub(super) fn put_together(
     findings: &mut Findings<'_>,
 ) -> Option<Config> {
     require_both_ends(file, &parts, findings);
+    let served = last(&parts.admins, findings).unwrap_or_default();
+    let probes = last(&parts.probes, findings);
     let admin = Admin {
-        address: last(&parts.admins, findings).unwrap_or_default(),
-        probes: last(&parts.probes, findings),
+        address: served.address,
+        hosts: served.hosts,
+        probes: probes.as_ref().map(|served| served.address),
+        probes_hosts: probes.map(|served| served.hosts).unwrap_or_default(),
         ready_when: last(&parts.readiness, findings).unwrap_or_default(),
     };
     let drain = last(&parts.drains, findings).unwrap_or(drain::DEFAULT);
@@ -133,7 +137,7 @@ fn require_both_ends(file: &str, parts: &Parts<'_>, findings: &mut Findings<'_>)
 }
 
 /// What the last of several lines says.
-fn last<T: Copy>(lines: &[Read<'_, T>], findings: &mut Findings<'_>) -> Option<T> {
+fn last<T: Clone>(lines: &[Read<'_, T>], findings: &mut Findings<'_>) -> Option<T> {
     for pair in lines.windows(2) {
         if let [first, second] = pair {
             findings.report(
@@ -144,7 +148,7 @@ fn last<T: Copy>(lines: &[Read<'_, T>], findings: &mut Findings<'_>) -> Option<T
             );
         }
     }
-    lines.last()?.meaning
+    lines.last()?.meaning.clone()
 }
 
 /// What the one block says. Two are not put together: which of their name servers were meant for what is not known.
