@@ -27,6 +27,6 @@ pub use server::{AdminError, Server, Sockets};
 pub use status::{
     CertificateStatus, ConfigStatus, EndpointStatus, Failure, LatencyStatus, LedgerStatus,
     ListenerStatus, Mode, Phase, QueueStatus, ReloadStatus, ReloadsStatus, RouterStatus,
-    SinkStatus, quantile,
+    SinkStatus, UnfinishedStatus, quantile,
 };
 pub use timestamp::Timestamp;

@@ -47,6 +47,18 @@ pub struct RouterStatus {
     pub listeners: Vec<ListenerStatus>,
     /// The sinks in the order of the configuration, then those that it no longer has, until they are drained.
     pub sinks: Vec<SinkStatus>,
+    /// The memory of frames that have begun and not ended, over all listeners.
+    #[serde(default)]
+    pub unfinished_frames: UnfinishedStatus,
+}
+
+/// The memory of frames that have begun and not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnfinishedStatus {
+    /// Bytes that are held now.
+    pub bytes: u64,
+    /// Bytes that may be held; beyond that, the connection that holds most for longest is closed.
+    pub capacity_bytes: u64,
 }
 
 /// How far a router has come.
@@ -304,6 +316,10 @@ impl RouterStatus {
             },
             listeners: view.listeners().iter().map(ListenerStatus::of).collect(),
             sinks: view.sinks().iter().map(SinkStatus::of).collect(),
+            unfinished_frames: UnfinishedStatus {
+                bytes: view.unfinished_frames().held() as u64,
+                capacity_bytes: view.unfinished_frames().limit() as u64,
+            },
             // Last, so that nothing in here is from after it.
             now: Timestamp::now(),
         }

@@ -123,6 +123,7 @@ fn describe(config: &Config) -> String {
         ("probes", probes),
         ("ready_when", ready_when.word().to_owned()),
         ("drain", Time(config.drain).to_string()),
+        ("unfinished_frames", size(config.unfinished_frames)),
     ];
     sections.push(("router".to_owned(), rest));
     sections.push(("resolver".to_owned(), describe_resolver(&config.resolver)));

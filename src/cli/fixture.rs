@@ -9,6 +9,7 @@ use crate::{
     admin::{
         ConfigStatus, EndpointStatus, Failure, LatencyStatus, LedgerStatus, ListenerStatus, Mode,
         Phase, QueueStatus, ReloadStatus, ReloadsStatus, RouterStatus, SinkStatus, Timestamp,
+        UnfinishedStatus,
     },
     sink::State,
 };
@@ -39,6 +40,7 @@ pub(super) fn router(sinks: Vec<SinkStatus>) -> RouterStatus {
         },
         listeners: vec![listener("unix:///run/tapfan/dnstap.sock", 71_280_000)],
         sinks,
+        unfinished_frames: UnfinishedStatus::default(),
     }
 }
 

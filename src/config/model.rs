@@ -23,6 +23,8 @@ pub struct Config {
     pub admin: Admin,
     /// How long a drain may take at the most, from the signal to the exit.
     pub drain: Duration,
+    /// The memory that frames which have begun and not ended may hold, in bytes, over all connections of all listeners.
+    pub unfinished_frames: usize,
     /// Whom to ask for the addresses of sinks that are given by name.
     pub resolver: ResolverSettings,
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    Counters, ErrorReason,
+    Counters, ErrorReason, Shared,
     connection::{HANDSHAKE_DEADLINE, Intake, TOO_LATE},
     log_gate::LogGate,
 };
@@ -106,6 +106,7 @@ impl Listener {
         inherited: &Inherited,
         router: Router,
         phase: Phase,
+        shared: Shared,
     ) -> Result<Self, ListenerSetupError> {
         let settings = Settings::new(listen)?;
         let (socket, inherited) = Socket::of(&listen.address, inherited)?;
@@ -117,6 +118,7 @@ impl Listener {
             phase,
             closed: CancellationToken::new(),
             log: LogGate::default(),
+            shared,
         };
         Ok(Self {
             socket,

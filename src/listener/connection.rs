@@ -1,6 +1,7 @@
 //! One sender: handshake, read, cut, offer, until it ends or the router does.
 
 use std::{
+    future::poll_fn,
     io,
     pin::pin,
     sync::Arc,
@@ -17,11 +18,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::{
-    Counters, Cut, Cutter, End, ErrorReason, Phase,
+    Counters, Cut, Cutter, End, ErrorReason, Phase, Shared,
     accept::Settings,
     log_gate::{LogGate, Verdict},
+    unfinished::Holder,
 };
 use crate::{
+    config::quantity::Size,
     frame_stream::{self, Control, Mode},
     net::Stream,
     router::Router,
@@ -38,6 +41,7 @@ pub(super) struct Intake {
     /// Ask senders to end: the drain has begun, and the listener's socket is closed, so that none can come back.
     pub(super) closed: CancellationToken,
     pub(super) log: LogGate,
+    pub(super) shared: Shared,
 }
 
 /// A sender's connection, after its handshakes.
@@ -47,6 +51,7 @@ struct Connection<'a> {
     stream: Stream,
     mode: Mode,
     cutter: Cutter,
+    holder: Holder,
     frames: u64,
     malformed: u64,
     oversize: u64,
@@ -60,6 +65,8 @@ enum Read {
     Failed(io::Error),
     /// The sender stopped in the middle of a frame.
     Stalled,
+    /// Unfinished frames hold too much memory, and this one most for longest.
+    TooMuchHeld,
     /// The router is to end: ask the sender to.
     Drain,
     /// The drain's time is over.
@@ -105,6 +112,7 @@ impl Intake {
             stream,
             mode,
             cutter,
+            holder: self.shared.unfinished.holder(),
             frames: 0,
             malformed: 0,
             oversize: 0,
@@ -168,6 +176,7 @@ impl Connection<'_> {
         let phase = self.intake.phase.clone();
         let mut drain = pin!(self.intake.closed.cancelled());
         let mut deadline = pin!(phase.deadline.cancelled());
+        let mut too_much_held = pin!(self.holder.asked_to_close());
         let mut draining = false;
         loop {
             let mid_frame = self.cutter.frame_began();
@@ -175,7 +184,8 @@ impl Connection<'_> {
                 biased;
                 () = &mut deadline => Read::Deadline,
                 () = &mut drain, if !draining => Read::Drain,
-                read = read(&mut self.stream, &mut self.cutter, mid_frame) => read,
+                () = &mut too_much_held => Read::TooMuchHeld,
+                read = read(&mut self.stream, &mut self.cutter, &mut self.holder) => read,
             };
             let ended = match read {
                 Read::Data => self.cut(),
@@ -207,6 +217,10 @@ impl Connection<'_> {
                     )
                     .to_string();
                     self.intake.refuse(ErrorReason::Stalled, self.peer, &error);
+                    return;
+                }
+                Read::TooMuchHeld => {
+                    self.give_up(mid_frame);
                     return;
                 }
             };
@@ -260,6 +274,19 @@ impl Connection<'_> {
         end
     }
 
+    /// Says why a connection is closed that held the most of all unfinished frames for the longest time.
+    fn give_up(&self, began: Option<Instant>) {
+        let [held, limit] = [self.holder.bytes(), self.holder.limit()].map(|b| Size(b as u64));
+        let age = began.map_or(Duration::ZERO, |began| began.elapsed());
+        let age = age.as_secs_f32();
+        let error = format_args!(
+            "unfinished frames held more than the {limit} that unfinished_frames allows: this connection, which held {held} of a frame that began {age:.1}s ago, is closed; does the sender hang in the middle of a frame?"
+        )
+        .to_string();
+        self.intake
+            .refuse(ErrorReason::Unfinished, self.peer, &error);
+    }
+
     /// Ends a stream whose sender ended it, or broke it.
     async fn end(&mut self, end: End) {
         if let End::Protocol(error) = end {
@@ -283,10 +310,10 @@ impl Connection<'_> {
     /// Takes what a sender that does not end had written when the time was over.
     async fn read_what_is_there(&mut self) {
         for _ in 0..LAST_READS {
-            let read = read(&mut self.stream, &mut self.cutter, None);
+            let read = read_some(&mut self.stream, &mut self.cutter, &mut self.holder);
             // tokio rounds no time at all up to a millisecond, in which what has come is seen to have come.
             match timeout(Duration::ZERO, read).await {
-                Ok(Read::Data) if self.cut().is_none() => {}
+                Ok(Ok(1..)) if self.cut().is_none() => {}
                 _ => break,
             }
         }
@@ -298,9 +325,10 @@ impl Connection<'_> {
     }
 }
 
-/// Reads once; a frame that began at `mid_frame` limits how long that may take.
-async fn read(stream: &mut Stream, cutter: &mut Cutter, mid_frame: Option<Instant>) -> Read {
-    let bytes = stream.read_buf(cutter.buffer());
+/// Reads once; a frame that has begun limits how long that may take.
+async fn read(stream: &mut Stream, cutter: &mut Cutter, holder: &mut Holder) -> Read {
+    let mid_frame = cutter.frame_began();
+    let bytes = read_some(stream, cutter, holder);
     let result = match mid_frame {
         Some(began) => match timeout_at((began + STALL_DEADLINE).into(), bytes).await {
             Ok(result) => result,
@@ -313,4 +341,22 @@ async fn read(stream: &mut Stream, cutter: &mut Cutter, mid_frame: Option<Instan
         Ok(_) => Read::Data,
         Err(error) => Read::Failed(error),
     }
+}
+
+/// Reads once. While there is nothing to read, it holds memory only for a frame that has begun, and has that counted.
+/// Cancel safe.
+async fn read_some(
+    stream: &mut Stream,
+    cutter: &mut Cutter,
+    holder: &mut Holder,
+) -> io::Result<usize> {
+    poll_fn(|context| {
+        let read = pin!(stream.read_buf(cutter.buffer())).poll(context);
+        if read.is_pending() {
+            let held = cutter.wait();
+            holder.hold(held, cutter.frame_began());
+        }
+        read
+    })
+    .await
 }

@@ -32,6 +32,8 @@ pub enum ErrorReason {
     Malformed,
     /// The peer stopped in the middle of a frame for too long.
     Stalled,
+    /// Unfinished frames of all connections held too much memory, and this connection held most for longest.
+    Unfinished,
     /// Reading or writing failed, or the stream ended in the middle of a frame.
     Io,
     /// A fault of tapfan's own ended the connection.
@@ -68,7 +70,7 @@ pub struct Snapshot {
 
 impl ErrorReason {
     /// Every reason, in the order in which they are shown.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Accept,
         Self::ConnectionLimit,
         Self::Tls,
@@ -80,6 +82,7 @@ impl ErrorReason {
         Self::Oversize,
         Self::Malformed,
         Self::Stalled,
+        Self::Unfinished,
         Self::Io,
         Self::Internal,
     ];
@@ -98,6 +101,7 @@ impl ErrorReason {
             Self::Oversize => "oversize",
             Self::Malformed => "malformed",
             Self::Stalled => "stalled",
+            Self::Unfinished => "unfinished",
             Self::Io => "io",
             Self::Internal => "internal",
         }

@@ -13,7 +13,8 @@ use crate::{
 ///
 /// What one read brought makes one chunk; nothing waits for more. A frame that the read cut in two stays for the
 /// next. A frame that is too long is skipped without being held; one that is no dnstap message is taken out. A
-/// length that a peer claims makes no memory: the buffer grows with what has come.
+/// length that a peer claims makes no memory: the buffer grows with what has come, and shrinks to it while the
+/// connection [waits](Self::wait).
 #[derive(Debug)]
 pub struct Cutter {
     buffer: BytesMut,
@@ -59,6 +60,9 @@ pub enum End {
 const MIN_READ: usize = 8 << 10;
 const MAX_READ: usize = 256 << 10;
 
+/// A buffer that is no larger is not made smaller while the connection waits.
+const SMALL: usize = super::unfinished::FREE;
+
 /// What stands at the front of the unread bytes.
 enum Item {
     Data {
@@ -97,12 +101,29 @@ impl Cutter {
 
     /// Where the next read is to put its bytes: at the end, within the capacity there.
     pub fn buffer(&mut self) -> &mut BytesMut {
-        let room = self
-            .read_size
-            .saturating_sub(self.buffer.len())
-            .max(MIN_READ);
-        self.buffer.reserve(room);
+        let length = self.buffer.len();
+        let room = self.read_size.saturating_sub(length).max(MIN_READ);
+        if self.buffer.capacity() - length < room {
+            // Twice as much each time, so that a long frame is not copied often, but not far beyond its end.
+            let twice = match self.frame_end() {
+                Some(end) if end <= 2 * (length + MIN_READ) => end + MIN_READ,
+                _ => 2 * length,
+            };
+            self.resize(twice.max(length + room));
+        }
         &mut self.buffer
+    }
+
+    /// Lets go of the memory that is there for the next read, for as long as none comes. Returns the bytes that the frame
+    /// that has begun still holds; 0 between two frames.
+    pub fn wait(&mut self) -> usize {
+        let length = self.buffer.len();
+        if length == 0 {
+            self.buffer = BytesMut::new();
+        } else if self.buffer.capacity() > (2 * length).max(SMALL) {
+            self.resize(length);
+        }
+        self.buffer.capacity()
     }
 
     /// When the frame began that the stream stands in the middle of; `None` between two frames.
@@ -178,6 +199,21 @@ impl Cutter {
             _ => Some(now),
         };
         cut
+    }
+
+    /// Where the frame ends that the buffer begins with, if its length is known and it is one to be held.
+    fn frame_end(&self) -> Option<usize> {
+        match u32::from_be_bytes(*self.buffer.first_chunk::<4>()?) {
+            length if length > 0 && length <= self.max_frame => Some(length as usize + 4),
+            _ => None,
+        }
+    }
+
+    /// Moves what has come to a buffer of this capacity.
+    fn resize(&mut self, capacity: usize) {
+        let mut buffer = BytesMut::with_capacity(capacity);
+        buffer.extend_from_slice(&self.buffer);
+        self.buffer = buffer;
     }
 
     /// What stands at `at`.

@@ -11,9 +11,13 @@ mod connection;
 mod counters;
 mod cutter;
 mod log_gate;
+mod shared;
+mod unfinished;
 
 pub use accept::{Handle, Listener, ListenerSetupError, Phase, Settings};
 pub use counters::{Counters, ErrorReason, Snapshot};
 pub use cutter::{Cut, Cutter, End};
+pub use shared::Shared;
+pub use unfinished::Unfinished;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{task::JoinHandle, time::timeout};
 
-use super::{Handle, Listener, Phase};
+use super::{Handle, Listener, Phase, Shared, Unfinished};
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
     frame_stream::Control,
@@ -34,8 +34,12 @@ fn listener(phase: &Phase) -> (Listener, SocketAddr, Arc<Queues>) {
         },
     };
     let router = Router::new([Arc::clone(&queue)]);
+    let shared = Shared {
+        unfinished: Unfinished::new(64 << 20),
+    };
+    let inherited = Inherited::default();
     let listener =
-        Listener::bind(&listen, &Inherited::default(), router, phase.clone()).expect("bound");
+        Listener::bind(&listen, &inherited, router, phase.clone(), shared).expect("bound");
     let address = listener.local_address().expect("TCP");
     (listener, address, queue)
 }

@@ -10,7 +10,7 @@ use super::{
     sink_task::{SinkTask, Work},
 };
 use crate::{
-    config::{self, Listen, ListenAddress},
+    config::{self, Listen, ListenAddress, quantity::Size},
     net::UnixPermissions,
     router::{Limits, Queues},
 };
@@ -26,6 +26,8 @@ pub struct Changes {
     pub removed: Vec<Arc<str>>,
     /// How long a drain may take from now on, if that is another time than before.
     pub drain: Option<Duration>,
+    /// What unfinished frames may hold from now on, in bytes, if that is another size than before.
+    pub unfinished_frames: Option<usize>,
 }
 
 // === impl Changes ===
@@ -44,6 +46,7 @@ impl fmt::Display for Changes {
             changed,
             removed,
             drain,
+            unfinished_frames,
         } = self;
         let parts = [
             ("started", started),
@@ -53,7 +56,9 @@ impl fmt::Display for Changes {
         let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
         let parts = parts.map(|(what, names)| format!("{what} {}", names.join(", ")));
         let drain = drain.map(|drain| format!("drain {drain:?}"));
-        let parts: Vec<_> = parts.chain(drain).collect();
+        let unfinished_frames =
+            unfinished_frames.map(|bytes| format!("unfinished_frames {}", Size(bytes as u64)));
+        let parts: Vec<_> = parts.chain(drain).chain(unfinished_frames).collect();
         f.write_str(if parts.is_empty() { "nothing" } else { "" })?;
         f.write_str(&parts.join("; "))
     }
@@ -67,6 +72,11 @@ impl Supervisor {
             ..Changes::default()
         };
         self.drain.send_replace(plan.drain);
+        let unfinished = &self.shared.unfinished;
+        if unfinished.limit() != plan.unfinished_frames {
+            unfinished.set_limit(plan.unfinished_frames);
+            changes.unfinished_frames = Some(plan.unfinished_frames);
+        }
         self.names = plan.names;
         while self.retiring_listeners.try_join_next().is_some() {}
         while self.retiring_sinks.try_join_next().is_some() {}

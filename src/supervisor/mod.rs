@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     config::{self, Config, Listen},
-    listener::{Counters, Handle, Phase},
+    listener::{self, Counters, Handle, Phase},
     net::Inherited,
     router::{Latency, Ledger, Limits, Queues, Router},
     sink::Status,
@@ -60,6 +60,8 @@ pub struct Supervisor {
     /// Sockets that the process was started with, for the listeners that name them.
     inherited: Inherited,
     phase: Phase,
+    /// The bounds that all listeners share.
+    shared: listener::Shared,
     /// Ends what sinks still wait for when the drain's time is over.
     abort: CancellationToken,
     /// How long a drain may take; sinks see it change.
@@ -136,6 +138,9 @@ impl Supervisor {
         view: View,
         config: &Config,
     ) -> Result<Self, StartError> {
+        let shared = listener::Shared {
+            unfinished: view.unfinished_frames().clone(),
+        };
         let mut supervisor = Self {
             listeners: Vec::new(),
             sinks: Vec::new(),
@@ -144,6 +149,7 @@ impl Supervisor {
             view,
             inherited,
             phase: Phase::default(),
+            shared,
             abort: CancellationToken::new(),
             drain: watch::Sender::new(config.drain),
             retiring_listeners: JoinSet::new(),

@@ -47,6 +47,7 @@ pub(super) struct Plan {
     pub(super) listeners: Vec<PlannedListener>,
     pub(super) names: Names,
     pub(super) drain: Duration,
+    pub(super) unfinished_frames: usize,
 }
 
 /// Whom to ask for names.
@@ -137,6 +138,7 @@ impl Plan {
             listeners,
             names,
             drain: config.drain,
+            unfinished_frames: config.unfinished_frames,
         })
     }
 }
@@ -188,6 +190,7 @@ impl PlannedListener {
                     &running.inherited,
                     running.router.clone(),
                     phase.clone(),
+                    running.shared.clone(),
                 )?;
                 ListenerStep::Start(listener, phase)
             }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{ListenerHandle, SinkHandle, material::Certificate};
 use crate::{
     config,
-    listener::{Counters, Snapshot},
+    listener::{Counters, Snapshot, Unfinished},
     router::{EndpointAccount, Latency, Ledger, Limits, Queues},
     sink::Status,
 };
@@ -52,6 +52,7 @@ struct Shared {
     phase: AtomicU8,
     parts: ArcSwap<Parts>,
     course: ArcSwap<Course>,
+    unfinished_frames: Unfinished,
 }
 
 /// Listeners and sinks, in the order of the configuration, then those that it no longer has.
@@ -180,6 +181,11 @@ impl View {
         parts.sinks.iter().chain(leaving).cloned().collect()
     }
 
+    /// The memory of frames that have begun and not ended, and its bound.
+    pub fn unfinished_frames(&self) -> &Unfinished {
+        &self.shared.unfinished_frames
+    }
+
     /// Where the configuration that runs comes from.
     pub fn configured(&self) -> Configured {
         self.shared.course.load().configured.clone()
@@ -288,6 +294,8 @@ impl Default for Shared {
             phase: AtomicU8::new(RouterPhase::Starting as u8),
             parts: ArcSwap::default(),
             course: ArcSwap::default(),
+            // The supervisor sets it before anything is accepted.
+            unfinished_frames: Unfinished::new(0),
         }
     }
 }

@@ -34,7 +34,7 @@ impl Tapfan {
     }
 
     /// The same, after these commands of a shell.
-    fn run_after(before: &str, folder: &Folder, tapfile: &str) -> Self {
+    pub(crate) fn run_after(before: &str, folder: &Folder, tapfile: &str) -> Self {
         Self::run_with(before, [Stdio::null(), Stdio::inherit()], folder, tapfile)
     }
 
@@ -74,6 +74,11 @@ impl Tapfan {
             self.log().contains(words)
         })
         .await;
+    }
+
+    /// Whether it has not exited, and was not killed.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
     }
 
     pub(crate) async fn exit(&mut self) -> ExitStatus {

@@ -43,4 +43,5 @@ mod reload_certificates;
 mod reload_thousand;
 mod renewal;
 mod sockets;
+mod unfinished_frames;
 mod version_1;

@@ -232,9 +232,12 @@ proptest! {
         sinks in sinks(),
         admin in prop::option::of(any::<std::net::SocketAddr>()),
         drain in 100..=600_000_u64,
+        unfinished in 1_usize << 26..1 << 40,
     ) {
         let admin = admin.map(|admin| std::net::SocketAddr::new(admin.ip(), admin.port()));
-        let mut text = format!("drain {}s{}ms\n", drain / 1000, drain % 1000);
+        let (seconds, milliseconds) = (drain / 1000, drain % 1000);
+        let mut text =
+            format!("drain {seconds}s{milliseconds}ms\nunfinished_frames {unfinished}\n");
         text.extend(admin.map(|admin| format!("admin {admin}\n")));
         text.extend(listeners.iter().map(|written| written.text.as_str()));
         text.extend(sinks.iter().map(|written| written.text.as_str()));
@@ -246,6 +249,7 @@ proptest! {
                 ..Admin::default()
             },
             drain: Duration::from_millis(drain),
+            unfinished_frames: unfinished,
             resolver: ResolverSettings::default(),
         };
         let loaded = parse(&text);

@@ -150,6 +150,10 @@ const BROKEN: &[(&str, &str)] = &[
     ("drain_without_unit", "listen @in\ndnstap /s\ndrain 10\n"),
     ("drain_too_long", "listen @in\ndnstap /s\ndrain 1h\n"),
     ("drain_no_time", "listen @in\ndnstap /s\ndrain soon\n"),
+    (
+        "unfinished_frames_too_small",
+        "listen @in\ndnstap /s\nunfinished_frames 64KiB\n",
+    ),
     // Options.
     (
         "option_misspelt",
@@ -477,6 +481,10 @@ const DOUBTFUL: &[(&str, &str)] = &[
     (
         "option_twice",
         "listen @in\ndnstap /s {\n    identity a\n    version 1\n    identity b\n}\n",
+    ),
+    (
+        "unfinished_frames_below_two_frames",
+        "listen @in {\n    max_frame 16MiB\n}\ndnstap /s\nunfinished_frames 31MiB\n",
     ),
     ("drain_twice", "listen @in\ndnstap /s\ndrain 1s\ndrain 2s\n"),
     (

@@ -36,6 +36,7 @@ impl Collector for Scrape {
         self.router(&mut families)?;
         let listeners = without_namesakes(&self.status.listeners, |listener| &listener.name);
         of_listeners(&listeners, &mut families)?;
+        self.unfinished_frames(&mut families)?;
         let sinks = without_namesakes(&self.status.sinks, |sink| &sink.name);
         frames_of_sinks(&sinks, &mut families)?;
         connections_of_sinks(&sinks, &mut families)?;
@@ -89,6 +90,20 @@ impl Scrape {
             reloads
                 .last_success
                 .map(|at| (vec![], at.as_unix_seconds())),
+        )
+    }
+
+    fn unfinished_frames(&self, to: &mut Families<'_>) -> fmt::Result {
+        let of = self.status.unfinished_frames;
+        to.gauges(
+            "tapfan_unfinished_frames_bytes",
+            "Memory of frames that have begun and not ended, over all listeners.",
+            [(vec![], of.bytes)],
+        )?;
+        to.gauges(
+            "tapfan_unfinished_frames_capacity_bytes",
+            "Memory that those may hold; beyond it, the connection that holds most for longest is closed.",
+            [(vec![], of.capacity_bytes)],
         )
     }
 

@@ -6,6 +6,7 @@ mod drain;
 mod listen;
 mod options;
 mod resolver;
+mod unfinished_frames;
 mod whole;
 
 use std::path::{Component, Path, PathBuf};
@@ -21,7 +22,7 @@ use super::{
 use crate::net::{AddressError, UnixAddress};
 
 /// The directives, as they are proposed after a typo.
-const DIRECTIVES: [&str; 7] = [
+const DIRECTIVES: [&str; 8] = [
     "listen",
     "dnstap",
     "admin",
@@ -29,6 +30,7 @@ const DIRECTIVES: [&str; 7] = [
     "ready_when",
     "drain",
     "resolver",
+    "unfinished_frames",
 ];
 
 /// What a configuration was understood to be.
@@ -81,6 +83,9 @@ pub(super) fn understand(
             "resolver" => parts
                 .resolvers
                 .push(resolver::read(statement, &mut findings)),
+            "unfinished_frames" => parts
+                .unfinished_frames
+                .push(unfinished_frames::read(statement, &mut findings)),
             _ => findings.problems.push(unknown(statement)),
         }
     }
@@ -221,6 +226,6 @@ fn unknown(statement: &Statement) -> Diagnostic {
         );
     }
     problem.help(
-        "the directives are `listen`, `dnstap`, `admin`, `probes`, `ready_when`, `drain` and `resolver`, and `import`",
+        "the directives are `listen`, `dnstap`, `admin`, `probes`, `ready_when`, `drain`, `resolver` and `unfinished_frames`, and `import`",
     )
 }

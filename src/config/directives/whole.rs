@@ -13,7 +13,7 @@ use super::{
         quantity::Size,
         source::Span,
     },
-    Findings, Read, admin, dnstap, drain,
+    Findings, Read, admin, dnstap, drain, unfinished_frames,
 };
 use crate::net::{Endpoint, Host, ResolverSettings};
 
@@ -27,6 +27,13 @@ pub(super) struct Parts<'a> {
     pub(super) readiness: Vec<Read<'a, ReadyWhen>>,
     pub(super) drains: Vec<Read<'a, Duration>>,
     pub(super) resolvers: Vec<Read<'a, ResolverSettings>>,
+    pub(super) unfinished_frames: Vec<Read<'a, usize>>,
+}
+
+/// A number of bytes, and the line that says so if there is one.
+struct Bound {
+    bytes: usize,
+    line: Option<Span>,
 }
 
 const EVERYWHERE: &str =
@@ -49,6 +56,13 @@ pub(super) fn put_together(
         ready_when: last(&parts.readiness, findings).unwrap_or_default(),
     };
     let drain = last(&parts.drains, findings).unwrap_or(drain::DEFAULT);
+    let unfinished_frames = Bound {
+        bytes: last(&parts.unfinished_frames, findings).unwrap_or(unfinished_frames::DEFAULT),
+        line: parts
+            .unfinished_frames
+            .last()
+            .map(|read| read.statement.span()),
+    };
     let resolver = only_resolver(parts.resolvers, findings);
     let listeners: Vec<(Span, Listen)> = parts
         .listeners
@@ -102,6 +116,7 @@ pub(super) fn put_together(
     }
     check_loops(&sinks, &listeners, findings);
     check_queues(&sinks, &listeners, findings);
+    check_unfinished_frames(&unfinished_frames, &listeners, findings);
     let sinks = name_sinks(sinks, findings);
     if findings.has_errors() {
         return None;
@@ -111,6 +126,7 @@ pub(super) fn put_together(
         sinks,
         admin,
         drain,
+        unfinished_frames: unfinished_frames.bytes,
         resolver,
     })
 }
@@ -361,6 +377,38 @@ fn check_queues(
                     .help("make `queue_bytes` larger or `max_frame` smaller"),
             );
         }
+    }
+}
+
+/// A bound that one frame of the greatest length exceeds would have its sender closed.
+fn check_unfinished_frames(
+    bound: &Bound,
+    listeners: &[(Span, Listen)],
+    findings: &mut Findings<'_>,
+) {
+    let Some(line) = bound.line else {
+        return;
+    };
+    let largest = listeners
+        .iter()
+        .max_by_key(|(_, listen)| listen.limits.frame);
+    if let Some((span, listen)) = largest
+        && bound.bytes < 2 * listen.limits.frame as usize
+    {
+        findings.report(
+            Diagnostic::warning(
+                "`unfinished_frames` is less than two frames of the greatest length",
+            )
+            .at(
+                line,
+                "a sender of such a frame may be closed in the middle of it",
+            )
+            .at(
+                *span,
+                format!("takes frames of up to {}", Size(listen.limits.frame.into())),
+            )
+            .help("make `unfinished_frames` larger or `max_frame` smaller"),
+        );
     }
 }
 

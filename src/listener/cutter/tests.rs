@@ -188,6 +188,45 @@ fn a_quiet_sender_gives_its_large_buffer_back() {
     );
 }
 
+#[test]
+fn a_connection_that_waits_holds_only_what_has_come() {
+    let mut cutter = Cutter::new(1 << 20);
+    cutter.read_size = MAX_READ;
+    assert!(cutter.buffer().capacity() >= MAX_READ);
+    assert_eq!(cutter.wait(), 0);
+    assert_eq!(cutter.buffer.capacity(), 0, "between two frames");
+    let long = valid(90).repeat(9000);
+    let stream = [
+        &data(SHORT),
+        (u32::try_from(long.len()).expect("short"))
+            .to_be_bytes()
+            .as_slice(),
+        &long,
+    ]
+    .concat();
+    for end in [100, 5000, 100_000, stream.len() - 1] {
+        let mut held = 0;
+        let mut cutter = Cutter::new(1 << 20);
+        let mut rest = &stream[..end];
+        while !rest.is_empty() {
+            let buffer = cutter.buffer();
+            let read = rest.len().min(buffer.capacity() - buffer.len());
+            buffer.extend_from_slice(&rest[..read]);
+            rest = &rest[read..];
+            let _ = cutter.cut(Instant::now());
+            held = cutter.wait();
+        }
+        let came = end - data(SHORT).len();
+        assert_eq!(held, cutter.buffer.capacity());
+        assert!(held <= (2 * came).max(SMALL), "{held} for {came}");
+        assert!(
+            held <= stream.len() + 2 * MIN_READ,
+            "{held}: beyond its end"
+        );
+        assert_eq!(cutter.buffer.len(), came);
+    }
+}
+
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         6 => (0_usize..100).prop_map(|filling| data(&valid(filling))),

@@ -1,0 +1,262 @@
+//! A bound on the memory of frames that have begun and not ended, over all connections of all listeners.
+//!
+//! A sender that stops inside a long frame holds what has come of it until the frame's deadline. One connection may do
+//! that; a thousand would exhaust the memory of the machine.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use tokio::sync::Notify;
+
+/// The bytes of unfinished frames that all connections together may hold. Clones share one bound.
+#[derive(Debug, Clone)]
+pub struct Unfinished(Arc<Mutex<Holdings>>);
+
+/// The part of one connection. Dropping it gives its bytes back.
+#[derive(Debug)]
+pub(super) struct Holder {
+    unfinished: Unfinished,
+    key: u64,
+    /// The bytes that are counted for it.
+    bytes: usize,
+    close: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Holdings {
+    limit: usize,
+    /// The sum over `each`.
+    held: usize,
+    each: HashMap<u64, Holding>,
+    next_key: u64,
+}
+
+#[derive(Debug)]
+struct Holding {
+    bytes: usize,
+    /// When the frame began.
+    began: Instant,
+    /// Asks its connection to close.
+    close: Arc<Notify>,
+}
+
+/// Bytes that a connection may hold without being counted. Most frames are shorter, so most senders never take the lock.
+pub(super) const FREE: usize = 4 << 10;
+
+// === impl Unfinished ===
+
+impl Unfinished {
+    /// A bound of `limit` bytes, of which none is in use.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self(Arc::new(Mutex::new(Holdings {
+            limit,
+            held: 0,
+            each: HashMap::new(),
+            next_key: 0,
+        })))
+    }
+
+    /// Bytes that are held now. The first 4 KiB of a connection are not counted.
+    pub fn held(&self) -> usize {
+        self.with(|holdings| holdings.held)
+    }
+
+    /// Bytes that may be held.
+    pub fn limit(&self) -> usize {
+        self.with(|holdings| holdings.limit)
+    }
+
+    /// Changes the bound. If more is held already, connections are closed until it is met.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.with(|holdings| {
+            holdings.limit = limit;
+            holdings.make_room(Instant::now());
+        });
+    }
+
+    /// The part of a new connection, which holds nothing yet.
+    pub(super) fn holder(&self) -> Holder {
+        let key = self.with(|holdings| {
+            holdings.next_key += 1;
+            holdings.next_key
+        });
+        Holder {
+            unfinished: self.clone(),
+            key,
+            bytes: 0,
+            close: Arc::default(),
+        }
+    }
+
+    fn with<T>(&self, body: impl FnOnce(&mut Holdings) -> T) -> T {
+        body(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+// === impl Holder ===
+
+impl Holder {
+    /// Counts `bytes` of memory for the frame that `began` then, if one has begun. If all hold more than they may, the
+    /// connection that holds most for longest is asked to close; that may be this one.
+    pub(super) fn hold(&mut self, bytes: usize, began: Option<Instant>) {
+        let bytes = if bytes <= FREE { 0 } else { bytes };
+        if bytes == self.bytes {
+            return;
+        }
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        let (key, close) = (self.key, &self.close);
+        self.unfinished.with(|holdings| {
+            let known = holdings.remove(key);
+            // One that held something and is no longer there has been asked to close. What it holds is let go soon.
+            if bytes == 0 || before > 0 && !known {
+                return;
+            }
+            let now = Instant::now();
+            holdings.held += bytes;
+            let close = Arc::clone(close);
+            holdings.each.insert(
+                key,
+                Holding {
+                    bytes,
+                    began: began.unwrap_or(now),
+                    close,
+                },
+            );
+            holdings.make_room(now);
+        });
+    }
+
+    /// The bytes that are counted for it.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The bound that it shares.
+    pub(super) fn limit(&self) -> usize {
+        self.unfinished.limit()
+    }
+
+    /// Waits until it is asked to close. Cancel safe.
+    pub(super) fn asked_to_close(&self) -> impl Future<Output = ()> + use<> {
+        let close = Arc::clone(&self.close);
+        async move { close.notified().await }
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.unfinished.with(|holdings| holdings.remove(self.key));
+        }
+    }
+}
+
+// === impl Holdings ===
+
+impl Holdings {
+    fn remove(&mut self, key: u64) -> bool {
+        let holding = self.each.remove(&key);
+        self.held -= holding.as_ref().map_or(0, |holding| holding.bytes);
+        holding.is_some()
+    }
+
+    /// Asks the heaviest connections to close until the others are within the limit.
+    fn make_room(&mut self, now: Instant) {
+        while self.held > self.limit {
+            let each = self.each.iter();
+            let heaviest = each.max_by_key(|(_, holding)| holding.weight(now));
+            let Some((&key, holding)) = heaviest else {
+                return;
+            };
+            holding.close.notify_one();
+            self.remove(key);
+        }
+    }
+}
+
+// === impl Holding ===
+
+impl Holding {
+    /// Bytes times the time they have been held. A sender whose long frame is under way holds much for milliseconds; one
+    /// that has stopped soon outweighs it, even with a shorter frame.
+    fn weight(&self, now: Instant) -> u128 {
+        let age = now.saturating_duration_since(self.began).as_millis() + 1;
+        self.bytes as u128 * age
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const KIB: usize = 1 << 10;
+
+    /// Whether it was asked to close, since the last time it was looked at.
+    fn is_asked(holder: &Holder) -> bool {
+        let mut asked = tokio_test::task::spawn(holder.asked_to_close());
+        asked.poll().is_ready()
+    }
+
+    #[test]
+    fn the_one_that_holds_most_for_longest_is_asked_to_close() {
+        let unfinished = Unfinished::new(3000 * KIB);
+        let now = Instant::now();
+        let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).expect("up");
+        let mut large_and_new = unfinished.holder();
+        let mut small_and_old = unfinished.holder();
+        let mut stopped = unfinished.holder();
+        let mut last = unfinished.holder();
+        large_and_new.hold(1024 * KIB, Some(now));
+        small_and_old.hold(16 * KIB, Some(ago(20)));
+        stopped.hold(1000 * KIB, Some(ago(10)));
+        assert_eq!(unfinished.held(), 2040 * KIB);
+        last.hold(1024 * KIB, Some(now));
+        assert_eq!(unfinished.held(), 2064 * KIB);
+        assert!(is_asked(&stopped));
+        for other in [&large_and_new, &small_and_old, &last] {
+            assert!(!is_asked(other));
+        }
+        // It may read a little more before it closes; that is not counted again.
+        stopped.hold(1024 * KIB, Some(ago(10)));
+        drop(stopped);
+        assert_eq!(unfinished.held(), 2064 * KIB);
+    }
+
+    #[test]
+    fn a_frame_that_ends_and_a_connection_that_ends_give_back_what_they_held() {
+        let unfinished = Unfinished::new(1024 * KIB);
+        let now = Instant::now();
+        let mut one = unfinished.holder();
+        let mut other = unfinished.holder();
+        for _ in 0..100 {
+            one.hold(500 * KIB, Some(now));
+            other.hold(100 * KIB, Some(now));
+            other.hold(500 * KIB, Some(now));
+            one.hold(0, None);
+        }
+        assert_eq!(unfinished.held(), 500 * KIB);
+        drop(other);
+        assert_eq!(unfinished.held(), 0);
+        one.hold(FREE, Some(now));
+        assert_eq!(unfinished.held(), 0, "what every connection may hold");
+        assert!(!is_asked(&one));
+    }
+
+    #[test]
+    fn a_lower_limit_closes_as_many_as_it_takes() {
+        let unfinished = Unfinished::new(1024 * KIB);
+        let now = Instant::now();
+        let mut holders: Vec<_> = (0..10).map(|_| unfinished.holder()).collect();
+        for holder in &mut holders {
+            holder.hold(100 * KIB, Some(now));
+        }
+        unfinished.set_limit(350 * KIB);
+        assert_eq!(unfinished.held(), 300 * KIB);
+        assert_eq!(holders.iter().filter(|one| is_asked(one)).count(), 7);
+    }
+}

@@ -1,0 +1,193 @@
+//! Senders that stop in the middle of long frames: their memory is bounded, and nobody else is hurt.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tapfan::{frame_stream::Mode, listener::ErrorReason};
+use tokio::io::AsyncWriteExt;
+
+use crate::{
+    binary::Tapfan,
+    collector::Collector,
+    router::{Folder, Router},
+    sender::{Load, Manner, Sender, Target, Told},
+    traffic::{numbered, numbered_large, numbers_of},
+    wait::until,
+    wire::{self, START},
+};
+
+const MIB: usize = 1 << 20;
+
+/// A connection that has sent this much of a frame of 1 MiB, and waits.
+async fn stop_inside(target: &Target, sent: usize) -> tapfan::net::Stream {
+    let mut stream = target.dial().await.expect("connected");
+    let frame = wire::data([numbered_large(0, MIB - 100)]);
+    stream.write_all(START).await.expect("written");
+    // One that is closed while it writes has been chosen already.
+    let _ = stream.write_all(&frame[..sent]).await;
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_senders_that_hold_most_are_closed_and_the_others_feel_nothing() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out")).listening();
+    let router = Router::start(&format!(
+        "unfinished_frames 4MiB\nlisten unix://{}\nlisten tcp://127.0.0.1:0\ndnstap {} full 1 4",
+        folder.say("in"),
+        collector.socket()
+    ));
+    router.up(0).await;
+    let manner = |frame, first, rate| Manner {
+        mode: Mode::Bidirectional,
+        told: Told::Stops,
+        rate,
+        frame,
+        first,
+    };
+    let small = Load::start(&router.target(0), manner(numbered, 0, 2000)).await;
+    // Its frames are long, too, but each of them ends.
+    let large_frames = |number| numbered_large(number, 300_000);
+    let large = Load::start(&router.target(0), manner(large_frames, 1 << 32, 100)).await;
+    let unfinished = router.view().unfinished_frames().clone();
+    assert_eq!(unfinished.limit(), 4 * MIB);
+    let mut stopped = Vec::new();
+    for each in 0..20 {
+        // Both listeners share the bound.
+        stopped.push(stop_inside(&router.target(each % 2), 900_000).await);
+        assert!(unfinished.held() <= 4 * MIB);
+    }
+    let closed = || {
+        let of = |listener| router.counts(listener).errors(ErrorReason::Unfinished);
+        of(0) + of(1)
+    };
+    // Four of 900 kB fit; the frames of the good sender may cost another its place.
+    until("the others are closed", || closed() >= 15).await;
+    assert!(closed() <= 18, "{}", closed());
+    let sent = small.end().await + large.end().await;
+    drop(stopped);
+    until("all connections have ended", || {
+        router.counts(0).connections + router.counts(1).connections == 0
+    })
+    .await;
+    assert_eq!(unfinished.held(), 0);
+    for reason in [ErrorReason::Stalled, ErrorReason::Protocol] {
+        assert_eq!(router.counts(0).errors(reason), 0);
+    }
+    let report = router.drain().await;
+    assert_eq!(report.sinks[0].ledger.delivered, sent);
+}
+
+#[tokio::test]
+async fn a_lower_bound_of_a_reload_counts_at_once() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out")).listening();
+    let tapfile = |bound: &str| {
+        format!(
+            "{bound}\nlisten unix://{} {{ max_frame 1MiB\n }}\ndnstap {} full",
+            folder.say("in"),
+            collector.socket()
+        )
+    };
+    let mut router = Router::start(&tapfile(""));
+    let _stopped = stop_inside(&router.target(0), MIB / 2).await;
+    let _other = stop_inside(&router.target(0), MIB * 3 / 4).await;
+    let unfinished = router.view().unfinished_frames().clone();
+    assert_eq!(unfinished.limit(), 64 * MIB, "unless a line says otherwise");
+    until("both are held", || unfinished.held() >= MIB * 5 / 4).await;
+    let changes = router
+        .reload(&tapfile("unfinished_frames 1MiB"))
+        .expect("good");
+    assert_eq!(changes.to_string(), "unfinished_frames 1MiB");
+    until("one is closed", || {
+        router.counts(0).errors(ErrorReason::Unfinished) == 1
+    })
+    .await;
+    assert!(unfinished.held() <= MIB);
+    assert_eq!(router.counts(0).connections, 1);
+}
+
+/// A folder of the memory controller; it goes when it is dropped.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// Makes one with a limit of so many bytes; `None` where this process may not.
+    fn new(bytes: usize) -> Option<Self> {
+        let name = format!("tapfan-test-{}", std::process::id());
+        let roots = [
+            ("/sys/fs/cgroup", "memory.max"),
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        ];
+        for (root, file) in roots {
+            let folder = Path::new(root).join(&name);
+            if !Path::new(root).join("cgroup.procs").exists() || fs::create_dir(&folder).is_err() {
+                continue;
+            }
+            let cgroup = Self(folder);
+            if fs::write(cgroup.0.join(file), bytes.to_string()).is_ok() {
+                // Memory that is swapped out is not counted.
+                let _ = fs::write(cgroup.0.join("memory.swap.max"), "0");
+                return Some(cgroup);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // The router was killed a moment ago.
+        for _ in 0..200 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Where no cgroup can be made, address space is limited instead, which is less exact: a thread maps more than it uses.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_router_with_64_mib_outlives_hundreds_that_stop_in_a_frame() {
+    const SENDERS: usize = 300;
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out")).listening();
+    let cgroup = Cgroup::new(64 * MIB);
+    let before = match &cgroup {
+        Some(cgroup) => format!("echo $$ > {}/cgroup.procs;", cgroup.0.display()),
+        None => "ulimit -v 400000; export TOKIO_WORKER_THREADS=2 MALLOC_ARENA_MAX=2;".to_owned(),
+    };
+    let tapfile = "unfinished_frames 16MiB\nadmin off\nlisten unix://in\ndnstap out full 1 4";
+    let mut tapfan = Tapfan::run_after(&before, &folder, tapfile);
+    tapfan.says("tapfan is running").await;
+    let target = Target::Unix(folder.path("in"));
+    let manner = Manner {
+        mode: Mode::Bidirectional,
+        told: Told::Stops,
+        rate: 1000,
+        frame: numbered,
+        first: 0,
+    };
+    let good = Load::start(&target, manner).await;
+    let mut stopped = Vec::new();
+    for _ in 0..SENDERS {
+        stopped.push(stop_inside(&target, MIB - 1000).await);
+    }
+    let so_far = good.sent();
+    until("the good sender goes on", || good.sent() > so_far + 1000).await;
+    // Another one can still come.
+    let mut late = Sender::open(&target, Mode::Bidirectional).await;
+    late.send([numbered(1 << 40)]).await;
+    late.stop().await;
+    let sent = good.end().await;
+    collector.got(usize::try_from(sent).expect("few") + 1).await;
+    let mut numbers = numbers_of(&collector.frames());
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq((0..sent).chain([1 << 40])));
+    assert!(tapfan.is_running(), "{}", tapfan.log());
+    tapfan.says("reason=\"unfinished\"").await;
+    drop(stopped);
+}
