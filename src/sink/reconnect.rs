@@ -28,6 +28,7 @@ use in_use::InUse;
 ///
 /// - `poll_ready` drives everything: attempts, the waits between them, and the check that the connection still
 ///   lives. It is pending while there is no connection, and it never fails.
+/// - [`Outgoing::Finish`] is accepted at any time, without a connection too.
 /// - `call` never connects. A request that fails is not tried again here: its error says how much of it went out,
 ///   and the driver, who owns the queue, sends the rest. The next request is made when the response of the last has come.
 /// - The wait grows with the outage ([`Backoff`]), and starts over only after a connection was up for
@@ -77,13 +78,13 @@ type Outcome<M> = Result<<M as Service<()>>::Response, <M as Service<()>>::Error
 pub enum Response<F> {
     /// The connection does it.
     Connection(F),
-    /// The connection ends, and so do those before it.
+    /// The stream ends: the connection in use, if there is one, and those that it replaced.
     Last {
-        /// What the connection says, which comes first.
-        connection: F,
-        /// What it said.
-        result: Option<Result<Progress, SinkError>>,
-        /// Those before it.
+        /// The end of the connection in use; `None` when it is over.
+        connection: Option<F>,
+        /// The outcome of `connection`.
+        result: Result<Progress, SinkError>,
+        /// Replaced connections that still await FINISH.
         ending: JoinSet<()>,
     },
     /// There is no connection, so that nothing was done.
@@ -174,18 +175,12 @@ where
     }
 
     fn call(&mut self, request: Outgoing) -> Self::Future {
-        let Link::Up(up) = &mut self.state else {
-            return Response::Down;
-        };
-        if let Outgoing::Frames(_) = request {
-            return Response::Connection(up.made.connection.call(request));
+        if let Outgoing::Finish = request {
+            return self.finish();
         }
-        self.status.disconnected(&Disconnect::Stopped);
-        up.give_up_renewal();
-        Response::Last {
-            connection: up.made.connection.call(request),
-            result: None,
-            ending: mem::take(&mut self.ending),
+        match &mut self.state {
+            Link::Up(up) => Response::Connection(up.made.connection.call(request)),
+            _ => Response::Down,
         }
     }
 }
@@ -195,8 +190,32 @@ where
     M: Service<(), Response = Established<C>, Error = ConnectError>,
     M::Future: Send + 'static,
     C: Service<Outgoing, Response = Progress, Error = SinkError> + Send + 'static,
-    C::Future: Send,
+    C::Future: Unpin + Send,
 {
+    /// Ends every connection in order. The sink may be down: a connection that was replaced before still awaits FINISH.
+    fn finish(&mut self) -> Response<C::Future> {
+        let connection = if let Link::Up(up) = &mut self.state {
+            self.status.disconnected(&Disconnect::Stopped);
+            if let Some(attempt) = up.give_up_renewal() {
+                self.ending.spawn(async {
+                    if let Some(made) = attempt.stop().await {
+                        end(made).await;
+                    }
+                });
+            }
+            Some(up.made.connection.call(Outgoing::Finish))
+        } else {
+            // Gives up the attempt that is under way.
+            self.state = Link::Idle;
+            None
+        };
+        Response::Last {
+            connection,
+            result: Ok(Progress::default()),
+            ending: mem::take(&mut self.ending),
+        }
+    }
+
     fn wait_after_failure(&mut self, error: &ConnectError) -> Link<M> {
         let delay = self.backoff.next_delay();
         self.status.failed(error, delay);
@@ -271,13 +290,14 @@ where
                 result,
                 ending,
             } => {
-                if result.is_none() {
-                    *result = Some(ready!(Pin::new(connection).poll(cx)));
+                if let Some(last) = connection {
+                    *result = ready!(Pin::new(last).poll(cx));
+                    *connection = None;
                 }
                 while let Some(ended) = ready!(ending.poll_join_next(cx)) {
                     pass_on(ended);
                 }
-                Poll::Ready(result.take().unwrap_or_else(|| Ok(Progress::default())))
+                Poll::Ready(result.clone())
             }
             Self::Down => Poll::Ready(Err(Arc::new(Disconnect::Closed).into())),
         }

@@ -74,7 +74,9 @@ pub(crate) struct Connection {
     pub(crate) frames: Vec<Bytes>,
     /// What a mute collector was told.
     pub(crate) told: Vec<u8>,
-    /// How it ended, once it has.
+    /// STOP came. Set before FINISH is sent, so that it is seen by whoever has waited for that.
+    pub(crate) stopped: bool,
+    /// How it ended, once it has: some time after FINISH, since the router closes then.
     pub(crate) ended: Option<Ended>,
     /// How long it took until then.
     pub(crate) lasted: Duration,
@@ -341,6 +343,38 @@ impl Collector {
         self.look(last).expect("it has ended")
     }
 
+    /// Asserts that every stream has been stopped by now, as it has after a drain, and waits until the router has closed
+    /// each connection. One that was given up before START brought no stream.
+    pub(crate) async fn assert_stopped(&self) {
+        self.look(|connections| {
+            for (number, connection) in connections.iter().enumerate() {
+                assert_eq!(
+                    connection.begun,
+                    connection.stopped,
+                    "{}: connection {number}",
+                    self.socket()
+                );
+            }
+        });
+        let all_ended = |all: &[Connection]| all.iter().all(|one| one.ended.is_some());
+        self.until("all connections have ended", all_ended).await;
+        self.look(|connections| {
+            for connection in connections {
+                let expected = if connection.begun {
+                    Ended::Stopped
+                } else {
+                    Ended::Closed(0)
+                };
+                assert_eq!(connection.ended, Some(expected));
+            }
+        });
+    }
+
+    /// How many streams it was sent.
+    pub(crate) fn streams(&self) -> u64 {
+        self.look(|connections| connections.iter().filter(|one| one.begun).count() as u64)
+    }
+
     /// Looks at its connections, in the order in which they were made.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&[Connection]) -> R) -> R {
         look(&self.shared.connections.borrow())
@@ -552,6 +586,7 @@ impl Shared {
             // Nothing but STOP begins with a length of zero, and nothing stands behind it.
             if buffer.starts_with(&[0; 4]) && buffer.len() >= STOP.len() {
                 assert_eq!(buffer, STOP);
+                self.change(number, |connection| connection.stopped = true);
                 if manner != Manner::NeverFinishes {
                     // Who does not wait for FINISH has lost nothing.
                     let _ = stream.write_all(FINISH).await;

@@ -122,13 +122,7 @@ async fn balance_brings_each_frame_to_one_of_them() {
     assert_eq!(report.sinks[0].ledger.delivered, sent);
     scene.assert_spread(sent);
     for collector in &scene.collectors {
-        collector.look(|connections| {
-            assert!(
-                connections
-                    .iter()
-                    .all(|one| one.ended == Some(Ended::Stopped))
-            );
-        });
+        collector.assert_stopped().await;
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tower::Service;
 
-use super::{Attempt, Established, pass_on};
+use super::{Attempt, Established, Outcome, pass_on};
 use crate::sink::{Backoff, ConnectError, Disconnect, Reporter};
 
 /// The connection that takes the requests.
@@ -29,10 +29,14 @@ enum Renewal<M: Service<()>> {
     /// There is no reason yet.
     Due(Pin<Box<dyn Future<Output = Disconnect> + Send>>),
     /// Another is being made, for this reason.
-    Pending(Attempt<M>, Disconnect),
+    Pending(Beside<Outcome<M>>, Disconnect),
     /// None could be made.
     Waiting(Pin<Box<Sleep>>),
 }
+
+/// An attempt in a task of its own: while a collector takes its time with a request nobody polls the service, but the one
+/// that is being connected to does not wait. Dropping it gives the attempt up.
+pub(super) struct Beside<T>(AbortOnDropHandle<T>);
 
 // === impl InUse ===
 
@@ -64,11 +68,11 @@ where
                     let able = ready!(connect.poll_ready(cx));
                     let reason = ready!(due.as_mut().poll(cx));
                     match able {
-                        Ok(()) => Renewal::Pending(beside(connect.call(())), reason),
+                        Ok(()) => Renewal::Pending(Beside::start(connect.call(())), reason),
                         Err(error) => wait(&mut self.backoff, &error, &reason, status),
                     }
                 }
-                Renewal::Pending(attempt, reason) => match ready!(attempt.as_mut().poll(cx)) {
+                Renewal::Pending(attempt, reason) => match ready!(Pin::new(attempt).poll(cx)) {
                     Ok(made) => {
                         status.renewed(&made.endpoint, reason);
                         return Poll::Ready(made);
@@ -93,14 +97,18 @@ where
     /// The connection that was being made to replace this one.
     pub(super) fn begun(self) -> Option<Attempt<M>> {
         match self.renewal {
-            Renewal::Pending(attempt, _) => Some(attempt),
+            Renewal::Pending(attempt, _) => Some(Box::pin(attempt)),
             Renewal::Due(_) | Renewal::Waiting(_) => None,
         }
     }
 
-    /// It is the last one.
-    pub(super) fn give_up_renewal(&mut self) {
-        self.renewal = Renewal::Due(Box::pin(pending()));
+    /// Ends the making of a replacement, since this connection is the last one. Returns the attempt that is under way.
+    pub(super) fn give_up_renewal(&mut self) -> Option<Beside<Outcome<M>>> {
+        let never = Renewal::Due(Box::pin(pending()));
+        match mem::replace(&mut self.renewal, never) {
+            Renewal::Pending(attempt, _) => Some(attempt),
+            Renewal::Due(_) | Renewal::Waiting(_) => None,
+        }
     }
 }
 
@@ -115,20 +123,27 @@ fn wait<M: Service<()>>(
     Renewal::Waiting(Box::pin(sleep(delay)))
 }
 
-/// Has an attempt go on in a task of its own: while a collector takes its time with a request nobody polls the service,
-/// but the one that is being connected to does not wait.
-fn beside<T: Send + 'static>(
-    attempt: impl Future<Output = T> + Send + 'static,
-) -> Pin<Box<dyn Future<Output = T> + Send>> {
-    let attempt = AbortOnDropHandle::new(tokio::spawn(attempt));
-    Box::pin(async {
-        match attempt.await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                pass_on::<()>(Err(error));
-                // The runtime is going down, and this with it.
-                pending().await
-            }
-        }
-    })
+// === impl Beside ===
+
+impl<T: Send + 'static> Beside<T> {
+    fn start(attempt: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(AbortOnDropHandle::new(tokio::spawn(attempt)))
+    }
+}
+
+impl<C: Send + 'static> Beside<Result<Established<C>, ConnectError>> {
+    /// Gives the attempt up. Returns its connection if START was sent before that: the collector is owed STOP then.
+    pub(super) async fn stop(self) -> Option<Established<C>> {
+        self.0.abort();
+        pass_on(self.0.await)?.ok()
+    }
+}
+
+impl<T> Future for Beside<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        // Without an output the runtime is going down, and this with it.
+        pass_on(ready!(Pin::new(&mut self.0).poll(cx))).map_or(Poll::Pending, Poll::Ready)
+    }
 }

@@ -360,6 +360,45 @@ async fn the_end_of_the_sink_waits_for_those_that_were_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_of_a_sink_that_is_down_waits_for_those_that_were_replaced() {
+    let up = Outcome::Up(Duration::ZERO);
+    let script = Script::aging([up, up, Outcome::Refused]);
+    script.change(|it| it.finish = Duration::from_secs(4));
+    let mut sink = Driven::new(&script);
+    sink.send().await;
+    while script.attempts() < 2 {
+        sink.idle(Duration::from_secs(1)).await;
+    }
+    sink.send().await;
+    script.close(2);
+    sink.idle(Duration::from_millis(1)).await;
+    assert_eq!(script.events(), ["1", "1 STOP", "2"]);
+    assert_ne!(sink.status().state, State::Up);
+    sink.service.call(Outgoing::Finish).await.expect("in order");
+    assert_eq!(script.events()[3..], ["1 FINISH"]);
+    assert_eq!(sink.disconnects(), [("closed", 1), ("rotated", 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replacement_that_was_made_as_the_sink_ends_is_ended_in_order() {
+    let slow = Outcome::Up(Duration::from_secs(3));
+    let script = Script::aging([Outcome::Up(Duration::ZERO), slow]);
+    let mut sink = Driven::new(&script);
+    sink.send().await;
+    while script.attempts() < 2 {
+        sink.idle(Duration::from_secs(1)).await;
+    }
+    // Nobody polls the service meanwhile, so that it does not take the new connection.
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(script.change(|it| it.made), 2);
+    sink.service.call(Outgoing::Finish).await.expect("in order");
+    let mut ends = script.events().split_off(1);
+    ends.sort();
+    assert_eq!(ends, ["1 FINISH", "1 STOP", "2 FINISH", "2 STOP"]);
+    assert_eq!(sink.disconnects(), [("stopped", 1)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_end_of_the_sink_does_not_wait_for_one_that_is_being_made() {
     let never = Outcome::Up(Duration::from_hours(1));
     let script = Script::aging([Outcome::Up(Duration::ZERO), never]);

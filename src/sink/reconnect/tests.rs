@@ -220,7 +220,10 @@ async fn a_steady_connection_starts_the_backoff_over() {
 async fn a_call_while_it_is_down_does_nothing_and_says_so() {
     let script = Script::new([]);
     let (mut service, _) = reconnect(&script);
-    let error = service.call(Outgoing::Finish).await.expect_err("down");
+    let error = service
+        .call(Outgoing::Frames(Vec::new()))
+        .await
+        .expect_err("down");
     assert_eq!(error.progress, Progress::default());
     assert!(script.attempts().is_empty(), "call never connects");
 }
