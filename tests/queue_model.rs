@@ -5,29 +5,42 @@
 #![allow(missing_docs, dead_code, unreachable_pub)]
 
 mod frame_stream {
-    pub use tapfan::frame_stream::{Batch, Chunk};
+    pub use tapfan::frame_stream::{Batch, Chunk, Source};
 }
 
 mod sync {
     pub(super) use loom::sync::{Mutex, MutexGuard};
 }
 
+#[path = "../src/router/amount.rs"]
+mod amount;
+#[path = "../src/router/held.rs"]
+mod held;
 #[path = "../src/router/latency.rs"]
 mod latency;
 #[path = "../src/router/ledger.rs"]
 mod ledger;
+#[path = "../src/router/losses.rs"]
+mod losses;
 #[path = "../src/router/queue.rs"]
 mod queue;
+#[path = "../src/router/senders.rs"]
+mod senders;
+#[path = "../src/router/sharing.rs"]
+mod sharing;
+#[path = "../src/router/state.rs"]
+mod state;
 #[path = "../src/router/taken.rs"]
 mod taken;
 
 use std::{future::poll_fn, sync::Arc};
 
-use frame_stream::Chunk;
+use amount::Limits;
+use frame_stream::{Chunk, Source};
 use latency::Latency;
 use ledger::DropReason;
 use loom::{future::block_on, thread};
-use queue::{Limits, Progress, Queue};
+use queue::{Progress, Queue};
 use taken::Taken;
 
 /// Every interleaving of threads that are switched at most three times against their will: more than that find no
@@ -178,5 +191,45 @@ fn an_end_while_several_are_in_flight_counts_each_once() {
             (0, 0, 0)
         );
         assert_eq!(ledger.delivered + ledger.dropped(DropReason::Shutdown), 2);
+    });
+}
+
+#[test]
+fn a_sender_within_its_part_loses_nothing_whoever_comes_first() {
+    model(|| {
+        let queue = Arc::new(Queue::new(Limits {
+            frames: 4,
+            ..LIMITS
+        }));
+        let [loud, quiet] = ["loud", "quiet"].map(|peer| Source::new("in".into(), peer));
+        let two = |source: &Source| {
+            let two = b"\0\0\0\x01a\0\0\0\x01b".as_slice();
+            let two = Chunk::from_wire(two.into()).expect("two frames");
+            two.brought_by(source)
+        };
+        queue.push(&two(&loud));
+        let in_flight = block_on(poll_fn(|cx| queue.poll_take(cx))).expect("a chunk");
+        let flood = {
+            let (queue, loud) = (Arc::clone(&queue), loud.clone());
+            thread::spawn(move || {
+                queue.push(&two(&loud));
+                queue.push(&two(&loud));
+            })
+        };
+        let other = {
+            let (queue, quiet) = (Arc::clone(&queue), quiet.clone());
+            thread::spawn(move || queue.push(&chunk().brought_by(&quiet)))
+        };
+        drop(in_flight);
+        assert!(queue.ledger().balances());
+        flood.join().expect("no panic");
+        other.join().expect("no panic");
+        queue.close();
+        let written = consume(&queue) as u64;
+        let (ledger, losses) = (queue.ledger(), queue.losses());
+        assert!(ledger.balances());
+        assert_eq!(losses.of(&loud), ledger.dropped(DropReason::QueueFull));
+        assert_eq!(losses.of(&quiet), 0);
+        assert_eq!(written + losses.total(), 7);
     });
 }

@@ -25,8 +25,8 @@ mod write_deadline;
 pub use log_level::LogControl;
 pub use server::{AdminError, Server, Sockets};
 pub use status::{
-    CertificateStatus, ConfigStatus, EndpointStatus, Failure, LatencyStatus, LedgerStatus,
-    ListenerStatus, Mode, Phase, QueueStatus, ReloadStatus, ReloadsStatus, RouterStatus,
-    SinkStatus, UnfinishedStatus, quantile,
+    CertificateStatus, ConfigStatus, DroppedBySender, EndpointStatus, Failure, LatencyStatus,
+    LedgerStatus, ListenerStatus, Mode, Phase, QueueStatus, ReloadStatus, ReloadsStatus,
+    RouterStatus, SenderDrops, SinkStatus, UnfinishedStatus, quantile,
 };
 pub use timestamp::Timestamp;

@@ -11,7 +11,7 @@ use super::Timestamp;
 use crate::{
     dnstap::MessageType,
     listener::ErrorReason,
-    router::{DropReason, EndpointAccount, Latency, Ledger},
+    router::{DropReason, EndpointAccount, Latency, Ledger, Losses},
     sink::{self, State},
     supervisor::{Certificate, ListenerView, RouterPhase, SinkView, View},
 };
@@ -172,6 +172,9 @@ pub struct SinkStatus {
     pub resolve_error: Option<Failure>,
     /// What became of the frames it was offered.
     pub ledger: LedgerStatus,
+    /// The frames that it lost for want of room, by sender.
+    #[serde(default)]
+    pub dropped_by_sender: DroppedBySender,
     /// What waits for it.
     pub queue: QueueStatus,
     /// How long frames took.
@@ -243,6 +246,28 @@ pub struct LedgerStatus {
     pub queued: u64,
     /// Taken from the queue, and not yet written whole.
     pub in_flight: u64,
+}
+
+/// The frames that a sink lost for want of room, by the sender that they came from.
+///
+/// Together as many as the ledger's `dropped` for `queue_full`, or a few more: the ledger is read first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedBySender {
+    /// The senders that lost most, heaviest first: 16 at most.
+    pub senders: Vec<SenderDrops>,
+    /// The frames of all others.
+    pub others: u64,
+}
+
+/// The frames of one sender that a sink lost for want of room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderDrops {
+    /// The listener that it is connected to.
+    pub listener: String,
+    /// Its address, or the process if it came by a unix socket, as log lines name it.
+    pub peer: String,
+    /// The frames.
+    pub frames: u64,
 }
 
 /// What waits for a sink. What is in flight counts.
@@ -418,6 +443,7 @@ impl SinkStatus {
             write_stalls: *write_stalls,
             resolve_failures: *resolve_failures,
             resolve_error: resolve_error.as_ref().map(Failure::of),
+            dropped_by_sender: DroppedBySender::of(&view.losses()),
             queue: QueueStatus {
                 frames: ledger.queued + ledger.in_flight,
                 bytes: ledger.held_bytes,
@@ -536,6 +562,23 @@ impl Failure {
         Self {
             error: error.to_string(),
             at: (*at).into(),
+        }
+    }
+}
+
+// === impl DroppedBySender ===
+
+impl DroppedBySender {
+    fn of(losses: &Losses) -> Self {
+        let rows = losses.senders().into_iter();
+        let senders = rows.map(|(source, frames)| SenderDrops {
+            listener: source.listener().to_owned(),
+            peer: source.peer().to_owned(),
+            frames,
+        });
+        Self {
+            senders: senders.collect(),
+            others: losses.others(),
         }
     }
 }

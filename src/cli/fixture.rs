@@ -7,9 +7,9 @@ use std::{
 
 use crate::{
     admin::{
-        ConfigStatus, EndpointStatus, Failure, LatencyStatus, LedgerStatus, ListenerStatus, Mode,
-        Phase, QueueStatus, ReloadStatus, ReloadsStatus, RouterStatus, SinkStatus, Timestamp,
-        UnfinishedStatus,
+        ConfigStatus, DroppedBySender, EndpointStatus, Failure, LatencyStatus, LedgerStatus,
+        ListenerStatus, Mode, Phase, QueueStatus, ReloadStatus, ReloadsStatus, RouterStatus,
+        SinkStatus, Timestamp, UnfinishedStatus,
     },
     sink::State,
 };
@@ -98,6 +98,7 @@ pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
             queued: 0,
             in_flight: 0,
         },
+        dropped_by_sender: DroppedBySender::default(),
         queue: QueueStatus {
             frames: 0,
             bytes: 0,

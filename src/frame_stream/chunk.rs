@@ -4,6 +4,8 @@ use std::{fmt, ops::Range, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
+use super::Source;
+
 /// A run of whole data frames (4-byte length, payload, 4-byte length, payload …) that share one buffer.
 ///
 /// Cloning and splitting are cheap: every view of a chunk shares the buffer it was cut from. A chunk is never
@@ -23,6 +25,7 @@ struct Shared {
     /// Where each frame ends in `bytes`.
     ends: Box<[u32]>,
     received: Instant,
+    source: Option<Source>,
 }
 
 /// The payloads of a chunk, one after the other.
@@ -48,8 +51,30 @@ impl Chunk {
                 bytes,
                 ends,
                 received,
+                source: None,
             }),
             range,
+        }
+    }
+
+    /// The same frames, which `source` has brought.
+    ///
+    /// Copies the index if there are other views of the chunk; a new one has none.
+    pub fn brought_by(mut self, source: &Source) -> Self {
+        let source = Some(source.clone());
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.source = source;
+            return self;
+        }
+        let shared = Shared {
+            bytes: self.shared.bytes.clone(),
+            ends: self.shared.ends.clone(),
+            received: self.shared.received,
+            source,
+        };
+        Self {
+            shared: Arc::new(shared),
+            range: self.range,
         }
     }
 
@@ -99,6 +124,11 @@ impl Chunk {
         self.shared.received
     }
 
+    /// The connection that brought it, if that is known.
+    pub fn source(&self) -> Option<&Source> {
+        self.shared.source.as_ref()
+    }
+
     /// The payloads, in order.
     pub fn frames(&self) -> Frames<'_> {
         Frames { rest: self.wire() }
@@ -131,7 +161,12 @@ impl Chunk {
 
     /// The memory it accounts for, in bytes: its part of the buffer, of the index, and the fixed cost.
     pub fn footprint(&self) -> usize {
-        self.wire().len() + self.len() * size_of::<u32>() + OVERHEAD
+        self.content() + OVERHEAD
+    }
+
+    /// The part of the [footprint](Self::footprint) that grows with the frames.
+    pub fn content(&self) -> usize {
+        self.wire().len() + self.len() * size_of::<u32>()
     }
 
     /// How many of the first frames cost no more than `bytes` of memory together.
@@ -164,7 +199,20 @@ impl Chunk {
         // Both are offsets into a buffer that is indexed by `u32`.
         #[allow(clippy::cast_possible_truncation)]
         let ends = ends.iter().map(|end| end - start as u32).collect();
-        Self::new(Bytes::copy_from_slice(wire), ends, self.shared.received)
+        let compact = Self::new(Bytes::copy_from_slice(wire), ends, self.shared.received);
+        match self.source() {
+            Some(source) => compact.brought_by(source),
+            None => compact,
+        }
+    }
+
+    /// The same frames, in a buffer of their own if they fill less than half of the one that they keep alive.
+    pub fn compact_if_sparse(self) -> Self {
+        if self.wire().len() * 2 < self.shared.bytes.len() {
+            self.compact()
+        } else {
+            self
+        }
     }
 
     fn offset(&self, frame: u32) -> usize {

@@ -8,6 +8,7 @@ mod chunk;
 mod control;
 mod file;
 mod handshake;
+mod source;
 
 pub use back_channel::{BackChannel, BackChannelEvent};
 pub use chunk::{Batch, Chunk, Frames};
@@ -16,6 +17,7 @@ pub use control::{
 };
 pub use file::{FileError, FileReader, FileWriter};
 pub use handshake::{Awaited, HandshakeError, LooksLike, Mode, accept, offer, open, start};
+pub use source::Source;
 
 /// The content type of dnstap, as `dnstap.proto` names it.
 pub const CONTENT_TYPE: &[u8] = b"protobuf:dnstap.Dnstap";

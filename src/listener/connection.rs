@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::quantity::Size,
-    frame_stream::{self, Control, Mode},
+    frame_stream::{self, Control, Mode, Source},
     net::Stream,
     router::Router,
 };
@@ -48,6 +48,8 @@ pub(super) struct Intake {
 struct Connection<'a> {
     intake: &'a Intake,
     peer: &'a str,
+    /// What its chunks are known by.
+    source: Source,
     stream: Stream,
     mode: Mode,
     cutter: Cutter,
@@ -109,6 +111,7 @@ impl Intake {
         let mut connection = Connection {
             intake: self,
             peer: &peer,
+            source: Source::new(Arc::clone(&self.listener), &peer),
             stream,
             mode,
             cutter,
@@ -248,7 +251,7 @@ impl Connection<'_> {
                 .counters
                 .taken(chunk.len(), chunk.wire().len(), &types);
             self.frames += chunk.len() as u64;
-            intake.router.offer(&chunk);
+            intake.router.offer(&chunk.brought_by(&self.source));
         }
         if let Some(malformation) = malformation {
             intake.counters.error(ErrorReason::Malformed, malformed);

@@ -4,15 +4,19 @@ use std::{
     collections::VecDeque,
     fmt,
     sync::{Arc, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Instant,
 };
 
 use super::{
     Latency,
+    amount::Limits,
+    held::Held,
     ledger::{DropReason, Ledger},
+    losses::Losses,
+    state::State,
     sync::{Mutex, MutexGuard},
-    taken::{Held, Taken},
+    taken::Taken,
 };
 use crate::frame_stream::Chunk;
 
@@ -28,15 +32,6 @@ pub struct Queue {
     state: Mutex<State>,
 }
 
-/// The bounds of a queue. What is in flight counts too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Frames.
-    pub frames: usize,
-    /// Bytes of memory that the frames hold.
-    pub bytes: usize,
-}
-
 /// How much of what was in flight is done with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -50,66 +45,13 @@ pub struct Progress {
     pub cut: bool,
 }
 
-struct State {
-    limits: Limits,
-    /// By their places.
-    waiting: VecDeque<Held>,
-    in_flight: Vec<Flight>,
-    /// The place of the next chunk.
-    next_place: u64,
-    /// The number of the next flight.
-    next_flight: u64,
-    /// Nobody can offer to it any more.
-    closed: bool,
-    ledger: Ledger,
-    latency: Latency,
-    phase: Phase,
-    consumer: Option<Waker>,
-}
-
-/// What is known here of something [`Taken`].
-struct Flight {
-    number: u64,
-    /// When the oldest of it was read from its source.
-    received: Instant,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// Nothing more will come: the consumer ends when the queue is empty.
-    Closing,
-    /// The consumer is gone; what still comes is lost, for this reason.
-    Ended(DropReason),
-}
-
-/// What one take brings at the most: as much as a large read, and about what a socket takes at once. Frames in flight
-/// count against the bounds until the whole batch is written, so that more would make the queue smaller than it says.
-const BATCH_BYTES: usize = 256 << 10;
-const BATCH_CHUNKS: usize = 256;
-
-/// Connections that may die in the middle of the same frame before it is given up.
-const CUTS_ALLOWED: u32 = 3;
-
 // === impl Queue ===
 
 impl Queue {
     /// An empty queue.
     pub fn new(limits: Limits) -> Self {
-        let state = State {
-            limits,
-            waiting: VecDeque::new(),
-            in_flight: Vec::new(),
-            next_place: 0,
-            next_flight: 0,
-            closed: false,
-            ledger: Ledger::default(),
-            latency: Latency::default(),
-            phase: Phase::Open,
-            consumer: None,
-        };
         Self {
-            state: Mutex::new(state),
+            state: Mutex::new(State::new(limits)),
         }
     }
 
@@ -124,6 +66,9 @@ impl Queue {
     }
 
     /// Takes the frames of `chunk` that there is room for, from its front, and counts the others as lost.
+    ///
+    /// A full queue is shared: a sender that has less waiting than an equal part of what may wait gets room up to that
+    /// part, and the sender that has most loses its newest frames in exchange.
     pub fn push(&self, chunk: &Chunk) {
         let consumer = {
             let mut state = self.lock();
@@ -167,10 +112,7 @@ impl Queue {
     pub fn close(&self) {
         let consumer = {
             let mut state = self.lock();
-            state.closed = true;
-            if state.phase == Phase::Open {
-                state.phase = Phase::Closing;
-            }
+            state.close();
             state.consumer.take()
         };
         if let Some(consumer) = consumer {
@@ -181,7 +123,7 @@ impl Queue {
     /// Ready once it was [closed](Self::close), whatever it holds. For its consumer.
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.closed {
+        if state.is_closed() {
             return Poll::Ready(());
         }
         state.register(cx);
@@ -191,34 +133,17 @@ impl Queue {
     /// Whether it is closed, and holds nothing.
     pub(super) fn is_at_its_end(&self) -> bool {
         let state = self.lock();
-        state.closed && state.is_over()
+        state.is_closed() && state.is_over()
     }
 
     /// Gives up what waits, as if it had never been offered.
     pub(super) fn surrender(&self) -> Vec<Chunk> {
-        let mut state = self.lock();
-        let waiting = std::mem::take(&mut state.waiting);
-        let chunks: Vec<_> = waiting.into_iter().map(|held| held.chunk).collect();
-        let frames: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        let bytes: u64 = chunks.iter().map(|chunk| chunk.footprint() as u64).sum();
-        state.ledger.offered -= frames;
-        state.ledger.queued -= frames;
-        state.ledger.held_bytes -= bytes;
-        chunks
+        self.lock().surrender()
     }
 
     /// Takes these as offered before all that waits. It has no consumer yet, so wakes none.
     pub(super) fn endow(&self, chunks: &[Chunk]) {
-        let mut state = self.lock();
-        let later = std::mem::take(&mut state.waiting);
-        for chunk in chunks {
-            state.push(chunk);
-        }
-        for held in later {
-            let place = state.next_place;
-            state.next_place += 1;
-            state.waiting.push_back(Held { place, ..held });
-        }
+        self.lock().endow(chunks);
     }
 
     /// Ends the queue: what it holds, and what may still come, is counted as lost for this reason.
@@ -238,6 +163,11 @@ impl Queue {
         self.lock().ledger.clone()
     }
 
+    /// The frames that were dropped for want of room, by sender.
+    pub fn losses(&self) -> Losses {
+        self.lock().losses.clone()
+    }
+
     /// How long the frames delivered so far took.
     pub fn latency(&self) -> Latency {
         self.lock().latency.clone()
@@ -245,10 +175,7 @@ impl Queue {
 
     /// When the oldest frame it holds was read from its source.
     pub fn oldest(&self) -> Option<Instant> {
-        let state = self.lock();
-        let in_flight = state.in_flight.iter().map(|flight| flight.received);
-        let waiting = state.waiting.front().map(|held| held.chunk.received());
-        in_flight.chain(waiting).min()
+        self.lock().oldest()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -264,178 +191,4 @@ impl fmt::Debug for Queue {
             .field("ledger", &self.ledger())
             .finish_non_exhaustive()
     }
-}
-
-// === impl State ===
-
-impl State {
-    fn push(&mut self, chunk: &Chunk) {
-        let offered = chunk.len();
-        self.ledger.offered += offered as u64;
-        if let Phase::Ended(reason) = self.phase {
-            self.ledger.count_dropped(reason, offered as u64);
-            return;
-        }
-        let frames = self
-            .limits
-            .frames
-            .saturating_sub(to_usize(self.ledger.queued + self.ledger.in_flight));
-        let bytes = self
-            .limits
-            .bytes
-            .saturating_sub(to_usize(self.ledger.held_bytes));
-        let fits = if offered <= frames && chunk.footprint() <= bytes {
-            offered
-        } else {
-            frames.min(offered).min(chunk.frames_within(bytes))
-        };
-        self.ledger
-            .count_dropped(DropReason::QueueFull, (offered - fits) as u64);
-        if fits == 0 {
-            return;
-        }
-        let mut taken = chunk.clone();
-        if fits < offered {
-            taken = taken.split_to(fits).compact();
-        }
-        self.ledger.queued += fits as u64;
-        self.ledger.held_bytes += taken.footprint() as u64;
-        self.waiting.push_back(Held {
-            chunk: taken,
-            place: self.next_place,
-            cuts: 0,
-        });
-        self.next_place += 1;
-    }
-
-    /// Whether nothing more will come, and nothing is left.
-    fn is_over(&self) -> bool {
-        self.phase != Phase::Open && self.waiting.is_empty() && self.in_flight.is_empty()
-    }
-
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_over() {
-            return Poll::Ready(());
-        }
-        self.register(cx);
-        Poll::Pending
-    }
-
-    fn register(&mut self, cx: &Context<'_>) {
-        match &self.consumer {
-            Some(known) if known.will_wake(cx.waker()) => {}
-            _ => self.consumer = Some(cx.waker().clone()),
-        }
-    }
-
-    /// What goes out next, and its number.
-    fn take(&mut self) -> (u64, VecDeque<Held>) {
-        let mut chunks = 0;
-        let mut bytes = 0;
-        let mut frames = 0;
-        for held in &self.waiting {
-            bytes += held.chunk.wire().len();
-            if chunks > 0 && (bytes > BATCH_BYTES || chunks == BATCH_CHUNKS) {
-                break;
-            }
-            frames += held.chunk.len() as u64;
-            chunks += 1;
-        }
-        let taken: VecDeque<_> = self.waiting.drain(..chunks).collect();
-        self.ledger.queued -= frames;
-        self.ledger.in_flight += frames;
-        let number = self.next_flight;
-        self.next_flight += 1;
-        let received = taken.iter().map(|held| held.chunk.received()).min();
-        let flight = received.map(|received| Flight { number, received });
-        self.in_flight.extend(flight);
-        (number, taken)
-    }
-
-    fn abandon(&mut self, reason: DropReason) {
-        if let Phase::Ended(_) = self.phase {
-            return;
-        }
-        let lost = self.ledger.queued + self.ledger.in_flight;
-        self.ledger.count_dropped(reason, lost);
-        self.ledger.queued = 0;
-        self.ledger.in_flight = 0;
-        self.ledger.held_bytes = 0;
-        self.waiting.clear();
-        self.in_flight.clear();
-        self.phase = Phase::Ended(reason);
-    }
-
-    fn settle(&mut self, number: u64, mut held: VecDeque<Held>, progress: Progress) {
-        if let Phase::Ended(_) = self.phase {
-            return;
-        }
-        self.in_flight.retain(|flight| flight.number != number);
-        let delivered = self.release(
-            &mut held,
-            progress.frames + progress.malformed,
-            Some(Instant::now()),
-        );
-        let malformed = (progress.malformed as u64).min(delivered);
-        self.ledger.delivered += delivered - malformed;
-        self.ledger.delivered_bytes += progress.bytes;
-        self.ledger.count_dropped(DropReason::Malformed, malformed);
-        // A connection that failed between frames says nothing about the first one.
-        if let Some(first) = held.front_mut().filter(|_| progress.cut) {
-            first.cuts += 1;
-            if first.cuts >= CUTS_ALLOWED {
-                let given_up = self.release(&mut held, 1, None);
-                self.ledger
-                    .count_dropped(DropReason::Disconnected, given_up);
-            }
-        }
-        while let Some(last) = held.pop_back() {
-            let frames = last.chunk.len() as u64;
-            self.ledger.in_flight -= frames;
-            self.ledger.queued += frames;
-            let behind = |other: &Held| other.place < last.place;
-            let place = self.waiting.partition_point(behind);
-            self.waiting.insert(place, last);
-        }
-    }
-
-    /// Lets go of the first of these frames in flight and says how many those were; they took until `written`, if given.
-    fn release(
-        &mut self,
-        held: &mut VecDeque<Held>,
-        mut frames: usize,
-        written: Option<Instant>,
-    ) -> u64 {
-        let mut released = 0;
-        while frames > 0 {
-            let Some(mut first) = held.pop_front() else {
-                break;
-            };
-            let before = first.chunk.footprint();
-            let done = first.chunk.split_to(frames);
-            if let Some(written) = written {
-                let frames = u32::try_from(done.len()).unwrap_or(u32::MAX);
-                let took = written.saturating_duration_since(done.received());
-                self.latency.record(took, frames);
-            }
-            frames -= done.len();
-            released += done.len() as u64;
-            let after = if first.chunk.is_empty() {
-                0
-            } else {
-                let after = first.chunk.footprint();
-                // It begins with another frame now.
-                held.push_front(Held { cuts: 0, ..first });
-                after
-            };
-            self.ledger.held_bytes -= (before - after) as u64;
-        }
-        self.ledger.in_flight -= released;
-        released
-    }
-}
-
-/// The ledger counts in `u64`; what it holds now came from `usize`.
-fn to_usize(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }

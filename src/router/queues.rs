@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{DropReason, Latency, Ledger, Limits, Queue};
+use super::{DropReason, Latency, Ledger, Limits, Losses, Queue};
 use crate::frame_stream::Chunk;
 
 /// The queues of one sink: one, or with `endpoints all` one for each endpoint. To be shared; it may outlive its sink.
@@ -51,7 +51,14 @@ struct Accounts {
     /// Nothing more will come.
     closed: bool,
     /// The sums of the queues that are no more.
-    past: (Ledger, Latency),
+    past: Past,
+}
+
+#[derive(Debug, Default)]
+struct Past {
+    ledger: Ledger,
+    latency: Latency,
+    losses: Losses,
 }
 
 /// A hold on a queue: it closes the queue when nobody can offer to it any more.
@@ -69,7 +76,7 @@ impl Queues {
             limits,
             entries: Vec::new(),
             closed: false,
-            past: Default::default(),
+            past: Past::default(),
         };
         let queues = Self {
             inlets: ArcSwap::default(),
@@ -86,7 +93,7 @@ impl Queues {
     /// The sink's account as it stands.
     pub fn ledger(&self) -> Ledger {
         let accounts = self.lock();
-        let mut sum = accounts.past.0.clone();
+        let mut sum = accounts.past.ledger.clone();
         for entry in &accounts.entries {
             sum.add(&entry.queue.ledger());
         }
@@ -96,9 +103,19 @@ impl Queues {
     /// How long the frames delivered so far took.
     pub fn latency(&self) -> Latency {
         let accounts = self.lock();
-        let mut sum = accounts.past.1.clone();
+        let mut sum = accounts.past.latency.clone();
         for entry in &accounts.entries {
             sum.add(&entry.queue.latency());
+        }
+        sum
+    }
+
+    /// The frames that were dropped for want of room, by sender.
+    pub fn losses(&self) -> Losses {
+        let accounts = self.lock();
+        let mut sum = accounts.past.losses.clone();
+        for entry in &accounts.entries {
+            sum.add(&entry.queue.losses());
         }
         sum
     }
@@ -290,13 +307,18 @@ impl Accounts {
     }
 
     fn close_books(&mut self) {
-        let (ledger, latency) = &mut self.past;
+        let Past {
+            ledger,
+            latency,
+            losses,
+        } = &mut self.past;
         self.entries.retain(|Entry { queue, offered, .. }| {
             // One that can still be offered to may still change.
             let stays = *offered || !queue.is_at_its_end();
             if !stays {
                 ledger.add(&queue.ledger());
                 latency.add(&queue.latency());
+                losses.add(&queue.losses());
             }
             stays
         });

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc, thread};
 
-use super::queue::{Progress, Queue};
+use super::{
+    held::Held,
+    queue::{Progress, Queue},
+};
 use crate::frame_stream::{Batch, Chunk};
 
 /// Frames in flight: taken from a queue, and neither written nor given back.
@@ -16,15 +19,6 @@ pub struct Taken {
     held: Option<VecDeque<Held>>,
     /// Somebody writes it, or has tried to.
     begun: bool,
-}
-
-/// A chunk that a queue holds.
-pub(super) struct Held {
-    pub(super) chunk: Chunk,
-    /// Its place among all that the queue has held.
-    pub(super) place: u64,
-    /// How often a connection died in the middle of its first frame.
-    pub(super) cuts: u32,
 }
 
 // === impl Taken ===

@@ -5,15 +5,15 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
-use crate::router::{DropReason, Ledger, Queues};
+use crate::router::{DropReason, Ledger, Losses, Queues};
 
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// A sink's name, its queues, and its ledger when it was last looked at.
+/// A sink's name, its queues, and what it had lost when it was last looked at.
 struct Account {
     sink: Arc<str>,
     queues: Arc<Queues>,
-    last: Ledger,
+    last: (Ledger, Losses),
 }
 
 /// Tells of one sink until it is aborted.
@@ -21,7 +21,7 @@ pub(super) async fn tell(sink: Arc<str>, queues: Arc<Queues>) {
     let mut account = Account {
         sink,
         queues,
-        last: Ledger::default(),
+        last: Default::default(),
     };
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -33,14 +33,18 @@ pub(super) async fn tell(sink: Arc<str>, queues: Arc<Queues>) {
 
 impl Account {
     fn tell(&mut self) {
+        let (before, losses_before) = &self.last;
         let now = self.queues.ledger();
-        let lost = now.dropped_total() - self.last.dropped_total();
+        let lost = now.dropped_total() - before.dropped_total();
+        let losses = self.queues.losses();
         if lost > 0 {
-            let reasons = describe(&now, &self.last);
+            let reasons = describe(&now, before);
+            let since = losses.since(losses_before);
+            let senders = (since.total() > 0).then(|| tracing::field::display(&since));
             let (sink, queued) = (&self.sink, now.queued);
-            warn!(%sink, lost, %reasons, queued, lost_in_all = now.dropped_total(), "frames were lost in the last {PERIOD:?}");
+            warn!(%sink, lost, %reasons, senders, queued, lost_in_all = now.dropped_total(), "frames were lost in the last {PERIOD:?}");
         }
-        self.last = now;
+        self.last = (now, losses);
     }
 }
 

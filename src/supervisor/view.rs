@@ -17,7 +17,7 @@ use super::{ListenerHandle, SinkHandle, material::Certificate};
 use crate::{
     config,
     listener::{Counters, Snapshot, Unfinished},
-    router::{EndpointAccount, Latency, Ledger, Limits, Queues},
+    router::{EndpointAccount, Latency, Ledger, Limits, Losses, Queues},
     sink::Status,
 };
 
@@ -373,6 +373,11 @@ impl SinkView {
     /// Its account, as it stands at one moment.
     pub fn ledger(&self) -> Ledger {
         self.queues.ledger()
+    }
+
+    /// The frames that were dropped for want of room, by sender.
+    pub fn losses(&self) -> Losses {
+        self.queues.losses()
     }
 
     /// How long the frames delivered so far took.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rustls::ServerConfig;
 use socket2::{Domain, Socket, Type};
 use tapfan::net::Stream;
@@ -18,6 +18,7 @@ use tokio::{
     net::{TcpListener, UnixListener},
     select,
     sync::watch,
+    time::sleep,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -63,6 +64,8 @@ pub(crate) enum Manner {
     Leaves,
     /// Answers READY only when its manner changes, and is good then.
     AcceptsLate,
+    /// Reads at most so many bytes a millisecond, until its manner changes, and is good otherwise.
+    Sips(usize),
 }
 
 /// What one connection brought.
@@ -575,7 +578,7 @@ impl Shared {
                     let _ = stream.shutdown().await;
                     continue;
                 }
-                read = stream.read_buf(&mut buffer) => read,
+                read = self.sip(stream, &mut buffer) => read,
             };
             match read {
                 Ok(0) | Err(_) => return Ended::Closed(buffer.len()),
@@ -596,6 +599,15 @@ impl Shared {
                 return Ended::Stopped;
             }
         }
+    }
+
+    /// Reads once, as much as the manner of the moment allows. Cancel safe.
+    async fn sip(&self, stream: &mut Stream, buffer: &mut BytesMut) -> std::io::Result<usize> {
+        let Manner::Sips(bytes) = *self.manner.borrow() else {
+            return stream.read_buf(buffer).await;
+        };
+        sleep(Duration::from_millis(1)).await;
+        stream.read_buf(&mut buffer.limit(bytes)).await
     }
 
     /// Takes the whole data frames off the front.

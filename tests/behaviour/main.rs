@@ -42,6 +42,7 @@ mod reload_binary;
 mod reload_certificates;
 mod reload_thousand;
 mod renewal;
+mod sharing;
 mod sockets;
 mod unfinished_frames;
 mod version_1;

@@ -1,0 +1,65 @@
+//! Who gives way in a queue that is full.
+
+use super::{
+    amount::Amount,
+    ledger::DropReason,
+    state::{Bounds, State},
+};
+use crate::frame_stream::Chunk;
+
+impl State {
+    /// Makes room for what the sender of `chunk` is entitled to, if that is more of its frames than the `free` that
+    /// there is room for. Returns how many of the frames fit then.
+    ///
+    /// What may wait is divided equally among the senders that have something waiting. If a sender has less than its
+    /// part and there is no room, then another has more than its part: the equal parts together are all there is. So
+    /// the sender that has most gives way, and never one within its part.
+    pub(super) fn make_room(&mut self, chunk: &Chunk, free: usize, bounds: Bounds) -> usize {
+        let source = chunk.source();
+        let part = self.room(bounds) / self.senders.count_with(source);
+        let entitled = part.without(self.senders.waiting(source)).room_for(chunk);
+        if entitled <= free {
+            return free;
+        }
+        let wanted = Amount::of(&chunk.clone().split_to(entitled));
+        loop {
+            let lacking = wanted.without(self.free(bounds));
+            let Some(dimension) = lacking.dimension() else {
+                return entitled;
+            };
+            let heaviest = self.senders.heaviest(dimension);
+            let Some(heaviest) = heaviest
+                .filter(|heaviest| heaviest.waiting.along(dimension) > part.along(dimension))
+            else {
+                debug_assert!(false, "nobody has more than an equal part of a full queue");
+                return self.free(bounds).room_for(chunk).min(entitled).max(free);
+            };
+            let excess = heaviest.waiting.along(dimension) - part.along(dimension);
+            let give_up = lacking.along(dimension).min(excess);
+            self.cut_back(heaviest.newest, dimension.amount(give_up), bounds.reason);
+        }
+    }
+
+    /// Drops so much of the end of the chunk that waits at `place`, or all of it if it has no more.
+    fn cut_back(&mut self, place: u64, excess: Amount, reason: DropReason) {
+        let Some(mut held) = self.waiting.remove(&place) else {
+            return;
+        };
+        let before = held.amount();
+        let keep = held.kept_without(excess);
+        let gone = if keep == 0 {
+            self.senders.remove(held.chunk.source(), place, before);
+            before
+        } else {
+            let gone = held.truncate(keep);
+            self.senders.shrink(held.chunk.source(), gone);
+            gone
+        };
+        self.ledger.queued -= gone.frames as u64;
+        self.ledger.held_bytes -= gone.bytes as u64;
+        self.lose(&held.chunk, gone.frames, reason);
+        if keep > 0 {
+            self.waiting.insert(place, held);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Senders that share a sink which is too slow for one of them.
+
+use tapfan::{admin::RouterStatus, frame_stream::Mode, router::DropReason};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    collector::{Collector, Manner},
+    router::{Folder, Router},
+    sender::{Sender, Target},
+    traffic::{number_of, numbered},
+    wait::{patiently, until},
+    wire,
+};
+
+/// The numbers of the frames of the sender that floods begin here.
+const LOUD: u64 = 1 << 40;
+
+/// Frames of the quiet sender: this many at a time, and for each of these the sink takes this many in all.
+const STEP: u64 = 20;
+const STEPS: u64 = 40;
+const TAKEN_A_STEP: u64 = 400;
+
+/// Writes as fast as the router reads, until it is enough.
+async fn flood(target: Target, enough: CancellationToken) -> u64 {
+    let mut sender = Sender::open(&target, Mode::Unidirectional).await;
+    let frames = 500;
+    let wire = wire::data((LOUD..LOUD + frames).map(numbered));
+    let mut sent = 0;
+    while !enough.is_cancelled() {
+        patiently("the router reads", sender.write(&wire)).await;
+        sent += frames;
+    }
+    sender.stop().await;
+    sent
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_costs_a_quiet_sender_nothing() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out")).thrifty();
+    // Some 20,000 frames a second, however fast they come.
+    collector.behave(Manner::Sips(2048));
+    let collector = collector.listening();
+    let router = Router::start(&format!(
+        "listen unix://{}\nlisten tcp://127.0.0.1:0\ndnstap {} full",
+        folder.say("in"),
+        collector.socket()
+    ));
+    router.up(0).await;
+    let auditor = router.audit();
+    let lost = || router.ledger(0).dropped(DropReason::QueueFull);
+    let enough = CancellationToken::new();
+    let flooding = tokio::spawn(flood(router.target(0), enough.clone()));
+    until("the queue overflows", || lost() > 0).await;
+
+    let mut quiet = Sender::open(&router.target(1), Mode::Bidirectional).await;
+    for step in 0..STEPS {
+        // A rate that is a twentieth of the sink's, however busy the machine is.
+        let taken = router.ledger(0).delivered;
+        until("the sink takes some", || {
+            router.ledger(0).delivered >= taken + TAKEN_A_STEP
+        })
+        .await;
+        quiet
+            .send((step * STEP..(step + 1) * STEP).map(numbered))
+            .await;
+    }
+    quiet.stop().await;
+    enough.cancel();
+    let sent = patiently("the flood ends", flooding)
+        .await
+        .expect("no panic");
+    collector.behave(Manner::Good);
+    auditor.sign();
+
+    let losses = router.queues(0).losses();
+    let flooder = losses.senders()[0].0.clone();
+    let described = (flooder.listener().to_owned(), flooder.peer().to_owned());
+    let shown = RouterStatus::of(&router.view()).sinks.remove(0);
+    let report = router.drain().await;
+    let ledger = &report.sinks[0].ledger;
+    assert_eq!(ledger.offered, sent + STEP * STEPS);
+    let dropped = ledger.dropped(DropReason::QueueFull);
+    assert_eq!(ledger.delivered + dropped, ledger.offered);
+
+    let numbers: Vec<_> = collector
+        .frames()
+        .iter()
+        .map(|frame| number_of(frame))
+        .collect();
+    let from_quiet = numbers.iter().copied().filter(|number| *number < LOUD);
+    assert!(
+        from_quiet.eq(0..STEP * STEPS),
+        "each of the quiet sender's frames, in order"
+    );
+    assert_eq!((losses.senders().len(), losses.others()), (1, 0));
+    assert_eq!(losses.of(&flooder), dropped, "all losses are the flood's");
+    let me = format!("pid {}, uid ", std::process::id());
+    assert!(described.1.starts_with(&me), "{described:?}");
+    assert_eq!(described.0, format!("unix://{}", folder.say("in")));
+    let row = &shown.dropped_by_sender.senders[0];
+    assert_eq!(
+        (&row.listener, &row.peer, row.frames),
+        (&described.0, &described.1, dropped)
+    );
+}
