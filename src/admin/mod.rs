@@ -26,7 +26,7 @@ pub use log_level::LogControl;
 pub use server::{AdminError, Server, Sockets};
 pub use status::{
     CertificateStatus, ConfigStatus, DroppedBySender, EndpointStatus, Failure, LatencyStatus,
-    LedgerStatus, ListenerStatus, Mode, Phase, QueueStatus, ReloadStatus, ReloadsStatus,
+    LedgerStatus, ListenerStatus, LogStatus, Mode, Phase, QueueStatus, ReloadStatus, ReloadsStatus,
     RouterStatus, SenderDrops, SinkStatus, UnfinishedStatus, quantile,
 };
 pub use timestamp::Timestamp;

@@ -43,6 +43,9 @@ pub struct RouterStatus {
     pub config: ConfigStatus,
     /// Changes of the configuration since the start.
     pub reloads: ReloadsStatus,
+    /// The log.
+    #[serde(default)]
+    pub log: LogStatus,
     /// The listeners in the order of the configuration, then those that it no longer has, until their senders have ended.
     pub listeners: Vec<ListenerStatus>,
     /// The sinks in the order of the configuration, then those that it no longer has, until they are drained.
@@ -95,6 +98,13 @@ pub struct ReloadsStatus {
     pub last_success: Option<Timestamp>,
     /// The last one; `null` if there was none.
     pub last: Option<ReloadStatus>,
+}
+
+/// The log of a router.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Lines that were lost, since whoever reads stderr did not keep up, or since it could not be written to.
+    pub lines_lost: u64,
 }
 
 /// One change of the configuration.
@@ -338,6 +348,9 @@ impl RouterStatus {
                 failed: reloads.failed,
                 last_success: reloads.last_success.map(Timestamp::from),
                 last,
+            },
+            log: LogStatus {
+                lines_lost: view.log_lines_lost(),
             },
             listeners: view.listeners().iter().map(ListenerStatus::of).collect(),
             sinks: view.sinks().iter().map(SinkStatus::of).collect(),

@@ -104,7 +104,7 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
 }
 
 fn failed(error: &dyn Error) -> ExitCode {
-    eprintln!("tapfan: the demo failed: {error}");
+    super::tell(format_args!("tapfan: the demo failed: {error}\n"));
     ExitCode::from(FAILED)
 }
 

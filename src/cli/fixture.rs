@@ -8,8 +8,8 @@ use std::{
 use crate::{
     admin::{
         ConfigStatus, DroppedBySender, EndpointStatus, Failure, LatencyStatus, LedgerStatus,
-        ListenerStatus, Mode, Phase, QueueStatus, ReloadStatus, ReloadsStatus, RouterStatus,
-        SinkStatus, Timestamp, UnfinishedStatus,
+        ListenerStatus, LogStatus, Mode, Phase, QueueStatus, ReloadStatus, ReloadsStatus,
+        RouterStatus, SinkStatus, Timestamp, UnfinishedStatus,
     },
     sink::State,
 };
@@ -38,6 +38,7 @@ pub(super) fn router(sinks: Vec<SinkStatus>) -> RouterStatus {
             last_success: Some(at(-3600)),
             last: None,
         },
+        log: LogStatus { lines_lost: 0 },
         listeners: vec![listener("unix:///run/tapfan/dnstap.sock", 71_280_000)],
         sinks,
         unfinished_frames: UnfinishedStatus::default(),

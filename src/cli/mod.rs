@@ -25,6 +25,8 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+use self::log::{Log, Outlet};
+
 /// The dnstap fan-out router.
 #[derive(Debug, Parser)]
 #[command(name = "tapfan", version, about, long_about = None)]
@@ -57,16 +59,21 @@ const BAD_CONFIGURATION: u8 = 2;
 /// Runs the command line of this process and gives its exit status: 0 fine, 1 failed while running, 2 bad usage or
 /// configuration.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let log = match log::init(&cli.log, cli.command.log_level()) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let outlet = cli.command.outlet();
+    let log = match Log::init(&cli.log, cli.command.log_level(), outlet.clone()) {
         Ok(log) => log,
         Err(error) => {
-            tell(format_args!("tapfan: {error}\n"));
+            outlet.tell(format_args!("tapfan: {error}\n"));
+            outlet.flush();
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
     match cli.command {
-        Command::Run(args) => run::run(&args, cli.log.format(), log),
+        Command::Run(args) => run::run(&args, &log),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Status(args) => status::run(&args),
@@ -74,9 +81,33 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Shows the help that was asked for, or what is wrong with the arguments. The latter waits for no reader of stderr: these
+/// may be the arguments of `run`, whose supervisor waits for its end.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let (outlet, text) = (Outlet::queued(), error.render());
+    if check::colored_stderr() {
+        outlet.tell(format_args!("{}", text.ansi()));
+    } else {
+        outlet.tell(format_args!("{text}"));
+    }
+    outlet.flush();
+    ExitCode::from(BAD_CONFIGURATION)
+}
+
 // === impl Command ===
 
 impl Command {
+    /// The way of its log to stderr.
+    fn outlet(&self) -> Outlet {
+        match self {
+            Self::Run(_) => Outlet::queued(),
+            Self::Check(_) | Self::Demo(_) | Self::Status(_) | Self::Top(_) => Outlet::Direct,
+        }
+    }
+
     /// The level of its log if nobody asks for another.
     fn log_level(&self) -> &'static str {
         match self {
@@ -87,7 +118,7 @@ impl Command {
     }
 }
 
-/// Writes to stderr, if anybody reads it: `eprint` would panic if not.
+/// Writes to stderr at once, if anybody reads it: `eprint` would panic if not. Not for `run`, which has an [`Outlet`].
 fn tell(text: fmt::Arguments<'_>) {
     let _ = io::stderr().write_fmt(text);
 }

@@ -1,6 +1,6 @@
 //! `tapfan run`: the router, until a signal ends it.
 
-use std::{io, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use tokio::{
@@ -15,12 +15,13 @@ use tracing::{error, info, warn};
 use super::{
     BAD_CONFIGURATION, FAILED, descriptors, inherited,
     inherited::Unused,
-    log::LogFormat,
+    log::Log,
     tapfile::{Read, Tapfile},
+    tell,
     watch::Watch,
 };
 use crate::{
-    admin::{AdminError, LogControl, Server, Sockets},
+    admin::{AdminError, Server, Sockets},
     config::{self, AdminAddress, Config},
     net::Inherited,
     supervisor::{Configured, StartError, Supervisor, View},
@@ -60,12 +61,16 @@ struct Running {
     digest: u64,
 }
 
-pub(super) fn run(args: &RunArgs, format: LogFormat, log: Arc<dyn LogControl>) -> ExitCode {
-    // First: it needs a process of one thread.
+pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
+    // First: it needs a process of one thread. The log has the second.
     let Some(inherited) = inherited::take() else {
         return ExitCode::from(FAILED);
     };
-    let Some(tapfile) = Tapfile::choose(args.config.as_ref().or(args.file.as_ref()), format) else {
+    if let Err(error) = log.outlet().start() {
+        tell(format_args!("tapfan: the log cannot be started: {error}\n"));
+        return ExitCode::from(FAILED);
+    }
+    let Some(tapfile) = Tapfile::choose(args.config.as_ref().or(args.file.as_ref()), log) else {
         return ExitCode::from(BAD_CONFIGURATION);
     };
     let read = tapfile.read();
@@ -83,10 +88,11 @@ pub(super) fn run(args: &RunArgs, format: LogFormat, log: Arc<dyn LogControl>) -
         }
     };
     let view = View::new();
+    view.set_log_lines_lost(log.outlet().lost());
     // Before the router, so that whoever asks is told that it is starting; and dropped after it.
     let admin = Server::start(view.clone(), runtime.handle())
         .inspect_err(|error| error!(%error, "the admin endpoint cannot be started"));
-    let Ok(mut admin) = admin.map(|admin| admin.with_log(log)) else {
+    let Ok(mut admin) = admin.map(|admin| admin.with_log(log.control())) else {
         return ExitCode::from(FAILED);
     };
     let status = runtime.block_on(async {
@@ -122,7 +128,7 @@ impl Running {
         // Also where the start fails: a socket at an address that is spelled otherwise may be why.
         unused.tell(&inherited, config);
         let supervisor = Supervisor::start_with(inherited, view, config)
-            .inspect_err(tell)
+            .inspect_err(tell_problems)
             .ok()?;
         info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -227,14 +233,14 @@ impl Running {
                 info!(%path, %changes, "the configuration was changed");
             }
             Err(error) => {
-                tell(&error);
+                tell_problems(&error);
                 error!(%path, "the configuration was not changed: the new one cannot run, and the old one stays");
             }
         }
     }
 }
 
-fn tell(StartError(problems): &StartError) {
+fn tell_problems(StartError(problems): &StartError) {
     for problem in problems {
         error!("{problem}");
     }

@@ -5,19 +5,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
-use super::{check, log::LogFormat, tell};
+use super::{
+    check,
+    log::{Log, LogFormat, Outlet},
+};
 use crate::{
     config::{self, Config, Diagnostic, Diagnostics, Loaded, Severity},
     supervisor::contents,
 };
 
 /// A configuration file, and how to tell of what is wrong with it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Tapfile {
     path: PathBuf,
     format: LogFormat,
+    outlet: Outlet,
 }
 
 /// What was read.
@@ -30,15 +34,27 @@ pub(super) struct Read {
     pub(super) digest: u64,
     diagnostics: Diagnostics,
     format: LogFormat,
+    outlet: Outlet,
 }
 
 // === impl Tapfile ===
 
 impl Tapfile {
     /// The one that is named, or else the one that is found; `None`, and a word in the log, if there is none.
-    pub(super) fn choose(named: Option<&PathBuf>, format: LogFormat) -> Option<Self> {
-        match check::choose(named.map(PathBuf::as_path)) {
-            Ok(path) => Some(Self { path, format }),
+    pub(super) fn choose(named: Option<&PathBuf>, log: &Log) -> Option<Self> {
+        let (format, outlet) = (log.format(), log.outlet().clone());
+        let path = match named {
+            Some(path) => Ok(path.clone()),
+            None => config::find().inspect(
+                |path| info!(path = %path.display(), "no Tapfile was named; this one is read"),
+            ),
+        };
+        match path {
+            Ok(path) => Some(Self {
+                path,
+                format,
+                outlet,
+            }),
             Err(problem) => {
                 error!("{problem}");
                 None
@@ -65,6 +81,7 @@ impl Tapfile {
             files,
             diagnostics,
             format: self.format,
+            outlet: self.outlet.clone(),
         }
     }
 }
@@ -94,7 +111,7 @@ impl Read {
     pub(super) fn tell(&self) {
         let diagnostics = &self.diagnostics;
         match self.format {
-            LogFormat::Text => tell(format_args!(
+            LogFormat::Text => self.outlet.tell(format_args!(
                 "{}",
                 diagnostics.render(check::colored_stderr())
             )),
@@ -136,8 +153,11 @@ mod tests {
     fn of_many_errors_the_first_few_are_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("Tapfile");
-        let format = LogFormat::Text;
-        let tapfile = Tapfile { path, format };
+        let tapfile = Tapfile {
+            path,
+            format: LogFormat::Text,
+            outlet: Outlet::Direct,
+        };
         let errors = |lines: usize| {
             fs::write(&tapfile.path, "garbage\n".repeat(lines)).expect("written");
             tapfile.read().errors()

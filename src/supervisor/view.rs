@@ -4,8 +4,8 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering::Relaxed},
+        Arc, OnceLock,
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::{Instant, SystemTime},
 };
@@ -53,6 +53,7 @@ struct Shared {
     parts: ArcSwap<Parts>,
     course: ArcSwap<Course>,
     unfinished_frames: Unfinished,
+    log_lines_lost: OnceLock<Arc<AtomicU64>>,
 }
 
 /// Listeners and sinks, in the order of the configuration, then those that it no longer has.
@@ -204,6 +205,17 @@ impl View {
         });
     }
 
+    /// Log lines that were lost because nobody read them; 0 unless the program [counts them](Self::set_log_lines_lost).
+    pub fn log_lines_lost(&self) -> u64 {
+        let counter = self.shared.log_lines_lost.get();
+        counter.map_or(0, |counter| counter.load(Relaxed))
+    }
+
+    /// Shows this counter as the number of log lines lost. For the program that writes the log; only the first call counts.
+    pub fn set_log_lines_lost(&self, counter: Arc<AtomicU64>) {
+        let _ = self.shared.log_lines_lost.set(counter);
+    }
+
     /// Counts a reload that came to nothing before the supervisor was asked, since the configuration is bad.
     pub fn refused(&self, why: &str) {
         self.reloaded(&Err(why.into()));
@@ -296,6 +308,7 @@ impl Default for Shared {
             course: ArcSwap::default(),
             // The supervisor sets it before anything is accepted.
             unfinished_frames: Unfinished::new(0),
+            log_lines_lost: OnceLock::new(),
         }
     }
 }

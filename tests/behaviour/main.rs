@@ -45,4 +45,5 @@ mod renewal;
 mod sharing;
 mod sockets;
 mod unfinished_frames;
+mod unread_log;
 mod version_1;

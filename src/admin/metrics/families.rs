@@ -75,6 +75,11 @@ impl Scrape {
             [("success", reloads.succeeded), ("failure", reloads.failed)]
                 .map(|(result, reloads)| (vec![("result", result)], reloads)),
         )?;
+        to.counters(
+            "tapfan_log_lines_lost",
+            "Log lines that were lost: whoever reads stderr does not keep up, or it could not be written to.",
+            [(vec![], status.log.lines_lost)],
+        )?;
         let failed = reloads
             .last
             .as_ref()

@@ -1,0 +1,113 @@
+//! Panics, which the standard library would write to stderr itself: a worker would wait there for whoever reads it.
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    panic::{self, PanicHookInfo},
+    sync::Arc,
+    thread,
+};
+
+use tracing::{Level, enabled, error};
+
+use super::queue::Queue;
+
+/// Makes a log line of each panic from now on. If no errors are logged the message goes to `queue` as it is: a panic is never
+/// silent.
+pub(super) fn log(queue: &Arc<Queue>) {
+    let queue = Arc::clone(queue);
+    panic::set_hook(Box::new(move |info| {
+        if enabled!(Level::ERROR) {
+            tell(info);
+        } else {
+            queue.push(format!("{info}\n").as_bytes());
+        }
+    }));
+}
+
+fn tell(info: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let thread = thread.name().unwrap_or("without a name");
+    let location = info.location().map(tracing::field::display);
+    let panic = info.payload_as_str().unwrap_or("not a text");
+    // As the standard library does: empty unless RUST_BACKTRACE asks for it.
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+    let backtrace = backtrace.as_ref().map(tracing::field::display);
+    error!(
+        thread,
+        location, panic, backtrace, "a thread of tapfan panicked; please report it"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env,
+        io::{Read as _, Write as _},
+        os::{fd::OwnedFd, unix::net::UnixStream},
+        process::{self, Command, Stdio},
+        sync::mpsc,
+        time::Duration,
+    };
+
+    use super::super::{Log, LogArgs, LogFormat, Outlet};
+
+    const LEVEL: &str = "TAPFAN_TEST_PANIC_AT_LEVEL";
+    const NAME: &str = "cli::log::panics::tests::a_panic_waits_for_no_reader_and_is_not_silent";
+
+    /// A hook is the whole process's, so this test runs itself again in a process of its own, whose stderr is full.
+    #[test]
+    fn a_panic_waits_for_no_reader_and_is_not_silent() {
+        if let Ok(level) = env::var(LEVEL) {
+            panic_in_a_thread(&level);
+        }
+        for level in ["info", "off"] {
+            let (mut reader, theirs) = UnixStream::pair().expect("a pair");
+            theirs.set_nonblocking(true).expect("set");
+            while (&theirs).write(&[b'.'; 4096]).is_ok() {}
+            theirs.set_nonblocking(false).expect("set");
+            let mut child = Command::new(env::current_exe().expect("this program"))
+                .args(["--exact", NAME, "--nocapture"])
+                .env(LEVEL, level)
+                .stdout(Stdio::piped())
+                .stderr(OwnedFd::from(theirs))
+                .spawn()
+                .expect("it runs");
+            let mut stdout = child.stdout.take().expect("piped");
+            let (tell, told) = mpsc::channel();
+            std::thread::spawn(move || {
+                let (mut text, mut byte) = (String::new(), [0]);
+                while !text.contains("joined") && stdout.read(&mut byte).is_ok_and(|read| read > 0)
+                {
+                    text.push(char::from(byte[0]));
+                }
+                tell.send(text)
+            });
+            let told = told.recv_timeout(Duration::from_mins(1));
+            if told.is_err() {
+                child.kill().expect("it runs");
+            }
+            let told = told.expect("the thread waits for a reader");
+            assert!(told.contains("joined"), "{told}");
+            let mut text = String::new();
+            reader.read_to_string(&mut text).expect("text");
+            assert!(text.contains("of no use"), "{level}: {text}");
+            assert_eq!(text.contains("please report it"), level == "info", "{text}");
+            assert!(child.wait().expect("a child").success());
+        }
+    }
+
+    fn panic_in_a_thread(level: &str) -> ! {
+        let args = LogArgs {
+            log_format: LogFormat::Text,
+            log_level: Some(level.to_owned()),
+        };
+        let log = Log::init(&args, "info", Outlet::queued()).expect("a level");
+        log.outlet().start().expect("a thread");
+        let thread = std::thread::spawn(|| panic!("of no use"));
+        assert!(thread.join().is_err());
+        println!("joined");
+        drop(log);
+        process::exit(0);
+    }
+}

@@ -1,0 +1,255 @@
+//! Log lines that wait for stderr: bounded in bytes, so that a reader that stops costs lines and nothing else.
+
+use std::{
+    io,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tracing::Metadata;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Whole lines between the threads that log and the one that writes.
+///
+/// [`push`](Self::push) never waits for the writer: a line that does not fit is lost, and counted.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Wakes the writer: there are lines.
+    filled: Condvar,
+    /// Wakes whoever waits in [`flush`](Self::flush): some bytes are written.
+    written: Condvar,
+    lost: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<u8>,
+    /// Whether the writer has lines that are not written yet.
+    writing: bool,
+    /// Counts what the writer has done, so that a flush sees that stderr takes bytes.
+    steps: u64,
+}
+
+/// The queue as a writer of `tracing_subscriber`.
+#[derive(Debug, Clone)]
+pub(super) struct Lines(pub(super) Arc<Queue>);
+
+/// The place of one event in the queue.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    queue: &'a Queue,
+    limit: usize,
+}
+
+// === impl Queue ===
+
+impl Queue {
+    /// Bytes that may wait; as many may be with the writer. Some 5,000 lines: a burst that a reader in good health keeps up
+    /// with a moment later.
+    const LIMIT: usize = 1 << 20;
+    /// Kept free for reports of the log itself, which say what became of the other lines.
+    const RESERVED: usize = 16 << 10;
+    /// Capacity that an empty buffer keeps.
+    const KEPT: usize = 64 << 10;
+
+    /// The number of lines lost so far.
+    pub(super) fn lost(&self) -> &Arc<AtomicU64> {
+        &self.lost
+    }
+
+    /// Takes whole lines, or loses and counts them.
+    pub(super) fn push(&self, lines: &[u8]) {
+        self.push_within(Self::LIMIT, lines);
+    }
+
+    fn push_within(&self, limit: usize, lines: &[u8]) {
+        let mut state = self.state();
+        if state.waiting.len() + lines.len() > limit {
+            drop(state);
+            self.lose(lines);
+            return;
+        }
+        state.waiting.extend_from_slice(lines);
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Counts lines as lost.
+    pub(super) fn lose(&self, lines: &[u8]) {
+        let lines = lines.split_inclusive(|byte| *byte == b'\n').count();
+        self.lost.fetch_add(lines as u64, Relaxed);
+    }
+
+    /// Waits for lines and puts them into `batch`, which must be empty; leaves it empty when the deadline comes first. For the
+    /// writer alone.
+    pub(super) fn take(&self, batch: &mut Vec<u8>, deadline: Option<Instant>) {
+        let mut state = self.state();
+        state.writing = false;
+        self.written.notify_all();
+        while state.waiting.is_empty() {
+            state = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                None => self
+                    .filled
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return,
+                Some(left) => {
+                    let woken = self.filled.wait_timeout(state, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        if batch.capacity() > Self::KEPT {
+            *batch = Vec::new();
+        }
+        std::mem::swap(&mut state.waiting, batch);
+        state.writing = true;
+    }
+
+    /// Notes that stderr took some of the batch. For the writer alone.
+    pub(super) fn step(&self) {
+        self.state().steps += 1;
+        self.written.notify_all();
+    }
+
+    /// Waits until every line is written; no longer than `idle` without a byte, and no longer than `most`. Says whether
+    /// every line is.
+    pub(super) fn flush(&self, idle: Duration, most: Duration) -> bool {
+        let end = Instant::now() + most;
+        let mut state = self.state();
+        let (mut steps, mut patience) = (state.steps, Instant::now() + idle);
+        while state.writing || !state.waiting.is_empty() {
+            let now = Instant::now();
+            if state.steps != steps {
+                (steps, patience) = (state.steps, now + idle);
+            }
+            let left = patience.min(end).saturating_duration_since(now);
+            if left.is_zero() {
+                return false;
+            }
+            let woken = self.written.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Lines ===
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line {
+            queue: &self.0,
+            limit: Queue::LIMIT,
+        }
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line<'a> {
+        let reserved = if metadata.target() == super::writer::TARGET {
+            Queue::RESERVED
+        } else {
+            0
+        };
+        Line {
+            queue: &self.0,
+            limit: Queue::LIMIT + reserved,
+        }
+    }
+}
+
+// === impl Line ===
+
+impl io::Write for Line<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.queue.push_within(self.limit, line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_mins(1);
+
+    fn lost(queue: &Queue) -> u64 {
+        queue.lost().load(Relaxed)
+    }
+
+    #[test]
+    fn what_does_not_fit_is_lost_and_counted_by_the_line() {
+        let queue = Queue::default();
+        let line = [&[b'x'; 1023][..], b"\n"].concat();
+        for _ in 0..1024 {
+            queue.push(&line);
+        }
+        assert_eq!(lost(&queue), 0);
+        queue.push(b"one\ntwo\n");
+        assert_eq!(lost(&queue), 2);
+        let mut batch = Vec::new();
+        queue.take(&mut batch, None);
+        assert_eq!(batch, line.repeat(1024), "the oldest stay");
+        queue.push(b"three\n");
+        batch.clear();
+        queue.take(&mut batch, None);
+        assert_eq!(batch, b"three\n");
+        assert_eq!(lost(&queue), 2);
+    }
+
+    #[test]
+    fn reports_of_the_log_itself_fit_when_it_is_full() {
+        let queue = Queue::default();
+        queue.push(&vec![b'\n'; Queue::LIMIT]);
+        queue.push_within(Queue::LIMIT + Queue::RESERVED, b"lost\n");
+        assert_eq!(lost(&queue), 0);
+        queue.push(b"other\n");
+        assert_eq!(lost(&queue), 1);
+    }
+
+    #[test]
+    fn a_flush_waits_for_what_is_being_written_and_not_for_ever() {
+        let queue = Queue::default();
+        assert!(queue.flush(LONG, LONG), "nothing to write");
+        queue.push(b"line\n");
+        assert!(!queue.flush(Duration::ZERO, LONG), "it waits");
+        let mut batch = Vec::new();
+        queue.take(&mut batch, None);
+        assert!(!queue.flush(LONG, Duration::ZERO), "it is being written");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                batch.clear();
+                queue.take(&mut batch, None);
+            });
+            assert!(queue.flush(LONG, LONG), "it is written");
+            queue.push(b"more\n");
+        });
+    }
+
+    #[test]
+    fn the_writer_waits_for_lines_until_its_deadline() {
+        let (queue, mut batch) = (Queue::default(), Vec::new());
+        queue.take(&mut batch, Some(Instant::now()));
+        assert!(batch.is_empty());
+        thread::scope(|scope| {
+            scope.spawn(|| queue.push(b"line\n"));
+            queue.take(&mut batch, Some(Instant::now() + LONG));
+        });
+        assert_eq!(batch, b"line\n");
+    }
+}

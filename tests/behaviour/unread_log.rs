@@ -1,0 +1,300 @@
+//! A log that nobody reads: it costs log lines and nothing else.
+
+use std::{
+    fs,
+    io::{ErrorKind, PipeReader, Read, Write as _},
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tapfan::{admin::RouterStatus, frame_stream::Mode};
+use tokio::{
+    task::{JoinHandle, block_in_place},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    collector::Collector,
+    exposition::Exposition,
+    http::{Answer, get},
+    router::Folder,
+    sender::{Sender, Target},
+    traffic::{numbered, numbers_of},
+    wait::{patiently, until},
+    wire::{START, STOP},
+};
+
+/// A program whose stderr is read only when the test says so.
+struct Program {
+    child: Child,
+    stderr: PipeReader,
+    text: String,
+}
+
+/// Senders of garbage, each of which makes log lines.
+struct Garbage {
+    enough: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+const LOST: &str = "tapfan_log_lines_lost_total";
+
+/// The longest time that a write of the good sender may take. A worker that waits for stderr never comes back, and a busy
+/// machine takes a second at worst.
+const WRITE: Duration = Duration::from_secs(10);
+
+// === impl Program ===
+
+impl Program {
+    /// `tapfan run` with this Tapfile, its stderr a pipe that holds one page.
+    fn run(folder: &Folder, level: &str, tapfile: &str) -> Self {
+        let file = folder.path("Tapfile");
+        fs::write(&file, tapfile).expect("written");
+        let (stderr, theirs) = std::io::pipe().expect("a pipe");
+        fcntl(theirs.as_fd(), FcntlArg::F_SETPIPE_SZ(4096)).expect("smaller");
+        fcntl(stderr.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("set");
+        let child = Command::new(env!("CARGO_BIN_EXE_tapfan"))
+            .args(["run", "--log-level", level])
+            .current_dir(file.parent().expect("a folder"))
+            .stdin(Stdio::null())
+            .stderr(theirs)
+            .spawn()
+            .expect("it runs");
+        let text = String::new();
+        Self {
+            child,
+            stderr,
+            text,
+        }
+    }
+
+    /// Reads what is in the pipe, and nothing after that.
+    fn read(&mut self) {
+        let mut bytes = [0; 4096];
+        loop {
+            match self.stderr.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(read) => self.text.push_str(&String::from_utf8_lossy(&bytes[..read])),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Reads until the log has these words.
+    async fn says(&mut self, words: &str) {
+        until(format_args!("it says {words}"), || {
+            self.read();
+            self.text.contains(words)
+        })
+        .await;
+    }
+
+    /// Where the admin endpoint is, by the log.
+    async fn address(&mut self) -> SocketAddr {
+        self.says("admin endpoint is listening").await;
+        self.says("tapfan is running").await;
+        let (_, rest) = self
+            .text
+            .split_once("admin endpoint is listening")
+            .expect("said");
+        let (_, address) = rest.split_once("address=").expect("an address");
+        let address = address.split_whitespace().next().expect("an address");
+        address.parse().expect("an address")
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        kill(Pid::from_raw(pid), signal).expect("sent");
+    }
+
+    async fn exit(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("it exits", || {
+            status = self.child.try_wait().expect("a child");
+            status.is_some()
+        })
+        .await;
+        status.expect("an exit")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Gone already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+// === impl Garbage ===
+
+impl Garbage {
+    fn start(target: &Target) -> Self {
+        let enough = CancellationToken::new();
+        let tasks = (0..2)
+            .map(|_| {
+                let (enough, target) = (enough.clone(), target.clone());
+                tokio::spawn(async move {
+                    let bad = [START, b"\0\0\0\x03bad"].concat();
+                    while !enough.is_cancelled() {
+                        target.say(&bad).await;
+                    }
+                })
+            })
+            .collect();
+        Self { enough, tasks }
+    }
+
+    async fn end(self) {
+        self.enough.cancel();
+        for task in self.tasks {
+            patiently("garbage ends", task).await.expect("no panic");
+        }
+    }
+}
+
+fn ask(address: SocketAddr, path: &str) -> Answer {
+    block_in_place(|| get(address, path))
+}
+
+/// The lines that are lost, by the metrics.
+fn lost(address: SocketAddr) -> Option<f64> {
+    Exposition::read(&ask(address, "/metrics").body).get(LOST)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_nobody_reads_costs_lines_and_nothing_else() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out.sock")).listening();
+    let tapfile = "listen in.sock\nadmin 127.0.0.1:0\ndnstap out.sock full 8 8\n";
+    let mut program = Program::run(&folder, "trace", tapfile);
+    let address = program.address().await;
+    program.says("sink is up").await;
+    let target = Target::Unix(folder.path("in.sock"));
+    let mut good = Sender::open(&target, Mode::Bidirectional).await;
+
+    // From here on nobody reads.
+    let garbage = Garbage::start(&target);
+    let (begun, mut sent) = (Instant::now(), 0);
+    while lost(address).is_none_or(|lost| lost < 100.0) {
+        let frames = (sent..sent + 100).map(numbered);
+        timeout(WRITE, good.send(frames)).await.expect("room");
+        sent += 100;
+        assert_eq!(ask(address, "/livez").body, "live\n");
+        assert!(begun.elapsed() < Duration::from_mins(2), "no line is lost");
+    }
+    // And when they are being lost.
+    for _ in 0..50 {
+        let frames = (sent..sent + 100).map(numbered);
+        timeout(WRITE, good.send(frames)).await.expect("room");
+        sent += 100;
+    }
+    collector.got(usize::try_from(sent).expect("few")).await;
+    assert_eq!(ask(address, "/livez").status, 200);
+    assert_eq!(ask(address, "/readyz").status, 200);
+    garbage.end().await;
+    let status: RouterStatus =
+        serde_json::from_str(&ask(address, "/status").body).expect("the status");
+    assert!(status.log.lines_lost >= 100, "{:?}", status.log);
+
+    // Somebody reads again, and then no more.
+    program.says("log lines were lost").await;
+    let garbage = Garbage::start(&target);
+    let before = lost(address).expect("a counter");
+    until("lines are lost again", || {
+        lost(address).expect("a counter") > before
+    })
+    .await;
+    garbage.end().await;
+    program.signal(Signal::SIGTERM);
+    good.told_to_end().await;
+    good.write(STOP).await;
+    good.cut().await;
+    assert_eq!(program.exit().await.code(), Some(0));
+    assert!(numbers_of(&collector.frames()).into_iter().eq(0..sent));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_is_heard_when_nobody_reads_the_log() {
+    let folder = Folder::new();
+    let tapfile = "listen in.sock\nadmin 127.0.0.1:0\ndnstap nobody.sock\ndrain 1m\n";
+    let mut program = Program::run(&folder, "debug", tapfile);
+    let address = program.address().await;
+    let target = Target::Unix(folder.path("in.sock"));
+    let mut sender = Sender::open(&target, Mode::Bidirectional).await;
+    sender.send((0..10).map(numbered)).await;
+    let garbage = Garbage::start(&target);
+    until("lines are lost", || {
+        lost(address).is_some_and(|lost| lost > 0.0)
+    })
+    .await;
+    garbage.end().await;
+    program.signal(Signal::SIGINT);
+    sender.told_to_end().await;
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.exit().await.code(), Some(0));
+}
+
+/// A socket that takes no byte more, until what is in it is read.
+fn full() -> (UnixStream, OwnedFd) {
+    let (reader, writer) = UnixStream::pair().expect("a pair");
+    writer.set_nonblocking(true).expect("set");
+    while (&writer).write(&[b'.'; 4096]).is_ok() {}
+    writer.set_nonblocking(false).expect("set");
+    (reader, writer.into())
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_so_or_exits_without() {
+    let folder = Folder::new();
+    let run = |arguments: &[&str], stderr: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tapfan"));
+        command.arg("run").args(arguments);
+        command.stdout(Stdio::null()).stderr(stderr);
+        command.current_dir(folder.path(""));
+        let child = command.spawn().expect("it runs");
+        let (stderr, _theirs) = std::io::pipe().expect("a pipe");
+        let text = String::new();
+        Program {
+            child,
+            stderr,
+            text,
+        }
+    };
+    fs::write(folder.path("bad"), "listen in.sock\ndnsatp out.sock\n").expect("written");
+    fs::write(
+        folder.path("cannot"),
+        "listen no-such-folder/in.sock\nadmin off\ndnstap out.sock\n",
+    )
+    .expect("written");
+    for (arguments, status, said) in [
+        (vec!["bad"], 2, "dnsatp"),
+        (vec!["missing"], 2, "missing"),
+        (vec!["cannot"], 1, "no-such-folder"),
+        (vec!["--log-level", "dbug", "cannot"], 2, "dbug"),
+        (vec!["--no-such-flag"], 2, "no-such-flag"),
+    ] {
+        let (_reader, theirs) = full();
+        let mut program = run(&arguments, theirs.into());
+        assert_eq!(program.exit().await.code(), Some(status), "{arguments:?}");
+        // Who reads has it all.
+        let (mut reader, theirs) = UnixStream::pair().expect("a pair");
+        let mut program = run(&arguments, OwnedFd::from(theirs).into());
+        assert_eq!(program.exit().await.code(), Some(status), "{arguments:?}");
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("text");
+        assert!(text.contains(said), "{arguments:?}: {text}");
+    }
+}
