@@ -2,10 +2,7 @@
 
 use std::{os::fd::AsFd, time::Duration};
 
-use nix::{
-    libc,
-    sys::socket::{getsockopt, sockopt::GetStruct},
-};
+use super::tcp_info;
 
 /// A connection that may know when its peer's system was heard last.
 pub trait Liveness {
@@ -17,28 +14,9 @@ pub trait Liveness {
     fn last_heard(&self) -> Option<Duration>;
 }
 
-/// The beginning of the kernel's `struct tcp_info`, in words of 32 bits: as much as every kernel since Linux 2.6 gives.
-type TcpInfoStart = [u32; 15];
-
-/// The place in it of `tcpi_last_ack_recv`, in milliseconds.
-const LAST_ACK_RECEIVED: usize = 14;
-
-/// `TCP_INFO` (tcp(7)).
-#[derive(Debug, Clone, Copy)]
-struct TcpInfo;
-
-nix::getsockopt_impl!(
-    TcpInfo,
-    libc::IPPROTO_TCP,
-    libc::TCP_INFO,
-    TcpInfoStart,
-    GetStruct<TcpInfoStart>
-);
-
 /// When the peer of a TCP socket acknowledged anything.
 pub(super) fn last_acknowledged(socket: &impl AsFd) -> Option<Duration> {
-    let info = getsockopt(socket, TcpInfo).ok()?;
-    let milliseconds = *info.get(LAST_ACK_RECEIVED)?;
+    let milliseconds = tcp_info::last_acknowledged(socket)?;
     Some(Duration::from_millis(milliseconds.into()))
 }
 

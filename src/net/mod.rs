@@ -6,10 +6,13 @@ mod address;
 mod bind;
 mod inherit;
 mod liveness;
+mod patience;
 mod resolve;
 mod socket;
 mod stream;
+mod tcp_info;
 mod tls;
+mod uptake;
 
 pub use address::{
     AddressError, Authority, BindAddress, Endpoint, Host, SrvName, UNIX_PATH_LIMIT, UnixAddress,
@@ -18,6 +21,7 @@ pub use address::{
 pub use bind::{BindError, BoundUnix, PermissionChange, UnixPermissions, bind_tcp, bind_unix};
 pub use inherit::{Given, InheritError, Inherited};
 pub use liveness::Liveness;
+pub use patience::Patience;
 #[cfg(test)]
 pub(crate) use resolve::test_server;
 pub use resolve::{Addresses, Answer, Destination, ResolveError, Resolver, ResolverSettings};
@@ -27,3 +31,4 @@ pub use socket::{
 pub use stream::Stream;
 pub(crate) use tls::CertificateOutline;
 pub use tls::{ClientTls, ServerTls, TlsError, client_config, server_config, server_name};
+pub use uptake::{Taken, Uptake};

@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::{Liveness, liveness::last_acknowledged};
+use super::{Liveness, Taken, Uptake, liveness::last_acknowledged};
 
 /// A connection that a listener accepted or a sink opened.
 ///
@@ -89,6 +89,18 @@ impl Liveness for Stream {
             Self::Tcp(io) => last_acknowledged(io),
             Self::TlsServer(io) => last_acknowledged(io.get_ref().0),
             Self::TlsClient(io) => last_acknowledged(io.get_ref().0),
+        }
+    }
+}
+
+impl Uptake for Stream {
+    /// Under TLS, that of the TCP connection below.
+    fn uptake(&self) -> Option<Taken> {
+        match self {
+            Self::Unix(io) => io.uptake(),
+            Self::Tcp(io) => io.uptake(),
+            Self::TlsServer(io) => io.get_ref().0.uptake(),
+            Self::TlsClient(io) => io.get_ref().0.uptake(),
         }
     }
 }

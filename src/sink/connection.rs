@@ -10,10 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Sleep, sleep},
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::Service;
 
@@ -22,7 +19,11 @@ use super::{
     cursor::Cursor,
     wire::{Wire, lock},
 };
-use crate::{frame_stream::Control, net::Liveness, router::Progress};
+use crate::{
+    frame_stream::Control,
+    net::{Liveness, Patience, Uptake},
+    router::Progress,
+};
 
 /// An established connection, handshake done, as a service that writes.
 ///
@@ -53,8 +54,9 @@ pub struct Write<Io> {
     wire: Arc<Mutex<Wire<Io>>>,
     work: Work,
     limits: Deadlines,
-    deadline: Option<Pin<Box<Sleep>>>,
-    /// Whether the wait that `deadline` ends counts as a stall already.
+    /// Runs while nothing can be written.
+    patience: Option<Patience>,
+    /// Whether this wait counts as a stall already.
     stalled: bool,
     abort: Abort,
     done: bool,
@@ -98,7 +100,7 @@ impl<Io> Connection<Io> {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Service<Outgoing> for Connection<Io> {
+impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Service<Outgoing> for Connection<Io> {
     type Response = Progress;
     type Error = SinkError;
     type Future = Write<Io>;
@@ -126,7 +128,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Service<Outgoing> for Connec
             wire: Arc::clone(&self.wire),
             work,
             limits: self.limits,
-            deadline: None,
+            patience: None,
             stalled: false,
             abort: Abort {
                 token: self.abort.clone(),
@@ -139,7 +141,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Service<Outgoing> for Connec
 
 // === impl Write ===
 
-impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Future for Write<Io> {
+impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Future for Write<Io> {
     type Output = Result<Progress, SinkError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -164,7 +166,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Future for Write<Io> {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Write<Io> {
+impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
     fn poll_work(
         &mut self,
         wire: &mut Wire<Io>,
@@ -179,7 +181,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Write<Io> {
             return step;
         }
         if self.work.written() != before {
-            self.deadline = None;
+            self.patience = None;
             self.stalled = false;
         }
         if let Work::Frames { .. } = self.work
@@ -195,7 +197,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Unpin> Write<Io> {
     }
 }
 
-impl<Io: Liveness> Write<Io> {
+impl<Io: Liveness + Uptake> Write<Io> {
     /// Ready when the collector has taken nothing for too long. Counts a stall on the way there.
     fn poll_patience(
         &mut self,
@@ -206,21 +208,18 @@ impl<Io: Liveness> Write<Io> {
             Work::Frames { .. } => (self.limits.write, self.limits.write.min(STALL)),
             Work::Stop { .. } => (self.limits.finish, self.limits.finish),
         };
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(stall)));
-        ready!(deadline.as_mut().poll(cx));
+        let patience = self.patience.get_or_insert_with(|| Patience::new(allowed));
+        let over = patience.poll(&wire.io, cx);
         if let Work::Stop { .. } = self.work {
-            return Poll::Ready(wire.end(Disconnect::Unconfirmed(allowed)));
+            return over.map(|()| wire.end(Disconnect::Unconfirmed(allowed)));
         }
-        if !self.stalled {
+        if !self.stalled && patience.waited() >= stall {
             self.stalled = true;
             if let Some(status) = &wire.status {
                 status.stalled();
             }
-            let end = deadline.deadline() + allowed.saturating_sub(stall);
-            deadline.as_mut().reset(end);
-            ready!(deadline.as_mut().poll(cx));
         }
-        Poll::Ready(wire.stall())
+        over.map(|()| wire.stall())
     }
 }
 
@@ -233,7 +232,7 @@ impl<Io> Drop for Write<Io> {
 }
 
 /// Writes the next part of a batch, and sees it to the operating system, until all is there.
-fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Unpin>(
+fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
     wire: &mut Wire<Io>,
     cursor: &mut Cursor,
     unflushed: &mut bool,
@@ -265,7 +264,7 @@ fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Unpin>(
 }
 
 /// Sends STOP, waits for FINISH, and closes.
-fn poll_stop<Io: AsyncRead + AsyncWrite + Liveness + Unpin>(
+fn poll_stop<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
     wire: &mut Wire<Io>,
     rest: &mut Bytes,
     flushed: &mut bool,

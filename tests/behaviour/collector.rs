@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::pending,
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -60,12 +61,12 @@ pub(crate) enum Manner {
     ClosesOnceAfter(usize),
     /// Reads all, and never answers STOP.
     NeverFinishes,
+    /// Reads at most so many bytes at a time, after a pause of this length, until its manner changes; is good otherwise.
+    Crawls(usize, Duration),
     /// Shakes hands and closes in order, without a word.
     Leaves,
     /// Answers READY only when its manner changes, and is good then.
     AcceptsLate,
-    /// Reads at most so many bytes a millisecond, until its manner changes, and is good otherwise.
-    Sips(usize),
 }
 
 /// What one connection brought.
@@ -603,10 +604,10 @@ impl Shared {
 
     /// Reads once, as much as the manner of the moment allows. Cancel safe.
     async fn sip(&self, stream: &mut Stream, buffer: &mut BytesMut) -> std::io::Result<usize> {
-        let Manner::Sips(bytes) = *self.manner.borrow() else {
+        let Manner::Crawls(bytes, pause) = *self.manner.borrow() else {
             return stream.read_buf(buffer).await;
         };
-        sleep(Duration::from_millis(1)).await;
+        sleep(pause).await;
         stream.read_buf(&mut buffer.limit(bytes)).await
     }
 

@@ -43,6 +43,7 @@ mod reload_certificates;
 mod reload_thousand;
 mod renewal;
 mod sharing;
+mod slow_collectors;
 mod sockets;
 mod unfinished_frames;
 mod unread_log;

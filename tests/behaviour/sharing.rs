@@ -1,5 +1,7 @@
 //! Senders that share a sink which is too slow for one of them.
 
+use std::time::Duration;
+
 use tapfan::{admin::RouterStatus, frame_stream::Mode, router::DropReason};
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +41,7 @@ async fn a_flood_costs_a_quiet_sender_nothing() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).thrifty();
     // Some 20,000 frames a second, however fast they come.
-    collector.behave(Manner::Sips(2048));
+    collector.behave(Manner::Crawls(2048, Duration::from_millis(1)));
     let collector = collector.listening();
     let router = Router::start(&format!(
         "listen unix://{}\nlisten tcp://127.0.0.1:0\ndnstap {} full",

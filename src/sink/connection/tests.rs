@@ -6,7 +6,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::frame_stream::{Batch, Chunk};
+use crate::{
+    frame_stream::{Batch, Chunk},
+    net::Taken,
+};
 
 const DEADLINES: Deadlines = Deadlines {
     write: Duration::from_secs(30),
@@ -16,6 +19,13 @@ const DEADLINES: Deadlines = Deadlines {
 /// In one process there is no network.
 impl Liveness for DuplexStream {
     fn last_heard(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Nor is it known there what the other side has taken.
+impl Uptake for DuplexStream {
+    fn uptake(&self) -> Option<Taken> {
         None
     }
 }

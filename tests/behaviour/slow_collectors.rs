@@ -1,0 +1,129 @@
+//! Collectors that read slowly, all the time: they keep their connection. One that reads nothing loses it.
+
+use std::time::Duration;
+
+use tapfan::{frame_stream::Mode, sink::Status};
+
+use crate::{
+    certificates::{Certificates, Shows},
+    collector::{Collector, Manner},
+    router::{Folder, Router},
+    sender::Sender,
+    traffic::{numbered_large, numbers_of},
+    wait::until,
+};
+
+/// More than the kernels hold of one connection, in frames of a kilobyte.
+const FRAMES: u64 = 5000;
+
+/// How collectors crawl that their sockets, once full, cannot be written to for longer than the `write_timeout`: 40 KiB a second
+/// until three quarters of 208 KiB are free, and 160 KiB a second until a third of 2 MiB is. On loopback TCP sends in segments of
+/// up to 64 KiB, so that it takes some time until one finds room.
+const CRAWL: [usize; 3] = [2 << 10, 8 << 10, 8 << 10];
+
+/// What a collector reads in three times the `write_timeout`, by a crawl of so much at a time.
+const fn crawled(crawl: usize) -> usize {
+    9 * 20 * crawl / 1024
+}
+
+/// Reads 20 times a second.
+fn crawls(bytes: usize) -> Manner {
+    Manner::Crawls(bytes, Duration::from_millis(50))
+}
+
+/// A collector of each kind, and a router whose sinks wait 3 s for them.
+fn three_kinds(
+    folder: &Folder,
+    certificates: &Certificates,
+    manners: [Manner; 3],
+) -> ([Collector; 3], Router) {
+    let collectors = [
+        Collector::unix(folder.path("out")),
+        Collector::tcp(),
+        Collector::tls(certificates.collector(Shows::Good, false)),
+    ];
+    let collectors = collectors.map(Collector::listening);
+    for (collector, manner) in collectors.iter().zip(manners) {
+        collector.behave(manner);
+    }
+    let router = Router::start(&format!(
+        "listen unix://{}
+        dnstap {} full {{
+            write_timeout 3s
+        }}
+        dnstap {} full {{
+            write_timeout 3s
+        }}
+        dnstap {} full {{
+            ca {}
+            write_timeout 3s
+        }}",
+        folder.say("in"),
+        collectors[0].socket(),
+        collectors[1].socket(),
+        collectors[2].socket(),
+        certificates.path("ca.crt").display(),
+    ));
+    (collectors, router)
+}
+
+async fn send_all(router: &Router) {
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender
+        .send((0..FRAMES).map(|number| numbered_large(number, 1000)))
+        .await;
+    sender.stop().await;
+}
+
+fn disconnects(status: &Status) -> u64 {
+    status.disconnects().map(|(_, count)| count).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_reads_all_the_time_is_not_cut_however_slow_it_is() {
+    let (folder, certificates) = (Folder::new(), Certificates::new());
+    let (collectors, router) = three_kinds(&folder, &certificates, CRAWL.map(crawls));
+    router.all_up().await;
+    send_all(&router).await;
+    for (sink, collector) in collectors.iter().enumerate() {
+        collector.got(crawled(CRAWL[sink])).await;
+        let status = router.status(sink);
+        let error = &status.last_error;
+        assert_eq!(disconnects(&status), 0, "{}: {error:?}", collector.socket());
+        let ledger = router.ledger(sink);
+        assert!(ledger.in_flight > 0, "it did not have to wait: {ledger:?}");
+        assert!(status.write_stalls > 0, "a write that waits is a stall");
+    }
+    for (sink, collector) in collectors.iter().enumerate() {
+        collector.behave(Manner::Good);
+        collector.got(usize::try_from(FRAMES).expect("few")).await;
+        assert_eq!(router.status(sink).connects, 1);
+        assert!(numbers_of(&collector.frames()).into_iter().eq(0..FRAMES));
+    }
+    router.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_reads_nothing_is_cut() {
+    let (folder, certificates) = (Folder::new(), Certificates::new());
+    let (collectors, router) = three_kinds(&folder, &certificates, [Manner::Hangs; 3]);
+    router.all_up().await;
+    send_all(&router).await;
+    for (sink, collector) in collectors.iter().enumerate() {
+        let cut = |status: &Status| disconnects(status) > 0;
+        let status = router.until(sink, "gives its collector up", cut).await;
+        let mut disconnects = status.disconnects();
+        assert!(disconnects.any(|(label, count)| label == "write_timeout" && count == 1));
+        collector.behave(Manner::Good);
+    }
+    for (sink, collector) in collectors.iter().enumerate() {
+        // What the first connection held is lost with it.
+        let last = FRAMES - 1;
+        until("the rest arrives", || {
+            numbers_of(&collector.frames()).last() == Some(&last)
+        })
+        .await;
+        assert_eq!(router.ledger(sink).delivered, FRAMES);
+    }
+    router.drain().await;
+}
