@@ -18,6 +18,8 @@ use super::{Taken, Uptake};
 #[derive(Debug)]
 pub struct Patience {
     allowed: Duration,
+    /// Whether it may take nothing for as long as it has been taking, if that is longer.
+    grows: bool,
     begun: Instant,
     /// When the peer was last seen to have taken something, or else when the wait began.
     since: Instant,
@@ -39,11 +41,22 @@ impl Patience {
         let begun = Instant::now();
         Self {
             allowed,
+            grows: false,
             begun,
             since: begun,
             seen: None,
             next_look: Box::pin(sleep_until(begun + FIRST_LOOK.min(allowed / 8))),
         }
+    }
+
+    /// Allows the peer as long again as it has been taking, if that is longer.
+    ///
+    /// For an answer that comes when the peer has read all: what its system has taken is nowhere to be seen any more, and a
+    /// peer that reads slowly needs as long for it as for what one saw it take.
+    #[must_use]
+    pub fn growing(mut self) -> Self {
+        self.grows = true;
+        self
     }
 
     /// How long ago it began.
@@ -61,7 +74,7 @@ impl Patience {
             if self.look(peer) {
                 self.since = now;
             }
-            let end = self.since + self.allowed;
+            let end = self.since + self.silence();
             if now >= end {
                 return Poll::Ready(());
             }
@@ -71,6 +84,16 @@ impl Patience {
                 next = next.min(second);
             }
             self.next_look.as_mut().reset(next);
+        }
+    }
+
+    /// For how long it may take nothing now.
+    fn silence(&self) -> Duration {
+        let taking = self.since - self.begun;
+        if self.grows && taking > self.allowed {
+            taking
+        } else {
+            self.allowed
         }
     }
 
@@ -153,6 +176,20 @@ mod tests {
             }
             let waited = wait(&mut Patience::new(allowed), &Unknown).await;
             assert_eq!(waited, allowed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_has_taken_for_long_gets_as_long_again() {
+        let allowed = Duration::from_secs(4);
+        for (stops, ends) in [(0, 4), (2, 6), (8, 16), (60, 120)] {
+            let peer = Peer::new(Duration::from_secs(1), Duration::from_secs(stops));
+            let waited = wait(&mut Patience::new(allowed).growing(), &peer).await;
+            let waited = waited.as_secs_f64();
+            assert!(
+                (f64::from(ends)..f64::from(ends) + 1.5).contains(&waited),
+                "{waited}"
+            );
         }
     }
 

@@ -37,8 +37,8 @@ impl Taken {
         }
     }
 
-    /// So many bytes wait for a peer that takes them by reading.
-    pub(super) fn unread(bytes: u64) -> Self {
+    /// So many bytes wait for a peer, which takes them by reading.
+    pub(crate) fn unread(bytes: u64) -> Self {
         Self {
             total: None,
             waiting: bytes,

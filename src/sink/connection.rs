@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     frame_stream::Control,
-    net::{Liveness, Patience, Uptake},
+    net::{Liveness, Patience, Taken, Uptake},
     router::Progress,
 };
 
@@ -44,7 +44,8 @@ pub struct Connection<Io> {
 pub struct Deadlines {
     /// For the collector to take any data at all, while some is waiting for it.
     pub write: Duration,
-    /// From STOP to FINISH.
+    /// For the collector to take any data, once STOP was sent, and then to answer with FINISH. One that reads slowly gets as
+    /// long again as it has been reading.
     pub finish: Duration,
 }
 
@@ -76,6 +77,9 @@ struct Abort {
 
 /// A write that waits for so long is a stall, and counted.
 const STALL: Duration = Duration::from_secs(1);
+
+/// From STOP to FINISH, however slowly the collector reads: as long as the longest drain.
+const FINISH_AT_MOST: Duration = Duration::from_mins(10);
 
 /// Slices in one vectored write. Chunks are large, so that more would hardly ever be filled.
 const SLICES: usize = 64;
@@ -193,33 +197,52 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
             return Poll::Ready(Err(cause));
         }
         ready!(self.abort.poll(cx));
-        Poll::Ready(Err(wire.end(Disconnect::Aborted)))
+        Poll::Ready(Err(match self.work {
+            Work::Frames { .. } => wire.end(Disconnect::Aborted),
+            Work::Stop { .. } => self.leave(wire, cx),
+        }))
     }
-}
 
-impl<Io: Liveness + Uptake> Write<Io> {
     /// Ready when the collector has taken nothing for too long. Counts a stall on the way there.
     fn poll_patience(
         &mut self,
         wire: &mut Wire<Io>,
         cx: &mut Context<'_>,
     ) -> Poll<Arc<Disconnect>> {
-        let (allowed, stall) = match self.work {
-            Work::Frames { .. } => (self.limits.write, self.limits.write.min(STALL)),
-            Work::Stop { .. } => (self.limits.finish, self.limits.finish),
-        };
-        let patience = self.patience.get_or_insert_with(|| Patience::new(allowed));
+        let limits = self.limits;
+        let patience = self.patience.get_or_insert_with(|| match self.work {
+            Work::Frames { .. } => Patience::new(limits.write),
+            Work::Stop { .. } => Patience::new(limits.finish).growing(),
+        });
         let over = patience.poll(&wire.io, cx);
+        let waited = patience.waited();
         if let Work::Stop { .. } = self.work {
-            return over.map(|()| wire.end(Disconnect::Unconfirmed(allowed)));
+            // It is polled once a second at least, so that this is noticed.
+            return if over.is_ready() || waited >= FINISH_AT_MOST {
+                Poll::Ready(self.leave(wire, cx))
+            } else {
+                Poll::Pending
+            };
         }
-        if !self.stalled && patience.waited() >= stall {
+        if !self.stalled && waited >= STALL.min(limits.write) {
             self.stalled = true;
             if let Some(status) = &wire.status {
                 status.stalled();
             }
         }
         over.map(|()| wire.stall())
+    }
+
+    /// Ends a stream whose FINISH is not awaited any longer. Nothing is taken back: what the kernel has it sends, since all
+    /// that the collector said was read, so that closing is no reset.
+    fn leave(&self, wire: &mut Wire<Io>, cx: &mut Context<'_>) -> Arc<Disconnect> {
+        // For close_notify of TLS, as at an end in order.
+        let _ = Pin::new(&mut wire.io).poll_shutdown(cx);
+        let after = self.patience.as_ref().map(Patience::waited);
+        wire.end(Disconnect::Unconfirmed {
+            after: after.unwrap_or_default(),
+            waiting: wire.io.uptake().map(Taken::waiting),
+        })
     }
 }
 

@@ -32,10 +32,13 @@ pub enum Disconnect {
     #[error("the stream was ended in order")]
     Stopped,
     /// We said STOP and the collector let the deadline pass.
-    #[error(
-        "the collector did not answer STOP with FINISH for {0:?}; did it store what it was sent?"
-    )]
-    Unconfirmed(Duration),
+    #[error("the collector did not answer STOP with FINISH for {after:.1?}; {}", remains(*.waiting))]
+    Unconfirmed {
+        /// How long FINISH was awaited.
+        after: Duration,
+        /// Bytes that the collector had not taken even then, at the most, if that is known.
+        waiting: Option<u64>,
+    },
     /// The time for it to end in order was over, or the request was dropped.
     #[error("given up before all was written, as the sink ends or changes")]
     Aborted,
@@ -79,7 +82,7 @@ impl Disconnect {
             Self::Io(_) => 4,
             Self::Stalled(_) => 5,
             Self::Protocol(_) => 6,
-            Self::Stopped | Self::Unconfirmed(_) => 7,
+            Self::Stopped | Self::Unconfirmed { .. } => 7,
             Self::Aborted => 8,
             Self::Rotated => 9,
             Self::Moved => 10,
@@ -105,9 +108,35 @@ impl Disconnect {
     }
 }
 
+/// What is unconfirmed at the end of a connection, and what becomes of it.
+fn remains(waiting: Option<u64>) -> String {
+    match waiting {
+        None | Some(0) => "did it store what it was sent?".to_owned(),
+        Some(bytes) => format!(
+            "up to {bytes} bytes wait for it in the kernel, which goes on sending them for as long as this machine or container runs"
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_unconfirmed_is_said() {
+        let said = |waiting| {
+            let after = Duration::from_secs(4);
+            Disconnect::Unconfirmed { after, waiting }.to_string()
+        };
+        insta::assert_snapshot!(
+            [None, Some(0), Some(65_536)].map(said).join("\n"),
+            @"
+        the collector did not answer STOP with FINISH for 4.0s; did it store what it was sent?
+        the collector did not answer STOP with FINISH for 4.0s; did it store what it was sent?
+        the collector did not answer STOP with FINISH for 4.0s; up to 65536 bytes wait for it in the kernel, which goes on sending them for as long as this machine or container runs
+        "
+        );
+    }
 
     #[test]
     fn errors_of_the_system_are_named_by_what_became_of_the_collector() {

@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{
     task::{JoinError, JoinSet},
-    time::{Instant, Sleep, sleep},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tower::{Layer, Service};
 use tracing::debug;
@@ -120,6 +120,10 @@ impl<M: Service<()>> Layer<M> for ReconnectLayer {
 impl<M: Service<()>> Reconnect<M> {
     /// How long a connection must have been up for the outage before it to be over.
     pub const STEADY: Duration = Duration::from_secs(5);
+
+    /// How long a connection that was replaced may take to end, however slowly its collector reads: there may be another one
+    /// each time that a connection is replaced. What the kernel holds of it then is still sent.
+    pub const LAST_WORDS: Duration = Duration::from_secs(30);
 }
 
 impl<M, C> Service<Outgoing> for Reconnect<M>
@@ -161,7 +165,9 @@ where
                         // No request is under way: its response is awaited before this is called.
                         match up.poll_renewal(&mut self.connect, &self.status, cx) {
                             Poll::Pending => return ready,
-                            Poll::Ready(made) => self.ending.spawn(end(up.replace(made))),
+                            Poll::Ready(made) => {
+                                self.ending.spawn(end(up.replace(made), Self::LAST_WORDS))
+                            }
                         };
                         continue;
                     }
@@ -241,8 +247,8 @@ where
     }
 }
 
-/// Ends a connection in order.
-async fn end<C>(replaced: Established<C>)
+/// Ends a connection in order, within this time.
+async fn end<C>(replaced: Established<C>, within: Duration)
 where
     C: Service<Outgoing, Response = Progress, Error = SinkError>,
 {
@@ -251,8 +257,14 @@ where
         poll_fn(|cx| connection.poll_ready(cx)).await?;
         connection.call(Outgoing::Finish).await
     };
-    if let Err(error) = ended.await {
-        debug!(%endpoint, %error, "a connection that was replaced did not end in order");
+    match timeout(within, ended).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => {
+            debug!(%endpoint, %error, "a connection that was replaced did not end in order");
+        }
+        Err(_) => {
+            debug!(%endpoint, ?within, "a connection that was replaced did not end in time");
+        }
     }
 }
 

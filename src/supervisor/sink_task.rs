@@ -31,7 +31,8 @@ pub(super) struct Work {
     pub(super) drain: watch::Receiver<Duration>,
 }
 
-/// For a task that was replaced to end its stream: as long as a collector gets for FINISH, and a little more.
+/// For a task that was replaced to end its stream: what a silent collector gets for FINISH, and a little more. Not longer for
+/// one that reads slowly, since its frames wait meanwhile; what the kernel has of the old stream is still sent.
 const HANDOVER: Duration = Duration::from_secs(5);
 
 /// For a task that was told that its time is over.

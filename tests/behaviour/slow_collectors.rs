@@ -67,10 +67,10 @@ fn three_kinds(
     (collectors, router)
 }
 
-async fn send_all(router: &Router) {
+async fn send(router: &Router, frames: u64) {
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     sender
-        .send((0..FRAMES).map(|number| numbered_large(number, 1000)))
+        .send((0..frames).map(|number| numbered_large(number, 1000)))
         .await;
     sender.stop().await;
 }
@@ -84,7 +84,7 @@ async fn a_collector_that_reads_all_the_time_is_not_cut_however_slow_it_is() {
     let (folder, certificates) = (Folder::new(), Certificates::new());
     let (collectors, router) = three_kinds(&folder, &certificates, CRAWL.map(crawls));
     router.all_up().await;
-    send_all(&router).await;
+    send(&router, FRAMES).await;
     for (sink, collector) in collectors.iter().enumerate() {
         collector.got(crawled(CRAWL[sink])).await;
         let status = router.status(sink);
@@ -108,7 +108,7 @@ async fn a_collector_that_reads_nothing_is_cut() {
     let (folder, certificates) = (Folder::new(), Certificates::new());
     let (collectors, router) = three_kinds(&folder, &certificates, [Manner::Hangs; 3]);
     router.all_up().await;
-    send_all(&router).await;
+    send(&router, FRAMES).await;
     for (sink, collector) in collectors.iter().enumerate() {
         let cut = |status: &Status| disconnects(status) > 0;
         let status = router.until(sink, "gives its collector up", cut).await;
@@ -126,4 +126,43 @@ async fn a_collector_that_reads_nothing_is_cut() {
         assert_eq!(router.ledger(sink).delivered, FRAMES);
     }
     router.drain().await;
+}
+
+/// A collector reads what the kernels hold for much longer than it would get for FINISH if it read nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn finish_is_awaited_while_the_collector_reads() {
+    let (folder, certificates) = (Folder::new(), Certificates::new());
+    let file = |name: &str| certificates.path(name).display().to_string();
+    let ends = |kind: &'static str, collector: Collector, crawl: u64, frames: u64| {
+        let (folder, ca) = (&folder, file("ca.crt"));
+        async move {
+            let collector = collector.listening();
+            collector.behave(Manner::Crawls(crawl));
+            let tls = if collector.is_tls() {
+                format!("{{\n ca {ca}\n }}")
+            } else {
+                String::new()
+            };
+            let router = Router::start(&format!(
+                "listen unix://{}\ndnstap {} full {tls}\ndrain 40s",
+                folder.say(&format!("in-{kind}")),
+                collector.socket(),
+            ));
+            router.up(0).await;
+            send(&router, frames).await;
+            router.drain().await;
+            let numbers = numbers_of(&collector.frames());
+            assert!(
+                numbers.iter().copied().eq(0..frames),
+                "{kind}: left after {} of {frames} frames",
+                numbers.len()
+            );
+        }
+    };
+    let tls = certificates.collector(Shows::Good, false);
+    tokio::join!(
+        ends("unix", Collector::unix(folder.path("out")), 2 << 10, 350),
+        ends("tcp", Collector::tcp(), 8 << 10, 1500),
+        ends("tls", Collector::tls(tls), 8 << 10, 1500),
+    );
 }

@@ -1,15 +1,12 @@
-use std::future::poll_fn;
+use std::{future::poll_fn, io};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-    time::Instant,
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
+    time::{Instant, advance, sleep},
 };
 
 use super::*;
-use crate::{
-    frame_stream::{Batch, Chunk},
-    net::Taken,
-};
+use crate::frame_stream::{Batch, Chunk};
 
 const DEADLINES: Deadlines = Deadlines {
     write: Duration::from_secs(30),
@@ -28,6 +25,64 @@ impl Uptake for DuplexStream {
     fn uptake(&self) -> Option<Taken> {
         None
     }
+}
+
+/// A stream whose peer reads something every second, for so long, of what the kernel holds. What is written now is behind that.
+struct Reads {
+    io: DuplexStream,
+    begun: Instant,
+    seconds: u64,
+}
+
+impl Liveness for Reads {
+    fn last_heard(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl Uptake for Reads {
+    fn uptake(&self) -> Option<Taken> {
+        let read = self.begun.elapsed().as_secs().min(self.seconds);
+        Some(Taken::unread(1000 - read))
+    }
+}
+
+impl AsyncRead for Reads {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Reads {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+/// STOP to a collector that reads for so many seconds, the collector's side, and what ends the wait.
+fn stop_after(seconds: u64) -> (Write<Reads>, DuplexStream, CancellationToken) {
+    let (io, far) = duplex(64);
+    let begun = Instant::now();
+    let abort = CancellationToken::new();
+    let reads = Reads { io, begun, seconds };
+    let mut connection = Connection::new(reads, DEADLINES, abort.clone());
+    (connection.call(Outgoing::Finish), far, abort)
 }
 
 /// A connection whose collector holds `room` bytes that it has not read.
@@ -241,10 +296,60 @@ async fn a_collector_that_does_not_finish_is_not_waited_for_for_ever() {
         .await
         .expect_err("no FINISH");
     assert!(
-        matches!(*error.cause, Disconnect::Unconfirmed(_)),
+        matches!(*error.cause, Disconnect::Unconfirmed { .. }),
         "{error}"
     );
     assert_eq!(begun.elapsed(), DEADLINES.finish);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_reads_is_waited_for_and_so_is_what_it_has_read_last() {
+    for (reads, answers) in [(0, 3), (7, 10), (20, 39)] {
+        let (stop, mut far, _abort) = stop_after(reads);
+        let answer = async {
+            sleep(Duration::from_secs(answers)).await;
+            far.write_all(&Control::finish().encode()).await
+        };
+        let (stopped, answered) = tokio::join!(stop, answer);
+        answered.expect("it is listened to");
+        stopped.expect("confirmed");
+    }
+    for (reads, left) in [(7, 14), (20, 40), (1000, 600)] {
+        let (stop, _far, _abort) = stop_after(reads);
+        let begun = Instant::now();
+        let error = stop.await.expect_err("no FINISH");
+        let took = begun.elapsed().as_secs();
+        assert!((left..left + 3).contains(&took), "{took} s for {reads} s");
+        let Disconnect::Unconfirmed { after, waiting } = *error.cause else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            (after, waiting),
+            (begun.elapsed(), Some(1000 - reads.min(left)))
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_cut_short_says_what_is_unconfirmed() {
+    let (stop, mut far, abort) = stop_after(100);
+    let mut stop = tokio_test::task::spawn(stop);
+    assert!(stop.poll().is_pending());
+    advance(Duration::from_secs(3)).await;
+    assert!(stop.poll().is_pending());
+    abort.cancel();
+    assert!(stop.is_woken());
+    let Poll::Ready(Err(error)) = stop.poll() else {
+        panic!("not aborted");
+    };
+    let expected = Disconnect::Unconfirmed {
+        after: Duration::from_secs(3),
+        waiting: Some(997),
+    };
+    assert_eq!(error.cause.to_string(), expected.to_string());
+    let mut rest = Vec::new();
+    far.read_to_end(&mut rest).await.expect("an end in order");
+    assert_eq!(rest, *Control::stop().encode());
 }
 
 #[tokio::test(start_paused = true)]
