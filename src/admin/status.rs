@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
@@ -315,8 +315,13 @@ pub struct LatencyStatus {
 pub struct CertificateStatus {
     /// The file that it was read from.
     pub file: String,
+    /// From when on it is valid; `null` from a router that does not say it.
+    pub valid_from: Option<Timestamp>,
     /// When it is no longer valid.
     pub expires: Timestamp,
+    /// What these dates mean now: `valid`, `expires_soon` (within 14 days), `expired` or `not_yet_valid`.
+    #[serde(default)]
+    pub validity: String,
 }
 
 // === impl RouterStatus ===
@@ -571,7 +576,7 @@ pub fn quantile(bounds: &[f64], counts: &[u64], q: f64) -> Option<f64> {
 // === impl Failure ===
 
 impl Failure {
-    fn of((error, at): &(std::sync::Arc<str>, std::time::SystemTime)) -> Self {
+    fn of((error, at): &(std::sync::Arc<str>, SystemTime)) -> Self {
         Self {
             error: error.to_string(),
             at: (*at).into(),
@@ -602,7 +607,13 @@ impl From<&Certificate> for CertificateStatus {
     fn from(certificate: &Certificate) -> Self {
         Self {
             file: certificate.file.display().to_string(),
-            expires: certificate.expires.into(),
+            valid_from: Some(certificate.validity.starts.into()),
+            expires: certificate.validity.expires.into(),
+            validity: certificate
+                .validity
+                .verdict(SystemTime::now())
+                .label()
+                .to_owned(),
         }
     }
 }

@@ -1,6 +1,10 @@
 //! What a configuration needs of the machine: files that can be read, users and groups that exist.
 
-use std::{fs::File, path::PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use nix::unistd;
 
@@ -8,7 +12,7 @@ use super::{
     diagnostics::{Diagnostic, shown},
     source::Span,
 };
-use crate::net::{self, ClientTls, ServerTls, TlsError};
+use crate::net::{self, ClientTls, ServerTls, TlsError, Verdict};
 
 /// Something that must be there when the router starts.
 #[derive(Debug)]
@@ -40,8 +44,15 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
                 let path = path.display().to_string();
                 Diagnostic::error(format!("cannot read `{}`", shown(&path))).at(*span, error)
             }),
-            What::ServerTls(tls) => unusable(net::server_config(tls).err(), *span),
-            What::ClientTls(tls) => unusable(net::client_config(tls).err(), *span),
+            What::ServerTls(tls) => match net::server_config(tls) {
+                Ok(_) => out_of_date(&tls.cert, *span),
+                Err(error) => unusable(error, *span),
+            },
+            What::ClientTls(tls) => match (net::client_config(tls), &tls.client) {
+                (Ok(_), Some((cert, _))) => out_of_date(cert, *span),
+                (Ok(_), None) => None,
+                (Err(error), _) => unusable(error, *span),
+            },
             What::User(name) => known(name, |name| {
                 unistd::User::from_name(name).map(|user| user.is_some())
             })
@@ -58,11 +69,31 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
 }
 
 /// Reports TLS that cannot be set up. Files that cannot be read are reported where they are named.
-fn unusable(error: Option<TlsError>, span: Span) -> Option<Diagnostic> {
-    match error? {
+fn unusable(error: TlsError, span: Span) -> Option<Diagnostic> {
+    match error {
         TlsError::Unreadable { .. } => None,
         error => Some(Diagnostic::error(error.to_string()).at(span, "TLS cannot be set up here")),
     }
+}
+
+/// Warns of a certificate that peers refuse by its dates, or will soon.
+fn out_of_date(cert: &Path, span: Span) -> Option<Diagnostic> {
+    let validity = net::validity_in_file(cert)?;
+    let problem = validity.problem(SystemTime::now())?;
+    let path = cert.display().to_string();
+    let warning = Diagnostic::warning(format!("the certificate in {} {problem}", shown(&path)));
+    let label = match validity.verdict(SystemTime::now()) {
+        Verdict::Expired => "peers that verify it refuse connections here",
+        Verdict::NotYetValid => "peers that verify it refuse connections here until then",
+        Verdict::ExpiresSoon | Verdict::Valid => {
+            "peers that verify it refuse new connections after that"
+        }
+    };
+    let help = match validity.verdict(SystemTime::now()) {
+        Verdict::NotYetValid => "see whether this machine's clock is right",
+        _ => "renew it; a router that runs uses the new file from the next handshake on",
+    };
+    Some(warning.at(span, label).help(help))
 }
 
 /// The files among them.

@@ -29,6 +29,9 @@ pub use socket::{
     Keepalive, SendBuffer, TcpSettings, UserTimeout, dial_tcp, dial_unix, prepare_accepted,
 };
 pub use stream::Stream;
-pub(crate) use tls::CertificateOutline;
-pub use tls::{ClientTls, ServerTls, TlsError, client_config, server_config, server_name};
+pub use tls::{
+    BinaryForm, ClientTls, ServerTls, TlsError, Validity, Verdict, client_config, server_config,
+    server_name,
+};
+pub(crate) use tls::{validity_in_file, validity_of_first};
 pub use uptake::{Taken, Uptake};

@@ -4,9 +4,11 @@
 //! TLS 1.2 and 1.3.
 
 mod error;
+mod key;
 mod outline;
 mod pem;
 mod unverified;
+mod validity;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -20,9 +22,12 @@ use rustls::{
 use rustls_pki_types::ServerName;
 use rustls_platform_verifier::Verifier;
 
-pub use self::error::TlsError;
-pub(crate) use self::outline::CertificateOutline;
+pub(crate) use self::pem::{validity_in_file, validity_of_first};
 use self::unverified::Unverified;
+pub use self::{
+    error::{BinaryForm, TlsError},
+    validity::{Validity, Verdict},
+};
 use super::Host;
 
 /// How the accepting side speaks TLS; files in PEM.

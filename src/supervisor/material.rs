@@ -5,14 +5,11 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
-
-use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
     config::{self, Listen, ListenAddress},
-    net::{CertificateOutline, ClientTls, ServerTls},
+    net::{ClientTls, ServerTls, Validity, validity_of_first},
 };
 
 /// The contents of a directive's files: two are equal if nothing has changed.
@@ -30,8 +27,8 @@ pub(super) struct Material {
 pub struct Certificate {
     /// The file that holds it, first of its chain.
     pub file: PathBuf,
-    /// When it is no longer valid.
-    pub expires: SystemTime,
+    /// When it is valid.
+    pub validity: Validity,
 }
 
 // === impl Material ===
@@ -85,14 +82,9 @@ impl Material {
 impl Certificate {
     /// The first of a file. `None` if there is none that can be read: whoever uses it tells of that.
     fn read(file: &Path) -> Option<Self> {
-        let text = contents(file)?;
-        let der = CertificateDer::pem_slice_iter(&text).next()?.ok()?;
-        let validity = CertificateOutline::read(&der)?.validity?;
-        // One from before 1970 has expired, too.
-        let expires = u64::try_from(validity.not_after.timestamp()).unwrap_or(0);
         Some(Self {
             file: file.to_owned(),
-            expires: UNIX_EPOCH.checked_add(Duration::from_secs(expires))?,
+            validity: validity_of_first(&contents(file)?)?,
         })
     }
 }
@@ -105,6 +97,8 @@ pub(crate) fn contents(file: &Path) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
 
     #[test]
@@ -136,7 +130,7 @@ mod tests {
         let read = Certificate::read(&file).expect("a certificate");
         let days_since_1970 = 22_313;
         assert_eq!(
-            read.expires.duration_since(UNIX_EPOCH).ok(),
+            read.validity.expires.duration_since(UNIX_EPOCH).ok(),
             Some(Duration::from_secs(days_since_1970 * 24 * 60 * 60))
         );
         fs::write(&file, "none").expect("written");

@@ -8,6 +8,7 @@
 mod apply;
 mod drain;
 mod drops;
+mod expiry;
 mod material;
 mod plan;
 mod retire;
@@ -17,7 +18,7 @@ mod view;
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
@@ -70,6 +71,8 @@ pub struct Supervisor {
     retiring_listeners: JoinSet<()>,
     /// Such sinks.
     retiring_sinks: JoinSet<()>,
+    /// Logs certificates that expire.
+    _expiry_log: AbortOnDrop,
 }
 
 /// A listener, as seen from outside.
@@ -141,6 +144,7 @@ impl Supervisor {
         let shared = listener::Shared {
             unfinished: view.unfinished_frames().clone(),
         };
+        let expiry_log = expiry::watch(view.clone(), SystemTime::now);
         let mut supervisor = Self {
             listeners: Vec::new(),
             sinks: Vec::new(),
@@ -154,6 +158,7 @@ impl Supervisor {
             drain: watch::Sender::new(config.drain),
             retiring_listeners: JoinSet::new(),
             retiring_sinks: JoinSet::new(),
+            _expiry_log: AbortOnDrop(tokio::spawn(expiry_log)),
         };
         let plan = plan::Plan::new(config, &supervisor)?;
         supervisor.apply(plan);

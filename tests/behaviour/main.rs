@@ -28,6 +28,7 @@ mod churn;
 mod dead_collectors;
 mod drain;
 mod endpoints;
+mod expiry;
 mod hostile_clients;
 mod hostile_collectors;
 mod hostile_senders;

@@ -6,9 +6,14 @@
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use x509_parser::{
     asn1_rs::{Any, Class, FromDer, Tag},
-    certificate::Validity,
+    certificate,
     public_key::PublicKey,
     x509::SubjectPublicKeyInfo,
+};
+
+use super::{
+    Validity,
+    key::{RSA_BITS, Unusable, is_rsa_pss},
 };
 
 /// A certificate's dates and public key. Extensions, names and signatures are not looked at.
@@ -32,11 +37,11 @@ impl<'a> CertificateOutline<'a> {
             next(&mut fields)?;
         }
         let [_signature, _issuer] = [next(&mut fields)?, next(&mut fields)?];
-        let validity = Validity::from_der(next(&mut fields)?);
+        let validity = certificate::Validity::from_der(next(&mut fields)?);
         let _subject = next(&mut fields)?;
         let (_, key) = SubjectPublicKeyInfo::from_der(next(&mut fields)?).ok()?;
         Some(Self {
-            validity: validity.ok().map(|(_, validity)| validity),
+            validity: validity.ok().map(|(_, dates)| Validity::of(&dates)),
             key,
         })
     }
@@ -47,16 +52,25 @@ impl<'a> CertificateOutline<'a> {
     }
 
     /// The length of an RSA key in bits; `None` for a key of another kind.
-    pub(crate) fn rsa_bits(&self) -> Option<usize> {
+    fn rsa_bits(&self) -> Option<usize> {
         match self.key.parsed() {
             Ok(PublicKey::RSA(key)) => Some(bits(key.modulus)),
             _ => None,
         }
     }
+
+    /// Why nothing that is signed with this key can be checked, if so.
+    pub(super) fn unusable(&self) -> Option<Unusable> {
+        if is_rsa_pss(&self.key.algorithm) {
+            return Some(Unusable::RsaPss);
+        }
+        let bits = self.rsa_bits().filter(|bits| *bits < RSA_BITS);
+        bits.map(Unusable::ShortRsa)
+    }
 }
 
 /// The length of a number in bits.
-fn bits(number: &[u8]) -> usize {
+pub(super) fn bits(number: &[u8]) -> usize {
     let mut significant = number.iter().skip_while(|byte| **byte == 0);
     significant.next().map_or(0, |first| {
         8 * (1 + significant.count()) - usize::try_from(first.leading_zeros()).unwrap_or(0)
@@ -64,13 +78,13 @@ fn bits(number: &[u8]) -> usize {
 }
 
 /// The contents of an element that has this tag.
-fn within(element: &[u8], tag: Tag) -> Option<&[u8]> {
+pub(super) fn within(element: &[u8], tag: Tag) -> Option<&[u8]> {
     let (_, element) = Any::from_der(element).ok()?;
     (element.tag() == tag).then_some(element.data)
 }
 
 /// The first of several elements, with its tag and length; what is left are those behind it.
-fn next<'a>(elements: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn next<'a>(elements: &mut &'a [u8]) -> Option<&'a [u8]> {
     let all = *elements;
     let (rest, _) = Any::from_der(all).ok()?;
     *elements = rest;
@@ -100,7 +114,7 @@ mod tests {
             let outline = CertificateOutline::read(&certificate).expect("a certificate");
             let (_, whole) = x509_parser::parse_x509_certificate(&certificate).expect("parsed");
             assert_eq!(outline.rsa_bits(), rsa_bits);
-            assert_eq!(outline.validity.as_ref(), Some(whole.validity()));
+            assert_eq!(outline.validity, Some(Validity::of(whole.validity())));
             assert_eq!(outline.public_key().as_ref(), whole.public_key().raw);
         }
     }

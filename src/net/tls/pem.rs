@@ -1,17 +1,26 @@
 //! Certificates and keys out of PEM files.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
-use rustls::{CertificateError, RootCertStore, crypto::CryptoProvider, sign::CertifiedKey};
+use rustls::{
+    CertificateError, RootCertStore,
+    crypto::CryptoProvider,
+    sign::{CertifiedKey, SigningKey},
+};
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer,
     pem::{self, PemObject},
 };
 
-use super::{TlsError, outline::CertificateOutline};
+use x509_parser::asn1_rs::{FromDer as _, Tag};
+
+use super::{
+    BinaryForm, TlsError, Validity, key,
+    outline::{CertificateOutline, next, within},
+};
 
 /// How the mark of an encrypted PKCS #8 or OpenSSL key reads.
-const ENCRYPTED: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
+const ENCRYPTED: [&str; 2] = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
 
 /// A certificate chain and the key of its first certificate.
 pub(super) fn identity(
@@ -22,31 +31,49 @@ pub(super) fn identity(
     let chain = certificates(cert)?;
     let mut public_keys = Vec::new();
     for (number, certificate) in (1..).zip(&chain) {
-        let outline =
-            CertificateOutline::read(certificate).ok_or_else(|| TlsError::BadCertificate {
+        let Some(outline) = CertificateOutline::read(certificate) else {
+            return Err(TlsError::BadCertificate {
                 path: cert.to_owned(),
                 number,
                 source: CertificateError::BadEncoding.into(),
-            })?;
+            });
+        };
+        if let (1, Some(why)) = (number, outline.unusable()) {
+            return Err(TlsError::of_key(why, cert));
+        }
         public_keys.push(outline.public_key());
     }
-    let private_key = provider
-        .key_provider
-        .load_private_key(private_key(key)?)
-        .map_err(|source| TlsError::BadKey {
-            path: key.to_owned(),
-            source,
-        })?;
+    let private_key = load(key, provider)?;
     // Not by `CertifiedKey::keys_match`, which parses the certificate with webpki: that refuses X.509 version 1.
     let of_key = private_key.public_key();
-    if of_key.is_some() && of_key.as_ref() != public_keys.first() {
-        return Err(TlsError::KeyMismatch {
-            cert: cert.to_owned(),
-            key: key.to_owned(),
-        });
-    }
+    let place = match &of_key {
+        None => Some(0),
+        Some(of_key) => public_keys.iter().position(|public| public == of_key),
+    };
     drop(of_key);
-    Ok(CertifiedKey::new(chain, private_key))
+    let (cert, key) = (cert.to_owned(), key.to_owned());
+    match place {
+        Some(0) => Ok(CertifiedKey::new(chain, private_key)),
+        Some(place) => Err(TlsError::WrongOrder {
+            cert,
+            key,
+            number: place + 1,
+        }),
+        None => Err(TlsError::KeyMismatch { cert, key }),
+    }
+}
+
+/// The dates of the first certificate in a file. `None` if none can be read.
+pub(crate) fn validity_in_file(path: &Path) -> Option<Validity> {
+    validity_of_first(read(path).ok()?.as_bytes())
+}
+
+/// The dates of the first certificate in a text of PEM. `None` if none can be read.
+pub(crate) fn validity_of_first(text: &[u8]) -> Option<Validity> {
+    let certificate = CertificateDer::pem_slice_iter(plain(text).as_bytes())
+        .next()?
+        .ok()?;
+    CertificateOutline::read(&certificate)?.validity
 }
 
 /// Authorities to trust; each of them must be usable.
@@ -67,7 +94,7 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
 /// At least one certificate.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = read(path)?;
-    let certificates = CertificateDer::pem_slice_iter(&text)
+    let certificates = CertificateDer::pem_slice_iter(text.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| broken(path, &error))?;
     if certificates.is_empty() {
@@ -78,15 +105,27 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(certificates)
 }
 
+fn load(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, TlsError> {
+    let key = private_key(path)?;
+    let why = key::unusable(&key);
+    let loaded = provider.key_provider.load_private_key(key);
+    loaded.map_err(|source| match why {
+        Some(why) => TlsError::of_key(why, path),
+        None => TlsError::BadKey {
+            path: path.to_owned(),
+            source,
+        },
+    })
+}
+
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = read(path)?;
-    let holds = |mark: &&[u8]| text.windows(mark.len()).any(|window| window == *mark);
-    if ENCRYPTED.iter().any(holds) {
+    if ENCRYPTED.iter().any(|mark| text.contains(mark)) {
         return Err(TlsError::EncryptedKey {
             path: path.to_owned(),
         });
     }
-    PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| match error {
         pem::Error::NoItemsFound => TlsError::NoKey {
             path: path.to_owned(),
         },
@@ -107,9 +146,44 @@ fn broken(path: &Path, error: &pem::Error) -> TlsError {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::Unreadable {
+/// The text of a file, in a form that the parser reads.
+fn read(path: &Path) -> Result<String, TlsError> {
+    let text = fs::read(path).map_err(|source| TlsError::Unreadable {
         path: path.to_owned(),
         source,
+    })?;
+    match binary_form(&text) {
+        Some(form) => Err(TlsError::Binary {
+            path: path.to_owned(),
+            form,
+        }),
+        None => Ok(plain(&text)),
+    }
+}
+
+/// A text without what editors and `cat` put into PEM: byte order marks, at which a section's first line is not seen,
+/// and an END line with a BEGIN line behind it, of which the parser skips the latter.
+fn plain(text: &[u8]) -> String {
+    // What is not UTF-8 can only be a comment between the sections.
+    String::from_utf8_lossy(text)
+        .replace('\u{feff}', "")
+        .replace("----------BEGIN ", "-----\n-----BEGIN ")
+}
+
+/// The form of a file that is not PEM, if it is one of those that are often taken for it.
+fn binary_form(text: &[u8]) -> Option<BinaryForm> {
+    if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
+        return Some(BinaryForm::Utf16);
+    }
+    let mut fields = within(text, Tag::Sequence)?;
+    if CertificateOutline::read(&CertificateDer::from(text)).is_some() {
+        return Some(BinaryForm::Certificate);
+    }
+    // A key begins with a version below 3, PKCS #12 with version 3 (RFC 7292, section 4).
+    let (_, version) = u8::from_der(next(&mut fields)?).ok()?;
+    Some(if version == 3 {
+        BinaryForm::Pkcs12
+    } else {
+        BinaryForm::Key
     })
 }

@@ -2,6 +2,7 @@ use std::{fs, io, net::IpAddr, path::Path};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ProtocolVersion;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -75,6 +76,19 @@ impl Files {
             ca: Some(self.path("ca.crt")),
             ..ClientTls::default()
         }
+    }
+
+    /// What both sides say of a certificate and key that cannot be used.
+    fn refused(&self, cert: &Path, key: &Path) -> String {
+        let error = server_config(&server(cert, key)).expect_err("unusable");
+        let said = self.said(&error);
+        let client = ClientTls {
+            client: Some((cert.to_owned(), key.to_owned())),
+            ..self.client()
+        };
+        let error = client_config(&client).expect_err("unusable");
+        assert_eq!(said, self.said(&error), "both sides say the same");
+        said
     }
 
     fn said(&self, error: &TlsError) -> String {
@@ -289,6 +303,10 @@ fn what_is_said_of_files_that_cannot_be_used() {
         "locked.key",
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
     );
+    let old_locked = files.write(
+        "old-locked.key",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+    );
     let missing = files.path("missing");
     let good = (files.path("server.crt"), files.path("server.key"));
 
@@ -307,20 +325,10 @@ fn what_is_said_of_files_that_cannot_be_used() {
         (&good.0, &broken),
         (&good.0, &strange),
         (&good.0, &locked),
+        (&good.0, &old_locked),
         (&good.0, &files.path("client.key")),
     ] {
-        let error = server_config(&server(cert, key)).expect_err("unusable");
-        sentences.push(files.said(&error));
-        let client = ClientTls {
-            client: Some((cert.clone(), key.clone())),
-            ..files.client()
-        };
-        let error = client_config(&client).expect_err("unusable");
-        assert_eq!(
-            sentences.last(),
-            Some(&files.said(&error)),
-            "both sides say the same"
-        );
+        sentences.push(files.refused(cert, key));
     }
     for ca in [&missing, &text, &wrong] {
         let client = ClientTls {
@@ -342,6 +350,90 @@ fn what_is_said_of_files_that_cannot_be_used() {
     insta::assert_snapshot!(sentences.join("\n"));
     let secret = key.lines().nth(1).expect("base64");
     assert!(!sentences.concat().contains(secret));
+}
+
+#[test]
+fn what_is_said_of_other_forms_and_kinds() {
+    let files = Files::new();
+    let certificate = files.read("server.crt");
+    let key = files.read("server.key");
+    let turned = files.write("turned.crt", files.read("client.crt") + &certificate);
+    let certificate_in_der = CertificateDer::from_pem_slice(certificate.as_bytes());
+    let certificate_in_der = files.write("crt.der", certificate_in_der.expect("a certificate"));
+    let key_in_der = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+    let key_in_der = files.write("key.der", key_in_der.secret_der());
+    // The beginning of what OpenSSL writes: version 3, then the content.
+    let pkcs12 = files.write("pkcs12.pfx", b"\x30\x07\x02\x01\x03\x30\x02\x06\x00");
+    let utf16: Vec<u8> = format!("\u{feff}{certificate}")
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let utf16 = files.write("utf16.crt", utf16);
+    let of_openssl = |name: &str| {
+        let text = fs::read(unverified_tests::file(name)).expect("read");
+        files.write(name, text)
+    };
+    let good = (files.path("server.crt"), files.path("server.key"));
+    let pairs = [
+        (&turned, &good.1),
+        (&certificate_in_der, &good.1),
+        (&good.0, &key_in_der),
+        (&pkcs12, &good.1),
+        (&utf16, &good.1),
+        (&of_openssl("rsa-1024.crt"), &of_openssl("rsa-1024.key")),
+        (&good.0, &of_openssl("rsa-1024.key")),
+        (&of_openssl("rsa-pss.crt"), &of_openssl("rsa-pss.key")),
+        (&good.0, &of_openssl("rsa-pss.key")),
+    ];
+    let sentences = pairs.map(|(cert, key)| files.refused(cert, key));
+    insta::assert_snapshot!(sentences.join("\n"));
+    let secret = key.lines().nth(1).expect("base64");
+    assert!(!sentences.concat().contains(secret));
+}
+
+type Edit = fn(&str) -> String;
+
+/// What editors, `cat` and other systems make of PEM.
+#[tokio::test]
+async fn files_that_were_edited_are_read() {
+    let files = Files::new();
+    let (certificate, key) = (files.read("server.crt"), files.read("server.key"));
+    let ca = files.read("ca.crt");
+    let intermediate = files.read("client.crt");
+    let edits: [(&str, Edit); 5] = [
+        ("a byte order mark", |text| format!("\u{feff}{text}")),
+        ("CRLF", |text| text.replace('\n', "\r\n")),
+        ("both", |text| {
+            format!("\u{feff}{}", text.replace('\n', "\r\n"))
+        }),
+        ("text before it", |text| {
+            format!("Bag Attributes\n    friendlyName: M\u{fc}nchen\n{text}")
+        }),
+        ("no line's end", |text| text.trim_end().to_owned()),
+    ];
+    for (what, edit) in edits {
+        // `cat` of two such files.
+        let chain = edit(&certificate) + &edit(&intermediate);
+        let server = ServerTls {
+            cert: files.write("edited.crt", &chain),
+            key: files.write("edited.key", edit(&key)),
+            client_ca: None,
+        };
+        let client = ClientTls {
+            ca: Some(files.write("edited.ca", edit(&ca))),
+            ..ClientTls::default()
+        };
+        let talked = talk(&server, &client, "collector.example").await;
+        assert!(talked.is_ok(), "{what}: {:?}", talked.err());
+        let provider = aws_lc_rs::default_provider();
+        let identity = pem::identity(&server.cert, &server.key, &provider).expect(what);
+        assert_eq!(identity.cert.len(), 2, "{what}");
+        assert!(validity_of_first(chain.as_bytes()).is_some(), "{what}");
+    }
+    // Not UTF-8.
+    let latin = [b"subject=M\xfcnchen\n", certificate.as_bytes()].concat();
+    let server = server(&files.write("latin.crt", latin), &files.path("server.key"));
+    server_config(&server).expect("a configuration");
 }
 
 fn server(cert: &Path, key: &Path) -> ServerTls {

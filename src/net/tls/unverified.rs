@@ -10,10 +10,10 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use webpki::RawPublicKeyEntity;
 
-use super::outline::CertificateOutline;
-
-/// The shortest RSA key whose signatures the cryptography checks.
-pub(super) const RSA_BITS: usize = 2048;
+use super::{
+    key::{RSA_BITS, Unusable},
+    outline::CertificateOutline,
+};
 
 /// Takes any certificate, as golang's `InsecureSkipVerify` does. The signature of the handshake is still checked, so a
 /// peer cannot show a certificate whose key it does not have.
@@ -120,10 +120,11 @@ fn outline<'a>(certificate: &'a CertificateDer<'_>) -> Result<CertificateOutline
 
 /// Why a signature was not accepted: for a short RSA key the cryptography says no more than for a forged signature.
 fn explained(error: Error, certificate: &CertificateOutline<'_>) -> Error {
-    match (error, certificate.rsa_bits()) {
-        (Error::InvalidCertificate(CertificateError::BadSignature), Some(bits))
-            if bits < RSA_BITS =>
-        {
+    match (error, certificate.unusable()) {
+        (
+            Error::InvalidCertificate(CertificateError::BadSignature),
+            Some(Unusable::ShortRsa(bits)),
+        ) => {
             let short = OtherError(Arc::new(ShortKey { bits }));
             CertificateError::Other(short).into()
         }

@@ -1,0 +1,54 @@
+//! The kinds of keys that TLS cannot use here: rustls says the same of all of them.
+
+use rustls_pki_types::PrivateKeyDer;
+use x509_parser::{
+    asn1_rs::{Any, FromDer, Oid, Tag, oid},
+    x509::AlgorithmIdentifier,
+};
+
+use super::outline::{bits, next, within};
+
+/// The shortest RSA key that the cryptography works with.
+pub(super) const RSA_BITS: usize = 2048;
+
+/// Why a key cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// An RSA key of so many bits.
+    ShortRsa(usize),
+    /// A key for RSA-PSS alone (id-RSASSA-PSS, RFC 4055), for which rustls and golang have no use.
+    RsaPss,
+}
+
+/// Finds out why a private key was not accepted; `None` if it is neither.
+pub(super) fn unusable(key: &PrivateKeyDer<'_>) -> Option<Unusable> {
+    match key {
+        PrivateKeyDer::Pkcs1(key) => short(key.secret_pkcs1_der()),
+        PrivateKeyDer::Pkcs8(key) => {
+            // PrivateKeyInfo: version, algorithm, key (RFC 5208, section 5).
+            let mut fields = within(key.secret_pkcs8_der(), Tag::Sequence)?;
+            let _version = next(&mut fields)?;
+            let (_, algorithm) = AlgorithmIdentifier::from_der(next(&mut fields)?).ok()?;
+            if is_rsa_pss(&algorithm) {
+                return Some(Unusable::RsaPss);
+            }
+            short(within(next(&mut fields)?, Tag::OctetString)?)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a key is for RSA-PSS alone.
+pub(super) fn is_rsa_pss(algorithm: &AlgorithmIdentifier<'_>) -> bool {
+    const RSA_PSS: Oid<'static> = oid!(1.2.840.113549.1.1.10);
+    algorithm.algorithm == RSA_PSS
+}
+
+/// Whether this is an RSA private key that is too short: version, modulus, … (RFC 8017, appendix A.1.2).
+fn short(key: &[u8]) -> Option<Unusable> {
+    let mut fields = within(key, Tag::Sequence)?;
+    let _version = next(&mut fields)?;
+    let (_, modulus) = Any::from_der(next(&mut fields)?).ok()?;
+    let bits = bits(modulus.data);
+    (modulus.tag() == Tag::Integer && bits < RSA_BITS).then_some(Unusable::ShortRsa(bits))
+}

@@ -1,0 +1,196 @@
+//! The time for which a certificate is valid, and how that reads to a person.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use time::OffsetDateTime;
+
+/// The time for which a certificate is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// From when on.
+    pub starts: SystemTime,
+    /// Until when.
+    pub expires: SystemTime,
+}
+
+/// What a certificate's dates mean at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// It is valid for more than [`Validity::SOON`].
+    Valid,
+    /// It is valid, for less than that.
+    ExpiresSoon,
+    /// It is no longer valid.
+    Expired,
+    /// It is not valid yet.
+    NotYetValid,
+}
+
+/// A date and how far it is from `now`: `2024-02-01, 2.8 years ago`.
+pub(crate) struct Away {
+    pub(crate) date: SystemTime,
+    pub(crate) now: SystemTime,
+}
+
+const HOUR: u64 = 60 * 60;
+const DAY: u64 = 24 * HOUR;
+const YEAR: u64 = 365 * DAY + DAY / 4;
+
+// === impl Validity ===
+
+impl Validity {
+    /// How long before its end a certificate ought to be renewed.
+    pub const SOON: Duration = Duration::from_secs(14 * DAY);
+
+    pub(super) fn of(dates: &x509_parser::certificate::Validity) -> Self {
+        // Before 1970 is long ago, and that is all that matters.
+        let time = |timestamp: i64| {
+            let seconds = Duration::from_secs(u64::try_from(timestamp).unwrap_or(0));
+            UNIX_EPOCH.checked_add(seconds).unwrap_or(UNIX_EPOCH)
+        };
+        Self {
+            starts: time(dates.not_before.timestamp()),
+            expires: time(dates.not_after.timestamp()),
+        }
+    }
+
+    /// What it means at the time `now`.
+    pub fn verdict(&self, now: SystemTime) -> Verdict {
+        if now < self.starts {
+            Verdict::NotYetValid
+        } else {
+            match self.expires.duration_since(now) {
+                Err(_) => Verdict::Expired,
+                Ok(left) if left < Self::SOON => Verdict::ExpiresSoon,
+                Ok(_) => Verdict::Valid,
+            }
+        }
+    }
+
+    /// What is wrong with it at the time `now`, as the rest of a sentence: `expired 2024-02-01, 2.8 years ago`. `None` if
+    /// nothing is.
+    pub fn problem(&self, now: SystemTime) -> Option<String> {
+        let (words, date) = match self.verdict(now) {
+            Verdict::Valid => return None,
+            Verdict::ExpiresSoon => ("expires", self.expires),
+            Verdict::Expired => ("expired", self.expires),
+            Verdict::NotYetValid => ("is not valid before", self.starts),
+        };
+        Some(format!("{words} {}", Away { date, now }))
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 4] = [
+        Self::Valid,
+        Self::ExpiresSoon,
+        Self::Expired,
+        Self::NotYetValid,
+    ];
+
+    /// The word for it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::ExpiresSoon => "expires_soon",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+        }
+    }
+}
+
+// === impl Away ===
+
+impl fmt::Display for Away {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { date, now } = *self;
+        match day(date) {
+            Some(day) => f.write_str(&day)?,
+            // A certificate may claim a year that has no text.
+            None => f.write_str("in a distant year")?,
+        }
+        match now.duration_since(date) {
+            Ok(past) => write!(f, ", {} ago", length(past)),
+            Err(ahead) => write!(f, ", in {}", length(ahead.duration())),
+        }
+    }
+}
+
+/// The day in UTC: `2024-02-01`.
+fn day(time: SystemTime) -> Option<String> {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).ok()?;
+    let time = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+    Some(time.date().to_string())
+}
+
+/// A length of time in its largest unit.
+fn length(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let count = |number: u64, unit: &str| match number {
+        1 => format!("1 {unit}"),
+        number => format!("{number} {unit}s"),
+    };
+    match seconds {
+        ..HOUR => count(seconds / 60, "minute"),
+        HOUR..DAY => count(seconds / HOUR, "hour"),
+        DAY..YEAR => count(seconds / DAY, "day"),
+        YEAR.. => {
+            let tenths = seconds.saturating_mul(10) / YEAR;
+            format!("{}.{} years", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    /// 2026-11-25 12:00 UTC.
+    const NOW: u64 = 20_782 * DAY + 12 * HOUR;
+
+    fn problem(starts: u64, expires: u64) -> Option<String> {
+        let (starts, expires) = (at(starts), at(expires));
+        Validity { starts, expires }.problem(at(NOW))
+    }
+
+    #[test]
+    fn dates_read_as_a_person_says_them() {
+        let problem = |starts, expires| problem(starts, expires).expect("a problem");
+        insta::assert_snapshot!(problem(0, 1_706_745_600), @"expired 2024-02-01, 2.8 years ago");
+        insta::assert_snapshot!(problem(0, NOW - YEAR), @"expired 2025-11-25, 1.0 years ago");
+        insta::assert_snapshot!(problem(0, NOW - 40 * DAY), @"expired 2026-10-16, 40 days ago");
+        insta::assert_snapshot!(problem(0, NOW - DAY), @"expired 2026-11-24, 1 day ago");
+        insta::assert_snapshot!(problem(0, NOW - 1), @"expired 2026-11-25, 0 minutes ago");
+        insta::assert_snapshot!(problem(0, NOW + 3 * HOUR), @"expires 2026-11-25, in 3 hours");
+        insta::assert_snapshot!(problem(0, NOW + 14 * DAY - 1), @"expires 2026-12-09, in 13 days");
+        insta::assert_snapshot!(problem(NOW + 90 * 60, u64::from(u32::MAX)), @"is not valid before 2026-11-25, in 1 hour");
+        insta::assert_snapshot!(Away { date: at(1 << 40), now: at(NOW) }, @"in a distant year, in 34784.5 years");
+    }
+
+    #[test]
+    fn the_verdict_turns_at_the_very_second() {
+        let verdict = |starts: u64, expires: u64| {
+            let (starts, expires) = (at(starts), at(expires));
+            Validity { starts, expires }.verdict(at(NOW))
+        };
+        let far = NOW + YEAR;
+        assert_eq!(verdict(NOW, far), Verdict::Valid);
+        assert_eq!(verdict(NOW + 1, far), Verdict::NotYetValid);
+        assert_eq!(verdict(0, NOW + 14 * DAY), Verdict::Valid);
+        assert_eq!(verdict(0, NOW + 14 * DAY - 1), Verdict::ExpiresSoon);
+        assert_eq!(verdict(0, NOW), Verdict::ExpiresSoon);
+        assert_eq!(verdict(0, NOW - 1), Verdict::Expired);
+        assert_eq!(problem(NOW, far), None);
+    }
+}

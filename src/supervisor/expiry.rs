@@ -1,0 +1,216 @@
+//! Logs certificates that peers refuse by their dates, or will soon: when that begins, and once a day while it lasts.
+//!
+//! At the start and at a reload the configuration's warnings say so; this is for what comes true in between.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, warn};
+
+use super::{View, material::Certificate};
+use crate::net::{Validity, Verdict};
+
+/// How often the dates are compared with the clock.
+const LOOK: Duration = Duration::from_hours(1);
+
+/// How often the log repeats a warning.
+const REPEAT: Duration = Duration::from_hours(24);
+
+/// What shows a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Shower {
+    Listener(Arc<str>),
+    Sink(Arc<str>),
+}
+
+/// What was seen of each certificate, and when the log last had a line about it.
+#[derive(Debug, Default)]
+struct Watch {
+    seen: BTreeMap<(Shower, PathBuf), Seen>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    validity: Validity,
+    verdict: Verdict,
+    logged: SystemTime,
+}
+
+/// Watches the certificates that `view` shows, until it is aborted.
+pub(super) async fn watch(view: View, now: impl Fn() -> SystemTime) {
+    let mut watch = Watch::default();
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let reloads = view.reloads();
+        let taken_up = reloads.last_success.unwrap_or_else(|| view.started());
+        for (shower, certificate) in watch.look(&shown(&view), taken_up, now()) {
+            shower.log(&certificate, now());
+        }
+    }
+}
+
+fn shown(view: &View) -> Vec<(Shower, Certificate)> {
+    let mut shown = Vec::new();
+    for listener in view.listeners() {
+        let shower = Shower::Listener(Arc::clone(listener.name()));
+        let certificates = listener.certificates().iter().cloned();
+        shown.extend(certificates.map(|certificate| (shower.clone(), certificate)));
+    }
+    for sink in view.sinks() {
+        let shower = Shower::Sink(Arc::clone(sink.name()));
+        let certificates = sink.certificates().iter().cloned();
+        shown.extend(certificates.map(|certificate| (shower.clone(), certificate)));
+    }
+    shown
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// Returns the certificates that the log is to have a line about now. Those that were not seen before were read, and
+    /// the configuration's warnings about them given, at the time `taken_up`.
+    fn look(
+        &mut self,
+        shown: &[(Shower, Certificate)],
+        taken_up: SystemTime,
+        now: SystemTime,
+    ) -> Vec<(Shower, Certificate)> {
+        let mut news = Vec::new();
+        let mut seen = BTreeMap::new();
+        for (shower, certificate) in shown {
+            let key = (shower.clone(), certificate.file.clone());
+            let validity = certificate.validity;
+            let verdict = validity.verdict(now);
+            let before = self.seen.get(&key).copied();
+            let before = before.filter(|seen| seen.validity == validity);
+            let mut last = before.unwrap_or_else(|| Seen {
+                validity,
+                verdict: validity.verdict(taken_up),
+                logged: taken_up,
+            });
+            // A clock that was set back does not silence it.
+            let since = now.duration_since(last.logged).unwrap_or(REPEAT);
+            let is_due = verdict != last.verdict || since >= REPEAT;
+            if is_due && verdict != Verdict::Valid {
+                news.push((shower.clone(), certificate.clone()));
+                last.logged = now;
+            }
+            last.verdict = verdict;
+            seen.insert(key, last);
+        }
+        self.seen = seen;
+        news
+    }
+}
+
+// === impl Shower ===
+
+impl Shower {
+    fn log(&self, certificate: &Certificate, now: SystemTime) {
+        let (listener, sink) = match self {
+            Self::Listener(name) => (Some(&**name), None),
+            Self::Sink(name) => (None, Some(&**name)),
+        };
+        let file = certificate.file.display();
+        let problem = certificate.validity.problem(now);
+        let cause = problem.as_deref();
+        match certificate.validity.verdict(now) {
+            Verdict::Valid => {}
+            Verdict::ExpiresSoon => {
+                warn!(listener, sink, %file, cause, "a certificate expires soon; renew it");
+            }
+            Verdict::Expired => {
+                error!(listener, sink, %file, cause, "a certificate has expired, peers that verify it refuse connections; renew it");
+            }
+            Verdict::NotYetValid => {
+                error!(listener, sink, %file, cause, "a certificate is not valid yet, peers that verify it refuse connections; is this machine's clock right?");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    const HOUR: u64 = 60 * 60;
+    const DAY: u64 = 24 * HOUR;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn shown(starts: u64, expires: u64) -> Vec<(Shower, Certificate)> {
+        let validity = Validity {
+            starts: at(starts),
+            expires: at(expires),
+        };
+        let file = "tls.crt".into();
+        let shower = Shower::Listener("tls://[::]:6443".into());
+        vec![(shower, Certificate { file, validity })]
+    }
+
+    /// The hours at which the log has a line, of a router that was started at the first of them.
+    fn logged(hours: std::ops::Range<u64>, shown: &[(Shower, Certificate)]) -> Vec<u64> {
+        let mut watch = Watch::default();
+        let start = at(hours.start * HOUR);
+        let mut is_news = |hour: &u64| !watch.look(shown, start, at(hour * HOUR)).is_empty();
+        hours.filter(|hour| is_news(hour)).collect()
+    }
+
+    #[test]
+    fn a_certificate_is_logged_as_it_comes_near_its_end_and_once_a_day() {
+        let shown = shown(0, 20 * DAY);
+        // 14 days before its end, each day, and at the end.
+        let mut expected: Vec<u64> = (0..14).map(|day| 24 * (6 + day) + 1).collect();
+        expected.extend([20 * 24 + 1, 21 * 24 + 1]);
+        assert_eq!(logged(0..21 * 24 + 20, &shown), expected);
+    }
+
+    #[test]
+    fn what_the_configuration_has_warned_of_is_logged_a_day_later() {
+        assert_eq!(logged(100..150, &shown(0, DAY)), [124, 148]);
+        // One that becomes valid is no news.
+        assert_eq!(logged(0..100, &shown(30 * HOUR, 100 * DAY)), [24]);
+        assert!(logged(0..1000, &shown(0, 100 * DAY)).is_empty());
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_another() {
+        let mut watch = Watch::default();
+        let (old, new) = (shown(0, DAY), shown(0, 3 * DAY));
+        let (reload, later) = (at(3 * DAY), at(3 * DAY + HOUR));
+        assert_eq!(watch.look(&old, at(0), at(2 * DAY)), old, "it has expired");
+        assert!(
+            watch.look(&new, reload, reload).is_empty(),
+            "the reload said it"
+        );
+        assert_eq!(watch.look(&new, reload, later), new, "it has expired");
+        assert!(watch.look(&[], reload, later).is_empty());
+        assert!(watch.seen.is_empty());
+    }
+
+    #[test]
+    fn what_comes_true_before_the_first_look_is_logged() {
+        let shown = shown(0, DAY);
+        let news = Watch::default().look(&shown, at(DAY), at(DAY + HOUR));
+        assert_eq!(news, shown);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_silences_nothing() {
+        let mut watch = Watch::default();
+        let shown = shown(10 * DAY, 100 * DAY);
+        assert!(watch.look(&shown, at(5 * DAY), at(5 * DAY)).is_empty());
+        assert_eq!(watch.look(&shown, at(5 * DAY), at(DAY)), shown);
+    }
+}
