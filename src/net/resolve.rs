@@ -1,6 +1,7 @@
 //! From names to addresses: hosts and ports, and services by their SRV records.
 
 mod answer;
+mod edns;
 mod error;
 mod order;
 mod service;

@@ -6,7 +6,7 @@ use tapfan::frame_stream::Mode;
 
 use crate::{
     collector::Collector,
-    name_server::NameServer,
+    name_server::{Answer, NameServer},
     router::{Folder, Router},
     sender::Sender,
     traffic::{numbered, numbers_of},
@@ -71,6 +71,18 @@ async fn a_name_is_asked_for_anew_at_every_attempt() {
         .await;
     server.answers(&[HERE]);
     router.up(0).await;
+    collector.got(100).await;
+    router.drain().await;
+}
+
+#[tokio::test]
+async fn a_name_server_that_does_not_know_edns_is_enough() {
+    let collector = Collector::tcp().listening();
+    let server = NameServer::start(&[HERE]).await;
+    server.says(Answer::WithoutEdns(vec![HERE]));
+    let (router, _folder) = router_to(&server, &collector, 100).await;
+    let up = router.up(0).await;
+    assert_eq!((up.resolve_failures, up.resolve_error), (0, None));
     collector.got(100).await;
     router.drain().await;
 }

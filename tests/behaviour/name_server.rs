@@ -29,6 +29,8 @@ pub(crate) enum Answer {
     Addresses(Vec<Ipv4Addr>),
     /// That something is wrong.
     Fails(ResponseCode),
+    /// These addresses, and FORMERR to a question with EDNS.
+    WithoutEdns(Vec<Ipv4Addr>),
     /// Nothing.
     Silence,
 }
@@ -92,15 +94,21 @@ async fn serve(
         let question = message.queries.first().expect("a question").clone();
         message.metadata.message_type = MessageType::Response;
         let answer = answer.lock().expect("whole").clone();
+        let has_edns = message.edns.take().is_some();
         match &answer {
-            Answer::Addresses(addresses) if question.query_type() == RecordType::A => {
+            Answer::WithoutEdns(_) if has_edns => {
+                message.metadata.response_code = ResponseCode::FormErr;
+            }
+            Answer::Addresses(addresses) | Answer::WithoutEdns(addresses)
+                if question.query_type() == RecordType::A =>
+            {
                 for address in addresses {
                     let (name, data) = (question.name().clone(), RData::A(rdata::A(*address)));
                     message.answers.push(Record::from_rdata(name, ttl, data));
                 }
             }
             Answer::Fails(code) => message.metadata.response_code = *code,
-            Answer::Addresses(_) | Answer::Silence => {}
+            Answer::Addresses(_) | Answer::WithoutEdns(_) | Answer::Silence => {}
         }
         if !matches!(answer, Answer::Silence) {
             let bytes = message.to_vec().expect("encoded");

@@ -29,6 +29,21 @@ pub(crate) enum Says {
     Nothing,
 }
 
+/// How the server fails to follow the standards of today.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Habit {
+    /// It follows them.
+    None,
+    /// It answers a question with EDNS with this code.
+    RefusesEdns(ResponseCode),
+    /// It answers such a question with FORMERR in a bare header, as name servers older than EDNS do.
+    RefusesEdnsBare,
+    /// It drops such a question, as some firewalls do.
+    DropsEdns,
+    /// It sends answers of any length over UDP, and never sets TC.
+    SendsLongAnswers,
+}
+
 type Mind = dyn Fn(&str, RecordType) -> Says + Send;
 
 /// A DNS server on loopback that says what a test tells it to.
@@ -36,7 +51,9 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) task: JoinHandle<()>,
     says: Arc<Mutex<Box<Mind>>>,
+    habit: Arc<Mutex<Habit>>,
     questions: Arc<AtomicUsize>,
+    with_edns: Arc<AtomicUsize>,
 }
 
 impl Drop for Server {
@@ -56,32 +73,64 @@ impl Server {
         let (udp, tcp) = bind().await;
         let address = udp.local_addr().expect("an address");
         let says: Arc<Mutex<Box<Mind>>> = Arc::new(Mutex::new(Box::new(says)));
-        let questions = Arc::new(AtomicUsize::new(0));
-        let (mind, count) = (Arc::clone(&says), Arc::clone(&questions));
+        let habit = Arc::new(Mutex::new(Habit::None));
+        let (questions, with_edns) = (Arc::<AtomicUsize>::default(), Arc::default());
+        let served = Served {
+            says: Arc::clone(&says),
+            habit: Arc::clone(&habit),
+            questions: Arc::clone(&questions),
+            with_edns: Arc::clone(&with_edns),
+        };
         let task = tokio::spawn(async move {
-            tokio::join!(
-                Self::serve_udp(udp, &mind, &count),
-                Self::serve_tcp(tcp, &mind, &count)
-            );
+            tokio::join!(served.over_udp(udp), served.over_tcp(tcp));
         });
         Self {
             address,
             task,
             says,
+            habit,
             questions,
+            with_edns,
         }
     }
 
-    async fn serve_udp(socket: UdpSocket, says: &Mutex<Box<Mind>>, questions: &AtomicUsize) {
+    pub(crate) fn now_says(&self, says: impl Fn(&str, RecordType) -> Says + Send + 'static) {
+        *self.says.lock().expect("whole") = Box::new(says);
+    }
+
+    pub(crate) fn takes_to(&self, habit: Habit) {
+        *self.habit.lock().expect("whole") = habit;
+    }
+
+    pub(crate) fn questions(&self) -> usize {
+        self.questions.load(Ordering::SeqCst)
+    }
+
+    /// How many of them came with EDNS.
+    pub(crate) fn questions_with_edns(&self) -> usize {
+        self.with_edns.load(Ordering::SeqCst)
+    }
+}
+
+/// The server's side of what a test sees.
+struct Served {
+    says: Arc<Mutex<Box<Mind>>>,
+    habit: Arc<Mutex<Habit>>,
+    questions: Arc<AtomicUsize>,
+    with_edns: Arc<AtomicUsize>,
+}
+
+impl Served {
+    async fn over_udp(&self, socket: UdpSocket) {
         let mut buffer = [0; 2048];
         loop {
             let (length, client) = socket.recv_from(&mut buffer).await.expect("received");
-            questions.fetch_add(1, Ordering::SeqCst);
-            let Some(mut message) = answer(&buffer[..length], says) else {
+            let Some(mut wire) = self.answer(&buffer[..length]) else {
                 continue;
             };
-            let mut wire = message.to_vec().expect("encoded");
-            if wire.len() > UDP_LIMIT {
+            let sends_all = *self.habit.lock().expect("whole") == Habit::SendsLongAnswers;
+            if wire.len() > UDP_LIMIT && !sends_all {
+                let mut message = Message::from_vec(&wire).expect("decoded");
                 message.take_all_sections().for_each(drop);
                 message.metadata.truncation = true;
                 wire = message.to_vec().expect("encoded");
@@ -91,15 +140,13 @@ impl Server {
     }
 
     /// One connection at a time, which is enough here.
-    async fn serve_tcp(listener: TcpListener, says: &Mutex<Box<Mind>>, questions: &AtomicUsize) {
+    async fn over_tcp(&self, listener: TcpListener) {
         loop {
             let (mut stream, _) = listener.accept().await.expect("accepted");
             while let Ok(length) = stream.read_u16().await {
                 let mut query = vec![0; length.into()];
                 stream.read_exact(&mut query).await.expect("a query");
-                questions.fetch_add(1, Ordering::SeqCst);
-                if let Some(message) = answer(&query, says) {
-                    let wire = message.to_vec().expect("encoded");
+                if let Some(wire) = self.answer(&query) {
                     let length = u16::try_from(wire.len()).expect("short enough");
                     stream.write_u16(length).await.expect("sent");
                     stream.write_all(&wire).await.expect("sent");
@@ -108,12 +155,25 @@ impl Server {
         }
     }
 
-    pub(crate) fn now_says(&self, says: impl Fn(&str, RecordType) -> Says + Send + 'static) {
-        *self.says.lock().expect("whole") = Box::new(says);
-    }
-
-    pub(crate) fn questions(&self) -> usize {
-        self.questions.load(Ordering::SeqCst)
+    fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
+        self.questions.fetch_add(1, Ordering::SeqCst);
+        let mut message = Message::from_vec(query).expect("a query");
+        let has_edns = message.edns.is_some();
+        self.with_edns.fetch_add(has_edns.into(), Ordering::SeqCst);
+        match *self.habit.lock().expect("whole") {
+            Habit::DropsEdns if has_edns => return None,
+            Habit::RefusesEdns(code) if has_edns => {
+                message.metadata.message_type = MessageType::Response;
+                message.metadata.response_code = code;
+                message.edns = None;
+            }
+            Habit::RefusesEdnsBare if has_edns => {
+                let (id, op_code) = (message.id, message.op_code);
+                message = Message::error_msg(id, op_code, ResponseCode::FormErr);
+            }
+            _ => message = answer(message, &self.says)?,
+        }
+        Some(message.to_vec().expect("encoded"))
     }
 }
 
@@ -129,8 +189,7 @@ async fn bind() -> (UdpSocket, TcpListener) {
     panic!("no port is free for both");
 }
 
-fn answer(query: &[u8], says: &Mutex<Box<Mind>>) -> Option<Message> {
-    let mut message = Message::from_vec(query).expect("a query");
+fn answer(mut message: Message, says: &Mutex<Box<Mind>>) -> Option<Message> {
     let question = message.queries.first().expect("a question").clone();
     let name = question.name().to_string();
     let says = (says.lock().expect("whole"))(&name, question.query_type());

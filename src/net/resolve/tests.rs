@@ -3,7 +3,7 @@ use std::{net::Ipv4Addr, time::Instant};
 use hickory_resolver::proto::{op::ResponseCode, rr::Record};
 
 use super::{
-    test_server::{Says, Server, Srv, alias, host, service},
+    test_server::{Habit, Says, Server, Srv, alias, host, service},
     *,
 };
 
@@ -651,4 +651,56 @@ async fn many_targets_are_all_looked_up_and_a_long_answer_comes_over_tcp() {
     let answer = resolver(&server).resolve(&dnstap()).await.expect("found");
     assert_eq!(answer.addresses.in_order().len(), usize::from(TARGETS));
     assert_eq!(server.questions(), 2 + 2 * usize::from(TARGETS));
+}
+
+#[tokio::test]
+async fn a_name_server_without_edns_is_asked_without() {
+    for habit in [
+        Habit::RefusesEdns(ResponseCode::FormErr),
+        Habit::RefusesEdns(ResponseCode::NotImp),
+        Habit::RefusesEdnsBare,
+        Habit::DropsEdns,
+    ] {
+        let server = Server::start(always(60, &["192.0.2.1", "2001:db8::1"])).await;
+        server.takes_to(habit);
+        let resolver = resolver(&server);
+        let found = addresses(&resolver, "collector.example.").await;
+        assert_eq!(found.len(), 2, "{habit:?}");
+        assert!(server.questions_with_edns() > 0);
+        // And from then on, for a while.
+        let before = server.questions_with_edns();
+        for name in ["a.example.", "b.example."] {
+            assert_eq!(addresses(&resolver, name).await.len(), 2, "{habit:?}");
+        }
+        assert_eq!(server.questions_with_edns(), before, "{habit:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_server_that_understands_no_question_says_so() {
+    let server = Server::start(|_, _| Says::Code(ResponseCode::FormErr)).await;
+    let resolver = resolver(&server);
+    let asked = resolver.resolve(&named("collector.example.")).await;
+    let error = asked.expect_err("no addresses");
+    assert!(
+        matches!(error, ResolveError::ServerFailure { .. }),
+        "{error}"
+    );
+    // It was not taken for one without EDNS.
+    server.now_says(always(60, &["192.0.2.1"]));
+    let before = server.questions_with_edns();
+    addresses(&resolver, "collector.example.").await;
+    assert_eq!(server.questions_with_edns(), before + 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_longer_than_announced_is_asked_for_over_tcp() {
+    let many: Vec<IpAddr> = (0..200)
+        .map(|n| Ipv4Addr::new(192, 0, 2, n).into())
+        .collect();
+    let wanted = many.len();
+    let server = Server::start(move |_, _| Says::Addresses(60, many.clone())).await;
+    server.takes_to(Habit::SendsLongAnswers);
+    let found = addresses(&resolver(&server), "collector.example.").await;
+    assert_eq!(found.len(), wanted);
 }

@@ -8,10 +8,10 @@ use std::{
 };
 
 use hickory_resolver::{
-    TokioResolver,
+    Resolver,
     config::{ResolveHosts, ResolverConfig, ResolverOpts},
     lookup::Lookup,
-    net::{DnsError, NetError, NoRecords, runtime::TokioRuntimeProvider},
+    net::{DnsError, NetError, NoRecords},
     proto::{
         op::ResponseCode,
         rr::{Name, RData, RecordType},
@@ -19,12 +19,12 @@ use hickory_resolver::{
 };
 use tokio::time;
 
-use super::{Overrides, ResolveError, answer::Unanswered, take_turns};
+use super::{Overrides, ResolveError, answer::Unanswered, edns::Connections, take_turns};
 
 /// Name servers, and how a relative name is completed before they are asked.
 #[derive(Clone)]
 pub(super) struct Upstream {
-    resolver: TokioResolver,
+    resolver: Resolver<Connections>,
     search: Vec<Name>,
     ndots: usize,
 }
@@ -71,8 +71,7 @@ impl Upstream {
         options.use_hosts_file = ResolveHosts::Never;
         let servers = config.name_servers().to_vec();
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-        let provider = TokioRuntimeProvider::default();
-        let resolver = TokioResolver::builder_with_config(config, provider)
+        let resolver = Resolver::builder_with_config(config, Connections::default())
             .with_options(options)
             .build()?;
         Ok(Self {

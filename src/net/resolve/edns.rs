@@ -1,0 +1,183 @@
+//! Questions to name servers that do not understand EDNS, or send more over UDP than they were asked to.
+//!
+//! hickory always asks with EDNS if it is on, and cannot read an answer that is longer than it announced. Here is what it
+//! lacks: a connection of its own kind, which asks again without EDNS (RFC 6891, section 7) and takes an answer that was cut
+//! for a truncated one, so that hickory asks again over TCP.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{Stream, stream};
+use hickory_resolver::{
+    ConnectionProvider, PoolContext,
+    config::{ConnectionConfig, ProtocolConfig},
+    net::{
+        DnsHandle, NetError,
+        runtime::TokioRuntimeProvider,
+        xfer::{DnsExchange, FirstAnswer},
+    },
+    proto::op::{DnsRequest, DnsResponse, Message, ResponseCode},
+};
+use tokio::time::{self, Instant};
+
+/// How long a name server is asked without EDNS before it is tried again with it.
+const REMEMBERED: Duration = Duration::from_mins(15);
+
+/// Makes hickory's connections, and asks without EDNS where that is needed.
+#[derive(Clone, Default)]
+pub(super) struct Connections {
+    runtime: TokioRuntimeProvider,
+    without_edns: WithoutEdns,
+}
+
+/// A connection to one name server.
+#[derive(Clone)]
+pub(super) struct Connection {
+    exchange: DnsExchange<TokioRuntimeProvider>,
+    server: SocketAddr,
+    is_udp: bool,
+    /// How long one question may take.
+    timeout: Duration,
+    without_edns: WithoutEdns,
+}
+
+/// The name servers that do not understand EDNS, and until when that is taken for granted. No more than are configured.
+#[derive(Debug, Clone, Default)]
+struct WithoutEdns {
+    until: Arc<Mutex<HashMap<SocketAddr, Instant>>>,
+}
+
+type Outcome = Result<DnsResponse, NetError>;
+
+// === impl Connections ===
+
+impl ConnectionProvider for Connections {
+    type Conn = Connection;
+    type FutureConn = Pin<Box<dyn Future<Output = Result<Connection, NetError>> + Send>>;
+    type RuntimeProvider = TokioRuntimeProvider;
+
+    fn new_connection(
+        &self,
+        ip: IpAddr,
+        config: &ConnectionConfig,
+        cx: &PoolContext,
+    ) -> Result<Self::FutureConn, NetError> {
+        let exchange = self.runtime.new_connection(ip, config, cx)?;
+        let server = SocketAddr::new(ip, config.port);
+        let is_udp = matches!(config.protocol, ProtocolConfig::Udp);
+        let timeout = cx.options.timeout;
+        let without_edns = self.without_edns.clone();
+        Ok(Box::pin(async move {
+            Ok(Connection {
+                exchange: exchange.await?,
+                server,
+                is_udp,
+                timeout,
+                without_edns,
+            })
+        }))
+    }
+
+    fn runtime_provider(&self) -> &TokioRuntimeProvider {
+        &self.runtime
+    }
+}
+
+// === impl Connection ===
+
+impl DnsHandle for Connection {
+    type Response = Pin<Box<dyn Stream<Item = Outcome> + Send>>;
+    type Runtime = TokioRuntimeProvider;
+
+    fn send(&self, request: DnsRequest) -> Self::Response {
+        let connection = self.clone();
+        Box::pin(stream::once(
+            async move { connection.answer(request).await },
+        ))
+    }
+}
+
+impl Connection {
+    async fn answer(&self, request: DnsRequest) -> Outcome {
+        if request.edns.is_none() || self.without_edns.has(self.server) {
+            return self.ask(without_edns(request)).await;
+        }
+        let mut with_edns = pin!(self.ask(request.clone()));
+        // Half of the time, so that a server that is gone takes no longer for it.
+        let first = time::timeout(self.timeout / 2, &mut with_edns).await;
+        match first {
+            Ok(answer) if !is_refusal(&answer) => return answer,
+            Ok(refusal) => {
+                let answer = self.ask(without_edns(request)).await;
+                if answer.is_ok() && !is_refusal(&answer) {
+                    self.without_edns.add(self.server);
+                    return answer;
+                }
+                return refusal;
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            answer = &mut with_edns => answer,
+            answer = self.ask(without_edns(request)) => match answer {
+                Ok(answer) => {
+                    self.without_edns.add(self.server);
+                    Ok(answer)
+                }
+                Err(_) => with_edns.await,
+            },
+        }
+    }
+
+    async fn ask(&self, request: DnsRequest) -> Outcome {
+        let (id, op_code) = (request.id, request.op_code);
+        let queries = request.queries.clone();
+        let answer = self.exchange.send(request).first_answer().await;
+        match answer {
+            // hickory reads no more of a datagram than was announced. The id and the sender's address were right.
+            Err(NetError::Proto(_)) if self.is_udp => {
+                let mut truncated = Message::response(id, op_code);
+                truncated.metadata.truncation = true;
+                truncated.queries = queries;
+                Ok(DnsResponse::from_message(truncated)?)
+            }
+            answer => answer,
+        }
+    }
+}
+
+fn without_edns(mut request: DnsRequest) -> DnsRequest {
+    request.edns = None;
+    request.options_mut().use_edns = false;
+    request
+}
+
+/// Whether a name server that does not know EDNS would say this (RFC 6891, section 7).
+fn is_refusal(answer: &Outcome) -> bool {
+    let code = answer.as_ref().map(|answer| answer.response_code);
+    matches!(code, Ok(ResponseCode::FormErr | ResponseCode::NotImp))
+}
+
+// === impl WithoutEdns ===
+
+impl WithoutEdns {
+    fn has(&self, server: SocketAddr) -> bool {
+        let until = self.lock().get(&server).copied();
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn add(&self, server: SocketAddr) {
+        tracing::debug!(%server, "the name server does not answer questions with EDNS; it is asked without");
+        self.lock().insert(server, Instant::now() + REMEMBERED);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Instant>> {
+        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
