@@ -16,6 +16,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod dnstap;
+mod files;
 pub mod frame_stream;
 pub mod listener;
 pub mod net;

@@ -16,6 +16,7 @@ use crate::{
         self, Admin, AdminAddress, Config, Diagnostics, Endpoints, Listen, ListenAddress, Sink,
         quantity::{Size, Time},
     },
+    files::{Unanswered, read_in_time},
     net::{ClientTls, Endpoint, Host, ResolverSettings, UnixAddress},
 };
 
@@ -38,7 +39,18 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    let loaded = config::load(&path, &config::process_environment);
+    let named = path.clone();
+    let loaded = read_in_time(move || config::load(&named, &config::process_environment));
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            tell(format_args!(
+                "tapfan: cannot read {}: {error}\n",
+                path.display()
+            ));
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
     tell(format_args!(
         "{}",
         loaded.diagnostics.render(colored_stderr())
@@ -61,12 +73,21 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
     }
 }
 
+/// No configuration was named, and none found.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoTapfile {
+    #[error(transparent)]
+    NotFound(#[from] config::NotFound),
+    #[error("no configuration can be looked for: {0}")]
+    Unanswered(#[from] Unanswered),
+}
+
 /// The configuration named, or else the one that is found; says which on stderr if it had to be looked for.
-pub(crate) fn choose(named: Option<&Path>) -> Result<PathBuf, config::NotFound> {
+pub(crate) fn choose(named: Option<&Path>) -> Result<PathBuf, NoTapfile> {
     if let Some(path) = named {
         return Ok(path.to_owned());
     }
-    let path = config::find()?;
+    let path = read_in_time(config::find)??;
     tell(format_args!("tapfan: reading {}\n", path.display()));
     Ok(path)
 }

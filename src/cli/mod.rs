@@ -10,6 +10,7 @@ mod fixture;
 mod inherited;
 mod log;
 mod paint;
+mod readings;
 mod router;
 mod run;
 mod status;

@@ -16,6 +16,7 @@ use super::{
     BAD_CONFIGURATION, FAILED, descriptors, inherited,
     inherited::Unused,
     log::Log,
+    readings::{Readings, Wanted},
     tapfile::{Read, Tapfile},
     tell,
     watch::Watch,
@@ -23,8 +24,9 @@ use super::{
 use crate::{
     admin::{AdminError, Server, Sockets},
     config::{self, AdminAddress, Config},
+    files::Unanswered,
     net::Inherited,
-    supervisor::{Configured, StartError, Supervisor, View},
+    supervisor::{Configured, Prepared, StartError, Supervisor, View},
 };
 
 /// What `run` is told.
@@ -53,6 +55,7 @@ enum Asked {
 /// A router, and the configuration that it runs or last refused.
 struct Running {
     tapfile: Tapfile,
+    readings: Readings,
     supervisor: Supervisor,
     /// After the supervisor: it goes last.
     admin: Server,
@@ -73,13 +76,19 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
     let Some(tapfile) = Tapfile::choose(args.config.as_ref().or(args.file.as_ref()), log) else {
         return ExitCode::from(BAD_CONFIGURATION);
     };
-    let read = tapfile.read();
+    let mut read = match tapfile.read_in_time() {
+        Ok(read) => read,
+        Err(error) => {
+            error!(path = %tapfile.path().display(), %error, "the configuration cannot be read; nothing starts");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
     read.tell();
-    let Some(config) = read.config.clone() else {
+    let Some(prepared) = read.prepared.take() else {
         error!(path = %tapfile.path().display(), "nothing starts on a bad configuration");
         return ExitCode::from(BAD_CONFIGURATION);
     };
-    descriptors::raise_limit(&config);
+    descriptors::raise_limit(prepared.config());
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -99,15 +108,15 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
         let signals = Signals::new()
             .inspect_err(|error| error!(%error, "signals cannot be caught"))
             .ok()?;
-        let sockets = bind_admin(&admin, &config)
+        let sockets = bind_admin(&admin, prepared.config())
             .inspect_err(|error| error!("{error}"))
             .ok()?;
         admin.apply(sockets);
         view.set_configured(&configured(&tapfile, &read));
-        let running = Running::start(tapfile, inherited, view, admin, &config, &read)?;
+        let running = Running::start(tapfile, inherited, view, admin, prepared, &read)?;
         Some(running.route(signals).await)
     });
-    // A blocking call that hangs, of the resolver's say, does not hold up the exit.
+    // A blocking call that hangs, of the resolver's say, does not hold up the exit. Nor does a thread that reads files.
     runtime.shutdown_background();
     status.unwrap_or(ExitCode::from(FAILED))
 }
@@ -121,13 +130,13 @@ impl Running {
         inherited: Inherited,
         view: View,
         admin: Server,
-        config: &Config,
+        prepared: Prepared,
         read: &Read,
     ) -> Option<Self> {
         let mut unused = Unused::default();
         // Also where the start fails: a socket at an address that is spelled otherwise may be why.
-        unused.tell(&inherited, config);
-        let supervisor = Supervisor::start_with(inherited, view, config)
+        unused.tell(&inherited, prepared.config());
+        let supervisor = Supervisor::start_with(inherited, view, prepared)
             .inspect_err(tell_problems)
             .ok()?;
         info!(
@@ -136,9 +145,10 @@ impl Running {
             sinks = supervisor.sinks().len(),
             "tapfan is running"
         );
-        let mut watch = Watch::new();
+        let watch = Watch::new();
         watch.files(&read.files);
         Some(Self {
+            readings: Readings::new(tapfile.clone()),
             tapfile,
             supervisor,
             admin,
@@ -153,9 +163,16 @@ impl Running {
             select! {
                 asked = signals.next() => match asked {
                     Asked::End(name) => break name,
-                    Asked::Reload => self.reload(),
+                    Asked::Reload => {
+                        if !self.readings.ask(Wanted::Always) {
+                            info!("the configuration is being read; it is read again after that");
+                        }
+                    }
                 },
-                () = self.watch.stirred() => self.reload_if_changed(),
+                () = self.watch.stirred() => {
+                    self.readings.ask(Wanted::IfChanged);
+                }
+                (wanted, read) = self.readings.done() => self.reload(wanted, read),
             }
         };
         info!(signal = name, "told to end");
@@ -175,45 +192,42 @@ impl Running {
         ExitCode::SUCCESS
     }
 
-    /// Reads the configuration anew and changes what it changes. If anything is wrong, all stays as it is.
-    fn reload(&mut self) {
-        // Files are read.
-        block_in_place(|| {
-            let read = self.tapfile.read();
-            self.change(&read);
-        });
-    }
-
-    fn reload_if_changed(&mut self) {
-        block_in_place(|| {
-            let read = self.tapfile.read();
-            if read.digest != self.digest {
-                self.change(&read);
+    /// Makes the change that a reading brings. If anything is wrong, all stays as it is.
+    fn reload(&mut self, wanted: Wanted, read: Result<Read, Unanswered>) {
+        match read {
+            Ok(read) if wanted == Wanted::Always || read.digest != self.digest => {
+                // Accounts are looked up, and sockets bound.
+                block_in_place(|| self.change(read));
             }
-        });
-    }
-
-    fn taken_up(&mut self, sockets: Sockets, read: &Read) {
-        self.admin.apply(sockets);
-        let configured = configured(&self.tapfile, read);
-        self.supervisor.view().set_configured(&configured);
-        if let Some(config) = &read.config {
-            self.unused.tell(self.supervisor.inherited(), config);
+            Ok(_) => {}
+            Err(error) => {
+                let path = self.tapfile.path().display();
+                self.supervisor.view().refused(&error.to_string());
+                error!(%path, %error, "the configuration was not changed: the new one cannot be read, and the old one stays");
+            }
         }
     }
 
-    fn change(&mut self, read: &Read) {
+    fn taken_up(&mut self, sockets: Sockets, read: &Read, config: &Config) {
+        self.admin.apply(sockets);
+        let configured = configured(&self.tapfile, read);
+        self.supervisor.view().set_configured(&configured);
+        self.unused.tell(self.supervisor.inherited(), config);
+    }
+
+    fn change(&mut self, mut read: Read) {
         let path = self.tapfile.path().to_owned();
         let path = path.display();
         read.tell();
         self.watch.files(&read.files);
         self.digest = read.digest;
-        let Some(config) = &read.config else {
+        let Some(prepared) = read.prepared.take() else {
             self.supervisor.view().refused(&read.errors());
             error!(%path, "the configuration was not changed: the new one is bad, and the old one stays");
             return;
         };
-        let sockets = match bind_admin(&self.admin, config) {
+        let config = prepared.config().clone();
+        let sockets = match bind_admin(&self.admin, &config) {
             Ok(sockets) => sockets,
             Err(error) => {
                 self.supervisor.view().refused(&error.to_string());
@@ -222,14 +236,14 @@ impl Running {
                 return;
             }
         };
-        match self.supervisor.reload(config) {
+        match self.supervisor.change(prepared) {
             Ok(changes) if changes.is_empty() => {
-                self.taken_up(sockets, read);
+                self.taken_up(sockets, &read, &config);
                 info!(%path, "the configuration was read; nothing has changed");
             }
             Ok(changes) => {
-                descriptors::raise_limit(config);
-                self.taken_up(sockets, read);
+                descriptors::raise_limit(&config);
+                self.taken_up(sockets, &read, &config);
                 info!(%path, %changes, "the configuration was changed");
             }
             Err(error) => {

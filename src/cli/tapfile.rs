@@ -12,8 +12,9 @@ use super::{
     log::{Log, LogFormat, Outlet},
 };
 use crate::{
-    config::{self, Config, Diagnostic, Diagnostics, Loaded, Severity},
-    supervisor::contents,
+    config::{self, Diagnostic, Diagnostics, Loaded, Severity},
+    files::{Reader, Unanswered, read_in_time},
+    supervisor::{Prepared, contents},
 };
 
 /// A configuration file, and how to tell of what is wrong with it.
@@ -26,8 +27,8 @@ pub(super) struct Tapfile {
 
 /// What was read.
 pub(super) struct Read {
-    /// `None` if there is any error.
-    pub(super) config: Option<Config>,
+    /// With what its certificates and keys were made into; `None` if there is any error.
+    pub(super) prepared: Option<Prepared>,
     /// Every file that it depends on, whether it is there or not: its own, imported ones, certificates and keys.
     pub(super) files: Vec<PathBuf>,
     /// Of what all of those say: equal if nothing has changed.
@@ -66,8 +67,24 @@ impl Tapfile {
         &self.path
     }
 
-    /// Reads it, and says nothing.
-    pub(super) fn read(&self) -> Read {
+    /// Reads it, and whatever it names, on another thread.
+    ///
+    /// # Errors
+    /// If a file does not answer in time.
+    pub(super) async fn read(self, reader: Reader) -> Result<Read, Unanswered> {
+        reader.read(move || self.read_here()).await
+    }
+
+    /// The same, and blocks meanwhile.
+    ///
+    /// # Errors
+    /// If a file does not answer in time.
+    pub(super) fn read_in_time(&self) -> Result<Read, Unanswered> {
+        let tapfile = self.clone();
+        read_in_time(move || tapfile.read_here())
+    }
+
+    fn read_here(&self) -> Read {
         let Loaded {
             config,
             diagnostics,
@@ -75,9 +92,11 @@ impl Tapfile {
             digest,
             ..
         } = config::load(&self.path, &config::process_environment);
+        // The digest first: should a file change before it is read for use, then the next look sees it.
+        let digest = of_all(digest, &files);
         Read {
-            config,
-            digest: of_all(digest, &files),
+            prepared: config.map(Prepared::new),
+            digest,
             files,
             diagnostics,
             format: self.format,
@@ -160,7 +179,7 @@ mod tests {
         };
         let errors = |lines: usize| {
             fs::write(&tapfile.path, "garbage\n".repeat(lines)).expect("written");
-            tapfile.read().errors()
+            tapfile.read_here().errors()
         };
         let few = errors(2);
         assert!(

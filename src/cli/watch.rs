@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, mpsc as blocking},
+    thread,
     time::Duration,
 };
 
@@ -14,13 +16,22 @@ use tokio::{
 use tracing::warn;
 
 /// Watches the folders of files. Folders and not files, since editors replace files, and Kubernetes moves a link
-/// beside them; whether anything has changed is for who reads them to say.
+/// beside them; whoever reads them says whether anything has changed.
+///
+/// A thread of its own begins and ends the watches: on a mount that hangs, `inotify_add_watch(2)` does not return.
 pub(super) struct Watch {
-    /// `None` if the system cannot watch.
-    watcher: Option<RecommendedWatcher>,
-    folders: BTreeSet<PathBuf>,
-    stir: mpsc::Sender<()>,
+    /// The folders to watch, for the thread to take.
+    wanted: Arc<Mutex<Option<BTreeSet<PathBuf>>>>,
+    /// Wakes the thread; it ends when this is dropped.
+    wake: blocking::SyncSender<()>,
     stirs: mpsc::Receiver<()>,
+}
+
+/// The folders that are watched.
+struct Folders {
+    watcher: RecommendedWatcher,
+    watched: BTreeSet<PathBuf>,
+    stir: mpsc::Sender<()>,
 }
 
 /// What comes within so long of each other is one change.
@@ -43,42 +54,41 @@ impl Watch {
                 let _ = of_watcher.try_send(());
             }
         });
-        let watcher = watcher.inspect_err(
-            |error| warn!(%error, "files cannot be watched: after a change, send SIGHUP"),
-        );
+        let wanted = Arc::<Mutex<Option<BTreeSet<PathBuf>>>>::default();
+        let (wake, woken) = blocking::sync_channel(1);
+        let to_take = Arc::clone(&wanted);
+        let started = watcher
+            .map_err(|error| error.to_string())
+            .and_then(|watcher| {
+                let mut folders = Folders::new(watcher, stir);
+                let follow = move || {
+                    while woken.recv().is_ok() {
+                        if let Some(wanted) = take(&to_take) {
+                            folders.watch(wanted);
+                        }
+                    }
+                };
+                let thread = thread::Builder::new().name("tapfan-watch".into());
+                thread.spawn(follow).map_err(|error| error.to_string())
+            });
+        if let Err(error) = started {
+            warn!(%error, "files cannot be watched: after a change, send SIGHUP");
+        }
         Self {
-            watcher: watcher.ok(),
-            folders: BTreeSet::new(),
-            stir,
+            wanted,
+            wake,
             stirs,
         }
     }
 
-    /// Watches the folders of `files`, and no others. A folder that was not watched before counts as stirred: nobody
+    /// Has the folders of `files` watched, and no others. A folder that was not watched before counts as stirred: nobody
     /// knows what happened in it since its files were read.
-    pub(super) fn files(&mut self, files: &[PathBuf]) {
-        let Some(watcher) = &mut self.watcher else {
-            return;
-        };
-        let folders: BTreeSet<PathBuf> = files.iter().map(|file| folder(file)).collect();
-        for folder in self.folders.difference(&folders) {
-            // One that is gone is watched no longer anyway.
-            let _ = watcher.unwatch(folder);
-        }
-        let kept = folders.into_iter().filter(|folder| {
-            self.folders.contains(folder)
-                || match watcher.watch(folder, RecursiveMode::NonRecursive) {
-                    Ok(()) => {
-                        let _ = self.stir.try_send(());
-                        true
-                    }
-                    Err(error) => {
-                        warn!(folder = %folder.display(), %error, "a folder cannot be watched: after a change in it, send SIGHUP");
-                        false
-                    }
-                }
-        });
-        self.folders = kept.collect();
+    pub(super) fn files(&self, files: &[PathBuf]) {
+        let folders = files.iter().map(|file| folder(file)).collect();
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        *wanted = Some(folders);
+        // A full channel has a word for the thread already, and a closed one no thread.
+        let _ = self.wake.try_send(());
     }
 
     /// Waits until something has stirred in the folders, and then for quiet. Cancel safe: a stir is not forgotten
@@ -97,6 +107,43 @@ impl Watch {
                 break;
             }
         }
+    }
+}
+
+fn take(wanted: &Mutex<Option<BTreeSet<PathBuf>>>) -> Option<BTreeSet<PathBuf>> {
+    wanted.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+// === impl Folders ===
+
+impl Folders {
+    fn new(watcher: RecommendedWatcher, stir: mpsc::Sender<()>) -> Self {
+        Self {
+            watcher,
+            watched: BTreeSet::new(),
+            stir,
+        }
+    }
+
+    fn watch(&mut self, wanted: BTreeSet<PathBuf>) {
+        for folder in self.watched.difference(&wanted) {
+            // One that is gone is watched no longer anyway.
+            let _ = self.watcher.unwatch(folder);
+        }
+        let kept = wanted.into_iter().filter(|folder| {
+            self.watched.contains(folder)
+                || match self.watcher.watch(folder, RecursiveMode::NonRecursive) {
+                    Ok(()) => {
+                        let _ = self.stir.try_send(());
+                        true
+                    }
+                    Err(error) => {
+                        warn!(folder = %folder.display(), %error, "a folder cannot be watched: after a change in it, send SIGHUP");
+                        false
+                    }
+                }
+        });
+        self.watched = kept.collect();
     }
 }
 
@@ -146,11 +193,31 @@ mod tests {
         );
         let mut watch = Watch::new();
         watch.files(&[old.path().join("Tapfile")]);
+        assert!(stirs(&mut watch).await, "new");
         watch.files(&[new.path().join("Tapfile")]);
         assert!(stirs(&mut watch).await, "new");
-        fs::write(old.path().join("Tapfile"), "a").expect("written");
         fs::write(new.path().join("Tapfile"), "a").expect("written");
         assert!(stirs(&mut watch).await);
-        assert_eq!(watch.folders.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn only_what_is_wanted_is_watched() {
+        let folder = |name: &str| {
+            let folder = tempfile::tempdir().expect("a folder");
+            (folder.path().join(name), folder)
+        };
+        let ((old, _one), (new, _two)) = (folder(""), folder(""));
+        let (stir, mut stirs) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(|_| {}).expect("inotify");
+        let mut folders = Folders::new(watcher, stir);
+        folders.watch([old.clone()].into());
+        stirs.recv().await.expect("new");
+        folders.watch([old.clone()].into());
+        assert!(stirs.try_recv().is_err(), "known");
+        folders.watch([new.clone(), new.join("absent")].into());
+        stirs.recv().await.expect("new");
+        assert_eq!(folders.watched, [new].into());
+        let unknown = folders.watcher.unwatch(&old);
+        unknown.expect_err("it is not watched any more");
     }
 }

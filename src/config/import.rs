@@ -16,6 +16,7 @@ use super::{
     lexer::{self, Kind, Token},
     source::{FileId, Sources, Span},
 };
+use crate::files::waiting_for;
 
 /// Tokens altogether.
 const TOKEN_LIMIT: usize = 250_000;
@@ -254,5 +255,5 @@ fn block_end(tokens: &[Token]) -> usize {
 }
 
 fn canonical(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+    waiting_for(path.display(), || fs::canonicalize(path)).unwrap_or_else(|_| path.to_owned())
 }

@@ -1,6 +1,6 @@
 //! The Tapfile: what an operator writes, checked and turned into [`Config`].
 //!
-//! Called by `cli` and `supervisor`; calls only `net` and `dnstap`, for the types of addresses and settings.
+//! Called by `cli` and `supervisor`; calls `files`, and `net` and `dnstap` for the types of addresses and settings.
 //!
 //! The way of a file: `source` reads it, `lexer` cuts it into words and fills the environment in, `braces` sets its
 //! blocks right, `import` brings other files and snippets in, `parser` makes statements of the words, `directives` says
@@ -31,6 +31,7 @@ pub use source::Position;
 pub(crate) use source::{ReadError, read};
 
 pub use crate::dnstap::Edits;
+use crate::files::waiting_for;
 
 /// Where a configuration is looked for, in this order.
 const PLACES: [&str; 2] = ["./Tapfile", "/etc/tapfan/Tapfile"];
@@ -137,7 +138,7 @@ fn understand(
     }
     let mut files = sources.paths();
     files.extend(missed);
-    files.extend(needs::files(&understood.needs).cloned());
+    files.extend(needs::named_files(&understood.needs).cloned());
     let digest = sources.digest();
     let diagnostics = Diagnostics::new(sources, problems);
     if diagnostics.has_errors() {
@@ -154,10 +155,12 @@ fn understand(
 
 /// The first that is there, even if it cannot be read: a configuration without permission is not to be passed over.
 fn find_in(places: &[&str]) -> Option<PathBuf> {
-    places
-        .iter()
-        .map(PathBuf::from)
-        .find(|place| !matches!(place.try_exists(), Ok(false)))
+    places.iter().map(PathBuf::from).find(|place| {
+        !matches!(
+            waiting_for(place.display(), || place.try_exists()),
+            Ok(false)
+        )
+    })
 }
 
 #[cfg(test)]

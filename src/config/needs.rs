@@ -1,7 +1,6 @@
 //! What a configuration needs of the machine: files that can be read, users and groups that exist.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -12,7 +11,10 @@ use super::{
     diagnostics::{Diagnostic, shown},
     source::Span,
 };
-use crate::net::{self, ClientTls, ServerTls, TlsError, Verdict};
+use crate::{
+    files::{self, waiting_for},
+    net::{self, ClientTls, ServerTls, TlsError, Verdict},
+};
 
 /// Something that must be there when the router starts.
 #[derive(Debug)]
@@ -40,9 +42,10 @@ pub(super) enum What {
 pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
     for Need { what, span } in needs {
         let problem = match what {
-            What::File(path) => readable(path).err().map(|error| {
+            What::File(path) => files::open(path).err().map(|error| {
                 let path = path.display().to_string();
-                Diagnostic::error(format!("cannot read `{}`", shown(&path))).at(*span, error)
+                Diagnostic::error(format!("cannot read `{}`", shown(&path)))
+                    .at(*span, error.to_string())
             }),
             What::ServerTls(tls) => match net::server_config(tls) {
                 Ok(_) => out_of_date(&tls.cert, *span),
@@ -97,20 +100,11 @@ fn out_of_date(cert: &Path, span: Span) -> Option<Diagnostic> {
 }
 
 /// The files among them.
-pub(super) fn files(needs: &[Need]) -> impl Iterator<Item = &PathBuf> {
+pub(super) fn named_files(needs: &[Need]) -> impl Iterator<Item = &PathBuf> {
     needs.iter().filter_map(|need| match &need.what {
         What::File(path) => Some(path),
         _ => None,
     })
-}
-
-fn readable(path: &PathBuf) -> Result<(), String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    match file.metadata() {
-        Ok(metadata) if metadata.is_dir() => Err("it is a directory".into()),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// Numbers need no entry in the system's tables.
@@ -118,7 +112,8 @@ fn known(name: &str, find: impl FnOnce(&str) -> nix::Result<bool>) -> Result<(),
     if name.parse::<u32>().is_ok() {
         return Ok(());
     }
-    match find(name) {
+    // Where accounts are kept on a directory server, this asks it.
+    match waiting_for(format_args!("the account `{name}`"), || find(name)) {
         Ok(true) => Ok(()),
         Ok(false) => Err("this machine has none of that name".into()),
         Err(error) => Err(error.desc().to_owned()),

@@ -2,13 +2,13 @@
 
 use std::{
     fmt,
-    fs::File,
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
-/// The largest file read, in bytes. Far beyond any configuration; `/dev/zero` ends here.
+use crate::files::{self, FileError};
+
+/// The largest file read, in bytes. Far beyond any configuration.
 pub(crate) const FILE_LIMIT: usize = 1 << 20;
 
 /// Every file of a configuration, the main one first.
@@ -57,15 +57,9 @@ impl fmt::Display for Position {
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
-    /// The system's word.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// It has no text of its own.
-    #[error("it is a directory")]
-    Directory,
-    /// More than [`FILE_LIMIT`] bytes.
-    #[error("it is larger than {} KiB", FILE_LIMIT / 1024)]
-    TooLarge,
+    /// It is not there, it is no regular file, or it has more than [`FILE_LIMIT`] bytes.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Bytes that are no text.
     #[error("it is not UTF-8: line {line} has the byte 0x{byte:02x}")]
     NotUtf8 { line: usize, byte: u8 },
@@ -150,16 +144,7 @@ impl Span {
 
 /// Reads a file whole.
 pub(crate) fn read(path: &Path) -> Result<String, ReadError> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(ReadError::Directory);
-    }
-    let mut bytes = Vec::new();
-    // One byte more than allowed tells a file at the limit from one beyond it.
-    file.take(FILE_LIMIT as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > FILE_LIMIT {
-        return Err(ReadError::TooLarge);
-    }
+    let bytes = files::read(path, FILE_LIMIT)?;
     String::from_utf8(bytes).map_err(|error| {
         let (text, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
         ReadError::NotUtf8 {
@@ -207,10 +192,9 @@ mod tests {
             text
         );
         let larger = written(format!("{text}a").as_bytes());
-        assert!(matches!(read(larger.path()), Err(ReadError::TooLarge)));
         assert!(matches!(
-            read(Path::new("/dev/zero")),
-            Err(ReadError::TooLarge)
+            read(larger.path()),
+            Err(ReadError::File(FileError::TooLarge(FILE_LIMIT)))
         ));
     }
 
@@ -223,10 +207,13 @@ mod tests {
                 byte: 0xff
             })
         ));
-        assert!(matches!(read(Path::new("/")), Err(ReadError::Directory)));
+        assert!(matches!(
+            read(Path::new("/")),
+            Err(ReadError::File(FileError::Directory))
+        ));
         assert!(matches!(
             read(Path::new("/nonexistent")),
-            Err(ReadError::Io(_))
+            Err(ReadError::File(FileError::Io(_)))
         ));
     }
 }

@@ -9,7 +9,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -96,19 +96,18 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 // === impl Listener ===
 
 impl Listener {
-    /// Takes the socket that `listen` names from those that were `inherited`, or else binds it, and reads its
-    /// certificate.
+    /// Takes the socket that `listen` names from those that were `inherited`, or else binds it.
     ///
     /// # Errors
-    /// If the address cannot be bound, or the certificate or key cannot be used.
+    /// If the address cannot be bound.
     pub fn bind(
         listen: &Listen,
+        settings: Settings,
         inherited: &Inherited,
         router: Router,
         phase: Phase,
         shared: Shared,
     ) -> Result<Self, ListenerSetupError> {
-        let settings = Settings::new(listen)?;
         let (socket, inherited) = Socket::of(&listen.address, inherited)?;
         let intake = Intake {
             listener: Arc::clone(&listen.name),
@@ -220,19 +219,12 @@ impl fmt::Debug for Listener {
 // === impl Settings ===
 
 impl Settings {
-    /// Reads the certificate and key that `listen` names.
-    ///
-    /// # Errors
-    /// If those cannot be used.
-    pub fn new(listen: &Listen) -> Result<Self, TlsError> {
-        let tls = match &listen.address {
-            ListenAddress::Tls(_, tls) => Some(net::server_config(tls)?.into()),
-            ListenAddress::Unix(..) | ListenAddress::Tcp(_) => None,
-        };
-        Ok(Self {
+    /// The limits of `listen`, and the TLS that was made of its certificate and key; `None` without TLS.
+    pub fn new(listen: &Listen, tls: Option<Arc<ServerConfig>>) -> Self {
+        Self {
             limits: listen.limits,
-            tls,
-        })
+            tls: tls.map(TlsAcceptor::from),
+        }
     }
 }
 

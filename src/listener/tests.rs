@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{task::JoinHandle, time::timeout};
 
-use super::{Handle, Listener, Phase, Shared, Unfinished};
+use super::{Handle, Listener, Phase, Settings, Shared, Unfinished};
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
     frame_stream::Control,
@@ -37,9 +37,10 @@ fn listener(phase: &Phase) -> (Listener, SocketAddr, Arc<Queues>) {
     let shared = Shared {
         unfinished: Unfinished::new(64 << 20),
     };
+    let settings = Settings::new(&listen, None);
     let inherited = Inherited::default();
-    let listener =
-        Listener::bind(&listen, &inherited, router, phase.clone(), shared).expect("bound");
+    let listener = Listener::bind(&listen, settings, &inherited, router, phase.clone(), shared)
+        .expect("bound");
     let address = listener.local_address().expect("TCP");
     (listener, address, queue)
 }

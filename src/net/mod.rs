@@ -1,6 +1,6 @@
 //! Addresses, name resolution, TLS and socket options: what listeners and sinks share of the network.
 //!
-//! Called by `config` (addresses and settings only), `listener`, `sink` and `supervisor`; calls nothing of this crate.
+//! Called by `config` (addresses and settings only), `listener`, `sink` and `supervisor`; calls `files`.
 
 mod address;
 mod bind;

@@ -29,6 +29,7 @@ pub use self::{
     validity::{Validity, Verdict},
 };
 use super::Host;
+use crate::files::waiting_for;
 
 /// How the accepting side speaks TLS; files in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +147,8 @@ fn verifying(
         return Ok(builder.dangerous().with_custom_certificate_verifier(any));
     }
     let Some(path) = &tls.ca else {
-        let platform = Arc::new(Verifier::new(provider).map_err(TlsError::PlatformRoots)?);
+        let platform = waiting_for("the platform's authorities", || Verifier::new(provider));
+        let platform = Arc::new(platform.map_err(TlsError::PlatformRoots)?);
         return Ok(builder
             .dangerous()
             .with_custom_certificate_verifier(platform));

@@ -205,7 +205,7 @@ where
             if let Some(attempt) = up.give_up_renewal() {
                 self.ending.spawn(async {
                     if let Some(made) = attempt.stop().await {
-                        end(made).await;
+                        end(made, Self::LAST_WORDS).await;
                     }
                 });
             }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use rustls::ClientConfig;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::ServiceBuilder;
 
@@ -50,12 +51,14 @@ pub type SinkStack = Observe<RewriteService<Reconnect<Connect>>>;
 // === impl Stack ===
 
 impl Stack {
-    /// Reads what the directive names: certificates and keys.
+    /// The stack of a directive. `tls` is what its certificates and authorities were made into; if they are needed and
+    /// were not read before, they are read here.
     ///
     /// # Errors
-    /// If one of those cannot be used.
+    /// If one of those cannot be used, or no certificate can carry the name of the address.
     pub fn new(
         sink: &config::Sink,
+        tls: Option<Arc<ClientConfig>>,
         resolver: Resolver,
         status: Reporter,
     ) -> Result<Self, TlsError> {
@@ -71,10 +74,14 @@ impl Stack {
             tls: None,
         };
         let encrypted = |place, host: &Host| {
-            let tls = sink.tls.clone().unwrap_or_default();
+            let settings_of_tls = sink.tls.clone().unwrap_or_default();
+            let config = match tls {
+                Some(config) => config,
+                None => net::client_config(&settings_of_tls)?,
+            };
             let tls = Tls {
-                config: Arc::new(ArcSwap::new(net::client_config(&tls)?)),
-                name: net::server_name(host, &tls)?,
+                config: Arc::new(ArcSwap::new(config)),
+                name: net::server_name(host, &settings_of_tls)?,
             };
             Ok(Target::Tcp {
                 place,

@@ -7,19 +7,31 @@ use std::{
     sync::Arc,
 };
 
+use rustls::{ClientConfig, ServerConfig};
+
 use crate::{
     config::{self, Listen, ListenAddress},
-    net::{ClientTls, ServerTls, Validity, validity_of_first},
+    files::{self, MATERIAL_LIMIT, waiting_for},
+    net::{self, ClientTls, ServerTls, TlsError, Validity, validity_of_first},
 };
 
-/// The contents of a directive's files: two are equal if nothing has changed.
+/// The contents of a directive's files, and what TLS was made of them: two are equal if the contents are.
 ///
 /// Contents and not times, since Kubernetes replaces a mounted Secret by moving a link. It tells changes from none;
 /// it guards nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Material {
     digest: u64,
     certificates: Arc<[Certificate]>,
+    pub(super) tls: Tls,
+}
+
+/// The TLS of a directive.
+#[derive(Debug, Clone)]
+pub(super) enum Tls {
+    None,
+    Client(Arc<ClientConfig>),
+    Server(Arc<ServerConfig>),
 }
 
 /// A certificate that a directive shows to its peers.
@@ -34,29 +46,42 @@ pub struct Certificate {
 // === impl Material ===
 
 impl Material {
-    pub(super) fn of_sink(sink: &config::Sink) -> Self {
-        let Some(ClientTls { ca, client, .. }) = &sink.tls else {
-            return Self::of([], None);
+    /// Reads the files that a sink names.
+    pub(super) fn of_sink(sink: &config::Sink) -> Result<Self, TlsError> {
+        let Some(tls) = &sink.tls else {
+            return Ok(Self::none());
         };
+        let ClientTls { ca, client, .. } = tls;
         let files = client.iter().flat_map(|(cert, key)| [cert, key]);
         let shown = client.as_ref().map(|(cert, _)| cert.as_path());
-        Self::of(ca.iter().chain(files).map(AsRef::as_ref), shown)
+        // The digest first: should a file change before it is read for use, then the next look sees it.
+        let read = Self::of(ca.iter().chain(files).map(AsRef::as_ref), shown);
+        Ok(Self {
+            tls: Tls::Client(net::client_config(tls)?),
+            ..read
+        })
     }
 
-    pub(super) fn of_listener(listen: &Listen) -> Self {
-        let ListenAddress::Tls(
-            _,
-            ServerTls {
-                cert,
-                key,
-                client_ca,
-            },
-        ) = &listen.address
-        else {
-            return Self::of([], None);
+    /// Reads the files that a listener names.
+    pub(super) fn of_listener(listen: &Listen) -> Result<Self, TlsError> {
+        let ListenAddress::Tls(_, tls) = &listen.address else {
+            return Ok(Self::none());
         };
+        let ServerTls {
+            cert,
+            key,
+            client_ca,
+        } = tls;
         let files = [cert, key].into_iter().chain(client_ca);
-        Self::of(files.map(AsRef::as_ref), Some(cert))
+        let read = Self::of(files.map(AsRef::as_ref), Some(cert));
+        Ok(Self {
+            tls: Tls::Server(net::server_config(tls)?),
+            ..read
+        })
+    }
+
+    fn none() -> Self {
+        Self::of([], None)
     }
 
     /// The certificates that are shown to peers.
@@ -73,6 +98,31 @@ impl Material {
         Self {
             digest: digest.finish(),
             certificates: shown.and_then(Certificate::read).into_iter().collect(),
+            tls: Tls::None,
+        }
+    }
+}
+
+impl PartialEq for Material {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.certificates == other.certificates
+    }
+}
+
+// === impl Tls ===
+
+impl Tls {
+    pub(super) fn client(&self) -> Option<Arc<ClientConfig>> {
+        match self {
+            Self::Client(config) => Some(Arc::clone(config)),
+            Self::None | Self::Server(_) => None,
+        }
+    }
+
+    pub(super) fn server(&self) -> Option<Arc<ServerConfig>> {
+        match self {
+            Self::Server(config) => Some(Arc::clone(config)),
+            Self::None | Self::Client(_) => None,
         }
     }
 }
@@ -89,10 +139,14 @@ impl Certificate {
     }
 }
 
-/// What a file says; `None` for one that cannot be read. Nor is a pipe, which says it once only.
+/// What a file says; `None` for one that cannot be read.
 pub(crate) fn contents(file: &Path) -> Option<Vec<u8>> {
-    let is_file = fs::metadata(file).is_ok_and(|file| file.is_file());
-    is_file.then(|| fs::read(file).ok()).flatten()
+    // A pipe that the process was started with says what it says once only.
+    let metadata = waiting_for(file.display(), || fs::metadata(file));
+    if !metadata.is_ok_and(|file| file.is_file()) {
+        return None;
+    }
+    files::read(file, MATERIAL_LIMIT).ok()
 }
 
 #[cfg(test)]
@@ -105,7 +159,7 @@ mod tests {
     fn only_contents_count() {
         let folder = tempfile::tempdir().expect("a folder");
         let (one, other) = (folder.path().join("one"), folder.path().join("other"));
-        let of_both = || Material::of([one.as_path(), other.as_path()], Some(&one));
+        let of_both = || Material::of([one.as_path(), other.as_path()], Some(&one)).digest;
         let absent = of_both();
         fs::write(&one, "a").expect("written");
         fs::write(&other, "b").expect("written");

@@ -11,6 +11,7 @@ mod drops;
 mod expiry;
 mod material;
 mod plan;
+mod prepared;
 mod retire;
 mod sink_task;
 mod view;
@@ -32,6 +33,7 @@ pub use drain::{ListenerReport, Report, SinkReport};
 pub use material::Certificate;
 pub(crate) use material::contents;
 pub use plan::{StartError, StartProblem};
+pub use prepared::Prepared;
 pub use view::{Configured, ListenerView, Reload, Reloads, RouterPhase, SinkView, View};
 
 use self::{
@@ -105,7 +107,8 @@ struct AbortOnDrop(JoinHandle<()>);
 // === impl Supervisor ===
 
 impl Supervisor {
-    /// Starts the router that `config` describes. Sinks that are down do not stop the start.
+    /// Starts the router that `config` describes. Sinks that are down do not stop the start. Reads the certificates and
+    /// keys that `config` names, and blocks meanwhile.
     ///
     /// # Errors
     /// If a listener cannot be bound or a certificate cannot be used; all such problems are in the error, and
@@ -125,11 +128,12 @@ impl Supervisor {
     /// # Panics
     /// As [`start`](Self::start).
     pub fn start_in(view: View, config: &Config) -> Result<Self, StartError> {
-        Self::start_with(Inherited::default(), view, config)
+        let prepared = Prepared::new(config.clone());
+        Self::start_with(Inherited::default(), view, prepared)
     }
 
-    /// The same, with sockets that the process was started with. A listener whose address is that of one uses it, now
-    /// and after any reload, instead of binding its own.
+    /// The same, with files that were read before, and with sockets that the process was started with. A listener whose
+    /// address is that of one uses it, now and after any reload, instead of binding its own.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -139,12 +143,13 @@ impl Supervisor {
     pub fn start_with(
         inherited: Inherited,
         view: View,
-        config: &Config,
+        prepared: Prepared,
     ) -> Result<Self, StartError> {
         let shared = listener::Shared {
             unfinished: view.unfinished_frames().clone(),
         };
         let expiry_log = expiry::watch(view.clone(), SystemTime::now);
+        let config = prepared.config();
         let mut supervisor = Self {
             listeners: Vec::new(),
             sinks: Vec::new(),
@@ -160,7 +165,7 @@ impl Supervisor {
             retiring_sinks: JoinSet::new(),
             _expiry_log: AbortOnDrop(tokio::spawn(expiry_log)),
         };
-        let plan = plan::Plan::new(config, &supervisor)?;
+        let plan = plan::Plan::new(prepared, &supervisor)?;
         supervisor.apply(plan);
         supervisor.view.taken_up();
         supervisor.view.enter(RouterPhase::Running);
@@ -171,7 +176,7 @@ impl Supervisor {
     ///
     /// A listener or sink is known by its name. One that has not changed keeps its connections. A sink that has
     /// changed keeps its queue and its ledger: its stream is ended in order, and a new one begun. One that is gone is
-    /// drained. Certificates and keys are read anew, and are used from the next handshake on.
+    /// drained. Certificates and keys are read again, which blocks, and are used from the next handshake on.
     ///
     /// # Errors
     /// If something cannot be built; all such problems are in the error, and everything runs on as it did.
@@ -179,7 +184,18 @@ impl Supervisor {
     /// # Panics
     /// Outside of the tokio runtime it was started on.
     pub fn reload(&mut self, config: &Config) -> Result<Changes, StartError> {
-        let plan = plan::Plan::new(config, self)
+        self.change(Prepared::new(config.clone()))
+    }
+
+    /// The same, with files that were read before.
+    ///
+    /// # Errors
+    /// As [`reload`](Self::reload).
+    ///
+    /// # Panics
+    /// As [`reload`](Self::reload).
+    pub fn change(&mut self, prepared: Prepared) -> Result<Changes, StartError> {
+        let plan = plan::Plan::new(prepared, self)
             .inspect_err(|error| self.view.refused(&error.to_string()))?;
         let changes = self.apply(plan);
         self.view.reloaded(&Ok(changes.to_string().into()));

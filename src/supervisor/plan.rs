@@ -2,9 +2,9 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Supervisor, material::Material};
+use super::{Prepared, Supervisor, material::Material};
 use crate::{
-    config::{self, Config, Listen, ListenAddress},
+    config::{self, Listen, ListenAddress},
     listener::{Listener, ListenerSetupError, Phase, Settings},
     net::{BindError, PermissionChange, ResolveError, Resolver, ResolverSettings, TlsError},
     sink::{Reporter, Stack},
@@ -101,7 +101,8 @@ impl Names {
 
 impl Plan {
     /// What is to be done so that `running` becomes what `config` describes.
-    pub(super) fn new(config: &Config, running: &Supervisor) -> Result<Self, StartError> {
+    pub(super) fn new(prepared: Prepared, running: &Supervisor) -> Result<Self, StartError> {
+        let (config, of_sinks, of_listeners) = prepared.into_parts();
         let mut problems = Vec::new();
         let mut names = running.names.clone();
         if names.settings != config.resolver {
@@ -111,8 +112,10 @@ impl Plan {
             }
         }
         let mut sinks = Vec::new();
-        for sink in &config.sinks {
-            match PlannedSink::new(sink, &names, running) {
+        for (sink, material) in config.sinks.iter().zip(of_sinks) {
+            let planned =
+                material.and_then(|material| PlannedSink::new(sink, material, &names, running));
+            match planned {
                 Ok(planned) => sinks.push(planned),
                 Err(source) => problems.push(StartProblem::Sink {
                     name: Arc::clone(&sink.name),
@@ -121,8 +124,11 @@ impl Plan {
             }
         }
         let mut listeners = Vec::new();
-        for listen in &config.listeners {
-            match PlannedListener::new(listen, running) {
+        for (listen, material) in config.listeners.iter().zip(of_listeners) {
+            let planned = material
+                .map_err(ListenerSetupError::from)
+                .and_then(|material| PlannedListener::new(listen, material, running));
+            match planned {
                 Ok(planned) => listeners.push(planned),
                 Err(source) => problems.push(StartProblem::Listener {
                     name: Arc::clone(&listen.name),
@@ -146,15 +152,19 @@ impl Plan {
 // === impl PlannedSink ===
 
 impl PlannedSink {
-    fn new(sink: &config::Sink, names: &Names, running: &Supervisor) -> Result<Self, TlsError> {
-        // Before the files are read for use: if they change in between, the next look sees it.
-        let material = Material::of_sink(sink);
+    fn new(
+        sink: &config::Sink,
+        material: Material,
+        names: &Names,
+        running: &Supervisor,
+    ) -> Result<Self, TlsError> {
         let old = running
             .sinks
             .iter()
             .find(|old| old.config.name == sink.name);
         let asks_others = names.settings != running.names.settings;
-        let stack = |reporter| Stack::new(sink, names.resolver.clone(), reporter);
+        let tls = material.tls.client();
+        let stack = |reporter| Stack::new(sink, tls.clone(), names.resolver.clone(), reporter);
         let step = match old {
             None => SinkStep::Build(stack(Reporter::new(Arc::clone(&sink.name)))?),
             Some(old) if old.config != *sink || (asks_others && sink.endpoint.is_named()) => {
@@ -176,8 +186,12 @@ impl PlannedSink {
 // === impl PlannedListener ===
 
 impl PlannedListener {
-    fn new(listen: &Listen, running: &Supervisor) -> Result<Self, ListenerSetupError> {
-        let material = Material::of_listener(listen);
+    fn new(
+        listen: &Listen,
+        material: Material,
+        running: &Supervisor,
+    ) -> Result<Self, ListenerSetupError> {
+        let settings = || Settings::new(listen, material.tls.server());
         let old = running
             .listeners
             .iter()
@@ -187,6 +201,7 @@ impl PlannedListener {
                 let phase = running.phase.child();
                 let listener = Listener::bind(
                     listen,
+                    settings(),
                     &running.inherited,
                     running.router.clone(),
                     phase.clone(),
@@ -200,7 +215,7 @@ impl PlannedListener {
                 } else {
                     permissions(&old.config, listen)?
                 };
-                ListenerStep::Change(Settings::new(listen)?, permissions)
+                ListenerStep::Change(settings(), permissions)
             }
             Some(_) => ListenerStep::Keep,
         };

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     future::pending,
-    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,

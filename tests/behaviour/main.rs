@@ -33,6 +33,7 @@ mod hostile_clients;
 mod hostile_collectors;
 mod hostile_senders;
 mod hosts;
+mod hung_files;
 mod liveness;
 mod order;
 mod outage;

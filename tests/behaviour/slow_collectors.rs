@@ -133,11 +133,11 @@ async fn a_collector_that_reads_nothing_is_cut() {
 async fn finish_is_awaited_while_the_collector_reads() {
     let (folder, certificates) = (Folder::new(), Certificates::new());
     let file = |name: &str| certificates.path(name).display().to_string();
-    let ends = |kind: &'static str, collector: Collector, crawl: u64, frames: u64| {
+    let ends = |kind: &'static str, collector: Collector, crawl: usize, frames: u64| {
         let (folder, ca) = (&folder, file("ca.crt"));
         async move {
             let collector = collector.listening();
-            collector.behave(Manner::Crawls(crawl));
+            collector.behave(crawls(crawl));
             let tls = if collector.is_tls() {
                 format!("{{\n ca {ca}\n }}")
             } else {

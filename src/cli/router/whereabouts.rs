@@ -5,7 +5,10 @@ use std::{fmt, path::PathBuf};
 use clap::Args;
 
 use super::{Address, FetchError};
-use crate::config::{self, AdminAddress, ReadError};
+use crate::{
+    config::{self, AdminAddress, ReadError},
+    files::{Unanswered, read_in_time},
+};
 
 /// Which router to look at.
 #[derive(Debug, Args)]
@@ -38,6 +41,8 @@ enum Known {
 pub(in crate::cli) enum Nowhere {
     #[error("cannot read {}: {error}; name another with -c, or the address with --admin", path.display())]
     Unreadable { path: PathBuf, error: ReadError },
+    #[error("cannot read the Tapfile: {0} Name another with -c, or the address with --admin")]
+    Unanswered(#[from] Unanswered),
     #[error(
         "{} says `admin off`, so a router that runs with it has no admin endpoint; write `admin 127.0.0.1:9180` there, or name the address with --admin",
         .0.display()
@@ -66,19 +71,24 @@ impl RouterArgs {
                 known: Known::Named,
             });
         }
-        let Some(path) = self.config.clone().or_else(|| config::find().ok()) else {
-            return Ok(Whereabouts::default());
-        };
-        let text = match config::read(&path) {
-            Ok(text) => text,
-            Err(error) => return Err(Nowhere::Unreadable { path, error }),
-        };
-        said_in(path, &text)
+        let named = self.config.clone();
+        read_in_time(|| match named.or_else(|| config::find().ok()) {
+            Some(path) => said_in(path),
+            None => Ok(Whereabouts::default()),
+        })?
+    }
+}
+
+/// Where a router is that runs with the Tapfile of this path.
+fn said_in(path: PathBuf) -> Result<Whereabouts, Nowhere> {
+    match config::read(&path) {
+        Ok(text) => said_by(path, &text),
+        Err(error) => Err(Nowhere::Unreadable { path, error }),
     }
 }
 
 /// Where a router is that runs with this Tapfile.
-fn said_in(path: PathBuf, text: &str) -> Result<Whereabouts, Nowhere> {
+fn said_by(path: PathBuf, text: &str) -> Result<Whereabouts, Nowhere> {
     let said = config::parse(&path, text, &config::process_environment).admin;
     match said {
         Some(AdminAddress::Default) => Ok(Whereabouts::default()),

@@ -9,11 +9,14 @@ use std::{
 use glob::{MatchOptions, Pattern};
 
 use super::{Active, Importer, canonical};
-use crate::config::{
-    diagnostics::{Diagnostic, shown},
-    lexer::Token,
-    nearest::nearest,
-    source::{self, ReadError},
+use crate::{
+    config::{
+        diagnostics::{Diagnostic, shown},
+        lexer::Token,
+        nearest::nearest,
+        source::{self, ReadError},
+    },
+    files::{FileError, waiting_for},
 };
 
 /// Imports within each other.
@@ -58,7 +61,14 @@ impl Importer<'_> {
             require_literal_separator: true,
             case_sensitive: true,
         };
-        let paths = match glob::glob_with(&pattern, options) {
+        // One more than may be imported, so that too many are noticed. Folders are passed over; both only look at names.
+        let found = waiting_for(&pattern, || {
+            let is_folder = |found: &glob::GlobResult| matches!(found, Ok(path) if path.is_dir());
+            let paths = glob::glob_with(&pattern, options)?;
+            let files = paths.filter(|found| !is_folder(found));
+            Ok::<_, glob::PatternError>(files.take(COUNT_LIMIT + 1).collect::<Vec<_>>())
+        });
+        let paths = match found {
             Ok(paths) => paths,
             Err(error) => {
                 self.problems
@@ -69,7 +79,6 @@ impl Importer<'_> {
         let mut matched = false;
         for path in paths {
             match path {
-                Ok(path) if path.is_dir() => {}
                 Ok(path) => {
                     matched = true;
                     self.import_file(target, &path);
@@ -121,8 +130,10 @@ impl Importer<'_> {
     fn unreadable(&self, target: &Token, path: &Path, error: &ReadError) -> Diagnostic {
         let path = path.display().to_string();
         let path = shown(&path);
-        let missing =
-            matches!(error, ReadError::Io(error) if error.kind() == io::ErrorKind::NotFound);
+        let missing = matches!(
+            error,
+            ReadError::File(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound
+        );
         if !missing {
             return target.error(format!("cannot import `{path}`: {error}"), "imported here");
         }

@@ -4,12 +4,14 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use hickory_resolver::{Hosts, system_conf::parse_resolv_conf};
-use tokio::fs;
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use super::{Overrides, ResolveError, upstream::Upstream};
+use crate::files;
 
 /// `/etc/hosts`.
 pub(super) struct HostsFile(Reread<Arc<Hosts>>);
@@ -24,7 +26,15 @@ pub(super) struct ResolvConf {
 struct Reread<T> {
     path: PathBuf,
     last: Mutex<Option<(Vec<u8>, T)>>,
+    /// One look-up reads at a time: if the file does not answer, one thread hangs, and not one for each look-up.
+    turn: Arc<Semaphore>,
 }
+
+/// How long the file may take. A look-up has some seconds for all that it does.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// The largest file that is read, in bytes. Lists of blocked names in `/etc/hosts` have some megabytes.
+const LIMIT: usize = 16 << 20;
 
 // === impl HostsFile ===
 
@@ -33,10 +43,15 @@ impl HostsFile {
         Self(Reread::new(path))
     }
 
-    /// What the file says now. One that is missing or cannot be read says nothing.
+    /// What the file says now. One that is missing or cannot be read says nothing; one that does not answer says what
+    /// it said last.
     pub(super) async fn read(&self) -> Arc<Hosts> {
-        let Ok(text) = fs::read(&self.0.path).await else {
-            return Arc::default();
+        let text = match self.0.text().await {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return self.0.last_meaning().unwrap_or_default();
+            }
+            Err(_) => return Arc::default(),
         };
         let parse = |text: &[u8]| {
             let mut hosts = Hosts::default();
@@ -60,12 +75,11 @@ impl ResolvConf {
     /// The name servers of now. Connections to them live as long as the file says the same.
     pub(super) async fn read(&self) -> Result<Upstream, ResolveError> {
         let path = &self.file.path;
-        let text = fs::read(path)
-            .await
-            .map_err(|source| ResolveError::Unreadable {
-                path: path.clone(),
-                source,
-            })?;
+        let text = self.file.text().await;
+        let text = text.map_err(|source| ResolveError::Unreadable {
+            path: path.clone(),
+            source,
+        })?;
         let parse = |text: &[u8]| {
             let (config, options) = parse_resolv_conf(text)?;
             Upstream::new(&config, options, &self.overrides)
@@ -86,7 +100,35 @@ impl<T: Clone> Reread<T> {
         Self {
             path: path.to_owned(),
             last: Mutex::new(None),
+            turn: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// What the file says, if it says so in time.
+    async fn text(&self) -> io::Result<Vec<u8>> {
+        let read = async {
+            let turn = Arc::clone(&self.turn).acquire_owned().await;
+            let turn = turn.map_err(io::Error::other)?;
+            let path = self.path.clone();
+            let read = spawn_blocking(move || {
+                let text = files::read(&path, LIMIT);
+                drop(turn);
+                text
+            });
+            read.await
+                .map_err(io::Error::other)?
+                .map_err(io::Error::from)
+        };
+        timeout(DEADLINE, read).await.unwrap_or_else(|_| {
+            let said = format!("it did not answer within {DEADLINE:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, said))
+        })
+    }
+
+    /// What it meant when it could be read last.
+    fn last_meaning(&self) -> Option<T> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|(_, meaning)| meaning.clone())
     }
 
     fn meaning<E>(&self, text: Vec<u8>, parse: impl FnOnce(&[u8]) -> Result<T, E>) -> Result<T, E> {
@@ -104,9 +146,10 @@ impl<T: Clone> Reread<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use hickory_resolver::proto::rr::Name;
+    use hickory_resolver::proto::{
+        op::Query,
+        rr::{Name, RecordType},
+    };
 
     use super::*;
 
@@ -166,6 +209,36 @@ mod tests {
             "{unusable}"
         );
     }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_file_or_does_not_answer_holds_nothing_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("hosts");
+        std::fs::write(&path, "192.0.2.1 a.example\n").expect("written");
+        let hosts = HostsFile::new(&path);
+        let known = |hosts: Arc<Hosts>| {
+            let name = Name::from_str_relaxed("a.example.").expect("a name");
+            let query = Query::query(name, RecordType::A);
+            hosts.lookup_static_host(&query).is_some()
+        };
+        assert!(known(hosts.read().await));
+
+        // Another look-up hangs with it.
+        let turn = Arc::clone(&hosts.0.turn).acquire_owned().await;
+        assert!(known(hosts.read().await), "what it said last");
+        drop(turn);
+
+        std::fs::remove_file(&path).expect("removed");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("made");
+        assert!(!known(hosts.read().await));
+        let conf = ResolvConf::new(&path, overrides(&[], None));
+        let error = conf.read().await.err().expect("no file").to_string();
+        assert!(error.contains("named pipe"), "{error}");
+        let _turn = Arc::clone(&conf.file.turn).acquire_owned().await;
+        let error = conf.read().await.err().expect("no answer").to_string();
+        assert!(error.contains("did not answer within 2s"), "{error}");
+    }
+
     #[tokio::test]
     async fn what_the_settings_say_goes_before_resolv_conf() {
         let folder = tempfile::tempdir().expect("a folder");

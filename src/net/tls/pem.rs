@@ -1,6 +1,6 @@
 //! Certificates and keys out of PEM files.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use rustls::{
     CertificateError, RootCertStore,
@@ -18,6 +18,7 @@ use super::{
     BinaryForm, TlsError, Validity, key,
     outline::{CertificateOutline, next, within},
 };
+use crate::files::{self, MATERIAL_LIMIT};
 
 /// How the mark of an encrypted PKCS #8 or OpenSSL key reads.
 const ENCRYPTED: [&str; 2] = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
@@ -148,9 +149,9 @@ fn broken(path: &Path, error: &pem::Error) -> TlsError {
 
 /// The text of a file, in a form that the parser reads.
 fn read(path: &Path) -> Result<String, TlsError> {
-    let text = fs::read(path).map_err(|source| TlsError::Unreadable {
+    let text = files::read(path, MATERIAL_LIMIT).map_err(|error| TlsError::Unreadable {
         path: path.to_owned(),
-        source,
+        source: error.into(),
     })?;
     match binary_form(&text) {
         Some(form) => Err(TlsError::Binary {

@@ -130,7 +130,7 @@ impl Running {
             ..ResolverSettings::default()
         });
         let reporter = Reporter::new("a".into());
-        let stack = Stack::new(&sink, resolver.expect("made"), reporter.clone());
+        let stack = Stack::new(&sink, None, resolver.expect("made"), reporter.clone());
         let stack = stack.expect("good files");
         let queue = Arc::new(Queue::new(Limits {
             frames: sink.queue.frames,
