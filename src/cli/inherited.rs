@@ -14,7 +14,7 @@ pub(super) struct Unused(Vec<String>);
 /// Takes what systemd passes; `None`, and words in the log, if some of it cannot be used.
 pub(super) fn take() -> Option<Inherited> {
     Inherited::from_environment()
-        .inspect_err(|error| error!("{error}"))
+        .inspect_err(|error| error!(%error, "an inherited socket cannot be used"))
         .ok()
 }
 

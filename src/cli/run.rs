@@ -109,7 +109,7 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
             .inspect_err(|error| error!(%error, "signals cannot be caught"))
             .ok()?;
         let sockets = bind_admin(&admin, prepared.config())
-            .inspect_err(|error| error!("{error}"))
+            .inspect_err(|error| error!(%error, "the admin endpoint cannot be bound"))
             .ok()?;
         admin.apply(sockets);
         view.set_configured(&configured(&tapfile, &read));
@@ -231,7 +231,7 @@ impl Running {
             Ok(sockets) => sockets,
             Err(error) => {
                 self.supervisor.view().refused(&error.to_string());
-                error!("{error}");
+                error!(%error, "the admin endpoint cannot be bound");
                 error!(%path, "the configuration was not changed: the new one cannot run, and the old one stays");
                 return;
             }
@@ -256,7 +256,7 @@ impl Running {
 
 fn tell_problems(StartError(problems): &StartError) {
     for problem in problems {
-        error!("{problem}");
+        error!(error = %problem, "a part of the configuration cannot run");
     }
 }
 
@@ -266,7 +266,7 @@ fn bind_admin(admin: &Server, config: &Config) -> Result<Sockets, AdminError> {
         if !matches!(error, AdminError::Default { .. }) {
             return Err(error);
         }
-        warn!("{error}");
+        warn!(%error, "the router runs without an admin endpoint");
         admin.bind(&config::Admin {
             address: AdminAddress::Off,
             ..config.admin.clone()

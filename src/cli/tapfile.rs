@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use super::{
     check,
-    log::{Log, LogFormat, Outlet},
+    log::{Log, Outlet},
 };
 use crate::{
     config::{self, Diagnostic, Diagnostics, Loaded, Severity},
@@ -17,12 +17,12 @@ use crate::{
     supervisor::{Prepared, contents},
 };
 
-/// A configuration file, and how to tell of what is wrong with it.
+/// A configuration file, and how its problems are reported.
 #[derive(Clone)]
 pub(super) struct Tapfile {
     path: PathBuf,
-    format: LogFormat,
-    outlet: Outlet,
+    /// Where its problems are drawn; `None` if they are log lines.
+    drawn: Option<Outlet>,
 }
 
 /// What was read.
@@ -34,8 +34,7 @@ pub(super) struct Read {
     /// Of what all of those say: equal if nothing has changed.
     pub(super) digest: u64,
     diagnostics: Diagnostics,
-    format: LogFormat,
-    outlet: Outlet,
+    drawn: Option<Outlet>,
 }
 
 // === impl Tapfile ===
@@ -43,7 +42,7 @@ pub(super) struct Read {
 impl Tapfile {
     /// The one that is named, or else the one that is found; `None`, and a word in the log, if there is none.
     pub(super) fn choose(named: Option<&PathBuf>, log: &Log) -> Option<Self> {
-        let (format, outlet) = (log.format(), log.outlet().clone());
+        let drawn = log.is_at_a_terminal().then(|| log.outlet().clone());
         let path = match named {
             Some(path) => Ok(path.clone()),
             None => config::find().inspect(
@@ -51,13 +50,9 @@ impl Tapfile {
             ),
         };
         match path {
-            Ok(path) => Some(Self {
-                path,
-                format,
-                outlet,
-            }),
+            Ok(path) => Some(Self { path, drawn }),
             Err(problem) => {
-                error!("{problem}");
+                error!(error = %problem, "there is no configuration to read");
                 None
             }
         }
@@ -99,8 +94,7 @@ impl Tapfile {
             digest,
             files,
             diagnostics,
-            format: self.format,
-            outlet: self.outlet.clone(),
+            drawn: self.drawn.clone(),
         }
     }
 }
@@ -108,7 +102,7 @@ impl Tapfile {
 // === impl Read ===
 
 impl Read {
-    /// Problems that are told to a machine; a person gets as many.
+    /// Problems that are logged; a drawing has as many.
     const LINES: usize = 100;
 
     /// Its errors in a few words, one after the other. The first few of them: a file of another kind has one a line, and who
@@ -126,27 +120,26 @@ impl Read {
         errors.chain(more).collect::<Vec<_>>().join("; ")
     }
 
-    /// Tells of its problems: as `check` does to a person, as log lines to a machine.
+    /// Reports its problems: drawn as `check` does at a terminal, as log lines elsewhere.
     pub(super) fn tell(&self) {
         let diagnostics = &self.diagnostics;
-        match self.format {
-            LogFormat::Text => self.outlet.tell(format_args!(
-                "{}",
-                diagnostics.render(check::colored_stderr())
-            )),
-            LogFormat::Json => {
-                for problem in diagnostics.iter().take(Self::LINES) {
-                    let place = diagnostics.position(problem).map(|place| place.to_string());
-                    match problem.severity() {
-                        Severity::Error => error!(place, "{}", problem.message()),
-                        Severity::Warning => warn!(place, "{}", problem.message()),
-                    }
-                }
-                let more = diagnostics.iter().count().saturating_sub(Self::LINES);
-                if more > 0 {
-                    error!("and {more} more");
-                }
+        if let Some(outlet) = &self.drawn {
+            let drawing = diagnostics.render(check::colored_stderr());
+            return outlet.tell(format_args!("{drawing}"));
+        }
+        for diagnostic in diagnostics.iter().take(Self::LINES) {
+            let place = diagnostics
+                .position(diagnostic)
+                .map(tracing::field::display);
+            let (problem, help) = (diagnostic.message(), diagnostic.remedy());
+            match diagnostic.severity() {
+                Severity::Error => error!(place, problem, help, "error in the configuration"),
+                Severity::Warning => warn!(place, problem, help, "warning about the configuration"),
             }
+        }
+        let more = diagnostics.iter().count().saturating_sub(Self::LINES);
+        if more > 0 {
+            error!(more, "further problems in the configuration");
         }
     }
 }
@@ -172,11 +165,7 @@ mod tests {
     fn of_many_errors_the_first_few_are_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("Tapfile");
-        let tapfile = Tapfile {
-            path,
-            format: LogFormat::Text,
-            outlet: Outlet::Direct,
-        };
+        let tapfile = Tapfile { path, drawn: None };
         let errors = |lines: usize| {
             fs::write(&tapfile.path, "garbage\n".repeat(lines)).expect("written");
             tapfile.read_here().errors()

@@ -145,6 +145,11 @@ impl Diagnostic {
         &self.message
     }
 
+    /// What to do about it, if there is something to say.
+    pub fn remedy(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
     pub(super) fn error(message: impl Into<String>) -> Self {
         Self::new(Severity::Error, message.into())
     }

@@ -19,7 +19,7 @@ const TAPFILE: &str = "listen in.sock\ndrain 1s\ndnstap out.sock {\nname siem\n}
 impl Tapfan {
     /// Where the last endpoint of this kind is, by the log.
     async fn address_of(&self, what: &str, times: usize) -> SocketAddr {
-        let said = format!("{what} endpoint is listening address=");
+        let said = format!("{what} endpoint is listening\" address=");
         until(format_args!("{what} listens"), || {
             self.log().matches(&said).count() == times
         })
@@ -72,7 +72,7 @@ async fn the_log_level_is_changed_while_it_runs_and_not_by_a_browser() {
     assert_eq!(level(), "warn,tapfan::sink=debug\n");
     // Who silences the log is told of before it falls silent.
     assert_eq!(put("off", "").0, 200);
-    tapfan.says("now=\"off\"").await;
+    tapfan.says("now=off").await;
     let log = tapfan.end().await;
     assert!(!log.contains("told to end"), "{log}");
     assert_eq!(

@@ -164,7 +164,7 @@ async fn a_second_signal_ends_it_at_once() {
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?} of a minute");
     let log = tapfan.log();
-    assert!(log.contains(" reasons=shutdown=10"), "{log}");
+    assert!(log.contains(" reasons=\"shutdown=10\""), "{log}");
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn without_descriptors_it_waits_for_some_to_come_back() {
     for _ in 0..60 {
         crowd.push(target.dial().await.expect("in the backlog"));
     }
-    tapfan.says("reason=\"accept\"").await;
+    tapfan.says("reason=accept").await;
     drop(crowd);
     let mut sender = Sender::open(&target, Mode::Bidirectional).await;
     sender.send((0..100).map(numbered)).await;

@@ -9,6 +9,7 @@ mod certificates;
 mod collector;
 mod exposition;
 mod http;
+mod logfmt;
 #[allow(dead_code, reason = "tests/network uses the rest")]
 mod name_server;
 mod process;
@@ -35,6 +36,7 @@ mod hostile_senders;
 mod hosts;
 mod hung_files;
 mod liveness;
+mod log_lines;
 mod order;
 mod outage;
 mod race;

@@ -33,6 +33,8 @@ pub(crate) enum Answer {
     WithoutEdns(Vec<Ipv4Addr>),
     /// Nothing.
     Silence,
+    /// So many answers to each question, none of which has its number.
+    WrongNumber(usize),
 }
 
 impl NameServer {
@@ -108,10 +110,19 @@ async fn serve(
                 }
             }
             Answer::Fails(code) => message.metadata.response_code = *code,
-            Answer::Addresses(_) | Answer::WithoutEdns(_) | Answer::Silence => {}
+            Answer::Addresses(_)
+            | Answer::WithoutEdns(_)
+            | Answer::Silence
+            | Answer::WrongNumber(_) => {}
         }
-        if !matches!(answer, Answer::Silence) {
-            let bytes = message.to_vec().expect("encoded");
+        let (add, answers) = match answer {
+            Answer::Silence => (0, 0),
+            Answer::WrongNumber(answers) => (1, answers),
+            Answer::Addresses(_) | Answer::WithoutEdns(_) | Answer::Fails(_) => (0, 1),
+        };
+        message.metadata.id = message.metadata.id.wrapping_add(add);
+        let bytes = message.to_vec().expect("encoded");
+        for _ in 0..answers {
             socket.send_to(&bytes, client).await.expect("sent");
         }
         answered.send_modify(|answered| *answered += 1);

@@ -61,7 +61,7 @@ impl Tapfan {
         self.child = Some(child);
         until("tapfan listens", || {
             let log = fs::read_to_string(self.folder.join("log")).expect("a log");
-            log.contains("listening listener=")
+            log.contains("msg=listening listener=")
         })
         .await;
     }

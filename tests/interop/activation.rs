@@ -36,7 +36,7 @@ fn it_is_started_by_the_first_sender_and_serves_it() {
     tcp.write_all(RECORDING).expect("room");
     eventually("both sockets", || {
         let log = process.output();
-        let taken = log.matches("socket=\"inherited\"").count();
+        let taken = log.matches("socket=inherited").count();
         (taken == 2).then_some(()).ok_or(log)
     });
     // Both recordings, of 4,000 frames each: what is not accepted when it is told to end waits for the next process.

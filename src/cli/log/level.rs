@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing_subscriber::{EnvFilter, Registry, filter::LevelFilter, reload};
 
+use super::gate::Gate;
 use crate::admin::LogControl;
 
 /// Error: the log's level is not one.
@@ -22,6 +23,7 @@ const SILENT: &str = "rustls_platform_verifier=off,notify=info";
 pub(super) struct Level {
     text: Mutex<String>,
     filter: reload::Handle<EnvFilter, Registry>,
+    gate: Arc<Gate>,
 }
 
 /// Reads a level or a filter.
@@ -45,9 +47,11 @@ impl Level {
     pub(super) fn control(
         text: String,
         filter: reload::Handle<EnvFilter, Registry>,
+        gate: Arc<Gate>,
     ) -> Arc<dyn LogControl> {
+        gate.exempt(&text);
         let text = Mutex::new(text);
-        Arc::new(Self { text, filter })
+        Arc::new(Self { text, filter, gate })
     }
 
     fn text(&self) -> MutexGuard<'_, String> {
@@ -67,6 +71,7 @@ impl LogControl for Level {
         self.filter
             .reload(filter)
             .map_err(|error| error.to_string())?;
+        self.gate.exempt(text);
         text.clone_into(&mut current);
         Ok(())
     }

@@ -1,9 +1,11 @@
-//! The log: to stderr, as text for people or JSON for machines.
+//! The log: to stderr, as logfmt or JSON.
 //!
 //! Commands that end by themselves write their lines at once. `tapfan run` must not wait for whoever reads stderr: its lines
 //! go through a bounded [`queue`], and a thread of its own, the [`writer`], waits in their place.
 
+mod gate;
 mod level;
+mod logfmt;
 mod panics;
 mod queue;
 mod writer;
@@ -27,9 +29,12 @@ use tracing_subscriber::{
 };
 
 use self::{
+    gate::{Gate, Gated, HeldBack},
     level::{BadLevel, Level},
+    logfmt::Logfmt,
     queue::{Lines, Queue},
 };
+use super::check;
 use crate::admin::LogControl;
 
 /// How to log.
@@ -69,6 +74,8 @@ pub(super) enum Outlet {
 #[derive(Clone, Default)]
 pub(super) struct Queued {
     queue: Arc<Queue>,
+    /// Closed by the writer, window by window.
+    gate: Arc<Gate>,
     is_started: Arc<AtomicBool>,
 }
 
@@ -92,12 +99,21 @@ impl Log {
             .unwrap_or_else(|| default.to_owned());
         let (filter, handle) = reload::Layer::new(level::read(&text)?);
         let lines = lines(args.log_format, outlet.writer());
-        registry().with(filter).with(lines).init();
+        let gate = match &outlet {
+            Outlet::Direct => None,
+            Outlet::Queued(queued) => Some(Arc::clone(&queued.gate)),
+        };
+        // The gate sees only what the filter lets through.
+        registry()
+            .with(filter)
+            .with(gate.clone().map(Gated))
+            .with(lines)
+            .init();
         if let Outlet::Queued(queued) = &outlet {
             panics::log(&queued.queue);
         }
         Ok(Self {
-            control: Level::control(text, handle),
+            control: Level::control(text, handle, gate.unwrap_or_default()),
             outlet,
             format: args.log_format,
         })
@@ -111,8 +127,9 @@ impl Log {
         &self.outlet
     }
 
-    pub(super) fn format(&self) -> LogFormat {
-        self.format
+    /// Whether a person reads the log at a terminal, and may be shown more than lines.
+    pub(super) fn is_at_a_terminal(&self) -> bool {
+        self.format == LogFormat::Text && io::stderr().is_terminal()
     }
 }
 
@@ -122,13 +139,13 @@ where
     S: tracing::Subscriber + for<'a> registry::LookupSpan<'a>,
 {
     // The reader of stderr may be gone. To report that on stderr would panic, and a lost log is no reason to end.
-    let layer = fmt::layer()
-        .with_writer(writer)
-        .with_target(false)
-        .log_internal_errors(false);
+    let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
     match format {
-        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Text => layer
+            .with_ansi(check::colored_stderr())
+            .event_format(Logfmt)
+            .boxed(),
+        LogFormat::Json => layer.json().with_target(false).flatten_event(true).boxed(),
     }
 }
 
@@ -165,6 +182,7 @@ impl Outlet {
         if let Self::Queued(queued) = self
             && queued.start().is_ok()
         {
+            queued.gate.close(None).iter().for_each(HeldBack::log);
             queued.queue.flush(IDLE, AT_MOST);
         }
     }
@@ -192,7 +210,7 @@ impl Queued {
         if self.is_started.swap(true, Relaxed) {
             return Ok(());
         }
-        writer::start(Arc::clone(&self.queue))
+        writer::start(Arc::clone(&self.queue), Arc::clone(&self.gate))
             .inspect_err(|_| self.is_started.store(false, Relaxed))
     }
 }

@@ -6,12 +6,15 @@ use std::{
     os::fd::AsFd,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tracing::warn;
 
-use super::queue::Queue;
+use super::{
+    gate::{Gate, HeldBack},
+    queue::Queue,
+};
 
 /// The target of reports of the log itself, for which the queue keeps room.
 pub(super) const TARGET: &str = module_path!();
@@ -19,6 +22,7 @@ pub(super) const TARGET: &str = module_path!();
 /// Writes batches of lines, and knows what was lost of them.
 struct Writer<W> {
     queue: Arc<Queue>,
+    gate: Arc<Gate>,
     out: W,
     /// Lines lost, as far as the log has said.
     reported: u64,
@@ -37,11 +41,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// If the system has no threads or no descriptors left.
-pub(super) fn start(queue: Arc<Queue>) -> io::Result<()> {
+pub(super) fn start(queue: Arc<Queue>, gate: Arc<Gate>) -> io::Result<()> {
     // A descriptor of its own: the standard library's lock on stderr would be held while a write blocks.
     let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let thread = thread::Builder::new().name("tapfan-log".to_owned());
-    thread.spawn(move || Writer::new(queue, out).run())?;
+    thread.spawn(move || Writer::new(queue, gate, out).run())?;
     Ok(())
 }
 
@@ -55,9 +59,10 @@ fn report(lost: u64) {
 // === impl Writer ===
 
 impl<W: Write> Writer<W> {
-    fn new(queue: Arc<Queue>, out: W) -> Self {
+    fn new(queue: Arc<Queue>, gate: Arc<Gate>, out: W) -> Self {
         Self {
             queue,
+            gate,
             out,
             reported: 0,
             within_line: false,
@@ -67,7 +72,8 @@ impl<W: Write> Writer<W> {
     fn run(mut self) {
         let mut batch = Vec::new();
         loop {
-            self.queue.take(&mut batch, None);
+            // A window opens with a line that passes, and that line wakes this thread.
+            self.queue.take(&mut batch, self.gate.next_end());
             if self.write(&batch)
                 && let Some(lost) = self.unreported()
             {
@@ -75,6 +81,8 @@ impl<W: Write> Writer<W> {
                 report(lost);
             }
             batch.clear();
+            let held_back = self.gate.close(Some(Instant::now()));
+            held_back.iter().for_each(HeldBack::log);
         }
     }
 
@@ -178,7 +186,7 @@ mod tests {
             ..Script::default()
         };
         let taken = Arc::clone(&out.taken);
-        let mut writer = Writer::new(Arc::clone(&queue), out);
+        let mut writer = Writer::new(Arc::clone(&queue), Arc::default(), out);
         assert!(!writer.write(b"one 1\ntwo\nthree\n"), "cut within a line");
         assert!(!writer.write(b"four\n"));
         assert!(writer.write(b"five\nsix\n"));
@@ -200,7 +208,7 @@ mod tests {
             ..Script::default()
         };
         let taken = Arc::clone(&out.taken);
-        let mut writer = Writer::new(queue, out);
+        let mut writer = Writer::new(queue, Arc::default(), out);
         assert!(writer.write(b"line\n"));
         assert_eq!(*taken.lock().expect("no panic"), b"line\n");
         assert_eq!(writer.unreported(), None);
