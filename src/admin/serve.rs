@@ -1,8 +1,8 @@
 //! Accepts and serves HTTP/1.1, whoever asks: a client can waste its own time, and nobody else's.
 
-use std::{collections::VecDeque, pin::pin, time::Duration};
+use std::{collections::VecDeque, io, pin::pin, time::Duration};
 
-use hyper::{Request, body::Incoming, server::conn::http1};
+use hyper::{Request, body, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -17,8 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{hosts::Local, write_deadline::WriteDeadline};
+use crate::net::{Descriptors, Incoming};
 
-/// Connections at once. When another comes, the oldest goes: whoever holds connections open cannot keep a probe out.
+/// Connections at once, if there are descriptors for as many. When another comes, the oldest goes: a client that holds
+/// connections open cannot keep a probe out.
 const CONNECTIONS: usize = 64;
 
 /// For the head of a request, and so for a connection to be idle between two.
@@ -37,7 +39,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves `routes` until it is to `stop`.
-pub(super) async fn serve(socket: TcpListener, routes: axum::Router, stop: CancellationToken) {
+pub(super) async fn serve(
+    socket: TcpListener,
+    routes: axum::Router,
+    descriptors: Descriptors,
+    stop: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
     loop {
@@ -47,7 +54,9 @@ pub(super) async fn serve(socket: TcpListener, routes: axum::Router, stop: Cance
             Some(_) = connections.join_next() => by_age.retain(|one| !one.is_finished()),
             accepted = socket.accept() => match accepted {
                 Ok((stream, _)) => {
-                    if by_age.len() >= CONNECTIONS && let Some(oldest) = by_age.pop_front() {
+                    let is_full = by_age.len() >= CONNECTIONS
+                        || descriptors.admit(&stream, Incoming::Admin).is_err();
+                    if is_full && let Some(oldest) = by_age.pop_front() {
                         oldest.abort();
                     }
                     let one = connection(stream, routes.clone(), stop.clone());
@@ -55,7 +64,12 @@ pub(super) async fn serve(socket: TcpListener, routes: axum::Router, stop: Cance
                 }
                 // Not a word in the log, neither here nor below: a log that nobody reads blocks who writes to it, and the
                 // probes are to answer even then.
-                Err(_) => sleep(ACCEPT_PAUSE).await,
+                Err(error) => {
+                    if is_out_of_descriptors(&error) && let Some(oldest) = by_age.pop_front() {
+                        oldest.abort();
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
@@ -65,11 +79,19 @@ pub(super) async fn serve(socket: TcpListener, routes: axum::Router, stop: Cance
     let _ = timeout(LAST_WORDS, all).await;
 }
 
+/// Whether this process, or the system, may open no more.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(nix::libc::EMFILE | nix::libc::ENFILE)
+    )
+}
+
 async fn connection(stream: TcpStream, routes: axum::Router, stop: CancellationToken) {
     // Answers are small and whole.
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr().ok();
-    let routes = routes.map_request(move |mut request: Request<Incoming>| {
+    let routes = routes.map_request(move |mut request: Request<body::Incoming>| {
         if let Some(local) = local {
             request.extensions_mut().insert(Local(local));
         }

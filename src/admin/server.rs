@@ -268,8 +268,12 @@ impl Server {
         } = socket;
         let bound = listener.local_addr().ok()?;
         let stop = self.stop.child_token();
-        self.runtime
-            .spawn(serve::serve(listener, routes, stop.clone()));
+        self.runtime.spawn(serve::serve(
+            listener,
+            routes,
+            self.shared.view.descriptors().clone(),
+            stop.clone(),
+        ));
         Some(Serving {
             configured,
             bound,

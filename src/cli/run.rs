@@ -88,7 +88,7 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
         error!(path = %tapfile.path().display(), "nothing starts on a bad configuration");
         return ExitCode::from(BAD_CONFIGURATION);
     };
-    descriptors::raise_limit(prepared.config());
+    descriptors::raise_limit();
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -242,7 +242,6 @@ impl Running {
                 info!(%path, "the configuration was read; nothing has changed");
             }
             Ok(changes) => {
-                descriptors::raise_limit(&config);
                 self.taken_up(sockets, &read, &config);
                 info!(%path, %changes, "the configuration was changed");
             }

@@ -1,6 +1,13 @@
 //! The accept loop of one listener.
 
-use std::{fmt, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    os::fd::{AsRawFd, RawFd},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::{
@@ -20,7 +27,7 @@ use super::{
 };
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
-    net::{self, BindError, BoundUnix, Inherited, Stream, TlsError},
+    net::{self, BindError, BoundUnix, Incoming, Inherited, Stream, TlsError},
     router::Router,
 };
 
@@ -274,6 +281,11 @@ impl Intake {
             self.refuse(ErrorReason::ConnectionLimit, &accepted.peer(), &error);
             return;
         }
+        let descriptors = &self.shared.descriptors;
+        if let Err(error) = descriptors.admit(&accepted, Incoming::Sender) {
+            self.refuse(ErrorReason::ConnectionLimit, &accepted.peer(), &error);
+            return;
+        }
         self.counters.opened();
         let open = Open(Arc::clone(self));
         connections.spawn(async move {
@@ -366,6 +378,15 @@ impl Accepted {
         match timeout(HANDSHAKE_DEADLINE, handshake).await {
             Ok(result) => result.map(|stream| Stream::TlsServer(Box::new(stream))),
             Err(_) => Err(NoStream::Timeout),
+        }
+    }
+}
+
+impl AsRawFd for Accepted {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Unix(stream) => stream.as_raw_fd(),
+            Self::Tcp(stream, _) => stream.as_raw_fd(),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! What all listeners of a router share: bounds that hold over all their connections together.
 
 use super::Unfinished;
+use crate::net::Descriptors;
 
 /// Bounds over the connections of all listeners. Clones are the same bounds.
 #[derive(Debug, Clone)]
 pub struct Shared {
     /// The memory of frames that have begun and not ended.
     pub unfinished: Unfinished,
+    /// The descriptors that senders leave for the rest of the router.
+    pub descriptors: Descriptors,
 }

@@ -13,7 +13,7 @@ use super::{Handle, Listener, Phase, Settings, Shared, Unfinished};
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
     frame_stream::Control,
-    net::Inherited,
+    net::{Descriptors, Inherited},
     router::{Limits, Queues, Router},
 };
 
@@ -36,6 +36,7 @@ fn listener(phase: &Phase) -> (Listener, SocketAddr, Arc<Queues>) {
     let router = Router::new([Arc::clone(&queue)]);
     let shared = Shared {
         unfinished: Unfinished::new(64 << 20),
+        descriptors: Descriptors::default(),
     };
     let settings = Settings::new(&listen, None);
     let inherited = Inherited::default();

@@ -4,6 +4,7 @@
 
 mod address;
 mod bind;
+mod descriptors;
 mod inherit;
 mod liveness;
 mod patience;
@@ -19,6 +20,8 @@ pub use address::{
     name_server_address, socket_address,
 };
 pub use bind::{BindError, BoundUnix, PermissionChange, UnixPermissions, bind_tcp, bind_unix};
+pub(crate) use descriptors::Incoming;
+pub use descriptors::{Descriptors, DescriptorsShort};
 pub use inherit::{Given, InheritError, Inherited};
 pub use liveness::Liveness;
 pub use patience::Patience;

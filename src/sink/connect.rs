@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::Service;
 
 pub use self::error::{ConnectCause, ConnectError, Stage};
+pub(super) use self::race::AT_ONCE as ATTEMPTS_AT_ONCE;
 pub(super) use self::target::{Place, Target, Tls};
 use self::{race::race, standing::Standings};
 use super::{Connection, Established, Reporter, Term, connection::Deadlines};

@@ -21,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::wanted::ENDPOINTS_AT_MOST;
 use super::{SinkError, Stack, driver::drive, restart, stack::Mode};
 use crate::router::Queues;
 

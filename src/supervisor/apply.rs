@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use tracing::{error, info, warn};
 
 use super::{
-    AbortOnDrop, ListenerHandle, SinkHandle, Supervisor, drops,
+    AbortOnDrop, ListenerHandle, SinkHandle, Supervisor,
+    descriptors::Shortage,
+    drops,
     plan::{ListenerStep, Plan, PlannedListener, PlannedSink, SinkStep, is_same_place},
     sink_task::{SinkTask, Work},
 };
@@ -76,6 +78,11 @@ impl Supervisor {
         if unfinished.limit() != plan.unfinished_frames {
             unfinished.set_limit(plan.unfinished_frames);
             changes.unfinished_frames = Some(plan.unfinished_frames);
+        }
+        let shortage = plan.descriptors.reserve(&self.shared.descriptors);
+        if shortage != self.shortage {
+            self.shortage = shortage;
+            shortage.inspect(Shortage::log);
         }
         self.names = plan.names;
         while self.retiring_listeners.try_join_next().is_some() {}

@@ -6,6 +6,7 @@
 //! Called by `cli`, and by whoever embeds the router; calls `listener`, `router`, `sink`, `net` and `config`.
 
 mod apply;
+mod descriptors;
 mod drain;
 mod drops;
 mod expiry;
@@ -37,6 +38,7 @@ pub use prepared::Prepared;
 pub use view::{Configured, ListenerView, Reload, Reloads, RouterPhase, SinkView, View};
 
 use self::{
+    descriptors::Shortage,
     material::Material,
     plan::Names,
     sink_task::{SinkTask, Work},
@@ -65,6 +67,8 @@ pub struct Supervisor {
     phase: Phase,
     /// The bounds that all listeners share.
     shared: listener::Shared,
+    /// What the limit on descriptors falls short of, if it does.
+    shortage: Option<Shortage>,
     /// Ends what sinks still wait for when the drain's time is over.
     abort: CancellationToken,
     /// How long a drain may take; sinks see it change.
@@ -147,6 +151,7 @@ impl Supervisor {
     ) -> Result<Self, StartError> {
         let shared = listener::Shared {
             unfinished: view.unfinished_frames().clone(),
+            descriptors: view.descriptors().clone(),
         };
         let expiry_log = expiry::watch(view.clone(), SystemTime::now);
         let config = prepared.config();
@@ -159,6 +164,7 @@ impl Supervisor {
             inherited,
             phase: Phase::default(),
             shared,
+            shortage: None,
             abort: CancellationToken::new(),
             drain: watch::Sender::new(config.drain),
             retiring_listeners: JoinSet::new(),

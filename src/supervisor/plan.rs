@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Prepared, Supervisor, material::Material};
+use super::{Prepared, Supervisor, descriptors::Needed, material::Material};
 use crate::{
     config::{self, Listen, ListenAddress},
     listener::{Listener, ListenerSetupError, Phase, Settings},
@@ -48,6 +48,8 @@ pub(super) struct Plan {
     pub(super) names: Names,
     pub(super) drain: Duration,
     pub(super) unfinished_frames: usize,
+    /// Descriptors that the configuration may need.
+    pub(super) descriptors: Needed,
 }
 
 /// Whom to ask for names.
@@ -145,6 +147,7 @@ impl Plan {
             names,
             drain: config.drain,
             unfinished_frames: config.unfinished_frames,
+            descriptors: Needed::by(&config),
         })
     }
 }

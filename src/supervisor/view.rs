@@ -17,6 +17,7 @@ use super::{ListenerHandle, SinkHandle, material::Certificate};
 use crate::{
     config,
     listener::{Counters, Snapshot, Unfinished},
+    net::Descriptors,
     router::{EndpointAccount, Latency, Ledger, Limits, Losses, Queues},
     sink::Status,
 };
@@ -54,6 +55,7 @@ struct Shared {
     course: ArcSwap<Course>,
     unfinished_frames: Unfinished,
     log_lines_lost: OnceLock<Arc<AtomicU64>>,
+    descriptors: Descriptors,
 }
 
 /// Listeners and sinks, in the order of the configuration, then those that it no longer has.
@@ -187,6 +189,11 @@ impl View {
         &self.shared.unfinished_frames
     }
 
+    /// The descriptors that connections from outside leave for what the router opens by itself.
+    pub fn descriptors(&self) -> &Descriptors {
+        &self.shared.descriptors
+    }
+
     /// Where the configuration that runs comes from.
     pub fn configured(&self) -> Configured {
         self.shared.course.load().configured.clone()
@@ -309,6 +316,7 @@ impl Default for Shared {
             // The supervisor sets it before anything is accepted.
             unfinished_frames: Unfinished::new(0),
             log_lines_lost: OnceLock::new(),
+            descriptors: Descriptors::default(),
         }
     }
 }

@@ -18,7 +18,7 @@ const TAPFILE: &str = "listen in.sock\ndrain 1s\ndnstap out.sock {\nname siem\n}
 
 impl Tapfan {
     /// Where the last endpoint of this kind is, by the log.
-    async fn address_of(&self, what: &str, times: usize) -> SocketAddr {
+    pub(crate) async fn address_of(&self, what: &str, times: usize) -> SocketAddr {
         let said = format!("{what} endpoint is listening\" address=");
         until(format_args!("{what} listens"), || {
             self.log().matches(&said).count() == times

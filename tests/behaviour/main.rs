@@ -27,6 +27,7 @@ mod admin_binary;
 mod binary;
 mod churn;
 mod dead_collectors;
+mod descriptors;
 mod drain;
 mod endpoints;
 mod expiry;

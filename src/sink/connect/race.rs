@@ -18,7 +18,7 @@ const DELAY: Duration = Duration::from_millis(250);
 /// How many attempts are under way at once. With so many silent addresses in front the next one has to wait until a
 /// deadline has passed; without a bound, a name with hundreds of addresses would have a router open as many sockets
 /// whenever its collectors are slow.
-const AT_ONCE: usize = 8;
+pub(in crate::sink) const AT_ONCE: usize = 8;
 
 /// Begins the `attempts` in their order, and gives what `seal` makes of the first that succeeds; the others are dropped.
 ///

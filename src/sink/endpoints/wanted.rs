@@ -5,7 +5,7 @@ use std::{collections::HashSet, net::SocketAddr};
 use crate::net::Addresses;
 
 /// Endpoints of one sink at the most. Those that come when there are so many are left alone.
-pub(super) const ENDPOINTS_AT_MOST: usize = 64;
+pub(in crate::sink) const ENDPOINTS_AT_MOST: usize = 64;
 
 /// What is known of an address that is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
