@@ -137,7 +137,8 @@ pub struct ListenerStatus {
     pub bytes: u64,
     /// The frames by their dnstap message type, as the schema calls it, or `unknown`; every type is there.
     pub message_frames: BTreeMap<String, u64>,
-    /// What was refused, by reason; every reason is there. Frames for `oversize` and `malformed`, connections otherwise.
+    /// What was refused, by reason; every reason is there. Frames for `oversize`, `malformed` and
+    /// `control`, connections otherwise.
     pub errors: BTreeMap<String, u64>,
     /// The certificate it shows, if it speaks TLS.
     pub certificates: Vec<CertificateStatus>,

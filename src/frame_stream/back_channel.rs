@@ -1,10 +1,15 @@
 //! What a collector sends back once the stream has begun: FINISH, and nothing else that matters.
 
-use super::control::{ControlError, ControlKind, MAX_CONTROL_LENGTH};
+use std::time::Instant;
+
+use super::{
+    Allowance,
+    control::{ControlError, ControlKind, MAX_CONTROL_LENGTH},
+};
 
 /// Reads a collector's side of an open stream, however its bytes are split. It holds eight bytes and never allocates.
 ///
-/// Control frames of unknown types are skipped, as `control.h` asks; so are the fields of any. Data frames and the
+/// Control frames of unknown types are skipped, as `control.h` asks, unless nothing else comes; so are the fields of any. Data frames and the
 /// kinds that a reader may not send here are errors, after which the connection is of no further use. What follows
 /// FINISH is ignored.
 ///
@@ -23,6 +28,7 @@ pub struct BackChannel {
     /// The bytes of the number that is being read.
     number: [u8; 4],
     filled: usize,
+    unknown: Allowance,
 }
 
 /// What a collector said.
@@ -57,6 +63,7 @@ impl BackChannel {
             state: State::Escape,
             number: [0; 4],
             filled: 0,
+            unknown: Allowance::new(),
         }
     }
 
@@ -104,7 +111,10 @@ impl BackChannel {
                     };
                     bytes = rest;
                     self.state = match kind {
-                        None => State::Escape,
+                        None => match self.unknown.spend(Instant::now()) {
+                            Ok(()) => State::Escape,
+                            Err(error) => State::Failed(error),
+                        },
                         Some(ControlKind::Finish) => {
                             self.state = State::Finished;
                             return Ok(Some(BackChannelEvent::Finish));
@@ -203,6 +213,14 @@ mod tests {
             assert_eq!(whole(&bytes), Err(error));
             assert_eq!(bytewise(&bytes), Err(error));
         }
+    }
+
+    #[test]
+    fn a_collector_that_sends_nothing_but_unknown_frames_is_given_up() {
+        assert_eq!(whole(&unknown(6, 0).repeat(64)), Ok(None));
+        let flood = unknown(6, 0).repeat(65);
+        assert_eq!(whole(&flood), Err(ControlError::TooMany(64)));
+        assert_eq!(bytewise(&flood), Err(ControlError::TooMany(64)));
     }
 
     #[test]

@@ -83,6 +83,11 @@ pub enum ControlError {
     /// A control frame that may not stand here.
     #[error("{0} where it may not stand")]
     OutOfPlace(ControlKind),
+    /// So many control frames in a row that are of no use in mid-stream, and then another one.
+    #[error(
+        "more than {0} control frames that are of no use in mid-stream, such as a second START or unknown types, with hardly a data frame between them"
+    )]
+    TooMany(u32),
 }
 
 const FIELD_CONTENT_TYPE: u32 = 1;
@@ -101,17 +106,22 @@ impl ControlKind {
             _ => return None,
         })
     }
-}
 
-impl fmt::Display for ControlKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Accept => "ACCEPT",
             Self::Start => "START",
             Self::Stop => "STOP",
             Self::Ready => "READY",
             Self::Finish => "FINISH",
-        })
+        }
+    }
+}
+
+impl fmt::Display for ControlKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

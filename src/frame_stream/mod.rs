@@ -3,6 +3,7 @@
 //! Called by `listener`, `router`, `sink` and `cli`; calls nothing of this crate.
 //! Source: the protocol comment in `fstrm`'s `fstrm/control.h` and the Frame Streams page of dnstap.info.
 
+mod allowance;
 mod back_channel;
 mod chunk;
 mod control;
@@ -10,6 +11,7 @@ mod file;
 mod handshake;
 mod source;
 
+pub(crate) use allowance::Allowance;
 pub use back_channel::{BackChannel, BackChannelEvent};
 pub use chunk::{Batch, Chunk, Frames};
 pub use control::{

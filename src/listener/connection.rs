@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::quantity::Size,
-    frame_stream::{self, Control, Mode, Source},
+    frame_stream::{self, Control, ControlKind, Mode, Source},
     net::Stream,
     router::Router,
 };
@@ -57,6 +57,7 @@ struct Connection<'a> {
     frames: u64,
     malformed: u64,
     oversize: u64,
+    control: u64,
 }
 
 /// What a reading phase ended with.
@@ -119,18 +120,20 @@ impl Intake {
             frames: 0,
             malformed: 0,
             oversize: 0,
+            control: 0,
         };
         connection.read().await;
         let Connection {
             frames,
             malformed,
             oversize,
+            control,
             ..
         } = connection;
-        if malformed + oversize > 0 {
+        if malformed + oversize + control > 0 {
             if let Verdict::Write { held_back } = self.log.ask(Instant::now()) {
                 let held_back = (held_back > 0).then_some(held_back);
-                info!(listener = %self.listener, %peer, frames, malformed, oversize, held_back, "a sender with bad frames has ended");
+                info!(listener = %self.listener, %peer, frames, malformed, oversize, control, held_back, "a sender with bad frames has ended");
             }
         } else {
             debug!(listener = %self.listener, %peer, frames, "a sender has ended its stream");
@@ -243,6 +246,8 @@ impl Connection<'_> {
             malformation,
             oversize,
             oversize_length,
+            control,
+            control_kind,
             end,
         } = self.cutter.cut(Instant::now());
         let (intake, peer) = (self.intake, self.peer);
@@ -273,6 +278,17 @@ impl Connection<'_> {
                 intake.warn(ErrorReason::Oversize, peer, error);
             }
             self.oversize += oversize;
+        }
+        if control > 0 {
+            intake.counters.error(ErrorReason::Control, control);
+            if self.control == 0 {
+                let kind = control_kind.map_or("a frame of unknown type", ControlKind::name);
+                let error = format_args!(
+                    "skipped a control frame that is of no use in mid-stream: {kind}; later ones are only counted"
+                );
+                intake.warn(ErrorReason::Control, peer, error);
+            }
+            self.control += control;
         }
         end
     }

@@ -30,6 +30,8 @@ pub enum ErrorReason {
     Oversize,
     /// A frame was no dnstap message. It was taken out; the stream went on.
     Malformed,
+    /// A control frame was unknown or of no use in mid-stream. It was skipped; the stream went on.
+    Control,
     /// The peer stopped in the middle of a frame for too long.
     Stalled,
     /// Unfinished frames of all connections held too much memory, and this connection held most for longest.
@@ -70,7 +72,7 @@ pub struct Snapshot {
 
 impl ErrorReason {
     /// Every reason, in the order in which they are shown.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Accept,
         Self::ConnectionLimit,
         Self::Tls,
@@ -81,6 +83,7 @@ impl ErrorReason {
         Self::Closed,
         Self::Oversize,
         Self::Malformed,
+        Self::Control,
         Self::Stalled,
         Self::Unfinished,
         Self::Io,
@@ -100,6 +103,7 @@ impl ErrorReason {
             Self::Closed => "closed",
             Self::Oversize => "oversize",
             Self::Malformed => "malformed",
+            Self::Control => "control",
             Self::Stalled => "stalled",
             Self::Unfinished => "unfinished",
             Self::Io => "io",
@@ -170,8 +174,8 @@ impl Snapshot {
         self.types[of as usize]
     }
 
-    /// What was refused for `reason`: frames for [`ErrorReason::Oversize`] and [`ErrorReason::Malformed`],
-    /// connections otherwise.
+    /// What was refused for `reason`: frames for [`ErrorReason::Oversize`], [`ErrorReason::Malformed`] and
+    /// [`ErrorReason::Control`], connections otherwise.
     pub fn errors(&self, reason: ErrorReason) -> u64 {
         self.errors[reason as usize]
     }

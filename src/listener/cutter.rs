@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     dnstap::{self, MessageTypes},
-    frame_stream::{Chunk, Control, ControlError, ControlKind, MAX_CONTROL_LENGTH},
+    frame_stream::{Allowance, Chunk, Control, ControlError, ControlKind, MAX_CONTROL_LENGTH},
 };
 
 /// Takes a stream's bytes after START, as reads bring them, and gives chunks.
@@ -27,6 +27,8 @@ pub struct Cutter {
     ends: Vec<u32>,
     /// How much the next read may bring.
     read_size: usize,
+    /// Control frames that may still be skipped.
+    skippable: Allowance,
 }
 
 /// What was cut from one read.
@@ -44,6 +46,10 @@ pub struct Cut {
     pub oversize: u64,
     /// The length of the last of those.
     pub oversize_length: u32,
+    /// Control frames skipped, since they are unknown or of no use in mid-stream.
+    pub control: u64,
+    /// What the last of those says; `None` if it is of an unknown type.
+    pub control_kind: Option<ControlKind>,
     /// What ended the stream, if it is over. Nothing behind it is looked at.
     pub end: Option<End>,
 }
@@ -91,6 +97,7 @@ impl Cutter {
             began: None,
             ends: Vec::new(),
             read_size: MIN_READ,
+            skippable: Allowance::new(),
         }
     }
 
@@ -156,6 +163,7 @@ impl Cutter {
                         }
                         Ok(kind) => {
                             cut.types.count(kind);
+                            self.skippable.earn();
                             if kept != at {
                                 self.buffer.copy_within(at..end, kept);
                             }
@@ -178,9 +186,17 @@ impl Cutter {
                         Ok(control) if control.kind() == ControlKind::Stop => {
                             cut.end = Some(End::Stop);
                         }
+                        Err(error) if !matches!(error, ControlError::UnknownKind(_)) => {
+                            cut.end = Some(End::Protocol(error));
+                        }
                         // What is unknown, or has no meaning here, is to be skipped (fstrm, `control.h`).
-                        Ok(_) | Err(ControlError::UnknownKind(_)) => {}
-                        Err(error) => cut.end = Some(End::Protocol(error)),
+                        skipped => {
+                            cut.control += 1;
+                            cut.control_kind = skipped.ok().map(|control| control.kind());
+                            if let Err(error) = self.skippable.spend(now) {
+                                cut.end = Some(End::Protocol(error));
+                            }
+                        }
                     }
                     at = end;
                     one_ended = true;

@@ -187,7 +187,9 @@ async fn a_malformed_frame_is_taken_out_and_the_stream_goes_on() {
     sender.write(UNKNOWN).await;
     sender.send([numbered(3)]).await;
     sender.stop().await;
-    bench.errors(&[(ErrorReason::Malformed, 4)]).await;
+    bench
+        .errors(&[(ErrorReason::Malformed, 4), (ErrorReason::Control, 1)])
+        .await;
     bench.collector.got(4).await;
     assert_eq!(
         bench.collector.frames(),
@@ -362,4 +364,40 @@ async fn a_tls_listener_takes_only_whom_it_is_to_trust() {
     .await;
     let report = router.drain().await;
     assert_eq!(report.sinks[0].ledger.delivered, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_that_repeats_start_is_counted_and_closed() {
+    let bench = Bench::new("").await;
+    for frame in [START, READY, UNKNOWN] {
+        let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
+        let before = bench.router.counts(0).errors(ErrorReason::Control);
+        sender.write(frame).await;
+        until("the first one is counted", || {
+            bench.router.counts(0).errors(ErrorReason::Control) == before + 1
+        })
+        .await;
+        let mut stream = sender.into_stream();
+        let flood = frame.repeat(100_000);
+        // It is closed before all of that is written.
+        let written = stream.write_all(&flood).await;
+        assert!(written.is_err(), "all was taken");
+    }
+    let control = bench.router.counts(0).errors(ErrorReason::Control);
+    assert!((3 * 65..3 * 70).contains(&control), "{control}");
+    bench
+        .errors(&[(ErrorReason::Control, control), (ErrorReason::Protocol, 3)])
+        .await;
+    // With data between them, or with time, any number is skipped: Frame Streams may get other control frames.
+    let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
+    for number in 0..500 {
+        sender.write(UNKNOWN).await;
+        sender.send([numbered(number)]).await;
+    }
+    sender.stop().await;
+    bench.collector.got(500).await;
+    let errors = |reason| bench.router.counts(0).errors(reason);
+    assert_eq!(errors(ErrorReason::Control), control + 500);
+    assert_eq!(errors(ErrorReason::Protocol), 3);
+    bench.still_works(500).await;
 }

@@ -194,6 +194,11 @@ impl Sender {
         rest(&mut self.stream).await;
     }
 
+    /// Its connection, for a test to do as it likes.
+    pub(crate) fn into_stream(self) -> Stream {
+        self.stream
+    }
+
     /// Dies: its kernel resets the connection.
     pub(crate) fn reset(self) {
         reset_on_close(&self.stream);

@@ -210,7 +210,7 @@ fn of_listeners(listeners: &[&ListenerStatus], to: &mut Families<'_>) -> fmt::Re
     )?;
     to.counters(
         "tapfan_listener_errors",
-        "What was refused: frames for oversize and malformed, connections for all other reasons.",
+        "What was refused: frames for oversize, malformed and control, connections for all other reasons.",
         by("reason", |listener| &listener.errors),
     )
 }
