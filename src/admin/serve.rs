@@ -18,6 +18,7 @@ use tower::ServiceExt as _;
 
 use super::{hosts::Local, write_deadline::WriteDeadline};
 use crate::net::{Descriptors, Incoming};
+use crate::net::{UserTimeout, prepare_served};
 
 /// Connections at once, if there are descriptors for as many. When another comes, the oldest goes: a client that holds
 /// connections open cannot keep a probe out.
@@ -26,7 +27,7 @@ const CONNECTIONS: usize = 64;
 /// For the head of a request, and so for a connection to be idle between two.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
-/// For a client to take any part of what it was sent.
+/// For a client to take any part of what it was sent. Its system takes it, so that what its receive buffer holds is taken.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The longest head of a request, in bytes. hyper takes no less.
@@ -88,8 +89,9 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 }
 
 async fn connection(stream: TcpStream, routes: axum::Router, stop: CancellationToken) {
-    // Answers are small and whole.
-    let _ = stream.set_nodelay(true);
+    // A watcher's events are small: with the system's own choice of a send buffer, megabytes, it could leave minutes of them
+    // unread and still be written to. So the system watches what is not taken, and `WriteDeadline` what cannot be written.
+    let _ = prepare_served(&stream, UserTimeout(WRITE_DEADLINE));
     let local = stream.local_addr().ok();
     let routes = routes.map_request(move |mut request: Request<body::Incoming>| {
         if let Some(local) = local {

@@ -1,17 +1,15 @@
 //! A stream that fails if its peer takes nothing for too long.
 
 use std::{
-    future::Future,
     io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::net::{Patience, Uptake};
 
 /// A stream whose writes fail when the peer has taken nothing for so long.
 #[derive(Debug)]
@@ -19,7 +17,7 @@ pub(super) struct WriteDeadline<Io> {
     io: Io,
     allowed: Duration,
     /// Runs while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+    waiting: Option<Patience>,
 }
 
 // === impl WriteDeadline ===
@@ -32,7 +30,9 @@ impl<Io> WriteDeadline<Io> {
             waiting: None,
         }
     }
+}
 
+impl<Io: Uptake> WriteDeadline<Io> {
     fn judge<T>(
         &mut self,
         write: Poll<io::Result<T>>,
@@ -43,10 +43,9 @@ impl<Io> WriteDeadline<Io> {
             return write;
         }
         let allowed = self.allowed;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(allowed)));
+        let waiting = self.waiting.get_or_insert_with(|| Patience::new(allowed));
         waiting
-            .as_mut()
-            .poll(cx)
+            .poll(&self.io, cx)
             .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -61,7 +60,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for WriteDeadline<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<Io> {
+impl<Io: AsyncWrite + Uptake + Unpin> AsyncWrite for WriteDeadline<Io> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -101,7 +100,10 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<Io> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::sleep,
+    };
 
     use super::*;
 

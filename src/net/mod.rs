@@ -30,6 +30,7 @@ pub(crate) use resolve::test_server;
 pub use resolve::{Addresses, Answer, Destination, ResolveError, Resolver, ResolverSettings};
 pub use socket::{
     Keepalive, SendBuffer, TcpSettings, UserTimeout, dial_tcp, dial_unix, prepare_accepted,
+    prepare_served,
 };
 pub use stream::Stream;
 pub use tls::{

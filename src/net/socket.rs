@@ -84,6 +84,19 @@ pub fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
     options.set_tcp_keepalive(&Keepalive::default().options())
 }
 
+/// Sets the options of a connection to a client that asks for something, so that one that takes nothing of its answers for
+/// `allowed` is given up by the system, however little was written to it, and holds no more than 64 KiB of them.
+///
+/// # Errors
+/// What the operating system says; the connection may be gone already.
+pub fn prepare_served(stream: &TcpStream, allowed: UserTimeout) -> io::Result<()> {
+    let options = SockRef::from(stream);
+    // Answers are small and whole.
+    options.set_tcp_nodelay(true)?;
+    options.set_send_buffer_size(64 << 10)?;
+    options.set_tcp_user_timeout(Some(allowed.0))
+}
+
 /// An abstract name as tokio, std and socket2 take it: behind a NUL.
 pub(super) fn abstract_path(name: &str) -> impl AsRef<Path> + use<> {
     OsString::from_vec([b"\0", name.as_bytes()].concat())
@@ -175,6 +188,17 @@ mod tests {
             Some(Duration::from_secs(30))
         );
 
+        let (accepted, _) = listener.accept().await.expect("accepted");
+        prepare_served(&accepted, UserTimeout(Duration::from_secs(10))).expect("set");
+        let options = SockRef::from(&accepted);
+        assert!(options.tcp_nodelay().expect("set"));
+        assert!(options.send_buffer_size().expect("set") <= 128 << 10);
+        assert_eq!(
+            options.tcp_user_timeout().expect("set"),
+            Some(Duration::from_secs(10))
+        );
+
+        let _dialled = dial_tcp(address, &settings).await.expect("connected");
         let (accepted, _) = listener.accept().await.expect("accepted");
         prepare_accepted(&accepted).expect("set");
         let options = SockRef::from(&accepted);

@@ -74,12 +74,19 @@ mod tests {
     use std::{io, time::Duration};
 
     use tokio::{
-        io::{AsyncRead, AsyncReadExt},
+        io::{AsyncRead, AsyncReadExt, DuplexStream},
         net::TcpListener,
         time::{Instant, sleep},
     };
 
     use super::*;
+
+    /// In one process nobody knows.
+    impl Uptake for DuplexStream {
+        fn uptake(&self) -> Option<Taken> {
+            None
+        }
+    }
 
     /// Writes until there is no more room.
     async fn fill(mut write: impl AsyncFnMut() -> io::Result<usize>) -> u64 {

@@ -2,16 +2,18 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
+use socket2::{Domain, Socket, Type};
 use tokio::task::block_in_place;
 
 use crate::{
     admin::serve,
     http::{get, request},
     router::Router,
+    wait::until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,5 +72,50 @@ async fn a_head_that_does_not_end_ends_in_time_and_what_is_too_long_is_refused()
         );
         assert!(!said.starts_with(b"HTTP/1.1 200"));
     });
+    router.drain().await;
+}
+
+/// Asks for the page's events, with so small a receive buffer that an event or two fill it.
+fn watch(address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(1).expect("set");
+    socket.connect(&address.into()).expect("connected");
+    let mut stream = TcpStream::from(socket);
+    let request = format!("GET /events HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("written");
+    stream
+}
+
+/// The name of the first event that a new watcher gets.
+fn first_event(address: SocketAddr) -> String {
+    let mut stream = watch(address);
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("set");
+    let mut said = Vec::new();
+    loop {
+        let mut some = [0; 512];
+        let read = stream.read(&mut some).expect("an answer");
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&some[..read]);
+        let text = String::from_utf8_lossy(&said);
+        if let Some((_, rest)) = text.split_once("event: ")
+            && let Some((name, _)) = rest.split_once('\n')
+        {
+            return name.to_owned();
+        }
+    }
+}
+
+/// Without a bound on what they leave unread, that takes some minutes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watchers_that_never_read_give_their_places_back() {
+    let router = Router::start("listen @tapfan-test-watchers\ndnstap @tapfan-test-nobody\n");
+    let (_server, address) = serve(router.view(), "");
+    let first = || block_in_place(|| first_event(address));
+    let never_read: Vec<_> = (0..16).map(|_| watch(address)).collect();
+    until("all places are taken", || first() == "full").await;
+    until("a place is free", || first() == "picture").await;
+    drop(never_read);
     router.drain().await;
 }

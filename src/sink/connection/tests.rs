@@ -20,13 +20,6 @@ impl Liveness for DuplexStream {
     }
 }
 
-/// Nor is it known there what the other side has taken.
-impl Uptake for DuplexStream {
-    fn uptake(&self) -> Option<Taken> {
-        None
-    }
-}
-
 /// A stream whose peer reads something every second, for so long, of what the kernel holds. What is written now is behind that.
 struct Reads {
     io: DuplexStream,
