@@ -88,10 +88,23 @@ enum NoStream {
     NothingSent,
     #[error("the connection broke: {0}")]
     Broken(io::Error),
-    #[error(transparent)]
+    #[error("{}", tls_said(.0))]
     Tls(io::Error),
     #[error("the TLS handshake took too long")]
     Timeout,
+}
+
+/// What TLS says, with dates as people write them.
+fn tls_said(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let out_of_date = match inner {
+        Some(rustls::Error::InvalidCertificate(why)) => net::out_of_date(why),
+        _ => None,
+    };
+    out_of_date.map_or_else(
+        || error.to_string(),
+        |said| format!("{said}; renew it at the sender"),
+    )
 }
 
 /// How long to wait when there are no descriptors left: for connections to end, and not to spin.

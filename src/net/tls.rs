@@ -22,11 +22,14 @@ use rustls::{
 use rustls_pki_types::ServerName;
 use rustls_platform_verifier::Verifier;
 
-pub(crate) use self::pem::{validity_in_file, validity_of_first};
 use self::unverified::Unverified;
 pub use self::{
     error::{BinaryForm, TlsError},
     validity::{Validity, Verdict},
+};
+pub(crate) use self::{
+    pem::{validity_in_file, validity_of_first},
+    validity::out_of_date,
 };
 use super::Host;
 use crate::files::waiting_for;

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod error;
+mod kind;
 mod race;
 mod standing;
 mod target;
@@ -20,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::Service;
 
 pub use self::error::{ConnectCause, ConnectError, Stage};
+pub(super) use self::kind::{FailureKind, ResolveKind};
 pub(super) use self::race::AT_ONCE as ATTEMPTS_AT_ONCE;
 pub(super) use self::target::{Place, Target, Tls};
 use self::{race::race, standing::Standings};

@@ -1,10 +1,11 @@
 //! How a sink is doing: published on a watch channel, and logged once a change.
 
 mod endpoint;
+mod known;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -13,8 +14,11 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 pub use self::endpoint::EndpointStatus;
-use self::endpoint::Part;
-use super::{ConnectError, Disconnect, Stage};
+use self::{endpoint::Part, known::Known};
+use super::{
+    ConnectError, Disconnect, Stage,
+    connect::{FailureKind, ResolveKind},
+};
 use crate::net::{Addresses, Destination, ResolveError};
 
 /// What a sink is doing.
@@ -85,13 +89,12 @@ pub struct Reporter {
     whole: Option<Part>,
     status: Arc<watch::Sender<Status>>,
     /// The failures of this outage that the log knows of.
-    told: Arc<Mutex<Vec<String>>>,
+    known: Arc<Known<FailureKind>>,
     /// The same of the replacing of the connection in use.
-    told_of_renewal: Arc<Mutex<Vec<String>>>,
+    known_of_renewal: Arc<Known<FailureKind>>,
+    /// The same of the lookups of the name.
+    known_of_name: Arc<Known<ResolveKind>>,
 }
-
-/// Different failures of one outage that are worth a line each.
-const TOLD_AT_MOST: usize = 8;
 
 /// Addresses in a log line: the first few.
 struct List<'a>(&'a Addresses);
@@ -185,8 +188,9 @@ impl Reporter {
             sink,
             whole: None,
             status: Arc::new(watch::Sender::new(status)),
-            told: Arc::default(),
-            told_of_renewal: Arc::default(),
+            known: Arc::default(),
+            known_of_renewal: Arc::default(),
+            known_of_name: Arc::default(),
         }
     }
 
@@ -236,6 +240,7 @@ impl Reporter {
             recovered = status.resolve_error.take().is_some();
             recovered
         });
+        self.known_of_name.clear();
         let sink = &self.sink;
         let moved = !now.is_same_set(before);
         if recovered {
@@ -249,20 +254,18 @@ impl Reporter {
 
     /// A look-up of the sink's name failed; `keeps` says that there are addresses from before to go on with.
     pub(super) fn resolve_failed(&self, name: &Destination, error: &ResolveError, keeps: bool) {
-        let told: Arc<str> = error.to_string().into();
-        let mut known = false;
+        let text: Arc<str> = error.to_string().into();
         self.modify(|status| {
             status.resolve_failures += 1;
             let last = status.resolve_error.take();
-            known = last.as_ref().is_some_and(|(last, _)| *last == told);
-            status.resolve_error = match last {
-                Some(last) if known => Some(last),
-                _ => Some((Arc::clone(&told), SystemTime::now())),
-            };
+            let since = last
+                .filter(|(last, _)| *last == text)
+                .map_or_else(SystemTime::now, |(_, since)| since);
+            status.resolve_error = Some((Arc::clone(&text), since));
         });
-        let (sink, cause) = (&self.sink, &*told);
-        // Without addresses the attempt to connect fails, and tells of it.
-        if known || !keeps {
+        let (sink, cause) = (&self.sink, &*text);
+        // Without addresses the attempt to connect fails, and the log has a line about that.
+        if !keeps || !self.known_of_name.is_news(ResolveKind::of(error)) {
             debug!(%sink, %name, cause, "the name cannot be looked up");
         } else {
             warn!(%sink, %name, cause, "the name cannot be looked up; its last good addresses stay in use");
@@ -288,7 +291,7 @@ impl Reporter {
             status.connects += 1;
             status.failures = 0;
         });
-        locked(&self.told_of_renewal).clear();
+        self.known_of_renewal.clear();
         let (sink, connects) = (&self.sink, self.status.borrow().connects);
         if self.whole.is_some() {
             info!(%sink, %endpoint, connects, "an endpoint is up");
@@ -308,7 +311,7 @@ impl Reporter {
         let attempt = self.status.borrow().failures;
         let sentence = error.sentence();
         let cause = sentence.as_str();
-        let news = Self::is_news(&self.told, format!("{stage}: {cause}"));
+        let news = self.known.is_news(FailureKind::of(error));
         if self.whole.is_some() {
             if news {
                 warn!(%sink, %endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "an endpoint cannot be reached");
@@ -338,7 +341,7 @@ impl Reporter {
             }),
         }
         if steady {
-            locked(&self.told).clear();
+            self.known.clear();
         }
         let endpoint = self.status.borrow().endpoint.clone();
         let (sink, stage, endpoint) = (&self.sink, Stage::Write, endpoint.as_deref());
@@ -359,7 +362,7 @@ impl Reporter {
             status.connects += 1;
             status.count_disconnect(reason);
         });
-        locked(&self.told_of_renewal).clear();
+        self.known_of_renewal.clear();
         let (sink, before) = (&self.sink, before.as_deref());
         let (reason, cause) = (reason.label(), reason);
         if let Disconnect::Rotated = cause {
@@ -380,22 +383,11 @@ impl Reporter {
         let (sink, stage, endpoint) = (&self.sink, error.stage, &error.endpoint);
         let sentence = error.sentence();
         let (cause, reason) = (sentence.as_str(), reason.label());
-        if Self::is_news(&self.told_of_renewal, format!("{stage}: {cause}")) {
+        if self.known_of_renewal.is_news(FailureKind::of(error)) {
             warn!(%sink, %endpoint, %stage, cause, reason, next_attempt_in = ?delay, "no new connection can be made; the old one stays in use");
         } else {
             debug!(%sink, %endpoint, %stage, cause, reason, next_attempt_in = ?delay, "the old connection is still in use");
         }
-    }
-
-    /// Whether the log does not know of this failure yet, since the last success. It is told of each once, and of a few
-    /// only: the same again is no change, and a collector may find new ways to fail for ever.
-    fn is_news(told: &Mutex<Vec<String>>, failure: String) -> bool {
-        let mut told = locked(told);
-        let news = told.len() < TOLD_AT_MOST && !told.contains(&failure);
-        if news {
-            told.push(failure);
-        }
-        news
     }
 
     /// The collector took nothing of a write for a whole second.
@@ -460,10 +452,6 @@ impl Reporter {
     }
 }
 
-fn locked(told: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
-    told.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 // === impl List ===
 
 impl fmt::Display for List<'_> {
@@ -479,3 +467,6 @@ impl fmt::Display for List<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,10 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use crate::{frame_stream::HandshakeError, net::ResolveError};
+use crate::{
+    frame_stream::HandshakeError,
+    net::{self, ResolveError},
+};
 
 /// What was being done when it failed; what comes later is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,9 +124,14 @@ fn dial_hint(error: &io::Error) -> &'static str {
 }
 
 /// What rustls says, but for a certificate of many names the first few: it may have thousands, and each look at the sink
-/// would bring them all.
+/// would bring them all. Dates are written for people.
 fn tls_said(error: &io::Error) -> String {
     const SHOWN: usize = 5;
+    if let Some(rustls::Error::InvalidCertificate(why)) = of_rustls(error)
+        && let Some(said) = net::out_of_date(why)
+    {
+        return said;
+    }
     match of_rustls(error) {
         Some(rustls::Error::InvalidCertificate(
             rustls::CertificateError::NotValidForNameContext {
@@ -161,6 +169,12 @@ fn tls_hint(error: &io::Error) -> &'static str {
         {
             "; it is an authority's own certificate: make one for the collector, with basicConstraints=CA:FALSE"
         }
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::ExpiredContext {
+            ..
+        })) => "; renew it at the collector",
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::NotValidYetContext {
+            ..
+        })) => "; are the clocks right, here and where it was made?",
         Some(rustls::Error::InvalidMessage(_)) => "; does this port speak TLS?",
         _ => "",
     }

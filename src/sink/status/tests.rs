@@ -1,0 +1,175 @@
+//! Which failures the log has a line about.
+
+use std::{
+    io::{self, Write},
+    sync::Mutex,
+};
+
+use rustls::{CertificateError, Error};
+use rustls_pki_types::UnixTime;
+use tracing::Level;
+
+use super::*;
+use crate::{
+    frame_stream::{Awaited, HandshakeError, LooksLike},
+    net::{Authority, Host},
+    sink::ConnectCause,
+};
+
+/// What was written to the log.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("whole").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The warnings that come of this, one a line.
+fn warnings(act: impl FnOnce(&Reporter)) -> Vec<String> {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(Level::WARN)
+        .without_time()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, || act(&Reporter::new("siem".into())));
+    let written = log.0.lock().expect("whole").clone();
+    let written = String::from_utf8(written).expect("text");
+    written.lines().map(str::to_owned).collect()
+}
+
+fn tls(error: impl Into<Error>) -> (Stage, ConnectCause) {
+    let error = io::Error::new(io::ErrorKind::InvalidData, error.into());
+    (Stage::Tls, ConnectCause::Tls(error))
+}
+
+/// What rustls says of an expired certificate at the time `now`.
+fn expired(now: u64) -> (Stage, ConnectCause) {
+    let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    tls(CertificateError::ExpiredContext {
+        time: at(now),
+        not_after: at(1_706_745_600),
+    })
+}
+
+fn refused() -> (Stage, ConnectCause) {
+    let error = io::ErrorKind::ConnectionRefused;
+    (Stage::Connect, ConnectCause::Dial(error.into()))
+}
+
+fn garbage(bytes: [u8; 4]) -> (Stage, ConnectCause) {
+    let (awaited, found) = (Awaited::Accept, LooksLike::Unknown(bytes));
+    let error = HandshakeError::NotFrameStreams { awaited, found };
+    (Stage::Handshake, error.into())
+}
+
+fn fails(sink: &Reporter, others: usize, (stage, cause): (Stage, ConnectCause)) {
+    let error = ConnectError::new(stage, "tls://192.0.2.1:6443", cause);
+    sink.failed(&ConnectError { others, ..error }, Duration::from_secs(1));
+}
+
+#[test]
+fn a_cause_that_differs_only_in_words_is_logged_once() {
+    let warnings = warnings(|sink| {
+        // rustls has the clock in its words.
+        for second in 0..20 {
+            fails(sink, 0, expired(1_795_000_000 + second));
+        }
+        // A count of other addresses is no other cause.
+        for others in 0..20 {
+            fails(sink, others, refused());
+        }
+        for byte in 0..20 {
+            fails(sink, 0, garbage([255, byte, 0, 0]));
+        }
+    });
+    assert_eq!(warnings.len(), 3, "{warnings:#?}");
+}
+
+#[test]
+fn the_next_cause_is_logged_after_any_number_of_others() {
+    let warnings = warnings(|sink| {
+        let codes = (1..60).map(io::Error::from_raw_os_error);
+        for error in codes {
+            fails(sink, 0, (Stage::Connect, ConnectCause::Dial(error)));
+        }
+        fails(sink, 0, expired(1_795_000_000));
+        fails(sink, 0, expired(1_795_000_001));
+        fails(
+            sink,
+            0,
+            tls(Error::AlertReceived(
+                rustls::AlertDescription::HandshakeFailure,
+            )),
+        );
+        fails(
+            sink,
+            0,
+            tls(Error::AlertReceived(
+                rustls::AlertDescription::CertificateRequired,
+            )),
+        );
+        fails(sink, 0, tls(CertificateError::UnknownIssuer));
+        fails(sink, 0, garbage([255; 4]));
+    });
+    assert_eq!(warnings.len(), 59 + 5, "{warnings:#?}");
+}
+
+#[test]
+fn causes_that_take_turns_are_logged_once_each_until_the_outage_is_over() {
+    let warnings = warnings(|sink| {
+        for second in 0..5 {
+            fails(sink, 0, expired(1_795_000_000 + second));
+            fails(sink, 0, refused());
+        }
+        sink.up(&"tls://192.0.2.1:6443".into());
+        sink.lost(&Disconnect::Closed, true, Some(Duration::from_secs(1)));
+        fails(sink, 0, refused());
+    });
+    let causes = ["expired", "refused", "closed", "refused"];
+    assert_eq!(warnings.len(), causes.len(), "{warnings:#?}");
+    for (warning, cause) in warnings.iter().zip(causes) {
+        assert!(warning.contains(cause), "{warning}");
+    }
+}
+
+#[test]
+fn lookups_that_fail_in_turns_are_logged_once_each() {
+    let host = Host::Name("collector.example".into());
+    let name = Destination::Host(Authority { host, port: 6000 });
+    let failure = |code: &str| ResolveError::ServerFailure {
+        name: name.to_string(),
+        code: code.to_owned(),
+    };
+    let addresses = Addresses::default();
+    let warnings = warnings(|sink| {
+        for _ in 0..5 {
+            sink.resolve_failed(&name, &failure("Server Failure"), true);
+            sink.resolve_failed(&name, &failure("Query Refused"), true);
+        }
+        sink.resolved(&name, &addresses, &addresses);
+        sink.resolve_failed(&name, &failure("Query Refused"), true);
+    });
+    assert_eq!(warnings.len(), 3, "{warnings:#?}");
+}
+
+#[test]
+fn dates_of_a_certificate_are_written_for_people() {
+    let (_, cause) = expired(1_795_000_000);
+    insta::assert_snapshot!(cause, @"the certificate expired 2024-02-01, 2.7 years ago; renew it at the collector");
+    let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    let (_, cause) = tls(CertificateError::NotValidYetContext {
+        time: at(1_795_000_000),
+        not_before: at(1_795_500_000),
+    });
+    insta::assert_snapshot!(cause, @"the certificate is not valid before 2026-11-24, in 5 days; are the clocks right, here and where it was made?");
+}
