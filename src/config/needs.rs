@@ -36,6 +36,8 @@ pub(super) enum What {
     ServerTls(ServerTls),
     /// The same of a sink.
     ClientTls(ClientTls),
+    /// The path of a sink's socket, which leads to none of the listeners' with these paths and places.
+    Apart(PathBuf, Vec<(PathBuf, Span)>),
 }
 
 /// Reports what is not there.
@@ -56,6 +58,7 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
                 (Ok(_), None) => None,
                 (Err(error), _) => unusable(error, *span),
             },
+            What::Apart(sink, listeners) => in_a_circle(sink, listeners, *span),
             What::User(name) => known(name, |name| {
                 unistd::User::from_name(name).map(|user| user.is_some())
             })
@@ -69,6 +72,30 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
         };
         problems.extend(problem);
     }
+}
+
+/// Reports a sink that leads to a listener by a link, or by another spelling.
+fn in_a_circle(sink: &Path, listeners: &[(PathBuf, Span)], span: Span) -> Option<Diagnostic> {
+    let real = |path: &Path| waiting_for(path.display(), || net::real_path(path)).ok();
+    let end = real(sink)?;
+    let mut listeners = listeners.iter();
+    let (_, listener) = listeners.find(|(path, _)| real(path).as_ref() == Some(&end))?;
+    let note = format!(
+        "on this machine both are `{}`",
+        shown(&end.display().to_string())
+    );
+    Some(back_to_listener(Diagnostic::error(BACK).at(span, ROUND), *listener).note(note))
+}
+
+/// What is wrong with a sink that leads back to a listener.
+pub(super) const BACK: &str = "this sink leads back to a listener";
+pub(super) const ROUND: &str = "frames would go round for ever";
+
+/// The rest of that problem.
+pub(super) fn back_to_listener(problem: Diagnostic, listener: Span) -> Diagnostic {
+    problem
+        .at(listener, "this is where they come in again")
+        .help("write the address of the collector")
 }
 
 /// Reports TLS that cannot be set up. Files that cannot be read are reported where they are named.

@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
-    net::{self, BindError, BoundUnix, Incoming, Inherited, Stream, TlsError},
+    net::{
+        self, BindError, BoundUnix, Incoming, Inherited, OwnListener, OwnListeners, OwnPlace,
+        Stream, TlsError,
+    },
     router::Router,
 };
 
@@ -35,6 +38,8 @@ use crate::{
 pub struct Listener {
     socket: Socket,
     inherited: bool,
+    /// Keeps sinks of this router away from it.
+    own: OwnListener,
     intake: Arc<Intake>,
 }
 
@@ -116,7 +121,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 // === impl Listener ===
 
 impl Listener {
-    /// Takes the socket that `listen` names from those that were `inherited`, or else binds it.
+    /// Takes the socket that `listen` names from those that were `inherited`, or else binds it. As long as it is open it is
+    /// one of `all`.
     ///
     /// # Errors
     /// If the address cannot be bound.
@@ -124,11 +130,25 @@ impl Listener {
         listen: &Listen,
         settings: Settings,
         inherited: &Inherited,
+        all: &OwnListeners,
         router: Router,
         phase: Phase,
         shared: Shared,
     ) -> Result<Self, ListenerSetupError> {
+        // Before it is bound: a sink that waits for this very address may connect as soon as it is.
+        let name = Arc::clone(&listen.name);
+        let own = all.add(Arc::clone(&name), place(&listen.address, false));
         let (socket, inherited) = Socket::of(&listen.address, inherited)?;
+        let own = match &socket {
+            Socket::Tcp(socket) => {
+                if let Ok(address) = socket.local_addr() {
+                    own.bound_to(address);
+                }
+                own
+            }
+            Socket::Unix(_) if inherited => all.add(name, place(&listen.address, true)),
+            Socket::Unix(_) => own,
+        };
         let intake = Intake {
             listener: Arc::clone(&listen.name),
             router,
@@ -142,6 +162,7 @@ impl Listener {
         Ok(Self {
             socket,
             inherited,
+            own,
             intake: Arc::new(intake),
         })
     }
@@ -172,6 +193,7 @@ impl Listener {
         let Self {
             socket,
             inherited,
+            own,
             intake,
         } = self;
         let address = address.map(tracing::field::display);
@@ -207,6 +229,7 @@ impl Listener {
             }
         }
         drop(socket);
+        drop(own);
         // Only now: a sender such as Unbound ends at once and would come back at once.
         intake.closed.cancel();
         let mut over = pin!(async {
@@ -233,6 +256,16 @@ impl fmt::Debug for Listener {
         f.debug_struct("Listener")
             .field("name", &self.intake.listener)
             .finish_non_exhaustive()
+    }
+}
+
+fn place(address: &ListenAddress, inherited: bool) -> OwnPlace {
+    match address {
+        ListenAddress::Unix(address, _) => OwnPlace::Unix {
+            address: address.clone(),
+            inherited,
+        },
+        ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => OwnPlace::Tcp(*address),
     }
 }
 

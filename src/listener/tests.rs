@@ -13,7 +13,7 @@ use super::{Handle, Listener, Phase, Settings, Shared, Unfinished};
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
     frame_stream::Control,
-    net::{Descriptors, Inherited},
+    net::{Descriptors, Inherited, OwnListeners},
     router::{Limits, Queues, Router},
 };
 
@@ -39,9 +39,16 @@ fn listener(phase: &Phase) -> (Listener, SocketAddr, Arc<Queues>) {
         descriptors: Descriptors::default(),
     };
     let settings = Settings::new(&listen, None);
-    let inherited = Inherited::default();
-    let listener = Listener::bind(&listen, settings, &inherited, router, phase.clone(), shared)
-        .expect("bound");
+    let listener = Listener::bind(
+        &listen,
+        settings,
+        &Inherited::default(),
+        &OwnListeners::default(),
+        router,
+        phase.clone(),
+        shared,
+    )
+    .expect("bound");
     let address = listener.local_address().expect("TCP");
     (listener, address, queue)
 }

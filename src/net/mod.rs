@@ -7,6 +7,7 @@ mod bind;
 mod descriptors;
 mod inherit;
 mod liveness;
+mod own;
 mod patience;
 mod resolve;
 mod socket;
@@ -24,6 +25,8 @@ pub(crate) use descriptors::Incoming;
 pub use descriptors::{Descriptors, DescriptorsShort};
 pub use inherit::{Given, InheritError, Inherited};
 pub use liveness::Liveness;
+pub(crate) use own::real_path;
+pub use own::{OwnListener, OwnListeners, OwnPlace};
 pub use patience::Patience;
 #[cfg(test)]
 pub(crate) use resolve::test_server;

@@ -45,6 +45,12 @@ impl Backoff {
         delay.saturating_sub(fraction).max(Duration::from_millis(1))
     }
 
+    /// The delay before the next attempt, after one that only somebody can mend.
+    pub fn longest_delay(&mut self) -> Duration {
+        self.began.get_or_insert_with(Instant::now);
+        Self::MAX
+    }
+
     /// The outage is over: the next one starts at the first step.
     pub fn reset(&mut self) {
         self.began = None;

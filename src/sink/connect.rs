@@ -26,7 +26,7 @@ pub(super) use self::race::AT_ONCE as ATTEMPTS_AT_ONCE;
 pub(super) use self::target::{Place, Target, Tls};
 use self::{race::race, standing::Standings};
 use super::{Connection, Established, Reporter, Term, connection::Deadlines};
-use crate::net::{Destination, Resolver, Stream, TcpSettings};
+use crate::net::{Destination, OwnListeners, Resolver, Stream, TcpSettings};
 
 /// Makes connections to one collector.
 ///
@@ -39,6 +39,7 @@ pub struct Connect {
     deadlines: Deadlines,
     max_age: Option<Duration>,
     resolver: Resolver,
+    own: OwnListeners,
     status: Reporter,
     abort: CancellationToken,
     /// Looks the name up, for as long as there is one of these.
@@ -52,7 +53,8 @@ const FINISH_DEADLINE: Duration = Duration::from_secs(4);
 
 impl Connect {
     /// Connections to `target`, that tell `status` what they do and that `abort` ends. One that takes nothing for
-    /// `write_timeout` is given up; one that reaches `max_age` is to be replaced. Starts to look the target's name up.
+    /// `write_timeout` is given up; one that reaches `max_age` is to be replaced; one that leads to a listener of its `own`
+    /// router is refused before anything is sent. Starts to look the target's name up.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -61,6 +63,7 @@ impl Connect {
         write_timeout: Duration,
         max_age: Option<Duration>,
         resolver: Resolver,
+        own: OwnListeners,
         status: Reporter,
         abort: CancellationToken,
     ) -> Self {
@@ -79,6 +82,7 @@ impl Connect {
             },
             max_age,
             resolver,
+            own,
             status,
             abort,
             _resolving: resolving.map(Arc::new),
@@ -89,7 +93,7 @@ impl Connect {
         let (stream, endpoint, place) = match &self.target {
             Target::Unix(address) => {
                 let standings = Standings::new(&self.status);
-                let accepted = attempt::unix(address, &standings).await?;
+                let accepted = attempt::unix(address, &self.own, &standings).await?;
                 let (stream, standing) = accepted.start().await?;
                 (stream, Arc::clone(standing.endpoint()), None)
             }
@@ -121,7 +125,7 @@ impl Connect {
         let addresses = self.addresses(place).await?;
         let standings = Standings::new(&self.status);
         let attempts = addresses.into_iter().enumerate().map(|(place, address)| {
-            let attempt = attempt::tcp((place, address), settings, tls, &standings);
+            let attempt = attempt::tcp((place, address), settings, tls, &self.own, &standings);
             async move { attempt.await.map(|accepted| (accepted, address)) }
         });
         let opened = race(attempts, |(accepted, address)| async move {

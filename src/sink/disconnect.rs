@@ -48,13 +48,16 @@ pub enum Disconnect {
     /// Another connection took its place, since the name leads elsewhere.
     #[error("the name no longer leads to this address")]
     Moved,
+    /// It had reached a listener of this router, before anything was sent.
+    #[error("the connection led back to a listener of this router")]
+    OwnListener,
 }
 
 // === impl Disconnect ===
 
 impl Disconnect {
     /// Every label, in the order in which they are shown.
-    pub const LABELS: [&'static str; 11] = [
+    pub const LABELS: [&'static str; 12] = [
         "closed",
         "reset",
         "finished",
@@ -66,6 +69,7 @@ impl Disconnect {
         "aborted",
         "rotated",
         "moved",
+        "own_listener",
     ];
 
     /// The metric label.
@@ -86,6 +90,7 @@ impl Disconnect {
             Self::Aborted => 8,
             Self::Rotated => 9,
             Self::Moved => 10,
+            Self::OwnListener => 11,
         }
     }
 

@@ -223,7 +223,11 @@ where
     }
 
     fn wait_after_failure(&mut self, error: &ConnectError) -> Link<M> {
-        let delay = self.backoff.next_delay();
+        let delay = if error.is_own_listener() {
+            self.backoff.longest_delay()
+        } else {
+            self.backoff.next_delay()
+        };
         self.status.failed(error, delay);
         Link::Waiting(Box::pin(sleep(delay)))
     }

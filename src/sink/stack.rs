@@ -16,8 +16,8 @@ use crate::{
     config::{self, Endpoints},
     dnstap::Rewrite,
     net::{
-        self, Authority, Destination, Endpoint, Host, Keepalive, Resolver, SendBuffer, SrvName,
-        TcpSettings, TlsError, UserTimeout,
+        self, Authority, Destination, Endpoint, Host, Keepalive, OwnListeners, Resolver,
+        SendBuffer, SrvName, TcpSettings, TlsError, UserTimeout,
     },
 };
 
@@ -30,6 +30,7 @@ pub struct Stack {
     max_age: Option<Duration>,
     rewrite: Rewrite,
     resolver: Resolver,
+    own: OwnListeners,
     status: Reporter,
     endpoints: Endpoints,
 }
@@ -52,7 +53,7 @@ pub type SinkStack = Observe<RewriteService<Reconnect<Connect>>>;
 
 impl Stack {
     /// The stack of a directive. `tls` is what its certificates and authorities were made into; if they are needed and
-    /// were not read before, they are read here.
+    /// were not read before, they are read here. It never sends to one of its `own` router's listeners.
     ///
     /// # Errors
     /// If one of those cannot be used, or no certificate can carry the name of the address.
@@ -60,6 +61,7 @@ impl Stack {
         sink: &config::Sink,
         tls: Option<Arc<ClientConfig>>,
         resolver: Resolver,
+        own: OwnListeners,
         status: Reporter,
     ) -> Result<Self, TlsError> {
         let user_timeout = UserTimeout(sink.write_timeout);
@@ -105,6 +107,7 @@ impl Stack {
             max_age: sink.max_age,
             rewrite,
             resolver,
+            own,
             status,
             endpoints: sink.endpoints,
         })
@@ -150,6 +153,7 @@ impl Stack {
             self.write_timeout,
             self.max_age,
             self.resolver.clone(),
+            self.own.clone(),
             status.clone(),
             abort,
         );

@@ -149,6 +149,14 @@ impl Status {
         Disconnect::LABELS.into_iter().zip(self.disconnects)
     }
 
+    fn count_failure(&mut self, error: &ConnectError) {
+        self.failed_connects += 1;
+        if error.is_own_listener() {
+            // There was a connection, and it is this side that ended it.
+            self.count_disconnect(&Disconnect::OwnListener);
+        }
+    }
+
     fn count_disconnect(&mut self, cause: &Disconnect) {
         self.disconnects[cause.index()] += 1;
     }
@@ -305,7 +313,7 @@ impl Reporter {
         let cause: Arc<str> = error.to_string().into();
         self.back_off(&cause, delay, |status| {
             status.failures = status.failures.saturating_add(1);
-            status.failed_connects += 1;
+            status.count_failure(error);
         });
         let (sink, stage, endpoint) = (&self.sink, error.stage, &error.endpoint);
         let attempt = self.status.borrow().failures;
@@ -378,7 +386,7 @@ impl Reporter {
         let text: Arc<str> = error.to_string().into();
         self.modify(|status| {
             status.last_error = Some((text, SystemTime::now()));
-            status.failed_connects += 1;
+            status.count_failure(error);
         });
         let (sink, stage, endpoint) = (&self.sink, error.stage, &error.endpoint);
         let sentence = error.sentence();

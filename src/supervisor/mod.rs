@@ -46,7 +46,7 @@ use self::{
 use crate::{
     config::{self, Config, Listen},
     listener::{self, Counters, Handle, Phase},
-    net::Inherited,
+    net::{Inherited, OwnListeners},
     router::{Latency, Ledger, Limits, Queues, Router},
     sink::Status,
 };
@@ -64,6 +64,8 @@ pub struct Supervisor {
     view: View,
     /// Sockets that the process was started with, for the listeners that name them.
     inherited: Inherited,
+    /// Where its listeners are, so that no sink sends to them.
+    own: OwnListeners,
     phase: Phase,
     /// The bounds that all listeners share.
     shared: listener::Shared,
@@ -162,6 +164,7 @@ impl Supervisor {
             names: Names::new(&config.resolver).map_err(|problem| StartError(vec![problem]))?,
             view,
             inherited,
+            own: OwnListeners::default(),
             phase: Phase::default(),
             shared,
             shortage: None,

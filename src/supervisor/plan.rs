@@ -167,7 +167,10 @@ impl PlannedSink {
             .find(|old| old.config.name == sink.name);
         let asks_others = names.settings != running.names.settings;
         let tls = material.tls.client();
-        let stack = |reporter| Stack::new(sink, tls.clone(), names.resolver.clone(), reporter);
+        let stack = |reporter| {
+            let (resolver, own) = (names.resolver.clone(), running.own.clone());
+            Stack::new(sink, tls.clone(), resolver, own, reporter)
+        };
         let step = match old {
             None => SinkStep::Build(stack(Reporter::new(Arc::clone(&sink.name)))?),
             Some(old) if old.config != *sink || (asks_others && sink.endpoint.is_named()) => {
@@ -206,6 +209,7 @@ impl PlannedListener {
                     listen,
                     settings(),
                     &running.inherited,
+                    &running.own,
                     running.router.clone(),
                     phase.clone(),
                     running.shared.clone(),

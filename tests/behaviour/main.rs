@@ -38,6 +38,7 @@ mod hosts;
 mod hung_files;
 mod liveness;
 mod log_lines;
+mod loops;
 mod order;
 mod outage;
 mod race;

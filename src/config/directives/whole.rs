@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -10,12 +11,13 @@ use super::{
     super::{
         Admin, AdminAddress, Config, Listen, ListenAddress, ReadyWhen, Sink,
         diagnostics::{Diagnostic, shown},
+        needs::{BACK, Need, ROUND, What, back_to_listener},
         quantity::Size,
         source::Span,
     },
     Findings, Read, admin, dnstap, drain, unfinished_frames,
 };
-use crate::net::{Endpoint, Host, ResolverSettings};
+use crate::net::{Endpoint, Host, ResolverSettings, UnixAddress};
 
 /// The directives that were read, by their kind, in the order of the file.
 #[derive(Default)]
@@ -308,18 +310,23 @@ fn check_loops(
             .iter()
             .find(|(_, listen)| leads_to(&found.sink.endpoint, &listen.address));
         if let Some((span, _)) = listener {
-            findings.report(
-                found
-                    .socket
-                    .error(
-                        "this sink leads back to a listener",
-                        "frames would go round for ever",
-                    )
-                    .at(*span, "this is where they come in again")
-                    .help("write the address of the collector"),
-            );
+            let problem = found.socket.error(BACK, ROUND);
+            findings.report(back_to_listener(problem, *span));
+        } else if let Endpoint::Unix(UnixAddress::Path(path)) = &found.sink.endpoint {
+            // Links, and folders that are called by several names, are known to the machine alone.
+            let what = What::Apart(path.clone(), paths(listeners));
+            let span = found.socket.span;
+            findings.needs.push(Need { what, span });
         }
     }
+}
+
+fn paths(listeners: &[(Span, Listen)]) -> Vec<(PathBuf, Span)> {
+    let path = |(span, listen): &(Span, Listen)| match &listen.address {
+        ListenAddress::Unix(UnixAddress::Path(path), _) => Some((path.clone(), *span)),
+        _ => None,
+    };
+    listeners.iter().filter_map(path).collect()
 }
 
 /// Whether dialling `endpoint` certainly ends at `address`.

@@ -1,6 +1,6 @@
 //! One attempt at one address: dial, TLS, READY and ACCEPT; and START, if it is to be used.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     frame_stream,
-    net::{self, Stream, TcpSettings, UnixAddress},
+    net::{self, OwnListeners, Stream, TcpSettings, UnixAddress},
 };
 
 /// A connection whose collector has accepted a stream that was not begun yet: nothing is cut if it is dropped.
@@ -28,12 +28,15 @@ const DEADLINE: Duration = Duration::from_secs(4);
 /// Dials a unix socket.
 pub(super) async fn unix<'a>(
     address: &UnixAddress,
+    own: &OwnListeners,
     standings: &'a Standings<'a>,
 ) -> Result<Accepted<'a>, ConnectError> {
     let endpoint = net::Endpoint::Unix(address.clone()).to_string();
     let standing = standings.begin(0, endpoint);
     let dial = within(DEADLINE, net::dial_unix(address), ConnectCause::Dial).await;
     let stream = dial.map_err(|cause| standing.error(Stage::Connect, cause))?;
+    not_own(own.at_unix(&stream, address))
+        .map_err(|cause| standing.error(Stage::Connect, cause))?;
     Accepted::by(Stream::Unix(stream), standing).await
 }
 
@@ -42,6 +45,7 @@ pub(super) async fn tcp<'a>(
     (place, address): (usize, SocketAddr),
     settings: &TcpSettings,
     tls: Option<&Tls>,
+    own: &OwnListeners,
     standings: &'a Standings<'a>,
 ) -> Result<Accepted<'a>, ConnectError> {
     let scheme = if tls.is_some() { "tls" } else { "tcp" };
@@ -49,6 +53,7 @@ pub(super) async fn tcp<'a>(
     let dial = net::dial_tcp(address, settings);
     let dial = within(DEADLINE, dial, ConnectCause::Dial).await;
     let tcp = dial.map_err(|cause| standing.error(Stage::Connect, cause))?;
+    not_own(own.at_tcp(&tcp)).map_err(|cause| standing.error(Stage::Connect, cause))?;
     let stream = match tls {
         None => Stream::Tcp(tcp),
         Some(Tls { config, name }) => {
@@ -61,6 +66,14 @@ pub(super) async fn tcp<'a>(
         }
     };
     Accepted::by(stream, standing).await
+}
+
+/// Nothing is sent to a listener of this router: what it took would come back here.
+fn not_own(listener: Option<Arc<str>>) -> Result<(), ConnectCause> {
+    match listener {
+        None => Ok(()),
+        Some(listener) => Err(ConnectCause::OwnListener(listener)),
+    }
 }
 
 /// What `future` gives, if it does so within `deadline`.

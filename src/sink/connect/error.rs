@@ -52,6 +52,11 @@ pub enum ConnectCause {
     /// The Frame Streams handshake failed.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
+    /// It is no collector that answers there, but this router.
+    #[error(
+        "this leads back to the router's own listener {0}, and frames would go round for ever; nothing is sent there, so name the collector's address"
+    )]
+    OwnListener(Arc<str>),
     /// The collector's side did nothing for so long.
     #[error("no answer for {0:?}")]
     Timeout(Duration),
@@ -83,6 +88,11 @@ impl ConnectError {
         error.map(|error| Self { others, ..error })
     }
 
+    /// Whether the attempt led to a listener of this router.
+    pub(in crate::sink) fn is_own_listener(&self) -> bool {
+        matches!(self.cause, ConnectCause::OwnListener(_))
+    }
+
     pub(in crate::sink) fn new(stage: Stage, endpoint: &str, cause: ConnectCause) -> Self {
         Self {
             stage,
@@ -106,7 +116,7 @@ impl ConnectCause {
                     | io::ErrorKind::HostUnreachable
                     | io::ErrorKind::NetworkUnreachable
             ),
-            Self::Resolve(_) | Self::Tls(_) | Self::Handshake(_) => false,
+            Self::Resolve(_) | Self::OwnListener(_) | Self::Tls(_) | Self::Handshake(_) => false,
         }
     }
 }

@@ -25,6 +25,7 @@ enum CauseKind {
     Resolve(ResolveKind),
     Io(IoKind),
     Handshake(Discriminant<HandshakeError>, Found),
+    OwnListener,
     Timeout,
 }
 
@@ -69,6 +70,7 @@ impl FailureKind {
             ConnectCause::Handshake(error) => {
                 CauseKind::Handshake(discriminant(error), Found::of(error))
             }
+            ConnectCause::OwnListener(_) => CauseKind::OwnListener,
             ConnectCause::Timeout(_) => CauseKind::Timeout,
         };
         let stage = error.stage;

@@ -17,7 +17,7 @@ use crate::{
     config::{Edits, Endpoints, QueueLimits, Sink},
     frame_stream::{self, Chunk},
     net::{
-        ClientTls, ResolverSettings, ServerTls, server_config,
+        ClientTls, OwnListeners, ResolverSettings, ServerTls, server_config,
         test_server::{Says, Server, service},
     },
     router::{Limits, Queue},
@@ -130,7 +130,13 @@ impl Running {
             ..ResolverSettings::default()
         });
         let reporter = Reporter::new("a".into());
-        let stack = Stack::new(&sink, None, resolver.expect("made"), reporter.clone());
+        let stack = Stack::new(
+            &sink,
+            None,
+            resolver.expect("made"),
+            OwnListeners::default(),
+            reporter.clone(),
+        );
         let stack = stack.expect("good files");
         let queue = Arc::new(Queue::new(Limits {
             frames: sink.queue.frames,

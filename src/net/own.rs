@@ -1,0 +1,335 @@
+//! The sockets that this router listens on, so that no sink of it sends to them.
+
+use std::{
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    os::{linux::net::SocketAddrExt, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
+    process,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::net::{TcpStream, UnixStream};
+
+use super::UnixAddress;
+
+/// The listeners of one router, as they come and go. Cheap to clone; all clones are the same set.
+///
+/// A sink that sends to one of them would send every frame round for ever. A set is one router's: another router, or a
+/// collector, may well run in the same process.
+#[derive(Debug, Clone, Default)]
+pub struct OwnListeners(Arc<Mutex<Vec<Entry>>>);
+
+/// The place of one listener in its [`OwnListeners`]. Dropping it takes the listener out.
+#[derive(Debug)]
+pub struct OwnListener {
+    all: OwnListeners,
+    id: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    name: Arc<str>,
+    place: OwnPlace,
+}
+
+/// Where a listener is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnPlace {
+    /// A unix socket.
+    Unix {
+        /// As it was bound.
+        address: UnixAddress,
+        /// Whether another process began to listen on it, and handed it over.
+        inherited: bool,
+    },
+    /// TCP, or TLS over TCP.
+    Tcp(SocketAddr),
+}
+
+// === impl OwnListeners ===
+
+impl OwnListeners {
+    /// Takes a listener in. It is best taken in before it accepts: then no sink reaches it unseen.
+    pub fn add(&self, name: Arc<str>, place: OwnPlace) -> OwnListener {
+        let mut entries = self.locked();
+        let id = entries.last().map_or(0, |last| last.id + 1);
+        entries.push(Entry { id, name, place });
+        drop(entries);
+        OwnListener {
+            all: self.clone(),
+            id,
+        }
+    }
+
+    /// The name of the listener that a connection to `dialled` has reached; `None` if it has reached somebody else.
+    ///
+    /// The file of the socket tells: a symbolic link or another spelling leads to the same one. A process that has put a
+    /// socket of its own in the place of ours is known by its number.
+    pub fn at_unix(&self, stream: &UnixStream, dialled: &UnixAddress) -> Option<Arc<str>> {
+        let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        let is_this_process = peer.is_some_and(|pid| pid.cast_unsigned() == process::id());
+        let reached = stream.peer_addr().ok().map(Into::into);
+        self.find(|place| {
+            let OwnPlace::Unix { address, inherited } = place else {
+                return false;
+            };
+            (is_this_process || *inherited) && leads_to(dialled, reached.as_ref(), address)
+        })
+    }
+
+    /// The same of TCP: a listener that was bound to the other end's address, or to every address of this machine.
+    pub fn at_tcp(&self, stream: &TcpStream) -> Option<Arc<str>> {
+        let (local, peer) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
+        self.find(|place| matches!(place, OwnPlace::Tcp(bound) if is_at(*bound, local, peer)))
+    }
+
+    fn find(&self, is_it: impl Fn(&OwnPlace) -> bool) -> Option<Arc<str>> {
+        // Not under the lock: to look at files may take a while.
+        let entries: Vec<_> = self
+            .locked()
+            .iter()
+            .map(|entry| (Arc::clone(&entry.name), entry.place.clone()))
+            .collect();
+        let mut entries = entries.into_iter();
+        let found = entries.find(|(_, place)| is_it(place));
+        found.map(|(name, _)| name)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl OwnListener ===
+
+impl OwnListener {
+    /// The listener is bound to this address, whatever was asked for.
+    pub fn bound_to(&self, address: SocketAddr) {
+        let mut entries = self.all.locked();
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.id == self.id) {
+            entry.place = OwnPlace::Tcp(address);
+        }
+    }
+}
+
+impl Drop for OwnListener {
+    fn drop(&mut self) {
+        self.all.locked().retain(|entry| entry.id != self.id);
+    }
+}
+
+fn leads_to(
+    dialled: &UnixAddress,
+    reached: Option<&std::os::unix::net::SocketAddr>,
+    own: &UnixAddress,
+) -> bool {
+    match own {
+        UnixAddress::Abstract(name) => {
+            dialled == own
+                || reached
+                    .and_then(|reached| reached.as_abstract_name())
+                    .is_some_and(|reached| reached == name.as_bytes())
+        }
+        UnixAddress::Path(path) => {
+            let is_same_file = || match dialled {
+                UnixAddress::Path(dialled) => is_same_file(dialled, path).unwrap_or(false),
+                UnixAddress::Abstract(_) => false,
+            };
+            reached.and_then(|reached| reached.as_pathname()) == Some(path) || is_same_file()
+        }
+    }
+}
+
+fn is_same_file(one: &Path, other: &Path) -> io::Result<bool> {
+    let identity = |path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    Ok(identity(one)? == identity(other)?)
+}
+
+/// Whether a connection from `local` to `peer` has reached what is bound at `bound`.
+fn is_at(bound: SocketAddr, local: SocketAddr, peer: SocketAddr) -> bool {
+    let [bound_ip, local_ip, peer_ip] =
+        [bound, local, peer].map(|address| address.ip().to_canonical());
+    // The system connects to an address of its own from that address, and to any of 127.0.0.0/8 from 127.0.0.1.
+    let is_this_machine = peer_ip.is_loopback() || peer_ip == local_ip;
+    bound.port() == peer.port()
+        && (bound_ip == peer_ip || takes(bound.ip(), peer_ip) && is_this_machine)
+}
+
+/// Whether a wildcard address takes connections to this one.
+fn takes(bound: IpAddr, peer: IpAddr) -> bool {
+    bound.is_unspecified() && (bound.is_ipv6() || peer.is_ipv4())
+}
+
+/// The path as the system follows it: links and `..` resolved, as far as it exists, and the rest as it is written.
+///
+/// The end of it need not be there: a listener's socket is not before the start, and links to it lead nowhere yet.
+pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
+    /// As in Linux (`path_resolution(7)`).
+    const LINKS: usize = 40;
+    let mut links = 0;
+    let mut real = PathBuf::from("/");
+    let absolute = std::path::absolute(path)?;
+    let mut rest: Vec<PathBuf> = parts(&absolute);
+    while let Some(part) = rest.pop() {
+        if part == Path::new("/") {
+            real = part;
+        } else if part == Path::new("..") {
+            real.pop();
+        } else {
+            let next = real.join(part);
+            match fs::read_link(&next) {
+                Ok(target) => {
+                    links += 1;
+                    if links > LINKS {
+                        return Err(io::ErrorKind::InvalidInput.into());
+                    }
+                    rest.extend(parts(&target));
+                }
+                // It is no link, or it is not there.
+                Err(_) => real = next,
+            }
+        }
+    }
+    Ok(real)
+}
+
+/// The parts of a path, the last one first.
+fn parts(path: &Path) -> Vec<PathBuf> {
+    let parts = path.components().rev();
+    parts
+        .map(|part| PathBuf::from(part.as_os_str()))
+        .filter(|part| part != Path::new("."))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use tokio::net::{TcpListener, UnixListener};
+
+    use super::*;
+
+    fn unix(path: &Path) -> OwnPlace {
+        OwnPlace::Unix {
+            address: UnixAddress::Path(path.to_owned()),
+            inherited: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_is_known_whatever_way_leads_to_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let _own = UnixListener::bind(path("own")).expect("bound");
+        let _other = UnixListener::bind(path("other")).expect("bound");
+        std::fs::create_dir(path("sub")).expect("made");
+        symlink(path("own"), path("sub/link")).expect("linked");
+        symlink(folder.path(), path("sub/folder")).expect("linked");
+        let all = OwnListeners::default();
+        let listener = all.add("a".into(), unix(&path("own")));
+        let reached = async |name: &str| {
+            let stream = UnixStream::connect(path(name)).await.expect("connected");
+            all.at_unix(&stream, &UnixAddress::Path(path(name)))
+        };
+        for own in ["own", "sub/../own", "sub/link", "sub/folder/own"] {
+            assert_eq!(reached(own).await.as_deref(), Some("a"), "{own}");
+        }
+        assert_eq!(reached("other").await, None, "a collector in this process");
+        drop(listener);
+        assert_eq!(reached("own").await, None, "it is gone");
+    }
+
+    #[tokio::test]
+    async fn an_abstract_socket_is_known_by_its_name() {
+        let name = format!("tapfan-own-{}", process::id());
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
+        let _own = std::os::unix::net::UnixListener::bind_addr(&address).expect("bound");
+        let stream = std::os::unix::net::UnixStream::connect_addr(&address).expect("connected");
+        stream.set_nonblocking(true).expect("set");
+        let stream = UnixStream::from_std(stream).expect("set");
+        let all = OwnListeners::default();
+        let address = UnixAddress::Abstract(name.into());
+        assert_eq!(all.at_unix(&stream, &address), None);
+        let inherited = false;
+        let place = OwnPlace::Unix {
+            address: address.clone(),
+            inherited,
+        };
+        let _listener = all.add("a".into(), place);
+        assert_eq!(all.at_unix(&stream, &address).as_deref(), Some("a"));
+    }
+
+    #[tokio::test]
+    async fn a_port_is_known_once_it_is_bound() {
+        let own = TcpListener::bind("127.0.0.2:0").await.expect("bound");
+        let other = TcpListener::bind("127.0.0.2:0").await.expect("bound");
+        let all = OwnListeners::default();
+        let wanted = OwnPlace::Tcp("127.0.0.2:0".parse().expect("an address"));
+        let listener = all.add("a".into(), wanted);
+        let to = async |listener: &TcpListener| {
+            let address = listener.local_addr().expect("bound");
+            TcpStream::connect(address).await.expect("connected")
+        };
+        assert_eq!(all.at_tcp(&to(&own).await), None);
+        listener.bound_to(own.local_addr().expect("bound"));
+        assert_eq!(all.at_tcp(&to(&own).await).as_deref(), Some("a"));
+        assert_eq!(all.at_tcp(&to(&other).await), None);
+    }
+
+    #[test]
+    fn a_wildcard_is_every_address_of_this_machine_and_no_other() {
+        let is_at = |bound: &str, local: &str, peer: &str| {
+            let [bound, local, peer] = [bound, local, peer].map(|text| text.parse().expect(text));
+            is_at(bound, local, peer)
+        };
+        assert!(is_at("0.0.0.0:6000", "127.0.0.1:40000", "127.0.0.9:6000"));
+        assert!(is_at("0.0.0.0:6000", "192.0.2.1:40000", "192.0.2.1:6000"));
+        assert!(is_at("[::]:6000", "192.0.2.1:40000", "192.0.2.1:6000"));
+        assert!(is_at(
+            "[::]:6000",
+            "[2001:db8::1]:40000",
+            "[2001:db8::1]:6000"
+        ));
+        assert!(is_at("192.0.2.1:6000", "192.0.2.2:40000", "192.0.2.1:6000"));
+        assert!(!is_at("0.0.0.0:6000", "192.0.2.1:40000", "192.0.2.9:6000"));
+        assert!(!is_at("0.0.0.0:6000", "192.0.2.1:40000", "192.0.2.1:6001"));
+        assert!(!is_at("0.0.0.0:6000", "[::1]:40000", "[::1]:6000"));
+        assert!(!is_at(
+            "192.0.2.1:6000",
+            "192.0.2.9:40000",
+            "192.0.2.9:6000"
+        ));
+    }
+
+    #[test]
+    fn a_real_path_needs_no_file_at_its_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = std::fs::canonicalize(folder.path()).expect("a folder");
+        std::fs::create_dir(root.join("run")).expect("made");
+        symlink("run", root.join("var")).expect("linked");
+        symlink("var/absent.sock", root.join("link")).expect("linked");
+        symlink("loop", root.join("loop")).expect("linked");
+        let real = |name: &str| real_path(&folder.path().join(name)).ok();
+        let socket = Some(root.join("run/absent.sock"));
+        for name in [
+            "run/absent.sock",
+            "var/absent.sock",
+            "link",
+            "var/../link",
+            "none/../run/./absent.sock",
+        ] {
+            assert_eq!(real(name), socket, "{name}");
+        }
+        assert_eq!(real("loop"), None);
+        let relative = real_path(Path::new("absent.sock")).expect("a path");
+        assert_eq!(
+            relative,
+            std::env::current_dir()
+                .expect("a folder")
+                .join("absent.sock")
+        );
+    }
+}

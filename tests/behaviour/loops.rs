@@ -1,0 +1,183 @@
+//! Sinks that lead back to a listener of the router itself.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    os::unix::fs::symlink,
+    time::Duration,
+};
+
+use tapfan::{
+    config::{self, Loaded},
+    frame_stream::Mode,
+    sink::{State, Status},
+};
+
+use crate::{
+    certificates::Certificates,
+    collector::Collector,
+    name_server::NameServer,
+    router::{Folder, Router},
+    sender::Sender,
+    traffic::{numbered, numbers_of},
+};
+
+/// How often a sink was led back.
+fn led_back(status: &Status) -> u64 {
+    let mut disconnects = status.disconnects();
+    let found = disconnects.find(|(label, _)| *label == "own_listener");
+    found.expect("a label").1
+}
+
+/// Waits until a sink has been led back, and is to wait for long.
+async fn is_refused(router: &Router, sink: usize, listener: &str) {
+    let refused = |status: &Status| status.state == State::Backoff && led_back(status) > 0;
+    let status = router.until(sink, "is led back", refused).await;
+    let (error, failed) = status.last_error.expect("an error");
+    assert!(error.contains("the router's own listener"), "{error}");
+    assert!(error.contains(listener), "{error}");
+    let next = status.next_attempt.expect("it is in backoff");
+    let delay = next.duration_since(failed).expect("it comes after");
+    assert!(delay > Duration::from_secs(9), "{delay:?}");
+    assert_eq!(status.connects, 0);
+    assert_eq!(status.failed_connects, u64::from(status.failures));
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound").port()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_frame_goes_round_whatever_way_leads_back() {
+    let folder = Folder::new();
+    let certificates = Certificates::new();
+    let server = NameServer::start(&[Ipv4Addr::LOCALHOST]).await;
+    let collector = Collector::unix(folder.path("out")).listening();
+    let (tcp, tls) = (free_port(), free_port());
+    let base = format!(
+        "listen unix://{folder}in
+        listen tcp://0.0.0.0:{tcp}
+        listen tls://127.0.0.1:{tls} {{
+            cert {cert}
+            key {key}
+        }}
+        drain 1s
+        resolver {{
+            nameserver {server}
+        }}
+        dnstap {out} full
+        dnstap unix://{folder}link full
+        dnstap tcp://pod.example:{tcp} full
+        dnstap tls://pod.example:{tls} full {{
+            skipverify
+        }}
+        dnstap tcp://pod.example:{tcp} full {{
+            name balanced
+            endpoints balance
+        }}
+        dnstap unix://{folder}later full
+        ",
+        folder = folder.say(""),
+        cert = certificates.path("server.crt").display(),
+        key = certificates.path("server.key").display(),
+        server = server.address,
+        out = collector.socket(),
+    );
+    let mut router = Router::start(&base);
+    router.up(0).await;
+    // No check can have seen it.
+    symlink(folder.path("in"), folder.path("link")).expect("linked");
+    let (to_tcp, to_tls) = (
+        format!("tcp://0.0.0.0:{tcp}"),
+        format!("tls://127.0.0.1:{tls}"),
+    );
+    is_refused(&router, 1, &format!("unix://{}", folder.say("in"))).await;
+    is_refused(&router, 2, &to_tcp).await;
+    is_refused(&router, 3, &to_tls).await;
+    is_refused(&router, 4, &to_tcp).await;
+
+    // A listener that comes later, where a sink waits already.
+    let more = format!("{base}listen unix://{}more\n", folder.say(""));
+    router.reload(&more).expect("sound");
+    symlink(folder.path("more"), folder.path("later")).expect("linked");
+    is_refused(&router, 5, &folder.say("more")).await;
+
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send((0..100).map(numbered)).await;
+    sender.stop().await;
+    collector.got(100).await;
+    let taken: u64 = (0..4).map(|listener| router.counts(listener).frames).sum();
+    assert_eq!(taken, 100);
+    let report = router.drain().await;
+    for sink in &report.sinks[1..] {
+        assert_eq!(
+            (sink.ledger.offered, sink.ledger.delivered),
+            (100, 0),
+            "{}",
+            sink.name
+        );
+    }
+    assert!(numbers_of(&collector.frames()).into_iter().eq(0..100));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_router_in_this_process_is_a_collector_like_any() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out")).listening();
+    let second = Router::start(&format!(
+        "listen unix://{}\nlisten tcp://127.0.0.1:0\ndnstap {} full",
+        folder.say("second"),
+        collector.socket()
+    ));
+    let crate::sender::Target::Tcp(address) = second.target(1) else {
+        panic!("a TCP listener");
+    };
+    let first = Router::start(&format!(
+        "listen unix://{}\ndnstap unix://{} full\ndnstap tcp://{address} full",
+        folder.say("first"),
+        folder.say("second"),
+    ));
+    first.all_up().await;
+    let mut sender = Sender::open(&first.target(0), Mode::Bidirectional).await;
+    sender.send((0..10).map(numbered)).await;
+    sender.stop().await;
+    collector.got(20).await;
+    first.drain().await;
+    second.drain().await;
+}
+
+#[test]
+fn a_check_compares_real_paths() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("run")).expect("made");
+    symlink("run", folder.path("var")).expect("linked");
+    // The socket is not there before the start.
+    symlink("var/in.sock", folder.path("link")).expect("linked");
+    let load = |listener: &str, sink: &str| -> Loaded {
+        let tapfile = folder.path("Tapfile");
+        let text = format!(
+            "listen unix://{}\nlisten unix://{}\ndnstap unix://{} full\n",
+            folder.say(listener),
+            folder.say("another"),
+            folder.say(sink)
+        );
+        fs::write(&tapfile, text).expect("written");
+        config::load(&tapfile, &|_| None)
+    };
+    for sink in ["run/in.sock", "var/in.sock", "run/../run/in.sock", "link"] {
+        for listener in ["run/in.sock", "var/in.sock"] {
+            let loaded = load(listener, sink);
+            let said = loaded.diagnostics.render(false);
+            assert!(loaded.config.is_none(), "{listener} {sink}: {said}");
+            assert!(
+                said.contains("this sink leads back to a listener"),
+                "{said}"
+            );
+            assert_eq!(loaded.diagnostics.errors(), 1, "{said}");
+        }
+    }
+    for sink in ["run/out.sock", "var", "run/in.sock/x"] {
+        assert!(load("run/in.sock", sink).config.is_some(), "{sink}");
+    }
+}
