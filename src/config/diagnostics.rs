@@ -101,6 +101,17 @@ impl Diagnostics {
         Some(self.sources.position(label.span))
     }
 
+    /// The text of the problem's file with the replacement made that is proposed; `None` if none is.
+    pub fn mended(&self, problem: &Diagnostic) -> Option<String> {
+        let (span, by) = problem.replacement.as_ref()?;
+        let mut text = self.sources.text(span.file).to_owned();
+        if !(text.is_char_boundary(span.start) && text.is_char_boundary(span.end)) {
+            return None;
+        }
+        text.replace_range(span.start..span.end, by);
+        Some(text)
+    }
+
     /// All problems with their lines, and an empty line between two; ends in a line end unless there are none.
     ///
     /// `color` brings terminal escapes for colours in.
@@ -147,6 +158,11 @@ impl Diagnostic {
 
     /// What to do about it, if there is something to say.
     pub fn remedy(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// What to do about it, if that is known.
+    pub fn help_text(&self) -> Option<&str> {
         self.help.as_deref()
     }
 

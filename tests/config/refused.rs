@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use tapfan::config::Loaded;
+use tapfan::config::{Diagnostic, Loaded};
 
 use super::parse;
 
@@ -46,6 +46,21 @@ const BROKEN: &[(&str, &str)] = &[
         "listen @in\ndnstap tcp://collector.example:dnstap\n",
     ),
     ("socket_empty", "listen @in\ndnstap \"\"\n"),
+    ("socket_of_a_port_alone", "listen @in\ndnstap :6000\n"),
+    (
+        "socket_with_two_mistakes",
+        "listen @in\ndnstap TCP://::1:6000\n",
+    ),
+    ("listen_on_a_port_alone", "listen :6000\ndnstap /s\n"),
+    ("listen_on_a_star", "listen tcp://*:6000\ndnstap /s\n"),
+    (
+        "listen_on_a_star_without_scheme",
+        "listen *:6000\ndnstap /s\n",
+    ),
+    (
+        "listen_on_a_name_without_scheme",
+        "listen dns.example:6000\ndnstap /s\n",
+    ),
     ("socket_without_host", "listen @in\ndnstap tls://:6000\n"),
     (
         "socket_unbracketed_ipv6",
@@ -479,6 +494,10 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ("numbers_without_full", "listen @in\ndnstap /s 2 3\n"),
     ("number_without_full", "listen @in\ndnstap /s 2\n"),
     (
+        "numbers_that_coredns_refuses",
+        "listen @in\ndnstap /s 1024 2048\n",
+    ),
+    (
         "option_twice",
         "listen @in\ndnstap /s {\n    identity a\n    version 1\n    identity b\n}\n",
     ),
@@ -550,6 +569,95 @@ fn doubtful_configurations_are_understood_with_these_words() {
         assert!(loaded.diagnostics.warnings() > 0, "{name}");
         snapshot(name, text, &loaded);
     }
+}
+
+/// Problems that a configuration still has, without their places.
+fn problems(loaded: &Loaded) -> Vec<String> {
+    let messages = loaded.diagnostics.iter().map(Diagnostic::message);
+    messages.map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_proposed_mends_what_is_wrong() {
+    let mut proposals = 0;
+    for (name, text) in BROKEN.iter().chain(DOUBTFUL) {
+        let loaded = parse(text);
+        for problem in loaded.diagnostics.iter() {
+            let Some(mended) = loaded.diagnostics.mended(problem) else {
+                continue;
+            };
+            let place = loaded.diagnostics.position(problem);
+            if place.is_some_and(|place| !place.file.ends_with("/Tapfile")) {
+                // It is an imported file that would be mended.
+                continue;
+            }
+            proposals += 1;
+            let said = problem.message().to_owned();
+            let count =
+                |loaded: &Loaded| problems(loaded).iter().filter(|one| **one == said).count();
+            let (before, after) = (count(&loaded), count(&parse(&mended)));
+            assert!(after < before, "{name}: {said} is not mended by\n{mended}");
+            // What was hidden by it may come to light; where it was the only problem, nothing may be left.
+            if loaded.diagnostics.iter().count() == 1 {
+                let left = parse(&mended).diagnostics.render(false);
+                assert!(left.is_empty(), "{name}:\n{mended}\n{left}");
+            }
+        }
+    }
+    assert!(proposals > 20, "{proposals}");
+}
+
+/// What a help text puts between backticks after "write" or "as in".
+fn examples(help: &str) -> impl Iterator<Item = &str> {
+    let mut parts = help.split('`');
+    let mut before = parts.next().unwrap_or_default();
+    std::iter::from_fn(move || {
+        loop {
+            let (quoted, after) = (parts.next()?, parts.next()?);
+            let is_example = ["write ", "as in ", " or "]
+                .iter()
+                .any(|word| before.ends_with(word));
+            before = after;
+            if is_example {
+                return Some(quoted);
+            }
+        }
+    })
+}
+
+#[test]
+fn whole_lines_and_addresses_that_are_written_as_examples_are_accepted() {
+    let mut seen = BTreeSet::new();
+    for (name, text) in BROKEN.iter().chain(DOUBTFUL) {
+        let loaded = parse(text);
+        for problem in loaded.diagnostics.iter() {
+            let place = loaded.diagnostics.position(problem);
+            let line = place.and_then(|place| text.lines().nth(place.line - 1));
+            let binds = line.is_some_and(|line| line.starts_with("listen"));
+            for example in examples(problem.help_text().unwrap_or_default()) {
+                // Without an argument it is the name of a directive, and no line.
+                let directive = example.split_once(' ').map_or("", |(name, _)| name);
+                let tapfile = match directive {
+                    "listen" => format!("{example}\ndnstap /s\n"),
+                    "dnstap" => format!("listen @in\n{example}\n"),
+                    "admin" | "drain" | "probes" | "ready_when" | "resolver" => {
+                        format!("listen @in\ndnstap /s\n{example}\n")
+                    }
+                    _ if example.contains("host") || example.ends_with("://") => continue,
+                    _ if example.starts_with("tls://") && binds => {
+                        format!("listen {example} {{\ncert c\nkey k\n}}\ndnstap /s\n")
+                    }
+                    _ if !example.contains("://") && !example.starts_with("./") => continue,
+                    _ if binds => format!("listen {example}\ndnstap /s\n"),
+                    _ => format!("listen @in\ndnstap {example}\n"),
+                };
+                seen.insert(example.to_owned());
+                let left = parse(&tapfile).diagnostics.render(false);
+                assert!(left.is_empty(), "{name}:\n{tapfile}\n{left}");
+            }
+        }
+    }
+    assert!(seen.len() > 8, "{seen:?}");
 }
 
 #[test]

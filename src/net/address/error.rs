@@ -49,6 +49,8 @@ pub enum AddressError {
     MissingScheme {
         /// The address as written.
         authority: String,
+        /// The whole address with `tcp://`, if that makes it one.
+        right: Option<String>,
     },
     /// Nothing where the host should be.
     #[error("the address has no host")]
@@ -155,6 +157,14 @@ pub enum AddressError {
         /// The address with every IPv4 address in the place of the host.
         right: String,
     },
+    /// `*` where a listener needs an address.
+    #[error("`*` is not an address")]
+    BindStar {
+        /// The address with every IPv4 address in the place of the host.
+        ipv4: String,
+        /// The address with every address in the place of the host.
+        all: String,
+    },
     /// A zone by name, where its number is needed.
     #[error("a listener needs the number of the zone, and `{0}` is a name")]
     BindZone(String),
@@ -207,9 +217,24 @@ impl AddressError {
                 "use `unix://`, `tcp://` or `tls://`; sinks also know `tcp+srv://` and `tls+srv://`"
                     .into()
             }
-            Self::MissingScheme { authority } => format!(
-                "write `tcp://{authority}` or `tls://{authority}`; \
+            Self::MissingScheme {
+                authority,
+                right: Some(right),
+            } => {
+                let rest = right.trim_start_matches("tcp://");
+                format!(
+                    "write `{right}` or `tls://{rest}`; a unix socket of that name is `./{authority}`"
+                )
+            }
+            Self::MissingScheme {
+                authority,
+                right: None,
+            } => format!(
+                "write the scheme, the host, a colon and the port, as in `tcp://192.0.2.1:6000`; \
                  a unix socket of that name is `./{authority}`"
+            ),
+            Self::BindStar { ipv4, all } => format!(
+                "write `{ipv4}` for every IPv4 address of this machine, or `{all}` for every address"
             ),
             Self::MissingHost => "write a name or an address before the port".into(),
             Self::MissingPort => {
@@ -276,6 +301,57 @@ impl AddressError {
         }
     }
 
+    /// This error with a proposal that `read` accepts.
+    ///
+    /// An address may have several mistakes, so that the proposal that mends one of them is an address that has another.
+    /// Then both are mended. If the other one cannot be mended here, it is the mistake to tell of.
+    pub(super) fn with_sound_proposal<T>(self, read: impl Fn(&str) -> Result<T, Self>) -> Self {
+        if let Self::MissingScheme { authority, .. } = self {
+            let right = Self::mended(format!("tcp://{authority}"), read).ok();
+            return Self::MissingScheme { authority, right };
+        }
+        match self
+            .instead()
+            .map(|right| Self::mended(right.to_owned(), read))
+        {
+            None => self,
+            Some(Ok(right)) => self.proposing(right),
+            Some(Err(other)) => other,
+        }
+    }
+
+    /// The address with every mistake of it mended, or one that cannot be.
+    fn mended<T>(
+        mut address: String,
+        read: impl Fn(&str) -> Result<T, Self>,
+    ) -> Result<String, Self> {
+        /// White space, the scheme, and the host: no address has more than one mistake in each.
+        const MISTAKES: usize = 3;
+        for _ in 0..MISTAKES {
+            match read(&address) {
+                Ok(_) => return Ok(address),
+                Err(error) => match error.instead() {
+                    Some(right) => right.clone_into(&mut address),
+                    None => return Err(error),
+                },
+            }
+        }
+        read(&address).map(|_| address)
+    }
+
+    fn proposing(mut self, better: String) -> Self {
+        if let Self::Padded { trimmed: right }
+        | Self::SchemeCase { right, .. }
+        | Self::MissingSlashes { right, .. }
+        | Self::UnbracketedIpv6 { right: Some(right) }
+        | Self::SrvPort { right, .. }
+        | Self::UnwantedScheme { right, .. } = &mut self
+        {
+            *right = better;
+        }
+        self
+    }
+
     /// The whole address as it should be, where there is no doubt.
     pub fn instead(&self) -> Option<&str> {
         match self {
@@ -287,6 +363,7 @@ impl AddressError {
                 right: Some(right), ..
             }
             | Self::BindAnywhere { right }
+            | Self::BindStar { ipv4: right, .. }
             | Self::SrvPort { right, .. }
             | Self::UnwantedScheme { right, .. } => Some(right),
             _ => None,

@@ -56,15 +56,19 @@ impl FromStr for Endpoint {
     /// # Ok::<(), tapfan::net::AddressError>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let (scheme, rest) = split_scheme(text)?;
-        Ok(match scheme {
-            Scheme::Unix => Self::Unix(read_unix(rest)?),
-            Scheme::Tcp => Self::Tcp(read_authority(rest, text, PortZero::Refused)?),
-            Scheme::Tls => Self::Tls(read_authority(rest, text, PortZero::Refused)?),
-            Scheme::TcpSrv => Self::TcpSrv(read_srv(rest, text)?),
-            Scheme::TlsSrv => Self::TlsSrv(read_srv(rest, text)?),
-        })
+        endpoint(text).map_err(|error| error.with_sound_proposal(endpoint))
     }
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, AddressError> {
+    let (scheme, rest) = split_scheme(text)?;
+    Ok(match scheme {
+        Scheme::Unix => Endpoint::Unix(read_unix(rest)?),
+        Scheme::Tcp => Endpoint::Tcp(read_authority(rest, text, PortZero::Refused)?),
+        Scheme::Tls => Endpoint::Tls(read_authority(rest, text, PortZero::Refused)?),
+        Scheme::TcpSrv => Endpoint::TcpSrv(read_srv(rest, text)?),
+        Scheme::TlsSrv => Endpoint::TlsSrv(read_srv(rest, text)?),
+    })
 }
 
 // === impl BindAddress ===
@@ -83,15 +87,19 @@ impl FromStr for BindAddress {
     /// # Ok::<(), tapfan::net::AddressError>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let (scheme, rest) = split_scheme(text)?;
-        Ok(match scheme {
-            Scheme::Unix => Self::Unix(read_unix(rest)?),
-            Scheme::Tcp => Self::Tcp(bindable(rest, text)?),
-            Scheme::Tls => Self::Tls(bindable(rest, text)?),
-            Scheme::TcpSrv => return Err(AddressError::BindSrv { scheme: "tcp+srv" }),
-            Scheme::TlsSrv => return Err(AddressError::BindSrv { scheme: "tls+srv" }),
-        })
+        bind_address(text).map_err(|error| error.with_sound_proposal(bind_address))
     }
+}
+
+fn bind_address(text: &str) -> Result<BindAddress, AddressError> {
+    let (scheme, rest) = split_scheme(text)?;
+    Ok(match scheme {
+        Scheme::Unix => BindAddress::Unix(read_unix(rest)?),
+        Scheme::Tcp => BindAddress::Tcp(bindable(rest, text)?),
+        Scheme::Tls => BindAddress::Tls(bindable(rest, text)?),
+        Scheme::TcpSrv => return Err(AddressError::BindSrv { scheme: "tcp+srv" }),
+        Scheme::TlsSrv => return Err(AddressError::BindSrv { scheme: "tls+srv" }),
+    })
 }
 
 /// Reads an address and a port to bind, without a scheme: `127.0.0.1:9180`, `[::]:9180`; port 0 lets the system choose.
@@ -100,8 +108,12 @@ impl FromStr for BindAddress {
 ///
 /// Anything else, with what would be right.
 pub fn socket_address(text: &str) -> Result<SocketAddr, AddressError> {
+    bare_address(text).map_err(|error| error.with_sound_proposal(bare_address))
+}
+
+fn bare_address(text: &str) -> Result<SocketAddr, AddressError> {
     check_characters(text)?;
-    if let Some((scheme, rest)) = text.split_once("://") {
+    if let Some((scheme, rest)) = text.rsplit_once("://") {
         return Err(AddressError::UnwantedScheme {
             scheme: scheme.to_owned(),
             right: rest.trim_end_matches('/').to_owned(),
@@ -125,8 +137,12 @@ pub fn socket_address(text: &str) -> Result<SocketAddr, AddressError> {
 ///
 /// Anything else, with what would be right.
 pub fn name_server_address(text: &str) -> Result<SocketAddr, AddressError> {
+    name_server(text).map_err(|error| error.with_sound_proposal(name_server))
+}
+
+fn name_server(text: &str) -> Result<SocketAddr, AddressError> {
     check_characters(text)?;
-    if let Some((scheme, rest)) = text.split_once("://") {
+    if let Some((scheme, rest)) = text.rsplit_once("://") {
         return Err(AddressError::UnwantedScheme {
             scheme: scheme.to_owned(),
             right: rest.trim_end_matches('/').to_owned(),
@@ -199,6 +215,7 @@ fn split_scheme(text: &str) -> Result<(Scheme, &str), AddressError> {
     if is_authority(text) {
         return Err(AddressError::MissingScheme {
             authority: text.to_owned(),
+            right: None,
         });
     }
     Ok((Scheme::Unix, text))
@@ -342,6 +359,15 @@ fn bindable(text: &str, whole: &str) -> Result<SocketAddr, AddressError> {
             right: whole.replacen(text, &format!("0.0.0.0{text}"), 1),
         });
     }
+    if let Some(port) = text.strip_prefix("*:")
+        && read_port(port, PortZero::Allowed).is_ok()
+    {
+        let with = |host: &str| whole.replacen(text, &format!("{host}:{port}"), 1);
+        return Err(AddressError::BindStar {
+            ipv4: with("0.0.0.0"),
+            all: with("[::]"),
+        });
+    }
     let Authority { host, port } = read_authority(text, whole, PortZero::Allowed)?;
     match host {
         Host::Ip {
@@ -453,6 +479,7 @@ mod tests {
             right: owned(right),
         };
         let bare = |authority: &str| E::MissingScheme {
+            right: Some(format!("tcp://{authority}")),
             authority: owned(authority),
         };
         let brackets = |right: &str| E::UnbracketedIpv6 {
@@ -461,7 +488,7 @@ mod tests {
         let long = |what, length| E::PathTooLong { what, length };
         for (text, why) in [
             ("", E::Empty),
-            (" ", E::Padded { trimmed: owned("") }),
+            (" ", E::Empty),
             (
                 " tcp://h:1",
                 E::Padded {
@@ -650,33 +677,101 @@ mod tests {
         }
     }
 
+    /// Every address that an error proposes is one.
+    fn proposals_are_sound<T: FromStr<Err = E>>(text: &str) -> Option<String> {
+        let error = text.parse::<T>().err()?;
+        if let E::MissingScheme { right, .. } = &error {
+            if let Some(right) = right {
+                let tls = right.replacen("tcp://", "tls://", 1);
+                assert!(right.parse::<T>().is_ok(), "{text}: {right}");
+                assert!(tls.parse::<T>().is_ok(), "{text}: {tls}");
+            }
+            let authority = format!("./{text}");
+            assert!(authority.len() > UNIX_PATH_LIMIT || authority.parse::<T>().is_ok());
+        }
+        if let E::BindStar { all, .. } = &error {
+            assert!(all.parse::<T>().is_ok(), "{text}: {all}");
+        }
+        let right = error.instead()?;
+        assert!(right.parse::<T>().is_ok(), "{text}: {right}");
+        Some(right.to_owned())
+    }
+
     #[test]
     fn what_is_proposed_in_place_of_a_mistake_is_right() {
-        for text in [
-            " tcp://h:1",
-            "TCP://h:1",
-            "tcp:h:1",
-            "tls:/h:1",
-            "unix:/p",
-            "tcp://::1:6000",
-            "tcp+srv://_d._tcp.h:6000",
+        for (text, right) in [
+            (" tcp://h:1", "tcp://h:1"),
+            ("TCP://h:1", "tcp://h:1"),
+            (" TCP://::1:6000", "tcp://[::1]:6000"),
+            ("tcp:h:1", "tcp://h:1"),
+            ("tls:/h:1", "tls://h:1"),
+            ("unix:/p", "unix:///p"),
+            ("tcp://::1:6000", "tcp://[::1]:6000"),
+            ("tcp+srv://_d._tcp.h:6000", "tcp+srv://_d._tcp.h"),
         ] {
-            let error = text.parse::<Endpoint>().expect_err(text);
-            let right = error.instead().expect("a proposal");
-            assert!(right.parse::<Endpoint>().is_ok(), "{text}: {right}");
+            assert_eq!(
+                proposals_are_sound::<Endpoint>(text).as_deref(),
+                Some(right)
+            );
         }
+        for (text, right) in [
+            ("tcp://*:6000", "tcp://0.0.0.0:6000"),
+            ("TCP://*:6000", "tcp://0.0.0.0:6000"),
+            (" tcp:localhost:1", "tcp://127.0.0.1:1"),
+            ("tls://:6443", "tls://0.0.0.0:6443"),
+        ] {
+            assert_eq!(
+                proposals_are_sound::<BindAddress>(text).as_deref(),
+                Some(right)
+            );
+        }
+        for text in [
+            ":6000",
+            "*:6000",
+            "localhost:6000",
+            "h:1",
+            "TCP://h",
+            "TCP://:1",
+        ] {
+            proposals_are_sound::<Endpoint>(text);
+            proposals_are_sound::<BindAddress>(text);
+        }
+        let advice = |text: &str| text.parse::<BindAddress>().expect_err(text).advice();
+        insta::assert_snapshot!(advice(":6000"), @"write `tcp://0.0.0.0:6000` or `tls://0.0.0.0:6000`; a unix socket of that name is `./:6000`");
+        insta::assert_snapshot!(advice("*:6000"), @"write `tcp://0.0.0.0:6000` or `tls://0.0.0.0:6000`; a unix socket of that name is `./*:6000`");
+        insta::assert_snapshot!(advice("tls://*:6000"), @"write `tls://0.0.0.0:6000` for every IPv4 address of this machine, or `tls://[::]:6000` for every address");
+        insta::assert_snapshot!(advice("h:6000"), @"write the scheme, the host, a colon and the port, as in `tcp://192.0.2.1:6000`; a unix socket of that name is `./h:6000`");
+        assert_eq!(
+            socket_address("*:9180").expect_err("a star").instead(),
+            Some("0.0.0.0:9180")
+        );
+        assert_eq!(
+            socket_address("http://:9180").expect_err("two").instead(),
+            Some("0.0.0.0:9180")
+        );
+        // Each step takes some of it away; there is no way to make that a deep one.
+        let deep = "a://".repeat(100_000);
+        socket_address(&deep).expect_err("no address");
+        name_server_address(&deep).expect_err("no address");
     }
 
     proptest! {
         #[test]
         fn no_text_panics_and_what_is_read_is_shown_so_that_it_reads_the_same(
-            text in r"(unix://|tcp://|tls://|tcp\+srv://_d\._tcp\.|@|/)?[a-z0-9\[\]:.%@/ -]{0,24}"
+            text in r"(unix://|tcp://|tls://|TCP:|tls:|http://| tcp://|tcp://\*:|:|tcp\+srv://_d\._tcp\.|@|/)?[a-z0-9\[\]:.%@/ -]{0,24}"
         ) {
             if let Ok(endpoint) = text.parse::<Endpoint>() {
                 prop_assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
             }
-            let _ = text.parse::<BindAddress>();
-            let _ = socket_address(&text);
+            proposals_are_sound::<Endpoint>(&text);
+            proposals_are_sound::<BindAddress>(&text);
+            for read in [socket_address, name_server_address] {
+                if let Err(error) = read(&text)
+                    && let Some(right) = error.instead()
+                {
+                    prop_assert!(read(right).is_ok(), "{}", right);
+                }
+            }
         }
 
         #[test]

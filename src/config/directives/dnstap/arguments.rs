@@ -73,9 +73,19 @@ pub(super) fn read(directive: &Token, rest: &[Token], findings: &mut Findings<'_
 fn without_full(numbers: &[&Token], arguments: &Arguments) -> Option<Diagnostic> {
     let (first, rest) = numbers.split_first()?;
     let ignored = shown(&first.text);
-    let theirs = rest
-        .first()
-        .map_or("1".into(), |second| shown(&second.text));
+    // Their third word, whatever the second one is: read in setup.go of CoreDNS 1.14.7.
+    let theirs = match rest.first() {
+        None => format!("CoreDNS ignores the `{ignored}` and reads writebuffer 1, queue 1"),
+        Some(_) if !WRITE_BUFFER.contains(&arguments.queue) => format!(
+            "CoreDNS ignores the `{ignored}`, reads writebuffer {}, and refuses the line: {} is its limit",
+            arguments.queue,
+            WRITE_BUFFER.end()
+        ),
+        Some(_) => format!(
+            "CoreDNS ignores the `{ignored}` and reads writebuffer {}, queue 1",
+            arguments.queue
+        ),
+    };
     let problem = first
         .warning(
             "CoreDNS reads these numbers otherwise",
@@ -85,9 +95,7 @@ fn without_full(numbers: &[&Token], arguments: &Arguments) -> Option<Diagnostic>
             "tapfan reads writebuffer {}, queue {}",
             arguments.write_buffer, arguments.queue
         ))
-        .note(format!(
-            "CoreDNS ignores the `{ignored}` and reads writebuffer {theirs}, queue 1"
-        ));
+        .note(theirs);
     Some(problem)
 }
 
