@@ -519,8 +519,9 @@ impl Shared {
             // It may be too late.
             let _ = stream.write_all(ACCEPT).await;
         } else {
-            stream.write_all(ACCEPT).await.expect("written");
-            stream.flush().await.expect("written");
+            // It may have been given up by now.
+            let _ = stream.write_all(ACCEPT).await;
+            let _ = stream.flush().await;
         }
         let mut start = [0; START.len()];
         if stream.read_exact(&mut start).await.is_err() {
@@ -532,8 +533,8 @@ impl Shared {
             Manner::Hangs => self.until_not(manner).await,
             Manner::Leaves => return Ended::Killed,
             Manner::Says(bytes) => {
-                stream.write_all(bytes).await.expect("written");
-                stream.flush().await.expect("written");
+                let _ = stream.write_all(bytes).await;
+                let _ = stream.flush().await;
             }
             Manner::ClosesAfter(bytes) | Manner::ClosesOnceAfter(bytes) => {
                 if manner == Manner::ClosesOnceAfter(bytes) {

@@ -54,3 +54,4 @@ mod sockets;
 mod unfinished_frames;
 mod unread_log;
 mod version_1;
+mod whole_runs;

@@ -1,0 +1,369 @@
+//! Whole runs: random sequences of faults of senders, collectors, the name server and the configuration, against the real
+//! router.
+//!
+//! Whatever happens, every ledger adds up at every look, a good sink beside the bad one misses nothing, and everything
+//! ends with the drain. `PROPTEST_CASES=1000` runs more sequences than usual; one that fails is to be kept in [`KEPT`].
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use hickory_resolver::proto::op::ResponseCode;
+use proptest::{
+    prelude::*,
+    test_runner::{TestCaseError, TestRunner},
+};
+use tapfan::{frame_stream::Mode, net::Stream};
+use tokio::{io::AsyncWriteExt, runtime, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    collector::{Collector, Farewell, Manner as Treats},
+    name_server::{Answer, NameServer},
+    router::{Auditor, Folder, Router},
+    sender::{Load, Manner, Sender, Told},
+    traffic::{numbered, numbers_of},
+    wait::until,
+    wire::{FINISH, READY, START},
+};
+
+/// One thing that goes wrong, or right again.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A sender says this instead of a handshake, or behind one, and goes.
+    Garbage(bool, Vec<u8>),
+    /// A sender stops in the middle of a frame, and stays.
+    MidFrame,
+    /// A sender goes without a word, after so many frames.
+    Disconnect(u64),
+    /// A sender writes [`FLOOD`] frames at once.
+    Flood,
+    /// The collector at this address treats new connections so; connections that hang go on.
+    Collector(usize, Treats),
+    /// Nobody listens at this address any more; connections are reset.
+    Refuses(usize),
+    /// Somebody listens at this address again, or the connections are reset there.
+    Returns(usize),
+    /// The collector at this address ends in order, and comes back.
+    Leaves(usize, Farewell),
+    NameServer(Answer),
+    Reload(Reload),
+    Time(Duration),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Reload {
+    /// The bad sink, with this identity and so many of its name's addresses in use.
+    Sink(u8, &'static str),
+    /// No bad sink.
+    Without,
+    /// Something that is refused.
+    Unsound,
+}
+
+/// Frames of a flood: more than the bad sink's queue holds, and far less than the good one's.
+const FLOOD: u64 = 15_000;
+
+/// Frames of senders other than the good one have numbers from here on.
+const OTHERS: u64 = 1 << 40;
+
+const HOSTS: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
+
+/// Sequences that are run each time: those that failed, and the worst that its authors could think of.
+const KEPT: [&[Step]; 2] = [
+    // The sink has no connection at its end, and one that was replaced awaits FINISH.
+    &[
+        Step::Collector(0, Treats::NeverFinishes),
+        Step::Returns(0),
+        Step::Reload(Reload::Sink(1, "balance")),
+        Step::Time(Duration::from_millis(300)),
+        Step::Refuses(0),
+        Step::Reload(Reload::Without),
+    ],
+    // A full queue, a collector that takes nothing, a name that leads elsewhere, and nobody there.
+    &[
+        Step::Collector(0, Treats::Hangs),
+        Step::Returns(0),
+        Step::MidFrame,
+        Step::Flood,
+        Step::Reload(Reload::Sink(1, "all")),
+        Step::Refuses(1),
+        Step::NameServer(Answer::Fails(ResponseCode::ServFail)),
+        Step::Flood,
+        Step::Reload(Reload::Unsound),
+        Step::Reload(Reload::Sink(2, "failover")),
+    ],
+];
+
+struct Scene {
+    folder: Folder,
+    server: NameServer,
+    good: Collector,
+    bad: [Collector; 2],
+    listening: [bool; 2],
+    router: Router,
+    load: Load,
+    audits: Vec<Auditor>,
+    /// Senders that stay.
+    held: Vec<Sender>,
+    others: u64,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let folder = Folder::new();
+        let server = NameServer::start(&HOSTS[..1]).await;
+        let good = Collector::unix(folder.path("good")).thrifty().listening();
+        let first = Collector::tcp().thrifty();
+        let second = Collector::tcp_at((HOSTS[1], first.port()).into()).thrifty();
+        let bad = [first.listening(), second.listening()];
+        let tapfile = tapfile(&folder, &server, &good, &bad, &Reload::Sink(0, "failover"));
+        let router = Router::start(&tapfile);
+        router.up(0).await;
+        let manner = Manner {
+            mode: Mode::Bidirectional,
+            told: Told::Stops,
+            rate: 2000,
+            frame: numbered,
+            first: 0,
+        };
+        Self {
+            load: Load::start(&router.target(0), manner).await,
+            audits: vec![router.audit()],
+            folder,
+            server,
+            good,
+            bad,
+            listening: [true; 2],
+            router,
+            held: Vec::new(),
+            others: 0,
+        }
+    }
+
+    async fn step(&mut self, step: &Step) {
+        match step {
+            Step::Garbage(behind, said) => {
+                let mut stream = self.router.target(0).dial().await.expect("connected");
+                if *behind {
+                    write(&mut stream, READY).await;
+                    write(&mut stream, START).await;
+                }
+                write(&mut stream, said).await;
+            }
+            Step::MidFrame => {
+                let mut sender = self.sender(Mode::Bidirectional).await;
+                sender.write(b"\0\0\x10\0the beginning").await;
+                self.held.push(sender);
+            }
+            Step::Disconnect(frames) => {
+                let mut sender = self.sender(Mode::Unidirectional).await;
+                sender.send(self.frames(*frames)).await;
+            }
+            Step::Flood => {
+                let mut sender = self.sender(Mode::Bidirectional).await;
+                sender.send(self.frames(FLOOD)).await;
+                sender.stop().await;
+            }
+            Step::Collector(at, treats) => self.bad[*at].behave(*treats),
+            Step::Refuses(at) => self.refuses(*at).await,
+            Step::Returns(at) => {
+                self.refuses(*at).await;
+                self.listens(*at);
+            }
+            Step::Leaves(at, farewell) => {
+                // One that reads nothing would never come to the end of what is sent.
+                self.bad[*at].behave(Treats::Good);
+                if std::mem::take(&mut self.listening[*at]) {
+                    self.bad[*at].leave(*farewell).await;
+                }
+                self.listens(*at);
+            }
+            Step::NameServer(answer) => self.server.says(answer.clone()),
+            Step::Reload(reload) => self.reload(reload),
+            Step::Time(time) => sleep(*time).await,
+        }
+    }
+
+    async fn sender(&self, mode: Mode) -> Sender {
+        Sender::open(&self.router.target(0), mode).await
+    }
+
+    fn frames(&mut self, count: u64) -> impl Iterator<Item = bytes::Bytes> + use<> {
+        let from = OTHERS + self.others;
+        self.others += count;
+        (from..from + count).map(numbered)
+    }
+
+    async fn refuses(&mut self, at: usize) {
+        if std::mem::take(&mut self.listening[at]) {
+            self.bad[at].kill().await;
+        }
+    }
+
+    fn listens(&mut self, at: usize) {
+        self.bad[at].listen();
+        self.listening[at] = true;
+    }
+
+    fn reload(&mut self, reload: &Reload) {
+        let tapfile = tapfile(&self.folder, &self.server, &self.good, &self.bad, reload);
+        match self.router.reload(&tapfile) {
+            Ok(changes) => {
+                assert_ne!(*reload, Reload::Unsound);
+                if !changes.started.is_empty() {
+                    self.audits.push(self.router.audit());
+                }
+            }
+            Err(problems) => assert_eq!(*reload, Reload::Unsound, "{problems}"),
+        }
+    }
+
+    /// Ends the run, and checks what must hold of any.
+    async fn end(self) {
+        let sent = self.load.end().await;
+        // The drain has the time that the bad sink needs to be given up, and no more.
+        until("the good sink has delivered all", || {
+            let ledger = self.router.ledger(0);
+            ledger.offered >= sent && ledger.delivered == ledger.offered
+        })
+        .await;
+        let status = self.router.status(0);
+        assert_eq!((status.connects, status.failures), (1, 0));
+        let hurry = CancellationToken::new();
+        let report = self.router.drain_after_changes(hurry).await;
+        for audit in self.audits {
+            audit.sign();
+        }
+        assert_eq!(report.sinks[0].ledger.dropped_total(), 0);
+        let mut numbers = numbers_of(&self.good.frames());
+        numbers.retain(|number| *number < OTHERS);
+        assert!(numbers.into_iter().eq(0..sent), "each once and in order");
+        self.good.assert_stopped().await;
+        for (bad, listening) in self.bad.iter().zip(self.listening) {
+            bad.behave(Treats::Good);
+            if listening {
+                bad.until("the router has closed all connections", |all| {
+                    all.iter().all(|one| one.ended.is_some())
+                })
+                .await;
+            }
+        }
+    }
+}
+
+async fn write(stream: &mut Stream, bytes: &[u8]) {
+    // The router may have closed by now.
+    let _ = stream.write_all(bytes).await;
+}
+
+fn tapfile(
+    folder: &Folder,
+    server: &NameServer,
+    good: &Collector,
+    bad: &[Collector; 2],
+    reload: &Reload,
+) -> String {
+    let bad = match reload {
+        Reload::Sink(identity, endpoints) => format!(
+            "dnstap tcp://collector.example.:{} full 1 1 {{\n name bad\n identity form-{identity}\n endpoints {endpoints}\n refresh 1s 1s\n write_timeout 1s\n}}",
+            bad[0].port()
+        ),
+        Reload::Without => String::new(),
+        Reload::Unsound => "listen unix:///nonexistent/in".to_owned(),
+    };
+    format!(
+        "drain 1s\nresolver {{\n nameserver {}\n timeout 1s\n}}\nlisten unix://{}\ndnstap {} full 1 200\n{bad}\n",
+        server.address,
+        folder.say("in"),
+        good.socket(),
+    )
+}
+
+fn run(steps: &[Step]) {
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let mut scene = Scene::new().await;
+        for step in steps {
+            scene.step(step).await;
+        }
+        scene.end().await;
+    });
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let garbage = prop_oneof![
+        prop::collection::vec(any::<u8>(), 1..200),
+        Just(b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+        Just(b"\0\0\0\0\0\0\xff\xff".to_vec()),
+        Just(b"\xff\xff\xff\xffabc".to_vec()),
+    ];
+    let treats = prop_oneof![
+        3 => Just(Treats::Good),
+        2 => Just(Treats::Hangs),
+        1 => Just(Treats::Mute),
+        1 => Just(Treats::Answers(b"\0\0\0\x04what")),
+        1 => Just(Treats::Says(FINISH)),
+        1 => Just(Treats::Says(b"\0\0\0\x04what")),
+        1 => Just(Treats::NeverFinishes),
+        1 => Just(Treats::Leaves),
+        1 => Just(Treats::AcceptsLate),
+    ];
+    let answer = prop_oneof![
+        3 => prop_oneof![Just(vec![HOSTS[0]]), Just(vec![HOSTS[1]]), Just(HOSTS.to_vec())]
+            .prop_map(Answer::Addresses),
+        1 => Just(Answer::Addresses(Vec::new())),
+        1 => Just(Answer::Fails(ResponseCode::NXDomain)),
+        1 => Just(Answer::Fails(ResponseCode::ServFail)),
+        1 => Just(Answer::Silence),
+    ];
+    let endpoints = prop_oneof![Just("failover"), Just("balance"), Just("all")];
+    let reload = prop_oneof![
+        4 => (0..3_u8, endpoints).prop_map(|(identity, endpoints)| Reload::Sink(identity, endpoints)),
+        1 => Just(Reload::Without),
+        1 => Just(Reload::Unsound),
+    ];
+    let farewell = prop_oneof![Just(Farewell::Fin), Just(Farewell::Finish)];
+    let step = prop_oneof![
+        1 => (any::<bool>(), garbage).prop_map(|(behind, said)| Step::Garbage(behind, said)),
+        1 => Just(Step::MidFrame),
+        1 => (0..200_u64).prop_map(Step::Disconnect),
+        1 => Just(Step::Flood),
+        3 => (0..2_usize, treats).prop_map(|(at, treats)| Step::Collector(at, treats)),
+        1 => (0..2_usize).prop_map(Step::Refuses),
+        2 => (0..2_usize).prop_map(Step::Returns),
+        1 => (0..2_usize, farewell).prop_map(|(at, farewell)| Step::Leaves(at, farewell)),
+        2 => answer.prop_map(Step::NameServer),
+        2 => reload.prop_map(Step::Reload),
+        4 => (0..400_u64).prop_map(|time| Step::Time(Duration::from_millis(time))),
+    ];
+    prop::collection::vec(step, 4..16)
+}
+
+#[test]
+fn whatever_goes_wrong_the_ledgers_add_up_and_the_good_sink_misses_nothing() {
+    let mut config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        // Each takes a second or two.
+        config.cases = 8;
+    }
+    config.failure_persistence = None;
+    // A sequence that fails is run again for each step that may be left out.
+    config.max_shrink_iters = 60;
+    let outcome = TestRunner::new(config).run(&steps(), |steps| {
+        let run = std::panic::catch_unwind(|| run(&steps));
+        run.map_err(|_| TestCaseError::fail("see the panic above"))
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}\nkeep the sequence in KEPT");
+    }
+}
+
+#[test]
+fn the_sequences_that_are_kept_hold() {
+    for steps in KEPT {
+        run(steps);
+    }
+}
