@@ -4,10 +4,18 @@ use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
+use super::{
+    LedgerStatus, SinkStatus,
+    verdict::{self, Lately},
+};
 use crate::{
     sink,
     supervisor::{ListenerView, SinkView, View},
 };
+
+/// Points of what counts as going on.
+#[allow(clippy::cast_possible_truncation)]
+const NOW_POINTS: usize = verdict::NOW.as_secs() as usize;
 
 /// What listeners and sinks did of late: made by looking at their counters once a second, so it costs the router nothing
 /// else. It is kept whether somebody looks or not, so that who opens the page in an outage sees how it began.
@@ -125,6 +133,15 @@ impl History {
         }
     }
 
+    /// The last minutes of a sink; nothing if it was not looked at yet.
+    pub(super) fn lately(&self, sink: &SinkStatus) -> Lately {
+        let is_it = |trace: &&SinkTrace| {
+            *trace.last.name == *sink.name && trace.last.removed == sink.removed
+        };
+        let trace = self.sinks.iter().find(is_it);
+        trace.map_or_else(Lately::default, |trace| trace.lately(&sink.ledger))
+    }
+
     fn record(
         &mut self,
         listeners: impl Iterator<Item = ListenerSample>,
@@ -181,6 +198,27 @@ impl SinkTrace {
         self.points.push_back(point);
         self.last = sample;
         self
+    }
+
+    /// What counts for the verdict, with what `ledger` has that was not looked at yet.
+    fn lately(&self, ledger: &LedgerStatus) -> Lately {
+        let fresh = ledger.dropped_total().saturating_sub(self.last.dropped);
+        let lost = |points: usize| {
+            let latest = self.points.iter().rev().take(points);
+            latest.fold(fresh, |sum, point| sum.saturating_add(point.dropped.into()))
+        };
+        let idle = self.points.iter().rev();
+        let idle = idle.take_while(|point| point.delivered == 0).count();
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+        Lately {
+            lost: lost(History::POINTS),
+            losing: lost(NOW_POINTS),
+            idle: if ledger.delivered > self.last.delivered {
+                Duration::ZERO
+            } else {
+                History::PERIOD.saturating_mul(idle)
+            },
+        }
     }
 }
 
@@ -335,5 +373,43 @@ mod tests {
         record(&mut history, [sample("a", true, 3, 0)]);
         assert_eq!(history.last(9).sinks.len(), 1);
         assert_eq!(history.last(1).sinks[0].offered, [3]);
+    }
+
+    #[test]
+    fn what_was_lost_lately_is_known_for_five_minutes() {
+        let mut history = History::default();
+        let mut second = |dropped: u64, delivered: u64| {
+            let sample = SinkSample {
+                dropped,
+                ..sample("a", true, 0, delivered)
+            };
+            record(&mut history, [sample]);
+            let trace = &history.sinks[0];
+            let ledger = |more: u64| LedgerStatus {
+                offered: 0,
+                delivered,
+                delivered_bytes: 0,
+                dropped: [("queue_full".to_owned(), dropped + more)].into(),
+                queued: 0,
+                in_flight: 0,
+            };
+            assert_eq!(
+                trace.lately(&ledger(3)).lost,
+                trace.lately(&ledger(0)).lost + 3
+            );
+            let Lately { lost, losing, idle } = trace.lately(&ledger(0));
+            (lost, losing, idle.as_secs())
+        };
+        // What was lost before the first look is of no time that is known.
+        assert_eq!(second(7, 0), (0, 0, 0));
+        assert_eq!(second(9, 1), (2, 2, 0));
+        for idle in 1..10 {
+            assert_eq!(second(9, 1), (2, 2, idle));
+        }
+        for idle in 10..300 {
+            assert_eq!(second(9, 1), (2, 0, idle));
+        }
+        assert_eq!(second(9, 1), (0, 0, 300));
+        assert_eq!(second(10, 2), (1, 1, 0));
     }
 }

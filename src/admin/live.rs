@@ -84,6 +84,14 @@ impl Live {
         }
     }
 
+    /// The router as it stands, with verdicts that know of the last minutes.
+    pub(super) fn status(&self, view: &View) -> RouterStatus {
+        let mut status = RouterStatus::unjudged(view);
+        let history = self.history();
+        status.judge(|sink| history.lately(sink));
+        status
+    }
+
     fn watch(&self, view: &View) -> Option<impl Stream<Item = Result<Event, Infallible>> + use<>> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         // In this order: what is looked at between the two comes twice rather than not at all.
@@ -100,9 +108,11 @@ impl Live {
     }
 
     fn picture(&self, view: &View, points: usize) -> Event {
+        // The guard must be gone before the status is judged, which takes it again.
+        let points = self.history().last(points);
         let picture = Picture {
-            points: self.history().last(points),
-            status: RouterStatus::of(view),
+            points,
+            status: self.status(view),
         };
         let event = Event::default().event("picture");
         // It has neither maps with keys that are no strings nor anything else that cannot be written.

@@ -20,6 +20,7 @@ mod serve;
 mod server;
 mod status;
 mod timestamp;
+mod verdict;
 mod write_deadline;
 
 pub use log_level::LogControl;
@@ -30,3 +31,4 @@ pub use status::{
     RouterStatus, SenderDrops, SinkStatus, UnfinishedStatus, quantile,
 };
 pub use timestamp::Timestamp;
+pub use verdict::{Verdict, VerdictWord};

@@ -13,7 +13,6 @@ use axum::{
 };
 
 use super::{
-    RouterStatus,
     hosts::{self, Hosts},
     log_level, metrics, page, probes,
     server::Shared,
@@ -114,5 +113,5 @@ async fn events(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Response {
-    Json(RouterStatus::of(&shared.view)).into_response()
+    Json(shared.live.status(&shared.view)).into_response()
 }

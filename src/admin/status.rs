@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Timestamp;
+use super::{Timestamp, Verdict, verdict::Lately};
 use crate::{
     dnstap::MessageType,
     listener::ErrorReason,
@@ -39,6 +39,8 @@ pub struct RouterStatus {
     pub started: Timestamp,
     /// How far it has come.
     pub phase: Phase,
+    /// How it fares; `null` only from a router that is older than this field: [`judged`](Self::judged) fills it in.
+    pub verdict: Option<Verdict>,
     /// The configuration that runs.
     pub config: ConfigStatus,
     /// Changes of the configuration since the start.
@@ -155,6 +157,8 @@ pub struct SinkStatus {
     pub mode: Mode,
     /// Whether the configuration no longer has it.
     pub removed: bool,
+    /// How it fares; `null` as that of the router.
+    pub verdict: Option<Verdict>,
     /// What it is doing.
     pub state: State,
     /// Since when it is up, or is not: the attempts of one outage do not begin it anew.
@@ -329,7 +333,17 @@ pub struct CertificateStatus {
 
 impl RouterStatus {
     /// The router that `view` looks into, as it stands.
+    ///
+    /// Its verdicts know of no losses: what was lost in the last minutes is remembered by a running
+    /// [`Server`](super::Server) only.
     pub fn of(view: &View) -> Self {
+        let mut status = Self::unjudged(view);
+        status.judge(|_| Lately::default());
+        status
+    }
+
+    /// The same without verdicts.
+    pub(super) fn unjudged(view: &View) -> Self {
         let (configured, reloads) = (view.configured(), view.reloads());
         let last = reloads.last.map(|last| ReloadStatus {
             at: last.at.into(),
@@ -340,6 +354,7 @@ impl RouterStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: view.started().into(),
             phase: view.phase().into(),
+            verdict: None,
             config: ConfigStatus {
                 path: configured.path.map(|path| path.display().to_string()),
                 files: configured
@@ -445,6 +460,7 @@ impl SinkStatus {
                 Mode::NoWire
             },
             removed: view.is_removed(),
+            verdict: None,
             state: *state,
             since: (*since).into(),
             endpoints: status

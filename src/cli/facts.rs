@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::figures::age;
 use crate::{
-    admin::{QueueStatus, RouterStatus, SinkStatus, Timestamp},
+    admin::{QueueStatus, RouterStatus, SinkStatus, Timestamp, VerdictWord},
     sink::State,
 };
 
@@ -12,6 +12,11 @@ use crate::{
 pub(super) fn is_up(sink: &SinkStatus) -> bool {
     let mut endpoints = sink.endpoints.iter();
     sink.state == State::Up || endpoints.any(|endpoint| endpoint.state == State::Up)
+}
+
+/// Whether nobody should miss this word.
+pub(super) fn is_alarming(word: VerdictWord) -> bool {
+    word >= VerdictWord::Behind
 }
 
 /// How full a queue is, by the bound that it is nearer to: from 0 to 1.

@@ -42,7 +42,9 @@ pub(super) fn router(sinks: Vec<SinkStatus>) -> RouterStatus {
         listeners: vec![listener("unix:///run/tapfan/dnstap.sock", 71_280_000)],
         sinks,
         unfinished_frames: UnfinishedStatus::default(),
+        verdict: None,
     }
+    .judged()
 }
 
 /// The same, whose last reload was refused.
@@ -78,6 +80,7 @@ pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
         configured: endpoint.to_owned(),
         mode: Mode::Full,
         removed: false,
+        verdict: None,
         state: State::Up,
         since: at(-3590),
         endpoint: Some(endpoint.to_owned()),

@@ -1,4 +1,4 @@
-//! `tapfan status`: the sinks of a running router, once; or when they are up.
+//! `tapfan status`: the verdict on a running router and its sinks, once; or when they are up.
 
 mod table;
 mod wait;
@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, ValueEnum};
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use tokio::runtime;
 
 use self::table::table;
@@ -21,7 +24,7 @@ use super::{
     tell,
 };
 use crate::{
-    admin::{RouterStatus, SinkStatus},
+    admin::{RouterStatus, SinkStatus, VerdictWord},
     config::quantity,
 };
 
@@ -36,6 +39,10 @@ pub(super) struct StatusArgs {
     /// Prints what the router says, in JSON as it comes; with --sink, a list of what it says of those
     #[arg(long)]
     json: bool,
+    /// Ends with status 1 if the verdict is one of these, in place of all that are worse than `degraded`; of the sinks that
+    /// --sink names, or of the router and all its sinks
+    #[arg(long, value_name = "WORD", value_delimiter = ',', value_parser = word())]
+    fail_on: Vec<VerdictWord>,
     /// Waits until every sink is up, or every one that --sink names
     #[arg(long, value_enum, value_name = "STATE")]
     wait: Option<Awaited>,
@@ -58,7 +65,7 @@ struct Chosen<'a> {
     unknown: Vec<&'a str>,
 }
 
-/// Prints the sinks of a router; status 1 unless each of them is up.
+/// Prints the sinks of a router; status 1 if the verdict on one of them is bad.
 pub(super) fn run(args: &StatusArgs) -> ExitCode {
     let whereabouts = match args.router.whereabouts() {
         Ok(whereabouts) => whereabouts,
@@ -91,6 +98,25 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// The words that fail unless `--fail-on` says otherwise: a sink is not up, or loses frames, or soon will.
+const FAILING: [VerdictWord; 5] = [
+    VerdictWord::Starting,
+    VerdictWord::Draining,
+    VerdictWord::Behind,
+    VerdictWord::Dropping,
+    VerdictWord::Down,
+];
+
+fn word() -> impl TypedValueParser<Value = VerdictWord> {
+    let labels = VerdictWord::ALL.map(VerdictWord::label);
+    PossibleValuesParser::new(labels).map(|label| {
+        let mut words = VerdictWord::ALL.into_iter();
+        words
+            .find(|word| word.label() == label)
+            .unwrap_or(VerdictWord::Down)
+    })
 }
 
 /// A time as in a Tapfile.
@@ -127,7 +153,7 @@ fn show(args: &StatusArgs, whereabouts: &Whereabouts, look: &Look) -> ExitCode {
             tell(format_args!("tapfan: cannot write to stdout: {error}\n"));
             ExitCode::from(FAILED)
         }
-        _ if chosen.are_up() => ExitCode::SUCCESS,
+        _ if chosen.are_well(args, &look.status) => ExitCode::SUCCESS,
         _ => ExitCode::from(FAILED),
     }
 }
@@ -153,6 +179,21 @@ impl<'a> Chosen<'a> {
     fn are_up(&self) -> bool {
         let mut sinks = self.sinks.iter();
         self.unknown.is_empty() && sinks.all(|sink| sink.removed || is_up(sink))
+    }
+
+    /// Whether the exit status is 0. What was waited for is enough, unless `--fail-on` asks for more.
+    fn are_well(&self, args: &StatusArgs, status: &RouterStatus) -> bool {
+        let failing = match args.fail_on.as_slice() {
+            [] if args.wait.is_some() => return self.are_up(),
+            [] => FAILING.as_slice(),
+            words => words,
+        };
+        let sinks = self.sinks.iter().filter(|sink| !sink.removed);
+        let of_sinks = sinks.filter_map(|sink| sink.verdict.as_ref());
+        let of_router = status.verdict.iter().filter(|_| args.sinks.is_empty());
+        !of_sinks
+            .chain(of_router)
+            .any(|verdict| failing.contains(&verdict.word))
     }
 
     /// Which are not there, and which are.

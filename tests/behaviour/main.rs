@@ -53,5 +53,6 @@ mod slow_collectors;
 mod sockets;
 mod unfinished_frames;
 mod unread_log;
+mod verdicts;
 mod version_1;
 mod whole_runs;

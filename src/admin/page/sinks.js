@@ -2,7 +2,7 @@
 
 import { facts, glyph, html, list, put, say, show } from "./elements.js";
 import { sparkline } from "./sparkline.js";
-import { brief, bytes, clock, count, counted, duration, fullness, judge, rate, reasons, since } from "./words.js";
+import { brief, bytes, clock, count, counted, duration, fullness, judge, judgeEndpoint, rate, reasons, since } from "./words.js";
 
 /** Shows these sinks: `{ sink, points, rates, lost, now }` each. */
 export function showSinks(parent, sinks) {
@@ -164,7 +164,7 @@ function endpointRow() {
   return {
     element,
     update: ({ endpoint, now }) => {
-      const judged = judge(endpoint);
+      const judged = judgeEndpoint(endpoint);
       put(element, "data-kind", judged.kind);
       mark.update(judged.kind);
       say(word, judged.more ? `${judged.word} (${judged.more})` : judged.word);

@@ -1,42 +1,47 @@
 // The answer at one look: is every collector getting its taps, and if not, since when, why, and what did it cost?
 
 import { facts, glyph, html, list, put, say } from "./elements.js";
-import { clock, count, counted, duration, judge, rate, reasons, since } from "./words.js";
+import { KINDS, clock, count, counted, duration, judge, rate, since } from "./words.js";
 
-/** What is to be said of it all: `{ kind, title, lines, short }`; `short` stands in the browser's tab. */
+/** What stands in the browser's tab, by the router's word. */
+const SHORT = {
+  ok: "",
+  no_senders: "no sender",
+  degraded: "not all well",
+  starting: "connecting",
+  draining: "draining",
+  behind: "behind",
+  dropping: "taps lost",
+  down: "down",
+};
+
+/** The router's verdict, and what else there is to say: `{ kind, title, lines, short }`; `short` stands in the browser's tab. */
 export function verdict(status, listeners, sinks) {
-  const all = sinks.filter(({ sink }) => !sink.removed).map((item) => ({ ...item, judged: judge(item.sink) }));
-  const of = (kind) => all.filter(({ judged }) => judged.kind === kind);
-  const [down, part, waiting] = [of("down"), of("part"), of("wait")];
-  const losing = all.filter(({ lost }) => lost > 0);
+  const { word, sentence } = status.verdict;
+  const all = sinks.filter(({ sink }) => !sink.removed);
+  const worst = all.filter(({ sink }) => sink.verdict.word === word);
+  const short = word === "down" ? `${worst.length} down` : (SHORT[word] ?? word);
+  return { kind: KINDS[word] ?? "part", title: sentence, short, lines: lines(word, all, worst, listeners) };
+}
+
+function lines(word, all, worst, listeners) {
   const collectors = counted(all.length, "collector");
-  if (status.phase === "draining") {
-    return { kind: "gone", title: "The router is ending", short: "draining", lines: ["It delivers what is queued, and takes nothing new."] };
+  switch (word) {
+    case "ok": {
+      const pace = listeners.reduce((sum, { rate }) => sum + rate, 0);
+      return [`${collectors} up, ${rate(pace)} in, nothing lost in the last five minutes.`];
+    }
+    case "no_senders":
+      return [`${collectors} up, and nothing to send them.`];
+    case "draining":
+      return ["It delivers what is queued, and takes nothing new."];
+    case "starting":
+      return [];
+    case "down":
+      return whys(worst);
+    default:
+      return worst.slice(0, 6).map(({ sink }) => `${sink.name}: ${sink.verdict.sentence}.`);
   }
-  if (down.length) {
-    const [{ sink }] = down;
-    const title = down.length === 1 ? `${sink.name} is not getting its taps` : `${down.length} of ${collectors} are not getting their taps`;
-    return { kind: "down", title, short: `${down.length} down`, lines: whys(down) };
-  }
-  if (part.length) {
-    const lines = part.slice(0, 6).map(({ sink, judged }) => `${sink.name}: up, ${judged.more}`);
-    const partly = part.some(({ sink }) => (sink.endpoints ?? []).some(({ state }) => state !== "up"));
-    const title = partly ? "Not every endpoint is connected" : "Every collector is connected, and not all is well";
-    return { kind: "part", title, short: "not all well", lines };
-  }
-  if (waiting.length) {
-    return { kind: "wait", title: `Connecting to ${counted(waiting.length, "collector")}`, short: "connecting", lines: [] };
-  }
-  if (losing.length) {
-    const lines = losing.slice(0, 6).map(({ sink, lost }) => `${sink.name} lost ${counted(lost, "frame")} in the last five minutes (${reasons(sink.ledger.dropped).map(([reason]) => reason).join(", ")}).`);
-    return { kind: "part", title: "Every collector is getting its taps; some were lost", short: "taps lost", lines };
-  }
-  const senders = listeners.reduce((sum, { listener }) => sum + listener.connections, 0);
-  if (!senders) {
-    return { kind: "wait", title: "Every collector is connected; no DNS server is", short: "no sender", lines: [`${collectors} up, and nothing to send them.`] };
-  }
-  const pace = listeners.reduce((sum, { rate }) => sum + rate, 0);
-  return { kind: "up", title: "Every collector is getting its taps", short: "", lines: [`${collectors} up, ${rate(pace)} in, nothing lost in the last five minutes.`] };
 }
 
 /** Of each that is down, or of the first few. */
@@ -121,7 +126,7 @@ export function news(before, after) {
     const [was, is] = [known.get(sink.name), judge(sink)];
     if (!was || was.word === is.word) continue;
     const reason = is.kind === "down" && sink.last_error ? `: ${sink.last_error.error}` : "";
-    told.push(is.kind === "up" ? `${sink.name} is up again` : `${sink.name} is ${is.word.toLowerCase()}${reason}`);
+    told.push(is.word === "Up" ? `${sink.name} is up again` : `${sink.name} is ${is.word.toLowerCase()}${reason}`);
   }
   return told;
 }

@@ -73,23 +73,42 @@ export function fullness({ frames, bytes, capacity_frames, capacity_bytes }) {
 
 const IN_THE_MAKING = ["resolving", "connecting", "handshaking"];
 
-/** Old enough to say that a sink that is up is behind, in seconds. */
-const BEHIND = 5;
+/** The kind (colour and shape) of each word that the router has for how it fares. */
+export const KINDS = {
+  ok: "up",
+  no_senders: "wait",
+  degraded: "part",
+  starting: "wait",
+  draining: "gone",
+  behind: "part",
+  dropping: "part",
+  down: "down",
+};
+
+/** What is said beside the word of a sink that is up. */
+const BESIDE = { behind: "behind", dropping: "frames lost" };
 
 /**
- * The kind of a sink's or an endpoint's state (its colour and shape), the word for it, and what else is to be said:
+ * The kind of a sink's state, the word for it, and what else is to be said. It follows the router's own verdict:
  * `up`, `part` (up, and not all well), `down`, `wait` (on its way up for the first time), `gone` (on its way out).
  */
 export function judge(sink) {
-  const { state } = sink;
-  if (sink.removed) return { kind: "gone", word: "Removed", more: state === "up" ? "draining" : state };
-  if (state === "up") {
-    const others = (sink.endpoints ?? []).filter((endpoint) => endpoint.state !== "up").length;
-    if (others) return { kind: "part", word: "Up", more: `${sink.endpoints.length - others} of ${sink.endpoints.length} endpoints` };
-    if (sink.queue && (sink.queue.oldest_seconds ?? 0) > BEHIND) return { kind: "part", word: "Up", more: "behind" };
-    return { kind: "up", word: "Up", more: "" };
-  }
+  const { state, verdict: { word } } = sink;
+  const kind = KINDS[word] ?? "part";
+  if (sink.removed) return { kind, word: "Removed", more: state === "up" ? "draining" : state };
+  if (kind === "up") return { kind, word: "Up", more: "" };
+  if (kind === "gone") return { kind, word: state === "stopped" ? "Stopped" : "Draining", more: "" };
+  if (kind === "wait") return { kind, word: "Starting", more: state };
+  if (kind === "down") return { kind, word: "Down", more: state };
+  const up = sink.endpoints.filter((endpoint) => endpoint.state === "up").length;
+  const endpoints = up < sink.endpoints.length ? `${up} of ${sink.endpoints.length} endpoints` : "";
+  return { kind, word: "Up", more: [BESIDE[word], endpoints].filter(Boolean).join(", ") };
+}
+
+/** The same of one endpoint of a sink, by its state alone. */
+export function judgeEndpoint({ state, failures, connects }) {
+  if (state === "up") return { kind: "up", word: "Up", more: "" };
   if (state === "draining" || state === "stopped") return { kind: "gone", word: state === "draining" ? "Draining" : "Stopped", more: "" };
-  if (IN_THE_MAKING.includes(state) && sink.failures === 0 && sink.connects === 0) return { kind: "wait", word: "Starting", more: state };
+  if (IN_THE_MAKING.includes(state) && failures === 0 && connects === 0) return { kind: "wait", word: "Starting", more: state };
   return { kind: "down", word: "Down", more: state };
 }

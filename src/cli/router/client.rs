@@ -71,8 +71,11 @@ async fn ask(address: &Address) -> Result<Look, FetchError> {
         other => return Err(FetchError::Refused(other)),
     }
     let text = read(response.into_body()).await?;
-    let status = serde_json::from_slice(&text)?;
-    Ok(Look { text, status })
+    let status: RouterStatus = serde_json::from_slice(&text)?;
+    Ok(Look {
+        text,
+        status: status.judged(),
+    })
 }
 
 fn request(address: &Address) -> Request<String> {

@@ -5,11 +5,13 @@ use std::{fmt::Write as _, iter};
 use ratatui::text::Span;
 
 use super::super::{
-    facts::{fill, is_up, next_attempt, reasons, summary},
+    facts::{fill, is_alarming, is_up, next_attempt, reasons, summary},
     figures::{age, percent},
     paint::{self, Paint},
 };
-use crate::admin::{EndpointStatus, ListenerStatus, Phase, RouterStatus, SinkStatus, Timestamp};
+use crate::admin::{
+    EndpointStatus, ListenerStatus, Phase, RouterStatus, SinkStatus, Timestamp, VerdictWord,
+};
 
 const WIDTH: usize = 80;
 
@@ -34,7 +36,7 @@ enum Side {
 
 /// What a router said, of these sinks only.
 pub(super) fn table(status: &RouterStatus, sinks: &[&SinkStatus], paint: Paint) -> String {
-    let mut text = head(status);
+    let mut text = head(status, paint);
     text.push('\n');
     let rows = |endpoints: bool| -> Vec<Row> {
         let row = |sink: &&SinkStatus| sink_row(sink, status.now, endpoints, paint);
@@ -78,7 +80,16 @@ pub(super) fn table(status: &RouterStatus, sinks: &[&SinkStatus], paint: Paint) 
     text
 }
 
-fn head(status: &RouterStatus) -> String {
+fn head(status: &RouterStatus, paint: Paint) -> String {
+    let verdict = status.verdict.as_ref();
+    let verdict = verdict.map_or_else(String::new, |verdict| {
+        let sentence = paint::one_line(&verdict.sentence);
+        if is_alarming(verdict.word) {
+            paint.alarm(&sentence)
+        } else {
+            sentence
+        }
+    });
     let phase = match status.phase {
         Phase::Starting => "starting",
         Phase::Running => "running",
@@ -87,7 +98,7 @@ fn head(status: &RouterStatus) -> String {
     let age = age(status.now.since(status.started));
     let path = paint::one_line(status.config.path.as_deref().unwrap_or("no file"));
     format!(
-        "tapfan {}, {phase} for {age}, with {path}\n{}\n",
+        "{verdict}\ntapfan {}, {phase} for {age}, with {path}\n{}\n",
         paint::one_line(&status.version),
         summary(status)
     )
@@ -102,6 +113,11 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
         cells.push(Cell::new(sink.endpoint.as_deref().unwrap_or("-")));
     } else if let (Some(endpoint), 0 | 1) = (&sink.endpoint, sink.endpoints.len()) {
         below.push(format!("at {endpoint}"));
+    }
+    if let Some(verdict) = sink.verdict.as_ref()
+        && matches!(verdict.word, VerdictWord::Behind | VerdictWord::Dropping)
+    {
+        below.push(verdict.sentence.clone());
     }
     let dropped = sink.ledger.dropped_total();
     cells.push(Cell::new(&sink.ledger.delivered.to_string()));

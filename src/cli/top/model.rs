@@ -6,7 +6,7 @@ use super::watched::Watched;
 use crate::{
     admin::SinkStatus,
     cli::{
-        facts::{fill, is_up},
+        facts::{fill, is_alarming, is_up},
         figures::age,
     },
     sink::State,
@@ -190,8 +190,12 @@ impl Sort {
 
 /// The worst first.
 fn severity(sink: &SinkStatus) -> u8 {
+    let word = sink.verdict.as_ref().map(|verdict| verdict.word);
     match sink.state {
-        _ if is_up(sink) => 6,
+        _ if is_up(sink) => match word {
+            Some(word) if is_alarming(word) => 6,
+            _ => 7,
+        },
         State::Backoff => 0,
         State::Resolving => 1,
         State::Connecting => 2,

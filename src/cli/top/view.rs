@@ -11,6 +11,7 @@ use std::time::Instant;
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
+    style::Style,
     text::{Line, Span},
 };
 
@@ -18,7 +19,10 @@ pub(super) use self::theme::Theme;
 use super::model::{Model, Screen};
 use crate::{
     admin::{Phase, RouterStatus, Timestamp},
-    cli::{facts::summary, figures::age},
+    cli::{
+        facts::{is_alarming, summary},
+        figures::age,
+    },
 };
 
 /// Draws the whole screen, as it is at `now` by the clock here.
@@ -120,22 +124,41 @@ fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
             };
             page.line(&Line::from(Span::styled(text, theme.alarm())));
         }
-        (None, Some(status)) => page.line(&state_of(status, theme)),
+        (None, Some(status)) => {
+            page.line(&state_of(status, theme));
+            if let Some(refusal) = refusal(status, theme) {
+                page.line(&refusal);
+            }
+        }
         (None, None) => page.line(&Line::from("looking for the router …")),
     }
 }
 
-/// How many sinks are up, and a reload that was refused.
+/// The verdict, and how many sinks are up.
 fn state_of(status: &RouterStatus, theme: Theme) -> Line<'static> {
-    let mut spans = vec![Span::from(summary(status))];
-    if let Some(last) = &status.reloads.last
-        && let Some(error) = &last.error
-    {
-        let since = age(status.now.since(last.at));
-        let text = format!("the last reload was refused, {since} ago: {error}");
-        spans.extend([Span::from("; "), Span::styled(text, theme.alarm())]);
+    let mut spans = Vec::new();
+    if let Some(verdict) = &status.verdict {
+        let style = if is_alarming(verdict.word) {
+            theme.alarm()
+        } else {
+            Style::new()
+        };
+        spans.extend([
+            Span::styled(verdict.sentence.clone(), style),
+            Span::from("; "),
+        ]);
     }
+    spans.push(Span::from(summary(status)));
     Line::from(spans)
+}
+
+/// A reload that was refused.
+fn refusal(status: &RouterStatus, theme: Theme) -> Option<Line<'static>> {
+    let last = status.reloads.last.as_ref()?;
+    let error = last.error.as_ref()?;
+    let since = age(status.now.since(last.at));
+    let text = format!("the last reload was refused, {since} ago: {error}");
+    Some(Line::from(Span::styled(text, theme.alarm())))
 }
 
 /// The time of day, in UTC.

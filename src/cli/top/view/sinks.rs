@@ -13,7 +13,7 @@ use super::{
 use crate::{
     admin::{RouterStatus, SinkStatus},
     cli::{
-        facts::{is_up, next_attempt, reasons},
+        facts::{is_alarming, is_up, next_attempt, reasons},
         figures::{age, bytes, rate},
         top::{model::Model, series::KEPT},
     },
@@ -157,6 +157,11 @@ fn trouble(status: &RouterStatus, sink: &SinkStatus, theme: Theme) -> Line<'stat
             sink.endpoints.len()
         );
         return Line::from(Span::styled(text, theme.alarm()));
+    }
+    if let Some(verdict) = &sink.verdict
+        && is_alarming(verdict.word)
+    {
+        return Line::from(Span::styled(verdict.sentence.clone(), theme.alarm()));
     }
     let dropped = reasons(&sink.ledger.dropped);
     match (dropped.is_empty(), said) {

@@ -150,7 +150,7 @@ fn a_refused_reload_is_said() {
         .seen(refused(router(vec![sink("a", "unix:///a")])), now);
     let text = screen(&model, now, (80, 24)).to_string();
     assert!(
-        text.contains("the sink is up; the last reload was refused, 5m0s ago: /etc"),
+        text.contains("the last reload was refused, 5m0s ago: /etc/tapfan/Tapfile has 1 error"),
         "{text}"
     );
 }

@@ -10,13 +10,14 @@ use super::super::{
 use crate::{
     admin::SinkStatus,
     cli::{
-        facts::fill,
+        facts::{fill, is_alarming},
         figures::{age, count, percent, rate},
         top::{
             model::{Model, Sort},
             watched::SinkHistory,
         },
     },
+    sink::State,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +138,7 @@ impl Columns {
         for (column, width) in &self.0 {
             let text = column.cell(model, sink, *width);
             let style = match column {
+                Column::State if is_up_and_alarming(sink) => theme.alarm(),
                 Column::State => theme.state(sink.state),
                 Column::Chart => theme.chart(),
                 Column::Drops if text != "0" && text != "-" => theme.alarm(),
@@ -204,7 +206,11 @@ impl Column {
         let shown = |per_second: Option<f64>| per_second.map_or_else(|| "-".to_owned(), rate);
         match self {
             Self::Name => sink.name.clone(),
-            Self::State => sink.state.label().to_owned(),
+            // That it is up is not all there is to say of one that takes nothing.
+            Self::State => match &sink.verdict {
+                Some(verdict) if is_up_and_alarming(sink) => verdict.word.label().to_owned(),
+                _ => sink.state.label().to_owned(),
+            },
             Self::Since => {
                 let status = model.watched.status.as_ref();
                 status.map_or_else(String::new, |status| age(status.now.since(sink.since)))
@@ -222,6 +228,11 @@ impl Column {
             }),
         }
     }
+}
+
+fn is_up_and_alarming(sink: &SinkStatus) -> bool {
+    let word = sink.verdict.as_ref().map(|verdict| verdict.word);
+    sink.state == State::Up && word.is_some_and(is_alarming)
 }
 
 #[cfg(test)]

@@ -1,0 +1,471 @@
+//! The verdict: whether every collector gets its taps, in one word and a sentence.
+//!
+//! It is worked out here and nowhere else. The page, `tapfan status`, `tapfan top` and programs read it from the status.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Phase, RouterStatus, SinkStatus, Timestamp};
+use crate::{config::quantity::Time, sink::State};
+
+/// How a router or a sink fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// One of a closed set of words.
+    pub word: VerdictWord,
+    /// The same for people.
+    pub sentence: String,
+}
+
+/// The word of a [`Verdict`]. The order is that of severity: a router has the worst of its sinks' words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictWord {
+    /// Up, and takes what it is offered.
+    Ok,
+    /// Of a router: all is well, but no sender is connected.
+    NoSenders,
+    /// Up, but not at every endpoint.
+    Degraded,
+    /// On its way to its first connection, without a failure so far; of a router: not every listener is bound.
+    Starting,
+    /// On its way out.
+    Draining,
+    /// Up, but it holds a frame that is older than [`BEHIND`].
+    Behind,
+    /// Up, but frames were lost in the last five minutes.
+    Dropping,
+    /// Not up.
+    Down,
+}
+
+/// The last minutes of a sink, as far as they count for the verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Lately {
+    /// Frames lost in the last five minutes.
+    pub(super) lost: u64,
+    /// Those of them that were lost in the last [`NOW`].
+    pub(super) losing: u64,
+    /// For how long nothing was delivered.
+    pub(super) idle: Duration,
+}
+
+/// The age of the oldest frame in its queue from which on a sink is behind: far beyond what a burst takes.
+const BEHIND: Duration = Duration::from_secs(5);
+
+/// Losses as recent as this are going on.
+pub(super) const NOW: Duration = Duration::from_secs(10);
+
+/// A sink, and what its verdict was made of.
+struct Judged<'a> {
+    sink: &'a SinkStatus,
+    word: VerdictWord,
+    sentence: String,
+    is_behind: bool,
+    is_losing: bool,
+}
+
+// === impl VerdictWord ===
+
+impl VerdictWord {
+    /// Every word, the worst last.
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::NoSenders,
+        Self::Degraded,
+        Self::Starting,
+        Self::Draining,
+        Self::Behind,
+        Self::Dropping,
+        Self::Down,
+    ];
+
+    /// The word in JSON and on the command line.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::NoSenders => "no_senders",
+            Self::Degraded => "degraded",
+            Self::Starting => "starting",
+            Self::Draining => "draining",
+            Self::Behind => "behind",
+            Self::Dropping => "dropping",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl fmt::Display for VerdictWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.label())
+    }
+}
+
+// === impl RouterStatus ===
+
+impl RouterStatus {
+    /// Fills in the verdicts of a router that is too old to give any, as far as one look can tell: without a memory of
+    /// the last minutes, no loss is known.
+    #[must_use]
+    pub fn judged(mut self) -> Self {
+        if self.verdict.is_none() {
+            self.judge(|_| Lately::default());
+        }
+        self
+    }
+
+    /// Sets the verdicts of the router and of each sink.
+    pub(super) fn judge(&mut self, lately: impl Fn(&SinkStatus) -> Lately) {
+        let now = self.now;
+        let judged: Vec<Judged<'_>> = self
+            .sinks
+            .iter()
+            .map(|sink| Judged::new(sink, now, lately(sink)))
+            .collect();
+        let verdict = of_router(self, &judged);
+        let of_sinks: Vec<Verdict> = judged.into_iter().map(Verdict::from).collect();
+        self.verdict = Some(verdict);
+        for (sink, verdict) in self.sinks.iter_mut().zip(of_sinks) {
+            sink.verdict = Some(verdict);
+        }
+    }
+}
+
+fn of_router(status: &RouterStatus, sinks: &[Judged<'_>]) -> Verdict {
+    let (word, sentence) = match status.phase {
+        Phase::Starting => (VerdictWord::Starting, "The router is starting".to_owned()),
+        Phase::Draining => (VerdictWord::Draining, "The router is ending".to_owned()),
+        Phase::Running => of_sinks(status, sinks),
+    };
+    Verdict { word, sentence }
+}
+
+/// The worst of the sinks that the configuration has, and how many of them.
+fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String) {
+    let sinks: Vec<_> = sinks.iter().filter(|one| !one.sink.removed).collect();
+    let word = sinks.iter().map(|one| one.word).max();
+    let word = word.unwrap_or(VerdictWord::Ok);
+    // One is called by its name, several are counted.
+    let who = |is: &dyn Fn(&Judged<'_>) -> bool, one: &str, many: &str| {
+        let found: Vec<_> = sinks.iter().filter(|one| is(one)).collect();
+        match found.as_slice() {
+            [only] => format!("{} {one}", only.sink.name),
+            _ => format!("{} of {} collectors {many}", found.len(), sinks.len()),
+        }
+    };
+    let has = |is: fn(&Judged<'_>) -> bool| sinks.iter().any(|one| is(one));
+    let worst = |one: &Judged<'_>| one.word == word;
+    let sentence = match word {
+        VerdictWord::Down => who(
+            &worst,
+            "is not getting its taps",
+            "are not getting their taps",
+        ),
+        VerdictWord::Dropping if has(|one| one.is_losing) => {
+            who(&|one| one.is_losing, "is losing taps", "are losing taps")
+        }
+        VerdictWord::Dropping if !has(|one| one.is_behind) => {
+            "Every collector is getting its taps; some were lost".to_owned()
+        }
+        VerdictWord::Dropping | VerdictWord::Behind => {
+            who(&|one| one.is_behind, "is behind", "are behind")
+        }
+        VerdictWord::Draining => who(&worst, "is ending", "are ending"),
+        VerdictWord::Starting => {
+            let count = sinks.iter().filter(|one| worst(one)).count();
+            let plural = if count == 1 { "" } else { "s" };
+            format!("Connecting to {count} collector{plural}")
+        }
+        VerdictWord::Degraded => "Not every endpoint is connected".to_owned(),
+        VerdictWord::NoSenders | VerdictWord::Ok => {
+            if status.listeners.iter().all(|one| one.connections == 0) {
+                let sentence = "Every collector is connected; no DNS server is";
+                return (VerdictWord::NoSenders, sentence.to_owned());
+            }
+            "Every collector is getting its taps".to_owned()
+        }
+    };
+    (word, sentence)
+}
+
+// === impl Judged ===
+
+impl<'a> Judged<'a> {
+    fn new(sink: &'a SinkStatus, now: Timestamp, lately: Lately) -> Self {
+        let oldest = sink.queue.oldest_seconds.unwrap_or_default();
+        // What is read may be nonsense.
+        let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
+        let is_behind = oldest > BEHIND;
+        let mut endpoints = sink.endpoints.iter();
+        let is_up = sink.state == State::Up || endpoints.any(|one| one.state == State::Up);
+        let (word, sentence) = match sink.state {
+            _ if sink.removed => (
+                VerdictWord::Draining,
+                "no longer in the configuration; its queue is drained".to_owned(),
+            ),
+            _ if is_up => of_one_that_is_up(sink, lately, oldest),
+            State::Draining => (VerdictWord::Draining, "draining".to_owned()),
+            State::Stopped => (VerdictWord::Draining, "stopped".to_owned()),
+            state if sink.connects == 0 && sink.failures == 0 && state != State::Backoff => (
+                VerdictWord::Starting,
+                format!("connecting for the first time ({state})"),
+            ),
+            _ => (VerdictWord::Down, why_down(sink, now, lately)),
+        };
+        Self {
+            sink,
+            word,
+            sentence,
+            is_behind: is_up && is_behind,
+            is_losing: is_up && lately.losing > 0,
+        }
+    }
+}
+
+impl From<Judged<'_>> for Verdict {
+    fn from(judged: Judged<'_>) -> Self {
+        Self {
+            word: judged.word,
+            sentence: judged.sentence,
+        }
+    }
+}
+
+fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (VerdictWord, String) {
+    let behind = (oldest > BEHIND).then(|| behind(sink, lately, oldest));
+    let down = sink.endpoints.iter().filter(|one| one.state != State::Up);
+    let (down, of) = (down.count(), sink.endpoints.len());
+    let degraded = (down > 0).then(|| format!("at {} of {of} endpoints only", of - down));
+    let lost = (lately.lost > 0).then(|| {
+        let lost = frames(lately.lost);
+        let reasons = sink.ledger.dropped.iter();
+        let reasons: Vec<&str> = reasons
+            .filter(|(_, frames)| **frames > 0)
+            .map(|(reason, _)| reason.as_str())
+            .collect();
+        format!(
+            "{lost} lost in the last five minutes ({})",
+            reasons.join(", ")
+        )
+    });
+    let word = match (&lost, &behind, &degraded) {
+        (Some(_), _, _) => VerdictWord::Dropping,
+        (None, Some(_), _) => VerdictWord::Behind,
+        (None, None, Some(_)) => VerdictWord::Degraded,
+        (None, None, None) => VerdictWord::Ok,
+    };
+    let said: Vec<String> = [lost, behind, degraded].into_iter().flatten().collect();
+    if said.is_empty() {
+        (word, "up, and takes what it is offered".to_owned())
+    } else {
+        (word, format!("up, but {}", said.join("; ")))
+    }
+}
+
+/// What waits, and whether anything is taken at all.
+fn behind(sink: &SinkStatus, lately: Lately, oldest: Duration) -> String {
+    let idle = lately.idle.min(oldest);
+    let waiting = frames(sink.queue.frames);
+    let age = seconds(oldest);
+    if idle > BEHIND / 2 {
+        let idle = seconds(idle);
+        format!("has taken nothing for {idle}: {waiting} waiting, the oldest for {age}")
+    } else {
+        format!("is behind: {waiting} waiting, the oldest for {age}")
+    }
+}
+
+fn why_down(sink: &SinkStatus, now: Timestamp, lately: Lately) -> String {
+    let since = seconds(now.since(sink.since));
+    let lost = match lately.lost {
+        0 => "nothing lost lately".to_owned(),
+        lost => format!("{} lost in the last five minutes", frames(lost)),
+    };
+    let waiting = frames(sink.queue.frames);
+    let why = sink.last_error.as_ref();
+    let why = why.map(|last| format!("; {}", last.error));
+    format!(
+        "down for {since}, {lost}, {waiting} waiting{}",
+        why.unwrap_or_default()
+    )
+}
+
+fn frames(count: u64) -> String {
+    match count {
+        1 => "1 frame".to_owned(),
+        count => format!("{count} frames"),
+    }
+}
+
+fn seconds(time: Duration) -> Time {
+    Time(Duration::from_secs(time.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const SINCE: &str = "2026-11-22T12:00:00Z";
+    const NOW: &str = "2026-11-22T12:01:10Z";
+
+    fn sink(name: &str, more: &Value) -> Value {
+        let mut sink = json!({
+            "name": name, "configured": "tcp://192.0.2.1:6000", "mode": "full", "removed": false, "state": "up",
+            "since": SINCE, "endpoint": null, "endpoints": [], "last_error": null, "failures": 0, "next_attempt": null,
+            "connects": 1, "failed_connects": 0, "disconnects": {}, "write_stalls": 0, "resolve_failures": 0,
+            "resolve_error": null, "ledger": {
+                "offered": 9, "delivered": 5, "delivered_bytes": 500, "dropped": {"queue_full": 2, "shutdown": 0},
+                "queued": 2, "in_flight": 0,
+            },
+            "queue": {"frames": 2, "bytes": 0, "capacity_frames": 10, "capacity_bytes": 10, "oldest_seconds": null},
+            "latency": {"bounds_seconds": [], "counts": [5], "sum_seconds": 0.0, "p50_seconds": null, "p99_seconds": null},
+            "certificates": [],
+        });
+        for (field, value) in more.as_object().expect("fields") {
+            sink[field] = value.clone();
+        }
+        sink
+    }
+
+    /// A router with these sinks, and one sender.
+    fn router(phase: &str, sinks: &[Value]) -> RouterStatus {
+        let listener = json!({
+            "name": "@in", "address": null, "removed": false, "connections": 1, "accepted": 1, "frames": 9, "bytes": 9,
+            "message_frames": {}, "errors": {}, "certificates": [],
+        });
+        let router = json!({
+            "version": "0.1.0", "now": NOW, "started": SINCE, "phase": phase,
+            "config": {"path": null, "files": [], "digest": "0"},
+            "reloads": {"succeeded": 0, "failed": 0, "last_success": null, "last": null},
+            "listeners": [listener], "sinks": sinks,
+        });
+        serde_json::from_value(router).expect("a status of a router without verdicts")
+    }
+
+    fn lost(lost: u64, losing: u64) -> Lately {
+        Lately {
+            lost,
+            losing,
+            idle: Duration::ZERO,
+        }
+    }
+
+    fn of_sink(more: &Value, lately: Lately) -> Verdict {
+        let mut router = router("running", &[sink("a", more)]);
+        router.judge(|_| lately);
+        router.sinks.remove(0).verdict.expect("judged")
+    }
+
+    #[test]
+    fn each_sink_has_its_word_and_its_sentence() {
+        let old = |seconds: f64| json!({"frames": 2, "bytes": 0, "capacity_frames": 10, "capacity_bytes": 10, "oldest_seconds": seconds});
+        let endpoint = |state: &str| {
+            json!({
+                "endpoint": "tcp://192.0.2.1:6000", "state": state, "since": SINCE, "last_error": null, "failures": 0,
+                "next_attempt": null, "connects": 1, "failed_connects": 0, "disconnects": {}, "ledger": null,
+                "oldest_seconds": null,
+            })
+        };
+        let half = json!([endpoint("up"), endpoint("backoff")]);
+        let refused = json!({"error": "Connection refused", "at": SINCE});
+        let none = Lately::default();
+        let idle = Lately {
+            idle: Duration::from_secs(30),
+            ..none
+        };
+        let mut said = Vec::new();
+        for (more, lately) in [
+            (json!({}), none),
+            (json!({"queue": old(4.9)}), none),
+            (json!({"queue": old(5.1)}), none),
+            (json!({"queue": old(12.4)}), idle),
+            (json!({"queue": old(1e300)}), idle),
+            (json!({"endpoints": half}), none),
+            (json!({"endpoints": half, "state": "connecting"}), none),
+            (json!({"queue": old(12.4), "endpoints": half}), lost(1, 0)),
+            (json!({}), lost(1234, 0)),
+            (json!({"state": "connecting", "connects": 0}), none),
+            (json!({"state": "connecting", "connects": 1}), none),
+            (
+                json!({"state": "connecting", "connects": 0, "failures": 1}),
+                none,
+            ),
+            (
+                json!({"state": "backoff", "last_error": refused}),
+                lost(7, 7),
+            ),
+            (json!({"state": "draining"}), none),
+            (json!({"state": "stopped"}), none),
+            (json!({"removed": true, "queue": old(60.0)}), lost(1, 1)),
+        ] {
+            let Verdict { word, sentence } = of_sink(&more, lately);
+            said.push(format!("{word:<9} {sentence}"));
+        }
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn the_router_has_the_worst_word_of_its_sinks() {
+        let up = || sink("up", &json!({}));
+        let behind = |name| {
+            sink(
+                name,
+                &json!({"queue": {"frames": 2, "bytes": 0, "capacity_frames": 10, "capacity_bytes": 10, "oldest_seconds": 9.0}}),
+            )
+        };
+        let down = |name| sink(name, &json!({"state": "backoff"}));
+        let new = || sink("new", &json!({"state": "resolving", "connects": 0}));
+        let gone = || sink("gone", &json!({"state": "backoff", "removed": true}));
+        let mut said = Vec::new();
+        let mut take = |mut router: RouterStatus, lately: Lately| {
+            router.judge(|sink| {
+                if sink.name == "loses" {
+                    lately
+                } else {
+                    Lately::default()
+                }
+            });
+            let Verdict { word, sentence } = router.verdict.expect("judged");
+            said.push(format!("{word:<10} {sentence}"));
+        };
+        let loses = || sink("loses", &json!({}));
+        for (sinks, lately) in [
+            (vec![up(), gone()], Lately::default()),
+            (vec![up(), new()], Lately::default()),
+            (vec![up(), behind("a")], Lately::default()),
+            (vec![behind("a"), behind("b"), new()], Lately::default()),
+            (vec![loses(), up()], lost(5, 0)),
+            (vec![loses(), up()], lost(5, 2)),
+            (vec![loses(), behind("a")], lost(5, 0)),
+            (vec![loses(), behind("a"), down("b")], lost(5, 2)),
+            (vec![down("a"), down("b"), up()], Lately::default()),
+        ] {
+            take(router("running", &sinks), lately);
+        }
+        take(router("starting", &[new()]), Lately::default());
+        take(router("draining", &[down("a")]), Lately::default());
+        let mut alone = router("running", &[up()]);
+        alone.listeners[0].connections = 0;
+        take(alone, Lately::default());
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn words_are_the_same_in_json_and_elsewhere() {
+        for word in VerdictWord::ALL {
+            assert_eq!(json!(word), json!(word.label()));
+        }
+        assert!(VerdictWord::ALL.is_sorted());
+    }
+
+    #[test]
+    fn what_a_router_said_is_not_judged_anew() {
+        let mut router = router("running", &[sink("a", &json!({}))]);
+        router.judge(|_| lost(1, 1));
+        let said = router.clone();
+        assert_eq!(router.judged(), said);
+    }
+}

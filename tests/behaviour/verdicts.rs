@@ -1,0 +1,174 @@
+//! The verdict on a router: the same in `/status`, in `/events` and from `tapfan status`, whose exit status follows it.
+
+use std::{
+    net::SocketAddr,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+use tapfan::frame_stream::Mode;
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::serve,
+    collector::{Collector, Manner},
+    http::get,
+    router::{Folder, Router},
+    sender::{self, Load, Told},
+    traffic::numbered,
+    wait::until,
+};
+
+fn steady(rate: u64) -> sender::Manner {
+    sender::Manner {
+        mode: Mode::Bidirectional,
+        told: Told::Stops,
+        rate,
+        frame: numbered,
+        first: 0,
+    }
+}
+
+/// The words of the router and of its sinks.
+fn words(address: SocketAddr) -> (String, Vec<String>) {
+    let answer = block_in_place(|| get(address, "/status"));
+    let status: Value = serde_json::from_str(&answer.body).expect("JSON");
+    let word = |of: &Value| of["verdict"]["word"].as_str().unwrap_or("none").to_owned();
+    let sinks = status["sinks"].as_array().expect("sinks");
+    (word(&status), sinks.iter().map(word).collect())
+}
+
+async fn until_words(address: SocketAddr, router: &str, sinks: &[&str]) {
+    until(format_args!("{router}, {sinks:?}"), || {
+        words(address)
+            == (
+                router.to_owned(),
+                sinks.iter().map(ToString::to_string).collect(),
+            )
+    })
+    .await;
+}
+
+/// What `tapfan status` did.
+fn status(address: SocketAddr, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tapfan"));
+    command.args(["status", "--admin", &address.to_string()]);
+    block_in_place(|| command.args(arguments).output()).expect("run")
+}
+
+/// Its exit status, and its first line.
+fn said(address: SocketAddr, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = status(address, arguments);
+    let text = String::from_utf8(output.stdout).expect("text");
+    let first = text.lines().next().unwrap_or_default().to_owned();
+    (output.status.code(), first)
+}
+
+/// As when a collector is stopped by SIGSTOP: the connection stays, and nothing is read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
+    let folder = Folder::new();
+    let good = Collector::unix(folder.path("good")).thrifty().listening();
+    let stops = Collector::unix(folder.path("stops")).thrifty().listening();
+    stops.behave(Manner::Hangs);
+    let mut router = Router::start(&format!(
+        "listen {}\ndnstap {} full {{ name good }}\ndnstap {} full 1 {{\nname stops\nwrite_timeout 10m\n}}\n",
+        folder.say("in"),
+        good.socket(),
+        stops.socket(),
+    ));
+    let (_server, address) = serve(router.view(), "");
+    router.all_up().await;
+    until_words(address, "no_senders", &["ok", "ok"]).await;
+    let nobody = "Every collector is connected; no DNS server is";
+    assert_eq!(said(address, &[]), (Some(0), nobody.to_owned()));
+    assert_eq!(said(address, &["--fail-on", "no_senders"]).0, Some(1));
+
+    let load = Load::start(&router.target(0), steady(1_500)).await;
+    until_words(address, "ok", &["ok", "ok"]).await;
+    let well = "Every collector is getting its taps";
+    assert_eq!(said(address, &[]), (Some(0), well.to_owned()));
+
+    // The kernel's buffer is full, and the connection is as it was.
+    until_words(address, "behind", &["ok", "behind"]).await;
+    assert_eq!(router.status(1).state.label(), "up");
+    assert_eq!(said(address, &[]), (Some(1), "stops is behind".to_owned()));
+    assert_eq!(said(address, &["--sink", "good"]).0, Some(0));
+    assert_eq!(said(address, &["--sink", "stops"]).0, Some(1));
+    assert_eq!(said(address, &["--fail-on", "down,dropping"]).0, Some(0));
+    assert_eq!(said(address, &["--json"]).0, Some(1));
+    let table = String::from_utf8(status(address, &[]).stdout).expect("text");
+    assert!(table.contains("has taken nothing for "), "{table}");
+
+    // The queue is full.
+    until_words(address, "dropping", &["ok", "dropping"]).await;
+    assert_eq!(
+        said(address, &[]),
+        (Some(1), "stops is losing taps".to_owned())
+    );
+    assert_eq!(said(address, &["--fail-on", "down"]).0, Some(0));
+    assert_eq!(router.status(1).state.label(), "up");
+
+    // It reads again: nothing is lost any more, and the loss is remembered.
+    stops.behave(Manner::Good);
+    until("the queue is empty", || router.ledger(1).queued == 0).await;
+    load.end().await;
+    let lost = "Every collector is getting its taps; some were lost";
+    until("it takes all again", || said(address, &[]).1 == lost).await;
+    assert_eq!(said(address, &[]).0, Some(1));
+    assert_eq!(words(address).1, ["ok", "dropping"]);
+    // A sink that is changed has a new stream and the same past; one of another name has none.
+    router
+        .reload(&format!(
+            "listen {}\ndnstap {} full {{ name good }}\ndnstap {} full 1 {{ name other }}\n",
+            folder.say("in"),
+            good.socket(),
+            stops.socket(),
+        ))
+        .expect("good");
+    until_words(address, "no_senders", &["ok", "ok"]).await;
+    router.drain_after_changes(CancellationToken::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_is_away_is_down_and_what_it_lost_is_known_to_who_looks_later() {
+    let folder = Folder::new();
+    let mut collector = Collector::tcp().thrifty().listening();
+    let router = Router::start(&format!(
+        "listen {}\ndnstap {} full 1 {{ name siem }}\n",
+        folder.say("in"),
+        collector.socket(),
+    ));
+    let (_server, address) = serve(router.view(), "");
+    router.all_up().await;
+    let load = Load::start(&router.target(0), steady(20_000)).await;
+    collector.got(1_000).await;
+    collector.kill().await;
+    until_words(address, "down", &["down"]).await;
+    let down = "siem is not getting its taps";
+    assert_eq!(said(address, &[]), (Some(1), down.to_owned()));
+    until("frames are lost", || router.ledger(0).dropped_total() > 0).await;
+    let answer = block_in_place(|| get(address, "/status")).body;
+    assert!(
+        answer.contains("frames lost in the last five minutes"),
+        "{answer}"
+    );
+    collector.listen();
+    router.all_up().await;
+    load.end().await;
+    // Nobody has looked at `/events`: the router remembers by itself.
+    until_words(address, "dropping", &["dropping"]).await;
+    assert_eq!(said(address, &[]).0, Some(1));
+    assert_eq!(
+        said(address, &["--fail-on", "down", "--fail-on", "behind"]).0,
+        Some(0)
+    );
+    assert_eq!(
+        said(address, &["--wait", "up"]).0,
+        Some(0),
+        "as it waits for"
+    );
+    assert_eq!(said(address, &["--fail-on", "never"]).0, Some(2));
+    drop(router.drain().await);
+}
