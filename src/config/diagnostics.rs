@@ -161,11 +161,6 @@ impl Diagnostic {
         self.help.as_deref()
     }
 
-    /// What to do about it, if that is known.
-    pub fn help_text(&self) -> Option<&str> {
-        self.help.as_deref()
-    }
-
     pub(super) fn error(message: impl Into<String>) -> Self {
         Self::new(Severity::Error, message.into())
     }

@@ -634,7 +634,7 @@ fn whole_lines_and_addresses_that_are_written_as_examples_are_accepted() {
             let place = loaded.diagnostics.position(problem);
             let line = place.and_then(|place| text.lines().nth(place.line - 1));
             let binds = line.is_some_and(|line| line.starts_with("listen"));
-            for example in examples(problem.help_text().unwrap_or_default()) {
+            for example in examples(problem.remedy().unwrap_or_default()) {
                 // Without an argument it is the name of a directive, and no line.
                 let directive = example.split_once(' ').map_or("", |(name, _)| name);
                 let tapfile = match directive {
