@@ -131,10 +131,23 @@ impl Read {
             let place = diagnostics
                 .position(diagnostic)
                 .map(tracing::field::display);
-            let (problem, help) = (diagnostic.message(), diagnostic.remedy());
+            let (problem, cause) = (diagnostic.message(), diagnostic.cause());
+            let notes = diagnostic.notes().join("; ");
+            let note = Some(notes.as_str()).filter(|notes| !notes.is_empty());
+            let help = diagnostic.remedy();
             match diagnostic.severity() {
-                Severity::Error => error!(place, problem, help, "error in the configuration"),
-                Severity::Warning => warn!(place, problem, help, "warning about the configuration"),
+                Severity::Error => {
+                    error!(
+                        place,
+                        problem, cause, note, help, "error in the configuration"
+                    );
+                }
+                Severity::Warning => {
+                    warn!(
+                        place,
+                        problem, cause, note, help, "warning about the configuration"
+                    );
+                }
             }
         }
         let more = diagnostics.iter().count().saturating_sub(Self::LINES);

@@ -156,6 +156,17 @@ impl Diagnostic {
         &self.message
     }
 
+    /// What is wrong with the text at its place, if the message does not say it all.
+    pub fn cause(&self) -> Option<&str> {
+        let label = self.labels.first()?;
+        Some(label.text.as_str()).filter(|text| !text.is_empty())
+    }
+
+    /// Facts that explain it.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// What to do about it, if there is something to say.
     pub fn remedy(&self) -> Option<&str> {
         self.help.as_deref()
