@@ -51,6 +51,7 @@ fn readiness(view: &View, when: ReadyWhen) -> (bool, String) {
     if phase != RouterPhase::Running {
         return (false, format!("not ready: {}\n", phase.label()));
     }
+    let lost = lost_listeners(view);
     let sinks: Vec<(SinkView, sink::Status)> = view
         .sinks()
         .into_iter()
@@ -70,8 +71,12 @@ fn readiness(view: &View, when: ReadyWhen) -> (bool, String) {
         ReadyWhen::All => (!degraded.is_empty()).then_some("not every sink is up"),
     };
     let mut text = match asked {
-        None => "ready\n".to_owned(),
-        Some(why) => format!("not ready: {why}, and ready_when is {}\n", when.word()),
+        None if lost.is_empty() => "ready\n".to_owned(),
+        None => lost.clone(),
+        Some(why) => format!(
+            "{lost}not ready: {why}, and ready_when is {}\n",
+            when.word()
+        ),
     };
     for (sink, status) in degraded {
         let since = super::Timestamp::from(status.since);
@@ -99,7 +104,26 @@ fn readiness(view: &View, when: ReadyWhen) -> (bool, String) {
             );
         }
     }
-    (asked.is_none(), text)
+    (asked.is_none() && lost.is_empty(), text)
+}
+
+/// A line for each listener that no sender can connect to.
+fn lost_listeners(view: &View) -> String {
+    let mut text = String::new();
+    let listeners = view.listeners().into_iter();
+    for listener in listeners.filter(|listener| !listener.is_removed()) {
+        if let Some(lost) = listener.not_listening() {
+            let since = super::Timestamp::from(lost.since);
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                text,
+                "not ready: listen {}: {} since {since}",
+                listener.name(),
+                lost.error
+            );
+        }
+    }
+    text
 }
 
 fn answer(status: StatusCode, text: String) -> Response {

@@ -129,6 +129,9 @@ pub struct ListenerStatus {
     pub address: Option<String>,
     /// Whether the configuration no longer has it.
     pub removed: bool,
+    /// Why no sender can connect, and since when: its socket was taken away and cannot be bound again. Else `null`.
+    #[serde(default)]
+    pub not_listening: Option<Failure>,
     /// Connections of senders that are open now.
     pub connections: u64,
     /// Connections that were accepted.
@@ -417,6 +420,10 @@ impl ListenerStatus {
             name: view.name().to_string(),
             address: view.address().map(|address| address.to_string()),
             removed: view.is_removed(),
+            not_listening: view.not_listening().map(|trouble| Failure {
+                error: trouble.error.to_string(),
+                at: trouble.since.into(),
+            }),
             connections: counts.connections,
             accepted: counts.accepted,
             frames: counts.frames,

@@ -63,6 +63,7 @@ pub(super) fn listener(name: &str, frames: u64) -> ListenerStatus {
         name: name.to_owned(),
         address: None,
         removed: false,
+        not_listening: None,
         connections: 2,
         accepted: 5,
         frames,

@@ -1,7 +1,9 @@
 //! The accept loop of one listener.
 
 use std::{
-    fmt, io,
+    fmt,
+    future::pending,
+    io,
     net::SocketAddr,
     os::fd::{AsRawFd, RawFd},
     pin::pin,
@@ -13,23 +15,25 @@ use arc_swap::ArcSwap;
 use tokio::{
     net::TcpListener,
     select,
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, info, warn};
 
 use super::{
     Counters, ErrorReason, Shared,
     connection::{HANDSHAKE_DEADLINE, Intake, TOO_LATE},
     log_gate::LogGate,
+    place::{Place, Trouble},
 };
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
     net::{
         self, BindError, BoundUnix, Incoming, Inherited, OwnListener, OwnListeners, OwnPlace,
-        Stream, TlsError,
+        PermissionChange, Stream, TlsError,
     },
     router::Router,
 };
@@ -76,7 +80,7 @@ pub enum ListenerSetupError {
 }
 
 enum Socket {
-    Unix(BoundUnix),
+    Unix(Arc<BoundUnix>),
     Tcp(TcpListener),
 }
 
@@ -149,6 +153,7 @@ impl Listener {
             Socket::Unix(_) if inherited => all.add(name, place(&listen.address, true)),
             Socket::Unix(_) => own,
         };
+        let kept = socket.place(listen);
         let intake = Intake {
             listener: Arc::clone(&listen.name),
             router,
@@ -158,6 +163,7 @@ impl Listener {
             closed: CancellationToken::new(),
             log: LogGate::default(),
             shared,
+            place: kept.map(Arc::new),
         };
         Ok(Self {
             socket,
@@ -201,11 +207,21 @@ impl Listener {
         info!(listener = %intake.listener, address, socket = from, "listening");
         let mut connections = JoinSet::new();
         let drain = intake.phase.drain.clone();
+        let mut socket = socket;
+        let mut bound = intake.place.as_ref().map(|place| place.socket());
+        let watch = intake
+            .place
+            .clone()
+            .map(|place| AbortOnDropHandle::new(tokio::spawn(place.watch())));
         loop {
             select! {
                 biased;
                 () = drain.cancelled() => break,
                 Some(ended) = connections.join_next() => intake.reap(ended),
+                other = bound_again(&mut bound) => {
+                    intake.admit_waiting(&socket, &mut connections).await;
+                    socket = Socket::Unix(other);
+                }
                 accepted = socket.accept() => match accepted {
                     Ok(accepted) => intake.admit(accepted, &mut connections),
                     Err(error) => {
@@ -215,17 +231,14 @@ impl Listener {
                 }
             }
         }
-        // Who has connected may have written: the kernel holds it until somebody accepts. For an inherited socket that is
-        // who is started next.
-        let waiting = if inherited {
-            0
-        } else {
-            intake.settings.load().limits.connections
-        };
-        for _ in 0..waiting {
-            match timeout(Duration::ZERO, socket.accept()).await {
-                Ok(Ok(accepted)) => intake.admit(accepted, &mut connections),
-                _ => break,
+        // It must not be bound again behind the back of the drain.
+        drop(watch);
+        let last = intake.place.as_ref().and_then(|place| place.close());
+        // Those that wait at an inherited socket are for the process that is started next.
+        if !inherited {
+            intake.admit_waiting(&socket, &mut connections).await;
+            if let Some(last) = last.map(Socket::Unix) {
+                intake.admit_waiting(&last, &mut connections).await;
             }
         }
         drop(socket);
@@ -298,6 +311,27 @@ impl Handle {
         &self.intake.counters
     }
 
+    /// Why senders cannot connect, if they cannot; `None` for a listener that has no file of its own.
+    pub fn trouble(&self) -> Option<&Arc<Trouble>> {
+        self.intake.place.as_ref().map(|place| place.trouble())
+    }
+
+    /// Has the socket looked for in its place now. If it is gone, it is bound again.
+    pub fn look(&self) {
+        if let Some(place) = &self.intake.place {
+            place.look();
+        }
+    }
+
+    /// Changes the permissions of the socket's file, now and for one that is bound in its place.
+    ///
+    /// # Errors
+    /// If something else is in the file's place, or the system refuses.
+    pub fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
+        let place = self.intake.place.as_ref();
+        place.map_or(Ok(()), |place| place.change_permissions(change))
+    }
+
     /// Serves connections that come from now on by `settings`. Those there are go on as they are.
     pub fn replace(&self, settings: Settings) {
         self.intake.settings.store(Arc::new(settings));
@@ -348,6 +382,18 @@ impl Intake {
         });
     }
 
+    /// Admits those that have connected and were not accepted yet. They may have written: the kernel holds it until they
+    /// are accepted.
+    async fn admit_waiting(self: &Arc<Self>, socket: &Socket, connections: &mut JoinSet<()>) {
+        let limit = self.settings.load().limits.connections;
+        for _ in 0..limit {
+            match timeout(Duration::ZERO, socket.accept()).await {
+                Ok(Ok(accepted)) => self.admit(accepted, connections),
+                _ => break,
+            }
+        }
+    }
+
     fn reap(&self, ended: Result<(), tokio::task::JoinError>) {
         if let Err(fault) = ended {
             self.counters.error(ErrorReason::Internal, 1);
@@ -371,16 +417,36 @@ impl Socket {
     /// The one at `address`, and whether it was inherited.
     fn of(address: &ListenAddress, inherited: &Inherited) -> Result<(Self, bool), BindError> {
         Ok(match address {
-            ListenAddress::Unix(address, permissions) => match inherited.unix(address) {
-                Some(socket) => (Self::Unix(socket?), true),
-                None => (Self::Unix(net::bind_unix(address, permissions)?), false),
-            },
+            ListenAddress::Unix(address, permissions) => {
+                let given = inherited.unix(address);
+                let is_given = given.is_some();
+                let bind = || net::bind_unix(address, permissions);
+                let socket = given.unwrap_or_else(bind)?;
+                (Self::Unix(Arc::new(socket)), is_given)
+            }
             ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => {
                 match inherited.tcp(*address) {
                     Some(socket) => (Self::Tcp(socket?), true),
                     None => (Self::Tcp(net::bind_tcp(*address)?), false),
                 }
             }
+        })
+    }
+
+    /// The place of its file; `None` if it has none, or that is not this process's.
+    fn place(&self, listen: &Listen) -> Option<Place> {
+        let (Self::Unix(socket), ListenAddress::Unix(address, permissions)) =
+            (self, &listen.address)
+        else {
+            return None;
+        };
+        socket.has_file().then(|| {
+            Place::new(
+                Arc::clone(&listen.name),
+                address.clone(),
+                permissions.clone(),
+                Arc::clone(socket),
+            )
         })
     }
 
@@ -393,6 +459,20 @@ impl Socket {
                 .map(|(stream, peer)| Accepted::Tcp(stream, peer)),
         }
     }
+}
+
+/// Waits until the socket was bound again. Cancel safe.
+async fn bound_again(
+    bound: &mut Option<watch::Receiver<Option<Arc<BoundUnix>>>>,
+) -> Arc<BoundUnix> {
+    if let Some(bound) = bound {
+        while bound.changed().await.is_ok() {
+            if let Some(socket) = bound.borrow_and_update().clone() {
+                return socket;
+            }
+        }
+    }
+    pending().await
 }
 
 // === impl Accepted ===

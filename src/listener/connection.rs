@@ -21,6 +21,7 @@ use super::{
     Counters, Cut, Cutter, End, ErrorReason, Phase, Shared,
     accept::Settings,
     log_gate::{LogGate, Verdict},
+    place::Place,
     unfinished::Holder,
 };
 use crate::{
@@ -42,6 +43,8 @@ pub(super) struct Intake {
     pub(super) closed: CancellationToken,
     pub(super) log: LogGate,
     pub(super) shared: Shared,
+    /// Where its socket has to be; `None` if it has no file of its own.
+    pub(super) place: Option<Arc<Place>>,
 }
 
 /// A sender's connection, after its handshakes.

@@ -11,12 +11,14 @@ mod connection;
 mod counters;
 mod cutter;
 mod log_gate;
+mod place;
 mod shared;
 mod unfinished;
 
 pub use accept::{Handle, Listener, ListenerSetupError, Phase, Settings};
 pub use counters::{Counters, ErrorReason, Snapshot};
 pub use cutter::{Cut, Cutter, End};
+pub use place::{NotListening, Trouble};
 pub use shared::Shared;
 pub use unfinished::Unfinished;
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! Sockets that accept: unix sockets with their permissions, and TCP.
 
 mod error;
+mod socket_file;
 
 use std::{
-    fs::{self, Metadata},
-    io,
+    fs, io,
     net::SocketAddr,
     os::unix::{
-        fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown},
+        fs::{FileTypeExt, MetadataExt},
         net::UnixListener as StdListener,
     },
     path::{Path, PathBuf},
@@ -18,6 +18,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 pub use self::error::BindError;
+use self::socket_file::{Identity, SocketFile};
 use super::{UnixAddress, socket::abstract_path};
 
 /// Who may connect to a unix socket in the file system. Ignored for an abstract one.
@@ -34,18 +35,9 @@ pub struct UnixPermissions {
 /// A unix socket that accepts. Dropping it removes its file, unless another has taken the file's place.
 #[derive(Debug)]
 pub struct BoundUnix {
-    // Before the listener: as long as that lives, no other file can have its inode's number. `None` if there is no file,
-    // or it is another's.
-    _file: Option<SocketFile>,
+    /// `None` if there is no file, or it is another's.
+    file: Option<SocketFile>,
     listener: UnixListener,
-}
-
-/// A socket's file that this process made.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    /// Device and inode.
-    identity: (u64, u64),
 }
 
 /// [`UnixPermissions`] with their names looked up.
@@ -59,8 +51,8 @@ struct Resolved {
 /// Other permissions for the file of a socket that is bound already.
 #[derive(Debug)]
 pub struct PermissionChange {
-    path: PathBuf,
-    permissions: Resolved,
+    wanted: UnixPermissions,
+    resolved: Resolved,
 }
 
 /// Connections that may wait to be accepted; the kernel gives at most `net.core.somaxconn`.
@@ -131,8 +123,11 @@ fn bind_path(path: &Path, permissions: &UnixPermissions) -> Result<BoundUnix, Bi
     let address = SockAddr::unix(path).map_err(failed)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     socket.bind(&address).map_err(failed)?;
-    let file = SocketFile::of(path).map_err(failed)?;
-    permissions.set(path)?;
+    let replaced = || BindError::Replaced {
+        path: path.to_owned(),
+    };
+    let file = SocketFile::of(path).map_err(failed)?.ok_or_else(replaced)?;
+    permissions.set(&file)?;
     let listener = listen(socket).map_err(failed)?;
     // Until listen(2) the file looks stale to another start at the same moment, which may have replaced it.
     if !file.is_there() {
@@ -142,7 +137,7 @@ fn bind_path(path: &Path, permissions: &UnixPermissions) -> Result<BoundUnix, Bi
         });
     }
     Ok(BoundUnix {
-        _file: Some(file),
+        file: Some(file),
         listener,
     })
 }
@@ -169,7 +164,7 @@ fn bind_abstract(name: &str) -> Result<BoundUnix, BindError> {
     }
     let listener = listen(socket).map_err(failed)?;
     Ok(BoundUnix {
-        _file: None,
+        file: None,
         listener,
     })
 }
@@ -203,7 +198,13 @@ fn make_way(path: &Path) -> Result<(), BindError> {
             by,
         }),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(failed)
+            // What has come in the meantime is not this start's to remove.
+            match fs::symlink_metadata(path) {
+                Ok(now) if Identity::of(&now) == Identity::of(&metadata) => {
+                    fs::remove_file(path).map_err(failed)
+                }
+                _ => Ok(()),
+            }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(error)),
@@ -269,13 +270,17 @@ impl Resolved {
         })
     }
 
-    fn set(&self, path: &Path) -> Result<(), BindError> {
+    fn set(&self, file: &SocketFile) -> Result<(), BindError> {
         let Self { mode, owner, group } = *self;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))
-            .map_err(|source| BindError::from_unix(path, source))?;
+        let path = || file.path().to_owned();
+        file.set_mode(mode).map_err(|source| BindError::Mode {
+            path: path(),
+            source,
+        })?;
         if owner.is_some() || group.is_some() {
-            lchown(path, owner, group).map_err(|source| BindError::Ownership {
-                path: path.to_owned(),
+            let set = file.set_owner(owner, group);
+            set.map_err(|source| BindError::Ownership {
+                path: path(),
                 source,
             })?;
         }
@@ -298,6 +303,7 @@ impl PermissionChange {
         let UnixAddress::Path(path) = address else {
             return Ok(None);
         };
+        let wanted = permissions.clone();
         let mut permissions = Resolved::new(permissions)?;
         permissions.owner.get_or_insert(geteuid().as_raw());
         if permissions.group.is_none() {
@@ -314,17 +320,14 @@ impl PermissionChange {
             });
         }
         Ok(Some(Self {
-            path: path.clone(),
-            permissions,
+            wanted,
+            resolved: permissions,
         }))
     }
 
-    /// Sets them.
-    ///
-    /// # Errors
-    /// If the system refuses.
-    pub fn make(&self) -> Result<(), BindError> {
-        self.permissions.set(&self.path)
+    /// The permissions as they were asked for.
+    pub fn wanted(&self) -> &UnixPermissions {
+        &self.wanted
     }
 }
 
@@ -334,9 +337,46 @@ impl BoundUnix {
     /// A socket that listens already, and whose file is another's.
     pub(super) fn of_another(listener: StdListener) -> io::Result<Self> {
         Ok(Self {
-            _file: None,
+            file: None,
             listener: UnixListener::from_std(listener)?,
         })
+    }
+
+    /// Whether it has a file that this process made. An abstract socket has none; that of a socket the process was started
+    /// with is another's.
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Checks that its path still leads to its file.
+    ///
+    /// # Errors
+    /// [`BindError::Removed`] or [`BindError::Replaced`].
+    pub fn check_file(&self) -> Result<(), BindError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        if file.is_there() {
+            return Ok(());
+        }
+        let path = file.path().to_owned();
+        Err(if file.is_path_taken() {
+            BindError::Replaced { path }
+        } else {
+            BindError::Removed { path }
+        })
+    }
+
+    /// Changes the permissions of its file. What has taken the file's place is never changed.
+    ///
+    /// # Errors
+    /// If its path no longer leads to its file, or the system refuses.
+    pub fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
+        self.check_file()?;
+        match &self.file {
+            Some(file) => change.resolved.set(file),
+            None => Ok(()),
+        }
     }
 
     /// Waits for a connection. Cancel safe.
@@ -347,35 +387,6 @@ impl BoundUnix {
         let (stream, _) = self.listener.accept().await?;
         Ok(stream)
     }
-}
-
-// === impl SocketFile ===
-
-impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            path: path.to_owned(),
-            identity: identity(&fs::symlink_metadata(path)?),
-        })
-    }
-
-    /// Whether the path still leads to it.
-    fn is_there(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok_and(|metadata| identity(&metadata) == self.identity)
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if self.is_there() {
-            // The next start finds a stale file and replaces it.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn identity(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
 }
 
 #[cfg(test)]

@@ -194,16 +194,23 @@ fn apply_listener(
     } = planned;
     let name = Arc::clone(&config.name);
     Some(match step {
-        ListenerStep::Keep => old?,
+        ListenerStep::Keep => {
+            let old = old?;
+            old.running.look();
+            old
+        }
         ListenerStep::Change(settings, permissions) => {
             let old = old?;
             old.running.replace(settings);
             if old.inherited && old.config.address != config.address {
                 warn_of_permissions(&config);
             }
-            if let Some(Err(error)) = permissions.map(|permissions| permissions.make()) {
-                error!(listener = %name, %error, "the socket's permissions stay as they were");
+            if let Some(Err(error)) =
+                permissions.map(|change| old.running.change_permissions(&change))
+            {
+                error!(listener = %name, %error, "the socket's permissions were not changed");
             }
+            old.running.look();
             changes.changed.push(name);
             ListenerHandle {
                 config,

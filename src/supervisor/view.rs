@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{ListenerHandle, SinkHandle, material::Certificate};
 use crate::{
     config,
-    listener::{Counters, Snapshot, Unfinished},
+    listener::{Counters, NotListening, Snapshot, Trouble, Unfinished},
     net::Descriptors,
     router::{EndpointAccount, Latency, Ledger, Limits, Losses, Queues},
     sink::Status,
@@ -126,6 +126,7 @@ pub struct ListenerView {
     address: Option<SocketAddr>,
     counters: Arc<Counters>,
     certificates: Arc<[Certificate]>,
+    trouble: Option<Arc<Trouble>>,
     removed: bool,
 }
 
@@ -355,6 +356,11 @@ impl ListenerView {
         self.counters.snapshot()
     }
 
+    /// Why senders cannot connect, if its socket was taken away and cannot be bound again.
+    pub fn not_listening(&self) -> Option<Arc<NotListening>> {
+        self.trouble.as_ref()?.get()
+    }
+
     /// The certificates that it was configured with.
     pub fn certificates(&self) -> &[Certificate] {
         &self.certificates
@@ -373,6 +379,7 @@ impl ListenerHandle {
             address: self.address,
             counters: Arc::clone(self.running.counters()),
             certificates: self.material.certificates(),
+            trouble: self.running.trouble().cloned(),
             removed: false,
         }
     }

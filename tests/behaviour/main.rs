@@ -50,6 +50,7 @@ mod reload_thousand;
 mod renewal;
 mod sharing;
 mod slow_collectors;
+mod socket_taken_away;
 mod sockets;
 mod unfinished_frames;
 mod unread_log;

@@ -173,6 +173,11 @@ fn of_listeners(listeners: &[&ListenerStatus], to: &mut Families<'_>) -> fmt::Re
             .map(move |listener| (vec![("listener", listener.name.as_str())], value(listener)))
     };
     to.gauges(
+        "tapfan_listener_up",
+        "1 if senders can connect; 0 if its socket was taken away and cannot be bound again.",
+        each(|listener| u64::from(listener.not_listening.is_none())),
+    )?;
+    to.gauges(
         "tapfan_listener_connections",
         "Connections of senders that are open now.",
         each(|listener| listener.connections),

@@ -165,6 +165,9 @@ fn listener_row(listener: &ListenerStatus) -> Row {
     if listener.removed {
         below.push("no longer in the configuration; its senders are asked to end".to_owned());
     }
+    if let Some(lost) = &listener.not_listening {
+        below.push(format!("no sender can connect: {}", lost.error));
+    }
     let refused = reasons(&listener.errors);
     if !refused.is_empty() {
         below.push(format!("refused: {refused}"));

@@ -27,6 +27,26 @@ pub enum BindError {
         /// The path.
         path: PathBuf,
     },
+    /// Another process removed the socket's file.
+    #[error("{} was removed by another process", path.display())]
+    Removed {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another process put a file, a link or a socket of its own in the place of the socket's file.
+    #[error("{} is no longer this listener's socket: another process has put something else in its place", path.display())]
+    Replaced {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The permission bits of the socket's file could not be changed.
+    #[error("cannot change the mode of the socket {}: {source}; is /proc mounted?", path.display())]
+    Mode {
+        /// The path.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// The path does not fit into a socket address.
     #[error("the socket path {} has {length} bytes; at most {MAX_PATH} are possible", path.display())]
     TooLong {

@@ -1,5 +1,6 @@
 use std::{
     net::TcpListener as StdTcp,
+    os::unix::fs::PermissionsExt,
     os::unix::net::{UnixDatagram, UnixListener as StdListener},
 };
 
@@ -122,6 +123,36 @@ async fn the_file_of_another_is_not_removed() {
     assert!(path.exists());
     drop(second);
     assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn permissions_are_changed_on_the_own_socket_and_on_nothing_else() {
+    let (folder, path) = folder();
+    let bound = bind(&path).expect("bound");
+    let address = UnixAddress::Path(path.clone());
+    let change = PermissionChange::new(&address, &permissions(0o666)).expect("known users");
+    let change = change.expect("a path");
+    let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o7777;
+    bound.change_permissions(&change).expect("changed");
+    assert_eq!(mode(&path), 0o666);
+
+    let precious = folder.path().join("precious");
+    fs::write(&precious, "secret").expect("written");
+    let secret = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(&precious, secret).expect("set");
+    fs::remove_file(&path).expect("removed");
+    let error = bound.change_permissions(&change).expect_err("gone");
+    insta::assert_snapshot!(said(&error, &folder), @"FOLDER/d.sock was removed by another process");
+    std::os::unix::fs::symlink(&precious, &path).expect("linked");
+    let error = bound.change_permissions(&change).expect_err("a link");
+    insta::assert_snapshot!(said(&error, &folder), @"FOLDER/d.sock is no longer this listener's socket: another process has put something else in its place");
+    assert_eq!(mode(&precious), 0o600);
+    fs::remove_file(&path).expect("removed");
+    fs::hard_link(&precious, &path).expect("linked");
+    bound.change_permissions(&change).expect_err("another file");
+    assert_eq!(mode(&precious), 0o600);
+    drop(bound);
+    assert_eq!(mode(&path), 0o600, "and it is not removed");
 }
 
 #[tokio::test]

@@ -1,0 +1,150 @@
+//! Another process removes a listener's socket, or puts something in its place.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixListener,
+    },
+    path::Path,
+};
+
+use nix::sys::signal::Signal;
+use tapfan::{admin::RouterStatus, frame_stream::Mode};
+use tokio::{net::UnixStream, task::block_in_place};
+
+use crate::{
+    binary::Tapfan,
+    collector::Collector,
+    exposition::Exposition,
+    http::get,
+    router::Folder,
+    sender::{Sender, Target},
+    traffic::{numbered, numbers_of},
+    wait::until,
+};
+
+fn mode(path: &Path) -> u32 {
+    let metadata = fs::symlink_metadata(path).expect("a file");
+    metadata.permissions().mode() & 0o777
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_mode_reaches_no_file_behind_a_link() {
+    let folder = Folder::new();
+    let tapfile =
+        |mode: &str| format!("admin off\nlisten unix://in {{ mode {mode}\n }}\ndnstap out");
+    let tapfan = Tapfan::run(&folder, &tapfile("0600"));
+    tapfan.says("tapfan is running").await;
+    let precious = folder.path("precious");
+    fs::write(&precious, "secret").expect("written");
+    fs::set_permissions(&precious, fs::Permissions::from_mode(0o600)).expect("ours");
+    fs::remove_file(folder.path("in")).expect("removed");
+    symlink(&precious, folder.path("in")).expect("linked");
+    fs::write(folder.path("Tapfile"), tapfile("0666")).expect("written");
+    tapfan.signal(Signal::SIGHUP);
+    tapfan.says("the configuration was changed").await;
+    tapfan
+        .says("the socket's permissions were not changed")
+        .await;
+    assert_eq!(mode(&precious), 0o600);
+    tapfan.says("in exists and is not a socket").await;
+    assert_eq!(fs::read_to_string(&precious).expect("read"), "secret");
+    // The new mode is that of the socket that takes the place of the link.
+    fs::remove_file(folder.path("in")).expect("removed");
+    tapfan.signal(Signal::SIGHUP);
+    until("it is bound again", || folder.path("in").exists()).await;
+    until("it has the new mode", || mode(&folder.path("in")) == 0o666).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_socket_is_bound_again_and_connections_stay() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out")).listening();
+    let tapfile = "admin off\nlisten unix://in { mode 0606\n }\ndnstap out full";
+    let mut tapfan = Tapfan::run(&folder, tapfile);
+    tapfan.says("tapfan is running").await;
+    let socket = folder.path("in");
+    let target = Target::Unix(socket.clone());
+    let mut early = Sender::open(&target, Mode::Bidirectional).await;
+    early.send([numbered(0)]).await;
+    collector.got(1).await;
+    for round in 0..2 {
+        fs::remove_file(&socket).expect("removed");
+        until("it is bound again", || {
+            socket.exists() && mode(&socket) == 0o606
+        })
+        .await;
+        // Until listen(2) connections are refused.
+        let mut late = loop {
+            if UnixStream::connect(&socket).await.is_ok() {
+                break Sender::open(&target, Mode::Bidirectional).await;
+            }
+        };
+        late.send([numbered(10 + round)]).await;
+        late.stop().await;
+    }
+    early.send([numbered(1)]).await;
+    early.stop().await;
+    collector.got(4).await;
+    let mut numbers = numbers_of(&collector.frames());
+    numbers.sort_unstable();
+    assert_eq!(numbers, [0, 1, 10, 11]);
+    assert!(
+        tapfan.log().contains("in was removed by another process"),
+        "{}",
+        tapfan.log()
+    );
+    tapfan.signal(Signal::SIGTERM);
+    assert_eq!(tapfan.exit().await.code(), Some(0));
+    assert!(!socket.exists(), "it is removed in the end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_that_another_process_took_is_left_to_it_and_not_ready_until_it_goes() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out")).listening();
+    let tapfile = "admin 127.0.0.1:0\nlisten unix://in\ndnstap out full";
+    let tapfan = Tapfan::run(&folder, tapfile);
+    let admin = tapfan.address_of("admin", 1).await;
+    tapfan.says("tapfan is running").await;
+    let ask = |path: &str| block_in_place(|| get(admin, path));
+    let up = || {
+        Exposition::read(&ask("/metrics").body).value("tapfan_listener_up{listener=\"unix://in\"}")
+    };
+    assert_eq!(ask("/readyz").status, 200);
+    assert_eq!(up(), 1.0);
+    let socket = folder.path("in");
+    let target = Target::Unix(socket.clone());
+    let mut early = Sender::open(&target, Mode::Bidirectional).await;
+    fs::remove_file(&socket).expect("removed");
+    let other = UnixListener::bind(&socket).expect("bound");
+    until("it is not ready", || ask("/readyz").status == 503).await;
+    let why = ask("/readyz").body;
+    let reason = "not ready: listen unix://in: in is no longer this listener's socket";
+    assert!(why.starts_with(reason), "{why}");
+    assert!(why.contains("in is in use by"), "{why}");
+    assert_eq!(up(), 0.0);
+    let status: RouterStatus = serde_json::from_str(&ask("/status").body).expect("the status");
+    let lost = status.listeners[0].not_listening.as_ref().expect("lost");
+    assert!(lost.error.contains("is in use by"), "{}", lost.error);
+    assert_eq!(ask("/livez").status, 200);
+    // The connection from before is served.
+    early.send([numbered(0)]).await;
+    collector.got(1).await;
+    // Its file is left alone, by a reload too.
+    tapfan.signal(Signal::SIGHUP);
+    tapfan.says("nothing has changed").await;
+    other.set_nonblocking(true).expect("set");
+    assert!(socket.exists());
+    drop(other);
+    // The stale file that it leaves is replaced.
+    tapfan.signal(Signal::SIGHUP);
+    until("it is ready", || ask("/readyz").status == 200).await;
+    assert_eq!(up(), 1.0);
+    let mut late = Sender::open(&target, Mode::Bidirectional).await;
+    late.send([numbered(1)]).await;
+    late.stop().await;
+    early.stop().await;
+    collector.got(2).await;
+}
