@@ -103,14 +103,14 @@ enum NoStream {
     Timeout,
 }
 
-/// What TLS says, with dates as people write them.
+/// What TLS says, in words for people where it has none.
 fn tls_said(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    let out_of_date = match inner {
-        Some(rustls::Error::InvalidCertificate(why)) => net::out_of_date(why),
+    let refusal = match inner {
+        Some(rustls::Error::InvalidCertificate(why)) => net::refusal(why),
         _ => None,
     };
-    out_of_date.map_or_else(
+    refusal.map_or_else(
         || error.to_string(),
         |said| format!("{said}; renew it at the sender"),
     )

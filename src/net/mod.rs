@@ -40,5 +40,5 @@ pub use tls::{
     BinaryForm, ClientTls, ServerTls, TlsError, Validity, Verdict, client_config, server_config,
     server_name,
 };
-pub(crate) use tls::{out_of_date, validity_in_file, validity_of_first};
+pub(crate) use tls::{is_version_1, refusal, validity_in_file, validity_of_first};
 pub use uptake::{Taken, Uptake};

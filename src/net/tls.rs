@@ -7,6 +7,7 @@ mod error;
 mod key;
 mod outline;
 mod pem;
+mod refusal;
 mod unverified;
 mod validity;
 
@@ -29,7 +30,7 @@ pub use self::{
 };
 pub(crate) use self::{
     pem::{validity_in_file, validity_of_first},
-    validity::out_of_date,
+    refusal::{is_version_1, refusal},
 };
 use super::Host;
 use crate::files::waiting_for;

@@ -27,7 +27,7 @@ pub(super) struct Unverified {
 
 /// The peer's RSA key is too short to check what it signed.
 #[derive(Debug)]
-pub(crate) struct ShortKey {
+pub(super) struct ShortKey {
     bits: usize,
 }
 

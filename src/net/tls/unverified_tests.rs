@@ -2,15 +2,20 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::{
-    CertificateError, Error, ServerConfig, SupportedProtocolVersion,
+    CertificateError, DigitallySignedStruct, Error, ServerConfig, SupportedProtocolVersion,
+    client::danger::ServerCertVerifier as _,
     crypto::aws_lc_rs,
+    internal::msgs::codec::Codec as _,
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::{ClientTls, ServerTls, client_config, pem, server_config};
+use super::{
+    ClientTls, ServerTls, client_config, pem, refusal::refusal, server_config,
+    unverified::Unverified,
+};
 
 /// Made by `openssl x509 -req` without extensions.
 const VERSION_1: [&str; 2] = ["v1-ec", "v1-rsa"];
@@ -62,7 +67,11 @@ async fn dial(server: ServerConfig) -> Result<(), Error> {
         skip_verify: true,
         ..ClientTls::default()
     };
-    let connector = TlsConnector::from(client_config(&client).expect("a configuration"));
+    dial_as(&client, server).await
+}
+
+async fn dial_as(client: &ClientTls, server: ServerConfig) -> Result<(), Error> {
+    let connector = TlsConnector::from(client_config(client).expect("a configuration"));
     let name = ServerName::try_from("collector.example").expect("a name");
     let (ours, theirs) = tokio::io::duplex(1 << 14);
     let acceptor = TlsAcceptor::from(Arc::new(server));
@@ -167,4 +176,45 @@ fn the_key_of_a_certificate_of_version_1_must_be_its_own() {
         matches!(error, super::TlsError::KeyMismatch { .. }),
         "{error}"
     );
+}
+
+fn why(error: Error) -> CertificateError {
+    match error {
+        Error::InvalidCertificate(why) => why,
+        error => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn with_verification_version_1_is_refused_in_plain_words() {
+    let server = server_config(&ServerTls {
+        cert: file("v1-ec.crt"),
+        key: file("v1-ec.key"),
+        client_ca: None,
+    });
+    let client = ClientTls {
+        ca: Some(file("v1-ec.crt")),
+        ..ClientTls::default()
+    };
+    let server = Arc::unwrap_or_clone(server.expect("a configuration"));
+    let error = dial_as(&client, server).await.expect_err("refused");
+    insta::assert_snapshot!(refusal(&why(error)).expect("words"), @"the certificate is of X.509 version 1, which cannot be verified");
+}
+
+/// No collector with such a key can be made of rustls, so the verifier is asked itself.
+#[test]
+fn a_short_key_is_named() {
+    let verifier = Unverified::new(Arc::new(aws_lc_rs::default_provider()));
+    let certificate = CertificateDer::from_pem_file(file("rsa-1024.crt")).expect("a certificate");
+    // The scheme, RSA-PSS with SHA-256, then the length of a signature and that.
+    let signature = DigitallySignedStruct::read_bytes(&[8, 4, 0, 2, 1, 2]).expect("a signature");
+    for error in [
+        verifier.verify_tls12_signature(b"message", &certificate, &signature),
+        verifier.verify_tls13_signature(b"message", &certificate, &signature),
+    ] {
+        let error = error.map(drop).expect_err("refused");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(refusal(&why(error)).expect("words"), @"the certificate cannot be used: its RSA key has 1024 bits, and 2048 is the least");
+        }
+    }
 }

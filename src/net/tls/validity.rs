@@ -5,8 +5,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rustls::CertificateError;
-use rustls_pki_types::UnixTime;
 use time::OffsetDateTime;
 
 /// The time for which a certificate is valid.
@@ -32,9 +30,9 @@ pub enum Verdict {
 }
 
 /// A date and how far it is from `now`: `2024-02-01, 2.8 years ago`.
-struct Away {
-    date: SystemTime,
-    now: SystemTime,
+pub(super) struct Away {
+    pub(super) date: SystemTime,
+    pub(super) now: SystemTime,
 }
 
 const HOUR: u64 = 60 * 60;
@@ -105,28 +103,6 @@ impl Verdict {
             Self::NotYetValid => "not_yet_valid",
         }
     }
-}
-
-/// What rustls says of a peer's certificate that it refuses by its dates: `the certificate expired 2024-02-01, 2.8 years
-/// ago`. Its own words give both times in seconds since 1970. `None` for any other error.
-pub(crate) fn out_of_date(error: &CertificateError) -> Option<String> {
-    let time = |time: &UnixTime| {
-        let since = Duration::from_secs(time.as_secs());
-        UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
-    };
-    let (words, date, now) = match error {
-        CertificateError::ExpiredContext {
-            time: now,
-            not_after,
-        } => ("expired", not_after, now),
-        CertificateError::NotValidYetContext {
-            time: now,
-            not_before,
-        } => ("is not valid before", not_before, now),
-        _ => return None,
-    };
-    let (date, now) = (time(date), time(now));
-    Some(format!("the certificate {words} {}", Away { date, now }))
 }
 
 // === impl Away ===

@@ -134,11 +134,11 @@ fn dial_hint(error: &io::Error) -> &'static str {
 }
 
 /// What rustls says, but for a certificate of many names the first few: it may have thousands, and each look at the sink
-/// would bring them all. Dates are written for people.
+/// would bring them all. What says nothing to a person is put in other words.
 fn tls_said(error: &io::Error) -> String {
     const SHOWN: usize = 5;
     if let Some(rustls::Error::InvalidCertificate(why)) = of_rustls(error)
-        && let Some(said) = net::out_of_date(why)
+        && let Some(said) = net::refusal(why)
     {
         return said;
     }
@@ -174,6 +174,11 @@ fn tls_hint(error: &io::Error) -> &'static str {
             rustls::CertificateError::NotValidForName
             | rustls::CertificateError::NotValidForNameContext { .. },
         )) => "; name what the certificate is for with `server_name`",
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)))
+            if net::is_version_1(other) =>
+        {
+            "; make one of version 3 (with extensions) for the collector, or see what `skipverify` means"
+        }
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)))
             if is_authority(other) =>
         {

@@ -1,0 +1,47 @@
+//! Why a peer's certificate was refused, where rustls' own words are no help to a person.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::CertificateError;
+use rustls_pki_types::UnixTime;
+
+use super::{unverified::ShortKey, validity::Away};
+
+/// Returns why rustls refused a peer's certificate: `the certificate expired 2024-02-01, 2.8 years ago`. Its own words have
+/// seconds since 1970, or names of types. `None` where they will do.
+pub(crate) fn refusal(error: &CertificateError) -> Option<String> {
+    match error {
+        CertificateError::ExpiredContext {
+            time: now,
+            not_after,
+        } => Some(dated("expired", *not_after, *now)),
+        CertificateError::NotValidYetContext {
+            time: now,
+            not_before,
+        } => Some(dated("is not valid before", *not_before, *now)),
+        CertificateError::Other(other) if is_version_1(other) => {
+            Some("the certificate is of X.509 version 1, which cannot be verified".to_owned())
+        }
+        CertificateError::Other(other) => {
+            let short: &ShortKey = other.0.downcast_ref()?;
+            Some(format!("the certificate cannot be used: {short}"))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a certificate was refused since it is of an X.509 version before 3.
+pub(crate) fn is_version_1(error: &rustls::OtherError) -> bool {
+    let error = error.0.downcast_ref();
+    matches!(error, Some(webpki::Error::UnsupportedCertVersion))
+}
+
+fn dated(words: &str, date: UnixTime, now: UnixTime) -> String {
+    let (date, now) = (time(date), time(now));
+    format!("the certificate {words} {}", Away { date, now })
+}
+
+fn time(time: UnixTime) -> SystemTime {
+    let since = Duration::from_secs(time.as_secs());
+    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+}
