@@ -328,6 +328,57 @@ fn the_tapfile_says_where_the_router_is() {
 }
 
 #[test]
+fn a_router_of_another_tapfile_is_told_from_the_one_that_was_meant() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().canonicalize().expect("there").join(name);
+    let mut said = status(&[sink("a", "up")]);
+    let server = Server::of(&said);
+    for name in ["a", "b"] {
+        fs::create_dir(path(name)).expect("made");
+        let text = format!("listen @in\ndnstap /out.sock\nadmin {}\n", server.address);
+        fs::write(path(name).join("Tapfile"), text).expect("written");
+    }
+    std::os::unix::fs::symlink(path("a"), path("link")).expect("linked");
+    std::os::unix::fs::symlink(path("a/Tapfile"), path("Tapfile")).expect("linked");
+    said["pid"] = json!(4711);
+    said["host"] = json!("edge-1");
+    said["config"]["path"] = json!("./Tapfile");
+    said["config"]["absolute_path"] = json!(path("a/Tapfile"));
+    server.now_says(&said);
+    let warning = format!(
+        "tapfan: this router runs with {}, not with {}, which this command read; ",
+        path("a/Tapfile").display(),
+        path("b/Tapfile").display()
+    );
+    let address = server.address.to_string();
+    for (within, arguments, warns) in [
+        ("a", vec![], false),
+        ("b", vec![], true),
+        ("b", vec!["--json"], true),
+        ("b", vec!["-c", "../a/Tapfile"], false),
+        ("a", vec!["-c", "../b/Tapfile"], true),
+        // The same by links.
+        ("link", vec![], false),
+        ("b", vec!["-c", "../Tapfile"], false),
+        ("b", vec!["--admin", &address], false),
+    ] {
+        let output = command(&path(within), &arguments).output().expect("run");
+        let said = text(&output.stderr);
+        assert_eq!(
+            said.starts_with(&warning),
+            warns,
+            "{within} {arguments:?}: {said}"
+        );
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        if !arguments.contains(&"--json") {
+            let identity = format!("with {} (pid 4711 on edge-1)", path("a/Tapfile").display());
+            let said = text(&output.stdout);
+            assert!(said.contains(&identity), "{said}");
+        }
+    }
+}
+
+#[test]
 fn waiting_ends_when_the_last_sink_is_up() {
     let server = Server::of(&status(&[sink("a", "up"), sink("b", "backoff")]));
     thread::scope(|scope| {

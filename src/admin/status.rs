@@ -2,9 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    process,
     time::{Duration, Instant, SystemTime},
 };
 
+use nix::unistd::gethostname;
 use serde::{Deserialize, Serialize};
 
 use super::{Timestamp, Verdict, verdict::Lately};
@@ -33,6 +35,10 @@ use crate::{
 pub struct RouterStatus {
     /// Of tapfan.
     pub version: String,
+    /// The number of its process; `null` from a router that is older than this field.
+    pub pid: Option<u32>,
+    /// The name of its machine, or of its Pod; `null` if it has none.
+    pub host: Option<String>,
     /// When this was written, by the router's clock: compare other times with it, not with a clock elsewhere.
     pub now: Timestamp,
     /// When the router was started.
@@ -83,6 +89,9 @@ pub enum Phase {
 pub struct ConfigStatus {
     /// The file that was named or found; `null` if a program that embeds the router made it.
     pub path: Option<String>,
+    /// The same from the root, with the links of its folder resolved; `null` as `path`, and from a router that is older than
+    /// this field.
+    pub absolute_path: Option<String>,
     /// Every file that it depends on: imported ones, certificates and keys too.
     pub files: Vec<String>,
     /// Of what all of those say, in hexadecimal: equal if nothing has changed. It guards nothing.
@@ -355,11 +364,16 @@ impl RouterStatus {
         });
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: Some(process::id()),
+            host: gethostname().ok().and_then(|name| name.into_string().ok()),
             started: view.started().into(),
             phase: view.phase().into(),
             verdict: None,
             config: ConfigStatus {
                 path: configured.path.map(|path| path.display().to_string()),
+                absolute_path: configured
+                    .absolute_path
+                    .map(|path| path.display().to_string()),
                 files: configured
                     .files
                     .iter()

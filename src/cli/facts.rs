@@ -14,6 +14,18 @@ pub(super) fn is_up(sink: &SinkStatus) -> bool {
     sink.state == State::Up || endpoints.any(|endpoint| endpoint.state == State::Up)
 }
 
+/// Which process it is, and with which Tapfile: `with /etc/tapfan/Tapfile (pid 4711 on edge-1)`.
+pub(super) fn identity(status: &RouterStatus) -> String {
+    let config = &status.config;
+    let path = config.absolute_path.as_ref().or(config.path.as_ref());
+    let path = path.map_or("no file", String::as_str);
+    match (status.pid, &status.host) {
+        (Some(pid), Some(host)) => format!("with {path} (pid {pid} on {host})"),
+        (Some(pid), None) => format!("with {path} (pid {pid})"),
+        (None, _) => format!("with {path}"),
+    }
+}
+
 /// Whether nobody should miss this word.
 pub(super) fn is_alarming(word: VerdictWord) -> bool {
     word >= VerdictWord::Behind

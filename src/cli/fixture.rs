@@ -24,11 +24,14 @@ pub(super) fn at(seconds: i64) -> Timestamp {
 pub(super) fn router(sinks: Vec<SinkStatus>) -> RouterStatus {
     RouterStatus {
         version: "0.1.0".to_owned(),
+        pid: Some(4711),
+        host: Some("edge-1".to_owned()),
         now: at(0),
         started: at(-3600),
         phase: Phase::Running,
         config: ConfigStatus {
-            path: Some("/etc/tapfan/Tapfile".to_owned()),
+            path: Some("./Tapfile".to_owned()),
+            absolute_path: Some("/etc/tapfan/Tapfile".to_owned()),
             files: vec!["/etc/tapfan/Tapfile".to_owned()],
             digest: "00c0ffee00c0ffee".to_owned(),
         },

@@ -276,6 +276,7 @@ fn bind_admin(admin: &Server, config: &Config) -> Result<Sockets, AdminError> {
 fn configured(tapfile: &Tapfile, read: &Read) -> Configured {
     Configured {
         path: Some(tapfile.path().to_owned()),
+        absolute_path: read.absolute_path.clone(),
         files: read.files.clone(),
         digest: read.digest,
     }

@@ -134,6 +134,9 @@ fn show(args: &StatusArgs, whereabouts: &Whereabouts, look: &Look) -> ExitCode {
         ));
         return ExitCode::from(BAD_CONFIGURATION);
     }
+    if let Some(warning) = whereabouts.stranger(&look.status) {
+        tell(format_args!("tapfan: {}\n", paint::one_line(&warning)));
+    }
     let text = if !args.json {
         Ok(table(&look.status, &chosen.sinks, Paint::of_stdout()).into_bytes())
     } else if args.sinks.is_empty() {

@@ -2,7 +2,8 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    path::{Path, PathBuf},
+    io,
+    path::{self, Path, PathBuf},
 };
 
 use tracing::{error, info, warn};
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{self, Diagnostic, Diagnostics, Loaded, Severity},
-    files::{Reader, Unanswered, read_in_time},
+    files::{Reader, Unanswered, read_in_time, waiting_for},
     supervisor::{Prepared, contents},
 };
 
@@ -33,8 +34,25 @@ pub(super) struct Read {
     pub(super) files: Vec<PathBuf>,
     /// Of what all of those say: equal if nothing has changed.
     pub(super) digest: u64,
+    /// Where it is, from the root; `None` if that cannot be found out.
+    pub(super) absolute_path: Option<PathBuf>,
     diagnostics: Diagnostics,
     drawn: Option<Outlet>,
+}
+
+/// The path of a file from the root, with the links of its folder resolved. A link in the file's own place stays: what a
+/// kubelet puts there leads elsewhere after each change.
+///
+/// # Errors
+/// If there is no such folder.
+pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
+    waiting_for(path.display(), || {
+        let path = path::absolute(path)?;
+        match (path.parent(), path.file_name()) {
+            (Some(folder), Some(name)) => Ok(folder.canonicalize()?.join(name)),
+            _ => Ok(path),
+        }
+    })
 }
 
 // === impl Tapfile ===
@@ -92,6 +110,7 @@ impl Tapfile {
         Read {
             prepared: config.map(Prepared::new),
             digest,
+            absolute_path: absolute(&self.path).ok(),
             files,
             diagnostics,
             drawn: self.drawn.clone(),

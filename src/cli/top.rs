@@ -147,7 +147,15 @@ async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
                 }
             }
             look = looks.recv() => match look {
-                Some(Ok(Look { status, .. })) => model.watched.seen(status, Instant::now()),
+                Some(Ok(Look { status, .. })) => {
+                    let known = model.watched.status.as_ref();
+                    let known = known.map(|known| &known.config.absolute_path);
+                    // Paths are looked up for it: not with each look.
+                    if known != Some(&status.config.absolute_path) {
+                        model.stranger = whereabouts.stranger(&status);
+                    }
+                    model.watched.seen(status, Instant::now());
+                }
                 Some(Err(error)) => model.watched.missed(error.to_string(), Instant::now()),
                 None => return Err(io::Error::other("the router is no longer looked at")),
             },

@@ -91,6 +91,8 @@ pub enum RouterPhase {
 pub struct Configured {
     /// The file that was named or found; `None` for a configuration that was never one.
     pub path: Option<PathBuf>,
+    /// The same from the root, so that it means the same elsewhere.
+    pub absolute_path: Option<PathBuf>,
     /// Every file that it depends on.
     pub files: Vec<PathBuf>,
     /// Of what all of those say: equal if nothing has changed. It guards nothing.

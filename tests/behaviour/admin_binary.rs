@@ -95,6 +95,12 @@ async fn a_reload_moves_the_endpoints_and_tells_of_itself() {
     tapfan.says("tapfan is running").await;
     let begun = status(first);
     assert!(begun.config.path.expect("a path").ends_with("Tapfile"));
+    let absolute = folder.path("Tapfile").canonicalize().expect("there");
+    assert_eq!(
+        begun.config.absolute_path,
+        Some(absolute.display().to_string())
+    );
+    assert_eq!(begun.pid, Some(tapfan.pid()));
     assert_eq!(begun.config.files.len(), 1);
     let replace = |text: &str| {
         let new = folder.path("new");

@@ -65,6 +65,10 @@ impl Tapfan {
         kill(Pid::from_raw(pid), signal).expect("sent");
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).expect("a log")
     }

@@ -1,11 +1,16 @@
 //! Where the router is, and how that is known.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
 use super::{Address, FetchError};
 use crate::{
+    admin::RouterStatus,
+    cli::tapfile,
     config::{self, AdminAddress, ReadError},
     files::{Unanswered, read_in_time},
 };
@@ -26,6 +31,16 @@ pub(in crate::cli) struct RouterArgs {
 pub(in crate::cli) struct Whereabouts {
     pub(in crate::cli) address: Address,
     known: Known,
+    /// The Tapfile that was read for it.
+    read: Option<Own>,
+}
+
+/// The Tapfile that a command read.
+#[derive(Debug, Clone)]
+struct Own {
+    absolute: PathBuf,
+    /// With every link resolved.
+    real: Option<PathBuf>,
 }
 
 /// How the address is known.
@@ -69,6 +84,7 @@ impl RouterArgs {
             return Ok(Whereabouts {
                 address: address.clone(),
                 known: Known::Named,
+                read: None,
             });
         }
         let named = self.config.clone();
@@ -90,15 +106,31 @@ fn said_in(path: PathBuf) -> Result<Whereabouts, Nowhere> {
 /// Where a router is that runs with this Tapfile.
 fn said_by(path: PathBuf, text: &str) -> Result<Whereabouts, Nowhere> {
     let said = config::parse(&path, text, &config::process_environment).admin;
+    let read = Some(Own::of(&path));
     match said {
-        Some(AdminAddress::Default) => Ok(Whereabouts::default()),
+        Some(AdminAddress::Default) => Ok(Whereabouts {
+            read,
+            ..Whereabouts::default()
+        }),
         Some(AdminAddress::At(address)) if address.port() == 0 => Err(Nowhere::AnyPort(path)),
         Some(AdminAddress::At(address)) => Ok(Whereabouts {
             address: address.into(),
+            read,
             known: Known::Tapfile(path),
         }),
         Some(AdminAddress::Off) => Err(Nowhere::Off(path)),
         None => Err(Nowhere::Wrong(path)),
+    }
+}
+
+// === impl Own ===
+
+impl Own {
+    fn of(path: &Path) -> Self {
+        Self {
+            absolute: tapfile::absolute(path).unwrap_or_else(|_| path.to_owned()),
+            real: path.canonicalize().ok(),
+        }
     }
 }
 
@@ -109,11 +141,31 @@ impl Default for Whereabouts {
         Self {
             address: AdminAddress::DEFAULT.into(),
             known: Known::Default,
+            read: None,
         }
     }
 }
 
 impl Whereabouts {
+    /// A warning if the router that answers runs with another Tapfile than the one that was read: nobody meant that one.
+    pub(in crate::cli) fn stranger(&self, status: &RouterStatus) -> Option<String> {
+        let own = self.read.as_ref()?;
+        let theirs = PathBuf::from(status.config.absolute_path.as_ref()?);
+        if own.absolute == theirs {
+            return None;
+        }
+        let path = theirs.clone();
+        let real = read_in_time(move || path.canonicalize().ok());
+        if real.is_ok_and(|real| real.is_some() && real == own.real) {
+            return None;
+        }
+        Some(format!(
+            "this router runs with {}, not with {}, which this command read; name the right one with -c or --admin, and give each router an `admin` address of its own",
+            theirs.display(),
+            own.absolute.display()
+        ))
+    }
+
     /// What was tried, why it failed, and what to do: one sentence.
     pub(in crate::cli) fn explain(&self, error: &FetchError) -> String {
         let advice = match (error, &self.known) {
@@ -149,7 +201,7 @@ impl Whereabouts {
 
 impl fmt::Display for Whereabouts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, known } = self;
+        let Self { address, known, .. } = self;
         match known {
             Known::Named => write!(f, "{address}"),
             Known::Tapfile(path) => write!(f, "{address} (as {} says)", path.display()),

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, iter};
 use ratatui::text::Span;
 
 use super::super::{
-    facts::{fill, is_alarming, is_up, next_attempt, reasons, summary},
+    facts::{fill, identity, is_alarming, is_up, next_attempt, reasons, summary},
     figures::{age, percent},
     paint::{self, Paint},
 };
@@ -96,9 +96,9 @@ fn head(status: &RouterStatus, paint: Paint) -> String {
         Phase::Draining => "draining; running",
     };
     let age = age(status.now.since(status.started));
-    let path = paint::one_line(status.config.path.as_deref().unwrap_or("no file"));
+    let identity = paint::one_line(&identity(status));
     format!(
-        "{verdict}\ntapfan {}, {phase} for {age}, with {path}\n{}\n",
+        "{verdict}\ntapfan {}, {phase} for {age}, {identity}\n{}\n",
         paint::one_line(&status.version),
         summary(status)
     )

@@ -18,6 +18,8 @@ pub(super) struct Model {
     pub(super) watched: Watched,
     /// Where the router is, and how that is known.
     pub(super) whereabouts: String,
+    /// A warning if it is another router than the one that was meant.
+    pub(super) stranger: Option<String>,
     /// How often it is looked at.
     pub(super) pace: Duration,
     pub(super) sort: Sort,
@@ -57,6 +59,7 @@ impl Model {
             pace,
             watched: Watched::default(),
             whereabouts,
+            stranger: None,
             sort: Sort::Configured,
             reversed: false,
             screen: Screen::Sinks,

@@ -20,7 +20,7 @@ use super::model::{Model, Screen};
 use crate::{
     admin::{Phase, RouterStatus, Timestamp},
     cli::{
-        facts::{is_alarming, summary},
+        facts::{identity, is_alarming, summary},
         figures::age,
     },
 };
@@ -132,6 +132,9 @@ fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
         }
         (None, None) => page.line(&Line::from("looking for the router …")),
     }
+    if let Some(warning) = &model.stranger {
+        page.line(&Line::from(Span::styled(warning.clone(), theme.alarm())));
+    }
 }
 
 /// The verdict, and how many sinks are up.
@@ -149,6 +152,7 @@ fn state_of(status: &RouterStatus, theme: Theme) -> Line<'static> {
         ]);
     }
     spans.push(Span::from(summary(status)));
+    spans.push(Span::from(format!("; {}", identity(status))));
     Line::from(spans)
 }
 

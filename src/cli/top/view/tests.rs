@@ -142,6 +142,15 @@ fn the_keys_are_explained() {
 }
 
 #[test]
+fn a_router_of_another_tapfile_is_said_to_be_one() {
+    let now = Instant::now();
+    let mut model = model(now);
+    model.stranger = Some("this router runs with /a/Tapfile, not with /b/Tapfile".to_owned());
+    let text = screen(&model, now, (80, 24)).to_string();
+    assert!(text.contains("/a/Tapfile, not with /b/Tapfile"), "{text}");
+}
+
+#[test]
 fn a_refused_reload_is_said() {
     let now = Instant::now();
     let mut model = Model::new("127.0.0.1:9180".to_owned(), PACE);
