@@ -5,6 +5,14 @@ use std::fmt;
 /// What is wrong with a payload, and where: every offset counts bytes from the payload's first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
+    /// The payload is compressed.
+    #[error(
+        "it is compressed ({with}); turn compression off at the sender, in DNS-collector `compression: none`"
+    )]
+    Compressed {
+        /// With what.
+        with: &'static str,
+    },
     /// The bytes end before the field that begins at `offset` does.
     #[error("byte {offset}: the field that begins here is cut off")]
     Truncated {

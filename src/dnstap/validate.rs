@@ -50,6 +50,29 @@ pub fn validate(frame: &[u8]) -> Result<(), Malformed> {
 ///
 /// As [`validate`].
 pub fn message_type(frame: &[u8]) -> Result<MessageType, Malformed> {
+    read(frame).map_err(|error| compressed(frame).unwrap_or(error))
+}
+
+/// What a frame was compressed with that is no dnstap message, if that is so. DNS-collector's client can do that; no dnstap
+/// reader but its own understands it.
+#[cold]
+fn compressed(frame: &[u8]) -> Option<Malformed> {
+    const MAGIC: [(&[u8], &str); 6] = [
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\x04\x22\x4d\x18", "lz4"),
+        // As Kafka's clients frame it, of which DNS-collector has its codecs.
+        (b"\x82SNAPPY\x00", "snappy"),
+        (b"\xff\x06\x00\x00sNaPpY", "snappy"),
+        (b"\xff\x06\x00\x00S2sTwO", "snappy"),
+    ];
+    let mut magic = MAGIC.into_iter();
+    let (_, with) = magic.find(|(magic, _)| frame.starts_with(magic))?;
+    Some(Malformed::Compressed { with })
+}
+
+#[inline]
+fn read(frame: &[u8]) -> Result<MessageType, Malformed> {
     let mut kind = None;
     let mut message_end = None;
     let mut message_type = None;
@@ -128,6 +151,22 @@ mod tests {
         ] {
             assert_eq!(validate(frame), Ok(()), "{frame:02x?}");
         }
+    }
+
+    #[test]
+    fn what_a_frame_was_compressed_with_is_named() {
+        for (frame, expected) in [
+            (b"\x1f\x8b\x08\0\0".as_slice(), "gzip"),
+            (b"\x28\xb5\x2f\xfd\x04", "zstd"),
+            (b"\x04\x22\x4d\x18\x64", "lz4"),
+            (b"\x82SNAPPY\0\0", "snappy"),
+            (b"\xff\x06\0\0sNaPpY\x01", "snappy"),
+        ] {
+            let found = validate(frame);
+            assert_eq!(found, Err(Malformed::Compressed { with: expected }));
+        }
+        let short = validate(b"\x1f\x8b").expect_err("malformed");
+        assert!(!matches!(short, Malformed::Compressed { .. }), "{short}");
     }
 
     #[test]

@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
+    frame_stream::LooksLike,
     net::{
         self, BindError, BoundUnix, Incoming, Inherited, OwnListener, OwnListeners, OwnPlace,
         PermissionChange, Stream, TlsError,
@@ -99,11 +100,15 @@ enum NoStream {
     Broken(io::Error),
     #[error("{}", tls_said(.0))]
     Tls(io::Error),
+    #[error(
+        "this listener speaks TLS, and the sender began with {0}; turn TLS on at the sender, or write `listen tcp://`"
+    )]
+    NotTls(LooksLike),
     #[error("the TLS handshake took too long")]
     Timeout,
 }
 
-/// What TLS says, in words for people where it has none.
+/// What TLS says, in words for people where it has none, and what to do about it.
 fn tls_said(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     let refusal = match inner {
@@ -111,10 +116,13 @@ fn tls_said(error: &io::Error) -> String {
         _ => None,
     };
     refusal.map_or_else(
-        || error.to_string(),
+        || format!("{error}{}", net::server_hint(error)),
         |said| format!("{said}; renew it at the sender"),
     )
 }
+
+/// The first byte of every TLS connection: a record of the handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// How long to wait when there are no descriptors left: for connections to end, and not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -495,11 +503,20 @@ impl Accepted {
             return Ok(Stream::Tcp(stream));
         };
         let handshake = async {
+            let mut opening = [0; 4];
+            let length = peek(&stream, &mut opening).await;
             // TLS would take a probe for a client that failed.
-            if is_gone(&stream).await {
+            if length == 0 {
                 return Err(NoStream::NothingSent);
             }
-            tls.accept(stream).await.map_err(NoStream::Tls)
+            // Even if this cannot succeed: a client that fails is sent an alert.
+            tls.accept(stream).await.map_err(|error| {
+                if opening[0] == TLS_HANDSHAKE || length < opening.len() {
+                    NoStream::Tls(error)
+                } else {
+                    NoStream::NotTls(LooksLike::from_first_bytes(opening))
+                }
+            })
         };
         match timeout(HANDSHAKE_DEADLINE, handshake).await {
             Ok(result) => result.map(|stream| Stream::TlsServer(Box::new(stream))),
@@ -517,11 +534,13 @@ impl AsRawFd for Accepted {
     }
 }
 
-/// Waits for the peer's first byte, and says whether it went away instead.
-async fn is_gone(stream: &tokio::net::TcpStream) -> bool {
-    match stream.peek(&mut [0]).await {
-        Ok(bytes) => bytes == 0,
-        Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+/// Waits for the peer's first bytes, and says how many there are so far: none if it went away instead. An error of the
+/// connection is left to TLS, which meets it again.
+async fn peek(stream: &tokio::net::TcpStream, opening: &mut [u8; 4]) -> usize {
+    match stream.peek(opening).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+        Err(_) => 1,
     }
 }
 
@@ -532,7 +551,7 @@ impl From<&NoStream> for ErrorReason {
         match error {
             NoStream::NothingSent => Self::Probe,
             NoStream::Broken(_) => Self::Io,
-            NoStream::Tls(_) | NoStream::Timeout => Self::Tls,
+            NoStream::Tls(_) | NoStream::NotTls(_) | NoStream::Timeout => Self::Tls,
         }
     }
 }

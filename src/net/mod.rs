@@ -40,5 +40,7 @@ pub use tls::{
     BinaryForm, ClientTls, ServerTls, TlsError, Validity, Verdict, client_config, server_config,
     server_name,
 };
-pub(crate) use tls::{is_version_1, refusal, validity_in_file, validity_of_first};
+pub(crate) use tls::{
+    client_hint, is_version_1, refusal, server_hint, validity_in_file, validity_of_first,
+};
 pub use uptake::{Taken, Uptake};

@@ -4,6 +4,7 @@
 //! TLS 1.2 and 1.3.
 
 mod error;
+mod hint;
 mod key;
 mod outline;
 mod pem;
@@ -29,6 +30,7 @@ pub use self::{
     validity::{Validity, Verdict},
 };
 pub(crate) use self::{
+    hint::{client_hint, server_hint},
     pem::{validity_in_file, validity_of_first},
     refusal::{is_version_1, refusal},
 };

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 pub(crate) struct Certificates {
     folder: TempDir,
     authority: CertificateDer<'static>,
+    other: CertificateDer<'static>,
     server: Identity,
     client: Identity,
     elsewhere: Identity,
@@ -45,7 +46,8 @@ impl Certificates {
             fs::write(folder.path().join(name), text).expect("written");
         };
         write("ca.crt", authority.pem());
-        write("other.crt", self::authority("another CA").pem());
+        let other = self::authority("another CA");
+        write("other.crt", other.pem());
         let issue = |name: &str, subjects: &[&str], ends: i32| {
             let key = KeyPair::generate().expect("a key");
             let subjects: Vec<_> = subjects.iter().map(|name| (*name).to_owned()).collect();
@@ -66,6 +68,7 @@ impl Certificates {
             elsewhere: issue("elsewhere", &["elsewhere.example"], 4000),
             expired: issue("expired", &here, 2001),
             authority: authority.der().clone(),
+            other: other.der().clone(),
             folder,
         }
     }
@@ -99,6 +102,29 @@ impl Certificates {
         };
         let config = builder.with_single_cert(vec![identity.certificate.clone()], identity.key());
         Arc::new(config.expect("an identity"))
+    }
+
+    /// For a collector of TLS 1.2 that asks for a certificate of our authority.
+    pub(crate) fn old_collector(&self) -> Arc<ServerConfig> {
+        let roots = Arc::new(self.roots());
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .expect("versions")
+            .with_client_cert_verifier(verifier.build().expect("a verifier"))
+            .with_single_cert(vec![self.server.certificate.clone()], self.server.key());
+        Arc::new(config.expect("an identity"))
+    }
+
+    /// For a sender that trusts another authority than the one that signed.
+    pub(crate) fn distrustful_sender(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.other.clone()).expect("an authority");
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots);
+        Arc::new(builder.with_no_client_auth())
     }
 
     /// For a sender, with a certificate of its own or without.

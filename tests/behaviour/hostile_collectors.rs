@@ -41,11 +41,11 @@ async fn a_collector_that_answers_wrongly_is_named_and_tried_again() {
     for (answer, said) in [
         (
             b"HTTP/1.1 400 Bad Request\r\n".as_slice(),
-            "expected ACCEPT, found HTTP",
+            "expected ACCEPT, found HTTP; a web server has this port: which one is the collector's for dnstap?",
         ),
         (
             b"\x15\x03\x03\0\x02\x02\x46",
-            "expected ACCEPT, found TLS: does only one side speak it?",
+            "expected ACCEPT, found TLS; the collector speaks TLS at this port: write tls:// in the place of tcp://",
         ),
         (
             b"\xff\xff\xff\xff\xff\xff\xff\xff",

@@ -31,6 +31,7 @@ mod descriptors;
 mod drain;
 mod endpoints;
 mod expiry;
+mod hints;
 mod hostile_clients;
 mod hostile_collectors;
 mod hostile_senders;

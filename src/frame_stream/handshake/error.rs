@@ -28,7 +28,7 @@ pub enum HandshakeError {
         deadline: Duration,
     },
     /// No control frame came, but something else.
-    #[error("expected {awaited}, found {found}")]
+    #[error("expected {awaited}, found {found}{hint}", hint = .found.hint(*.awaited))]
     NotFrameStreams {
         /// What was awaited.
         awaited: Awaited,
@@ -97,6 +97,10 @@ pub enum LooksLike {
     Ssh,
     /// A load balancer's PROXY header.
     ProxyProtocol,
+    /// A control frame of Frame Streams, where TLS was expected.
+    FrameStreams,
+    /// A message of `PowerDNS`'s own logger of protobuf: a length of two bytes, and a message that begins with its type.
+    PowerDns,
     /// A data frame of this many bytes.
     Data(u32),
     /// None of these.
@@ -105,6 +109,9 @@ pub enum LooksLike {
 
 /// Longer than any frame a dnstap sender makes; greater numbers are taken for what they look like as text.
 const LONGEST_DATA: u32 = 16 << 20;
+
+/// Shorter than any message of `PowerDNS`, which holds an identifier of 16 bytes.
+const SHORTEST_POWERDNS: u16 = 20;
 
 // === impl HandshakeError ===
 
@@ -149,8 +156,13 @@ impl fmt::Display for Awaited {
 // === impl LooksLike ===
 
 impl LooksLike {
-    pub(super) fn from_first_bytes(bytes: [u8; 4]) -> Self {
+    pub(crate) fn from_first_bytes(bytes: [u8; 4]) -> Self {
         match &bytes {
+            [0, 0, 0, 0] => Self::FrameStreams,
+            // Field 1, `type`, an enum up to 4. As a data frame it would have more than 1 MiB, of a sender that never shook hands.
+            [high, low, 0x08, 1..=4] if u16::from_be_bytes([*high, *low]) >= SHORTEST_POWERDNS => {
+                Self::PowerDns
+            }
             [0x14..=0x17, 0x03, 0..=4, _] => Self::Tls,
             b"GET " | b"HEAD" | b"POST" | b"PUT " | b"OPTI" | b"CONN" | b"PRI " | b"HTTP" => {
                 Self::Http
@@ -165,10 +177,37 @@ impl LooksLike {
     }
 }
 
+impl LooksLike {
+    /// What to do about it, to stand behind the error. A collector answers READY; all else is from a sender.
+    fn hint(self, awaited: Awaited) -> &'static str {
+        let of_collector = matches!(awaited, Awaited::Accept | Awaited::Room(_));
+        match (self, of_collector) {
+            (Self::Tls, true) => {
+                "; the collector speaks TLS at this port: write tls:// in the place of tcp://"
+            }
+            (Self::Tls, false) => {
+                "; the sender speaks TLS and this listener does not: turn TLS off at the sender, or write `listen tls://` with `cert` and `key`"
+            }
+            (Self::Http, true) => {
+                "; a web server has this port: which one is the collector's for dnstap?"
+            }
+            (Self::Http, false) => {
+                "; this listener takes dnstap only: browsers, Prometheus and health checks belong to the address of `admin` or `probes`"
+            }
+            (Self::PowerDns, _) => {
+                "; use PowerDNS's logger of dnstap in its place: newFrameStreamTcpLogger or newFrameStreamUnixLogger in dnsdist, dnstapFrameStreamServers in the Recursor"
+            }
+            _ => "",
+        }
+    }
+}
+
 impl fmt::Display for LooksLike {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tls => f.write_str("TLS: does only one side speak it?"),
+            Self::Tls => f.write_str("TLS"),
+            Self::FrameStreams => f.write_str("Frame Streams in plain text"),
+            Self::PowerDns => f.write_str("PowerDNS's own protobuf messages, which are not dnstap"),
             Self::Http => f.write_str("HTTP"),
             Self::Ssh => f.write_str("SSH"),
             Self::ProxyProtocol => {

@@ -251,6 +251,8 @@ async fn what_is_said_of_broken_peers() {
         b"PROXY TCP4 ".to_vec(),
         b"SSH-2.0-".to_vec(),
         b"\0\0\0\x80....".to_vec(),
+        // A message of 90 bytes, as dnsdist's newRemoteLogger and the Recursor's protobufServer send it.
+        b"\0\x5a\x08\x01\x12\x10".to_vec(),
         b"\xff\xff\xff\xff".to_vec(),
         b"\0\0\0\0\0\0\x02\x01".to_vec(),
         b"\0\0\0\0\0\0\0\0".to_vec(),

@@ -50,7 +50,7 @@ pub enum ConnectCause {
     #[error("{said}{hint}", said = tls_said(.0), hint = tls_hint(.0))]
     Tls(io::Error),
     /// The Frame Streams handshake failed.
-    #[error(transparent)]
+    #[error("{0}{hint}", hint = handshake_hint(.0))]
     Handshake(#[from] HandshakeError),
     /// It is no collector that answers there, but this router.
     #[error(
@@ -191,6 +191,14 @@ fn tls_hint(error: &io::Error) -> &'static str {
             ..
         })) => "; are the clocks right, here and where it was made?",
         Some(rustls::Error::InvalidMessage(_)) => "; does this port speak TLS?",
+        _ => net::client_hint(error),
+    }
+}
+
+/// In TLS 1.3 a collector refuses a client certificate only after the TLS handshake.
+fn handshake_hint(error: &HandshakeError) -> &'static str {
+    match error {
+        HandshakeError::Io { source, .. } => net::client_hint(source),
         _ => "",
     }
 }

@@ -1,0 +1,112 @@
+//! Peers that speak something else, or refuse us: the log and the status say what to do about it.
+
+use std::net::SocketAddr;
+
+use crate::{
+    admin::serve,
+    binary::Tapfan,
+    certificates::{Certificates, Shows},
+    collector::Collector,
+    http::get,
+    router::{Folder, Router},
+    sender::{self, Target},
+    wait::until,
+    wire::{self, READY, START},
+};
+
+/// The address of the listener of this scheme, by the log.
+async fn address_of(tapfan: &Tapfan, scheme: &str) -> SocketAddr {
+    let said = format!("listening listener={scheme}://127.0.0.1:0 address=");
+    tapfan.says(&said).await;
+    let log = tapfan.log();
+    let (_, rest) = log.split_once(&said).expect("it says so");
+    let address = rest.split_whitespace().next().expect("an address");
+    address.trim_matches('"').parse().expect("an address")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn senders_that_speak_something_else_or_trust_us_not_are_named() {
+    let folder = Folder::new();
+    let certificates = Certificates::new();
+    let file = |name: &str| certificates.path(name).display().to_string();
+    let tapfile = format!(
+        "listen tcp://127.0.0.1:0\nlisten tls://127.0.0.1:0 {{\ncert {}\nkey {}\n}}\ndnstap out.sock\nadmin off\n",
+        file("server.crt"),
+        file("server.key"),
+    );
+    let tapfan = Tapfan::run(&folder, &tapfile);
+    let plain = Target::Tcp(address_of(&tapfan, "tcp").await);
+    let tls = Target::Tls(
+        address_of(&tapfan, "tls").await,
+        certificates.distrustful_sender(),
+    );
+
+    let say = async |target: &Target, said: &[u8]| {
+        let stream = target.dial_plain().await.expect("connected");
+        sender::say(stream, said).await
+    };
+    let begun = "this listener speaks TLS, and the sender began with";
+    say(&tls, READY).await;
+    tapfan
+        .says(&format!("{begun} Frame Streams in plain text; turn TLS on"))
+        .await;
+    say(&tls, b"GET / HTTP/1.1\r\n\r\n").await;
+    tapfan.says(&format!("{begun} HTTP; turn TLS on")).await;
+    assert!(tls.dial().await.is_err(), "it does not trust us");
+    tapfan
+        .says("it is the sender that refuses this listener's certificate")
+        .await;
+
+    say(&plain, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
+    tapfan
+        .says("found TLS; the sender speaks TLS and this listener does not")
+        .await;
+    say(&plain, b"GET /metrics HTTP/1.1\r\n\r\n").await;
+    tapfan
+        .says("found HTTP; this listener takes dnstap only")
+        .await;
+    say(&plain, b"\x00\x5a\x08\x01\x12\x10\x00\x01\x02\x03").await;
+    tapfan
+        .says("found PowerDNS's own protobuf messages, which are not dnstap; use")
+        .await;
+    let compressed = wire::data([b"\x82SNAPPY\x00\x00\x00\x00\x01"]);
+    say(&plain, &[START, compressed.as_slice()].concat()).await;
+    tapfan
+        .says("it is compressed (snappy); turn compression off at the sender")
+        .await;
+}
+
+/// A collector that asks for a client certificate says `handshake_failure` in TLS 1.2, and something of its own in 1.3.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_misses_a_client_certificate_is_understood() {
+    let folder = Folder::new();
+    let certificates = Certificates::new();
+    let collectors = [
+        Collector::tls(certificates.old_collector()).listening(),
+        Collector::tls(certificates.collector(Shows::Good, true)).listening(),
+    ];
+    let sinks = collectors.each_ref().map(|collector| {
+        let ca = certificates.path("ca.crt");
+        format!(
+            "dnstap {} {{\nca {}\n}}\n",
+            collector.socket(),
+            ca.display()
+        )
+    });
+    let router = Router::start(&format!("listen {}\n{}", folder.say("in"), sinks.concat()));
+    let error = |sink: usize| {
+        let last = router.status(sink).last_error;
+        last.map_or_else(String::new, |(error, _)| error.to_string())
+    };
+    for sink in 0..collectors.len() {
+        until("it fails", || !error(sink).is_empty()).await;
+        assert!(
+            error(sink).contains("client certificate") && error(sink).contains("`cert` and `key`"),
+            "{}",
+            error(sink)
+        );
+    }
+    let (_server, address) = serve(router.view(), "");
+    let body = tokio::task::block_in_place(|| get(address, "/status")).body;
+    assert!(body.contains("client certificate"), "{body}");
+}
