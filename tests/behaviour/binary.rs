@@ -196,7 +196,7 @@ async fn without_descriptors_it_waits_for_some_to_come_back() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out.sock")).listening();
     let mut tapfan = Tapfan::run_after(
-        "ulimit -n 40;",
+        "ulimit -n 64;",
         &folder,
         "listen unix://in.sock\ndnstap out.sock full",
     );
@@ -206,7 +206,7 @@ async fn without_descriptors_it_waits_for_some_to_come_back() {
     for _ in 0..60 {
         crowd.push(target.dial().await.expect("in the backlog"));
     }
-    tapfan.says("reason=accept").await;
+    tapfan.says("reason=connection_limit").await;
     drop(crowd);
     let mut sender = Sender::open(&target, Mode::Bidirectional).await;
     sender.send((0..100).map(numbered)).await;

@@ -159,7 +159,7 @@ impl Outlet {
     /// Starts the thread that writes, if there is to be one. What was logged before waits until then.
     ///
     /// # Errors
-    /// If the system has no threads or no descriptors left.
+    /// If the system has no threads left.
     pub(super) fn start(&self) -> io::Result<()> {
         match self {
             Self::Direct => Ok(()),

@@ -1,9 +1,7 @@
 //! The thread that writes the log to stderr, and waits for its reader so that no other thread has to.
 
 use std::{
-    fs::File,
     io::{self, ErrorKind, Write},
-    os::fd::AsFd,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -40,10 +38,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Starts the thread. It ends with the process.
 ///
 /// # Errors
-/// If the system has no threads or no descriptors left.
+/// If the system has no threads left.
 pub(super) fn start(queue: Arc<Queue>, gate: Arc<Gate>) -> io::Result<()> {
-    // A descriptor of its own: the standard library's lock on stderr would be held while a write blocks.
-    let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    // Holds the standard library's lock on stderr while a write blocks: nothing else in `run` may write there.
+    let out = io::stderr();
     let thread = thread::Builder::new().name("tapfan-log".to_owned());
     thread.spawn(move || Writer::new(queue, gate, out).run())?;
     Ok(())
