@@ -89,13 +89,13 @@ impl Descriptors {
         }
     }
 
-    /// What `incoming` has to leave. Of a low limit, half is for sinks at most, and a quarter for the admin endpoint, so
+    /// What `incoming` has to leave. Of a low limit, half is for sinks at most, and an eighth for the admin endpoint, so
     /// that some is left for senders.
     fn kept(&self, limit: u64, incoming: Incoming) -> u64 {
         let own = self.0.load(Relaxed).min(limit / 2);
         match incoming {
             Incoming::Admin => own,
-            Incoming::Sender => own + ADMIN.min(limit / 4),
+            Incoming::Sender => own + ADMIN.min(limit / 8),
         }
     }
 }
@@ -117,14 +117,14 @@ mod tests {
         assert_eq!(highest(1024, Incoming::Sender), Some(1024 - 180 - 1));
         assert_eq!(highest(1024, Incoming::Admin), Some(1024 - 100 - 1));
         // A low limit is divided.
-        assert_eq!(highest(64, Incoming::Sender), Some(15));
+        assert_eq!(highest(64, Incoming::Sender), Some(23));
         assert_eq!(highest(64, Incoming::Admin), Some(31));
         assert_eq!(highest(0, Incoming::Sender), None);
         assert_eq!(
-            descriptors.admit_number(16, 64, Incoming::Sender),
+            descriptors.admit_number(24, 64, Incoming::Sender),
             Err(DescriptorsShort {
                 limit: 64,
-                kept: 48
+                kept: 40
             })
         );
         assert_eq!(descriptors.senders(1024), 844);

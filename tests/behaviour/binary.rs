@@ -12,14 +12,16 @@ use nix::{
     unistd::Pid,
 };
 use tapfan::frame_stream::Mode;
-use tokio::time::Instant;
+use tokio::{io::AsyncWriteExt, time::Instant};
 
 use crate::{
     collector::{Collector, Ended},
+    descriptors::idle,
     router::Folder,
-    sender::{Load, Manner, Sender, Target, Told},
+    sender::{self, Load, Manner, Sender, Target, Told},
     traffic::{numbered, numbers_of},
-    wait::until,
+    wait::{patiently, until},
+    wire::{self, FINISH, STOP},
 };
 
 /// `tapfan run` with a Tapfile in a folder, which is its working directory.
@@ -208,9 +210,18 @@ async fn without_descriptors_it_waits_for_some_to_come_back() {
     }
     tapfan.says("reason=connection_limit").await;
     drop(crowd);
-    let mut sender = Sender::open(&target, Mode::Bidirectional).await;
-    sender.send((0..100).map(numbered)).await;
-    sender.stop().await;
+    let let_in = async {
+        loop {
+            if let Some(stream) = idle(&target).await {
+                return stream;
+            }
+        }
+    };
+    let mut stream = patiently("a sender is let in", let_in).await;
+    let frames = wire::data((0..100).map(numbered));
+    let said = [frames.as_slice(), STOP].concat();
+    stream.write_all(&said).await.expect("written");
+    assert_eq!(sender::rest(&mut stream).await, FINISH);
     collector.got(100).await;
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0));

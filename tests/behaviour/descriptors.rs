@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// An idle sender, unless the router closes it at once.
-async fn idle(target: &Target) -> Option<Stream> {
+pub(crate) async fn idle(target: &Target) -> Option<Stream> {
     let mut stream = target.dial().await.expect("connected");
     let mut answer = vec![0; ACCEPT.len()];
     if stream.write_all(READY).await.is_err() {
