@@ -109,11 +109,10 @@ async fn a_socket_that_another_process_took_is_left_to_it_and_not_ready_until_it
     let admin = tapfan.address_of("admin", 1).await;
     tapfan.says("tapfan is running").await;
     let ask = |path: &str| block_in_place(|| get(admin, path));
-    let up = || {
-        Exposition::read(&ask("/metrics").body).value("tapfan_listener_up{listener=\"unix://in\"}")
-    };
+    let series = "tapfan_listener_up{listener=\"unix://in\"}";
+    let up = || Exposition::read(&ask("/metrics").body).value(series) > 0.5;
     assert_eq!(ask("/readyz").status, 200);
-    assert_eq!(up(), 1.0);
+    assert!(up());
     let socket = folder.path("in");
     let target = Target::Unix(socket.clone());
     let mut early = Sender::open(&target, Mode::Bidirectional).await;
@@ -124,7 +123,7 @@ async fn a_socket_that_another_process_took_is_left_to_it_and_not_ready_until_it
     let reason = "not ready: listen unix://in: in is no longer this listener's socket";
     assert!(why.starts_with(reason), "{why}");
     assert!(why.contains("in is in use by"), "{why}");
-    assert_eq!(up(), 0.0);
+    assert!(!up());
     let status: RouterStatus = serde_json::from_str(&ask("/status").body).expect("the status");
     let lost = status.listeners[0].not_listening.as_ref().expect("lost");
     assert!(lost.error.contains("is in use by"), "{}", lost.error);
@@ -141,7 +140,7 @@ async fn a_socket_that_another_process_took_is_left_to_it_and_not_ready_until_it
     // The stale file that it leaves is replaced.
     tapfan.signal(Signal::SIGHUP);
     until("it is ready", || ask("/readyz").status == 200).await;
-    assert_eq!(up(), 1.0);
+    assert!(up());
     let mut late = Sender::open(&target, Mode::Bidirectional).await;
     late.send([numbered(1)]).await;
     late.stop().await;
