@@ -1,0 +1,45 @@
+//! Resident memory before, at the end of, and after an outage of small frames.
+//!
+//! `cargo bench --bench memory` starts `tapfan run`, has four senders send 200,000 frames of about 100 bytes one by one
+//! while the collector is away, brings the collector back, and looks at the process for as long as `FOR` says, 30 s
+//! otherwise. `TAPFAN` names another program to measure, `FRAMES` another number of frames.
+
+#[path = "../tests/memory/outage.rs"]
+mod outage;
+
+use std::{env, path::PathBuf, process::ExitCode, time::Duration};
+
+fn main() -> ExitCode {
+    // `cargo test --benches` and `cargo bench -- --list` only want to see that it starts.
+    if env::args().any(|argument| argument == "--test" || argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let number = |name: &str, usual: u64| {
+        let given = env::var(name).ok();
+        given.and_then(|it| it.parse().ok()).unwrap_or(usual)
+    };
+    let program = env::var_os("TAPFAN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tapfan").into());
+    let most = Duration::from_secs(number("FOR", 30));
+    let frames = number("FRAMES", 200_000);
+    match outage::measure(&PathBuf::from(program), frames, most, |_| false) {
+        Ok(memory) => {
+            let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+            print!(
+                "MiB: before {}, peak {}",
+                mib(memory.before),
+                mib(memory.peak)
+            );
+            for (after, bytes) in memory.after {
+                if [0, 1, 2, 5, 10, 20, 30, 60].contains(&after.as_secs()) {
+                    print!(", {} s after {}", after.as_secs(), mib(bytes));
+                }
+            }
+            println!();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("memory: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

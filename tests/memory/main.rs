@@ -1,0 +1,28 @@
+//! What a long outage took is given back to the operating system when it is over.
+
+mod outage;
+
+use std::{path::Path, time::Duration};
+
+use outage::Memory;
+
+/// Enough that the queue is most of what the process holds.
+const FRAMES: u64 = 120_000;
+
+/// The allocator gives back in its own time: within ten seconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn what_an_outage_took_is_given_back() {
+    let program = Path::new(env!("CARGO_BIN_EXE_tapfan"));
+    let memory = outage::measure(program, FRAMES, PATIENCE, most_is_given_back);
+    let memory = memory.expect("measured");
+    assert!(memory.peak - memory.before > 8 << 20, "{memory:?}");
+    assert!(most_is_given_back(&memory), "{memory:?}");
+}
+
+fn most_is_given_back(memory: &Memory) -> bool {
+    let growth = memory.peak - memory.before;
+    let last = memory.after.last();
+    last.is_some_and(|(_, resident)| resident.saturating_sub(memory.before) < growth / 2)
+}

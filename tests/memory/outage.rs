@@ -1,0 +1,186 @@
+//! An outage of small frames, and what the router's process holds of it: before, at its end, and when it is over.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    os::unix::net::{UnixListener, UnixStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use tapfan::frame_stream::Control;
+use tempfile::TempDir;
+
+/// Resident memory of the router's process, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// Senders have connected, and sent nothing.
+    pub(crate) before: u64,
+    /// Every frame is queued.
+    pub(crate) peak: u64,
+    /// When the queue has been empty for so long.
+    pub(crate) after: Vec<(Duration, u64)>,
+}
+
+/// Senders, each of which writes frame by frame, as DNS servers with little to do.
+const SENDERS: u64 = 4;
+
+/// Between two writes of a sender, so that a read brings one frame or a few.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// A frame with this payload in its `extra`, and no message.
+const PAYLOAD: usize = 100;
+
+/// For whatever should come soon.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Starts `program`, has it queue `frames` while its collector is away, brings the collector back, and looks at the
+/// process once a second after the queue is empty, until it has `seen` enough, or for as long as `most`. A sender goes on,
+/// with a little, all the while.
+pub(crate) fn measure(
+    program: &Path,
+    frames: u64,
+    most: Duration,
+    seen: impl Fn(&Memory) -> bool,
+) -> io::Result<Memory> {
+    let folder = tempfile::tempdir()?;
+    let mut router = Router::start(program, &folder, frames)?;
+    let each = frames / SENDERS;
+    let senders: io::Result<Vec<_>> = (0..SENDERS).map(|_| router.sender()).collect();
+    let before = router.resident()?;
+    let writing: Vec<_> = senders?
+        .into_iter()
+        .map(|sender| thread::spawn(move || send(sender, each)))
+        .collect();
+    for sender in writing {
+        joined(sender)?;
+    }
+    let peak = router.resident()?;
+    let out = UnixListener::bind(folder.path().join("out"))?;
+    let (mut collector, _) = out.accept()?;
+    read_control(&mut collector)?;
+    collector.write_all(&Control::accept().encode())?;
+    read_control(&mut collector)?;
+    let wire = each * SENDERS * frame().len() as u64;
+    io::copy(&mut (&collector).take(wire), &mut io::sink())?;
+    let empty = Instant::now();
+    let mut trickle = router.sender()?;
+    let reading = thread::spawn(move || io::copy(&mut collector, &mut io::sink()));
+    let mut memory = Memory {
+        before,
+        peak,
+        after: vec![(Duration::ZERO, router.resident()?)],
+    };
+    while empty.elapsed() < most && !seen(&memory) {
+        let next = empty.elapsed() + Duration::from_secs(1);
+        while empty.elapsed() < next {
+            trickle.write_all(&frame())?;
+            thread::sleep(Duration::from_millis(2));
+        }
+        memory.after.push((next, router.resident()?));
+    }
+    drop(trickle);
+    router.stop()?;
+    joined(reading)?;
+    Ok(memory)
+}
+
+struct Router {
+    process: Child,
+    socket: std::path::PathBuf,
+}
+
+impl Router {
+    fn start(program: &Path, folder: &TempDir, frames: u64) -> io::Result<Self> {
+        let path = |name: &str| folder.path().join(name);
+        let (socket, queue) = (path("in"), frames / 10_000 + 1);
+        fs::write(
+            path("Tapfile"),
+            format!(
+                "admin off\ndrain 1s\nlisten unix://{}\ndnstap unix://{} full 1 {queue}\n",
+                socket.display(),
+                path("out").display()
+            ),
+        )?;
+        let process = Command::new(program)
+            .args(["--log-level", "error", "run", "-c"])
+            .arg(path("Tapfile"))
+            .stdin(Stdio::null())
+            .spawn()?;
+        Ok(Self { process, socket })
+    }
+
+    fn sender(&self) -> io::Result<UnixStream> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut stream = loop {
+            match UnixStream::connect(&self.socket) {
+                Ok(stream) => break stream,
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        stream.write_all(&Control::ready().encode())?;
+        read_control(&mut stream)?;
+        stream.write_all(&Control::start().encode())?;
+        Ok(stream)
+    }
+
+    fn resident(&self) -> io::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        number
+            .map(|kib| kib << 10)
+            .ok_or(io::ErrorKind::InvalidData.into())
+    }
+
+    fn stop(&mut self) -> io::Result<()> {
+        self.process.kill()?;
+        self.process.wait().map(drop)
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.stop();
+    }
+}
+
+/// Sends `frames` one by one, ends the stream, and returns when the router has offered all of them.
+fn send(mut stream: UnixStream, frames: u64) -> io::Result<()> {
+    let frame = frame();
+    for _ in 0..frames {
+        stream.write_all(&frame)?;
+        thread::sleep(PAUSE);
+    }
+    stream.write_all(&Control::stop().encode())?;
+    io::copy(&mut stream, &mut io::sink()).map(drop)
+}
+
+/// A small dnstap frame, with its length.
+fn frame() -> Vec<u8> {
+    // `extra`, then `type: MESSAGE` with a message of type `AUTH_QUERY`.
+    let mut payload = vec![0x1a, u8::try_from(PAYLOAD).expect("short")];
+    payload.resize(2 + PAYLOAD, b'x');
+    payload.extend(b"\x72\x02\x08\x01\x78\x01");
+    let length = u32::try_from(payload.len()).expect("short");
+    [&length.to_be_bytes(), payload.as_slice()].concat()
+}
+
+fn read_control(stream: &mut UnixStream) -> io::Result<()> {
+    let mut header = [0; 8];
+    stream.read_exact(&mut header)?;
+    let [0, 0, 0, 0, length @ ..] = header else {
+        return Err(io::Error::other("not a control frame"));
+    };
+    let mut body = vec![0; u32::from_be_bytes(length).min(512) as usize];
+    stream.read_exact(&mut body)
+}
+
+fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
+    let panicked = |_| Err(io::Error::other("a thread panicked"));
+    thread.join().unwrap_or_else(panicked)
+}
