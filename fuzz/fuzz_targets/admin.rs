@@ -1,0 +1,100 @@
+//! The admin endpoint of a running router, asked anything over loopback.
+
+#![no_main]
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpStream},
+    path::Path,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use libfuzzer_sys::fuzz_target;
+use tapfan::{
+    admin::Server,
+    config,
+    supervisor::{Supervisor, View},
+};
+use tokio::runtime::{Builder, Runtime};
+
+struct Scene {
+    address: SocketAddr,
+    _server: Server,
+    _supervisor: Supervisor,
+    _runtime: Runtime,
+}
+
+/// A request that was not answered at all would hang.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// More than any answer has.
+const ANSWER: usize = 4 << 20;
+
+/// A panic on any of its threads ends the fuzzer, as libFuzzer's hook has it.
+fn scene() -> &'static Scene {
+    static SCENE: OnceLock<Scene> = OnceLock::new();
+    SCENE.get_or_init(|| {
+        let name = std::process::id();
+        let text = format!(
+            "listen unix://@tapfan-fuzz-in-{name}\ndnstap @tapfan-fuzz-out-{name}\nadmin 127.0.0.1:0"
+        );
+        let loaded = config::parse(Path::new("Tapfile"), &text, &|_| None);
+        let config = loaded.config.unwrap_or_else(|| panic!("{}", loaded.diagnostics.render(false)));
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let view = View::new();
+        let _inside = runtime.enter();
+        let mut server = Server::start(view.clone(), runtime.handle()).expect("started");
+        let sockets = server.bind(&config.admin).expect("bound");
+        server.apply(sockets);
+        let supervisor = Supervisor::start_in(view, &config).expect("started");
+        let address = server.address().expect("an address");
+        drop(_inside);
+        Scene {
+            address,
+            _server: server,
+            _supervisor: supervisor,
+            _runtime: runtime,
+        }
+    })
+}
+
+/// What comes until the endpoint closes, or begins a stream of events, which has no end.
+fn answer(mut stream: TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let mut part = vec![0; 64 << 10];
+    while answer.len() < ANSWER {
+        match stream.read(&mut part) {
+            Ok(0) => break,
+            Ok(read) => answer.extend_from_slice(&part[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+            Err(error) => panic!("no answer: {error}"),
+        }
+        let events = b"text/event-stream";
+        if answer.windows(events.len()).any(|it| it == events) {
+            break;
+        }
+    }
+    answer
+}
+
+fuzz_target!(|request: &[u8]| {
+    let mut stream = TcpStream::connect(scene().address).expect("connected");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    // The endpoint may have closed by now, if it is not HTTP.
+    let _ = stream.write_all(request);
+    let _ = stream.shutdown(Shutdown::Write);
+    let answer = answer(stream);
+    if !answer.is_empty() {
+        let status = answer
+            .strip_prefix(b"HTTP/1.")
+            .and_then(|rest| rest.get(2..5))
+            .and_then(|status| str::from_utf8(status).ok()?.parse::<u16>().ok())
+            .expect("a status");
+        assert!((100..500).contains(&status) || status == 503, "{status}");
+    }
+});

@@ -1,0 +1,63 @@
+//! What a collector sends back, in any parts: the same as at once, and as an independent reader has it.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tapfan::frame_stream::{BackChannel, BackChannelEvent, ControlError, ControlKind};
+use tapfan_fuzz::Dice;
+
+type Said = Result<Option<BackChannelEvent>, ControlError>;
+
+fn in_parts(mut data: &[u8], dice: &mut Dice) -> Said {
+    let mut back = BackChannel::new();
+    let mut said = Ok(None);
+    while !data.is_empty() {
+        let (part, rest) = data.split_at(dice.part(data.len()));
+        data = rest;
+        let now = back.feed(part);
+        match said {
+            Ok(None) => said = now,
+            Ok(Some(_)) => assert_eq!(now, Ok(None), "FINISH comes once, and nothing behind it"),
+            Err(_) => assert_eq!(now, said, "an error stays"),
+        }
+    }
+    said
+}
+
+/// What a frame-wise reader says.
+fn expected(mut data: &[u8]) -> Said {
+    loop {
+        let Some((escape, rest)) = data.split_first_chunk::<4>() else {
+            return Ok(None);
+        };
+        if *escape != [0; 4] {
+            return Err(ControlError::NotControl(u32::from_be_bytes(*escape)));
+        }
+        let Some((length, rest)) = rest.split_first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let length = match u32::from_be_bytes(*length) {
+            0..4 => return Err(ControlError::Truncated),
+            length @ 4..=512 => length as usize,
+            length => return Err(ControlError::TooLong(length)),
+        };
+        let Some((body, rest)) = rest.split_at_checked(length) else {
+            return Ok(None);
+        };
+        let kind = body.first_chunk().map(|kind| u32::from_be_bytes(*kind));
+        match kind.and_then(ControlKind::from_number) {
+            None => data = rest,
+            Some(ControlKind::Finish) => return Ok(Some(BackChannelEvent::Finish)),
+            Some(kind) => return Err(ControlError::OutOfPlace(kind)),
+        }
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((data, mut dice)) = Dice::split(data) else {
+        return;
+    };
+    let at_once = BackChannel::new().feed(data);
+    assert_eq!(at_once, expected(data));
+    assert_eq!(in_parts(data, &mut dice), at_once);
+});

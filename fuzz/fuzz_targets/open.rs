@@ -1,0 +1,42 @@
+//! The sender's side of a handshake, against a collector that says anything.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tapfan::frame_stream::{
+    CONTENT_TYPE, Control, ControlKind, HandshakeError, offer, open, start,
+};
+use tapfan_fuzz::{DEADLINE, Dice, Peer, first_control, paused};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((data, dice)) = Dice::split(data) else {
+        return;
+    };
+    let mut peer = Peer::new(data, dice.clone());
+    let outcome = paused().block_on(open(&mut peer, DEADLINE));
+    let said = [Control::ready().encode(), Control::start().encode()].concat();
+    assert!(said.starts_with(peer.written()));
+    match &outcome {
+        Ok(()) => {
+            let (accept, rest) = first_control(data).expect("ACCEPT");
+            let accept = accept.expect("a whole one");
+            assert_eq!(accept.kind(), ControlKind::Accept);
+            assert!(accept.accepts(CONTENT_TYPE));
+            assert_eq!(peer.written(), said);
+            assert_eq!(peer.rest(), rest, "not a byte more is read");
+        }
+        Err(HandshakeError::NothingSent) => panic!("that is of senders"),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    // In two steps it is the same.
+    let mut other = Peer::new(data, dice);
+    let in_steps = paused().block_on(async {
+        offer(&mut other, DEADLINE).await?;
+        start(&mut other, DEADLINE).await
+    });
+    assert_eq!(format!("{outcome:?}"), format!("{in_steps:?}"));
+    assert_eq!(
+        (peer.written(), peer.rest()),
+        (other.written(), other.rest())
+    );
+});

@@ -1,0 +1,166 @@
+//! Writes the corpora to begin with, out of the recordings in `tests/data`, the Tapfiles of the documentation, and a few
+//! inputs that lead far into a target. Run by `fuzz/run`, in the repository's root.
+
+use std::{fs, io, path::Path};
+
+/// The seed of the splits, behind an input.
+const DICE: &[u8; 8] = b"\x01\x23\x45\x67\x89\xab\xcd\xef";
+
+const READY: &[u8] = b"\0\0\0\0\0\0\0\x22\0\0\0\x04\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
+const ACCEPT: &[u8] = b"\0\0\0\0\0\0\0\x22\0\0\0\x01\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
+const START: &[u8] = b"\0\0\0\0\0\0\0\x22\0\0\0\x02\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
+const STOP: &[u8] = b"\0\0\0\0\0\0\0\x04\0\0\0\x03";
+const FINISH: &[u8] = b"\0\0\0\0\0\0\0\x04\0\0\0\x05";
+const UNKNOWN: &[u8] = b"\0\0\0\0\0\0\0\x06\0\0\0\x09ab";
+
+/// Frames of each recording that are taken.
+const FRAMES: usize = 12;
+
+struct Corpus<'a> {
+    target: &'a str,
+    written: usize,
+}
+
+impl<'a> Corpus<'a> {
+    fn of(target: &'a str) -> io::Result<Self> {
+        fs::create_dir_all(Path::new("fuzz/corpus").join(target))?;
+        Ok(Self { target, written: 0 })
+    }
+
+    fn add(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        self.written += 1;
+        let name = format!("fuzz/corpus/{}/seed-{}", self.target, self.written);
+        fs::write(name, parts.concat())
+    }
+}
+
+/// The data frames of a recording, without their lengths.
+fn frames(recording: &[u8]) -> Vec<&[u8]> {
+    let mut frames = Vec::new();
+    let mut rest = recording;
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        if length == 0 {
+            let Some((control, behind)) = behind.split_first_chunk::<4>() else { break };
+            rest = behind.get(u32::from_be_bytes(*control) as usize..).unwrap_or_default();
+        } else if let Some((frame, behind)) = behind.split_at_checked(length) {
+            frames.push(frame);
+            rest = behind;
+        } else {
+            break;
+        }
+    }
+    frames
+}
+
+fn data(frame: &[u8]) -> Vec<u8> {
+    [&u32::try_from(frame.len()).expect("short").to_be_bytes(), frame].concat()
+}
+
+fn recordings() -> io::Result<Vec<Vec<u8>>> {
+    let mut paths: Vec<_> = fs::read_dir("tests/data")?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|it| it == "fstrm"))
+        .collect();
+    paths.sort();
+    paths.iter().map(fs::read).collect()
+}
+
+fn of_recordings() -> io::Result<()> {
+    let (mut cutter, mut rewrite) = (Corpus::of("cutter")?, Corpus::of("rewrite")?);
+    for recording in recordings()? {
+        let frames = frames(&recording);
+        for (choice, frame) in (0..32_u8).zip(frames.iter().take(FRAMES)) {
+            rewrite.add(&[&[choice], frame])?;
+        }
+        let wire: Vec<_> = frames.iter().take(4).map(|frame| data(frame)).collect();
+        let wire = wire.concat();
+        cutter.add(&[&wire, DICE])?;
+        cutter.add(&[&wire, UNKNOWN, &data(b"no dnstap"), START, &wire, STOP, DICE])?;
+    }
+    // The shortest frame there is, in any number.
+    let shortest = data(b"\x72\x02\x08\x01\x78\x01");
+    cutter.add(&[&shortest.repeat(20), STOP, DICE])?;
+    rewrite.add(&[b"\x0e", b"\x72\x02\x08\x01\x78\x01"])
+}
+
+fn of_handshakes() -> io::Result<()> {
+    let mut control = Corpus::of("control")?;
+    for frame in [READY, ACCEPT, START, STOP, FINISH, UNKNOWN] {
+        control.add(&[&frame[8..]])?;
+    }
+    let mut accept = Corpus::of("accept")?;
+    accept.add(&[READY, START, b"\0\0\0\x01!", DICE])?;
+    accept.add(&[UNKNOWN, READY, UNKNOWN, START, DICE])?;
+    accept.add(&[START, DICE])?;
+    accept.add(&[b"GET / HTTP/1.1\r\n\r\n", DICE])?;
+    let mut open = Corpus::of("open")?;
+    open.add(&[ACCEPT, DICE])?;
+    open.add(&[UNKNOWN, ACCEPT, FINISH, DICE])?;
+    open.add(&[FINISH, DICE])?;
+    let mut back = Corpus::of("back_channel")?;
+    back.add(&[FINISH, DICE])?;
+    back.add(&[UNKNOWN, UNKNOWN, FINISH, STOP, DICE])?;
+    back.add(&[STOP, DICE])?;
+    back.add(&[b"\0\0\0\x01!", DICE])
+}
+
+/// The blocks of the documentation that are set off as code.
+fn blocks(text: &str) -> impl Iterator<Item = &str> {
+    text.split("\n```").skip(1).step_by(2).filter_map(|block| Some(block.split_once('\n')?.1))
+}
+
+fn of_text() -> io::Result<()> {
+    let (mut tapfile, mut names) = (Corpus::of("tapfile")?, Corpus::of("names")?);
+    for document in ["README.md", "docs/guide.md", "docs/configuration.md", "docs/kubernetes.md"] {
+        let text = fs::read_to_string(document)?;
+        for block in blocks(&text).filter(|it| it.contains("dnstap ") || it.contains("listen ")) {
+            tapfile.add(&[block.as_bytes()])?;
+        }
+        let words = text.split(|c: char| c.is_whitespace() || c == '`' || c == '"');
+        for word in words.filter(|it| it.contains("://") && it.len() < 60).take(40) {
+            names.add(&[word.as_bytes()])?;
+        }
+    }
+    for name in ["/run/c.sock", "@name", "tcp+srv://_dnstap._tcp.example.", "tls://[fe80::1%eth0]:6000", ":6000", "[::1]:53"] {
+        names.add(&[name.as_bytes()])?;
+    }
+    tapfile.add(&[b"(a) {\n identity {$SITE}\n extra \"{%QUOTES%}\"\n}\nlisten @in {\n max_frame 1MiB\n}\ndnstap @out full 1 2 { import a }\n"])
+}
+
+fn of_answers() -> io::Result<()> {
+    let mut resolver = Corpus::of("resolver")?;
+    let a = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01";
+    let aaaa = b"\xc0\x0c\0\x1c\0\x01\0\0\0\x3c\0\x10\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01";
+    let alias = b"\xc0\x0c\0\x05\0\x01\0\0\0\x3c\0\x04\x01b\xc0\x16";
+    let of_alias = b"\x01b\xc0\x16\0\x01\0\x01\0\0\0\x0a\0\x04\xc0\0\x02\x02";
+    let srv = b"\xc0\x0c\0\x21\0\x01\0\0\0\x3c\0\x0a\0\x01\0\x02\x17\x70\x01h\0";
+    let of_target = b"\x01h\0\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x03";
+    resolver.add(&[b"\0\x01\0\0", a])?;
+    resolver.add(&[b"\0\x02\0\0", a, aaaa])?;
+    resolver.add(&[b"\0\x02\0\0", alias, of_alias])?;
+    resolver.add(&[b"\x01\x01\0\x01", srv, of_target])?;
+    resolver.add(&[b"\x01\x02\0\0", srv, srv])?;
+    resolver.add(&[b"\x04\x01\0\0", a])?;
+    resolver.add(&[b"\x38\0\0\0"])?;
+    resolver.add(&[b"\x02\x81\x80\0\0\0\0\0\0\0\0"])
+}
+
+fn of_requests() -> io::Result<()> {
+    let mut admin = Corpus::of("admin")?;
+    for path in ["/", "/livez", "/readyz", "/healthz", "/metrics", "/status", "/events", "/log-level", "/main.js", "/no?such=%00&thing"] {
+        admin.add(&[format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes()])?;
+    }
+    admin.add(&[b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3,*/*;q=0.2\r\naccept-encoding: gzip\r\n\r\n"])?;
+    admin.add(&[b"PUT /log-level HTTP/1.1\r\nhost: [::1]:9180\r\ncontent-length: 4\r\n\r\ninfo"])?;
+    admin.add(&[b"PUT /log-level HTTP/1.1\r\nhost: x\r\norigin: http://x\r\ntransfer-encoding: chunked\r\n\r\n4\r\ninfo\r\n0\r\n\r\n"])?;
+    admin.add(&[b"HEAD /status HTTP/1.0\r\n\r\nGET / HTTP/1.1\r\n\r\n"])
+}
+
+fn main() -> io::Result<()> {
+    of_recordings()?;
+    of_handshakes()?;
+    of_text()?;
+    of_answers()?;
+    of_requests()
+}

@@ -1,0 +1,74 @@
+//! What several fuzz targets share: random splits, a scripted peer, and an independent reader of control frames.
+
+mod peer;
+
+use std::time::Duration;
+
+use tapfan::frame_stream::{Control, ControlError};
+use tokio::runtime::{Builder, Runtime};
+
+pub use peer::{Peer, Then};
+
+/// The deadline of a handshake, on a clock that stands still while there is something to do.
+pub const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Pseudo-random numbers from the last bytes of an input, so that an input says everything about its run.
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+// === impl Dice ===
+
+impl Dice {
+    /// Takes the seed off the end of `data`.
+    pub fn split(data: &[u8]) -> Option<(&[u8], Self)> {
+        let (rest, seed) = data.split_last_chunk()?;
+        Some((rest, Self(u64::from_le_bytes(*seed) | 1)))
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        // xorshift64.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 16).expect("48 bits") % bound.max(1)
+    }
+
+    /// The length of the next part of `rest` bytes: often a few, sometimes all.
+    pub fn part(&mut self, rest: usize) -> usize {
+        let most = match self.below(4) {
+            0 => 1,
+            1 => 8,
+            2 => 64,
+            _ => rest,
+        };
+        (1 + self.below(most)).min(rest)
+    }
+}
+
+/// A runtime whose clock jumps to the next deadline when there is nothing else to do.
+pub fn paused() -> Runtime {
+    Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+}
+
+/// The first control frame of a known kind in `data`, and what stands behind it; unknown kinds are skipped. `None` if it
+/// has not come whole.
+pub fn first_control(mut data: &[u8]) -> Option<(Result<Control, ControlError>, &[u8])> {
+    loop {
+        let (escape, rest) = data.split_first_chunk::<4>()?;
+        if *escape != [0; 4] {
+            return None;
+        }
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (body, rest) = rest.split_at_checked(length)?;
+        match Control::parse(body) {
+            Err(ControlError::UnknownKind(_)) => data = rest,
+            parsed => return Some((parsed, rest)),
+        }
+    }
+}

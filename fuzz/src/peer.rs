@@ -1,0 +1,110 @@
+//! The other end of a connection, in memory.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::Dice;
+
+/// A peer that says `data` in parts, takes what is written in parts, and then does as told.
+#[derive(Debug)]
+pub struct Peer<'a> {
+    rest: &'a [u8],
+    then: Then,
+    dice: Dice,
+    /// How many bytes it takes before it takes no more.
+    room: usize,
+    written: Vec<u8>,
+}
+
+/// What a peer does when it has said everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    Closes,
+    Resets,
+    Waits,
+}
+
+// === impl Peer ===
+
+impl<'a> Peer<'a> {
+    pub fn new(data: &'a [u8], mut dice: Dice) -> Self {
+        let then = [Then::Closes, Then::Resets, Then::Waits][dice.below(3)];
+        let room = match dice.below(4) {
+            0 => dice.below(100),
+            _ => usize::MAX,
+        };
+        Self {
+            rest: data,
+            then,
+            dice,
+            room,
+            written: Vec::new(),
+        }
+    }
+
+    /// What was not read.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// What it was sent.
+    pub fn written(&self) -> &[u8] {
+        &self.written
+    }
+}
+
+impl AsyncRead for Peer<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.rest.is_empty() {
+            return match self.then {
+                Then::Closes => Poll::Ready(Ok(())),
+                Then::Resets => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                // Nothing wakes the reader but its deadline.
+                Then::Waits => Poll::Pending,
+            };
+        }
+        let most = self.rest.len().min(buffer.remaining());
+        let (part, rest) = self.rest.split_at(self.dice.part(most));
+        buffer.put_slice(part);
+        self.rest = rest;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Peer<'_> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let most = bytes.len().min(self.room);
+        if most == 0 {
+            return match self.then {
+                Then::Closes => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                Then::Resets => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                Then::Waits => Poll::Pending,
+            };
+        }
+        let part = self.dice.part(most);
+        self.room -= part;
+        self.written.extend_from_slice(&bytes[..part]);
+        Poll::Ready(Ok(part))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
