@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tikv_jemallocator::Jemalloc;
 
-/// Gives memory back after an outage, which the allocators of glibc and musl do not: see `benches/memory.rs`.
+/// Gives memory back after an outage, which glibc's allocator does not: see `benches/memory.rs`.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
