@@ -7,7 +7,7 @@
 //! - [`listener`] takes dnstap in and cuts it into chunks.
 //! - [`router`] hands each chunk to every sink's queue and keeps the ledgers.
 //! - [`sink`] is one `dnstap` directive: a tower stack and the driver that feeds it.
-//! - [`config`], [`net`], [`frame_stream`] and [`dnstap`] are what those are made of.
+//! - [`config`], [`net`], [`frame_stream`], [`memory`] and [`dnstap`] are what those are made of.
 //!
 //! Dependencies point one way: `cli` → `admin` → `supervisor` → {`listener`, `router`, `sink`} →
 //! {`net`, `frame_stream`, `dnstap`, `config`}. `docs/ARCHITECTURE.md` says why.
@@ -19,6 +19,7 @@ pub mod dnstap;
 mod files;
 pub mod frame_stream;
 pub mod listener;
+pub mod memory;
 pub mod net;
 pub mod router;
 pub mod sink;

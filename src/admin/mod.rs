@@ -27,8 +27,8 @@ pub use log_level::LogControl;
 pub use server::{AdminError, Server, Sockets};
 pub use status::{
     CertificateStatus, ConfigStatus, DroppedBySender, EndpointStatus, Failure, LatencyStatus,
-    LedgerStatus, ListenerStatus, LogStatus, Mode, Phase, QueueStatus, ReloadStatus, ReloadsStatus,
-    RouterStatus, SenderDrops, SinkStatus, UnfinishedStatus, quantile,
+    LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, Mode, Phase, QueueStatus, ReloadStatus,
+    ReloadsStatus, RouterStatus, SenderDrops, SinkStatus, UnfinishedStatus, quantile,
 };
 pub use timestamp::Timestamp;
 pub use verdict::{Verdict, VerdictWord};

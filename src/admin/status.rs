@@ -61,6 +61,18 @@ pub struct RouterStatus {
     /// The memory of frames that have begun and not ended, over all listeners.
     #[serde(default)]
     pub unfinished_frames: UnfinishedStatus,
+    /// The memory that the router holds for frames, all in all.
+    #[serde(default)]
+    pub memory: MemoryStatus,
+}
+
+/// The memory that the router holds for frames: what waits for sinks, what is in flight, and unfinished frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    /// Bytes that are held now. What several sinks share counts once.
+    pub held_bytes: u64,
+    /// Bytes that may be held; near that, the sink that holds most drops frames.
+    pub limit_bytes: u64,
 }
 
 /// The memory of frames that have begun and not ended.
@@ -277,7 +289,7 @@ pub struct LedgerStatus {
 
 /// The frames that a sink lost for want of room, by the sender that they came from.
 ///
-/// Together as many as the ledger's `dropped` for `queue_full`, or a few more: the ledger is read first.
+/// Together as many as the ledger's `dropped` for `queue_full` and `memory`, or a few more: the ledger is read first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DroppedBySender {
     /// The senders that lost most, heaviest first: 16 at most.
@@ -395,6 +407,10 @@ impl RouterStatus {
             unfinished_frames: UnfinishedStatus {
                 bytes: view.unfinished_frames().held() as u64,
                 capacity_bytes: view.unfinished_frames().limit() as u64,
+            },
+            memory: MemoryStatus {
+                held_bytes: view.memory().held() as u64,
+                limit_bytes: view.memory().limit() as u64,
             },
             // Last, so that nothing in here is from after it.
             now: Timestamp::now(),

@@ -145,6 +145,7 @@ fn describe(config: &Config) -> String {
         ("ready_when", ready_when.word().to_owned()),
         ("drain", Time(config.drain).to_string()),
         ("unfinished_frames", size(config.unfinished_frames)),
+        ("memory", describe_memory(config)),
     ];
     sections.push(("router".to_owned(), rest));
     sections.push(("resolver".to_owned(), describe_resolver(&config.resolver)));
@@ -165,6 +166,17 @@ fn describe(config: &Config) -> String {
         }
     }
     text
+}
+
+/// The bound of the memory, and the sum of the bounds within it.
+fn describe_memory(config: &Config) -> String {
+    let bound = size(config.memory_limit());
+    let origin = match config.memory {
+        Some(_) => "",
+        None => ", three quarters of what there is",
+    };
+    let sum = size(config.sum_of_bounds());
+    format!("{bound}{origin}; the bounds of queues and unfinished frames: {sum} in all")
 }
 
 /// An address, and the hosts that clients may ask for there.
@@ -359,6 +371,7 @@ mod tests {
             }
             admin 127.0.0.1:9180 { host edge-1.example 192.0.2.7 }
             drain 1m30s
+            memory 1GiB
             dnstap /run/collector.sock full
             dnstap tcp://collector.example:6000 {
                 identity "edge 1"

@@ -8,8 +8,8 @@ use std::{
 use crate::{
     admin::{
         ConfigStatus, DroppedBySender, EndpointStatus, Failure, LatencyStatus, LedgerStatus,
-        ListenerStatus, LogStatus, Mode, Phase, QueueStatus, ReloadStatus, ReloadsStatus,
-        RouterStatus, SinkStatus, Timestamp, UnfinishedStatus,
+        ListenerStatus, LogStatus, MemoryStatus, Mode, Phase, QueueStatus, ReloadStatus,
+        ReloadsStatus, RouterStatus, SinkStatus, Timestamp, UnfinishedStatus,
     },
     sink::State,
 };
@@ -45,6 +45,7 @@ pub(super) fn router(sinks: Vec<SinkStatus>) -> RouterStatus {
         listeners: vec![listener("unix:///run/tapfan/dnstap.sock", 71_280_000)],
         sinks,
         unfinished_frames: UnfinishedStatus::default(),
+        memory: MemoryStatus::default(),
         verdict: None,
     }
     .judged()

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     admin::{AdminError, Server, Sockets},
-    config::{self, AdminAddress, Config},
+    config::{self, AdminAddress, Config, quantity::Size},
     files::Unanswered,
     net::Inherited,
     supervisor::{Configured, Prepared, StartError, Supervisor, View},
@@ -136,6 +136,7 @@ impl Running {
         let mut unused = Unused::default();
         // Also where the start fails: a socket at an address that is spelled otherwise may be why.
         unused.tell(&inherited, prepared.config());
+        let bounds = prepared.config().sum_of_bounds();
         let supervisor = Supervisor::start_with(inherited, view, prepared)
             .inspect_err(tell_problems)
             .ok()?;
@@ -143,6 +144,8 @@ impl Running {
             version = env!("CARGO_PKG_VERSION"),
             listeners = supervisor.listeners().len(),
             sinks = supervisor.sinks().len(),
+            memory = %Size(supervisor.view().memory().limit() as u64),
+            sum_of_bounds = %Size(bounds as u64),
             "tapfan is running"
         );
         let watch = Watch::new();

@@ -1,6 +1,6 @@
 //! The Tapfile: what an operator writes, checked and turned into [`Config`].
 //!
-//! Called by `cli` and `supervisor`; calls `files`, and `net` and `dnstap` for the types of addresses and settings.
+//! Called by `cli` and `supervisor`; calls `files` and `memory`, and `net` and `dnstap` for the types of addresses and settings.
 //!
 //! The way of a file: `source` reads it, `lexer` cuts it into words and fills the environment in, `braces` sets its
 //! blocks right, `import` brings other files and snippets in, `parser` makes statements of the words, `directives` says
@@ -18,6 +18,7 @@ mod nearest;
 mod needs;
 mod parser;
 pub(crate) mod quantity;
+mod room;
 mod source;
 
 use std::path::{Path, PathBuf};
@@ -135,6 +136,12 @@ fn understand(
     let mut understood = directives::understand(&file, &statements, &mut problems);
     if needs == Needs::Check {
         needs::check(&understood.needs, &mut problems);
+        problems.extend(
+            understood
+                .config
+                .as_ref()
+                .and_then(|config| room::check(&file, config)),
+        );
     }
     let mut files = sources.paths();
     files.extend(missed);

@@ -25,6 +25,9 @@ pub struct Config {
     pub drain: Duration,
     /// The memory that frames which have begun and not ended may hold, in bytes, over all connections of all listeners.
     pub unfinished_frames: usize,
+    /// The memory that the router may hold for frames, in bytes: queues, what is in flight, and unfinished frames together.
+    /// `None` for three quarters of the memory that there is; see [`memory_limit`](Self::memory_limit).
+    pub memory: Option<usize>,
     /// Whom to ask for the addresses of sinks that are given by name.
     pub resolver: ResolverSettings,
 }

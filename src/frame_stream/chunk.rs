@@ -2,9 +2,10 @@
 
 use std::{fmt, ops::Range, sync::Arc, time::Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::Source;
+use crate::memory::Reservation;
 
 /// A run of whole data frames (4-byte length, payload, 4-byte length, payload …) that share one buffer.
 ///
@@ -26,6 +27,11 @@ struct Shared {
     ends: Box<[u32]>,
     received: Instant,
     source: Option<Source>,
+    /// The size of the buffer that `bytes` keeps alive.
+    buffer: usize,
+    /// Counts it as held, once for all views, until the last of them is gone.
+    #[allow(dead_code, reason = "it is dropped with the buffer")]
+    held: Option<Reservation>,
 }
 
 /// The payloads of a chunk, one after the other.
@@ -37,6 +43,9 @@ pub struct Frames<'a> {
 /// What a chunk costs beyond its bytes and its index: the shared header and its allocations.
 const OVERHEAD: usize = 128;
 
+/// What it costs in memory, in a queue, beyond its buffer and its index: measured with chunks of one frame.
+const REAL_OVERHEAD: usize = 320;
+
 // === impl Chunk ===
 
 impl Chunk {
@@ -44,6 +53,16 @@ impl Chunk {
     ///
     /// The caller vouches for the index; [`Chunk::from_wire`] finds it.
     pub(crate) fn new(bytes: Bytes, ends: Box<[u32]>, received: Instant) -> Self {
+        let buffer = bytes.len();
+        Self::keeping(buffer, bytes, ends, received)
+    }
+
+    /// The same of a buffer that may be larger than what is in it.
+    pub(crate) fn of_buffer(buffer: BytesMut, ends: Box<[u32]>, received: Instant) -> Self {
+        Self::keeping(buffer.capacity(), buffer.freeze(), ends, received)
+    }
+
+    fn keeping(buffer: usize, bytes: Bytes, ends: Box<[u32]>, received: Instant) -> Self {
         debug_assert_eq!(ends.last().map_or(0, |end| *end as usize), bytes.len());
         let range = 0..u32::try_from(ends.len()).unwrap_or(u32::MAX);
         Self {
@@ -52,18 +71,25 @@ impl Chunk {
                 ends,
                 received,
                 source: None,
+                buffer,
+                held: None,
             }),
             range,
         }
     }
 
-    /// The same frames, which `source` has brought.
+    /// The same frames, which `source` has brought. Their memory counts against its budget from now on.
     ///
     /// Copies the index if there are other views of the chunk; a new one has none.
     pub fn brought_by(mut self, source: &Source) -> Self {
-        let source = Some(source.clone());
+        let index = self.shared.ends.len() * size_of::<u32>();
+        let held = source
+            .memory()
+            .reserve(self.shared.buffer + index + REAL_OVERHEAD);
+        let (source, held) = (Some(source.clone()), Some(held));
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.source = source;
+            shared.held = held;
             return self;
         }
         let shared = Shared {
@@ -71,6 +97,8 @@ impl Chunk {
             ends: self.shared.ends.clone(),
             received: self.shared.received,
             source,
+            buffer: self.shared.buffer,
+            held,
         };
         Self {
             shared: Arc::new(shared),
@@ -199,10 +227,14 @@ impl Chunk {
         // Both are offsets into a buffer that is indexed by `u32`.
         #[allow(clippy::cast_possible_truncation)]
         let ends = ends.iter().map(|end| end - start as u32).collect();
-        let compact = Self::new(Bytes::copy_from_slice(wire), ends, self.shared.received);
-        match self.source() {
-            Some(source) => compact.brought_by(source),
-            None => compact,
+        Self::new(Bytes::copy_from_slice(wire), ends, self.received()).derived_from(&self)
+    }
+
+    /// The same frames, which were made of those of `other`: they come from the same sender.
+    pub(crate) fn derived_from(self, other: &Self) -> Self {
+        match other.source() {
+            Some(source) => self.brought_by(source),
+            None => self,
         }
     }
 

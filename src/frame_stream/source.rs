@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use crate::memory::Budget;
+
 /// One connection of a sender, as the chunks that it brought remember it.
 ///
 /// Clones are cheap and name the same connection. A sender that reconnects is another source.
@@ -18,6 +20,7 @@ struct Identity {
     number: u64,
     listener: Arc<str>,
     peer: Box<str>,
+    memory: Budget,
 }
 
 // === impl Source ===
@@ -25,11 +28,17 @@ struct Identity {
 impl Source {
     /// A connection that `peer` has made to `listener`, named as in the log.
     pub fn new(listener: Arc<str>, peer: &str) -> Self {
+        Self::within(&Budget::default(), listener, peer)
+    }
+
+    /// The same. The memory of its chunks, and of what is made of them, counts against this budget.
+    pub fn within(memory: &Budget, listener: Arc<str>, peer: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(Arc::new(Identity {
             number: NEXT.fetch_add(1, Relaxed),
             listener,
             peer: peer.into(),
+            memory: memory.clone(),
         }))
     }
 
@@ -41,6 +50,10 @@ impl Source {
     /// The name of the listener.
     pub fn listener(&self) -> &str {
         &self.0.listener
+    }
+
+    pub(super) fn memory(&self) -> &Budget {
+        &self.0.memory
     }
 
     /// The other end: an address, or a process.

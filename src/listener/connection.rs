@@ -115,7 +115,7 @@ impl Intake {
         let mut connection = Connection {
             intake: self,
             peer: &peer,
-            source: Source::new(Arc::clone(&self.listener), &peer),
+            source: Source::within(&self.shared.memory, Arc::clone(&self.listener), &peer),
             stream,
             mode,
             cutter,

@@ -271,7 +271,7 @@ impl Cutter {
                 std::mem::replace(&mut self.buffer, BytesMut::with_capacity(self.read_size));
             self.buffer.extend_from_slice(&rest);
             whole.truncate(kept);
-            return Some(Chunk::new(whole.freeze(), self.ends.as_slice().into(), now));
+            return Some(Chunk::of_buffer(whole, self.ends.as_slice().into(), now));
         } else {
             let bytes = Bytes::copy_from_slice(&self.buffer[..kept]);
             Some(Chunk::new(bytes, self.ends.as_slice().into(), now))

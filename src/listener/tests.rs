@@ -13,6 +13,7 @@ use super::{Handle, Listener, Phase, Settings, Shared, Unfinished};
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
     frame_stream::Control,
+    memory::Budget,
     net::{Descriptors, Inherited, OwnListeners},
     router::{Limits, Queues, Router},
 };
@@ -35,7 +36,8 @@ fn listener(phase: &Phase) -> (Listener, SocketAddr, Arc<Queues>) {
     };
     let router = Router::new([Arc::clone(&queue)]);
     let shared = Shared {
-        unfinished: Unfinished::new(64 << 20),
+        unfinished: Unfinished::new(64 << 20, &Budget::default()),
+        memory: Budget::default(),
         descriptors: Descriptors::default(),
     };
     let settings = Settings::new(&listen, None);

@@ -11,6 +11,8 @@ use std::{
 
 use tokio::sync::Notify;
 
+use crate::memory::{Budget, Reservation};
+
 /// The bytes of unfinished frames that all connections together may hold. Clones share one bound.
 #[derive(Debug, Clone)]
 pub struct Unfinished(Arc<Mutex<Holdings>>);
@@ -32,6 +34,8 @@ struct Holdings {
     held: usize,
     each: HashMap<u64, Holding>,
     next_key: u64,
+    /// Counts what is held in the memory of the whole router, too.
+    reservation: Reservation,
 }
 
 #[derive(Debug)]
@@ -49,13 +53,14 @@ pub(super) const FREE: usize = 4 << 10;
 // === impl Unfinished ===
 
 impl Unfinished {
-    /// A bound of `limit` bytes, of which none is in use.
-    pub(crate) fn new(limit: usize) -> Self {
+    /// A bound of `limit` bytes, of which none is in use, within the `memory` of the whole router.
+    pub(crate) fn new(limit: usize, memory: &Budget) -> Self {
         Self(Arc::new(Mutex::new(Holdings {
             limit,
             held: 0,
             each: HashMap::new(),
             next_key: 0,
+            reservation: memory.reserve(0),
         })))
     }
 
@@ -92,7 +97,11 @@ impl Unfinished {
     }
 
     fn with<T>(&self, body: impl FnOnce(&mut Holdings) -> T) -> T {
-        body(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut holdings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = body(&mut holdings);
+        let held = holdings.held;
+        holdings.reservation.resize(held);
+        result
     }
 }
 
@@ -204,7 +213,8 @@ mod tests {
 
     #[test]
     fn the_one_that_holds_most_for_longest_is_asked_to_close() {
-        let unfinished = Unfinished::new(3000 * KIB);
+        let memory = Budget::default();
+        let unfinished = Unfinished::new(3000 * KIB, &memory);
         let now = Instant::now();
         let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).expect("up");
         let mut large_and_new = unfinished.holder();
@@ -229,7 +239,8 @@ mod tests {
 
     #[test]
     fn a_frame_that_ends_and_a_connection_that_ends_give_back_what_they_held() {
-        let unfinished = Unfinished::new(1024 * KIB);
+        let memory = Budget::default();
+        let unfinished = Unfinished::new(1024 * KIB, &memory);
         let now = Instant::now();
         let mut one = unfinished.holder();
         let mut other = unfinished.holder();
@@ -239,9 +250,9 @@ mod tests {
             other.hold(500 * KIB, Some(now));
             one.hold(0, None);
         }
-        assert_eq!(unfinished.held(), 500 * KIB);
+        assert_eq!((unfinished.held(), memory.held()), (500 * KIB, 500 * KIB));
         drop(other);
-        assert_eq!(unfinished.held(), 0);
+        assert_eq!((unfinished.held(), memory.held()), (0, 0));
         one.hold(FREE, Some(now));
         assert_eq!(unfinished.held(), 0, "what every connection may hold");
         assert!(!is_asked(&one));
@@ -249,7 +260,8 @@ mod tests {
 
     #[test]
     fn a_lower_limit_closes_as_many_as_it_takes() {
-        let unfinished = Unfinished::new(1024 * KIB);
+        let memory = Budget::default();
+        let unfinished = Unfinished::new(1024 * KIB, &memory);
         let now = Instant::now();
         let mut holders: Vec<_> = (0..10).map(|_| unfinished.holder()).collect();
         for holder in &mut holders {

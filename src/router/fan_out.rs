@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::Queues;
-use crate::frame_stream::Chunk;
+use super::{Queues, shortage};
+use crate::{frame_stream::Chunk, memory::Budget};
 
 /// Hands each chunk to every sink's queues. Cheap to clone; all clones share one set of sinks.
 #[derive(Debug, Clone)]
 pub struct Router {
     inlets: Arc<ArcSwap<Vec<Arc<Inlet>>>>,
+    memory: Budget,
 }
 
 /// The router's hold on a sink's queues: it closes them when nobody can offer to them any more.
@@ -22,17 +23,30 @@ struct Inlet(Arc<Queues>);
 // === impl Router ===
 
 impl Router {
-    /// A router to sinks with these `queues`.
+    /// A router to sinks with these `queues`, whose memory is not bounded together.
     pub fn new(queues: impl IntoIterator<Item = Arc<Queues>>) -> Self {
+        Self::within(Budget::default(), queues)
+    }
+
+    /// The same. When `memory` is short, the queue that holds most gives way.
+    pub fn within(memory: Budget, queues: impl IntoIterator<Item = Arc<Queues>>) -> Self {
         let inlets = queues.into_iter().map(Inlet).map(Arc::new).collect();
         Self {
             inlets: Arc::new(ArcSwap::from_pointee(inlets)),
+            memory,
         }
     }
 
     /// Offers `chunk` to every sink. Never waits; each queue takes what it has room for and counts the rest.
     pub fn offer(&self, chunk: &Chunk) {
-        for inlet in self.inlets.load().iter() {
+        let inlets = self.inlets.load();
+        if self.memory.is_short() {
+            let holds: Vec<_> = inlets.iter().flat_map(|inlet| inlet.0.offered()).collect();
+            let queues: Vec<_> = holds.iter().map(|hold| hold.queue()).collect();
+            shortage::offer(&self.memory, &queues, chunk);
+            return;
+        }
+        for inlet in inlets.iter() {
             inlet.0.offer(chunk);
         }
     }

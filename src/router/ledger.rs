@@ -13,6 +13,8 @@ pub enum DropReason {
     Shutdown,
     /// It was for an endpoint that the sink's name no longer leads to, and that did not take it in time.
     EndpointGone,
+    /// The router was near the bound of its memory, and this sink held most of it.
+    Memory,
 }
 
 /// A sink's account, as it stood at one moment. All counts are frames unless they say bytes.
@@ -39,12 +41,13 @@ pub struct Ledger {
 
 impl DropReason {
     /// Every reason, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::QueueFull,
         Self::Malformed,
         Self::Disconnected,
         Self::Shutdown,
         Self::EndpointGone,
+        Self::Memory,
     ];
 
     /// The metric label.
@@ -55,6 +58,7 @@ impl DropReason {
             Self::Disconnected => "disconnected",
             Self::Shutdown => "shutdown",
             Self::EndpointGone => "endpoint_gone",
+            Self::Memory => "memory",
         }
     }
 }

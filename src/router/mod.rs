@@ -1,7 +1,7 @@
 //! From one listener to many sinks: the fan-out, each sink's queue, and each sink's ledger.
 //!
 //! Called by `listener` (which offers chunks), `sink` (whose driver takes them) and `supervisor`; calls only
-//! `frame_stream`, for chunks. Nothing here waits: a sink can slow neither a listener nor another sink.
+//! `frame_stream`, for chunks, and `memory`. Nothing here waits: a sink can slow neither a listener nor another sink.
 
 mod amount;
 mod fan_out;
@@ -17,6 +17,7 @@ mod senders;
 mod sharing;
 #[cfg(test)]
 mod sharing_tests;
+mod shortage;
 mod state;
 mod taken;
 

@@ -80,6 +80,30 @@ impl Queue {
         }
     }
 
+    /// The same without more memory than it holds: the sender that has most waiting gives way, or what comes is lost.
+    pub(super) fn push_in_place(&self, chunk: &Chunk) {
+        let consumer = {
+            let mut state = self.lock();
+            state.push_in_place(chunk);
+            state.consumer.take()
+        };
+        if let Some(consumer) = consumer {
+            consumer.wake();
+        }
+    }
+
+    /// Drops the newest of what waits, of the senders that have most, until so many bytes are gone or nothing waits.
+    pub(super) fn give_up(&self, bytes: usize) {
+        self.lock().give_up(bytes);
+    }
+
+    /// The bytes that it holds, and those of them that wait.
+    pub(super) fn held_bytes(&self) -> (usize, usize) {
+        let state = self.lock();
+        let held = usize::try_from(state.ledger.held_bytes).unwrap_or(usize::MAX);
+        (held, state.senders.total().bytes)
+    }
+
     /// Takes what has piled up, oldest first, and leaves it in flight; `None` once the queue is closed and empty.
     pub fn poll_take(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
         let mut state = self.lock();

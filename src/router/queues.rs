@@ -65,7 +65,7 @@ struct Past {
 ///
 /// Every set of queues that has this one shares it, so it outlives whoever is still offering to a set of the past.
 #[derive(Debug)]
-struct Inlet(Arc<Queue>);
+pub(super) struct Inlet(Arc<Queue>);
 
 // === impl Queues ===
 
@@ -167,6 +167,11 @@ impl Queues {
         for inlet in self.inlets.load().iter() {
             inlet.0.push(chunk);
         }
+    }
+
+    /// Holds on the queues that are offered to. None of them is closed before its hold is dropped.
+    pub(super) fn offered(&self) -> Vec<Arc<Inlet>> {
+        self.inlets.load().to_vec()
     }
 
     /// Says that nothing more will come.
@@ -326,6 +331,12 @@ impl Accounts {
 }
 
 // === impl Inlet ===
+
+impl Inlet {
+    pub(super) fn queue(&self) -> &Queue {
+        &self.0
+    }
+}
 
 impl Drop for Inlet {
     fn drop(&mut self) {

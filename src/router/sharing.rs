@@ -1,7 +1,7 @@
 //! Who gives way in a queue that is full.
 
 use super::{
-    amount::Amount,
+    amount::{Amount, Dimension},
     ledger::DropReason,
     state::{Bounds, State},
 };
@@ -60,6 +60,20 @@ impl State {
         self.lose(&held.chunk, gone.frames, reason);
         if keep > 0 {
             self.waiting.insert(place, held);
+        }
+    }
+
+    /// Drops the newest chunks of the senders that have most waiting, until at least so many bytes are gone.
+    pub(super) fn give_up(&mut self, bytes: usize) {
+        let mut gone = 0;
+        while gone < bytes
+            && let Some(heaviest) = self.senders.heaviest(Dimension::Bytes)
+        {
+            let before = self.senders.total().bytes;
+            // Whole chunks: a part of one would keep its buffer.
+            let all = Dimension::Bytes.amount(heaviest.waiting.bytes);
+            self.cut_back(heaviest.newest, all, DropReason::Memory);
+            gone += before - self.senders.total().bytes;
         }
     }
 }

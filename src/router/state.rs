@@ -108,6 +108,18 @@ impl State {
         self.admit(chunk, place, self.bounds());
     }
 
+    /// Takes no more memory than it holds, so that what comes in takes the place of something else, or is lost.
+    pub(super) fn push_in_place(&mut self, chunk: &Chunk) {
+        let mut bounds = self.bounds();
+        if self.free(bounds).room_for(chunk) == chunk.len() {
+            bounds.held.bytes = to_usize(self.ledger.held_bytes);
+            bounds.reason = DropReason::Memory;
+        }
+        let place = self.next_place;
+        self.next_place += chunk.len() as u64;
+        self.admit(chunk, place, bounds);
+    }
+
     /// Takes these as offered before all that it has held.
     pub(super) fn endow(&mut self, chunks: &[Chunk]) {
         let frames: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();

@@ -111,7 +111,7 @@ fn edit(rewrite: &Rewrite, batch: &Batch, passed_over: &mut PassedOver) -> Batch
             }
             place += 1;
         }
-        Chunk::new(wire.freeze(), ends.into(), chunk.received())
+        Chunk::of_buffer(wire, ends.into(), chunk.received()).derived_from(chunk)
     };
     batch.iter().map(edit).collect()
 }

@@ -30,6 +30,8 @@ pub struct Changes {
     pub drain: Option<Duration>,
     /// What unfinished frames may hold from now on, in bytes, if that is another size than before.
     pub unfinished_frames: Option<usize>,
+    /// What the router may hold from now on, in bytes, if that is another size than before.
+    pub memory: Option<usize>,
 }
 
 // === impl Changes ===
@@ -49,6 +51,7 @@ impl fmt::Display for Changes {
             removed,
             drain,
             unfinished_frames,
+            memory,
         } = self;
         let parts = [
             ("started", started),
@@ -60,7 +63,9 @@ impl fmt::Display for Changes {
         let drain = drain.map(|drain| format!("drain {drain:?}"));
         let unfinished_frames =
             unfinished_frames.map(|bytes| format!("unfinished_frames {}", Size(bytes as u64)));
-        let parts: Vec<_> = parts.chain(drain).chain(unfinished_frames).collect();
+        let memory = memory.map(|bytes| format!("memory {}", Size(bytes as u64)));
+        let parts = parts.chain(drain).chain(unfinished_frames).chain(memory);
+        let parts: Vec<_> = parts.collect();
         f.write_str(if parts.is_empty() { "nothing" } else { "" })?;
         f.write_str(&parts.join("; "))
     }
@@ -74,6 +79,11 @@ impl Supervisor {
             ..Changes::default()
         };
         self.drain.send_replace(plan.drain);
+        let memory = &self.shared.memory;
+        if memory.limit() != plan.memory {
+            memory.set_limit(plan.memory);
+            changes.memory = Some(plan.memory);
+        }
         let unfinished = &self.shared.unfinished;
         if unfinished.limit() != plan.unfinished_frames {
             unfinished.set_limit(plan.unfinished_frames);

@@ -154,13 +154,14 @@ impl Supervisor {
         let shared = listener::Shared {
             unfinished: view.unfinished_frames().clone(),
             descriptors: view.descriptors().clone(),
+            memory: view.memory().clone(),
         };
         let expiry_log = expiry::watch(view.clone(), SystemTime::now);
         let config = prepared.config();
         let mut supervisor = Self {
             listeners: Vec::new(),
             sinks: Vec::new(),
-            router: Router::new([]),
+            router: Router::within(view.memory().clone(), []),
             names: Names::new(&config.resolver).map_err(|problem| StartError(vec![problem]))?,
             view,
             inherited,

@@ -50,6 +50,7 @@ pub(super) struct Plan {
     pub(super) unfinished_frames: usize,
     /// Descriptors that the configuration may need.
     pub(super) descriptors: Needed,
+    pub(super) memory: usize,
 }
 
 /// Whom to ask for names.
@@ -146,7 +147,8 @@ impl Plan {
             listeners,
             names,
             drain: config.drain,
-            unfinished_frames: config.unfinished_frames,
+            unfinished_frames: config.unfinished_frames_limit(),
+            memory: config.memory_limit(),
             descriptors: Needed::by(&config),
         })
     }

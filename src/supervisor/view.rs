@@ -17,6 +17,7 @@ use super::{ListenerHandle, SinkHandle, material::Certificate};
 use crate::{
     config,
     listener::{Counters, NotListening, Snapshot, Trouble, Unfinished},
+    memory::Budget,
     net::Descriptors,
     router::{EndpointAccount, Latency, Ledger, Limits, Losses, Queues},
     sink::Status,
@@ -56,6 +57,7 @@ struct Shared {
     unfinished_frames: Unfinished,
     log_lines_lost: OnceLock<Arc<AtomicU64>>,
     descriptors: Descriptors,
+    memory: Budget,
 }
 
 /// Listeners and sinks, in the order of the configuration, then those that it no longer has.
@@ -187,6 +189,11 @@ impl View {
         parts.sinks.iter().chain(leaving).cloned().collect()
     }
 
+    /// The memory that the router holds for frames, and its bound.
+    pub fn memory(&self) -> &Budget {
+        &self.shared.memory
+    }
+
     /// The memory of frames that have begun and not ended, and its bound.
     pub fn unfinished_frames(&self) -> &Unfinished {
         &self.shared.unfinished_frames
@@ -311,13 +318,15 @@ impl View {
 
 impl Default for Shared {
     fn default() -> Self {
+        // The supervisor sets both bounds before anything is accepted.
+        let memory = Budget::default();
         Self {
             started: SystemTime::now(),
             phase: AtomicU8::new(RouterPhase::Starting as u8),
             parts: ArcSwap::default(),
             course: ArcSwap::default(),
-            // The supervisor sets it before anything is accepted.
-            unfinished_frames: Unfinished::new(0),
+            unfinished_frames: Unfinished::new(0, &memory),
+            memory,
             log_lines_lost: OnceLock::new(),
             descriptors: Descriptors::default(),
         }

@@ -5,6 +5,7 @@
 
 mod alone;
 mod certificates;
+mod cgroup;
 #[allow(dead_code, reason = "tests/network uses the rest")]
 mod collector;
 mod exposition;
@@ -40,6 +41,7 @@ mod hung_files;
 mod liveness;
 mod log_lines;
 mod loops;
+mod memory;
 mod order;
 mod outage;
 mod race;

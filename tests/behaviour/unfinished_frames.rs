@@ -1,16 +1,11 @@
 //! Senders that stop in the middle of long frames: their memory is bounded, and nobody else is hurt.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
 use tapfan::{frame_stream::Mode, listener::ErrorReason};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
     binary::Tapfan,
+    cgroup::Cgroup,
     collector::Collector,
     router::{Folder, Router},
     sender::{Load, Manner, Sender, Target, Told},
@@ -110,45 +105,6 @@ async fn a_lower_bound_of_a_reload_counts_at_once() {
     assert_eq!(router.counts(0).connections, 1);
 }
 
-/// A folder of the memory controller; it goes when it is dropped.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    /// Makes one with a limit of so many bytes; `None` where this process may not.
-    fn new(bytes: usize) -> Option<Self> {
-        let name = format!("tapfan-test-{}", std::process::id());
-        let roots = [
-            ("/sys/fs/cgroup", "memory.max"),
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-        ];
-        for (root, file) in roots {
-            let folder = Path::new(root).join(&name);
-            if !Path::new(root).join("cgroup.procs").exists() || fs::create_dir(&folder).is_err() {
-                continue;
-            }
-            let cgroup = Self(folder);
-            if fs::write(cgroup.0.join(file), bytes.to_string()).is_ok() {
-                // Memory that is swapped out is not counted.
-                let _ = fs::write(cgroup.0.join("memory.swap.max"), "0");
-                return Some(cgroup);
-            }
-        }
-        None
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // The router was killed a moment ago.
-        for _ in 0..200 {
-            if fs::remove_dir(&self.0).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
 /// Where no cgroup can be made, address space is limited instead, which is less exact: a thread maps more than it uses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_router_with_64_mib_outlives_hundreds_that_stop_in_a_frame() {
@@ -157,7 +113,7 @@ async fn a_router_with_64_mib_outlives_hundreds_that_stop_in_a_frame() {
     let collector = Collector::unix(folder.path("out")).listening();
     let cgroup = Cgroup::new(64 * MIB);
     let before = match &cgroup {
-        Some(cgroup) => format!("echo $$ > {}/cgroup.procs;", cgroup.0.display()),
+        Some(cgroup) => cgroup.enter(),
         None => "ulimit -v 400000; export TOKIO_WORKER_THREADS=2 MALLOC_ARENA_MAX=2;".to_owned(),
     };
     let tapfile = "unfinished_frames 16MiB\nadmin off\nlisten unix://in\ndnstap out full 1 4";

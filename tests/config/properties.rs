@@ -233,11 +233,13 @@ proptest! {
         admin in prop::option::of(any::<std::net::SocketAddr>()),
         drain in 100..=600_000_u64,
         unfinished in 1_usize << 26..1 << 40,
+        memory in prop::option::of(1_usize << 23..1 << 50),
     ) {
         let admin = admin.map(|admin| std::net::SocketAddr::new(admin.ip(), admin.port()));
         let (seconds, milliseconds) = (drain / 1000, drain % 1000);
         let mut text =
             format!("drain {seconds}s{milliseconds}ms\nunfinished_frames {unfinished}\n");
+        text.extend(memory.map(|memory| format!("memory {memory}\n")));
         text.extend(admin.map(|admin| format!("admin {admin}\n")));
         text.extend(listeners.iter().map(|written| written.text.as_str()));
         text.extend(sinks.iter().map(|written| written.text.as_str()));
@@ -250,6 +252,7 @@ proptest! {
             },
             drain: Duration::from_millis(drain),
             unfinished_frames: unfinished,
+            memory,
             resolver: ResolverSettings::default(),
         };
         let loaded = parse(&text);

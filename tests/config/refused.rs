@@ -169,6 +169,7 @@ const BROKEN: &[(&str, &str)] = &[
         "unfinished_frames_too_small",
         "listen @in\ndnstap /s\nunfinished_frames 64KiB\n",
     ),
+    ("memory_too_small", "listen @in\ndnstap /s\nmemory 1MiB\n"),
     // Options.
     (
         "option_misspelt",

@@ -37,6 +37,7 @@ impl Collector for Scrape {
         let listeners = without_namesakes(&self.status.listeners, |listener| &listener.name);
         of_listeners(&listeners, &mut families)?;
         self.unfinished_frames(&mut families)?;
+        self.memory(&mut families)?;
         let sinks = without_namesakes(&self.status.sinks, |sink| &sink.name);
         frames_of_sinks(&sinks, &mut families)?;
         connections_of_sinks(&sinks, &mut families)?;
@@ -95,6 +96,20 @@ impl Scrape {
             reloads
                 .last_success
                 .map(|at| (vec![], at.as_unix_seconds())),
+        )
+    }
+
+    fn memory(&self, to: &mut Families<'_>) -> fmt::Result {
+        let of = self.status.memory;
+        to.gauges(
+            "tapfan_memory_held_bytes",
+            "Memory that is held for frames: queues, what is in flight, and unfinished frames.",
+            [(vec![], of.held_bytes)],
+        )?;
+        to.gauges(
+            "tapfan_memory_limit_bytes",
+            "Memory that may be held for frames; near it, the sink that holds most drops frames.",
+            [(vec![], of.limit_bytes)],
         )
     }
 

@@ -77,6 +77,7 @@ pub(super) fn configuration(socket: &Path, folder: &Path, collectors: &Collector
         resolver: ResolverSettings::default(),
         drain: Duration::from_secs(10),
         unfinished_frames: 64 << 20,
+        memory: None,
     }
 }
 

@@ -4,6 +4,7 @@ mod admin;
 mod dnstap;
 mod drain;
 mod listen;
+mod memory;
 mod options;
 mod resolver;
 mod unfinished_frames;
@@ -22,7 +23,7 @@ use super::{
 use crate::net::{AddressError, UnixAddress};
 
 /// The directives, as they are proposed after a typo.
-const DIRECTIVES: [&str; 8] = [
+const DIRECTIVES: [&str; 9] = [
     "listen",
     "dnstap",
     "admin",
@@ -31,6 +32,7 @@ const DIRECTIVES: [&str; 8] = [
     "drain",
     "resolver",
     "unfinished_frames",
+    "memory",
 ];
 
 /// What a configuration was understood to be.
@@ -86,6 +88,7 @@ pub(super) fn understand(
             "unfinished_frames" => parts
                 .unfinished_frames
                 .push(unfinished_frames::read(statement, &mut findings)),
+            "memory" => parts.memories.push(memory::read(statement, &mut findings)),
             _ => findings.problems.push(unknown(statement)),
         }
     }
@@ -226,6 +229,6 @@ fn unknown(statement: &Statement) -> Diagnostic {
         );
     }
     problem.help(
-        "the directives are `listen`, `dnstap`, `admin`, `probes`, `ready_when`, `drain`, `resolver` and `unfinished_frames`, and `import`",
+        "the directives are `listen`, `dnstap`, `admin`, `probes`, `ready_when`, `drain`, `resolver`, `unfinished_frames` and `memory`, and `import`",
     )
 }

@@ -30,6 +30,7 @@ pub(super) struct Parts<'a> {
     pub(super) drains: Vec<Read<'a, Duration>>,
     pub(super) resolvers: Vec<Read<'a, ResolverSettings>>,
     pub(super) unfinished_frames: Vec<Read<'a, usize>>,
+    pub(super) memories: Vec<Read<'a, usize>>,
 }
 
 /// A number of bytes, and the line that says so if there is one.
@@ -58,6 +59,7 @@ pub(super) fn put_together(
         ready_when: last(&parts.readiness, findings).unwrap_or_default(),
     };
     let drain = last(&parts.drains, findings).unwrap_or(drain::DEFAULT);
+    let memory = last(&parts.memories, findings);
     let unfinished_frames = Bound {
         bytes: last(&parts.unfinished_frames, findings).unwrap_or(unfinished_frames::DEFAULT),
         line: parts
@@ -129,6 +131,7 @@ pub(super) fn put_together(
         admin,
         drain,
         unfinished_frames: unfinished_frames.bytes,
+        memory,
         resolver,
     })
 }

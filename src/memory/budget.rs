@@ -1,0 +1,146 @@
+//! One bound for the memory of everything that waits.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+/// The bytes that the router holds, and the bytes that it may hold. Clones share one account.
+///
+/// A reservation never fails: a frame that was read is there, whether there is room or not. Those who hold memory look at
+/// the budget and give way: see `router::shortage`.
+#[derive(Clone)]
+pub struct Budget(Arc<Account>);
+
+struct Account {
+    limit: AtomicUsize,
+    held: AtomicUsize,
+}
+
+/// Bytes that are held. Dropping it gives them back.
+pub struct Reservation {
+    budget: Budget,
+    bytes: usize,
+}
+
+/// The part of the limit that is kept for those who hold little: an eighth.
+const RESERVE: usize = 8;
+
+// === impl Budget ===
+
+impl Budget {
+    /// A budget of `limit` bytes, of which none is held.
+    pub fn new(limit: usize) -> Self {
+        Self(Arc::new(Account {
+            limit: AtomicUsize::new(limit),
+            held: AtomicUsize::new(0),
+        }))
+    }
+
+    /// The bytes that are held now.
+    pub fn held(&self) -> usize {
+        self.0.held.load(Relaxed)
+    }
+
+    /// The bytes that may be held.
+    pub fn limit(&self) -> usize {
+        self.0.limit.load(Relaxed)
+    }
+
+    /// Changes the bound. What is held already stays until somebody gives way.
+    pub fn set_limit(&self, limit: usize) {
+        self.0.limit.store(limit, Relaxed);
+    }
+
+    /// Counts `bytes` as held.
+    pub fn reserve(&self, bytes: usize) -> Reservation {
+        self.0.held.fetch_add(bytes, Relaxed);
+        Reservation {
+            budget: self.clone(),
+            bytes,
+        }
+    }
+
+    /// The bytes that are held beyond the limit.
+    pub fn excess(&self) -> usize {
+        self.held().saturating_sub(self.limit())
+    }
+
+    /// The part of the limit that is for those who hold little.
+    pub fn reserve_bytes(&self) -> usize {
+        self.limit() / RESERVE
+    }
+
+    /// Whether no more than the reserve is left.
+    pub fn is_short(&self) -> bool {
+        let limit = self.limit();
+        self.held() > limit - limit / RESERVE
+    }
+}
+
+impl Default for Budget {
+    /// Without a limit.
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.held(), self.limit())
+    }
+}
+
+// === impl Reservation ===
+
+impl Reservation {
+    /// Holds `bytes` from now on.
+    pub fn resize(&mut self, bytes: usize) {
+        let held = &self.budget.0.held;
+        if bytes > self.bytes {
+            held.fetch_add(bytes - self.bytes, Relaxed);
+        } else if bytes < self.bytes {
+            held.fetch_sub(self.bytes - bytes, Relaxed);
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.resize(0);
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_given_back() {
+        let budget = Budget::new(800);
+        let mut one = budget.reserve(600);
+        assert!(!budget.is_short());
+        let other = budget.reserve(150);
+        assert!(budget.is_short() && budget.excess() == 0);
+        one.resize(700);
+        assert_eq!((budget.held(), budget.excess()), (850, 50));
+        one.resize(10);
+        drop(other);
+        assert_eq!(budget.held(), 10);
+        budget.set_limit(0);
+        assert!(budget.is_short() && budget.excess() == 10);
+        drop(one);
+        assert_eq!(budget.held(), 0);
+        assert!(!Budget::default().is_short());
+    }
+}

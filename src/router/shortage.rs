@@ -1,0 +1,200 @@
+//! What becomes of a chunk when the memory of the router is nearly used up.
+//!
+//! Sinks share chunks, so what one of them gives up is only free when no other has it, too. So memory is looked at again
+//! after each step. No two queues are locked at once.
+
+use super::Queue;
+use crate::{frame_stream::Chunk, memory::Budget};
+
+/// Times that one chunk has queues give up something. More bytes than it brings are free after a few; should what was given
+/// up be shared with a connection that is writing it, then the next chunk goes on.
+const ROUNDS: usize = 64;
+
+/// Offers `chunk`, whose memory counts already, to `queues`, while `memory` is short.
+///
+/// The reserve is for those who hold little: a queue that holds most, and more than the reserve, may exchange frames but not
+/// grow. Beyond the limit it gives up its newest frames; if that is not enough, no queue may grow.
+pub(super) fn offer(memory: &Budget, queues: &[&Queue], chunk: &Chunk) {
+    make_room(memory, queues);
+    let held: Vec<_> = queues.iter().map(|queue| queue.held_bytes().0).collect();
+    let most = held.iter().copied().max().unwrap_or_default();
+    let is_over = memory.excess() > 0;
+    for (queue, held) in queues.iter().zip(held) {
+        let may_not_grow = held == most && held > memory.reserve_bytes();
+        if is_over || may_not_grow {
+            queue.push_in_place(chunk);
+        } else {
+            queue.push(chunk);
+        }
+    }
+}
+
+/// Has the queues that hold most give up their newest frames until the limit is kept.
+fn make_room(memory: &Budget, queues: &[&Queue]) {
+    for _ in 0..ROUNDS {
+        let excess = memory.excess();
+        if excess == 0 {
+            return;
+        }
+        let held = queues.iter().map(|queue| (*queue, queue.held_bytes()));
+        // What is in flight cannot be given up.
+        let heaviest = held
+            .filter(|(_, (_, waiting))| *waiting > 0)
+            .max_by_key(|(_, (held, _))| *held);
+        let Some((queue, _)) = heaviest else {
+            return;
+        };
+        queue.give_up(excess);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::Arc,
+        task::{Context, Poll, Waker},
+    };
+
+    use bytes::{BufMut, BytesMut};
+
+    use super::*;
+    use crate::{
+        frame_stream::Source,
+        router::{DropReason, Limits, Progress, Queues, Router},
+    };
+
+    const LIMIT: usize = 1 << 20;
+
+    struct Bench {
+        memory: Budget,
+        router: Router,
+        sinks: Vec<Arc<Queues>>,
+        source: Source,
+    }
+
+    impl Bench {
+        fn new(sinks: usize) -> Self {
+            let memory = Budget::new(LIMIT);
+            let sinks = (0..sinks).map(|_| {
+                Arc::new(Queues::new(Limits {
+                    frames: 1 << 20,
+                    bytes: 1 << 30,
+                }))
+            });
+            let sinks: Vec<_> = sinks.collect();
+            Self {
+                router: Router::within(memory.clone(), sinks.iter().cloned()),
+                source: Source::within(&memory, "in".into(), "peer"),
+                memory,
+                sinks,
+            }
+        }
+
+        /// Offers a chunk of one frame of 10,000 bytes; no more than that may be beyond the limit.
+        fn offer(&self) {
+            let mut wire = BytesMut::new();
+            wire.put_u32(10_000);
+            wire.put_bytes(0, 10_000);
+            let chunk = Chunk::from_wire(wire.freeze()).expect("a frame");
+            self.router.offer(&chunk.brought_by(&self.source));
+            assert!(self.memory.held() <= LIMIT, "{:?}", self.memory);
+        }
+
+        /// Writes all that waits for a sink.
+        fn write(&self, sink: usize) {
+            let queue = self.sinks[sink].one();
+            let mut cx = Context::from_waker(Waker::noop());
+            while let Poll::Ready(Some(taken)) = queue.poll_take(&mut cx) {
+                let frames = taken.chunks().map(Chunk::len).sum();
+                taken.settle(Progress {
+                    frames,
+                    ..Progress::default()
+                });
+            }
+        }
+
+        fn dropped(&self, sink: usize) -> u64 {
+            let ledger = self.sinks[sink].ledger();
+            assert!(ledger.balances(), "{ledger:?}");
+            let dropped = ledger.dropped(DropReason::Memory);
+            assert_eq!(ledger.dropped_total(), dropped, "{ledger:?}");
+            assert_eq!(self.sinks[sink].losses().of(&self.source), dropped);
+            dropped
+        }
+
+        fn held(&self, sink: usize) -> usize {
+            usize::try_from(self.sinks[sink].ledger().held_bytes).expect("little")
+        }
+    }
+
+    #[test]
+    fn a_sink_that_stalls_costs_one_that_does_not_nothing() {
+        let bench = Bench::new(2);
+        for round in 0..1000 {
+            bench.offer();
+            // It is late now and then, so that its chunks are still shared with the other.
+            if round % 8 == 0 {
+                bench.write(1);
+            }
+        }
+        bench.write(1);
+        assert_eq!(bench.dropped(1), 0);
+        assert!(bench.dropped(0) > 800, "{}", bench.dropped(0));
+        assert!(bench.held(0) > LIMIT / 4 * 3, "{}", bench.held(0));
+        bench.write(0);
+        assert_eq!(bench.memory.held(), 0);
+    }
+
+    #[test]
+    fn one_that_needs_room_gets_it_from_the_one_that_holds_most() {
+        let bench = Bench::new(2);
+        for _ in 0..200 {
+            bench.offer();
+            bench.write(1);
+        }
+        let before = bench.held(0);
+        assert!(before > LIMIT / 4 * 3);
+        // The other one stalls, too, and takes what only it has.
+        for _ in 0..200 {
+            bench.offer();
+        }
+        let held = [bench.held(0), bench.held(1)];
+        assert!(held.iter().all(|held| *held > LIMIT / 8 * 3), "{held:?}");
+        assert!(bench.dropped(0) > 0 && bench.dropped(1) > 0);
+    }
+
+    #[test]
+    fn sinks_that_stall_share_what_they_hold() {
+        let bench = Bench::new(3);
+        for _ in 0..1000 {
+            bench.offer();
+            bench.write(2);
+        }
+        // Frames that both have count once.
+        assert!(bench.held(0) + bench.held(1) > LIMIT);
+        assert_eq!(bench.dropped(2), 0);
+        bench.write(0);
+        bench.write(1);
+        assert_eq!(bench.memory.held(), 0);
+    }
+
+    #[test]
+    fn beyond_a_limit_that_has_shrunk_the_newest_go_and_little_is_taken() {
+        let bench = Bench::new(1);
+        for _ in 0..80 {
+            bench.offer();
+        }
+        bench.memory.set_limit(LIMIT / 4);
+        bench.offer();
+        assert!(bench.memory.held() <= LIMIT / 4, "{:?}", bench.memory);
+        assert!(bench.dropped(0) > 50);
+        let _held_by_others = bench.memory.reserve(LIMIT / 4);
+        let before = bench.sinks[0].ledger().delivered;
+        bench.write(0);
+        assert!(bench.sinks[0].ledger().delivered - before <= 26);
+        let dropped = bench.dropped(0);
+        let chunk = Chunk::from_wire(b"\0\0\0\x01a".as_slice().into()).expect("a frame");
+        bench.router.offer(&chunk.brought_by(&bench.source));
+        assert_eq!(bench.dropped(0), dropped + 1);
+    }
+}

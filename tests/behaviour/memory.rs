@@ -1,0 +1,168 @@
+//! The bound on the memory of the whole router.
+
+use nix::sys::signal::Signal;
+use tapfan::{
+    admin::{RouterStatus, SinkStatus},
+    frame_stream::Mode,
+    router::DropReason,
+};
+use tokio::task::block_in_place;
+
+use crate::{
+    binary::Tapfan,
+    cgroup::Cgroup,
+    collector::{Collector, Manner},
+    http::get,
+    router::{Folder, Router},
+    sender::{Sender, Target},
+    traffic::{numbered_large, numbers_of},
+    wait::{patiently, until},
+};
+
+const MIB: usize = 1 << 20;
+
+/// Frames of about 4 KiB, this many at a time.
+const BATCH: u64 = 64;
+
+fn batch(number: u64) -> impl Iterator<Item = bytes::Bytes> {
+    (number * BATCH..(number + 1) * BATCH).map(|number| numbered_large(number, 4096))
+}
+
+fn lost(sink: &SinkStatus) -> u64 {
+    sink.ledger.dropped.values().sum()
+}
+
+/// Where no cgroup can be made, address space is limited instead, and the bound is set by hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_larger_than_the_machine_ends_neither_the_router_nor_a_good_sink() {
+    const BATCHES: u64 = 800;
+    let folder = Folder::new();
+    let good = Collector::unix(folder.path("good")).thrifty().listening();
+    let stalled = Collector::unix(folder.path("stalled")).thrifty();
+    stalled.behave(Manner::Hangs);
+    let stalled = stalled.listening();
+    let cgroup = Cgroup::new(96 * MIB);
+    let (before, memory) = match &cgroup {
+        Some(cgroup) => (cgroup.enter(), ""),
+        None => (
+            "ulimit -v 600000; export TOKIO_WORKER_THREADS=2 MALLOC_ARENA_MAX=2;".to_owned(),
+            "memory 72MiB\n",
+        ),
+    };
+    let tapfile = format!(
+        "{memory}admin 127.0.0.1:0\ndrain 30s\nlisten unix://in\ndnstap good full {{\n name good\n}}\n\
+         dnstap stalled full 1 4096 {{\n name stalled\n write_timeout 10m\n}}"
+    );
+    let mut tapfan = Tapfan::run_after(&before, &folder, &tapfile);
+    tapfan.says("tapfan is running").await;
+    tapfan.says("may hold 131140MiB together, more than").await;
+    let admin = tapfan.address_of("admin", 1).await;
+    let status = || -> RouterStatus {
+        let answer = block_in_place(|| get(admin, "/status"));
+        serde_json::from_str(&answer.body).expect("a status")
+    };
+    stalled
+        .until("it is connected", |connections| !connections.is_empty())
+        .await;
+
+    let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
+    for number in 0..BATCHES {
+        patiently("the router reads", sender.send(batch(number))).await;
+        // As fast as the good one takes them.
+        let so_far = usize::try_from((number + 1) * BATCH).expect("few");
+        if number % 8 == 7 {
+            good.got(so_far).await;
+            assert!(tapfan.is_running(), "{}", tapfan.log());
+        }
+    }
+    sender.stop().await;
+    let sent = BATCHES * BATCH;
+    good.got(usize::try_from(sent).expect("few")).await;
+    assert!(numbers_of(&good.frames()).into_iter().eq(0..sent));
+
+    let now = status();
+    assert_eq!(now.memory.limit_bytes, 72 * MIB as u64);
+    assert!(
+        now.memory.held_bytes <= now.memory.limit_bytes,
+        "{:?}",
+        now.memory
+    );
+    let [first, second] = now.sinks.as_slice() else {
+        panic!("two sinks: {now:?}");
+    };
+    assert_eq!((lost(first), first.ledger.offered), (0, sent));
+    let dropped = second.ledger.dropped["memory"];
+    assert_eq!((lost(second), second.ledger.offered), (dropped, sent));
+    assert!(second.ledger.balances() && dropped > sent / 2, "{second:?}");
+    // It has what fits, not less.
+    assert!(second.queue.bytes > 48 * MIB as u64, "{second:?}");
+    assert_eq!(second.dropped_by_sender.senders[0].frames, dropped);
+
+    // What it was promised comes when it reads again.
+    stalled.behave(Manner::Good);
+    stalled
+        .got(usize::try_from(sent - dropped).expect("few"))
+        .await;
+    until("all is given back", || status().memory.held_bytes == 0).await;
+    tapfan.signal(Signal::SIGTERM);
+    assert_eq!(tapfan.exit().await.code(), Some(0), "{}", tapfan.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_changes_the_bound_and_sinks_that_edit_are_counted() {
+    let folder = Folder::new();
+    let good = Collector::unix(folder.path("good")).thrifty().listening();
+    let stalled = Collector::unix(folder.path("stalled")).thrifty();
+    stalled.behave(Manner::Hangs);
+    let stalled = stalled.listening();
+    let tapfile = |memory: &str| {
+        format!(
+            "{memory}\nlisten unix://{}\ndnstap {} full\ndnstap {} full {{\n identity edge-1\n}}",
+            folder.say("in"),
+            good.socket(),
+            stalled.socket(),
+        )
+    };
+    let mut router = Router::start(&tapfile("memory 1GiB"));
+    router.all_up().await;
+    let auditor = router.audit();
+    let memory = router.view().memory().clone();
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    for number in 0..80 {
+        sender.send(batch(number)).await;
+        good.got(usize::try_from((number + 1) * BATCH).expect("few"))
+            .await;
+    }
+    assert!(
+        memory.held() > 16 * MIB,
+        "{memory:?} {:?}",
+        router.ledger(1)
+    );
+    assert_eq!(router.ledger(1).dropped_total(), 0);
+
+    let changes = router.reload(&tapfile("memory 16MiB")).expect("good");
+    assert_eq!(
+        changes.to_string(),
+        "unfinished_frames 8MiB; memory 16MiB",
+        "unfinished frames have half of it at most"
+    );
+    for number in 80..120 {
+        sender.send(batch(number)).await;
+        good.got(usize::try_from((number + 1) * BATCH).expect("few"))
+            .await;
+    }
+    assert!(memory.held() <= 16 * MIB, "{memory:?}");
+    let ledger = router.ledger(1);
+    let dropped = ledger.dropped(DropReason::Memory);
+    assert!(
+        dropped > 0 && ledger.dropped_total() == dropped,
+        "{ledger:?}"
+    );
+    sender.stop().await;
+    stalled.behave(Manner::Good);
+    auditor.sign();
+    let report = router.drain().await;
+    assert_eq!(report.sinks[0].ledger.delivered, 120 * BATCH);
+    assert_eq!(report.sinks[1].ledger.delivered, 120 * BATCH - dropped);
+    assert_eq!(memory.held(), 0, "all is given back");
+}
