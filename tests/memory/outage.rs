@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_micros(50);
 const PAYLOAD: usize = 100;
 
 /// For whatever should come soon.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Starts `program`, has it queue `frames` while its collector is away, brings the collector back, and looks at the
 /// process once a second after the queue is empty, until it has `seen` enough, or for as long as `most`. A sender goes on,
