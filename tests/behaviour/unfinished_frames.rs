@@ -88,21 +88,25 @@ async fn a_lower_bound_of_a_reload_counts_at_once() {
         )
     };
     let mut router = Router::start(&tapfile(""));
-    let _stopped = stop_inside(&router.target(0), MIB / 2).await;
-    let _other = stop_inside(&router.target(0), MIB * 3 / 4).await;
+    let mut stopped = Vec::new();
+    for _ in 0..5 {
+        stopped.push(stop_inside(&router.target(0), 300_000).await);
+    }
     let unfinished = router.view().unfinished_frames().clone();
     assert_eq!(unfinished.limit(), 64 * MIB, "unless a line says otherwise");
-    until("both are held", || unfinished.held() >= MIB * 5 / 4).await;
+    until("all are held", || unfinished.held() >= 5 * 300_000).await;
     let changes = router
         .reload(&tapfile("unfinished_frames 1MiB"))
         .expect("good");
     assert_eq!(changes.to_string(), "unfinished_frames 1MiB");
-    until("one is closed", || {
-        router.counts(0).errors(ErrorReason::Unfinished) == 1
+    // A buffer may be twice as large as what has come, so it takes two at least, and leaves one.
+    until("some are closed", || {
+        let counts = router.counts(0);
+        let closed = counts.errors(ErrorReason::Unfinished);
+        (2..=4).contains(&closed) && counts.connections == 5 - closed
     })
     .await;
     assert!(unfinished.held() <= MIB);
-    assert_eq!(router.counts(0).connections, 1);
 }
 
 /// Where no cgroup can be made, address space is limited instead, which is less exact: a thread maps more than it uses.
