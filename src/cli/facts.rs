@@ -56,7 +56,7 @@ pub(super) fn reasons(counts: &BTreeMap<String, u64>) -> String {
     counts.join(", ")
 }
 
-/// When the next attempt is due, and how many have failed: `next attempt in 3s, after 7 that failed`.
+/// When the next attempt is due, and how many have failed: `next attempt in 3s, after 7 failed attempts`.
 pub(super) fn next_attempt(sink: &SinkStatus, now: Timestamp) -> Option<String> {
     let next = sink.next_attempt?;
     let wait = next.since(now);
@@ -67,7 +67,8 @@ pub(super) fn next_attempt(sink: &SinkStatus, now: Timestamp) -> Option<String> 
     };
     Some(match sink.failures {
         0 => due,
-        failures => format!("{due}, after {failures} that failed"),
+        1 => format!("{due}, after a failed attempt"),
+        failures => format!("{due}, after {failures} failed attempts"),
     })
 }
 
