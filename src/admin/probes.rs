@@ -117,7 +117,7 @@ fn lost_listeners(view: &View) -> String {
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
-                "not ready: listen {}: {} since {since}",
+                "not ready: listen {}: no sender can connect since {since}: {}",
                 listener.name(),
                 lost.error
             );

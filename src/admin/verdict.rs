@@ -36,6 +36,8 @@ pub enum VerdictWord {
     Behind,
     /// Up, but frames were lost in the last five minutes.
     Dropping,
+    /// Of a router: no sender can connect to one of its listeners, whose socket was taken away.
+    NotListening,
     /// Not up.
     Down,
 }
@@ -70,7 +72,7 @@ struct Judged<'a> {
 
 impl VerdictWord {
     /// Every word, the worst last.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ok,
         Self::NoSenders,
         Self::Degraded,
@@ -78,6 +80,7 @@ impl VerdictWord {
         Self::Draining,
         Self::Behind,
         Self::Dropping,
+        Self::NotListening,
         Self::Down,
     ];
 
@@ -91,6 +94,7 @@ impl VerdictWord {
             Self::Draining => "draining",
             Self::Behind => "behind",
             Self::Dropping => "dropping",
+            Self::NotListening => "not_listening",
             Self::Down => "down",
         }
     }
@@ -136,9 +140,28 @@ fn of_router(status: &RouterStatus, sinks: &[Judged<'_>]) -> Verdict {
     let (word, sentence) = match status.phase {
         Phase::Starting => (VerdictWord::Starting, "The router is starting".to_owned()),
         Phase::Draining => (VerdictWord::Draining, "The router is ending".to_owned()),
-        Phase::Running => of_sinks(status, sinks),
+        Phase::Running => {
+            let of_sinks = of_sinks(status, sinks);
+            let of_listeners = of_listeners(status);
+            of_listeners
+                .filter(|(word, _)| *word > of_sinks.0)
+                .unwrap_or(of_sinks)
+        }
     };
     Verdict { word, sentence }
+}
+
+/// The listeners that no sender can connect to, if there are any.
+fn of_listeners(status: &RouterStatus) -> Option<(VerdictWord, String)> {
+    let listeners = status.listeners.iter().filter(|one| !one.removed);
+    let lost = listeners.filter(|one| one.not_listening.is_some());
+    let lost: Vec<&str> = lost.map(|one| one.name.as_str()).collect();
+    let sentence = match lost.as_slice() {
+        [] => return None,
+        [only] => format!("No sender can connect to {only}"),
+        several => format!("No sender can connect to {} listeners", several.len()),
+    };
+    Some((VerdictWord::NotListening, sentence))
 }
 
 /// The worst of the sinks that the configuration has, and how many of them.
@@ -450,6 +473,18 @@ mod tests {
         let mut alone = router("running", &[up()]);
         alone.listeners[0].connections = 0;
         take(alone, Lately::default());
+        let lost = json!({"error": "in was removed by another process", "at": SINCE});
+        let lost: super::super::status::Failure = serde_json::from_value(lost).expect("a failure");
+        let taken = |sinks: &[Value]| {
+            let mut router = router("running", sinks);
+            router.listeners[0].not_listening = Some(lost.clone());
+            router
+        };
+        take(taken(&[loses()]), self::lost(5, 2));
+        take(taken(&[down("a")]), Lately::default());
+        let mut gone = taken(&[up()]);
+        gone.listeners[0].removed = true;
+        take(gone, Lately::default());
         insta::assert_snapshot!(said.join("\n"));
     }
 

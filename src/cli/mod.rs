@@ -46,7 +46,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Shows the router at work on loopback, with recorded traffic and a collector that goes away.
     Demo(demo::DemoArgs),
-    /// Shows the sinks of a running router, once; status 1 unless every one is up.
+    /// Shows the sinks of a running router, once; status 1 unless all are well.
     Status(status::StatusArgs),
     /// Shows the sinks of a running router, live, with their history; keys sort and select.
     Top(top::TopArgs),

@@ -100,12 +100,14 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
     }
 }
 
-/// The words that fail unless `--fail-on` says otherwise: a sink is not up, or loses frames, or soon will.
-const FAILING: [VerdictWord; 5] = [
+/// The words that fail unless `--fail-on` says otherwise: a sink is not up, or loses frames, or soon will; or no sender
+/// can connect to a listener.
+const FAILING: [VerdictWord; 6] = [
     VerdictWord::Starting,
     VerdictWord::Draining,
     VerdictWord::Behind,
     VerdictWord::Dropping,
+    VerdictWord::NotListening,
     VerdictWord::Down,
 ];
 

@@ -10,7 +10,10 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use tapfan::{admin::RouterStatus, frame_stream::Mode};
+use tapfan::{
+    admin::{RouterStatus, VerdictWord},
+    frame_stream::Mode,
+};
 use tokio::{net::UnixStream, task::block_in_place};
 
 use crate::{
@@ -120,13 +123,20 @@ async fn a_socket_that_another_process_took_is_left_to_it_and_not_ready_until_it
     let other = UnixListener::bind(&socket).expect("bound");
     until("it is not ready", || ask("/readyz").status == 503).await;
     let why = ask("/readyz").body;
-    let reason = "not ready: listen unix://in: in is no longer this listener's socket";
+    let reason = "not ready: listen unix://in: no sender can connect since ";
     assert!(why.starts_with(reason), "{why}");
+    assert!(
+        why.contains(": in is no longer this listener's socket"),
+        "{why}"
+    );
     assert!(why.contains("in is in use by"), "{why}");
     assert!(!up());
     let status: RouterStatus = serde_json::from_str(&ask("/status").body).expect("the status");
     let lost = status.listeners[0].not_listening.as_ref().expect("lost");
     assert!(lost.error.contains("is in use by"), "{}", lost.error);
+    let verdict = status.verdict.expect("a verdict");
+    assert_eq!(verdict.word, VerdictWord::NotListening);
+    assert_eq!(verdict.sentence, "No sender can connect to unix://in");
     assert_eq!(ask("/livez").status, 200);
     // The connection from before is served.
     early.send([numbered(0)]).await;

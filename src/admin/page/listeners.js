@@ -23,13 +23,17 @@ function row() {
       say(name, listener.removed ? `${listener.name} (removed)` : listener.name);
       say(now, rate(pace));
       say(senders, listener.connections ? `from ${counted(listener.connections, "sender")}` : "no sender is connected");
+      const lost = listener.not_listening;
       const parts = [`${counted(listener.frames, "frame")}, ${bytes(listener.bytes)}`, `${counted(listener.accepted, "connection")} so far`];
       if (listener.address && !listener.name.endsWith(listener.address)) parts.unshift(`at ${listener.address}`);
       for (const { expires } of listener.certificates) parts.push(`certificate ${expiry(expires, time)}`);
       say(total, parts.join(" · "));
       const errors = reasons(listener.errors);
-      show(refused, errors.length > 0);
-      say(refused, `refused: ${errors.map(([reason, times]) => `${reason} ${count(times)}`).join(", ")}`);
+      const wrong = [];
+      if (lost) wrong.push(`No sender can connect: ${lost.error}.`);
+      if (errors.length > 0) wrong.push(`refused: ${errors.map(([reason, times]) => `${reason} ${count(times)}`).join(", ")}`);
+      show(refused, wrong.length > 0);
+      say(refused, wrong.join(" "));
     },
   };
 }

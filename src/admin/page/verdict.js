@@ -12,6 +12,7 @@ const SHORT = {
   draining: "draining",
   behind: "behind",
   dropping: "taps lost",
+  not_listening: "no sender can connect",
   down: "down",
 };
 
@@ -37,6 +38,8 @@ function lines(word, all, worst, listeners) {
       return ["It delivers what is queued, and takes nothing new."];
     case "starting":
       return [];
+    case "not_listening":
+      return listeners.filter(({ listener }) => listener.not_listening).map(({ listener }) => `${listener.not_listening.error}.`);
     case "down":
       return whys(worst);
     default:

@@ -82,6 +82,7 @@ export const KINDS = {
   draining: "gone",
   behind: "part",
   dropping: "part",
+  not_listening: "down",
   down: "down",
 };
 
