@@ -293,7 +293,8 @@ fn behind(sink: &SinkStatus, lately: Lately, oldest: Duration) -> String {
     let age = seconds(oldest);
     if idle > BEHIND / 2 {
         let idle = seconds(idle);
-        format!("has taken nothing for {idle}: {waiting} waiting, the oldest for {age}")
+        // It may still be reading what the kernels hold.
+        format!("nothing was delivered for {idle}: {waiting} waiting, the oldest for {age}")
     } else {
         format!("is behind: {waiting} waiting, the oldest for {age}")
     }
