@@ -298,11 +298,12 @@ impl Connection<'_> {
 
     /// Says why a connection is closed that held the most of all unfinished frames for the longest time.
     fn give_up(&self, began: Option<Instant>) {
-        let [held, limit] = [self.holder.bytes(), self.holder.limit()].map(|b| Size(b as u64));
+        let held = self.holder.bytes();
+        let limit = Size(self.holder.limit() as u64);
         let age = began.map_or(Duration::ZERO, |began| began.elapsed());
         let age = age.as_secs_f32();
         let error = format_args!(
-            "unfinished frames held more than the {limit} that unfinished_frames allows: this connection, which held {held} of a frame that began {age:.1}s ago, is closed; does the sender hang in the middle of a frame?"
+            "unfinished frames held more than the {limit} that unfinished_frames allows: this connection, which held {held} bytes of a frame that began {age:.1}s ago, is closed; does the sender hang in the middle of a frame?"
         )
         .to_string();
         self.intake
