@@ -126,7 +126,7 @@ pub struct ReloadsStatus {
 /// The log of a router.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogStatus {
-    /// Lines that were lost, since whoever reads stderr did not keep up, or since it could not be written to.
+    /// Lines that were lost, since the reader of stderr did not keep up, or since stderr could not be written to.
     pub lines_lost: u64,
 }
 

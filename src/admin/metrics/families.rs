@@ -78,7 +78,7 @@ impl Scrape {
         )?;
         to.counters(
             "tapfan_log_lines_lost",
-            "Log lines that were lost: whoever reads stderr does not keep up, or it could not be written to.",
+            "Log lines that were lost: the reader of stderr did not keep up, or stderr could not be written to.",
             [(vec![], status.log.lines_lost)],
         )?;
         let failed = reloads

@@ -1,6 +1,6 @@
 //! The log: to stderr, as logfmt or JSON.
 //!
-//! Commands that end by themselves write their lines at once. `tapfan run` must not wait for whoever reads stderr: its lines
+//! Commands that end by themselves write their lines at once. `tapfan run` must not wait for the reader of stderr: its lines
 //! go through a bounded [`queue`], and a thread of its own, the [`writer`], waits in their place.
 
 mod gate;

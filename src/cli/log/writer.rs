@@ -50,7 +50,7 @@ pub(super) fn start(queue: Arc<Queue>, gate: Arc<Gate>) -> io::Result<()> {
 fn report(lost: u64) {
     warn!(
         lost,
-        "log lines were lost: whoever reads stderr is too slow, or could not be written to; it works again"
+        "log lines were lost: stderr did not take them, since its reader was too slow or gone; it takes lines again"
     );
 }
 
