@@ -201,7 +201,8 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
             format!("Connecting to {count} collector{plural}")
         }
         VerdictWord::Degraded => "Not every endpoint is connected".to_owned(),
-        VerdictWord::NoSenders | VerdictWord::Ok => {
+        // No sink has the first two words: they are the router's.
+        VerdictWord::NotListening | VerdictWord::NoSenders | VerdictWord::Ok => {
             if status.listeners.iter().all(|one| one.connections == 0) {
                 let sentence = "Every collector is connected; no DNS server is";
                 return (VerdictWord::NoSenders, sentence.to_owned());
