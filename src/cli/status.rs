@@ -89,10 +89,14 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
             .block_on(fetch(&whereabouts.address))
             .map_err(|error| whereabouts.explain(&error)),
     };
+    let stranger = look
+        .as_ref()
+        .ok()
+        .and_then(|look| runtime.block_on(whereabouts.stranger(&look.status)));
     // A look-up of a name that hangs does not hold up the exit.
     runtime.shutdown_background();
     match look {
-        Ok(look) => show(args, &whereabouts, &look),
+        Ok(look) => show(args, &whereabouts, &look, stranger.as_deref()),
         Err(problem) => {
             tell(format_args!("tapfan: {}\n", paint::lines(&problem)));
             ExitCode::from(FAILED)
@@ -127,7 +131,13 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}: write it as in 500ms, 10s or 1m30s"))
 }
 
-fn show(args: &StatusArgs, whereabouts: &Whereabouts, look: &Look) -> ExitCode {
+/// Prints a look at the router, and the warning that it is a `stranger`.
+fn show(
+    args: &StatusArgs,
+    whereabouts: &Whereabouts,
+    look: &Look,
+    stranger: Option<&str>,
+) -> ExitCode {
     let chosen = Chosen::of(args, &look.status);
     if !chosen.unknown.is_empty() {
         tell(format_args!(
@@ -136,8 +146,8 @@ fn show(args: &StatusArgs, whereabouts: &Whereabouts, look: &Look) -> ExitCode {
         ));
         return ExitCode::from(BAD_CONFIGURATION);
     }
-    if let Some(warning) = whereabouts.stranger(&look.status) {
-        tell(format_args!("tapfan: {}\n", paint::one_line(&warning)));
+    if let Some(warning) = stranger {
+        tell(format_args!("tapfan: {}\n", paint::one_line(warning)));
     }
     let text = if !args.json {
         Ok(table(&look.status, &chosen.sinks, Paint::of_stdout()).into_bytes())

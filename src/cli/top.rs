@@ -37,10 +37,10 @@ use self::{
 };
 use super::{
     BAD_CONFIGURATION, FAILED,
-    router::{Address, FetchError, Look, RouterArgs, Whereabouts, fetch},
+    router::{FetchError, Look, RouterArgs, Whereabouts, fetch},
     tell,
 };
-use crate::config::quantity;
+use crate::{admin::RouterStatus, config::quantity};
 
 /// What `top` is told.
 #[derive(Debug, Args)]
@@ -127,11 +127,8 @@ async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
     let theme = Theme::of_environment();
     let mut model = Model::new(whereabouts.to_string(), pace);
     let (sender, mut looks) = mpsc::channel(1);
-    let _looking = AbortOnDropHandle::new(tokio::spawn(look(
-        whereabouts.address.clone(),
-        pace,
-        sender,
-    )));
+    let looking = look(whereabouts.clone(), pace, sender);
+    let _looking = AbortOnDropHandle::new(tokio::spawn(looking));
     let mut screen = Screen::open()?;
     // After the screen, so that nobody reads keys any more when the terminal is given back.
     let mut keyboard = Keyboard::open();
@@ -147,13 +144,8 @@ async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
                 }
             }
             look = looks.recv() => match look {
-                Some(Ok(Look { status, .. })) => {
-                    let known = model.watched.status.as_ref();
-                    let known = known.map(|known| &known.config.absolute_path);
-                    // Paths are looked up for it: not with each look.
-                    if known != Some(&status.config.absolute_path) {
-                        model.stranger = whereabouts.stranger(&status);
-                    }
+                Some(Ok(Seen { status, stranger })) => {
+                    model.stranger = stranger;
                     model.watched.seen(status, Instant::now());
                 }
                 Some(Err(error)) => model.watched.missed(error.to_string(), Instant::now()),
@@ -168,13 +160,37 @@ async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
     }
 }
 
+/// A look at the router, and a warning if it is not the one that was meant.
+struct Seen {
+    status: RouterStatus,
+    stranger: Option<String>,
+}
+
 /// Looks at the router at this pace, for as long as somebody wants to know.
-async fn look(address: Address, pace: Duration, to: mpsc::Sender<Result<Look, FetchError>>) {
+async fn look(
+    whereabouts: Whereabouts,
+    pace: Duration,
+    to: mpsc::Sender<Result<Seen, FetchError>>,
+) {
     let mut ticks = interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The Tapfile of the last look. Paths are looked up to compare it: not with each look, and not where keys are read.
+    let mut known: Option<Option<String>> = None;
+    let mut stranger = None;
     loop {
         ticks.tick().await;
-        if to.send(fetch(&address).await).await.is_err() {
+        let seen = match fetch(&whereabouts.address).await {
+            Ok(Look { status, .. }) => {
+                if known.as_ref() != Some(&status.config.absolute_path) {
+                    stranger = whereabouts.stranger(&status).await;
+                    known = Some(status.config.absolute_path.clone());
+                }
+                let stranger = stranger.clone();
+                Ok(Seen { status, stranger })
+            }
+            Err(error) => Err(error),
+        };
+        if to.send(seen).await.is_err() {
             return;
         }
     }

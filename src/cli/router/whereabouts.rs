@@ -12,7 +12,7 @@ use crate::{
     admin::RouterStatus,
     cli::tapfile,
     config::{self, AdminAddress, ReadError},
-    files::{Unanswered, read_in_time},
+    files::{Reader, Unanswered, read_in_time, waiting_for},
 };
 
 /// Which router to look at.
@@ -129,9 +129,14 @@ impl Own {
     fn of(path: &Path) -> Self {
         Self {
             absolute: tapfile::absolute(path).unwrap_or_else(|_| path.to_owned()),
-            real: path.canonicalize().ok(),
+            real: real(path),
         }
     }
+}
+
+/// The path with every link resolved; `None` if it leads nowhere.
+fn real(path: &Path) -> Option<PathBuf> {
+    waiting_for(path.display(), || path.canonicalize().ok())
 }
 
 // === impl Whereabouts ===
@@ -148,14 +153,14 @@ impl Default for Whereabouts {
 
 impl Whereabouts {
     /// A warning if the router that answers runs with another Tapfile than the one that was read: nobody meant that one.
-    pub(in crate::cli) fn stranger(&self, status: &RouterStatus) -> Option<String> {
+    pub(in crate::cli) async fn stranger(&self, status: &RouterStatus) -> Option<String> {
         let own = self.read.as_ref()?;
         let theirs = PathBuf::from(status.config.absolute_path.as_ref()?);
         if own.absolute == theirs {
             return None;
         }
         let path = theirs.clone();
-        let real = read_in_time(move || path.canonicalize().ok());
+        let real = Reader::new().read(move || real(&path)).await;
         if real.is_ok_and(|real| real.is_some() && real == own.real) {
             return None;
         }
@@ -206,6 +211,34 @@ impl fmt::Display for Whereabouts {
             Known::Named => write!(f, "{address}"),
             Known::Tapfile(path) => write!(f, "{address} (as {} says)", path.display()),
             Known::Default => write!(f, "{address} (the default)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixture;
+
+    /// `top` asks within its runtime, where nothing may block.
+    #[tokio::test]
+    async fn a_router_with_another_tapfile_is_a_stranger() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("Tapfile");
+        std::fs::write(&path, "admin 127.0.0.1:9180").expect("written");
+        let whereabouts = Whereabouts {
+            read: Some(Own::of(&path)),
+            ..Whereabouts::default()
+        };
+        let mut status = fixture::router(Vec::new());
+        let warning = whereabouts.stranger(&status).await;
+        assert!(warning.is_some_and(|text| text.contains("/etc/tapfan/Tapfile")));
+
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).expect("linked");
+        for own in [path, link] {
+            status.config.absolute_path = Some(own.display().to_string());
+            assert_eq!(whereabouts.stranger(&status).await, None);
         }
     }
 }
