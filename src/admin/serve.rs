@@ -17,8 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{hosts::Local, write_deadline::WriteDeadline};
-use crate::net::{Descriptors, Incoming};
-use crate::net::{UserTimeout, prepare_served};
+use crate::net::{Descriptors, Incoming, UserTimeout, prepare_served};
 
 /// Connections at once, if there are descriptors for as many. When another comes, the oldest goes: a client that holds
 /// connections open cannot keep a probe out.
@@ -63,8 +62,8 @@ pub(super) async fn serve(
                     let one = connection(stream, routes.clone(), stop.clone());
                     by_age.push_back(connections.spawn(one));
                 }
-                // Not a word in the log, neither here nor below: a log that nobody reads blocks who writes to it, and the
-                // probes are to answer even then.
+                // No log line, neither here nor below: each client could fill the log with them, and a program that embeds
+                // the router may log to a place that blocks. Probes get their answers even then.
                 Err(error) => {
                     if is_out_of_descriptors(&error) && let Some(oldest) = by_age.pop_front() {
                         oldest.abort();
