@@ -450,9 +450,9 @@ impl ListenerStatus {
             name: view.name().to_string(),
             address: view.address().map(|address| address.to_string()),
             removed: view.is_removed(),
-            not_listening: view.not_listening().map(|trouble| Failure {
-                error: trouble.error.to_string(),
-                at: trouble.since.into(),
+            not_listening: view.not_listening().map(|lost| Failure {
+                error: lost.error.to_string(),
+                at: lost.since.into(),
             }),
             connections: counts.connections,
             accepted: counts.accepted,
@@ -665,7 +665,7 @@ impl From<&Certificate> for CertificateStatus {
             expires: certificate.validity.expires.into(),
             validity: certificate
                 .validity
-                .verdict(SystemTime::now())
+                .state(SystemTime::now())
                 .label()
                 .to_owned(),
         }

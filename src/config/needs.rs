@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     files::{self, waiting_for},
-    net::{self, ClientTls, ServerTls, TlsError, Verdict},
+    net::{self, ClientTls, ServerTls, TlsError, ValidityState},
 };
 
 /// Something that must be there when the router starts.
@@ -112,15 +112,15 @@ fn out_of_date(cert: &Path, span: Span) -> Option<Diagnostic> {
     let problem = validity.problem(SystemTime::now())?;
     let path = cert.display().to_string();
     let warning = Diagnostic::warning(format!("the certificate in {} {problem}", shown(&path)));
-    let label = match validity.verdict(SystemTime::now()) {
-        Verdict::Expired => "peers that verify it refuse connections here",
-        Verdict::NotYetValid => "peers that verify it refuse connections here until then",
-        Verdict::ExpiresSoon | Verdict::Valid => {
+    let label = match validity.state(SystemTime::now()) {
+        ValidityState::Expired => "peers that verify it refuse connections here",
+        ValidityState::NotYetValid => "peers that verify it refuse connections here until then",
+        ValidityState::ExpiresSoon | ValidityState::Valid => {
             "peers that verify it refuse new connections after that"
         }
     };
-    let help = match validity.verdict(SystemTime::now()) {
-        Verdict::NotYetValid => "see whether this machine's clock is right",
+    let help = match validity.state(SystemTime::now()) {
+        ValidityState::NotYetValid => "see whether this machine's clock is right",
         _ => "renew it; a router that runs uses the new file from the next handshake on",
     };
     Some(warning.at(span, label).help(help))

@@ -27,7 +27,7 @@ use super::{
     Counters, ErrorReason, Shared,
     connection::{HANDSHAKE_DEADLINE, Intake, TOO_LATE},
     log_gate::LogGate,
-    place::{Place, Trouble},
+    place::{Place, Reachability},
 };
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
@@ -320,8 +320,8 @@ impl Handle {
     }
 
     /// Why senders cannot connect, if they cannot; `None` for a listener that has no file of its own.
-    pub fn trouble(&self) -> Option<&Arc<Trouble>> {
-        self.intake.place.as_ref().map(|place| place.trouble())
+    pub fn reachability(&self) -> Option<&Arc<Reachability>> {
+        self.intake.place.as_ref().map(|place| place.reachability())
     }
 
     /// Has the socket looked for in its place now. If it is gone, it is bound again.

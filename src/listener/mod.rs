@@ -18,7 +18,7 @@ mod unfinished;
 pub use accept::{Handle, Listener, ListenerSetupError, Phase, Settings};
 pub use counters::{Counters, ErrorReason, Snapshot};
 pub use cutter::{Cut, Cutter, End};
-pub use place::{NotListening, Trouble};
+pub use place::{NotListening, Reachability};
 pub use shared::Shared;
 pub use unfinished::Unfinished;
 #[cfg(test)]

@@ -28,12 +28,12 @@ pub(super) struct Place {
     socket: watch::Sender<Option<Arc<BoundUnix>>>,
     /// Asks to look now.
     look: Notify,
-    trouble: Arc<Trouble>,
+    reachability: Arc<Reachability>,
 }
 
 /// Why senders cannot connect to a listener that runs.
 #[derive(Debug, Default)]
-pub struct Trouble(ArcSwapOption<NotListening>);
+pub struct Reachability(ArcSwapOption<NotListening>);
 
 /// A listener whose socket is gone, and could not be bound again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Place {
             permissions: Mutex::new(permissions),
             socket: watch::Sender::new(Some(socket)),
             look: Notify::new(),
-            trouble: Arc::default(),
+            reachability: Arc::default(),
         }
     }
 
@@ -87,8 +87,8 @@ impl Place {
         self.socket.subscribe()
     }
 
-    pub(super) fn trouble(&self) -> &Arc<Trouble> {
-        &self.trouble
+    pub(super) fn reachability(&self) -> &Arc<Reachability> {
+        &self.reachability
     }
 
     /// Has the file looked at now, and the socket bound again without a pause if it is gone.
@@ -144,7 +144,7 @@ impl Place {
             return Found::InPlace;
         };
         let Err(lost) = socket.check_file() else {
-            return match self.trouble.0.swap(None) {
+            return match self.reachability.0.swap(None) {
                 Some(_) => Found::Returned,
                 None => Found::InPlace,
             };
@@ -161,19 +161,19 @@ impl Place {
     /// Remembers and logs what was found; a cause that repeats is logged once.
     fn note(&self, found: &Found) {
         let listener = &self.listener;
-        let before = self.trouble.0.load_full();
+        let before = self.reachability.0.load_full();
         match found {
             Found::InPlace => {}
             Found::Returned => info!(%listener, "the listener's socket is in its place again"),
             Found::BoundAgain { lost } => {
-                self.trouble.0.store(None);
+                self.reachability.0.store(None);
                 warn!(%listener, %lost, "the listener's socket was taken away; it is bound again, and connections that were open stay");
             }
             Found::Lost { lost, error } => {
                 let text: Arc<str> = format!("{lost}, and cannot be bound again: {error}").into();
                 let is_new = before.as_ref().is_none_or(|before| before.error != text);
                 let since = before.map_or_else(SystemTime::now, |before| before.since);
-                self.trouble
+                self.reachability
                     .0
                     .store(Some(Arc::new(NotListening { since, error: text })));
                 if is_new {
@@ -190,9 +190,9 @@ impl Place {
     }
 }
 
-// === impl Trouble ===
+// === impl Reachability ===
 
-impl Trouble {
+impl Reachability {
     /// What it is, if there is any.
     pub fn get(&self) -> Option<Arc<NotListening>> {
         self.0.load_full()
@@ -256,7 +256,7 @@ mod tests {
         assert!(begun.elapsed() <= PERIOD, "{:?}", begun.elapsed());
         let mode = fs::symlink_metadata(&path).expect("there").permissions();
         assert_eq!(mode.mode() & 0o777, 0o640);
-        assert_eq!(place.trouble().get(), None);
+        assert_eq!(place.reachability().get(), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -265,24 +265,32 @@ mod tests {
         let mut socket = place.socket();
         fs::remove_file(&path).expect("removed");
         fs::write(&path, "precious").expect("written");
-        until(|| place.trouble().get().is_some()).await;
-        let since = place.trouble().get().expect("trouble").since;
-        let error = place.trouble().get().expect("trouble").error.to_string();
+        until(|| place.reachability().get().is_some()).await;
+        let since = place.reachability().get().expect("not listening").since;
+        let error = place
+            .reachability()
+            .get()
+            .expect("not listening")
+            .error
+            .to_string();
         let error = error.replace(&folder.path().display().to_string(), "FOLDER");
         insta::assert_snapshot!(error, @"FOLDER/d.sock is no longer this listener's socket: another process has put something else in its place, and cannot be bound again: FOLDER/d.sock exists and is not a socket; remove it, or give this listener another path");
         sleep(Duration::from_hours(1)).await;
-        assert_eq!(place.trouble().get().expect("trouble").since, since);
+        assert_eq!(
+            place.reachability().get().expect("not listening").since,
+            since
+        );
         assert_eq!(fs::read_to_string(&path).expect("left alone"), "precious");
         fs::remove_file(&path).expect("removed");
         let begun = Instant::now();
         place.look();
         bound_again(&mut socket).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        until(|| place.trouble().get().is_none()).await;
+        until(|| place.reachability().get().is_none()).await;
         // Without being asked it takes no longer than the longest pause.
         fs::remove_file(&path).expect("removed");
         symlink("elsewhere", &path).expect("linked");
-        until(|| place.trouble().get().is_some()).await;
+        until(|| place.reachability().get().is_some()).await;
         sleep(Duration::from_hours(1)).await;
         fs::remove_file(&path).expect("removed");
         let begun = Instant::now();
@@ -297,10 +305,10 @@ mod tests {
         let elsewhere = folder.path().join("elsewhere");
         fs::rename(&path, &elsewhere).expect("moved");
         fs::create_dir(&path).expect("made");
-        until(|| place.trouble().get().is_some()).await;
+        until(|| place.reachability().get().is_some()).await;
         fs::remove_dir(&path).expect("removed");
         fs::rename(&elsewhere, &path).expect("moved");
-        until(|| place.trouble().get().is_none()).await;
+        until(|| place.reachability().get().is_none()).await;
         assert!(!socket.has_changed().expect("open"));
     }
 

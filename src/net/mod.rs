@@ -37,10 +37,10 @@ pub use socket::{
 };
 pub use stream::Stream;
 pub use tls::{
-    BinaryForm, ClientTls, ServerTls, TlsError, Validity, Verdict, client_config, server_config,
-    server_name,
+    BinaryForm, ClientTls, ServerTls, TlsError, Validity, ValidityState, client_config,
+    server_config, server_name,
 };
 pub(crate) use tls::{
     client_hint, is_version_1, refusal, server_hint, validity_in_file, validity_of_first,
 };
-pub use uptake::{Taken, Uptake};
+pub use uptake::{Uptake, UptakeLevel};

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Taken, Uptake};
+use super::{Uptake, UptakeLevel};
 
 /// A wait for a peer that ends when the peer has taken nothing for a while. A slow peer is waited for.
 ///
@@ -23,7 +23,7 @@ pub struct Patience {
     begun: Instant,
     /// When the peer was last seen to have taken something, or else when the wait began.
     since: Instant,
-    seen: Option<Taken>,
+    seen: Option<UptakeLevel>,
     next_look: Pin<Box<Sleep>>,
 }
 
@@ -137,11 +137,11 @@ mod tests {
     }
 
     impl Uptake for Peer {
-        fn uptake(&self) -> Option<Taken> {
+        fn uptake(&self) -> Option<UptakeLevel> {
             self.looks.set(self.looks.get() + 1);
             let awake = self.begun.elapsed().min(self.until);
             let taken = awake.as_nanos() / self.every.as_nanos();
-            Some(Taken::unread(
+            Some(UptakeLevel::unread(
                 1_000_000 - u64::try_from(taken).expect("few"),
             ))
         }
@@ -151,7 +151,7 @@ mod tests {
     struct Unknown;
 
     impl Uptake for Unknown {
-        fn uptake(&self) -> Option<Taken> {
+        fn uptake(&self) -> Option<UptakeLevel> {
             None
         }
     }

@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::{Liveness, Taken, Uptake, liveness::last_acknowledged};
+use super::{Liveness, Uptake, UptakeLevel, liveness::last_acknowledged};
 
 /// A connection that a listener accepted or a sink opened.
 ///
@@ -95,7 +95,7 @@ impl Liveness for Stream {
 
 impl Uptake for Stream {
     /// Under TLS, that of the TCP connection below.
-    fn uptake(&self) -> Option<Taken> {
+    fn uptake(&self) -> Option<UptakeLevel> {
         match self {
             Self::Unix(io) => io.uptake(),
             Self::Tcp(io) => io.uptake(),

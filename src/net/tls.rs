@@ -27,7 +27,7 @@ use rustls_platform_verifier::Verifier;
 use self::unverified::Unverified;
 pub use self::{
     error::{BinaryForm, TlsError},
-    validity::{Validity, Verdict},
+    validity::{Validity, ValidityState},
 };
 pub(crate) use self::{
     hint::{client_hint, server_hint},

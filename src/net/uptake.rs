@@ -11,7 +11,7 @@ pub trait Uptake {
     /// A socket that cannot be written to says little: Linux asks for more only when a third of a TCP send buffer is free, and
     /// three quarters of a unix socket's. A peer that reads slowly takes longer for that than one may want to wait for a
     /// peer that reads nothing.
-    fn uptake(&self) -> Option<Taken>;
+    fn uptake(&self) -> Option<UptakeLevel>;
 }
 
 /// How much a peer has taken by one moment.
@@ -20,15 +20,15 @@ pub trait Uptake {
 /// sixteenth of its receive buffer is free again (RFC 9293, 3.8.6.2.2; `__tcp_select_window` in Linux). On a unix socket the
 /// peer itself takes, by reading, and one sees it when it has read the whole of a piece, of up to 36 KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
+pub struct UptakeLevel {
     /// All that was ever taken, if that is known.
     total: Option<u64>,
     waiting: u64,
 }
 
-// === impl Taken ===
+// === impl UptakeLevel ===
 
-impl Taken {
+impl UptakeLevel {
     /// Whether the peer has taken something since `before`; nothing may have been written meanwhile.
     pub fn is_past(self, before: Self) -> bool {
         match (self.total, before.total) {
@@ -54,9 +54,9 @@ impl Taken {
 // === impl Uptake ===
 
 impl Uptake for TcpStream {
-    fn uptake(&self) -> Option<Taken> {
+    fn uptake(&self) -> Option<UptakeLevel> {
         let sending = tcp_info::sending(self)?;
-        Some(Taken {
+        Some(UptakeLevel {
             total: Some(sending.acknowledged),
             waiting: sending.waiting,
         })
@@ -64,8 +64,8 @@ impl Uptake for TcpStream {
 }
 
 impl Uptake for UnixStream {
-    fn uptake(&self) -> Option<Taken> {
-        tcp_info::send_memory(self).map(Taken::unread)
+    fn uptake(&self) -> Option<UptakeLevel> {
+        tcp_info::send_memory(self).map(UptakeLevel::unread)
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
 
     /// In one process nobody knows.
     impl Uptake for DuplexStream {
-        fn uptake(&self) -> Option<Taken> {
+        fn uptake(&self) -> Option<UptakeLevel> {
             None
         }
     }

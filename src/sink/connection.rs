@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     frame_stream::Control,
-    net::{Liveness, Patience, Taken, Uptake},
+    net::{Liveness, Patience, Uptake, UptakeLevel},
     router::Progress,
 };
 
@@ -241,7 +241,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         let after = self.patience.as_ref().map(Patience::waited);
         wire.end(Disconnect::Unconfirmed {
             after: after.unwrap_or_default(),
-            waiting: wire.io.uptake().map(Taken::waiting),
+            waiting: wire.io.uptake().map(UptakeLevel::waiting),
         })
     }
 }

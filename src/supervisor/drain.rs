@@ -41,7 +41,7 @@ pub struct SinkReport {
 
 /// For listeners after the deadline. Each cuts its own connections after half a second; on a machine that is very busy
 /// that takes longer, and a connection that is cut here instead may still be offering frames while the queues close.
-const LAST_READS: Duration = Duration::from_secs(4);
+const LISTENERS_END: Duration = Duration::from_secs(4);
 
 /// For tasks that were told that their time is over.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -93,7 +93,10 @@ impl Supervisor {
             () = hurry.cancelled() => {}
         }
         deadline.cancel();
-        if timeout_at(Instant::now() + LAST_READS, all).await.is_err() {
+        if timeout_at(Instant::now() + LISTENERS_END, all)
+            .await
+            .is_err()
+        {
             warn!("a listener did not end in time and is cut");
         }
         for listener in &self.listeners {

@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, warn};
 
 use super::{View, material::Certificate};
-use crate::net::{Validity, Verdict};
+use crate::net::{Validity, ValidityState};
 
 /// How often the dates are compared with the clock.
 const LOOK: Duration = Duration::from_hours(1);
@@ -37,7 +37,7 @@ struct Watch {
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     validity: Validity,
-    verdict: Verdict,
+    state: ValidityState,
     logged: SystemTime,
 }
 
@@ -87,22 +87,22 @@ impl Watch {
         for (shower, certificate) in shown {
             let key = (shower.clone(), certificate.file.clone());
             let validity = certificate.validity;
-            let verdict = validity.verdict(now);
+            let state = validity.state(now);
             let before = self.seen.get(&key).copied();
             let before = before.filter(|seen| seen.validity == validity);
             let mut last = before.unwrap_or_else(|| Seen {
                 validity,
-                verdict: validity.verdict(taken_up),
+                state: validity.state(taken_up),
                 logged: taken_up,
             });
             // A clock that was set back does not silence it.
             let since = now.duration_since(last.logged).unwrap_or(REPEAT);
-            let is_due = verdict != last.verdict || since >= REPEAT;
-            if is_due && verdict != Verdict::Valid {
+            let is_due = state != last.state || since >= REPEAT;
+            if is_due && state != ValidityState::Valid {
                 news.push((shower.clone(), certificate.clone()));
                 last.logged = now;
             }
-            last.verdict = verdict;
+            last.state = state;
             seen.insert(key, last);
         }
         self.seen = seen;
@@ -121,15 +121,15 @@ impl Shower {
         let file = certificate.file.display();
         let problem = certificate.validity.problem(now);
         let cause = problem.as_deref();
-        match certificate.validity.verdict(now) {
-            Verdict::Valid => {}
-            Verdict::ExpiresSoon => {
+        match certificate.validity.state(now) {
+            ValidityState::Valid => {}
+            ValidityState::ExpiresSoon => {
                 warn!(listener, sink, %file, cause, "a certificate expires soon; renew it");
             }
-            Verdict::Expired => {
+            ValidityState::Expired => {
                 error!(listener, sink, %file, cause, "a certificate has expired, peers that verify it refuse connections; renew it");
             }
-            Verdict::NotYetValid => {
+            ValidityState::NotYetValid => {
                 error!(listener, sink, %file, cause, "a certificate is not valid yet, peers that verify it refuse connections; is this machine's clock right?");
             }
         }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{ListenerHandle, SinkHandle, material::Certificate};
 use crate::{
     config,
-    listener::{Counters, NotListening, Snapshot, Trouble, Unfinished},
+    listener::{Counters, NotListening, Reachability, Snapshot, Unfinished},
     memory::Budget,
     net::Descriptors,
     router::{EndpointAccount, Latency, Ledger, Limits, Losses, Queues},
@@ -130,7 +130,7 @@ pub struct ListenerView {
     address: Option<SocketAddr>,
     counters: Arc<Counters>,
     certificates: Arc<[Certificate]>,
-    trouble: Option<Arc<Trouble>>,
+    reachability: Option<Arc<Reachability>>,
     removed: bool,
 }
 
@@ -369,7 +369,7 @@ impl ListenerView {
 
     /// Why senders cannot connect, if its socket was taken away and cannot be bound again.
     pub fn not_listening(&self) -> Option<Arc<NotListening>> {
-        self.trouble.as_ref()?.get()
+        self.reachability.as_ref()?.get()
     }
 
     /// The certificates that it was configured with.
@@ -390,7 +390,7 @@ impl ListenerHandle {
             address: self.address,
             counters: Arc::clone(self.running.counters()),
             certificates: self.material.certificates(),
-            trouble: self.running.trouble().cloned(),
+            reachability: self.running.reachability().cloned(),
             removed: false,
         }
     }

@@ -18,7 +18,7 @@ pub struct Validity {
 
 /// What a certificate's dates mean at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub enum ValidityState {
     /// It is valid for more than [`Validity::SOON`].
     Valid,
     /// It is valid, for less than that.
@@ -58,14 +58,14 @@ impl Validity {
     }
 
     /// What it means at the time `now`.
-    pub fn verdict(&self, now: SystemTime) -> Verdict {
+    pub fn state(&self, now: SystemTime) -> ValidityState {
         if now < self.starts {
-            Verdict::NotYetValid
+            ValidityState::NotYetValid
         } else {
             match self.expires.duration_since(now) {
-                Err(_) => Verdict::Expired,
-                Ok(left) if left < Self::SOON => Verdict::ExpiresSoon,
-                Ok(_) => Verdict::Valid,
+                Err(_) => ValidityState::Expired,
+                Ok(left) if left < Self::SOON => ValidityState::ExpiresSoon,
+                Ok(_) => ValidityState::Valid,
             }
         }
     }
@@ -73,20 +73,20 @@ impl Validity {
     /// What is wrong with it at the time `now`, as the rest of a sentence: `expired 2024-02-01, 2.8 years ago`. `None` if
     /// nothing is.
     pub fn problem(&self, now: SystemTime) -> Option<String> {
-        let (words, date) = match self.verdict(now) {
-            Verdict::Valid => return None,
-            Verdict::ExpiresSoon => ("expires", self.expires),
-            Verdict::Expired => ("expired", self.expires),
-            Verdict::NotYetValid => ("is not valid before", self.starts),
+        let (words, date) = match self.state(now) {
+            ValidityState::Valid => return None,
+            ValidityState::ExpiresSoon => ("expires", self.expires),
+            ValidityState::Expired => ("expired", self.expires),
+            ValidityState::NotYetValid => ("is not valid before", self.starts),
         };
         Some(format!("{words} {}", Away { date, now }))
     }
 }
 
-// === impl Verdict ===
+// === impl ValidityState ===
 
-impl Verdict {
-    /// Every verdict.
+impl ValidityState {
+    /// Every state.
     pub const ALL: [Self; 4] = [
         Self::Valid,
         Self::ExpiresSoon,
@@ -179,18 +179,18 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_turns_at_the_very_second() {
-        let verdict = |starts: u64, expires: u64| {
+    fn the_state_turns_at_the_very_second() {
+        let state = |starts: u64, expires: u64| {
             let (starts, expires) = (at(starts), at(expires));
-            Validity { starts, expires }.verdict(at(NOW))
+            Validity { starts, expires }.state(at(NOW))
         };
         let far = NOW + YEAR;
-        assert_eq!(verdict(NOW, far), Verdict::Valid);
-        assert_eq!(verdict(NOW + 1, far), Verdict::NotYetValid);
-        assert_eq!(verdict(0, NOW + 14 * DAY), Verdict::Valid);
-        assert_eq!(verdict(0, NOW + 14 * DAY - 1), Verdict::ExpiresSoon);
-        assert_eq!(verdict(0, NOW), Verdict::ExpiresSoon);
-        assert_eq!(verdict(0, NOW - 1), Verdict::Expired);
+        assert_eq!(state(NOW, far), ValidityState::Valid);
+        assert_eq!(state(NOW + 1, far), ValidityState::NotYetValid);
+        assert_eq!(state(0, NOW + 14 * DAY), ValidityState::Valid);
+        assert_eq!(state(0, NOW + 14 * DAY - 1), ValidityState::ExpiresSoon);
+        assert_eq!(state(0, NOW), ValidityState::ExpiresSoon);
+        assert_eq!(state(0, NOW - 1), ValidityState::Expired);
         assert_eq!(problem(NOW, far), None);
     }
 }

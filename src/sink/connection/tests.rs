@@ -34,9 +34,9 @@ impl Liveness for Reads {
 }
 
 impl Uptake for Reads {
-    fn uptake(&self) -> Option<Taken> {
+    fn uptake(&self) -> Option<UptakeLevel> {
         let read = self.begun.elapsed().as_secs().min(self.seconds);
-        Some(Taken::unread(1000 - read))
+        Some(UptakeLevel::unread(1000 - read))
     }
 }
 
