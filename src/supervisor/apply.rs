@@ -32,6 +32,8 @@ pub struct Changes {
     pub unfinished_frames: Option<usize>,
     /// What the router may hold from now on, in bytes, if that is another size than before.
     pub memory: Option<usize>,
+    /// Whether `admin`, `probes` or `ready_when` say something else than before.
+    pub admin: bool,
 }
 
 // === impl Changes ===
@@ -52,6 +54,7 @@ impl fmt::Display for Changes {
             drain,
             unfinished_frames,
             memory,
+            admin,
         } = self;
         let parts = [
             ("started", started),
@@ -64,7 +67,9 @@ impl fmt::Display for Changes {
         let unfinished_frames =
             unfinished_frames.map(|bytes| format!("unfinished_frames {}", Size(bytes as u64)));
         let memory = memory.map(|bytes| format!("memory {}", Size(bytes as u64)));
+        let admin = admin.then(|| "admin endpoint".to_owned());
         let parts = parts.chain(drain).chain(unfinished_frames).chain(memory);
+        let parts = parts.chain(admin);
         let parts: Vec<_> = parts.collect();
         f.write_str(if parts.is_empty() { "nothing" } else { "" })?;
         f.write_str(&parts.join("; "))
@@ -76,8 +81,10 @@ impl Supervisor {
     pub(super) fn apply(&mut self, plan: Plan) -> Changes {
         let mut changes = Changes {
             drain: (*self.drain.borrow() != plan.drain).then_some(plan.drain),
+            admin: self.admin != plan.admin,
             ..Changes::default()
         };
+        self.admin = plan.admin;
         self.drain.send_replace(plan.drain);
         let memory = &self.shared.memory;
         if memory.limit() != plan.memory {

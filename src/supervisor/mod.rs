@@ -75,6 +75,8 @@ pub struct Supervisor {
     abort: CancellationToken,
     /// How long a drain may take; sinks see it change.
     drain: watch::Sender<Duration>,
+    /// The lines of the admin endpoint, which is served elsewhere; to say whether they change.
+    admin: config::Admin,
     /// Listeners that a new configuration has removed, and that are not at their end yet.
     retiring_listeners: JoinSet<()>,
     /// Such sinks.
@@ -171,6 +173,7 @@ impl Supervisor {
             shortage: None,
             abort: CancellationToken::new(),
             drain: watch::Sender::new(config.drain),
+            admin: config.admin.clone(),
             retiring_listeners: JoinSet::new(),
             retiring_sinks: JoinSet::new(),
             _expiry_log: AbortOnDrop(tokio::spawn(expiry_log)),

@@ -51,6 +51,7 @@ pub(super) struct Plan {
     /// Descriptors that the configuration may need.
     pub(super) descriptors: Needed,
     pub(super) memory: usize,
+    pub(super) admin: config::Admin,
 }
 
 /// Whom to ask for names.
@@ -150,6 +151,7 @@ impl Plan {
             unfinished_frames: config.unfinished_frames_limit(),
             memory: config.memory_limit(),
             descriptors: Needed::by(&config),
+            admin: config.admin,
         })
     }
 }

@@ -239,3 +239,21 @@ async fn volumes_of_kubernetes_are_followed() {
         .collect();
     assert_eq!(forms, [Form::new("one", true), Form::new("two", true)]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_the_admin_endpoint_alone_is_a_change() {
+    let folder = Folder::new();
+    let tapfile =
+        |more: &str| format!("admin 127.0.0.1:0 {{\n{more}\n}}\nlisten in.sock\ndnstap out.sock\n");
+    let tapfan = Tapfan::run(&folder, &tapfile(""));
+    tapfan.says("tapfan is running").await;
+    replace(&folder.path("Tapfile"), &tapfile("host edge-1.example.net"));
+    tapfan.says("changes=\"admin endpoint\"").await;
+    assert_eq!(tapfan.said(), [1, 0, 0]);
+    let ready = format!("{}ready_when all\n", tapfile("host edge-1.example.net"));
+    replace(&folder.path("Tapfile"), &ready);
+    tapfan.says_so_often(CHANGED, 2).await;
+    tapfan.signal(Signal::SIGHUP);
+    tapfan.says(SAME).await;
+    assert_eq!(tapfan.said(), [2, 0, 1]);
+}
