@@ -33,14 +33,14 @@ pub(super) struct Hosts {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Local(pub(super) SocketAddr);
 
-/// Whether a request names a host that is known.
+/// The judgement on the host that a request names.
 #[derive(Debug, Clone)]
 pub(super) enum Standing {
     Known,
     Refused(Refusal),
 }
 
-/// Why a request gets no answer.
+/// The reason for which a request gets no answer.
 #[derive(Debug, Clone)]
 pub(super) enum Refusal {
     /// No host, several, or something else: RFC 9112, section 3.2, wants this to be 400.

@@ -79,7 +79,7 @@ pub(super) async fn serve(
     let _ = timeout(LAST_WORDS, all).await;
 }
 
-/// Whether this process, or the system, may open no more.
+/// Returns whether this process, or the system, may open no more.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Phase, RouterStatus, SinkStatus, Timestamp};
 use crate::{config::quantity::Time, sink::State};
 
-/// How a router or a sink fares.
+/// The verdict on a router or a sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// One of a closed set of words.
@@ -287,7 +287,7 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
     }
 }
 
-/// What waits, and whether anything is taken at all.
+/// Says how much waits, and whether anything is taken at all.
 fn behind(sink: &SinkStatus, lately: Lately, oldest: Duration) -> String {
     let idle = lately.idle.min(oldest);
     let waiting = frames(sink.queue.frames);

@@ -14,7 +14,7 @@ pub(super) fn is_up(sink: &SinkStatus) -> bool {
     sink.state == State::Up || endpoints.any(|endpoint| endpoint.state == State::Up)
 }
 
-/// Which process it is, and with which Tapfile: `with /etc/tapfan/Tapfile (pid 4711 on edge-1)`.
+/// Names the process and its Tapfile: `with /etc/tapfan/Tapfile (pid 4711 on edge-1)`.
 pub(super) fn identity(status: &RouterStatus) -> String {
     let config = &status.config;
     let path = config.absolute_path.as_ref().or(config.path.as_ref());
@@ -26,7 +26,7 @@ pub(super) fn identity(status: &RouterStatus) -> String {
     }
 }
 
-/// Whether nobody should miss this word.
+/// Returns whether nobody should miss this word.
 pub(super) fn is_alarming(word: VerdictWord) -> bool {
     word >= VerdictWord::Behind
 }

@@ -20,7 +20,7 @@ pub(super) struct Readings {
 
 type Reading = Pin<Box<dyn Future<Output = Result<Read, Unanswered>> + Send>>;
 
-/// Why the Tapfile is read again; what asks for more is greater.
+/// The reason to read the Tapfile again; the one that asks for more is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wanted {
     /// A file may have changed.

@@ -87,7 +87,7 @@ fn in_a_circle(sink: &Path, listeners: &[(PathBuf, Span)], span: Span) -> Option
     Some(back_to_listener(Diagnostic::error(BACK).at(span, ROUND), *listener).note(note))
 }
 
-/// What is wrong with a sink that leads back to a listener.
+/// The problem of a sink that leads back to a listener.
 pub(super) const BACK: &str = "this sink leads back to a listener";
 pub(super) const ROUND: &str = "frames would go round for ever";
 

@@ -54,7 +54,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// Why a file cannot be read.
+/// The reason for which a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     /// It is not there, it is no regular file, or it has more than [`FILE_LIMIT`] bytes.

@@ -53,7 +53,7 @@ pub fn message_type(frame: &[u8]) -> Result<MessageType, Malformed> {
     read(frame).map_err(|error| compressed(frame).unwrap_or(error))
 }
 
-/// What a frame was compressed with that is no dnstap message, if that is so. DNS-collector's client can do that; no dnstap
+/// Finds out how a frame that is no dnstap message was compressed, if it was. DNS-collector's client can do that; no dnstap
 /// reader but its own understands it.
 #[cold]
 fn compressed(frame: &[u8]) -> Option<Malformed> {

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// What a thread is waiting for, as seen by another one.
+/// The wait of a thread, as seen by another one.
 ///
 /// The thread that reads carries it along ([`watch`](Self::watch)), so that nothing between the first call and the file
 /// has to hand it on.

@@ -11,7 +11,7 @@ use nix::libc::{O_NOCTTY, O_NONBLOCK};
 
 use super::waiting_for;
 
-/// Why a file cannot be read.
+/// The reason for which a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
     /// What the operating system says.
@@ -93,7 +93,7 @@ fn name(kind: FileType) -> &'static str {
     }
 }
 
-/// Whether a path names a descriptor that this process was started with: `tapfan check /dev/stdin`, or what a shell makes
+/// Returns whether a path names a descriptor that this process was started with: `tapfan check /dev/stdin`, or what a shell makes
 /// of `<(command)`. The operator's own pipe, which may well be read; it ends when its writer does.
 fn is_own_descriptor(path: &Path) -> bool {
     path == Path::new("/dev/stdin") || path.parent() == Some(Path::new("/dev/fd"))

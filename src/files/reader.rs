@@ -21,7 +21,7 @@ pub(crate) struct Reader {
     answered: Arc<Notify>,
 }
 
-/// Why a reading gave nothing.
+/// The reason for which a reading gave nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unanswered {
     /// One file, or one question of another kind, did not answer in time.
@@ -43,13 +43,13 @@ pub(crate) enum Unanswered {
     Fault,
 }
 
-/// How long one file may take. A file system that fails over needs some seconds.
+/// The time that one file may take. A file system that fails over needs some seconds.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// After this time a log line says which file is waited for.
 const TELL: Duration = Duration::from_secs(1);
 
-/// How often the thread is looked at.
+/// The time between two looks at the thread.
 const LOOK: Duration = Duration::from_millis(100);
 
 // === impl Reader ===

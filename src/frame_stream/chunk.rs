@@ -43,7 +43,7 @@ pub struct Frames<'a> {
 /// What a chunk costs beyond its bytes and its index: the shared header and its allocations.
 const OVERHEAD: usize = 128;
 
-/// What it costs in memory, in a queue, beyond its buffer and its index: measured with chunks of one frame.
+/// The cost of a chunk in memory, in a queue, beyond its buffer and its index: measured with chunks of one frame.
 const REAL_OVERHEAD: usize = 320;
 
 // === impl Chunk ===

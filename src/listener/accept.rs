@@ -108,7 +108,7 @@ enum NoStream {
     Timeout,
 }
 
-/// What TLS says, in words for people where it has none, and what to do about it.
+/// Says in words for people why TLS failed, and what to do about it.
 fn tls_said(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     let refusal = match inner {

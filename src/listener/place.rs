@@ -31,7 +31,7 @@ pub(super) struct Place {
     reachability: Arc<Reachability>,
 }
 
-/// Why senders cannot connect to a listener that runs.
+/// The cause for which senders cannot connect to a listener that runs, if they cannot.
 #[derive(Debug, Default)]
 pub struct Reachability(ArcSwapOption<NotListening>);
 
@@ -44,7 +44,7 @@ pub struct NotListening {
     pub error: Arc<str>,
 }
 
-/// What a look at the file has found, and what was done.
+/// The result of a look at the file, and what was done.
 #[derive(Debug)]
 enum Found {
     /// The socket is where it belongs, or the listener no longer accepts.

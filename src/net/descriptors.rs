@@ -19,7 +19,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, Default)]
 pub struct Descriptors(Arc<AtomicU64>);
 
-/// What a connection that was accepted is for.
+/// The use of a connection that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Incoming {
     /// Frames. It leaves room for the admin endpoint too, so that it still says what is wrong.

@@ -34,7 +34,7 @@ struct Entry {
     place: OwnPlace,
 }
 
-/// Where a listener is.
+/// The place of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnPlace {
     /// A unix socket.
@@ -147,7 +147,7 @@ fn is_same_file(one: &Path, other: &Path) -> io::Result<bool> {
     Ok(identity(one)? == identity(other)?)
 }
 
-/// Whether a connection from `local` to `peer` has reached what is bound at `bound`.
+/// Returns whether a connection from `local` to `peer` has reached what is bound at `bound`.
 fn is_at(bound: SocketAddr, local: SocketAddr, peer: SocketAddr) -> bool {
     let [bound_ip, local_ip, peer_ip] =
         [bound, local, peer].map(|address| address.ip().to_canonical());
@@ -157,7 +157,7 @@ fn is_at(bound: SocketAddr, local: SocketAddr, peer: SocketAddr) -> bool {
         && (bound_ip == peer_ip || takes(bound.ip(), peer_ip) && is_this_machine)
 }
 
-/// Whether a wildcard address takes connections to this one.
+/// Returns whether a wildcard address takes connections to this one.
 fn takes(bound: IpAddr, peer: IpAddr) -> bool {
     bound.is_unspecified() && (bound.is_ipv6() || peer.is_ipv4())
 }

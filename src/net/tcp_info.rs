@@ -69,13 +69,13 @@ pub(super) struct Sending {
     pub(super) waiting: u64,
 }
 
-/// How many milliseconds ago the peer of a TCP socket acknowledged anything.
+/// Returns the milliseconds since the peer of a TCP socket acknowledged anything.
 pub(super) fn last_acknowledged(socket: &impl AsFd) -> Option<u32> {
     let info = getsockopt(socket, TcpInfo).ok()?;
     info.get(LAST_ACK_RECEIVED).copied()
 }
 
-/// What a TCP connection has sent and is to send; `None` before Linux 4.12.
+/// Returns what a TCP connection has sent and is to send; `None` before Linux 4.12.
 pub(super) fn sending(socket: &impl AsFd) -> Option<Sending> {
     // `SO_MEMINFO` came with Linux 4.12: a kernel that has it has the longer `tcp_info`.
     send_memory(socket)?;

@@ -14,7 +14,7 @@ pub trait Uptake {
     fn uptake(&self) -> Option<UptakeLevel>;
 }
 
-/// How much a peer has taken by one moment.
+/// The amount that a peer has taken by one moment.
 ///
 /// Over TCP the peer's system takes, by its acknowledgements. When it has no room left, it acknowledges more only when a
 /// sixteenth of its receive buffer is free again (RFC 9293, 3.8.6.2.2; `__tcp_select_window` in Linux). On a unix socket the

@@ -120,7 +120,7 @@ impl fmt::Display for Losses {
     }
 }
 
-/// Whether two connections are of the same sender.
+/// Returns whether two connections are of the same sender.
 fn is_same(one: &Source, other: &Source) -> bool {
     one.peer() == other.peer() && one.listener() == other.listener()
 }

@@ -62,12 +62,12 @@ pub(super) struct Bounds {
     pub(super) reason: DropReason,
 }
 
-/// What one take brings at the most: as much as a large read, and about what a socket takes at once. Frames in flight
+/// The most that one take brings: as much as a large read, and about what a socket takes at once. Frames in flight
 /// count against the bounds until the whole batch is written, so that more would make the queue smaller than it says.
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_CHUNKS: usize = 256;
 
-/// What one take may bring though it is more than half of what may wait: it keeps the batches of small queues large
+/// The amount that one take may bring though it is more than half of what may wait: it keeps the batches of small queues large
 /// enough to be worth a write.
 const BATCH_AT_LEAST: Amount = Amount {
     frames: 64,

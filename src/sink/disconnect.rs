@@ -113,7 +113,7 @@ impl Disconnect {
     }
 }
 
-/// What is unconfirmed at the end of a connection, and what becomes of it.
+/// Says how much is unconfirmed at the end of a connection, and what becomes of it.
 fn remains(waiting: Option<u64>) -> String {
     match waiting {
         None | Some(0) => "did it store what it was sent?".to_owned(),

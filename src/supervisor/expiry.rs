@@ -15,20 +15,20 @@ use tracing::{error, warn};
 use super::{View, material::Certificate};
 use crate::net::{Validity, ValidityState};
 
-/// How often the dates are compared with the clock.
+/// The time between two comparisons of the dates with the clock.
 const LOOK: Duration = Duration::from_hours(1);
 
-/// How often the log repeats a warning.
+/// The time after which the log repeats a warning.
 const REPEAT: Duration = Duration::from_hours(24);
 
-/// What shows a certificate.
+/// The listener or sink that shows a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Shower {
     Listener(Arc<str>),
     Sink(Arc<str>),
 }
 
-/// What was seen of each certificate, and when the log last had a line about it.
+/// The last look at each certificate, and the time of the log's last line about it.
 #[derive(Debug, Default)]
 struct Watch {
     seen: BTreeMap<(Shower, PathBuf), Seen>,

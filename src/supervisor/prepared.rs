@@ -14,7 +14,7 @@ pub struct Prepared {
     listeners: Vec<Read>,
 }
 
-/// What the files of one directive were made into.
+/// The result of reading the files of one directive.
 type Read = Result<Material, TlsError>;
 
 // === impl Prepared ===

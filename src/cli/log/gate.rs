@@ -52,7 +52,7 @@ const LINES: u64 = 10;
 const TARGETS: usize = 64;
 const REST: &str = "others";
 
-/// Whether a target is tapfan's own.
+/// Returns whether a target is tapfan's own.
 pub(super) fn is_own(target: &str) -> bool {
     let rest = target.strip_prefix("tapfan");
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))

@@ -158,7 +158,7 @@ fn is_plain(c: char) -> bool {
     !(c.is_whitespace() || is_control(c) || matches!(c, '"' | '=' | '\\'))
 }
 
-/// What a terminal, or a program that reads lines, may take for an order.
+/// Returns whether a terminal, or a program that reads lines, may take a character for an order.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }

@@ -79,7 +79,7 @@ pub(super) struct Queued {
     is_started: Arc<AtomicBool>,
 }
 
-/// How long the end of the process waits for a stderr that takes no byte, and how long at most.
+/// The longest waits for stderr at the end of the process: without a byte taken, and in all.
 const IDLE: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_secs(5);
 

@@ -95,7 +95,7 @@ impl RouterArgs {
     }
 }
 
-/// Where a router is that runs with the Tapfile of this path.
+/// Finds the router that runs with the Tapfile of this path.
 fn said_in(path: PathBuf) -> Result<Whereabouts, Nowhere> {
     match config::read(&path) {
         Ok(text) => said_by(path, &text),

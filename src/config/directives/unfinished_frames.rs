@@ -7,7 +7,7 @@ use super::{
     Findings, Read, only_argument, options,
 };
 
-/// When there is no such line.
+/// The size if there is no such line.
 pub(super) const DEFAULT: usize = 64 << 20;
 
 const BOUNDS: RangeInclusive<u64> = 1 << 20..=1 << 40;

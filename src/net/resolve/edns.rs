@@ -158,7 +158,7 @@ fn without_edns(mut request: DnsRequest) -> DnsRequest {
     request
 }
 
-/// Whether a name server that does not know EDNS would say this (RFC 6891, section 7).
+/// Returns whether a name server that does not know EDNS would say this (RFC 6891, section 7).
 fn is_refusal(answer: &Outcome) -> bool {
     let code = answer.as_ref().map(|answer| answer.response_code);
     matches!(code, Ok(ResponseCode::FormErr | ResponseCode::NotImp))

@@ -30,7 +30,7 @@ struct Reread<T> {
     turn: Arc<Semaphore>,
 }
 
-/// How long the file may take. A look-up has some seconds for all that it does.
+/// The time that the file may take. A look-up has some seconds for all that it does.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// The largest file that is read, in bytes. Lists of blocked names in `/etc/hosts` have some megabytes.

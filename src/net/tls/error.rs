@@ -155,7 +155,7 @@ impl TlsError {
     }
 }
 
-/// What rustls says of a certificate, without that it is a peer's.
+/// Returns rustls' words about a certificate, without that it is a peer's.
 fn said(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(why) => why.to_string(),

@@ -11,7 +11,7 @@ use super::outline::{bits, next, within};
 /// The shortest RSA key that the cryptography works with.
 pub(super) const RSA_BITS: usize = 2048;
 
-/// Why a key cannot be used.
+/// The reason for which a key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unusable {
     /// An RSA key of so many bits.
@@ -38,13 +38,13 @@ pub(super) fn unusable(key: &PrivateKeyDer<'_>) -> Option<Unusable> {
     }
 }
 
-/// Whether a key is for RSA-PSS alone.
+/// Returns whether a key is for RSA-PSS alone.
 pub(super) fn is_rsa_pss(algorithm: &AlgorithmIdentifier<'_>) -> bool {
     const RSA_PSS: Oid<'static> = oid!(1.2.840.113549.1.1.10);
     algorithm.algorithm == RSA_PSS
 }
 
-/// Whether this is an RSA private key that is too short: version, modulus, … (RFC 8017, appendix A.1.2).
+/// Finds out whether this is an RSA private key that is too short: version, modulus, … (RFC 8017, appendix A.1.2).
 fn short(key: &[u8]) -> Option<Unusable> {
     let mut fields = within(key, Tag::Sequence)?;
     let _version = next(&mut fields)?;

@@ -30,7 +30,7 @@ pub(crate) fn refusal(error: &CertificateError) -> Option<String> {
     }
 }
 
-/// Whether a certificate was refused since it is of an X.509 version before 3.
+/// Returns whether a certificate was refused since it is of an X.509 version before 3.
 pub(crate) fn is_version_1(error: &rustls::OtherError) -> bool {
     let error = error.0.downcast_ref();
     matches!(error, Some(webpki::Error::UnsupportedCertVersion))

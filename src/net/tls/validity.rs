@@ -16,7 +16,7 @@ pub struct Validity {
     pub expires: SystemTime,
 }
 
-/// What a certificate's dates mean at some time.
+/// The meaning of a certificate's dates at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ValidityState {
     /// It is valid for more than [`Validity::SOON`].
@@ -42,7 +42,7 @@ const YEAR: u64 = 365 * DAY + DAY / 4;
 // === impl Validity ===
 
 impl Validity {
-    /// How long before its end a certificate ought to be renewed.
+    /// The time before its end at which a certificate ought to be renewed.
     pub const SOON: Duration = Duration::from_secs(14 * DAY);
 
     pub(super) fn of(dates: &x509_parser::certificate::Validity) -> Self {

@@ -38,7 +38,7 @@ pub(in crate::sink) enum ResolveKind {
     Other(Discriminant<ResolveError>),
 }
 
-/// What came in the place of what was awaited.
+/// The kind of what came in the place of what was awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Found {
     Nothing,
