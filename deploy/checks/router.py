@@ -55,7 +55,7 @@ class Stage:
 def certificate(folder):
     """A certificate and its key, under the names that Secrets of Kubernetes have."""
     run(
-        *"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost".split(),
+        *"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost".split(),
         *("-keyout", folder / "tls.key", "-out", folder / "tls.crt"),
     )
     (folder / "ca.crt").write_text((folder / "tls.crt").read_text())
