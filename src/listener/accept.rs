@@ -19,7 +19,10 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{CertificateError, ServerConfig},
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, info, warn};
 
@@ -111,14 +114,25 @@ enum NoStream {
 /// Says in words for people why TLS failed, and what to do about it.
 fn tls_said(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    let refusal = match inner {
-        Some(rustls::Error::InvalidCertificate(why)) => net::refusal(why),
-        _ => None,
-    };
-    refusal.map_or_else(
-        || format!("{error}{}", net::server_hint(error)),
-        |said| format!("{said}; renew it at the sender"),
-    )
+    if let Some(rustls::Error::InvalidCertificate(why)) = inner
+        && let Some(said) = net::refusal(why)
+    {
+        return said + remedy(why);
+    }
+    format!("{error}{}", net::server_hint(error))
+}
+
+/// Says what to do about a sender's certificate that was refused for a reason that has words.
+fn remedy(why: &CertificateError) -> &'static str {
+    match why {
+        CertificateError::NotValidYetContext { .. } => {
+            "; are the clocks right, here and where it was made?"
+        }
+        CertificateError::Other(other) if net::is_version_1(other) => {
+            "; make one of version 3 (with extensions) for the sender"
+        }
+        _ => "; renew it at the sender",
+    }
 }
 
 /// The first byte of every TLS connection: a record of the handshake.
@@ -553,5 +567,38 @@ impl From<&NoStream> for ErrorReason {
             NoStream::Broken(_) => Self::Io,
             NoStream::Tls(_) | NoStream::NotTls(_) | NoStream::Timeout => Self::Tls,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls_pki_types::UnixTime;
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_of_a_certificate_says_what_mends_it() {
+        let at = |days: u64| UnixTime::since_unix_epoch(Duration::from_hours(24 * days));
+        let version_1 = webpki::Error::UnsupportedCertVersion;
+        let version_1 = rustls::OtherError(Arc::new(version_1));
+        let said = [
+            CertificateError::ExpiredContext {
+                time: at(20_000),
+                not_after: at(19_000),
+            },
+            CertificateError::NotValidYetContext {
+                time: at(20_000),
+                not_before: at(20_040),
+            },
+            CertificateError::Other(version_1),
+        ]
+        .map(|why| tls_said(&io::Error::other(rustls::Error::InvalidCertificate(why))));
+        insta::assert_snapshot!(said.join("\n"), @"
+        the certificate expired 2022-01-08, 2.7 years ago; renew it at the sender
+        the certificate is not valid before 2024-11-13, in 40 days; are the clocks right, here and where it was made?
+        the certificate is of X.509 version 1, which cannot be verified; make one of version 3 (with extensions) for the sender
+        ");
     }
 }
