@@ -38,13 +38,7 @@ fn collector_says(alert: AlertDescription) -> &'static str {
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
             "; the collector asks for a client certificate: set `cert` and `key`"
         }
-        AlertDescription::BadCertificate
-        | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateRevoked
-        | AlertDescription::CertificateExpired
-        | AlertDescription::CertificateUnknown
-        | AlertDescription::UnknownCA
-        | AlertDescription::AccessDenied => {
+        alert if refuses_certificate(alert) => {
             "; it is the collector that refuses tapfan's client certificate, or misses one: see `cert` and `key`, and whose certificates the collector trusts"
         }
         AlertDescription::ProtocolVersion => {
@@ -59,13 +53,7 @@ fn collector_says(alert: AlertDescription) -> &'static str {
 
 fn sender_says(alert: AlertDescription) -> &'static str {
     match alert {
-        AlertDescription::BadCertificate
-        | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateRevoked
-        | AlertDescription::CertificateExpired
-        | AlertDescription::CertificateUnknown
-        | AlertDescription::UnknownCA
-        | AlertDescription::AccessDenied => {
+        alert if refuses_certificate(alert) => {
             "; it is the sender that refuses this listener's certificate: give the sender the authority that signed `cert`, and the name that stands in it"
         }
         AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion => {
@@ -73,6 +61,20 @@ fn sender_says(alert: AlertDescription) -> &'static str {
         }
         _ => "",
     }
+}
+
+/// Returns whether a peer says by this alert that it refuses the certificate that it was shown.
+fn refuses_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    )
 }
 
 fn of_rustls(error: &io::Error) -> Option<&Error> {
