@@ -15,7 +15,14 @@ pub fn default_limit() -> usize {
     /// Where the system says nothing.
     const UNKNOWN: u64 = 1 << 30;
     let available = available().unwrap_or(UNKNOWN);
-    usize::try_from(available / 4 * 3).unwrap_or(usize::MAX)
+    usize::try_from(three_quarters(available)).unwrap_or(usize::MAX)
+}
+
+/// In whole MiB, so that people can compare it with other sizes.
+fn three_quarters(bytes: u64) -> u64 {
+    const MIB: u64 = 1 << 20;
+    let part = bytes / 4 * 3;
+    if part < MIB { part } else { part - part % MIB }
 }
 
 /// The memory that this process may use, in bytes: that of the machine, or less if a cgroup has a limit.
@@ -25,4 +32,17 @@ pub fn available() -> Option<u64> {
         .ok()
         .map(|memory| memory.mem_total);
     machine.into_iter().chain(cgroup::limit()).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::three_quarters;
+
+    #[test]
+    fn the_default_is_in_whole_mib() {
+        assert_eq!(three_quarters(256 << 20), 192 << 20);
+        assert_eq!(three_quarters(25_276_502_016), 18_079 << 20);
+        assert_eq!(three_quarters(1 << 20), 768 << 10);
+        assert_eq!(three_quarters(0), 0);
+    }
 }
