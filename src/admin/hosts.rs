@@ -145,8 +145,13 @@ impl IntoResponse for Refusal {
             )
                 .into_response(),
             Self::Foreign { host, directive } => {
+                let address = match host {
+                    // It may be translated on the way here.
+                    Named::Address(_) => "",
+                    Named::Name(_) => "use its IP address, or ",
+                };
                 let text = format!(
-                    "this router is not known as {host}: use its IP address, or add `host {host}` to the block of `{directive}` in the Tapfile\n"
+                    "this router is not known as {host}: {address}add `host {host}` to the block of `{directive}` in the Tapfile\n"
                 );
                 (StatusCode::FORBIDDEN, text).into_response()
             }

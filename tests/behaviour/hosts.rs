@@ -68,6 +68,14 @@ async fn a_page_whose_name_leads_here_reads_and_changes_nothing() {
     let answer = ask(probes, "GET", "/metrics", &["evil.example"]);
     assert_eq!(answer.status, 403);
     assert!(answer.body.contains("`probes`"), "{}", answer.body);
+    // An address that is translated on the way: to ask by address would not help.
+    let answer = ask(address, "GET", "/status", &["192.0.2.7"]);
+    assert_eq!(answer.status, 403);
+    assert!(
+        answer.body.contains("192.0.2.7: add `host 192.0.2.7`"),
+        "{}",
+        answer.body
+    );
     // A kubelet asks by whatever it was configured with, and looks at the status alone.
     for address in [address, probes] {
         for path in ["/livez", "/readyz", "/healthz"] {
