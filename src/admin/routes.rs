@@ -23,7 +23,7 @@ const PROBES: [(&str, &str); 4] = [
     ("/livez", "200 unless a worker has stopped making progress"),
     (
         "/readyz",
-        "200 once every listener is bound, 503 while starting or draining",
+        "200 while every listener is bound; 503 if one is not, while starting and while draining",
     ),
     ("/healthz", "the same"),
     (
