@@ -221,6 +221,56 @@ fn every_log_line_in_the_guide_is_written_somewhere() {
     assert!(seen > 10, "{seen} log lines");
 }
 
+/// The text of each event that `source` logs at `info` or above: the last string in the call of the macro.
+fn events(source: &str) -> Vec<String> {
+    let mut events = Vec::new();
+    for macro_call in ["info!(", "warn!(", "error!("] {
+        for (place, _) in source.match_indices(macro_call) {
+            if source[..place].ends_with(|before: char| before.is_alphanumeric() || before == '_') {
+                continue;
+            }
+            let (mut depth, mut last, mut text) = (1, None, None::<String>);
+            let mut rest = source[place + macro_call.len()..].chars();
+            while let Some(next) = (depth > 0).then(|| rest.next()).flatten() {
+                match (&mut text, next) {
+                    (Some(_), '"') => last = text.take(),
+                    (Some(text), '\\') => text.extend(rest.next()),
+                    (Some(text), next) => text.push(next),
+                    (None, '"') => text = Some(String::new()),
+                    (None, '(') => depth += 1,
+                    (None, ')') => depth -= 1,
+                    (None, _) => {}
+                }
+            }
+            events.extend(last);
+        }
+    }
+    events
+}
+
+#[test]
+fn every_log_line_from_info_on_has_its_row_in_the_guide() {
+    let guide = document("docs/guide.md").text;
+    let rows: Vec<&str> = guide
+        .lines()
+        .filter_map(|line| line.split_once(" | `"))
+        .filter(|(level, _)| ["| error", "| warn", "| info"].contains(level))
+        .filter_map(|(_, row)| row.split("` |").next())
+        .collect();
+    let mut sources = sources(&["src/supervisor", "src/listener", "src/sink", "src/admin"]);
+    // Not the whole folder: the tests of the log write lines of their own.
+    for file in ["src/cli/run.rs", "src/cli/tapfile.rs", "src/cli/watch.rs"] {
+        sources.push_str(&fs::read_to_string(Path::new(ROOT).join(file)).expect("a text"));
+    }
+    let mut seen = 0;
+    for event in events(&sources) {
+        let has_row = rows.iter().any(|row| event.starts_with(row));
+        assert!(has_row, "{event:?} is not in the guide");
+        seen += 1;
+    }
+    assert!(seen > 40, "{seen} log lines");
+}
+
 #[test]
 fn every_reason_has_its_row_in_the_guide() {
     let guide = document("docs/guide.md").text;
