@@ -680,14 +680,14 @@ mod tests {
     /// Every address that an error proposes is one.
     fn proposals_are_sound<T: FromStr<Err = E>>(text: &str) -> Option<String> {
         let error = text.parse::<T>().err()?;
-        if let E::MissingScheme { right, .. } = &error {
+        if let E::MissingScheme { authority, right } = &error {
             if let Some(right) = right {
                 let tls = right.replacen("tcp://", "tls://", 1);
                 assert!(right.parse::<T>().is_ok(), "{text}: {right}");
                 assert!(tls.parse::<T>().is_ok(), "{text}: {tls}");
             }
-            let authority = format!("./{text}");
-            assert!(authority.len() > UNIX_PATH_LIMIT || authority.parse::<T>().is_ok());
+            let path = format!("./{authority}");
+            assert!(path.len() > UNIX_PATH_LIMIT || path.parse::<T>().is_ok());
         }
         if let E::BindStar { all, .. } = &error {
             assert!(all.parse::<T>().is_ok(), "{text}: {all}");
@@ -732,6 +732,7 @@ mod tests {
             "h:1",
             "TCP://h",
             "TCP://:1",
+            "a:0 ",
         ] {
             proposals_are_sound::<Endpoint>(text);
             proposals_are_sound::<BindAddress>(text);
