@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use tikv_jemallocator::Jemalloc;
-
-/// Gives memory back after an outage, which glibc's allocator does not: see `benches/memory.rs`.
+/// Gives memory back after an outage, which glibc's allocator does not: see `benches/memory.rs`. musl's does.
+#[cfg(target_env = "gnu")]
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     tapfan::cli::main()
