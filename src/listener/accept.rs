@@ -1,43 +1,31 @@
 //! The accept loop of one listener.
 
-use std::{
-    fmt,
-    future::pending,
-    io,
-    net::SocketAddr,
-    os::fd::{AsRawFd, RawFd},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, future::pending, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{
-    net::TcpListener,
     select,
     sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{CertificateError, ServerConfig},
-};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, info, warn};
 
 use super::{
     Counters, ErrorReason, Shared,
-    connection::{HANDSHAKE_DEADLINE, Intake, TOO_LATE},
+    accepted::Accepted,
+    connection::{Intake, TOO_LATE},
     log_gate::LogGate,
-    place::{Place, Reachability},
+    place::Reachability,
+    socket::Socket,
 };
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
-    frame_stream::LooksLike,
     net::{
-        self, BindError, BoundUnix, Incoming, Inherited, OwnListener, OwnListeners, OwnPlace,
-        PermissionChange, Stream, TlsError,
+        BindError, BoundUnix, Incoming, Inherited, OwnListener, OwnListeners, OwnPlace,
+        PermissionChange, TlsError,
     },
     router::Router,
 };
@@ -82,61 +70,6 @@ pub enum ListenerSetupError {
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
-
-enum Socket {
-    Unix(Arc<BoundUnix>),
-    Tcp(TcpListener),
-}
-
-/// An accepted connection, before TLS.
-enum Accepted {
-    Unix(tokio::net::UnixStream),
-    Tcp(tokio::net::TcpStream, SocketAddr),
-}
-
-/// Why there is no stream on an accepted connection.
-#[derive(Debug, thiserror::Error)]
-enum NoStream {
-    #[error("the peer closed the connection without sending anything, as a port probe does")]
-    NothingSent,
-    #[error("the connection broke: {0}")]
-    Broken(io::Error),
-    #[error("{}", tls_said(.0))]
-    Tls(io::Error),
-    #[error(
-        "this listener speaks TLS, and the sender began with {0}; turn TLS on at the sender, or write `listen tcp://`"
-    )]
-    NotTls(LooksLike),
-    #[error("the TLS handshake took too long")]
-    Timeout,
-}
-
-/// Says in words for people why TLS failed, and what to do about it.
-fn tls_said(error: &io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    if let Some(rustls::Error::InvalidCertificate(why)) = inner
-        && let Some(said) = net::refusal(why)
-    {
-        return said + remedy(why);
-    }
-    format!("{error}{}", net::server_hint(error))
-}
-
-/// Says what to do about a sender's certificate that was refused for a reason that has words.
-fn remedy(why: &CertificateError) -> &'static str {
-    match why {
-        CertificateError::NotValidYetContext { .. } => {
-            "; are the clocks right, here and where it was made?"
-        }
-        CertificateError::Other(other) if net::is_version_1(other) => {
-            "; make one of version 3 (with extensions) for the sender"
-        }
-        _ => "; renew it at the sender",
-    }
-}
-
-/// The first byte of every TLS connection: a record of the handshake.
-const TLS_HANDSHAKE: u8 = 0x16;
 
 /// How long to wait when there are no descriptors left: for connections to end, and not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -433,56 +366,6 @@ impl Drop for Open {
     }
 }
 
-// === impl Socket ===
-
-impl Socket {
-    /// The one at `address`, and whether it was inherited.
-    fn of(address: &ListenAddress, inherited: &Inherited) -> Result<(Self, bool), BindError> {
-        Ok(match address {
-            ListenAddress::Unix(address, permissions) => {
-                let given = inherited.unix(address);
-                let is_given = given.is_some();
-                let bind = || net::bind_unix(address, permissions);
-                let socket = given.unwrap_or_else(bind)?;
-                (Self::Unix(Arc::new(socket)), is_given)
-            }
-            ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => {
-                match inherited.tcp(*address) {
-                    Some(socket) => (Self::Tcp(socket?), true),
-                    None => (Self::Tcp(net::bind_tcp(*address)?), false),
-                }
-            }
-        })
-    }
-
-    /// The place of its file; `None` if it has none, or that is not this process's.
-    fn place(&self, listen: &Listen) -> Option<Place> {
-        let (Self::Unix(socket), ListenAddress::Unix(address, permissions)) =
-            (self, &listen.address)
-        else {
-            return None;
-        };
-        socket.has_file().then(|| {
-            Place::new(
-                Arc::clone(&listen.name),
-                address.clone(),
-                permissions.clone(),
-                Arc::clone(socket),
-            )
-        })
-    }
-
-    async fn accept(&self) -> io::Result<Accepted> {
-        match self {
-            Self::Unix(socket) => socket.accept().await.map(Accepted::Unix),
-            Self::Tcp(socket) => socket
-                .accept()
-                .await
-                .map(|(stream, peer)| Accepted::Tcp(stream, peer)),
-        }
-    }
-}
-
 /// Waits until the socket was bound again. Cancel safe.
 async fn bound_again(
     bound: &mut Option<watch::Receiver<Option<Arc<BoundUnix>>>>,
@@ -495,110 +378,4 @@ async fn bound_again(
         }
     }
     pending().await
-}
-
-// === impl Accepted ===
-
-impl Accepted {
-    fn peer(&self) -> String {
-        match self {
-            Self::Unix(_) => "unix".to_owned(),
-            Self::Tcp(_, peer) => peer.to_string(),
-        }
-    }
-
-    async fn into_stream(self, tls: Option<TlsAcceptor>) -> Result<Stream, NoStream> {
-        let stream = match self {
-            Self::Unix(stream) => return Ok(Stream::Unix(stream)),
-            Self::Tcp(stream, _) => stream,
-        };
-        net::prepare_accepted(&stream).map_err(NoStream::Broken)?;
-        let Some(tls) = tls else {
-            return Ok(Stream::Tcp(stream));
-        };
-        let handshake = async {
-            let mut opening = [0; 4];
-            let length = peek(&stream, &mut opening).await;
-            // TLS would take a probe for a client that failed.
-            if length == 0 {
-                return Err(NoStream::NothingSent);
-            }
-            // Even if this cannot succeed: a client that fails is sent an alert.
-            tls.accept(stream).await.map_err(|error| {
-                if opening[0] == TLS_HANDSHAKE || length < opening.len() {
-                    NoStream::Tls(error)
-                } else {
-                    NoStream::NotTls(LooksLike::from_first_bytes(opening))
-                }
-            })
-        };
-        match timeout(HANDSHAKE_DEADLINE, handshake).await {
-            Ok(result) => result.map(|stream| Stream::TlsServer(Box::new(stream))),
-            Err(_) => Err(NoStream::Timeout),
-        }
-    }
-}
-
-impl AsRawFd for Accepted {
-    fn as_raw_fd(&self) -> RawFd {
-        match self {
-            Self::Unix(stream) => stream.as_raw_fd(),
-            Self::Tcp(stream, _) => stream.as_raw_fd(),
-        }
-    }
-}
-
-/// Waits for the peer's first bytes, and says how many there are so far: none if it went away instead. An error of the
-/// connection is left to TLS, which meets it again.
-async fn peek(stream: &tokio::net::TcpStream, opening: &mut [u8; 4]) -> usize {
-    match stream.peek(opening).await {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
-        Err(_) => 1,
-    }
-}
-
-// === impl NoStream ===
-
-impl From<&NoStream> for ErrorReason {
-    fn from(error: &NoStream) -> Self {
-        match error {
-            NoStream::NothingSent => Self::Probe,
-            NoStream::Broken(_) => Self::Io,
-            NoStream::Tls(_) | NoStream::NotTls(_) | NoStream::Timeout => Self::Tls,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use rustls_pki_types::UnixTime;
-
-    use super::*;
-
-    #[test]
-    fn each_refusal_of_a_certificate_says_what_mends_it() {
-        let at = |days: u64| UnixTime::since_unix_epoch(Duration::from_hours(24 * days));
-        let version_1 = webpki::Error::UnsupportedCertVersion;
-        let version_1 = rustls::OtherError(Arc::new(version_1));
-        let said = [
-            CertificateError::ExpiredContext {
-                time: at(20_000),
-                not_after: at(19_000),
-            },
-            CertificateError::NotValidYetContext {
-                time: at(20_000),
-                not_before: at(20_040),
-            },
-            CertificateError::Other(version_1),
-        ]
-        .map(|why| tls_said(&io::Error::other(rustls::Error::InvalidCertificate(why))));
-        insta::assert_snapshot!(said.join("\n"), @"
-        the certificate expired 2022-01-08, 2.7 years ago; renew it at the sender
-        the certificate is not valid before 2024-11-13, in 40 days; are the clocks right, here and where it was made?
-        the certificate is of X.509 version 1, which cannot be verified; make one of version 3 (with extensions) for the sender
-        ");
-    }
 }

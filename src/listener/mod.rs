@@ -3,16 +3,18 @@
 //! A listener accepts; each connection is a task of its own that does its handshakes, reads, cuts, and offers each
 //! chunk to the router. It never waits for a sink. Whatever one sender does, no other connection feels it.
 //!
-//! Called by `supervisor`; calls `router` (to offer), `net`, `frame_stream`, `dnstap` (to validate) and `config`
+//! Called by `supervisor`; calls `router` (to offer), `net`, `frame_stream`, `dnstap` (to validate), `memory` and `config`
 //! (types).
 
 mod accept;
+mod accepted;
 mod connection;
 mod counters;
 mod cutter;
 mod log_gate;
 mod place;
 mod shared;
+mod socket;
 mod unfinished;
 
 pub use accept::{Handle, Listener, ListenerSetupError, Phase, Settings};

@@ -1,0 +1,172 @@
+//! A connection that was accepted, and the stream on it: with TLS its handshake comes first.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsRawFd, RawFd},
+};
+
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, rustls::CertificateError};
+
+use super::{ErrorReason, connection::HANDSHAKE_DEADLINE};
+use crate::{
+    frame_stream::LooksLike,
+    net::{self, Stream},
+};
+
+/// An accepted connection, before TLS.
+pub(super) enum Accepted {
+    Unix(tokio::net::UnixStream),
+    Tcp(tokio::net::TcpStream, SocketAddr),
+}
+
+/// Why there is no stream on an accepted connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoStream {
+    #[error("the peer closed the connection without sending anything, as a port probe does")]
+    NothingSent,
+    #[error("the connection broke: {0}")]
+    Broken(io::Error),
+    #[error("{}", tls_said(.0))]
+    Tls(io::Error),
+    #[error(
+        "this listener speaks TLS, and the sender began with {0}; turn TLS on at the sender, or write `listen tcp://`"
+    )]
+    NotTls(LooksLike),
+    #[error("the TLS handshake took too long")]
+    Timeout,
+}
+
+/// Says in words for people why TLS failed, and what to do about it.
+fn tls_said(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(rustls::Error::InvalidCertificate(why)) = inner
+        && let Some(said) = net::refusal(why)
+    {
+        return said + remedy(why);
+    }
+    format!("{error}{}", net::server_hint(error))
+}
+
+/// Says what to do about a sender's certificate that was refused for a reason that has words.
+fn remedy(why: &CertificateError) -> &'static str {
+    match why {
+        CertificateError::NotValidYetContext { .. } => {
+            "; are the clocks right, here and where it was made?"
+        }
+        CertificateError::Other(other) if net::is_version_1(other) => {
+            "; make one of version 3 (with extensions) for the sender"
+        }
+        _ => "; renew it at the sender",
+    }
+}
+
+/// The first byte of every TLS connection: a record of the handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+// === impl Accepted ===
+
+impl Accepted {
+    pub(super) fn peer(&self) -> String {
+        match self {
+            Self::Unix(_) => "unix".to_owned(),
+            Self::Tcp(_, peer) => peer.to_string(),
+        }
+    }
+
+    pub(super) async fn into_stream(self, tls: Option<TlsAcceptor>) -> Result<Stream, NoStream> {
+        let stream = match self {
+            Self::Unix(stream) => return Ok(Stream::Unix(stream)),
+            Self::Tcp(stream, _) => stream,
+        };
+        net::prepare_accepted(&stream).map_err(NoStream::Broken)?;
+        let Some(tls) = tls else {
+            return Ok(Stream::Tcp(stream));
+        };
+        let handshake = async {
+            let mut opening = [0; 4];
+            let length = peek(&stream, &mut opening).await;
+            // TLS would take a probe for a client that failed.
+            if length == 0 {
+                return Err(NoStream::NothingSent);
+            }
+            // Even if this cannot succeed: a client that fails is sent an alert.
+            tls.accept(stream).await.map_err(|error| {
+                if opening[0] == TLS_HANDSHAKE || length < opening.len() {
+                    NoStream::Tls(error)
+                } else {
+                    NoStream::NotTls(LooksLike::from_first_bytes(opening))
+                }
+            })
+        };
+        match timeout(HANDSHAKE_DEADLINE, handshake).await {
+            Ok(result) => result.map(|stream| Stream::TlsServer(Box::new(stream))),
+            Err(_) => Err(NoStream::Timeout),
+        }
+    }
+}
+
+impl AsRawFd for Accepted {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Unix(stream) => stream.as_raw_fd(),
+            Self::Tcp(stream, _) => stream.as_raw_fd(),
+        }
+    }
+}
+
+/// Waits for the peer's first bytes, and says how many there are so far: none if it went away instead. An error of the
+/// connection is left to TLS, which meets it again.
+async fn peek(stream: &tokio::net::TcpStream, opening: &mut [u8; 4]) -> usize {
+    match stream.peek(opening).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+        Err(_) => 1,
+    }
+}
+
+// === impl NoStream ===
+
+impl From<&NoStream> for ErrorReason {
+    fn from(error: &NoStream) -> Self {
+        match error {
+            NoStream::NothingSent => Self::Probe,
+            NoStream::Broken(_) => Self::Io,
+            NoStream::Tls(_) | NoStream::NotTls(_) | NoStream::Timeout => Self::Tls,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use rustls_pki_types::UnixTime;
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_of_a_certificate_says_what_mends_it() {
+        let at = |days: u64| UnixTime::since_unix_epoch(Duration::from_hours(24 * days));
+        let version_1 = webpki::Error::UnsupportedCertVersion;
+        let version_1 = rustls::OtherError(Arc::new(version_1));
+        let said = [
+            CertificateError::ExpiredContext {
+                time: at(20_000),
+                not_after: at(19_000),
+            },
+            CertificateError::NotValidYetContext {
+                time: at(20_000),
+                not_before: at(20_040),
+            },
+            CertificateError::Other(version_1),
+        ]
+        .map(|why| tls_said(&io::Error::other(rustls::Error::InvalidCertificate(why))));
+        insta::assert_snapshot!(said.join("\n"), @"
+        the certificate expired 2022-01-08, 2.7 years ago; renew it at the sender
+        the certificate is not valid before 2024-11-13, in 40 days; are the clocks right, here and where it was made?
+        the certificate is of X.509 version 1, which cannot be verified; make one of version 3 (with extensions) for the sender
+        ");
+    }
+}

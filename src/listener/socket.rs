@@ -1,0 +1,70 @@
+//! The socket that a listener accepts on.
+
+use std::{io, sync::Arc};
+
+use tokio::net::TcpListener;
+
+use super::{accepted::Accepted, place::Place};
+use crate::{
+    config::{Listen, ListenAddress},
+    net::{self, BindError, BoundUnix, Inherited},
+};
+
+/// A bound socket.
+pub(super) enum Socket {
+    Unix(Arc<BoundUnix>),
+    Tcp(TcpListener),
+}
+
+// === impl Socket ===
+
+impl Socket {
+    /// The one at `address`, and whether it was inherited.
+    pub(super) fn of(
+        address: &ListenAddress,
+        inherited: &Inherited,
+    ) -> Result<(Self, bool), BindError> {
+        Ok(match address {
+            ListenAddress::Unix(address, permissions) => {
+                let given = inherited.unix(address);
+                let is_given = given.is_some();
+                let bind = || net::bind_unix(address, permissions);
+                let socket = given.unwrap_or_else(bind)?;
+                (Self::Unix(Arc::new(socket)), is_given)
+            }
+            ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => {
+                match inherited.tcp(*address) {
+                    Some(socket) => (Self::Tcp(socket?), true),
+                    None => (Self::Tcp(net::bind_tcp(*address)?), false),
+                }
+            }
+        })
+    }
+
+    /// The place of its file; `None` if it has none, or that is not this process's.
+    pub(super) fn place(&self, listen: &Listen) -> Option<Place> {
+        let (Self::Unix(socket), ListenAddress::Unix(address, permissions)) =
+            (self, &listen.address)
+        else {
+            return None;
+        };
+        socket.has_file().then(|| {
+            Place::new(
+                Arc::clone(&listen.name),
+                address.clone(),
+                permissions.clone(),
+                Arc::clone(socket),
+            )
+        })
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Unix(socket) => socket.accept().await.map(Accepted::Unix),
+            Self::Tcp(socket) => socket
+                .accept()
+                .await
+                .map(|(stream, peer)| Accepted::Tcp(stream, peer)),
+        }
+    }
+}
