@@ -17,7 +17,15 @@ use thiserror::Error;
 
 /// The reserve of a process. Clones are the same reserve.
 #[derive(Debug, Clone, Default)]
-pub struct Descriptors(Arc<AtomicU64>);
+pub struct Descriptors(Arc<Reserve>);
+
+#[derive(Debug, Default)]
+struct Reserve {
+    /// Descriptors kept for what the router opens by itself.
+    own: AtomicU64,
+    /// Descriptors that are open before the first sender connects. They cannot be divided.
+    in_use: AtomicU64,
+}
 
 /// The use of a connection that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +54,10 @@ const ADMIN: u64 = 64 + 16;
 // === impl Descriptors ===
 
 impl Descriptors {
-    /// Keeps so many for what the router opens by itself.
-    pub(crate) fn reserve(&self, own: u64) {
-        self.0.store(own, Relaxed);
+    /// Keeps `own` descriptors for what the router opens by itself, beyond the `in_use` that it always has open.
+    pub(crate) fn reserve(&self, own: u64, in_use: u64) {
+        self.0.own.store(own, Relaxed);
+        self.0.in_use.store(in_use, Relaxed);
     }
 
     /// Whether a connection that was just accepted may keep its descriptor.
@@ -89,13 +98,15 @@ impl Descriptors {
         }
     }
 
-    /// What `incoming` has to leave. Of a low limit, half is for sinks at most, and an eighth for the admin endpoint, so
-    /// that some is left for senders.
+    /// What `incoming` has to leave. If the limit is low, sinks get at most half of what is not in use anyway, and the
+    /// admin endpoint a quarter. The process itself may have more than a quarter of the limit open: if the whole limit
+    /// were divided, no sender could connect.
     fn kept(&self, limit: u64, incoming: Incoming) -> u64 {
-        let own = self.0.load(Relaxed).min(limit / 2);
+        let spare = limit.saturating_sub(self.0.in_use.load(Relaxed));
+        let own = self.0.own.load(Relaxed).min(spare / 2);
         match incoming {
             Incoming::Admin => own,
-            Incoming::Sender => own + ADMIN.min(limit / 8),
+            Incoming::Sender => own + ADMIN.min(spare / 4),
         }
     }
 }
@@ -109,22 +120,23 @@ mod tests {
     #[test]
     fn senders_leave_more_than_clients_of_the_admin_endpoint() {
         let descriptors = Descriptors::default();
-        descriptors.reserve(100);
+        descriptors.reserve(100, 24);
         let highest = |limit, incoming| {
             let mut numbers = (0..limit).rev();
             numbers.find(|number| descriptors.admit_number(*number, limit, incoming).is_ok())
         };
         assert_eq!(highest(1024, Incoming::Sender), Some(1024 - 180 - 1));
         assert_eq!(highest(1024, Incoming::Admin), Some(1024 - 100 - 1));
-        // A low limit is divided.
-        assert_eq!(highest(64, Incoming::Sender), Some(23));
-        assert_eq!(highest(64, Incoming::Admin), Some(31));
+        // Of a low limit, what is not in use is divided.
+        assert_eq!(highest(64, Incoming::Sender), Some(33));
+        assert_eq!(highest(64, Incoming::Admin), Some(43));
+        assert_eq!(highest(28, Incoming::Sender), Some(24));
         assert_eq!(highest(0, Incoming::Sender), None);
         assert_eq!(
-            descriptors.admit_number(24, 64, Incoming::Sender),
+            descriptors.admit_number(34, 64, Incoming::Sender),
             Err(DescriptorsShort {
                 limit: 64,
-                kept: 40
+                kept: 30
             })
         );
         assert_eq!(descriptors.senders(1024), 844);
@@ -137,7 +149,7 @@ mod tests {
         assert!(descriptors.admit(&socket, Incoming::Admin).is_ok());
         let number = u64::try_from(socket.as_raw_fd()).expect("open");
         let limit = number + 1;
-        descriptors.reserve(1);
+        descriptors.reserve(1, 0);
         assert!(
             descriptors
                 .admit_number(number, limit, Incoming::Admin)

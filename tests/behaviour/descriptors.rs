@@ -131,3 +131,25 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
     collector.got(1).await;
     assert_eq!(numbers_of(&collector.frames()), [7]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_is_mostly_used_up_still_lets_senders_in() {
+    // Two sinks with names need more than half of the first limit; an idle router has half of the second one open.
+    for (limit, sinks) in [(64, 2), (40, 1)] {
+        let folder = Folder::new();
+        let sinks: String = (0..sinks)
+            .map(|sink| format!("dnstap tcp://localhost:1 full {{\n name s{sink}\n}}\n"))
+            .collect();
+        let tapfile = format!("listen unix://in\nadmin 127.0.0.1:0\n{sinks}");
+        let before = format!("ulimit -n {limit}; export TOKIO_WORKER_THREADS=2;");
+        let tapfan = Tapfan::run_after(&before, &folder, &tapfile);
+        tapfan.says("tapfan is running").await;
+        let target = Target::Unix(folder.path("in"));
+        until("the socket is there", || folder.path("in").exists()).await;
+        let mut senders = Vec::new();
+        for _ in 0..3 {
+            senders.extend(idle(&target).await);
+        }
+        assert_eq!(senders.len(), 3, "of {limit} descriptors: {}", tapfan.log());
+    }
+}
