@@ -2,6 +2,8 @@
 
 use std::{
     fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -18,6 +20,7 @@ pub struct Source(Arc<Identity>);
 
 struct Identity {
     number: u64,
+    sender: u64,
     listener: Arc<str>,
     peer: Box<str>,
     memory: Budget,
@@ -36,6 +39,7 @@ impl Source {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(Arc::new(Identity {
             number: NEXT.fetch_add(1, Relaxed),
+            sender: sender(&listener, peer),
             listener,
             peer: peer.into(),
             memory: memory.clone(),
@@ -45,6 +49,11 @@ impl Source {
     /// Its number, which no other connection of this process has or will have. Never 0.
     pub fn number(&self) -> u64 {
         self.0.number
+    }
+
+    /// A number that all connections of the same sender to the same listener have: of one process, or of one IP address.
+    pub fn sender(&self) -> u64 {
+        self.0.sender
     }
 
     /// The name of the listener.
@@ -73,5 +82,35 @@ impl Eq for Source {}
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.peer(), self.listener())
+    }
+}
+
+/// Hashes what the connections of one sender have in common. The port of an address changes with each connection.
+fn sender(listener: &str, peer: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    listener.hash(&mut hasher);
+    match peer.parse::<SocketAddr>() {
+        Ok(address) => address.ip().to_canonical().hash(&mut hasher),
+        Err(_) => peer.hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_of_a_process_or_an_address_are_of_one_sender() {
+        let sender = |listener: &str, peer| Source::new(listener.into(), peer).sender();
+        let first = sender("in", "192.0.2.1:7");
+        for same in ["192.0.2.1:8", "[::ffff:192.0.2.1]:9"] {
+            assert_eq!(sender("in", same), first, "{same}");
+        }
+        for other in ["192.0.2.2:7", "[2001:db8::1]:7", "pid 7, uid 0"] {
+            assert_ne!(sender("in", other), first, "{other}");
+        }
+        assert_ne!(sender("in2", "192.0.2.1:7"), first);
+        assert_eq!(sender("in", "pid 7, uid 0"), sender("in", "pid 7, uid 0"));
     }
 }

@@ -11,12 +11,15 @@ impl State {
     /// Makes room for what the sender of `chunk` is entitled to, if that is more of its frames than the `free` that
     /// there is room for. Returns how many of the frames fit then.
     ///
-    /// What may wait is divided equally among the senders that have something waiting. If a sender has less than its
-    /// part and there is no room, then another has more than its part: the equal parts together are all there is. So
-    /// the sender that has most gives way, and never one within its part.
+    /// What may wait is divided equally among the senders that have something waiting, and the part of each equally among
+    /// its connections: a sender that opens many connections gets no more. If a connection has less than its part and
+    /// there is no room, then another has more than its part: the parts together are all there is. So the connection that
+    /// is furthest beyond its part gives way, and never one within its part. One that loses all it has makes the parts of
+    /// the sender's other connections larger; together they are still no more than there is.
     pub(super) fn make_room(&mut self, chunk: &Chunk, free: usize, bounds: Bounds) -> usize {
         let source = chunk.source();
-        let part = self.room(bounds) / self.senders.count_with(source);
+        let division = self.senders.divide(self.room(bounds), source);
+        let part = self.senders.part(division, source);
         let entitled = part.without(self.senders.waiting(source)).room_for(chunk);
         if entitled <= free {
             return free;
@@ -27,16 +30,12 @@ impl State {
             let Some(dimension) = lacking.dimension() else {
                 return entitled;
             };
-            let heaviest = self.senders.heaviest(dimension);
-            let Some(heaviest) = heaviest
-                .filter(|heaviest| heaviest.waiting.along(dimension) > part.along(dimension))
-            else {
-                debug_assert!(false, "nobody has more than an equal part of a full queue");
+            let Some(excess) = self.senders.furthest_beyond(division, dimension) else {
+                debug_assert!(false, "nobody has more than its part of a full queue");
                 return self.free(bounds).room_for(chunk).min(entitled).max(free);
             };
-            let excess = heaviest.waiting.along(dimension) - part.along(dimension);
-            let give_up = lacking.along(dimension).min(excess);
-            self.cut_back(heaviest.newest, dimension.amount(give_up), bounds.reason);
+            let give_up = lacking.along(dimension).min(excess.size);
+            self.cut_back(excess.newest, dimension.amount(give_up), bounds.reason);
         }
     }
 

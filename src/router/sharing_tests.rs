@@ -98,6 +98,31 @@ fn a_sender_gets_its_part_of_a_full_queue_and_no_more() {
 }
 
 #[test]
+fn many_connections_of_one_sender_get_no_more_than_one() {
+    let queue = queue(100, 1 << 20);
+    let crowd: Vec<_> = (0..20)
+        .map(|port| source(&format!("192.0.2.1:{port}")))
+        .collect();
+    let quiet = source("192.0.2.2:1");
+    for one in &crowd {
+        queue.push(&chunk(one, 0, 50, 4));
+    }
+    // A twenty-first of the queue is 4 frames; half of it is 50.
+    for number in 0..50 {
+        queue.push(&chunk(&quiet, 1000 + number, 1, 4));
+    }
+    let lost = queue.losses().of(&quiet);
+    assert_eq!((lost, queue.ledger().queued), (0, 100));
+    queue.push(&chunk(&quiet, 2000, 1, 4));
+    assert_eq!(queue.losses().of(&quiet), 1, "half of it is taken");
+    // The half of the crowd is divided equally again: 50 / 20.
+    let newcomer = source("192.0.2.1:99");
+    queue.push(&chunk(&newcomer, 3000, 2, 4));
+    assert_eq!(queue.losses().of(&newcomer), 0);
+    assert!(queue.ledger().balances());
+}
+
+#[test]
 fn memory_is_shared_as_frames_are() {
     let large = chunk(&source("one"), 0, 1, 10_000).footprint();
     let queue = queue(1000, 8 * large);
@@ -224,7 +249,8 @@ proptest! {
     ) {
         let limits = Limits { frames, bytes };
         let queue = queue(limits.frames, limits.bytes);
-        let sources = [source("a"), source("b"), source("c"), source("d")];
+        // Two are connections of one sender.
+        let sources = [source("a"), source("b"), source("192.0.2.1:1"), source("192.0.2.1:2")];
         let mut waiting: BTreeMap<u32, Frame> = BTreeMap::new();
         let mut in_flight: Vec<(Taken, Vec<(u32, Frame)>)> = Vec::new();
         let (mut next, mut pushed) = (0, 0);
@@ -236,11 +262,16 @@ proptest! {
                     let flying = in_flight.iter().flat_map(|(_, frames)| frames);
                     let flying = hold(flying.map(|(_, frame)| frame));
                     let of = |sender: usize| hold(waiting.values().filter(|frame| frame.sender == sender));
-                    let senders = (0..4).filter(|other| *other == sender || of(*other).0 > 0).count();
-                    let part = (
-                        limits.frames.saturating_sub(flying.0) / senders,
-                        limits.bytes.saturating_sub(flying.1) / senders,
-                    );
+                    let active: Vec<_> = (0..4).filter(|other| *other == sender || of(*other).0 > 0).collect();
+                    let both = active.ends_with(&[2, 3]);
+                    let senders = active.len() - usize::from(both);
+                    let part = |of: usize| {
+                        let connections = if both && of >= 2 { 2 } else { 1 };
+                        (
+                            limits.frames.saturating_sub(flying.0) / senders / connections,
+                            limits.bytes.saturating_sub(flying.1) / senders / connections,
+                        )
+                    };
                     let new = chunk(&sources[sender], next, frames, size);
                     let mut within = Vec::new();
                     for other in 0..4 {
@@ -248,7 +279,7 @@ proptest! {
                         if other == sender {
                             holds = (holds.0 + new.len(), holds.1 + new.footprint());
                         }
-                        within.push(holds.0 <= part.0 && holds.1 <= part.1);
+                        within.push(holds.0 <= part(other).0 && holds.1 <= part(other).1);
                     }
                     queue.push(&new);
                     let losses = queue.losses();
