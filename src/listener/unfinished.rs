@@ -64,7 +64,7 @@ impl Unfinished {
         })))
     }
 
-    /// Bytes that are held now. The first 4 KiB of a connection are not counted.
+    /// Bytes that are held now. A connection that holds 4 KiB or less is not counted.
     pub fn held(&self) -> usize {
         self.with(|holdings| holdings.held)
     }
