@@ -51,7 +51,12 @@ fn is_stricter_than_prost(error: Malformed) -> bool {
     use Malformed as M;
     matches!(
         error,
-        M::Missing { .. } | M::Tag { .. } | M::Length { .. } | M::Nesting { .. }
+        // A compressed frame may read as unknown fields: it lacks the fields that dnstap requires.
+        M::Compressed { .. }
+            | M::Missing { .. }
+            | M::Tag { .. }
+            | M::Length { .. }
+            | M::Nesting { .. }
     )
 }
 
