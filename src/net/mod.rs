@@ -25,8 +25,8 @@ pub(crate) use descriptors::Incoming;
 pub use descriptors::{Descriptors, DescriptorsShort};
 pub use inherit::{Given, InheritError, Inherited};
 pub use liveness::Liveness;
-pub(crate) use own::real_path;
 pub use own::{OwnListener, OwnListeners, OwnPlace};
+pub(crate) use own::{real_path, takes_all};
 pub use patience::Patience;
 #[cfg(test)]
 pub(crate) use resolve::test_server;

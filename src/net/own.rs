@@ -154,12 +154,12 @@ fn is_at(bound: SocketAddr, local: SocketAddr, peer: SocketAddr) -> bool {
     // The system connects to an address of its own from that address, and to any of 127.0.0.0/8 from 127.0.0.1.
     let is_this_machine = peer_ip.is_loopback() || peer_ip == local_ip;
     bound.port() == peer.port()
-        && (bound_ip == peer_ip || takes(bound.ip(), peer_ip) && is_this_machine)
+        && (bound_ip == peer_ip || takes_all(bound.ip(), peer_ip) && is_this_machine)
 }
 
-/// Returns whether a wildcard address takes connections to this one.
-fn takes(bound: IpAddr, peer: IpAddr) -> bool {
-    bound.is_unspecified() && (bound.is_ipv6() || peer.is_ipv4())
+/// Returns whether a socket that is bound to `bound` takes connections to every address of the kind of `address`.
+pub(crate) fn takes_all(bound: IpAddr, address: IpAddr) -> bool {
+    bound.is_unspecified() && (bound.is_ipv6() || address.is_ipv4())
 }
 
 /// The path as the system follows it: links and `..` resolved, as far as it exists, and the rest as it is written.

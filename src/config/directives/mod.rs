@@ -7,6 +7,7 @@ mod listen;
 mod memory;
 mod options;
 mod resolver;
+mod taken_addresses;
 mod unfinished_frames;
 mod whole;
 

@@ -1,11 +1,6 @@
 //! What only the whole configuration shows: names, addresses that are taken, ways that lead in a circle.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     super::{
@@ -15,9 +10,11 @@ use super::{
         quantity::Size,
         source::Span,
     },
-    Findings, Read, admin, dnstap, drain, unfinished_frames,
+    Findings, Read, admin, dnstap, drain,
+    taken_addresses::{bound, check_admins, check_listeners},
+    unfinished_frames,
 };
-use crate::net::{Endpoint, Host, ResolverSettings, UnixAddress};
+use crate::net::{Endpoint, Host, ResolverSettings, UnixAddress, takes_all};
 
 /// The directives that were read, by their kind, in the order of the file.
 #[derive(Default)]
@@ -39,9 +36,6 @@ struct Bound {
     line: Option<Span>,
 }
 
-const EVERYWHERE: &str =
-    "0.0.0.0 has a port at every IPv4 address of this machine, and [::] at every address";
-
 /// Makes the configuration of its parts, unless anything was wrong.
 pub(super) fn put_together(
     file: &str,
@@ -51,6 +45,10 @@ pub(super) fn put_together(
     require_both_ends(file, &parts, findings);
     let served = last(&parts.admins, findings).unwrap_or_default();
     let probes = last(&parts.probes, findings);
+    let lines = [
+        parts.admins.last().map(|read| read.statement.span()),
+        parts.probes.last().map(|read| read.statement.span()),
+    ];
     let admin = Admin {
         address: served.address,
         hosts: served.hosts,
@@ -79,45 +77,7 @@ pub(super) fn put_together(
         .filter_map(|read| read.meaning)
         .collect();
     check_listeners(&listeners, findings);
-    let asked = [
-        (
-            "admin",
-            parts.admins.last().map(|read| read.statement.span()),
-        ),
-        (
-            "probes",
-            parts.probes.last().map(|read| read.statement.span()),
-        ),
-    ];
-    let addresses = [admin.address.address(), admin.probes];
-    for ((name, span), address) in asked.into_iter().zip(addresses) {
-        if let (Some(span), Some(address)) = (span, address) {
-            check_admin(name, span, address, &listeners, findings);
-        }
-    }
-    if parts.admins.is_empty() && admin.address.address().is_some() {
-        check_default_admin(&listeners, findings);
-    }
-    if let ([Some(admin), Some(probes)], [(_, line), (_, Some(span))]) = (addresses, asked)
-        && overlap(admin, probes)
-    {
-        let problem = if admin == probes {
-            Diagnostic::error("`probes` has the address of `admin`")
-                .at(span, "this address is taken")
-        } else {
-            Diagnostic::error("`probes` and `admin` cannot both have this port")
-                .at(span, "its port is taken")
-                .note(EVERYWHERE)
-        };
-        findings.report(match line {
-            Some(line) => problem
-                .at(line, "by this one, which serves probes too")
-                .help("remove `probes`, or give it another address"),
-            None => problem
-                .note(default_admin())
-                .help("give `probes` another port, or `admin` another address"),
-        });
-    }
+    check_admins(&admin, lines, &listeners, findings);
     check_loops(&sinks, &listeners, findings);
     check_queues(&sinks, &listeners, findings);
     check_unfinished_frames(&unfinished_frames, &listeners, findings);
@@ -192,116 +152,6 @@ fn only_resolver(
     first.meaning.unwrap_or_default()
 }
 
-fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findings<'_>) {
-    for (index, (span, listen)) in listeners.iter().enumerate() {
-        let before = listeners.get(..index).unwrap_or_default();
-        if let Some((first, _)) = before.iter().find(|(_, other)| collide(listen, other)) {
-            findings.report(
-                Diagnostic::error("two listeners have the same address")
-                    .at(*span, "for the second time here")
-                    .at(*first, "first here")
-                    .help("remove one of them, or give it another address"),
-            );
-        } else if let Some((first, _)) = before.iter().find(|(_, other)| share_port(listen, other))
-        {
-            findings.report(
-                Diagnostic::error("two listeners cannot both have this port")
-                    .at(*span, "its port is taken")
-                    .at(*first, "by this one")
-                    .note(EVERYWHERE)
-                    .help("remove one of them, or give it another port"),
-            );
-        }
-    }
-}
-
-/// Whether two listeners cannot both be bound, or cannot be told apart.
-fn collide(one: &Listen, other: &Listen) -> bool {
-    match (&one.address, &other.address) {
-        (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
-        _ if one.name == other.name => true,
-        (one, other) => {
-            let bound = bound(one).filter(|address| address.port() != 0);
-            bound.is_some() && bound == self::bound(other)
-        }
-    }
-}
-
-/// Whether one has the port at every address, and so at that of the other.
-fn share_port(one: &Listen, other: &Listen) -> bool {
-    match (bound(&one.address), bound(&other.address)) {
-        (Some(one), Some(other)) => overlap(one, other),
-        _ => false,
-    }
-}
-
-/// Whether only one of two sockets can be bound: `0.0.0.0` is every IPv4 address, and `[::]` is every address.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let holds = |one: IpAddr, other| one == other || takes_all(one, other);
-    one.port() != 0
-        && one.port() == other.port()
-        && (holds(one.ip(), other.ip()) || holds(other.ip(), one.ip()))
-}
-
-fn bound(address: &ListenAddress) -> Option<SocketAddr> {
-    match address {
-        ListenAddress::Unix(..) => None,
-        ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => Some(*address),
-    }
-}
-
-fn check_admin(
-    name: &str,
-    span: Span,
-    admin: SocketAddr,
-    listeners: &[(Span, Listen)],
-    findings: &mut Findings<'_>,
-) {
-    let Some((listener, taken)) = first_on(admin, listeners) else {
-        return;
-    };
-    findings.report(if taken == admin {
-        Diagnostic::error(format!("`{name}` has the address of a listener"))
-            .at(span, "this address is taken")
-            .at(listener, "by this listener")
-            .help("give it another port")
-    } else {
-        Diagnostic::error(format!(
-            "`{name}` and a listener cannot both have this port"
-        ))
-        .at(span, "its port is taken")
-        .at(listener, "by this listener")
-        .note(EVERYWHERE)
-        .help("give it another port")
-    });
-}
-
-/// An address that no line asks for would be taken before the listener has it.
-fn check_default_admin(listeners: &[(Span, Listen)], findings: &mut Findings<'_>) {
-    if let Some((listener, _)) = first_on(AdminAddress::DEFAULT, listeners) {
-        findings.report(
-            Diagnostic::error("a listener has the port of `admin`")
-                .at(listener, "this port is taken")
-                .note(default_admin())
-                .help("give `admin` another address, or write `admin off`"),
-        );
-    }
-}
-
-fn first_on(address: SocketAddr, listeners: &[(Span, Listen)]) -> Option<(Span, SocketAddr)> {
-    let mut bound = listeners
-        .iter()
-        .filter_map(|(span, listen)| Some((*span, bound(&listen.address)?)));
-    bound.find(|(_, bound)| overlap(*bound, address))
-}
-
-fn default_admin() -> String {
-    format!(
-        "without an `admin` line, that is at {}",
-        AdminAddress::DEFAULT
-    )
-}
-
 /// A sink that dials a listener of this configuration would send every frame round for ever.
 fn check_loops(
     sinks: &[dnstap::Found<'_>],
@@ -352,11 +202,6 @@ fn leads_to(endpoint: &Endpoint, address: &ListenAddress) -> bool {
                 && (bound.ip().is_loopback() || bound.ip().is_unspecified())
         }
     }
-}
-
-/// Whether a socket bound to `bound` takes connections to every address of the kind of `address`.
-fn takes_all(bound: IpAddr, address: IpAddr) -> bool {
-    bound.is_unspecified() && (bound.is_ipv6() || address.is_ipv4())
 }
 
 fn check_queues(

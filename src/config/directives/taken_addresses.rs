@@ -1,0 +1,163 @@
+//! Addresses that only one socket can have: those of listeners, `admin` and `probes`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{
+    super::{Admin, AdminAddress, Listen, ListenAddress, diagnostics::Diagnostic, source::Span},
+    Findings,
+};
+use crate::net::takes_all;
+
+const EVERYWHERE: &str =
+    "0.0.0.0 has a port at every IPv4 address of this machine, and [::] at every address";
+
+/// Reports an address of `admin` or `probes`, which have these lines, that something else has.
+pub(super) fn check_admins(
+    admin: &Admin,
+    lines: [Option<Span>; 2],
+    listeners: &[(Span, Listen)],
+    findings: &mut Findings<'_>,
+) {
+    let [line, probes_line] = lines;
+    let addresses = [admin.address.address(), admin.probes];
+    for ((name, line), address) in ["admin", "probes"].into_iter().zip(lines).zip(addresses) {
+        if let (Some(line), Some(address)) = (line, address) {
+            check_admin(name, line, address, listeners, findings);
+        }
+    }
+    if line.is_none() && admin.address.address().is_some() {
+        check_default_admin(listeners, findings);
+    }
+    if let ([Some(admin), Some(probes)], Some(span)) = (addresses, probes_line)
+        && overlap(admin, probes)
+    {
+        let problem = if admin == probes {
+            Diagnostic::error("`probes` has the address of `admin`")
+                .at(span, "this address is taken")
+        } else {
+            Diagnostic::error("`probes` and `admin` cannot both have this port")
+                .at(span, "its port is taken")
+                .note(EVERYWHERE)
+        };
+        findings.report(match line {
+            Some(line) => problem
+                .at(line, "by this one, which serves probes too")
+                .help("remove `probes`, or give it another address"),
+            None => problem
+                .note(default_admin())
+                .help("give `probes` another port, or `admin` another address"),
+        });
+    }
+}
+
+/// Reports listeners that cannot all be bound.
+pub(super) fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findings<'_>) {
+    for (index, (span, listen)) in listeners.iter().enumerate() {
+        let before = listeners.get(..index).unwrap_or_default();
+        if let Some((first, _)) = before.iter().find(|(_, other)| collide(listen, other)) {
+            findings.report(
+                Diagnostic::error("two listeners have the same address")
+                    .at(*span, "for the second time here")
+                    .at(*first, "first here")
+                    .help("remove one of them, or give it another address"),
+            );
+        } else if let Some((first, _)) = before.iter().find(|(_, other)| share_port(listen, other))
+        {
+            findings.report(
+                Diagnostic::error("two listeners cannot both have this port")
+                    .at(*span, "its port is taken")
+                    .at(*first, "by this one")
+                    .note(EVERYWHERE)
+                    .help("remove one of them, or give it another port"),
+            );
+        }
+    }
+}
+
+/// Whether two listeners cannot both be bound, or cannot be told apart.
+fn collide(one: &Listen, other: &Listen) -> bool {
+    match (&one.address, &other.address) {
+        (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
+        _ if one.name == other.name => true,
+        (one, other) => {
+            let bound = bound(one).filter(|address| address.port() != 0);
+            bound.is_some() && bound == self::bound(other)
+        }
+    }
+}
+
+/// Whether one has the port at every address, and so at that of the other.
+fn share_port(one: &Listen, other: &Listen) -> bool {
+    match (bound(&one.address), bound(&other.address)) {
+        (Some(one), Some(other)) => overlap(one, other),
+        _ => false,
+    }
+}
+
+/// Whether only one of two sockets can be bound: `0.0.0.0` is every IPv4 address, and `[::]` is every address.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let holds = |one: IpAddr, other| one == other || takes_all(one, other);
+    one.port() != 0
+        && one.port() == other.port()
+        && (holds(one.ip(), other.ip()) || holds(other.ip(), one.ip()))
+}
+
+/// The address that a listener of TCP binds.
+pub(super) fn bound(address: &ListenAddress) -> Option<SocketAddr> {
+    match address {
+        ListenAddress::Unix(..) => None,
+        ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => Some(*address),
+    }
+}
+
+fn check_admin(
+    name: &str,
+    span: Span,
+    admin: SocketAddr,
+    listeners: &[(Span, Listen)],
+    findings: &mut Findings<'_>,
+) {
+    let Some((listener, taken)) = first_on(admin, listeners) else {
+        return;
+    };
+    findings.report(if taken == admin {
+        Diagnostic::error(format!("`{name}` has the address of a listener"))
+            .at(span, "this address is taken")
+            .at(listener, "by this listener")
+            .help("give it another port")
+    } else {
+        Diagnostic::error(format!(
+            "`{name}` and a listener cannot both have this port"
+        ))
+        .at(span, "its port is taken")
+        .at(listener, "by this listener")
+        .note(EVERYWHERE)
+        .help("give it another port")
+    });
+}
+
+/// An address that no line asks for would be taken before the listener has it.
+fn check_default_admin(listeners: &[(Span, Listen)], findings: &mut Findings<'_>) {
+    if let Some((listener, _)) = first_on(AdminAddress::DEFAULT, listeners) {
+        findings.report(
+            Diagnostic::error("a listener has the port of `admin`")
+                .at(listener, "this port is taken")
+                .note(default_admin())
+                .help("give `admin` another address, or write `admin off`"),
+        );
+    }
+}
+
+fn first_on(address: SocketAddr, listeners: &[(Span, Listen)]) -> Option<(Span, SocketAddr)> {
+    let mut bound = listeners
+        .iter()
+        .filter_map(|(span, listen)| Some((*span, bound(&listen.address)?)));
+    bound.find(|(_, bound)| overlap(*bound, address))
+}
+
+fn default_admin() -> String {
+    format!(
+        "without an `admin` line, that is at {}",
+        AdminAddress::DEFAULT
+    )
+}
