@@ -74,6 +74,14 @@ impl Senders {
         }
     }
 
+    /// Divides `room` among those that have something waiting.
+    pub(super) fn divide_as_it_is(&self, room: Amount) -> Division {
+        Division {
+            per_sender: room / self.divisor,
+            joined: None,
+        }
+    }
+
     /// The part of a connection of `source`'s sender.
     pub(super) fn part(&self, division: Division, source: Option<&Source>) -> Amount {
         self.part_of(division, sender(source))

@@ -62,17 +62,18 @@ impl State {
         }
     }
 
-    /// Drops the newest chunks of the senders that have most waiting, until at least so many bytes are gone.
+    /// Drops the newest chunks of those furthest beyond their part of what is left then, until at least so many bytes are
+    /// gone.
     pub(super) fn give_up(&mut self, bytes: usize) {
-        let mut gone = 0;
-        while gone < bytes
-            && let Some(heaviest) = self.senders.heaviest(Dimension::Bytes)
+        let before = self.senders.total();
+        let left = before.without(Dimension::Bytes.amount(bytes));
+        let division = self.senders.divide_as_it_is(left);
+        while before.without(self.senders.total()).bytes < bytes
+            && let Some(excess) = self.senders.furthest_beyond(division, Dimension::Bytes)
         {
-            let before = self.senders.total().bytes;
             // Whole chunks: a part of one would keep its buffer.
-            let all = Dimension::Bytes.amount(heaviest.waiting.bytes);
-            self.cut_back(heaviest.newest, all, DropReason::Memory);
-            gone += before - self.senders.total().bytes;
+            let all = Dimension::Bytes.amount(before.bytes);
+            self.cut_back(excess.newest, all, DropReason::Memory);
         }
     }
 }

@@ -123,6 +123,24 @@ fn many_connections_of_one_sender_get_no_more_than_one() {
 }
 
 #[test]
+fn memory_is_given_up_by_the_sender_that_holds_most_on_however_many_connections() {
+    let queue = queue(1000, 1 << 20);
+    let quiet = source("192.0.2.2:1");
+    queue.push(&chunk(&quiet, 1000, 1, 2000));
+    let before = queue.ledger().held_bytes;
+    for port in 0..20 {
+        let one = source(&format!("192.0.2.1:{port}"));
+        queue.push(&chunk(&one, 10 * port, 1, 1000));
+    }
+    let crowd = queue.ledger().held_bytes - before;
+    queue.give_up(usize::try_from(crowd / 4).expect("small"));
+    let ledger = queue.ledger();
+    assert_eq!(queue.losses().of(&quiet), 0);
+    assert_eq!(ledger.dropped(DropReason::Memory), 5);
+    assert!(ledger.balances(), "{ledger:?}");
+}
+
+#[test]
 fn memory_is_shared_as_frames_are() {
     let large = chunk(&source("one"), 0, 1, 10_000).footprint();
     let queue = queue(1000, 8 * large);
