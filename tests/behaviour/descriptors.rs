@@ -137,9 +137,10 @@ async fn a_limit_that_is_mostly_used_up_still_lets_senders_in() {
     // Two sinks with names need more than half of the first limit; an idle router has half of the second one open.
     for (limit, sinks) in [(64, 2), (40, 1)] {
         let folder = Folder::new();
-        let sinks: String = (0..sinks)
+        let sinks: Vec<_> = (0..sinks)
             .map(|sink| format!("dnstap tcp://localhost:1 full {{\n name s{sink}\n}}\n"))
             .collect();
+        let sinks = sinks.concat();
         let tapfile = format!("listen unix://in\nadmin 127.0.0.1:0\n{sinks}");
         let before = format!("ulimit -n {limit}; export TOKIO_WORKER_THREADS=2;");
         let tapfan = Tapfan::run_after(&before, &folder, &tapfile);
