@@ -30,19 +30,26 @@ impl State {
             let Some(dimension) = lacking.dimension() else {
                 return entitled;
             };
-            let Some(excess) = self.senders.furthest_beyond(division, dimension) else {
+            let gave_way = self
+                .senders
+                .furthest_beyond(division, dimension)
+                .is_some_and(|excess| {
+                    let give_up = lacking.along(dimension).min(excess.size);
+                    self.cut_back(excess.newest, dimension.amount(give_up), bounds.reason)
+                });
+            if !gave_way {
                 debug_assert!(false, "nobody has more than its part of a full queue");
                 return self.free(bounds).room_for(chunk).min(entitled).max(free);
-            };
-            let give_up = lacking.along(dimension).min(excess.size);
-            self.cut_back(excess.newest, dimension.amount(give_up), bounds.reason);
+            }
         }
     }
 
-    /// Drops so much of the end of the chunk that waits at `place`, or all of it if it has no more.
-    fn cut_back(&mut self, place: u64, excess: Amount, reason: DropReason) {
+    /// Drops so much of the end of the chunk that waits at `place`, or all of it if it has no more. Returns whether there
+    /// is such a chunk: a loop that waits for room must not go on without.
+    fn cut_back(&mut self, place: u64, excess: Amount, reason: DropReason) -> bool {
         let Some(mut held) = self.waiting.remove(&place) else {
-            return;
+            debug_assert!(false, "an account names a chunk that does not wait");
+            return false;
         };
         let before = held.amount();
         let keep = held.kept_without(excess);
@@ -60,6 +67,7 @@ impl State {
         if keep > 0 {
             self.waiting.insert(place, held);
         }
+        true
     }
 
     /// Drops the newest chunks of those furthest beyond their part of what is left then, until at least so many bytes are
@@ -73,7 +81,9 @@ impl State {
         {
             // Whole chunks: a part of one would keep its buffer.
             let all = Dimension::Bytes.amount(before.bytes);
-            self.cut_back(excess.newest, all, DropReason::Memory);
+            if !self.cut_back(excess.newest, all, DropReason::Memory) {
+                break;
+            }
         }
     }
 }
