@@ -53,11 +53,19 @@ pub(super) async fn serve(
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => by_age.retain(|one| !one.is_finished()),
             accepted = socket.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let is_full = by_age.len() >= CONNECTIONS
-                        || descriptors.admit(&stream, Incoming::Admin).is_err();
-                    if is_full && let Some(oldest) = by_age.pop_front() {
-                        oldest.abort();
+                Ok((mut stream, _)) => {
+                    let is_short = descriptors.admit(&stream, Incoming::Admin).is_err();
+                    if (is_short || by_age.len() >= CONNECTIONS)
+                        && let Some(oldest) = by_age.pop_front()
+                    {
+                        end(&oldest, &mut connections).await;
+                        by_age.retain(|one| !one.is_finished());
+                    }
+                    if is_short {
+                        match with_lowest_descriptor(stream) {
+                            Ok(moved) => stream = moved,
+                            Err(_) => continue,
+                        }
                     }
                     let one = connection(stream, routes.clone(), stop.clone());
                     by_age.push_back(connections.spawn(one));
@@ -66,7 +74,7 @@ pub(super) async fn serve(
                 // the router may log to a place that blocks. Probes get their answers even then.
                 Err(error) => {
                     if is_out_of_descriptors(&error) && let Some(oldest) = by_age.pop_front() {
-                        oldest.abort();
+                        end(&oldest, &mut connections).await;
                     }
                     sleep(ACCEPT_PAUSE).await;
                 }
@@ -77,6 +85,20 @@ pub(super) async fn serve(
     let all = async { while connections.join_next().await.is_some() {} };
     // Those that are left are cut with the set.
     let _ = timeout(LAST_WORDS, all).await;
+}
+
+/// Ends a connection and waits until it is gone: only then is its descriptor free. Without the wait a burst of clients would
+/// be accepted first, and take the descriptors that are kept for reloads.
+async fn end(connection: &AbortHandle, connections: &mut JoinSet<()>) {
+    connection.abort();
+    while !connection.is_finished() && connections.join_next().await.is_some() {}
+}
+
+/// Moves a connection from a descriptor that is kept for others to the lowest that is free. The next client would get that
+/// one, and be let in: so clients would take all that is kept, one after the other.
+fn with_lowest_descriptor(stream: TcpStream) -> io::Result<TcpStream> {
+    let stream = stream.into_std()?;
+    TcpStream::from_std(stream.try_clone()?)
 }
 
 /// Returns whether this process, or the system, may open no more.

@@ -6,6 +6,10 @@
 mod budget;
 mod cgroup;
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use procfs::Current as _;
+
 pub use budget::{Budget, Reservation};
 
 /// The bound of a router whose configuration has none: three quarters of the memory that there is.
@@ -26,12 +30,19 @@ fn three_quarters(bytes: u64) -> u64 {
 }
 
 /// The memory that this process may use, in bytes: that of the machine, or less if a cgroup has a limit.
+///
+/// While no file can be opened, for want of descriptors, it is what was found last: a reload must not change the bound then.
 pub fn available() -> Option<u64> {
-    use procfs::Current;
-    let machine = procfs::Meminfo::current()
-        .ok()
-        .map(|memory| memory.mem_total);
-    machine.into_iter().chain(cgroup::limit()).min()
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let limit = cgroup::limit();
+    let machine = procfs::Meminfo::current().ok();
+    let Some(machine) = machine.map(|memory| memory.mem_total) else {
+        let last = LAST.load(Relaxed);
+        return if last == 0 { limit } else { Some(last) };
+    };
+    let available = limit.map_or(machine, |limit| limit.min(machine));
+    LAST.store(available, Relaxed);
+    Some(available)
 }
 
 #[cfg(test)]
