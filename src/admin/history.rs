@@ -200,7 +200,7 @@ impl SinkTrace {
         self
     }
 
-    /// What counts for the verdict, with what `ledger` has that was not looked at yet.
+    /// The last minutes as the verdict needs them, with the counts of `ledger` that no point has yet.
     fn lately(&self, ledger: &LedgerStatus) -> Lately {
         let fresh = ledger.dropped_total().saturating_sub(self.last.dropped);
         let lost = |points: usize| {

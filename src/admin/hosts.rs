@@ -24,7 +24,7 @@ use crate::net::Host;
 /// Hosts that are known at one address, beside loopback and the address itself.
 #[derive(Debug)]
 pub(super) struct Hosts {
-    /// Whose block takes more of them: `admin` or `probes`.
+    /// The directive whose block takes more of them: `admin` or `probes`.
     directive: &'static str,
     known: Vec<Named>,
 }

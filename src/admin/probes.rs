@@ -29,7 +29,7 @@ pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Response {
     answer(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-/// Whether senders are to be sent here. Names and errors of sinks are only for requests that name a known host.
+/// Readiness: 200 if senders may connect. Names and errors of sinks are only for requests that name a known host.
 pub(super) async fn ready(
     State(shared): State<Arc<Shared>>,
     Extension(standing): Extension<Standing>,

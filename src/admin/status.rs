@@ -45,7 +45,7 @@ pub struct RouterStatus {
     pub started: Timestamp,
     /// How far it has come.
     pub phase: Phase,
-    /// How it fares; `null` only from a router that is older than this field: [`judged`](Self::judged) fills it in.
+    /// The verdict; `null` only from a router that is older than this field: [`judged`](Self::judged) fills it in.
     pub verdict: Option<Verdict>,
     /// The configuration that runs.
     pub config: ConfigStatus,
@@ -181,7 +181,7 @@ pub struct SinkStatus {
     pub mode: Mode,
     /// Whether the configuration no longer has it.
     pub removed: bool,
-    /// How it fares; `null` as that of the router.
+    /// The verdict; `null` as that of the router.
     pub verdict: Option<Verdict>,
     /// What it is doing.
     pub state: State,
@@ -348,7 +348,7 @@ pub struct CertificateStatus {
     pub valid_from: Option<Timestamp>,
     /// When it is no longer valid.
     pub expires: Timestamp,
-    /// What these dates mean now: `valid`, `expires_soon` (within 14 days), `expired` or `not_yet_valid`.
+    /// The meaning of these dates now: `valid`, `expires_soon` (within 14 days), `expired` or `not_yet_valid`.
     #[serde(default)]
     pub validity: String,
 }

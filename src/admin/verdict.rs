@@ -47,7 +47,7 @@ pub enum VerdictWord {
 pub(super) struct Lately {
     /// Frames lost in the last five minutes.
     pub(super) lost: u64,
-    /// Those of them that were lost in the last [`NOW`].
+    /// Frames among them that were lost in the last [`NOW`].
     pub(super) losing: u64,
     /// For how long nothing was delivered.
     pub(super) idle: Duration,
