@@ -32,7 +32,7 @@ pub enum VerdictWord {
     Starting,
     /// On its way out.
     Draining,
-    /// Up, but it holds a frame that is older than [`BEHIND`].
+    /// Up, but it holds a frame that is older than five seconds.
     Behind,
     /// Up, but frames were lost in the last five minutes.
     Dropping,
