@@ -24,8 +24,12 @@ fn in_parts(mut data: &[u8], dice: &mut Dice) -> Said {
     said
 }
 
+/// Control frames of unknown types in a row that are skipped. More of them come back after a second, which no input takes.
+const SKIPPED: u32 = 64;
+
 /// What a frame-wise reader says.
 fn expected(mut data: &[u8]) -> Said {
+    let mut skipped = 0;
     loop {
         let Some((escape, rest)) = data.split_first_chunk::<4>() else {
             return Ok(None);
@@ -46,7 +50,11 @@ fn expected(mut data: &[u8]) -> Said {
         };
         let kind = body.first_chunk().map(|kind| u32::from_be_bytes(*kind));
         match kind.and_then(ControlKind::from_number) {
-            None => data = rest,
+            None if skipped == SKIPPED => return Err(ControlError::TooMany(SKIPPED)),
+            None => {
+                skipped += 1;
+                data = rest;
+            }
             Some(ControlKind::Finish) => return Ok(Some(BackChannelEvent::Finish)),
             Some(kind) => return Err(ControlError::OutOfPlace(kind)),
         }
