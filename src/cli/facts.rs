@@ -56,7 +56,7 @@ pub(super) fn reasons(counts: &BTreeMap<String, u64>) -> String {
     counts.join(", ")
 }
 
-/// When the next attempt is due, and how many have failed: `next attempt in 3s, after 7 failed attempts`.
+/// The time of the next attempt and the number of failed ones: `next attempt in 3s, after 7 failed attempts`.
 pub(super) fn next_attempt(sink: &SinkStatus, now: Timestamp) -> Option<String> {
     let next = sink.next_attempt?;
     let wait = next.since(now);

@@ -48,7 +48,7 @@ pub(super) struct Gated(pub(super) Arc<Gate>);
 const WINDOW: Duration = Duration::from_secs(10);
 const LINES: u64 = 10;
 
-/// Targets that are told apart; the rest count as one. The crates that tapfan is made of have a few dozen.
+/// Targets with a count of their own; the rest share one. The crates that tapfan is made of have a few dozen.
 const TARGETS: usize = 64;
 const REST: &str = "others";
 
@@ -71,7 +71,7 @@ impl Gate {
         self.state().named = targets.collect();
     }
 
-    /// Whether a line of a foreign target may pass.
+    /// Returns true if a line of a foreign target may pass.
     fn passes(&self, target: &str, now: Instant) -> bool {
         let mut state = self.state();
         // EnvFilter compares in the same way.
@@ -97,7 +97,7 @@ impl Gate {
         passes
     }
 
-    /// When the next window ends, if there is one.
+    /// The end of the next window to end, if there is one.
     pub(super) fn next_end(&self) -> Option<Instant> {
         let state = self.state();
         let ends = state.windows.values().map(|window| window.began + WINDOW);

@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// What is written of events, without the time.
+    /// The lines of the events, without the time.
     fn written(ansi: bool, events: impl FnOnce()) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();

@@ -127,7 +127,7 @@ impl Log {
         &self.outlet
     }
 
-    /// Whether a person reads the log at a terminal, and may be shown more than lines.
+    /// True if a person reads the log at a terminal, and may be shown more than lines.
     pub(super) fn is_at_a_terminal(&self) -> bool {
         self.format == LogFormat::Text && io::stderr().is_terminal()
     }

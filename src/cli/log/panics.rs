@@ -1,4 +1,4 @@
-//! Panics, which the standard library would write to stderr itself: a worker would wait there for whoever reads it.
+//! Panics, which the standard library would write to stderr itself: a worker would wait there for the reader.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},

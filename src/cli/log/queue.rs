@@ -20,7 +20,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// Wakes the writer: there are lines.
     filled: Condvar,
-    /// Wakes whoever waits in [`flush`](Self::flush): some bytes are written.
+    /// Wakes the threads that wait in [`flush`](Self::flush): some bytes are written.
     written: Condvar,
     lost: Arc<AtomicU64>,
 }
@@ -28,7 +28,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
-    /// Whether the writer has lines that are not written yet.
+    /// True while the writer has lines that are not written yet.
     writing: bool,
     /// Counts what the writer has done, so that a flush sees that stderr takes bytes.
     steps: u64,

@@ -24,7 +24,7 @@ struct Writer<W> {
     out: W,
     /// Lines lost, as far as the log has said.
     reported: u64,
-    /// Whether the last byte that went out was not the end of a line.
+    /// True if the last byte that went out was not the end of a line.
     within_line: bool,
 }
 
