@@ -547,7 +547,7 @@ const DOUBTFUL: &[(&str, &str)] = &[
 ];
 
 fn snapshot(name: &str, text: &str, loaded: &Loaded) {
-    insta::with_settings!({ snapshot_path => "../snapshots", description => text, omit_expression => true, prepend_module_to_snapshot => false }, {
+    insta::with_settings!({ snapshot_path => "snapshots", description => text, omit_expression => true, prepend_module_to_snapshot => false }, {
         insta::assert_snapshot!(format!("config__{name}"), loaded.diagnostics.render(false));
     });
 }
@@ -673,7 +673,7 @@ fn every_snapshot_belongs_to_a_configuration_here() {
         BROKEN.len() + DOUBTFUL.len(),
         "names are unique"
     );
-    let files: BTreeSet<String> = fs::read_dir("tests/snapshots")
+    let files: BTreeSet<String> = fs::read_dir("tests/config/snapshots")
         .expect("the folder of snapshots")
         .map(|entry| {
             entry

@@ -1,10 +1,7 @@
 //! The Tapfile from outside: what is understood, what is refused and in which words.
 
-#[path = "config/properties.rs"]
 mod properties;
-#[path = "config/reference.rs"]
 mod reference;
-#[path = "config/refused.rs"]
 mod refused;
 
 use std::{fs, path::Path, time::Duration};
