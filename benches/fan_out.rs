@@ -160,7 +160,7 @@ fn watch(admin: SocketAddr, pid: u32, is_over: &mpsc::Receiver<()>) -> io::Resul
             break;
         };
         stream
-            .write_all(b"GET /metrics HTTP/1.0\r\naccept: application/openmetrics-text\r\n\r\n")?;
+            .write_all(b"GET /metrics HTTP/1.0\r\nhost: localhost\r\naccept: application/openmetrics-text\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         if !text.ends_with("# EOF\n") {
@@ -189,7 +189,7 @@ fn page(admin: SocketAddr) -> io::Result<u64> {
             Err(error) => return Err(error),
         }
     };
-    stream.write_all(b"GET /events HTTP/1.0\r\n\r\n")?;
+    stream.write_all(b"GET /events HTTP/1.0\r\nhost: localhost\r\n\r\n")?;
     let mut bytes = 0;
     let mut buffer = [0; 16 << 10];
     loop {
