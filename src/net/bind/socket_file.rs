@@ -1,18 +1,19 @@
 //! The file of a unix socket that this process made, known by more than its path.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions, Permissions},
+    fs::{self, File, Metadata, Permissions},
     io,
     os::{
         fd::AsRawFd,
-        unix::fs::{
-            FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown as chown_following,
-        },
+        unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown as chown_following},
     },
     path::{Path, PathBuf},
 };
 
-use nix::libc::{O_NOFOLLOW, O_PATH};
+use nix::{
+    fcntl::{self, OFlag},
+    sys::stat::Mode,
+};
 
 /// A socket's file that this process made. Dropping it removes the file, unless another has taken its place.
 ///
@@ -35,10 +36,9 @@ pub(super) struct Identity(u64, u64);
 impl SocketFile {
     /// The one at `path`, which was bound a moment ago. `None` if something else is there by now.
     pub(super) fn of(path: &Path) -> io::Result<Option<Self>> {
-        let handle = OpenOptions::new()
-            .read(true)
-            .custom_flags(O_PATH | O_NOFOLLOW)
-            .open(path)?;
+        // Not by `OpenOptions`: with musl, its `custom_flags` drops `O_PATH`, since `O_ACCMODE` contains it there.
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let handle = File::from(fcntl::open(path, flags, Mode::empty())?);
         let metadata = handle.metadata()?;
         Ok(metadata.file_type().is_socket().then(|| Self {
             path: path.to_owned(),

@@ -1,0 +1,329 @@
+//! The longest write of a well-behaved DNS server while another party misbehaves.
+//!
+//! `cargo bench --bench stalls` starts `tapfan run` once for each case below. A sender writes 2,000 frames a second through
+//! a unix socket, and a collector reads everything. Beside them one party goes wrong for `FOR` seconds, 10 otherwise. The
+//! benchmark prints the longest write of the good sender, and fails if its collector misses a frame.
+//!
+//! The time includes the scheduling delays of the machine; the first case, in which nothing goes wrong, shows those.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    error::Error,
+    fs,
+    io::{self, Read, Write},
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tapfan::frame_stream::Control;
+use tempfile::TempDir;
+
+/// One kind of misbehaviour.
+struct Case {
+    name: &'static str,
+    /// Lines of the Tapfile beside the good listener and sink.
+    tapfile: &'static str,
+    /// Shell commands before the router starts.
+    before: &'static str,
+    /// Whether stderr is a pipe that nobody reads.
+    unread: bool,
+    start: fn(&Path, &Arc<AtomicBool>),
+}
+
+const CASES: [Case; 6] = [
+    Case {
+        name: "nothing goes wrong",
+        tapfile: "",
+        before: "",
+        unread: false,
+        start: |_, _| (),
+    },
+    Case {
+        name: "1 nobody reads stderr, two senders of garbage",
+        tapfile: "",
+        before: "",
+        unread: true,
+        start: |folder, stop| {
+            for _ in 0..2 {
+                each_until(folder, stop, |stream, _| {
+                    stream.write_all(b"\0\0\0\x03bad")?;
+                    io::copy(stream, &mut io::sink()).map(drop)
+                });
+            }
+        },
+    },
+    Case {
+        name: "2 a sender that floods",
+        tapfile: "",
+        before: "",
+        unread: false,
+        start: |folder, stop| each_until(folder, stop, flood),
+    },
+    Case {
+        name: "3 300 senders that stop inside a frame of 1 MiB",
+        tapfile: "unfinished_frames 16MiB\n",
+        before: "",
+        unread: false,
+        start: |folder, stop| {
+            for _ in 0..300 {
+                each_until(folder, stop, |stream, stop| {
+                    let length = 1_u32 << 20;
+                    stream.write_all(&length.to_be_bytes())?;
+                    stream.write_all(&vec![0; length as usize - 1000])?;
+                    wait(stop);
+                    Ok(())
+                });
+            }
+        },
+    },
+    Case {
+        name: "4 a sink that stalls, with a queue larger than the memory",
+        tapfile: "memory 72MiB\ndnstap unix://stalled full 1 4096\n",
+        before: "",
+        unread: false,
+        start: |folder, stop| {
+            let listener = UnixListener::bind(folder.join("stalled")).expect("a socket");
+            let stop_stalled = Arc::clone(stop);
+            thread::spawn(move || {
+                let stream = listener.accept().and_then(|(mut stream, _)| {
+                    read_control(&mut stream)?;
+                    stream.write_all(&Control::accept().encode())?;
+                    Ok(stream)
+                });
+                wait(&stop_stalled);
+                drop(stream);
+            });
+            // Large frames, no faster than the good collector takes them.
+            each_until(folder, stop, |stream, stop| {
+                let frames = frame(LOUD, 4000).repeat(16);
+                while !stop.load(Relaxed) {
+                    stream.write_all(&frames)?;
+                    thread::sleep(Duration::from_millis(2));
+                }
+                Ok(())
+            });
+        },
+    },
+    Case {
+        name: "5 64 descriptors and 80 senders that come back",
+        tapfile: "",
+        before: "ulimit -n 64;",
+        unread: false,
+        start: |folder, stop| {
+            for _ in 0..80 {
+                each_until(folder, stop, |stream, stop| {
+                    // The router closes it at once if there is no room; else it stays idle.
+                    stream.set_read_timeout(Some(Duration::from_millis(500)))?;
+                    while !stop.load(Relaxed) && stream.read(&mut [0]).map_or(true, |n| n > 0) {}
+                    thread::sleep(Duration::from_millis(20));
+                    Ok(())
+                });
+            }
+        },
+    },
+];
+
+/// Frames of other senders have this number or a larger one.
+const LOUD: u64 = 1 << 40;
+
+/// The good sender writes two frames each millisecond.
+const TICK: Duration = Duration::from_millis(1);
+
+fn main() -> ExitCode {
+    let quick = env::args().any(|argument| argument == "--test");
+    if env::args().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let seconds = env::var("FOR").ok().and_then(|it| it.parse().ok());
+    let lasts = Duration::from_secs(seconds.unwrap_or(if quick { 1 } else { 10 }));
+    let program = env::var_os("TAPFAN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tapfan").into());
+    println!("{:<60}{:>10}{:>10}", "", "writes", "longest");
+    for case in &CASES {
+        match run(case, Path::new(&program), lasts) {
+            Ok((writes, longest)) => println!(
+                "{:<60}{writes:>10}{:>7.1} ms",
+                case.name,
+                longest.as_secs_f64() * 1e3
+            ),
+            Err(error) => {
+                eprintln!("stalls: {}: {error}", case.name);
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Returns the number of writes of the good sender, and how long the longest one took.
+fn run(case: &Case, program: &Path, lasts: Duration) -> Result<(u64, Duration), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let got = collect(&folder.path().join("good"))?;
+    let _router = Router::start(case, program, &folder)?;
+    let mut sender = connect(&folder.path().join("in"))?;
+    let stop = Arc::<AtomicBool>::default();
+    (case.start)(folder.path(), &stop);
+    let (mut writes, mut longest, begun) = (0, Duration::ZERO, Instant::now());
+    while begun.elapsed() < lasts {
+        let frames = [frame(2 * writes, 100), frame(2 * writes + 1, 100)].concat();
+        let before = Instant::now();
+        sender.write_all(&frames)?;
+        longest = longest.max(before.elapsed());
+        writes += 1;
+        thread::sleep(TICK);
+    }
+    stop.store(true, Relaxed);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while got.lock().expect("no panic").len() < usize::try_from(2 * writes)? {
+        if Instant::now() > deadline {
+            let missed = 2 * writes - got.lock().expect("no panic").len() as u64;
+            return Err(format!("the collector misses {missed} frames").into());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok((writes, longest))
+}
+
+/// A router that is killed at the end.
+struct Router {
+    process: Child,
+}
+
+impl Router {
+    fn start(case: &Case, program: &Path, folder: &TempDir) -> io::Result<Self> {
+        let tapfile = format!(
+            "admin off\nlisten unix://in\n{}dnstap unix://good full\n",
+            case.tapfile
+        );
+        fs::write(folder.path().join("Tapfile"), tapfile)?;
+        let stderr = if case.unread {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        let process = Command::new("sh")
+            .args(["-c", &format!("{} exec \"$0\" run", case.before)])
+            .arg(fs::canonicalize(program)?)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stderr(stderr)
+            .spawn()?;
+        Ok(Self { process })
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs `body` on one connection after another, on a thread of its own, until `stop` is set.
+fn each_until(
+    folder: &Path,
+    stop: &Arc<AtomicBool>,
+    body: fn(&mut UnixStream, &AtomicBool) -> io::Result<()>,
+) {
+    let (socket, stop): (PathBuf, _) = (folder.join("in"), Arc::clone(stop));
+    thread::spawn(move || {
+        while !stop.load(Relaxed) {
+            // The router closes connections; that is what this is about.
+            let _ = UnixStream::connect(&socket).and_then(|mut stream| {
+                stream.write_all(&Control::start().encode())?;
+                body(&mut stream, &stop)
+            });
+        }
+    });
+}
+
+fn flood(stream: &mut UnixStream, stop: &AtomicBool) -> io::Result<()> {
+    let frames = frame(LOUD, 100).repeat(2000);
+    while !stop.load(Relaxed) {
+        stream.write_all(&frames)?;
+    }
+    Ok(())
+}
+
+fn wait(stop: &AtomicBool) {
+    while !stop.load(Relaxed) {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Connects once the router listens, and starts a stream.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut stream = loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => break stream,
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    stream.write_all(&Control::start().encode())?;
+    Ok(stream)
+}
+
+/// A collector on a thread of its own; the set holds the numbers of the good sender's frames that it got.
+fn collect(socket: &Path) -> io::Result<Arc<Mutex<BTreeSet<u64>>>> {
+    let listener = UnixListener::bind(socket)?;
+    let got = Arc::<Mutex<BTreeSet<u64>>>::default();
+    let shared = Arc::clone(&got);
+    thread::spawn(move || -> io::Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        read_control(&mut stream)?;
+        stream.write_all(&Control::accept().encode())?;
+        read_control(&mut stream)?;
+        let mut stream = io::BufReader::with_capacity(256 << 10, stream);
+        loop {
+            let mut length = [0; 4];
+            stream.read_exact(&mut length)?;
+            let mut payload = vec![0; u32::from_be_bytes(length) as usize];
+            stream.read_exact(&mut payload)?;
+            // `extra` starts at the third byte in frames of the good sender, which are short. In longer ones these bytes
+            // begin with the second byte of the length, so that the number is large.
+            let number = u64::from_be_bytes(payload[2..10].try_into().expect("eight bytes"));
+            if number < LOUD {
+                shared.lock().expect("no panic").insert(number);
+            }
+        }
+    });
+    Ok(got)
+}
+
+/// A dnstap frame with its length: `extra` of `size` bytes, which starts with `number`, and an empty message.
+fn frame(number: u64, size: usize) -> Vec<u8> {
+    let mut payload = vec![0x1a];
+    let mut left = size;
+    while left >= 0x80 {
+        payload.push(u8::try_from(left & 0x7f | 0x80).expect("seven bits and a flag"));
+        left >>= 7;
+    }
+    payload.push(u8::try_from(left).expect("seven bits"));
+    let start = payload.len();
+    payload.extend(number.to_be_bytes());
+    payload.resize(start + size, 0xff);
+    // `type: MESSAGE`, with a message of type `AUTH_QUERY`.
+    payload.extend(b"\x72\x02\x08\x01\x78\x01");
+    let length = u32::try_from(payload.len()).expect("short");
+    [&length.to_be_bytes(), payload.as_slice()].concat()
+}
+
+fn read_control(stream: &mut UnixStream) -> io::Result<()> {
+    let mut header = [0; 8];
+    stream.read_exact(&mut header)?;
+    let [0, 0, 0, 0, length @ ..] = header else {
+        return Err(io::Error::other("not a control frame"));
+    };
+    let mut body = vec![0; u32::from_be_bytes(length).min(512) as usize];
+    stream.read_exact(&mut body)
+}
