@@ -1,1 +1,1 @@
-"""Checks of the folder deploy/. Each is a function that takes a Tree and yields problems; see __main__.py."""
+"""Checks of the deploy/ folder. A check is a function that takes a Tree and yields problems; __main__.py lists them."""

@@ -1,4 +1,4 @@
-"""Runs the checks, and then sees each fail on a copy in which something is broken."""
+"""Runs the checks, then breaks copies of the folder to see each check fail."""
 
 import argparse
 import os
@@ -32,7 +32,7 @@ CHECKS = {
 
 
 def problems(check, tree):
-    """What a check has against a tree, as texts. A program that says no is a problem, too."""
+    """The problems that a check finds in a tree, as texts. A program that fails is a problem, too."""
     try:
         return list(CHECKS[check](tree))
     except Failed as failed:
@@ -40,7 +40,7 @@ def problems(check, tree):
 
 
 def in_order(cases):
-    """Name, problems and time of each case, as they stand; several run at once."""
+    """Name, problems and time of each case, in order. Several cases run at a time."""
 
     def timed(case):
         begun = time.monotonic()
@@ -55,8 +55,8 @@ def main():
     repository = Path(__file__).resolve().parents[2]
     target = Path(os.environ.get("CARGO_TARGET_DIR", repository / "target"))
     parser = argparse.ArgumentParser(prog="deploy/check", description=__doc__)
-    parser.add_argument("checks", nargs="*", metavar="NAME", help=f"of {', '.join(CHECKS)}, broken; all if none is named")
-    parser.add_argument("--tapfan", type=Path, default=target / "debug/tapfan", help="the program; %(default)s")
+    parser.add_argument("checks", nargs="*", metavar="NAME", help=f"one of {', '.join(CHECKS)}, broken; default: all")
+    parser.add_argument("--tapfan", type=Path, default=target / "debug/tapfan", help="the program; default: %(default)s")
     parser.add_argument("--write", action="store_true", help="make prometheusrule.yaml from rules.yaml, and nothing else")
     arguments = parser.parse_args()
     tree = Tree(repository, arguments.tapfan)
@@ -64,7 +64,7 @@ def main():
         monitoring.write(tree)
         return 0
     if not arguments.tapfan.exists():
-        sys.exit(f"there is no {arguments.tapfan}: cargo build, or --tapfan")
+        sys.exit(f"{arguments.tapfan} does not exist: run cargo build, or use --tapfan")
     chosen = arguments.checks or [*CHECKS, "broken"]
     if unknown := set(chosen) - {*CHECKS, "broken"}:
         parser.error(f"no check {', '.join(sorted(unknown))}")

@@ -1,4 +1,4 @@
-"""Copies in which one thing is broken, each of which its check must find: a check that finds nothing is worth nothing."""
+"""Breaks one thing in a copy, which the check must find: a check that never fails is worth nothing."""
 
 import shutil
 import tempfile
@@ -8,7 +8,7 @@ from pathlib import Path
 from . import monitoring
 from .tree import Tree
 
-# What is broken: the check, the file, what stands there, what is put in its place, and a word of the problem.
+# One break each: the check, the file, the text to replace, the replacement, and a word of the expected problem.
 BREAKS = [
     ("yaml", "deploy/kustomize/base/service.yaml", "  type: ClusterIP", "   type: ClusterIP", "syntax error"),
     ("container", "deploy/container/Containerfile", "USER 65532:65532", "USER root", "DL3002"),
@@ -48,7 +48,7 @@ BREAKS = [
     ("tapfiles", "deploy/kustomize/base/Tapfile", "listen tcp://", "listen tpc://", "tpc"),
     ("tapfiles", "deploy/helm/tapfan/ci/everything.yaml", "key /etc/tapfan-tls", "kee /etc/tapfan-tls", "kee"),
     ("probes", "deploy/kustomize/base/deployment.yaml", "path: /livez", "path: /liveness", "/liveness: 404"),
-    ("probes", "deploy/kustomize/base/Tapfile", "probes 0.0.0.0:9181", "", "nobody listens at port probes"),
+    ("probes", "deploy/kustomize/base/Tapfile", "probes 0.0.0.0:9181", "", "nothing listens at port probes"),
     ("probes", "deploy/kustomize/base/deployment.yaml", "containerPort: 6000", "containerPort: 6001", "6001"),
     ("probes", "deploy/kustomize/base/deployment.yaml", "--log-level=info", "--loglevel=info", "--loglevel"),
     ("metrics", "deploy/monitoring/rules.yaml", "tapfan_sink_up", "tapfan_sink_is_up", "no metric tapfan_sink_is_up"),
@@ -59,7 +59,7 @@ BREAKS = [
 
 
 def cases(tree, problems):
-    """One for each break: what it is called, and a function that gives problems if the check does not see it."""
+    """A case for each break: its name, and a function that returns problems if the check does not find it."""
     for check, path, there, instead, word in BREAKS:
         name = f"broken: {check}: {Path(path).name}: {there!r} becomes {instead!r}"
         yield name, partial(judge, tree, problems, check, path, there, instead, word)
@@ -74,14 +74,14 @@ def judge(tree, problems, check, path, there, instead, word):
         file = copy / path
         text = file.read_text()
         if there not in text:
-            return [f"{path} does not say {there!r} any more: nothing was broken"]
+            return [f"{path} no longer contains {there!r}: nothing was broken"]
         file.write_text(text.replace(there, instead))
         broken = Tree(copy, tree.tapfan)
         if check not in ("rules", "yaml"):
             monitoring.write(broken)
         found = problems(check, broken)
     if not found:
-        return ["the check sees nothing wrong"]
+        return ["the check finds no problem"]
     if not any(word in problem for problem in found):
-        return [f"the check does not say {word!r}:", *found]
+        return [f"the check does not mention {word!r}:", *found]
     return []

@@ -1,4 +1,4 @@
-"""Files by themselves: YAML, the container, the units of systemd."""
+"""Checks of single files: YAML, the Containerfile, the systemd units."""
 
 import re
 import shutil
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from .tree import Failed, run
 
-# What `systemd-analyze security` may find at most, in tenths: from 0 (all closed) to 100.
+# The highest exposure that `systemd-analyze security` may report, in tenths: from 0 (all closed) to 100.
 EXPOSURE = 17
 
 
 def yamls(tree):
-    """yamllint."""
+    """Runs yamllint."""
     files = [
         path
         for path in sorted(tree.deploy.rglob("*.yaml"))
@@ -25,7 +25,7 @@ def yamls(tree):
 
 
 def container(tree):
-    """hadolint, and what it does not know of."""
+    """Runs hadolint, and checks what it does not know."""
     path = tree.deploy / "container/Containerfile"
     try:
         run("hadolint", "--config", tree.deploy / "checks/hadolint.yaml", path)
@@ -35,29 +35,29 @@ def container(tree):
     last = text[text.rindex("\nFROM ") :]
     wanted = {
         "FROM scratch": "the image is not from scratch",
-        "USER 65532:65532": "the user is not the one that the manifests name",
-        "STOPSIGNAL SIGTERM": "the signal to stop is not SIGTERM",
-        'ENTRYPOINT ["/tapfan"]': "the program is not what is started",
-        "org.opencontainers.image.licenses": "the labels of OCI are missing",
+        "USER 65532:65532": "the user differs from the manifests",
+        "STOPSIGNAL SIGTERM": "STOPSIGNAL is not SIGTERM",
+        'ENTRYPOINT ["/tapfan"]': "the entry point is not /tapfan",
+        "org.opencontainers.image.licenses": "the OCI labels are missing",
     }
     for line, problem in wanted.items():
         if line not in last:
             yield f"{path.name}: {problem}"
     if re.search(r"^\s*(RUN|HEALTHCHECK)", last, re.MULTILINE):
-        yield f"{path.name}: there is no shell in the last stage to run anything"
+        yield f"{path.name}: the last stage has no shell, so RUN and HEALTHCHECK cannot work"
 
 
 def units(tree):
-    """systemd-analyze verify and security."""
+    """Runs systemd-analyze verify and security."""
     for unit in sorted((tree.deploy / "systemd").glob("*.service")):
         with tempfile.TemporaryDirectory() as folder:
-            # The program is not installed where the checks run, and it must be there for `verify`.
+            # `verify` needs the program, which is not installed where the checks run.
             copy = Path(folder) / unit.name
             copy.write_text(unit.read_text().replace("/usr/local/bin/tapfan", str(tree.tapfan.resolve())))
             for socket in (tree.deploy / "systemd").glob("*.socket"):
                 shutil.copy(socket, folder)
             try:
-                # It also says what is wrong with units of the machine that this one names.
+                # It also reports problems of other units on this machine that the unit refers to.
                 said = run("systemd-analyze", "verify", "--man=no", *sorted(Path(folder).iterdir()))
                 yield from (line for line in said.splitlines() if unit.stem in line)
             except Failed as failed:
@@ -81,20 +81,20 @@ def units(tree):
             return
         users = (Path(root) / "etc/passwd").read_text()
         if not re.search("^tapfan:", users, re.MULTILINE):
-            yield "tapfan-user.conf makes no user tapfan"
+            yield "tapfan-user.conf creates no user tapfan"
         made = Path(root) / "run/tapfan"
         if not made.is_dir() or made.stat().st_uid != 65532:
-            yield "tapfan-host.conf makes no /run/tapfan of user 65532"
+            yield "tapfan-host.conf creates no /run/tapfan for user 65532"
 
 
 def socket_folder(unit):
-    """The folder of a socket that systemd holds must not go when the service ends."""
+    """Checks that the folder of a systemd socket is not removed when the service ends."""
     if unit.with_suffix(".socket").exists() and "\nRuntimeDirectoryPreserve=yes\n" not in unit.read_text():
-        yield f"{unit.name}: RuntimeDirectoryPreserve is not yes: the end of the service removes the socket of {unit.stem}.socket"
+        yield f"{unit.name}: RuntimeDirectoryPreserve is not yes: stopping the service removes the socket of {unit.stem}.socket"
 
 
 def stop_time(unit):
-    """Time enough for the longest drain that the unit promises."""
+    """Checks that TimeoutStopSec is longer than a drain."""
     found = re.search(r"^TimeoutStopSec=(\d+)$", unit.read_text(), re.MULTILINE)
     if not found or int(found[1]) < 15:
-        yield f"{unit.name}: TimeoutStopSec is not longer than a drain of 10 s and 2 s"
+        yield f"{unit.name}: TimeoutStopSec is not longer than a drain of 10 s plus 2 s"

@@ -1,4 +1,4 @@
-"""What kustomize and helm render: schemas, rules of this project, and that both say the same."""
+"""Checks of the objects that kustomize and helm render: schemas, rules of this project, and that both render the same."""
 
 import copy
 import difflib
@@ -9,14 +9,14 @@ import yaml
 
 from .tree import NEWEST, OLDEST, Failed, Workload, containers, run, title
 
-# Objects that were found to be as their schema says: the same ones come again and again, and the schemas are large.
+# Objects that passed their schema. The same ones occur many times, and the schemas are large.
 VALID = set()
 
 OPERATOR = "monitoring.coreos.com/v1"
 
 
 def charts(tree):
-    """helm lint, and that the schema of the values speaks."""
+    """Runs helm lint with each values file, which also applies the schema of the values."""
     for values in tree.values:
         try:
             run("helm", "lint", "--strict", "--quiet", *tree.helm_arguments(values), "--kube-version", NEWEST)
@@ -25,7 +25,7 @@ def charts(tree):
 
 
 def schemas(tree):
-    """Every object of Kubernetes' own is as its schema says, without a field that it does not know."""
+    """Every object of Kubernetes itself matches its schema, without unknown fields."""
     for where, objects in tree.manifests:
         for item in objects:
             if item["apiVersion"] == OPERATOR:
@@ -54,7 +54,7 @@ def same(tree):
 
 
 def canonical(objects):
-    """As lines in one order, without the labels that say who made it."""
+    """The objects as lines in a fixed order, without the labels of the tool that rendered them."""
     texts = {}
     for item in copy.deepcopy(objects):
         for label in ("helm.sh/chart", "app.kubernetes.io/managed-by"):
@@ -64,7 +64,7 @@ def canonical(objects):
 
 
 def rules(tree):
-    """What this project promises of its Pods."""
+    """Checks what this project promises about its Pods."""
     seen = set()
     for workload in tree.workloads:
         seen.add(workload.owner["kind"] + (" sidecar" if workload.sidecar else ""))
@@ -72,11 +72,11 @@ def rules(tree):
             yield f"{workload.name}: {problem}"
     for kind in ("Deployment", "DaemonSet", "Deployment sidecar"):
         if kind not in seen:
-            yield f"no tapfan as a {kind}"
+            yield f"there is no tapfan in a {kind}"
 
 
 def security(workload: Workload):
-    """The Pod Security Standard "restricted", and more."""
+    """Checks the Pod Security Standard "restricted", and more."""
     context = {**workload.pod.get("securityContext", {}), **workload.container.get("securityContext", {})}
     wanted = {
         "runAsNonRoot": True,
@@ -95,44 +95,44 @@ def security(workload: Workload):
         problems.append("automountServiceAccountToken is not false")
     resources = workload.container.get("resources", {})
     if not {"cpu", "memory"} <= resources.get("requests", {}).keys() or "memory" not in resources.get("limits", {}):
-        problems.append("requests of cpu and memory, and a limit of memory, are missing")
+        problems.append("requests for cpu and memory, or a limit for memory, are missing")
     for mount in workload.container["volumeMounts"]:
         if "subPath" in mount:
-            problems.append(f'{mount["mountPath"]} is mounted by subPath, so that it never changes')
+            problems.append(f'{mount["mountPath"]} is mounted with subPath and would never change')
     return problems
 
 
 def lifecycle(workload: Workload):
-    """Probes, preStop, and a grace period that is long enough."""
+    """Checks the probes, preStop, and that the grace period is long enough."""
     problems = []
     container = workload.container
     if container.get("livenessProbe", {}).get("httpGet", {}).get("path") != "/livez":
-        problems.append("livenessProbe does not ask /livez")
+        problems.append("livenessProbe does not use /livez")
     if workload.sidecar:
         held = {"readinessProbe", "startupProbe"} & container.keys()
-        problems += [f"{probe} of the sidecar holds CoreDNS back" for probe in held]
-        others = 6  # `lameduck` of CoreDNS, and what it needs to end.
+        problems += [f"{probe} of the sidecar can keep CoreDNS from serving" for probe in held]
+        others = 6  # The `lameduck` of CoreDNS, and its exit.
     else:
         if container.get("readinessProbe", {}).get("httpGet", {}).get("path") != "/readyz":
-            problems.append("readinessProbe does not ask /readyz")
+            problems.append("readinessProbe does not use /readyz")
         others = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
         if workload.owner["kind"] == "Deployment" and others < 1:
             problems.append("there is no preStop sleep")
     grace = workload.pod.get("terminationGracePeriodSeconds", 30)
     needed = others + workload.drain + 2
     if grace <= needed:
-        problems.append(f"terminationGracePeriodSeconds {grace} is not longer than {needed} s before and of the drain")
+        problems.append(f"terminationGracePeriodSeconds {grace} is not longer than the {needed} s up to the end of the drain")
     return problems
 
 
 def ports(workload: Workload):
-    """Names of ports lead to ports."""
+    """Checks that the names of ports exist in the container."""
     names = workload.ports.keys()
     problems = []
     for probe in ("livenessProbe", "readinessProbe"):
         asked = workload.container.get(probe, {}).get("httpGet", {}).get("port")
         if asked is not None and asked not in names:
-            problems.append(f"{probe} asks port {asked}, which the container does not have")
+            problems.append(f"{probe} uses port {asked}, which the container does not have")
     for service in workload.services():
         for port in service["spec"]["ports"]:
             if port["targetPort"] not in names:
@@ -147,7 +147,7 @@ def ports(workload: Workload):
 
 
 def around(workload: Workload):
-    """Selectors that select, and what a Deployment has besides."""
+    """Checks that selectors match the Pod, and that the objects around it exist."""
     problems = []
     kinds = {item["kind"] for item in workload.objects}
     wanted = [] if workload.sidecar else ["NetworkPolicy", "ServiceAccount", "Service"]
@@ -169,7 +169,7 @@ def around(workload: Workload):
 
 
 def monitors(tree):
-    """ServiceMonitor and PodMonitor select what is there, at ports that it has."""
+    """Every ServiceMonitor and PodMonitor selects existing objects, at ports that they have."""
     overlays = tree.kustomize
     everything = [item for objects in overlays.values() for item in objects]
     chart = [(item, tree.helm["everything"]) for item in tree.helm["everything"]]
@@ -195,4 +195,4 @@ def monitors(tree):
         for names in selected:
             for endpoint in endpoints:
                 if endpoint["port"] not in names:
-                    yield f'{title(monitor)}: no port {endpoint["port"]} where it selects'
+                    yield f'{title(monitor)}: no port {endpoint["port"]} in what it selects'

@@ -1,4 +1,4 @@
-"""Rules, their tests, the runbook, and the expressions of the dashboard."""
+"""Checks of the rules, their tests, the runbook, and the expressions of the dashboard."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import yaml
 from .tree import Failed, run
 
 OPERATORS_RULE = """\
-# The rules of rules.yaml, for the Prometheus Operator. Made by `deploy/check --write`: change the other file.
+# The rules of rules.yaml, for the Prometheus Operator. Made by `deploy/check --write`: edit rules.yaml instead.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
@@ -22,7 +22,7 @@ spec:
 
 
 def operators_rule(tree):
-    """The PrometheusRule that rules.yaml makes: its text, indented, without the comment at its top."""
+    """The PrometheusRule made from rules.yaml: its text, indented, without the comment at its top."""
     text = (tree.deploy / "monitoring/rules.yaml").read_text()
     groups = text[text.index("groups:\n") :]
     return OPERATORS_RULE + re.sub(r"^(?=.)", "  ", groups, flags=re.MULTILINE)
@@ -37,18 +37,18 @@ def groups(tree):
 
 
 def rules(tree):
-    """promtool understands the rules, and both files have the same ones."""
+    """promtool accepts the rules, and both files have the same ones."""
     folder = tree.deploy / "monitoring"
     try:
         run("promtool", "check", "rules", folder / "rules.yaml")
     except Failed as failed:
         yield str(failed)
     if (folder / "prometheusrule.yaml").read_text() != operators_rule(tree):
-        yield "prometheusrule.yaml is not what rules.yaml makes: run deploy/check --write"
+        yield "prometheusrule.yaml differs from rules.yaml: run deploy/check --write"
 
 
 def alerts(tree):
-    """Every alert is seen to fire and not to fire."""
+    """For every alert, a test sees it fire and a test sees it not fire."""
     folder = tree.deploy / "monitoring"
     files = sorted(folder.glob("*_test.yaml"))
     try:
@@ -60,20 +60,20 @@ def alerts(tree):
         for test in yaml.safe_load(path.read_text())["tests"]:
             for asked in test["alert_rule_test"]:
                 seen.add((asked["alertname"], bool(asked.get("exp_alerts"))))
-                # A test that lists some alerts of a name refuses all others of that name.
+                # A test that expects some alerts of a name fails on any other alert of that name.
                 labels = {sample["series"] for sample in test["input_series"]}
                 if any("good" in label for label in labels):
                     seen.add((asked["alertname"], False))
     for group in groups(tree):
         for rule in group["rules"]:
             if "alert" in rule:
-                for fires, word in ((True, "to fire"), (False, "not to fire")):
+                for fires, word in ((True, "fire"), (False, "not fire")):
                     if (rule["alert"], fires) not in seen:
                         yield f'{rule["alert"]}: no test sees it {word}'
 
 
 def runbook(tree):
-    """Every alert has its words for people, and an entry of the runbook, and every entry has its alert."""
+    """Every alert has its texts and its section of the runbook, and every section has its alert."""
     text = (tree.root / "docs/runbook.md").read_text()
     entries = dict(re.findall(r"^## (Tapfan\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     named = set()
@@ -88,7 +88,7 @@ def runbook(tree):
                 if not annotations.get(key):
                     yield f"{name} has no {key}"
             if annotations.get("runbook") != f"docs/runbook.md#{name.lower()}":
-                yield f"{name} does not name its entry of the runbook"
+                yield f"{name} does not name its section of the runbook"
             if rule.get("labels", {}).get("severity") not in ("critical", "warning"):
                 yield f"{name} has no severity"
             for part in ("**It means:**", "**Look at:**", "**Do:**"):
@@ -105,7 +105,7 @@ def panels(dashboard):
 
 
 def expressions(tree):
-    """Expressions of the dashboard by place, with values in the place of its variables."""
+    """The expressions of the dashboard by panel, with values instead of its variables."""
     dashboard = json.loads((tree.deploy / "monitoring/dashboard.json").read_text())
     found = {}
     for panel in panels(dashboard):
@@ -122,7 +122,7 @@ def expressions(tree):
 
 
 def dashboard(tree):
-    """promtool understands every expression of the dashboard; panels do not lie on each other."""
+    """promtool accepts every expression of the dashboard; panels do not overlap."""
     taken = {}
     whole = json.loads((tree.deploy / "monitoring/dashboard.json").read_text())
     for panel in whole["panels"]:
@@ -130,11 +130,11 @@ def dashboard(tree):
         for x in range(place["x"], place["x"] + place["w"]):
             for y in range(place["y"], place["y"] + place["h"]):
                 if (x, y) in taken:
-                    yield f'panels {taken[x, y]} and {panel["title"]} lie on each other'
+                    yield f'panels {taken[x, y]} and {panel["title"]} overlap'
                     return
                 taken[x, y] = panel["title"]
     if len({panel["id"] for panel in panels(whole)}) != len(list(panels(whole))):
-        yield "two panels have one id"
+        yield "two panels have the same id"
     every = expressions(tree)
     group = {
         "name": "dashboard",

@@ -1,4 +1,4 @@
-"""A tapfan that runs with a manifest's Tapfile, on loopback ports and in folders of its own."""
+"""A tapfan that runs with the Tapfile of a manifest, on loopback ports and in temporary folders."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def free_port():
 
 
 class Stage:
-    """A folder with what the Tapfile of a workload names, and the Tapfile changed to name it there."""
+    """A folder with the files that the Tapfile of a workload names, and the Tapfile changed to use them."""
 
     def __init__(self, workload, folder):
         self.folder = Path(folder)
@@ -53,7 +53,7 @@ class Stage:
 
 
 def certificate(folder):
-    """A certificate and its key, under the names that Secrets of Kubernetes have."""
+    """A certificate and its key, named as in a Secret of Kubernetes."""
     run(
         *"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost".split(),
         *("-keyout", folder / "tls.key", "-out", folder / "tls.crt"),
@@ -62,7 +62,7 @@ def certificate(folder):
 
 
 class Router:
-    """Runs it as a context; ended with SIGTERM, which must leave with 0."""
+    """A context that runs tapfan. At its end SIGTERM must make it exit with 0."""
 
     def __init__(self, tapfan, workload):
         self.tapfan = tapfan
@@ -91,15 +91,15 @@ class Router:
         self.temporary.cleanup()
 
     def wait_until_bound(self):
-        """Until every port of the Tapfile is taken; Failed, with its log, if it ends or takes too long."""
+        """Waits until every port of the Tapfile is bound. Raises Failed, with the log, if tapfan exits or takes too long."""
         end = time.monotonic() + DEADLINE
         while not all(self.answers(port) for port in self.stage.ports):
             if self.process.poll() is not None or time.monotonic() > end:
-                raise Failed(f"it does not run:\n{self.log.read_text()}")
+                raise Failed(f"tapfan does not run:\n{self.log.read_text()}")
             time.sleep(0.02)
 
     def answers(self, port):
-        """Whether somebody listens at what is this port in the manifest."""
+        """Whether tapfan listens at the port that stands for this port of the manifest."""
         if port not in self.stage.ports:
             return False
         with socket.socket() as probe:
@@ -107,7 +107,7 @@ class Router:
             return probe.connect_ex(("127.0.0.1", self.stage.ports[port])) == 0
 
     def get(self, port, path):
-        """Status and body of what is this port in the manifest."""
+        """Status and body from the port that stands for this port of the manifest."""
         if port not in self.stage.ports:
             return None, f"nothing in the Tapfile is at port {port}"
         address = f"http://127.0.0.1:{self.stage.ports[port]}{path}"

@@ -1,4 +1,4 @@
-"""What manifests, rules and dashboard say, held against the program as it runs."""
+"""Checks of manifests, rules and dashboard against the running program."""
 
 import re
 import tempfile
@@ -9,7 +9,7 @@ from .monitoring import expressions, groups
 from .router import Router, Stage
 from .tree import Failed, run, title
 
-# Labels that Prometheus adds, and those that Kubernetes' targets have.
+# Labels that Prometheus adds, and labels of Kubernetes targets.
 OF_TARGETS = {"job", "instance", "namespace", "pod"}
 
 
@@ -28,7 +28,7 @@ def tapfiles(tree):
 
 
 def probes(tree):
-    """The program starts with the manifest's arguments; probes, ports of Services and paths of metrics answer."""
+    """The program starts with the arguments of the manifest; probes, ports of Services and metrics paths answer."""
     for workload in tree.workloads:
         with Router(tree.tapfan, workload) as router:
             try:
@@ -44,10 +44,10 @@ def ask(workload, router):
     ports = workload.ports
     for name, port in ports.items():
         if not router.answers(port):
-            yield f"nobody listens at port {name} ({port})"
+            yield f"nothing listens at port {name} ({port})"
     for port in router.stage.ports:
         if port not in ports.values():
-            yield f"port {port} of the Tapfile is not among the container's"
+            yield f"port {port} of the Tapfile is not a port of the container"
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
         asked = workload.container.get(probe, {}).get("httpGet")
         if asked:
@@ -57,7 +57,7 @@ def ask(workload, router):
     for service in workload.services():
         for port in service["spec"]["ports"]:
             if not router.answers(ports.get(port["targetPort"])):
-                yield f'nobody is where {title(service)} leads: {port["targetPort"]}'
+                yield f'nothing listens where {title(service)} leads: {port["targetPort"]}'
     for item in workload.objects:
         if item["apiVersion"] == OPERATOR and item["kind"] == "PodMonitor":
             for endpoint in item["spec"]["podMetricsEndpoints"]:
@@ -67,7 +67,7 @@ def ask(workload, router):
 
 
 def answered(router, port, path):
-    """Readiness may take a moment."""
+    """Retries, since readiness may take a moment."""
     end = time.monotonic() + 5
     while True:
         status, body = router.get(port, path)
@@ -77,7 +77,7 @@ def answered(router, port, path):
 
 
 def metrics(tree):
-    """What rules and dashboard ask for is there: names, labels, and the values of labels that are closed sets."""
+    """Rules and dashboard use existing metrics, labels, and values of labels that are closed sets."""
     workload = next(workload for workload in tree.workloads if workload.name.startswith("helm everything"))
     with Router(tree.tapfan, workload) as router:
         try:
@@ -102,7 +102,7 @@ def metrics(tree):
 
 
 def samples(body):
-    """Names, each with its labels, each with its values."""
+    """The metrics: each name with its labels, each label with its values."""
     found = {}
     for line in body.splitlines():
         match = re.match(r"(\w+)(?:\{(.*)\})? ", line)
@@ -134,4 +134,4 @@ def compare(text, there):
     for labels in re.findall(r"\b(?:by|without|on) \(([^)]*)\)", quoteless):
         for label in re.split(r",\s*", labels):
             if known and label not in known | OF_TARGETS:
-                yield f"none of its metrics has a label {label}"
+                yield f"no metric in it has a label {label}"

@@ -1,4 +1,4 @@
-"""The files that are checked, and what helm and kustomize make of them."""
+"""The files that are checked, and the objects that helm and kustomize render from them."""
 
 import os
 import subprocess
@@ -9,10 +9,10 @@ import yaml
 
 TOOLS = Path(os.environ["DEPLOY_CHECK_TOOLS"])
 
-# The oldest Kubernetes that the manifests are for (`sleep` of preStop), and the newest that there are schemas of.
+# The oldest Kubernetes that the manifests support (`sleep` of preStop), and the newest with schemas.
 OLDEST, NEWEST = "1.30", "1.37"
 
-# The chart with these values gives the objects of the overlay of the same name, with its Tapfile.
+# With these values and the overlay's Tapfile, the chart renders the objects of the overlay of the same name.
 TAPFILES = {
     "deployment": "kustomize/base/Tapfile",
     "daemonset": "kustomize/overlays/daemonset/Tapfile",
@@ -20,11 +20,11 @@ TAPFILES = {
 
 
 class Failed(Exception):
-    """A program that was run says no; the text is what it printed."""
+    """A program failed; the text is its output."""
 
 
 def run(*command, cwd=None, text=None):
-    """Runs a program and gives what it printed, or raises Failed."""
+    """Runs a program and returns its output, or raises Failed."""
     command = [str(word) for word in command]
     done = subprocess.run(
         command, cwd=cwd, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
@@ -39,7 +39,7 @@ def objects_of(text):
 
 
 class Tree:
-    """A repository's deploy/ and docs/runbook.md: the real ones, or a copy that something is broken in."""
+    """The deploy/ folder and docs/runbook.md of a repository: the real ones, or a broken copy."""
 
     def __init__(self, root, tapfan):
         self.root = Path(root)
@@ -66,7 +66,7 @@ class Tree:
 
     @cached_property
     def helm(self):
-        """Objects by the name of the values file."""
+        """The rendered objects, by the name of the values file."""
         return {
             values.stem: objects_of(
                 run(
@@ -79,7 +79,7 @@ class Tree:
 
     @cached_property
     def kustomize(self):
-        """Objects by the name of the overlay."""
+        """The rendered objects, by the name of the overlay."""
         return {folder.name: objects_of(run("kubectl", "kustomize", folder)) for folder in self.overlays}
 
     @cached_property
@@ -88,7 +88,7 @@ class Tree:
 
     @cached_property
     def manifests(self):
-        """All of them: (where from, objects)."""
+        """All rendered objects, as pairs of origin and objects."""
         return (
             [(f"helm {name}", objects) for name, objects in self.helm.items()]
             + [(f"kustomize {name}", objects) for name, objects in self.kustomize.items()]
@@ -118,7 +118,7 @@ def title(item):
 
 
 class Workload:
-    """A container of tapfan, its Pod, and the objects around it."""
+    """A container of tapfan, its Pod, and the other objects of the same manifest."""
 
     def __init__(self, where, objects, owner, container):
         self.objects = objects
@@ -131,7 +131,7 @@ class Workload:
 
     @property
     def ports(self):
-        """Numbers by name."""
+        """The port numbers, by name."""
         return {port["name"]: port["containerPort"] for port in self.container["ports"]}
 
     def volume(self, mount):
@@ -139,7 +139,7 @@ class Workload:
 
     @cached_property
     def tapfile(self):
-        """What is mounted at /etc/tapfan/Tapfile."""
+        """The file that is mounted at /etc/tapfan/Tapfile."""
         mount = next(mount for mount in self.container["volumeMounts"] if mount["mountPath"] == "/etc/tapfan")
         name = self.volume(mount)["configMap"]["name"]
         maps = [item for item in self.objects if title(item) == f"ConfigMap/{name}"]
@@ -147,7 +147,7 @@ class Workload:
 
     @cached_property
     def drain(self):
-        """In seconds."""
+        """The drain time in seconds."""
         words = [line.split() for line in self.tapfile.splitlines()]
         given = [line[1] for line in words if line[:1] == ["drain"]]
         return int(given[-1].removesuffix("s")) if given else 10

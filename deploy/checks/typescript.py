@@ -1,6 +1,6 @@
-"""Resources of the Prometheus Operator and the dashboard against the types that their makers publish for TypeScript.
+"""Checks resources of the Prometheus Operator and the dashboard against the TypeScript types of their projects.
 
-No registry has these as JSON Schema. The compiler refuses unknown, missing and wrongly typed fields of a literal alike.
+No registry has JSON Schemas for them. The compiler refuses unknown, missing and wrongly typed fields of a literal.
 """
 
 import json
@@ -48,7 +48,7 @@ def types(tree):
 
 
 def placed(said, places, lines):
-    """The compiler's words, with the value that they are about in the place of the line's number."""
+    """The messages of the compiler, with the offending value instead of the line number."""
     for line in said.splitlines():
         found = re.match(r".*values\.ts\((\d+),\d+\): error TS\d+: (.*)", line)
         if found:
@@ -60,7 +60,7 @@ def placed(said, places, lines):
 
 
 def grafana(folder):
-    """Grafana's types, with enumerations of texts made unions: a text from JSON is no member of the former."""
+    """Copies Grafana's types with string enums as unions, since a string from JSON is not a member of an enum."""
     for part in ("raw/dashboard/x", "veneer", "common"):
         for path in (MODULES / GRAFANA / part).glob("*.d.ts"):
             copy = folder / "grafana" / part / path.name
