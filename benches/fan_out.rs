@@ -1,15 +1,18 @@
-//! Processor time per frame of a whole router process: one unix sender, two unix collectors, everything kept.
+//! Processor time per frame of a whole router process: one unix sender, two unix collectors, no
+//! frame dropped.
 //!
-//! `cargo bench --bench fan_out` sends the recorded traffic of `tests/data` over and over, in bulk, through
-//!
-//! - the floor: a process that reads 256 KiB at a time and writes them to both collectors, with no framing at all;
+//! `cargo bench --bench fan_out` sends the recorded traffic of `tests/data` repeatedly, in bulk,
+//! through
+//! - the floor: a process that reads 256 KiB at a time and writes them to both collectors, without
+//!   any framing;
 //! - `tapfan run`, with two `full` sinks, and with two sinks that edit each frame;
 //! - golang-dnstap's `dnstap`, if it is installed.
 //!
-//! and prints what each cost in user and system time, per frame, by the operating system's account of the ended
-//! process. Of tapfan it also prints what it costs to be watched: the share of the admin endpoint's thread in the processor
-//! time of the process, at full load with a scrape each second and a page open. The sender stays at most [`WINDOW`] frames ahead of the slower collector, so that nobody has to drop.
-//! Figures of different runs are not to be compared: the ratios of one run are.
+//! For each it prints the user and system time per frame, as the operating system reports it for
+//! the process that ended. For tapfan it also prints the cost of monitoring: the admin thread's
+//! share of the processor time at full load, with one scrape a second and one page open. The sender
+//! stays at most [`WINDOW`] frames ahead of the slower collector, so that no program has to drop
+//! frames. Compare only the ratios within one run, never the figures of different runs.
 
 use std::{
     env, fs, io,
@@ -36,26 +39,27 @@ use nix::{
 };
 use tapfan::frame_stream::{Control, FileReader};
 
-/// How far the sender runs ahead, in frames: with what one write brings, less than the 10,000 that a queue holds.
+/// Frames that the sender may run ahead. Together with one write this is less than the 10,000 that
+/// a queue holds.
 const WINDOW: u64 = 5_000;
 const WRITE: usize = 256 << 10;
 const FLOOR: &str = "TAPFAN_BENCH_FLOOR";
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// The recorded frames, in their wire form, and how many there are.
+/// The recorded frames in wire form, and their number.
 struct Traffic {
     wire: Vec<u8>,
     frames: u64,
 }
 
-/// What one program cost.
+/// The cost of one program.
 struct Cost {
     processor: Duration,
     frames: u64,
 }
 
-/// A collector that reads everything and keeps count.
+/// A collector that reads everything and counts the frames.
 struct Collector {
     read: Arc<AtomicU64>,
     thread: JoinHandle<io::Result<()>>,
@@ -65,7 +69,7 @@ fn main() -> ExitCode {
     if let Some(folder) = env::var_os(FLOOR) {
         return report(floor(Path::new(&folder)));
     }
-    // `cargo test --benches` and `cargo bench -- --list` only want to see that it starts.
+    // `cargo test --benches` and `cargo bench -- --list` only check that the program starts.
     if env::args().any(|argument| argument == "--test" || argument == "--list") {
         return ExitCode::SUCCESS;
     }
@@ -126,7 +130,8 @@ fn compare() -> Result<()> {
     Ok(())
 }
 
-/// Runs tapfan with two full sinks and somebody who looks on, and prints what that costs.
+/// Runs tapfan with two full sinks, a scraper and an open page, and prints the cost of serving
+/// them.
 fn watched(folder: &Path, traffic: &Traffic, rounds: u64, floor: &Cost) -> Result<()> {
     let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let (over, is_over) = mpsc::channel::<()>();
@@ -150,8 +155,8 @@ fn watched(folder: &Path, traffic: &Traffic, rounds: u64, floor: &Cost) -> Resul
     Ok(())
 }
 
-/// Scrapes once a second while the process runs. How often, and what the thread of the admin endpoint and all threads
-/// together have used by then, in nanoseconds.
+/// Scrapes once a second while the process runs. Returns the number of scrapes, and the nanoseconds
+/// that the admin endpoint's thread and all threads have used.
 fn watch(admin: SocketAddr, pid: u32, is_over: &mpsc::Receiver<()>) -> io::Result<(u64, u64, u64)> {
     let (mut scrapes, mut used) = (0, (0, 0));
     let page = thread::spawn(move || page(admin));
@@ -178,7 +183,7 @@ fn watch(admin: SocketAddr, pid: u32, is_over: &mpsc::Receiver<()>) -> io::Resul
     Ok((scrapes, used.0, used.1))
 }
 
-/// Takes what the page takes until the router ends, and says how many bytes that were.
+/// Reads the page's events until the router ends. Returns the number of bytes.
 fn page(admin: SocketAddr) -> io::Result<u64> {
     let mut stream = loop {
         match TcpStream::connect(admin) {
@@ -200,7 +205,7 @@ fn page(admin: SocketAddr) -> io::Result<u64> {
     }
 }
 
-/// Of the admin endpoint's thread, and of all threads.
+/// Processor time of the admin endpoint's thread, and of all threads, in nanoseconds.
 fn processor_time(pid: u32) -> io::Result<(u64, u64)> {
     let (mut admin, mut all) = (0, 0);
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -226,7 +231,7 @@ fn tapfan(folder: &Path, options: &str, admin: &str) -> Result<Child> {
         sink("b")
     );
     fs::write(&file, text)?;
-    // Another build to compare with, if one is named.
+    // `TAPFAN` names another build to compare with.
     let program = env::var_os("TAPFAN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tapfan").into());
     let mut command = Command::new(program);
     command.args(["--log-level", "warn", "run", "-c"]).arg(file);
@@ -246,7 +251,8 @@ fn golang_dnstap(folder: &Path) -> Result<Child> {
         .spawn()?)
 }
 
-/// Sends the traffic through the program that `start` starts, and takes its cost when all has come through.
+/// Sends the traffic through the program that `start` starts, and returns its cost once all frames
+/// have arrived.
 fn run(
     name: &str,
     folder: &Path,
@@ -275,7 +281,8 @@ fn run(
     }
     outcome.map_err(|error| format!("{name}: {error}"))?;
     for collector in collectors {
-        // golang-dnstap resets its connections at its end, which is no matter here: the bytes were counted.
+        // golang-dnstap resets its connections when it exits. That does no harm: all bytes were
+        // counted before.
         let _ = collector
             .thread
             .join()
@@ -287,7 +294,7 @@ fn run(
     })
 }
 
-/// Writes the traffic and waits until both collectors have it.
+/// Writes the traffic and waits until both collectors have received it.
 fn send(socket: &Path, traffic: &Traffic, rounds: u64, collectors: &[Collector]) -> Result<()> {
     let mut stream = connect(socket)?;
     open(&mut stream)?;
@@ -303,7 +310,7 @@ fn send(socket: &Path, traffic: &Traffic, rounds: u64, collectors: &[Collector])
     wait(collectors, sent)
 }
 
-/// Waits until both collectors have read so many frames.
+/// Waits until both collectors have read this many frames.
 fn wait(collectors: &[Collector], frames: u64) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(30);
     while collectors
@@ -344,7 +351,7 @@ fn open(stream: &mut UnixStream) -> Result<()> {
     Ok(())
 }
 
-/// The collector's side.
+/// The collector's side of the handshake.
 fn accept(stream: &mut UnixStream) -> io::Result<()> {
     read_control(stream)?;
     stream.write_all(&Control::accept().encode())?;
@@ -361,7 +368,7 @@ fn read_control(stream: &mut UnixStream) -> io::Result<()> {
     stream.read_exact(&mut body)
 }
 
-/// The least that a router between one sender and two collectors can do.
+/// The minimum work of a router between one sender and two collectors.
 fn floor(folder: &Path) -> Result<()> {
     let listener = UnixListener::bind(folder.join("in"))?;
     let mut sinks = [connect(&folder.join("a"))?, connect(&folder.join("b"))?];
@@ -412,7 +419,8 @@ impl Traffic {
         Ok(traffic)
     }
 
-    /// The traffic in parts of about [`WRITE`] bytes that end between frames, and the frames in each.
+    /// The traffic in parts of about [`WRITE`] bytes that end between frames, each with its number
+    /// of frames.
     fn parts(&self) -> Vec<(&[u8], u64)> {
         let mut parts = Vec::new();
         let (mut start, mut at, mut frames) = (0, 0, 0);
@@ -474,7 +482,7 @@ impl Collector {
     }
 }
 
-/// How many whole frames there are, where they end, and whether STOP stands behind them.
+/// Returns the number of whole frames, the offset at which they end, and whether STOP follows.
 fn whole_frames(bytes: &[u8]) -> (u64, usize, bool) {
     let (mut frames, mut end) = (0, 0);
     while let Some(length) = bytes[end..].first_chunk::<4>() {

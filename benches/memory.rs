@@ -1,8 +1,9 @@
-//! Resident memory before, at the end of, and after an outage of small frames.
+//! Resident memory before an outage of small frames, at its end, and afterwards.
 //!
-//! `cargo bench --bench memory` starts `tapfan run`, has four senders send 200,000 frames of about 100 bytes one by one
-//! while the collector is away, brings the collector back, and looks at the process for as long as `FOR` says, 30 s
-//! otherwise. `TAPFAN` names another program to measure, `FRAMES` another number of frames.
+//! `cargo bench --bench memory` starts `tapfan run`. Four senders send 200,000 frames of about 100
+//! bytes one by one while the collector is away. Then the collector comes back, and the benchmark
+//! samples the process for `FOR` seconds (default 30). `TAPFAN` names another program to measure,
+//! `FRAMES` sets another number of frames.
 
 #[path = "../tests/memory/outage.rs"]
 mod outage;
@@ -10,7 +11,7 @@ mod outage;
 use std::{env, path::PathBuf, process::ExitCode, time::Duration};
 
 fn main() -> ExitCode {
-    // `cargo test --benches` and `cargo bench -- --list` only want to see that it starts.
+    // `cargo test --benches` and `cargo bench -- --list` only check that the program starts.
     if env::args().any(|argument| argument == "--test" || argument == "--list") {
         return ExitCode::SUCCESS;
     }

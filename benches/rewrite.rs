@@ -1,7 +1,8 @@
-//! What a frame costs on its way through `dnstap`, on recorded traffic of BIND, Unbound and dnsdist; prost for comparison.
+//! The cost of a frame's way through `dnstap`, on recorded traffic of BIND, Unbound and dnsdist,
+//! with prost for comparison.
 //!
-//! `cargo bench --bench rewrite`. Each iteration is the whole mix; the item counter says frames a second, so the cost of one
-//! frame is its inverse.
+//! Run it with `cargo bench --bench rewrite`. Each iteration processes all recorded frames. The
+//! item counter shows frames per second; the cost of one frame is its inverse.
 
 use bytes::BytesMut;
 use divan::{
@@ -37,7 +38,7 @@ fn frames() -> Vec<Vec<u8>> {
     frames
 }
 
-/// Runs `each` over every frame and an empty buffer with room for all.
+/// Runs `each` over every frame, with an empty buffer that has room for the output.
 fn run(bencher: Bencher<'_, '_>, mut each: impl FnMut(&[u8], &mut BytesMut)) {
     let frames = frames();
     let bytes: usize = frames.iter().map(Vec::len).sum();

@@ -1,10 +1,12 @@
-//! The longest write of a well-behaved DNS server while another party misbehaves.
+//! The longest write of a well-behaved DNS server while another peer misbehaves.
 //!
-//! `cargo bench --bench stalls` starts `tapfan run` once for each case below. A sender writes 2,000 frames a second through
-//! a unix socket, and a collector reads everything. Beside them one party goes wrong for `FOR` seconds, 10 otherwise. The
-//! benchmark prints the longest write of the good sender, and fails if its collector misses a frame.
+//! `cargo bench --bench stalls` starts `tapfan run` once for each case below. A sender writes 2,000
+//! frames a second through a unix socket, and a collector reads everything. Beside them one peer
+//! misbehaves for `FOR` seconds (default 10). The benchmark prints the longest write of the good
+//! sender, and fails if its collector misses a frame.
 //!
-//! The time includes the scheduling delays of the machine; the first case, in which nothing goes wrong, shows those.
+//! The time includes the machine's scheduling delays; the first case, in which nothing misbehaves,
+//! shows how large those are.
 
 use std::{
     collections::BTreeSet,
@@ -29,9 +31,9 @@ use tempfile::TempDir;
 /// One kind of misbehaviour.
 struct Case {
     name: &'static str,
-    /// Lines of the Tapfile beside the good listener and sink.
+    /// Lines that this case adds to the Tapfile.
     tapfile: &'static str,
-    /// Shell commands before the router starts.
+    /// Shell commands to run before the router starts.
     before: &'static str,
     /// Whether stderr is a pipe that nobody reads.
     unread: bool,
@@ -101,7 +103,7 @@ const CASES: [Case; 6] = [
                 wait(&stop_stalled);
                 drop(stream);
             });
-            // Large frames, no faster than the good collector takes them.
+            // Large frames, no faster than the good collector reads them.
             each_until(folder, stop, |stream, stop| {
                 let frames = frame(LOUD, 4000).repeat(16);
                 while !stop.load(Relaxed) {
@@ -120,7 +122,8 @@ const CASES: [Case; 6] = [
         start: |folder, stop| {
             for _ in 0..80 {
                 each_until(folder, stop, |stream, stop| {
-                    // The router closes it at once if there is no room; else it stays idle.
+                    // At the connection limit the router closes it at once; otherwise the
+                    // connection stays idle.
                     stream.set_read_timeout(Some(Duration::from_millis(500)))?;
                     while !stop.load(Relaxed) && stream.read(&mut [0]).map_or(true, |n| n > 0) {}
                     thread::sleep(Duration::from_millis(20));
@@ -131,7 +134,7 @@ const CASES: [Case; 6] = [
     },
 ];
 
-/// Frames of other senders have this number or a larger one.
+/// Frames of other senders are numbered from here.
 const LOUD: u64 = 1 << 40;
 
 /// The good sender writes two frames each millisecond.
@@ -273,7 +276,8 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// A collector on a thread of its own; the set holds the numbers of the good sender's frames that it got.
+/// Starts a collector on its own thread. The set holds the numbers of the good sender's frames that
+/// it received.
 fn collect(socket: &Path) -> io::Result<Arc<Mutex<BTreeSet<u64>>>> {
     let listener = UnixListener::bind(socket)?;
     let got = Arc::<Mutex<BTreeSet<u64>>>::default();
@@ -289,8 +293,9 @@ fn collect(socket: &Path) -> io::Result<Arc<Mutex<BTreeSet<u64>>>> {
             stream.read_exact(&mut length)?;
             let mut payload = vec![0; u32::from_be_bytes(length) as usize];
             stream.read_exact(&mut payload)?;
-            // `extra` starts at the third byte in frames of the good sender, which are short. In longer ones these bytes
-            // begin with the second byte of the length, so that the number is large.
+            // In the short frames of the good sender, `extra` starts at the third byte. In longer
+            // frames these bytes begin with the second byte of the length, so that the number is
+            // large.
             let number = u64::from_be_bytes(payload[2..10].try_into().expect("eight bytes"));
             if number < LOUD {
                 shared.lock().expect("no panic").insert(number);
@@ -300,7 +305,8 @@ fn collect(socket: &Path) -> io::Result<Arc<Mutex<BTreeSet<u64>>>> {
     Ok(got)
 }
 
-/// A dnstap frame with its length: `extra` of `size` bytes, which starts with `number`, and an empty message.
+/// A dnstap frame with its length prefix: an `extra` of `size` bytes that starts with `number`, and
+/// an empty message.
 fn frame(number: u64, size: usize) -> Vec<u8> {
     let mut payload = vec![0x1a];
     let mut left = size;

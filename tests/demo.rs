@@ -1,4 +1,4 @@
-//! `tapfan demo`, as a newcomer runs it.
+//! `tapfan demo` as a new user runs it.
 
 use std::{
     fs,
@@ -21,8 +21,8 @@ fn demo(seconds: u32, folder: &Path) -> Command {
     command
 }
 
-/// The numbers of a sink's row in the last table: offered, delivered, dropped, queued, in flight, read, missing,
-/// repeated.
+/// The numbers in a sink's row of the final table: offered, delivered, dropped, queued, in flight,
+/// read, missing, repeated.
 fn account(output: &str, sink: &str) -> [u64; 8] {
     let (_, table) = output
         .split_once("\nsink ")
@@ -137,7 +137,7 @@ fn an_interrupt_while_a_collector_is_away_brings_it_back_first() {
     assert_adds_up(&said);
 }
 
-/// A process that does not outlive its test.
+/// A process that is killed with its test.
 struct Running(Child);
 
 impl Running {
@@ -149,7 +149,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already, unless the test failed.
+        // The process has exited already, unless the test failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! Senders do not take the descriptors that sinks need.
+//! Senders leave the descriptors that sinks need.
 
 use std::{
     fs,
@@ -13,10 +13,10 @@ use std::{
 
 use tapfan::frame_stream::Control;
 
-/// More than the soft limit that the router is started with.
+/// More than the router's soft limit on descriptors.
 const SENDERS: usize = 100;
 
-/// Kills the router when the test is over, whatever came of it.
+/// Kills the router when the test ends, even on failure.
 struct Tapfan(Child);
 
 impl Drop for Tapfan {

@@ -1,4 +1,4 @@
-//! What the documents say is so: configurations, links, log lines, commands and flags.
+//! Checks the claims of the documents: configurations, links, log lines, commands and flags.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,7 @@ use std::{
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 struct Document {
-    /// Relative to the root of the repository.
+    /// Relative to the repository's root.
     path: PathBuf,
     text: String,
 }
@@ -71,7 +71,7 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// The text without its fenced blocks.
+/// The text without fenced blocks.
 fn prose(text: &str) -> String {
     let mut open = false;
     let mut prose = String::new();
@@ -86,7 +86,7 @@ fn prose(text: &str) -> String {
     prose
 }
 
-/// What stands between backticks.
+/// The content of all code spans.
 fn code_spans(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -121,7 +121,7 @@ fn every_tapfile_is_understood_without_a_warning() {
     }
 }
 
-/// As GitHub makes it of a heading.
+/// The anchor that GitHub makes of a heading.
 fn anchor(heading: &str) -> String {
     heading
         .trim()
@@ -221,7 +221,8 @@ fn every_documented_log_line_is_written_somewhere() {
     assert!(seen > 10, "{seen} log lines");
 }
 
-/// The text of each event that `source` logs at `info` or above: the last string in the call of the macro.
+/// The texts of the events that `source` logs at `info` or above. A text is the last string in the
+/// call of the macro.
 fn events(source: &str) -> Vec<String> {
     let mut events = Vec::new();
     for macro_call in ["info!(", "warn!(", "error!("] {
@@ -258,7 +259,7 @@ fn every_log_line_from_info_on_is_documented() {
         .filter_map(|(_, row)| row.split("` |").next())
         .collect();
     let mut sources = sources(&["src/supervisor", "src/listener", "src/sink", "src/admin"]);
-    // Not the whole folder: the tests of the log write lines of their own.
+    // Not the whole folder: the tests of the log write their own lines.
     for file in ["src/cli/run.rs", "src/cli/tapfile.rs", "src/cli/watch.rs"] {
         sources.push_str(&fs::read_to_string(Path::new(ROOT).join(file)).expect("a text"));
     }
@@ -282,7 +283,7 @@ fn every_reason_has_its_row_in_the_guide() {
     }
 }
 
-/// What the program says of itself, and the names of its commands.
+/// The program's help, and the names of its commands.
 fn help() -> (String, BTreeSet<String>) {
     let help = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_tapfan"))
@@ -297,7 +298,7 @@ fn help() -> (String, BTreeSet<String>) {
     let commands: BTreeSet<String> = list
         .lines()
         .take_while(|line| !line.is_empty())
-        // A long description goes on in further lines, deeper indented.
+        // A long description continues on lines with deeper indentation.
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
@@ -321,7 +322,7 @@ fn every_command_flag_and_metric_exists() {
             .flat_map(|block| block.text.lines());
         let prose = prose(&document.text);
         for line in shell.chain(code_spans(&prose)) {
-            // `tapfan is running` is a log line.
+            // `tapfan is running` is a log line, not a command.
             if sources.contains(&format!("\"{line}\"")) {
                 continue;
             }
@@ -339,7 +340,7 @@ fn every_command_flag_and_metric_exists() {
             }
             for word in line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
                 if word.starts_with("tapfan_") {
-                    // The encoder adds these.
+                    // The encoder adds these suffixes.
                     let suffixes = ["_total", "_info"].into_iter();
                     let name = suffixes.fold(word, |name, suffix| name.trim_end_matches(suffix));
                     assert!(sources.contains(name), "{from}: there is no {word}");

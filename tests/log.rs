@@ -1,4 +1,4 @@
-//! The log when nobody reads it any more, and when a sender would fill it.
+//! The log after its reader is gone, and with senders that could flood it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,7 +17,7 @@ use tapfan::frame_stream::Control;
 
 const TAPFAN: &str = env!("CARGO_BIN_EXE_tapfan");
 
-/// A device that takes no byte.
+/// A device on which every write fails.
 fn full() -> File {
     let device = OpenOptions::new().write(true).open("/dev/full");
     device.expect("Linux has it")
@@ -62,7 +62,8 @@ fn the_router_goes_on_and_drains_when_its_log_is_lost() {
     assert_eq!(status.code(), Some(0), "{status}");
 }
 
-/// Each change in the folder of the Tapfile is an event for whoever watches it, and so is each line of a log there.
+/// Each change in the Tapfile's folder is an event for the file watcher, and so is each line of a
+/// log in that folder.
 #[test]
 fn a_log_beside_the_tapfile_does_not_tell_of_itself() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -77,7 +78,7 @@ fn a_log_beside_the_tapfile_does_not_tell_of_itself() {
         .spawn()
         .expect("the binary was built");
     let said = || fs::read_to_string(&log).expect("text");
-    // The first failure is told of after the folder is watched.
+    // The first failure is logged after the watch has started.
     while !(said().contains("tapfan is running") && said().contains("sink cannot be reached")) {
         assert_eq!(tapfan.try_wait().expect("our child"), None, "{}", said());
         thread::sleep(Duration::from_millis(20));
@@ -130,7 +131,7 @@ fn senders_with_bad_frames_do_not_fill_the_log() {
     assert!(log.lines().count() < 40, "{log}");
 }
 
-/// Reads the next control frame, whatever it says.
+/// Reads the next control frame and ignores its content.
 fn read_control(stream: &mut UnixStream) {
     let mut head = [0; 8];
     stream.read_exact(&mut head).expect("a control frame");

@@ -1,6 +1,7 @@
 //! The queue under loom: every interleaving of a router, a driver and the end.
 //!
-//! The same source as in the crate, with loom's lock in place of the standard library's.
+//! It is compiled from the same source as in the crate, with loom's lock instead of the standard
+//! library's.
 
 #![allow(missing_docs, dead_code, unreachable_pub)]
 
@@ -43,8 +44,8 @@ use loom::{future::block_on, thread};
 use queue::{Progress, Queue};
 use taken::Taken;
 
-/// Every interleaving of threads that are switched at most three times against their will: more than that find no
-/// more faults in practice, and take for ever.
+/// Explores every interleaving with at most three preemptions. In practice, more find no further
+/// faults and take far too long.
 fn model(run: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
@@ -64,7 +65,7 @@ fn frames(taken: &Taken) -> usize {
     taken.chunks().map(Chunk::len).sum()
 }
 
-/// Takes until the end and says how many frames there were.
+/// Takes until the end. Returns the number of frames.
 fn consume(queue: &Arc<Queue>) -> usize {
     let mut written = 0;
     while let Some(taken) = block_on(poll_fn(|cx| queue.poll_take(cx))) {
@@ -74,7 +75,7 @@ fn consume(queue: &Arc<Queue>) -> usize {
     written
 }
 
-/// Writes all of it.
+/// Delivers all of it.
 fn write(taken: Taken) -> usize {
     let frames = frames(&taken);
     taken.settle(Progress {
@@ -96,7 +97,7 @@ fn no_wake_is_lost_between_push_take_and_close() {
                 queue.close();
             })
         };
-        // A lost wake would leave this waiting for ever, which loom reports as a deadlock.
+        // A lost wake would block this for ever, which loom reports as a deadlock.
         assert_eq!(consume(&queue), 2);
         router.join().expect("no panic");
         assert_eq!(queue.ledger().delivered, 2);
@@ -161,7 +162,7 @@ fn what_another_thread_gives_back_is_taken_again() {
         queue.close();
         let gives_back = thread::spawn(move || drop(first));
         let writes = thread::spawn(move || write(second));
-        // Neither the one that comes back nor the end may be missed.
+        // Neither the returned chunk nor the end may be missed.
         assert_eq!(consume(&queue), 1);
         gives_back.join().expect("no panic");
         assert_eq!(writes.join().expect("no panic"), 1);

@@ -1,6 +1,8 @@
-//! `dnstap::validate` and `dnstap::Rewrite` from outside, on any dnstap message there can be and on recorded traffic.
+//! `dnstap::validate` and `dnstap::Rewrite` from outside, on arbitrary dnstap messages and on
+//! recorded traffic.
 //!
-//! Two oracles: prost, which decodes, and a model of a frame as a list of pieces, which says every byte of a rewritten frame.
+//! There are two oracles: prost, which decodes, and a model of a frame as a list of fields, which
+//! predicts every byte of the rewritten frame.
 
 mod model;
 
@@ -31,7 +33,7 @@ fn apply(full: bool, edits: &Edits, frame: &[u8]) -> Result<Vec<u8>, Malformed> 
     Ok(out.into())
 }
 
-/// What the schema requires, read off the pieces.
+/// Whether the fields that the schema requires are present.
 fn is_complete(pieces: &[Piece]) -> bool {
     let kind = pieces.iter().rev().find_map(|piece| match piece.body {
         Body::Varint(number, _) if piece.number == TYPE => Some(number & 0xffff_ffff),
@@ -48,7 +50,7 @@ fn is_complete(pieces: &[Piece]) -> bool {
     }
 }
 
-/// The rewritten frame, byte for byte.
+/// The expected bytes of the rewritten frame.
 fn rewritten(full: bool, edits: &Edits, pieces: &[Piece]) -> Vec<u8> {
     let mut values = [&edits.identity, &edits.version, &edits.extra].map(Clone::clone);
     let set = values.clone();
@@ -97,7 +99,7 @@ fn rewritten(full: bool, edits: &Edits, pieces: &[Piece]) -> Vec<u8> {
     encode(&front)
 }
 
-/// The rewritten frame as prost sees it.
+/// The expected rewritten frame, decoded by prost.
 fn rewritten_by_prost(full: bool, edits: &Edits, frame: &[u8]) -> Dnstap {
     let mut tap = Dnstap::decode(frame).expect("prost takes it");
     if let (Some(message), false) = (&mut tap.message, full) {
@@ -116,7 +118,7 @@ fn rewritten_by_prost(full: bool, edits: &Edits, frame: &[u8]) -> Dnstap {
     tap
 }
 
-/// Where [`validate`] refuses what prost takes; its documentation says why.
+/// Whether [`validate`] deliberately refuses what prost accepts; its documentation says why.
 fn is_stricter_than_prost(error: Malformed) -> bool {
     use Malformed as M;
     matches!(
@@ -125,7 +127,7 @@ fn is_stricter_than_prost(error: Malformed) -> bool {
     )
 }
 
-/// One thing that goes wrong on the way.
+/// Damage to a frame.
 #[derive(Debug, Clone)]
 enum Damage {
     Set(Index, u8),
@@ -169,7 +171,7 @@ fn harm(frame: &mut Vec<u8>, damage: &Damage) {
     }
 }
 
-/// Everything that must hold of bytes of which nothing is known.
+/// Checks the properties that hold for arbitrary bytes.
 fn check_any_bytes(bytes: &[u8], full: bool, edits: &Edits) -> Result<(), TestCaseError> {
     let rewritten = apply(full, edits, bytes);
     match validate(bytes) {
@@ -244,7 +246,7 @@ proptest! {
     }
 }
 
-/// A complete frame with `fields` at each of the three levels in turn: `Dnstap`, `Message`, `Policy`.
+/// Complete frames with `fields` at each of the three levels: `Dnstap`, `Message`, `Policy`.
 fn at_each_level(fields: &[Piece]) -> [Vec<u8>; 3] {
     let typed = |fields: &[Piece]| {
         let kind = Piece::plain(1, Body::Varint(5, 0));

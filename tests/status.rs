@@ -1,4 +1,4 @@
-//! `tapfan status` before a server that answers as it is told to: where it looks, what it prints, how it ends.
+//! `tapfan status` against a mock server: the address it uses, its output and its exit status.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use std::{
 use assert_cmd::Command;
 use serde_json::{Value, json};
 
-/// How long a command may take in all.
+/// The timeout of a command.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// An HTTP server on loopback; its thread ends with the test process.
@@ -27,12 +27,12 @@ struct Server {
 // === impl Server ===
 
 impl Server {
-    /// One that answers every request with a router's status.
+    /// Answers every request with a router's status.
     fn of(status: &Value) -> Self {
         Self::that_says(ok(&status.to_string()))
     }
 
-    /// One that answers every request with these bytes and closes.
+    /// Answers every request with these bytes and closes.
     fn that_says(answer: Vec<u8>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let server = Self {
@@ -47,7 +47,7 @@ impl Server {
                 let head = head_of(&stream);
                 heads.lock().expect("whole").push(head);
                 let answer = answer.lock().expect("whole").clone();
-                // The client may have seen enough.
+                // The client may have closed already.
                 let _ = (&stream).write_all(&answer);
             }
         });
@@ -79,7 +79,7 @@ fn head_of(stream: &TcpStream) -> String {
     head
 }
 
-/// A sink of that name in that state, and nothing remarkable about it but its last error.
+/// A sink with this name and state, and with no problem but its last error.
 fn sink(name: &str, state: &str) -> Value {
     let last_error = (state != "up")
         .then(|| json!({"error": "Connection refused", "at": "2026-11-22T12:00:00Z"}));
@@ -115,7 +115,7 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// What it did in an empty folder.
+/// The output of `tapfan status` in an empty folder.
 fn status_of(server: &Server, arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
     let address = server.address.to_string();
@@ -186,7 +186,7 @@ fn a_table_goes_to_stdout_without_colour() {
 #[test]
 fn json_is_what_the_router_said() {
     let said = status(&[sink("a", "up"), sink("b", "backoff")]);
-    // With white space of its own.
+    // Formatted differently from the router's output.
     let pretty = serde_json::to_string_pretty(&said).expect("text");
     let server = Server::that_says(ok(&pretty));
     let output = status_of(&server, &["--json"]);
@@ -245,7 +245,7 @@ fn what_is_no_router_is_told_apart() {
     }
 }
 
-/// A port that nobody listens at.
+/// A port at which no program listens.
 fn nobody() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("bound")
@@ -261,7 +261,7 @@ fn the_tapfile_says_where_the_router_is() {
     };
     write("Tapfile", &format!("admin {}", server.address));
     command(folder.path(), &[]).assert().success();
-    // A router may run all the same, with what the file said before.
+    // The router may still run with an earlier version of the file.
     write(
         "Tapfile",
         &format!("admin {}\nresolver nonsense", server.address),
@@ -357,7 +357,7 @@ fn a_router_of_another_tapfile_is_told_from_the_one_that_was_meant() {
         ("b", vec!["--json"], true),
         ("b", vec!["-c", "../a/Tapfile"], false),
         ("a", vec!["-c", "../b/Tapfile"], true),
-        // The same by links.
+        // The same file through a symbolic link.
         ("link", vec![], false),
         ("b", vec!["-c", "../Tapfile"], false),
         ("b", vec!["--admin", &address], false),
@@ -439,7 +439,8 @@ fn a_router_that_starts_late_is_waited_for() {
     ];
     thread::scope(|scope| {
         let waiting = scope.spawn(|| command(folder.path(), &arguments).output().expect("run"));
-        // It fails at least once, in all likelihood; if not, this test says less, and holds.
+        // By then it has almost certainly failed once. If not, the test still passes but checks
+        // less.
         thread::sleep(Duration::from_millis(300));
         let listener = TcpListener::bind(address).expect("nobody else took it");
         let (stream, _) = listener.accept().expect("a connection");

@@ -1,4 +1,5 @@
-//! The accounts: they add up at every moment, whatever happens, and at the end to what came in.
+//! The ledgers balance at every moment, through outages, stalls and drains. At the end they match
+//! what came in.
 
 use tapfan::{frame_stream::Mode, router::DropReason};
 
@@ -100,7 +101,7 @@ async fn what_a_sink_has_room_for_is_kept_to_the_frame_and_the_newest_are_droppe
     late.listen();
     late.got(10_000).await;
     assert!(numbers_of(&late.frames()).into_iter().eq(0..10_000));
-    // There is room again.
+    // The queue has room again.
     until("it is empty", || router.ledger(0).in_flight == 0).await;
     let mut sender = Sender::open(&router.target(0), Mode::Unidirectional).await;
     sender.send((24_000..25_000).map(numbered)).await;

@@ -1,4 +1,4 @@
-//! Sockets that the program is started with, as systemd passes them.
+//! Inherited sockets, passed the way systemd passes them.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ use crate::{
 const UNUSED: &str = "no `listen` line names this inherited socket";
 const CHANGED: &str = "the configuration was changed";
 
-/// What systemd would do: descriptors from 3 on, and variables that tell of them.
+/// Does systemd's part: passes descriptors from 3 on, and the variables that describe them.
 const PASS: &str =
     "exec 3<&0 4<&1 0</dev/null 1>&2; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=dns:more;";
 
@@ -56,7 +56,7 @@ impl Systemd {
     }
 }
 
-/// Sends one frame, whether anybody accepts or not. The stream has not ended then.
+/// Sends one frame to a listening socket, even if no process accepts yet. The stream stays open.
 async fn send_blindly(target: &Target, number: u64) -> Sender {
     let mut sender = Sender::open(target, Mode::Unidirectional).await;
     sender.send([numbered(number)]).await;
@@ -151,7 +151,8 @@ async fn a_reload_lets_go_of_a_socket_and_takes_it_again() {
     changed(&tapfan, &folder, &with_tcp, 1).await;
     collector.got(1).await;
     waits.stop().await;
-    // The same port, with TLS: a socket of its own could not change so.
+    // The port now speaks TLS. With a socket of its own the router could not switch: the port would
+    // be in use.
     changed(&tapfan, &folder, &with_tls, 2).await;
     send(&Target::Tls(address, certificates.sender(false)), 1).await;
     collector.got(2).await;
@@ -183,7 +184,8 @@ async fn what_is_no_listening_stream_socket_is_refused() {
     let refused = "inherited socket 1 (dns) is not a stream socket, unix or TCP";
     assert!(log.contains(refused), "{log}");
 
-    // Variables that are for another process, as of a parent that was activated itself, count for nothing.
+    // A parent that was itself socket-activated may leave variables with another process's pid.
+    // They are ignored.
     let for_another = PASS.replace("LISTEN_PID=$$", "LISTEN_PID=1");
     let mut tapfan = Tapfan::run_with(
         &for_another,

@@ -1,4 +1,5 @@
-//! Sinks whose names have several addresses, or others than before, and sinks that share one.
+//! Sinks whose names have several addresses or change their address, and sinks that share a
+//! collector.
 
 use std::net::Ipv4Addr;
 
@@ -14,10 +15,10 @@ use crate::{
 };
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
-/// Loopback too, but none of these collectors listens there.
+/// A loopback address at which none of these collectors listens.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A configuration whose one sink is known to `server` by name.
+/// A configuration with one sink, whose name `server` resolves.
 fn tapfile(server: &NameServer, collector: &Collector, folder: &Folder) -> String {
     format!(
         "resolver {{\n nameserver {}\n}}\nlisten unix://{}\ndnstap tcp://collector.example.:{} full",
@@ -27,7 +28,7 @@ fn tapfile(server: &NameServer, collector: &Collector, folder: &Folder) -> Strin
     )
 }
 
-/// A router that asks `server` for the one name of its sink, with `frames` frames on their way to `collector`.
+/// A router whose only sink is resolved by `server`, with `frames` frames queued for `collector`.
 async fn router_to(server: &NameServer, collector: &Collector, frames: u64) -> (Router, Folder) {
     let folder = Folder::new();
     let router = Router::start(&tapfile(server, collector, &folder));

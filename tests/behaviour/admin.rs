@@ -1,4 +1,4 @@
-//! What the admin endpoint says of a router, at every moment of its life.
+//! The responses of the admin endpoint in every phase of a router's life.
 
 use std::{
     collections::BTreeMap,
@@ -37,12 +37,12 @@ use crate::{
 const OPEN_METRICS: &str =
     "accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
 
-/// An admin endpoint at a port of its own, as these lines have it.
+/// Starts an admin endpoint on a free port, configured by these lines.
 pub(crate) fn serve(view: View, lines: &str) -> (Server, SocketAddr) {
     serve_for(view, lines, &Handle::current())
 }
 
-/// The same for a router on that runtime.
+/// Starts an admin endpoint for a router on another runtime.
 pub(crate) fn serve_for(view: View, lines: &str, runtime: &Handle) -> (Server, SocketAddr) {
     let mut server = Server::start(view, runtime).expect("a thread");
     apply(&mut server, lines);
@@ -68,7 +68,7 @@ fn metrics(address: SocketAddr) -> Exposition {
     Exposition::read(&block_in_place(|| get(address, "/metrics")).body)
 }
 
-/// Scrapes all along, as fast as it goes, and looks whether all adds up.
+/// Scrapes continuously and asserts that every ledger balances.
 struct Scraper {
     enough: CancellationToken,
     scrapes: Arc<AtomicU64>,
@@ -80,7 +80,7 @@ impl Scraper {
         let (enough, scrapes) = (CancellationToken::new(), Arc::<AtomicU64>::default());
         let (until, count) = (enough.clone(), Arc::clone(&scrapes));
         let thread = thread::spawn(move || {
-            // Of the sinks that are there all the time.
+            // Counters of the sinks that exist throughout.
             let mut last: BTreeMap<String, f64> = BTreeMap::new();
             loop {
                 let is_last = until.is_cancelled();
@@ -119,7 +119,7 @@ impl Scraper {
         }
     }
 
-    /// So many scrapes, and what the last of them said.
+    /// Returns the number of scrapes, and the last one.
     fn end(self) -> (u64, Exposition) {
         self.enough.cancel();
         let last = self.thread.join().expect("every scrape adds up");
@@ -176,7 +176,7 @@ async fn every_scrape_adds_up_through_outages_drops_reloads_and_a_drain() {
         router.up(1).await;
         router.reload(&tapfile("")).expect("good");
     }
-    // What is removed is there until it is drained, and not after that.
+    // A removed sink stays in the metrics until it is drained, and no longer.
     until("the removed sink is gone", || {
         !metrics(address).sinks().contains(&"passes".to_owned())
     })
@@ -390,7 +390,7 @@ async fn probes_say_how_far_the_router_is_and_depend_on_sinks_only_if_asked_to()
     };
     let ready = || {
         let ready = probe("/readyz");
-        // Since when it is so may differ.
+        // Compares only the status codes: the bodies contain times, which may differ.
         assert_eq!(probe("/healthz").0, ready.0);
         assert_eq!(probe("/livez"), (200, "live\n".to_owned()));
         ready
@@ -426,7 +426,7 @@ async fn probes_say_how_far_the_router_is_and_depend_on_sinks_only_if_asked_to()
     until("two is up", is_up(1)).await;
     apply(&mut server, "ready_when all");
     assert_eq!(ready(), (200, "ready\n".to_owned()));
-    // Frames that nobody takes keep the drain going.
+    // A collector that never sends FINISH keeps the drain going.
     two.behave(collector::Manner::NeverFinishes);
     let draining = tokio::spawn(supervisor.drain(CancellationToken::new()));
     until("it drains", || {
@@ -509,7 +509,7 @@ async fn probes_apart_serve_no_more_than_probes() {
         }
         assert!(get(admin, "/nowhere").body.contains("/status"));
     });
-    // What is asked for no longer is no longer there, and what stays stays.
+    // A reload closes the address that is no longer configured and keeps the other.
     apply(&mut server, "");
     assert_eq!(server.probes_address(), None);
     assert_eq!(server.address(), Some(admin));

@@ -1,4 +1,4 @@
-//! The admin endpoint of the program itself: where it is, what a reload changes, and the log's level.
+//! The admin endpoint of the program itself: its address, its reloads, and the log level.
 
 use std::{fs, net::SocketAddr, path::Path};
 
@@ -17,7 +17,8 @@ use crate::{
 const TAPFILE: &str = "listen in.sock\ndrain 1s\ndnstap out.sock {\nname siem\n}\n";
 
 impl Tapfan {
-    /// Where the last endpoint of this kind is, by the log.
+    /// Waits until the log has `times` lines about this kind of endpoint, and returns the address
+    /// in the last one.
     pub(crate) async fn address_of(&self, what: &str, times: usize) -> SocketAddr {
         let said = format!("{what} endpoint is listening\" address=");
         until(format_args!("{what} listens"), || {
@@ -58,7 +59,7 @@ async fn the_log_level_is_changed_while_it_runs_and_not_by_a_browser() {
     let (code, why) = put("dbug", "");
     assert_eq!(code, 400);
     assert!(why.starts_with("`dbug` is no log level"), "{why}");
-    // What `curl -d "$LEVEL"` sends if there is no such variable.
+    // `curl -d "$LEVEL"` sends an empty body if the variable is not set.
     for nothing in ["", "\n", "info,"] {
         let (code, why) = put(nothing, "");
         assert_eq!(code, 400, "{nothing:?}");
@@ -70,7 +71,7 @@ async fn the_log_level_is_changed_while_it_runs_and_not_by_a_browser() {
     }
     assert_eq!(put(&"x".repeat(100_000), "").0, 413);
     assert_eq!(level(), "warn,tapfan::sink=debug\n");
-    // Who silences the log is told of before it falls silent.
+    // The change to `off` is logged before the log goes silent.
     assert_eq!(put("off", "").0, 200);
     tapfan.says("now=off").await;
     let log = tapfan.end().await;
@@ -107,7 +108,7 @@ async fn a_reload_moves_the_endpoints_and_tells_of_itself() {
         fs::write(&new, text).expect("written");
         fs::rename(new, folder.path("Tapfile")).expect("renamed");
     };
-    // Taken: the whole change is refused, and the old one stays.
+    // The new address is in use: the whole reload is refused, and the old configuration stays.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken
         .local_addr()
@@ -138,7 +139,7 @@ async fn a_reload_moves_the_endpoints_and_tells_of_itself() {
     assert_eq!(error, "./Tapfile:3:1: unknown option `nme`");
     let scrape = Exposition::read(&block_in_place(|| get(first, "/metrics")).body);
     assert!(scrape.value("tapfan_config_last_reload_successful").abs() < 0.1);
-    // Free again: both endpoints are where they are to be, and the old one is no more.
+    // The address is free again: both endpoints move, and the old one closes.
     drop(taken.0);
     replace(&lines(&format!("admin {}\nprobes 127.0.0.1:0", taken.1)));
     let probes = tapfan.address_of("probes", 1).await;
@@ -176,7 +177,8 @@ async fn an_address_that_is_taken_stops_the_start_only_if_it_was_asked_for() {
         );
         assert!(!folder.path("in.sock").exists(), "nothing is left behind");
     }
-    // Where the default is depends on what else runs here: whoever has it, the router runs.
+    // The default port may be in use by another program on this machine. The router runs either
+    // way.
     let _at_default = std::net::TcpListener::bind("127.0.0.1:9180");
     let tapfan = Tapfan::run(&folder, TAPFILE);
     tapfan.says("tapfan is running").await;
@@ -230,7 +232,7 @@ async fn the_reference_names_the_metrics_that_there_are_and_no_others() {
         };
         let (series, _) = scrape.of(&sample).next().expect("a series");
         for label in &labels {
-            // A certificate is a listener's or a sink's.
+            // A certificate belongs to a listener or to a sink, and has the label of one of them.
             let is_there = series.contains(&format!("{label}=\""))
                 || (*label == "sink" && series.contains("listener="));
             assert!(is_there, "{series} has no label {label}");

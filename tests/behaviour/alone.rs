@@ -1,10 +1,10 @@
-//! Runs a test in a process of its own, for what can only be measured of a whole process.
+//! Runs a test in its own process, for measurements that concern a whole process.
 
 use std::{env, future::Future, process::Command};
 
 const MARK: &str = "TAPFAN_TEST_ALONE";
 
-/// Runs the test of this name, `body`, in a new process, and fails if it fails there.
+/// Runs `body` in a new process as the test `name`, and fails if it fails there.
 pub(crate) fn run<F: Future<Output = ()>>(name: &str, body: impl FnOnce() -> F) {
     if env::var_os(MARK).is_some() {
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,4 +1,4 @@
-//! The program itself: signals, exit status, what it says.
+//! The program itself: signals, exit status, log.
 
 use std::{
     fs::{self, File},
@@ -24,7 +24,7 @@ use crate::{
     wire::{self, FINISH, STOP},
 };
 
-/// `tapfan run` with a Tapfile in a folder, which is its working directory.
+/// `tapfan run` on a Tapfile in a folder, which is also its working directory.
 pub(crate) struct Tapfan {
     child: Child,
     log: PathBuf,
@@ -35,12 +35,13 @@ impl Tapfan {
         Self::run_after("", folder, tapfile)
     }
 
-    /// The same, after these commands of a shell.
+    /// Runs it after these shell commands.
     pub(crate) fn run_after(before: &str, folder: &Folder, tapfile: &str) -> Self {
         Self::run_with(before, [Stdio::null(), Stdio::inherit()], folder, tapfile)
     }
 
-    /// The same, with these as descriptors 0 and 1 of the shell.
+    /// Runs it after these shell commands, with `input` and `output` as descriptors 0 and 1 of the
+    /// shell.
     pub(crate) fn run_with(
         before: &str,
         [input, output]: [Stdio; 2],
@@ -82,7 +83,7 @@ impl Tapfan {
         .await;
     }
 
-    /// Whether it has not exited, and was not killed.
+    /// Returns whether the process still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_none()
     }
@@ -100,7 +101,7 @@ impl Tapfan {
 
 impl Drop for Tapfan {
     fn drop(&mut self) {
-        // Gone already, unless the test failed.
+        // The process has exited already, unless the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -113,7 +114,7 @@ async fn sigterm_under_load_loses_nothing_and_exits_0() {
         Collector::unix(folder.path("out.sock")).listening(),
         Collector::tcp().listening(),
     ];
-    // Relative paths are relative to where it runs.
+    // Relative paths are relative to the working directory.
     let mut tapfan = Tapfan::run(
         &folder,
         &format!(
@@ -183,7 +184,7 @@ async fn what_cannot_start_exits_with_its_status() {
     let listen = "listen unix://in.sock\ndnstap out.sock";
     let running = Tapfan::run(&folder, listen);
     running.says("tapfan is running").await;
-    // Its log goes to a new file of the same name.
+    // Truncates the log, which has the same name as that of the first process.
     let mut second = Tapfan::run(&folder, listen);
     assert_eq!(second.exit().await.code(), Some(1));
     assert!(

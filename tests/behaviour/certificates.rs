@@ -1,4 +1,5 @@
-//! Authorities and certificates, as files for the router and as configurations for its peers.
+//! Certificate authorities and certificates, as files for the router and as configurations for its
+//! peers.
 
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -11,7 +12,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 
-/// One authority, another that nobody trusts, and certificates of the first.
+/// One authority, a second one that no peer trusts, and certificates that the first one signed.
 pub(crate) struct Certificates {
     folder: TempDir,
     authority: CertificateDer<'static>,
@@ -22,14 +23,14 @@ pub(crate) struct Certificates {
     expired: Identity,
 }
 
-/// What a TLS collector shows.
+/// The certificate that a TLS collector presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shows {
-    /// A certificate for `localhost` and 127.0.0.1.
+    /// Valid for `localhost` and 127.0.0.1.
     Good,
-    /// One for another name.
+    /// Valid for another name.
     Elsewhere,
-    /// One that has expired.
+    /// Expired.
     Expired,
 }
 
@@ -73,17 +74,18 @@ impl Certificates {
         }
     }
 
-    /// A file of these: `ca.crt`, `other.crt`, `server.crt`, `server.key`, `client.crt`, `client.key`.
+    /// The path of `ca.crt`, `other.crt`, `server.crt`, `server.key`, `client.crt` or `client.key`.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Puts the file of this name in the place of the same of `other`, as one writes a file.
+    /// Overwrites the file of this name in `other` in place, without a rename.
     pub(crate) fn give(&self, name: &str, other: &Self) {
         fs::copy(self.path(name), other.path(name)).expect("written");
     }
 
-    /// For a collector; with `client` it asks for a certificate of our authority.
+    /// A collector's configuration. With `client` it requires a client certificate of our
+    /// authority.
     pub(crate) fn collector(&self, shows: Shows, client: bool) -> Arc<ServerConfig> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -104,7 +106,8 @@ impl Certificates {
         Arc::new(config.expect("an identity"))
     }
 
-    /// For a collector of TLS 1.2 that asks for a certificate of our authority.
+    /// The configuration of a collector that speaks TLS 1.2 only and requires a client certificate
+    /// of our authority.
     pub(crate) fn old_collector(&self) -> Arc<ServerConfig> {
         let roots = Arc::new(self.roots());
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
@@ -116,7 +119,7 @@ impl Certificates {
         Arc::new(config.expect("an identity"))
     }
 
-    /// For a sender that trusts another authority than the one that signed.
+    /// The configuration of a sender that trusts the other authority only.
     pub(crate) fn distrustful_sender(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.other.clone()).expect("an authority");
@@ -127,7 +130,7 @@ impl Certificates {
         Arc::new(builder.with_no_client_auth())
     }
 
-    /// For a sender, with a certificate of its own or without.
+    /// A sender's configuration, with or without a client certificate.
     pub(crate) fn sender(&self, certified: bool) -> Arc<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()

@@ -1,4 +1,4 @@
-//! A limit on the memory of a process, as a container has one.
+//! A memory limit for a process, like a container's.
 
 use std::{
     fs,
@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-/// A folder of the memory controller; it goes when it is dropped.
+/// A directory of the memory controller, removed when dropped.
 pub(crate) struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// Makes one with a limit of so many bytes; `None` where this process may not.
+    /// Creates one with a limit in bytes. Returns `None` where this process lacks the permission.
     pub(crate) fn new(bytes: usize) -> Option<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let (pid, number) = (std::process::id(), NEXT.fetch_add(1, Relaxed));
@@ -27,7 +27,7 @@ impl Cgroup {
             }
             let cgroup = Self(folder);
             if fs::write(cgroup.0.join(file), bytes.to_string()).is_ok() {
-                // Memory that is swapped out is not counted.
+                // Swapped-out memory does not count against the limit.
                 let _ = fs::write(cgroup.0.join("memory.swap.max"), "0");
                 return Some(cgroup);
             }
@@ -35,7 +35,7 @@ impl Cgroup {
         None
     }
 
-    /// Commands of a shell that bring it into the cgroup.
+    /// Shell commands that move the shell into the cgroup.
     pub(crate) fn enter(&self) -> String {
         format!("echo $$ > {}/cgroup.procs;", self.0.display())
     }
@@ -43,7 +43,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // The router was killed a moment ago.
+        // The kernel refuses the removal until the process, killed a moment ago, is gone.
         for _ in 0..200 {
             if fs::remove_dir(&self.0).is_ok() {
                 return;

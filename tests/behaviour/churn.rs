@@ -1,4 +1,4 @@
-//! Thousands of connections, many of them garbage, leave nothing behind.
+//! Thousands of connections, many of them garbage, leave no resources behind.
 
 use bytes::Bytes;
 use tapfan::{
@@ -20,15 +20,15 @@ use crate::{
 };
 
 const CONNECTIONS: u64 = 10_000;
-/// Every tenth is garbage.
+/// One connection in ten sends garbage.
 const GARBAGE_EVERY: u64 = 10;
 const AT_ONCE: usize = 32;
-/// The numbers of the churning senders' frames; the good sender's are below.
+/// Frames of the short connections are numbered from here, those of the good sender below.
 const CHURN: u64 = 1 << 32;
 
 #[test]
 fn ten_thousand_connections_leave_no_descriptor_task_or_memory_behind() {
-    // In a process of its own, since it counts the descriptors of the process.
+    // Counts the descriptors of the process, so it needs a process of its own.
     alone::run(
         "churn::ten_thousand_connections_leave_no_descriptor_task_or_memory_behind",
         churn,
@@ -59,7 +59,8 @@ async fn churn() {
         router.target(1),
         router.tls_target(2, certificates.sender(false)),
     ];
-    // Once through everything, so that what is made once and kept is there before the count.
+    // One pass before the first count, so that resources that are allocated once and kept exist
+    // already.
     pass(&targets, 0..500).await;
     settled(&router).await;
     let before = Left::now();
@@ -104,7 +105,8 @@ async fn churn() {
     );
 }
 
-/// Makes the connections of these numbers, some at a time, and sees each to its end.
+/// Makes the connections with these numbers, up to [`AT_ONCE`] at a time, and waits for each to
+/// end.
 async fn pass(targets: &[Target; 3], numbers: std::ops::Range<u64>) {
     let mut open = JoinSet::new();
     for number in numbers {
@@ -124,7 +126,8 @@ async fn pass(targets: &[Target; 3], numbers: std::ops::Range<u64>) {
     }
 }
 
-/// One in ten by TLS, which takes most time; the others by unix and TCP.
+/// The listener of a connection: TLS for one in ten because it is the slowest, otherwise unix or
+/// TCP.
 fn listener_of(number: u64) -> usize {
     match number / GARBAGE_EVERY % 10 {
         0 => 2,
@@ -146,7 +149,7 @@ async fn be_good(target: &Target, number: u64) {
     }
 }
 
-/// What a bad connection says.
+/// The bytes that a bad connection sends.
 #[derive(Debug, Clone, Copy)]
 enum Garbage {
     Nothing,
@@ -177,12 +180,12 @@ impl Garbage {
         Self::PlainToTls,
     ];
 
-    /// What the connection of this number throws, if it is one of those that do.
+    /// The garbage that the connection with this number sends, if it is a bad one.
     fn of(number: u64) -> Option<Self> {
         if !number.is_multiple_of(GARBAGE_EVERY) {
             return None;
         }
-        // Not in step with `listener_of`, so that each kind comes to each listener.
+        // Out of step with `listener_of`, so that each kind reaches each listener.
         let kind = number / GARBAGE_EVERY / 10 + number / GARBAGE_EVERY;
         let kind = usize::try_from(kind).expect("few") % Self::ALL.len();
         match Self::ALL[kind] {
@@ -235,7 +238,7 @@ impl Garbage {
     }
 }
 
-/// Bytes that are different each time, and never the zeros that begin a control frame.
+/// Bytes that differ for each number and are never zero: a control frame begins with zeros.
 fn noise(number: u64) -> Bytes {
     let mut state = number | 1;
     let mut next = || {
@@ -248,7 +251,7 @@ fn noise(number: u64) -> Bytes {
     (0..200).map(|_| next()).collect()
 }
 
-/// Errors by listener.
+/// Expected errors of each listener.
 #[derive(Default)]
 struct Expected([Errors; 3]);
 
@@ -270,7 +273,7 @@ impl Errors {
     }
 }
 
-/// Waits until no connection is open and all that came is delivered.
+/// Waits until no connection is open and all frames are delivered.
 async fn settled(router: &Router) {
     until("all connections have ended", || {
         (0..3).all(|listener| router.counts(listener).connections == 0)

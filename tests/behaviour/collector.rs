@@ -1,4 +1,4 @@
-//! A collector that records what it gets, and can be made to behave badly.
+//! A collector that records the frames it receives and can misbehave in many ways.
 
 use std::{
     fmt,
@@ -29,59 +29,61 @@ use crate::{
     wire::{ACCEPT, FINISH, READY, START, STOP},
 };
 
-/// A collector at one address, whether it listens there now or not.
+/// A collector at one address, listening or not.
 pub(crate) struct Collector {
     place: Place,
     shared: Arc<Shared>,
-    /// While it listens.
+    /// Set while it listens.
     life: Option<Life>,
-    /// Keeps the port from others while it does not listen.
+    /// Keeps the port from other programs while the collector does not listen.
     _reserved: Option<Socket>,
 }
 
-/// How it treats connections.
+/// The way a collector treats connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// Reads all, and answers STOP with FINISH.
+    /// Reads everything, and answers STOP with FINISH.
     Good,
-    /// Shakes hands and then reads nothing, until its manner changes.
+    /// Reads nothing after the handshake, until the behaviour changes.
     Hangs,
-    /// Accepts the connection and never says a word, not even TLS.
+    /// Accepts the connection and never sends a byte, not even of TLS.
     Mute,
-    /// TLS, and then never a word.
+    /// Completes the TLS handshake and never sends a byte of Frame Streams.
     MuteInTls,
-    /// Answers READY with these bytes in place of ACCEPT, and closes.
+    /// Answers READY with these bytes instead of ACCEPT, and closes.
     Answers(&'static [u8]),
-    /// Says these bytes once the stream has begun, and is good otherwise.
+    /// Sends these bytes after START, and is good otherwise.
     Says(&'static [u8]),
-    /// Reads so many bytes after START, and closes.
+    /// Closes after this many bytes of data.
     ClosesAfter(usize),
-    /// The same once, and is good from then on.
+    /// Does the same once, and is good from then on.
     ClosesOnceAfter(usize),
-    /// Reads all, and never answers STOP.
+    /// Reads everything, but never answers STOP.
     NeverFinishes,
-    /// Reads at most so many bytes at a time, after a pause of this length, until its manner changes; is good otherwise.
+    /// Until the behaviour changes, pauses before each read and reads at most this many bytes. Good
+    /// otherwise.
     Crawls(usize, Duration),
-    /// Shakes hands and closes in order, without a word.
+    /// Closes in order right after the handshake.
     Leaves,
-    /// Answers READY only when its manner changes, and is good then.
+    /// Answers READY only when the behaviour changes, and is good from then on.
     AcceptsLate,
 }
 
-/// What one connection brought.
+/// The record of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
-    /// READY and START were right.
+    /// READY and START were correct.
     pub(crate) begun: bool,
-    /// Payloads, in order; only their last eight bytes, if so asked.
+    /// Payloads in order. With `numbers_only`, the last eight bytes of each.
     pub(crate) frames: Vec<Bytes>,
-    /// What a mute collector was told.
+    /// Bytes that a silent collector received.
     pub(crate) told: Vec<u8>,
-    /// STOP came. Set before FINISH is sent, so that it is seen by whoever has waited for that.
+    /// STOP was received. Set before FINISH is sent, so that a peer that waited for FINISH finds it
+    /// set.
     pub(crate) stopped: bool,
-    /// How it ended, once it has: some time after FINISH, since the router closes then.
+    /// How the connection ended. Set a while after FINISH, since the router closes after that.
     pub(crate) ended: Option<Ended>,
-    /// How long it took until then.
+    /// Duration of the connection, set when it ends.
     pub(crate) lasted: Duration,
 }
 
@@ -89,18 +91,19 @@ pub(crate) struct Connection {
 pub(crate) enum Ended {
     /// By STOP.
     Stopped,
-    /// By the router, without STOP, so many bytes into a frame.
+    /// Closed by the router without STOP, this many bytes into a frame.
     Closed(usize),
-    /// By this collector.
+    /// Closed by this collector.
     Killed,
 }
 
-/// How a collector that ends in order tells a sender that it wants no more. It reads what is still sent, to the end.
+/// How a collector that shuts down in order asks the sender to stop. It reads everything that is
+/// still sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Farewell {
-    /// It ends its side of the connection: FIN.
+    /// FIN: shuts down its write side.
     Fin,
-    /// It says FINISH, unasked, and does the same.
+    /// Unsolicited FINISH, then FIN.
     Finish,
 }
 
@@ -108,7 +111,7 @@ pub(crate) enum Farewell {
 enum Place {
     Unix(PathBuf),
     Tcp(SocketAddr, Option<Arc<ServerConfig>>),
-    /// In another network namespace, where only this can make the socket.
+    /// In another network namespace; only this closure can create the socket.
     Away(SocketAddr, Arc<MakeListener>),
 }
 
@@ -117,7 +120,7 @@ type MakeListener = dyn Fn(SocketAddr) -> std::net::TcpListener + Send + Sync;
 struct Shared {
     manner: watch::Sender<Manner>,
     connections: watch::Sender<Vec<Connection>>,
-    /// Keep the last eight bytes of each frame only.
+    /// Keep only the last eight bytes of each frame.
     thrifty: bool,
 }
 
@@ -127,7 +130,7 @@ struct Life {
     tasks: TaskTracker,
 }
 
-/// What a connection's task looks out for.
+/// Signals that end a connection's task.
 #[derive(Clone)]
 struct Fate {
     killed: CancellationToken,
@@ -140,27 +143,27 @@ enum Listening {
 }
 
 impl Collector {
-    /// At a unix socket that does not exist yet; an abstract name begins with a NUL.
+    /// A collector at a unix socket that does not exist yet. An abstract name begins with a NUL.
     pub(crate) fn unix(path: impl AsRef<Path>) -> Self {
         Self::new(Place::Unix(path.as_ref().to_owned()), None)
     }
 
-    /// At a port of 127.0.0.1 that the system chooses.
+    /// A collector on a free port of 127.0.0.1.
     pub(crate) fn tcp() -> Self {
         Self::on_tcp(None)
     }
 
-    /// At a port of 127.0.0.1, with TLS.
+    /// A collector with TLS on a free port of 127.0.0.1.
     pub(crate) fn tls(config: Arc<ServerConfig>) -> Self {
         Self::on_tcp(Some(config))
     }
 
-    /// At this address, which is not kept from others while it does not listen.
+    /// A collector at this address. Another program may take the port while it does not listen.
     pub(crate) fn tcp_at(address: SocketAddr) -> Self {
         Self::new(Place::Tcp(address, None), None)
     }
 
-    /// At an address of another network namespace, where `listener` listens.
+    /// A collector at an address of another network namespace; `listener` binds there.
     pub(crate) fn away(
         address: SocketAddr,
         listener: impl Fn(SocketAddr) -> std::net::TcpListener + Send + Sync + 'static,
@@ -168,14 +171,15 @@ impl Collector {
         Self::new(Place::Away(address, Arc::new(listener)), None)
     }
 
-    /// At this address, with TLS.
+    /// A collector with TLS at this address.
     pub(crate) fn tls_at(address: SocketAddr, config: Arc<ServerConfig>) -> Self {
         Self::new(Place::Tcp(address, Some(config)), None)
     }
 
     fn on_tcp(tls: Option<Arc<ServerConfig>>) -> Self {
-        // Bound with SO_REUSEADDR and not listening, a socket refuses connections, keeps the port from all who let the
-        // system choose one, and does not stand in the way of a listener that asks for that very port.
+        // A socket that is bound with SO_REUSEADDR but does not listen refuses connections. The
+        // system gives its port to no other program, yet a listener that asks for this very port
+        // gets it.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_reuse_address(true).expect("set");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -200,19 +204,19 @@ impl Collector {
         }
     }
 
-    /// Has it keep the last eight bytes of each frame only.
+    /// Makes it keep only the last eight bytes of each frame.
     pub(crate) fn thrifty(mut self) -> Self {
         let shared = Arc::get_mut(&mut self.shared).expect("not listening yet");
         shared.thrifty = true;
         self
     }
 
-    /// Has it behave so from the next connection on; who hangs stops to.
+    /// Sets the behaviour for new connections, and for those that hang or read slowly now.
     pub(crate) fn behave(&self, manner: Manner) {
         self.shared.manner.send_replace(manner);
     }
 
-    /// Its address as a Tapfile says it.
+    /// Its address in the syntax of the Tapfile.
     pub(crate) fn socket(&self) -> String {
         match &self.place {
             Place::Unix(path) => format!("unix://{}", path.display()).replace('\0', "@"),
@@ -221,7 +225,7 @@ impl Collector {
         }
     }
 
-    /// The same by name.
+    /// Its address with `localhost` in place of 127.0.0.1.
     pub(crate) fn socket_by_name(&self) -> String {
         self.socket().replace("127.0.0.1", "localhost")
     }
@@ -230,7 +234,7 @@ impl Collector {
         matches!(self.place, Place::Tcp(_, Some(_)))
     }
 
-    /// Speaks TLS so from the next time that it listens.
+    /// Sets the TLS configuration for the next time it listens.
     pub(crate) fn show(&mut self, config: Arc<ServerConfig>) {
         assert!(self.life.is_none(), "it listens");
         match &mut self.place {
@@ -239,7 +243,6 @@ impl Collector {
         }
     }
 
-    /// Its port.
     pub(crate) fn port(&self) -> u16 {
         match &self.place {
             Place::Unix(_) => panic!("a unix socket has no port"),
@@ -247,7 +250,7 @@ impl Collector {
         }
     }
 
-    /// Listens, and says when it began to.
+    /// Starts to listen. Returns the time just before.
     pub(crate) fn listen(&mut self) -> SystemTime {
         assert!(self.life.is_none(), "it listens already");
         let before = SystemTime::now();
@@ -288,13 +291,13 @@ impl Collector {
         before
     }
 
-    /// Listens, from the start.
+    /// Starts to listen, and returns the collector.
     pub(crate) fn listening(mut self) -> Self {
         self.listen();
         self
     }
 
-    /// Dies: connections are reset, and nobody listens any more.
+    /// Dies: resets its connections and stops listening.
     pub(crate) async fn kill(&mut self) {
         let life = self.life.take().expect("it listens");
         life.killed.cancel();
@@ -305,7 +308,8 @@ impl Collector {
         }
     }
 
-    /// Ends in order: nobody listens any more, senders are told, and what they still send is read.
+    /// Shuts down in order: stops listening, asks the senders to stop, and reads what they still
+    /// send.
     pub(crate) async fn leave(&mut self, farewell: Farewell) {
         let life = self.life.take().expect("it listens");
         life.farewell.send_replace(Some(farewell));
@@ -322,7 +326,7 @@ impl Collector {
             .expect("it lives");
     }
 
-    /// Waits until it has got so many frames in all.
+    /// Waits until it has received this many frames in all.
     pub(crate) async fn got(&self, frames: usize) {
         let mut connections = self.shared.connections.subscribe();
         let waiting = connections.wait_for(|connections| count(connections) >= frames);
@@ -338,7 +342,7 @@ impl Collector {
         }
     }
 
-    /// Waits until its last connection has ended, and says how.
+    /// Waits until its last connection has ended, and returns how it ended.
     pub(crate) async fn ended(&self) -> Ended {
         let last = |connections: &[Connection]| connections.last().and_then(|last| last.ended);
         let ended = |connections: &[Connection]| last(connections).is_some();
@@ -346,8 +350,9 @@ impl Collector {
         self.look(last).expect("it has ended")
     }
 
-    /// Asserts that every stream has been stopped by now, as it has after a drain, and waits until the router has closed
-    /// each connection. One that was given up before START brought no stream.
+    /// Asserts that every stream has received STOP, as is the case after a drain, and waits until
+    /// the router has closed each connection. A connection that the router gave up before START has
+    /// no stream.
     pub(crate) async fn assert_stopped(&self) {
         self.look(|connections| {
             for (number, connection) in connections.iter().enumerate() {
@@ -373,12 +378,12 @@ impl Collector {
         });
     }
 
-    /// How many streams it was sent.
+    /// The number of streams it received.
     pub(crate) fn streams(&self) -> u64 {
         self.look(|connections| connections.iter().filter(|one| one.begun).count() as u64)
     }
 
-    /// Looks at its connections, in the order in which they were made.
+    /// Calls `inspect` with its connections, in the order in which they were made.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&[Connection]) -> R) -> R {
         look(&self.shared.connections.borrow())
     }
@@ -429,12 +434,12 @@ async fn accept(listening: Listening, shared: Arc<Shared>, tasks: TaskTracker, m
     }
 }
 
-/// Waits until it is to end in order.
+/// Waits until the collector is asked to shut down in order.
 async fn farewell(farewell: &mut watch::Receiver<Option<Farewell>>) -> Farewell {
     let said = farewell.wait_for(Option::is_some).await.map(|said| *said);
     match said {
         Ok(said) => said.expect("waited for"),
-        // It was killed, or lives on without a handle.
+        // The collector was killed, or its handle was dropped while it goes on.
         Err(_) => pending().await,
     }
 }
@@ -469,7 +474,7 @@ impl Shared {
                     () = fate.killed.cancelled() => return,
                     accepted = tls.accept(tcp) => accepted,
                 };
-                // The router does not trust us, and says why.
+                // The router rejects our certificate, and reports the reason itself.
                 let Ok(tls) = accepted else { return };
                 Stream::TlsServer(Box::new(tls))
             }
@@ -499,7 +504,7 @@ impl Shared {
     ) -> Ended {
         if matches!(manner, Manner::Mute | Manner::MuteInTls) {
             let mut told = Vec::new();
-            // However it closes.
+            // The kind of close does not matter.
             let _ = stream.read_to_end(&mut told).await;
             self.change(number, |connection| connection.told = told);
             return Ended::Closed(0);
@@ -516,10 +521,10 @@ impl Shared {
         }
         if manner == Manner::AcceptsLate {
             self.until_not(manner).await;
-            // It may be too late.
+            // The router may have given up already.
             let _ = stream.write_all(ACCEPT).await;
         } else {
-            // It may have been given up by now.
+            // The router may have given up already.
             let _ = stream.write_all(ACCEPT).await;
             let _ = stream.flush().await;
         }
@@ -575,7 +580,7 @@ impl Shared {
                     if farewell == Farewell::Finish {
                         let _ = stream.write_all(FINISH).await;
                     }
-                    // Whoever has ended the connection by now needs no telling.
+                    // If the peer has closed already, it needs no FIN.
                     let _ = stream.shutdown().await;
                     continue;
                 }
@@ -587,12 +592,12 @@ impl Shared {
             }
             let mut frames = self.whole_frames(&mut buffer);
             self.change(number, |connection| connection.frames.append(&mut frames));
-            // Nothing but STOP begins with a length of zero, and nothing stands behind it.
+            // Only STOP begins with a length of zero, and nothing may follow it.
             if buffer.starts_with(&[0; 4]) && buffer.len() >= STOP.len() {
                 assert_eq!(buffer, STOP);
                 self.change(number, |connection| connection.stopped = true);
                 if manner != Manner::NeverFinishes {
-                    // Who does not wait for FINISH has lost nothing.
+                    // A router that does not wait for FINISH has lost nothing.
                     let _ = stream.write_all(FINISH).await;
                     let _ = stream.flush().await;
                 }
@@ -602,7 +607,7 @@ impl Shared {
         }
     }
 
-    /// Reads once, as much as the manner of the moment allows. Cancel safe.
+    /// Reads once, as much as the current behaviour allows. Cancel safe.
     async fn sip(&self, stream: &mut Stream, buffer: &mut BytesMut) -> std::io::Result<usize> {
         let Manner::Crawls(bytes, pause) = *self.manner.borrow() else {
             return stream.read_buf(buffer).await;
@@ -611,7 +616,7 @@ impl Shared {
         stream.read_buf(&mut buffer.limit(bytes)).await
     }
 
-    /// Takes the whole data frames off the front.
+    /// Removes the whole data frames from the front.
     fn whole_frames(&self, buffer: &mut BytesMut) -> Vec<Bytes> {
         let mut frames = Vec::new();
         while let Some(length) = buffer.first_chunk().copied().map(u32::from_be_bytes) {
@@ -637,6 +642,6 @@ impl Shared {
 }
 
 async fn until_closed(stream: &mut Stream) {
-    // Whatever comes, and however it closes.
+    // The content and the kind of close do not matter.
     let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
 }

@@ -1,6 +1,7 @@
-//! Collectors that go away while nothing is written to them: noticed at once, and told apart.
+//! Collectors that close or die while no data is written to them. The sink notices at once, and
+//! tells a close from a reset.
 //!
-//! Those that hang are in `hostile_collectors` and `renewal`.
+//! Collectors that hang are in `hostile_collectors` and `renewal`.
 
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use crate::{
     router::{Folder, Router},
 };
 
-/// Far from any deadline, and time enough on a busy machine.
+/// Far below any deadline, but long enough for a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// A collector of each kind, and a router that may connect to them.
+/// A unix, a TCP and a TLS collector, and a router with a sink for each.
 fn three_kinds(
     folder: &Folder,
     certificates: &Certificates,
@@ -42,7 +43,7 @@ fn three_kinds(
     (collectors, router)
 }
 
-/// Waits until a connection of the sink has ended, and says for which reason, and with which words.
+/// Waits until a connection of the sink has ended. Returns the reason's label and the error text.
 async fn end(router: &Router, sink: usize) -> (&'static str, String) {
     let ends = |status: &Status| status.disconnects().find(|(_, count)| *count > 0);
     let ended = |status: &Status| ends(status).is_some();
@@ -77,7 +78,7 @@ async fn a_collector_that_is_killed_is_noticed_at_once() {
     let begun = Instant::now();
     for (sink, collector) in collectors.iter_mut().enumerate() {
         collector.kill().await;
-        // Its system resets the connection, save on a unix socket with nothing unread.
+        // The kernel resets the connection, except on a unix socket without unread data.
         let label = if sink == 0 { "closed" } else { "reset" };
         let (found, words) = end(&router, sink).await;
         assert_eq!(found, label, "{words}");

@@ -1,4 +1,4 @@
-//! A low limit on descriptors: senders leave those that the rest of the router needs.
+//! A low limit on descriptors: senders leave enough of them for the rest of the router.
 
 use std::{fs, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     wire::{ACCEPT, READY, START},
 };
 
-/// An idle sender, unless the router closes it at once.
+/// Opens an idle sender. Returns `None` if the router closes it at once.
 pub(crate) async fn idle(target: &Target) -> Option<Stream> {
     let mut stream = target.dial().await.expect("connected");
     let mut answer = vec![0; ACCEPT.len()];
@@ -64,13 +64,13 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
     assert!(idlers.len() >= 4, "{} senders", idlers.len());
     assert!(idlers.len() < 50, "{} senders", idlers.len());
 
-    // The collector restarts, and is reached.
+    // The collector restarts, and the sink reconnects.
     collector.kill().await;
     until("the sink is down", || !up()).await;
     collector.listen();
     until("the sink is up again", up).await;
 
-    // The admin endpoint answers, though clients keep all connections that it takes.
+    // The admin endpoint answers although clients hold every connection that it accepts.
     let mut clients = Vec::new();
     for _ in 0..70 {
         clients.push(Target::Tcp(admin).dial().await.expect("connected"));
@@ -78,7 +78,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
     assert_eq!(block_in_place(|| get(admin, "/livez")).status, 200);
     assert_eq!(block_in_place(|| get(admin, "/readyz")).status, 200);
 
-    // The collector is still reached.
+    // The sink still reconnects.
     collector.kill().await;
     until("the sink is down", || !up()).await;
     collector.listen();
@@ -94,7 +94,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
     })
     .await;
 
-    // What was refused is counted and said; who was let in is served.
+    // Refused senders are counted and logged; admitted ones are served.
     let refused: u64 = status()
         .listeners
         .iter()
@@ -113,7 +113,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
         "{log}"
     );
     assert!(!log.contains("Too many open files"), "{log}");
-    // The second sink has its part of the limit, too, so more than one has to go.
+    // The second sink has reserved its share of the limit, too, so more than one sender has to go.
     idlers.truncate(2);
     let mut sender = timeout(Duration::from_secs(20), async {
         loop {
@@ -134,7 +134,8 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_that_is_mostly_used_up_still_lets_senders_in() {
-    // Two sinks with names need more than half of the first limit; an idle router has half of the second one open.
+    // Two sinks with names need more than half of the first limit. An idle router uses half of the
+    // second one.
     for (limit, sinks) in [(64, 2), (40, 1)] {
         let folder = Folder::new();
         let sinks: Vec<_> = (0..sinks)

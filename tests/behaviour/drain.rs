@@ -1,4 +1,5 @@
-//! The end: nothing that a sender wrote before it was told is lost, and nobody can hold it up.
+//! Drains: every frame that was written before the half-close is delivered, and no peer can delay
+//! the end.
 
 use std::{
     io::{Read, Write},
@@ -21,7 +22,7 @@ use crate::{
     wire::{self, START, STOP},
 };
 
-/// The numbers of different senders lie this far from each other.
+/// The distance between the number ranges of different senders.
 const APART: u64 = 1 << 32;
 
 fn numbers_from(frames: &[bytes::Bytes], first: u64) -> Vec<u64> {
@@ -103,8 +104,8 @@ async fn under_load_nothing_that_was_written_is_lost() {
     }
 }
 
-/// On one thread, which the senders block, so that the runtime has not even heard of them when the drain begins: as with
-/// a sender in another process that is just that much faster.
+/// Runs on one thread, which the senders block, so that the runtime has not even seen the
+/// connections when the drain begins. A fast sender in another process can cause the same.
 #[tokio::test]
 async fn senders_that_connected_and_wrote_just_before_lose_nothing() {
     const SENDERS: u64 = 20;
@@ -128,7 +129,7 @@ async fn senders_that_connected_and_wrote_just_before_lose_nothing() {
         stream
             .write_all(&[START, &frame, STOP].concat())
             .expect("written");
-        // Half of them are gone again when the drain begins.
+        // Half of them are closed before the drain begins.
         if number >= SENDERS / 2 {
             open.push(stream);
         }
@@ -206,7 +207,7 @@ async fn a_sender_that_never_ends_is_cut_and_what_it_wrote_is_delivered() {
     let mut silent = Sender::open(&router.target(0), Mode::Unidirectional).await;
     silent.send((APART..APART + 3).map(numbered)).await;
     let draining = tokio::spawn(router.drain());
-    // It is told, and writes more all the same.
+    // It sees the half-close, and writes more all the same.
     silent.told_to_end().await;
     let before = goes_on.sent();
     silent.send((APART + 3..APART + 5).map(numbered)).await;
@@ -228,7 +229,8 @@ async fn a_sender_that_never_ends_is_cut_and_what_it_wrote_is_delivered() {
     assert_eq!(collector.ended().await, Ended::Stopped);
 }
 
-/// On one thread, which the sender blocks while it writes, so that the runtime hears of that and of the end together.
+/// Runs on one thread, which the sender blocks while it writes. So the runtime sees the data and
+/// the cancelled drain together.
 #[tokio::test]
 async fn what_was_written_when_the_time_was_over_is_still_read() {
     let folder = Folder::new();
@@ -254,7 +256,7 @@ async fn what_was_written_when_the_time_was_over_is_still_read() {
     hurry.cancel();
     let report = draining.await.expect("no panic");
     assert_eq!(report.listeners[0].counts.frames, 1000);
-    // The collector was told the same: to hurry.
+    // The sink's drain is cut short, too, and may drop some of them.
     let ledger = &report.sinks[0].ledger;
     assert_eq!(
         ledger.delivered + ledger.dropped(DropReason::Shutdown),
@@ -282,7 +284,7 @@ async fn a_second_signal_ends_at_once_whatever_is_still_there() {
     ));
     router.up(0).await;
     router.up(1).await;
-    // One in its handshake, one that never ends, one in the middle of a frame.
+    // One connection in its handshake, one that never ends, one in the middle of a frame.
     let _shaking_hands = router.target(1).dial().await.expect("connected");
     let mut never_ends = Sender::open(&router.target(0), Mode::Bidirectional).await;
     never_ends.send((0..100).map(numbered)).await;

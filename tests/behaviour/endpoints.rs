@@ -1,4 +1,4 @@
-//! Sinks that use several of their name's addresses at a time.
+//! Sinks with `endpoints balance` or `endpoints all`.
 
 use std::{collections::HashSet, net::Ipv4Addr};
 
@@ -21,7 +21,7 @@ use crate::{
     wait,
 };
 
-/// A router with one sink by name, and three collectors that the name may lead to.
+/// A router with one sink, and three collectors that the sink's name may resolve to.
 struct Scene {
     folder: Folder,
     server: NameServer,
@@ -35,7 +35,7 @@ const HOSTS: [Ipv4Addr; 3] = [
 ];
 
 impl Scene {
-    /// The name leads to the first so many. No collector listens.
+    /// The name resolves to the first `addresses` collectors. None of them listens.
     async fn new(leads_to: usize) -> Self {
         let first = Collector::tcp();
         let port = first.port();
@@ -67,14 +67,14 @@ impl Scene {
         Router::start(&self.tapfile(options))
     }
 
-    /// The numbers that each has got.
+    /// The frame numbers that each collector received.
     fn numbers(&self) -> [Vec<u64>; 3] {
         self.collectors
             .each_ref()
             .map(|collector| numbers_of(&collector.frames()))
     }
 
-    /// Every frame came to one collector, once.
+    /// Asserts that each frame reached exactly one collector, once.
     fn assert_spread(&self, sent: u64) {
         let mut numbers = self.numbers().concat();
         numbers.sort_unstable();
@@ -159,7 +159,7 @@ async fn what_a_collector_that_dies_was_given_goes_to_the_others() {
     let all = scene.numbers().concat();
     let distinct: HashSet<_> = all.iter().collect();
     assert_eq!(all.len(), distinct.len(), "none came whole twice");
-    // What the dead one's kernel had taken and it had not read is lost, and no more than that.
+    // Only what the dead collector's kernel had accepted and it had not read is lost.
     let window = 8_u64 << 20;
     assert!(sent - (all.len() as u64) < window / 100);
 }
@@ -176,7 +176,8 @@ async fn a_collector_that_stalls_holds_up_no_other() {
     for number in 0..FRAMES as u64 {
         sender.send([numbered_large(number, 60_000)]).await;
     }
-    // All but what the stalled one's buffers took, and the two batches that it has at the most.
+    // The stalled endpoint keeps what its socket buffers hold and at most two batches. The others
+    // get the rest.
     let ledger = || router.ledger(0);
     wait::until("the others have the rest", || {
         let ledger = ledger();
@@ -257,7 +258,7 @@ async fn all_get_everything_from_the_beginning() {
     let router = scene.start("endpoints all");
     let audit = router.audit();
     let load = load(&router).await;
-    // Before the name leads anywhere, one queue holds what comes.
+    // Until the name resolves, one queue holds the frames.
     wait::until("something is queued", || router.ledger(0).queued > 1_000).await;
     scene.server.answers(&HOSTS);
     up(&router, 3).await;
@@ -350,7 +351,7 @@ async fn what_an_endpoint_that_is_gone_did_not_take_is_counted() {
 async fn a_name_that_leads_elsewhere_with_every_look_up_leaves_no_crowd_behind() {
     let scene = Scene::new(1).await;
     let tapfile = scene.tapfile("endpoints all");
-    // None of these collectors is there, so that each leaves as late as it may.
+    // None of these collectors listens, so that each endpoint is kept for as long as allowed.
     let router = Router::start(&tapfile.replace("drain 3s", "drain 10m"));
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     for net in 1..=4 {
@@ -403,7 +404,7 @@ async fn a_change_of_mode_keeps_the_queue() {
         .expect("good");
     wait::until("each has a queue", || queued(&router, 300)).await;
     assert_eq!(router.ledger(0).offered, 300);
-    // Other settings, and each goes on with its own.
+    // With another setting, each endpoint keeps its queue.
     router
         .reload(&scene.tapfile("endpoints all\n write_timeout 5s"))
         .expect("good");
@@ -416,7 +417,8 @@ async fn a_change_of_mode_keeps_the_queue() {
     router
         .reload(&scene.tapfile("endpoints failover"))
         .expect("good");
-    // Of the two that have taken nothing, one queue stays.
+    // Two endpoints still have 200 undelivered frames each. One of the two queues is kept, the
+    // other is dropped.
     scene.collectors[2].got(400).await;
     let ledger = router.ledger(0);
     assert_eq!(ledger.dropped(DropReason::EndpointGone), 200);
@@ -433,7 +435,7 @@ async fn a_change_of_mode_keeps_the_queue() {
 async fn a_drain_ends_in_time_whatever_the_endpoints_do() {
     for mode in ["balance", "all"] {
         let mut scene = Scene::new(3).await;
-        // One takes nothing, one is away, and one is good.
+        // One hangs, one does not listen, one is good.
         scene.collectors[0].behave(Treats::Hangs);
         scene.collectors[0].listen();
         scene.collectors[2].listen();

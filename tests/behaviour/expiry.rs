@@ -1,4 +1,4 @@
-//! Certificates of the router's own that have expired, will soon, or are not valid yet.
+//! Certificates that the router presents: expired, about to expire, or not valid yet.
 
 use std::{
     fs,
@@ -20,7 +20,8 @@ use crate::{
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Writes a certificate with these dates and its key, and gives the path of both, without the ending.
+/// Writes a certificate with these dates and its key. Returns their common path without the
+/// extension.
 fn write(folder: &Folder, name: &str, starts: SystemTime, expires: SystemTime) -> PathBuf {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
@@ -32,7 +33,7 @@ fn write(folder: &Folder, name: &str, starts: SystemTime, expires: SystemTime) -
     path
 }
 
-/// Writes an expired one, one that will, one that is not valid yet, and a good one.
+/// Writes an expired certificate, one that expires soon, one that is not valid yet, and a good one.
 fn write_all(folder: &Folder) -> [PathBuf; 4] {
     let now = SystemTime::now();
     let long_ago = now - 1000 * DAY;
@@ -118,7 +119,7 @@ async fn the_log_says_so_at_the_start_and_at_a_reload() {
         "{}",
         tapfan.log()
     );
-    // As a renewal does it, with the wrong file.
+    // A failed renewal: the file that was put in place is the wrong one.
     for (file, said) in [
         (&soon, "soon.crt expires"),
         (&expired, "expired.crt expired"),

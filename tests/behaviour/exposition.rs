@@ -1,8 +1,8 @@
-//! Reads what `/metrics` says.
+//! A parser for the output of `/metrics`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Samples by their name and labels, as they are written: `name{label="value"}`.
+/// Samples by name and labels, as written: `name{label="value"}`.
 #[derive(Debug, Default)]
 pub(crate) struct Exposition {
     samples: BTreeMap<String, f64>,
@@ -45,13 +45,13 @@ impl Exposition {
         self.samples.get(series).copied()
     }
 
-    /// The value of a series that must be there.
+    /// The value of a series. Panics if there is none.
     pub(crate) fn value(&self, series: &str) -> f64 {
         self.get(series)
             .unwrap_or_else(|| panic!("no series {series}"))
     }
 
-    /// All series of one name.
+    /// All series with this metric name.
     pub(crate) fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
         self.samples
             .iter()
@@ -59,7 +59,7 @@ impl Exposition {
             .map(|(series, value)| (series.as_str(), *value))
     }
 
-    /// The names of all samples.
+    /// The metric names of all samples.
     pub(crate) fn names(&self) -> BTreeSet<&str> {
         let names = self.samples.keys();
         names
@@ -74,7 +74,7 @@ impl Exposition {
         series.filter_map(name).collect()
     }
 
-    /// Fails unless each sink's account adds up.
+    /// Asserts that each sink's ledger balances.
     pub(crate) fn adds_up(&self) {
         for sink in self.sinks() {
             let of = |name: &str| self.value(&format!("tapfan_sink_{name}{{sink=\"{sink}\"}}"));
@@ -86,7 +86,7 @@ impl Exposition {
                 .sum();
             let accounted =
                 of("delivered_frames_total") + dropped + of("queue_frames") + of("inflight_frames");
-            // Whole numbers, far below 2^52.
+            // These are whole numbers far below 2^52.
             assert!(
                 (of("offered_frames_total") - accounted).abs() < 0.5,
                 "{sink}: {accounted} of {}",

@@ -1,4 +1,5 @@
-//! Peers that speak something else, or refuse us: the log and the status say what to do about it.
+//! Peers that speak another protocol or reject our certificate: the log and the status say what to
+//! do.
 
 use std::net::SocketAddr;
 
@@ -14,7 +15,7 @@ use crate::{
     wire::{self, READY, START},
 };
 
-/// The address of the listener of this scheme, by the log.
+/// Waits until the log names the address of the listener with this scheme, and returns it.
 async fn address_of(tapfan: &Tapfan, scheme: &str) -> SocketAddr {
     let said = format!("listening listener={scheme}://127.0.0.1:0 address=");
     tapfan.says(&said).await;
@@ -76,7 +77,8 @@ async fn senders_that_speak_something_else_or_trust_us_not_are_named() {
         .await;
 }
 
-/// A collector that asks for a client certificate says `handshake_failure` in TLS 1.2, and something of its own in 1.3.
+/// A collector that requires a client certificate and gets none sends the alert `handshake_failure`
+/// in TLS 1.2, and `certificate_required` in TLS 1.3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_misses_a_client_certificate_is_understood() {
     let folder = Folder::new();

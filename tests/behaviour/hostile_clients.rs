@@ -1,4 +1,4 @@
-//! Clients of the admin endpoint that want to keep others out.
+//! Clients of the admin endpoint that try to block others.
 
 use std::{
     io::{Read, Write},
@@ -26,7 +26,8 @@ async fn slow_silent_and_greedy_clients_keep_no_probe_out() {
             stream.write_all(said).expect("written");
             stream
         };
-        // Three times as many as may be at once: never a whole head, silence, and answers that nobody reads.
+        // Three times the connection limit: clients with unfinished heads, silent clients, and
+        // clients that never read their responses.
         let mut held = Vec::new();
         let many = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(200);
         for _ in 0..64 {
@@ -35,10 +36,10 @@ async fn slow_silent_and_greedy_clients_keep_no_probe_out() {
             held.push(connect(&many));
             let answer = get(address, "/livez");
             assert_eq!(answer.status, 200);
-            // Less than any of those that hold on to a connection may.
+            // Less than the time that a client may hold a connection.
             assert!(answer.took < Duration::from_secs(8), "{:?}", answer.took);
         }
-        // The first of them had to go.
+        // The first of them was closed to make room.
         let first = &mut held[0];
         first
             .set_read_timeout(Some(Duration::from_secs(20)))
@@ -63,7 +64,7 @@ async fn a_head_that_does_not_end_ends_in_time_and_what_is_too_long_is_refused()
         let begun = Instant::now();
         slow.write_all(b"GET /livez HTTP/1.1\r\n").expect("written");
         let mut said = Vec::new();
-        // However it ends, it ends.
+        // The kind of close does not matter.
         let _ = slow.read_to_end(&mut said);
         assert!(
             begun.elapsed() < Duration::from_secs(20),
@@ -75,7 +76,7 @@ async fn a_head_that_does_not_end_ends_in_time_and_what_is_too_long_is_refused()
     router.drain().await;
 }
 
-/// Asks for the page's events, with so small a receive buffer that an event or two fill it.
+/// Requests the page's events, with a receive buffer so small that one or two events fill it.
 fn watch(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(1).expect("set");
@@ -86,7 +87,7 @@ fn watch(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The name of the first event that a new watcher gets.
+/// The name of the first event that a new client gets.
 fn first_event(address: SocketAddr) -> String {
     let mut stream = watch(address);
     stream
@@ -107,7 +108,7 @@ fn first_event(address: SocketAddr) -> String {
     }
 }
 
-/// Without a bound on what they leave unread, that takes some minutes.
+/// Without the limit on unread data this would take minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watchers_that_never_read_give_their_places_back() {
     let router = Router::start("listen @tapfan-test-watchers\ndnstap @tapfan-test-nobody\n");

@@ -1,4 +1,5 @@
-//! Collectors that behave badly: the sink says what is wrong, goes on trying, and loses nothing that it need not.
+//! Collectors that misbehave: the sink reports the error, keeps retrying, and loses no more than it
+//! has to.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::{
     wire::{ACCEPT_OF_LOGS, FINISH, READY, UNKNOWN, data},
 };
 
-/// What a sink that fails says of it.
+/// Waits until the sink has failed to connect, and returns its error.
 async fn failure(router: &Router, sink: usize) -> String {
     let failed = |status: &Status| status.failed_connects > 0 && status.last_error.is_some();
     let status = router.until(sink, "fails", failed).await;
@@ -184,7 +185,7 @@ async fn what_a_collector_says_unasked_ends_the_connection_if_it_has_to() {
         router.until(sink, "is up", until_steady).await;
         collector.got(1000).await;
     }
-    // A control frame of an unknown type is none of our business.
+    // A control frame of an unknown type is skipped.
     assert_eq!(router.status(3).connects, 1);
     let report = router.drain().await;
     for (sink, collector) in report.sinks.iter().zip(&collectors) {
@@ -193,7 +194,7 @@ async fn what_a_collector_says_unasked_ends_the_connection_if_it_has_to() {
     }
 }
 
-/// Larger than what the kernel takes of it while nobody reads.
+/// More than the kernel buffers while the peer does not read.
 const LARGE: usize = 8 << 20;
 
 /// A collector of each kind, each with a sink that takes large frames.
@@ -276,7 +277,7 @@ async fn a_frame_that_three_connections_die_in_is_given_up_for_those_behind_it()
         collector.behave(Manner::Good);
     }
     for (sink, collector) in collectors.iter_mut().enumerate() {
-        // A connection from before may wait for 1000 bytes, which these are not.
+        // An earlier connection may still wait for its 1000 bytes, and would swallow these frames.
         collector.kill().await;
         collector.listen();
         router.up(sink).await;
@@ -290,7 +291,7 @@ async fn a_frame_that_three_connections_die_in_is_given_up_for_those_behind_it()
         assert_eq!(sink.ledger.dropped(DropReason::Disconnected), 1);
         assert_eq!((sink.ledger.delivered, sink.ledger.dropped_total()), (7, 1));
         let numbers = numbers_of(&collector.frames());
-        // Those behind it may have gone to the connection that was killed.
+        // The frames behind it may have gone to the connection that was killed.
         assert!(numbers.ends_with(&[4, 5, 6, 7]), "{numbers:?}");
         assert!(!numbers.contains(&0));
     }
@@ -308,13 +309,13 @@ async fn a_certificate_that_cannot_be_trusted_is_an_error_that_says_what_to_do()
     let plain = Collector::tcp().listening();
     plain.behave(Manner::Answers(b""));
     let sinks = [
-        // Bad ones.
+        // Misconfigured ones.
         (good.socket(), format!("ca {other}")),
         (elsewhere.socket(), format!("ca {ca}")),
         (expired.socket(), format!("ca {ca}")),
         (plain.socket().replace("tcp:", "tls:"), format!("ca {ca}")),
         (asks.socket(), format!("ca {ca}")),
-        // And how each is put right.
+        // Correct ones.
         (good.socket(), format!("ca {ca}")),
         (good.socket_by_name(), format!("ca {ca}")),
         (
@@ -364,7 +365,7 @@ async fn a_certificate_that_cannot_be_trusted_is_an_error_that_says_what_to_do()
     );
     let not_tls = failure(&router, 3).await;
     assert!(not_tls.starts_with(&at(&plain)), "{not_tls}");
-    // In TLS 1.3 a client learns only after its own handshake that it should have shown a certificate.
+    // In TLS 1.3 a client learns only after its own handshake that a certificate was required.
     let not_shown = failure(&router, 4).await;
     assert!(not_shown.contains("CertificateRequired"), "{not_shown}");
     for sink in 5..11 {

@@ -1,4 +1,5 @@
-//! What comes in and is wrong: each gets the right answer and the right counter, and hurts nobody else.
+//! Senders that misbehave: each gets the right answer and the right counter, and harms no other
+//! sender.
 
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ impl Bench {
         self.router.target(0)
     }
 
-    /// Waits until all connections have ended, and checks that these are all errors there were.
+    /// Waits until all connections have ended, and asserts that exactly these errors were counted.
     async fn errors(&self, expected: &[(ErrorReason, u64)]) {
         let router = &self.router;
         until("all connections have ended", || {
@@ -65,7 +66,7 @@ impl Bench {
         }
     }
 
-    /// A good sender still gets through; then the end.
+    /// Asserts that a good sender still gets through, then drains.
     async fn still_works(self, frames_before: u64) {
         let mut sender = Sender::open(&self.target(), Mode::Bidirectional).await;
         sender.send([numbered(4711)]).await;
@@ -84,12 +85,12 @@ async fn what_is_not_frame_streams_is_closed_and_counted() {
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(),
         client_hello,
         b"\xde\xad\xbe\xef\xfe\xed\xfa\xce and more of that kind",
-        // Control frames that lie about their length, or may not stand here.
+        // Control frames with a wrong length, or not allowed at this place.
         b"\0\0\0\0\xff\xff\xff\xff\0\0\0\x04",
         b"\0\0\0\0\0\0\0\0",
         STOP,
         ACCEPT,
-        // A data frame before any START.
+        // A data frame before START.
         &wire::data([numbered(0)]),
     ] {
         assert_eq!(bench.target().say(said).await, b"", "no answer to {said:?}");
@@ -120,17 +121,17 @@ async fn a_stream_that_ends_too_early_is_told_from_a_probe() {
 #[tokio::test]
 async fn another_content_type_gets_our_own_or_finish() {
     let bench = Bench::new("").await;
-    // An ACCEPT says what would have been taken.
+    // ACCEPT lists the content type that the router would have taken.
     let mut stream = bench.target().dial().await.expect("connected");
     stream.write_all(READY_FOR_LOGS).await.expect("written");
     assert_eq!(sender::rest(&mut stream).await, ACCEPT);
-    // It said READY for dnstap, and then starts with something else.
+    // READY for dnstap, but START with another content type.
     let mut stream = bench.target().dial().await.expect("connected");
     stream.write_all(READY).await.expect("written");
     sender::expect(&mut stream, ACCEPT).await;
     stream.write_all(START_OF_LOGS).await.expect("written");
     assert_eq!(sender::rest(&mut stream).await, FINISH);
-    // Without READY it does not read.
+    // A unidirectional sender does not read its back channel.
     assert_eq!(bench.target().say(START_OF_LOGS).await, b"");
     bench.errors(&[(ErrorReason::ContentType, 3)]).await;
     bench.still_works(0).await;
@@ -150,7 +151,7 @@ async fn an_oversize_frame_is_skipped_and_the_stream_goes_on() {
         numbered(2),
     ]);
     sender.write_in_pieces(&stream, 4096).await;
-    // The longest length there is: it would take 4 GiB to skip it, so the stream is as good as over.
+    // The largest possible length. Skipping it would take 4 GiB, so the rest of the stream is lost.
     sender.write(&[0xff; 100]).await;
     sender.send([numbered(668)]).await;
     sender.close().await;
@@ -183,7 +184,7 @@ async fn a_malformed_frame_is_taken_out_and_the_stream_goes_on() {
         numbered(2).to_vec(),
     ];
     sender.send(&frames).await;
-    // In mid-stream, what is unknown is skipped.
+    // Unknown control frames in mid-stream are skipped.
     sender.write(UNKNOWN).await;
     sender.send([numbered(3)]).await;
     sender.stop().await;
@@ -210,12 +211,12 @@ async fn half_a_frame_and_then_the_end_loses_that_frame_alone() {
         sender.close().await;
     }
     bench.errors(&[(ErrorReason::Io, 5)]).await;
-    // A control frame that breaks the protocol ends the stream; what was before it counts.
+    // A control frame that breaks the protocol ends the stream; the frames before it are kept.
     let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
     sender.send([numbered(5)]).await;
     sender.write(b"\0\0\0\0\0\0\x02\x01").await;
     sender.cut().await;
-    // An end without STOP at a frame's boundary is how some senders end: no error.
+    // Some senders end without STOP at a frame's boundary. That is no error.
     let mut sender = Sender::open(&bench.target(), Mode::Unidirectional).await;
     sender.send([numbered(6)]).await;
     sender.close().await;
@@ -272,7 +273,7 @@ async fn who_does_not_shake_hands_is_cut_after_five_seconds() {
         (router.target(1).dial().await, READY),
         // Neither TLS nor anything else.
         (tls.dial_plain().await, b""),
-        // TLS, and then nothing.
+        // TLS, but no Frame Streams handshake.
         (tls.dial().await, b""),
     ] {
         let mut stream = stream.expect("connected");
@@ -282,7 +283,7 @@ async fn who_does_not_shake_hands_is_cut_after_five_seconds() {
             assert!(answer.is_empty() || answer == ACCEPT);
         }));
     }
-    // One that says something every now and then is no better.
+    // A sender that trickles its handshake is closed by the same deadline.
     let mut trickle = router.target(0).dial().await.expect("connected");
     waiting.push(tokio::spawn(async move {
         let mut ticks = interval(Duration::from_millis(500));
@@ -324,7 +325,8 @@ async fn a_tls_listener_takes_only_whom_it_is_to_trust() {
         collector.socket()
     ));
     router.up(0).await;
-    // In TLS 1.3 a client learns of it only after its own handshake, when it reads.
+    // In TLS 1.3 a client learns only after its own handshake, on its first read, that it was
+    // rejected.
     let without = router.tls_target(0, certificates.sender(false));
     let answer = match without.dial().await {
         Ok(stream) => sender::say(stream, READY).await,
@@ -338,7 +340,7 @@ async fn a_tls_listener_takes_only_whom_it_is_to_trust() {
         router.counts(0).errors(ErrorReason::Tls) == 2
     })
     .await;
-    // Who goes without a word is a probe, here too.
+    // A connection that closes without sending a byte is a probe, on a TLS listener too.
     let probe = without.dial_plain().await.expect("connected");
     assert_eq!(sender::say(probe, b"").await, b"");
     let reset = without.dial_plain().await.expect("connected");
@@ -353,7 +355,7 @@ async fn a_tls_listener_takes_only_whom_it_is_to_trust() {
     let mut sender = Sender::open(&with, Mode::Bidirectional).await;
     sender.send([numbered(0)]).await;
     sender.stop().await;
-    // One that dies is an error of its own, and no more than that.
+    // A reset connection is counted as an I/O error and affects nothing else.
     let mut dies = Sender::open(&with, Mode::Bidirectional).await;
     dies.send([numbered(1)]).await;
     until("both frames came", || router.counts(0).frames == 2).await;
@@ -379,7 +381,7 @@ async fn a_sender_that_repeats_start_is_counted_and_closed() {
         .await;
         let mut stream = sender.into_stream();
         let flood = frame.repeat(100_000);
-        // It is closed before all of that is written.
+        // The router closes the connection before all of that is written.
         let written = stream.write_all(&flood).await;
         assert!(written.is_err(), "all was taken");
     }
@@ -388,7 +390,8 @@ async fn a_sender_that_repeats_start_is_counted_and_closed() {
     bench
         .errors(&[(ErrorReason::Control, control), (ErrorReason::Protocol, 3)])
         .await;
-    // With data between them, or with time, any number is skipped: Frame Streams may get other control frames.
+    // Any number of control frames is skipped if data lies between them: a later version of Frame
+    // Streams may add types.
     let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
     for number in 0..500 {
         sender.write(UNKNOWN).await;

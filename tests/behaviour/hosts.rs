@@ -1,5 +1,5 @@
-//! Requests that name another host: a web page whose name was made to resolve to this machine (DNS rebinding) must read
-//! nothing.
+//! Requests with a foreign `Host`: a web page whose name was made to resolve to this machine (DNS
+//! rebinding) must read nothing.
 
 use std::{fmt::Write as _, net::SocketAddr};
 
@@ -12,7 +12,7 @@ use crate::{
     router::{Router, understand},
 };
 
-/// Paths that show or change something.
+/// Paths that show or change state.
 const GUARDED: [&str; 6] = [
     "/",
     "/page/main.js",
@@ -22,7 +22,7 @@ const GUARDED: [&str; 6] = [
     "/log-level",
 ];
 
-/// Sends a request with these `Host` lines.
+/// Sends a request with these `Host` headers.
 fn ask(address: SocketAddr, method: &str, target: &str, hosts: &[&str]) -> Answer {
     let mut request = format!("{method} {target} HTTP/1.1\r\nconnection: close\r\n");
     for host in hosts {
@@ -41,7 +41,7 @@ fn router(name: &str) -> Router {
     ))
 }
 
-/// Serves what these lines, with an `admin` line among them, ask for.
+/// Applies these lines, among them an `admin` line.
 fn apply(server: &mut Server, lines: &str) {
     let config = understand(&format!("listen @in\ndnstap @out\n{lines}\n"));
     let sockets = server.bind(&config.admin).expect("free ports");
@@ -68,7 +68,7 @@ async fn a_page_whose_name_leads_here_reads_and_changes_nothing() {
     let answer = ask(probes, "GET", "/metrics", &["evil.example"]);
     assert_eq!(answer.status, 403);
     assert!(answer.body.contains("`probes`"), "{}", answer.body);
-    // An address that is translated on the way: to ask by address would not help.
+    // The address was translated (NAT) on the way, so advice to use the IP address would not help.
     let answer = ask(address, "GET", "/status", &["192.0.2.7"]);
     assert_eq!(answer.status, 403);
     assert!(
@@ -76,7 +76,7 @@ async fn a_page_whose_name_leads_here_reads_and_changes_nothing() {
         "{}",
         answer.body
     );
-    // A kubelet asks by whatever it was configured with, and looks at the status alone.
+    // A kubelet sends whatever host it was configured with, and looks only at the status code.
     for address in [address, probes] {
         for path in ["/livez", "/readyz", "/healthz"] {
             let answer = ask(address, "GET", path, &["evil.example"]);
@@ -182,7 +182,8 @@ async fn names_that_are_given_are_known_from_a_reload_on_and_each_to_its_own_add
     assert_eq!(status(admin, "edge-1.example"), 403, "taken away again");
 }
 
-/// As Prometheus asks a Pod: by the address that the connection goes to, of a socket that is bound to every address.
+/// Prometheus scrapes a Pod by the address that it connects to, and the socket is bound to every
+/// address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_a_wildcard_the_address_of_the_connection_is_known_and_no_other() {
     let router = router("wildcard");

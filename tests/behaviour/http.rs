@@ -1,4 +1,4 @@
-//! As much of an HTTP client as tests need: one request a connection, and nothing hidden.
+//! A minimal HTTP client: one request per connection.
 
 use std::{
     io::{Read, Write},
@@ -6,22 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// In lower case.
+    /// Lower-cased.
     pub(crate) head: String,
     pub(crate) body: String,
     pub(crate) took: Duration,
 }
 
-/// Asks for a path.
+/// Sends a GET request for a path.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
     request(address, "GET", path, "", "")
 }
 
-/// Makes a request. `headers` are whole lines, each with its end.
+/// Sends a request. `headers` are whole lines, each with its CRLF.
 pub(crate) fn request(
     address: SocketAddr,
     method: &str,
@@ -38,14 +38,14 @@ pub(crate) fn request(
     )
 }
 
-/// Sends a whole request as it is, and reads the answer.
+/// Sends a request as it is, and reads the response.
 pub(crate) fn exchange(address: SocketAddr, request: &str) -> Answer {
     let begun = Instant::now();
     let mut stream = TcpStream::connect(address).expect("connected");
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("set");
-    // Who answers without reading all may close before all is written.
+    // A server that answers before it has read everything may close before all is written.
     let _ = stream.write_all(request.as_bytes());
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);

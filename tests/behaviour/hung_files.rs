@@ -1,6 +1,6 @@
-//! Files of the configuration that never answer, or that are no files.
+//! Configuration files that never answer, or are not regular files.
 //!
-//! Standard input is the file that never answers: a pipe, of which the test holds the other end.
+//! The file that never answers is standard input: a pipe whose other end the test holds.
 
 use std::{
     fs,
@@ -32,14 +32,14 @@ fn make_fifo(path: &Path) {
     assert!(made.expect("run").success());
 }
 
-/// `tapfan run`, with the other end of its standard input.
+/// Starts `tapfan run`. Returns it with the write end of its standard input.
 fn run(folder: &Folder, tapfile: &str) -> (Tapfan, PipeWriter) {
     let (read, write) = pipe().expect("a pipe");
     let streams = [read.into(), Stdio::inherit()];
     (Tapfan::run_with("", streams, folder, tapfile), write)
 }
 
-/// A short command in the folder; its standard input never answers.
+/// Runs a short command in the folder. Its standard input never answers.
 fn ask(folder: &Folder, arguments: &[&str]) -> Output {
     let (read, write) = pipe().expect("a pipe");
     let output = Command::new(env!("CARGO_BIN_EXE_tapfan"))
@@ -123,7 +123,7 @@ async fn signals_are_heard_while_a_file_does_not_answer() {
     sender.send([numbered(0)]).await;
     collector.got(1).await;
     tapfan.signal(Signal::SIGTERM);
-    // The drain waits for the sender, until the second signal.
+    // The drain waits for the sender until the second signal.
     sender.told_to_end().await;
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0));
@@ -149,7 +149,7 @@ async fn a_file_that_does_not_answer_in_time_changes_nothing_until_it_answers() 
     assert!(refused.contains("/dev/stdin"), "{refused}");
     delivers(&folder, &collector, 1).await;
 
-    // Once it answers, what is there is taken up without another signal.
+    // Once the file answers, its content is applied without another signal.
     silent.write_all(b"# at last\n").expect("written");
     drop(silent);
     tapfan.says(CHANGED).await;

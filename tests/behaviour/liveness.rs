@@ -1,4 +1,4 @@
-//! A data plane that stands still, and one that only works hard.
+//! A blocked data plane, and one that is only busy.
 
 use std::{
     net::SocketAddr,
@@ -14,8 +14,9 @@ use crate::{admin::serve_for, http::get, router::understand};
 
 const WORKERS: usize = 2;
 
-/// How long an answer may take, however the data plane is. The fastest of several is held to it: this machine may be busy
-/// with other things, and what a blocked data plane holds up is held up each time.
+/// The longest time that an answer may take in any state of the data plane. Only the fastest of
+/// several answers must meet it: other load on this machine delays some answers, a blocked data
+/// plane would delay all.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
 fn data_plane() -> Runtime {
@@ -37,7 +38,7 @@ fn router(runtime: &Runtime, name: &str) -> (Supervisor, tapfan::admin::Server, 
     (supervisor, server, address)
 }
 
-/// Asks until an answer that comes at once says that so many workers are blocked.
+/// Repeats the request until a fast answer reports this many blocked workers.
 fn until(address: SocketAddr, blocked: usize) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -69,7 +70,7 @@ fn workers_that_are_blocked_are_told_of_at_once_and_one_of_several_too() {
         let tasks: Vec<_> = (0..blocked)
             .map(|_| {
                 let (go_on, blocks) = mpsc::channel::<()>();
-                // Ends when the sender is dropped.
+                // Ends when the channel's sender is dropped.
                 runtime.spawn(async move { blocks.recv().is_ok() });
                 go_on
             })

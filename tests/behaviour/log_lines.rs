@@ -1,4 +1,4 @@
-//! Log lines: programs can read them, and no library fills the log with its own.
+//! Log lines: every line can be parsed, and no library floods the log.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ fn value<'a>(pairs: &'a Pairs, key: &str) -> Option<&'a str> {
     pair.map(|(_, value)| value.as_str())
 }
 
-/// Every line of a log, read.
+/// Parses every line of a log.
 fn lines(log: &str) -> Vec<Pairs> {
     let lines = log.lines().map(|line| {
         let pairs = logfmt::read(line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -119,7 +119,7 @@ async fn a_name_server_that_answers_wrongly_does_not_fill_the_log() {
     assert_eq!(tapfan.exit().await.code(), Some(0));
     let log = tapfan.log();
     let lines = lines(&log);
-    // 10 of each of a few targets in each window of 10 s, and some of tapfan's own.
+    // At most 10 lines per window of 10 s from each of a few targets, and some of tapfan's own.
     assert!(lines.len() < 150, "{} lines: {log}", lines.len());
     let foreign = lines
         .iter()

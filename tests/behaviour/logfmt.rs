@@ -1,11 +1,11 @@
-//! A reader of logfmt, written from what go-logfmt accepts and not from what tapfan writes.
+//! A logfmt parser written from the grammar of go-logfmt, independent of tapfan's own writer.
 
 use std::{iter::Peekable, str::Chars};
 
-/// The pairs of one line, in its order.
+/// The key-value pairs of one line, in order.
 pub(crate) type Pairs = Vec<(String, String)>;
 
-/// Reads one line; an error says where it is none.
+/// Parses one line. An error describes the place that is not logfmt.
 pub(crate) fn read(line: &str) -> Result<Pairs, String> {
     let mut pairs: Pairs = Vec::new();
     let mut rest = line.chars().peekable();
@@ -44,7 +44,7 @@ fn take_while(rest: &mut Peekable<Chars<'_>>, is_part: impl Fn(char) -> bool) ->
     taken
 }
 
-/// What stands up to the closing quote, with the escapes of JSON.
+/// Reads up to the closing quote, with the escapes of JSON.
 fn quoted(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
     let mut value = String::new();
     loop {

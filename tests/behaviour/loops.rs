@@ -1,4 +1,4 @@
-//! Sinks that lead back to a listener of the router itself.
+//! Sinks that lead back to a listener of the same router.
 
 use std::{
     fs,
@@ -22,14 +22,14 @@ use crate::{
     traffic::{numbered, numbers_of},
 };
 
-/// How often a sink was led back.
+/// The number of times that a sink was refused because it led to an own listener.
 fn led_back(status: &Status) -> u64 {
     let mut disconnects = status.disconnects();
     let found = disconnects.find(|(label, _)| *label == "own_listener");
     found.expect("a label").1
 }
 
-/// Waits until a sink has been led back, and is to wait for long.
+/// Waits until a sink was refused with `own_listener` and is in a long backoff.
 async fn is_refused(router: &Router, sink: usize, listener: &str) {
     let refused = |status: &Status| status.state == State::Backoff && led_back(status) > 0;
     let status = router.until(sink, "is led back", refused).await;
@@ -86,7 +86,7 @@ async fn no_frame_goes_round_whatever_way_leads_back() {
     );
     let mut router = Router::start(&base);
     router.up(0).await;
-    // No check can have seen it.
+    // Linked after the start, so that no check of the configuration could see it.
     symlink(folder.path("in"), folder.path("link")).expect("linked");
     let (to_tcp, to_tls) = (
         format!("tcp://0.0.0.0:{tcp}"),
@@ -97,7 +97,7 @@ async fn no_frame_goes_round_whatever_way_leads_back() {
     is_refused(&router, 3, &to_tls).await;
     is_refused(&router, 4, &to_tcp).await;
 
-    // A listener that comes later, where a sink waits already.
+    // A listener that is added where a sink already waits.
     let more = format!("{base}listen unix://{}more\n", folder.say(""));
     router.reload(&more).expect("sound");
     symlink(folder.path("more"), folder.path("later")).expect("linked");
@@ -152,7 +152,7 @@ fn a_check_compares_real_paths() {
     let folder = Folder::new();
     fs::create_dir(folder.path("run")).expect("made");
     symlink("run", folder.path("var")).expect("linked");
-    // The socket is not there before the start.
+    // The socket does not exist before the start.
     symlink("var/in.sock", folder.path("link")).expect("linked");
     let load = |listener: &str, sink: &str| -> Loaded {
         let tapfile = folder.path("Tapfile");

@@ -1,7 +1,8 @@
-//! Behaviour from outside: real senders, real sockets, real collectors, and all the ways in which they go wrong.
+//! Behaviour from outside: real senders, sockets and collectors, and their failure modes.
 //!
-//! The router is started from a Tapfile, as an operator does. `sender` and `collector` are its peers; they speak Frame
-//! Streams by themselves (`wire`). Nothing sleeps and hopes: `wait` waits for conditions.
+//! The router starts from a Tapfile, as in production. Its peers are `sender` and `collector`,
+//! which have their own implementation of Frame Streams (`wire`). No test sleeps and hopes: `wait`
+//! waits for conditions, with a deadline.
 
 mod alone;
 mod certificates;

@@ -1,4 +1,4 @@
-//! The bound on the memory of the whole router.
+//! The memory limit of the whole router.
 
 use nix::sys::signal::Signal;
 use tapfan::{
@@ -21,7 +21,7 @@ use crate::{
 
 const MIB: usize = 1 << 20;
 
-/// Frames of about 4 KiB, this many at a time.
+/// Frames of a batch; each has about 4 KiB.
 const BATCH: u64 = 64;
 
 fn batch(number: u64) -> impl Iterator<Item = bytes::Bytes> {
@@ -32,7 +32,8 @@ fn lost(sink: &SinkStatus) -> u64 {
     sink.ledger.dropped.values().sum()
 }
 
-/// Where no cgroup can be made, address space is limited instead, and the bound is set by hand.
+/// Where no cgroup can be created, the address space is limited instead, and `memory` sets the
+/// limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_larger_than_the_machine_ends_neither_the_router_nor_a_good_sink() {
     const BATCHES: u64 = 800;
@@ -68,7 +69,7 @@ async fn a_queue_larger_than_the_machine_ends_neither_the_router_nor_a_good_sink
     let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
     for number in 0..BATCHES {
         patiently("the router reads", sender.send(batch(number))).await;
-        // As fast as the good one takes them.
+        // No faster than the good collector reads.
         let so_far = usize::try_from((number + 1) * BATCH).expect("few");
         if number % 8 == 7 {
             good.got(so_far).await;
@@ -94,11 +95,11 @@ async fn a_queue_larger_than_the_machine_ends_neither_the_router_nor_a_good_sink
     let dropped = second.ledger.dropped["memory"];
     assert_eq!((lost(second), second.ledger.offered), (dropped, sent));
     assert!(second.ledger.balances() && dropped > sent / 2, "{second:?}");
-    // It has what fits, not less.
+    // The stalled sink uses the memory that there is.
     assert!(second.queue.bytes > 48 * MIB as u64, "{second:?}");
     assert_eq!(second.dropped_by_sender.senders[0].frames, dropped);
 
-    // What it was promised comes when it reads again.
+    // Once the collector reads again, it gets every frame that was not dropped.
     stalled.behave(Manner::Good);
     stalled
         .got(usize::try_from(sent - dropped).expect("few"))

@@ -17,34 +17,34 @@ use crate::wait::patiently;
 pub(crate) struct NameServer {
     pub(crate) address: SocketAddr,
     answer: Arc<Mutex<Answer>>,
-    /// How many questions it has answered, or let go unanswered.
+    /// The number of queries so far, answered or not.
     answered: watch::Sender<usize>,
     task: JoinHandle<()>,
 }
 
-/// What it says of the name.
+/// Its response to each query.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
-    /// These addresses; there may be none.
+    /// These addresses, possibly none.
     Addresses(Vec<Ipv4Addr>),
-    /// That something is wrong.
+    /// This error code.
     Fails(ResponseCode),
-    /// These addresses, and FORMERR to a question with EDNS.
+    /// These addresses, but FORMERR for a query with EDNS.
     WithoutEdns(Vec<Ipv4Addr>),
-    /// Nothing.
+    /// No response.
     Silence,
-    /// So many answers to each question, none of which has its number.
+    /// This many responses to each query, all with a wrong message id.
     WrongNumber(usize),
 }
 
 impl NameServer {
-    /// On loopback; its answers hold no longer than the moment.
+    /// A server on loopback whose answers have a TTL of 0.
     pub(crate) async fn start(answer: &[Ipv4Addr]) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
         Self::on(socket, answer, 0)
     }
 
-    /// On this socket; its answers hold for `ttl` seconds.
+    /// A server on this socket whose answers have a TTL of `ttl` seconds.
     pub(crate) fn on(socket: UdpSocket, answer: &[Ipv4Addr], ttl: u32) -> Self {
         let address = socket.local_addr().expect("bound");
         let answer = Arc::new(Mutex::new(Answer::Addresses(answer.to_vec())));
@@ -58,7 +58,7 @@ impl NameServer {
         }
     }
 
-    /// Waits until it has answered so many questions more.
+    /// Waits until it has received this many further queries.
     pub(crate) async fn has_answered(&self, more: usize) {
         let mut answered = self.answered.subscribe();
         let wanted = *answered.borrow() + more;

@@ -1,4 +1,4 @@
-//! What a sender may count on: order, FINISH, and a sink that is late.
+//! Guarantees for senders: order, FINISH, and sinks that connect late.
 
 use tapfan::{frame_stream::Mode, sink::State};
 
@@ -16,7 +16,7 @@ async fn finish_comes_when_everything_before_stop_was_offered_to_every_sink() {
     let folder = Folder::new();
     let (one, another) = (
         Collector::unix(folder.path("one")).listening(),
-        // Down, so that what it is offered stays in its queue.
+        // Not listening, so that the frames stay in the sink's queue.
         Collector::tcp(),
     );
     let router = Router::start(&format!(
@@ -56,7 +56,7 @@ async fn senders_at_once_keep_their_own_order_and_do_not_mix_within_a_frame() {
         tokio::spawn(async move {
             let mut stream = Sender::open(&target, Mode::Bidirectional).await;
             let frames = wire::data(numbers.map(numbered));
-            // Cut anywhere, and each sender elsewhere.
+            // Cut anywhere, at different places for each sender.
             let size = 997 + 512 * usize::try_from(sender).expect("few");
             stream.write_in_pieces(&frames, size).await;
             stream.stop().await;

@@ -1,4 +1,4 @@
-//! A collector that dies or hangs costs its own frames at the most, and nobody else's.
+//! A collector that dies or hangs costs at most its own frames.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ fn is_up(status: &Status) -> bool {
     status.state == State::Up
 }
 
-/// Everything about the outage is checked each time; how fast the sink was back is given three attempts, since that alone
-/// depends on what else the machine does.
+/// The outage itself is checked in every attempt. The time to reconnect gets three attempts,
+/// because it depends on the machine's other load.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_collectors_are_back_at_once_with_all_that_was_queued() {
     let mut best = Duration::MAX;
@@ -49,7 +49,8 @@ async fn killed_collectors_are_back_at_once_with_all_that_was_queued() {
     panic!("up again after {best:?} at the best");
 }
 
-/// Kills two collectors for a second under load, and says how long after their return both sinks were up.
+/// Kills two collectors for a second under load. Returns how long after their restart both sinks
+/// were up.
 async fn outage_of_a_second() -> Duration {
     const KILLED: [usize; 2] = [2, 3];
     let folder = Folder::new();
@@ -82,7 +83,7 @@ async fn outage_of_a_second() -> Duration {
     for sink in KILLED {
         router.until(sink, "is down", |status| !is_up(status)).await;
     }
-    // Nothing is in flight without a connection, so this is what was delivered on the first.
+    // Nothing is in flight without a connection, so this is the number delivered on the first one.
     let delivered = KILLED.map(|sink| router.ledger(sink).delivered);
     keeps_up(&router, &others, load.sent()).await;
     sleep_until(down_since + Duration::from_secs(1)).await;
@@ -119,8 +120,9 @@ async fn outage_of_a_second() -> Duration {
             let [first, second] = connections else {
                 panic!("{} connections", connections.len())
             };
-            // What lies between was in the kernel's buffers when the reset came, and counts as delivered. In TLS
-            // it may be the other way round: nobody knows how much of a record that was cut had arrived.
+            // The frames in between were in the kernel's buffers when the reset came, and count as
+            // delivered. With TLS the collector may have more than `delivered`: how much of an
+            // unfinished record arrived is unknown.
             let got = first.frames.len() as u64;
             assert!(got <= delivered || collector.is_tls(), "{got}");
             assert!(numbers_of(&first.frames).into_iter().eq(0..got));
@@ -131,7 +133,7 @@ async fn outage_of_a_second() -> Duration {
     took
 }
 
-/// Waits until these collectors, of the first sinks, have what was sent by now.
+/// Waits until the collectors of the first sinks have received everything sent so far.
 async fn keeps_up(router: &Router, collectors: &[Collector], sent: u64) {
     for (sink, collector) in collectors.iter().enumerate() {
         collector.got(usize::try_from(sent).expect("few")).await;
@@ -141,7 +143,7 @@ async fn keeps_up(router: &Router, collectors: &[Collector], sent: u64) {
 
 #[test]
 fn a_collector_that_hangs_costs_its_own_drops_and_bounded_memory() {
-    // In a process of its own, since it measures the memory of the process.
+    // Measures the memory of the process, so it needs a process of its own.
     alone::run(
         "outage::a_collector_that_hangs_costs_its_own_drops_and_bounded_memory",
         hang_of_ten_seconds,
@@ -180,8 +182,8 @@ async fn hang_of_ten_seconds() {
         most = most.max(resident_bytes());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // What passed through is several times what the queues may hold: 20 MB and 8 MiB, and as much again where a chunk
-    // keeps a buffer that it only half fills.
+    // Much more data passes than the queues may hold: 20 MB and 8 MiB, and the same again for
+    // chunks that fill only half of their buffer.
     let passed = router.counts(0).bytes;
     assert!(passed > 100 << 20, "only {passed} bytes passed");
     let grown = most.saturating_sub(before);

@@ -1,4 +1,4 @@
-//! What the operating system says of this process.
+//! Resources of this process, as the operating system reports them.
 
 use std::{fs, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::wait::PATIENCE;
 
-/// The memory of this process that is in RAM, in bytes.
+/// Resident memory of this process, in bytes.
 pub(crate) fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let mut lines = status.lines();
@@ -19,7 +19,7 @@ pub(crate) fn resident_bytes() -> u64 {
     kilobytes.trim().parse::<u64>().expect("a number") * 1024
 }
 
-/// What there is of the process.
+/// Resources that this process holds.
 #[derive(Debug)]
 pub(crate) struct Left {
     descriptors: usize,
@@ -36,7 +36,8 @@ impl Left {
         }
     }
 
-    /// Waits until there are no more descriptors and tasks than these; memory may have grown by so many bytes.
+    /// Waits until descriptors and tasks are back to these numbers, and asserts that memory has
+    /// grown by less than `bytes`.
     pub(crate) async fn is_all_there_is(&self, bytes: u64) {
         let deadline = Instant::now() + PATIENCE;
         let mut now = Self::now();

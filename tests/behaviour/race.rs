@@ -1,5 +1,5 @@
-//! Names of several addresses, some of which take connections and are dead all the same: the first collector to accept the
-//! stream gets it.
+//! Names with several addresses, some of which accept connections but are dead. The first collector
+//! that accepts the stream gets it.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -15,13 +15,13 @@ use crate::{
     wire::READY,
 };
 
-/// The first address of the name, and the second.
+/// The addresses of the name, in this order.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::LOCALHOST];
 
-/// How long a silent collector is waited for where there is no other.
+/// How long a sink waits for a silent collector if it has no other address.
 const DEADLINE: Duration = Duration::from_secs(4);
 
-/// Two collectors that have a name in common, and a router that has it as its sink.
+/// Two collectors behind one name, and a router with a sink of that name.
 struct Bench {
     first: Collector,
     second: Collector,
@@ -31,7 +31,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// The `first` behaves like this, the second is good.
+    /// Gives the first collector this behaviour; the second one is good.
     async fn new(tls: Option<&Certificates>, first: Manner) -> Self {
         let folder = Folder::new();
         let server = NameServer::start(&ADDRESSES).await;
@@ -76,7 +76,8 @@ impl Bench {
         }
     }
 
-    /// The second has won; the first was dialled, was not told to begin, and was given up before its time was over.
+    /// Asserts that the second collector won. The first one was dialled, got no START, and was
+    /// closed before its deadline.
     async fn assert_second_won(&self) {
         let up = self.router.up(0).await;
         assert_eq!(up.endpoint.as_deref(), Some(&*self.second.socket()));
@@ -91,7 +92,7 @@ impl Bench {
         });
     }
 
-    /// What goes in comes out at the second, on its one connection.
+    /// Sends frames and drains. All of them arrive at the second collector, on its only connection.
     async fn drain(self) {
         let mut sender = Sender::open(&self.router.target(0), Mode::Bidirectional).await;
         sender.send((0..100).map(numbered)).await;
@@ -134,7 +135,7 @@ async fn whoever_accepts_too_late_is_not_told_to_begin() {
     bench.router.up(0).await;
     bench.first.behave(Manner::Good);
     bench.assert_second_won().await;
-    // It is back among the good, and comes first; a connection that works stays where it is.
+    // The first address is listed again, and first; a connection that works is kept.
     bench.server.has_answered(4).await;
     bench.drain().await;
 }
@@ -142,7 +143,7 @@ async fn whoever_accepts_too_late_is_not_told_to_begin() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_collector_that_is_the_only_one_to_accept_wins_all_the_same() {
     let bench = Bench::new(None, Manner::AcceptsLate).await;
-    // The race is over: what it was about is closed, and nobody is left.
+    // The race is over: the losing connection is closed, and no attempt is left.
     bench.router.up(0).await;
     let Bench {
         first,
@@ -151,7 +152,7 @@ async fn a_slow_collector_that_is_the_only_one_to_accept_wins_all_the_same() {
         ..
     } = bench;
     second.kill().await;
-    // Both are dialled again; only the first is there, after a while.
+    // Both addresses are dialled again. Only the first collector is left, and it accepts late.
     let dialled = |connections: &[crate::collector::Connection]| connections.len() > 1;
     first.until("it is dialled again", dialled).await;
     first.behave(Manner::Good);

@@ -1,4 +1,5 @@
-//! Recorded traffic of real servers reaches every kind of sink from every kind of listener, as asked.
+//! Recorded traffic of real servers reaches every kind of sink from every kind of listener, in the
+//! form that the sink asks for.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -78,7 +79,7 @@ async fn every_frame_arrives_in_order_and_as_each_sink_asked() {
         }
         sender.stop().await;
         streams += 1;
-        // The queues hold no more than one of these.
+        // A queue holds only one recording.
         for collector in [&full, &no_wire, &edited] {
             collector.got(streams * recorded.len()).await;
         }
@@ -110,7 +111,7 @@ fn every(frames: &[Bytes], times: usize) -> impl Iterator<Item = Bytes> {
     frames.iter().cycle().take(frames.len() * times).cloned()
 }
 
-/// The same frames came in, so the same must have gone out.
+/// Asserts that every stream has the same frames, because the same were sent.
 fn same_in_every_stream(collector: &Collector, frames: usize) {
     let got = collector.frames();
     assert!(got.chunks(frames).all(|stream| stream == &got[..frames]));

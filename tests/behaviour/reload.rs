@@ -1,4 +1,4 @@
-//! A configuration that changes while the router runs: what keeps its connection, what keeps its queue, what drains.
+//! Configuration changes at run time: which connections and queues are kept, and what drains.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ use crate::{
     wait::until,
 };
 
-/// How a sink sends frames.
+/// The form in which a sink sends frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Form {
     identity: String,
@@ -79,7 +79,7 @@ async fn a_changed_sink_that_is_down_keeps_its_queue_and_delivers_it_in_its_new_
     )));
     let audit = router.audit();
     send(&router, 0..3000).await;
-    // Another form, another bound, at the same place.
+    // Another form and queue size, the same address.
     let changes = router.reload(&tapfile(&format!(
         "{} 1 2 {{\n name a\n identity new\n }}",
         at_first.socket()
@@ -94,7 +94,7 @@ async fn a_changed_sink_that_is_down_keeps_its_queue_and_delivers_it_in_its_new_
     assert!(numbers_of(&frames).into_iter().eq(0..15_000));
     let form = Form::new("new", false);
     assert!(frames.iter().all(|frame| Form::of(frame) == form));
-    // Another place.
+    // Another address.
     at_first.kill().await;
     send(&router, 15_000..18_000).await;
     let changes = router.reload(&tapfile(&format!(
@@ -156,7 +156,7 @@ async fn a_sink_that_changes_under_load_loses_nothing_and_repeats_nothing() {
     assert_eq!(same_still.connects, 1);
     same.look(|connections| assert_eq!(connections.len(), 1));
     assert!(numbers_of(&same.frames()).into_iter().eq(0..sent));
-    // One connection of each form, each ended in order.
+    // One connection for each form, each ended with STOP.
     let mut streams = Vec::new();
     for collector in &collectors {
         collector.assert_stopped().await;
@@ -214,7 +214,7 @@ async fn a_sink_whose_collector_hangs_is_cut_after_a_while_and_loses_nothing() {
     })
     .await;
     let begun = Instant::now();
-    // The later ones wait for the former.
+    // The later reloads wait for the earlier ones.
     for identity in ["two", "three", "four"] {
         router.reload(&tapfile(identity)).expect("sound");
     }
@@ -232,7 +232,8 @@ async fn a_sink_whose_collector_hangs_is_cut_after_a_while_and_loses_nothing() {
             .iter()
             .map(|connection| numbers_of(&connection.frames));
         let mut numbers: Vec<_> = numbers.flatten().collect();
-        // The kernel of a collector that reads late has what was cut, too, but nothing twice.
+        // The kernel of a collector that reads late also holds the frame that was cut off, but no
+        // frame twice.
         assert!(numbers.is_sorted());
         numbers.dedup();
         assert!(numbers.into_iter().eq(0..all));
@@ -329,12 +330,12 @@ async fn an_added_listener_serves_and_a_removed_one_drains_its_senders() {
     assert_eq!(changes.removed.len(), 1);
     leaves.told_to_end().await;
     until("its socket is gone", || !folder.path("two").exists()).await;
-    // What it still writes counts.
+    // Frames that it still sends are delivered.
     leaves.send((1000..2000).map(numbered)).await;
     leaves.close().await;
     stays.send((2000..3000).map(numbered)).await;
     collector.got(3000).await;
-    // The place is free for another, as for itself.
+    // Another listener may take the place, and the same one may come back.
     router.reload(&tapfile(&["one", "two"])).expect("free");
     Sender::open(&router.target(1), Mode::Bidirectional)
         .await
@@ -396,7 +397,7 @@ async fn changed_limits_count_for_connections_that_come() {
     second.send([numbered_large(0, 4000)]).await;
     second.stop().await;
     collector.got(1).await;
-    // A connection keeps the limit it began with.
+    // A connection keeps the limits with which it began.
     first.send([numbered_large(1, 4000), numbered(2)]).await;
     first.stop().await;
     collector.got(2).await;
@@ -439,14 +440,14 @@ async fn a_changed_mode_is_set_on_the_same_socket() {
         "{problem}"
     );
     assert_eq!(seen(), (0o666, inode, group), "nothing was changed");
-    // Who is let in by a group, and then is not.
+    // A group that gets access, and loses it again below.
     if nix::unistd::geteuid().is_root() {
         router
             .reload(&tapfile("unix://", "group 4242"))
             .expect("sound");
         assert_eq!(seen(), (0o660, inode, 4242));
     }
-    // Spelled otherwise, it is the same.
+    // The same address spelled differently is the same listener.
     router.reload(&tapfile("", "")).expect("sound");
     assert_eq!(seen(), (0o660, inode, group));
     sender.stop().await;
@@ -486,7 +487,7 @@ async fn with_any_error_nothing_changes() {
     collector.got(10).await;
     assert_eq!(collector.frames()[9], numbered(9), "full, as it was");
     collector.look(|connections| assert_eq!(connections.len(), 1));
-    // A sound one that says what is there already changes nothing, either.
+    // A valid configuration equal to the running one changes nothing, either.
     let changes = router.reload(&format!("{base}{}drain 3s", sink("full")));
     assert!(changes.expect("sound").is_empty());
     let changes = router.reload(&format!("{base}{}drain 4s", sink("full")));
@@ -518,7 +519,7 @@ async fn a_port_goes_from_one_kind_of_listener_to_another_in_two_steps() {
         .expect_err("the port is taken")
         .to_string();
     assert!(problem.contains("is in use"), "{problem}");
-    // A sender that does not end does not hold the port.
+    // A sender that does not end does not keep the port.
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     router.reload(&sink).expect("sound");
     until("the port is free", || router.reload(&tls).is_ok()).await;

@@ -1,4 +1,4 @@
-//! The program, told to change or noticing by itself that it should.
+//! The program reloads on SIGHUP, or when it notices a changed file.
 
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
@@ -34,7 +34,7 @@ impl Tapfan {
     }
 }
 
-/// Puts a file in place as editors and deployments do.
+/// Replaces a file by rename, as editors and deployment tools do.
 fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
     fs::write(&new, text).expect("written");
@@ -51,7 +51,8 @@ async fn sighup_reloads_and_a_drain_after_it_loses_nothing() {
     let tapfile = |sinks: &str| format!("listen in.sock\n{sinks}");
     let one = format!("dnstap {} full 1 8\n", collectors[0].socket());
     let both = format!("{one}dnstap {} full 1 8\n", collectors[1].socket());
-    // Where nothing is watched, a signal is all there is.
+    // A change behind a symbolic link into another folder is not watched, so only the signal can
+    // bring it in.
     let elsewhere = Folder::new();
     symlink(elsewhere.path("Tapfile"), folder.path("link")).expect("linked");
     let mut tapfan = Tapfan::run(&folder, "import link\n");
@@ -108,13 +109,13 @@ async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     tapfan.says_so_often(CHANGED, 1).await;
     tapfan.says_so_often("sink is up", 2).await;
 
-    // The same again, in place and replaced: not a word.
+    // The same content again, replaced and rewritten in place, logs nothing.
     replace(&file, &tapfile("two"));
     fs::write(&file, tapfile("two")).expect("written");
     sleep(Duration::from_secs(1)).await;
     assert_eq!(tapfan.said(), [1, 0, 0], "{}", tapfan.log());
 
-    // Each problem is told.
+    // Every error is logged.
     replace(
         &file,
         "listen in.sock\ndnsatp out.sock\ndnstap out.sock fulll\n",
@@ -123,7 +124,7 @@ async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     let log = tapfan.log();
     assert!(log.contains("dnsatp") && log.contains("fulll"), "{log}");
 
-    // What can be read and not be run is refused, too, and tried again when told to.
+    // A configuration that parses but cannot be applied is refused, too. SIGHUP tries it again.
     let socket = std::os::unix::net::UnixListener::bind(folder.path("taken")).expect("bound");
     replace(&file, &format!("listen taken\n{}", tapfile("three")));
     tapfan.says_so_often(REFUSED, 2).await;
@@ -132,7 +133,7 @@ async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     tapfan.signal(Signal::SIGHUP);
     tapfan.says_so_often(CHANGED, 2).await;
 
-    // Imported ones count, and those that come.
+    // Imported files are watched, including new ones.
     fs::write(folder.path("conf.d/more.conf"), "listen more\n").expect("written");
     tapfan.says_so_often(CHANGED, 3).await;
     let target = Target::Unix(folder.path("more"));
@@ -146,7 +147,8 @@ async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     assert_eq!(tapfan.said(), [3, 2, 0], "{}", tapfan.log());
 }
 
-/// Makes or replaces a volume as the kubelet does: files are links into `..data`, which is a link that moves.
+/// Creates or updates a volume as the kubelet does: files are links into `..data`, which is a link
+/// that is replaced.
 fn project(volume: &Path, version: &str, files: &[(&str, String)]) {
     let folder = format!("..{version}");
     fs::create_dir(volume.join(&folder)).expect("made");
@@ -215,7 +217,7 @@ async fn volumes_of_kubernetes_are_followed() {
     collector.got(2).await;
     lives.stop().await;
 
-    // A Secret that is gone for a while.
+    // A Secret that is missing for a while.
     for name in ["tls.crt", "tls.key"] {
         fs::remove_file(secret.join(name)).expect("removed");
     }

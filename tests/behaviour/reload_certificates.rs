@@ -14,7 +14,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_shows_its_new_certificate_at_the_next_handshake() {
     let folder = Folder::new();
-    // Each trusts its own authority only.
+    // Each sender trusts only its own authority.
     let (old, new) = (Certificates::new(), Certificates::new());
     let (trusts_old, trusts_new) = (old.sender(true), new.sender(true));
     let collector = Collector::unix(folder.path("out")).listening();
@@ -33,7 +33,7 @@ async fn a_listener_shows_its_new_certificate_at_the_next_handshake() {
     .await;
     lives.send([numbered(0)]).await;
 
-    // Half of the pair is there.
+    // Only the certificate has been replaced so far.
     new.give("server.crt", &old);
     let problem = router
         .reload(&tapfile)
@@ -101,7 +101,8 @@ async fn a_sink_uses_its_new_certificate_at_the_next_handshake() {
     collector.look(|connections| assert_eq!(connections.len(), 1, "the connection lives"));
     assert_eq!(router.status(0).connects, 1);
 
-    // Its authority is another now, and so is the one that it takes clients of.
+    // The collector now has a certificate of the new authority, and trusts only clients of that
+    // authority.
     collector.kill().await;
     collector.show(new.collector(Shows::Good, true));
     collector.listen();

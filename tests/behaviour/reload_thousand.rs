@@ -1,4 +1,4 @@
-//! A thousand reloads under load, sound and unsound ones mixed.
+//! A thousand reloads under load, valid and invalid ones mixed.
 
 use std::{collections::HashMap, fs, net::TcpListener, path::Path, sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
 
 const RELOADS: usize = 1000;
 const WARM_UP: usize = 100;
-/// The second sender's numbers begin here.
+/// The second sender's numbers start here.
 const SECOND: u64 = 1 << 32;
 
-/// The kinds of change, one after the other.
+/// The number of kinds of change, applied in turn.
 const KINDS: usize = 13;
 
 #[test]
@@ -33,16 +33,17 @@ fn a_thousand_reloads_under_load_lose_nothing_and_leave_nothing_behind() {
     );
 }
 
-/// Everything that a Tapfile of this test names.
+/// Everything that this test's Tapfiles refer to.
 struct Scene {
     folder: Folder,
     certificates: Certificates,
     taken: TcpListener,
-    /// Two that are never changed, one that always is, one that comes and goes.
+    /// Two collectors whose sinks never change, one whose sink changes with each reload, and one
+    /// whose sink comes and goes.
     same: [Collector; 2],
     changing: Collector,
     extra: Collector,
-    /// The queues of those that came and went.
+    /// The queues of the sinks that came and went.
     extras: Vec<Arc<Queues>>,
 }
 
@@ -75,7 +76,7 @@ async fn reloads() {
     let before = Left::now();
     scene.reload(&mut router, WARM_UP..WARM_UP + RELOADS).await;
     scene.settled(&mut router, "warm").await;
-    // The collector keeps whole frames, so as to see their forms.
+    // The allowance is for the collector that keeps whole frames to compare their forms.
     before.is_all_there_is(96 << 20).await;
 
     let sent = [first.end().await, second.end().await];
@@ -97,7 +98,8 @@ async fn reloads() {
         is_all(numbers_of(&collector.frames()), sent);
     }
     scene.changing.assert_stopped().await;
-    // A stream for each form that it had time to connect in, and all frames in order over all of them.
+    // There is one stream for each form that lasted long enough to connect. Together the streams
+    // have all frames in order.
     scene.changing.look(|connections| {
         let mut forms = HashMap::new();
         let mut numbers = Vec::new();
@@ -112,7 +114,7 @@ async fn reloads() {
         assert!(forms.len() > 10, "{forms:?}");
         is_all(numbers, sent);
     });
-    // Each of those that came and went got what it was offered.
+    // Each sink that came and went delivered everything that it was offered.
     let mut delivered = 0;
     for queue in &scene.extras {
         let ledger = queue.ledger();
@@ -137,7 +139,7 @@ async fn reloads() {
     });
 }
 
-/// Whether these are all frames of both senders, each sender's in order.
+/// Asserts that these are all frames of both senders, each sender's in order.
 fn is_all(numbers: Vec<u64>, sent: [u64; 2]) {
     let (first, second): (Vec<_>, Vec<_>) =
         numbers.into_iter().partition(|number| *number < SECOND);
@@ -149,7 +151,7 @@ fn is_all(numbers: Vec<u64>, sent: [u64; 2]) {
 }
 
 impl Scene {
-    /// A sound configuration, in which one sink sends by this name.
+    /// A valid configuration in which one sink has this identity.
     fn base(&self, identity: &str) -> String {
         let certificate = |name: &str| self.certificates.path(name).display().to_string();
         format!(
@@ -173,7 +175,7 @@ impl Scene {
     async fn reload(&mut self, router: &mut Router, numbers: std::ops::Range<usize>) {
         for number in numbers {
             self.change(router, number);
-            // Sometimes there is time for it to take effect, and mostly not.
+            // Some reloads get time to take effect, most do not.
             if number % KINDS == 0 {
                 let before = router.ledger(2).delivered;
                 until("it is delivered", || router.ledger(2).delivered > before).await;
@@ -201,7 +203,8 @@ impl Scene {
             }
             5 => base + &extra_listener,
             6 => {
-                // The certificate is written anew, and says the same; then it does not.
+                // A new certificate file with the same certificate, so that the next change is a
+                // difference in content.
                 let path = self.certificates.path("client.crt");
                 let text = fs::read_to_string(&path).expect("a certificate");
                 fs::write(&path, format!("{text}\n")).expect("written");
@@ -212,7 +215,7 @@ impl Scene {
                 );
                 return;
             }
-            // From here on, unsound in one thing and new in many.
+            // The kinds from here on have one error and several valid changes.
             7 => base
                 .replace("form", "wrong")
                 .replace(&certificate("server.key"), &certificate("client.key")),
@@ -234,7 +237,7 @@ impl Scene {
         assert_eq!(result.is_ok(), number % KINDS < 7, "{number}: {result:?}");
     }
 
-    /// Ends all that is on its way out.
+    /// Waits until everything that was removed has ended.
     async fn settled(&mut self, router: &mut Router, identity: &str) {
         router.reload(&self.base(identity)).expect("sound");
         let offered = router.ledger(2).offered;

@@ -1,4 +1,4 @@
-//! Connections that are replaced while they work, under load: nothing is lost, and nothing comes twice.
+//! Connections that are replaced under load: no frame is lost or duplicated.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -28,7 +28,8 @@ async fn load(router: &Router, rate: u64) -> Load {
     Load::start(&router.target(0), manner).await
 }
 
-/// Every stream was ended in order, and all of them together brought every frame once and in order.
+/// Asserts that every stream ended with STOP and that the streams together have every frame once,
+/// in order.
 async fn assert_whole(collectors: &[&Collector], sent: u64) {
     let mut frames = Vec::new();
     for collector in collectors {
@@ -82,10 +83,10 @@ async fn connections_that_age_under_load_lose_nothing() {
     audit.sign();
     for ((collector, sink), status) in collectors.iter().zip(&report.sinks).zip(watches) {
         assert_eq!(sink.ledger.delivered, sent);
-        // The drain has awaited every FINISH.
+        // The drain has waited for every FINISH.
         assert_whole(&[collector], sent).await;
         let status = status.borrow();
-        // The drain may have come before a replacement was used.
+        // The drain may have begun before the last replacement was used.
         let unused = collector.streams() - status.connects;
         assert!(unused <= 1, "{unused}");
         assert_eq!(status.failed_connects, 0);
@@ -114,7 +115,7 @@ async fn a_name_that_moves_takes_the_sink_along() {
     let load = load(&router, 20_000).await;
     old.got(10_000).await;
 
-    // Another address beside it, before it or behind it, is no reason; nor is none at all.
+    // A further address, in any order, does not move the sink. Neither does an empty answer.
     server.answers(&[elsewhere, Ipv4Addr::LOCALHOST]);
     server.has_answered(4).await;
     server.answers(&[]);
@@ -126,7 +127,7 @@ async fn a_name_that_moves_takes_the_sink_along() {
     let moved = Instant::now();
     let renewed = |status: &Status| status.connects > 1;
     let second = router.until(0, "has moved", renewed).await;
-    // A second and a fifth until the name is looked up, and slack for a machine that does other things too.
+    // The name is looked up after 1.2 s at the latest; the rest is slack for a busy machine.
     assert!(
         moved.elapsed() < Duration::from_secs(4),
         "{:?}",
@@ -173,11 +174,12 @@ async fn a_collector_that_takes_nothing_is_given_up_after_its_write_timeout() {
         let ended = |status: &Status| !disconnects(status).is_empty();
         let status = router.until(sink, "gives its collector up", ended).await;
         assert!(begun.elapsed() >= Duration::from_secs(1));
-        // On TCP the kernel may come first, since it counts from when the collector's buffer was full. It says the same of
-        // one that hangs and of one that is gone; the label does not.
+        // On TCP the kernel's own timeout may expire first, because it counts from the moment the
+        // collector's buffer was full. It reports a hanging peer like a dead one; the label tells
+        // them apart.
         assert_eq!(disconnects(&status), [("write_timeout", 1)]);
     }
-    // Far from the 30 seconds that hold otherwise.
+    // Far below the default of 30 s.
     assert!(
         begun.elapsed() < Duration::from_secs(15),
         "{:?}",

@@ -1,4 +1,4 @@
-//! The router under test: from a Tapfile to its last report.
+//! The router under test, from a Tapfile to its final report.
 
 use std::{
     path::{Path, PathBuf},
@@ -31,7 +31,7 @@ pub(crate) struct Router {
     config: Config,
 }
 
-/// Looks at every ledger all the time, and says at the end whether one of them did not add up.
+/// Checks every ledger continuously. At the end it panics if one of them did not balance.
 pub(crate) struct Auditor {
     done: CancellationToken,
     thread: thread::JoinHandle<()>,
@@ -46,13 +46,13 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// The path of a file in it, as text for a Tapfile.
+    /// The path of a file in the folder, as text for a Tapfile.
     pub(crate) fn say(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 }
 
-/// Understands a Tapfile.
+/// Parses a Tapfile. Panics with the diagnostics if it has errors.
 pub(crate) fn understand(tapfile: &str) -> Config {
     let loaded = config::parse(Path::new("Tapfile"), tapfile, &|_| None);
     loaded
@@ -61,7 +61,7 @@ pub(crate) fn understand(tapfile: &str) -> Config {
 }
 
 impl Router {
-    /// Starts what the Tapfile says.
+    /// Starts a router with this Tapfile.
     pub(crate) fn start(tapfile: &str) -> Self {
         Self::try_start(tapfile).unwrap_or_else(|problems| panic!("{problems}"))
     }
@@ -74,7 +74,7 @@ impl Router {
         })
     }
 
-    /// Changes it to what the Tapfile says.
+    /// Reloads with this Tapfile.
     pub(crate) fn reload(&mut self, tapfile: &str) -> Result<Changes, StartError> {
         let config = understand(tapfile);
         let changes = self.supervisor.reload(&config)?;
@@ -82,17 +82,17 @@ impl Router {
         Ok(changes)
     }
 
-    /// A look into it, for longer than it lives.
+    /// A view that outlives the router.
     pub(crate) fn view(&self) -> View {
         self.supervisor.view().clone()
     }
 
-    /// A sink's queues, for longer than the sink is there.
+    /// A sink's queues, which outlive the sink.
     pub(crate) fn queues(&self, sink: usize) -> Arc<Queues> {
         Arc::clone(self.supervisor.sinks()[sink].queues())
     }
 
-    /// Where the listener of this place is, for senders without TLS.
+    /// The address of a listener, for senders without TLS.
     pub(crate) fn target(&self, listener: usize) -> Target {
         match &self.config.listeners[listener].address {
             ListenAddress::Unix(UnixAddress::Path(path), _) => Target::Unix(path.clone()),
@@ -106,7 +106,7 @@ impl Router {
         }
     }
 
-    /// Where the TLS listener of this place is.
+    /// The address of a TLS listener.
     pub(crate) fn tls_target(&self, listener: usize, config: Arc<ClientConfig>) -> Target {
         match self.target(listener) {
             Target::Tcp(address) => Target::Tls(address, config),
@@ -126,7 +126,7 @@ impl Router {
         self.supervisor.sinks()[sink].status().borrow().clone()
     }
 
-    /// A sink's status as it is and as it changes, for longer than the router lives.
+    /// A sink's status and its changes; the receiver outlives the router.
     pub(crate) fn watch(&self, sink: usize) -> watch::Receiver<Status> {
         self.supervisor.sinks()[sink].status()
     }
@@ -159,7 +159,7 @@ impl Router {
         }
     }
 
-    /// Has all ledgers looked at all the time from now on.
+    /// Starts to check all ledgers continuously.
     pub(crate) fn audit(&self) -> Auditor {
         let sinks = self.supervisor.sinks().iter();
         let queues: Vec<_> = sinks.map(|sink| Arc::clone(sink.queues())).collect();
@@ -183,12 +183,12 @@ impl Router {
         Auditor { done, thread }
     }
 
-    /// Drains; every account must be closed then, and add up to what came in.
+    /// Drains, and asserts that every ledger is closed and matches the frames received.
     pub(crate) async fn drain(self) -> Report {
         self.drain_or_hurry(CancellationToken::new()).await
     }
 
-    /// The same, until `hurry` is cancelled.
+    /// Drains until `hurry` is cancelled, with the same assertions.
     pub(crate) async fn drain_or_hurry(self, hurry: CancellationToken) -> Report {
         let report = self.drain_after_changes(hurry).await;
         let taken: u64 = report
@@ -206,7 +206,8 @@ impl Router {
         report
     }
 
-    /// The same for one whose listeners and sinks were not there all the time, so that no sum is known.
+    /// Drains a router whose listeners or sinks have changed, so that the frames offered cannot be
+    /// compared with the frames received.
     pub(crate) async fn drain_after_changes(self, hurry: CancellationToken) -> Report {
         let report = patiently("the drain is over", self.supervisor.drain(hurry)).await;
         for sink in &report.sinks {
@@ -227,7 +228,7 @@ impl Router {
 }
 
 impl Auditor {
-    /// Ends the audit with a last look.
+    /// Ends the audit after one last check.
     pub(crate) fn sign(self) {
         self.done.cancel();
         self.thread.join().expect("every ledger adds up");

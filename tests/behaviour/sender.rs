@@ -1,4 +1,4 @@
-//! A sender of Frame Streams, as DNS servers are, and worse.
+//! A Frame Streams sender that behaves like a DNS server, or worse.
 
 use std::{
     io,
@@ -31,10 +31,10 @@ use crate::{
     wire::{self, ACCEPT, FINISH, READY, START, STOP},
 };
 
-/// Where a listener is, and how to get there.
+/// The address of a listener, and the transport to use.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
-    /// By path; an abstract name begins with a NUL.
+    /// A path; an abstract name begins with a NUL.
     Unix(PathBuf),
     Tcp(SocketAddr),
     Tls(SocketAddr, Arc<ClientConfig>),
@@ -46,40 +46,41 @@ pub(crate) struct Sender {
     mode: Mode,
 }
 
-/// What a sender does once its back channel says that the router is about to end.
+/// How a sender reacts when the router half-closes its back channel, the signal that a drain has
+/// begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// Ends its stream in order, as fstrm's own tools do.
+    /// Sends STOP, as fstrm's own tools do.
     Stops,
-    /// Closes without a word, as Unbound does.
+    /// Closes without STOP, as Unbound does.
     Closes,
-    /// Does not read its back channel, and goes on, as `CoreDNS` does.
+    /// Does not read its back channel and keeps sending, as `CoreDNS` does.
     GoesOn,
 }
 
-/// A sender of frames at a rate, in a task of its own.
+/// A task that sends frames at a fixed rate.
 pub(crate) struct Load {
     sent: Arc<AtomicU64>,
     enough: CancellationToken,
     task: JoinHandle<()>,
 }
 
-/// How a [`Load`] sends.
+/// Parameters of a [`Load`].
 pub(crate) struct Manner {
     pub(crate) mode: Mode,
     pub(crate) told: Told,
-    /// Frames a second.
+    /// Frames per second.
     pub(crate) rate: u64,
-    /// The frame of a number.
+    /// Makes the frame with this number.
     pub(crate) frame: fn(u64) -> Bytes,
-    /// Its first number; the others follow.
+    /// The first number; the others follow.
     pub(crate) first: u64,
 }
 
 const TICK: Duration = Duration::from_millis(10);
 
 impl Target {
-    /// Connects, with TLS if there is to be any; says nothing yet.
+    /// Connects, with TLS if the target has it, and sends nothing yet.
     pub(crate) async fn dial(&self) -> io::Result<Stream> {
         match self {
             Self::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
@@ -94,7 +95,7 @@ impl Target {
         }
     }
 
-    /// Connects without TLS, whatever the listener expects.
+    /// Connects without TLS, even to a TLS listener.
     pub(crate) async fn dial_plain(&self) -> io::Result<Stream> {
         match self {
             Self::Tls(address, _) => Self::Tcp(*address).dial().await,
@@ -102,31 +103,34 @@ impl Target {
         }
     }
 
-    /// Says `said`, ends its side, and gives what the router answers until it closes.
+    /// Sends `bytes`, shuts down the write side, and returns everything that the router sends until
+    /// it closes.
     pub(crate) async fn say(&self, said: &[u8]) -> Vec<u8> {
         let stream = self.dial().await.expect("connected");
         say(stream, said).await
     }
 }
 
-/// Says `said` on `stream`, ends this side, and gives what the router answers until it closes.
+/// Sends `bytes` on `stream`, shuts down the write side, and returns everything that the router
+/// sends until it closes.
 pub(crate) async fn say(mut stream: Stream, said: &[u8]) -> Vec<u8> {
-    // A router that has closed already has its reasons; what it answered counts.
+    // The router may have closed already; only its answer matters.
     if stream.write_all(said).await.is_ok() {
         let _ = stream.shutdown().await;
     }
     rest(&mut stream).await
 }
 
-/// What comes until the router closes.
+/// Returns everything that the router sends until it closes.
 pub(crate) async fn rest(stream: &mut Stream) -> Vec<u8> {
     let mut answer = Vec::new();
-    // A reset, or TCP that ends without TLS, closes too; what came before it is in `answer`.
+    // A reset, or TCP that ends without `close_notify`, is a close, too. The bytes before it are in
+    // `answer`.
     let _ = patiently("the router closes", stream.read_to_end(&mut answer)).await;
     answer
 }
 
-/// The next bytes from the router, which must be these.
+/// Asserts that the next bytes from the router are these.
 pub(crate) async fn expect(stream: &mut Stream, bytes: &[u8]) {
     let mut got = vec![0; bytes.len()];
     patiently("the router answers", stream.read_exact(&mut got))
@@ -136,7 +140,7 @@ pub(crate) async fn expect(stream: &mut Stream, bytes: &[u8]) {
 }
 
 impl Sender {
-    /// Connects and begins a stream.
+    /// Connects and starts a stream.
     pub(crate) async fn open(target: &Target, mode: Mode) -> Self {
         let mut stream = target.dial().await.expect("connected");
         if mode == Mode::Bidirectional {
@@ -152,7 +156,7 @@ impl Sender {
         self.write(&wire::data(frames)).await;
     }
 
-    /// Writes bytes, be they frames or not.
+    /// Writes any bytes.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("written");
         self.stream.flush().await.expect("written");
@@ -165,7 +169,7 @@ impl Sender {
         }
     }
 
-    /// Says STOP and waits until the router has answered as it should, and closed.
+    /// Sends STOP, and waits until the router has given the right answer and closed.
     pub(crate) async fn stop(mut self) {
         self.write(STOP).await;
         let answer = rest(&mut self.stream).await;
@@ -176,36 +180,36 @@ impl Sender {
         assert_eq!(answer, expected);
     }
 
-    /// Ends its side without STOP, and waits until the router has closed.
+    /// Shuts down its write side without STOP, and waits until the router has closed.
     pub(crate) async fn close(mut self) {
         self.stream.shutdown().await.expect("shut down");
         assert_eq!(rest(&mut self.stream).await, b"");
     }
 
-    /// Waits until the router says that it is about to end.
+    /// Waits until the router half-closes, which it does when it drains.
     pub(crate) async fn told_to_end(&mut self) {
         let mut byte = [0];
         let read = patiently("the router half-closes", self.stream.read(&mut byte)).await;
         assert_eq!(read.expect("no reset"), 0, "nothing but the end");
     }
 
-    /// Waits until the router cuts the connection, whatever it says before.
+    /// Waits until the router closes the connection. Ignores what it sends before.
     pub(crate) async fn cut(mut self) {
         rest(&mut self.stream).await;
     }
 
-    /// Its connection, for a test to do as it likes.
+    /// Its connection.
     pub(crate) fn into_stream(self) -> Stream {
         self.stream
     }
 
-    /// Dies: its kernel resets the connection.
+    /// Dies: the kernel resets the connection.
     pub(crate) fn reset(self) {
         reset_on_close(&self.stream);
     }
 }
 
-/// Makes the stream end with a reset when it is dropped; unix sockets know none.
+/// Makes the stream send a reset when dropped. Has no effect on a unix socket.
 pub(crate) fn reset_on_close(stream: &Stream) {
     let tcp = match stream {
         Stream::Unix(_) => return,
@@ -219,7 +223,7 @@ pub(crate) fn reset_on_close(stream: &Stream) {
 }
 
 impl Load {
-    /// Begins to send.
+    /// Connects and starts to send.
     pub(crate) async fn start(target: &Target, manner: Manner) -> Self {
         let sender = Sender::open(target, manner.mode).await;
         let sent = Arc::<AtomicU64>::default();
@@ -228,18 +232,19 @@ impl Load {
         Self { sent, enough, task }
     }
 
-    /// How many frames it has written whole.
+    /// The number of frames written completely.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Relaxed)
     }
 
-    /// Ends its stream in order, and says how many frames it wrote.
+    /// Ends its stream with STOP. Returns the number of frames written.
     pub(crate) async fn end(self) -> u64 {
         self.enough.cancel();
         self.ended().await
     }
 
-    /// Waits until it has ended, since it was told to or cut; says how many frames it wrote.
+    /// Waits until it ends because the router drains or closes. Returns the number of frames
+    /// written.
     pub(crate) async fn ended(self) -> u64 {
         patiently("the sender ends", self.task)
             .await

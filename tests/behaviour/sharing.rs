@@ -14,15 +14,16 @@ use crate::{
     wire,
 };
 
-/// The numbers of the frames of the sender that floods begin here.
+/// Frames of the flooding sender are numbered from here.
 const LOUD: u64 = 1 << 40;
 
-/// Frames of the quiet sender: this many at a time, and for each of these the sink takes this many in all.
+/// The quiet sender sends `STEP` frames each time that the sink has delivered another
+/// `TAKEN_A_STEP` frames.
 const STEP: u64 = 20;
 const STEPS: u64 = 40;
 const TAKEN_A_STEP: u64 = 400;
 
-/// Writes as fast as the router reads, until it is enough.
+/// Writes as fast as the router reads, until cancelled. Returns the number of frames written.
 async fn flood(target: Target, enough: CancellationToken) -> u64 {
     let mut sender = Sender::open(&target, Mode::Unidirectional).await;
     let frames = 500;
@@ -40,7 +41,7 @@ async fn flood(target: Target, enough: CancellationToken) -> u64 {
 async fn a_flood_costs_a_quiet_sender_nothing() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).thrifty();
-    // Some 20,000 frames a second, however fast they come.
+    // About 20,000 frames a second.
     collector.behave(Manner::Crawls(2048, Duration::from_millis(1)));
     let collector = collector.listening();
     let router = Router::start(&format!(
@@ -57,7 +58,7 @@ async fn a_flood_costs_a_quiet_sender_nothing() {
 
     let mut quiet = Sender::open(&router.target(1), Mode::Bidirectional).await;
     for step in 0..STEPS {
-        // A rate that is a twentieth of the sink's, however busy the machine is.
+        // The quiet sender's rate is one twentieth of the sink's, even on a busy machine.
         let taken = router.ledger(0).delivered;
         until("the sink takes some", || {
             router.ledger(0).delivered >= taken + TAKEN_A_STEP

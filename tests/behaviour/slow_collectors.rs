@@ -1,4 +1,4 @@
-//! Collectors that read slowly, all the time: they keep their connection. One that reads nothing loses it.
+//! Collectors that read slowly keep their connection. One that reads nothing loses it.
 
 use std::time::Duration;
 
@@ -13,25 +13,27 @@ use crate::{
     wait::until,
 };
 
-/// More than the kernels hold of one connection, in frames of a kilobyte.
+/// Frames of a kilobyte, more than the kernels buffer for one connection.
 const FRAMES: u64 = 5000;
 
-/// How collectors crawl that their sockets, once full, cannot be written to for longer than the `write_timeout`: 40 KiB a second
-/// until three quarters of 208 KiB are free, and 160 KiB a second until a third of 2 MiB is. On loopback TCP sends in segments of
-/// up to 64 KiB, so that it takes some time until one finds room.
+/// Bytes per read that make a socket unwritable for longer than the `write_timeout` once it is
+/// full. The unix collector reads 40 KiB a second, and its socket becomes writable when three
+/// quarters of 208 KiB are free. The TCP collectors read 160 KiB a second, and theirs become
+/// writable when a third of 2 MiB is free. On loopback TCP sends segments of up to 64 KiB, which
+/// have to wait for room.
 const CRAWL: [usize; 3] = [2 << 10, 8 << 10, 8 << 10];
 
-/// What a collector reads in three times the `write_timeout`, by a crawl of so much at a time.
+/// The frames that a collector reads in three times the `write_timeout`.
 const fn crawled(crawl: usize) -> usize {
     9 * 20 * crawl / 1024
 }
 
-/// Reads 20 times a second.
+/// Reads this many bytes 20 times a second.
 fn crawls(bytes: usize) -> Manner {
     Manner::Crawls(bytes, Duration::from_millis(50))
 }
 
-/// A collector of each kind, and a router whose sinks wait 3 s for them.
+/// A collector of each kind, and a router whose sinks have a `write_timeout` of 3 s.
 fn three_kinds(
     folder: &Folder,
     certificates: &Certificates,
@@ -117,7 +119,7 @@ async fn a_collector_that_reads_nothing_is_cut() {
         collector.behave(Manner::Good);
     }
     for (sink, collector) in collectors.iter().enumerate() {
-        // What the first connection held is lost with it.
+        // Frames that the first connection held are lost with it.
         let last = FRAMES - 1;
         until("the rest arrives", || {
             numbers_of(&collector.frames()).last() == Some(&last)
@@ -128,7 +130,8 @@ async fn a_collector_that_reads_nothing_is_cut() {
     router.drain().await;
 }
 
-/// A collector reads what the kernels hold for much longer than it would get for FINISH if it read nothing.
+/// The collectors need much longer for the data in the kernels' buffers than the drain waits for
+/// FINISH from one that reads nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn finish_is_awaited_while_the_collector_reads() {
     let (folder, certificates) = (Folder::new(), Certificates::new());

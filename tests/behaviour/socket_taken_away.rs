@@ -1,4 +1,4 @@
-//! Another process removes a listener's socket, or puts something in its place.
+//! Another process removes a listener's socket or replaces it with another file.
 
 use std::{
     fs,
@@ -53,7 +53,7 @@ async fn a_changed_mode_reaches_no_file_behind_a_link() {
     assert_eq!(mode(&precious), 0o600);
     tapfan.says("in exists and is not a socket").await;
     assert_eq!(fs::read_to_string(&precious).expect("read"), "secret");
-    // The new mode is that of the socket that takes the place of the link.
+    // The socket that replaces the link gets the new mode.
     fs::remove_file(folder.path("in")).expect("removed");
     tapfan.signal(Signal::SIGHUP);
     until("it is bound again", || folder.path("in").exists()).await;
@@ -78,7 +78,7 @@ async fn a_removed_socket_is_bound_again_and_connections_stay() {
             socket.exists() && mode(&socket) == 0o606
         })
         .await;
-        // Until listen(2) connections are refused.
+        // Between bind(2) and listen(2) connections are refused.
         let mut late = loop {
             if UnixStream::connect(&socket).await.is_ok() {
                 break Sender::open(&target, Mode::Bidirectional).await;
@@ -138,16 +138,16 @@ async fn a_socket_that_another_process_took_is_left_to_it_and_not_ready_until_it
     assert_eq!(verdict.word, VerdictWord::NotListening);
     assert_eq!(verdict.sentence, "No sender can connect to unix://in");
     assert_eq!(ask("/livez").status, 200);
-    // The connection from before is served.
+    // The existing connection is still served.
     early.send([numbered(0)]).await;
     collector.got(1).await;
-    // Its file is left alone, by a reload too.
+    // The other process's socket is left alone, by a reload too.
     tapfan.signal(Signal::SIGHUP);
     tapfan.says("nothing has changed").await;
     other.set_nonblocking(true).expect("set");
     assert!(socket.exists());
     drop(other);
-    // The stale file that it leaves is replaced.
+    // The stale file that it left behind is replaced.
     tapfan.signal(Signal::SIGHUP);
     until("it is ready", || ask("/readyz").status == 200).await;
     assert!(up());

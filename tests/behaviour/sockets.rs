@@ -26,7 +26,7 @@ async fn pass_one_frame(router: &Router, collector: &Collector) {
 
 #[tokio::test]
 async fn abstract_sockets_on_both_sides() {
-    // Nobody else's: abstract names are the whole machine's.
+    // Abstract names are global to the machine, so these contain the pid.
     let name = |side: &str| format!("tapfan-tests-{}-{side}", std::process::id());
     let collector = Collector::unix(format!("\0{}", name("out"))).listening();
     assert!(collector.socket().starts_with("unix://@tapfan"));
@@ -93,7 +93,7 @@ async fn a_socket_in_use_is_an_error_and_nothing_starts() {
     assert!(said.contains("exists and is not a socket"), "{said}");
     assert!(!folder.path("another").exists(), "nothing is left behind");
     assert!(folder.path("file").exists());
-    // The first does not notice.
+    // The first router is not affected.
     pass_one_frame(&first, &collector).await;
     first.drain().await;
 }

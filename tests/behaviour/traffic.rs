@@ -1,4 +1,4 @@
-//! What senders send: recorded traffic of real servers, and numbered frames.
+//! Traffic for senders: recordings of real servers, and numbered frames.
 
 use std::{fs::File, path::Path, sync::LazyLock};
 
@@ -25,18 +25,18 @@ pub(crate) fn recorded() -> Vec<Bytes> {
     frames
 }
 
-/// A dnstap message that says its number in `extra`, its last eight bytes.
+/// A dnstap frame with its number in `extra`, its last eight bytes.
 pub(crate) fn numbered(number: u64) -> Bytes {
     static SMALL: LazyLock<Bytes> = LazyLock::new(|| beginning(60));
     with_number(&SMALL, number)
 }
 
-/// The same of about `size` bytes.
+/// A numbered frame of about `size` bytes.
 pub(crate) fn numbered_large(number: u64, size: usize) -> Bytes {
     with_number(&beginning(size), number)
 }
 
-/// The number of a numbered frame, whatever became of its other fields.
+/// The number of a numbered frame. Edits of other fields do not change it.
 pub(crate) fn number_of(frame: &[u8]) -> u64 {
     u64::from_be_bytes(*frame.last_chunk().expect("a numbered frame"))
 }
@@ -46,7 +46,7 @@ pub(crate) fn numbers_of<'a>(frames: impl IntoIterator<Item = &'a Bytes>) -> Vec
     frames.into_iter().map(|frame| number_of(frame)).collect()
 }
 
-/// A valid frame up to its number: `extra` stands last, with a value of eight bytes to come.
+/// A valid frame without its number: `extra` is last, and its eight bytes are missing.
 fn beginning(query: usize) -> Bytes {
     let message = Message {
         r#type: message::Type::ClientQuery.into(),

@@ -1,4 +1,5 @@
-//! Senders that stop in the middle of long frames: their memory is bounded, and nobody else is hurt.
+//! Senders that stop in the middle of long frames: their memory is limited, and no other sender
+//! suffers.
 
 use tapfan::{frame_stream::Mode, listener::ErrorReason};
 use tokio::io::AsyncWriteExt;
@@ -16,12 +17,12 @@ use crate::{
 
 const MIB: usize = 1 << 20;
 
-/// A connection that has sent this much of a frame of 1 MiB, and waits.
+/// Opens a connection that sends this much of a frame of 1 MiB, and stops.
 async fn stop_inside(target: &Target, sent: usize) -> tapfan::net::Stream {
     let mut stream = target.dial().await.expect("connected");
     let frame = wire::data([numbered_large(0, MIB - 100)]);
     stream.write_all(START).await.expect("written");
-    // One that is closed while it writes has been chosen already.
+    // The router may choose this connection to be closed while it writes.
     let _ = stream.write_all(&frame[..sent]).await;
     stream
 }
@@ -44,14 +45,14 @@ async fn the_senders_that_hold_most_are_closed_and_the_others_feel_nothing() {
         first,
     };
     let small = Load::start(&router.target(0), manner(numbered, 0, 2000)).await;
-    // Its frames are long, too, but each of them ends.
+    // Its frames are long, too, but complete.
     let large_frames = |number| numbered_large(number, 300_000);
     let large = Load::start(&router.target(0), manner(large_frames, 1 << 32, 100)).await;
     let unfinished = router.view().unfinished_frames().clone();
     assert_eq!(unfinished.limit(), 4 * MIB);
     let mut stopped = Vec::new();
     for each in 0..20 {
-        // Both listeners share the bound.
+        // Both listeners share the limit.
         stopped.push(stop_inside(&router.target(each % 2), 900_000).await);
         assert!(unfinished.held() <= 4 * MIB);
     }
@@ -59,7 +60,7 @@ async fn the_senders_that_hold_most_are_closed_and_the_others_feel_nothing() {
         let of = |listener| router.counts(listener).errors(ErrorReason::Unfinished);
         of(0) + of(1)
     };
-    // Four of 900 kB fit; the frames of the good sender may cost another its place.
+    // Four of 900 kB fit. The good sender's frames may push out one more.
     until("the others are closed", || closed() >= 15).await;
     assert!(closed() <= 18, "{}", closed());
     let sent = small.end().await + large.end().await;
@@ -99,7 +100,8 @@ async fn a_lower_bound_of_a_reload_counts_at_once() {
         .reload(&tapfile("unfinished_frames 1MiB"))
         .expect("good");
     assert_eq!(changes.to_string(), "unfinished_frames 1MiB");
-    // A buffer may be twice as large as what has come, so it takes two at least, and leaves one.
+    // A buffer may be twice as large as the data in it. So at least two connections have to go, and
+    // at least one stays.
     until("some are closed", || {
         let counts = router.counts(0);
         let closed = counts.errors(ErrorReason::Unfinished);
@@ -109,7 +111,8 @@ async fn a_lower_bound_of_a_reload_counts_at_once() {
     assert!(unfinished.held() <= MIB);
 }
 
-/// Where no cgroup can be made, address space is limited instead, which is less exact: a thread maps more than it uses.
+/// Where no cgroup can be created, the address space is limited instead. That is less exact,
+/// because a thread maps more than it uses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_router_with_64_mib_outlives_hundreds_that_stop_in_a_frame() {
     const SENDERS: usize = 300;
@@ -138,7 +141,7 @@ async fn a_router_with_64_mib_outlives_hundreds_that_stop_in_a_frame() {
     }
     let so_far = good.sent();
     until("the good sender goes on", || good.sent() > so_far + 1000).await;
-    // Another one can still come.
+    // A new sender can still connect.
     let mut late = Sender::open(&target, Mode::Bidirectional).await;
     late.send([numbered(1 << 40)]).await;
     late.stop().await;

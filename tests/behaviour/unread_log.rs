@@ -1,4 +1,4 @@
-//! A log that nobody reads: it costs log lines and nothing else.
+//! A log that no process reads: log lines are lost, and nothing else.
 
 use std::{
     fs,
@@ -35,14 +35,14 @@ use crate::{
     wire::{START, STOP},
 };
 
-/// A program whose stderr is read only when the test says so.
+/// A program whose stderr is read only when the test asks for it.
 struct Program {
     child: Child,
     stderr: PipeReader,
     text: String,
 }
 
-/// Senders of garbage, each of which makes log lines.
+/// Senders of garbage, each of which causes log lines.
 struct Garbage {
     enough: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -50,14 +50,14 @@ struct Garbage {
 
 const LOST: &str = "tapfan_log_lines_lost_total";
 
-/// The longest time that a write of the good sender may take. A worker that waits for stderr never comes back, and a busy
-/// machine takes a second at worst.
+/// The longest time that a write of the good sender may take. A worker that blocks on stderr never
+/// returns, and a busy machine delays a write by a second at worst.
 const WRITE: Duration = Duration::from_secs(10);
 
 // === impl Program ===
 
 impl Program {
-    /// `tapfan run` with this Tapfile, its stderr a pipe that holds one page.
+    /// Starts `tapfan run` with this Tapfile and with a pipe of one page as its stderr.
     fn run(folder: &Folder, level: &str, tapfile: &str) -> Self {
         let file = folder.path("Tapfile");
         fs::write(&file, tapfile).expect("written");
@@ -79,7 +79,7 @@ impl Program {
         }
     }
 
-    /// Reads what is in the pipe, and nothing after that.
+    /// Reads the bytes in the pipe, without waiting for more.
     fn read(&mut self) {
         let mut bytes = [0; 4096];
         loop {
@@ -92,7 +92,7 @@ impl Program {
         }
     }
 
-    /// Reads until the log has these words.
+    /// Reads until the log contains `text`.
     async fn says(&mut self, words: &str) {
         until(format_args!("it says {words}"), || {
             self.read();
@@ -101,7 +101,7 @@ impl Program {
         .await;
     }
 
-    /// Where the admin endpoint is, by the log.
+    /// Waits until the log names the admin endpoint's address, and returns it.
     async fn address(&mut self) -> SocketAddr {
         self.says("admin endpoint is listening").await;
         self.says("tapfan is running").await;
@@ -132,7 +132,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Gone already, unless the test failed.
+        // The process has exited already, unless the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -169,7 +169,7 @@ fn ask(address: SocketAddr, path: &str) -> Answer {
     block_in_place(|| get(address, path))
 }
 
-/// The lines that are lost, by the metrics.
+/// The number of lost lines, by the metrics.
 fn lost(address: SocketAddr) -> Option<f64> {
     Exposition::read(&ask(address, "/metrics").body).get(LOST)
 }
@@ -185,7 +185,7 @@ async fn a_log_that_nobody_reads_costs_lines_and_nothing_else() {
     let target = Target::Unix(folder.path("in.sock"));
     let mut good = Sender::open(&target, Mode::Bidirectional).await;
 
-    // From here on nobody reads.
+    // From here on the log is not read.
     let garbage = Garbage::start(&target);
     let (begun, mut sent) = (Instant::now(), 0);
     while lost(address).is_none_or(|lost| lost < 100.0) {
@@ -195,7 +195,7 @@ async fn a_log_that_nobody_reads_costs_lines_and_nothing_else() {
         assert_eq!(ask(address, "/livez").body, "live\n");
         assert!(begun.elapsed() < Duration::from_mins(2), "no line is lost");
     }
-    // And when they are being lost.
+    // The same while lines are being lost.
     for _ in 0..50 {
         let frames = (sent..sent + 100).map(numbered);
         timeout(WRITE, good.send(frames)).await.expect("room");
@@ -209,7 +209,7 @@ async fn a_log_that_nobody_reads_costs_lines_and_nothing_else() {
         serde_json::from_str(&ask(address, "/status").body).expect("the status");
     assert!(status.log.lines_lost >= 100, "{:?}", status.log);
 
-    // Somebody reads again, and then no more.
+    // The log is read once more, and then no longer.
     program.says("log lines were lost").await;
     let garbage = Garbage::start(&target);
     let before = lost(address).expect("a counter");
@@ -247,7 +247,7 @@ async fn a_second_signal_is_heard_when_nobody_reads_the_log() {
     assert_eq!(program.exit().await.code(), Some(0));
 }
 
-/// A socket that takes no byte more, until what is in it is read.
+/// A socket whose buffer is full.
 fn full() -> (UnixStream, OwnedFd) {
     let (reader, writer) = UnixStream::pair().expect("a pair");
     writer.set_nonblocking(true).expect("set");
@@ -289,7 +289,7 @@ async fn what_cannot_start_says_so_or_exits_without() {
         let (_reader, theirs) = full();
         let mut program = run(&arguments, theirs.into());
         assert_eq!(program.exit().await.code(), Some(status), "{arguments:?}");
-        // Who reads has it all.
+        // A reader of stderr gets the whole message.
         let (mut reader, theirs) = UnixStream::pair().expect("a pair");
         let mut program = run(&arguments, OwnedFd::from(theirs).into());
         assert_eq!(program.exit().await.code(), Some(status), "{arguments:?}");

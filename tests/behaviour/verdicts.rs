@@ -1,4 +1,5 @@
-//! The verdict on a router: the same in `/status`, in `/events` and from `tapfan status`, whose exit status follows it.
+//! The verdict on a router is the same in `/status`, in `/events` and from `tapfan status`, whose
+//! exit status follows it.
 
 use std::{
     net::SocketAddr,
@@ -30,7 +31,7 @@ fn steady(rate: u64) -> sender::Manner {
     }
 }
 
-/// The words of the router and of its sinks.
+/// The verdicts of the router and of its sinks.
 fn words(address: SocketAddr) -> (String, Vec<String>) {
     let answer = block_in_place(|| get(address, "/status"));
     let status: Value = serde_json::from_str(&answer.body).expect("JSON");
@@ -50,14 +51,14 @@ async fn until_words(address: SocketAddr, router: &str, sinks: &[&str]) {
     .await;
 }
 
-/// What `tapfan status` did.
+/// The output of `tapfan status`.
 fn status(address: SocketAddr, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tapfan"));
     command.args(["status", "--admin", &address.to_string()]);
     block_in_place(|| command.args(arguments).output()).expect("run")
 }
 
-/// Its exit status, and its first line.
+/// The exit status of `tapfan status`, and its first line.
 fn said(address: SocketAddr, arguments: &[&str]) -> (Option<i32>, String) {
     let output = status(address, arguments);
     let text = String::from_utf8(output.stdout).expect("text");
@@ -65,7 +66,7 @@ fn said(address: SocketAddr, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), first)
 }
 
-/// As when a collector is stopped by SIGSTOP: the connection stays, and nothing is read.
+/// A collector that SIGSTOP has stopped looks like this: the connection stays, and nothing is read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     let folder = Folder::new();
@@ -90,7 +91,7 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     let well = "Every collector is getting its taps";
     assert_eq!(said(address, &[]), (Some(0), well.to_owned()));
 
-    // The kernel's buffer is full, and the connection is as it was.
+    // The kernel's buffers are full, and the connection is still up.
     until_words(address, "behind", &["ok", "behind"]).await;
     assert_eq!(router.status(1).state.label(), "up");
     assert_eq!(said(address, &[]), (Some(1), "stops is behind".to_owned()));
@@ -110,7 +111,7 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     assert_eq!(said(address, &["--fail-on", "down"]).0, Some(0));
     assert_eq!(router.status(1).state.label(), "up");
 
-    // It reads again: nothing is lost any more, and the loss is remembered.
+    // The collector reads again. No more frames are lost, and the earlier loss is still reported.
     stops.behave(Manner::Good);
     until("the queue is empty", || router.ledger(1).queued == 0).await;
     load.end().await;
@@ -118,7 +119,8 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     until("it takes all again", || said(address, &[]).1 == lost).await;
     assert_eq!(said(address, &[]).0, Some(1));
     assert_eq!(words(address).1, ["ok", "dropping"]);
-    // A sink that is changed has a new stream and the same past; one of another name has none.
+    // A changed sink starts a new connection and keeps its history; a sink with another name has no
+    // history.
     router
         .reload(&format!(
             "listen {}\ndnstap {} full {{ name good }}\ndnstap {} full 1 {{ name other }}\n",
@@ -157,7 +159,7 @@ async fn a_collector_that_is_away_is_down_and_what_it_lost_is_known_to_who_looks
     collector.listen();
     router.all_up().await;
     load.end().await;
-    // Nobody has looked at `/events`: the router remembers by itself.
+    // No client has read `/events`: the router keeps the history itself.
     until_words(address, "dropping", &["dropping"]).await;
     assert_eq!(said(address, &[]).0, Some(1));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Certificates of X.509 version 1, as `openssl x509 -req` makes them without extensions.
+//! Certificates of X.509 version 1, which `openssl x509 -req` makes when it is given no extensions.
 
 use tapfan::frame_stream::Mode;
 

@@ -1,8 +1,9 @@
-//! Whole runs: random sequences of faults of senders, collectors, the name server and the configuration, against the real
-//! router.
+//! Whole runs: random sequences of faults of senders, collectors, the name server and the
+//! configuration, against the real router.
 //!
-//! Whatever happens, every ledger adds up at every look, a good sink beside the bad one misses nothing, and everything
-//! ends with the drain. `PROPTEST_CASES=1000` runs more sequences than usual; one that fails is to be kept in [`KEPT`].
+//! In every run each ledger balances whenever it is read, a good sink misses nothing while another
+//! sink fails, and everything ends with the drain. `PROPTEST_CASES=1000` runs more sequences than
+//! usual. Add a sequence that fails to [`KEPT`].
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -25,24 +26,25 @@ use crate::{
     wire::{FINISH, READY, START},
 };
 
-/// One thing that goes wrong, or right again.
+/// A fault, or a recovery.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A sender says this instead of a handshake, or behind one, and goes.
+    /// A sender sends these bytes, after a handshake if the flag is set, and closes.
     Garbage(bool, Vec<u8>),
-    /// A sender stops in the middle of a frame, and stays.
+    /// A sender stops in the middle of a frame and stays connected.
     MidFrame,
-    /// A sender goes without a word, after so many frames.
+    /// A sender closes without STOP after this many frames.
     Disconnect(u64),
     /// A sender writes [`FLOOD`] frames at once.
     Flood,
-    /// The collector at this address treats new connections so; connections that hang go on.
+    /// The collector at this address behaves like this; connections that hang resume.
     Collector(usize, Treats),
-    /// Nobody listens at this address any more; connections are reset.
+    /// The collector at this address stops listening and resets its connections.
     Refuses(usize),
-    /// Somebody listens at this address again, or the connections are reset there.
+    /// The collector at this address listens again. If it listens already, it resets its
+    /// connections first.
     Returns(usize),
-    /// The collector at this address ends in order, and comes back.
+    /// The collector at this address shuts down in order, and listens again.
     Leaves(usize, Farewell),
     NameServer(Answer),
     Reload(Reload),
@@ -51,25 +53,25 @@ enum Step {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Reload {
-    /// The bad sink, with this identity and so many of its name's addresses in use.
+    /// The bad sink with this identity and this value of `endpoints`.
     Sink(u8, &'static str),
     /// No bad sink.
     Without,
-    /// Something that is refused.
+    /// A configuration that is refused.
     Unsound,
 }
 
-/// Frames of a flood: more than the bad sink's queue holds, and far less than the good one's.
+/// Frames in a flood: more than the bad sink's queue holds, and far fewer than the good one's.
 const FLOOD: u64 = 15_000;
 
-/// Frames of senders other than the good one have numbers from here on.
+/// Frames of all senders but the good one are numbered from here.
 const OTHERS: u64 = 1 << 40;
 
 const HOSTS: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
 
-/// Sequences that are run each time: those that failed, and the worst that its authors could think of.
+/// Sequences that are always run: those that once failed, and the hardest known ones.
 const KEPT: [&[Step]; 2] = [
-    // The sink has no connection at its end, and one that was replaced awaits FINISH.
+    // At the end the sink has no connection, and a replaced connection still waits for FINISH.
     &[
         Step::Collector(0, Treats::NeverFinishes),
         Step::Returns(0),
@@ -78,7 +80,8 @@ const KEPT: [&[Step]; 2] = [
         Step::Refuses(0),
         Step::Reload(Reload::Without),
     ],
-    // A full queue, a collector that takes nothing, a name that leads elsewhere, and nobody there.
+    // A full queue, a collector that reads nothing, a name server that fails, and an address that
+    // refuses connections.
     &[
         Step::Collector(0, Treats::Hangs),
         Step::Returns(0),
@@ -102,7 +105,7 @@ struct Scene {
     router: Router,
     load: Load,
     audits: Vec<Auditor>,
-    /// Senders that stay.
+    /// Senders that stay connected.
     held: Vec<Sender>,
     others: u64,
 }
@@ -170,7 +173,7 @@ impl Scene {
                 self.listens(*at);
             }
             Step::Leaves(at, farewell) => {
-                // One that reads nothing would never come to the end of what is sent.
+                // A collector that reads nothing would never reach the end of the data.
                 self.bad[*at].behave(Treats::Good);
                 if std::mem::take(&mut self.listening[*at]) {
                     self.bad[*at].leave(*farewell).await;
@@ -217,10 +220,10 @@ impl Scene {
         }
     }
 
-    /// Ends the run, and checks what must hold of any.
+    /// Ends the run, and checks the properties that every run must have.
     async fn end(self) {
         let sent = self.load.end().await;
-        // The drain has the time that the bad sink needs to be given up, and no more.
+        // The drain's time limit leaves room only for giving up the bad sink.
         until("the good sink has delivered all", || {
             let ledger = self.router.ledger(0);
             ledger.offered >= sent && ledger.delivered == ledger.offered
@@ -251,7 +254,7 @@ impl Scene {
 }
 
 async fn write(stream: &mut Stream, bytes: &[u8]) {
-    // The router may have closed by now.
+    // The router may have closed already.
     let _ = stream.write_all(bytes).await;
 }
 
@@ -346,11 +349,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn whatever_goes_wrong_the_ledgers_add_up_and_the_good_sink_misses_nothing() {
     let mut config = ProptestConfig::default();
     if std::env::var_os("PROPTEST_CASES").is_none() {
-        // Each takes a second or two.
+        // Each run takes a second or two.
         config.cases = 8;
     }
     config.failure_persistence = None;
-    // A sequence that fails is run again for each step that may be left out.
+    // To shrink a failing sequence, proptest runs it again without each of its steps.
     config.max_shrink_iters = 60;
     let outcome = TestRunner::new(config).run(&steps(), |steps| {
         let run = std::panic::catch_unwind(|| run(&steps));

@@ -1,9 +1,10 @@
-//! Frame Streams as bytes, written down from `fstrm`'s `control.h`: the peers here share no code with the router.
+//! Frame Streams in bytes, written from `control.h` of `fstrm`. These peers share no code with the
+//! router.
 
 /// READY that offers dnstap.
 pub(crate) const READY: &[u8] =
     b"\0\0\0\0\0\0\0\x22\0\0\0\x04\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
-/// ACCEPT that takes dnstap.
+/// ACCEPT of dnstap.
 pub(crate) const ACCEPT: &[u8] =
     b"\0\0\0\0\0\0\0\x22\0\0\0\x01\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
 /// START of dnstap.
@@ -13,17 +14,17 @@ pub(crate) const START: &[u8] =
 pub(crate) const STOP: &[u8] = b"\0\0\0\0\0\0\0\x04\0\0\0\x03";
 /// FINISH.
 pub(crate) const FINISH: &[u8] = b"\0\0\0\0\0\0\0\x04\0\0\0\x05";
-/// A control frame of a type that nobody knows, with a field.
+/// A control frame of an unknown type, with a field.
 pub(crate) const UNKNOWN: &[u8] = b"\0\0\0\0\0\0\0\x0d\0\0\0\x4d\0\0\0\x01\0\0\0\x01x";
 
-/// READY that offers something else.
+/// READY that offers another content type.
 pub(crate) const READY_FOR_LOGS: &[u8] = b"\0\0\0\0\0\0\0\x11\0\0\0\x04\0\0\0\x01\0\0\0\x05a:log";
-/// ACCEPT that takes something else.
+/// ACCEPT of another content type.
 pub(crate) const ACCEPT_OF_LOGS: &[u8] = b"\0\0\0\0\0\0\0\x11\0\0\0\x01\0\0\0\x01\0\0\0\x05a:log";
-/// START of something else.
+/// START of another content type.
 pub(crate) const START_OF_LOGS: &[u8] = b"\0\0\0\0\0\0\0\x11\0\0\0\x02\0\0\0\x01\0\0\0\x05a:log";
 
-/// Data frames, each with its length in front.
+/// Data frames, each with its length prefix.
 pub(crate) fn data<F: AsRef<[u8]>>(frames: impl IntoIterator<Item = F>) -> Vec<u8> {
     let mut wire = Vec::new();
     for frame in frames {

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{wait::PATIENCE, webdriver::Driver};
 
-/// A headless Chromium that knows nothing and asks nobody.
+/// A headless Chromium with a fresh profile and no background traffic of its own.
 pub(crate) struct Chromium {
     driver: Driver,
     session: String,
@@ -45,7 +45,7 @@ impl Chromium {
             session,
             _profile: profile,
         };
-        // What its first tab shows is made of files of its own.
+        // Discards the log of the first tab, whose page loads files of the browser's own.
         browser.open("about:blank");
         browser.requests();
         browser
@@ -56,12 +56,13 @@ impl Chromium {
         self.post("url", &json!({ "url": url }));
     }
 
-    /// What a script gives: the body of a function.
+    /// Runs a script, the body of a function, and returns its result.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.post("execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// The text of the first element that this selector names; nothing if there is none, or if it is not shown.
+    /// The text of the first element that matches the selector. Empty if there is none or if it is
+    /// not visible.
     pub(crate) fn text(&self, selector: &str) -> String {
         let selector = json!(selector);
         let script = format!(
@@ -70,13 +71,13 @@ impl Chromium {
         self.run(&script).as_str().expect("text").to_owned()
     }
 
-    /// What stands in the tab.
+    /// The title of the page.
     pub(crate) fn title(&self) -> String {
         let title = self.run("return document.title");
         title.as_str().expect("text").to_owned()
     }
 
-    /// Waits until that text satisfies `condition`, and gives it.
+    /// Waits until the text of the element satisfies `condition`, and returns it.
     pub(crate) async fn until(
         &self,
         what: impl Display,
@@ -98,7 +99,7 @@ impl Chromium {
         }
     }
 
-    /// Presses a key as a user would; the codes are those of `WebDriver`.
+    /// Presses a key; the codes are those of `WebDriver`.
     pub(crate) fn press(&self, key: char) {
         let down = json!({"type": "keyDown", "value": key.to_string()});
         let up = json!({"type": "keyUp", "value": key.to_string()});
@@ -106,7 +107,7 @@ impl Chromium {
         self.post("actions", &json!({ "actions": [keys] }));
     }
 
-    /// Is a window so wide for a user who prefers this.
+    /// Emulates a window of this width and scale, and a user with this colour scheme.
     pub(crate) fn be(&self, width: u32, scale: f64, scheme: &str) {
         let features = json!([
             {"name": "prefers-color-scheme", "value": scheme},
@@ -120,7 +121,7 @@ impl Chromium {
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
     }
 
-    /// The whole page as a PNG, in base64.
+    /// A screenshot of the whole page: PNG in base64.
     pub(crate) fn picture(&self) -> String {
         let height = self.run("return document.documentElement.scrollHeight");
         let width = self.run("return innerWidth");
@@ -130,7 +131,7 @@ impl Chromium {
         picture["data"].as_str().expect("a picture").to_owned()
     }
 
-    /// The messages of the console since the last time.
+    /// The messages of the console since the last call.
     pub(crate) fn console(&self) -> Vec<String> {
         self.log("browser")
             .iter()
@@ -138,7 +139,7 @@ impl Chromium {
             .collect()
     }
 
-    /// The addresses of all that was requested since the last time.
+    /// The URLs requested since the last call.
     pub(crate) fn requests(&self) -> Vec<String> {
         let events = self.log("performance");
         let events = events.iter().map(|entry| {
@@ -176,7 +177,8 @@ impl Chromium {
 impl Drop for Chromium {
     fn drop(&mut self) {
         let path = format!("/session/{}", self.session);
-        // It ends with its session; a driver that is killed would leave it behind.
+        // Chromium ends with its session. If the driver were killed first, the browser would be
+        // left behind.
         let _ = self.driver.ask("DELETE", &path, &Value::Null);
     }
 }

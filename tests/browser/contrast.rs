@@ -1,9 +1,9 @@
-//! Whether what is written can be read.
+//! Whether the page's text has enough contrast.
 
 use crate::chromium::Chromium;
 
-/// Every text of the page, in HTML and in pictures, whose contrast with what is behind it is less than WCAG 2 asks for at level
-/// AA: 4.5, or 3 for large text.
+/// Every text of the page, in HTML and SVG, with less contrast than level AA of WCAG 2 requires:
+/// 4.5, or 3 for large text.
 pub(crate) fn faint_texts(browser: &Chromium) -> Vec<String> {
     let found = browser.run(
         "const rgb = (color) => color.match(/[\\d.]+/g).map(Number);

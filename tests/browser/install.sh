@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests of the page run: Chromium and its driver, and a typeface for the screenshot, from Debian's packages.
-# Needs root, or sudo that asks nothing. Quick if they are there.
+# Installs the programs that the browser tests run: Chromium and its driver, and a typeface for the
+# screenshot, from Debian's packages. Needs root, or sudo without a password. Quick if everything is
+# installed.
 set -euo pipefail
 
 packages=(chromium chromium-driver fonts-roboto-unhinted)

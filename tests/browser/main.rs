@@ -1,9 +1,10 @@
-//! The page, in Chromium: the real program with real collectors, and a test that looks on.
+//! The page in Chromium, with the real program and real collectors.
 //!
-//! `tests/browser/install.sh` installs Chromium and its driver; `.ci/run` runs these with `cargo test --test browser --
-//! --ignored`. The peers of the router are those of `tests/behaviour`.
+//! `tests/browser/install.sh` installs Chromium and its driver; `.ci/run` runs these tests with
+//! `cargo test --test browser -- --ignored`. The router's peers are those of `tests/behaviour`.
 //!
-//! `TAPFAN_SCREENSHOTS=docs` has the test keep what it sees in the outage, as `page.png` for the README and in other forms.
+//! With `TAPFAN_SCREENSHOTS=docs` the test of the outage saves `page.png` for the README, and
+//! further variants, to that folder.
 
 #[allow(dead_code, reason = "tests/behaviour uses the rest")]
 #[path = "../behaviour/collector.rs"]

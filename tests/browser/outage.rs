@@ -1,4 +1,4 @@
-//! A collector goes and comes back, the router goes and comes back, and the page says so.
+//! A collector goes down and comes back, then the router does, and the page shows it.
 
 use std::{
     env, fs,
@@ -26,14 +26,14 @@ use crate::{
 const TAB: char = '\u{e004}';
 const ENTER: char = '\u{e007}';
 
-/// Selects in the row of the sink `analytics`.
+/// Selectors within the row of the sink `analytics`.
 macro_rules! analytics {
     ($within:literal) => {
         concat!("[data-sink=analytics] ", $within)
     };
 }
 
-/// Taps of a DNS server that writes to this socket.
+/// Starts a DNS server's load on this socket.
 async fn load(folder: &Path, socket: &str, rate: u64) -> Load {
     let manner = Manner {
         mode: Mode::Bidirectional,
@@ -94,7 +94,7 @@ async fn an_outage_is_seen_from_its_beginning_to_its_end() {
     analytics.listen();
     it_is_up_again(&browser).await;
 
-    // Nothing went wrong in the page, and nobody else was asked for anything.
+    // The page logged no error, and sent no request to another host.
     assert_eq!(browser.console(), [""; 0]);
     let requests = browser.requests();
     assert!(
@@ -140,13 +140,13 @@ async fn a_router_that_is_lost_is_found_again() {
     let sending = load(folder.path(), "bind.sock", 100).await;
     the_router_is_found(&browser).await;
 
-    // It stands still: nothing is closed, and nothing comes.
+    // A stopped process closes no connection and sends nothing.
     tapfan.signal(Signal::SIGSTOP);
     the_router_is_lost(&browser).await;
     tapfan.signal(Signal::SIGCONT);
     the_router_is_found(&browser).await;
 
-    // Nothing but that the router was not there.
+    // The only messages are about the missing router.
     for message in browser.console() {
         assert!(
             message.contains("/events - Failed to load resource: net::ERR_"),
@@ -161,7 +161,7 @@ fn all_is_well(title: &str) -> bool {
     title == "Every collector is getting its taps"
 }
 
-/// What somebody has folded out with the keyboard stays so while the figures change.
+/// A user opens the details with the keyboard. They stay open while the figures change.
 async fn what_is_folded_out_stays(browser: &Chromium) {
     let fact = analytics!("details dd");
     browser.run("document.querySelector('[data-sink=archive] summary').focus()");
@@ -177,7 +177,7 @@ async fn what_is_folded_out_stays(browser: &Chromium) {
     browser.until("it is folded in", fact, str::is_empty).await;
 }
 
-/// Since when, why, and what it costs.
+/// The page shows since when the sink is down, why, and what it costs.
 async fn it_is_down(browser: &Chromium) {
     let down = |word: &str| word == "Down";
     let word = analytics!(".badge strong");
@@ -240,7 +240,7 @@ async fn the_router_is_found(browser: &Chromium) {
     assert_eq!(browser.run("return document.body.className"), "");
 }
 
-/// What is drawn is said, too, and headings make an outline.
+/// Drawings have a text alternative, and the headings form an outline.
 fn everything_has_words(browser: &Chromium) {
     let pictures = browser.run(
         "return [...document.querySelectorAll('svg')].filter((one) => !one.closest('[aria-hidden]'))
@@ -271,7 +271,8 @@ fn everything_has_words(browser: &Chromium) {
     assert_eq!(headings, outline);
 }
 
-/// On a phone and on a desk, by day and by night.
+/// Checks the layout and the contrast at the widths of a phone and a desktop, in both colour
+/// schemes.
 fn it_can_be_read(browser: &Chromium) {
     for (width, scheme) in [
         (360, "dark"),
@@ -297,7 +298,7 @@ fn screenshots() -> Option<PathBuf> {
     env::var_os("TAPFAN_SCREENSHOTS").map(PathBuf::from)
 }
 
-/// Five minutes that are worth a picture.
+/// Makes five minutes of varied traffic for the screenshots.
 async fn have_a_past(folder: &Path, siem: &mut Collector) {
     let hundreds = [
         3, 5, 4, 6, 8, 7, 9, 8, 11, 10, 12, 11, 13, 12, 10, 11, 9, 8, 9, 7, 6, 7, 5, 4, 5, 3, 4, 2,
@@ -324,7 +325,7 @@ async fn take_pictures(browser: &Chromium, folder: &Path) {
         ("page-phone-dark.png", 360, 2.0, "dark"),
     ] {
         browser.be(width, scale, scheme);
-        // The flow is drawn anew for the width.
+        // The flow diagram is redrawn for the new width.
         let drawn = format!(
             "return Math.abs(document.querySelector('.flow svg').clientWidth - document.querySelector('.flow').clientWidth) < 2 && innerWidth === {width}"
         );

@@ -1,4 +1,4 @@
-//! The program under test, with an admin endpoint that is at the same place after a restart.
+//! The program under test, with an admin endpoint that keeps its address over a restart.
 
 use std::{
     fs,
@@ -15,17 +15,17 @@ use socket2::{Domain, Socket, Type};
 
 use crate::wait::until;
 
-/// A Tapfile and a place for its admin endpoint, whether it runs or not.
+/// A Tapfile and an address for its admin endpoint, whether the program runs or not.
 pub(crate) struct Tapfan {
     folder: PathBuf,
     admin: SocketAddr,
-    /// Keeps the port from others while nobody listens there.
+    /// Keeps the port from other programs while tapfan does not listen.
     _reserved: Socket,
     child: Option<Child>,
 }
 
 impl Tapfan {
-    /// One that does not run yet. It works in `folder`.
+    /// Writes the Tapfile to `folder`, the working directory. Does not start the program.
     pub(crate) fn new(folder: &Path, tapfile: &str) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_reuse_address(true).expect("set");
@@ -43,12 +43,12 @@ impl Tapfan {
         }
     }
 
-    /// Where its page is.
+    /// The URL of the page.
     pub(crate) fn page(&self) -> String {
         format!("http://{}/", self.admin)
     }
 
-    /// Starts it, and waits until it listens.
+    /// Starts the program, and waits until it listens.
     pub(crate) async fn start(&mut self) {
         let log = fs::File::create(self.folder.join("log")).expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_tapfan"))
@@ -66,13 +66,13 @@ impl Tapfan {
         .await;
     }
 
-    /// Sends it a signal.
+    /// Sends the program a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let id = self.child.as_ref().expect("it runs").id();
         kill(Pid::from_raw(i32::try_from(id).expect("an id")), signal).expect("sent");
     }
 
-    /// Ends it, and waits until it has ended.
+    /// Stops the program, and waits until it has exited.
     pub(crate) async fn stop(&mut self) {
         self.signal(Signal::SIGTERM);
         let mut child = self.child.take().expect("it runs");

@@ -1,4 +1,4 @@
-//! What comes from a configuration is text, whatever it looks like.
+//! Text from the configuration is shown as text, even if it looks like markup.
 
 use serde_json::json;
 
@@ -27,7 +27,8 @@ async fn a_name_that_looks_like_markup_is_text_and_the_policy_holds() {
     assert_eq!(made, json!(0));
     assert_eq!(browser.console(), [""; 0]);
 
-    // And if the page did make markup of it, or somebody found another way in, the browser would not have it.
+    // If the page inserted it as markup, or an attacker found another way, the browser would refuse
+    // it.
     let refused = browser.run("try { document.body.innerHTML = '<p>'; return 'made' } catch (error) { return error.name }");
     assert_eq!(refused, json!("TypeError"));
     let ran = browser.run(

@@ -1,4 +1,4 @@
-//! As much of `WebDriver` as these tests need: JSON over HTTP to a driver on this machine.
+//! A minimal `WebDriver` client: JSON over HTTP to a driver on this machine.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -16,7 +16,7 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Starts it at a port that the system chooses.
+    /// Starts chromedriver on a free port.
     pub(crate) fn start() -> Self {
         let mut child = Command::new("chromedriver")
             .arg("--port=0")
@@ -39,7 +39,7 @@ impl Driver {
         }
     }
 
-    /// Makes a request; what its answer has as `value`.
+    /// Sends a request. Returns the `value` of the response.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("a driver");
         stream

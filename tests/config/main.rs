@@ -1,4 +1,4 @@
-//! The Tapfile from outside: what is understood, what is refused and in which words.
+//! The Tapfile from outside: what is accepted, and what is refused with which message.
 
 mod properties;
 mod reference;
@@ -15,7 +15,8 @@ use tapfan::{
     net::{ClientTls, ResolverSettings, ServerTls, UnixAddress, UnixPermissions},
 };
 
-/// Files to import stand here; paths are relative to the package, so that messages are the same everywhere.
+/// The folder of the files to import. Paths are relative to the package, so that messages are the
+/// same on every machine.
 const FOLDER: &str = "tests/tapfiles";
 
 fn environment(name: &str) -> Option<String> {
@@ -40,7 +41,7 @@ fn understood(text: &str) -> Config {
         .unwrap_or_else(|| panic!("{text}\n{}", loaded.diagnostics.render(false)))
 }
 
-/// The sink of a configuration that consists of this directive.
+/// The sink of a configuration with only this directive.
 fn sink(directive: &str) -> (Sink, Diagnostics) {
     let loaded = parse(&format!("listen @in\n{directive}"));
     let rendered = loaded.diagnostics.render(false);
@@ -71,7 +72,7 @@ fn plain_sink(socket: &str) -> Sink {
     }
 }
 
-// === what is understood ===
+// === accepted ===
 
 #[test]
 fn a_socket_alone_has_the_defaults_of_coredns() {
@@ -107,7 +108,7 @@ fn arguments_mean_what_they_mean_in_coredns() {
         ("full +4 008", true, 4, 8),
         ("\"full\" 4 8", true, 4, 8),
         ("{$FULL} 4 8", true, 4, 8),
-        // Not set: CoreDNS keeps the place of `full` and leaves it out.
+        // Not set: CoreDNS skips the word but keeps its place.
         ("{$NOTHING} 4 8", false, 4, 8),
     ] {
         let (sink, _) = sink(&format!("dnstap /s {arguments}"));
@@ -609,7 +610,7 @@ fn load_looks_for_the_files_that_are_named() {
             (format!("cannot read `{}`", folder.path().display()), 11),
         ]
     );
-    // The same text is fine away from its machine.
+    // Without access to the files the same text is valid.
     assert!(parse(&text).config.is_some());
 }
 
@@ -647,7 +648,8 @@ fn a_configuration_that_cannot_be_read_is_a_problem_like_any_other() {
     assert!(config::load(&path, &environment).config.is_some());
 }
 
-/// What is wrong with the contents of certificates and keys is a problem of the configuration, at its place.
+/// Errors in the content of certificates and keys are diagnostics with their place in the
+/// configuration.
 #[test]
 fn load_looks_into_certificates_and_keys() {
     let folder = tempfile::tempdir().expect("a temporary folder");

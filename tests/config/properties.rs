@@ -1,4 +1,5 @@
-//! Text from outside never does harm, and what was written is what is understood.
+//! Text from outside never causes a panic, and a written configuration is parsed back to its
+//! meaning.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tapfan::{
 
 use super::{parse, plain_sink};
 
-/// A good configuration with something of everything, for mutations.
+/// A good configuration with a bit of everything, for mutations.
 const GOOD: &str = r#"# A router for two collectors.
 (common) {
     identity "edge \"1\""
@@ -46,7 +47,8 @@ dnstap tls://siem.example.:6443 {
 }
 "#;
 
-/// Text from outside: parsed and shown without a panic, and never with a configuration beside an error.
+/// Asserts that any text is parsed and rendered without a panic, and that there is no configuration
+/// if there is an error.
 fn survives(text: &str) {
     let loaded = parse(text);
     let rendered = loaded.diagnostics.render(false);
@@ -59,7 +61,7 @@ fn survives(text: &str) {
     }
 }
 
-/// A configuration as text and as what it means.
+/// A configuration as text, and its meaning.
 #[derive(Debug, Clone)]
 struct Written<T> {
     text: String,
@@ -129,7 +131,7 @@ fn sinks() -> impl Strategy<Value = Vec<Written<Sink>>> {
     })
 }
 
-/// SOCKET; `full`, writebuffer, queue; edits; `skipverify` if it is TLS; `queue_bytes` in MiB.
+/// SOCKET; `full`, writebuffer, queue; edits; `skipverify` with TLS; `queue_bytes` in MiB.
 type SinkParts = (
     String,
     (bool, Option<usize>, Option<usize>),
@@ -141,7 +143,7 @@ type SinkParts = (
 fn write_sink(index: usize, parts: SinkParts) -> Written<Sink> {
     let (socket, (full, buffer, queue), edits, skip_verify, mib) = parts;
     let mut sink = plain_sink(&socket);
-    // The index keeps the names apart.
+    // The index makes the names unique.
     sink.name = format!("sink {index}").into();
     sink.full = full;
     sink.write_buffer = buffer.unwrap_or(1) << 20;

@@ -1,10 +1,10 @@
-//! The examples in docs/configuration.md are what it says they are.
+//! The examples in docs/configuration.md parse, or fail, as it says.
 
 use std::fs;
 
 use super::parse;
 
-/// The fenced blocks of one language, each with the line it starts on.
+/// The fenced blocks of one language, each with the number of its first line.
 fn examples(language: &str) -> Vec<(usize, String)> {
     let text = fs::read_to_string("docs/configuration.md").expect("the reference");
     let mut examples = Vec::new();
@@ -29,7 +29,7 @@ fn examples(language: &str) -> Vec<(usize, String)> {
     examples
 }
 
-/// An example with the other end of the router, if it shows only one.
+/// Adds a `listen` or a `dnstap` directive to an example that lacks one.
 fn completed(example: &str) -> String {
     let has = |directive: &str| {
         let mut lines = example.lines();

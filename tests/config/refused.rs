@@ -1,4 +1,4 @@
-//! What is refused, or understood with a word of doubt, and in which words.
+//! Configurations that are refused or accepted with a warning, and the wording of the messages.
 
 use std::{collections::BTreeSet, fs};
 
@@ -6,7 +6,7 @@ use tapfan::config::{Diagnostic, Loaded};
 
 use super::parse;
 
-/// A name and a configuration that is wrong.
+/// Names and configurations with errors.
 const BROKEN: &[(&str, &str)] = &[
     // Addresses.
     (
@@ -367,7 +367,7 @@ const BROKEN: &[(&str, &str)] = &[
         "quote_open",
         "listen @in\ndnstap /s {\n    identity \"edge\n}\n",
     ),
-    // The whole.
+    // The whole configuration.
     ("directive_misspelt", "lisen @in\ndnstap /s\n"),
     (
         "directive_unknown",
@@ -481,7 +481,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
 ];
 
-/// A name and a configuration that is understood, but with something to say.
+/// Names and configurations that are accepted with a warning.
 const DOUBTFUL: &[(&str, &str)] = &[
     ("comment_in_word", "listen @in\ndnstap /tmp/a#b\n"),
     (
@@ -572,7 +572,7 @@ fn doubtful_configurations_are_understood_with_these_words() {
     }
 }
 
-/// Problems that a configuration still has, without their places.
+/// The messages of a configuration's diagnostics, without their places.
 fn problems(loaded: &Loaded) -> Vec<String> {
     let messages = loaded.diagnostics.iter().map(Diagnostic::message);
     messages.map(str::to_owned).collect()
@@ -589,7 +589,7 @@ fn what_is_proposed_mends_what_is_wrong() {
             };
             let place = loaded.diagnostics.position(problem);
             if place.is_some_and(|place| !place.file.ends_with("/Tapfile")) {
-                // It is an imported file that would be mended.
+                // The suggestion would change an imported file.
                 continue;
             }
             proposals += 1;
@@ -598,7 +598,8 @@ fn what_is_proposed_mends_what_is_wrong() {
                 |loaded: &Loaded| problems(loaded).iter().filter(|one| **one == said).count();
             let (before, after) = (count(&loaded), count(&parse(&mended)));
             assert!(after < before, "{name}: {said} is not mended by\n{mended}");
-            // What was hidden by it may come to light; where it was the only problem, nothing may be left.
+            // The fix may uncover an error that was hidden. But if this was the only problem, none
+            // may be left.
             if loaded.diagnostics.iter().count() == 1 {
                 let left = parse(&mended).diagnostics.render(false);
                 assert!(left.is_empty(), "{name}:\n{mended}\n{left}");
@@ -608,7 +609,7 @@ fn what_is_proposed_mends_what_is_wrong() {
     assert!(proposals > 20, "{proposals}");
 }
 
-/// What a help text puts between backticks after "write" or "as in".
+/// The examples in a help text: the code spans after "write", "as in" or "or".
 fn examples(help: &str) -> impl Iterator<Item = &str> {
     let mut parts = help.split('`');
     let mut before = parts.next().unwrap_or_default();
@@ -636,7 +637,7 @@ fn whole_lines_and_addresses_that_are_written_as_examples_are_accepted() {
             let line = place.and_then(|place| text.lines().nth(place.line - 1));
             let binds = line.is_some_and(|line| line.starts_with("listen"));
             for example in examples(problem.remedy().unwrap_or_default()) {
-                // Without an argument it is the name of a directive, and no line.
+                // A single word is the name of a directive, not a line.
                 let directive = example.split_once(' ').map_or("", |(name, _)| name);
                 let tapfile = match directive {
                     "listen" => format!("{example}\ndnstap /s\n"),

@@ -1,4 +1,4 @@
-//! systemd-socket-activate: systemd's own way of passing sockets, without a systemd that runs.
+//! systemd-socket-activate passes sockets as systemd does, without a running systemd.
 
 use std::{fs, io::Write, net::TcpStream, os::unix::net::UnixStream, process::Command};
 
@@ -39,7 +39,8 @@ fn it_is_started_by_the_first_sender_and_serves_it() {
         let taken = log.matches("socket=inherited").count();
         (taken == 2).then_some(()).ok_or(log)
     });
-    // Both recordings, of 4,000 frames each: what is not accepted when it is told to end waits for the next process.
+    // Both recordings have 4,000 frames. A connection that is not accepted before SIGTERM waits for
+    // the next process, so the test waits for all frames first.
     collector.wait_for(2 * 4000);
     drop((unix, tcp));
     let (status, _) = process.terminate();

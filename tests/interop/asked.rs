@@ -1,4 +1,4 @@
-//! The questions put to a server, and whether its taps say what was asked and answered.
+//! Queries to a server, and the comparison of its taps with the packets that were exchanged.
 
 use crate::{
     collector::Collector,
@@ -9,15 +9,15 @@ use crate::{
     upstream::Upstream,
 };
 
-/// Names asked for in each zone and each batch. Two taps each fit in libfstrm's default queue of 512, so that a sender
-/// loses none even if its writer has not run yet.
+/// Names in each zone and batch. The two taps of each name fit into libfstrm's default queue of
+/// 512, so that a server loses none even if its writer thread has not run yet.
 const NAMES: u16 = 200;
 
-/// What a server was asked, and so what it must have tapped.
+/// Queries that a server answered, which it must have tapped.
 pub(crate) struct Asked<'a> {
     server: &'a Server,
     batch: &'static str,
-    /// For each of the server's questions.
+    /// One list for each of the server's questions.
     client: Vec<Vec<Exchange>>,
     upstream: &'a Upstream,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Asked<'a> {
 // === impl Asked ===
 
 impl<'a> Asked<'a> {
-    /// Asks the server all its questions, for names of this `batch` alone.
+    /// Asks the server all its questions, for names of this `batch`.
     pub(crate) fn of(server: &'a Server, setting: &Setting<'a>, batch: &'static str) -> Self {
         let client = server.questions.iter().map(|question| {
             let zone = format!("{batch}.{}", question.zone);
@@ -39,7 +39,8 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Waits until every tap of it is at `collector`, and asserts that each holds the packet that its witness saw.
+    /// Waits until every expected tap is at `collector`, and asserts that each holds the packet
+    /// that its witness saw.
     pub(crate) fn wait_for(&self, collector: &Collector) {
         let expected = self.server.taps.len() * usize::from(NAMES);
         eventually("every tap of every name", || {

@@ -1,4 +1,4 @@
-//! BIND 9: authoritative for one zone, forwards the rest.
+//! BIND 9: authoritative for one zone, forwards everything else.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -48,7 +48,7 @@ const BIND: Server = Server {
             zone: FORWARDED,
             witness: Witness::Client,
         },
-        // RESOLVER_QUERY, RESOLVER_RESPONSE: what 9.18 calls these, though it asked a forwarder
+        // RESOLVER_QUERY, RESOLVER_RESPONSE: BIND 9.18 uses these types even for a forwarder
         Tap {
             message_type: 3,
             zone: FORWARDED,
@@ -115,7 +115,7 @@ fn fan_out() {
     scenario::fan_out(&BIND, Via::Unix);
 }
 
-/// named waits for FINISH when it ends; a reader that does not say it makes it hang.
+/// When named exits it waits for FINISH, and hangs if the reader does not send it.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn its_end_is_prompt() {
@@ -132,11 +132,11 @@ fn its_end_is_prompt() {
     stage.sinks.check();
 }
 
-/// libfstrm tries again every 5 s, once a write has told it that its reader is gone.
+/// libfstrm retries every 5 s once a write has failed.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn it_comes_back_when_tapfan_does() {
-    // named does not read what its reader says, so a drain ends at its deadline.
+    // named does not read its back channel, so a drain lasts until its deadline.
     const DRAIN: &str = "drain 1s";
     let stage = Stage::new(Entrance::bare);
     let setting = stage.setting();
@@ -149,7 +149,8 @@ fn it_comes_back_when_tapfan_does() {
 
     let tapfan = stage.tapfan(DRAIN);
     eventually("named to connect again", || {
-        // What it taps before that is lost at named; it is what makes it notice.
+        // Taps before the reconnect are lost at named. They are needed all the same: named notices
+        // the outage only when it writes.
         ask(setting.dns, "again.example.test", 1, false).expect("an answer");
         if full.frames().len() > before {
             Ok(())
@@ -163,7 +164,8 @@ fn it_comes_back_when_tapfan_does() {
     stage.sinks.check();
 }
 
-/// As fast as named answers, but no more than its queue holds: every tap arrives, in the order in which it wrote them.
+/// As fast as named answers, but no more than its queue holds: every tap arrives, in the order in
+/// which named wrote them.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn a_burst_of_queries_arrives_whole() {

@@ -1,4 +1,4 @@
-//! An authority and a certificate for `localhost`, made anew for each test.
+//! An authority and a certificate for `localhost`, generated for each test.
 
 use std::{
     fs,
@@ -7,7 +7,7 @@ use std::{
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-/// Files in PEM.
+/// PEM files.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificates {
     /// The authority's certificate.
@@ -21,12 +21,13 @@ pub(crate) struct Certificates {
 // === impl Certificates ===
 
 impl Certificates {
-    /// Makes them in `dir`, a directory to be made.
+    /// Generates them in the new directory `dir`.
     pub(crate) fn make(dir: &Path) -> Self {
         fs::create_dir(dir).expect("a new directory");
         let authority_key = KeyPair::generate().expect("a key");
         let mut authority = CertificateParams::default();
-        // Not the name that rcgen gives every certificate: an issuer of the same name looks self-signed to OpenSSL.
+        // rcgen gives every certificate the same name by default. OpenSSL takes a certificate for
+        // self-signed if its issuer has the same name.
         authority
             .distinguished_name
             .push(DnType::CommonName, "an authority for one test");

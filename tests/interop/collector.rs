@@ -1,4 +1,4 @@
-//! A collector that records: every frame of every connection, over a unix socket, TCP or TLS.
+//! A collector that records every frame of every connection, over a unix socket, TCP or TLS.
 
 use std::{
     io::{self, Read, Write},
@@ -20,25 +20,25 @@ use crate::{
     process::eventually,
 };
 
-/// Who opened with what.
+/// The kind of handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handshake {
     /// READY, ACCEPT, START.
     Bidirectional,
-    /// START at once.
+    /// START without a handshake.
     Unidirectional,
 }
 
-/// What one connection brought.
+/// The record of one connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recording {
-    /// How it began, once it has.
+    /// The handshake, once it is complete.
     pub(crate) handshake: Option<Handshake>,
     /// The payloads, in order.
     pub(crate) frames: Vec<Vec<u8>>,
     /// Whether it ended with STOP.
     pub(crate) stopped: bool,
-    /// Whether it ended, in whatever way.
+    /// Whether it ended in any way.
     pub(crate) ended: bool,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Collector {
     recordings: Arc<Mutex<Vec<Recording>>>,
 }
 
-/// One connection's part of it.
+/// Records one connection.
 struct Recorder {
     collector: Collector,
     at: usize,
@@ -57,7 +57,7 @@ struct Recorder {
 // === impl Collector ===
 
 impl Collector {
-    /// One that listens on a new unix socket at `path`.
+    /// Listens on a new unix socket at `path`.
     pub(crate) fn unix(path: &Path) -> Self {
         let listener = UnixListener::bind(path).expect("a new socket");
         let collector = Self::default();
@@ -70,12 +70,12 @@ impl Collector {
         collector
     }
 
-    /// One that listens on a port of loopback.
+    /// Listens on a free port of loopback.
     pub(crate) fn tcp() -> (Self, SocketAddr) {
         Self::on_tcp(Self::record::<TcpStream>)
     }
 
-    /// The same over TLS.
+    /// Listens with TLS on a free port of loopback.
     pub(crate) fn tls(certificates: &Certificates) -> (Self, SocketAddr) {
         let config = server_config(certificates);
         Self::on_tcp(move |collector, stream| {
@@ -84,9 +84,10 @@ impl Collector {
         })
     }
 
-    /// What every connection brought so far, in the order in which they were accepted.
+    /// The records of all connections so far, in the order in which they were accepted.
     ///
-    /// Without those that never said a word: Unbound tries its unix socket before it uses it.
+    /// Connections without a single byte are left out: Unbound tries its unix socket before it uses
+    /// it.
     pub(crate) fn recordings(&self) -> Vec<Recording> {
         let recordings = self.recordings.lock().expect("no reader panics");
         let silent = |recording: &&Recording| recording.ended && recording.handshake.is_none();
@@ -145,7 +146,7 @@ impl Collector {
         (collector, address)
     }
 
-    /// Reads `stream` to its end on a thread of its own.
+    /// Records `stream` on its own thread until it ends.
     fn record<S: Read + Write + Send + 'static>(&self, mut stream: S) {
         let at = {
             let mut recordings = self.recordings.lock().expect("no reader panics");
@@ -157,7 +158,7 @@ impl Collector {
             at,
         };
         thread::spawn(move || {
-            // Whatever the connection died of, the test sees that it ended without STOP.
+            // The test only needs to know that the connection ended without STOP, not why.
             let _ = recorder.serve(&mut stream);
             recorder.change(|recording| recording.ended = true);
         });

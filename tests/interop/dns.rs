@@ -1,4 +1,4 @@
-//! DNS packets made and read by hand: enough to ask for an address, and to see which name a packet asks for.
+//! A minimal DNS codec: enough to ask for an address, and to read the name in a question.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::process::{Process, eventually};
 
-/// A query and its response, as they crossed the wire.
+/// A query and its response as sent over the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Exchange {
     pub(crate) query: Vec<u8>,
@@ -27,7 +27,7 @@ pub(crate) fn ask(
     ask_through(&socket, name, id, recursion)
 }
 
-/// Asks `count` different names under `zone`, one after the other, and fails the test if one gets no answer.
+/// Asks for `count` different names under `zone` in turn. Panics if one gets no answer.
 pub(crate) fn ask_many(
     server: SocketAddr,
     zone: &str,
@@ -45,7 +45,7 @@ pub(crate) fn ask_many(
         .collect()
 }
 
-/// Waits until `server`, which `process` is, answers for `name`.
+/// Waits until `server`, run by `process`, answers for `name`.
 pub(crate) fn wait_for_answers(process: &mut Process, server: SocketAddr, name: &str) {
     eventually("the server to answer", || {
         process.must_run();
@@ -53,7 +53,7 @@ pub(crate) fn wait_for_answers(process: &mut Process, server: SocketAddr, name: 
     });
 }
 
-/// The name that `packet` asks for, in lower case, without a dot at its end.
+/// The name in the question of `packet`, in lower case, without a final dot.
 pub(crate) fn question_name(packet: &[u8]) -> Option<String> {
     let mut rest = packet.get(12..)?;
     let mut labels = Vec::new();
@@ -68,7 +68,7 @@ pub(crate) fn question_name(packet: &[u8]) -> Option<String> {
     }
 }
 
-/// Where the question of `packet` ends.
+/// The offset at which the question of `packet` ends.
 pub(crate) fn question_end(packet: &[u8]) -> Option<usize> {
     let mut at = 12;
     loop {

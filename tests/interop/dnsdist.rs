@@ -1,4 +1,4 @@
-//! dnsdist: a balancer before one server.
+//! dnsdist: a load balancer in front of one server.
 
 use std::{fs, process::Command};
 

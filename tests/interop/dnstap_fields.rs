@@ -1,7 +1,7 @@
-//! dnstap messages as lists of protobuf fields: the oracle for what a sink's options should have done.
+//! dnstap messages as lists of protobuf fields: the oracle for the edits of a sink.
 //!
-//! It knows the wire format and a few field numbers of `dnstap.proto`, nothing else, so that a field unknown to tapfan
-//! is compared like any other.
+//! It knows only the wire format and a few field numbers of `dnstap.proto`, so that it compares a
+//! field unknown to tapfan like any other.
 
 /// Fields of `Dnstap`.
 pub(crate) const IDENTITY: u64 = 1;
@@ -13,7 +13,7 @@ const TYPE: u64 = 1;
 pub(crate) const QUERY_MESSAGE: u64 = 10;
 pub(crate) const RESPONSE_MESSAGE: u64 = 14;
 
-/// One field: its number, its wire type and its value's bytes, a length left out.
+/// One field: number, wire type and the bytes of the value, without a length prefix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Field {
     number: u64,
@@ -21,7 +21,7 @@ pub(crate) struct Field {
     value: Vec<u8>,
 }
 
-/// A `Dnstap` message, cut into its fields and those of its `Message`.
+/// A `Dnstap` message, split into its fields and those of its `Message`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dnstap {
     outer: Vec<Field>,
@@ -31,7 +31,7 @@ pub(crate) struct Dnstap {
 // === impl Dnstap ===
 
 impl Dnstap {
-    /// Cuts a frame's payload.
+    /// Splits a frame's payload into fields.
     pub(crate) fn parse(payload: &[u8]) -> Self {
         let mut outer = fields(payload);
         let at = outer
@@ -43,14 +43,14 @@ impl Dnstap {
         Self { outer, message }.in_order()
     }
 
-    /// The same without `query_message` and `response_message`.
+    /// The same message without `query_message` and `response_message`.
     pub(crate) fn without_wire(mut self) -> Self {
         self.message
             .retain(|field| field.number != QUERY_MESSAGE && field.number != RESPONSE_MESSAGE);
         self
     }
 
-    /// The same with `number`, one of `Dnstap`'s own fields, set.
+    /// The same message with `number`, a field of `Dnstap`, set to `value`.
     pub(crate) fn with(mut self, number: u64, value: &str) -> Self {
         self.outer.retain(|field| field.number != number);
         self.outer.push(Field {
@@ -83,7 +83,7 @@ impl Dnstap {
             .map(|field| field.value.as_slice())
     }
 
-    /// The order of fields means nothing in protobuf, save among those of one number.
+    /// Sorts by number. Protobuf gives a meaning only to the order of fields with the same number.
     fn in_order(mut self) -> Self {
         self.outer.sort_by_key(|field| field.number);
         self.message.sort_by_key(|field| field.number);
@@ -138,7 +138,7 @@ fn recorded_frames_are_cut_into_the_fields_that_were_put_there() {
     for frame in frames {
         let frame = Dnstap::parse(&frame);
         assert!((5..=8).contains(&frame.message_type()));
-        // CLIENT_QUERY and FORWARDER_QUERY are the odd ones, and a query has no response in it.
+        // CLIENT_QUERY and FORWARDER_QUERY are odd, and a query contains no response.
         let query = frame.message_type() % 2 == 1;
         assert_eq!(frame.message_field(RESPONSE_MESSAGE).is_none(), query);
         let bare = frame.clone().without_wire();

@@ -1,4 +1,4 @@
-//! The ways from a sender to its reader.
+//! The transports between a sender and its reader.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::{
     server::Target, tapfan::Listening,
 };
 
-/// How a sender reaches its reader.
+/// The transport of a sender's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Via {
     Unix,
@@ -16,13 +16,14 @@ pub(crate) enum Via {
     Tls,
 }
 
-/// Where a sender's taps come in: tapfan's listener, behind a relay that keeps a copy if the wire can be read.
+/// The listener of tapfan for the sender under test. In front of it is a relay that keeps a copy,
+/// unless the transport is encrypted.
 pub(crate) struct Entrance {
     /// The line of the Tapfile.
     pub(crate) listen: String,
     pub(crate) listening: Listening,
     pub(crate) relay: Option<Relay>,
-    /// What the sender is told.
+    /// The address that the sender is configured with.
     pub(crate) target: Target,
 }
 
@@ -68,7 +69,7 @@ impl Entrance {
         }
     }
 
-    /// A unix socket of tapfan's own, with nothing before it.
+    /// A unix listener of tapfan without a relay.
     pub(crate) fn bare(dir: &Path) -> Self {
         let router = dir.join("tapfan.sock");
         Self {
@@ -80,7 +81,7 @@ impl Entrance {
     }
 }
 
-/// A recording collector, and what to tell the sender.
+/// A recording collector, and the address for the sender.
 pub(crate) fn reader(dir: &Path, via: Via) -> (Collector, Target) {
     match via {
         Via::Unix => {

@@ -1,4 +1,4 @@
-//! A Frame Streams reader of a page, for the tests only: it shares nothing with the one it helps to test.
+//! A minimal Frame Streams reader for these tests. It shares no code with tapfan's.
 
 use std::{fs, io, io::Read, path::Path};
 
@@ -11,13 +11,13 @@ pub(crate) const FINISH: u32 = 5;
 /// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// A control frame, by its type; its content type, if any, was dnstap's.
+    /// A control frame's type. If there was a content type, it was dnstap's.
     Control(u32),
     /// A data frame's payload.
     Data(Vec<u8>),
 }
 
-/// The next frame, or `None` at a clean end.
+/// Reads the next frame. Returns `None` at a clean end.
 pub(crate) fn read(from: &mut impl Read) -> io::Result<Option<Frame>> {
     let Some(length) = read_length(from)? else {
         return Ok(None);
@@ -39,7 +39,7 @@ pub(crate) fn read(from: &mut impl Read) -> io::Result<Option<Frame>> {
     Ok(Some(Frame::Control(u32::from_be_bytes(*kind))))
 }
 
-/// The bytes of a control frame; all but STOP and FINISH name dnstap's content type.
+/// Encodes a control frame; all but STOP and FINISH name dnstap's content type.
 pub(crate) fn control(kind: u32) -> Vec<u8> {
     let fields = match kind {
         STOP | FINISH => Vec::new(),
@@ -55,7 +55,7 @@ pub(crate) fn control(kind: u32) -> Vec<u8> {
     .concat()
 }
 
-/// Every frame in `bytes`, up to the end or to where they are cut off; the second is false if they are.
+/// Parses the frames in `bytes`. Returns false if the last one is cut off.
 pub(crate) fn parse(mut bytes: &[u8]) -> (Vec<Frame>, bool) {
     let mut frames = Vec::new();
     loop {
@@ -79,7 +79,7 @@ pub(crate) fn data(frames: Vec<Frame>) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The payloads of a whole Frame Streams file: START, data, STOP, and nothing else.
+/// The payloads of a complete Frame Streams file: START, data, STOP.
 pub(crate) fn whole_file(path: &Path) -> Vec<Vec<u8>> {
     let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let (mut frames, whole) = parse(&bytes);

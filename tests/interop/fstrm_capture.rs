@@ -1,4 +1,5 @@
-//! libfstrm's own tools: `fstrm_capture` as a collector that writes a file, `fstrm_replay` as a sender of one.
+//! libfstrm's own tools: `fstrm_capture` as a collector that writes a file, `fstrm_replay` as a
+//! sender that reads one.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,7 +15,7 @@ use crate::{
     tapfan::{Listening, Tapfan},
 };
 
-/// What real servers wrote once, in `tests/data`.
+/// Recordings of real servers in `tests/data`.
 pub(crate) const RECORDINGS: [&str; 3] = ["bind.fstrm", "dnsdist.fstrm", "unbound.fstrm"];
 
 const CONTENT_TYPE: &str = "protobuf:dnstap.Dnstap";
@@ -46,7 +47,7 @@ impl FstrmCapture {
         }
     }
 
-    /// Waits until somebody is connected.
+    /// Waits until a sender is connected.
     pub(crate) fn wait_for_a_sender(&mut self) {
         eventually("a connection to fstrm_capture", || {
             self.process.must_run();
@@ -59,7 +60,7 @@ impl FstrmCapture {
         });
     }
 
-    /// Ends it; the frames of its file.
+    /// Stops it. Returns the frames in its file.
     pub(crate) fn stop(mut self) -> Vec<Vec<u8>> {
         let (status, _) = self.process.terminate();
         assert!(status.success(), "fstrm_capture: {status}");
@@ -67,7 +68,8 @@ impl FstrmCapture {
     }
 }
 
-/// Sends one of the [`RECORDINGS`] to the unix socket at `to`, whole, and waits until the reader has said FINISH.
+/// Sends one of the [`RECORDINGS`] to the unix socket `to`, and waits until the reader has sent
+/// FINISH.
 pub(crate) fn replay(dir: &Path, recording: &str, to: &Path) {
     let mut command = Command::new("/usr/bin/fstrm_replay");
     command
@@ -92,7 +94,7 @@ fn data(recording: &str) -> PathBuf {
         .collect()
 }
 
-/// Every tool, over every transport that it has, at once.
+/// All tools at the same time, over every transport that they support.
 #[test]
 #[ignore = "needs real dnstap tools: tests/interop/install.sh"]
 fn every_tool_at_once_gets_everything() {
@@ -105,7 +107,7 @@ fn every_tool_at_once_gets_everything() {
         Place::unix(dir, "capture.sock"),
         Place::tcp(),
     ];
-    // A queue of 20,000: the tools may read more slowly than the recordings are sent.
+    // A queue of 20,000 frames, because the tools may read more slowly than `fstrm_replay` sends.
     let sinks = places
         .each_ref()
         .map(|place| format!("dnstap {} full 1 2\n", place.socket()));

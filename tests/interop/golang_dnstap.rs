@@ -1,4 +1,4 @@
-//! golang-dnstap's command line tool `dnstap`, as a collector that writes a file.
+//! `dnstap`, golang-dnstap's command line tool, as a collector that writes a file.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use crate::{
     tapfan::{Listening, Tapfan},
 };
 
-/// Where the tool listens.
+/// The address at which the tool listens.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
     Unix(PathBuf),
@@ -43,7 +43,7 @@ impl Place {
         Self::Tcp(free_address())
     }
 
-    /// As a Tapfile names it; TCP by a name that is to be resolved.
+    /// The address for the Tapfile. TCP uses a name, so that it is resolved.
     pub(crate) fn socket(&self) -> String {
         match self {
             Self::Unix(path) => format!("unix://{}", path.display()),
@@ -71,7 +71,7 @@ impl GolangDnstap {
         }
     }
 
-    /// Waits until somebody is connected.
+    /// Waits until a sender is connected.
     pub(crate) fn wait_for_a_sender(&mut self) {
         eventually("a connection to dnstap", || {
             self.process.must_run();
@@ -84,10 +84,10 @@ impl GolangDnstap {
         });
     }
 
-    /// Waits until it has written `count` frames; these, out of whole files.
+    /// Waits until it has written `count` frames, and returns them from its finished files.
     ///
-    /// Version 0.4.0 flushes its file neither in time nor when it ends. SIGHUP makes it finish the file, which was
-    /// renamed before, and begin a new one.
+    /// Version 0.4.0 flushes its file neither regularly nor on exit. On SIGHUP it finishes the
+    /// file, which was renamed before, and starts a new one.
     pub(crate) fn collected(&mut self, count: usize) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
         eventually(&format!("{count} frames in dnstap's files"), || {
@@ -105,7 +105,7 @@ impl GolangDnstap {
         frames
     }
 
-    /// Ends it.
+    /// Stops it.
     pub(crate) fn stop(mut self) {
         self.process.interrupt();
     }
@@ -137,7 +137,7 @@ fn restart(place: &Place, dir: &Path) {
     other.wait_for(before.len() + away.len());
 
     if let Place::Unix(path) = place {
-        // 0.4.0 does not take its socket's file away, and does not start while it is there.
+        // Version 0.4.0 leaves its socket behind, and refuses to start while the file exists.
         let _ = fs::remove_file(path);
     }
     let mut golang = GolangDnstap::start(dir, place);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the DNS servers and dnstap tools that the interop tests run, from Debian's or Ubuntu's packages.
-# Needs root, or sudo that asks nothing. Quick if everything is there.
+# Installs the DNS servers and dnstap tools that the interop tests run, from Debian's or Ubuntu's
+# packages. Needs root, or sudo without a password. Quick if everything is installed.
 set -euo pipefail
 
 packages=(
@@ -32,7 +32,8 @@ as_root=()
 ((EUID == 0)) || as_root=(sudo --non-interactive)
 apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet=2)
 
-# The packages would start a server each, on port 53; the tests start their own. Whoever has a policy keeps it.
+# Each package would start its server on port 53; the tests start their own. An existing policy is
+# kept.
 policy=/usr/sbin/policy-rc.d
 made_policy=
 if [[ ! -e $policy ]]; then
@@ -48,7 +49,7 @@ echo "interop: installing ${missing[*]}"
 "${apt[@]}" update
 "${apt[@]}" install --no-install-recommends "${missing[@]}" >/dev/null
 
-# They would start with the next boot otherwise.
+# Otherwise they would start at the next boot.
 if [[ -n $made_policy && -d /run/systemd/system ]]; then
     "${as_root[@]}" systemctl --quiet disable named.service unbound.service knot.service dnsdist.service \
         pdns-recursor.service prometheus.service 2>/dev/null || true

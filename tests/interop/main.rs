@@ -1,11 +1,14 @@
-//! tapfan between the programs it is for: real DNS servers as senders, real dnstap tools as collectors.
+//! tapfan between the programs it is made for: real DNS servers as senders, real dnstap tools as
+//! collectors.
 //!
-//! `tests/interop/install.sh` installs them; `.ci/run` runs these with `cargo test --test interop -- --ignored`, where a
-//! missing program is a failure. Plain `cargo test` runs only the harness's own unit tests.
+//! `tests/interop/install.sh` installs them; `.ci/run` runs these tests with `cargo test --test
+//! interop -- --ignored`, where a missing program is a failure. Plain `cargo test` runs only the
+//! unit tests of the harness.
 //!
-//! How a sender is checked: the server writes through a relay that records every byte, to tapfan, to three collectors that
-//! record every frame. The client that asks the server and the upstream that the server asks keep their packets too. So there are
-//! two witnesses of what should arrive, and neither uses any of tapfan's code.
+//! A sender is checked like this. The server writes to tapfan through a relay that records every
+//! byte. tapfan writes to three collectors that record every frame. The client that queries the
+//! server and the upstream that the server queries keep their packets, too. So the expected frames
+//! have two independent witnesses, and neither shares code with tapfan.
 
 mod activation;
 mod asked;

@@ -1,4 +1,5 @@
-//! Programs that the tests start: in the foreground, their output in a file, gone with the test.
+//! Programs that the tests start: in the foreground, with their output in a file, killed with the
+//! test.
 
 use std::{
     fmt, fs,
@@ -15,10 +16,10 @@ use nix::{
     unistd::Pid,
 };
 
-/// How long a condition may take to come true before the test fails.
+/// The timeout for a condition to hold.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running program. Killed when dropped; then, if the test failed, its output is shown.
+/// A running program. Killed when dropped, and its output is printed if the test failed.
 pub(crate) struct Process {
     name: String,
     child: Child,
@@ -28,7 +29,7 @@ pub(crate) struct Process {
 // === impl Process ===
 
 impl Process {
-    /// Starts `command`, whose output goes to a new file in `dir`.
+    /// Starts `command`. Its output goes to a new file in `dir`.
     pub(crate) fn start(dir: &Path, mut command: Command) -> Self {
         let program = Path::new(command.get_program());
         let name = program.file_name().map_or_else(
@@ -48,12 +49,12 @@ impl Process {
         Self { name, child, log }
     }
 
-    /// What it has printed so far.
+    /// Its output so far.
     pub(crate) fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// How many sockets it holds: one more than its listeners means that somebody is connected.
+    /// The number of its sockets. One more than its listeners means that a peer is connected.
     pub(crate) fn sockets(&self) -> usize {
         let Ok(descriptors) = fs::read_dir(format!("/proc/{}/fd", self.child.id())) else {
             return 0;
@@ -64,24 +65,24 @@ impl Process {
             .count()
     }
 
-    /// Fails the test if it has ended by itself.
+    /// Panics if it has exited.
     pub(crate) fn must_run(&mut self) {
         if let Some(status) = self.child.try_wait().expect("a child to ask") {
             panic!("{} ended: {status}", self.name);
         }
     }
 
-    /// Asks it to end with SIGTERM, and waits until it has; the time that took.
+    /// Sends SIGTERM, and waits until it has exited. Returns the time that took.
     pub(crate) fn terminate(&mut self) -> (ExitStatus, Duration) {
         self.end(Signal::SIGTERM)
     }
 
-    /// The same with SIGINT.
+    /// Does the same with SIGINT.
     pub(crate) fn interrupt(&mut self) -> (ExitStatus, Duration) {
         self.end(Signal::SIGINT)
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it exits.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let what = format!("the end of {}", self.name);
         eventually(&what, || {
@@ -106,7 +107,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Ended already, in most tests; then there is nothing to do, and nothing to do about an error.
+        // In most tests it has exited already. Then these fail, which does no harm.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
@@ -115,7 +116,7 @@ impl Drop for Process {
     }
 }
 
-/// Asks again until `ready` has an answer, or fails the test after [`PATIENCE`] with the last reason why not.
+/// Calls `ready` until it succeeds. Panics after [`TIMEOUT`] with the last error.
 pub(crate) fn eventually<T, E: fmt::Display>(
     what: &str,
     mut ready: impl FnMut() -> Result<T, E>,
@@ -133,15 +134,15 @@ pub(crate) fn eventually<T, E: fmt::Display>(
     }
 }
 
-/// A loopback address on whose port nobody listens, neither on UDP nor on TCP.
+/// A loopback address whose port is free for UDP and TCP.
 ///
-/// Taken from below the range that the kernel hands out, so that no other socket slips in before the program that is
-/// told to use it.
+/// The port is below the range from which the kernel chooses, so that no other socket takes it
+/// before the program under test binds it.
 pub(crate) fn free_address() -> SocketAddr {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 20_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Several runs at once start at different places.
+    // Concurrent test runs start at different ports.
     let start = std::process::id().wrapping_mul(61) % u32::from(COUNT);
     let start = u16::try_from(start).expect("a remainder of a u16");
     for _ in 0..COUNT {
@@ -154,7 +155,7 @@ pub(crate) fn free_address() -> SocketAddr {
     panic!("no free port on loopback");
 }
 
-/// A path in `dir` that nothing else is told to use, for the `name` of something.
+/// A path in `dir` that is used only once.
 pub(crate) fn unused(dir: &Path, name: &str) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     dir.join(format!("{name}.{}", NEXT.fetch_add(1, Ordering::Relaxed)))

@@ -16,7 +16,7 @@ use crate::{
     tapfan::{Listening, Tapfan},
 };
 
-/// The body of an answer to GET.
+/// The body of the response to a GET request.
 fn get(address: SocketAddr, path: &str, accept: &str) -> Result<String, std::io::Error> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -101,7 +101,7 @@ fn prometheus_scrapes_every_series() {
     let up = ask("tapfan_sink_up").expect("an answer");
     assert!(up.contains("\"sink\":\"siem\""), "{up}");
     assert!(up.contains(r#""sink":"a \"b\" \\c""#), "{up}");
-    // What was exposed and what was stored: no sample was refused.
+    // As many samples were stored as exposed: none was rejected.
     let exposed = get(admin, "/metrics", "*/*").expect("metrics");
     let samples = exposed
         .lines()

@@ -1,4 +1,4 @@
-//! The `PowerDNS` Recursor: taps what it asks upstream.
+//! The `PowerDNS` Recursor, which taps its queries to the upstream.
 
 use std::{fs, process::Command};
 

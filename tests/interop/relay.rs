@@ -1,4 +1,4 @@
-//! A wire between a sender and tapfan that keeps a copy of what each of them wrote.
+//! A relay between a sender and tapfan that keeps a copy of both directions.
 
 use std::{
     io::{Read, Write},
@@ -14,39 +14,39 @@ use crate::{
     process::eventually,
 };
 
-/// What passed on one connection.
+/// Bytes of one connection.
 #[derive(Debug, Clone, Default)]
 struct Passed {
     from_sender: Vec<u8>,
     to_sender: Vec<u8>,
-    /// Which of the two has ended: the sender's side, tapfan's side.
+    /// Whether the sender's side and tapfan's side have ended.
     ended: (bool, bool),
 }
 
-/// The wire. Its threads end with the test process.
+/// A relay. Its threads end with the test process.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Relay {
     connections: Arc<Mutex<Vec<Passed>>>,
 }
 
-/// A stream whose two directions live on two threads.
+/// A stream whose two directions are handled by two threads.
 trait Wire: Read + Write + Send + Sized + 'static {
     fn second_handle(&self) -> Self;
-    /// Passes on the end of what one side wrote. The other side may be gone already, which is as good.
+    /// Shuts down the write side. The peer may have closed already.
     fn end_writing(&self);
 }
 
 // === impl Relay ===
 
 impl Relay {
-    /// From a new unix socket at `path` to the one at `to`.
+    /// Relays from a new unix socket at `path` to the one at `to`.
     pub(crate) fn unix(path: &Path, to: PathBuf) -> Self {
         let listener = UnixListener::bind(path).expect("a new socket");
         let relay = Self::default();
         let accepting = relay.clone();
         thread::spawn(move || {
             for sender in listener.incoming() {
-                // If tapfan is away, the sender sees a connection that closes at once.
+                // If tapfan is not running, the sender's connection is closed at once.
                 if let Ok(router) = UnixStream::connect(&to) {
                     accepting.join(&sender.expect("a connection"), &router);
                 }
@@ -55,7 +55,7 @@ impl Relay {
         relay
     }
 
-    /// From a port of loopback to `to`.
+    /// Relays from a free port of loopback to `to`.
     pub(crate) fn tcp(to: SocketAddr) -> (Self, SocketAddr) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of loopback");
         let address = listener.local_addr().expect("a bound socket");
@@ -71,13 +71,13 @@ impl Relay {
         (relay, address)
     }
 
-    /// Waits until every connection has ended; what each sender wrote, as payloads.
+    /// Waits until every connection has ended. Returns the payloads that each sender wrote.
     pub(crate) fn sent(&self) -> Vec<Vec<Vec<u8>>> {
         let frames = |passed: Passed| data(parse(&passed.from_sender).0);
         self.finished().into_iter().map(frames).collect()
     }
 
-    /// Waits until every connection has ended; what tapfan answered on each.
+    /// Waits until every connection has ended. Returns the frames that tapfan wrote on each.
     pub(crate) fn answered(&self) -> Vec<Vec<Frame>> {
         let frames = |passed: Passed| parse(&passed.to_sender).0;
         self.finished().into_iter().map(frames).collect()
@@ -86,7 +86,7 @@ impl Relay {
     fn finished(&self) -> Vec<Passed> {
         eventually("the sender's connections to end", || {
             let mut connections = self.connections.lock().expect("no thread panics").clone();
-            // Unbound tries its unix socket before it uses it, and says nothing there.
+            // Unbound tries its unix socket before it uses it, and sends nothing there.
             connections.retain(|passed| !passed.ended.0 || !passed.from_sender.is_empty());
             let ended = connections
                 .iter()
@@ -124,7 +124,7 @@ impl Relay {
     }
 }
 
-/// Copies until one end is gone.
+/// Copies until one side is closed.
 fn pump<W: Wire>((mut from, mut to): (W, W), mut keep: impl FnMut(&[u8])) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer) {

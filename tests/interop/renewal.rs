@@ -1,4 +1,5 @@
-//! Connections that are replaced every second: the real collectors get everything, and nothing twice.
+//! Connections that are replaced every second: the real collectors receive every frame exactly
+//! once.
 
 use std::{
     env, thread,
@@ -13,11 +14,11 @@ use crate::{
     tapfan::{Listening, Tapfan},
 };
 
-/// For how long; `TAPFAN_RENEWAL_SECONDS` says otherwise.
+/// Duration of the test in seconds, unless `TAPFAN_RENEWAL_SECONDS` is set.
 const SECONDS: u64 = 10;
 
-/// The tools serve each connection by itself, so what comes first on the new one may overtake what they have not read of
-/// the old one.
+/// Sorts frames. The tools serve each connection independently, so frames of a new connection may
+/// overtake unread ones of the old.
 fn sorted(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     frames.sort_unstable();
     frames
@@ -63,7 +64,7 @@ fn every_tool_gets_everything_over_connections_that_age() {
         }
         replay(dir, recording, &entrance);
         sent.extend(recorded(recording));
-        // A rate that the tools can follow on any machine; the queues take the rest.
+        // A rate that the tools can follow on any machine; the queues absorb the rest.
         thread::sleep(Duration::from_millis(100));
     }
     let log = tapfan.stop();

@@ -1,4 +1,5 @@
-//! What is asked of every sender: its taps arrive as they were sent and as each sink asked, and again after its restart.
+//! The checks for every sender: its taps arrive as sent and in the form that each sink asks for,
+//! also after the server's restart.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -16,7 +17,8 @@ use crate::{
     upstream::Upstream,
 };
 
-/// All that a sender needs: a place for its files, an upstream, tapfan's entrance; and three sinks behind tapfan.
+/// The environment of a server: a directory, an upstream, tapfan's listener, and three sinks behind
+/// tapfan.
 pub(crate) struct Stage {
     dir: TempDir,
     dns: SocketAddr,
@@ -28,7 +30,7 @@ pub(crate) struct Stage {
 // === impl Stage ===
 
 impl Stage {
-    /// Everything but tapfan and the server.
+    /// Sets up everything but tapfan and the server.
     pub(crate) fn new(entrance: impl FnOnce(&Path) -> Entrance) -> Self {
         let dir = TempDir::new().expect("a directory");
         Self {
@@ -40,7 +42,7 @@ impl Stage {
         }
     }
 
-    /// What to tell the server.
+    /// The settings for the server.
     pub(crate) fn setting(&self) -> Setting<'_> {
         Setting {
             dir: self.dir.path(),
@@ -50,7 +52,7 @@ impl Stage {
         }
     }
 
-    /// Starts tapfan; `more` are lines for its Tapfile.
+    /// Starts tapfan. `more` is added to its Tapfile.
     pub(crate) fn tapfan(&self, more: &str) -> Tapfan {
         let tapfile = format!(
             "{}\n{more}\n{}",
@@ -60,7 +62,7 @@ impl Stage {
     }
 }
 
-/// The server writes to tapfan, tapfan to three sinks; the server is restarted in between.
+/// The server writes to tapfan, which writes to three sinks. The server is restarted once.
 pub(crate) fn fan_out(server: &Server, via: Via) {
     let stage = Stage::new(|dir| Entrance::new(dir, via));
     let setting = stage.setting();
@@ -92,7 +94,8 @@ pub(crate) fn fan_out(server: &Server, via: Via) {
     stage.sinks.check();
 }
 
-/// The server writes straight to a recording collector: whether the server and this harness do what is expected of them.
+/// The server writes to a recording collector directly. This checks the server and the harness
+/// without tapfan.
 pub(crate) fn straight(server: &Server, via: Via) {
     let dir = TempDir::new().expect("a directory");
     let upstream = Upstream::start();

@@ -1,4 +1,4 @@
-//! What the scenarios need to know of a DNS server; one file each says it.
+//! The properties of a DNS server that the scenarios need; each server has a file of its own.
 
 use std::{
     net::SocketAddr,
@@ -12,72 +12,72 @@ use crate::{process::Process, upstream::Upstream};
 pub(crate) struct Server {
     /// Starts it, and waits until it answers.
     pub(crate) start: fn(&Setting<'_>) -> Process,
-    /// Whether it says STOP before it ends.
+    /// Whether it sends STOP before it closes.
     pub(crate) stops: bool,
-    /// What to ask it.
+    /// Names to query.
     pub(crate) questions: &'static [Question],
-    /// What it must tap of that.
+    /// Taps that these queries must cause.
     pub(crate) taps: &'static [Tap],
 }
 
-/// What a server's configuration depends on.
+/// Settings for a server's configuration.
 pub(crate) struct Setting<'a> {
-    /// A directory of the test's own.
+    /// A directory for this test.
     pub(crate) dir: &'a Path,
-    /// Where it shall answer.
+    /// The address at which the server answers.
     pub(crate) dns: SocketAddr,
-    /// Where it shall forward what it does not know.
+    /// The server to which it forwards.
     pub(crate) upstream: &'a Upstream,
-    /// Where its taps shall go.
+    /// The destination of its taps.
     pub(crate) target: &'a Target,
 }
 
-/// Where a server sends its taps.
+/// The destination of a server's taps.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
     Unix(PathBuf),
     Tcp(SocketAddr),
     /// A unidirectional Frame Streams connection over TCP.
     TcpUnidirectional(SocketAddr),
-    /// TLS; the path is that of the authority to trust.
+    /// TLS. The path is the certificate of the authority to trust.
     Tls(SocketAddr, PathBuf),
 }
 
-/// Names to ask for.
+/// Names to query.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question {
-    /// The zone they are under.
+    /// The zone of the names.
     pub(crate) zone: &'static str,
-    /// RD in the query.
+    /// The RD bit of the query.
     pub(crate) recursion: bool,
 }
 
-/// One type of message that a server must tap, once for each name asked for.
+/// A type of message that a server must tap once for each name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tap {
     /// `Message.Type` of dnstap.proto.
     pub(crate) message_type: u64,
     /// The zone of the names.
     pub(crate) zone: &'static str,
-    /// Who saw the same packet.
+    /// The peer that saw the same packet.
     pub(crate) witness: Witness,
 }
 
-/// Who else saw a packet that a server taps.
+/// A peer that saw a packet that the server tapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Witness {
-    /// The client that asked the server.
+    /// The client that queried the server.
     Client,
-    /// The upstream that the server asked.
+    /// The upstream that the server queried.
     Upstream,
 }
 
-/// The zone that authoritative servers have, with a wildcard for an address.
+/// The zone of the authoritative servers; a wildcard has an address.
 pub(crate) const LOCAL: &str = "example.test";
-/// A zone that nobody has but the upstream.
+/// A zone that only the upstream serves.
 pub(crate) const FORWARDED: &str = "forwarded.test";
 
-/// `LOCAL` in a zone file.
+/// The zone file of `LOCAL`.
 pub(crate) const ZONE_FILE: &str = "\
 $ORIGIN example.test.
 $TTL 300
@@ -90,7 +90,7 @@ ns A 192.0.2.53
 // === impl Tap ===
 
 impl Tap {
-    /// Whether the message is a response; dnstap.proto numbers queries odd and responses even.
+    /// Whether the message is a response. In dnstap.proto queries are odd and responses even.
     pub(crate) fn is_response(self) -> bool {
         self.message_type.is_multiple_of(2)
     }

@@ -1,4 +1,4 @@
-//! Three collectors that ask tapfan for different things, and the comparison of what they got.
+//! Three collectors whose sinks have different options, and the comparison of their frames.
 
 use std::path::Path;
 
@@ -8,22 +8,23 @@ use crate::{
     dnstap_fields::{Dnstap, EXTRA, IDENTITY, VERSION},
 };
 
-/// Three sinks that ask for different things.
+/// Three sinks with different options.
 pub(crate) struct Sinks {
-    /// A unix socket, everything kept.
+    /// A unix socket with `full`.
     pub(crate) full: Collector,
     /// TCP by name, without the DNS messages.
     no_wire: Collector,
-    /// TLS by name, without the DNS messages, with fields of its own.
+    /// TLS by name, without the DNS messages, and with edited fields.
     edited: Collector,
-    /// The lines of the Tapfile.
+    /// The directives for the Tapfile.
     pub(crate) directives: String,
 }
 
 // === impl Sinks ===
 
 impl Sinks {
-    /// The write buffer, and a queue that holds more than the largest test sends: how fast this machine reads is no part of it.
+    /// The write buffer, and a queue that holds more than the largest test sends, so that this
+    /// machine's read speed does not matter.
     const QUEUE: &str = "1 2";
     const IDENTITY: &str = "edge-1";
     const VERSION: &str = "of the sink's own";
@@ -57,7 +58,8 @@ impl Sinks {
         }
     }
 
-    /// After tapfan has ended: the sinks hold the same frames, in the same order, each as its directive says.
+    /// Asserts, after tapfan has exited, that the sinks have the same frames in the same order,
+    /// each in the form of its directive.
     pub(crate) fn check(&self) {
         for sink in [&self.full, &self.no_wire, &self.edited] {
             sink.wait_for_the_end();
@@ -80,9 +82,11 @@ impl Sinks {
     }
 }
 
-/// Asserts that `merged` holds the frames of every connection and no others, each connection's in its own order.
+/// Asserts that `merged` contains exactly the frames of all connections, those of each connection
+/// in order.
 ///
-/// No two frames of a run are equal by accident: they hold times in nanoseconds and the names of the batch.
+/// No two frames of a run are equal by chance: they contain times in nanoseconds and names of the
+/// batch.
 pub(crate) fn assert_merged(merged: &[Vec<u8>], connections: &[Vec<Vec<u8>>]) {
     let sent = connections.iter().map(Vec::len).sum::<usize>();
     assert_eq!(merged.len(), sent, "frames at the full sink, of those sent");

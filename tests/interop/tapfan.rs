@@ -1,4 +1,4 @@
-//! The program under test, run as a user runs it.
+//! The program under test.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ pub(crate) struct Tapfan {
     process: Process,
 }
 
-/// Where tapfan listens, for the test to wait until it does.
+/// The address at which tapfan listens, so that the test can wait for it.
 #[derive(Debug, Clone)]
 pub(crate) enum Listening {
     Unix(PathBuf),
@@ -25,12 +25,12 @@ pub(crate) enum Listening {
 // === impl Tapfan ===
 
 impl Tapfan {
-    /// Starts it on `tapfile`, a configuration's text, and waits until it listens.
+    /// Starts it with `tapfile`, the text of a configuration, and waits until it listens.
     pub(crate) fn start(dir: &Path, tapfile: &str, listening: &Listening) -> Self {
         Self::start_at(dir, tapfile, listening, "info")
     }
 
-    /// The same, and it tells of everything.
+    /// Starts it with the log level `debug`.
     pub(crate) fn start_verbose(dir: &Path, tapfile: &str, listening: &Listening) -> Self {
         Self::start_at(dir, tapfile, listening, "debug")
     }
@@ -52,10 +52,11 @@ impl Tapfan {
         Self { process }
     }
 
-    /// Ends it with SIGTERM: it must drain and exit with status 0. Gives what it printed.
+    /// Sends SIGTERM, and asserts that it drains and exits with status 0. Returns its output.
     pub(crate) fn stop(mut self) -> String {
         let (status, _) = self.process.terminate();
-        // Shown if the test fails later: what was dropped, and why, stands in its ledgers.
+        // Printed if the test fails later: the ledgers in it show which frames were dropped, and
+        // why.
         let output = self.process.output();
         eprintln!("--- tapfan printed:\n{output}");
         assert!(status.success(), "tapfan: {status}");

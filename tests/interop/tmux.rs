@@ -8,26 +8,28 @@ use std::{
 
 use crate::process::eventually;
 
-/// A session of tmux with one window of 80 columns and 24 lines, and a shell in it. Killed when dropped.
+/// A tmux session with one window of 80 columns and 24 lines that runs a shell. Killed when
+/// dropped.
 pub(crate) struct Tmux {
     socket: PathBuf,
-    /// Where its shell is.
+    /// The shell's working directory.
     dir: PathBuf,
 }
 
-/// What is on the screen.
+/// The content of the screen.
 pub(crate) struct Captured(pub(crate) String);
 
 // === impl Tmux ===
 
 impl Tmux {
-    /// Opens one.
+    /// Starts a session.
     pub(crate) fn start(dir: &Path) -> Self {
         let tmux = Self {
             socket: dir.join("tmux.sock"),
             dir: dir.to_owned(),
         };
-        // Whoever runs the tests has configurations and an environment of their own.
+        // The user who runs the tests may have a tmux configuration and an environment of their
+        // own.
         tmux.run(&[
             "-f",
             "/dev/null",
@@ -64,12 +66,12 @@ impl Tmux {
         Captured(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Waits until these words are on the screen.
+    /// Waits until the screen contains `words`.
     pub(crate) fn shows(&self, words: &str) -> Captured {
         self.shows_that(words, |screen| screen.0.contains(words))
     }
 
-    /// Waits until the screen is so.
+    /// Waits until the screen satisfies `is_so`.
     pub(crate) fn shows_that(
         &self,
         what: &str,
@@ -85,13 +87,13 @@ impl Tmux {
         })
     }
 
-    /// Whether the cursor is seen.
+    /// Whether the cursor is visible.
     pub(crate) fn has_cursor(&self) -> bool {
         let output = self.run(&["display-message", "-p", "#{cursor_flag}"]);
         output.stdout.starts_with(b"1")
     }
 
-    /// Closes the terminal under whatever runs in it.
+    /// Closes the terminal while a program runs in it.
     pub(crate) fn close(self) {
         self.run(&["kill-server"]);
     }
@@ -115,7 +117,7 @@ impl Tmux {
 impl Drop for Tmux {
     fn drop(&mut self) {
         let mut kill = Command::new("tmux");
-        // Its shell and what runs in that go with it. Nothing to do about an error.
+        // The shell and its programs are killed as well. An error does no harm.
         let _ = kill.arg("-S").arg(&self.socket).arg("kill-server").output();
     }
 }
@@ -123,7 +125,7 @@ impl Drop for Tmux {
 // === impl Captured ===
 
 impl Captured {
-    /// The first line that begins with this, without what stands before.
+    /// The rest of the first line that starts with `beginning`.
     pub(crate) fn line(&self, beginning: &str) -> Option<&str> {
         self.0.lines().find_map(|line| line.strip_prefix(beginning))
     }

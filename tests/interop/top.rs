@@ -1,4 +1,5 @@
-//! `tapfan top`, driven as a person drives it: in a terminal, with keys, while a real collector goes and comes back.
+//! `tapfan top`, used as a person would: in a terminal, with keys, while a real collector goes down
+//! and comes back.
 
 use std::{
     fs,
@@ -25,7 +26,7 @@ use crate::{
     tmux::Tmux,
 };
 
-/// A sender that goes on until it is dropped.
+/// A sender that runs until it is dropped.
 struct Load {
     stop: Arc<AtomicBool>,
     sending: Option<JoinHandle<()>>,
@@ -53,13 +54,13 @@ impl Drop for Load {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(sending) = self.sending.take() {
-            // What it panicked with was said already.
+            // Its panic message was printed already.
             let _ = sending.join();
         }
     }
 }
 
-/// A router with two sinks, and where it is.
+/// A router with two sinks, and its addresses.
 struct Scene {
     dir: TempDir,
     admin: SocketAddr,
@@ -92,10 +93,10 @@ impl Scene {
         Tapfan::start(self.dir.path(), &tapfile, &listening)
     }
 
-    /// `top` in a terminal, with a look every 200 ms.
+    /// Starts `top` in a terminal, with an interval of 200 ms.
     fn top(&self) -> Tmux {
         let tmux = Tmux::start(self.dir.path());
-        // The state of the terminal before and after must be one.
+        // Saves the terminal's state, to be compared with the state afterwards.
         tmux.type_line("stty -g > before");
         self.run_top(&tmux);
         tmux
@@ -109,14 +110,15 @@ impl Scene {
         ));
     }
 
-    /// Of the `top` that was run last.
+    /// The pid of the latest `top`.
     fn pid_of_top(&self) -> i32 {
         let pid = self.dir.path().join("pid");
         let pid = fs::read_to_string(pid).expect("a file of the shell's");
         pid.trim().parse().expect("a number")
     }
 
-    /// That the terminal is as it was: the shell's screen is back, and echoes, and shows its cursor.
+    /// Asserts that the terminal is restored: the shell's screen is back, and the shell echoes and
+    /// shows its cursor.
     fn is_sane(tmux: &Tmux) {
         let screen = tmux.shows("left with 0");
         assert!(
@@ -143,7 +145,7 @@ fn a_collector_goes_and_comes_back_while_somebody_looks_on() {
     let tmux = scene.top();
 
     tmux.shows("all 2 sinks are up");
-    // In the order of the file, and alive.
+    // Sinks are in the order of the Tapfile, and frames flow.
     let row = |screen: &str, sink: &str| -> Option<usize> {
         screen
             .lines()
@@ -165,7 +167,7 @@ fn a_collector_goes_and_comes_back_while_somebody_looks_on() {
         row(&screen.0, "archive") < row(&screen.0, "siem"),
         "{screen}"
     );
-    // The selection has gone along.
+    // The selection moved with its sink.
     assert!(screen.line("> siem").is_some(), "{screen}");
 
     siem.stop();
@@ -238,7 +240,7 @@ fn it_ends_with_its_terminal() {
     let process = format!("/proc/{}/cmdline", scene.pid_of_top());
     tmux.close();
     eventually("the end of top", || {
-        // One that has ended and that nobody has waited for has an empty one.
+        // The command line of a zombie is empty.
         match fs::read(&process) {
             Ok(line) if !line.is_empty() => Err("it runs"),
             _ => Ok(()),

@@ -1,4 +1,4 @@
-//! Unbound: forwards everything, over each transport and each handshake that it has.
+//! Unbound: forwards everything, over each transport and handshake that it supports.
 
 use std::{fs, process::Command};
 

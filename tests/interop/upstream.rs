@@ -1,4 +1,5 @@
-//! The DNS server that resolvers and balancers under test ask: it answers every question with one address.
+//! The DNS server that resolvers and load balancers under test query: it answers every question
+//! with one address.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -11,7 +12,7 @@ use crate::dns::{Exchange, question_end, question_name};
 /// A running upstream. Its thread ends with the test process.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
-    /// Where it listens.
+    /// The address at which it listens.
     pub(crate) address: SocketAddr,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
 }
@@ -19,7 +20,7 @@ pub(crate) struct Upstream {
 // === impl Upstream ===
 
 impl Upstream {
-    /// Starts one on a port of loopback.
+    /// Starts it on a free port of loopback.
     pub(crate) fn start() -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of loopback");
         let upstream = Self {
@@ -30,7 +31,7 @@ impl Upstream {
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             loop {
-                // A client that is gone shows here as an error of the next read.
+                // If an earlier client is gone, the next read reports it as an error.
                 let Ok((read, client)) = socket.recv_from(&mut buffer) else {
                     continue;
                 };
@@ -47,7 +48,7 @@ impl Upstream {
         upstream
     }
 
-    /// What it was asked and answered for names under `zone`.
+    /// The queries for names under `zone`, with the responses.
     pub(crate) fn exchanges(&self, zone: &str) -> Vec<Exchange> {
         let exchanges = self.exchanges.lock().expect("no thread panics");
         let within = |exchange: &&Exchange| {
@@ -57,7 +58,7 @@ impl Upstream {
     }
 }
 
-/// The query's question with one address for an answer.
+/// Makes a response with one address.
 fn answer(query: &[u8]) -> Option<Vec<u8>> {
     let question = query.get(12..question_end(query)?)?;
     let id = query.get(..2)?;

@@ -1,4 +1,4 @@
-//! What a long outage took is given back to the operating system when it is over.
+//! Memory used during a long outage is returned to the operating system afterwards.
 
 mod outage;
 
@@ -6,10 +6,10 @@ use std::{path::Path, time::Duration};
 
 use outage::Memory;
 
-/// Enough that the queue is most of what the process holds.
+/// Enough frames that the queue is most of the process's memory.
 const FRAMES: u64 = 120_000;
 
-/// The allocator gives back in its own time: within ten seconds on an idle machine.
+/// The allocator returns memory with a delay of up to ten seconds on an idle machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]

@@ -1,4 +1,5 @@
-//! An outage of small frames, and what the router's process holds of it: before, at its end, and when it is over.
+//! An outage with small frames, and the memory of the router's process before, at its end, and
+//! afterwards.
 
 use std::{
     fs,
@@ -16,29 +17,32 @@ use tempfile::TempDir;
 /// Resident memory of the router's process, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// Senders have connected, and sent nothing.
+    /// After the senders have connected, before they send.
     pub(crate) before: u64,
-    /// Every frame is queued.
+    /// When every frame is queued.
     pub(crate) peak: u64,
-    /// When the queue has been empty for so long.
+    /// With the time since the queue became empty.
     pub(crate) after: Vec<(Duration, u64)>,
 }
 
-/// Senders, each of which writes frame by frame, as DNS servers with little to do.
+/// Senders that write frame by frame, like DNS servers with a light load.
 const SENDERS: u64 = 4;
 
-/// Between two writes of a sender, so that a read brings one frame or a few.
+/// The pause between two writes of a sender, so that the router reads one or a few frames at a
+/// time.
 const PAUSE: Duration = Duration::from_micros(50);
 
-/// A frame with this payload in its `extra`, and no message.
+/// The size of `extra` in a frame that has no DNS message.
 const PAYLOAD: usize = 100;
 
-/// For whatever should come soon.
+/// A generous timeout.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Starts `program`, has it queue `frames` while its collector is away, brings the collector back, and looks at the
-/// process once a second after the queue is empty, until it has `seen` enough, or for as long as `most`. A sender goes on,
-/// with a little, all the while.
+/// Measures the memory of `program` in an outage: queues `frames` while the collector is away, then
+/// lets the collector return.
+///
+/// Once the queue is empty it samples the memory every second, until `seen` returns true or for the
+/// time `most`. One sender continues with a few frames throughout.
 pub(crate) fn measure(
     program: &Path,
     frames: u64,
@@ -144,12 +148,12 @@ impl Router {
 
 impl Drop for Router {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process has exited already, unless an error occurred.
         let _ = self.stop();
     }
 }
 
-/// Sends `frames` one by one, ends the stream, and returns when the router has offered all of them.
+/// Sends `frames` one by one and ends the stream. Returns when the router has offered all of them.
 fn send(mut stream: UnixStream, frames: u64) -> io::Result<()> {
     let frame = frame();
     for _ in 0..frames {
@@ -160,7 +164,7 @@ fn send(mut stream: UnixStream, frames: u64) -> io::Result<()> {
     io::copy(&mut stream, &mut io::sink()).map(drop)
 }
 
-/// A small dnstap frame, with its length.
+/// A small dnstap frame with its length prefix.
 fn frame() -> Vec<u8> {
     // `extra`, then `type: MESSAGE` with a message of type `AUTH_QUERY`.
     let mut payload = vec![0x1a, u8::try_from(PAYLOAD).expect("short")];

@@ -1,5 +1,6 @@
-//! Any dnstap message, as the pieces it is written in: known fields in any order and number, unknown ones of every wire type
-//! between them at both levels, numbers padded to more bytes than they need.
+//! Arbitrary dnstap messages, as the fields that they consist of: known fields in any order and
+//! number, unknown fields of every wire type at both levels, and varints padded beyond their
+//! minimal length.
 
 use proptest::{prelude::*, strategy::Union};
 
@@ -7,12 +8,13 @@ use proptest::{prelude::*, strategy::Union};
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     pub(crate) number: u32,
-    /// Bytes that the tag is longer than it need be; at most 5 are written in all.
+    /// Bytes by which the tag exceeds its minimal length. At most 5 bytes are written.
     pub(crate) padding: usize,
     pub(crate) body: Body,
 }
 
-/// What follows a tag; the last number of each is a padding, as of the tag.
+/// The value of a field. The last number of `Varint`, `Bytes` and `Message` is a padding, as for
+/// the tag.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     Varint(u64, usize),
@@ -76,7 +78,7 @@ impl Piece {
     }
 }
 
-/// The pieces as a frame's payload, or as a message's content.
+/// Encodes the fields as a frame's payload, or as the content of a nested message.
 pub(crate) fn encode(pieces: &[Piece]) -> Vec<u8> {
     let mut out = Vec::new();
     for piece in pieces {
@@ -85,7 +87,7 @@ pub(crate) fn encode(pieces: &[Piece]) -> Vec<u8> {
     out
 }
 
-/// Pieces of a `Dnstap`. Often complete, as the schema requires, but not always.
+/// Fields of a `Dnstap`. Most have all required fields, but not all.
 pub(crate) fn top_level() -> impl Strategy<Value = Vec<Piece>> {
     let kind = prop_oneof![8 => Just(1), 1 => any::<u64>(), 1 => Just(1 << 32 | 1)];
     prop::collection::vec(
@@ -99,7 +101,8 @@ pub(crate) fn top_level() -> impl Strategy<Value = Vec<Piece>> {
     )
 }
 
-/// A short `Dnstap` that is complete, most of it a policy and unknown fields, so that any damage to it hits something.
+/// A short, complete `Dnstap` that consists mostly of a policy and unknown fields, so that any
+/// damage has an effect.
 pub(crate) fn fragile() -> impl Strategy<Value = Vec<Piece>> {
     let policy = prop::collection::vec(policy_field(), 1..3);
     let unknown = || prop::collection::vec(unknown(17), 0..2);
@@ -150,7 +153,7 @@ fn policy_field() -> impl Strategy<Value = Piece> {
     ]
 }
 
-/// A field that no schema has: any number from `lowest` on, any wire type.
+/// A field that is in no schema: any number from `lowest` on, any wire type.
 fn unknown(lowest: u32) -> Union<BoxedStrategy<Piece>> {
     let highest = (1 << 29) - 1;
     let number = move || prop_oneof![lowest..40, lowest..=highest, Just(highest)];
@@ -168,7 +171,7 @@ fn unknown(lowest: u32) -> Union<BoxedStrategy<Piece>> {
         })
     };
     let group = leaf().prop_recursive(4, 8, 3, move |inside| {
-        // Within a group, known numbers mean nothing.
+        // Within a group, known numbers have no meaning.
         let inside = (inside, prop::option::of(1..17_u32)).prop_map(|(piece, number)| Piece {
             number: number.unwrap_or(piece.number),
             ..piece
@@ -210,7 +213,7 @@ fn padding() -> impl Strategy<Value = usize> {
     prop_oneof![6 => Just(0), 1 => 1..5_usize]
 }
 
-/// Writes a varint with up to `padding` bytes more than it needs, `most` in all.
+/// Writes a varint with up to `padding` extra bytes, `most` bytes in all.
 fn varint(out: &mut Vec<u8>, mut number: u64, padding: usize, most: usize) {
     let start = out.len();
     while number >= 0x80 {

@@ -1,4 +1,5 @@
-//! Collectors that can no longer answer: the network eats what is sent, or the machine is gone, or another is in its place.
+//! Collectors that can no longer answer: the network drops packets, the machine is gone, or another
+//! machine has its address.
 
 use std::{fs, time::Duration};
 
@@ -11,16 +12,16 @@ use crate::{
     wait::until,
 };
 
-/// `write_timeout`, from which all the times follow.
+/// The `write_timeout`; all other times follow from it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
-/// The first retransmission, or an interval between probes: what the kernel may take longer than that.
+/// The first retransmission, or an interval between probes: the kernel may take this much longer.
 const KERNEL: Duration = Duration::from_secs(1);
-/// What a machine may take longer that does other things, too.
+/// Slack for a machine that runs other things, too.
 const SLACK: Duration = Duration::from_millis(1500);
 
 const OPTION: &str = "write_timeout 3s";
 
-/// Waits until the connection in use has ended, and says why and after what time.
+/// Waits until the connection in use has ended. Returns the reason and the time that took.
 async fn notices(tapped: &Tapped) -> (&'static str, Duration) {
     let begun = Instant::now();
     let ended = |status: &Status| !disconnects(status).is_empty();
@@ -32,10 +33,10 @@ async fn notices(tapped: &Tapped) -> (&'static str, Duration) {
     (reason, took)
 }
 
-/// Waits until the collector's machine has acknowledged what was sent; START goes out last.
+/// Waits until the collector's machine has acknowledged all data; START is the last.
 async fn all_is_acknowledged() {
     until("nothing is in flight", || {
-        // The test's own thread is on the router's machine.
+        // The test's thread runs in the router's namespace.
         let connections = fs::read_to_string("/proc/thread-self/net/tcp").expect("Linux");
         let mut connections = connections.lines().map(str::split_ascii_whitespace);
         connections.all(|mut columns| {
@@ -46,8 +47,8 @@ async fn all_is_acknowledged() {
     .await;
 }
 
-/// Data is in flight and vanishes: it is noticed in time, the next address takes over, and what is lost is what the kernel
-/// held of the connection that was given up.
+/// Data in flight vanishes. The router notices in time and uses the next address. Only the data in
+/// the kernel's buffers of the old connection is lost.
 async fn black_hole(network: Network, rate: u64, goes: fn(&Network, &Host)) {
     let mut fleet = Fleet::new(network, 2);
     let tapped = fleet.tap_with(Endpoints::Failover, rate, 32, OPTION).await;
@@ -61,7 +62,7 @@ async fn black_hole(network: Network, rate: u64, goes: fn(&Network, &Host)) {
         took > WRITE_TIMEOUT / 2 && took < WRITE_TIMEOUT + KERNEL + SLACK,
         "{took:?}"
     );
-    // What the queue holds by now, too.
+    // Enough to include the frames that are queued by now.
     fleet.gets(usize::try_from(rate * 4).expect("few")).await;
     let balance = tapped.end().await;
     let ledger = &balance.sink.ledger;
@@ -70,14 +71,14 @@ async fn black_hole(network: Network, rate: u64, goes: fn(&Network, &Host)) {
         (balance.sent, 0)
     );
     fleet.gone.push(pod);
-    // The first of them does not know that it has ended.
+    // The first collector does not learn that its connection has ended.
     let streams = fleet.streams();
     let [before, after] = &streams[..] else {
         panic!("{} streams", streams.len())
     };
     let got = before.numbers.len() as u64;
     assert!(before.numbers.iter().copied().eq(0..got));
-    // The other one goes on where the ledger of the first connection ended.
+    // The second stream continues where the ledger of the first connection ended.
     let goes_on = after.numbers[0];
     assert!(after.numbers.iter().copied().eq(goes_on..balance.sent));
     assert!(
@@ -86,7 +87,7 @@ async fn black_hole(network: Network, rate: u64, goes: fn(&Network, &Host)) {
     );
 }
 
-/// Nothing is in flight, and the machine vanishes: keepalive notices.
+/// The machine vanishes while nothing is in flight: keepalive notices.
 async fn vanished_while_idle(network: Network) {
     let mut fleet = Fleet::new(network, 2);
     let tapped = fleet.tap_with(Endpoints::Failover, 0, 1, OPTION).await;
@@ -96,7 +97,7 @@ async fn vanished_while_idle(network: Network) {
     fleet.network.vanish(&pod.host);
     let (reason, took) = notices(&tapped).await;
     assert_eq!(reason, "unreachable");
-    // Not before: what was silent for less may be alive.
+    // Not earlier: a peer that was silent for a shorter time may be alive.
     assert!(
         took > WRITE_TIMEOUT / 2 && took < WRITE_TIMEOUT + KERNEL + SLACK,
         "{took:?}"
@@ -105,8 +106,8 @@ async fn vanished_while_idle(network: Network) {
     tapped.end().await;
 }
 
-/// Another machine has the address and knows nothing of the connection: it answers the first that it hears with RST. That is
-/// data, or else a probe.
+/// Another machine takes over the address. It does not know the connection and answers the first
+/// packet with RST, be it data or a keepalive probe.
 async fn replaced(network: Network, rate: u64, within: Duration) {
     let mut fleet = Fleet::new(network, 1);
     let tapped = fleet.tap_with(Endpoints::Failover, rate, 8, OPTION).await;
@@ -142,7 +143,7 @@ async fn replaced(network: Network, rate: u64, within: Duration) {
     assert!(balance.sent - received <= most_that_sockets_hold());
 }
 
-/// The first address of the name leads nowhere: nobody waits for it to answer.
+/// The first addresses of the name are dead: the router does not wait for them.
 async fn an_address_beside_dead_ones(network: Network) {
     let mut fleet = Fleet::new(network, 3);
     for pod in &fleet.live[..2] {
@@ -150,10 +151,10 @@ async fn an_address_beside_dead_ones(network: Network) {
     }
     let begun = Instant::now();
     let tapped = fleet.tap_with(Endpoints::Failover, 1000, 8, "").await;
-    // The next address is tried 250 ms after the last; one that is given up alone takes 4 s.
+    // The next address is tried 250 ms after the previous one. A single address would take 4 s.
     assert!(begun.elapsed() < SLACK, "{:?}", begun.elapsed());
     fleet.live[2].begins().await;
-    // The same when it comes back after having died.
+    // The same after the good collector has died and come back.
     let pod = fleet.live.pop().expect("three");
     let address = pod.host.address();
     fleet.network.vanish(&pod.host);
@@ -180,7 +181,7 @@ fn a_network_that_eats_data_is_noticed_and_another_address_takes_over() {
 #[test]
 #[ignore = "needs root and iproute2"]
 fn a_network_that_eats_little_data_is_noticed_too() {
-    // The send buffer takes it all, so that the kernel alone can notice.
+    // The send buffer takes all data, so that only the kernel can notice.
     on_network(|network| black_hole(network, 100, Network::cut));
 }
 
@@ -199,7 +200,7 @@ fn a_machine_that_vanishes_is_noticed_with_nothing_to_write() {
 #[test]
 #[ignore = "needs root and iproute2"]
 fn a_machine_that_forgot_the_connection_is_noticed_with_the_next_data() {
-    // A retransmission, which comes at growing intervals while the machine is away.
+    // A retransmission. Their intervals grow while the machine is away.
     on_network(|network| replaced(network, 20_000, Duration::from_secs(2)));
 }
 

@@ -1,4 +1,4 @@
-//! Several collectors behind one name, as a headless Service has them.
+//! Several collectors behind one name, like a headless Service.
 
 use std::{fs, net::Ipv4Addr, time::Duration};
 
@@ -21,14 +21,14 @@ use crate::{
     wait::until,
 };
 
-/// Frames a second.
+/// Frames per second.
 pub(crate) const RATE: u64 = 20_000;
 
-/// From a change at the name server to its being noticed, at the most: the TTL of a second and a fifth of it, and slack for a
-/// machine that does other things, too.
+/// The time in which a change of the name must take effect: 1.2 times the TTL of one second, and
+/// slack for a machine that runs other things, too.
 pub(crate) const TTL: Duration = Duration::from_secs(4);
 
-/// The collectors of a name, those that are and those that were.
+/// The present and former collectors of a name.
 pub(crate) struct Fleet {
     pub(crate) network: Network,
     pub(crate) server: NameServer,
@@ -36,13 +36,13 @@ pub(crate) struct Fleet {
     pub(crate) gone: Vec<Pod>,
 }
 
-/// A collector on a machine of its own.
+/// A collector on its own machine.
 pub(crate) struct Pod {
     pub(crate) host: Host,
     pub(crate) collector: Collector,
 }
 
-/// A router with one sink, the fleet's, and a sender that does not let up.
+/// A router with one sink for the fleet, and a sender that sends continuously.
 pub(crate) struct Tapped {
     endpoints: Endpoints,
     pub(crate) router: Router,
@@ -51,28 +51,29 @@ pub(crate) struct Tapped {
     _folder: Folder,
 }
 
-/// How the traffic ended.
+/// The totals at the end.
 pub(crate) struct Balance {
     /// Frames that the sender wrote.
     pub(crate) sent: u64,
     pub(crate) sink: SinkReport,
 }
 
-/// How a collector goes.
+/// How a collector is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Goes {
-    /// Its name no longer leads to it, and it waits until the router has ended the stream with STOP: a `preStop` hook.
+    /// Removed from the name first. It stops once the router has ended the stream with STOP: a
+    /// `preStop` hook.
     Unnamed,
-    /// It ends by itself, reads to the end, and then the name server hears of it.
+    /// Shuts down in order and reads to the end. Then it is removed from the name.
     Ends(Farewell),
-    /// It dies, and then the name server hears of it.
+    /// Dies. Then it is removed from the name.
     Dies,
 }
 
-/// What one stream brought: the numbers of its frames, which are in order.
+/// One stream: the numbers of its frames, in the order received.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// Whom it brought it.
+    /// The collector that received it.
     pub(crate) to: Ipv4Addr,
     pub(crate) numbers: Vec<u64>,
     pub(crate) ended: Option<Ended>,
@@ -81,7 +82,7 @@ pub(crate) struct Stream {
 // === impl Fleet ===
 
 impl Fleet {
-    /// So many collectors, all named.
+    /// A fleet of `pods` collectors, all of them in the name.
     pub(crate) fn new(network: Network, pods: usize) -> Self {
         let mut fleet = Self {
             server: network.name_server(&[]),
@@ -97,32 +98,33 @@ impl Fleet {
         fleet
     }
 
-    /// A collector more, which nobody knows of.
+    /// A further collector that is not in the name yet.
     pub(crate) fn pod(&self) -> Pod {
         Pod::on(self.network.host())
     }
 
-    /// The same, at this address.
+    /// A collector at this address that is not in the name yet.
     pub(crate) fn pod_at(&self, address: Ipv4Addr) -> Pod {
         Pod::on(self.network.host_at(address))
     }
 
-    /// The addresses of those that live.
+    /// The addresses of the present collectors.
     pub(crate) fn addresses(&self) -> Vec<Ipv4Addr> {
         self.live.iter().map(|pod| pod.host.address()).collect()
     }
 
-    /// Has the name lead to those that live.
+    /// Makes the name resolve to the present collectors.
     pub(crate) fn announce(&self) {
         self.server.answers(&self.addresses());
     }
 
-    /// Starts a router that sends to it, and a sender.
+    /// Starts a router whose sink is the fleet, and a sender.
     pub(crate) async fn tap(&self, endpoints: Endpoints) -> Tapped {
         self.tap_with(endpoints, RATE, 8, "").await
     }
 
-    /// The same with so many frames a second, a queue for so many times 10,000 frames, and these options.
+    /// Starts them with `rate` frames per second, a queue for `queue` times 10,000 frames, and
+    /// these options of the sink.
     pub(crate) async fn tap_with(
         &self,
         endpoints: Endpoints,
@@ -155,7 +157,8 @@ impl Fleet {
         }
     }
 
-    /// Waits until one of those that live has a connection, and says which; the first of them.
+    /// Waits until a present collector has a connection. Returns the index of the first one that
+    /// has.
     pub(crate) async fn used(&self) -> usize {
         let open = |one: &Connection| one.begun && one.ended.is_none();
         let used = |pod: &Pod| pod.collector.look(|all| all.iter().any(open));
@@ -168,7 +171,7 @@ impl Fleet {
         first.expect("waited for")
     }
 
-    /// Takes a collector away.
+    /// Removes a collector.
     pub(crate) async fn remove(&mut self, pod: usize, goes: Goes) {
         let mut pod = self.live.remove(pod);
         match goes {
@@ -189,27 +192,27 @@ impl Fleet {
         self.gone.push(pod);
     }
 
-    /// Adds a collector at an address that was not there before.
+    /// Adds a collector at a new address.
     pub(crate) fn add(&mut self) {
         let pod = self.pod();
         self.live.push(pod);
         self.announce();
     }
 
-    /// Waits until those that live have got so many frames more.
+    /// Waits until the present collectors have received this many further frames.
     pub(crate) async fn gets(&self, more: usize) {
         let got = || self.live.iter().map(Pod::got).sum::<usize>();
         let wanted = got() + more;
         until("traffic flows", || got() >= wanted).await;
     }
 
-    /// Waits until the one that was added last has got frames.
+    /// Waits until the collector added last has received frames.
     pub(crate) async fn last_gets_some(&self) {
         let last = self.live.last().expect("it");
         until("who was added gets frames", || last.got() > 0).await;
     }
 
-    /// Waits until every connection has ended that any of them ever had.
+    /// Waits until all connections that there ever were have ended.
     pub(crate) async fn over(&self) {
         let ended = |pod: &Pod| {
             pod.collector
@@ -219,7 +222,7 @@ impl Fleet {
         until("all streams have ended", || pods().all(ended)).await;
     }
 
-    /// What every stream brought that any of them ever had, in the order of the first frames.
+    /// All streams that there ever were, ordered by their first frame.
     pub(crate) fn streams(&self) -> Vec<Stream> {
         let mut streams = Vec::new();
         for pod in self.live.iter().chain(&self.gone) {
@@ -245,19 +248,19 @@ impl Pod {
         Self { host, collector }
     }
 
-    /// How many frames it has got.
+    /// The number of frames received.
     pub(crate) fn got(&self) -> usize {
         let frames = |all: &[Connection]| all.iter().map(|one| one.frames.len()).sum();
         self.collector.look(frames)
     }
 
-    /// How many streams it has had. A connection without one was asked whether it is there, and another was faster.
+    /// The number of streams. A connection without a stream lost the race with another address.
     pub(crate) fn streams(&self) -> usize {
         let begun = |all: &[Connection]| all.iter().filter(|one| one.begun).count();
         self.collector.look(begun)
     }
 
-    /// Waits until it has had a connection.
+    /// Waits until a stream has begun.
     pub(crate) async fn begins(&self) {
         let begun = |all: &[Connection]| all.iter().any(|one| one.begun);
         self.collector.until("a stream begins", begun).await;
@@ -294,16 +297,16 @@ impl Tapped {
         self.router.until(0, what, condition).await
     }
 
-    /// Waits until the sink is down, having been up; then nothing is in flight.
+    /// Waits until the sink is no longer up. Nothing is in flight then.
     pub(crate) async fn down(&self) {
         let down = |status: &Status| status.state != State::Up;
         self.until("is down", down).await;
     }
 
-    /// Ends the sender, the router and the audit.
+    /// Ends the sender, the router and the audit. Returns the totals.
     pub(crate) async fn end(self) -> Balance {
         let sent = self.load.end().await;
-        // With `all` each endpoint is offered what comes while it is there.
+        // With `all` each endpoint is offered only the frames that arrive while it exists.
         let report = match self.endpoints {
             Endpoints::All => {
                 self.router
@@ -318,23 +321,24 @@ impl Tapped {
     }
 }
 
-/// Connections that ended, by reason.
+/// The numbers of connections that ended, by reason.
 pub(crate) fn disconnects(status: &Status) -> Vec<(&'static str, u64)> {
     let disconnects = status.disconnects();
     disconnects.filter(|(_, count)| *count > 0).collect()
 }
 
-/// How many frames the kernels on both sides of a connection hold at the most.
+/// The largest number of frames in the kernels' buffers on both sides of a connection.
 ///
-/// The router's ledger calls a frame delivered when its operating system has it; dnstap has no acknowledgement that would tell
-/// more. So this many frames may be lost with a connection that is reset, and are counted nowhere.
+/// The router's ledger counts a frame as delivered when its own kernel has accepted it; dnstap has
+/// no acknowledgement. So up to this many frames are lost uncounted with a connection that is
+/// reset.
 pub(crate) fn most_that_sockets_hold() -> u64 {
     let last = |setting: &str| {
         let text = fs::read_to_string(format!("/proc/sys/net/{setting}")).expect("Linux");
         let last = text.split_ascii_whitespace().last().expect("a number");
         last.parse::<u64>().expect("a number")
     };
-    // socket(7): the kernel doubles what was asked for, up to the limit.
+    // socket(7): the kernel doubles the requested size, up to the limit.
     let (sent, received) = (2 * last("core/wmem_max"), last("ipv4/tcp_rmem"));
     (sent + received) / numbered(0).len() as u64
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests in network namespaces run: `ip`, from Debian's or Ubuntu's packages.
-# Needs root, or sudo that asks nothing. Quick if it is there.
+# Installs `ip`, which the network tests need, from Debian's or Ubuntu's packages. Needs root, or
+# sudo without a password. Quick if it is installed.
 set -euo pipefail
 
 if command -v ip >/dev/null; then

@@ -1,8 +1,10 @@
-//! Collectors that move, end, die and vanish, each on a machine of its own, and a name server that says where they are.
+//! Collectors that move, shut down, die and vanish, each on its own machine, and a name server that
+//! lists their addresses.
 //!
-//! Every test makes its network of namespaces: one for the router, one for the name server and the wire between them, and one for
-//! each collector. That needs root and `ip`: `tests/network/install.sh` installs it, and `.ci/run` runs these with
-//! `cargo test --test network -- --ignored`. The router, its senders and its peers are those of `tests/behaviour`.
+//! Every test creates a network of namespaces: one for the router, one for the name server and the
+//! bridge, and one for each collector. That needs root and `ip`: `tests/network/install.sh`
+//! installs it, and `.ci/run` runs these tests with `cargo test --test network -- --ignored`. The
+//! router, its senders and its peers are those of `tests/behaviour`.
 
 #[allow(dead_code, reason = "tests/behaviour uses the rest")]
 #[path = "../behaviour/collector.rs"]

@@ -1,4 +1,4 @@
-//! What the name server says: addresses that come and go, errors, and nothing at all.
+//! Responses of the name server: addresses that come and go, errors, and silence.
 
 use std::{env, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::{
     network::{Network, on_network},
 };
 
-/// For how long a name server fails; `TAPFAN_NETWORK_SECONDS` says otherwise.
+/// Seconds for which the name server fails, unless `TAPFAN_NETWORK_SECONDS` is set.
 const SECONDS: u64 = 4;
 
-/// A name server that fails, however it does, changes nothing.
+/// A name server that fails in any way changes nothing.
 async fn nothing_changes(network: Network, failure: Answer) {
     let seconds = env::var("TAPFAN_NETWORK_SECONDS");
     let seconds = seconds.map_or(SECONDS, |it| it.parse().expect("a number"));
@@ -50,7 +50,8 @@ async fn nothing_changes(network: Network, failure: Answer) {
     assert_eq!(streams[0].ended, Some(Ended::Stopped));
 }
 
-/// A collector that dies while its name cannot be looked up: another of the last good addresses takes over.
+/// A collector dies while its name cannot be looked up: the router uses another of the last known
+/// addresses.
 async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
     let mut fleet = Fleet::new(network, 3);
     let tapped = fleet.tap(Endpoints::Failover).await;
@@ -62,7 +63,7 @@ async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
     for connects in [2, 3] {
         let used = fleet.used().await;
         fleet.remove(used, Goes::Dies).await;
-        // That told the name server of it, which is not to be heard yet.
+        // `remove` has updated the name server; undo that, since lookups must still fail.
         fleet.server.says(failure.clone());
         let begun = Instant::now();
         let again = |status: &Status| status.connects == connects;
@@ -82,18 +83,19 @@ async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
     assert_eq!(balance.sink.ledger.delivered, balance.sent);
 }
 
-/// Who is added is used when it is needed, within the TTL; who is removed is left within the TTL, and never used again.
+/// Failover uses an added collector when it needs one, within the TTL. It leaves a removed one
+/// within the TTL and never uses it again.
 async fn failover_follows_the_name(network: Network) {
     let mut fleet = Fleet::new(network, 1);
     let tapped = fleet.tap(Endpoints::Failover).await;
     fleet.gets(2000).await;
     fleet.add();
-    // Two questions a look-up.
+    // Two queries per lookup.
     fleet.server.has_answered(6).await;
     fleet.gets(2000).await;
     assert_eq!(fleet.live[1].streams(), 0, "the first one works");
 
-    // It is removed from the name, and goes on listening.
+    // It is removed from the name, but still listens.
     let removed = fleet.live.remove(0);
     let begun = Instant::now();
     fleet.announce();
@@ -104,7 +106,7 @@ async fn failover_follows_the_name(network: Network) {
     assert_eq!(disconnects(&tapped.status()), [("moved", 1)]);
     fleet.gets(20_000).await;
 
-    // It is not gone back to when the other one dies, either.
+    // The router does not return to it when the other collector dies, either.
     fleet.remove(0, Goes::Dies).await;
     tapped.down().await;
     let failed = tapped.status().failed_connects;
@@ -122,7 +124,8 @@ async fn failover_follows_the_name(network: Network) {
     fleet.over().await;
 }
 
-/// With several at a time, who is added gets traffic within the TTL, and who is removed is ended in order and gets no more.
+/// With several endpoints, an added collector gets frames within the TTL. The stream to a removed
+/// one is ended with STOP within the TTL, and it gets no more frames.
 async fn several_follow_the_name(network: Network, endpoints: Endpoints) {
     let mut fleet = Fleet::new(network, 2);
     let tapped = fleet.tap(endpoints).await;
@@ -139,7 +142,7 @@ async fn several_follow_the_name(network: Network, endpoints: Endpoints) {
         removed.stopped().await;
         assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
         let had = (removed.got(), removed.streams());
-        // Two look-ups more, and it still listens.
+        // Two further lookups, and it still listens.
         fleet.server.has_answered(4).await;
         fleet.gets(20_000).await;
         assert_eq!((removed.got(), removed.streams()), had);

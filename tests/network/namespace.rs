@@ -11,15 +11,15 @@ use std::{
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// A network of its own: interfaces, addresses, routes and sockets.
+/// A network namespace with its own interfaces, addresses, routes and sockets.
 ///
-/// It has no name, only this descriptor, so that tests that run side by side cannot meet, and a run that is killed leaves
-/// nothing behind: the kernel takes it down, and its interfaces with it, when the last descriptor, socket and process of it is
-/// gone.
+/// It has no name, only this descriptor. So tests that run in parallel cannot clash, and a run that
+/// is killed leaves nothing behind: the kernel removes the namespace and its interfaces with the
+/// last descriptor, socket and process in it.
 pub(crate) struct Namespace(File);
 
 impl Namespace {
-    /// One with a loopback interface and nothing else.
+    /// A namespace with only a loopback interface.
     pub(crate) fn new() -> Self {
         let made = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root");
@@ -30,12 +30,13 @@ impl Namespace {
         namespace
     }
 
-    /// Has this thread live in it from now on, and the processes that it starts.
+    /// Moves this thread, and the processes that it starts from now on, into the namespace.
     pub(crate) fn move_in(&self) {
         setns(&self.0, CloneFlags::CLONE_NEWNET).expect("root may");
     }
 
-    /// Does something in it. A socket that is made there stays there, whoever uses it.
+    /// Runs `act` in the namespace. A socket created there stays there, even if another thread uses
+    /// it.
     pub(crate) fn visit<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let result = thread::scope(|scope| {
             let visit = scope.spawn(|| {
@@ -47,7 +48,7 @@ impl Namespace {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Runs commands of `ip`, one a line.
+    /// Runs commands of `ip`, one per line.
     pub(crate) fn ip(&self, commands: &str) {
         let output = self.visit(|| {
             let mut ip = Command::new("ip")
@@ -66,7 +67,7 @@ impl Namespace {
         assert!(output.status.success(), "{commands}\n{complaint}");
     }
 
-    /// What `ip` calls it, as long as this lives.
+    /// A path for `ip` that is valid while this exists.
     pub(crate) fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
     }

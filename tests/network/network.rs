@@ -1,4 +1,4 @@
-//! A small network: a router, a name server and hosts that come and go, on one wire.
+//! A small network: a router, a name server, and hosts that come and go, on one bridge.
 
 use std::{
     future::Future,
@@ -16,9 +16,10 @@ use tokio::{net::UdpSocket, runtime};
 
 use crate::{collector::Collector, name_server::NameServer, namespace::Namespace};
 
-/// One wire, a bridge, and what is plugged into it. The addresses are those for documentation (RFC 5737); nothing leads out.
+/// A bridge and the machines connected to it. Its addresses are reserved for documentation (RFC
+/// 5737), and it has no route to the outside.
 pub(crate) struct Network {
-    /// Has the bridge; the name server is here.
+    /// Contains the bridge and the name server.
     wire: Namespace,
     router: Arc<Namespace>,
     plugged_in: AtomicU8,
@@ -28,7 +29,7 @@ pub(crate) struct Network {
 pub(crate) struct Host {
     namespace: Arc<Namespace>,
     address: Ipv4Addr,
-    /// The wire's end of its cable.
+    /// The bridge's end of its cable.
     port: String,
 }
 
@@ -39,10 +40,10 @@ const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const FIRST_HOST: u8 = 10;
 
-/// Makes a network and runs a test on it. What the test spawns runs on the router's machine, and so does a `Router`; its
-/// collectors and name server have sockets elsewhere.
+/// Creates a network and runs a test on it. The test, its tasks and its `Router` run in the
+/// router's namespace. The sockets of its collectors and its name server are in other namespaces.
 pub(crate) fn on_network<F: Future<Output = ()>>(test: impl FnOnce(Network) -> F + Send) {
-    // The log of the router is part of what a test that failed shows.
+    // The router's log is printed if the test fails.
     let log = tracing_subscriber::fmt().with_test_writer();
     let _ = log.with_env_filter("tapfan=debug").try_init();
     let network = Network::new();
@@ -68,7 +69,8 @@ pub(crate) fn on_network<F: Future<Output = ()>>(test: impl FnOnce(Network) -> F
 impl Network {
     fn new() -> Self {
         let (wire, router) = (Namespace::new(), Namespace::new());
-        // With a hardware address of its own: otherwise it takes the lowest of its ports, another one with each that comes.
+        // Without a fixed hardware address the bridge takes the lowest of its ports' addresses,
+        // which changes with each new port.
         let mac = mac(NAME_SERVER);
         wire.ip(&format!(
             "link add wire address {mac} type bridge\naddress add {NAME_SERVER}/24 dev wire\nlink set wire up"
@@ -82,13 +84,13 @@ impl Network {
         network
     }
 
-    /// A machine that was not there before.
+    /// A machine at a new address.
     pub(crate) fn host(&self) -> Host {
         let number = FIRST_HOST + self.plugged_in.load(Relaxed);
         self.host_at(Ipv4Addr::new(192, 0, 2, number))
     }
 
-    /// The same, at this address.
+    /// A machine at this address.
     pub(crate) fn host_at(&self, address: Ipv4Addr) -> Host {
         let namespace = Arc::new(Namespace::new());
         let port = self.plug_in(&namespace, address);
@@ -99,7 +101,7 @@ impl Network {
         }
     }
 
-    /// Gives a namespace a cable, and the other end of it to the bridge.
+    /// Connects a namespace to the bridge.
     fn plug_in(&self, namespace: &Namespace, address: Ipv4Addr) -> String {
         let port = format!("port{}", self.plugged_in.fetch_add(1, Relaxed));
         let (mac, place) = (mac(address), namespace.path());
@@ -112,12 +114,14 @@ impl Network {
         port
     }
 
-    /// Pulls a machine's plug. The router's machine soon finds out that nobody answers for the address (ARP).
+    /// Disconnects a machine. The router's kernel soon learns by ARP that the address is
+    /// unreachable.
     pub(crate) fn unplug(&self, host: &Host) {
         self.wire.ip(&format!("link set {} down", host.port));
     }
 
-    /// The same, behind a gateway as it were: what is sent to the machine vanishes, and nobody finds out anything.
+    /// Disconnects a machine as if it were behind a gateway: packets to it vanish without any
+    /// error.
     pub(crate) fn cut(&self, host: &Host) {
         let (address, mac) = (host.address, mac(host.address));
         self.router.ip(&format!(
@@ -126,13 +130,13 @@ impl Network {
         self.unplug(host);
     }
 
-    /// Throws a machine away, with all that it knows. Nobody hears of it: its plug is pulled first.
+    /// Removes a machine and its state. It is disconnected first, so that no peer is notified.
     pub(crate) fn vanish(&self, host: &Host) {
         self.cut(host);
         self.wire.ip(&format!("link delete {}", host.port));
     }
 
-    /// A name server that knows one name, with answers that hold for a second.
+    /// A name server that knows one name. The TTL of its answers is one second.
     pub(crate) fn name_server(&self, answer: &[Ipv4Addr]) -> NameServer {
         let socket = self.wire.visit(|| {
             let socket = std::net::UdpSocket::bind((NAME_SERVER, 53)).expect("bound");
@@ -144,7 +148,7 @@ impl Network {
     }
 }
 
-/// The Tapfile's lines for the name server.
+/// The Tapfile's `resolver` block for the name server.
 pub(crate) fn resolver() -> String {
     format!("resolver {{\n nameserver {NAME_SERVER}\n timeout 1s\n}}\n")
 }
@@ -154,7 +158,7 @@ impl Host {
         self.address
     }
 
-    /// A collector on it, which does not listen yet.
+    /// A collector on this machine, which does not listen yet.
     pub(crate) fn collector(&self) -> Collector {
         let namespace = Arc::clone(&self.namespace);
         let listener = move |address| namespace.visit(|| listen(address));
@@ -170,7 +174,8 @@ fn listen(address: SocketAddr) -> TcpListener {
     socket.into()
 }
 
-/// Made of the address, so that a machine that takes another's place is found there.
+/// The hardware address for an IP address. A machine that replaces another has the same one, so
+/// that packets reach it.
 fn mac(address: Ipv4Addr) -> String {
     let [a, b, c, d] = address.octets();
     format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")

@@ -1,4 +1,4 @@
-//! The program itself, as an operator runs it, on the router's machine.
+//! The program itself, in the router's namespace.
 
 use std::{
     fs::{self, File},
@@ -23,11 +23,11 @@ use crate::{
     wait::until,
 };
 
-/// `tapfan run`, which is killed with the test if that fails.
+/// `tapfan run`, killed with the test if that fails.
 struct Program(Child);
 
 impl Program {
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM, and asserts that it exits with status 0.
     async fn ends_well(mut self) {
         let pid = i32::try_from(self.0.id()).expect("a pid");
         kill(Pid::from_raw(pid), Signal::SIGTERM).expect("sent");
@@ -43,13 +43,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It has ended, unless the test failed.
+        // The process has exited already, unless the test failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// What it says in its log of the sink, in the end.
+/// The sink's final ledger in the log.
 fn ledger(log: &str) -> Value {
     let lines = log.lines().map(serde_json::from_str::<Value>);
     let mut lines = lines.map(|line| line.expect("JSON"));

@@ -1,4 +1,5 @@
-//! Rolling restarts: every collector ends or dies once, under load, and comes back at another address.
+//! Rolling restarts: under load, every collector shuts down or dies once and comes back at another
+//! address.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +14,12 @@ use crate::{
 
 const PODS: usize = 3;
 
-/// Restarts every collector once, one that is connected to first if there is one left, since that is the hardest.
+/// Restarts every collector once. A connected one goes first, if any is left, because that is the
+/// hardest case.
 pub(crate) async fn restart_all(fleet: &mut Fleet, endpoints: Endpoints, goes: Goes) {
     for left in (1..=PODS).rev() {
         let used = fleet.used().await;
-        // Those that came back are the last.
+        // Restarted collectors are at the end of the list.
         let pod = if used < left { used } else { 0 };
         fleet.remove(pod, goes).await;
         fleet.gets(2000).await;
@@ -61,8 +63,8 @@ async fn nothing_is_lost(network: Network, endpoints: Endpoints, goes: Goes) {
     }
 }
 
-/// Each collector dies alone, and the queue is long enough: what is lost is what the kernels held of a connection that was
-/// reset.
+/// The collectors die one after the other, and the queue is long enough. Only frames in the
+/// kernels' buffers of a reset connection are lost.
 async fn only_what_was_handed_over_is_lost(network: Network, endpoints: Endpoints) {
     let mut fleet = Fleet::new(network, PODS);
     let tapped = fleet.tap(endpoints).await;
@@ -86,8 +88,9 @@ async fn only_what_was_handed_over_is_lost(network: Network, endpoints: Endpoint
     }
 }
 
-/// All that was offered is delivered. With `all`, what waits for a collector that has gone before its name has is nobody else's:
-/// it is counted as that, or as lost to the shutdown if that comes first.
+/// Asserts that every offered frame is delivered. The exception is `all`: frames for a collector
+/// that is gone, but still in the name, are dropped as `endpoint_gone`, or as `shutdown` if that
+/// comes first.
 fn assert_no_other_drops(endpoints: Endpoints, goes: Goes, balance: &Balance) {
     let ledger = &balance.sink.ledger;
     let left = [DropReason::EndpointGone, DropReason::Shutdown];
@@ -101,7 +104,8 @@ fn assert_no_other_drops(endpoints: Endpoints, goes: Goes, balance: &Balance) {
     }
 }
 
-/// With `all` each collector has an unbroken run of frames, and those that are there at the end have the last.
+/// Asserts for `all` that each collector has an unbroken run of frames, and that the present ones
+/// have the last frame.
 fn assert_each_has_all_from_its_first_to_its_last(
     fleet: &Fleet,
     streams: &[Stream],
@@ -121,7 +125,7 @@ fn assert_each_has_all_from_its_first_to_its_last(
     assert!(runs.values().any(|run| run.first() == Some(&0)));
 }
 
-/// All die at once and stay away for longer than the queue lasts: what it had no room for is counted, to the frame.
+/// All collectors die and stay away until the queue overflows: every dropped frame is counted.
 async fn what_the_queue_has_no_room_for_is_counted(network: Network, endpoints: Endpoints) {
     let mut fleet = Fleet::new(network, PODS);
     let tapped = fleet.tap_with(endpoints, RATE, 1, "").await;
@@ -163,7 +167,7 @@ async fn what_the_queue_has_no_room_for_is_counted(network: Network, endpoints: 
     assert_eq!(received.len() as u64 + held + dropped, balance.sent);
 }
 
-/// The numbers that all of them brought together, sorted.
+/// The numbers of all frames in all streams, sorted.
 pub(crate) fn numbers(streams: &[Stream]) -> Vec<u64> {
     let numbers = streams.iter().flat_map(|stream| &stream.numbers);
     let mut numbers: Vec<_> = numbers.copied().collect();
@@ -177,7 +181,8 @@ fn assert_each_is_in_order(streams: &[Stream]) {
     }
 }
 
-/// In failover one stream follows the other, so that it is known which frames were on which.
+/// In failover the streams follow each other, so that it is known which frames belonged to which
+/// stream.
 fn assert_only_ends_of_killed_streams_are_missing(streams: &[Stream], sent: u64) {
     let mut next = 0;
     let mut may_miss = false;
@@ -194,7 +199,7 @@ fn assert_only_ends_of_killed_streams_are_missing(streams: &[Stream], sent: u64)
     assert_eq!(next, sent);
 }
 
-/// A module of the same tests for each mode.
+/// A module with the same tests for each mode.
 macro_rules! of_each_mode {
     ($($name:ident: $mode:ident,)*) => {$(
         mod $name {
