@@ -69,7 +69,7 @@ fn assert_adds_up(output: &str) {
 }
 
 #[test]
-fn it_runs_to_its_end_and_its_figures_add_up() {
+fn the_demo_completes_and_its_figures_add_up() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = assert_cmd::Command::from_std(demo(3, folder.path()))
         .assert()
@@ -95,7 +95,7 @@ fn it_runs_to_its_end_and_its_figures_add_up() {
 }
 
 #[test]
-fn an_interrupt_ends_it_early_and_in_order() {
+fn an_interrupt_ends_the_demo_early_and_cleanly() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut demo = Running(
         demo(60, folder.path())
@@ -117,7 +117,7 @@ fn an_interrupt_ends_it_early_and_in_order() {
 }
 
 #[test]
-fn an_interrupt_while_a_collector_is_away_brings_it_back_first() {
+fn an_interrupt_during_the_outage_restarts_the_collector_first() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut demo = Running(
         demo(4, folder.path())

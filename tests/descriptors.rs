@@ -36,7 +36,7 @@ fn connect(path: &Path) -> UnixStream {
 }
 
 #[test]
-fn a_sink_connects_although_senders_fill_the_usual_limit() {
+fn a_sink_connects_although_senders_exceed_the_soft_limit() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(
         folder.path().join("Tapfile"),
@@ -52,7 +52,7 @@ fn a_sink_connects_although_senders_fill_the_usual_limit() {
         .map(|_| {
             let mut sender = connect(&socket);
             let timeout = Some(Duration::from_secs(10));
-            sender.set_read_timeout(timeout).expect("not zero");
+            sender.set_read_timeout(timeout).expect("set");
             let opening = [Control::ready().encode(), Control::start().encode()].concat();
             sender.write_all(&opening).expect("room");
             let mut answer = vec![0; Control::accept().encode().len()];
@@ -61,9 +61,10 @@ fn a_sink_connects_although_senders_fill_the_usual_limit() {
         })
         .collect();
     let collector = UnixListener::bind(folder.path().join("out.sock")).expect("bound");
-    let (tell, told) = mpsc::channel();
-    thread::spawn(move || tell.send(collector.accept().map(drop)));
-    told.recv_timeout(Duration::from_secs(10))
+    let (accepted, accepts) = mpsc::channel();
+    thread::spawn(move || accepted.send(collector.accept().map(drop)));
+    accepts
+        .recv_timeout(Duration::from_secs(10))
         .expect("the sink connects")
         .expect("accepted");
 }

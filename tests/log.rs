@@ -38,7 +38,7 @@ fn check(tapfile: &str) -> ExitStatus {
 }
 
 #[test]
-fn the_router_goes_on_and_drains_when_its_log_is_lost() {
+fn the_router_keeps_running_and_drains_when_its_log_is_closed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("Tapfile");
     let text = "listen tcp://127.0.0.1:0\ndnstap no-such.sock\n";
@@ -65,7 +65,7 @@ fn the_router_goes_on_and_drains_when_its_log_is_lost() {
 /// Each change in the Tapfile's folder is an event for the file watcher, and so is each line of a
 /// log in that folder.
 #[test]
-fn a_log_beside_the_tapfile_does_not_tell_of_itself() {
+fn a_log_beside_the_tapfile_does_not_log_its_own_changes() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("Tapfile");
     let text = "listen tcp://127.0.0.1:0\nadmin off\ndnstap no-such.sock\n";
@@ -90,7 +90,7 @@ fn a_log_beside_the_tapfile_does_not_tell_of_itself() {
 }
 
 #[test]
-fn the_status_of_a_check_does_not_depend_on_who_reads_it() {
+fn the_exit_status_of_check_does_not_depend_on_stderr() {
     assert_eq!(check("listen @in\ndnstap /s 2\n").code(), Some(0));
     assert_eq!(check("listen @in\n").code(), Some(2));
     let mut command = Command::new(TAPFAN);
@@ -100,7 +100,7 @@ fn the_status_of_a_check_does_not_depend_on_who_reads_it() {
 }
 
 #[test]
-fn senders_with_bad_frames_do_not_fill_the_log() {
+fn senders_with_bad_frames_do_not_flood_the_log() {
     const SENDERS: u64 = 200;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let log = folder.path().join("log");
@@ -141,7 +141,7 @@ fn read_control(stream: &mut UnixStream) {
 }
 
 #[test]
-fn a_connection_that_cannot_be_replaced_is_told_of_once() {
+fn a_connection_that_cannot_be_replaced_is_logged_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let text = "listen in.sock\ndnstap out.sock {\n    max_age 1s\n}\n";
     fs::write(folder.path().join("Tapfile"), text).expect("the folder is ours");
@@ -160,21 +160,21 @@ fn a_connection_that_cannot_be_replaced_is_told_of_once() {
     drop(listener);
 
     let log = BufReader::new(tapfan.stderr.take().expect("piped"));
-    let (mut told, mut again) = (0, 0);
+    let (mut warnings, mut retries) = (0, 0);
     let mut lines = log.lines().map(|line| line.expect("text"));
-    while again < 3 {
-        let line = lines.next().expect("the router goes on");
+    while retries < 3 {
+        let line = lines.next().expect("the router keeps running");
         if line.contains("no new connection can be made; the old one stays in use") {
             assert!(
                 line.contains("WARN") && line.contains("reason=rotated"),
                 "{line}"
             );
-            told += 1;
+            warnings += 1;
         }
-        again += usize::from(line.contains("the old connection is still in use"));
+        retries += usize::from(line.contains("the old connection is still in use"));
         assert!(!line.contains("sink is down"), "{line}");
     }
-    assert_eq!(told, 1);
+    assert_eq!(warnings, 1);
     terminate(&tapfan);
     drop(collector);
     lines.for_each(drop);

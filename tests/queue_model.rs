@@ -105,7 +105,7 @@ fn no_wake_is_lost_between_push_take_and_close() {
 }
 
 #[test]
-fn two_listeners_and_a_driver_lose_nothing_uncounted() {
+fn two_listeners_and_a_driver_count_every_lost_frame() {
     model(|| {
         let queue = Arc::new(Queue::new(Limits {
             frames: 1,
@@ -132,7 +132,7 @@ fn two_listeners_and_a_driver_lose_nothing_uncounted() {
 }
 
 #[test]
-fn an_abandoned_queue_adds_up_whenever_it_is_read() {
+fn an_abandoned_queue_balances_at_every_read() {
     model(|| {
         let queue = Arc::new(Queue::new(LIMITS));
         let router = {
@@ -152,7 +152,7 @@ fn an_abandoned_queue_adds_up_whenever_it_is_read() {
 }
 
 #[test]
-fn what_another_thread_gives_back_is_taken_again() {
+fn a_chunk_returned_by_another_thread_is_taken_again() {
     model(|| {
         let queue = Arc::new(Queue::new(LIMITS));
         queue.push(&chunk());
@@ -172,7 +172,7 @@ fn what_another_thread_gives_back_is_taken_again() {
 }
 
 #[test]
-fn an_end_while_several_are_in_flight_counts_each_once() {
+fn an_end_with_several_chunks_in_flight_counts_each_once() {
     model(|| {
         let queue = Arc::new(Queue::new(LIMITS));
         queue.push(&chunk());
@@ -196,7 +196,7 @@ fn an_end_while_several_are_in_flight_counts_each_once() {
 }
 
 #[test]
-fn a_sender_within_its_part_loses_nothing_whoever_comes_first() {
+fn a_sender_within_its_share_loses_nothing_in_any_order() {
     model(|| {
         let queue = Arc::new(Queue::new(Limits {
             frames: 4,

@@ -101,7 +101,7 @@ fn rewritten(full: bool, edits: &Edits, pieces: &[Piece]) -> Vec<u8> {
 
 /// The expected rewritten frame, decoded by prost.
 fn rewritten_by_prost(full: bool, edits: &Edits, frame: &[u8]) -> Dnstap {
-    let mut tap = Dnstap::decode(frame).expect("prost takes it");
+    let mut tap = Dnstap::decode(frame).expect("prost accepts it");
     if let (Some(message), false) = (&mut tap.message, full) {
         message.query_message = None;
         message.response_message = None;
@@ -177,16 +177,19 @@ fn check_any_bytes(bytes: &[u8], full: bool, edits: &Edits) -> Result<(), TestCa
     match validate(bytes) {
         Ok(()) => {
             let tap = Dnstap::decode(bytes);
-            prop_assert!(tap.is_ok(), "prost refuses what passed: {tap:?}");
+            prop_assert!(tap.is_ok(), "prost refuses a valid frame: {tap:?}");
             prop_assert!(tap.is_ok_and(|tap| tap.r#type != 1 || tap.message.is_some()));
-            prop_assert!(rewritten.is_ok(), "refused after it passed: {rewritten:?}");
+            prop_assert!(
+                rewritten.is_ok(),
+                "the rewrite refuses a valid frame: {rewritten:?}"
+            );
             let rewritten = rewritten.unwrap_or_default();
             prop_assert_eq!(validate(&rewritten), Ok(()));
             let tap = Dnstap::decode(rewritten.as_slice()).ok();
             prop_assert_eq!(tap, Some(rewritten_by_prost(full, edits, bytes)));
         }
         Err(error) if !is_stricter_than_prost(error) => {
-            prop_assert!(Dnstap::decode(bytes).is_err(), "prost takes it: {error}");
+            prop_assert!(Dnstap::decode(bytes).is_err(), "prost accepts it: {error}");
         }
         Err(_) => {}
     }
@@ -195,7 +198,7 @@ fn check_any_bytes(bytes: &[u8], full: bool, edits: &Edits) -> Result<(), TestCa
 
 proptest! {
     #[test]
-    fn a_frame_passes_if_what_is_required_is_there(pieces in top_level()) {
+    fn a_frame_is_valid_if_its_required_fields_are_present(pieces in top_level()) {
         let frame = encode(&pieces);
         prop_assert!(Dnstap::decode(frame.as_slice()).is_ok());
         match validate(&frame) {
@@ -208,15 +211,15 @@ proptest! {
     }
 
     #[test]
-    fn a_rewrite_changes_what_was_asked_and_no_other_byte(
+    fn a_rewrite_changes_only_what_was_asked_for(
         pieces in top_level(), full: bool, edits in edits()
     ) {
         let frame = encode(&pieces);
         let out = apply(full, &edits, &frame).expect("well formed");
         prop_assert_eq!(&out, &rewritten(full, &edits, &pieces));
-        let tap = Dnstap::decode(out.as_slice()).expect("prost takes it");
+        let tap = Dnstap::decode(out.as_slice()).expect("prost accepts it");
         prop_assert_eq!(tap, rewritten_by_prost(full, &edits, &frame));
-        prop_assert_eq!(apply(full, &edits, &out), Ok(out), "once more");
+        prop_assert_eq!(apply(full, &edits, &out), Ok(out), "a second rewrite changes it again");
     }
 
     #[test]
@@ -227,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_frame_is_judged_as_prost_does(
+    fn a_damaged_frame_is_judged_as_by_prost(
         pieces in prop_oneof![1 => top_level(), 3 => fragile()],
         damage in prop::collection::vec(damage(), 0..3),
         full: bool,
@@ -241,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_judged_as_prost_does(bytes: Vec<u8>, full: bool, edits in edits()) {
+    fn any_bytes_are_judged_as_by_prost(bytes: Vec<u8>, full: bool, edits in edits()) {
         check_any_bytes(&bytes, full, &edits)?;
     }
 }
@@ -269,7 +272,7 @@ fn assert_judged_as_prost_does(frame: &[u8]) {
 }
 
 #[test]
-fn every_field_of_every_wire_type_is_judged_as_prost_does() {
+fn every_field_of_every_wire_type_is_judged_as_by_prost() {
     for number in 1..20 {
         for body in [
             Body::Varint(1, 0),
@@ -286,7 +289,7 @@ fn every_field_of_every_wire_type_is_judged_as_prost_does() {
 }
 
 #[test]
-fn every_end_of_a_long_number_is_judged_as_prost_does() {
+fn every_end_of_a_long_varint_is_judged_as_by_prost() {
     for last in 0..=u8::MAX {
         let number = [[0x80; 9].as_slice(), &[last, 0]].concat();
         for frame in at_each_level(&[]) {
@@ -297,7 +300,7 @@ fn every_end_of_a_long_number_is_judged_as_prost_does() {
 }
 
 #[test]
-fn every_text_is_judged_as_prost_does() {
+fn every_text_is_judged_as_by_prost() {
     for text in 0..=u16::MAX {
         let text = Body::Bytes(text.to_be_bytes().to_vec(), 0);
         let [_, _, frame] = at_each_level(&[Piece::plain(1, text)]);
@@ -345,12 +348,12 @@ fn recorded_frames_pass_and_are_rewritten_as_prost_would() {
             ] {
                 let out = apply(full, edits, &frame).expect("well formed");
                 assert_eq!(validate(&out), Ok(()), "{name}: {out:02x?}");
-                let tap = Dnstap::decode(out.as_slice()).expect("prost takes it");
+                let tap = Dnstap::decode(out.as_slice()).expect("prost accepts it");
                 assert_eq!(tap, rewritten_by_prost(full, edits, &frame), "{name}");
                 assert_eq!(
                     apply(full, edits, &out).as_ref(),
                     Ok(&out),
-                    "{name}: once more"
+                    "{name}: a second rewrite changes it again"
                 );
             }
             let stripped = apply(false, &Edits::default(), &frame).expect("well formed");
@@ -365,7 +368,7 @@ fn recorded_frames_pass_and_are_rewritten_as_prost_would() {
 }
 
 #[test]
-fn no_beginning_of_a_recorded_frame_passes() {
+fn no_prefix_of_a_recorded_frame_is_valid() {
     for name in ["bind", "unbound", "dnsdist"] {
         for frame in recorded(name).iter().step_by(97) {
             for end in 0..frame.len() {

@@ -15,7 +15,7 @@ use assert_cmd::Command;
 use serde_json::{Value, json};
 
 /// The timeout of a command.
-const PATIENCE: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// An HTTP server on loopback; its thread ends with the test process.
 struct Server {
@@ -29,11 +29,11 @@ struct Server {
 impl Server {
     /// Answers every request with a router's status.
     fn of(status: &Value) -> Self {
-        Self::that_says(ok(&status.to_string()))
+        Self::answering(ok(&status.to_string()))
     }
 
     /// Answers every request with these bytes and closes.
-    fn that_says(answer: Vec<u8>) -> Self {
+    fn answering(answer: Vec<u8>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let server = Self {
             address: listener.local_addr().expect("bound"),
@@ -54,11 +54,11 @@ impl Server {
         server
     }
 
-    fn now_says(&self, status: &Value) {
+    fn set_status(&self, status: &Value) {
         *self.answer.lock().expect("whole") = ok(&status.to_string());
     }
 
-    fn asked(&self) -> usize {
+    fn requests(&self) -> usize {
         self.heads.lock().expect("whole").len()
     }
 }
@@ -111,7 +111,7 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
         .args(arguments)
         .current_dir(folder)
         .env_remove("RUST_LOG")
-        .timeout(PATIENCE);
+        .timeout(TIMEOUT);
     command
 }
 
@@ -184,11 +184,11 @@ fn a_table_goes_to_stdout_without_colour() {
 }
 
 #[test]
-fn json_is_what_the_router_said() {
+fn json_is_the_routers_own_output() {
     let said = status(&[sink("a", "up"), sink("b", "backoff")]);
     // Formatted differently from the router's output.
     let pretty = serde_json::to_string_pretty(&said).expect("text");
-    let server = Server::that_says(ok(&pretty));
+    let server = Server::answering(ok(&pretty));
     let output = status_of(&server, &["--json"]);
     assert_eq!(text(&output.stdout), format!("{pretty}\n"));
     assert_eq!(output.status.code(), Some(1));
@@ -199,7 +199,7 @@ fn json_is_what_the_router_said() {
 }
 
 #[test]
-fn one_request_asks_for_the_status() {
+fn the_status_takes_one_request() {
     let server = Server::of(&status(&[sink("a", "up")]));
     status_of(&server, &[]);
     let heads = server.heads.lock().expect("whole");
@@ -212,7 +212,7 @@ fn one_request_asks_for_the_status() {
 }
 
 #[test]
-fn what_is_no_router_is_told_apart() {
+fn a_server_that_is_not_a_router_is_an_error() {
     for (answer, expected) in [
         (b"SSH-2.0-OpenSSH\r\n".to_vec(), "does not speak HTTP"),
         (
@@ -235,7 +235,7 @@ fn what_is_no_router_is_told_apart() {
         ),
         (Vec::new(), "broke off"),
     ] {
-        let server = Server::that_says(answer.clone());
+        let server = Server::answering(answer.clone());
         let output = status_of(&server, &[]);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
@@ -246,13 +246,13 @@ fn what_is_no_router_is_told_apart() {
 }
 
 /// A port at which no program listens.
-fn nobody() -> SocketAddr {
+fn unused_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("bound")
 }
 
 #[test]
-fn the_tapfile_says_where_the_router_is() {
+fn the_tapfile_gives_the_address_of_the_router() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::of(&status(&[sink("a", "up")]));
     let rest = "listen @in\ndnstap /out.sock\n";
@@ -267,14 +267,14 @@ fn the_tapfile_says_where_the_router_is() {
         &format!("admin {}\nresolver nonsense", server.address),
     );
     command(folder.path(), &[]).assert().success();
-    let nobody = nobody();
-    write("other", &format!("admin {nobody}"));
+    let unused = unused_address();
+    write("other", &format!("admin {unused}"));
     for (line, arguments, code, expected) in [
         (
-            format!("admin {nobody}"),
+            format!("admin {unused}"),
             vec!["-c", "other"],
             1,
-            format!("no router at {nobody} (as other says): it cannot be connected to"),
+            format!("no router at {unused} (as other says): it cannot be connected to"),
         ),
         (
             "admin off".to_owned(),
@@ -328,7 +328,7 @@ fn the_tapfile_says_where_the_router_is() {
 }
 
 #[test]
-fn a_router_of_another_tapfile_is_told_from_the_one_that_was_meant() {
+fn a_router_with_another_tapfile_is_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().canonicalize().expect("there").join(name);
     let mut said = status(&[sink("a", "up")]);
@@ -344,7 +344,7 @@ fn a_router_of_another_tapfile_is_told_from_the_one_that_was_meant() {
     said["host"] = json!("edge-1");
     said["config"]["path"] = json!("./Tapfile");
     said["config"]["absolute_path"] = json!(path("a/Tapfile"));
-    server.now_says(&said);
+    server.set_status(&said);
     let warning = format!(
         "tapfan: this router runs with {}, not with {}, which this command read; ",
         path("a/Tapfile").display(),
@@ -384,12 +384,12 @@ fn waiting_ends_when_the_last_sink_is_up() {
     thread::scope(|scope| {
         let waiting = scope.spawn(|| status_of(&server, &["--wait", "up", "--timeout", "30s"]));
         let begun = Instant::now();
-        while server.asked() < 3 {
-            assert!(begun.elapsed() < PATIENCE, "it asks again");
+        while server.requests() < 3 {
+            assert!(begun.elapsed() < TIMEOUT, "it does not ask again");
             thread::sleep(Duration::from_millis(5));
         }
         assert!(!waiting.is_finished());
-        server.now_says(&status(&[sink("a", "up"), sink("b", "up")]));
+        server.set_status(&status(&[sink("a", "up"), sink("b", "up")]));
         let output = waiting.join().expect("no panic");
         assert_eq!(output.status.code(), Some(0));
         assert!(text(&output.stdout).contains("all 2 sinks are up"));
@@ -397,7 +397,7 @@ fn waiting_ends_when_the_last_sink_is_up() {
 }
 
 #[test]
-fn waiting_in_vain_says_what_was_missing() {
+fn a_wait_that_times_out_names_the_missing_sinks() {
     let server = Server::of(&status(&[sink("a", "up"), sink("b", "backoff")]));
     let late = |arguments: &[&str]| {
         let output = status_of(
@@ -413,21 +413,21 @@ fn waiting_in_vain_says_what_was_missing() {
     );
     let said = late(&["--sink", "c"]);
     assert!(said.contains("has no sink c; it has a, b"), "{said}");
-    let nobody = nobody().to_string();
+    let unused = unused_address().to_string();
     let folder = tempfile::tempdir().expect("a folder");
-    let arguments = ["--admin", &nobody, "--wait", "up", "--timeout", "300ms"];
+    let arguments = ["--admin", &unused, "--wait", "up", "--timeout", "300ms"];
     let output = command(folder.path(), &arguments).output().expect("run");
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        said.contains(&format!("no router at {nobody}: it cannot be")),
+        said.contains(&format!("no router at {unused}: it cannot be")),
         "{said}"
     );
 }
 
 #[test]
 fn a_router_that_starts_late_is_waited_for() {
-    let address = nobody();
+    let address = unused_address();
     let folder = tempfile::tempdir().expect("a folder");
     let arguments = [
         "--admin",
@@ -442,7 +442,7 @@ fn a_router_that_starts_late_is_waited_for() {
         // By then it has almost certainly failed once. If not, the test still passes but checks
         // less.
         thread::sleep(Duration::from_millis(300));
-        let listener = TcpListener::bind(address).expect("nobody else took it");
+        let listener = TcpListener::bind(address).expect("no other program took the port");
         let (stream, _) = listener.accept().expect("a connection");
         head_of(&stream);
         let answer = ok(&status(&[sink("a", "up")]).to_string());
@@ -454,7 +454,7 @@ fn a_router_that_starts_late_is_waited_for() {
 }
 
 #[test]
-fn bad_times_are_bad_usage() {
+fn an_invalid_time_is_a_usage_error() {
     let server = Server::of(&status(&[]));
     for (arguments, expected) in [
         (["--wait", "up", "--timeout", "10"], "has no unit"),

@@ -6,24 +6,24 @@ use tapfan::{frame_stream::Mode, router::DropReason};
 use crate::{
     collector::{self, Collector},
     router::{Folder, Router},
-    sender::{Load, Manner, Sender, Told},
+    sender::{Load, LoadProfile, OnHalfClose, Sender},
     traffic::{numbered, numbers_of},
     wait::until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_account_adds_up_all_along_outages_stalls_and_a_drain() {
+async fn every_ledger_balances_through_outages_stalls_and_a_drain() {
     let folder = Folder::new();
     let good = Collector::unix(folder.path("good")).listening();
     let mut dies = Collector::tcp().listening();
     let stalls = Collector::unix(folder.path("stalls")).listening();
-    stalls.behave(collector::Manner::Hangs);
+    stalls.behave(collector::Behaviour::Hangs);
     let leaves = Collector::tcp().listening();
-    leaves.behave(collector::Manner::ClosesAfter(100_001));
+    leaves.behave(collector::Behaviour::ClosesAfter(100_001));
     let down = Collector::tcp();
     let router = Router::start(&format!(
         "listen unix://{}\nlisten tcp://127.0.0.1:0\ndnstap {} full 1 8\ndnstap {} {{\n identity x\n }}\ndnstap {} full\ndnstap {} full\ndnstap {} {{\n queue_bytes 3MiB\n }}\ndrain 2s",
-        folder.say("in"),
+        folder.display("in"),
         good.socket(),
         dies.socket(),
         stalls.socket(),
@@ -34,40 +34,43 @@ async fn every_account_adds_up_all_along_outages_stalls_and_a_drain() {
         router.up(sink).await;
     }
     let audit = router.audit();
-    let manner = |told, first| Manner {
+    let profile = |on_half_close, first| LoadProfile {
         mode: Mode::Bidirectional,
-        told,
+        on_half_close,
         rate: 10_000,
         frame: numbered,
         first,
     };
-    let first = Load::start(&router.target(0), manner(Told::Stops, 0)).await;
-    let second = Load::start(&router.target(1), manner(Told::GoesOn, 1 << 32)).await;
+    let first = Load::start(&router.target(0), profile(OnHalfClose::Stop, 0)).await;
+    let second = Load::start(&router.target(1), profile(OnHalfClose::Ignore, 1 << 32)).await;
     for outage in 1..=3 {
         let before = router.ledger(1).delivered;
-        until("it is delivered", || {
+        until("frames are delivered", || {
             router.ledger(1).delivered > before + 2000
         })
         .await;
         dies.kill().await;
         let before = router.ledger(1).offered;
-        until("it queues", || router.ledger(1).offered > before + 2000).await;
+        until("frames are queued", || {
+            router.ledger(1).offered > before + 2000
+        })
+        .await;
         dies.listen();
         let again = |status: &tapfan::sink::Status| status.connects > outage;
         router.until(1, "is up again", again).await;
     }
-    until("the queue of who stalls is full", || {
+    until("the stalled sink's queue is full", || {
         router.ledger(2).dropped(DropReason::QueueFull) > 0
     })
     .await;
-    stalls.behave(collector::Manner::Good);
+    stalls.behave(collector::Behaviour::Good);
     let before = router.ledger(2).delivered;
-    until("it goes on", || {
+    until("the stalled sink delivers again", || {
         router.ledger(2).delivered > before + 10_000
     })
     .await;
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     let ledgers: Vec<_> = report.sinks.iter().map(|sink| &sink.ledger).collect();
     let taken: u64 = report.listeners.iter().map(|all| all.counts.frames).sum();
     let sent = first.ended().await;
@@ -81,12 +84,12 @@ async fn every_account_adds_up_all_along_outages_stalls_and_a_drain() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_sink_has_room_for_is_kept_to_the_frame_and_the_newest_are_dropped() {
+async fn a_full_queue_keeps_the_oldest_frames_and_drops_the_newest() {
     let folder = Folder::new();
     let mut late = Collector::unix(folder.path("late"));
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {} full",
-        folder.say("in"),
+        folder.display("in"),
         late.socket()
     ));
     let audit = router.audit();
@@ -102,11 +105,11 @@ async fn what_a_sink_has_room_for_is_kept_to_the_frame_and_the_newest_are_droppe
     late.got(10_000).await;
     assert!(numbers_of(&late.frames()).into_iter().eq(0..10_000));
     // The queue has room again.
-    until("it is empty", || router.ledger(0).in_flight == 0).await;
+    until("the queue is empty", || router.ledger(0).in_flight == 0).await;
     let mut sender = Sender::open(&router.target(0), Mode::Unidirectional).await;
     sender.send((24_000..25_000).map(numbered)).await;
     sender.stop().await;
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     assert_eq!(report.sinks[0].ledger.delivered, 11_000);
 }

@@ -39,7 +39,7 @@ impl Systemd {
     fn new(folder: &Folder) -> Self {
         let unix = UnixListener::bind(folder.path("in.sock")).expect("bound");
         let mode = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(folder.path("in.sock"), mode).expect("its own");
+        fs::set_permissions(folder.path("in.sock"), mode).expect("set");
         let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
         Self { unix, tcp }
     }
@@ -85,7 +85,7 @@ fn sorted(collector: &Collector) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_connects_before_it_runs_and_between_two_runs_is_served() {
+async fn senders_that_connect_while_the_router_is_stopped_are_served() {
     let folder = Folder::new();
     let systemd = Systemd::new(&folder);
     let targets = systemd.targets(&folder);
@@ -119,13 +119,17 @@ async fn who_connects_before_it_runs_and_between_two_runs_is_served() {
         assert!(log.contains("mode, owner and group count for nothing here"));
         assert!(!log.contains(UNUSED), "{log}");
         let metadata = fs::metadata(folder.path("in.sock")).expect("not removed");
-        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "not touched");
+        assert_eq!(
+            metadata.permissions().mode() & 0o777,
+            0o600,
+            "the mode is unchanged"
+        );
     }
     assert!(sorted(&collector).into_iter().eq(0..wanted));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_lets_go_of_a_socket_and_takes_it_again() {
+async fn a_reload_releases_an_inherited_socket_and_takes_it_back() {
     let folder = Folder::new();
     let systemd = Systemd::new(&folder);
     let [unix, tcp] = systemd.targets(&folder);
@@ -142,7 +146,7 @@ async fn a_reload_lets_go_of_a_socket_and_takes_it_again() {
         certificates.path("server.key").display()
     );
     let mut tapfan = systemd.start(&folder, one);
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     let unused = format!("socket=\"tcp://{address} (more)\"");
     assert!(tapfan.log().contains(&unused), "{}", tapfan.log());
 
@@ -157,7 +161,7 @@ async fn a_reload_lets_go_of_a_socket_and_takes_it_again() {
     send(&Target::Tls(address, certificates.sender(false)), 1).await;
     collector.got(2).await;
     changed(&tapfan, &folder, one, 3).await;
-    until("it tells again", || {
+    until("the unused socket is logged again", || {
         tapfan.log().matches(&unused).count() == 2
     })
     .await;
@@ -174,7 +178,7 @@ async fn a_reload_lets_go_of_a_socket_and_takes_it_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_listening_stream_socket_is_refused() {
+async fn an_inherited_socket_that_is_not_a_listening_stream_is_refused() {
     let folder = Folder::new();
     let tapfile = "listen in.sock\ndnstap out.sock";
     let datagrams = || OwnedFd::from(UdpSocket::bind("127.0.0.1:0").expect("bound"));
@@ -193,8 +197,11 @@ async fn what_is_no_listening_stream_socket_is_refused() {
         &folder,
         tapfile,
     );
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0));
-    assert!(!folder.path("in.sock").exists(), "its own is removed");
+    assert!(
+        !folder.path("in.sock").exists(),
+        "the router removes its own socket"
+    );
 }

@@ -23,7 +23,7 @@ fn tapfile(server: &NameServer, collector: &Collector, folder: &Folder) -> Strin
     format!(
         "resolver {{\n nameserver {}\n}}\nlisten unix://{}\ndnstap tcp://collector.example.:{} full",
         server.address,
-        folder.say("in"),
+        folder.display("in"),
         collector.port(),
     )
 }
@@ -44,7 +44,7 @@ async fn every_address_of_a_name_is_tried() {
     let server = NameServer::start(&[ELSEWHERE, HERE]).await;
     let (router, _folder) = router_to(&server, &collector, 100).await;
     let failed = router
-        .until(0, "fails", |status| status.failed_connects > 0)
+        .until(0, "fails to connect", |status| status.failed_connects > 0)
         .await;
     let (error, _) = failed.last_error.expect("a reason");
     assert_eq!(
@@ -63,24 +63,24 @@ async fn every_address_of_a_name_is_tried() {
 }
 
 #[tokio::test]
-async fn a_name_is_asked_for_anew_at_every_attempt() {
+async fn a_name_is_resolved_before_every_attempt() {
     let collector = Collector::tcp().listening();
     let server = NameServer::start(&[ELSEWHERE]).await;
     let (router, _folder) = router_to(&server, &collector, 100).await;
     router
         .until(0, "has failed twice", |status| status.failures > 1)
         .await;
-    server.answers(&[HERE]);
+    server.set_addresses(&[HERE]);
     router.up(0).await;
     collector.got(100).await;
     router.drain().await;
 }
 
 #[tokio::test]
-async fn a_name_server_that_does_not_know_edns_is_enough() {
+async fn a_name_server_without_edns_works() {
     let collector = Collector::tcp().listening();
     let server = NameServer::start(&[HERE]).await;
-    server.says(Answer::WithoutEdns(vec![HERE]));
+    server.set_answer(Answer::WithoutEdns(vec![HERE]));
     let (router, _folder) = router_to(&server, &collector, 100).await;
     let up = router.up(0).await;
     assert_eq!((up.resolve_failures, up.resolve_error), (0, None));
@@ -89,7 +89,7 @@ async fn a_name_server_that_does_not_know_edns_is_enough() {
 }
 
 #[tokio::test]
-async fn other_name_servers_are_asked_after_a_reload() {
+async fn a_reload_switches_to_other_name_servers() {
     let collector = Collector::tcp().listening();
     let (wrong, right) = (
         NameServer::start(&[ELSEWHERE]).await,
@@ -114,13 +114,13 @@ async fn other_name_servers_are_asked_after_a_reload() {
 }
 
 #[tokio::test]
-async fn two_sinks_to_the_same_collector_are_two() {
+async fn two_sinks_to_one_collector_use_two_connections() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
     let socket = collector.socket();
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {socket} full\ndnstap {socket} {{\n identity second\n }}",
-        folder.say("in"),
+        folder.display("in"),
     ));
     router.all_up().await;
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
@@ -131,10 +131,10 @@ async fn two_sinks_to_the_same_collector_are_two() {
     assert_eq!(*report.sinks[0].name, *socket);
     assert_eq!(*report.sinks[1].name, format!("{socket}#2"));
     until("both streams have ended", || {
-        collector.look(|all| all.iter().all(|one| one.ended.is_some()))
+        collector.inspect(|all| all.iter().all(|one| one.ended.is_some()))
     })
     .await;
-    collector.look(|connections| {
+    collector.inspect(|connections| {
         assert_eq!(connections.len(), 2);
         for connection in connections {
             assert!(numbers_of(&connection.frames).into_iter().eq(0..1000));

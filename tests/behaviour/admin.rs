@@ -28,8 +28,8 @@ use crate::{
     collector::{self, Collector},
     exposition::Exposition,
     http::{get, request},
-    router::{Folder, Router, understand},
-    sender::{Load, Manner, Sender, Told},
+    router::{Folder, Router, parse},
+    sender::{Load, LoadProfile, OnHalfClose, Sender},
     traffic::{numbered, recorded},
     wait::until,
 };
@@ -51,7 +51,7 @@ pub(crate) fn serve_for(view: View, lines: &str, runtime: &Handle) -> (Server, S
 }
 
 fn apply(server: &mut Server, lines: &str) {
-    let config = understand(&format!(
+    let config = parse(&format!(
         "listen @in\ndnstap @out\nadmin 127.0.0.1:0\n{lines}"
     ));
     let sockets = server.bind(&config.admin).expect("free ports");
@@ -122,19 +122,23 @@ impl Scraper {
     /// Returns the number of scrapes, and the last one.
     fn end(self) -> (u64, Exposition) {
         self.enough.cancel();
-        let last = self.thread.join().expect("every scrape adds up");
+        let last = self.thread.join().expect("every scrape balances");
         (self.scrapes.load(Relaxed), last)
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_scrape_adds_up_through_outages_drops_reloads_and_a_drain() {
+async fn every_scrape_balances_through_outages_drops_reloads_and_a_drain() {
     let folder = Folder::new();
-    let good = Collector::unix(folder.path("good")).thrifty().listening();
-    let mut fails = Collector::tcp().thrifty().listening();
-    let hangs = Collector::unix(folder.path("hangs")).thrifty().listening();
-    hangs.behave(collector::Manner::Hangs);
-    let comes_and_goes = Collector::tcp().thrifty().listening();
+    let good = Collector::unix(folder.path("good"))
+        .numbers_only()
+        .listening();
+    let mut fails = Collector::tcp().numbers_only().listening();
+    let hangs = Collector::unix(folder.path("hangs"))
+        .numbers_only()
+        .listening();
+    hangs.behave(collector::Behaviour::Hangs);
+    let comes_and_goes = Collector::tcp().numbers_only().listening();
     let tapfile = {
         let sink = |collector: &Collector, name: &str, more: &str| {
             format!(
@@ -147,7 +151,11 @@ async fn every_scrape_adds_up_through_outages_drops_reloads_and_a_drain() {
             sink(&fails, "stays-fails", "queue_bytes 1MiB"),
             sink(&hangs, "stays-hangs", "queue_bytes 1MiB"),
         ];
-        let fixed = format!("listen {}\ndrain 3s\n{}", folder.say("in"), sinks.concat());
+        let fixed = format!(
+            "listen {}\ndrain 3s\n{}",
+            folder.display("in"),
+            sinks.concat()
+        );
         move |more: &str| format!("{fixed}{more}")
     };
     let fourth = format!("dnstap {} {{\nname passes\n}}\n", comes_and_goes.socket());
@@ -157,9 +165,9 @@ async fn every_scrape_adds_up_through_outages_drops_reloads_and_a_drain() {
     router.up(0).await;
     let load = Load::start(
         &router.target(0),
-        Manner {
+        LoadProfile {
             mode: Mode::Bidirectional,
-            told: Told::Stops,
+            on_half_close: OnHalfClose::Stop,
             rate: 20_000,
             frame: numbered,
             first: 0,
@@ -214,16 +222,16 @@ async fn every_scrape_adds_up_through_outages_drops_reloads_and_a_drain() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_series_is_there_at_0_from_the_start() {
+async fn every_series_starts_at_zero() {
     let folder = Folder::new();
     let router = Router::start(&format!(
         "listen {}\ndnstap {} {{ name \"a \\\"b\\\" \\c\" }}\n",
-        folder.say("in"),
-        folder.say("out")
+        folder.display("in"),
+        folder.display("out")
     ));
     let (_server, address) = serve(router.view(), "");
     let scrape = metrics(address);
-    let listener = folder.say("in");
+    let listener = folder.display("in");
     let sink = r#"a \"b\" \\c"#;
     let of = |name: &str, of: &str, name_of: &str, label: &str, values: &[&str]| {
         for value in values {
@@ -313,7 +321,7 @@ async fn every_series_is_there_at_0_from_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn certificates_have_an_end_and_metrics_have_help() {
+async fn certificates_have_an_expiry_metric_and_every_metric_has_help() {
     let certificates = Certificates::new();
     let path = |name| certificates.path(name).display().to_string();
     let (cert, key) = (path("server.crt"), path("server.key"));
@@ -340,12 +348,12 @@ async fn certificates_have_an_end_and_metrics_have_help() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn frames_are_counted_by_their_type() {
+async fn frames_are_counted_by_message_type() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
     let router = Router::start(&format!(
         "listen {}\ndnstap {} full\n",
-        folder.say("in"),
+        folder.display("in"),
         collector.socket()
     ));
     let (_server, address) = serve(router.view(), "");
@@ -372,13 +380,13 @@ async fn frames_are_counted_by_their_type() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn probes_say_how_far_the_router_is_and_depend_on_sinks_only_if_asked_to() {
+async fn probes_follow_the_phase_and_depend_on_sinks_only_with_ready_when() {
     let folder = Folder::new();
     let mut one = Collector::unix(folder.path("one"));
     let mut two = Collector::unix(folder.path("two"));
     let tapfile = format!(
         "listen {}\ndrain 1s\ndnstap {} {{ name one }}\ndnstap {} {{ name two }}\n",
-        folder.say("in"),
+        folder.display("in"),
         one.socket(),
         two.socket()
     );
@@ -397,14 +405,14 @@ async fn probes_say_how_far_the_router_is_and_depend_on_sinks_only_if_asked_to()
     };
     assert_eq!(ready(), (503, "not ready: starting\n".to_owned()));
     assert_eq!(status(address).phase, Phase::Starting);
-    let supervisor = Supervisor::start_in(view, &understand(&tapfile)).expect("good");
+    let supervisor = Supervisor::start_in(view, &parse(&tapfile)).expect("good");
     until("both sinks have failed", || {
         let status = status(address);
         status.sinks.iter().all(|sink| sink.failed_connects > 0)
     })
     .await;
     let (code, body) = ready();
-    assert_eq!(code, 200, "every sink is down, and nobody asked");
+    assert_eq!(code, 200, "ready_when is not set, so sinks do not matter");
     assert!(body.starts_with("ready\ndegraded: one: "), "{body}");
     assert!(body.contains("is it running?"), "{body}");
     for when in ["any", "all"] {
@@ -427,9 +435,9 @@ async fn probes_say_how_far_the_router_is_and_depend_on_sinks_only_if_asked_to()
     apply(&mut server, "ready_when all");
     assert_eq!(ready(), (200, "ready\n".to_owned()));
     // A collector that never sends FINISH keeps the drain going.
-    two.behave(collector::Manner::NeverFinishes);
+    two.behave(collector::Behaviour::NeverFinishes);
     let draining = tokio::spawn(supervisor.drain(CancellationToken::new()));
-    until("it drains", || {
+    until("the router drains", || {
         probe("/readyz") == (503, "not ready: draining\n".to_owned())
     })
     .await;
@@ -440,13 +448,13 @@ async fn probes_say_how_far_the_router_is_and_depend_on_sinks_only_if_asked_to()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_status_says_what_went_wrong_and_what_was_changed() {
+async fn the_status_shows_errors_and_reloads() {
     let folder = Folder::new();
     let mut collector = Collector::unix(folder.path("out")).listening();
     let tapfile = |options: &str| {
         format!(
             "listen {}\ndnstap {} {options} {{ name siem }}\n",
-            folder.say("in"),
+            folder.display("in"),
             collector.socket()
         )
     };
@@ -467,7 +475,7 @@ async fn the_status_says_what_went_wrong_and_what_was_changed() {
     assert_eq!(sink.last_error, None);
     assert!(first.now >= sink.since && sink.since >= first.started);
     router.reload(&after).expect("good");
-    let bad = format!("listen {}\ndnstap @x\n", folder.say("no/such/folder"));
+    let bad = format!("listen {}\ndnstap @x\n", folder.display("no/such/folder"));
     let error = router.reload(&bad).expect_err("no such folder");
     let second = status(address);
     assert_eq!((second.reloads.succeeded, second.reloads.failed), (1, 1));
@@ -476,7 +484,7 @@ async fn the_status_says_what_went_wrong_and_what_was_changed() {
     assert!(second.reloads.last_success.expect("a time") <= last.at);
     assert_eq!(second.sinks[0].mode, tapfan::admin::Mode::Full);
     collector.kill().await;
-    until("it is told of", || {
+    until("the status shows the failure", || {
         let sink = &status(address).sinks[0];
         sink.last_error.is_some() && sink.state == State::Backoff && sink.next_attempt.is_some()
     })
@@ -486,7 +494,7 @@ async fn the_status_says_what_went_wrong_and_what_was_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn probes_apart_serve_no_more_than_probes() {
+async fn a_separate_probes_address_serves_only_probes_and_metrics() {
     let router = Router::start("listen @tapfan-test-probes-apart\ndnstap @tapfan-test-nobody\n");
     let (mut server, admin) = serve(router.view(), "probes 127.0.0.1:0");
     let probes = server.probes_address().expect("an address");
@@ -522,7 +530,7 @@ async fn probes_apart_serve_no_more_than_probes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn metrics_come_in_the_format_that_is_asked_for() {
+async fn metrics_use_the_format_that_the_client_accepts() {
     let router = Router::start("listen @tapfan-test-formats\ndnstap @tapfan-test-nobody\n");
     let (_server, address) = serve(router.view(), "");
     let ask = |headers| block_in_place(|| request(address, "GET", "/metrics", headers, ""));

@@ -26,7 +26,7 @@ impl Tapfan {
         })
         .await;
         let log = self.log();
-        let (_, rest) = log.rsplit_once(&said).expect("it says so");
+        let (_, rest) = log.rsplit_once(&said).expect("logged");
         let address = rest.split_whitespace().next().expect("an address");
         address.parse().expect("an address")
     }
@@ -39,11 +39,11 @@ impl Tapfan {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_log_level_is_changed_while_it_runs_and_not_by_a_browser() {
+async fn the_log_level_can_be_changed_at_run_time_but_not_by_a_browser() {
     let folder = Folder::new();
     let tapfan = Tapfan::run(&folder, &format!("{TAPFILE}admin 127.0.0.1:0\n"));
     let address = tapfan.address_of("admin", 1).await;
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     let put = |level: &str, headers: &str| {
         let answer = block_in_place(|| request(address, "PUT", "/log-level", headers, level));
         (answer.status, answer.body)
@@ -55,7 +55,7 @@ async fn the_log_level_is_changed_while_it_runs_and_not_by_a_browser() {
         put("warn,tapfan::sink=debug", ""),
         (200, "warn,tapfan::sink=debug\n".to_owned())
     );
-    tapfan.says("sink changes state").await;
+    tapfan.wait_for_log("sink changes state").await;
     let (code, why) = put("dbug", "");
     assert_eq!(code, 400);
     assert!(why.starts_with("`dbug` is no log level"), "{why}");
@@ -73,7 +73,7 @@ async fn the_log_level_is_changed_while_it_runs_and_not_by_a_browser() {
     assert_eq!(level(), "warn,tapfan::sink=debug\n");
     // The change to `off` is logged before the log goes silent.
     assert_eq!(put("off", "").0, 200);
-    tapfan.says("now=off").await;
+    tapfan.wait_for_log("now=off").await;
     let log = tapfan.end().await;
     assert!(!log.contains("told to end"), "{log}");
     assert_eq!(
@@ -84,7 +84,7 @@ async fn the_log_level_is_changed_while_it_runs_and_not_by_a_browser() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_moves_the_endpoints_and_tells_of_itself() {
+async fn a_reload_moves_the_admin_endpoints_and_is_reported() {
     let folder = Folder::new();
     let lines = |admin: &str| format!("{TAPFILE}{admin}\n");
     let tapfan = Tapfan::run(&folder, &lines("admin 127.0.0.1:0"));
@@ -93,7 +93,7 @@ async fn a_reload_moves_the_endpoints_and_tells_of_itself() {
         let answer = block_in_place(|| get(address, "/status"));
         serde_json::from_str::<RouterStatus>(&answer.body).expect("the status")
     };
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     let begun = status(first);
     assert!(begun.config.path.expect("a path").ends_with("Tapfile"));
     let absolute = folder.path("Tapfile").canonicalize().expect("there");
@@ -115,7 +115,9 @@ async fn a_reload_moves_the_endpoints_and_tells_of_itself() {
         .map(|address| (taken, address))
         .expect("bound");
     replace(&lines(&format!("admin {}\ndrain 2s", taken.1)));
-    tapfan.says("the configuration was not changed").await;
+    tapfan
+        .wait_for_log("the configuration was not changed")
+        .await;
     let refused = status(first);
     let error = refused
         .reloads
@@ -129,7 +131,10 @@ async fn a_reload_moves_the_endpoints_and_tells_of_itself() {
     );
     assert_eq!(refused.config.digest, begun.config.digest);
     replace("listen in.sock\ndnstap out.sock {\nnme siem\n}\n");
-    until("it is refused", || status(first).reloads.failed == 2).await;
+    until("the reload is refused", || {
+        status(first).reloads.failed == 2
+    })
+    .await;
     let error = status(first)
         .reloads
         .last
@@ -144,11 +149,14 @@ async fn a_reload_moves_the_endpoints_and_tells_of_itself() {
     replace(&lines(&format!("admin {}\nprobes 127.0.0.1:0", taken.1)));
     let probes = tapfan.address_of("probes", 1).await;
     assert_eq!(tapfan.address_of("admin", 2).await, taken.1);
-    until("the old address is left", || {
+    until("the old address is closed", || {
         std::net::TcpStream::connect(first).is_err()
     })
     .await;
-    until("it is taken up", || status(taken.1).reloads.succeeded == 1).await;
+    until("the reload succeeds", || {
+        status(taken.1).reloads.succeeded == 1
+    })
+    .await;
     let moved = status(taken.1);
     assert_ne!(moved.config.digest, begun.config.digest);
     assert_eq!(moved.reloads.last.expect("a reload").error, None);
@@ -157,7 +165,7 @@ async fn a_reload_moves_the_endpoints_and_tells_of_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_that_is_taken_stops_the_start_only_if_it_was_asked_for() {
+async fn an_address_in_use_prevents_the_start_only_if_it_was_configured() {
     let folder = Folder::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound");
@@ -181,7 +189,7 @@ async fn an_address_that_is_taken_stops_the_start_only_if_it_was_asked_for() {
     // way.
     let _at_default = std::net::TcpListener::bind("127.0.0.1:9180");
     let tapfan = Tapfan::run(&folder, TAPFILE);
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     let log = tapfan.end().await;
     assert!(
         log.contains("no admin endpoint: 127.0.0.1:9180 is in use"),
@@ -191,7 +199,7 @@ async fn an_address_that_is_taken_stops_the_start_only_if_it_was_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_reference_names_the_metrics_that_there_are_and_no_others() {
+async fn the_reference_lists_exactly_the_metrics_that_exist() {
     let folder = Folder::new();
     let certificates = crate::certificates::Certificates::new();
     let path = |name| certificates.path(name).display().to_string();
@@ -202,7 +210,7 @@ async fn the_reference_names_the_metrics_that_there_are_and_no_others() {
     );
     let tapfan = Tapfan::run(&folder, &tapfile);
     let address = tapfan.address_of("admin", 1).await;
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     let scrape = Exposition::read(&block_in_place(|| get(address, "/metrics")).body);
     let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference.md");
     let reference = fs::read_to_string(reference).expect("the reference");

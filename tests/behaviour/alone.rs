@@ -20,10 +20,13 @@ pub(crate) fn run<F: Future<Output = ()>>(name: &str, body: impl FnOnce() -> F) 
         .env(MARK, "1")
         .output()
         .expect("run");
-    let (said, complained) = (
+    let (stdout, stderr) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
-    assert!(output.status.success(), "{said}\n{complained}");
-    assert!(said.contains("1 passed"), "no test of this name: {said}");
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    assert!(
+        stdout.contains("1 passed"),
+        "no test with this name: {stdout}"
+    );
 }

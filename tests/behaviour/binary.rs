@@ -16,11 +16,11 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 
 use crate::{
     collector::{Collector, Ended},
-    descriptors::idle,
+    descriptors::idle_sender,
     router::Folder,
-    sender::{self, Load, Manner, Sender, Target, Told},
+    sender::{self, Load, LoadProfile, OnHalfClose, Sender, Target},
     traffic::{numbered, numbers_of},
-    wait::{patiently, until},
+    wait::{until, with_timeout},
     wire::{self, FINISH, STOP},
 };
 
@@ -76,9 +76,9 @@ impl Tapfan {
         fs::read_to_string(&self.log).expect("a log")
     }
 
-    pub(crate) async fn says(&self, words: &str) {
-        until(format_args!("it says {words}"), || {
-            self.log().contains(words)
+    pub(crate) async fn wait_for_log(&self, text: &str) {
+        until(format_args!("the log contains {text:?}"), || {
+            self.log().contains(text)
         })
         .await;
     }
@@ -90,7 +90,7 @@ impl Tapfan {
 
     pub(crate) async fn exit(&mut self) -> ExitStatus {
         let mut status = None;
-        until("it exits", || {
+        until("tapfan exits", || {
             status = self.child.try_wait().expect("a child");
             status.is_some()
         })
@@ -122,15 +122,15 @@ async fn sigterm_under_load_loses_nothing_and_exits_0() {
             collectors[1].socket()
         ),
     );
-    tapfan.says("tapfan is running").await;
-    let manner = Manner {
+    tapfan.wait_for_log("tapfan is running").await;
+    let profile = LoadProfile {
         mode: Mode::Bidirectional,
-        told: Told::Stops,
+        on_half_close: OnHalfClose::Stop,
         rate: 20_000,
         frame: numbered,
         first: 0,
     };
-    let load = Load::start(&Target::Unix(folder.path("in.sock")), manner).await;
+    let load = Load::start(&Target::Unix(folder.path("in.sock")), profile).await;
     for collector in &collectors {
         collector.got(5000).await;
     }
@@ -153,18 +153,18 @@ async fn sigterm_under_load_loses_nothing_and_exits_0() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_exits_at_once() {
     let folder = Folder::new();
     let mut tapfan = Tapfan::run(
         &folder,
         "listen unix://in.sock\ndnstap nobody.sock\ndrain 1m",
     );
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     let target = Target::Unix(folder.path("in.sock"));
     let mut sender = Sender::open(&target, Mode::Bidirectional).await;
     sender.send((0..10).map(numbered)).await;
     tapfan.signal(Signal::SIGINT);
-    sender.told_to_end().await;
+    sender.half_closed().await;
     let begun = Instant::now();
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0));
@@ -175,15 +175,15 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn what_cannot_start_exits_with_its_status() {
+async fn a_failed_start_exits_with_its_status() {
     let folder = Folder::new();
     let mut broken = Tapfan::run(&folder, "listen unix://in.sock\ndnsatp out.sock");
     assert_eq!(broken.exit().await.code(), Some(2));
     let log = broken.log();
-    assert!(log.contains("dnstap"), "a suggestion: {log}");
+    assert!(log.contains("dnstap"), "no suggestion: {log}");
     let listen = "listen unix://in.sock\ndnstap out.sock";
     let running = Tapfan::run(&folder, listen);
-    running.says("tapfan is running").await;
+    running.wait_for_log("tapfan is running").await;
     // Truncates the log, which has the same name as that of the first process.
     let mut second = Tapfan::run(&folder, listen);
     assert_eq!(second.exit().await.code(), Some(1));
@@ -195,7 +195,7 @@ async fn what_cannot_start_exits_with_its_status() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_descriptors_it_waits_for_some_to_come_back() {
+async fn a_router_without_descriptors_waits_for_free_ones() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out.sock")).listening();
     let mut tapfan = Tapfan::run_after(
@@ -203,22 +203,22 @@ async fn without_descriptors_it_waits_for_some_to_come_back() {
         &folder,
         "listen unix://in.sock\ndnstap out.sock full",
     );
-    tapfan.says("sink is up").await;
+    tapfan.wait_for_log("sink is up").await;
     let target = Target::Unix(folder.path("in.sock"));
     let mut crowd = Vec::new();
     for _ in 0..60 {
         crowd.push(target.dial().await.expect("in the backlog"));
     }
-    tapfan.says("reason=connection_limit").await;
+    tapfan.wait_for_log("reason=connection_limit").await;
     drop(crowd);
     let let_in = async {
         loop {
-            if let Some(stream) = idle(&target).await {
+            if let Some(stream) = idle_sender(&target).await {
                 return stream;
             }
         }
     };
-    let mut stream = patiently("a sender is let in", let_in).await;
+    let mut stream = with_timeout("a sender is admitted", let_in).await;
     let frames = wire::data((0..100).map(numbered));
     let said = [frames.as_slice(), STOP].concat();
     stream.write_all(&said).await.expect("written");

@@ -25,11 +25,11 @@ pub(crate) struct Certificates {
 
 /// The certificate that a TLS collector presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shows {
+pub(crate) enum ServerCertificate {
     /// Valid for `localhost` and 127.0.0.1.
     Good,
     /// Valid for another name.
-    Elsewhere,
+    WrongName,
     /// Expired.
     Expired,
 }
@@ -80,13 +80,13 @@ impl Certificates {
     }
 
     /// Overwrites the file of this name in `other` in place, without a rename.
-    pub(crate) fn give(&self, name: &str, other: &Self) {
+    pub(crate) fn copy_to(&self, name: &str, other: &Self) {
         fs::copy(self.path(name), other.path(name)).expect("written");
     }
 
     /// A collector's configuration. With `client` it requires a client certificate of our
     /// authority.
-    pub(crate) fn collector(&self, shows: Shows, client: bool) -> Arc<ServerConfig> {
+    pub(crate) fn collector(&self, presents: ServerCertificate, client: bool) -> Arc<ServerConfig> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("versions");
@@ -97,10 +97,10 @@ impl Certificates {
         } else {
             builder.with_no_client_auth()
         };
-        let identity = match shows {
-            Shows::Good => &self.server,
-            Shows::Elsewhere => &self.elsewhere,
-            Shows::Expired => &self.expired,
+        let identity = match presents {
+            ServerCertificate::Good => &self.server,
+            ServerCertificate::WrongName => &self.elsewhere,
+            ServerCertificate::Expired => &self.expired,
         };
         let config = builder.with_single_cert(vec![identity.certificate.clone()], identity.key());
         Arc::new(config.expect("an identity"))

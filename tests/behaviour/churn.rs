@@ -11,9 +11,9 @@ use crate::{
     alone,
     certificates::Certificates,
     collector::Collector,
-    process::Left,
+    process::Resources,
     router::{Folder, Router},
-    sender::{self, Load, Manner, Sender, Target, Told},
+    sender::{self, Load, LoadProfile, OnHalfClose, Sender, Target},
     traffic::{number_of, numbered},
     wait::until,
     wire::{self, READY, READY_FOR_LOGS, START},
@@ -39,7 +39,9 @@ async fn churn() {
     let folder = Folder::new();
     let certificates = Certificates::new();
     let file = |name: &str| certificates.path(name).display().to_string();
-    let collector = Collector::unix(folder.path("out")).thrifty().listening();
+    let collector = Collector::unix(folder.path("out"))
+        .numbers_only()
+        .listening();
     let router = Router::start(&format!(
         "listen unix://{}
         listen tcp://127.0.0.1:0
@@ -48,7 +50,7 @@ async fn churn() {
             key {}
         }}
         dnstap {} full 1 8",
-        folder.say("in"),
+        folder.display("in"),
         file("server.crt"),
         file("server.key"),
         collector.socket()
@@ -63,21 +65,21 @@ async fn churn() {
     // already.
     pass(&targets, 0..500).await;
     settled(&router).await;
-    let before = Left::now();
+    let before = Resources::now();
     let counted: Vec<_> = (0..3).map(|listener| router.counts(listener)).collect();
 
-    let manner = Manner {
+    let profile = LoadProfile {
         mode: Mode::Bidirectional,
-        told: Told::Stops,
+        on_half_close: OnHalfClose::Stop,
         rate: 1000,
         frame: numbered,
         first: 0,
     };
-    let good = Load::start(&targets[0], manner).await;
+    let good = Load::start(&targets[0], profile).await;
     pass(&targets, 0..CONNECTIONS).await;
     let sent = good.end().await;
     settled(&router).await;
-    before.is_all_there_is(16 << 20).await;
+    before.assert_released(16 << 20).await;
 
     let mut expected = Expected::default();
     for number in 0..CONNECTIONS {
@@ -116,8 +118,8 @@ async fn pass(targets: &[Target; 3], numbers: std::ops::Range<u64>) {
         let target = targets[listener_of(number)].clone();
         open.spawn(async move {
             match Garbage::of(number) {
-                Some(garbage) => garbage.throw(&target, number).await,
-                None => be_good(&target, number).await,
+                Some(garbage) => garbage.send(&target, number).await,
+                None => send_one_frame(&target, number).await,
             }
         });
     }
@@ -136,7 +138,7 @@ fn listener_of(number: u64) -> usize {
     }
 }
 
-async fn be_good(target: &Target, number: u64) {
+async fn send_one_frame(target: &Target, number: u64) {
     let mode = match number % 2 {
         0 => Mode::Bidirectional,
         _ => Mode::Unidirectional,
@@ -209,7 +211,7 @@ impl Garbage {
         }
     }
 
-    async fn throw(self, target: &Target, number: u64) {
+    async fn send(self, target: &Target, number: u64) {
         let frame = wire::data([numbered(CHURN + number)]);
         let said = match self {
             Self::Nothing => Bytes::new(),
@@ -234,7 +236,7 @@ impl Garbage {
             Self::PlainToTls => target.dial_plain().await,
             _ => target.dial().await,
         };
-        sender::say(stream.expect("connected"), &said).await;
+        sender::exchange(stream.expect("connected"), &said).await;
     }
 }
 
@@ -281,5 +283,8 @@ async fn settled(router: &Router) {
     .await;
     let taken = |counts: Snapshot| counts.frames;
     let offered: u64 = (0..3).map(|listener| taken(router.counts(listener))).sum();
-    until("all is delivered", || router.ledger(0).delivered == offered).await;
+    until("all frames are delivered", || {
+        router.ledger(0).delivered == offered
+    })
+    .await;
 }

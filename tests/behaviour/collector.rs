@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     sender::reset_on_close,
-    wait::patiently,
+    wait::with_timeout,
     wire::{ACCEPT, FINISH, READY, START, STOP},
 };
 
@@ -34,26 +34,26 @@ pub(crate) struct Collector {
     place: Place,
     shared: Arc<Shared>,
     /// Set while it listens.
-    life: Option<Life>,
+    running: Option<Running>,
     /// Keeps the port from other programs while the collector does not listen.
     _reserved: Option<Socket>,
 }
 
 /// The way a collector treats connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum Behaviour {
     /// Reads everything, and answers STOP with FINISH.
     Good,
     /// Reads nothing after the handshake, until the behaviour changes.
     Hangs,
     /// Accepts the connection and never sends a byte, not even of TLS.
-    Mute,
+    Silent,
     /// Completes the TLS handshake and never sends a byte of Frame Streams.
-    MuteInTls,
+    SilentInTls,
     /// Answers READY with these bytes instead of ACCEPT, and closes.
     Answers(&'static [u8]),
     /// Sends these bytes after START, and is good otherwise.
-    Says(&'static [u8]),
+    Sends(&'static [u8]),
     /// Closes after this many bytes of data.
     ClosesAfter(usize),
     /// Does the same once, and is good from then on.
@@ -62,9 +62,9 @@ pub(crate) enum Manner {
     NeverFinishes,
     /// Until the behaviour changes, pauses before each read and reads at most this many bytes. Good
     /// otherwise.
-    Crawls(usize, Duration),
+    ReadsSlowly(usize, Duration),
     /// Closes in order right after the handshake.
-    Leaves,
+    ClosesAfterHandshake,
     /// Answers READY only when the behaviour changes, and is good from then on.
     AcceptsLate,
 }
@@ -77,7 +77,7 @@ pub(crate) struct Connection {
     /// Payloads in order. With `numbers_only`, the last eight bytes of each.
     pub(crate) frames: Vec<Bytes>,
     /// Bytes that a silent collector received.
-    pub(crate) told: Vec<u8>,
+    pub(crate) received: Vec<u8>,
     /// STOP was received. Set before FINISH is sent, so that a peer that waited for FINISH finds it
     /// set.
     pub(crate) stopped: bool,
@@ -100,7 +100,7 @@ pub(crate) enum Ended {
 /// How a collector that shuts down in order asks the sender to stop. It reads everything that is
 /// still sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Farewell {
+pub(crate) enum Shutdown {
     /// FIN: shuts down its write side.
     Fin,
     /// Unsolicited FINISH, then FIN.
@@ -112,29 +112,29 @@ enum Place {
     Unix(PathBuf),
     Tcp(SocketAddr, Option<Arc<ServerConfig>>),
     /// In another network namespace; only this closure can create the socket.
-    Away(SocketAddr, Arc<MakeListener>),
+    Namespace(SocketAddr, Arc<MakeListener>),
 }
 
 type MakeListener = dyn Fn(SocketAddr) -> std::net::TcpListener + Send + Sync;
 
 struct Shared {
-    manner: watch::Sender<Manner>,
+    behaviour: watch::Sender<Behaviour>,
     connections: watch::Sender<Vec<Connection>>,
     /// Keep only the last eight bytes of each frame.
-    thrifty: bool,
+    numbers_only: bool,
 }
 
-struct Life {
+struct Running {
     killed: CancellationToken,
-    farewell: watch::Sender<Option<Farewell>>,
+    shutdown: watch::Sender<Option<Shutdown>>,
     tasks: TaskTracker,
 }
 
 /// Signals that end a connection's task.
 #[derive(Clone)]
-struct Fate {
+struct Signals {
     killed: CancellationToken,
-    farewell: watch::Receiver<Option<Farewell>>,
+    shutdown: watch::Receiver<Option<Shutdown>>,
 }
 
 enum Listening {
@@ -164,11 +164,11 @@ impl Collector {
     }
 
     /// A collector at an address of another network namespace; `listener` binds there.
-    pub(crate) fn away(
+    pub(crate) fn in_namespace(
         address: SocketAddr,
         listener: impl Fn(SocketAddr) -> std::net::TcpListener + Send + Sync + 'static,
     ) -> Self {
-        Self::new(Place::Away(address, Arc::new(listener)), None)
+        Self::new(Place::Namespace(address, Arc::new(listener)), None)
     }
 
     /// A collector with TLS at this address.
@@ -195,32 +195,32 @@ impl Collector {
         Self {
             place,
             shared: Arc::new(Shared {
-                manner: watch::Sender::new(Manner::Good),
+                behaviour: watch::Sender::new(Behaviour::Good),
                 connections: watch::Sender::default(),
-                thrifty: false,
+                numbers_only: false,
             }),
-            life: None,
+            running: None,
             _reserved: reserved,
         }
     }
 
     /// Makes it keep only the last eight bytes of each frame.
-    pub(crate) fn thrifty(mut self) -> Self {
+    pub(crate) fn numbers_only(mut self) -> Self {
         let shared = Arc::get_mut(&mut self.shared).expect("not listening yet");
-        shared.thrifty = true;
+        shared.numbers_only = true;
         self
     }
 
     /// Sets the behaviour for new connections, and for those that hang or read slowly now.
-    pub(crate) fn behave(&self, manner: Manner) {
-        self.shared.manner.send_replace(manner);
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
+        self.shared.behaviour.send_replace(behaviour);
     }
 
     /// Its address in the syntax of the Tapfile.
     pub(crate) fn socket(&self) -> String {
         match &self.place {
             Place::Unix(path) => format!("unix://{}", path.display()).replace('\0', "@"),
-            Place::Tcp(address, None) | Place::Away(address, _) => format!("tcp://{address}"),
+            Place::Tcp(address, None) | Place::Namespace(address, _) => format!("tcp://{address}"),
             Place::Tcp(address, Some(_)) => format!("tls://{address}"),
         }
     }
@@ -235,8 +235,8 @@ impl Collector {
     }
 
     /// Sets the TLS configuration for the next time it listens.
-    pub(crate) fn show(&mut self, config: Arc<ServerConfig>) {
-        assert!(self.life.is_none(), "it listens");
+    pub(crate) fn set_tls_config(&mut self, config: Arc<ServerConfig>) {
+        assert!(self.running.is_none(), "it listens");
         match &mut self.place {
             Place::Tcp(_, Some(tls)) => *tls = config,
             other => panic!("{other:?} speaks no TLS"),
@@ -246,13 +246,13 @@ impl Collector {
     pub(crate) fn port(&self) -> u16 {
         match &self.place {
             Place::Unix(_) => panic!("a unix socket has no port"),
-            Place::Tcp(address, _) | Place::Away(address, _) => address.port(),
+            Place::Tcp(address, _) | Place::Namespace(address, _) => address.port(),
         }
     }
 
     /// Starts to listen. Returns the time just before.
     pub(crate) fn listen(&mut self) -> SystemTime {
-        assert!(self.life.is_none(), "it listens already");
+        assert!(self.running.is_none(), "it listens already");
         let before = SystemTime::now();
         let listening = match &self.place {
             Place::Unix(path) => Listening::Unix(UnixListener::bind(path).expect("bound")),
@@ -265,29 +265,29 @@ impl Collector {
                 let listener = TcpListener::from_std(socket.into()).expect("a listener");
                 Listening::Tcp(listener, tls.clone().map(TlsAcceptor::from))
             }
-            Place::Away(address, listener) => {
+            Place::Namespace(address, listener) => {
                 let listener = listener(*address);
                 listener.set_nonblocking(true).expect("set");
                 let listener = TcpListener::from_std(listener).expect("a listener");
                 Listening::Tcp(listener, None)
             }
         };
-        let life = Life {
+        let running = Running {
             killed: CancellationToken::new(),
-            farewell: watch::Sender::new(None),
+            shutdown: watch::Sender::new(None),
             tasks: TaskTracker::new(),
         };
-        let fate = Fate {
-            killed: life.killed.clone(),
-            farewell: life.farewell.subscribe(),
+        let signals = Signals {
+            killed: running.killed.clone(),
+            shutdown: running.shutdown.subscribe(),
         };
-        life.tasks.spawn(accept(
+        running.tasks.spawn(accept(
             listening,
             Arc::clone(&self.shared),
-            life.tasks.clone(),
-            fate,
+            running.tasks.clone(),
+            signals,
         ));
-        self.life = Some(life);
+        self.running = Some(running);
         before
     }
 
@@ -299,10 +299,10 @@ impl Collector {
 
     /// Dies: resets its connections and stops listening.
     pub(crate) async fn kill(&mut self) {
-        let life = self.life.take().expect("it listens");
-        life.killed.cancel();
-        life.tasks.close();
-        patiently("the collector is dead", life.tasks.wait()).await;
+        let running = self.running.take().expect("it listens");
+        running.killed.cancel();
+        running.tasks.close();
+        with_timeout("the collector has died", running.tasks.wait()).await;
         if let Place::Unix(path) = &self.place {
             std::fs::remove_file(path).expect("its own socket");
         }
@@ -310,34 +310,34 @@ impl Collector {
 
     /// Shuts down in order: stops listening, asks the senders to stop, and reads what they still
     /// send.
-    pub(crate) async fn leave(&mut self, farewell: Farewell) {
-        let life = self.life.take().expect("it listens");
-        life.farewell.send_replace(Some(farewell));
-        life.tasks.close();
-        patiently("the collector has read all", life.tasks.wait()).await;
+    pub(crate) async fn shut_down(&mut self, shutdown: Shutdown) {
+        let running = self.running.take().expect("it listens");
+        running.shutdown.send_replace(Some(shutdown));
+        running.tasks.close();
+        with_timeout("the collector has read everything", running.tasks.wait()).await;
     }
 
     /// Waits until `condition` holds of its connections.
     pub(crate) async fn until(&self, what: &str, condition: impl Fn(&[Connection]) -> bool) {
         let mut connections = self.shared.connections.subscribe();
         let waiting = connections.wait_for(|connections| condition(connections));
-        let _ = patiently(format_args!("{}: {what}", self.socket()), waiting)
+        let _ = with_timeout(format_args!("{}: {what}", self.socket()), waiting)
             .await
-            .expect("it lives");
+            .expect("the sender exists");
     }
 
     /// Waits until it has received this many frames in all.
     pub(crate) async fn got(&self, frames: usize) {
         let mut connections = self.shared.connections.subscribe();
         let waiting = connections.wait_for(|connections| count(connections) >= frames);
-        if tokio::time::timeout(crate::wait::PATIENCE, waiting)
+        if tokio::time::timeout(crate::wait::TIMEOUT, waiting)
             .await
             .is_err()
         {
             panic!(
                 "{}: got {} of {frames} frames",
                 self.socket(),
-                self.look(count)
+                self.inspect(count)
             );
         }
     }
@@ -347,14 +347,14 @@ impl Collector {
         let last = |connections: &[Connection]| connections.last().and_then(|last| last.ended);
         let ended = |connections: &[Connection]| last(connections).is_some();
         self.until("the last connection has ended", ended).await;
-        self.look(last).expect("it has ended")
+        self.inspect(last).expect("it has ended")
     }
 
     /// Asserts that every stream has received STOP, as is the case after a drain, and waits until
     /// the router has closed each connection. A connection that the router gave up before START has
     /// no stream.
     pub(crate) async fn assert_stopped(&self) {
-        self.look(|connections| {
+        self.inspect(|connections| {
             for (number, connection) in connections.iter().enumerate() {
                 assert_eq!(
                     connection.begun,
@@ -366,7 +366,7 @@ impl Collector {
         });
         let all_ended = |all: &[Connection]| all.iter().all(|one| one.ended.is_some());
         self.until("all connections have ended", all_ended).await;
-        self.look(|connections| {
+        self.inspect(|connections| {
             for connection in connections {
                 let expected = if connection.begun {
                     Ended::Stopped
@@ -380,17 +380,17 @@ impl Collector {
 
     /// The number of streams it received.
     pub(crate) fn streams(&self) -> u64 {
-        self.look(|connections| connections.iter().filter(|one| one.begun).count() as u64)
+        self.inspect(|connections| connections.iter().filter(|one| one.begun).count() as u64)
     }
 
     /// Calls `inspect` with its connections, in the order in which they were made.
-    pub(crate) fn look<R>(&self, look: impl FnOnce(&[Connection]) -> R) -> R {
-        look(&self.shared.connections.borrow())
+    pub(crate) fn inspect<R>(&self, inspect: impl FnOnce(&[Connection]) -> R) -> R {
+        inspect(&self.shared.connections.borrow())
     }
 
     /// All frames of all connections.
     pub(crate) fn frames(&self) -> Vec<Bytes> {
-        self.look(|connections| {
+        self.inspect(|connections| {
             let frames = connections.iter().flat_map(|connection| &connection.frames);
             frames.cloned().collect()
         })
@@ -408,35 +408,40 @@ impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "{}", path.display()),
-            Self::Tcp(address, _) | Self::Away(address, _) => address.fmt(f),
+            Self::Tcp(address, _) | Self::Namespace(address, _) => address.fmt(f),
         }
     }
 }
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        if let Some(life) = &self.life {
-            life.killed.cancel();
+        if let Some(running) = &self.running {
+            running.killed.cancel();
         }
     }
 }
 
-async fn accept(listening: Listening, shared: Arc<Shared>, tasks: TaskTracker, mut fate: Fate) {
+async fn accept(
+    listening: Listening,
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+    mut signals: Signals,
+) {
     loop {
         let accepted = select! {
             biased;
-            () = fate.killed.cancelled() => return,
-            _ = farewell(&mut fate.farewell) => return,
+            () = signals.killed.cancelled() => return,
+            _ = shutdown_requested(&mut signals.shutdown) => return,
             accepted = listening.accept() => accepted,
         };
         let (stream, tls) = accepted;
-        tasks.spawn(Arc::clone(&shared).serve(stream, tls, fate.clone()));
+        tasks.spawn(Arc::clone(&shared).serve(stream, tls, signals.clone()));
     }
 }
 
 /// Waits until the collector is asked to shut down in order.
-async fn farewell(farewell: &mut watch::Receiver<Option<Farewell>>) -> Farewell {
-    let said = farewell.wait_for(Option::is_some).await.map(|said| *said);
+async fn shutdown_requested(shutdown: &mut watch::Receiver<Option<Shutdown>>) -> Shutdown {
+    let said = shutdown.wait_for(Option::is_some).await.map(|said| *said);
     match said {
         Ok(said) => said.expect("waited for"),
         // The collector was killed, or its handle was dropped while it goes on.
@@ -460,8 +465,13 @@ impl Listening {
 }
 
 impl Shared {
-    async fn serve(self: Arc<Self>, stream: Stream, tls: Option<TlsAcceptor>, mut fate: Fate) {
-        let manner = *self.manner.borrow();
+    async fn serve(
+        self: Arc<Self>,
+        stream: Stream,
+        tls: Option<TlsAcceptor>,
+        mut signals: Signals,
+    ) {
+        let behaviour = *self.behaviour.borrow();
         let since = Instant::now();
         let mut number = 0;
         self.connections.send_modify(|connections| {
@@ -469,9 +479,9 @@ impl Shared {
             connections.push(Connection::default());
         });
         let mut stream = match (stream, tls) {
-            (Stream::Tcp(tcp), Some(tls)) if manner != Manner::Mute => {
+            (Stream::Tcp(tcp), Some(tls)) if behaviour != Behaviour::Silent => {
                 let accepted = select! {
-                    () = fate.killed.cancelled() => return,
+                    () = signals.killed.cancelled() => return,
                     accepted = tls.accept(tcp) => accepted,
                 };
                 // The router rejects our certificate, and reports the reason itself.
@@ -482,10 +492,10 @@ impl Shared {
         };
         let ended = select! {
             biased;
-            () = fate.killed.cancelled() => Ended::Killed,
-            ended = self.converse(&mut stream, number, manner, &mut fate.farewell) => ended,
+            () = signals.killed.cancelled() => Ended::Killed,
+            ended = self.converse(&mut stream, number, behaviour, &mut signals.shutdown) => ended,
         };
-        if ended == Ended::Killed && manner != Manner::Leaves {
+        if ended == Ended::Killed && behaviour != Behaviour::ClosesAfterHandshake {
             reset_on_close(&stream);
         }
         drop(stream);
@@ -499,14 +509,14 @@ impl Shared {
         &self,
         stream: &mut Stream,
         number: usize,
-        manner: Manner,
-        farewell: &mut watch::Receiver<Option<Farewell>>,
+        behaviour: Behaviour,
+        shutdown: &mut watch::Receiver<Option<Shutdown>>,
     ) -> Ended {
-        if matches!(manner, Manner::Mute | Manner::MuteInTls) {
-            let mut told = Vec::new();
+        if matches!(behaviour, Behaviour::Silent | Behaviour::SilentInTls) {
+            let mut received = Vec::new();
             // The kind of close does not matter.
-            let _ = stream.read_to_end(&mut told).await;
-            self.change(number, |connection| connection.told = told);
+            let _ = stream.read_to_end(&mut received).await;
+            self.change(number, |connection| connection.received = received);
             return Ended::Closed(0);
         }
         let mut ready = [0; READY.len()];
@@ -514,13 +524,13 @@ impl Shared {
             return Ended::Closed(0);
         }
         assert_eq!(ready, READY);
-        if let Manner::Answers(bytes) = manner {
+        if let Behaviour::Answers(bytes) = behaviour {
             let _ = stream.write_all(bytes).await;
             let _ = stream.shutdown().await;
             return Ended::Killed;
         }
-        if manner == Manner::AcceptsLate {
-            self.until_not(manner).await;
+        if behaviour == Behaviour::AcceptsLate {
+            self.until_changed(behaviour).await;
             // The router may have given up already.
             let _ = stream.write_all(ACCEPT).await;
         } else {
@@ -534,16 +544,16 @@ impl Shared {
         }
         assert_eq!(start, START);
         self.change(number, |connection| connection.begun = true);
-        match manner {
-            Manner::Hangs => self.until_not(manner).await,
-            Manner::Leaves => return Ended::Killed,
-            Manner::Says(bytes) => {
+        match behaviour {
+            Behaviour::Hangs => self.until_changed(behaviour).await,
+            Behaviour::ClosesAfterHandshake => return Ended::Killed,
+            Behaviour::Sends(bytes) => {
                 let _ = stream.write_all(bytes).await;
                 let _ = stream.flush().await;
             }
-            Manner::ClosesAfter(bytes) | Manner::ClosesOnceAfter(bytes) => {
-                if manner == Manner::ClosesOnceAfter(bytes) {
-                    self.manner.send_replace(Manner::Good);
+            Behaviour::ClosesAfter(bytes) | Behaviour::ClosesOnceAfter(bytes) => {
+                if behaviour == Behaviour::ClosesOnceAfter(bytes) {
+                    self.behaviour.send_replace(Behaviour::Good);
                 }
                 let mut read = BytesMut::zeroed(bytes);
                 stream.read_exact(&mut read).await.expect("so many bytes");
@@ -553,38 +563,38 @@ impl Shared {
             }
             _ => {}
         }
-        self.record(stream, number, manner, farewell).await
+        self.record(stream, number, behaviour, shutdown).await
     }
 
-    async fn until_not(&self, before: Manner) {
-        let mut manners = self.manner.subscribe();
-        let waiting = manners.wait_for(|manner| *manner != before);
-        let _ = waiting.await.expect("it lives");
+    async fn until_changed(&self, before: Behaviour) {
+        let mut behaviours = self.behaviour.subscribe();
+        let waiting = behaviours.wait_for(|behaviour| *behaviour != before);
+        let _ = waiting.await.expect("the sender exists");
     }
 
     async fn record(
         &self,
         stream: &mut Stream,
         number: usize,
-        manner: Manner,
-        farewell: &mut watch::Receiver<Option<Farewell>>,
+        behaviour: Behaviour,
+        shutdown: &mut watch::Receiver<Option<Shutdown>>,
     ) -> Ended {
         let mut buffer = BytesMut::new();
-        let mut said_farewell = false;
+        let mut shutting_down = false;
         loop {
             buffer.reserve(64 << 10);
             let read = select! {
                 biased;
-                farewell = self::farewell(farewell), if !said_farewell => {
-                    said_farewell = true;
-                    if farewell == Farewell::Finish {
+                shutdown = shutdown_requested(shutdown), if !shutting_down => {
+                    shutting_down = true;
+                    if shutdown == Shutdown::Finish {
                         let _ = stream.write_all(FINISH).await;
                     }
                     // If the peer has closed already, it needs no FIN.
                     let _ = stream.shutdown().await;
                     continue;
                 }
-                read = self.sip(stream, &mut buffer) => read,
+                read = self.read_some(stream, &mut buffer) => read,
             };
             match read {
                 Ok(0) | Err(_) => return Ended::Closed(buffer.len()),
@@ -596,7 +606,7 @@ impl Shared {
             if buffer.starts_with(&[0; 4]) && buffer.len() >= STOP.len() {
                 assert_eq!(buffer, STOP);
                 self.change(number, |connection| connection.stopped = true);
-                if manner != Manner::NeverFinishes {
+                if behaviour != Behaviour::NeverFinishes {
                     // A router that does not wait for FINISH has lost nothing.
                     let _ = stream.write_all(FINISH).await;
                     let _ = stream.flush().await;
@@ -608,8 +618,12 @@ impl Shared {
     }
 
     /// Reads once, as much as the current behaviour allows. Cancel safe.
-    async fn sip(&self, stream: &mut Stream, buffer: &mut BytesMut) -> std::io::Result<usize> {
-        let Manner::Crawls(bytes, pause) = *self.manner.borrow() else {
+    async fn read_some(
+        &self,
+        stream: &mut Stream,
+        buffer: &mut BytesMut,
+    ) -> std::io::Result<usize> {
+        let Behaviour::ReadsSlowly(bytes, pause) = *self.behaviour.borrow() else {
             return stream.read_buf(buffer).await;
         };
         sleep(pause).await;
@@ -626,7 +640,7 @@ impl Shared {
             }
             buffer.advance(4);
             let frame = buffer.split_to(length);
-            frames.push(if self.thrifty {
+            frames.push(if self.numbers_only {
                 Bytes::copy_from_slice(&frame[length - 8..])
             } else {
                 frame.freeze()

@@ -9,8 +9,8 @@ use tapfan::sink::Status;
 use tokio::time::Instant;
 
 use crate::{
-    certificates::{Certificates, Shows},
-    collector::{Collector, Manner},
+    certificates::{Certificates, ServerCertificate},
+    collector::{Behaviour, Collector},
     router::{Folder, Router},
 };
 
@@ -21,20 +21,20 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 fn three_kinds(
     folder: &Folder,
     certificates: &Certificates,
-    manner: Manner,
+    behaviour: Behaviour,
 ) -> ([Collector; 3], Router) {
     let collectors = [
         Collector::unix(folder.path("out")),
         Collector::tcp(),
-        Collector::tls(certificates.collector(Shows::Good, false)),
+        Collector::tls(certificates.collector(ServerCertificate::Good, false)),
     ];
     let collectors = collectors.map(|collector| {
-        collector.behave(manner);
+        collector.behave(behaviour);
         collector.listening()
     });
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {}\ndnstap {}\ndnstap {} {{\n ca {}\n }}",
-        folder.say("in"),
+        folder.display("in"),
         collectors[0].socket(),
         collectors[1].socket(),
         collectors[2].socket(),
@@ -44,7 +44,7 @@ fn three_kinds(
 }
 
 /// Waits until a connection of the sink has ended. Returns the reason's label and the error text.
-async fn end(router: &Router, sink: usize) -> (&'static str, String) {
+async fn disconnect_reason(router: &Router, sink: usize) -> (&'static str, String) {
     let ends = |status: &Status| status.disconnects().find(|(_, count)| *count > 0);
     let ended = |status: &Status| ends(status).is_some();
     let status = router.until(sink, "has lost its collector", ended).await;
@@ -57,13 +57,13 @@ async fn end(router: &Router, sink: usize) -> (&'static str, String) {
 async fn a_collector_that_closes_is_noticed_at_once() {
     let (folder, certificates) = (Folder::new(), Certificates::new());
     let begun = Instant::now();
-    let (collectors, router) = three_kinds(&folder, &certificates, Manner::Leaves);
+    let (collectors, router) = three_kinds(&folder, &certificates, Behaviour::ClosesAfterHandshake);
     for (sink, collector) in collectors.iter().enumerate() {
         assert_eq!(
-            end(&router, sink).await,
+            disconnect_reason(&router, sink).await,
             ("closed", "the collector closed the connection".to_owned())
         );
-        collector.behave(Manner::Good);
+        collector.behave(Behaviour::Good);
     }
     assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     router.all_up().await;
@@ -73,14 +73,14 @@ async fn a_collector_that_closes_is_noticed_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_is_killed_is_noticed_at_once() {
     let (folder, certificates) = (Folder::new(), Certificates::new());
-    let (mut collectors, router) = three_kinds(&folder, &certificates, Manner::Good);
+    let (mut collectors, router) = three_kinds(&folder, &certificates, Behaviour::Good);
     router.all_up().await;
     let begun = Instant::now();
     for (sink, collector) in collectors.iter_mut().enumerate() {
         collector.kill().await;
         // The kernel resets the connection, except on a unix socket without unread data.
         let label = if sink == 0 { "closed" } else { "reset" };
-        let (found, words) = end(&router, sink).await;
+        let (found, words) = disconnect_reason(&router, sink).await;
         assert_eq!(found, label, "{words}");
     }
     assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());

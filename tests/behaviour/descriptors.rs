@@ -16,18 +16,18 @@ use crate::{
     router::Folder,
     sender::Target,
     traffic::{numbered, numbers_of},
-    wait::{patiently, until},
+    wait::{until, with_timeout},
     wire::{ACCEPT, READY, START},
 };
 
 /// Opens an idle sender. Returns `None` if the router closes it at once.
-pub(crate) async fn idle(target: &Target) -> Option<Stream> {
+pub(crate) async fn idle_sender(target: &Target) -> Option<Stream> {
     let mut stream = target.dial().await.expect("connected");
     let mut answer = vec![0; ACCEPT.len()];
     if stream.write_all(READY).await.is_err() {
         return None;
     }
-    let answered = patiently("an answer or the end", stream.read_exact(&mut answer)).await;
+    let answered = with_timeout("ACCEPT or a close arrives", stream.read_exact(&mut answer)).await;
     if answered.is_err() {
         return None;
     }
@@ -45,7 +45,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
     let before = "ulimit -n 64; export TOKIO_WORKER_THREADS=2;";
     let tapfan = Tapfan::run_after(before, &folder, &tapfile);
     let admin = tapfan.address_of("admin", 1).await;
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     let status = || {
         let body = block_in_place(|| get(admin, "/status")).body;
         serde_json::from_str::<RouterStatus>(&body).expect("the status")
@@ -59,7 +59,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
     ];
     let mut idlers = Vec::new();
     for each in 0..60 {
-        idlers.extend(idle(&targets[each % 2]).await);
+        idlers.extend(idle_sender(&targets[each % 2]).await);
     }
     assert!(idlers.len() >= 4, "{} senders", idlers.len());
     assert!(idlers.len() < 50, "{} senders", idlers.len());
@@ -88,7 +88,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
     let _other = Collector::unix(folder.path("out")).listening();
     let more = format!("{tapfile}listen unix://in2\ndnstap out full 1 2\n");
     fs::write(folder.path("Tapfile"), more).expect("written");
-    until("it is loaded", || {
+    until("the reload is applied", || {
         let status = status();
         status.sinks.len() == 2 && status.sinks[1].state == tapfan::sink::State::Up
     })
@@ -117,7 +117,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
     idlers.truncate(2);
     let mut sender = timeout(Duration::from_secs(20), async {
         loop {
-            if let Some(stream) = idle(&targets[0]).await {
+            if let Some(stream) = idle_sender(&targets[0]).await {
                 return stream;
             }
         }
@@ -133,7 +133,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_that_is_mostly_used_up_still_lets_senders_in() {
+async fn a_low_limit_on_descriptors_still_admits_senders() {
     // Two sinks with names need more than half of the first limit. An idle router uses half of the
     // second one.
     for (limit, sinks) in [(64, 2), (40, 1)] {
@@ -145,12 +145,12 @@ async fn a_limit_that_is_mostly_used_up_still_lets_senders_in() {
         let tapfile = format!("listen unix://in\nadmin 127.0.0.1:0\n{sinks}");
         let before = format!("ulimit -n {limit}; export TOKIO_WORKER_THREADS=2;");
         let tapfan = Tapfan::run_after(&before, &folder, &tapfile);
-        tapfan.says("tapfan is running").await;
+        tapfan.wait_for_log("tapfan is running").await;
         let target = Target::Unix(folder.path("in"));
-        until("the socket is there", || folder.path("in").exists()).await;
+        until("the socket exists", || folder.path("in").exists()).await;
         let mut senders = Vec::new();
         for _ in 0..3 {
-            senders.extend(idle(&target).await);
+            senders.extend(idle_sender(&target).await);
         }
         assert_eq!(senders.len(), 3, "of {limit} descriptors: {}", tapfan.log());
     }

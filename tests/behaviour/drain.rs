@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    certificates::{Certificates, Shows},
+    certificates::{Certificates, ServerCertificate},
     collector::{self, Collector, Ended},
     router::{Folder, Router},
-    sender::{Load, Manner, Sender, Target, Told},
+    sender::{Load, LoadProfile, OnHalfClose, Sender, Target},
     traffic::{numbered, numbers_of},
     wait::until,
     wire::{self, START, STOP},
@@ -32,14 +32,14 @@ fn numbers_from(frames: &[bytes::Bytes], first: u64) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_load_nothing_that_was_written_is_lost() {
+async fn a_drain_under_load_loses_no_written_frame() {
     let folder = Folder::new();
     let certificates = Certificates::new();
     let file = |name: &str| certificates.path(name).display().to_string();
     let sinks = [
         Collector::unix(folder.path("out")).listening(),
         Collector::tcp().listening(),
-        Collector::tls(certificates.collector(Shows::Good, false)).listening(),
+        Collector::tls(certificates.collector(ServerCertificate::Good, false)).listening(),
     ];
     let router = Router::start(&format!(
         "listen unix://{}
@@ -53,7 +53,7 @@ async fn under_load_nothing_that_was_written_is_lost() {
         dnstap {} full 1 4 {{
             ca {}
         }}",
-        folder.say("in"),
+        folder.display("in"),
         file("server.crt"),
         file("server.key"),
         sinks[0].socket(),
@@ -70,25 +70,25 @@ async fn under_load_nothing_that_was_written_is_lost() {
     ];
     let mut loads = Vec::new();
     for target in &targets {
-        for (mode, told) in [
-            (Mode::Bidirectional, Told::Stops),
-            (Mode::Unidirectional, Told::Closes),
+        for (mode, on_half_close) in [
+            (Mode::Bidirectional, OnHalfClose::Stop),
+            (Mode::Unidirectional, OnHalfClose::Close),
         ] {
-            let manner = Manner {
+            let profile = LoadProfile {
                 mode,
-                told,
+                on_half_close,
                 rate: 2000,
                 frame: numbered,
                 first: loads.len() as u64 * APART,
             };
-            loads.push(Load::start(target, manner).await);
+            loads.push(Load::start(target, profile).await);
         }
     }
     for load in &loads {
-        until("every sender sends", || load.sent() > 500).await;
+        until("every sender has sent frames", || load.sent() > 500).await;
     }
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     let mut first = 0;
     for load in loads {
         let sent = load.ended().await;
@@ -107,13 +107,13 @@ async fn under_load_nothing_that_was_written_is_lost() {
 /// Runs on one thread, which the senders block, so that the runtime has not even seen the
 /// connections when the drain begins. A fast sender in another process can cause the same.
 #[tokio::test]
-async fn senders_that_connected_and_wrote_just_before_lose_nothing() {
+async fn senders_that_wrote_just_before_the_drain_lose_nothing() {
     const SENDERS: u64 = 20;
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
     let router = Router::start(&format!(
         "listen unix://{}\nlisten tcp://127.0.0.1:0\ndnstap {} full",
-        folder.say("in"),
+        folder.display("in"),
         collector.socket()
     ));
     router.up(0).await;
@@ -141,15 +141,15 @@ async fn senders_that_connected_and_wrote_just_before_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_sink_that_is_down_holds_is_counted_as_lost_to_the_shutdown() {
+async fn frames_queued_for_a_sink_that_is_down_are_dropped_as_shutdown() {
     let folder = Folder::new();
     let good = Collector::unix(folder.path("good")).listening();
     let down = Collector::tcp();
     let hanging = Collector::tcp().listening();
-    hanging.behave(collector::Manner::Hangs);
+    hanging.behave(collector::Behaviour::Hangs);
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {} full\ndnstap {} full\ndnstap {} full\ndrain 1s",
-        folder.say("in"),
+        folder.display("in"),
         good.socket(),
         down.socket(),
         hanging.socket()
@@ -166,9 +166,9 @@ async fn what_a_sink_that_is_down_holds_is_counted_as_lost_to_the_shutdown() {
     let report = router.drain().await;
     assert!(
         begun.elapsed() >= Duration::from_secs(1),
-        "the time is used"
+        "the drain ended before its deadline"
     );
-    audit.sign();
+    audit.finish();
     let [good, down, hanging] = [0, 1, 2].map(|sink| &report.sinks[sink].ledger);
     assert_eq!(good.delivered + good.dropped(DropReason::QueueFull), 12_000);
     assert_eq!(good.dropped(DropReason::Shutdown), 0);
@@ -184,20 +184,20 @@ async fn what_a_sink_that_is_down_holds_is_counted_as_lost_to_the_shutdown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sender_that_never_ends_is_cut_and_what_it_wrote_is_delivered() {
+async fn a_sender_that_never_ends_is_closed_and_its_frames_are_delivered() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
     let router = Router::start(&format!(
         "listen unix://{}\nlisten tcp://127.0.0.1:0\ndnstap {} full 1 4\ndrain 2s",
-        folder.say("in"),
+        folder.display("in"),
         collector.socket()
     ));
     router.up(0).await;
     let goes_on = Load::start(
         &router.target(1),
-        Manner {
+        LoadProfile {
             mode: Mode::Bidirectional,
-            told: Told::GoesOn,
+            on_half_close: OnHalfClose::Ignore,
             rate: 2000,
             frame: numbered,
             first: 0,
@@ -208,7 +208,7 @@ async fn a_sender_that_never_ends_is_cut_and_what_it_wrote_is_delivered() {
     silent.send((APART..APART + 3).map(numbered)).await;
     let draining = tokio::spawn(router.drain());
     // It sees the half-close, and writes more all the same.
-    silent.told_to_end().await;
+    silent.half_closed().await;
     let before = goes_on.sent();
     silent.send((APART + 3..APART + 5).map(numbered)).await;
     let report = draining.await.expect("no panic");
@@ -232,12 +232,12 @@ async fn a_sender_that_never_ends_is_cut_and_what_it_wrote_is_delivered() {
 /// Runs on one thread, which the sender blocks while it writes. So the runtime sees the data and
 /// the cancelled drain together.
 #[tokio::test]
-async fn what_was_written_when_the_time_was_over_is_still_read() {
+async fn frames_written_before_the_drain_is_cut_short_are_still_read() {
     let folder = Folder::new();
     let collector = Collector::tcp().listening();
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {} full\ndrain 1m",
-        folder.say("in"),
+        folder.display("in"),
         collector.socket()
     ));
     router.up(0).await;
@@ -247,9 +247,12 @@ async fn what_was_written_when_the_time_was_over_is_still_read() {
     sender.write_all(&begin).expect("written");
     collector.got(1).await;
     let hurry = CancellationToken::new();
-    let draining = tokio::spawn(router.drain_or_hurry(hurry.clone()));
+    let draining = tokio::spawn(router.drain_until(hurry.clone()));
     sender.set_nonblocking(true).expect("set");
-    until("it is told", || matches!(sender.read(&mut [0]), Ok(0))).await;
+    until("the router half-closes", || {
+        matches!(sender.read(&mut [0]), Ok(0))
+    })
+    .await;
     sender.set_nonblocking(false).expect("set");
     let last = wire::data((1..1000).map(numbered));
     sender.write_all(&last).expect("written");
@@ -265,18 +268,18 @@ async fn what_was_written_when_the_time_was_over_is_still_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_signal_ends_at_once_whatever_is_still_there() {
+async fn a_drain_that_is_cut_short_ends_at_once() {
     let folder = Folder::new();
     let hanging = Collector::tcp().listening();
-    hanging.behave(collector::Manner::Hangs);
+    hanging.behave(collector::Behaviour::Hangs);
     let never_finishes = Collector::tcp().listening();
-    never_finishes.behave(collector::Manner::NeverFinishes);
+    never_finishes.behave(collector::Behaviour::NeverFinishes);
     let down = Collector::tcp();
     let mute = Collector::tcp().listening();
-    mute.behave(collector::Manner::Mute);
+    mute.behave(collector::Behaviour::Silent);
     let router = Router::start(&format!(
         "listen unix://{}\nlisten tcp://127.0.0.1:0\ndnstap {} full\ndnstap {} full\ndnstap {} full\ndnstap {} full\ndrain 1m",
-        folder.say("in"),
+        folder.display("in"),
         hanging.socket(),
         never_finishes.socket(),
         down.socket(),
@@ -290,15 +293,15 @@ async fn a_second_signal_ends_at_once_whatever_is_still_there() {
     never_ends.send((0..100).map(numbered)).await;
     let mut mid_frame = Sender::open(&router.target(1), Mode::Unidirectional).await;
     mid_frame.write(b"\0\0\0\x10half").await;
-    until("all is offered", || router.ledger(2).offered == 100).await;
+    until("all frames are offered", || router.ledger(2).offered == 100).await;
     let hurry = CancellationToken::new();
-    let draining = tokio::spawn(router.drain_or_hurry(hurry.clone()));
-    never_ends.told_to_end().await;
-    mid_frame.told_to_end().await;
-    let told = Instant::now();
+    let draining = tokio::spawn(router.drain_until(hurry.clone()));
+    never_ends.half_closed().await;
+    mid_frame.half_closed().await;
+    let half_close_seen = Instant::now();
     hurry.cancel();
     let report = draining.await.expect("no panic");
-    let took = told.elapsed();
+    let took = half_close_seen.elapsed();
     assert!(took < Duration::from_secs(4), "{took:?} of a minute");
     for down in &report.sinks[2..] {
         assert_eq!(down.ledger.dropped(DropReason::Shutdown), 100);
@@ -306,22 +309,22 @@ async fn a_second_signal_ends_at_once_whatever_is_still_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sink_that_comes_back_during_the_drain_gets_its_queue() {
+async fn a_sink_that_reconnects_during_the_drain_delivers_its_queue() {
     let folder = Folder::new();
     let mut late = Collector::unix(folder.path("late"));
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {} full",
-        folder.say("in"),
+        folder.display("in"),
         late.socket()
     ));
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     sender.send((0..5000).map(numbered)).await;
     let mut status = router.watch(0);
     let draining = tokio::spawn(router.drain());
-    sender.told_to_end().await;
+    sender.half_closed().await;
     sender.close().await;
     let draining_now = status.wait_for(|status| status.state == State::Draining);
-    draining_now.await.expect("it lives");
+    draining_now.await.expect("the sink exists");
     late.listen();
     let report = draining.await.expect("no panic");
     assert_eq!(report.sinks[0].ledger.delivered, 5000);
@@ -330,13 +333,13 @@ async fn a_sink_that_comes_back_during_the_drain_gets_its_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_does_not_answer_stop_is_waited_for_four_seconds() {
+async fn a_drain_waits_four_seconds_for_finish() {
     let folder = Folder::new();
     let collector = Collector::tcp().listening();
-    collector.behave(collector::Manner::NeverFinishes);
+    collector.behave(collector::Behaviour::NeverFinishes);
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {} full",
-        folder.say("in"),
+        folder.display("in"),
         collector.socket()
     ));
     router.up(0).await;
@@ -346,10 +349,13 @@ async fn a_collector_that_does_not_answer_stop_is_waited_for_four_seconds() {
     let begun = Instant::now();
     let report = router.drain().await;
     let took = begun.elapsed();
-    assert!(took >= Duration::from_secs(4), "it waits, {took:?}");
+    assert!(
+        took >= Duration::from_secs(4),
+        "did not wait for FINISH: {took:?}"
+    );
     assert!(
         took < Duration::from_secs(9),
-        "but not for the drain's end, {took:?}"
+        "waited until the drain's deadline: {took:?}"
     );
     assert_eq!(report.sinks[0].ledger.delivered, 5000);
     assert_eq!(collector.ended().await, Ended::Stopped);

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::serve,
-    collector::{Collector, Ended, Manner as Treats},
+    collector::{Behaviour, Collector, Ended},
     http::get,
     name_server::NameServer,
     router::{Folder, Router},
-    sender::{Load, Manner, Sender, Told},
+    sender::{Load, LoadProfile, OnHalfClose, Sender},
     traffic::{numbered, numbered_large, numbers_of},
     wait,
 };
@@ -39,11 +39,11 @@ impl Scene {
     async fn new(leads_to: usize) -> Self {
         let first = Collector::tcp();
         let port = first.port();
-        let other = |host: Ipv4Addr| Collector::tcp_at((host, port).into()).thrifty();
+        let other = |host: Ipv4Addr| Collector::tcp_at((host, port).into()).numbers_only();
         Self {
             folder: Folder::new(),
             server: NameServer::start(&HOSTS[..leads_to]).await,
-            collectors: [first.thrifty(), other(HOSTS[1]), other(HOSTS[2])],
+            collectors: [first.numbers_only(), other(HOSTS[1]), other(HOSTS[2])],
         }
     }
 
@@ -58,7 +58,7 @@ impl Scene {
         format!(
             "resolver {{\n nameserver {}\n}}\nlisten unix://{}\ndnstap tcp://collector.example.:{} full 1 8 {{\n refresh 1s 1s\n {options}\n}}\ndrain 3s",
             self.server.address,
-            self.folder.say("in"),
+            self.folder.display("in"),
             self.collectors[0].port(),
         )
     }
@@ -83,14 +83,14 @@ impl Scene {
 }
 
 async fn load(router: &Router) -> Load {
-    let manner = Manner {
+    let profile = LoadProfile {
         mode: Mode::Bidirectional,
-        told: Told::Stops,
+        on_half_close: OnHalfClose::Stop,
         rate: 20_000,
         frame: numbered,
         first: 0,
     };
-    Load::start(&router.target(0), manner).await
+    Load::start(&router.target(0), profile).await
 }
 
 async fn up(router: &Router, endpoints: usize) -> Status {
@@ -102,7 +102,7 @@ async fn up(router: &Router, endpoints: usize) -> Status {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn balance_brings_each_frame_to_one_of_them() {
+async fn balance_sends_each_frame_to_one_endpoint() {
     let scene = Scene::new(3).await.listen();
     let router = scene.start("endpoints balance\n max_age 1s");
     let status = up(&router, 3).await;
@@ -118,7 +118,7 @@ async fn balance_brings_each_frame_to_one_of_them() {
         .await;
     let sent = load.end().await;
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     assert_eq!(report.sinks[0].ledger.delivered, sent);
     scene.assert_spread(sent);
     for collector in &scene.collectors {
@@ -127,7 +127,7 @@ async fn balance_brings_each_frame_to_one_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_collector_that_dies_was_given_goes_to_the_others() {
+async fn frames_of_a_dead_endpoint_go_to_the_others() {
     let mut scene = Scene::new(3).await.listen();
     let router = scene.start("endpoints balance");
     up(&router, 3).await;
@@ -137,7 +137,7 @@ async fn what_a_collector_that_dies_was_given_goes_to_the_others() {
     scene.collectors[1].kill().await;
     let lost = |status: &Status| status.endpoints.iter().any(|one| one.failures > 0);
     let status = router.until(0, "has an endpoint down", lost).await;
-    assert_eq!(status.state, State::Up, "the others go on");
+    assert_eq!(status.state, State::Up, "the other endpoints are up");
     let (_server, address) = serve(router.view(), "");
     let ready = block_in_place(|| get(address, "/readyz"));
     assert_eq!(ready.status, 200);
@@ -154,21 +154,21 @@ async fn what_a_collector_that_dies_was_given_goes_to_the_others() {
     scene.collectors[1].got(before + 2_000).await;
     let sent = load.end().await;
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     assert_eq!(report.sinks[0].ledger.delivered, sent);
     let all = scene.numbers().concat();
     let distinct: HashSet<_> = all.iter().collect();
-    assert_eq!(all.len(), distinct.len(), "none came whole twice");
+    assert_eq!(all.len(), distinct.len(), "a frame arrived twice");
     // Only what the dead collector's kernel had accepted and it had not read is lost.
     let window = 8_u64 << 20;
     assert!(sent - (all.len() as u64) < window / 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_stalls_holds_up_no_other() {
+async fn a_stalled_endpoint_does_not_delay_the_others() {
     const FRAMES: usize = 600;
     let scene = Scene::new(3).await;
-    scene.collectors[2].behave(Treats::Hangs);
+    scene.collectors[2].behave(Behaviour::Hangs);
     let scene = scene.listen();
     let router = scene.start("endpoints balance");
     up(&router, 3).await;
@@ -179,18 +179,18 @@ async fn a_collector_that_stalls_holds_up_no_other() {
     // The stalled endpoint keeps what its socket buffers hold and at most two batches. The others
     // get the rest.
     let ledger = || router.ledger(0);
-    wait::until("the others have the rest", || {
+    wait::until("the other endpoints took the rest", || {
         let ledger = ledger();
         ledger.offered == FRAMES as u64 && ledger.queued == 0 && ledger.in_flight < 20
     })
     .await;
     let got = || scene.numbers()[..2].concat().len() as u64;
-    wait::until("the others have got it", || {
+    wait::until("the other collectors received the rest", || {
         ledger().delivered - got() < 200
     })
     .await;
     assert!(got() > 300);
-    scene.collectors[2].behave(Treats::Good);
+    scene.collectors[2].behave(Behaviour::Good);
     sender.stop().await;
     let report = router.drain().await;
     assert_eq!(report.sinks[0].ledger.delivered, FRAMES as u64);
@@ -198,37 +198,37 @@ async fn a_collector_that_stalls_holds_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn balance_follows_the_name() {
+async fn balance_follows_changes_of_the_name() {
     let scene = Scene::new(2).await.listen();
     let router = scene.start("endpoints balance");
     up(&router, 2).await;
     let audit = router.audit();
     let load = load(&router).await;
     scene.collectors[1].got(1_000).await;
-    scene.server.answers(&HOSTS);
+    scene.server.set_addresses(&HOSTS);
     scene.collectors[2].got(1_000).await;
 
-    scene.server.answers(&[HOSTS[2]]);
+    scene.server.set_addresses(&[HOSTS[2]]);
     for gone in &scene.collectors[..2] {
         assert_eq!(gone.ended().await, Ended::Stopped);
     }
     let before = scene.numbers()[2].len();
     scene.collectors[2].got(before + 2_000).await;
     for gone in &scene.collectors[..2] {
-        gone.look(|connections| assert_eq!(connections.len(), 1));
+        gone.inspect(|connections| assert_eq!(connections.len(), 1));
     }
     let status = up(&router, 1).await;
     assert_eq!(&*status.endpoints[0].address, scene.collectors[2].socket());
     assert_eq!(status.connects, 3);
     let sent = load.end().await;
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     assert_eq!(report.sinks[0].ledger.delivered, sent);
     scene.assert_spread(sent);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_is_kept_until_another_one_works() {
+async fn an_address_is_kept_until_its_replacement_works() {
     let scene = Scene::new(1).await;
     let mut scene = scene;
     scene.collectors[0].listen();
@@ -236,7 +236,7 @@ async fn an_address_is_kept_until_another_one_works() {
     up(&router, 1).await;
     let load = load(&router).await;
     scene.collectors[0].got(1_000).await;
-    scene.server.answers(&[HOSTS[1]]);
+    scene.server.set_addresses(&[HOSTS[1]]);
     let failed = |status: &Status| status.failed_connects > 2;
     router
         .until(0, "cannot reach the new address", failed)
@@ -253,14 +253,14 @@ async fn an_address_is_kept_until_another_one_works() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_get_everything_from_the_beginning() {
+async fn all_sends_every_frame_to_every_endpoint_from_the_start() {
     let scene = Scene::new(0).await.listen();
     let router = scene.start("endpoints all");
     let audit = router.audit();
     let load = load(&router).await;
     // Until the name resolves, one queue holds the frames.
-    wait::until("something is queued", || router.ledger(0).queued > 1_000).await;
-    scene.server.answers(&HOSTS);
+    wait::until("frames are queued", || router.ledger(0).queued > 1_000).await;
+    scene.server.set_addresses(&HOSTS);
     up(&router, 3).await;
     let sent = load.end().await;
     for collector in &scene.collectors {
@@ -276,7 +276,7 @@ async fn all_get_everything_from_the_beginning() {
         assert!(account.ledger.balances());
     }
     let report = router.drain_after_changes(CancellationToken::new()).await;
-    audit.sign();
+    audit.finish();
     let ledger = &report.sinks[0].ledger;
     assert_eq!((ledger.offered, ledger.delivered), (3 * sent, 3 * sent));
     for (collector, numbers) in scene.collectors.iter().zip(scene.numbers()) {
@@ -286,23 +286,23 @@ async fn all_get_everything_from_the_beginning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_follow_the_name() {
+async fn all_follows_changes_of_the_name() {
     let scene = Scene::new(2).await.listen();
     let router = scene.start("endpoints all");
     up(&router, 2).await;
     let audit = router.audit();
     let load = load(&router).await;
     scene.collectors[1].got(1_000).await;
-    scene.server.answers(&HOSTS);
+    scene.server.set_addresses(&HOSTS);
     scene.collectors[2].got(1_000).await;
-    scene.server.answers(&HOSTS[1..]);
+    scene.server.set_addresses(&HOSTS[1..]);
     assert_eq!(scene.collectors[0].ended().await, Ended::Stopped);
     up(&router, 2).await;
     let before = scene.numbers()[2].len();
     scene.collectors[2].got(before + 1_000).await;
     let sent = load.end().await;
     let report = router.drain_after_changes(CancellationToken::new()).await;
-    audit.sign();
+    audit.finish();
     let ledger = &report.sinks[0].ledger;
     let [left, stayed, late] = scene.numbers();
     assert_eq!(
@@ -315,12 +315,12 @@ async fn all_follow_the_name() {
     let first = *late.first().expect("some");
     assert!(
         first > 0 && late.into_iter().eq(first..sent),
-        "from when it came"
+        "not every frame since its start"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_endpoint_that_is_gone_did_not_take_is_counted() {
+async fn frames_left_in_the_queue_of_a_removed_endpoint_are_counted() {
     let mut scene = Scene::new(2).await;
     scene.collectors[0].listen();
     let router = scene.start("endpoints all");
@@ -329,7 +329,7 @@ async fn what_an_endpoint_that_is_gone_did_not_take_is_counted() {
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     sender.send((0..100).map(numbered)).await;
     scene.collectors[0].got(100).await;
-    scene.server.answers(&HOSTS[..1]);
+    scene.server.set_addresses(&HOSTS[..1]);
     wait::until("the endpoint is gone", || {
         router.queues(0).endpoints().len() == 1
     })
@@ -343,12 +343,12 @@ async fn what_an_endpoint_that_is_gone_did_not_take_is_counted() {
     up(&router, 1).await;
     sender.stop().await;
     let report = router.drain_after_changes(CancellationToken::new()).await;
-    audit.sign();
+    audit.finish();
     assert_eq!(report.sinks[0].ledger.delivered, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_that_leads_elsewhere_with_every_look_up_leaves_no_crowd_behind() {
+async fn a_name_that_changes_with_every_lookup_keeps_a_bounded_number_of_endpoints() {
     let scene = Scene::new(1).await;
     let tapfile = scene.tapfile("endpoints all");
     // None of these collectors listens, so that each endpoint is kept for as long as allowed.
@@ -356,7 +356,7 @@ async fn a_name_that_leads_elsewhere_with_every_look_up_leaves_no_crowd_behind()
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     for net in 1..=4 {
         let hosts: Vec<_> = (1..=50).map(|host| [127, 1, net, host].into()).collect();
-        scene.server.answers(&hosts);
+        scene.server.set_addresses(&hosts);
         let there = |status: &Status| {
             let mut all = status.endpoints.iter();
             all.any(|one| one.address.contains(&format!("127.1.{net}.50:")))
@@ -365,12 +365,14 @@ async fn a_name_that_leads_elsewhere_with_every_look_up_leaves_no_crowd_behind()
         sender.send([numbered(net.into())]).await;
     }
     let endpoints = || router.queues(0).endpoints().len();
-    wait::until("the first are gone", || endpoints() <= 50 + 64).await;
+    wait::until("the earliest endpoints are gone", || endpoints() <= 50 + 64).await;
     let ledger = router.ledger(0);
     assert!(ledger.balances(), "{ledger:?}");
     assert!(ledger.dropped(DropReason::EndpointGone) > 0, "{ledger:?}");
     let up_to_now = |status: &Status| status.endpoints.len() <= 50 + 64;
-    router.until(0, "shows no more", up_to_now).await;
+    router
+        .until(0, "shows at most this many endpoints", up_to_now)
+        .await;
     sender.stop().await;
     let hurry = CancellationToken::new();
     hurry.cancel();
@@ -390,30 +392,33 @@ async fn a_change_of_mode_keeps_the_queue() {
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     sender.send((0..100).map(numbered)).await;
     let queued = |router: &Router, frames| router.ledger(0).queued == frames;
-    wait::until("all is queued", || queued(&router, 100)).await;
+    wait::until("all frames are queued", || queued(&router, 100)).await;
 
     router
         .reload(&scene.tapfile("endpoints balance"))
         .expect("good");
     let three = |status: &Status| status.endpoints.len() == 3;
-    router.until(0, "balances", three).await;
+    router.until(0, "uses three endpoints", three).await;
     assert!(queued(&router, 100));
 
     router
         .reload(&scene.tapfile("endpoints all"))
         .expect("good");
-    wait::until("each has a queue", || queued(&router, 300)).await;
+    wait::until("each endpoint has a queue", || queued(&router, 300)).await;
     assert_eq!(router.ledger(0).offered, 300);
     // With another setting, each endpoint keeps its queue.
     router
         .reload(&scene.tapfile("endpoints all\n write_timeout 5s"))
         .expect("good");
     sender.send((100..200).map(numbered)).await;
-    wait::until("each has more", || queued(&router, 600)).await;
+    wait::until("each queue has grown", || queued(&router, 600)).await;
 
     scene.collectors[2].listen();
     scene.collectors[2].got(200).await;
-    wait::until("it is counted", || router.ledger(0).delivered == 200).await;
+    wait::until("the frames are counted as delivered", || {
+        router.ledger(0).delivered == 200
+    })
+    .await;
     router
         .reload(&scene.tapfile("endpoints failover"))
         .expect("good");
@@ -425,18 +430,18 @@ async fn a_change_of_mode_keeps_the_queue() {
     assert_eq!((ledger.offered, ledger.dropped_total()), (600, 200));
     sender.stop().await;
     let report = router.drain_after_changes(CancellationToken::new()).await;
-    audit.sign();
+    audit.finish();
     assert_eq!(report.sinks[0].ledger.delivered, 400);
     let numbers = &scene.numbers()[2];
     assert!(numbers.iter().copied().eq((0..200).chain(0..200)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drain_ends_in_time_whatever_the_endpoints_do() {
+async fn a_drain_ends_in_time_with_endpoints_that_hang_or_are_down() {
     for mode in ["balance", "all"] {
         let mut scene = Scene::new(3).await;
         // One hangs, one does not listen, one is good.
-        scene.collectors[0].behave(Treats::Hangs);
+        scene.collectors[0].behave(Behaviour::Hangs);
         scene.collectors[0].listen();
         scene.collectors[2].listen();
         let router = scene.start(&format!("endpoints {mode}"));
@@ -449,7 +454,7 @@ async fn a_drain_ends_in_time_whatever_the_endpoints_do() {
         for number in 0..300 {
             sender.send([numbered_large(number, 60_000)]).await;
         }
-        wait::until("some has come", || !scene.numbers()[2].is_empty()).await;
+        wait::until("frames have arrived", || !scene.numbers()[2].is_empty()).await;
         sender.stop().await;
         let begun = std::time::Instant::now();
         let report = router.drain_after_changes(CancellationToken::new()).await;

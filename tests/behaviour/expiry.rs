@@ -111,9 +111,12 @@ async fn the_status_says_so() {
 async fn the_log_says_so_at_the_start_and_at_a_reload() {
     let folder = Folder::new();
     let [expired, soon, _, good] = write_all(&folder);
-    let sink = format!("dnstap unix://{} full\nadmin off\n", folder.say("nobody"));
+    let sink = format!(
+        "dnstap unix://{} full\nadmin off\n",
+        folder.display("nobody")
+    );
     let tapfan = Tapfan::run(&folder, &(listen(&good) + &sink));
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     assert!(
         !tapfan.log().contains("the certificate in"),
         "{}",
@@ -130,7 +133,7 @@ async fn the_log_says_so_at_the_start_and_at_a_reload() {
     }
     drop(tapfan);
     let tapfan = Tapfan::run(&folder, &(listen(&expired) + &sink));
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     assert!(
         tapfan.log().contains("expired.crt expired"),
         "{}",

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::{
     admin::serve,
     binary::Tapfan,
-    certificates::{Certificates, Shows},
+    certificates::{Certificates, ServerCertificate},
     collector::Collector,
     http::get,
     router::{Folder, Router},
@@ -18,7 +18,7 @@ use crate::{
 /// Waits until the log names the address of the listener with this scheme, and returns it.
 async fn address_of(tapfan: &Tapfan, scheme: &str) -> SocketAddr {
     let said = format!("listening listener={scheme}://127.0.0.1:0 address=");
-    tapfan.says(&said).await;
+    tapfan.wait_for_log(&said).await;
     let log = tapfan.log();
     let (_, rest) = log.split_once(&said).expect("it says so");
     let address = rest.split_whitespace().next().expect("an address");
@@ -42,38 +42,40 @@ async fn senders_that_speak_something_else_or_trust_us_not_are_named() {
         certificates.distrustful_sender(),
     );
 
-    let say = async |target: &Target, said: &[u8]| {
+    let send = async |target: &Target, said: &[u8]| {
         let stream = target.dial_plain().await.expect("connected");
-        sender::say(stream, said).await
+        sender::exchange(stream, said).await
     };
     let begun = "this listener speaks TLS, and the sender began with";
-    say(&tls, READY).await;
+    send(&tls, READY).await;
     tapfan
-        .says(&format!("{begun} Frame Streams in plain text; turn TLS on"))
+        .wait_for_log(&format!("{begun} Frame Streams in plain text; turn TLS on"))
         .await;
-    say(&tls, b"GET / HTTP/1.1\r\n\r\n").await;
-    tapfan.says(&format!("{begun} HTTP; turn TLS on")).await;
+    send(&tls, b"GET / HTTP/1.1\r\n\r\n").await;
+    tapfan
+        .wait_for_log(&format!("{begun} HTTP; turn TLS on"))
+        .await;
     assert!(tls.dial().await.is_err(), "it does not trust us");
     tapfan
-        .says("it is the sender that refuses this listener's certificate")
+        .wait_for_log("it is the sender that refuses this listener's certificate")
         .await;
 
-    say(&plain, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
+    send(&plain, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
     tapfan
-        .says("found TLS; the sender speaks TLS and this listener does not")
+        .wait_for_log("found TLS; the sender speaks TLS and this listener does not")
         .await;
-    say(&plain, b"GET /metrics HTTP/1.1\r\n\r\n").await;
+    send(&plain, b"GET /metrics HTTP/1.1\r\n\r\n").await;
     tapfan
-        .says("found HTTP; this listener takes dnstap only")
+        .wait_for_log("found HTTP; this listener takes dnstap only")
         .await;
-    say(&plain, b"\x00\x5a\x08\x01\x12\x10\x00\x01\x02\x03").await;
+    send(&plain, b"\x00\x5a\x08\x01\x12\x10\x00\x01\x02\x03").await;
     tapfan
-        .says("found PowerDNS's own protobuf messages, which are not dnstap; use")
+        .wait_for_log("found PowerDNS's own protobuf messages, which are not dnstap; use")
         .await;
     let compressed = wire::data([b"\x82SNAPPY\x00\x00\x00\x00\x01"]);
-    say(&plain, &[START, compressed.as_slice()].concat()).await;
+    send(&plain, &[START, compressed.as_slice()].concat()).await;
     tapfan
-        .says("it is compressed (snappy); turn compression off at the sender")
+        .wait_for_log("it is compressed (snappy); turn compression off at the sender")
         .await;
 }
 
@@ -85,7 +87,7 @@ async fn a_collector_that_misses_a_client_certificate_is_understood() {
     let certificates = Certificates::new();
     let collectors = [
         Collector::tls(certificates.old_collector()).listening(),
-        Collector::tls(certificates.collector(Shows::Good, true)).listening(),
+        Collector::tls(certificates.collector(ServerCertificate::Good, true)).listening(),
     ];
     let sinks = collectors.each_ref().map(|collector| {
         let ca = certificates.path("ca.crt");
@@ -95,7 +97,11 @@ async fn a_collector_that_misses_a_client_certificate_is_understood() {
             ca.display()
         )
     });
-    let router = Router::start(&format!("listen {}\n{}", folder.say("in"), sinks.concat()));
+    let router = Router::start(&format!(
+        "listen {}\n{}",
+        folder.display("in"),
+        sinks.concat()
+    ));
     let error = |sink: usize| {
         let last = router.status(sink).last_error;
         last.map_or_else(String::new, |(error, _)| error.to_string())

@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_silent_and_greedy_clients_keep_no_probe_out() {
+async fn slow_silent_and_greedy_clients_do_not_block_probes() {
     let router = Router::start("listen @tapfan-test-slow-clients\ndnstap @tapfan-test-nobody\n");
     let (_server, address) = serve(router.view(), "");
     block_in_place(|| {
@@ -51,7 +51,7 @@ async fn slow_silent_and_greedy_clients_keep_no_probe_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_head_that_does_not_end_ends_in_time_and_what_is_too_long_is_refused() {
+async fn an_unfinished_request_head_times_out_and_a_long_one_is_refused() {
     let router = Router::start("listen @tapfan-test-long-heads\ndnstap @tapfan-test-nobody\n");
     let (_server, address) = serve(router.view(), "");
     block_in_place(|| {
@@ -110,13 +110,13 @@ fn first_event(address: SocketAddr) -> String {
 
 /// Without the limit on unread data this would take minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn watchers_that_never_read_give_their_places_back() {
+async fn event_clients_that_never_read_are_closed() {
     let router = Router::start("listen @tapfan-test-watchers\ndnstap @tapfan-test-nobody\n");
     let (_server, address) = serve(router.view(), "");
     let first = || block_in_place(|| first_event(address));
     let never_read: Vec<_> = (0..16).map(|_| watch(address)).collect();
-    until("all places are taken", || first() == "full").await;
-    until("a place is free", || first() == "picture").await;
+    until("the limit is reached", || first() == "full").await;
+    until("a new client is admitted", || first() == "picture").await;
     drop(never_read);
     router.drain().await;
 }

@@ -11,8 +11,8 @@ use tapfan::{
 use tokio::time::Instant;
 
 use crate::{
-    certificates::{Certificates, Shows},
-    collector::{Collector, Manner},
+    certificates::{Certificates, ServerCertificate},
+    collector::{Behaviour, Collector},
     router::{Folder, Router},
     sender::Sender,
     traffic::{numbered, numbered_large, numbers_of},
@@ -23,7 +23,7 @@ use crate::{
 /// Waits until the sink has failed to connect, and returns its error.
 async fn failure(router: &Router, sink: usize) -> String {
     let failed = |status: &Status| status.failed_connects > 0 && status.last_error.is_some();
-    let status = router.until(sink, "fails", failed).await;
+    let status = router.until(sink, "fails to connect", failed).await;
     let (error, _) = status.last_error.expect("a reason");
     error.to_string()
 }
@@ -35,7 +35,7 @@ fn disconnects(status: &Status, label: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_answers_wrongly_is_named_and_tried_again() {
+async fn a_wrong_answer_to_the_handshake_is_reported_and_retried() {
     let folder = Folder::new();
     let mut collectors = Vec::new();
     let mut expected = Vec::new();
@@ -63,7 +63,7 @@ async fn a_collector_that_answers_wrongly_is_named_and_tried_again() {
         ),
     ] {
         let collector = Collector::tcp().listening();
-        collector.behave(Manner::Answers(answer));
+        collector.behave(Behaviour::Answers(answer));
         expected.push(format!("handshake {}: {said}", collector.socket()));
         collectors.push(collector);
     }
@@ -85,7 +85,7 @@ async fn a_collector_that_answers_wrongly_is_named_and_tried_again() {
         .collect();
     let router = Router::start(&format!(
         "listen unix://{}\n{}",
-        folder.say("in"),
+        folder.display("in"),
         sinks.join("\n")
     ));
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
@@ -97,7 +97,7 @@ async fn a_collector_that_answers_wrongly_is_named_and_tried_again() {
     }
     let (wrong, down) = collectors.split_at_mut(6);
     for collector in wrong {
-        collector.behave(Manner::Good);
+        collector.behave(Behaviour::Good);
     }
     for collector in down {
         collector.listen();
@@ -112,19 +112,19 @@ async fn a_collector_that_answers_wrongly_is_named_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_says_nothing_is_given_four_seconds() {
+async fn a_silent_collector_times_out_after_four_seconds() {
     let folder = Folder::new();
     let certificates = Certificates::new();
-    let tls = || Collector::tls(certificates.collector(Shows::Good, false)).listening();
+    let tls = || Collector::tls(certificates.collector(ServerCertificate::Good, false)).listening();
     let (no_accept, no_tls, no_accept_in_tls) = (Collector::tcp().listening(), tls(), tls());
-    no_accept.behave(Manner::Mute);
-    no_tls.behave(Manner::Mute);
-    no_accept_in_tls.behave(Manner::MuteInTls);
+    no_accept.behave(Behaviour::Silent);
+    no_tls.behave(Behaviour::Silent);
+    no_accept_in_tls.behave(Behaviour::SilentInTls);
     let ca = certificates.path("ca.crt").display().to_string();
     let begun = Instant::now();
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {}\ndnstap {} {{\n ca {ca}\n }}\ndnstap {} {{\n ca {ca}\n }}",
-        folder.say("in"),
+        folder.display("in"),
         no_accept.socket(),
         no_tls.socket(),
         no_accept_in_tls.socket(),
@@ -146,14 +146,14 @@ async fn a_collector_that_says_nothing_is_given_four_seconds() {
         let expected = format!("{stage} {}: {said}", collector.socket());
         assert_eq!(failure(&router, sink).await, expected);
         assert!(begun.elapsed() >= Duration::from_secs(4));
-        collector.behave(Manner::Good);
+        collector.behave(Behaviour::Good);
     }
     router.all_up().await;
     router.drain().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_collector_says_unasked_ends_the_connection_if_it_has_to() {
+async fn unexpected_bytes_from_a_collector_end_the_connection() {
     let folder = Folder::new();
     let says = [FINISH, b"HTTP/1.1 200 OK", READY, UNKNOWN];
     let labels = ["finished", "protocol", "protocol"];
@@ -161,7 +161,7 @@ async fn what_a_collector_says_unasked_ends_the_connection_if_it_has_to() {
         .map(|number| Collector::unix(folder.path(&number.to_string())).listening())
         .collect();
     for (collector, bytes) in collectors.iter().zip(says) {
-        collector.behave(Manner::Says(bytes));
+        collector.behave(Behaviour::Sends(bytes));
     }
     let sinks: Vec<_> = collectors
         .iter()
@@ -169,13 +169,13 @@ async fn what_a_collector_says_unasked_ends_the_connection_if_it_has_to() {
         .collect();
     let router = Router::start(&format!(
         "listen unix://{}\n{}",
-        folder.say("in"),
+        folder.display("in"),
         sinks.join("\n")
     ));
     for (sink, label) in labels.into_iter().enumerate() {
         let ended = |status: &Status| disconnects(status, label) > 0;
-        router.until(sink, "has ended", ended).await;
-        collectors[sink].behave(Manner::Good);
+        router.until(sink, "has lost its connection", ended).await;
+        collectors[sink].behave(Behaviour::Good);
     }
     let until_steady = |status: &Status| status.state == State::Up;
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
@@ -202,11 +202,11 @@ fn three_kinds(folder: &Folder, certificates: &Certificates) -> ([Collector; 3],
     let collectors = [
         Collector::unix(folder.path("out")).listening(),
         Collector::tcp().listening(),
-        Collector::tls(certificates.collector(Shows::Good, false)).listening(),
+        Collector::tls(certificates.collector(ServerCertificate::Good, false)).listening(),
     ];
     let router = Router::start(&format!(
         "listen unix://{} {{\n max_frame 16MiB\n }}\ndnstap {} full\ndnstap {} full\ndnstap {} full {{\n ca {}\n }}",
-        folder.say("in"),
+        folder.display("in"),
         collectors[0].socket(),
         collectors[1].socket(),
         collectors[2].socket(),
@@ -216,14 +216,14 @@ fn three_kinds(folder: &Folder, certificates: &Certificates) -> ([Collector; 3],
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frame_that_a_connection_dies_in_is_sent_again_whole() {
+async fn a_frame_cut_off_by_a_disconnect_is_sent_again_whole() {
     let (folder, certificates) = (Folder::new(), Certificates::new());
     let (mut collectors, router) = three_kinds(&folder, &certificates);
     let small = data((0..10).map(numbered)).len();
     router.all_up().await;
     for collector in &mut collectors {
         collector.kill().await;
-        collector.behave(Manner::ClosesOnceAfter(small + 1000));
+        collector.behave(Behaviour::ClosesOnceAfter(small + 1000));
         collector.listen();
     }
     for sink in 0..3 {
@@ -242,26 +242,29 @@ async fn a_frame_that_a_connection_dies_in_is_sent_again_whole() {
         assert_eq!(router.status(sink).connects, 3);
     }
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     for (sink, collector) in report.sinks.iter().zip(&collectors) {
         assert_eq!(
             (sink.ledger.delivered, sink.ledger.dropped_total()),
             (12, 0)
         );
         let frames = collector.frames();
-        assert!(numbers_of(&frames).into_iter().eq(0..12), "each once");
+        assert!(
+            numbers_of(&frames).into_iter().eq(0..12),
+            "a frame is missing or duplicated"
+        );
         assert!(frames[10] == large);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frame_that_three_connections_die_in_is_given_up_for_those_behind_it() {
+async fn a_frame_cut_off_by_three_disconnects_is_dropped() {
     let (folder, certificates) = (Folder::new(), Certificates::new());
     let (mut collectors, router) = three_kinds(&folder, &certificates);
     router.all_up().await;
     for collector in &mut collectors {
         collector.kill().await;
-        collector.behave(Manner::ClosesAfter(1000));
+        collector.behave(Behaviour::ClosesAfter(1000));
         collector.listen();
     }
     let audit = router.audit();
@@ -270,11 +273,11 @@ async fn a_frame_that_three_connections_die_in_is_given_up_for_those_behind_it()
     sender.send((1..4).map(numbered)).await;
     sender.stop().await;
     for (sink, collector) in collectors.iter().enumerate() {
-        until("the frame is given up", || {
+        until("the frame is dropped", || {
             router.ledger(sink).dropped(DropReason::Disconnected) == 1
         })
         .await;
-        collector.behave(Manner::Good);
+        collector.behave(Behaviour::Good);
     }
     for (sink, collector) in collectors.iter_mut().enumerate() {
         // An earlier connection may still wait for its 1000 bytes, and would swallow these frames.
@@ -286,7 +289,7 @@ async fn a_frame_that_three_connections_die_in_is_given_up_for_those_behind_it()
     sender.send((4..8).map(numbered)).await;
     sender.stop().await;
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     for (sink, collector) in report.sinks.iter().zip(&collectors) {
         assert_eq!(sink.ledger.dropped(DropReason::Disconnected), 1);
         assert_eq!((sink.ledger.delivered, sink.ledger.dropped_total()), (7, 1));
@@ -298,16 +301,20 @@ async fn a_frame_that_three_connections_die_in_is_given_up_for_those_behind_it()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_that_cannot_be_trusted_is_an_error_that_says_what_to_do() {
+async fn an_untrusted_certificate_is_an_error_with_advice() {
     let folder = Folder::new();
     let certificates = Certificates::new();
     let file = |name: &str| certificates.path(name).display().to_string();
     let (ca, other) = (file("ca.crt"), file("other.crt"));
     let tls = |shows| Collector::tls(certificates.collector(shows, false)).listening();
-    let (good, elsewhere, expired) = (tls(Shows::Good), tls(Shows::Elsewhere), tls(Shows::Expired));
-    let asks = Collector::tls(certificates.collector(Shows::Good, true)).listening();
+    let (good, elsewhere, expired) = (
+        tls(ServerCertificate::Good),
+        tls(ServerCertificate::WrongName),
+        tls(ServerCertificate::Expired),
+    );
+    let asks = Collector::tls(certificates.collector(ServerCertificate::Good, true)).listening();
     let plain = Collector::tcp().listening();
-    plain.behave(Manner::Answers(b""));
+    plain.behave(Behaviour::Answers(b""));
     let sinks = [
         // Misconfigured ones.
         (good.socket(), format!("ca {other}")),
@@ -339,7 +346,7 @@ async fn a_certificate_that_cannot_be_trusted_is_an_error_that_says_what_to_do()
         .collect();
     let router = Router::start(&format!(
         "listen unix://{}\n{}\ndrain 1s",
-        folder.say("in"),
+        folder.display("in"),
         sinks.join("\n")
     ));
     let at =

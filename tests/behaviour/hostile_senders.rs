@@ -32,7 +32,7 @@ impl Bench {
         let collector = Collector::unix(folder.path("out")).listening();
         let router = Router::start(&format!(
             "listen unix://{} {{\n {options}\n }}\ndnstap {} full",
-            folder.say("in"),
+            folder.display("in"),
             collector.socket()
         ));
         router.up(0).await;
@@ -78,7 +78,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn what_is_not_frame_streams_is_closed_and_counted() {
+async fn bytes_that_are_not_frame_streams_are_counted_and_the_connection_closed() {
     let bench = Bench::new("").await;
     let client_hello = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03aaaaaaaaaaaaaaaaaaaaaaaa";
     for said in [
@@ -93,33 +93,37 @@ async fn what_is_not_frame_streams_is_closed_and_counted() {
         // A data frame before START.
         &wire::data([numbered(0)]),
     ] {
-        assert_eq!(bench.target().say(said).await, b"", "no answer to {said:?}");
+        assert_eq!(
+            bench.target().exchange(said).await,
+            b"",
+            "answer to {said:?}"
+        );
     }
     let ready_twice = [READY, READY].concat();
-    assert_eq!(bench.target().say(&ready_twice).await, ACCEPT);
+    assert_eq!(bench.target().exchange(&ready_twice).await, ACCEPT);
     bench.errors(&[(ErrorReason::Protocol, 9)]).await;
     bench.still_works(0).await;
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_too_early_is_told_from_a_probe() {
+async fn a_truncated_handshake_is_distinguished_from_a_probe() {
     let bench = Bench::new("").await;
-    bench.target().say(b"").await;
+    bench.target().exchange(b"").await;
     bench.errors(&[(ErrorReason::Probe, 1)]).await;
     for length in 1..READY.len() {
-        bench.target().say(&READY[..length]).await;
+        bench.target().exchange(&READY[..length]).await;
     }
     let cut_short = READY.len() as u64 - 1;
-    assert_eq!(bench.target().say(READY).await, ACCEPT);
+    assert_eq!(bench.target().exchange(READY).await, ACCEPT);
     let start_cut = [READY, &START[..20]].concat();
-    assert_eq!(bench.target().say(&start_cut).await, ACCEPT);
+    assert_eq!(bench.target().exchange(&start_cut).await, ACCEPT);
     let closed = (ErrorReason::Closed, cut_short + 2);
     bench.errors(&[(ErrorReason::Probe, 1), closed]).await;
     bench.still_works(0).await;
 }
 
 #[tokio::test]
-async fn another_content_type_gets_our_own_or_finish() {
+async fn another_content_type_is_answered_with_ours_or_finish() {
     let bench = Bench::new("").await;
     // ACCEPT lists the content type that the router would have taken.
     let mut stream = bench.target().dial().await.expect("connected");
@@ -132,7 +136,7 @@ async fn another_content_type_gets_our_own_or_finish() {
     stream.write_all(START_OF_LOGS).await.expect("written");
     assert_eq!(sender::rest(&mut stream).await, FINISH);
     // A unidirectional sender does not read its back channel.
-    assert_eq!(bench.target().say(START_OF_LOGS).await, b"");
+    assert_eq!(bench.target().exchange(START_OF_LOGS).await, b"");
     bench.errors(&[(ErrorReason::ContentType, 3)]).await;
     bench.still_works(0).await;
 }
@@ -168,7 +172,7 @@ async fn an_oversize_frame_is_skipped_and_the_stream_goes_on() {
 }
 
 #[tokio::test]
-async fn a_malformed_frame_is_taken_out_and_the_stream_goes_on() {
+async fn a_malformed_frame_is_skipped_and_the_stream_goes_on() {
     let bench = Bench::new("").await;
     let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
     let mut broken = numbered(2).to_vec();
@@ -201,7 +205,7 @@ async fn a_malformed_frame_is_taken_out_and_the_stream_goes_on() {
 }
 
 #[tokio::test]
-async fn half_a_frame_and_then_the_end_loses_that_frame_alone() {
+async fn a_stream_that_ends_inside_a_frame_loses_only_that_frame() {
     let bench = Bench::new("").await;
     let frame = wire::data([numbered(9)]);
     for (times, length) in [1, 3, 4, 5, frame.len() - 1].into_iter().enumerate() {
@@ -230,12 +234,12 @@ async fn half_a_frame_and_then_the_end_loses_that_frame_alone() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_closed_at_once_and_room_is_made_again() {
+async fn connections_beyond_the_limit_are_closed_until_others_end() {
     let bench = Bench::new("max_connections 2").await;
     let mut first = Sender::open(&bench.target(), Mode::Bidirectional).await;
     let second = Sender::open(&bench.target(), Mode::Bidirectional).await;
     for _ in 0..3 {
-        assert_eq!(bench.target().say(READY).await, b"");
+        assert_eq!(bench.target().exchange(READY).await, b"");
     }
     let limit = bench.router.counts(0).errors(ErrorReason::ConnectionLimit);
     assert_eq!(limit, 3);
@@ -251,14 +255,14 @@ async fn one_connection_too_many_is_closed_at_once_and_room_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_shake_hands_is_cut_after_five_seconds() {
+async fn a_handshake_times_out_after_five_seconds() {
     let folder = Folder::new();
     let certificates = Certificates::new();
     let collector = Collector::unix(folder.path("out")).listening();
     let file = |name: &str| certificates.path(name).display().to_string();
     let router = Router::start(&format!(
         "listen unix://{}\nlisten tcp://127.0.0.1:0\nlisten tls://127.0.0.1:0 {{\n cert {}\n key {}\n }}\ndnstap {} full",
-        folder.say("in"),
+        folder.display("in"),
         file("server.crt"),
         file("server.key"),
         collector.socket()
@@ -293,13 +297,13 @@ async fn who_does_not_shake_hands_is_cut_after_five_seconds() {
                 return;
             }
         }
-        panic!("not cut");
+        panic!("not closed");
     }));
     for wait in waiting {
         wait.await.expect("no panic");
     }
     let took = begun.elapsed();
-    assert!(took >= Duration::from_secs(5), "cut after {took:?}");
+    assert!(took >= Duration::from_secs(5), "closed after {took:?}");
     until("all connections have ended", || {
         (0..3).all(|listener| router.counts(listener).connections == 0)
     })
@@ -312,7 +316,7 @@ async fn who_does_not_shake_hands_is_cut_after_five_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tls_listener_takes_only_whom_it_is_to_trust() {
+async fn a_tls_listener_accepts_only_trusted_clients() {
     let folder = Folder::new();
     let certificates = Certificates::new();
     let collector = Collector::unix(folder.path("out")).listening();
@@ -329,24 +333,27 @@ async fn a_tls_listener_takes_only_whom_it_is_to_trust() {
     // rejected.
     let without = router.tls_target(0, certificates.sender(false));
     let answer = match without.dial().await {
-        Ok(stream) => sender::say(stream, READY).await,
+        Ok(stream) => sender::exchange(stream, READY).await,
         Err(_) => Vec::new(),
     };
     assert_eq!(answer, b"");
     let plain = without.dial_plain().await.expect("connected");
-    let alert = sender::say(plain, READY).await;
-    assert!(alert.is_empty() || alert[0] == 0x15, "no Frame Streams");
-    until("both are counted", || {
+    let alert = sender::exchange(plain, READY).await;
+    assert!(
+        alert.is_empty() || alert[0] == 0x15,
+        "the answer is not a TLS alert"
+    );
+    until("both connections are counted", || {
         router.counts(0).errors(ErrorReason::Tls) == 2
     })
     .await;
     // A connection that closes without sending a byte is a probe, on a TLS listener too.
     let probe = without.dial_plain().await.expect("connected");
-    assert_eq!(sender::say(probe, b"").await, b"");
+    assert_eq!(sender::exchange(probe, b"").await, b"");
     let reset = without.dial_plain().await.expect("connected");
     sender::reset_on_close(&reset);
     drop(reset);
-    until("both are counted", || {
+    until("both connections are counted", || {
         router.counts(0).errors(ErrorReason::Probe) == 2
     })
     .await;
@@ -358,9 +365,9 @@ async fn a_tls_listener_takes_only_whom_it_is_to_trust() {
     // A reset connection is counted as an I/O error and affects nothing else.
     let mut dies = Sender::open(&with, Mode::Bidirectional).await;
     dies.send([numbered(1)]).await;
-    until("both frames came", || router.counts(0).frames == 2).await;
+    until("both frames have arrived", || router.counts(0).frames == 2).await;
     dies.reset();
-    until("it is counted", || {
+    until("the reset is counted", || {
         router.counts(0).errors(ErrorReason::Io) == 1
     })
     .await;
@@ -369,13 +376,13 @@ async fn a_tls_listener_takes_only_whom_it_is_to_trust() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sender_that_repeats_start_is_counted_and_closed() {
+async fn a_sender_that_floods_control_frames_is_counted_and_closed() {
     let bench = Bench::new("").await;
     for frame in [START, READY, UNKNOWN] {
         let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
         let before = bench.router.counts(0).errors(ErrorReason::Control);
         sender.write(frame).await;
-        until("the first one is counted", || {
+        until("the first control frame is counted", || {
             bench.router.counts(0).errors(ErrorReason::Control) == before + 1
         })
         .await;
@@ -383,7 +390,7 @@ async fn a_sender_that_repeats_start_is_counted_and_closed() {
         let flood = frame.repeat(100_000);
         // The router closes the connection before all of that is written.
         let written = stream.write_all(&flood).await;
-        assert!(written.is_err(), "all was taken");
+        assert!(written.is_err(), "the router read everything");
     }
     let control = bench.router.counts(0).errors(ErrorReason::Control);
     assert!((3 * 65..3 * 70).contains(&control), "{control}");

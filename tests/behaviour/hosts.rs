@@ -9,7 +9,7 @@ use tokio::task::block_in_place;
 use crate::{
     admin::serve,
     http::{Answer, exchange},
-    router::{Router, understand},
+    router::{Router, parse},
 };
 
 /// Paths that show or change state.
@@ -43,13 +43,13 @@ fn router(name: &str) -> Router {
 
 /// Applies these lines, among them an `admin` line.
 fn apply(server: &mut Server, lines: &str) {
-    let config = understand(&format!("listen @in\ndnstap @out\n{lines}\n"));
+    let config = parse(&format!("listen @in\ndnstap @out\n{lines}\n"));
     let sockets = server.bind(&config.admin).expect("free ports");
     server.apply(sockets);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_whose_name_leads_here_reads_and_changes_nothing() {
+async fn a_foreign_host_header_can_read_and_change_nothing() {
     let router = router("foreign");
     let (server, address) = serve(router.view(), "probes 127.0.0.1:0");
     let rebound = format!("evil.example:{}", address.port());
@@ -90,7 +90,7 @@ async fn a_page_whose_name_leads_here_reads_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loopback_names_the_address_itself_and_this_machine_are_known() {
+async fn loopback_and_the_machines_own_name_are_accepted() {
     let router = router("known");
     let (_server, address) = serve(router.view(), "");
     let own = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
@@ -140,7 +140,7 @@ async fn loopback_names_the_address_itself_and_this_machine_are_known() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_names_one_host_and_the_target_of_a_proxy_counts() {
+async fn a_request_must_name_exactly_one_host() {
     let router = router("one");
     let (_server, address) = serve(router.view(), "");
     let of = |target: &str, hosts: &[&str]| ask(address, "GET", target, hosts).status;
@@ -155,7 +155,7 @@ async fn a_request_names_one_host_and_the_target_of_a_proxy_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_that_are_given_are_known_from_a_reload_on_and_each_to_its_own_address() {
+async fn configured_hosts_apply_to_their_own_address_after_a_reload() {
     let router = router("given");
     let (mut server, _) = serve(router.view(), "");
     let lines = |names: &str| format!("admin 127.0.0.2:0 {names}\nprobes 127.0.0.3:0");
@@ -169,7 +169,7 @@ async fn names_that_are_given_are_known_from_a_reload_on_and_each_to_its_own_add
             "127.0.0.3:0 {\n host tapfan.dns-obs.svc\n host [2001:db8::7]\n}",
         ),
     );
-    assert_eq!(server.address(), Some(admin), "it stays where it is");
+    assert_eq!(server.address(), Some(admin), "the address has changed");
     let probes = server.probes_address().expect("probes");
     let metrics = |host: &str| ask(probes, "GET", "/metrics", &[host]).status;
     for host in ["Edge-1.Example:9180", "edge-1.example.", "192.0.2.7:9180"] {
@@ -179,13 +179,17 @@ async fn names_that_are_given_are_known_from_a_reload_on_and_each_to_its_own_add
         assert_eq!((status(admin, host), metrics(host)), (403, 200), "{host}");
     }
     apply(&mut server, &lines(""));
-    assert_eq!(status(admin, "edge-1.example"), 403, "taken away again");
+    assert_eq!(
+        status(admin, "edge-1.example"),
+        403,
+        "the host was removed again"
+    );
 }
 
 /// Prometheus scrapes a Pod by the address that it connects to, and the socket is bound to every
 /// address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn behind_a_wildcard_the_address_of_the_connection_is_known_and_no_other() {
+async fn a_wildcard_socket_accepts_only_the_address_of_the_connection() {
     let router = router("wildcard");
     let (mut server, _) = serve(router.view(), "");
     for bound in ["0.0.0.0:0", "[::]:0"] {

@@ -77,7 +77,7 @@ async fn a_fifo_in_the_place_of_a_certificate_or_an_import_is_refused_at_once() 
             certificates.path("server.key").display(),
         ),
     );
-    tapfan.says("sink is up").await;
+    tapfan.wait_for_log("sink is up").await;
     for (number, file) in [cert, more].into_iter().enumerate() {
         let text = fs::read(&file).expect("a file");
         fs::remove_file(&file).expect("removed");
@@ -107,24 +107,24 @@ async fn signals_are_heard_while_a_file_does_not_answer() {
     let collector = Collector::unix(folder.path("out.sock")).listening();
     let tapfile = "listen in.sock\ndnstap out.sock full\ndrain 1m\n";
     let (mut tapfan, _silent) = run(&folder, tapfile);
-    tapfan.says("sink is up").await;
+    tapfan.wait_for_log("sink is up").await;
     fs::write(
         folder.path("Tapfile"),
         format!("{tapfile}import /dev/stdin\n"),
     )
     .expect("written");
-    tapfan.says(WAITS).await;
+    tapfan.wait_for_log(WAITS).await;
     assert!(tapfan.log().contains("file=/dev/stdin"), "{}", tapfan.log());
     for _ in 0..3 {
         tapfan.signal(Signal::SIGHUP);
     }
-    tapfan.says("it is read again after that").await;
+    tapfan.wait_for_log("it is read again after that").await;
     let mut sender = Sender::open(&Target::Unix(folder.path("in.sock")), Mode::Bidirectional).await;
     sender.send([numbered(0)]).await;
     collector.got(1).await;
     tapfan.signal(Signal::SIGTERM);
     // The drain waits for the sender until the second signal.
-    sender.told_to_end().await;
+    sender.half_closed().await;
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0));
     assert!(!tapfan.log().contains(REFUSED), "{}", tapfan.log());
@@ -136,13 +136,13 @@ async fn a_file_that_does_not_answer_in_time_changes_nothing_until_it_answers() 
     let collector = Collector::unix(folder.path("out.sock")).listening();
     let tapfile = "listen in.sock\ndnstap out.sock full\n";
     let (mut tapfan, mut silent) = run(&folder, tapfile);
-    tapfan.says("sink is up").await;
+    tapfan.wait_for_log("sink is up").await;
     fs::write(
         folder.path("Tapfile"),
         format!("{tapfile}drain 3s\nimport /dev/stdin\n"),
     )
     .expect("written");
-    tapfan.says(REFUSED).await;
+    tapfan.wait_for_log(REFUSED).await;
     let log = tapfan.log();
     let refused = log.lines().find(|line| line.contains(REFUSED));
     let refused = refused.expect("a line");
@@ -152,7 +152,7 @@ async fn a_file_that_does_not_answer_in_time_changes_nothing_until_it_answers() 
     // Once the file answers, its content is applied without another signal.
     silent.write_all(b"# at last\n").expect("written");
     drop(silent);
-    tapfan.says(CHANGED).await;
+    tapfan.wait_for_log(CHANGED).await;
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0));
 }

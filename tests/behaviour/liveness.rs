@@ -10,7 +10,7 @@ use std::{
 use tapfan::supervisor::Supervisor;
 use tokio::runtime::{self, Runtime};
 
-use crate::{admin::serve_for, http::get, router::understand};
+use crate::{admin::serve_for, http::get, router::parse};
 
 const WORKERS: usize = 2;
 
@@ -30,7 +30,7 @@ fn data_plane() -> Runtime {
 /// A router on its own runtime, with an admin endpoint.
 fn router(runtime: &Runtime, name: &str) -> (Supervisor, tapfan::admin::Server, SocketAddr) {
     let tapfile = format!("listen @tapfan-test-{name}\ndnstap @tapfan-test-nobody\n");
-    let config = understand(&tapfile);
+    let config = parse(&tapfile);
     let supervisor = runtime
         .block_on(async { Supervisor::start(&config) })
         .expect("good");
@@ -53,7 +53,7 @@ fn until(address: SocketAddr, blocked: usize) {
         }
         assert!(
             Instant::now() < deadline,
-            "{blocked} never came at once: {:?}, {}",
+            "no fast answer with {blocked} blocked workers: {:?}, {}",
             answer.took,
             answer.body
         );
@@ -62,7 +62,7 @@ fn until(address: SocketAddr, blocked: usize) {
 }
 
 #[test]
-fn workers_that_are_blocked_are_told_of_at_once_and_one_of_several_too() {
+fn one_or_all_blocked_workers_fail_the_liveness_probe_at_once() {
     let runtime = data_plane();
     let (supervisor, server, address) = router(&runtime, "blocked");
     for blocked in [1, WORKERS] {
@@ -88,7 +88,7 @@ fn workers_that_are_blocked_are_told_of_at_once_and_one_of_several_too() {
 }
 
 #[test]
-fn workers_that_have_much_to_do_or_nothing_are_live() {
+fn busy_and_idle_workers_are_live() {
     let (idle, busy) = (data_plane(), data_plane());
     let (of_idle, of_busy) = (router(&idle, "idle"), router(&busy, "busy"));
     let end = Instant::now() + Duration::from_secs(7);

@@ -7,7 +7,7 @@ use tapfan::frame_stream::Mode;
 
 use crate::{
     binary::Tapfan,
-    collector::{Collector, Manner},
+    collector::{Behaviour, Collector},
     logfmt::{self, Pairs},
     name_server::{Answer, NameServer},
     router::Folder,
@@ -37,13 +37,13 @@ fn lines(log: &str) -> Vec<Pairs> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_parser_reads_every_line_whatever_names_and_errors_hold() {
+async fn every_log_line_is_valid_logfmt() {
     let folder = Folder::new();
     fs::create_dir(folder.path("a folder = \"b\"")).expect("made");
-    let odd = folder.say("a folder = \"b\"/out.sock");
+    let odd = folder.display("a folder = \"b\"/out.sock");
     let collector = Collector::unix(&odd).listening();
     let refuses = Collector::tcp().listening();
-    refuses.behave(Manner::Answers(b"HTTP/1.1 400 Bad\r\nx: \"y\"\r\n\r\n"));
+    refuses.behave(Behaviour::Answers(b"HTTP/1.1 400 Bad\r\nx: \"y\"\r\n\r\n"));
     let name = r"siem \ 7 = “blue”";
     let tapfile = |rest: &str| {
         format!(
@@ -54,16 +54,20 @@ async fn a_parser_reads_every_line_whatever_names_and_errors_hold() {
         )
     };
     let mut tapfan = Tapfan::run(&folder, &tapfile(""));
-    tapfan.says("sink is up").await;
-    tapfan.says("sink cannot be reached").await;
+    tapfan.wait_for_log("sink is up").await;
+    tapfan.wait_for_log("sink cannot be reached").await;
     let target = Target::Unix(folder.path("in.sock"));
     let mut sender = Sender::open(&target, Mode::Bidirectional).await;
     sender.send([numbered(0)]).await;
-    target.say(&[START, b"\0\0\0\x03bad"].concat()).await;
-    target.say(b"GET / HTTP/1.1\r\nhost: \"x\"\r\n\r\n").await;
+    target.exchange(&[START, b"\0\0\0\x03bad"].concat()).await;
+    target
+        .exchange(b"GET / HTTP/1.1\r\nhost: \"x\"\r\n\r\n")
+        .await;
     collector.got(1).await;
     fs::write(folder.path("Tapfile"), tapfile("lsten \"a b\"\n")).expect("written");
-    tapfan.says("the configuration was not changed").await;
+    tapfan
+        .wait_for_log("the configuration was not changed")
+        .await;
     sender.stop().await;
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0));
@@ -103,18 +107,18 @@ async fn a_parser_reads_every_line_whatever_names_and_errors_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_server_that_answers_wrongly_does_not_fill_the_log() {
+async fn a_name_server_with_wrong_answers_does_not_flood_the_log() {
     const ANSWERS: usize = 2000;
     let folder = Folder::new();
     let server = NameServer::start(&[]).await;
-    server.says(Answer::WrongNumber(ANSWERS));
+    server.set_answer(Answer::WrongNumber(ANSWERS));
     let tapfile = format!(
         "resolver {{\n nameserver {}\n}}\nlisten in.sock\nadmin off\ndnstap tcp://collector.example.:6000\n",
         server.address
     );
     let mut tapfan = Tapfan::run(&folder, &tapfile);
-    server.has_answered(4).await;
-    tapfan.says("wrong message id").await;
+    server.wait_for_queries(4).await;
+    tapfan.wait_for_log("wrong message id").await;
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0));
     let log = tapfan.log();

@@ -23,21 +23,21 @@ use crate::{
 };
 
 /// The number of times that a sink was refused because it led to an own listener.
-fn led_back(status: &Status) -> u64 {
+fn refusals(status: &Status) -> u64 {
     let mut disconnects = status.disconnects();
     let found = disconnects.find(|(label, _)| *label == "own_listener");
     found.expect("a label").1
 }
 
 /// Waits until a sink was refused with `own_listener` and is in a long backoff.
-async fn is_refused(router: &Router, sink: usize, listener: &str) {
-    let refused = |status: &Status| status.state == State::Backoff && led_back(status) > 0;
-    let status = router.until(sink, "is led back", refused).await;
+async fn wait_for_refusal(router: &Router, sink: usize, listener: &str) {
+    let refused = |status: &Status| status.state == State::Backoff && refusals(status) > 0;
+    let status = router.until(sink, "is refused", refused).await;
     let (error, failed) = status.last_error.expect("an error");
     assert!(error.contains("the router's own listener"), "{error}");
     assert!(error.contains(listener), "{error}");
     let next = status.next_attempt.expect("it is in backoff");
-    let delay = next.duration_since(failed).expect("it comes after");
+    let delay = next.duration_since(failed).expect("a later time");
     assert!(delay > Duration::from_secs(9), "{delay:?}");
     assert_eq!(status.connects, 0);
     assert_eq!(status.failed_connects, u64::from(status.failures));
@@ -49,7 +49,7 @@ fn free_port() -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_frame_goes_round_whatever_way_leads_back() {
+async fn a_sink_that_leads_back_to_a_listener_is_refused() {
     let folder = Folder::new();
     let certificates = Certificates::new();
     let server = NameServer::start(&[Ipv4Addr::LOCALHOST]).await;
@@ -78,7 +78,7 @@ async fn no_frame_goes_round_whatever_way_leads_back() {
         }}
         dnstap unix://{folder}later full
         ",
-        folder = folder.say(""),
+        folder = folder.display(""),
         cert = certificates.path("server.crt").display(),
         key = certificates.path("server.key").display(),
         server = server.address,
@@ -92,16 +92,16 @@ async fn no_frame_goes_round_whatever_way_leads_back() {
         format!("tcp://0.0.0.0:{tcp}"),
         format!("tls://127.0.0.1:{tls}"),
     );
-    is_refused(&router, 1, &format!("unix://{}", folder.say("in"))).await;
-    is_refused(&router, 2, &to_tcp).await;
-    is_refused(&router, 3, &to_tls).await;
-    is_refused(&router, 4, &to_tcp).await;
+    wait_for_refusal(&router, 1, &format!("unix://{}", folder.display("in"))).await;
+    wait_for_refusal(&router, 2, &to_tcp).await;
+    wait_for_refusal(&router, 3, &to_tls).await;
+    wait_for_refusal(&router, 4, &to_tcp).await;
 
     // A listener that is added where a sink already waits.
-    let more = format!("{base}listen unix://{}more\n", folder.say(""));
+    let more = format!("{base}listen unix://{}more\n", folder.display(""));
     router.reload(&more).expect("sound");
     symlink(folder.path("more"), folder.path("later")).expect("linked");
-    is_refused(&router, 5, &folder.say("more")).await;
+    wait_for_refusal(&router, 5, &folder.display("more")).await;
 
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     sender.send((0..100).map(numbered)).await;
@@ -122,12 +122,12 @@ async fn no_frame_goes_round_whatever_way_leads_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_router_in_this_process_is_a_collector_like_any() {
+async fn another_router_in_the_same_process_is_a_normal_collector() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
     let second = Router::start(&format!(
         "listen unix://{}\nlisten tcp://127.0.0.1:0\ndnstap {} full",
-        folder.say("second"),
+        folder.display("second"),
         collector.socket()
     ));
     let crate::sender::Target::Tcp(address) = second.target(1) else {
@@ -135,8 +135,8 @@ async fn another_router_in_this_process_is_a_collector_like_any() {
     };
     let first = Router::start(&format!(
         "listen unix://{}\ndnstap unix://{} full\ndnstap tcp://{address} full",
-        folder.say("first"),
-        folder.say("second"),
+        folder.display("first"),
+        folder.display("second"),
     ));
     first.all_up().await;
     let mut sender = Sender::open(&first.target(0), Mode::Bidirectional).await;
@@ -148,7 +148,7 @@ async fn another_router_in_this_process_is_a_collector_like_any() {
 }
 
 #[test]
-fn a_check_compares_real_paths() {
+fn loop_detection_resolves_symbolic_links() {
     let folder = Folder::new();
     fs::create_dir(folder.path("run")).expect("made");
     symlink("run", folder.path("var")).expect("linked");
@@ -158,9 +158,9 @@ fn a_check_compares_real_paths() {
         let tapfile = folder.path("Tapfile");
         let text = format!(
             "listen unix://{}\nlisten unix://{}\ndnstap unix://{} full\n",
-            folder.say(listener),
-            folder.say("another"),
-            folder.say(sink)
+            folder.display(listener),
+            folder.display("another"),
+            folder.display(sink)
         );
         fs::write(&tapfile, text).expect("written");
         config::load(&tapfile, &|_| None)

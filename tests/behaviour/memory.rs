@@ -11,12 +11,12 @@ use tokio::task::block_in_place;
 use crate::{
     binary::Tapfan,
     cgroup::Cgroup,
-    collector::{Collector, Manner},
+    collector::{Behaviour, Collector},
     http::get,
     router::{Folder, Router},
     sender::{Sender, Target},
     traffic::{numbered_large, numbers_of},
-    wait::{patiently, until},
+    wait::{until, with_timeout},
 };
 
 const MIB: usize = 1 << 20;
@@ -35,12 +35,14 @@ fn lost(sink: &SinkStatus) -> u64 {
 /// Where no cgroup can be created, the address space is limited instead, and `memory` sets the
 /// limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_larger_than_the_machine_ends_neither_the_router_nor_a_good_sink() {
+async fn a_queue_larger_than_memory_harms_neither_the_router_nor_a_good_sink() {
     const BATCHES: u64 = 800;
     let folder = Folder::new();
-    let good = Collector::unix(folder.path("good")).thrifty().listening();
-    let stalled = Collector::unix(folder.path("stalled")).thrifty();
-    stalled.behave(Manner::Hangs);
+    let good = Collector::unix(folder.path("good"))
+        .numbers_only()
+        .listening();
+    let stalled = Collector::unix(folder.path("stalled")).numbers_only();
+    stalled.behave(Behaviour::Hangs);
     let stalled = stalled.listening();
     let cgroup = Cgroup::new(96 * MIB);
     let (before, memory) = match &cgroup {
@@ -55,20 +57,24 @@ async fn a_queue_larger_than_the_machine_ends_neither_the_router_nor_a_good_sink
          dnstap stalled full 1 4096 {{\n name stalled\n write_timeout 10m\n}}"
     );
     let mut tapfan = Tapfan::run_after(&before, &folder, &tapfile);
-    tapfan.says("tapfan is running").await;
-    tapfan.says("may hold 131140MiB together, more than").await;
+    tapfan.wait_for_log("tapfan is running").await;
+    tapfan
+        .wait_for_log("may hold 131140MiB together, more than")
+        .await;
     let admin = tapfan.address_of("admin", 1).await;
     let status = || -> RouterStatus {
         let answer = block_in_place(|| get(admin, "/status"));
         serde_json::from_str(&answer.body).expect("a status")
     };
     stalled
-        .until("it is connected", |connections| !connections.is_empty())
+        .until("the sink has connected", |connections| {
+            !connections.is_empty()
+        })
         .await;
 
     let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
     for number in 0..BATCHES {
-        patiently("the router reads", sender.send(batch(number))).await;
+        with_timeout("the router reads", sender.send(batch(number))).await;
         // No faster than the good collector reads.
         let so_far = usize::try_from((number + 1) * BATCH).expect("few");
         if number % 8 == 7 {
@@ -100,26 +106,28 @@ async fn a_queue_larger_than_the_machine_ends_neither_the_router_nor_a_good_sink
     assert_eq!(second.dropped_by_sender.senders[0].frames, dropped);
 
     // Once the collector reads again, it gets every frame that was not dropped.
-    stalled.behave(Manner::Good);
+    stalled.behave(Behaviour::Good);
     stalled
         .got(usize::try_from(sent - dropped).expect("few"))
         .await;
-    until("all is given back", || status().memory.held_bytes == 0).await;
+    until("all memory is released", || status().memory.held_bytes == 0).await;
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0), "{}", tapfan.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_changes_the_bound_and_sinks_that_edit_are_counted() {
+async fn a_reload_changes_the_memory_limit_and_edited_frames_count() {
     let folder = Folder::new();
-    let good = Collector::unix(folder.path("good")).thrifty().listening();
-    let stalled = Collector::unix(folder.path("stalled")).thrifty();
-    stalled.behave(Manner::Hangs);
+    let good = Collector::unix(folder.path("good"))
+        .numbers_only()
+        .listening();
+    let stalled = Collector::unix(folder.path("stalled")).numbers_only();
+    stalled.behave(Behaviour::Hangs);
     let stalled = stalled.listening();
     let tapfile = |memory: &str| {
         format!(
             "{memory}\nlisten unix://{}\ndnstap {} full\ndnstap {} full {{\n identity edge-1\n}}",
-            folder.say("in"),
+            folder.display("in"),
             good.socket(),
             stalled.socket(),
         )
@@ -145,7 +153,7 @@ async fn a_reload_changes_the_bound_and_sinks_that_edit_are_counted() {
     assert_eq!(
         changes.to_string(),
         "unfinished_frames 8MiB; memory 16MiB",
-        "unfinished frames have half of it at most"
+        "unfinished frames get at most half of it"
     );
     for number in 80..120 {
         sender.send(batch(number)).await;
@@ -160,10 +168,10 @@ async fn a_reload_changes_the_bound_and_sinks_that_edit_are_counted() {
         "{ledger:?}"
     );
     sender.stop().await;
-    stalled.behave(Manner::Good);
-    auditor.sign();
+    stalled.behave(Behaviour::Good);
+    auditor.finish();
     let report = router.drain().await;
     assert_eq!(report.sinks[0].ledger.delivered, 120 * BATCH);
     assert_eq!(report.sinks[1].ledger.delivered, 120 * BATCH - dropped);
-    assert_eq!(memory.held(), 0, "all is given back");
+    assert_eq!(memory.held(), 0, "all memory is released");
 }

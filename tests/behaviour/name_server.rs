@@ -11,7 +11,7 @@ use hickory_resolver::proto::{
 };
 use tokio::{net::UdpSocket, sync::watch, task::JoinHandle};
 
-use crate::wait::patiently;
+use crate::wait::with_timeout;
 
 /// A DNS server that knows one name.
 pub(crate) struct NameServer {
@@ -59,20 +59,20 @@ impl NameServer {
     }
 
     /// Waits until it has received this many further queries.
-    pub(crate) async fn has_answered(&self, more: usize) {
+    pub(crate) async fn wait_for_queries(&self, more: usize) {
         let mut answered = self.answered.subscribe();
         let wanted = *answered.borrow() + more;
         let waiting = answered.wait_for(|answered| *answered >= wanted);
-        let _ = patiently("the name server is asked", waiting)
+        let _ = with_timeout("the name server gets queries", waiting)
             .await
-            .expect("it lives");
+            .expect("the server runs");
     }
 
-    pub(crate) fn answers(&self, answer: &[Ipv4Addr]) {
-        self.says(Answer::Addresses(answer.to_vec()));
+    pub(crate) fn set_addresses(&self, answer: &[Ipv4Addr]) {
+        self.set_answer(Answer::Addresses(answer.to_vec()));
     }
 
-    pub(crate) fn says(&self, answer: Answer) {
+    pub(crate) fn set_answer(&self, answer: Answer) {
         *self.answer.lock().expect("whole") = answer;
     }
 }

@@ -5,14 +5,14 @@ use tapfan::{frame_stream::Mode, sink::State};
 use crate::{
     collector::{Collector, Ended},
     router::{Folder, Router},
-    sender::{Load, Manner, Sender, Told},
+    sender::{Load, LoadProfile, OnHalfClose, Sender},
     traffic::{number_of, numbered, numbers_of},
     wait::until,
     wire,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn finish_comes_when_everything_before_stop_was_offered_to_every_sink() {
+async fn finish_is_sent_after_every_frame_was_offered_to_every_sink() {
     let folder = Folder::new();
     let (one, another) = (
         Collector::unix(folder.path("one")).listening(),
@@ -21,7 +21,7 @@ async fn finish_comes_when_everything_before_stop_was_offered_to_every_sink() {
     );
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {} full\ndnstap {} full\ndrain 1s",
-        folder.say("in"),
+        folder.display("in"),
         one.socket(),
         another.socket()
     ));
@@ -40,13 +40,13 @@ async fn finish_comes_when_everything_before_stop_was_offered_to_every_sink() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn senders_at_once_keep_their_own_order_and_do_not_mix_within_a_frame() {
+async fn concurrent_senders_keep_their_order_and_their_frames_whole() {
     const FRAMES: u64 = 4000;
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
     let router = Router::start(&format!(
         "listen unix://{}\nlisten tcp://127.0.0.1:0\ndnstap {} full 1 2",
-        folder.say("in"),
+        folder.display("in"),
         collector.socket()
     ));
     router.up(0).await;
@@ -85,12 +85,12 @@ async fn senders_at_once_keep_their_own_order_and_do_not_mix_within_a_frame() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sink_that_is_down_at_the_start_gets_what_was_queued_when_it_comes() {
+async fn a_sink_that_is_down_at_the_start_delivers_its_queue_later() {
     let folder = Folder::new();
     let mut late = [Collector::unix(folder.path("late")), Collector::tcp()];
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {} full\ndnstap {}",
-        folder.say("in"),
+        folder.display("in"),
         late[0].socket(),
         late[1].socket()
     ));
@@ -103,9 +103,9 @@ async fn a_sink_that_is_down_at_the_start_gets_what_was_queued_when_it_comes() {
     }
     let load = Load::start(
         &router.target(0),
-        Manner {
+        LoadProfile {
             mode: Mode::Bidirectional,
-            told: Told::Stops,
+            on_half_close: OnHalfClose::Stop,
             rate: 5000,
             frame: numbered,
             first: 0,
@@ -122,11 +122,11 @@ async fn a_sink_that_is_down_at_the_start_gets_what_was_queued_when_it_comes() {
     router.all_up().await;
     let sent = load.end().await;
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     for (collector, sink) in late.iter().zip(&report.sinks) {
         assert_eq!(sink.ledger.delivered, sent);
         assert!(numbers_of(&collector.frames()).into_iter().eq(0..sent));
         assert_eq!(collector.ended().await, Ended::Stopped);
-        collector.look(|connections| assert_eq!(connections.len(), 1));
+        collector.inspect(|connections| assert_eq!(connections.len(), 1));
     }
 }

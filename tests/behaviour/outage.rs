@@ -12,19 +12,19 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     alone,
-    certificates::{Certificates, Shows},
-    collector::{Collector, Manner},
+    certificates::{Certificates, ServerCertificate},
+    collector::{Behaviour, Collector},
     process::resident_bytes,
     router::{Folder, Router},
-    sender::{self, Load, Told},
+    sender::{self, Load, OnHalfClose},
     traffic::{numbered, numbered_large, numbers_of},
     wait::until,
 };
 
-fn steady(rate: u64, frame: fn(u64) -> Bytes) -> sender::Manner {
-    sender::Manner {
+fn steady(rate: u64, frame: fn(u64) -> Bytes) -> sender::LoadProfile {
+    sender::LoadProfile {
         mode: Mode::Bidirectional,
-        told: Told::Stops,
+        on_half_close: OnHalfClose::Stop,
         rate,
         frame,
         first: 0,
@@ -38,7 +38,7 @@ fn is_up(status: &Status) -> bool {
 /// The outage itself is checked in every attempt. The time to reconnect gets three attempts,
 /// because it depends on the machine's other load.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_collectors_are_back_at_once_with_all_that_was_queued() {
+async fn sinks_reconnect_at_once_and_deliver_their_queues() {
     let mut best = Duration::MAX;
     for _ in 0..3 {
         best = best.min(outage_of_a_second().await);
@@ -61,11 +61,11 @@ async fn outage_of_a_second() -> Duration {
     ];
     let mut killed = [
         Collector::tcp().listening(),
-        Collector::tls(certificates.collector(Shows::Good, false)).listening(),
+        Collector::tls(certificates.collector(ServerCertificate::Good, false)).listening(),
     ];
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {} full 1 8\ndnstap {} full 1 8\ndnstap {} full 1 8\ndnstap {} full 1 8 {{\n ca {}\n }}",
-        folder.say("in"),
+        folder.display("in"),
         others[0].socket(),
         others[1].socket(),
         killed[0].socket(),
@@ -92,7 +92,10 @@ async fn outage_of_a_second() -> Duration {
 
     let mut took = Duration::ZERO;
     for (sink, collector) in KILLED.into_iter().zip(&mut killed) {
-        assert!(!is_up(&router.status(sink)), "the others did not wait");
+        assert!(
+            !is_up(&router.status(sink)),
+            "the sink was up during the outage"
+        );
         let back = collector.listen();
         let status = router.until(sink, "is up again", is_up).await;
         assert_eq!(status.connects, 2);
@@ -100,14 +103,14 @@ async fn outage_of_a_second() -> Duration {
     }
     let caught_up = load.sent();
     for sink in KILLED {
-        until("what was queued is delivered", || {
+        until("the queue is delivered", || {
             router.ledger(sink).delivered > caught_up
         })
         .await;
     }
     let sent = load.end().await;
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     for sink in &report.sinks {
         let ledger = &sink.ledger;
         assert_eq!((ledger.delivered, ledger.dropped_total()), (sent, 0));
@@ -116,7 +119,7 @@ async fn outage_of_a_second() -> Duration {
         assert!(numbers_of(&collector.frames()).into_iter().eq(0..sent));
     }
     for (collector, delivered) in killed.iter().zip(delivered) {
-        collector.look(|connections| {
+        collector.inspect(|connections| {
             let [first, second] = connections else {
                 panic!("{} connections", connections.len())
             };
@@ -142,10 +145,10 @@ async fn keeps_up(router: &Router, collectors: &[Collector], sent: u64) {
 }
 
 #[test]
-fn a_collector_that_hangs_costs_its_own_drops_and_bounded_memory() {
+fn a_collector_that_hangs_costs_only_its_own_drops_and_bounded_memory() {
     // Measures the memory of the process, so it needs a process of its own.
     alone::run(
-        "outage::a_collector_that_hangs_costs_its_own_drops_and_bounded_memory",
+        "outage::a_collector_that_hangs_costs_only_its_own_drops_and_bounded_memory",
         hang_of_ten_seconds,
     );
 }
@@ -153,17 +156,21 @@ fn a_collector_that_hangs_costs_its_own_drops_and_bounded_memory() {
 async fn hang_of_ten_seconds() {
     const SIZE: usize = 2000;
     let folder = Folder::new();
-    let good = Collector::unix(folder.path("good")).thrifty().listening();
+    let good = Collector::unix(folder.path("good"))
+        .numbers_only()
+        .listening();
     let hanging = [
-        Collector::tcp().thrifty().listening(),
-        Collector::unix(folder.path("bad")).thrifty().listening(),
+        Collector::tcp().numbers_only().listening(),
+        Collector::unix(folder.path("bad"))
+            .numbers_only()
+            .listening(),
     ];
     for collector in &hanging {
-        collector.behave(Manner::Hangs);
+        collector.behave(Behaviour::Hangs);
     }
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {} full\ndnstap {} full\ndnstap {} full {{\n queue_bytes 8MiB\n }}",
-        folder.say("in"),
+        folder.display("in"),
         good.socket(),
         hanging[0].socket(),
         hanging[1].socket()
@@ -191,17 +198,17 @@ async fn hang_of_ten_seconds() {
     for sink in [1, 2] {
         assert!(
             is_up(&router.status(sink)),
-            "a hang of 10 s is no reason to leave"
+            "disconnected after a hang of only 10 s"
         );
         assert!(router.ledger(sink).dropped(DropReason::QueueFull) > 0);
     }
 
     for collector in &hanging {
-        collector.behave(Manner::Good);
+        collector.behave(Behaviour::Good);
     }
     let sent = load.end().await;
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     assert_eq!(report.sinks[0].ledger.delivered, sent);
     assert!(numbers_of(&good.frames()).into_iter().eq(0..sent));
     for (collector, sink) in hanging.iter().zip(&report.sinks[1..]) {
@@ -214,6 +221,6 @@ async fn hang_of_ten_seconds() {
         let numbers = numbers_of(&collector.frames());
         assert_eq!(numbers.len() as u64, ledger.delivered);
         assert!(numbers.is_sorted_by(|one, next| one < next));
-        collector.look(|connections| assert_eq!(connections.len(), 1));
+        collector.inspect(|connections| assert_eq!(connections.len(), 1));
     }
 }

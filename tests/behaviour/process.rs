@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::wait::PATIENCE;
+use crate::wait::TIMEOUT;
 
 /// Resident memory of this process, in bytes.
 pub(crate) fn resident_bytes() -> u64 {
@@ -15,19 +15,19 @@ pub(crate) fn resident_bytes() -> u64 {
     let mut lines = status.lines();
     let kilobytes = lines
         .find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"))
-        .expect("the line of what is resident");
+        .expect("the line VmRSS");
     kilobytes.trim().parse::<u64>().expect("a number") * 1024
 }
 
 /// Resources that this process holds.
 #[derive(Debug)]
-pub(crate) struct Left {
+pub(crate) struct Resources {
     descriptors: usize,
     tasks: usize,
     memory: u64,
 }
 
-impl Left {
+impl Resources {
     pub(crate) fn now() -> Self {
         Self {
             descriptors: fs::read_dir("/proc/self/fd").expect("Linux").count(),
@@ -38,11 +38,11 @@ impl Left {
 
     /// Waits until descriptors and tasks are back to these numbers, and asserts that memory has
     /// grown by less than `bytes`.
-    pub(crate) async fn is_all_there_is(&self, bytes: u64) {
-        let deadline = Instant::now() + PATIENCE;
+    pub(crate) async fn assert_released(&self, bytes: u64) {
+        let deadline = Instant::now() + TIMEOUT;
         let mut now = Self::now();
         while now.descriptors > self.descriptors || now.tasks > self.tasks {
-            assert!(Instant::now() < deadline, "{self:?} before, {now:?} left");
+            assert!(Instant::now() < deadline, "before: {self:?}, now: {now:?}");
             sleep(Duration::from_millis(10)).await;
             now = Self::now();
         }

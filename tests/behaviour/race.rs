@@ -6,8 +6,8 @@ use std::{net::Ipv4Addr, time::Duration};
 use tapfan::frame_stream::Mode;
 
 use crate::{
-    certificates::{Certificates, Shows},
-    collector::{Collector, Ended, Manner},
+    certificates::{Certificates, ServerCertificate},
+    collector::{Behaviour, Collector, Ended},
     name_server::NameServer,
     router::{Folder, Router},
     sender::Sender,
@@ -32,7 +32,7 @@ struct Bench {
 
 impl Bench {
     /// Gives the first collector this behaviour; the second one is good.
-    async fn new(tls: Option<&Certificates>, first: Manner) -> Self {
+    async fn new(tls: Option<&Certificates>, first: Behaviour) -> Self {
         let folder = Folder::new();
         let server = NameServer::start(&ADDRESSES).await;
         let at = |port| (ADDRESSES[0], port).into();
@@ -47,7 +47,7 @@ impl Bench {
                 )
             }
             Some(certificates) => {
-                let config = certificates.collector(Shows::Good, false);
+                let config = certificates.collector(ServerCertificate::Good, false);
                 let good = Collector::tls(config.clone());
                 let ca = certificates.path("ca.crt");
                 let options = format!("ca {}\n server_name localhost\n", ca.display());
@@ -64,7 +64,7 @@ impl Bench {
         let router = Router::start(&format!(
             "resolver {{\n nameserver {}\n}}\nlisten unix://{}\ndnstap {scheme}://collector.example.:{} full {{\n refresh 1s 1s\n {options}}}",
             server.address,
-            folder.say("in"),
+            folder.display("in"),
             second.port(),
         ));
         Self {
@@ -83,7 +83,7 @@ impl Bench {
         assert_eq!(up.endpoint.as_deref(), Some(&*self.second.socket()));
         assert_eq!((up.connects, up.failed_connects), (1, 0));
         assert_eq!(self.first.ended().await, Ended::Closed(0));
-        self.first.look(|connections| {
+        self.first.inspect(|connections| {
             let [only] = connections else {
                 panic!("{} connections", connections.len())
             };
@@ -102,47 +102,47 @@ impl Bench {
         assert!(numbers_of(&self.second.frames()).into_iter().eq(0..100));
         assert_eq!(self.second.ended().await, Ended::Stopped);
         for collector in [&self.first, &self.second] {
-            collector.look(|connections| assert_eq!(connections.len(), 1));
+            collector.inspect(|connections| assert_eq!(connections.len(), 1));
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_takes_connections_and_says_nothing_holds_nobody_up() {
-    let bench = Bench::new(None, Manner::Mute).await;
+async fn a_silent_collector_does_not_delay_the_next_address() {
+    let bench = Bench::new(None, Behaviour::Silent).await;
     bench.assert_second_won().await;
-    let told = |collector: &Collector| collector.look(|all| all[0].told.clone());
-    assert_eq!(told(&bench.first), READY, "and no START");
+    let received = |collector: &Collector| collector.inspect(|all| all[0].received.clone());
+    assert_eq!(received(&bench.first), READY, "more than READY");
     bench.drain().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nor_does_one_that_is_silent_before_tls_or_within() {
+async fn a_collector_silent_before_or_within_tls_does_not_delay_the_next_address() {
     let certificates = Certificates::new();
-    let bench = Bench::new(Some(&certificates), Manner::Mute).await;
+    let bench = Bench::new(Some(&certificates), Behaviour::Silent).await;
     bench.assert_second_won().await;
     bench.drain().await;
-    let bench = Bench::new(Some(&certificates), Manner::MuteInTls).await;
+    let bench = Bench::new(Some(&certificates), Behaviour::SilentInTls).await;
     bench.assert_second_won().await;
-    let told = |collector: &Collector| collector.look(|all| all[0].told.clone());
-    assert_eq!(told(&bench.first), READY, "and no START");
+    let received = |collector: &Collector| collector.inspect(|all| all[0].received.clone());
+    assert_eq!(received(&bench.first), READY, "more than READY");
     bench.drain().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_accepts_too_late_is_not_told_to_begin() {
-    let bench = Bench::new(None, Manner::AcceptsLate).await;
+async fn a_collector_that_accepts_too_late_gets_no_start() {
+    let bench = Bench::new(None, Behaviour::AcceptsLate).await;
     bench.router.up(0).await;
-    bench.first.behave(Manner::Good);
+    bench.first.behave(Behaviour::Good);
     bench.assert_second_won().await;
     // The first address is listed again, and first; a connection that works is kept.
-    bench.server.has_answered(4).await;
+    bench.server.wait_for_queries(4).await;
     bench.drain().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_collector_that_is_the_only_one_to_accept_wins_all_the_same() {
-    let bench = Bench::new(None, Manner::AcceptsLate).await;
+async fn a_slow_collector_wins_if_no_other_accepts() {
+    let bench = Bench::new(None, Behaviour::AcceptsLate).await;
     // The race is over: the losing connection is closed, and no attempt is left.
     bench.router.up(0).await;
     let Bench {
@@ -154,10 +154,14 @@ async fn a_slow_collector_that_is_the_only_one_to_accept_wins_all_the_same() {
     second.kill().await;
     // Both addresses are dialled again. Only the first collector is left, and it accepts late.
     let dialled = |connections: &[crate::collector::Connection]| connections.len() > 1;
-    first.until("it is dialled again", dialled).await;
-    first.behave(Manner::Good);
+    first
+        .until("the first collector is dialled again", dialled)
+        .await;
+    first.behave(Behaviour::Good);
     let up = router
-        .until(0, "is up at the first", |status| status.connects == 2)
+        .until(0, "is up at the first address", |status| {
+            status.connects == 2
+        })
         .await;
     assert_eq!(up.endpoint.as_deref(), Some(&*first.socket()));
     assert_eq!(up.failures, 0);

@@ -6,7 +6,7 @@ use prost::Message as _;
 use tapfan::{dnstap::proto::Dnstap, frame_stream::Mode};
 
 use crate::{
-    certificates::{Certificates, Shows},
+    certificates::{Certificates, ServerCertificate},
     collector::Collector,
     router::{Folder, Router},
     sender::{Sender, Target},
@@ -17,12 +17,12 @@ use crate::{
 const MODES: [Mode; 2] = [Mode::Bidirectional, Mode::Unidirectional];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_frame_arrives_in_order_and_as_each_sink_asked() {
+async fn every_frame_arrives_in_order_and_in_the_form_of_its_sink() {
     let folder = Folder::new();
     let certificates = Certificates::new();
     let full = Collector::unix(folder.path("full.sock")).listening();
     let no_wire = Collector::tcp().listening();
-    let edited = Collector::tls(certificates.collector(Shows::Good, true)).listening();
+    let edited = Collector::tls(certificates.collector(ServerCertificate::Good, true)).listening();
     let file = |name: &str| certificates.path(name).display().to_string();
     let tapfile = format!(
         "listen unix://{unix}
@@ -46,7 +46,7 @@ async fn every_frame_arrives_in_order_and_as_each_sink_asked() {
             cert {client_cert}
             key {client_key}
         }}",
-        unix = folder.say("in.sock"),
+        unix = folder.display("in.sock"),
         cert = file("server.crt"),
         key = file("server.key"),
         ca = file("ca.crt"),

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     collector::{self, Collector, Ended},
     router::{Folder, Router},
-    sender::{Load, Manner, Sender, Told},
+    sender::{Load, LoadProfile, OnHalfClose, Sender},
     traffic::{numbered, numbered_large, numbers_of},
     wait::until,
 };
@@ -51,10 +51,10 @@ impl Form {
     }
 }
 
-pub(crate) fn steady(rate: u64, first: u64) -> Manner {
-    Manner {
+pub(crate) fn steady(rate: u64, first: u64) -> LoadProfile {
+    LoadProfile {
         mode: Mode::Bidirectional,
-        told: Told::Stops,
+        on_half_close: OnHalfClose::Stop,
         rate,
         frame: numbered,
         first,
@@ -72,7 +72,7 @@ async fn a_changed_sink_that_is_down_keeps_its_queue_and_delivers_it_in_its_new_
     let folder = Folder::new();
     let mut at_first = Collector::unix(folder.path("one"));
     let then = Collector::tcp().listening();
-    let tapfile = |sink: &str| format!("listen unix://{}\ndnstap {sink}", folder.say("in"));
+    let tapfile = |sink: &str| format!("listen unix://{}\ndnstap {sink}", folder.display("in"));
     let mut router = Router::start(&tapfile(&format!(
         "{} full {{\n name a\n }}",
         at_first.socket()
@@ -107,7 +107,7 @@ async fn a_changed_sink_that_is_down_keeps_its_queue_and_delivers_it_in_its_new_
     assert!(numbers_of(&frames).into_iter().eq(15_000..18_000));
     assert_eq!(frames[0], numbered(15_000));
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     let ledger = &report.sinks[0].ledger;
     assert_eq!((ledger.delivered, ledger.dropped_total()), (18_000, 0));
 }
@@ -123,7 +123,7 @@ async fn a_sink_that_changes_under_load_loses_nothing_and_repeats_nothing() {
     let tapfile = |collector: usize, words: &str, identity: &str| {
         format!(
             "listen unix://{}\ndnstap {} {words} {{\n name a\n identity {identity}\n }}\ndnstap {} full 1 8",
-            folder.say("in"),
+            folder.display("in"),
             collectors[collector].socket(),
             same.socket(),
         )
@@ -149,18 +149,18 @@ async fn a_sink_that_changes_under_load_loses_nothing_and_repeats_nothing() {
     let sent = load.end().await;
     let same_still = router.status(1);
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     for sink in &report.sinks {
         assert_eq!(sink.ledger.delivered, sent);
     }
     assert_eq!(same_still.connects, 1);
-    same.look(|connections| assert_eq!(connections.len(), 1));
+    same.inspect(|connections| assert_eq!(connections.len(), 1));
     assert!(numbers_of(&same.frames()).into_iter().eq(0..sent));
     // One connection for each form, each ended with STOP.
     let mut streams = Vec::new();
     for collector in &collectors {
         collector.assert_stopped().await;
-        collector.look(|connections| {
+        collector.inspect(|connections| {
             for connection in connections {
                 let forms: Vec<_> = connection
                     .frames
@@ -192,11 +192,11 @@ async fn a_sink_that_changes_under_load_loses_nothing_and_repeats_nothing() {
 async fn a_sink_whose_collector_hangs_is_cut_after_a_while_and_loses_nothing() {
     let folder = Folder::new();
     let collector = Collector::tcp().listening();
-    collector.behave(collector::Manner::Hangs);
+    collector.behave(collector::Behaviour::Hangs);
     let tapfile = |identity: &str| {
         format!(
             "listen unix://{}\ndnstap {} full 1 8 {{\n identity {identity}\n }}",
-            folder.say("in"),
+            folder.display("in"),
             collector.socket(),
         )
     };
@@ -222,12 +222,12 @@ async fn a_sink_whose_collector_hangs_is_cut_after_a_while_and_loses_nothing() {
     collector
         .until("there is another connection", |all| all.len() > 1)
         .await;
-    collector.behave(collector::Manner::Good);
+    collector.behave(collector::Behaviour::Good);
     let all = 600;
     until("all is delivered", || router.ledger(0).delivered == all).await;
     router.drain().await;
-    audit.sign();
-    collector.look(|connections| {
+    audit.finish();
+    collector.inspect(|connections| {
         let numbers = connections
             .iter()
             .map(|connection| numbers_of(&connection.frames));
@@ -248,7 +248,7 @@ async fn an_added_sink_gets_what_comes_and_a_removed_one_what_came() {
     let tapfile = |collector: &Collector| {
         format!(
             "listen unix://{}\ndnstap {} full",
-            folder.say("in"),
+            folder.display("in"),
             collector.socket()
         )
     };
@@ -280,7 +280,7 @@ async fn a_removed_sink_that_is_down_is_given_up_when_the_drains_time_is_over() 
     let tapfile = |more: &str| {
         format!(
             "listen unix://{}\ndnstap {} full\n{more}\ndrain 1s",
-            folder.say("in"),
+            folder.display("in"),
             good.socket()
         )
     };
@@ -313,7 +313,7 @@ async fn an_added_listener_serves_and_a_removed_one_drains_its_senders() {
     let tapfile = |listeners: &[&str]| {
         let listeners = listeners
             .iter()
-            .map(|name| format!("listen unix://{}\n", folder.say(name)));
+            .map(|name| format!("listen unix://{}\n", folder.display(name)));
         format!(
             "{}dnstap {} full",
             listeners.collect::<String>(),
@@ -328,7 +328,7 @@ async fn an_added_listener_serves_and_a_removed_one_drains_its_senders() {
     leaves.send((0..1000).map(numbered)).await;
     let changes = router.reload(&tapfile(&["one"])).expect("sound");
     assert_eq!(changes.removed.len(), 1);
-    leaves.told_to_end().await;
+    leaves.half_closed().await;
     until("its socket is gone", || !folder.path("two").exists()).await;
     // Frames that it still sends are delivered.
     leaves.send((1000..2000).map(numbered)).await;
@@ -352,17 +352,17 @@ async fn a_drain_waits_for_listeners_that_were_removed_before_it() {
     let tapfile = |listener: &str| {
         format!(
             "listen unix://{}\ndnstap {} full 1 8\ndrain 4s",
-            folder.say(listener),
+            folder.display(listener),
             collector.socket()
         )
     };
     let mut router = Router::start(&tapfile("old"));
     router.up(0).await;
-    let manner = Manner {
-        told: Told::GoesOn,
+    let profile = LoadProfile {
+        on_half_close: OnHalfClose::Ignore,
         ..steady(5000, 0)
     };
-    let load = Load::start(&router.target(0), manner).await;
+    let load = Load::start(&router.target(0), profile).await;
     collector.got(100).await;
     router.reload(&tapfile("new")).expect("sound");
     let report = router.drain_after_changes(CancellationToken::new()).await;
@@ -383,13 +383,13 @@ async fn changed_limits_count_for_connections_that_come() {
     let tapfile = |limits: &str| {
         format!(
             "listen unix://{} {{\n{limits}\n}}\ndnstap {} full",
-            folder.say("in"),
+            folder.display("in"),
             collector.socket()
         )
     };
     let mut router = Router::start(&tapfile("max_connections 1\nmax_frame 1KiB"));
     let mut first = Sender::open(&router.target(0), Mode::Bidirectional).await;
-    router.target(0).say(b"").await;
+    router.target(0).exchange(b"").await;
     assert_eq!(router.counts(0).errors(ErrorReason::ConnectionLimit), 1);
     let changes = router.reload(&tapfile("max_connections 2\nmax_frame 8KiB"));
     assert_eq!(changes.expect("sound").changed.len(), 1);
@@ -413,7 +413,7 @@ async fn a_changed_mode_is_set_on_the_same_socket() {
     let tapfile = |scheme: &str, options: &str| {
         format!(
             "listen {scheme}{} {{\n{options}\n}}\ndnstap {} full",
-            folder.say("in"),
+            folder.display("in"),
             collector.socket()
         )
     };
@@ -458,7 +458,10 @@ async fn a_changed_mode_is_set_on_the_same_socket() {
 async fn with_any_error_nothing_changes() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
-    let base = format!("listen unix://{} {{\n mode 0600\n }}\n", folder.say("in"));
+    let base = format!(
+        "listen unix://{} {{\n mode 0600\n }}\n",
+        folder.display("in")
+    );
     let sink = |words: &str| format!("dnstap {} {words} {{\n name a\n }}\n", collector.socket());
     let mut router = Router::start(&format!("{base}{}drain 3s", sink("full")));
     router.up(0).await;
@@ -469,11 +472,11 @@ async fn with_any_error_nothing_changes() {
     fs::write(folder.path("file"), "not PEM").expect("written");
     let problems = router.reload(&format!(
         "listen unix://{}\nlisten tcp://{free_address}\nlisten tcp://{}\nlisten unix://{}\n{}dnstap tls://127.0.0.1:1 {{\n ca {}\n }}\n{}drain 1s",
-        folder.say("new"),
+        folder.display("new"),
         taken.local_addr().expect("bound"),
-        folder.say("file"),
+        folder.display("file"),
         base.replace("0600", "0666"),
-        folder.say("file"),
+        folder.display("file"),
         sink("1 3"),
     ));
     let problems = problems.expect_err("three problems");
@@ -486,7 +489,7 @@ async fn with_any_error_nothing_changes() {
     send(&router, 0..10).await;
     collector.got(10).await;
     assert_eq!(collector.frames()[9], numbered(9), "full, as it was");
-    collector.look(|connections| assert_eq!(connections.len(), 1));
+    collector.inspect(|connections| assert_eq!(connections.len(), 1));
     // A valid configuration equal to the running one changes nothing, either.
     let changes = router.reload(&format!("{base}{}drain 3s", sink("full")));
     assert!(changes.expect("sound").is_empty());
@@ -505,7 +508,7 @@ async fn a_port_goes_from_one_kind_of_listener_to_another_in_two_steps() {
     drop(port);
     let sink = format!(
         "listen unix://{}\ndnstap {} full",
-        folder.say("in"),
+        folder.display("in"),
         collector.socket()
     );
     let tls = format!(
@@ -528,7 +531,7 @@ async fn a_port_goes_from_one_kind_of_listener_to_another_in_two_steps() {
         .await
         .stop()
         .await;
-    sender.told_to_end().await;
+    sender.half_closed().await;
     sender.close().await;
     router.drain_after_changes(CancellationToken::new()).await;
 }

@@ -22,15 +22,16 @@ const REFUSED: &str = "the configuration was not changed";
 const SAME: &str = "the configuration was read; nothing has changed";
 
 impl Tapfan {
-    async fn says_so_often(&self, words: &str, times: usize) {
-        until(format_args!("it says {words} {times} times"), || {
-            self.log().matches(words).count() >= times
-        })
+    async fn wait_for_log_times(&self, text: &str, times: usize) {
+        until(
+            format_args!("the log contains {text:?} {times} times"),
+            || self.log().matches(text).count() >= times,
+        )
         .await;
     }
 
-    fn said(&self) -> [usize; 3] {
-        [CHANGED, REFUSED, SAME].map(|words| self.log().matches(words).count())
+    fn reload_results(&self) -> [usize; 3] {
+        [CHANGED, REFUSED, SAME].map(|text| self.log().matches(text).count())
     }
 }
 
@@ -63,17 +64,17 @@ async fn sighup_reloads_and_a_drain_after_it_loses_nothing() {
     );
     fs::write(elsewhere.path("Tapfile"), tapfile(&one)).expect("written");
     let mut tapfan = Tapfan::run(&folder, "import link\n");
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     let load = Load::start(&Target::Unix(folder.path("in.sock")), steady(10_000, 0)).await;
     collectors[0].got(1000).await;
     tapfan.signal(Signal::SIGHUP);
-    tapfan.says(SAME).await;
+    tapfan.wait_for_log(SAME).await;
     fs::write(elsewhere.path("Tapfile"), tapfile(&both)).expect("written");
     tapfan.signal(Signal::SIGHUP);
-    tapfan.says(CHANGED).await;
+    tapfan.wait_for_log(CHANGED).await;
     collectors[1].got(1000).await;
     tapfan.signal(Signal::SIGTERM);
-    tapfan.says("draining").await;
+    tapfan.wait_for_log("draining").await;
     for _ in 0..3 {
         tapfan.signal(Signal::SIGHUP);
     }
@@ -83,13 +84,13 @@ async fn sighup_reloads_and_a_drain_after_it_loses_nothing() {
     let added = numbers_of(&collectors[1].frames());
     assert!(
         added.iter().copied().eq(added[0]..sent),
-        "all from its start on"
+        "not every frame since its start"
     );
     for collector in &collectors {
         assert_eq!(collector.ended().await, Ended::Stopped);
-        collector.look(|connections| assert_eq!(connections.len(), 1));
+        collector.inspect(|connections| assert_eq!(connections.len(), 1));
     }
-    assert_eq!(tapfan.said(), [1, 0, 1], "{}", tapfan.log());
+    assert_eq!(tapfan.reload_results(), [1, 0, 1], "{}", tapfan.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,38 +105,38 @@ async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     let file = folder.path("Tapfile");
     fs::create_dir(folder.path("conf.d")).expect("made");
     let mut tapfan = Tapfan::run(&folder, &tapfile("one"));
-    tapfan.says("sink is up").await;
+    tapfan.wait_for_log("sink is up").await;
     replace(&file, &tapfile("two"));
-    tapfan.says_so_often(CHANGED, 1).await;
-    tapfan.says_so_often("sink is up", 2).await;
+    tapfan.wait_for_log_times(CHANGED, 1).await;
+    tapfan.wait_for_log_times("sink is up", 2).await;
 
     // The same content again, replaced and rewritten in place, logs nothing.
     replace(&file, &tapfile("two"));
     fs::write(&file, tapfile("two")).expect("written");
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(tapfan.said(), [1, 0, 0], "{}", tapfan.log());
+    assert_eq!(tapfan.reload_results(), [1, 0, 0], "{}", tapfan.log());
 
     // Every error is logged.
     replace(
         &file,
         "listen in.sock\ndnsatp out.sock\ndnstap out.sock fulll\n",
     );
-    tapfan.says_so_often(REFUSED, 1).await;
+    tapfan.wait_for_log_times(REFUSED, 1).await;
     let log = tapfan.log();
     assert!(log.contains("dnsatp") && log.contains("fulll"), "{log}");
 
     // A configuration that parses but cannot be applied is refused, too. SIGHUP tries it again.
     let socket = std::os::unix::net::UnixListener::bind(folder.path("taken")).expect("bound");
     replace(&file, &format!("listen taken\n{}", tapfile("three")));
-    tapfan.says_so_often(REFUSED, 2).await;
+    tapfan.wait_for_log_times(REFUSED, 2).await;
     assert!(tapfan.log().contains("listen taken: "), "{}", tapfan.log());
     drop(socket);
     tapfan.signal(Signal::SIGHUP);
-    tapfan.says_so_often(CHANGED, 2).await;
+    tapfan.wait_for_log_times(CHANGED, 2).await;
 
     // Imported files are watched, including new ones.
     fs::write(folder.path("conf.d/more.conf"), "listen more\n").expect("written");
-    tapfan.says_so_often(CHANGED, 3).await;
+    tapfan.wait_for_log_times(CHANGED, 3).await;
     let target = Target::Unix(folder.path("more"));
     let mut sender = Sender::open(&target, Mode::Bidirectional).await;
     sender.send([numbered(0)]).await;
@@ -144,7 +145,7 @@ async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     assert_eq!(Form::of(&collector.frames()[0]), Form::new("three", true));
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0));
-    assert_eq!(tapfan.said(), [3, 2, 0], "{}", tapfan.log());
+    assert_eq!(tapfan.reload_results(), [3, 2, 0], "{}", tapfan.log());
 }
 
 /// Creates or updates a volume as the kubelet does: files are links into `..data`, which is a link
@@ -167,7 +168,7 @@ fn project(volume: &Path, version: &str, files: &[(&str, String)]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn volumes_of_kubernetes_are_followed() {
+async fn updates_of_kubernetes_volumes_are_noticed() {
     let folder = Folder::new();
     let (old, new) = (Certificates::new(), Certificates::new());
     let collector = Collector::unix(folder.path("out.sock")).listening();
@@ -183,7 +184,7 @@ async fn volumes_of_kubernetes_are_followed() {
             "Tapfile",
             format!(
                 "listen tls://{address} {{\n cert ../secret/tls.crt\n key ../secret/tls.key\n }}\ndnstap ../out.sock full {{\n name a\n identity {identity}\n }}\n"
-            ).replace("../", &folder.say("")),
+            ).replace("../", &folder.display("")),
         )]
     };
     let pair = |certificates: &Certificates| {
@@ -199,20 +200,20 @@ async fn volumes_of_kubernetes_are_followed() {
         &folder,
         &format!("import {}\n", config.join("Tapfile").display()),
     );
-    tapfan.says("sink is up").await;
+    tapfan.wait_for_log("sink is up").await;
     let target = |certificates: &Certificates| Target::Tls(address, certificates.sender(false));
     let mut lives = Sender::open(&target(&old), Mode::Bidirectional).await;
 
     project(&secret, "2", &pair(&new));
-    tapfan.says_so_often(CHANGED, 1).await;
+    tapfan.wait_for_log_times(CHANGED, 1).await;
     let mut sender = Sender::open(&target(&new), Mode::Bidirectional).await;
     sender.send([numbered(0)]).await;
     sender.stop().await;
     target(&old).dial().await.expect_err("another certificate");
 
     project(&config, "2", &tapfile("two"));
-    tapfan.says_so_often(CHANGED, 2).await;
-    tapfan.says_so_often("sink is up", 2).await;
+    tapfan.wait_for_log_times(CHANGED, 2).await;
+    tapfan.wait_for_log_times("sink is up", 2).await;
     lives.send([numbered(1)]).await;
     collector.got(2).await;
     lives.stop().await;
@@ -221,13 +222,13 @@ async fn volumes_of_kubernetes_are_followed() {
     for name in ["tls.crt", "tls.key"] {
         fs::remove_file(secret.join(name)).expect("removed");
     }
-    tapfan.says_so_often(REFUSED, 1).await;
+    tapfan.wait_for_log_times(REFUSED, 1).await;
     Sender::open(&target(&new), Mode::Bidirectional)
         .await
         .stop()
         .await;
     project(&secret, "3", &pair(&old));
-    tapfan.says_so_often(CHANGED, 3).await;
+    tapfan.wait_for_log_times(CHANGED, 3).await;
     Sender::open(&target(&old), Mode::Bidirectional)
         .await
         .stop()
@@ -243,19 +244,19 @@ async fn volumes_of_kubernetes_are_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_of_the_admin_endpoint_alone_is_a_change() {
+async fn a_change_to_the_admin_endpoint_alone_is_applied() {
     let folder = Folder::new();
     let tapfile =
         |more: &str| format!("admin 127.0.0.1:0 {{\n{more}\n}}\nlisten in.sock\ndnstap out.sock\n");
     let tapfan = Tapfan::run(&folder, &tapfile(""));
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     replace(&folder.path("Tapfile"), &tapfile("host edge-1.example.net"));
-    tapfan.says("changes=\"admin endpoint\"").await;
-    assert_eq!(tapfan.said(), [1, 0, 0]);
+    tapfan.wait_for_log("changes=\"admin endpoint\"").await;
+    assert_eq!(tapfan.reload_results(), [1, 0, 0]);
     let ready = format!("{}ready_when all\n", tapfile("host edge-1.example.net"));
     replace(&folder.path("Tapfile"), &ready);
-    tapfan.says_so_often(CHANGED, 2).await;
+    tapfan.wait_for_log_times(CHANGED, 2).await;
     tapfan.signal(Signal::SIGHUP);
-    tapfan.says(SAME).await;
-    assert_eq!(tapfan.said(), [2, 0, 1]);
+    tapfan.wait_for_log(SAME).await;
+    assert_eq!(tapfan.reload_results(), [2, 0, 1]);
 }

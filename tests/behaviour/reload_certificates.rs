@@ -4,7 +4,7 @@ use tapfan::frame_stream::Mode;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    certificates::{Certificates, Shows},
+    certificates::{Certificates, ServerCertificate},
     collector::Collector,
     router::{Folder, Router},
     sender::Sender,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_listener_shows_its_new_certificate_at_the_next_handshake() {
+async fn a_listener_presents_its_new_certificate_at_the_next_handshake() {
     let folder = Folder::new();
     // Each sender trusts only its own authority.
     let (old, new) = (Certificates::new(), Certificates::new());
@@ -34,7 +34,7 @@ async fn a_listener_shows_its_new_certificate_at_the_next_handshake() {
     lives.send([numbered(0)]).await;
 
     // Only the certificate has been replaced so far.
-    new.give("server.crt", &old);
+    new.copy_to("server.crt", &old);
     let problem = router
         .reload(&tapfile)
         .expect_err("half a pair")
@@ -49,8 +49,8 @@ async fn a_listener_shows_its_new_certificate_at_the_next_handshake() {
     .await;
     sender.stop().await;
 
-    new.give("server.key", &old);
-    new.give("ca.crt", &old);
+    new.copy_to("server.key", &old);
+    new.copy_to("ca.crt", &old);
     let changes = router.reload(&tapfile).expect("a pair");
     assert_eq!((changes.changed.len(), changes.started.len()), (1, 0));
     let mut sender = Sender::open(&router.tls_target(0, trusts_new), Mode::Bidirectional).await;
@@ -71,10 +71,10 @@ async fn a_listener_shows_its_new_certificate_at_the_next_handshake() {
 async fn a_sink_uses_its_new_certificate_at_the_next_handshake() {
     let folder = Folder::new();
     let (old, new) = (Certificates::new(), Certificates::new());
-    let mut collector = Collector::tls(old.collector(Shows::Good, true)).listening();
+    let mut collector = Collector::tls(old.collector(ServerCertificate::Good, true)).listening();
     let tapfile = format!(
         "listen unix://{}\ndnstap {} full {{\n ca {}\n cert {}\n key {}\n }}",
-        folder.say("in"),
+        folder.display("in"),
         collector.socket(),
         old.path("ca.crt").display(),
         old.path("client.crt").display(),
@@ -86,25 +86,25 @@ async fn a_sink_uses_its_new_certificate_at_the_next_handshake() {
     sender.send([numbered(0)]).await;
     collector.got(1).await;
 
-    new.give("client.key", &old);
+    new.copy_to("client.key", &old);
     let problem = router
         .reload(&tapfile)
         .expect_err("half a pair")
         .to_string();
     assert!(problem.contains("client.key"), "{problem}");
-    new.give("client.crt", &old);
-    new.give("ca.crt", &old);
+    new.copy_to("client.crt", &old);
+    new.copy_to("ca.crt", &old);
     let changes = router.reload(&tapfile).expect("a pair");
     assert_eq!(changes.changed.len(), 1);
     sender.send([numbered(1)]).await;
     collector.got(2).await;
-    collector.look(|connections| assert_eq!(connections.len(), 1, "the connection lives"));
+    collector.inspect(|connections| assert_eq!(connections.len(), 1, "the connection lives"));
     assert_eq!(router.status(0).connects, 1);
 
     // The collector now has a certificate of the new authority, and trusts only clients of that
     // authority.
     collector.kill().await;
-    collector.show(new.collector(Shows::Good, true));
+    collector.set_tls_config(new.collector(ServerCertificate::Good, true));
     collector.listen();
     router
         .until(0, "is up again", |status| status.connects == 2)
@@ -112,6 +112,6 @@ async fn a_sink_uses_its_new_certificate_at_the_next_handshake() {
     sender.send([numbered(2)]).await;
     sender.stop().await;
     collector.got(3).await;
-    router.drain_or_hurry(CancellationToken::new()).await;
+    router.drain_until(CancellationToken::new()).await;
     assert!(numbers_of(&collector.frames()).into_iter().eq(0..3));
 }

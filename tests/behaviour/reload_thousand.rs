@@ -7,9 +7,9 @@ use tokio::time::sleep;
 
 use crate::{
     alone,
-    certificates::{Certificates, Shows},
+    certificates::{Certificates, ServerCertificate},
     collector::Collector,
-    process::Left,
+    process::Resources,
     reload::{Form, steady},
     router::{Folder, Router},
     sender::Load,
@@ -50,15 +50,17 @@ struct Scene {
 async fn reloads() {
     let folder = Folder::new();
     let certificates = Certificates::new();
-    let tls = certificates.collector(Shows::Good, true);
+    let tls = certificates.collector(ServerCertificate::Good, true);
     let mut scene = Scene {
         same: [
-            Collector::unix(folder.path("same")).thrifty().listening(),
-            Collector::tls(tls).thrifty().listening(),
+            Collector::unix(folder.path("same"))
+                .numbers_only()
+                .listening(),
+            Collector::tls(tls).numbers_only().listening(),
         ],
         changing: Collector::tcp().listening(),
         extra: Collector::unix(folder.path("extra-out"))
-            .thrifty()
+            .numbers_only()
             .listening(),
         taken: TcpListener::bind("127.0.0.1:0").expect("a port"),
         extras: Vec::new(),
@@ -73,17 +75,17 @@ async fn reloads() {
     let second = Load::start(&over_tls, steady(2000, SECOND)).await;
     scene.reload(&mut router, 0..WARM_UP).await;
     scene.settled(&mut router, "warm").await;
-    let before = Left::now();
+    let before = Resources::now();
     scene.reload(&mut router, WARM_UP..WARM_UP + RELOADS).await;
     scene.settled(&mut router, "warm").await;
     // The allowance is for the collector that keeps whole frames to compare their forms.
-    before.is_all_there_is(96 << 20).await;
+    before.assert_released(96 << 20).await;
 
     let sent = [first.end().await, second.end().await];
     let total = sent[0] + sent[1];
     let statuses = [router.status(0), router.status(1)];
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     for sink in &report.sinks {
         assert_eq!(
             (sink.ledger.delivered, sink.ledger.dropped_total()),
@@ -94,13 +96,13 @@ async fn reloads() {
         assert_eq!(status.connects, 1);
     }
     for collector in &scene.same {
-        collector.look(|connections| assert_eq!(connections.len(), 1));
+        collector.inspect(|connections| assert_eq!(connections.len(), 1));
         is_all(numbers_of(&collector.frames()), sent);
     }
     scene.changing.assert_stopped().await;
     // There is one stream for each form that lasted long enough to connect. Together the streams
     // have all frames in order.
-    scene.changing.look(|connections| {
+    scene.changing.inspect(|connections| {
         let mut forms = HashMap::new();
         let mut numbers = Vec::new();
         for connection in connections {
@@ -124,7 +126,7 @@ async fn reloads() {
     assert!(delivered > 0 && scene.extras.len() > 50);
     assert_eq!(scene.extra.frames().len() as u64, delivered);
     scene.extra.assert_stopped().await;
-    scene.extra.look(|connections| {
+    scene.extra.inspect(|connections| {
         for connection in connections {
             let (first, second): (Vec<_>, Vec<_>) = numbers_of(&connection.frames)
                 .into_iter()
@@ -160,7 +162,7 @@ impl Scene {
             dnstap {} full 1 8
             dnstap {} 1 8 {{\n ca {}\n cert {}\n key {}\n }}
             dnstap {} full 1 8 {{\n name changing\n identity {identity}\n }}\n",
-            self.folder.say("in"),
+            self.folder.display("in"),
             certificate("server.crt"),
             certificate("server.key"),
             self.same[0].socket(),
@@ -178,7 +180,10 @@ impl Scene {
             // Some reloads get time to take effect, most do not.
             if number % KINDS == 0 {
                 let before = router.ledger(2).delivered;
-                until("it is delivered", || router.ledger(2).delivered > before).await;
+                until("frames are delivered", || {
+                    router.ledger(2).delivered > before
+                })
+                .await;
             } else {
                 sleep(Duration::from_millis(1)).await;
             }
@@ -188,7 +193,7 @@ impl Scene {
     fn change(&mut self, router: &mut Router, number: usize) {
         let base = self.base(&format!("form-{}", number / KINDS % 20));
         let extra_sink = format!("dnstap {} full 1 8\n", self.extra.socket());
-        let extra_listener = format!("listen unix://{}\n", self.folder.say("extra"));
+        let extra_listener = format!("listen unix://{}\n", self.folder.display("extra"));
         let certificate = |name: &str| self.certificates.path(name).display().to_string();
         let unsound = match number % KINDS {
             0 => base,
@@ -241,7 +246,10 @@ impl Scene {
     async fn settled(&mut self, router: &mut Router, identity: &str) {
         router.reload(&self.base(identity)).expect("sound");
         let offered = router.ledger(2).offered;
-        until("all is delivered", || router.ledger(2).delivered > offered).await;
+        until("frames are delivered", || {
+            router.ledger(2).delivered > offered
+        })
+        .await;
         let up = |status: &Status| status.state == tapfan::sink::State::Up;
         router.until(2, "is up", up).await;
         let extra = &self.extra;
@@ -250,6 +258,6 @@ impl Scene {
                 .iter()
                 .all(|connection| connection.ended.is_some())
         };
-        extra.until("all have ended", ended).await;
+        extra.until("all connections have ended", ended).await;
     }
 }

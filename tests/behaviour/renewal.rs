@@ -9,23 +9,23 @@ use tapfan::{
 use tokio::time::Instant;
 
 use crate::{
-    certificates::{Certificates, Shows},
-    collector::{Collector, Ended, Manner as Treats},
+    certificates::{Certificates, ServerCertificate},
+    collector::{Behaviour, Collector, Ended},
     name_server::NameServer,
     router::{Folder, Router},
-    sender::{Load, Manner, Sender, Told},
+    sender::{Load, LoadProfile, OnHalfClose, Sender},
     traffic::{numbered, numbered_large, numbers_of},
 };
 
 async fn load(router: &Router, rate: u64) -> Load {
-    let manner = Manner {
+    let profile = LoadProfile {
         mode: Mode::Bidirectional,
-        told: Told::Stops,
+        on_half_close: OnHalfClose::Stop,
         rate,
         frame: numbered,
         first: 0,
     };
-    Load::start(&router.target(0), manner).await
+    Load::start(&router.target(0), profile).await
 }
 
 /// Asserts that every stream ended with STOP and that the streams together have every frame once,
@@ -45,15 +45,17 @@ fn disconnects(status: &Status) -> Vec<(&'static str, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_age_under_load_lose_nothing() {
+async fn connections_rotated_under_load_lose_nothing() {
     const CONNECTIONS: u64 = 6;
     let folder = Folder::new();
     let certificates = Certificates::new();
     let collectors = [
-        Collector::unix(folder.path("out")).thrifty().listening(),
-        Collector::tcp().thrifty().listening(),
-        Collector::tls(certificates.collector(Shows::Good, false))
-            .thrifty()
+        Collector::unix(folder.path("out"))
+            .numbers_only()
+            .listening(),
+        Collector::tcp().numbers_only().listening(),
+        Collector::tls(certificates.collector(ServerCertificate::Good, false))
+            .numbers_only()
             .listening(),
     ];
     let sinks = collectors.each_ref().map(|collector| {
@@ -65,7 +67,7 @@ async fn connections_that_age_under_load_lose_nothing() {
         };
         format!("dnstap {socket} full 1 8 {{\n max_age 1s\n {ca}\n}}\n")
     });
-    let tapfile = format!("listen unix://{}\n{}", folder.say("in"), sinks.concat());
+    let tapfile = format!("listen unix://{}\n{}", folder.display("in"), sinks.concat());
     let router = Router::start(&tapfile);
     router.all_up().await;
     let audit = router.audit();
@@ -75,12 +77,14 @@ async fn connections_that_age_under_load_lose_nothing() {
     let load = load(&router, 20_000).await;
     for sink in 0..collectors.len() {
         let renewed = |status: &Status| status.connects >= CONNECTIONS;
-        let status = router.until(sink, "has been renewed", renewed).await;
+        let status = router
+            .until(sink, "has replaced its connection", renewed)
+            .await;
         assert_eq!(status.state, State::Up);
     }
     let sent = load.end().await;
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     for ((collector, sink), status) in collectors.iter().zip(&report.sinks).zip(watches) {
         assert_eq!(sink.ledger.delivered, sent);
         // The drain has waited for every FINISH.
@@ -96,17 +100,17 @@ async fn connections_that_age_under_load_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_that_moves_takes_the_sink_along() {
+async fn a_sink_follows_its_name_to_a_new_address() {
     let elsewhere = Ipv4Addr::new(127, 0, 0, 2);
     let folder = Folder::new();
-    let old = Collector::tcp().thrifty().listening();
+    let old = Collector::tcp().numbers_only().listening();
     let new = Collector::tcp_at((elsewhere, old.port()).into());
-    let new = new.thrifty().listening();
+    let new = new.numbers_only().listening();
     let server = NameServer::start(&[Ipv4Addr::LOCALHOST]).await;
     let router = Router::start(&format!(
         "resolver {{\n nameserver {}\n}}\nlisten unix://{}\ndnstap tcp://collector.example.:{} full 1 8 {{\n refresh 1s 1s\n}}",
         server.address,
-        folder.say("in"),
+        folder.display("in"),
         old.port(),
     ));
     let audit = router.audit();
@@ -116,14 +120,14 @@ async fn a_name_that_moves_takes_the_sink_along() {
     old.got(10_000).await;
 
     // A further address, in any order, does not move the sink. Neither does an empty answer.
-    server.answers(&[elsewhere, Ipv4Addr::LOCALHOST]);
-    server.has_answered(4).await;
-    server.answers(&[]);
+    server.set_addresses(&[elsewhere, Ipv4Addr::LOCALHOST]);
+    server.wait_for_queries(4).await;
+    server.set_addresses(&[]);
     let fails = |status: &Status| status.resolve_failures > 1;
     let status = router.until(0, "cannot look its name up", fails).await;
     assert_eq!(status.connects, 1);
 
-    server.answers(&[elsewhere]);
+    server.set_addresses(&[elsewhere]);
     let moved = Instant::now();
     let renewed = |status: &Status| status.connects > 1;
     let second = router.until(0, "has moved", renewed).await;
@@ -141,18 +145,18 @@ async fn a_name_that_moves_takes_the_sink_along() {
 
     let sent = load.end().await;
     let report = router.drain().await;
-    audit.sign();
+    audit.finish();
     assert_eq!(report.sinks[0].ledger.delivered, sent);
     assert_whole(&[&old, &new], sent).await;
-    old.look(|connections| assert_eq!(connections.len(), 1));
+    old.inspect(|connections| assert_eq!(connections.len(), 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_takes_nothing_is_given_up_after_its_write_timeout() {
+async fn a_collector_that_reads_nothing_is_disconnected_after_the_write_timeout() {
     let folder = Folder::new();
     let collectors = [Collector::unix(folder.path("out")), Collector::tcp()];
     let collectors = collectors.map(|collector| {
-        collector.behave(Treats::Hangs);
+        collector.behave(Behaviour::Hangs);
         collector.listening()
     });
     let sinks = collectors.each_ref().map(|collector| {
@@ -161,7 +165,7 @@ async fn a_collector_that_takes_nothing_is_given_up_after_its_write_timeout() {
     });
     let router = Router::start(&format!(
         "listen unix://{}\n{}drain 1s",
-        folder.say("in"),
+        folder.display("in"),
         sinks.concat()
     ));
     router.all_up().await;
@@ -172,7 +176,7 @@ async fn a_collector_that_takes_nothing_is_given_up_after_its_write_timeout() {
     sender.send(frames).await;
     for sink in 0..collectors.len() {
         let ended = |status: &Status| !disconnects(status).is_empty();
-        let status = router.until(sink, "gives its collector up", ended).await;
+        let status = router.until(sink, "disconnects its collector", ended).await;
         assert!(begun.elapsed() >= Duration::from_secs(1));
         // On TCP the kernel's own timeout may expire first, because it counts from the moment the
         // collector's buffer was full. It reports a hanging peer like a dead one; the label tells
@@ -186,7 +190,7 @@ async fn a_collector_that_takes_nothing_is_given_up_after_its_write_timeout() {
         begun.elapsed()
     );
     for collector in &collectors {
-        collector.behave(Treats::Good);
+        collector.behave(Behaviour::Good);
     }
     sender.stop().await;
     router.drain().await;

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{sender::Target, wait::patiently};
+use crate::{sender::Target, wait::with_timeout};
 
 /// A folder for the sockets of one test.
 pub(crate) struct Folder(TempDir);
@@ -47,13 +47,13 @@ impl Folder {
     }
 
     /// The path of a file in the folder, as text for a Tapfile.
-    pub(crate) fn say(&self, name: &str) -> String {
+    pub(crate) fn display(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 }
 
 /// Parses a Tapfile. Panics with the diagnostics if it has errors.
-pub(crate) fn understand(tapfile: &str) -> Config {
+pub(crate) fn parse(tapfile: &str) -> Config {
     let loaded = config::parse(Path::new("Tapfile"), tapfile, &|_| None);
     loaded
         .config
@@ -67,7 +67,7 @@ impl Router {
     }
 
     pub(crate) fn try_start(tapfile: &str) -> Result<Self, StartError> {
-        let config = understand(tapfile);
+        let config = parse(tapfile);
         Ok(Self {
             supervisor: Supervisor::start(&config)?,
             config,
@@ -76,7 +76,7 @@ impl Router {
 
     /// Reloads with this Tapfile.
     pub(crate) fn reload(&mut self, tapfile: &str) -> Result<Changes, StartError> {
-        let config = understand(tapfile);
+        let config = parse(tapfile);
         let changes = self.supervisor.reload(&config)?;
         self.config = config;
         Ok(changes)
@@ -140,9 +140,9 @@ impl Router {
     ) -> Status {
         let mut status = self.supervisor.sinks()[sink].status();
         let waiting = status.wait_for(|status| condition(status));
-        patiently(format_args!("sink {sink} {what}"), waiting)
+        with_timeout(format_args!("sink {sink} {what}"), waiting)
             .await
-            .expect("it lives")
+            .expect("the sink exists")
             .clone()
     }
 
@@ -185,11 +185,11 @@ impl Router {
 
     /// Drains, and asserts that every ledger is closed and matches the frames received.
     pub(crate) async fn drain(self) -> Report {
-        self.drain_or_hurry(CancellationToken::new()).await
+        self.drain_until(CancellationToken::new()).await
     }
 
     /// Drains until `hurry` is cancelled, with the same assertions.
-    pub(crate) async fn drain_or_hurry(self, hurry: CancellationToken) -> Report {
+    pub(crate) async fn drain_until(self, hurry: CancellationToken) -> Report {
         let report = self.drain_after_changes(hurry).await;
         let taken: u64 = report
             .listeners
@@ -209,7 +209,7 @@ impl Router {
     /// Drains a router whose listeners or sinks have changed, so that the frames offered cannot be
     /// compared with the frames received.
     pub(crate) async fn drain_after_changes(self, hurry: CancellationToken) -> Report {
-        let report = patiently("the drain is over", self.supervisor.drain(hurry)).await;
+        let report = with_timeout("the drain is over", self.supervisor.drain(hurry)).await;
         for sink in &report.sinks {
             let ledger = &sink.ledger;
             assert!(ledger.balances(), "{}: {ledger:?}", sink.name);
@@ -229,8 +229,8 @@ impl Router {
 
 impl Auditor {
     /// Ends the audit after one last check.
-    pub(crate) fn sign(self) {
+    pub(crate) fn finish(self) {
         self.done.cancel();
-        self.thread.join().expect("every ledger adds up");
+        self.thread.join().expect("every ledger balances");
     }
 }

@@ -27,7 +27,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    wait::patiently,
+    wait::with_timeout,
     wire::{self, ACCEPT, FINISH, READY, START, STOP},
 };
 
@@ -49,13 +49,13 @@ pub(crate) struct Sender {
 /// How a sender reacts when the router half-closes its back channel, the signal that a drain has
 /// begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum OnHalfClose {
     /// Sends STOP, as fstrm's own tools do.
-    Stops,
+    Stop,
     /// Closes without STOP, as Unbound does.
-    Closes,
+    Close,
     /// Does not read its back channel and keeps sending, as `CoreDNS` does.
-    GoesOn,
+    Ignore,
 }
 
 /// A task that sends frames at a fixed rate.
@@ -66,9 +66,9 @@ pub(crate) struct Load {
 }
 
 /// Parameters of a [`Load`].
-pub(crate) struct Manner {
+pub(crate) struct LoadProfile {
     pub(crate) mode: Mode,
-    pub(crate) told: Told,
+    pub(crate) on_half_close: OnHalfClose,
     /// Frames per second.
     pub(crate) rate: u64,
     /// Makes the frame with this number.
@@ -105,17 +105,17 @@ impl Target {
 
     /// Sends `bytes`, shuts down the write side, and returns everything that the router sends until
     /// it closes.
-    pub(crate) async fn say(&self, said: &[u8]) -> Vec<u8> {
+    pub(crate) async fn exchange(&self, bytes: &[u8]) -> Vec<u8> {
         let stream = self.dial().await.expect("connected");
-        say(stream, said).await
+        exchange(stream, bytes).await
     }
 }
 
 /// Sends `bytes` on `stream`, shuts down the write side, and returns everything that the router
 /// sends until it closes.
-pub(crate) async fn say(mut stream: Stream, said: &[u8]) -> Vec<u8> {
+pub(crate) async fn exchange(mut stream: Stream, bytes: &[u8]) -> Vec<u8> {
     // The router may have closed already; only its answer matters.
-    if stream.write_all(said).await.is_ok() {
+    if stream.write_all(bytes).await.is_ok() {
         let _ = stream.shutdown().await;
     }
     rest(&mut stream).await
@@ -126,14 +126,14 @@ pub(crate) async fn rest(stream: &mut Stream) -> Vec<u8> {
     let mut answer = Vec::new();
     // A reset, or TCP that ends without `close_notify`, is a close, too. The bytes before it are in
     // `answer`.
-    let _ = patiently("the router closes", stream.read_to_end(&mut answer)).await;
+    let _ = with_timeout("the router closes", stream.read_to_end(&mut answer)).await;
     answer
 }
 
 /// Asserts that the next bytes from the router are these.
 pub(crate) async fn expect(stream: &mut Stream, bytes: &[u8]) {
     let mut got = vec![0; bytes.len()];
-    patiently("the router answers", stream.read_exact(&mut got))
+    with_timeout("the router answers", stream.read_exact(&mut got))
         .await
         .expect("an answer");
     assert_eq!(got, bytes);
@@ -187,10 +187,10 @@ impl Sender {
     }
 
     /// Waits until the router half-closes, which it does when it drains.
-    pub(crate) async fn told_to_end(&mut self) {
+    pub(crate) async fn half_closed(&mut self) {
         let mut byte = [0];
-        let read = patiently("the router half-closes", self.stream.read(&mut byte)).await;
-        assert_eq!(read.expect("no reset"), 0, "nothing but the end");
+        let read = with_timeout("the router half-closes", self.stream.read(&mut byte)).await;
+        assert_eq!(read.expect("no reset"), 0, "data on the back channel");
     }
 
     /// Waits until the router closes the connection. Ignores what it sends before.
@@ -224,11 +224,11 @@ pub(crate) fn reset_on_close(stream: &Stream) {
 
 impl Load {
     /// Connects and starts to send.
-    pub(crate) async fn start(target: &Target, manner: Manner) -> Self {
-        let sender = Sender::open(target, manner.mode).await;
+    pub(crate) async fn start(target: &Target, profile: LoadProfile) -> Self {
+        let sender = Sender::open(target, profile.mode).await;
         let sent = Arc::<AtomicU64>::default();
         let enough = CancellationToken::new();
-        let task = tokio::spawn(load(sender, manner, Arc::clone(&sent), enough.clone()));
+        let task = tokio::spawn(load(sender, profile, Arc::clone(&sent), enough.clone()));
         Self { sent, enough, task }
     }
 
@@ -246,38 +246,47 @@ impl Load {
     /// Waits until it ends because the router drains or closes. Returns the number of frames
     /// written.
     pub(crate) async fn ended(self) -> u64 {
-        patiently("the sender ends", self.task)
+        with_timeout("the sender ends", self.task)
             .await
             .expect("no panic");
         self.sent.load(Relaxed)
     }
 }
 
-async fn load(mut sender: Sender, manner: Manner, sent: Arc<AtomicU64>, enough: CancellationToken) {
-    let each = manner.rate * u64::try_from(TICK.as_millis()).expect("few") / 1000;
+async fn load(
+    mut sender: Sender,
+    profile: LoadProfile,
+    sent: Arc<AtomicU64>,
+    enough: CancellationToken,
+) {
+    let each = profile.rate * u64::try_from(TICK.as_millis()).expect("few") / 1000;
     let mut ticks = interval(TICK);
     let mut byte = [0];
     loop {
         select! {
             biased;
             () = enough.cancelled() => return sender.stop().await,
-            read = sender.stream.read(&mut byte), if manner.told != Told::GoesOn => {
-                assert_eq!(read.expect("no reset"), 0, "nothing but the end");
-                if manner.told == Told::Stops {
+            read = sender.stream.read(&mut byte), if profile.on_half_close != OnHalfClose::Ignore => {
+                assert_eq!(read.expect("no reset"), 0, "data on the back channel");
+                if profile.on_half_close == OnHalfClose::Stop {
                     sender.write(STOP).await;
                 }
                 return;
             }
             _ = ticks.tick() => {}
         }
-        let from = manner.first + sent.load(Relaxed);
-        let frames = wire::data((from..from + each).map(manner.frame));
+        let from = profile.first + sent.load(Relaxed);
+        let frames = wire::data((from..from + each).map(profile.frame));
         let written = async {
             sender.stream.write_all(&frames).await?;
             sender.stream.flush().await
         };
         if let Err(error) = written.await {
-            assert_eq!(manner.told, Told::GoesOn, "cut before it was told: {error}");
+            assert_eq!(
+                profile.on_half_close,
+                OnHalfClose::Ignore,
+                "closed without a half-close: {error}"
+            );
             return;
         }
         sent.fetch_add(each, Relaxed);

@@ -6,11 +6,11 @@ use tapfan::{admin::RouterStatus, frame_stream::Mode, router::DropReason};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    collector::{Collector, Manner},
+    collector::{Behaviour, Collector},
     router::{Folder, Router},
     sender::{Sender, Target},
     traffic::{number_of, numbered},
-    wait::{patiently, until},
+    wait::{until, with_timeout},
     wire,
 };
 
@@ -30,7 +30,7 @@ async fn flood(target: Target, enough: CancellationToken) -> u64 {
     let wire = wire::data((LOUD..LOUD + frames).map(numbered));
     let mut sent = 0;
     while !enough.is_cancelled() {
-        patiently("the router reads", sender.write(&wire)).await;
+        with_timeout("the router reads", sender.write(&wire)).await;
         sent += frames;
     }
     sender.stop().await;
@@ -40,13 +40,13 @@ async fn flood(target: Target, enough: CancellationToken) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_costs_a_quiet_sender_nothing() {
     let folder = Folder::new();
-    let collector = Collector::unix(folder.path("out")).thrifty();
+    let collector = Collector::unix(folder.path("out")).numbers_only();
     // About 20,000 frames a second.
-    collector.behave(Manner::Crawls(2048, Duration::from_millis(1)));
+    collector.behave(Behaviour::ReadsSlowly(2048, Duration::from_millis(1)));
     let collector = collector.listening();
     let router = Router::start(&format!(
         "listen unix://{}\nlisten tcp://127.0.0.1:0\ndnstap {} full",
-        folder.say("in"),
+        folder.display("in"),
         collector.socket()
     ));
     router.up(0).await;
@@ -60,7 +60,7 @@ async fn a_flood_costs_a_quiet_sender_nothing() {
     for step in 0..STEPS {
         // The quiet sender's rate is one twentieth of the sink's, even on a busy machine.
         let taken = router.ledger(0).delivered;
-        until("the sink takes some", || {
+        until("the sink delivers frames", || {
             router.ledger(0).delivered >= taken + TAKEN_A_STEP
         })
         .await;
@@ -70,11 +70,11 @@ async fn a_flood_costs_a_quiet_sender_nothing() {
     }
     quiet.stop().await;
     enough.cancel();
-    let sent = patiently("the flood ends", flooding)
+    let sent = with_timeout("the flood ends", flooding)
         .await
         .expect("no panic");
-    collector.behave(Manner::Good);
-    auditor.sign();
+    collector.behave(Behaviour::Good);
+    auditor.finish();
 
     let losses = router.queues(0).losses();
     let flooder = losses.senders()[0].0.clone();
@@ -97,10 +97,14 @@ async fn a_flood_costs_a_quiet_sender_nothing() {
         "each of the quiet sender's frames, in order"
     );
     assert_eq!((losses.senders().len(), losses.others()), (1, 0));
-    assert_eq!(losses.of(&flooder), dropped, "all losses are the flood's");
+    assert_eq!(
+        losses.of(&flooder),
+        dropped,
+        "only the flooding sender lost frames"
+    );
     let me = format!("pid {}, uid ", std::process::id());
     assert!(described.1.starts_with(&me), "{described:?}");
-    assert_eq!(described.0, format!("unix://{}", folder.say("in")));
+    assert_eq!(described.0, format!("unix://{}", folder.display("in")));
     let row = &shown.dropped_by_sender.senders[0];
     assert_eq!(
         (&row.listener, &row.peer, row.frames),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tapfan::{frame_stream::Mode, sink::Status};
 
 use crate::{
-    certificates::{Certificates, Shows},
-    collector::{Collector, Manner},
+    certificates::{Certificates, ServerCertificate},
+    collector::{Behaviour, Collector},
     router::{Folder, Router},
     sender::Sender,
     traffic::{numbered_large, numbers_of},
@@ -29,24 +29,24 @@ const fn crawled(crawl: usize) -> usize {
 }
 
 /// Reads this many bytes 20 times a second.
-fn crawls(bytes: usize) -> Manner {
-    Manner::Crawls(bytes, Duration::from_millis(50))
+fn crawls(bytes: usize) -> Behaviour {
+    Behaviour::ReadsSlowly(bytes, Duration::from_millis(50))
 }
 
 /// A collector of each kind, and a router whose sinks have a `write_timeout` of 3 s.
 fn three_kinds(
     folder: &Folder,
     certificates: &Certificates,
-    manners: [Manner; 3],
+    behaviours: [Behaviour; 3],
 ) -> ([Collector; 3], Router) {
     let collectors = [
         Collector::unix(folder.path("out")),
         Collector::tcp(),
-        Collector::tls(certificates.collector(Shows::Good, false)),
+        Collector::tls(certificates.collector(ServerCertificate::Good, false)),
     ];
     let collectors = collectors.map(Collector::listening);
-    for (collector, manner) in collectors.iter().zip(manners) {
-        collector.behave(manner);
+    for (collector, behaviour) in collectors.iter().zip(behaviours) {
+        collector.behave(behaviour);
     }
     let router = Router::start(&format!(
         "listen unix://{}
@@ -60,7 +60,7 @@ fn three_kinds(
             ca {}
             write_timeout 3s
         }}",
-        folder.say("in"),
+        folder.display("in"),
         collectors[0].socket(),
         collectors[1].socket(),
         collectors[2].socket(),
@@ -97,7 +97,7 @@ async fn a_collector_that_reads_all_the_time_is_not_cut_however_slow_it_is() {
         assert!(status.write_stalls > 0, "a write that waits is a stall");
     }
     for (sink, collector) in collectors.iter().enumerate() {
-        collector.behave(Manner::Good);
+        collector.behave(Behaviour::Good);
         collector.got(usize::try_from(FRAMES).expect("few")).await;
         assert_eq!(router.status(sink).connects, 1);
         assert!(numbers_of(&collector.frames()).into_iter().eq(0..FRAMES));
@@ -108,7 +108,7 @@ async fn a_collector_that_reads_all_the_time_is_not_cut_however_slow_it_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_reads_nothing_is_cut() {
     let (folder, certificates) = (Folder::new(), Certificates::new());
-    let (collectors, router) = three_kinds(&folder, &certificates, [Manner::Hangs; 3]);
+    let (collectors, router) = three_kinds(&folder, &certificates, [Behaviour::Hangs; 3]);
     router.all_up().await;
     send(&router, FRAMES).await;
     for (sink, collector) in collectors.iter().enumerate() {
@@ -116,7 +116,7 @@ async fn a_collector_that_reads_nothing_is_cut() {
         let status = router.until(sink, "gives its collector up", cut).await;
         let mut disconnects = status.disconnects();
         assert!(disconnects.any(|(label, count)| label == "write_timeout" && count == 1));
-        collector.behave(Manner::Good);
+        collector.behave(Behaviour::Good);
     }
     for (sink, collector) in collectors.iter().enumerate() {
         // Frames that the first connection held are lost with it.
@@ -148,7 +148,7 @@ async fn finish_is_awaited_while_the_collector_reads() {
             };
             let router = Router::start(&format!(
                 "listen unix://{}\ndnstap {} full {tls}\ndrain 40s",
-                folder.say(&format!("in-{kind}")),
+                folder.display(&format!("in-{kind}")),
                 collector.socket(),
             ));
             router.up(0).await;
@@ -162,7 +162,7 @@ async fn finish_is_awaited_while_the_collector_reads() {
             );
         }
     };
-    let tls = certificates.collector(Shows::Good, false);
+    let tls = certificates.collector(ServerCertificate::Good, false);
     tokio::join!(
         ends("unix", Collector::unix(folder.path("out")), 2 << 10, 350),
         ends("tcp", Collector::tcp(), 8 << 10, 1500),

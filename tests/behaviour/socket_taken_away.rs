@@ -33,12 +33,12 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_changed_mode_reaches_no_file_behind_a_link() {
+async fn a_changed_mode_is_not_applied_through_a_symbolic_link() {
     let folder = Folder::new();
     let tapfile =
         |mode: &str| format!("admin off\nlisten unix://in {{ mode {mode}\n }}\ndnstap out");
     let tapfan = Tapfan::run(&folder, &tapfile("0600"));
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     let precious = folder.path("precious");
     fs::write(&precious, "secret").expect("written");
     fs::set_permissions(&precious, fs::Permissions::from_mode(0o600)).expect("ours");
@@ -46,18 +46,21 @@ async fn a_changed_mode_reaches_no_file_behind_a_link() {
     symlink(&precious, folder.path("in")).expect("linked");
     fs::write(folder.path("Tapfile"), tapfile("0666")).expect("written");
     tapfan.signal(Signal::SIGHUP);
-    tapfan.says("the configuration was changed").await;
+    tapfan.wait_for_log("the configuration was changed").await;
     tapfan
-        .says("the socket's permissions were not changed")
+        .wait_for_log("the socket's permissions were not changed")
         .await;
     assert_eq!(mode(&precious), 0o600);
-    tapfan.says("in exists and is not a socket").await;
+    tapfan.wait_for_log("in exists and is not a socket").await;
     assert_eq!(fs::read_to_string(&precious).expect("read"), "secret");
     // The socket that replaces the link gets the new mode.
     fs::remove_file(folder.path("in")).expect("removed");
     tapfan.signal(Signal::SIGHUP);
-    until("it is bound again", || folder.path("in").exists()).await;
-    until("it has the new mode", || mode(&folder.path("in")) == 0o666).await;
+    until("the socket is bound again", || folder.path("in").exists()).await;
+    until("the socket has the new mode", || {
+        mode(&folder.path("in")) == 0o666
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,7 +69,7 @@ async fn a_removed_socket_is_bound_again_and_connections_stay() {
     let collector = Collector::unix(folder.path("out")).listening();
     let tapfile = "admin off\nlisten unix://in { mode 0606\n }\ndnstap out full";
     let mut tapfan = Tapfan::run(&folder, tapfile);
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     let socket = folder.path("in");
     let target = Target::Unix(socket.clone());
     let mut early = Sender::open(&target, Mode::Bidirectional).await;
@@ -74,7 +77,7 @@ async fn a_removed_socket_is_bound_again_and_connections_stay() {
     collector.got(1).await;
     for round in 0..2 {
         fs::remove_file(&socket).expect("removed");
-        until("it is bound again", || {
+        until("the socket is bound again", || {
             socket.exists() && mode(&socket) == 0o606
         })
         .await;
@@ -100,17 +103,20 @@ async fn a_removed_socket_is_bound_again_and_connections_stay() {
     );
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0));
-    assert!(!socket.exists(), "it is removed in the end");
+    assert!(
+        !socket.exists(),
+        "the router removes its socket when it exits"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_socket_that_another_process_took_is_left_to_it_and_not_ready_until_it_goes() {
+async fn a_socket_taken_by_another_process_is_left_alone_and_not_ready() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
     let tapfile = "admin 127.0.0.1:0\nlisten unix://in\ndnstap out full";
     let tapfan = Tapfan::run(&folder, tapfile);
     let admin = tapfan.address_of("admin", 1).await;
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     let ask = |path: &str| block_in_place(|| get(admin, path));
     let series = "tapfan_listener_up{listener=\"unix://in\"}";
     let up = || Exposition::read(&ask("/metrics").body).value(series) > 0.5;
@@ -121,7 +127,7 @@ async fn a_socket_that_another_process_took_is_left_to_it_and_not_ready_until_it
     let mut early = Sender::open(&target, Mode::Bidirectional).await;
     fs::remove_file(&socket).expect("removed");
     let other = UnixListener::bind(&socket).expect("bound");
-    until("it is not ready", || ask("/readyz").status == 503).await;
+    until("the router is not ready", || ask("/readyz").status == 503).await;
     let why = ask("/readyz").body;
     let reason = "not ready: listen unix://in: no sender can connect since ";
     assert!(why.starts_with(reason), "{why}");
@@ -143,13 +149,13 @@ async fn a_socket_that_another_process_took_is_left_to_it_and_not_ready_until_it
     collector.got(1).await;
     // The other process's socket is left alone, by a reload too.
     tapfan.signal(Signal::SIGHUP);
-    tapfan.says("nothing has changed").await;
+    tapfan.wait_for_log("nothing has changed").await;
     other.set_nonblocking(true).expect("set");
     assert!(socket.exists());
     drop(other);
     // The stale file that it left behind is replaced.
     tapfan.signal(Signal::SIGHUP);
-    until("it is ready", || ask("/readyz").status == 200).await;
+    until("the router is ready", || ask("/readyz").status == 200).await;
     assert!(up());
     let mut late = Sender::open(&target, Mode::Bidirectional).await;
     late.send([numbered(1)]).await;

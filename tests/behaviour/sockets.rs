@@ -25,7 +25,7 @@ async fn pass_one_frame(router: &Router, collector: &Collector) {
 }
 
 #[tokio::test]
-async fn abstract_sockets_on_both_sides() {
+async fn abstract_sockets_work_on_both_sides() {
     // Abstract names are global to the machine, so these contain the pid.
     let name = |side: &str| format!("tapfan-tests-{}-{side}", std::process::id());
     let collector = Collector::unix(format!("\0{}", name("out"))).listening();
@@ -53,7 +53,7 @@ async fn a_stale_socket_is_replaced_and_removed_at_the_end() {
     let folder = Folder::new();
     let path = folder.path("in");
     drop(UnixListener::bind(&path).expect("bound"));
-    assert!(path.exists(), "left behind");
+    assert!(path.exists(), "no stale socket");
     let collector = Collector::unix(folder.path("out")).listening();
     let router = Router::start(&format!(
         "listen {}\ndnstap {} full",
@@ -63,7 +63,7 @@ async fn a_stale_socket_is_replaced_and_removed_at_the_end() {
     assert_eq!(mode(&path), 0o660);
     pass_one_frame(&router, &collector).await;
     router.drain().await;
-    assert!(!path.exists(), "its own file");
+    assert!(!path.exists(), "the router removes its own socket");
 }
 
 #[tokio::test]
@@ -72,16 +72,16 @@ async fn a_socket_in_use_is_an_error_and_nothing_starts() {
     let collector = Collector::unix(folder.path("out")).listening();
     let first = Router::start(&format!(
         "listen {} {{\n mode 0600\n }}\ndnstap {} full",
-        folder.say("in"),
+        folder.display("in"),
         collector.socket()
     ));
     assert_eq!(mode(&folder.path("in")), 0o600);
     fs::write(folder.path("file"), "of another kind").expect("written");
     let problems = Router::try_start(&format!(
         "listen {}\nlisten {}\nlisten {}\ndnstap {} full",
-        folder.say("another"),
-        folder.say("in"),
-        folder.say("file"),
+        folder.display("another"),
+        folder.display("in"),
+        folder.display("file"),
         collector.socket()
     ));
     let problems = problems.err().expect("two listeners cannot be bound");
@@ -104,7 +104,7 @@ async fn a_router_that_is_dropped_ends_at_once() {
     let collector = Collector::unix(folder.path("out")).listening();
     let router = Router::start(&format!(
         "listen {}\ndnstap {} full",
-        folder.say("in"),
+        folder.display("in"),
         collector.socket()
     ));
     pass_one_frame(&router, &collector).await;

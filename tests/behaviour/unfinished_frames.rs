@@ -9,7 +9,7 @@ use crate::{
     cgroup::Cgroup,
     collector::Collector,
     router::{Folder, Router},
-    sender::{Load, Manner, Sender, Target, Told},
+    sender::{Load, LoadProfile, OnHalfClose, Sender, Target},
     traffic::{numbered, numbered_large, numbers_of},
     wait::until,
     wire::{self, START},
@@ -28,26 +28,26 @@ async fn stop_inside(target: &Target, sent: usize) -> tapfan::net::Stream {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_senders_that_hold_most_are_closed_and_the_others_feel_nothing() {
+async fn the_senders_that_hold_most_memory_are_closed_and_others_unaffected() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
     let router = Router::start(&format!(
         "unfinished_frames 4MiB\nlisten unix://{}\nlisten tcp://127.0.0.1:0\ndnstap {} full 1 4",
-        folder.say("in"),
+        folder.display("in"),
         collector.socket()
     ));
     router.up(0).await;
-    let manner = |frame, first, rate| Manner {
+    let profile = |frame, first, rate| LoadProfile {
         mode: Mode::Bidirectional,
-        told: Told::Stops,
+        on_half_close: OnHalfClose::Stop,
         rate,
         frame,
         first,
     };
-    let small = Load::start(&router.target(0), manner(numbered, 0, 2000)).await;
+    let small = Load::start(&router.target(0), profile(numbered, 0, 2000)).await;
     // Its frames are long, too, but complete.
     let large_frames = |number| numbered_large(number, 300_000);
-    let large = Load::start(&router.target(0), manner(large_frames, 1 << 32, 100)).await;
+    let large = Load::start(&router.target(0), profile(large_frames, 1 << 32, 100)).await;
     let unfinished = router.view().unfinished_frames().clone();
     assert_eq!(unfinished.limit(), 4 * MIB);
     let mut stopped = Vec::new();
@@ -61,7 +61,7 @@ async fn the_senders_that_hold_most_are_closed_and_the_others_feel_nothing() {
         of(0) + of(1)
     };
     // Four of 900 kB fit. The good sender's frames may push out one more.
-    until("the others are closed", || closed() >= 15).await;
+    until("the other connections are closed", || closed() >= 15).await;
     assert!(closed() <= 18, "{}", closed());
     let sent = small.end().await + large.end().await;
     drop(stopped);
@@ -78,13 +78,13 @@ async fn the_senders_that_hold_most_are_closed_and_the_others_feel_nothing() {
 }
 
 #[tokio::test]
-async fn a_lower_bound_of_a_reload_counts_at_once() {
+async fn a_lower_limit_applies_at_the_reload() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
     let tapfile = |bound: &str| {
         format!(
             "{bound}\nlisten unix://{} {{ max_frame 1MiB\n }}\ndnstap {} full",
-            folder.say("in"),
+            folder.display("in"),
             collector.socket()
         )
     };
@@ -94,15 +94,18 @@ async fn a_lower_bound_of_a_reload_counts_at_once() {
         stopped.push(stop_inside(&router.target(0), 300_000).await);
     }
     let unfinished = router.view().unfinished_frames().clone();
-    assert_eq!(unfinished.limit(), 64 * MIB, "unless a line says otherwise");
-    until("all are held", || unfinished.held() >= 5 * 300_000).await;
+    assert_eq!(unfinished.limit(), 64 * MIB, "the default");
+    until("all unfinished frames are buffered", || {
+        unfinished.held() >= 5 * 300_000
+    })
+    .await;
     let changes = router
         .reload(&tapfile("unfinished_frames 1MiB"))
         .expect("good");
     assert_eq!(changes.to_string(), "unfinished_frames 1MiB");
     // A buffer may be twice as large as the data in it. So at least two connections have to go, and
     // at least one stays.
-    until("some are closed", || {
+    until("some connections are closed", || {
         let counts = router.counts(0);
         let closed = counts.errors(ErrorReason::Unfinished);
         (2..=4).contains(&closed) && counts.connections == 5 - closed
@@ -114,7 +117,7 @@ async fn a_lower_bound_of_a_reload_counts_at_once() {
 /// Where no cgroup can be created, the address space is limited instead. That is less exact,
 /// because a thread maps more than it uses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_router_with_64_mib_outlives_hundreds_that_stop_in_a_frame() {
+async fn a_router_with_64_mib_survives_hundreds_of_unfinished_frames() {
     const SENDERS: usize = 300;
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
@@ -125,22 +128,22 @@ async fn a_router_with_64_mib_outlives_hundreds_that_stop_in_a_frame() {
     };
     let tapfile = "unfinished_frames 16MiB\nadmin off\nlisten unix://in\ndnstap out full 1 4";
     let mut tapfan = Tapfan::run_after(&before, &folder, tapfile);
-    tapfan.says("tapfan is running").await;
+    tapfan.wait_for_log("tapfan is running").await;
     let target = Target::Unix(folder.path("in"));
-    let manner = Manner {
+    let profile = LoadProfile {
         mode: Mode::Bidirectional,
-        told: Told::Stops,
+        on_half_close: OnHalfClose::Stop,
         rate: 1000,
         frame: numbered,
         first: 0,
     };
-    let good = Load::start(&target, manner).await;
+    let good = Load::start(&target, profile).await;
     let mut stopped = Vec::new();
     for _ in 0..SENDERS {
         stopped.push(stop_inside(&target, MIB - 1000).await);
     }
     let so_far = good.sent();
-    until("the good sender goes on", || good.sent() > so_far + 1000).await;
+    until("the good sender continues", || good.sent() > so_far + 1000).await;
     // A new sender can still connect.
     let mut late = Sender::open(&target, Mode::Bidirectional).await;
     late.send([numbered(1 << 40)]).await;
@@ -151,6 +154,6 @@ async fn a_router_with_64_mib_outlives_hundreds_that_stop_in_a_frame() {
     numbers.sort_unstable();
     assert!(numbers.into_iter().eq((0..sent).chain([1 << 40])));
     assert!(tapfan.is_running(), "{}", tapfan.log());
-    tapfan.says("reason=unfinished").await;
+    tapfan.wait_for_log("reason=unfinished").await;
     drop(stopped);
 }

@@ -31,7 +31,7 @@ use crate::{
     router::Folder,
     sender::{Sender, Target},
     traffic::{numbered, numbers_of},
-    wait::{patiently, until},
+    wait::{until, with_timeout},
     wire::{START, STOP},
 };
 
@@ -93,22 +93,22 @@ impl Program {
     }
 
     /// Reads until the log contains `text`.
-    async fn says(&mut self, words: &str) {
-        until(format_args!("it says {words}"), || {
+    async fn wait_for_log(&mut self, text: &str) {
+        until(format_args!("the log contains {text:?}"), || {
             self.read();
-            self.text.contains(words)
+            self.text.contains(text)
         })
         .await;
     }
 
     /// Waits until the log names the admin endpoint's address, and returns it.
     async fn address(&mut self) -> SocketAddr {
-        self.says("admin endpoint is listening").await;
-        self.says("tapfan is running").await;
+        self.wait_for_log("admin endpoint is listening").await;
+        self.wait_for_log("tapfan is running").await;
         let (_, rest) = self
             .text
             .split_once("admin endpoint is listening")
-            .expect("said");
+            .expect("logged");
         let (_, address) = rest.split_once("address=").expect("an address");
         let address = address.split_whitespace().next().expect("an address");
         address.parse().expect("an address")
@@ -121,7 +121,7 @@ impl Program {
 
     async fn exit(&mut self) -> ExitStatus {
         let mut status = None;
-        until("it exits", || {
+        until("tapfan exits", || {
             status = self.child.try_wait().expect("a child");
             status.is_some()
         })
@@ -149,7 +149,7 @@ impl Garbage {
                 tokio::spawn(async move {
                     let bad = [START, b"\0\0\0\x03bad"].concat();
                     while !enough.is_cancelled() {
-                        target.say(&bad).await;
+                        target.exchange(&bad).await;
                     }
                 })
             })
@@ -160,7 +160,9 @@ impl Garbage {
     async fn end(self) {
         self.enough.cancel();
         for task in self.tasks {
-            patiently("garbage ends", task).await.expect("no panic");
+            with_timeout("the garbage sender ends", task)
+                .await
+                .expect("no panic");
         }
     }
 }
@@ -175,13 +177,13 @@ fn lost(address: SocketAddr) -> Option<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_nobody_reads_costs_lines_and_nothing_else() {
+async fn an_unread_log_loses_lines_and_nothing_else() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out.sock")).listening();
     let tapfile = "listen in.sock\nadmin 127.0.0.1:0\ndnstap out.sock full 8 8\n";
     let mut program = Program::run(&folder, "trace", tapfile);
     let address = program.address().await;
-    program.says("sink is up").await;
+    program.wait_for_log("sink is up").await;
     let target = Target::Unix(folder.path("in.sock"));
     let mut good = Sender::open(&target, Mode::Bidirectional).await;
 
@@ -210,7 +212,7 @@ async fn a_log_that_nobody_reads_costs_lines_and_nothing_else() {
     assert!(status.log.lines_lost >= 100, "{:?}", status.log);
 
     // The log is read once more, and then no longer.
-    program.says("log lines were lost").await;
+    program.wait_for_log("log lines were lost").await;
     let garbage = Garbage::start(&target);
     let before = lost(address).expect("a counter");
     until("lines are lost again", || {
@@ -219,7 +221,7 @@ async fn a_log_that_nobody_reads_costs_lines_and_nothing_else() {
     .await;
     garbage.end().await;
     program.signal(Signal::SIGTERM);
-    good.told_to_end().await;
+    good.half_closed().await;
     good.write(STOP).await;
     good.cut().await;
     assert_eq!(program.exit().await.code(), Some(0));
@@ -227,7 +229,7 @@ async fn a_log_that_nobody_reads_costs_lines_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_signal_is_heard_when_nobody_reads_the_log() {
+async fn a_second_signal_works_with_an_unread_log() {
     let folder = Folder::new();
     let tapfile = "listen in.sock\nadmin 127.0.0.1:0\ndnstap nobody.sock\ndrain 1m\n";
     let mut program = Program::run(&folder, "debug", tapfile);
@@ -242,7 +244,7 @@ async fn a_second_signal_is_heard_when_nobody_reads_the_log() {
     .await;
     garbage.end().await;
     program.signal(Signal::SIGINT);
-    sender.told_to_end().await;
+    sender.half_closed().await;
     program.signal(Signal::SIGTERM);
     assert_eq!(program.exit().await.code(), Some(0));
 }
@@ -257,7 +259,7 @@ fn full() -> (UnixStream, OwnedFd) {
 }
 
 #[tokio::test]
-async fn what_cannot_start_says_so_or_exits_without() {
+async fn a_failed_start_exits_even_with_a_full_stderr() {
     let folder = Folder::new();
     let run = |arguments: &[&str], stderr: Stdio| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tapfan"));

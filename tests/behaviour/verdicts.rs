@@ -13,18 +13,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::serve,
-    collector::{Collector, Manner},
+    collector::{Behaviour, Collector},
     http::get,
     router::{Folder, Router},
-    sender::{self, Load, Told},
+    sender::{self, Load, OnHalfClose},
     traffic::numbered,
     wait::until,
 };
 
-fn steady(rate: u64) -> sender::Manner {
-    sender::Manner {
+fn steady(rate: u64) -> sender::LoadProfile {
+    sender::LoadProfile {
         mode: Mode::Bidirectional,
-        told: Told::Stops,
+        on_half_close: OnHalfClose::Stop,
         rate,
         frame: numbered,
         first: 0,
@@ -70,12 +70,16 @@ fn said(address: SocketAddr, arguments: &[&str]) -> (Option<i32>, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     let folder = Folder::new();
-    let good = Collector::unix(folder.path("good")).thrifty().listening();
-    let stops = Collector::unix(folder.path("stops")).thrifty().listening();
-    stops.behave(Manner::Hangs);
+    let good = Collector::unix(folder.path("good"))
+        .numbers_only()
+        .listening();
+    let stops = Collector::unix(folder.path("stops"))
+        .numbers_only()
+        .listening();
+    stops.behave(Behaviour::Hangs);
     let mut router = Router::start(&format!(
         "listen {}\ndnstap {} full {{ name good }}\ndnstap {} full 1 {{\nname stops\nwrite_timeout 10m\n}}\n",
-        folder.say("in"),
+        folder.display("in"),
         good.socket(),
         stops.socket(),
     ));
@@ -112,7 +116,7 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     assert_eq!(router.status(1).state.label(), "up");
 
     // The collector reads again. No more frames are lost, and the earlier loss is still reported.
-    stops.behave(Manner::Good);
+    stops.behave(Behaviour::Good);
     until("the queue is empty", || router.ledger(1).queued == 0).await;
     load.end().await;
     let lost = "Every collector is getting its taps; some were lost";
@@ -124,7 +128,7 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     router
         .reload(&format!(
             "listen {}\ndnstap {} full {{ name good }}\ndnstap {} full 1 {{ name other }}\n",
-            folder.say("in"),
+            folder.display("in"),
             good.socket(),
             stops.socket(),
         ))
@@ -136,10 +140,10 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_is_away_is_down_and_what_it_lost_is_known_to_who_looks_later() {
     let folder = Folder::new();
-    let mut collector = Collector::tcp().thrifty().listening();
+    let mut collector = Collector::tcp().numbers_only().listening();
     let router = Router::start(&format!(
         "listen {}\ndnstap {} full 1 {{ name siem }}\n",
-        folder.say("in"),
+        folder.display("in"),
         collector.socket(),
     ));
     let (_server, address) = serve(router.view(), "");

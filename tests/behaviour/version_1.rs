@@ -7,7 +7,7 @@ use crate::{
     router::{Folder, Router},
     sender::Sender,
     traffic::numbered,
-    wait::patiently,
+    wait::with_timeout,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,10 +27,10 @@ async fn a_listener_serves_them_and_a_sink_with_skipverify_takes_them() {
         let address = address.expect("a TCP listener");
         let before = Router::start(&format!(
             "listen unix://{}\ndnstap tls://{address} full {{\n skipverify\n cert {file}.crt\n key {file}.key\n}}",
-            folder.say(name)
+            folder.display(name)
         ));
         let up = before.up(0);
-        let status = patiently(format!("{name} is taken"), up).await;
+        let status = with_timeout(format!("{name} is taken"), up).await;
         assert_eq!(status.failed_connects, 0);
         let mut sender = Sender::open(&before.target(0), Mode::Bidirectional).await;
         sender.send((0..10).map(numbered)).await;

@@ -5,21 +5,21 @@ use std::{fmt::Display, future::Future, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 /// The timeout of everything that a test waits for; generous, because the machine may be busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Returns the output of `future`. Panics if that takes too long.
-pub(crate) async fn patiently<F: Future>(what: impl Display, future: F) -> F::Output {
-    let output = timeout(PATIENCE, future).await;
-    output.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain until {what}"))
+pub(crate) async fn with_timeout<F: Future>(what: impl Display, future: F) -> F::Output {
+    let output = timeout(TIMEOUT, future).await;
+    output.unwrap_or_else(|_| panic!("gave up after {TIMEOUT:?} waiting until {what}"))
 }
 
 /// Waits until `condition` holds. Panics after the timeout.
 pub(crate) async fn until(what: impl Display, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !condition() {
         assert!(
             Instant::now() < deadline,
-            "waited {PATIENCE:?} in vain until {what}"
+            "gave up after {TIMEOUT:?} waiting until {what}"
         );
         sleep(Duration::from_millis(2)).await;
     }

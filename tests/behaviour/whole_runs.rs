@@ -17,10 +17,10 @@ use tokio::{io::AsyncWriteExt, runtime, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    collector::{Collector, Farewell, Manner as Treats},
+    collector::{Behaviour, Collector, Shutdown},
     name_server::{Answer, NameServer},
     router::{Auditor, Folder, Router},
-    sender::{Load, Manner, Sender, Told},
+    sender::{Load, LoadProfile, OnHalfClose, Sender},
     traffic::{numbered, numbers_of},
     wait::until,
     wire::{FINISH, READY, START},
@@ -38,14 +38,14 @@ enum Step {
     /// A sender writes [`FLOOD`] frames at once.
     Flood,
     /// The collector at this address behaves like this; connections that hang resume.
-    Collector(usize, Treats),
+    Collector(usize, Behaviour),
     /// The collector at this address stops listening and resets its connections.
     Refuses(usize),
     /// The collector at this address listens again. If it listens already, it resets its
     /// connections first.
     Returns(usize),
     /// The collector at this address shuts down in order, and listens again.
-    Leaves(usize, Farewell),
+    Leaves(usize, Shutdown),
     NameServer(Answer),
     Reload(Reload),
     Time(Duration),
@@ -73,7 +73,7 @@ const HOSTS: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
 const KEPT: [&[Step]; 2] = [
     // At the end the sink has no connection, and a replaced connection still waits for FINISH.
     &[
-        Step::Collector(0, Treats::NeverFinishes),
+        Step::Collector(0, Behaviour::NeverFinishes),
         Step::Returns(0),
         Step::Reload(Reload::Sink(1, "balance")),
         Step::Time(Duration::from_millis(300)),
@@ -83,7 +83,7 @@ const KEPT: [&[Step]; 2] = [
     // A full queue, a collector that reads nothing, a name server that fails, and an address that
     // refuses connections.
     &[
-        Step::Collector(0, Treats::Hangs),
+        Step::Collector(0, Behaviour::Hangs),
         Step::Returns(0),
         Step::MidFrame,
         Step::Flood,
@@ -114,22 +114,24 @@ impl Scene {
     async fn new() -> Self {
         let folder = Folder::new();
         let server = NameServer::start(&HOSTS[..1]).await;
-        let good = Collector::unix(folder.path("good")).thrifty().listening();
-        let first = Collector::tcp().thrifty();
-        let second = Collector::tcp_at((HOSTS[1], first.port()).into()).thrifty();
+        let good = Collector::unix(folder.path("good"))
+            .numbers_only()
+            .listening();
+        let first = Collector::tcp().numbers_only();
+        let second = Collector::tcp_at((HOSTS[1], first.port()).into()).numbers_only();
         let bad = [first.listening(), second.listening()];
         let tapfile = tapfile(&folder, &server, &good, &bad, &Reload::Sink(0, "failover"));
         let router = Router::start(&tapfile);
         router.up(0).await;
-        let manner = Manner {
+        let profile = LoadProfile {
             mode: Mode::Bidirectional,
-            told: Told::Stops,
+            on_half_close: OnHalfClose::Stop,
             rate: 2000,
             frame: numbered,
             first: 0,
         };
         Self {
-            load: Load::start(&router.target(0), manner).await,
+            load: Load::start(&router.target(0), profile).await,
             audits: vec![router.audit()],
             folder,
             server,
@@ -174,13 +176,13 @@ impl Scene {
             }
             Step::Leaves(at, farewell) => {
                 // A collector that reads nothing would never reach the end of the data.
-                self.bad[*at].behave(Treats::Good);
+                self.bad[*at].behave(Behaviour::Good);
                 if std::mem::take(&mut self.listening[*at]) {
-                    self.bad[*at].leave(*farewell).await;
+                    self.bad[*at].shut_down(*farewell).await;
                 }
                 self.listens(*at);
             }
-            Step::NameServer(answer) => self.server.says(answer.clone()),
+            Step::NameServer(answer) => self.server.set_answer(answer.clone()),
             Step::Reload(reload) => self.reload(reload),
             Step::Time(time) => sleep(*time).await,
         }
@@ -234,7 +236,7 @@ impl Scene {
         let hurry = CancellationToken::new();
         let report = self.router.drain_after_changes(hurry).await;
         for audit in self.audits {
-            audit.sign();
+            audit.finish();
         }
         assert_eq!(report.sinks[0].ledger.dropped_total(), 0);
         let mut numbers = numbers_of(&self.good.frames());
@@ -242,7 +244,7 @@ impl Scene {
         assert!(numbers.into_iter().eq(0..sent), "each once and in order");
         self.good.assert_stopped().await;
         for (bad, listening) in self.bad.iter().zip(self.listening) {
-            bad.behave(Treats::Good);
+            bad.behave(Behaviour::Good);
             if listening {
                 bad.until("the router has closed all connections", |all| {
                     all.iter().all(|one| one.ended.is_some())
@@ -276,7 +278,7 @@ fn tapfile(
     format!(
         "drain 1s\nresolver {{\n nameserver {}\n timeout 1s\n}}\nlisten unix://{}\ndnstap {} full 1 200\n{bad}\n",
         server.address,
-        folder.say("in"),
+        folder.display("in"),
         good.socket(),
     )
 }
@@ -304,15 +306,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Just(b"\xff\xff\xff\xffabc".to_vec()),
     ];
     let treats = prop_oneof![
-        3 => Just(Treats::Good),
-        2 => Just(Treats::Hangs),
-        1 => Just(Treats::Mute),
-        1 => Just(Treats::Answers(b"\0\0\0\x04what")),
-        1 => Just(Treats::Says(FINISH)),
-        1 => Just(Treats::Says(b"\0\0\0\x04what")),
-        1 => Just(Treats::NeverFinishes),
-        1 => Just(Treats::Leaves),
-        1 => Just(Treats::AcceptsLate),
+        3 => Just(Behaviour::Good),
+        2 => Just(Behaviour::Hangs),
+        1 => Just(Behaviour::Silent),
+        1 => Just(Behaviour::Answers(b"\0\0\0\x04what")),
+        1 => Just(Behaviour::Sends(FINISH)),
+        1 => Just(Behaviour::Sends(b"\0\0\0\x04what")),
+        1 => Just(Behaviour::NeverFinishes),
+        1 => Just(Behaviour::ClosesAfterHandshake),
+        1 => Just(Behaviour::AcceptsLate),
     ];
     let answer = prop_oneof![
         3 => prop_oneof![Just(vec![HOSTS[0]]), Just(vec![HOSTS[1]]), Just(HOSTS.to_vec())]
@@ -328,7 +330,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Reload::Without),
         1 => Just(Reload::Unsound),
     ];
-    let farewell = prop_oneof![Just(Farewell::Fin), Just(Farewell::Finish)];
+    let farewell = prop_oneof![Just(Shutdown::Fin), Just(Shutdown::Finish)];
     let step = prop_oneof![
         1 => (any::<bool>(), garbage).prop_map(|(behind, said)| Step::Garbage(behind, said)),
         1 => Just(Step::MidFrame),

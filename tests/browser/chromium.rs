@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{wait::PATIENCE, webdriver::Driver};
+use crate::{wait::TIMEOUT, webdriver::Driver};
 
 /// A headless Chromium with a fresh profile and no background traffic of its own.
 pub(crate) struct Chromium {
@@ -84,7 +84,7 @@ impl Chromium {
         selector: &str,
         condition: impl Fn(&str) -> bool,
     ) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let text = self.text(selector);
             if condition(&text) {
@@ -92,7 +92,7 @@ impl Chromium {
             }
             assert!(
                 Instant::now() < deadline,
-                "waited {PATIENCE:?} in vain until {what}; {selector} says {text:?}; the page:\n{}",
+                "gave up after {TIMEOUT:?} waiting until {what}; {selector} says {text:?}; the page:\n{}",
                 self.text("body")
             );
             sleep(Duration::from_millis(50)).await;
@@ -108,7 +108,7 @@ impl Chromium {
     }
 
     /// Emulates a window of this width and scale, and a user with this colour scheme.
-    pub(crate) fn be(&self, width: u32, scale: f64, scheme: &str) {
+    pub(crate) fn emulate(&self, width: u32, scale: f64, scheme: &str) {
         let features = json!([
             {"name": "prefers-color-scheme", "value": scheme},
             {"name": "prefers-reduced-motion", "value": "reduce"},
@@ -122,7 +122,7 @@ impl Chromium {
     }
 
     /// A screenshot of the whole page: PNG in base64.
-    pub(crate) fn picture(&self) -> String {
+    pub(crate) fn screenshot(&self) -> String {
         let height = self.run("return document.documentElement.scrollHeight");
         let width = self.run("return innerWidth");
         let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});

@@ -17,7 +17,7 @@ use crate::{
     chromium::Chromium,
     collector::Collector,
     contrast::faint_texts,
-    sender::{Load, Manner, Target, Told},
+    sender::{Load, LoadProfile, OnHalfClose, Target},
     tapfan::Tapfan,
     traffic::numbered,
     wait::until,
@@ -35,25 +35,25 @@ macro_rules! analytics {
 
 /// Starts a DNS server's load on this socket.
 async fn load(folder: &Path, socket: &str, rate: u64) -> Load {
-    let manner = Manner {
+    let profile = LoadProfile {
         mode: Mode::Bidirectional,
-        told: Told::Stops,
+        on_half_close: OnHalfClose::Stop,
         rate,
         frame: numbered,
         first: 0,
     };
-    Load::start(&Target::Unix(folder.join(socket)), manner).await
+    Load::start(&Target::Unix(folder.join(socket)), profile).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Chromium: .ci/run runs it"]
-async fn an_outage_is_seen_from_its_beginning_to_its_end() {
+async fn the_page_shows_an_outage_from_start_to_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let archive = Collector::unix(folder.path().join("archive.sock"))
-        .thrifty()
+        .numbers_only()
         .listening();
-    let mut analytics = Collector::tcp().thrifty().listening();
-    let mut siem = Collector::tcp().thrifty().listening();
+    let mut analytics = Collector::tcp().numbers_only().listening();
+    let mut siem = Collector::tcp().numbers_only().listening();
     let tapfile = format!(
         "listen bind.sock\nlisten unbound.sock\ndrain 2s\ndnstap archive.sock full {{\nname archive\n}}\n\
          dnstap {} full {{\nname analytics\n}}\ndnstap {} {{\nname siem\nidentity edge-1\n}}\n",
@@ -67,7 +67,7 @@ async fn an_outage_is_seen_from_its_beginning_to_its_end() {
         load(folder.path(), "unbound.sock", 700).await,
     ];
     let browser = Chromium::start();
-    browser.be(1_200, 1.0, "light");
+    browser.emulate(1_200, 1.0, "light");
     browser.open(&tapfan.page());
 
     browser.until("all is well", "h1", all_is_well).await;
@@ -77,22 +77,22 @@ async fn an_outage_is_seen_from_its_beginning_to_its_end() {
     let out = analytics!(".rates div:last-child dd");
     browser.until("taps go out", out, flows).await;
     assert_eq!(browser.text(analytics!(".losses .number")), "none");
-    everything_has_words(&browser);
-    what_is_folded_out_stays(&browser).await;
+    assert_described(&browser);
+    assert_details_stay_open(&browser).await;
 
     if screenshots().is_some() {
-        have_a_past(folder.path(), &mut siem).await;
+        make_history(folder.path(), &mut siem).await;
     }
     analytics.kill().await;
-    it_is_down(&browser).await;
+    assert_shown_down(&browser).await;
     assert_eq!(browser.text("[data-sink=siem] .badge strong"), "Up");
     assert_eq!(browser.text("[data-sink=siem] .losses .number"), "none");
-    it_can_be_read(&browser);
+    assert_readable(&browser);
     if let Some(folder) = screenshots() {
-        take_pictures(&browser, &folder).await;
+        take_screenshots(&browser, &folder).await;
     }
     analytics.listen();
-    it_is_up_again(&browser).await;
+    assert_shown_up_again(&browser).await;
 
     // The page logged no error, and sent no request to another host.
     assert_eq!(browser.console(), [""; 0]);
@@ -117,9 +117,9 @@ async fn an_outage_is_seen_from_its_beginning_to_its_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Chromium: .ci/run runs it"]
-async fn a_router_that_is_lost_is_found_again() {
+async fn the_page_reconnects_to_a_lost_router() {
     let folder = tempfile::tempdir().expect("a folder");
-    let siem = Collector::tcp().thrifty().listening();
+    let siem = Collector::tcp().numbers_only().listening();
     let tapfile = format!(
         "listen bind.sock\ndrain 1s\ndnstap {} full {{\nname siem\n}}\n",
         siem.socket()
@@ -133,18 +133,18 @@ async fn a_router_that_is_lost_is_found_again() {
 
     tapfan.stop().await;
     sending.ended().await;
-    the_router_is_lost(&browser).await;
+    assert_router_lost(&browser).await;
     let last = browser.text(".sink .badge strong");
-    assert_eq!(last, "Up", "the last picture stays");
+    assert_eq!(last, "Up", "the last state is still shown");
     tapfan.start().await;
     let sending = load(folder.path(), "bind.sock", 100).await;
-    the_router_is_found(&browser).await;
+    assert_router_found(&browser).await;
 
     // A stopped process closes no connection and sends nothing.
     tapfan.signal(Signal::SIGSTOP);
-    the_router_is_lost(&browser).await;
+    assert_router_lost(&browser).await;
     tapfan.signal(Signal::SIGCONT);
-    the_router_is_found(&browser).await;
+    assert_router_found(&browser).await;
 
     // The only messages are about the missing router.
     for message in browser.console() {
@@ -162,7 +162,7 @@ fn all_is_well(title: &str) -> bool {
 }
 
 /// A user opens the details with the keyboard. They stay open while the figures change.
-async fn what_is_folded_out_stays(browser: &Chromium) {
+async fn assert_details_stay_open(browser: &Chromium) {
     let fact = analytics!("details dd");
     browser.run("document.querySelector('[data-sink=archive] summary').focus()");
     browser.press(TAB);
@@ -174,24 +174,30 @@ async fn what_is_folded_out_stays(browser: &Chromium) {
     let focused = browser.run("return document.activeElement.closest('li')?.dataset.sink");
     assert_eq!(focused, "analytics");
     browser.press(ENTER);
-    browser.until("it is folded in", fact, str::is_empty).await;
+    browser
+        .until("the details are closed", fact, str::is_empty)
+        .await;
 }
 
 /// The page shows since when the sink is down, why, and what it costs.
-async fn it_is_down(browser: &Chromium) {
+async fn assert_shown_down(browser: &Chromium) {
     let down = |word: &str| word == "Down";
     let word = analytics!(".badge strong");
-    browser.until("it is down", word, down).await;
+    browser.until("the sink is shown as down", word, down).await;
     let refused = |error: &str| error.contains("Connection refused");
     let error = analytics!(".trouble .error");
-    browser.until("it says why", error, refused).await;
+    browser.until("the error is shown", error, refused).await;
     assert_eq!(browser.text("h1"), "analytics is not getting its taps");
     assert_eq!(browser.title(), "1 down · tapfan");
-    let told = |news: &str| news.starts_with("analytics is down");
-    browser.until("it is told aloud", "#news", told).await;
+    let announced = |news: &str| news.starts_with("analytics is down");
+    browser
+        .until("the change is announced", "#news", announced)
+        .await;
     let next = |text: &str| text.contains("failed, next attempt in ");
     let quiet = analytics!(".trouble .quiet");
-    browser.until("it says what is next", quiet, next).await;
+    browser
+        .until("the next attempt is shown", quiet, next)
+        .await;
     let full = |reasons: &str| reasons == "queue_full";
     let reasons = analytics!(".reasons");
     browser.until("frames are lost", reasons, full).await;
@@ -199,20 +205,26 @@ async fn it_is_down(browser: &Chromium) {
     let cost = |text: &str| {
         text.starts_with("Down for ") && text.contains(" frames lost in the last five minutes")
     };
-    browser.until("it says the cost", ".verdict p", cost).await;
+    browser.until("the loss is shown", ".verdict p", cost).await;
 }
 
-async fn it_is_up_again(browser: &Chromium) {
+async fn assert_shown_up_again(browser: &Chromium) {
     let up = |word: &str| word == "Up";
     let word = analytics!(".badge strong");
-    browser.until("it is up again", word, up).await;
-    let told = |news: &str| news.contains("analytics is up again");
-    browser.until("it is told aloud", "#news", told).await;
+    browser
+        .until("the sink is shown as up again", word, up)
+        .await;
+    let announced = |news: &str| news.contains("analytics is up again");
+    browser
+        .until("the change is announced", "#news", announced)
+        .await;
     let none = |frames: &str| frames == "0";
     let queue = analytics!(".queue .number");
     browser.until("its queue is empty", queue, none).await;
     let lost = |title: &str| title == "Every collector is getting its taps; some were lost";
-    browser.until("the verdict says so", "h1", lost).await;
+    browser
+        .until("the verdict mentions the loss", "h1", lost)
+        .await;
     let past = "return document.querySelector('[data-sink=analytics] .sparkline').ariaLabel";
     let past = browser.run(past);
     let past = past.as_str().expect("words");
@@ -220,7 +232,7 @@ async fn it_is_up_again(browser: &Chromium) {
     assert!(past.ends_with("frames lost"), "{past}");
 }
 
-async fn the_router_is_lost(browser: &Chromium) {
+async fn assert_router_lost(browser: &Chromium) {
     let said = browser
         .until("the router is lost", "#lost", |said| !said.is_empty())
         .await;
@@ -233,7 +245,7 @@ async fn the_router_is_lost(browser: &Chromium) {
     assert_eq!(browser.title(), "router lost · tapfan");
 }
 
-async fn the_router_is_found(browser: &Chromium) {
+async fn assert_router_found(browser: &Chromium) {
     let found = "the router is found";
     browser.until(found, "#lost", str::is_empty).await;
     browser.until("all is well", "h1", all_is_well).await;
@@ -241,7 +253,7 @@ async fn the_router_is_found(browser: &Chromium) {
 }
 
 /// Drawings have a text alternative, and the headings form an outline.
-fn everything_has_words(browser: &Chromium) {
+fn assert_described(browser: &Chromium) {
     let pictures = browser.run(
         "return [...document.querySelectorAll('svg')].filter((one) => !one.closest('[aria-hidden]'))
            .map((one) => one.role === 'img' ? one.ariaLabel : 'no role')",
@@ -273,7 +285,7 @@ fn everything_has_words(browser: &Chromium) {
 
 /// Checks the layout and the contrast at the widths of a phone and a desktop, in both colour
 /// schemes.
-fn it_can_be_read(browser: &Chromium) {
+fn assert_readable(browser: &Chromium) {
     for (width, scheme) in [
         (360, "dark"),
         (360, "light"),
@@ -281,7 +293,7 @@ fn it_can_be_read(browser: &Chromium) {
         (1_200, "dark"),
         (1_200, "light"),
     ] {
-        browser.be(width, 1.0, scheme);
+        browser.emulate(width, 1.0, scheme);
         let scrolls = browser.run("return document.documentElement.scrollWidth - innerWidth");
         assert!(
             scrolls.as_i64() <= Some(0),
@@ -291,7 +303,7 @@ fn it_can_be_read(browser: &Chromium) {
     }
     let moves =
         browser.run("return getComputedStyle(document.querySelector('.fill')).transitionDuration");
-    assert_eq!(moves, "0s", "who wants no motion gets none");
+    assert_eq!(moves, "0s", "an animation despite prefers-reduced-motion");
 }
 
 fn screenshots() -> Option<PathBuf> {
@@ -299,7 +311,7 @@ fn screenshots() -> Option<PathBuf> {
 }
 
 /// Makes five minutes of varied traffic for the screenshots.
-async fn have_a_past(folder: &Path, siem: &mut Collector) {
+async fn make_history(folder: &Path, siem: &mut Collector) {
     let hundreds = [
         3, 5, 4, 6, 8, 7, 9, 8, 11, 10, 12, 11, 13, 12, 10, 11, 9, 8, 9, 7, 6, 7, 5, 4, 5, 3, 4, 2,
     ];
@@ -315,7 +327,7 @@ async fn have_a_past(folder: &Path, siem: &mut Collector) {
     }
 }
 
-async fn take_pictures(browser: &Chromium, folder: &Path) {
+async fn take_screenshots(browser: &Chromium, folder: &Path) {
     browser.run("document.activeElement.blur()");
     sleep(Duration::from_secs(40)).await;
     for (name, width, scale, scheme) in [
@@ -324,12 +336,12 @@ async fn take_pictures(browser: &Chromium, folder: &Path) {
         ("page-phone.png", 360, 2.0, "light"),
         ("page-phone-dark.png", 360, 2.0, "dark"),
     ] {
-        browser.be(width, scale, scheme);
+        browser.emulate(width, scale, scheme);
         // The flow diagram is redrawn for the new width.
         let drawn = format!(
             "return Math.abs(document.querySelector('.flow svg').clientWidth - document.querySelector('.flow').clientWidth) < 2 && innerWidth === {width}"
         );
-        until("it is drawn", || browser.run(&drawn) == json!(true)).await;
+        until("the flow is redrawn", || browser.run(&drawn) == json!(true)).await;
         let mut base64 = Command::new("base64")
             .arg("--decode")
             .stdin(Stdio::piped())
@@ -337,9 +349,10 @@ async fn take_pictures(browser: &Chromium, folder: &Path) {
             .spawn()
             .expect("base64");
         let mut to = base64.stdin.take().expect("piped");
-        to.write_all(browser.picture().as_bytes()).expect("written");
+        to.write_all(browser.screenshot().as_bytes())
+            .expect("written");
         drop(to);
         assert!(base64.wait().expect("a child").success());
     }
-    browser.be(1_200, 1.0, "light");
+    browser.emulate(1_200, 1.0, "light");
 }

@@ -8,7 +8,7 @@ const NAME: &str = "<img src=x onerror=document.title=1><b>siem</b>";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Chromium: .ci/run runs it"]
-async fn a_name_that_looks_like_markup_is_text_and_the_policy_holds() {
+async fn a_name_with_markup_is_shown_as_text_and_the_policy_holds() {
     let folder = tempfile::tempdir().expect("a folder");
     let tapfile = format!("listen in.sock\ndrain 1s\ndnstap out.sock {{\nname \"{NAME}\"\n}}\n");
     let mut tapfan = Tapfan::new(folder.path(), &tapfile);
@@ -16,10 +16,10 @@ async fn a_name_that_looks_like_markup_is_text_and_the_policy_holds() {
     let browser = Chromium::start();
     browser.open(&tapfan.page());
     browser
-        .until("the sink is there", ".sink h3", |name| name == NAME)
+        .until("the sink is shown", ".sink h3", |name| name == NAME)
         .await;
     browser
-        .until("it is in the verdict", "h1", |title| {
+        .until("the verdict names the sink", "h1", |title| {
             title.starts_with(NAME)
         })
         .await;

@@ -35,7 +35,7 @@ impl Driver {
         });
         Self {
             child,
-            port: port.expect("it says its port"),
+            port: port.expect("chromedriver prints its port"),
         }
     }
 

@@ -12,7 +12,7 @@ const RECORDING: &[u8] = include_bytes!("../data/unbound.fstrm");
 
 #[test]
 #[ignore = "runs systemd's systemd-socket-activate"]
-fn it_is_started_by_the_first_sender_and_serves_it() {
+fn the_first_sender_starts_tapfan_and_is_served() {
     let dir = tempfile::tempdir().expect("a directory");
     let (path, address) = (dir.path().join("in.sock"), free_address());
     let collector = Collector::unix(&dir.path().join("out.sock"));

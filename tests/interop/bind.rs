@@ -3,11 +3,11 @@
 use std::{fs, process::Command, time::Duration};
 
 use crate::{
-    asked::Asked,
     dns::{ask, wait_for_answers},
-    entrance::{Entrance, Via},
+    ingress::{Ingress, Via},
     process::{Process, eventually},
-    scenario::{self, Stage},
+    query_batch::QueryBatch,
+    scenario::{self, TestBed},
     server::{FORWARDED, LOCAL, Question, Server, Setting, Tap, Target, Witness, ZONE_FILE},
     sinks::assert_merged,
 };
@@ -105,49 +105,49 @@ zone "example.test" {{ type primary; file "zone"; }};
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn straight() {
-    scenario::straight(&BIND, Via::Unix);
+fn taps_reach_a_collector_directly() {
+    scenario::direct(&BIND, Via::Unix);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn fan_out() {
+fn taps_fan_out_to_every_sink() {
     scenario::fan_out(&BIND, Via::Unix);
 }
 
 /// When named exits it waits for FINISH, and hangs if the reader does not send it.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn its_end_is_prompt() {
-    let stage = Stage::new(Entrance::bare);
-    let setting = stage.setting();
-    let tapfan = stage.tapfan("");
+fn bind_exits_promptly() {
+    let test_bed = TestBed::new(Ingress::bare);
+    let setting = test_bed.setting();
+    let tapfan = test_bed.tapfan("");
     let mut named = start(&setting);
-    Asked::of(&BIND, &setting, "first").wait_for(&stage.sinks.full);
+    QueryBatch::send(&BIND, &setting, "first").wait_for(&test_bed.sinks.full);
 
     let (status, time) = named.terminate();
     assert!(status.success(), "named: {status}");
     assert!(time < Duration::from_secs(3), "named took {time:?} to end");
     tapfan.stop();
-    stage.sinks.check();
+    test_bed.sinks.check();
 }
 
 /// libfstrm retries every 5 s once a write has failed.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn it_comes_back_when_tapfan_does() {
+fn bind_reconnects_when_tapfan_restarts() {
     // named does not read its back channel, so a drain lasts until its deadline.
     const DRAIN: &str = "drain 1s";
-    let stage = Stage::new(Entrance::bare);
-    let setting = stage.setting();
-    let full = &stage.sinks.full;
-    let tapfan = stage.tapfan(DRAIN);
+    let test_bed = TestBed::new(Ingress::bare);
+    let setting = test_bed.setting();
+    let full = &test_bed.sinks.full;
+    let tapfan = test_bed.tapfan(DRAIN);
     let mut named = start(&setting);
-    Asked::of(&BIND, &setting, "first").wait_for(full);
+    QueryBatch::send(&BIND, &setting, "first").wait_for(full);
     tapfan.stop();
     let before = full.frames().len();
 
-    let tapfan = stage.tapfan(DRAIN);
+    let tapfan = test_bed.tapfan(DRAIN);
     eventually("named to connect again", || {
         // Taps before the reconnect are lost at named. They are needed all the same: named notices
         // the outage only when it writes.
@@ -158,22 +158,22 @@ fn it_comes_back_when_tapfan_does() {
             Err("no frame came")
         }
     });
-    Asked::of(&BIND, &setting, "second").wait_for(full);
+    QueryBatch::send(&BIND, &setting, "second").wait_for(full);
     named.terminate();
     tapfan.stop();
-    stage.sinks.check();
+    test_bed.sinks.check();
 }
 
 /// As fast as named answers, but no more than its queue holds: every tap arrives, in the order in
 /// which named wrote them.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn a_burst_of_queries_arrives_whole() {
+fn every_tap_of_a_burst_of_queries_arrives() {
     const NAMES: usize = 1000;
     const TIMES: usize = 8;
-    let stage = Stage::new(|dir| Entrance::new(dir, Via::Unix));
-    let setting = stage.setting();
-    let tapfan = stage.tapfan("");
+    let test_bed = TestBed::new(|dir| Ingress::new(dir, Via::Unix));
+    let setting = test_bed.setting();
+    let tapfan = test_bed.tapfan("");
     let mut named = start(&setting);
 
     let queries = setting.dir.join("queries");
@@ -188,8 +188,8 @@ fn a_burst_of_queries_arrives_whole() {
     assert!(status.success(), "dnsperf: {status}");
     named.terminate();
 
-    let relay = stage
-        .entrance
+    let relay = test_bed
+        .ingress
         .relay
         .as_ref()
         .expect("a relay on a unix socket");
@@ -200,6 +200,6 @@ fn a_burst_of_queries_arrives_whole() {
         "named wrote {count} frames only"
     );
     tapfan.stop();
-    assert_merged(&stage.sinks.full.frames(), &sent);
-    stage.sinks.check();
+    assert_merged(&test_bed.sinks.full.frames(), &sent);
+    test_bed.sinks.check();
 }

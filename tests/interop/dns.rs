@@ -110,7 +110,7 @@ fn query(name: &str, id: u16, recursion: bool) -> Vec<u8> {
 }
 
 #[test]
-fn a_packet_asks_for_the_name_it_was_made_for() {
+fn a_query_contains_its_name() {
     let packet = query("q1.Example.test", 7, true);
     assert_eq!(question_name(&packet).as_deref(), Some("q1.example.test"));
     assert_eq!(question_end(&packet), Some(packet.len()));

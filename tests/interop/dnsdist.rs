@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use crate::{
     dns::wait_for_answers,
-    entrance::Via,
+    ingress::Via,
     process::Process,
     scenario,
     server::{FORWARDED, Question, Server, Setting, Tap, Target, Witness},
@@ -65,24 +65,24 @@ addResponseAction(AllRule(), DnstapLogResponseAction("dnsdist", taps))
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn straight_over_unix() {
-    scenario::straight(&DNSDIST, Via::Unix);
+fn taps_reach_a_collector_directly_over_unix() {
+    scenario::direct(&DNSDIST, Via::Unix);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn straight_over_tcp() {
-    scenario::straight(&DNSDIST, Via::Tcp);
+fn taps_reach_a_collector_directly_over_tcp() {
+    scenario::direct(&DNSDIST, Via::Tcp);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn fan_out_over_unix() {
+fn taps_fan_out_to_every_sink_over_unix() {
     scenario::fan_out(&DNSDIST, Via::Unix);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn fan_out_over_tcp() {
+fn taps_fan_out_to_every_sink_over_tcp() {
     scenario::fan_out(&DNSDIST, Via::Tcp);
 }

@@ -128,7 +128,7 @@ fn varint(bytes: &mut &[u8]) -> u64 {
 }
 
 #[test]
-fn recorded_frames_are_cut_into_the_fields_that_were_put_there() {
+fn recorded_frames_are_split_into_their_fields() {
     let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/unbound.fstrm");
     let recorded = std::fs::read(recorded).expect("a recording");
     let (frames, whole) = crate::frame_streams::parse(&recorded);

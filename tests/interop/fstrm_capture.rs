@@ -97,10 +97,10 @@ fn data(recording: &str) -> PathBuf {
 /// All tools at the same time, over every transport that they support.
 #[test]
 #[ignore = "needs real dnstap tools: tests/interop/install.sh"]
-fn every_tool_at_once_gets_everything() {
+fn all_tools_at_once_get_every_frame() {
     let dir = TempDir::new().expect("a directory");
     let dir = dir.path();
-    let entrance = dir.join("tapfan.sock");
+    let ingress = dir.join("tapfan.sock");
     let places = [
         Place::unix(dir, "golang.sock"),
         Place::tcp(),
@@ -111,11 +111,11 @@ fn every_tool_at_once_gets_everything() {
     let sinks = places
         .each_ref()
         .map(|place| format!("dnstap {} full 1 2\n", place.socket()));
-    let tapfile = format!("listen unix://{}\n{}", entrance.display(), sinks.concat());
+    let tapfile = format!("listen unix://{}\n{}", ingress.display(), sinks.concat());
     let [golang_unix, golang_tcp, capture_unix, capture_tcp] = &places;
     let golang = [golang_unix, golang_tcp].map(|place| GolangDnstap::start(dir, place));
     let capture = [capture_unix, capture_tcp].map(|place| FstrmCapture::start(dir, place));
-    let tapfan = Tapfan::start(dir, &tapfile, &Listening::Unix(entrance.clone()));
+    let tapfan = Tapfan::start(dir, &tapfile, &Listening::Unix(ingress.clone()));
     let golang = golang.map(|mut golang| {
         golang.wait_for_a_sender();
         golang
@@ -126,7 +126,7 @@ fn every_tool_at_once_gets_everything() {
     });
 
     for recording in RECORDINGS {
-        replay(dir, recording, &entrance);
+        replay(dir, recording, &ingress);
     }
     tapfan.stop();
 

@@ -99,7 +99,7 @@ impl GolangDnstap {
             if frames.len() >= count {
                 Ok(())
             } else {
-                Err(format!("{} are", frames.len()))
+                Err(format!("there are {}", frames.len()))
             }
         });
         frames
@@ -112,28 +112,28 @@ impl GolangDnstap {
 }
 
 fn restart(place: &Place, dir: &Path) {
-    let entrance = dir.join("tapfan.sock");
+    let ingress = dir.join("tapfan.sock");
     let path = dir.join("other.sock");
     let other = Collector::unix(&path);
     let tapfile = format!(
         "listen unix://{}\ndnstap {} full\ndnstap {} full\n",
-        entrance.display(),
+        ingress.display(),
         place.socket(),
         path.display(),
     );
     let [before, away, after] = RECORDINGS.map(recorded);
 
     let mut golang = GolangDnstap::start(dir, place);
-    let tapfan = Tapfan::start(dir, &tapfile, &Listening::Unix(entrance.clone()));
+    let tapfan = Tapfan::start(dir, &tapfile, &Listening::Unix(ingress.clone()));
     golang.wait_for_a_sender();
-    replay(dir, RECORDINGS[0], &entrance);
+    replay(dir, RECORDINGS[0], &ingress);
     assert!(
         golang.collected(before.len()) == before,
         "frames before its restart"
     );
     golang.stop();
 
-    replay(dir, RECORDINGS[1], &entrance);
+    replay(dir, RECORDINGS[1], &ingress);
     other.wait_for(before.len() + away.len());
 
     if let Place::Unix(path) = place {
@@ -142,7 +142,7 @@ fn restart(place: &Place, dir: &Path) {
     }
     let mut golang = GolangDnstap::start(dir, place);
     golang.wait_for_a_sender();
-    replay(dir, RECORDINGS[2], &entrance);
+    replay(dir, RECORDINGS[2], &ingress);
     let queued = [away.clone(), after.clone()].concat();
     assert!(
         golang.collected(queued.len()) == queued,
@@ -159,14 +159,14 @@ fn restart(place: &Place, dir: &Path) {
 
 #[test]
 #[ignore = "needs real dnstap tools: tests/interop/install.sh"]
-fn restart_over_unix() {
+fn dnstap_gets_its_queue_after_a_restart_over_unix() {
     let dir = TempDir::new().expect("a directory");
     restart(&Place::unix(dir.path(), "golang.sock"), dir.path());
 }
 
 #[test]
 #[ignore = "needs real dnstap tools: tests/interop/install.sh"]
-fn restart_over_tcp() {
+fn dnstap_gets_its_queue_after_a_restart_over_tcp() {
     let dir = TempDir::new().expect("a directory");
     restart(&Place::tcp(), dir.path());
 }

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use crate::{
     dns::wait_for_answers,
-    entrance::Via,
+    ingress::Via,
     process::Process,
     scenario,
     server::{LOCAL, Question, Server, Setting, Tap, Target, Witness, ZONE_FILE},
@@ -79,12 +79,12 @@ zone:
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn straight() {
-    scenario::straight(&KNOT, Via::Unix);
+fn taps_reach_a_collector_directly() {
+    scenario::direct(&KNOT, Via::Unix);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn fan_out() {
+fn taps_fan_out_to_every_sink() {
     scenario::fan_out(&KNOT, Via::Unix);
 }

@@ -11,20 +11,20 @@
 //! have two independent witnesses, and neither shares code with tapfan.
 
 mod activation;
-mod asked;
 mod bind;
 mod certificates;
 mod collector;
 mod dns;
 mod dnsdist;
 mod dnstap_fields;
-mod entrance;
 mod frame_streams;
 mod fstrm_capture;
 mod golang_dnstap;
+mod ingress;
 mod knot;
 mod process;
 mod prometheus;
+mod query_batch;
 mod recursor;
 mod relay;
 mod renewal;

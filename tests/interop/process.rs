@@ -17,7 +17,7 @@ use nix::{
 };
 
 /// The timeout for a condition to hold.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running program. Killed when dropped, and its output is printed if the test failed.
 pub(crate) struct Process {
@@ -87,7 +87,7 @@ impl Process {
         let what = format!("the end of {}", self.name);
         eventually(&what, || {
             let ended = self.child.try_wait().expect("a child to ask");
-            ended.ok_or("it runs")
+            ended.ok_or("it still runs")
         })
     }
 
@@ -121,13 +121,13 @@ pub(crate) fn eventually<T, E: fmt::Display>(
     what: &str,
     mut ready: impl FnMut() -> Result<T, E>,
 ) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         match ready() {
             Ok(answer) => return answer,
             Err(reason) => assert!(
                 Instant::now() < deadline,
-                "waited {PATIENCE:?} in vain for {what}: {reason}"
+                "gave up after {TIMEOUT:?} waiting for {what}: {reason}"
             ),
         }
         thread::sleep(Duration::from_millis(10));

@@ -33,21 +33,21 @@ fn get(address: SocketAddr, path: &str, accept: &str) -> Result<String, std::io:
 }
 
 fn tapfan(dir: &Path) -> (Tapfan, SocketAddr) {
-    let (entrance, admin) = (dir.join("in.sock"), free_address());
+    let (ingress, admin) = (dir.join("in.sock"), free_address());
     let tapfile = format!(
         "listen unix://{}\nadmin {admin}\ndnstap unix://{} {{\n name \"a \\\"b\\\" \\c\"\n}}\ndnstap tcp://127.0.0.1:1 {{\n name siem\n}}\n",
-        entrance.display(),
+        ingress.display(),
         dir.join("out.sock").display(),
     );
     (
-        Tapfan::start(dir, &tapfile, &Listening::Unix(entrance)),
+        Tapfan::start(dir, &tapfile, &Listening::Unix(ingress)),
         admin,
     )
 }
 
 #[test]
 #[ignore = "needs Prometheus: tests/interop/install.sh"]
-fn promtool_finds_nothing_to_say() {
+fn promtool_reports_no_problem() {
     let dir = TempDir::new().expect("a directory");
     let (tapfan, admin) = tapfan(dir.path());
     let text = get(admin, "/metrics", "text/plain;version=0.0.4").expect("metrics");

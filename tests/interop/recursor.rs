@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use crate::{
     dns::wait_for_answers,
-    entrance::Via,
+    ingress::Via,
     process::Process,
     scenario,
     server::{FORWARDED, Question, Server, Setting, Tap, Target, Witness},
@@ -79,24 +79,24 @@ lua-config-file={dir}/taps.lua
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn straight_over_unix() {
-    scenario::straight(&RECURSOR, Via::Unix);
+fn taps_reach_a_collector_directly_over_unix() {
+    scenario::direct(&RECURSOR, Via::Unix);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn straight_over_tcp() {
-    scenario::straight(&RECURSOR, Via::Tcp);
+fn taps_reach_a_collector_directly_over_tcp() {
+    scenario::direct(&RECURSOR, Via::Tcp);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn fan_out_over_unix() {
+fn taps_fan_out_to_every_sink_over_unix() {
     scenario::fan_out(&RECURSOR, Via::Unix);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn fan_out_over_tcp() {
+fn taps_fan_out_to_every_sink_over_tcp() {
     scenario::fan_out(&RECURSOR, Via::Tcp);
 }

@@ -26,12 +26,12 @@ fn sorted(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 
 #[test]
 #[ignore = "needs real dnstap tools: tests/interop/install.sh"]
-fn every_tool_gets_everything_over_connections_that_age() {
+fn every_tool_gets_every_frame_over_rotated_connections() {
     let seconds = env::var("TAPFAN_RENEWAL_SECONDS");
     let seconds = seconds.map_or(SECONDS, |it| it.parse().expect("a number"));
     let dir = TempDir::new().expect("a directory");
     let dir = dir.path();
-    let entrance = dir.join("tapfan.sock");
+    let ingress = dir.join("tapfan.sock");
     let places = [
         Place::unix(dir, "golang.sock"),
         Place::tcp(),
@@ -42,11 +42,11 @@ fn every_tool_gets_everything_over_connections_that_age() {
         let socket = place.socket();
         format!("dnstap {socket} full 1 8 {{\n    max_age 1s\n}}\n")
     });
-    let tapfile = format!("listen unix://{}\n{}", entrance.display(), sinks.concat());
+    let tapfile = format!("listen unix://{}\n{}", ingress.display(), sinks.concat());
     let [golang_unix, golang_tcp, capture_unix, capture_tcp] = &places;
     let golang = [golang_unix, golang_tcp].map(|place| GolangDnstap::start(dir, place));
     let capture = [capture_unix, capture_tcp].map(|place| FstrmCapture::start(dir, place));
-    let tapfan = Tapfan::start_verbose(dir, &tapfile, &Listening::Unix(entrance.clone()));
+    let tapfan = Tapfan::start_verbose(dir, &tapfile, &Listening::Unix(ingress.clone()));
     let golang = golang.map(|mut golang| {
         golang.wait_for_a_sender();
         golang
@@ -62,7 +62,7 @@ fn every_tool_gets_everything_over_connections_that_age() {
         if begun.elapsed() >= Duration::from_secs(seconds) {
             break;
         }
-        replay(dir, recording, &entrance);
+        replay(dir, recording, &ingress);
         sent.extend(recorded(recording));
         // A rate that the tools can follow on any machine; the queues absorb the rest.
         thread::sleep(Duration::from_millis(100));

@@ -6,11 +6,11 @@ use std::{net::SocketAddr, path::Path};
 use tempfile::TempDir;
 
 use crate::{
-    asked::Asked,
     collector::Handshake,
-    entrance::{Entrance, Via, reader},
     frame_streams::{ACCEPT, FINISH, Frame},
+    ingress::{Ingress, Via, reader},
     process::free_address,
+    query_batch::QueryBatch,
     server::{Server, Setting},
     sinks::{Sinks, assert_merged},
     tapfan::Tapfan,
@@ -19,24 +19,24 @@ use crate::{
 
 /// The environment of a server: a directory, an upstream, tapfan's listener, and three sinks behind
 /// tapfan.
-pub(crate) struct Stage {
+pub(crate) struct TestBed {
     dir: TempDir,
     dns: SocketAddr,
     pub(crate) upstream: Upstream,
-    pub(crate) entrance: Entrance,
+    pub(crate) ingress: Ingress,
     pub(crate) sinks: Sinks,
 }
 
-// === impl Stage ===
+// === impl TestBed ===
 
-impl Stage {
+impl TestBed {
     /// Sets up everything but tapfan and the server.
-    pub(crate) fn new(entrance: impl FnOnce(&Path) -> Entrance) -> Self {
+    pub(crate) fn new(ingress: impl FnOnce(&Path) -> Ingress) -> Self {
         let dir = TempDir::new().expect("a directory");
         Self {
             dns: free_address(),
             upstream: Upstream::start(),
-            entrance: entrance(dir.path()),
+            ingress: ingress(dir.path()),
             sinks: Sinks::new(dir.path()),
             dir,
         }
@@ -48,34 +48,31 @@ impl Stage {
             dir: self.dir.path(),
             dns: self.dns,
             upstream: &self.upstream,
-            target: &self.entrance.target,
+            target: &self.ingress.target,
         }
     }
 
     /// Starts tapfan. `more` is added to its Tapfile.
     pub(crate) fn tapfan(&self, more: &str) -> Tapfan {
-        let tapfile = format!(
-            "{}\n{more}\n{}",
-            self.entrance.listen, self.sinks.directives
-        );
-        Tapfan::start(self.dir.path(), &tapfile, &self.entrance.listening)
+        let tapfile = format!("{}\n{more}\n{}", self.ingress.listen, self.sinks.directives);
+        Tapfan::start(self.dir.path(), &tapfile, &self.ingress.listening)
     }
 }
 
 /// The server writes to tapfan, which writes to three sinks. The server is restarted once.
 pub(crate) fn fan_out(server: &Server, via: Via) {
-    let stage = Stage::new(|dir| Entrance::new(dir, via));
-    let setting = stage.setting();
-    let tapfan = stage.tapfan("");
+    let test_bed = TestBed::new(|dir| Ingress::new(dir, via));
+    let setting = test_bed.setting();
+    let tapfan = test_bed.tapfan("");
 
     for batch in ["first", "second"] {
         let mut process = (server.start)(&setting);
-        let asked = Asked::of(server, &setting, batch);
-        asked.wait_for(&stage.sinks.full);
+        let queries = QueryBatch::send(server, &setting, batch);
+        queries.wait_for(&test_bed.sinks.full);
         process.terminate();
     }
 
-    let relay = stage.entrance.relay.as_ref();
+    let relay = test_bed.ingress.relay.as_ref();
     let sent = relay.map(|relay| {
         for answers in relay.answered() {
             let expected = match (via, server.stops) {
@@ -89,14 +86,14 @@ pub(crate) fn fan_out(server: &Server, via: Via) {
     });
     tapfan.stop();
     if let Some(sent) = sent {
-        assert_merged(&stage.sinks.full.frames(), &sent);
+        assert_merged(&test_bed.sinks.full.frames(), &sent);
     }
-    stage.sinks.check();
+    test_bed.sinks.check();
 }
 
 /// The server writes to a recording collector directly. This checks the server and the harness
 /// without tapfan.
-pub(crate) fn straight(server: &Server, via: Via) {
+pub(crate) fn direct(server: &Server, via: Via) {
     let dir = TempDir::new().expect("a directory");
     let upstream = Upstream::start();
     let (collector, target) = reader(dir.path(), via);
@@ -108,8 +105,8 @@ pub(crate) fn straight(server: &Server, via: Via) {
     };
 
     let mut process = (server.start)(&setting);
-    let asked = Asked::of(server, &setting, "first");
-    asked.wait_for(&collector);
+    let queries = QueryBatch::send(server, &setting, "first");
+    queries.wait_for(&collector);
     process.terminate();
 
     collector.wait_for_the_end();

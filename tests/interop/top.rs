@@ -37,9 +37,9 @@ struct Load {
 impl Load {
     fn start(dir: &Path, to: &Path) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (dir, to, told) = (dir.to_owned(), to.to_owned(), Arc::clone(&stop));
+        let (dir, to, stopped) = (dir.to_owned(), to.to_owned(), Arc::clone(&stop));
         let sending = thread::spawn(move || {
-            while !told.load(Ordering::Relaxed) {
+            while !stopped.load(Ordering::Relaxed) {
                 replay(&dir, "unbound.fstrm", &to);
             }
         });
@@ -64,7 +64,7 @@ impl Drop for Load {
 struct Scene {
     dir: TempDir,
     admin: SocketAddr,
-    entrance: PathBuf,
+    ingress: PathBuf,
     places: [Place; 2],
 }
 
@@ -75,7 +75,7 @@ impl Scene {
         let dir = TempDir::new().expect("a directory");
         Self {
             admin: free_address(),
-            entrance: dir.path().join("tapfan.sock"),
+            ingress: dir.path().join("tapfan.sock"),
             places: [Place::tcp(), Place::unix(dir.path(), "archive.sock")],
             dir,
         }
@@ -86,10 +86,10 @@ impl Scene {
         let tapfile = format!(
             "listen unix://{}\nadmin {}\n\
              dnstap {siem} full {{\n    name siem\n}}\ndnstap {archive} full {{\n    name archive\n}}\n",
-            self.entrance.display(),
+            self.ingress.display(),
             self.admin
         );
-        let listening = Listening::Unix(self.entrance.clone());
+        let listening = Listening::Unix(self.ingress.clone());
         Tapfan::start(self.dir.path(), &tapfile, &listening)
     }
 
@@ -119,7 +119,7 @@ impl Scene {
 
     /// Asserts that the terminal is restored: the shell's screen is back, and the shell echoes and
     /// shows its cursor.
-    fn is_sane(tmux: &Tmux) {
+    fn assert_terminal_restored(tmux: &Tmux) {
         let screen = tmux.shows("left with 0");
         assert!(
             screen.line("SINK").is_none() && screen.line("  SINK").is_none(),
@@ -133,7 +133,7 @@ impl Scene {
 
 #[test]
 #[ignore = "needs tmux and real dnstap tools: tests/interop/install.sh"]
-fn a_collector_goes_and_comes_back_while_somebody_looks_on() {
+fn top_shows_a_collector_go_down_and_come_back() {
     let scene = Scene::new();
     let dir = scene.dir.path();
     let mut siem = FstrmCapture::start(dir, &scene.places[0]);
@@ -141,7 +141,7 @@ fn a_collector_goes_and_comes_back_while_somebody_looks_on() {
     let tapfan = scene.start();
     siem.wait_for_a_sender();
     archive.wait_for_a_sender();
-    let load = Load::start(dir, &scene.entrance);
+    let load = Load::start(dir, &scene.ingress);
     let tmux = scene.top();
 
     tmux.shows("all 2 sinks are up");
@@ -151,7 +151,7 @@ fn a_collector_goes_and_comes_back_while_somebody_looks_on() {
             .lines()
             .position(|line| line.get(2..).is_some_and(|line| line.starts_with(sink)))
     };
-    let screen = tmux.shows_that("a rate out of siem", |screen| {
+    let screen = tmux.shows_that("a delivery rate for siem", |screen| {
         let siem = screen
             .line("> siem")
             .map(|line| line.split_whitespace().nth(3));
@@ -210,30 +210,30 @@ fn a_collector_goes_and_comes_back_while_somebody_looks_on() {
     let tapfan = scene.start();
     tmux.shows("all 2 sinks are up");
     tmux.press("q");
-    Scene::is_sane(&tmux);
+    Scene::assert_terminal_restored(&tmux);
     tapfan.stop();
 }
 
 #[test]
 #[ignore = "needs tmux: tests/interop/install.sh"]
-fn signals_and_keys_give_the_terminal_back() {
+fn signals_and_keys_restore_the_terminal() {
     let scene = Scene::new();
     let tmux = scene.top();
     tmux.shows("NO ROUTER");
     tmux.press("C-c");
-    Scene::is_sane(&tmux);
+    Scene::assert_terminal_restored(&tmux);
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         tmux.type_line("clear");
         scene.run_top(&tmux);
         tmux.shows("NO ROUTER");
         kill(Pid::from_raw(scene.pid_of_top()), signal).expect("a signal to our own");
-        Scene::is_sane(&tmux);
+        Scene::assert_terminal_restored(&tmux);
     }
 }
 
 #[test]
 #[ignore = "needs tmux: tests/interop/install.sh"]
-fn it_ends_with_its_terminal() {
+fn top_exits_when_its_terminal_closes() {
     let scene = Scene::new();
     let tmux = scene.top();
     tmux.shows("NO ROUTER");
@@ -250,7 +250,7 @@ fn it_ends_with_its_terminal() {
 
 #[test]
 #[ignore = "needs tmux: tests/interop/install.sh"]
-fn what_is_no_terminal_is_bad_usage() {
+fn top_without_a_terminal_is_a_usage_error() {
     let dir = TempDir::new().expect("a directory");
     let tmux = Tmux::start(dir.path());
     let program = env!("CARGO_BIN_EXE_tapfan");

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use crate::{
     dns::wait_for_answers,
-    entrance::Via,
+    ingress::Via,
     process::Process,
     scenario,
     server::{FORWARDED, Question, Server, Setting, Tap, Target, Witness},
@@ -109,48 +109,48 @@ fn tcp(port: u16, tls: &str) -> String {
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn straight_over_unix() {
-    scenario::straight(&UNBOUND, Via::Unix);
+fn taps_reach_a_collector_directly_over_unix() {
+    scenario::direct(&UNBOUND, Via::Unix);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn straight_over_tcp() {
-    scenario::straight(&UNBOUND, Via::Tcp);
+fn taps_reach_a_collector_directly_over_tcp() {
+    scenario::direct(&UNBOUND, Via::Tcp);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn straight_over_unidirectional_tcp() {
-    scenario::straight(&UNBOUND, Via::TcpUnidirectional);
+fn taps_reach_a_collector_directly_over_unidirectional_tcp() {
+    scenario::direct(&UNBOUND, Via::TcpUnidirectional);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn straight_over_tls() {
-    scenario::straight(&UNBOUND, Via::Tls);
+fn taps_reach_a_collector_directly_over_tls() {
+    scenario::direct(&UNBOUND, Via::Tls);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn fan_out_over_unix() {
+fn taps_fan_out_to_every_sink_over_unix() {
     scenario::fan_out(&UNBOUND, Via::Unix);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn fan_out_over_tcp() {
+fn taps_fan_out_to_every_sink_over_tcp() {
     scenario::fan_out(&UNBOUND, Via::Tcp);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn fan_out_over_unidirectional_tcp() {
+fn taps_fan_out_to_every_sink_over_unidirectional_tcp() {
     scenario::fan_out(&UNBOUND, Via::TcpUnidirectional);
 }
 
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
-fn fan_out_over_tls() {
+fn taps_fan_out_to_every_sink_over_tls() {
     scenario::fan_out(&UNBOUND, Via::Tls);
 }

@@ -10,12 +10,12 @@ use outage::Memory;
 const FRAMES: u64 = 120_000;
 
 /// The allocator returns memory with a delay of up to ten seconds on an idle machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 #[test]
-fn what_an_outage_took_is_given_back() {
+fn the_memory_of_an_outage_is_returned() {
     let program = Path::new(env!("CARGO_BIN_EXE_tapfan"));
-    let memory = outage::measure(program, FRAMES, PATIENCE, most_is_given_back);
+    let memory = outage::measure(program, FRAMES, TIMEOUT, most_is_given_back);
     let memory = memory.expect("measured");
     assert!(memory.peak - memory.before > 8 << 20, "{memory:?}");
     assert!(most_is_given_back(&memory), "{memory:?}");

@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_micros(50);
 const PAYLOAD: usize = 100;
 
 /// A generous timeout.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Measures the memory of `program` in an outage: queues `frames` while the collector is away, then
 /// lets the collector return.
@@ -117,7 +117,7 @@ impl Router {
     }
 
     fn sender(&self) -> io::Result<UnixStream> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut stream = loop {
             match UnixStream::connect(&self.socket) {
                 Ok(stream) => break stream,

@@ -7,7 +7,7 @@ use tapfan::{config::Endpoints, sink::Status};
 use tokio::time::Instant;
 
 use crate::{
-    fleet::{Fleet, Tapped, disconnects, most_that_sockets_hold},
+    fleet::{Fleet, Pipeline, disconnects, most_that_sockets_hold},
     network::{Host, Network, on_network},
     wait::until,
 };
@@ -22,10 +22,10 @@ const SLACK: Duration = Duration::from_millis(1500);
 const OPTION: &str = "write_timeout 3s";
 
 /// Waits until the connection in use has ended. Returns the reason and the time that took.
-async fn notices(tapped: &Tapped) -> (&'static str, Duration) {
+async fn notices(pipeline: &Pipeline) -> (&'static str, Duration) {
     let begun = Instant::now();
     let ended = |status: &Status| !disconnects(status).is_empty();
-    let status = tapped.until("notices", ended).await;
+    let status = pipeline.until("notices the dead peer", ended).await;
     let took = begun.elapsed();
     let [(reason, 1)] = disconnects(&status)[..] else {
         panic!("{:?}", disconnects(&status))
@@ -49,26 +49,30 @@ async fn all_is_acknowledged() {
 
 /// Data in flight vanishes. The router notices in time and uses the next address. Only the data in
 /// the kernel's buffers of the old connection is lost.
-async fn black_hole(network: Network, rate: u64, goes: fn(&Network, &Host)) {
+async fn black_hole(network: Network, rate: u64, disconnect: fn(&Network, &Host)) {
     let mut fleet = Fleet::new(network, 2);
-    let tapped = fleet.tap_with(Endpoints::Failover, rate, 32, OPTION).await;
-    fleet.gets(100).await;
+    let pipeline = fleet
+        .start_with(Endpoints::Failover, rate, 32, OPTION)
+        .await;
+    fleet.receives(100).await;
     let used = fleet.used().await;
     let pod = fleet.live.remove(used);
-    goes(&fleet.network, &pod.host);
-    let (reason, took) = notices(&tapped).await;
+    disconnect(&fleet.network, &pod.host);
+    let (reason, took) = notices(&pipeline).await;
     assert_eq!(reason, "unreachable");
     assert!(
         took > WRITE_TIMEOUT / 2 && took < WRITE_TIMEOUT + KERNEL + SLACK,
         "{took:?}"
     );
     // Enough to include the frames that are queued by now.
-    fleet.gets(usize::try_from(rate * 4).expect("few")).await;
-    let balance = tapped.end().await;
-    let ledger = &balance.sink.ledger;
+    fleet
+        .receives(usize::try_from(rate * 4).expect("few"))
+        .await;
+    let outcome = pipeline.end().await;
+    let ledger = &outcome.sink.ledger;
     assert_eq!(
         (ledger.delivered, ledger.dropped_total()),
-        (balance.sent, 0)
+        (outcome.sent, 0)
     );
     fleet.gone.push(pod);
     // The first collector does not learn that its connection has ended.
@@ -80,7 +84,7 @@ async fn black_hole(network: Network, rate: u64, goes: fn(&Network, &Host)) {
     assert!(before.numbers.iter().copied().eq(0..got));
     // The second stream continues where the ledger of the first connection ended.
     let goes_on = after.numbers[0];
-    assert!(after.numbers.iter().copied().eq(goes_on..balance.sent));
+    assert!(after.numbers.iter().copied().eq(goes_on..outcome.sent));
     assert!(
         goes_on - got <= most_that_sockets_hold(),
         "{got} to {goes_on}"
@@ -90,12 +94,12 @@ async fn black_hole(network: Network, rate: u64, goes: fn(&Network, &Host)) {
 /// The machine vanishes while nothing is in flight: keepalive notices.
 async fn vanished_while_idle(network: Network) {
     let mut fleet = Fleet::new(network, 2);
-    let tapped = fleet.tap_with(Endpoints::Failover, 0, 1, OPTION).await;
+    let pipeline = fleet.start_with(Endpoints::Failover, 0, 1, OPTION).await;
     let used = fleet.used().await;
     all_is_acknowledged().await;
     let pod = fleet.live.remove(used);
     fleet.network.vanish(&pod.host);
-    let (reason, took) = notices(&tapped).await;
+    let (reason, took) = notices(&pipeline).await;
     assert_eq!(reason, "unreachable");
     // Not earlier: a peer that was silent for a shorter time may be alive.
     assert!(
@@ -103,16 +107,16 @@ async fn vanished_while_idle(network: Network) {
         "{took:?}"
     );
     fleet.live[0].begins().await;
-    tapped.end().await;
+    pipeline.end().await;
 }
 
 /// Another machine takes over the address. It does not know the connection and answers the first
 /// packet with RST, be it data or a keepalive probe.
 async fn replaced(network: Network, rate: u64, within: Duration) {
     let mut fleet = Fleet::new(network, 1);
-    let tapped = fleet.tap_with(Endpoints::Failover, rate, 8, OPTION).await;
+    let pipeline = fleet.start_with(Endpoints::Failover, rate, 8, OPTION).await;
     if rate > 0 {
-        fleet.gets(2000).await;
+        fleet.receives(2000).await;
     } else {
         fleet.live[0].begins().await;
         all_is_acknowledged().await;
@@ -121,18 +125,18 @@ async fn replaced(network: Network, rate: u64, within: Duration) {
     fleet.network.vanish(&old.host);
     let pod = fleet.pod_at(old.host.address());
     fleet.live.push(pod);
-    let (reason, took) = notices(&tapped).await;
+    let (reason, took) = notices(&pipeline).await;
     assert_eq!(reason, "reset");
     assert!(took < within + SLACK, "{took:?}");
     fleet.live[0].begins().await;
     if rate > 0 {
-        fleet.gets(20_000).await;
+        fleet.receives(20_000).await;
     }
-    let balance = tapped.end().await;
-    let ledger = &balance.sink.ledger;
+    let outcome = pipeline.end().await;
+    let ledger = &outcome.sink.ledger;
     assert_eq!(
         (ledger.delivered, ledger.dropped_total()),
-        (balance.sent, 0)
+        (outcome.sent, 0)
     );
     fleet.gone.push(old);
     let received = fleet
@@ -140,7 +144,7 @@ async fn replaced(network: Network, rate: u64, within: Duration) {
         .iter()
         .map(|stream| stream.numbers.len() as u64)
         .sum::<u64>();
-    assert!(balance.sent - received <= most_that_sockets_hold());
+    assert!(outcome.sent - received <= most_that_sockets_hold());
 }
 
 /// The first addresses of the name are dead: the router does not wait for them.
@@ -150,7 +154,7 @@ async fn an_address_beside_dead_ones(network: Network) {
         fleet.network.cut(&pod.host);
     }
     let begun = Instant::now();
-    let tapped = fleet.tap_with(Endpoints::Failover, 1000, 8, "").await;
+    let pipeline = fleet.start_with(Endpoints::Failover, 1000, 8, "").await;
     // The next address is tried 250 ms after the previous one. A single address would take 4 s.
     assert!(begun.elapsed() < SLACK, "{:?}", begun.elapsed());
     fleet.live[2].begins().await;
@@ -159,35 +163,35 @@ async fn an_address_beside_dead_ones(network: Network) {
     let address = pod.host.address();
     fleet.network.vanish(&pod.host);
     fleet.live.push(fleet.pod_at(address));
-    notices(&tapped).await;
+    notices(&pipeline).await;
     let begun = Instant::now();
     fleet.live[2].begins().await;
     assert!(begun.elapsed() < SLACK, "{:?}", begun.elapsed());
-    tapped.end().await;
+    pipeline.end().await;
 }
 
 #[test]
 #[ignore = "needs root and iproute2"]
-fn addresses_that_lead_nowhere_do_not_hold_up_one_that_answers() {
+fn dead_addresses_do_not_delay_one_that_answers() {
     on_network(an_address_beside_dead_ones);
 }
 
 #[test]
 #[ignore = "needs root and iproute2"]
-fn a_network_that_eats_data_is_noticed_and_another_address_takes_over() {
+fn a_black_hole_is_noticed_and_another_address_takes_over() {
     on_network(|network| black_hole(network, 20_000, Network::cut));
 }
 
 #[test]
 #[ignore = "needs root and iproute2"]
-fn a_network_that_eats_little_data_is_noticed_too() {
+fn a_black_hole_is_noticed_with_little_data_in_flight() {
     // The send buffer takes all data, so that only the kernel can notice.
     on_network(|network| black_hole(network, 100, Network::cut));
 }
 
 #[test]
 #[ignore = "needs root and iproute2"]
-fn an_address_that_nobody_answers_for_is_noticed_and_another_one_takes_over() {
+fn an_unreachable_address_is_noticed_and_another_takes_over() {
     on_network(|network| black_hole(network, 20_000, Network::unplug));
 }
 
@@ -199,13 +203,13 @@ fn a_machine_that_vanishes_is_noticed_with_nothing_to_write() {
 
 #[test]
 #[ignore = "needs root and iproute2"]
-fn a_machine_that_forgot_the_connection_is_noticed_with_the_next_data() {
+fn a_replaced_machine_is_noticed_with_the_next_data() {
     // A retransmission. Their intervals grow while the machine is away.
     on_network(|network| replaced(network, 20_000, Duration::from_secs(2)));
 }
 
 #[test]
 #[ignore = "needs root and iproute2"]
-fn a_machine_that_forgot_the_connection_is_noticed_with_nothing_to_write() {
+fn a_replaced_machine_is_noticed_with_nothing_to_write() {
     on_network(|network| replaced(network, 0, WRITE_TIMEOUT / 2));
 }

@@ -12,11 +12,11 @@ use tapfan::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    collector::{Collector, Connection, Ended, Farewell},
+    collector::{Collector, Connection, Ended, Shutdown},
     name_server::NameServer,
     network::{Host, Network, PORT, resolver},
     router::{Auditor, Folder, Router},
-    sender::{Load, Manner, Told},
+    sender::{Load, LoadProfile, OnHalfClose},
     traffic::{numbered, numbers_of},
     wait::until,
 };
@@ -43,7 +43,7 @@ pub(crate) struct Pod {
 }
 
 /// A router with one sink for the fleet, and a sender that sends continuously.
-pub(crate) struct Tapped {
+pub(crate) struct Pipeline {
     endpoints: Endpoints,
     pub(crate) router: Router,
     load: Load,
@@ -52,7 +52,7 @@ pub(crate) struct Tapped {
 }
 
 /// The totals at the end.
-pub(crate) struct Balance {
+pub(crate) struct Outcome {
     /// Frames that the sender wrote.
     pub(crate) sent: u64,
     pub(crate) sink: SinkReport,
@@ -60,12 +60,12 @@ pub(crate) struct Balance {
 
 /// How a collector is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Goes {
+pub(crate) enum Removal {
     /// Removed from the name first. It stops once the router has ended the stream with STOP: a
     /// `preStop` hook.
-    Unnamed,
+    LeavesDns,
     /// Shuts down in order and reads to the end. Then it is removed from the name.
-    Ends(Farewell),
+    ShutsDown(Shutdown),
     /// Dies. Then it is removed from the name.
     Dies,
 }
@@ -115,40 +115,40 @@ impl Fleet {
 
     /// Makes the name resolve to the present collectors.
     pub(crate) fn announce(&self) {
-        self.server.answers(&self.addresses());
+        self.server.set_addresses(&self.addresses());
     }
 
     /// Starts a router whose sink is the fleet, and a sender.
-    pub(crate) async fn tap(&self, endpoints: Endpoints) -> Tapped {
-        self.tap_with(endpoints, RATE, 8, "").await
+    pub(crate) async fn start(&self, endpoints: Endpoints) -> Pipeline {
+        self.start_with(endpoints, RATE, 8, "").await
     }
 
     /// Starts them with `rate` frames per second, a queue for `queue` times 10,000 frames, and
     /// these options of the sink.
-    pub(crate) async fn tap_with(
+    pub(crate) async fn start_with(
         &self,
         endpoints: Endpoints,
         rate: u64,
         queue: usize,
         options: &str,
-    ) -> Tapped {
+    ) -> Pipeline {
         let folder = Folder::new();
         let router = Router::start(&format!(
             "{}listen unix://{}\ndnstap tcp://collectors.example.:{PORT} full 1 {queue} {{\n refresh 1s 1m\n endpoints {endpoints}\n {options}\n}}\n",
             resolver(),
-            folder.say("in"),
+            folder.display("in"),
         ));
         let audit = router.audit();
-        let manner = Manner {
+        let profile = LoadProfile {
             mode: Mode::Bidirectional,
-            told: Told::Stops,
+            on_half_close: OnHalfClose::Stop,
             rate,
             frame: numbered,
             first: 0,
         };
-        let load = Load::start(&router.target(0), manner).await;
+        let load = Load::start(&router.target(0), profile).await;
         router.up(0).await;
-        Tapped {
+        Pipeline {
             endpoints,
             router,
             load,
@@ -161,7 +161,7 @@ impl Fleet {
     /// has.
     pub(crate) async fn used(&self) -> usize {
         let open = |one: &Connection| one.begun && one.ended.is_none();
-        let used = |pod: &Pod| pod.collector.look(|all| all.iter().any(open));
+        let used = |pod: &Pod| pod.collector.inspect(|all| all.iter().any(open));
         let mut first = None;
         until("a collector is in use", || {
             first = self.live.iter().position(used);
@@ -172,19 +172,19 @@ impl Fleet {
     }
 
     /// Removes a collector.
-    pub(crate) async fn remove(&mut self, pod: usize, goes: Goes) {
+    pub(crate) async fn remove(&mut self, pod: usize, removal: Removal) {
         let mut pod = self.live.remove(pod);
-        match goes {
-            Goes::Unnamed => {
+        match removal {
+            Removal::LeavesDns => {
                 self.announce();
                 pod.stopped().await;
-                pod.collector.leave(Farewell::Fin).await;
+                pod.collector.shut_down(Shutdown::Fin).await;
             }
-            Goes::Ends(farewell) => {
-                pod.collector.leave(farewell).await;
+            Removal::ShutsDown(farewell) => {
+                pod.collector.shut_down(farewell).await;
                 self.announce();
             }
-            Goes::Dies => {
+            Removal::Dies => {
                 pod.collector.kill().await;
                 self.announce();
             }
@@ -200,23 +200,23 @@ impl Fleet {
     }
 
     /// Waits until the present collectors have received this many further frames.
-    pub(crate) async fn gets(&self, more: usize) {
+    pub(crate) async fn receives(&self, more: usize) {
         let got = || self.live.iter().map(Pod::got).sum::<usize>();
         let wanted = got() + more;
         until("traffic flows", || got() >= wanted).await;
     }
 
     /// Waits until the collector added last has received frames.
-    pub(crate) async fn last_gets_some(&self) {
-        let last = self.live.last().expect("it");
-        until("who was added gets frames", || last.got() > 0).await;
+    pub(crate) async fn last_receives(&self) {
+        let last = self.live.last().expect("a collector");
+        until("the added collector receives frames", || last.got() > 0).await;
     }
 
     /// Waits until all connections that there ever were have ended.
-    pub(crate) async fn over(&self) {
+    pub(crate) async fn all_ended(&self) {
         let ended = |pod: &Pod| {
             pod.collector
-                .look(|all| all.iter().all(|one| one.ended.is_some()))
+                .inspect(|all| all.iter().all(|one| one.ended.is_some()))
         };
         let pods = || self.live.iter().chain(&self.gone);
         until("all streams have ended", || pods().all(ended)).await;
@@ -226,7 +226,7 @@ impl Fleet {
     pub(crate) fn streams(&self) -> Vec<Stream> {
         let mut streams = Vec::new();
         for pod in self.live.iter().chain(&self.gone) {
-            pod.collector.look(|connections| {
+            pod.collector.inspect(|connections| {
                 let begun = connections.iter().filter(|one| one.begun);
                 streams.extend(begun.map(|one| Stream {
                     to: pod.host.address(),
@@ -251,13 +251,13 @@ impl Pod {
     /// The number of frames received.
     pub(crate) fn got(&self) -> usize {
         let frames = |all: &[Connection]| all.iter().map(|one| one.frames.len()).sum();
-        self.collector.look(frames)
+        self.collector.inspect(frames)
     }
 
     /// The number of streams. A connection without a stream lost the race with another address.
     pub(crate) fn streams(&self) -> usize {
         let begun = |all: &[Connection]| all.iter().filter(|one| one.begun).count();
-        self.collector.look(begun)
+        self.collector.inspect(begun)
     }
 
     /// Waits until a stream has begun.
@@ -284,9 +284,9 @@ impl Stream {
     }
 }
 
-// === impl Tapped ===
+// === impl Pipeline ===
 
-impl Tapped {
+impl Pipeline {
     /// The status of the sink.
     pub(crate) fn status(&self) -> Status {
         self.router.status(0)
@@ -304,7 +304,7 @@ impl Tapped {
     }
 
     /// Ends the sender, the router and the audit. Returns the totals.
-    pub(crate) async fn end(self) -> Balance {
+    pub(crate) async fn end(self) -> Outcome {
         let sent = self.load.end().await;
         // With `all` each endpoint is offered only the frames that arrive while it exists.
         let report = match self.endpoints {
@@ -315,9 +315,9 @@ impl Tapped {
             }
             _ => self.router.drain().await,
         };
-        self.audit.sign();
+        self.audit.finish();
         let [sink] = report.sinks.try_into().expect("one sink");
-        Balance { sent, sink }
+        Outcome { sent, sink }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     collector::Ended,
-    fleet::{Fleet, Goes, TTL, disconnects},
+    fleet::{Fleet, Removal, TTL, disconnects},
     name_server::Answer,
     network::{Network, on_network},
 };
@@ -24,29 +24,29 @@ async fn nothing_changes(network: Network, failure: Answer) {
     let seconds = env::var("TAPFAN_NETWORK_SECONDS");
     let seconds = seconds.map_or(SECONDS, |it| it.parse().expect("a number"));
     let fleet = Fleet::new(network, 3);
-    let tapped = fleet.tap(Endpoints::Failover).await;
-    fleet.gets(2000).await;
+    let pipeline = fleet.start(Endpoints::Failover).await;
+    fleet.receives(2000).await;
 
     let until = Instant::now() + Duration::from_secs(seconds);
-    fleet.server.says(failure);
+    fleet.server.set_answer(failure);
     let fails = |status: &Status| status.resolve_failures >= 2;
-    tapped.until("cannot look its name up", fails).await;
+    pipeline.until("cannot look its name up", fails).await;
     sleep_until(until).await;
-    assert!(tapped.status().resolve_error.is_some());
-    fleet.gets(2000).await;
+    assert!(pipeline.status().resolve_error.is_some());
+    fleet.receives(2000).await;
 
     fleet.announce();
     let recovers = |status: &Status| status.resolve_error.is_none();
-    let status = tapped.until("looks its name up again", recovers).await;
-    fleet.gets(2000).await;
+    let status = pipeline.until("looks its name up again", recovers).await;
+    fleet.receives(2000).await;
     assert_eq!((status.state, status.connects), (State::Up, 1));
     assert_eq!(disconnects(&status), []);
-    let balance = tapped.end().await;
-    assert_eq!(balance.sink.ledger.delivered, balance.sent);
-    fleet.over().await;
+    let outcome = pipeline.end().await;
+    assert_eq!(outcome.sink.ledger.delivered, outcome.sent);
+    fleet.all_ended().await;
     let streams = fleet.streams();
     assert_eq!(streams.len(), 1);
-    assert!(streams[0].numbers.iter().copied().eq(0..balance.sent));
+    assert!(streams[0].numbers.iter().copied().eq(0..outcome.sent));
     assert_eq!(streams[0].ended, Some(Ended::Stopped));
 }
 
@@ -54,46 +54,50 @@ async fn nothing_changes(network: Network, failure: Answer) {
 /// addresses.
 async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
     let mut fleet = Fleet::new(network, 3);
-    let tapped = fleet.tap(Endpoints::Failover).await;
-    fleet.gets(2000).await;
-    fleet.server.says(failure.clone());
+    let pipeline = fleet.start(Endpoints::Failover).await;
+    fleet.receives(2000).await;
+    fleet.server.set_answer(failure.clone());
     let fails = |status: &Status| status.resolve_failures > 0;
-    tapped.until("cannot look its name up", fails).await;
+    pipeline.until("cannot look its name up", fails).await;
 
     for connects in [2, 3] {
         let used = fleet.used().await;
-        fleet.remove(used, Goes::Dies).await;
+        fleet.remove(used, Removal::Dies).await;
         // `remove` has updated the name server; undo that, since lookups must still fail.
-        fleet.server.says(failure.clone());
+        fleet.server.set_answer(failure.clone());
         let begun = Instant::now();
         let again = |status: &Status| status.connects == connects;
-        tapped.until("is up on another address", again).await;
+        pipeline.until("is up on another address", again).await;
         let took = begun.elapsed();
         assert!(took < Duration::from_secs(3), "{took:?}");
-        fleet.gets(2000).await;
+        fleet.receives(2000).await;
     }
 
     let used = fleet.used().await;
     fleet.add();
     fleet.add();
-    fleet.server.answers(&fleet.addresses());
-    fleet.remove(used, Goes::Unnamed).await;
-    fleet.gets(2000).await;
-    let balance = tapped.end().await;
-    assert_eq!(balance.sink.ledger.delivered, balance.sent);
+    fleet.server.set_addresses(&fleet.addresses());
+    fleet.remove(used, Removal::LeavesDns).await;
+    fleet.receives(2000).await;
+    let outcome = pipeline.end().await;
+    assert_eq!(outcome.sink.ledger.delivered, outcome.sent);
 }
 
 /// Failover uses an added collector when it needs one, within the TTL. It leaves a removed one
 /// within the TTL and never uses it again.
 async fn failover_follows_the_name(network: Network) {
     let mut fleet = Fleet::new(network, 1);
-    let tapped = fleet.tap(Endpoints::Failover).await;
-    fleet.gets(2000).await;
+    let pipeline = fleet.start(Endpoints::Failover).await;
+    fleet.receives(2000).await;
     fleet.add();
     // Two queries per lookup.
-    fleet.server.has_answered(6).await;
-    fleet.gets(2000).await;
-    assert_eq!(fleet.live[1].streams(), 0, "the first one works");
+    fleet.server.wait_for_queries(6).await;
+    fleet.receives(2000).await;
+    assert_eq!(
+        fleet.live[1].streams(),
+        0,
+        "moved although the first collector works"
+    );
 
     // It is removed from the name, but still listens.
     let removed = fleet.live.remove(0);
@@ -103,37 +107,37 @@ async fn failover_follows_the_name(network: Network) {
     assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
     removed.stopped().await;
     let had = (removed.got(), removed.streams());
-    assert_eq!(disconnects(&tapped.status()), [("moved", 1)]);
-    fleet.gets(20_000).await;
+    assert_eq!(disconnects(&pipeline.status()), [("moved", 1)]);
+    fleet.receives(20_000).await;
 
     // The router does not return to it when the other collector dies, either.
-    fleet.remove(0, Goes::Dies).await;
-    tapped.down().await;
-    let failed = tapped.status().failed_connects;
+    fleet.remove(0, Removal::Dies).await;
+    pipeline.down().await;
+    let failed = pipeline.status().failed_connects;
     let tries = |status: &Status| status.failed_connects >= failed + 3;
-    tapped.until("finds nobody", tries).await;
+    pipeline.until("fails three more attempts", tries).await;
     let begun = Instant::now();
     fleet.add();
     fleet.live[0].begins().await;
     assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
-    fleet.gets(20_000).await;
+    fleet.receives(20_000).await;
     assert_eq!((removed.got(), removed.streams()), had);
-    let balance = tapped.end().await;
-    assert_eq!(balance.sink.ledger.delivered, balance.sent);
+    let outcome = pipeline.end().await;
+    assert_eq!(outcome.sink.ledger.delivered, outcome.sent);
     fleet.gone.push(removed);
-    fleet.over().await;
+    fleet.all_ended().await;
 }
 
 /// With several endpoints, an added collector gets frames within the TTL. The stream to a removed
 /// one is ended with STOP within the TTL, and it gets no more frames.
 async fn several_follow_the_name(network: Network, endpoints: Endpoints) {
     let mut fleet = Fleet::new(network, 2);
-    let tapped = fleet.tap(endpoints).await;
-    fleet.gets(2000).await;
+    let pipeline = fleet.start(endpoints).await;
+    fleet.receives(2000).await;
     for turn in 1..=2 {
         let begun = Instant::now();
         fleet.add();
-        fleet.last_gets_some().await;
+        fleet.last_receives().await;
         assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
 
         let removed = fleet.live.remove(0);
@@ -143,19 +147,19 @@ async fn several_follow_the_name(network: Network, endpoints: Endpoints) {
         assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
         let had = (removed.got(), removed.streams());
         // Two further lookups, and it still listens.
-        fleet.server.has_answered(4).await;
-        fleet.gets(20_000).await;
+        fleet.server.wait_for_queries(4).await;
+        fleet.receives(20_000).await;
         assert_eq!((removed.got(), removed.streams()), had);
-        assert_eq!(disconnects(&tapped.status()), [("stopped", turn)]);
+        assert_eq!(disconnects(&pipeline.status()), [("stopped", turn)]);
         fleet.gone.push(removed);
     }
-    let balance = tapped.end().await;
-    let ledger = &balance.sink.ledger;
+    let outcome = pipeline.end().await;
+    let ledger = &outcome.sink.ledger;
     assert_eq!(
         (ledger.delivered, ledger.dropped_total()),
         (ledger.offered, 0)
     );
-    fleet.over().await;
+    fleet.all_ended().await;
     let received: usize = fleet
         .streams()
         .iter()
@@ -166,13 +170,13 @@ async fn several_follow_the_name(network: Network, endpoints: Endpoints) {
 
 #[test]
 #[ignore = "needs root and iproute2"]
-fn in_balance_who_is_added_is_used_and_who_is_removed_is_not() {
+fn balance_uses_added_collectors_and_not_removed_ones() {
     on_network(|network| several_follow_the_name(network, Endpoints::Balance));
 }
 
 #[test]
 #[ignore = "needs root and iproute2"]
-fn of_all_who_is_added_is_used_and_who_is_removed_is_not() {
+fn all_uses_added_collectors_and_not_removed_ones() {
     on_network(|network| several_follow_the_name(network, Endpoints::All));
 }
 
@@ -217,6 +221,6 @@ fn with_a_name_that_is_gone_the_last_good_addresses_are_used() {
 
 #[test]
 #[ignore = "needs root and iproute2"]
-fn in_failover_who_is_added_is_used_and_who_is_removed_is_not() {
+fn failover_uses_added_collectors_and_not_removed_ones() {
     on_network(failover_follows_the_name);
 }

@@ -23,7 +23,7 @@ impl Namespace {
     pub(crate) fn new() -> Self {
         let made = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root");
-            File::open("/proc/thread-self/ns/net").expect("of this thread")
+            File::open("/proc/thread-self/ns/net").expect("the namespace of this thread")
         });
         let namespace = Self(made.join().expect("a namespace"));
         namespace.ip("link set lo up");

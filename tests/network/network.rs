@@ -162,7 +162,7 @@ impl Host {
     pub(crate) fn collector(&self) -> Collector {
         let namespace = Arc::clone(&self.namespace);
         let listener = move |address| namespace.visit(|| listen(address));
-        Collector::away((self.address, PORT).into(), listener).thrifty()
+        Collector::in_namespace((self.address, PORT).into(), listener).numbers_only()
     }
 }
 

@@ -13,12 +13,12 @@ use serde_json::Value;
 use tapfan::{config::Endpoints, frame_stream::Mode};
 
 use crate::{
-    collector::Farewell,
-    fleet::{Fleet, Goes, RATE},
+    collector::Shutdown,
+    fleet::{Fleet, RATE, Removal},
     network::{Network, PORT, on_network, resolver},
     rolling,
     router::Folder,
-    sender::{Load, Manner, Target, Told},
+    sender::{Load, LoadProfile, OnHalfClose, Target},
     traffic::numbered,
     wait::until,
 };
@@ -32,7 +32,7 @@ impl Program {
         let pid = i32::try_from(self.0.id()).expect("a pid");
         kill(Pid::from_raw(pid), Signal::SIGTERM).expect("sent");
         let mut status = None;
-        until("it has ended", || {
+        until("the program has exited", || {
             status = self.0.try_wait().expect("a child");
             status.is_some()
         })
@@ -63,7 +63,7 @@ async fn rolling_restart(network: Network) {
     let tapfile = format!(
         "{}listen unix://{}\ndnstap tcp://collectors.example.:{PORT} full 1 8 {{\n refresh 1s 1m\n}}\n",
         resolver(),
-        folder.say("in"),
+        folder.display("in"),
     );
     fs::write(folder.path("Tapfile"), tapfile).expect("written");
     let program = Command::new(env!("CARGO_BIN_EXE_tapfan"))
@@ -73,21 +73,26 @@ async fn rolling_restart(network: Network) {
         .spawn();
     let program = Program(program.expect("run"));
     let log = || fs::read_to_string(folder.path("log")).expect("a log");
-    until("it is up", || log().contains("sink is up")).await;
-    let manner = Manner {
+    until("the sink is up", || log().contains("sink is up")).await;
+    let profile = LoadProfile {
         mode: Mode::Bidirectional,
-        told: Told::Stops,
+        on_half_close: OnHalfClose::Stop,
         rate: RATE,
         frame: numbered,
         first: 0,
     };
-    let load = Load::start(&Target::Unix(folder.path("in")), manner).await;
-    fleet.gets(2000).await;
-    rolling::restart_all(&mut fleet, Endpoints::Failover, Goes::Ends(Farewell::Fin)).await;
-    rolling::restart_all(&mut fleet, Endpoints::Failover, Goes::Unnamed).await;
+    let load = Load::start(&Target::Unix(folder.path("in")), profile).await;
+    fleet.receives(2000).await;
+    rolling::restart_all(
+        &mut fleet,
+        Endpoints::Failover,
+        Removal::ShutsDown(Shutdown::Fin),
+    )
+    .await;
+    rolling::restart_all(&mut fleet, Endpoints::Failover, Removal::LeavesDns).await;
     let sent = load.end().await;
     program.ends_well().await;
-    fleet.over().await;
+    fleet.all_ended().await;
     let ledger = ledger(&log());
     assert_eq!(
         (&ledger["delivered"], &ledger["dropped"]),
@@ -99,6 +104,6 @@ async fn rolling_restart(network: Network) {
 
 #[test]
 #[ignore = "needs root and iproute2"]
-fn the_program_itself_loses_nothing_over_two_rolling_restarts() {
+fn the_program_loses_nothing_over_two_rolling_restarts() {
     on_network(rolling_restart);
 }

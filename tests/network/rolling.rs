@@ -6,58 +6,58 @@ use std::collections::BTreeMap;
 use tapfan::{config::Endpoints, router::DropReason};
 
 use crate::{
-    collector::{Ended, Farewell},
-    fleet::{Balance, Fleet, Goes, RATE, Stream, most_that_sockets_hold},
+    collector::{Ended, Shutdown},
+    fleet::{Fleet, Outcome, RATE, Removal, Stream, most_that_sockets_hold},
     network::{Network, on_network},
     wait::until,
 };
 
 const PODS: usize = 3;
 
-/// Restarts every collector once. A connected one goes first, if any is left, because that is the
+/// Restarts every collector once. A connected one removal first, if any is left, because that is the
 /// hardest case.
-pub(crate) async fn restart_all(fleet: &mut Fleet, endpoints: Endpoints, goes: Goes) {
+pub(crate) async fn restart_all(fleet: &mut Fleet, endpoints: Endpoints, removal: Removal) {
     for left in (1..=PODS).rev() {
         let used = fleet.used().await;
         // Restarted collectors are at the end of the list.
         let pod = if used < left { used } else { 0 };
-        fleet.remove(pod, goes).await;
-        fleet.gets(2000).await;
+        fleet.remove(pod, removal).await;
+        fleet.receives(2000).await;
         fleet.add();
-        fleet.gets(2000).await;
+        fleet.receives(2000).await;
         if endpoints != Endpoints::Failover {
-            fleet.last_gets_some().await;
+            fleet.last_receives().await;
         }
     }
 }
 
-async fn nothing_is_lost(network: Network, endpoints: Endpoints, goes: Goes) {
+async fn nothing_is_lost(network: Network, endpoints: Endpoints, removal: Removal) {
     let mut fleet = Fleet::new(network, PODS);
-    let tapped = fleet.tap(endpoints).await;
-    fleet.gets(2000).await;
-    restart_all(&mut fleet, endpoints, goes).await;
-    let balance = tapped.end().await;
-    fleet.over().await;
+    let pipeline = fleet.start(endpoints).await;
+    fleet.receives(2000).await;
+    restart_all(&mut fleet, endpoints, removal).await;
+    let outcome = pipeline.end().await;
+    fleet.all_ended().await;
     let streams = fleet.streams();
     assert!(streams.len() > 2, "{} streams", streams.len());
-    assert_no_other_drops(endpoints, goes, &balance);
+    assert_no_other_drops(endpoints, removal, &outcome);
     let received = numbers(&streams);
-    assert_eq!(received.len() as u64, balance.sink.ledger.delivered);
+    assert_eq!(received.len() as u64, outcome.sink.ledger.delivered);
     match endpoints {
         Endpoints::Failover => {
             assert_each_is_in_order(&streams);
-            assert!(received.into_iter().eq(0..balance.sent));
+            assert!(received.into_iter().eq(0..outcome.sent));
         }
-        Endpoints::Balance => assert!(received.into_iter().eq(0..balance.sent)),
+        Endpoints::Balance => assert!(received.into_iter().eq(0..outcome.sent)),
         Endpoints::All => {
-            assert_each_has_all_from_its_first_to_its_last(&fleet, &streams, &balance);
+            assert_each_has_all_from_its_first_to_its_last(&fleet, &streams, &outcome);
         }
     }
     for stream in &streams {
         let ended = stream.ended.expect("waited for");
         let in_order = ended == Ended::Stopped;
         assert!(
-            in_order || goes != Goes::Unnamed && matches!(ended, Ended::Closed(_)),
+            in_order || removal != Removal::LeavesDns && matches!(ended, Ended::Closed(_)),
             "{ended:?}"
         );
     }
@@ -67,39 +67,39 @@ async fn nothing_is_lost(network: Network, endpoints: Endpoints, goes: Goes) {
 /// kernels' buffers of a reset connection are lost.
 async fn only_what_was_handed_over_is_lost(network: Network, endpoints: Endpoints) {
     let mut fleet = Fleet::new(network, PODS);
-    let tapped = fleet.tap(endpoints).await;
-    fleet.gets(2000).await;
-    restart_all(&mut fleet, endpoints, Goes::Dies).await;
-    let balance = tapped.end().await;
-    fleet.over().await;
+    let pipeline = fleet.start(endpoints).await;
+    fleet.receives(2000).await;
+    restart_all(&mut fleet, endpoints, Removal::Dies).await;
+    let outcome = pipeline.end().await;
+    fleet.all_ended().await;
     let streams = fleet.streams();
-    assert_no_other_drops(endpoints, Goes::Dies, &balance);
+    assert_no_other_drops(endpoints, Removal::Dies, &outcome);
     let received = numbers(&streams);
     let killed = streams.iter().filter(|stream| stream.was_killed()).count() as u64;
     assert!(killed > 0);
-    let lost = balance.sink.ledger.delivered - received.len() as u64;
+    let lost = outcome.sink.ledger.delivered - received.len() as u64;
     assert!(lost <= killed * most_that_sockets_hold(), "{lost} frames");
     if endpoints != Endpoints::All {
         assert!(received.is_sorted_by(|one, next| one < next), "duplicates");
     }
     if endpoints == Endpoints::Failover {
         assert_each_is_in_order(&streams);
-        assert_only_ends_of_killed_streams_are_missing(&streams, balance.sent);
+        assert_only_ends_of_killed_streams_are_missing(&streams, outcome.sent);
     }
 }
 
 /// Asserts that every offered frame is delivered. The exception is `all`: frames for a collector
 /// that is gone, but still in the name, are dropped as `endpoint_gone`, or as `shutdown` if that
 /// comes first.
-fn assert_no_other_drops(endpoints: Endpoints, goes: Goes, balance: &Balance) {
-    let ledger = &balance.sink.ledger;
+fn assert_no_other_drops(endpoints: Endpoints, removal: Removal, outcome: &Outcome) {
+    let ledger = &outcome.sink.ledger;
     let left = [DropReason::EndpointGone, DropReason::Shutdown];
     let left: u64 = left.map(|reason| ledger.dropped(reason)).iter().sum();
     assert_eq!(ledger.dropped_total(), left);
     assert_eq!(ledger.delivered + left, ledger.offered);
     if endpoints != Endpoints::All {
-        assert_eq!((ledger.offered, left), (balance.sent, 0));
-    } else if goes == Goes::Unnamed {
+        assert_eq!((ledger.offered, left), (outcome.sent, 0));
+    } else if removal == Removal::LeavesDns {
         assert_eq!(left, 0);
     }
 }
@@ -109,7 +109,7 @@ fn assert_no_other_drops(endpoints: Endpoints, goes: Goes, balance: &Balance) {
 fn assert_each_has_all_from_its_first_to_its_last(
     fleet: &Fleet,
     streams: &[Stream],
-    balance: &Balance,
+    outcome: &Outcome,
 ) {
     let mut runs = BTreeMap::<_, Vec<u64>>::new();
     for stream in streams {
@@ -119,7 +119,7 @@ fn assert_each_has_all_from_its_first_to_its_last(
         let gap = run.windows(2).find(|pair| pair[0] + 1 != pair[1]);
         assert_eq!(gap, None, "{to}, which begins with {:?}", run.first());
         if fleet.addresses().contains(to) {
-            assert_eq!(run.last(), Some(&(balance.sent - 1)), "{to}");
+            assert_eq!(run.last(), Some(&(outcome.sent - 1)), "{to}");
         }
     }
     assert!(runs.values().any(|run| run.first() == Some(&0)));
@@ -128,43 +128,43 @@ fn assert_each_has_all_from_its_first_to_its_last(
 /// All collectors die and stay away until the queue overflows: every dropped frame is counted.
 async fn what_the_queue_has_no_room_for_is_counted(network: Network, endpoints: Endpoints) {
     let mut fleet = Fleet::new(network, PODS);
-    let tapped = fleet.tap_with(endpoints, RATE, 1, "").await;
-    fleet.gets(5000).await;
+    let pipeline = fleet.start_with(endpoints, RATE, 1, "").await;
+    fleet.receives(5000).await;
     while !fleet.live.is_empty() {
-        fleet.remove(0, Goes::Dies).await;
+        fleet.remove(0, Removal::Dies).await;
     }
-    tapped.down().await;
+    pipeline.down().await;
     until("nothing is in flight", || {
-        tapped.router.ledger(0).in_flight == 0
+        pipeline.router.ledger(0).in_flight == 0
     })
     .await;
-    let before = tapped.router.ledger(0);
+    let before = pipeline.router.ledger(0);
     let received = numbers(&fleet.streams());
     let held = before.delivered - received.len() as u64;
     assert!(held <= PODS as u64 * most_that_sockets_hold(), "{held}");
 
     until("the queue overflows", || {
-        tapped.router.ledger(0).dropped(DropReason::QueueFull) > 5000
+        pipeline.router.ledger(0).dropped(DropReason::QueueFull) > 5000
     })
     .await;
-    assert_eq!(tapped.router.ledger(0).delivered, before.delivered);
+    assert_eq!(pipeline.router.ledger(0).delivered, before.delivered);
     for _ in 0..PODS {
         fleet.add();
     }
-    fleet.gets(20_000).await;
-    let balance = tapped.end().await;
-    let ledger = &balance.sink.ledger;
+    fleet.receives(20_000).await;
+    let outcome = pipeline.end().await;
+    let ledger = &outcome.sink.ledger;
     let dropped = ledger.dropped(DropReason::QueueFull);
     assert_eq!(ledger.dropped_total(), dropped);
-    assert_eq!(ledger.delivered + dropped, balance.sent);
-    fleet.over().await;
+    assert_eq!(ledger.delivered + dropped, outcome.sent);
+    fleet.all_ended().await;
     let streams = fleet.streams();
     if endpoints == Endpoints::Failover {
         assert_each_is_in_order(&streams);
     }
     let received = numbers(&streams);
     assert!(received.is_sorted_by(|one, next| one < next), "duplicates");
-    assert_eq!(received.len() as u64 + held + dropped, balance.sent);
+    assert_eq!(received.len() as u64 + held + dropped, outcome.sent);
 }
 
 /// The numbers of all frames in all streams, sorted.
@@ -209,25 +209,25 @@ macro_rules! of_each_mode {
 
             #[test]
             #[ignore = "needs root and iproute2"]
-            fn collectors_that_leave_the_name_first_lose_nothing() {
-                on_network(|network| nothing_is_lost(network, MODE, Goes::Unnamed));
+            fn collectors_removed_from_the_name_first_lose_nothing() {
+                on_network(|network| nothing_is_lost(network, MODE, Removal::LeavesDns));
             }
 
             #[test]
             #[ignore = "needs root and iproute2"]
-            fn collectors_that_end_with_fin_lose_nothing() {
-                on_network(|network| nothing_is_lost(network, MODE, Goes::Ends(Farewell::Fin)));
+            fn collectors_that_shut_down_with_fin_lose_nothing() {
+                on_network(|network| nothing_is_lost(network, MODE, Removal::ShutsDown(Shutdown::Fin)));
             }
 
             #[test]
             #[ignore = "needs root and iproute2"]
-            fn collectors_that_end_with_finish_lose_nothing() {
-                on_network(|network| nothing_is_lost(network, MODE, Goes::Ends(Farewell::Finish)));
+            fn collectors_that_shut_down_with_finish_lose_nothing() {
+                on_network(|network| nothing_is_lost(network, MODE, Removal::ShutsDown(Shutdown::Finish)));
             }
 
             #[test]
             #[ignore = "needs root and iproute2"]
-            fn collectors_that_die_lose_what_they_were_handed_and_no_more() {
+            fn collectors_that_die_lose_only_what_the_kernels_held() {
                 on_network(|network| only_what_was_handed_over_is_lost(network, MODE));
             }
         }
@@ -242,12 +242,12 @@ of_each_mode! {
 
 #[test]
 #[ignore = "needs root and iproute2"]
-fn with_all_collectors_dead_what_finds_no_room_is_counted() {
+fn with_all_collectors_dead_frames_beyond_the_queue_are_counted() {
     on_network(|network| what_the_queue_has_no_room_for_is_counted(network, Endpoints::Failover));
 }
 
 #[test]
 #[ignore = "needs root and iproute2"]
-fn with_all_collectors_dead_what_finds_no_room_is_counted_in_balance() {
+fn with_all_collectors_dead_frames_beyond_the_queue_are_counted_in_balance() {
     on_network(|network| what_the_queue_has_no_room_for_is_counted(network, Endpoints::Balance));
 }

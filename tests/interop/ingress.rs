@@ -18,7 +18,7 @@ pub(crate) enum Via {
 
 /// The listener of tapfan for the sender under test. In front of it is a relay that keeps a copy,
 /// unless the transport is encrypted.
-pub(crate) struct Entrance {
+pub(crate) struct Ingress {
     /// The line of the Tapfile.
     pub(crate) listen: String,
     pub(crate) listening: Listening,
@@ -27,9 +27,9 @@ pub(crate) struct Entrance {
     pub(crate) target: Target,
 }
 
-// === impl Entrance ===
+// === impl Ingress ===
 
-impl Entrance {
+impl Ingress {
     pub(crate) fn new(dir: &Path, via: Via) -> Self {
         match via {
             Via::Unix => {
@@ -85,7 +85,7 @@ impl Entrance {
 pub(crate) fn reader(dir: &Path, via: Via) -> (Collector, Target) {
     match via {
         Via::Unix => {
-            let path = dir.join("straight.sock");
+            let path = dir.join("direct.sock");
             (Collector::unix(&path), Target::Unix(path))
         }
         Via::Tcp => {
@@ -97,7 +97,7 @@ pub(crate) fn reader(dir: &Path, via: Via) -> (Collector, Target) {
             (collector, Target::TcpUnidirectional(address))
         }
         Via::Tls => {
-            let certificates = Certificates::make(&dir.join("straight"));
+            let certificates = Certificates::make(&dir.join("direct"));
             let (collector, address) = Collector::tls(&certificates);
             (collector, Target::Tls(address, certificates.ca))
         }

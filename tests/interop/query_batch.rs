@@ -14,7 +14,7 @@ use crate::{
 const NAMES: u16 = 200;
 
 /// Queries that a server answered, which it must have tapped.
-pub(crate) struct Asked<'a> {
+pub(crate) struct QueryBatch<'a> {
     server: &'a Server,
     batch: &'static str,
     /// One list for each of the server's questions.
@@ -22,11 +22,11 @@ pub(crate) struct Asked<'a> {
     upstream: &'a Upstream,
 }
 
-// === impl Asked ===
+// === impl QueryBatch ===
 
-impl<'a> Asked<'a> {
+impl<'a> QueryBatch<'a> {
     /// Asks the server all its questions, for names of this `batch`.
-    pub(crate) fn of(server: &'a Server, setting: &Setting<'a>, batch: &'static str) -> Self {
+    pub(crate) fn send(server: &'a Server, setting: &Setting<'a>, batch: &'static str) -> Self {
         let client = server.questions.iter().map(|question| {
             let zone = format!("{batch}.{}", question.zone);
             ask_many(setting.dns, &zone, NAMES, question.recursion)
