@@ -439,7 +439,7 @@ impl Traffic {
 // === impl Cost ===
 
 impl Cost {
-    // Microseconds and frames are far below 2^52.
+    // Both numbers are far below 2^52, so the conversion to `f64` is exact.
     #[allow(clippy::cast_precision_loss)]
     fn micros(&self) -> f64 {
         self.processor.as_secs_f64() * 1e6 / self.frames as f64

@@ -35,7 +35,7 @@ struct Case {
     tapfile: &'static str,
     /// Shell commands to run before the router starts.
     before: &'static str,
-    /// Whether stderr is a pipe that nobody reads.
+    /// True if stderr is a pipe that no process reads.
     unread: bool,
     start: fn(&Path, &Arc<AtomicBool>),
 }
@@ -239,7 +239,7 @@ fn each_until(
     let (socket, stop): (PathBuf, _) = (folder.join("in"), Arc::clone(stop));
     thread::spawn(move || {
         while !stop.load(Relaxed) {
-            // The router closes connections; that is what this is about.
+            // The router closes the connection: this case provokes that.
             let _ = UnixStream::connect(&socket).and_then(|mut stream| {
                 stream.write_all(&Control::start().encode())?;
                 body(&mut stream, &stop)
@@ -276,8 +276,8 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// Starts a collector on its own thread. The set holds the numbers of the good sender's frames that
-/// it received.
+/// Starts a collector on its own thread. Returns the set of the numbers of the good sender's frames
+/// that it receives.
 fn collect(socket: &Path) -> io::Result<Arc<Mutex<BTreeSet<u64>>>> {
     let listener = UnixListener::bind(socket)?;
     let got = Arc::<Mutex<BTreeSet<u64>>>::default();

@@ -63,7 +63,7 @@ fn the_router_keeps_running_and_drains_when_its_log_is_closed() {
 }
 
 /// Each change in the Tapfile's folder is an event for the file watcher, and so is each line of a
-/// log in that folder.
+/// log in that folder. A log line about such an event would cause the next one.
 #[test]
 fn a_log_beside_the_tapfile_does_not_log_its_own_changes() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -33,7 +33,7 @@ fn apply(full: bool, edits: &Edits, frame: &[u8]) -> Result<Vec<u8>, Malformed> 
     Ok(out.into())
 }
 
-/// Whether the fields that the schema requires are present.
+/// Returns whether the fields that the schema requires are present.
 fn is_complete(pieces: &[Piece]) -> bool {
     let kind = pieces.iter().rev().find_map(|piece| match piece.body {
         Body::Varint(number, _) if piece.number == TYPE => Some(number & 0xffff_ffff),
@@ -118,7 +118,8 @@ fn rewritten_by_prost(full: bool, edits: &Edits, frame: &[u8]) -> Dnstap {
     tap
 }
 
-/// Whether [`validate`] deliberately refuses what prost accepts; its documentation says why.
+/// Returns whether [`validate`] refuses this on purpose although prost accepts it; its
+/// documentation says why.
 fn is_stricter_than_prost(error: Malformed) -> bool {
     use Malformed as M;
     matches!(

@@ -27,12 +27,12 @@ struct Server {
 // === impl Server ===
 
 impl Server {
-    /// Answers every request with a router's status.
+    /// A server that answers every request with this status of a router.
     fn of(status: &Value) -> Self {
         Self::answering(ok(&status.to_string()))
     }
 
-    /// Answers every request with these bytes and closes.
+    /// A server that answers every request with these bytes and closes.
     fn answering(answer: Vec<u8>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let server = Self {

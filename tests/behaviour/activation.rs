@@ -26,7 +26,8 @@ use crate::{
 const UNUSED: &str = "no `listen` line names this inherited socket";
 const CHANGED: &str = "the configuration was changed";
 
-/// Does systemd's part: passes descriptors from 3 on, and the variables that describe them.
+/// Shell commands that do systemd's part: they pass descriptors from 3 on, and the variables that
+/// describe them.
 const PASS: &str =
     "exec 3<&0 4<&1 0</dev/null 1>&2; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=dns:more;";
 

@@ -35,13 +35,13 @@ impl Tapfan {
         Self::run_after("", folder, tapfile)
     }
 
-    /// Runs it after these shell commands.
+    /// Runs `tapfan run` after these shell commands.
     pub(crate) fn run_after(before: &str, folder: &Folder, tapfile: &str) -> Self {
         Self::run_with(before, [Stdio::null(), Stdio::inherit()], folder, tapfile)
     }
 
-    /// Runs it after these shell commands, with `input` and `output` as descriptors 0 and 1 of the
-    /// shell.
+    /// Runs `tapfan run` after these shell commands, with `input` and `output` as descriptors 0 and
+    /// 1 of the shell.
     pub(crate) fn run_with(
         before: &str,
         [input, output]: [Stdio; 2],
@@ -184,7 +184,7 @@ async fn a_failed_start_exits_with_its_status() {
     let listen = "listen unix://in.sock\ndnstap out.sock";
     let running = Tapfan::run(&folder, listen);
     running.wait_for_log("tapfan is running").await;
-    // Truncates the log, which has the same name as that of the first process.
+    // Its log file replaces that of the first process.
     let mut second = Tapfan::run(&folder, listen);
     assert_eq!(second.exit().await.code(), Some(1));
     assert!(

@@ -61,8 +61,8 @@ async fn churn() {
         router.target(1),
         router.tls_target(2, certificates.sender(false)),
     ];
-    // One pass before the first count, so that resources that are allocated once and kept exist
-    // already.
+    // A first pass allocates everything that is allocated once and kept, so that the counts
+    // compare.
     pass(&targets, 0..500).await;
     settled(&router).await;
     let before = Resources::now();

@@ -444,7 +444,7 @@ async fn shutdown_requested(shutdown: &mut watch::Receiver<Option<Shutdown>>) ->
     let said = shutdown.wait_for(Option::is_some).await.map(|said| *said);
     match said {
         Ok(said) => said.expect("waited for"),
-        // The collector was killed, or its handle was dropped while it goes on.
+        // The collector was killed, or its handle was dropped although it keeps running.
         Err(_) => pending().await,
     }
 }

@@ -134,8 +134,8 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_low_limit_on_descriptors_still_admits_senders() {
-    // Two sinks with names need more than half of the first limit. An idle router uses half of the
-    // second one.
+    // In the first case two sinks with names need more than half of the limit. In the second an
+    // idle router has half of it open.
     for (limit, sinks) in [(64, 2), (40, 1)] {
         let folder = Folder::new();
         let sinks: Vec<_> = (0..sinks)

@@ -207,7 +207,7 @@ async fn a_sender_that_never_ends_is_closed_and_its_frames_are_delivered() {
     let mut silent = Sender::open(&router.target(0), Mode::Unidirectional).await;
     silent.send((APART..APART + 3).map(numbered)).await;
     let draining = tokio::spawn(router.drain());
-    // It sees the half-close, and writes more all the same.
+    // The silent sender sees the half-close and writes more.
     silent.half_closed().await;
     let before = goes_on.sent();
     silent.send((APART + 3..APART + 5).map(numbered)).await;
@@ -259,7 +259,7 @@ async fn frames_written_before_the_drain_is_cut_short_are_still_read() {
     hurry.cancel();
     let report = draining.await.expect("no panic");
     assert_eq!(report.listeners[0].counts.frames, 1000);
-    // The sink's drain is cut short, too, and may drop some of them.
+    // The sink's drain is cut short, too, so the sink may drop frames.
     let ledger = &report.sinks[0].ledger;
     assert_eq!(
         ledger.delivered + ledger.dropped(DropReason::Shutdown),

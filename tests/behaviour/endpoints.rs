@@ -36,13 +36,13 @@ const HOSTS: [Ipv4Addr; 3] = [
 
 impl Scene {
     /// The name resolves to the first `addresses` collectors. None of them listens.
-    async fn new(leads_to: usize) -> Self {
+    async fn new(addresses: usize) -> Self {
         let first = Collector::tcp();
         let port = first.port();
         let other = |host: Ipv4Addr| Collector::tcp_at((host, port).into()).numbers_only();
         Self {
             folder: Folder::new(),
-            server: NameServer::start(&HOSTS[..leads_to]).await,
+            server: NameServer::start(&HOSTS[..addresses]).await,
             collectors: [first.numbers_only(), other(HOSTS[1]), other(HOSTS[2])],
         }
     }
@@ -159,7 +159,8 @@ async fn frames_of_a_dead_endpoint_go_to_the_others() {
     let all = scene.numbers().concat();
     let distinct: HashSet<_> = all.iter().collect();
     assert_eq!(all.len(), distinct.len(), "a frame arrived twice");
-    // Only what the dead collector's kernel had accepted and it had not read is lost.
+    // The only frames lost are those that the dead collector's kernel had accepted and the
+    // collector had not read.
     let window = 8_u64 << 20;
     assert!(sent - (all.len() as u64) < window / 100);
 }

@@ -22,7 +22,7 @@ use crate::{
     traffic::{numbered, numbers_of},
 };
 
-/// The number of times that a sink was refused because it led to an own listener.
+/// The number of times that a sink was refused because it leads to a listener of the same router.
 fn refusals(status: &Status) -> u64 {
     let mut disconnects = status.disconnects();
     let found = disconnects.find(|(label, _)| *label == "own_listener");

@@ -123,9 +123,9 @@ async fn outage_of_a_second() -> Duration {
             let [first, second] = connections else {
                 panic!("{} connections", connections.len())
             };
-            // The frames in between were in the kernel's buffers when the reset came, and count as
-            // delivered. With TLS the collector may have more than `delivered`: how much of an
-            // unfinished record arrived is unknown.
+            // Frames from `got` to `delivered` were in the kernel's buffers when the reset came,
+            // and count as delivered. With TLS the collector may have more than `delivered`: how
+            // much of an unfinished record arrived is unknown.
             let got = first.frames.len() as u64;
             assert!(got <= delivered || collector.is_tls(), "{got}");
             assert!(numbers_of(&first.frames).into_iter().eq(0..got));

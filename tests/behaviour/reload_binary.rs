@@ -52,8 +52,8 @@ async fn sighup_reloads_and_a_drain_after_it_loses_nothing() {
     let tapfile = |sinks: &str| format!("listen in.sock\n{sinks}");
     let one = format!("dnstap {} full 1 8\n", collectors[0].socket());
     let both = format!("{one}dnstap {} full 1 8\n", collectors[1].socket());
-    // A change behind a symbolic link into another folder is not watched, so only the signal can
-    // bring it in.
+    // A change behind a symbolic link into another folder is not watched, so only SIGHUP applies
+    // it.
     let elsewhere = Folder::new();
     symlink(elsewhere.path("Tapfile"), folder.path("link")).expect("linked");
     let mut tapfan = Tapfan::run(&folder, "import link\n");

@@ -208,8 +208,8 @@ impl Scene {
             }
             5 => base + &extra_listener,
             6 => {
-                // A new certificate file with the same certificate, so that the next change is a
-                // difference in content.
+                // Appends a newline: the same certificate in a file with other content counts as a
+                // change.
                 let path = self.certificates.path("client.crt");
                 let text = fs::read_to_string(&path).expect("a certificate");
                 fs::write(&path, format!("{text}\n")).expect("written");

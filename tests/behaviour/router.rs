@@ -188,7 +188,7 @@ impl Router {
         self.drain_until(CancellationToken::new()).await
     }
 
-    /// Drains until `hurry` is cancelled, with the same assertions.
+    /// Drains at most until `hurry` is cancelled, with the same assertions as `drain`.
     pub(crate) async fn drain_until(self, hurry: CancellationToken) -> Report {
         let report = self.drain_after_changes(hurry).await;
         let taken: u64 = report

@@ -130,8 +130,8 @@ async fn a_collector_that_reads_nothing_is_cut() {
     router.drain().await;
 }
 
-/// The collectors need much longer for the data in the kernels' buffers than the drain waits for
-/// FINISH from one that reads nothing.
+/// The drain waits only briefly for FINISH from a collector that reads nothing. These collectors
+/// take much longer to get to STOP, but they read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn finish_is_awaited_while_the_collector_reads() {
     let (folder, certificates) = (Folder::new(), Certificates::new());

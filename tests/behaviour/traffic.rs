@@ -46,7 +46,7 @@ pub(crate) fn numbers_of<'a>(frames: impl IntoIterator<Item = &'a Bytes>) -> Vec
     frames.into_iter().map(|frame| number_of(frame)).collect()
 }
 
-/// A valid frame without its number: `extra` is last, and its eight bytes are missing.
+/// Everything of a numbered frame but its last eight bytes, the content of `extra`.
 fn beginning(query: usize) -> Bytes {
     let message = Message {
         r#type: message::Type::ClientQuery.into(),

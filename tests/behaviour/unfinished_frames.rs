@@ -60,7 +60,8 @@ async fn the_senders_that_hold_most_memory_are_closed_and_others_unaffected() {
         let of = |listener| router.counts(listener).errors(ErrorReason::Unfinished);
         of(0) + of(1)
     };
-    // Four of 900 kB fit. The good sender's frames may push out one more.
+    // The limit has room for four unfinished frames of 900 kB. The good sender's frames may push
+    // out one of them.
     until("the other connections are closed", || closed() >= 15).await;
     assert!(closed() <= 18, "{}", closed());
     let sent = small.end().await + large.end().await;

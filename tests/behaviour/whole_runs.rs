@@ -225,7 +225,8 @@ impl Scene {
     /// Ends the run, and checks the properties that every run must have.
     async fn end(self) {
         let sent = self.load.end().await;
-        // The drain's time limit leaves room only for giving up the bad sink.
+        // The drain of one second is only long enough to give up the bad sink, so this waits for
+        // the good one.
         until("the good sink has delivered all", || {
             let ledger = self.router.ledger(0);
             ledger.offered >= sent && ledger.delivered == ledger.offered

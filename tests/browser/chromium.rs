@@ -56,7 +56,7 @@ impl Chromium {
         self.post("url", &json!({ "url": url }));
     }
 
-    /// Runs a script, the body of a function, and returns its result.
+    /// Runs a script, which is the body of a function, and returns its result.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.post("execute/sync", &json!({"script": script, "args": []}))
     }

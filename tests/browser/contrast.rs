@@ -1,4 +1,4 @@
-//! Whether the page's text has enough contrast.
+//! The contrast of the page's text.
 
 use crate::chromium::Chromium;
 

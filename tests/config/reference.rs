@@ -1,4 +1,4 @@
-//! The examples in docs/configuration.md parse, or fail, as it says.
+//! The examples in docs/configuration.md parse or fail as documented.
 
 use std::fs;
 

@@ -149,8 +149,8 @@ fn bind_reconnects_when_tapfan_restarts() {
 
     let tapfan = test_bed.tapfan(DRAIN);
     eventually("named to connect again", || {
-        // Taps before the reconnect are lost at named. They are needed all the same: named notices
-        // the outage only when it writes.
+        // named loses its taps until it reconnects. They are needed all the same: it notices the
+        // outage only when it writes.
         ask(setting.dns, "again.example.test", 1, false).expect("an answer");
         if full.frames().len() > before {
             Ok(())

@@ -36,9 +36,9 @@ pub(crate) struct Recording {
     pub(crate) handshake: Option<Handshake>,
     /// The payloads, in order.
     pub(crate) frames: Vec<Vec<u8>>,
-    /// Whether it ended with STOP.
+    /// True if it ended with STOP.
     pub(crate) stopped: bool,
-    /// Whether it ended in any way.
+    /// True if it ended in any way.
     pub(crate) ended: bool,
 }
 

@@ -19,7 +19,7 @@ use crate::{
 struct Passed {
     from_sender: Vec<u8>,
     to_sender: Vec<u8>,
-    /// Whether the sender's side and tapfan's side have ended.
+    /// True once the sender's side, and tapfan's side, has ended.
     ended: (bool, bool),
 }
 

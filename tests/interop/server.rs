@@ -12,7 +12,7 @@ use crate::{process::Process, upstream::Upstream};
 pub(crate) struct Server {
     /// Starts it, and waits until it answers.
     pub(crate) start: fn(&Setting<'_>) -> Process,
-    /// Whether it sends STOP before it closes.
+    /// True if it sends STOP before it closes.
     pub(crate) stops: bool,
     /// Names to query.
     pub(crate) questions: &'static [Question],
@@ -90,7 +90,8 @@ ns A 192.0.2.53
 // === impl Tap ===
 
 impl Tap {
-    /// Whether the message is a response. In dnstap.proto queries are odd and responses even.
+    /// Returns whether the message is a response: in dnstap.proto queries are odd and responses
+    /// even.
     pub(crate) fn is_response(self) -> bool {
         self.message_type.is_multiple_of(2)
     }

@@ -87,7 +87,7 @@ impl Tmux {
         })
     }
 
-    /// Whether the cursor is visible.
+    /// Returns whether the cursor is visible.
     pub(crate) fn has_cursor(&self) -> bool {
         let output = self.run(&["display-message", "-p", "#{cursor_flag}"]);
         output.stdout.starts_with(b"1")

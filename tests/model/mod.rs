@@ -13,8 +13,8 @@ pub(crate) struct Piece {
     pub(crate) body: Body,
 }
 
-/// The value of a field. The last number of `Varint`, `Bytes` and `Message` is a padding, as for
-/// the tag.
+/// The value of a field. The last number of `Varint`, `Bytes` and `Message` is its padding: bytes
+/// beyond the minimal length.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     Varint(u64, usize),
@@ -87,7 +87,7 @@ pub(crate) fn encode(pieces: &[Piece]) -> Vec<u8> {
     out
 }
 
-/// Fields of a `Dnstap`. Most have all required fields, but not all.
+/// Fields of a `Dnstap`, in most cases with all required ones.
 pub(crate) fn top_level() -> impl Strategy<Value = Vec<Piece>> {
     let kind = prop_oneof![8 => Just(1), 1 => any::<u64>(), 1 => Just(1 << 32 | 1)];
     prop::collection::vec(

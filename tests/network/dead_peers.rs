@@ -91,7 +91,7 @@ async fn black_hole(network: Network, rate: u64, disconnect: fn(&Network, &Host)
     );
 }
 
-/// The machine vanishes while nothing is in flight: keepalive notices.
+/// The machine vanishes while nothing is in flight: the keepalive probes notice it.
 async fn vanished_while_idle(network: Network) {
     let mut fleet = Fleet::new(network, 2);
     let pipeline = fleet.start_with(Endpoints::Failover, 0, 1, OPTION).await;
@@ -204,7 +204,8 @@ fn a_machine_that_vanishes_is_noticed_with_nothing_to_write() {
 #[test]
 #[ignore = "needs root and iproute2"]
 fn a_replaced_machine_is_noticed_with_the_next_data() {
-    // A retransmission. Their intervals grow while the machine is away.
+    // A retransmission gets the RST. The intervals between retransmissions grow while the machine
+    // is away.
     on_network(|network| replaced(network, 20_000, Duration::from_secs(2)));
 }
 

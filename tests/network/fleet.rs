@@ -61,8 +61,8 @@ pub(crate) struct Outcome {
 /// How a collector is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Removal {
-    /// Removed from the name first. It stops once the router has ended the stream with STOP: a
-    /// `preStop` hook.
+    /// Removed from the name first. The collector stops once the router has ended the stream with
+    /// STOP, as with a `preStop` hook.
     LeavesDns,
     /// Shuts down in order and reads to the end. Then it is removed from the name.
     ShutsDown(Shutdown),
@@ -123,8 +123,8 @@ impl Fleet {
         self.start_with(endpoints, RATE, 8, "").await
     }
 
-    /// Starts them with `rate` frames per second, a queue for `queue` times 10,000 frames, and
-    /// these options of the sink.
+    /// Starts a router and a sender, with `rate` frames per second, a queue for `queue` times
+    /// 10,000 frames, and these options of the sink.
     pub(crate) async fn start_with(
         &self,
         endpoints: Endpoints,

@@ -99,7 +99,7 @@ async fn failover_follows_the_name(network: Network) {
         "moved although the first collector works"
     );
 
-    // It is removed from the name, but still listens.
+    // The first collector is removed from the name, but still listens.
     let removed = fleet.live.remove(0);
     let begun = Instant::now();
     fleet.announce();
@@ -110,7 +110,7 @@ async fn failover_follows_the_name(network: Network) {
     assert_eq!(disconnects(&pipeline.status()), [("moved", 1)]);
     fleet.receives(20_000).await;
 
-    // The router does not return to it when the other collector dies, either.
+    // The router does not return to the removed collector when the other one dies, either.
     fleet.remove(0, Removal::Dies).await;
     pipeline.down().await;
     let failed = pipeline.status().failed_connects;
@@ -146,7 +146,7 @@ async fn several_follow_the_name(network: Network, endpoints: Endpoints) {
         removed.stopped().await;
         assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
         let had = (removed.got(), removed.streams());
-        // Two further lookups, and it still listens.
+        // After two further lookups the removed collector still listens.
         fleet.server.wait_for_queries(4).await;
         fleet.receives(20_000).await;
         assert_eq!((removed.got(), removed.streams()), had);

@@ -14,7 +14,7 @@ use crate::{
 
 const PODS: usize = 3;
 
-/// Restarts every collector once. A connected one removal first, if any is left, because that is the
+/// Restarts every collector once. A connected one goes first, if any is left, because that is the
 /// hardest case.
 pub(crate) async fn restart_all(fleet: &mut Fleet, endpoints: Endpoints, removal: Removal) {
     for left in (1..=PODS).rev() {
