@@ -9,6 +9,7 @@ mod inherit;
 mod liveness;
 mod own;
 mod patience;
+mod peer_check;
 mod resolve;
 mod socket;
 mod stream;
@@ -28,6 +29,7 @@ pub use liveness::Liveness;
 pub use own::{OwnListener, OwnListeners, OwnPlace};
 pub(crate) use own::{real_path, takes_all};
 pub use patience::Patience;
+pub(crate) use peer_check::PeerCheck;
 #[cfg(test)]
 pub(crate) use resolve::test_server;
 pub use resolve::{Addresses, Answer, Destination, ResolveError, Resolver, ResolverSettings};

@@ -3,13 +3,18 @@
 //! Nothing here has a deadline of its own: the caller puts one around each attempt.
 
 use std::{
-    ffi::OsString, io, net::SocketAddr, os::unix::ffi::OsStringExt, path::Path, time::Duration,
+    ffi::OsString,
+    io,
+    net::SocketAddr,
+    os::{fd::AsFd, unix::ffi::OsStringExt},
+    path::Path,
+    time::Duration,
 };
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
-use super::UnixAddress;
+use super::{UnixAddress, tcp_info};
 
 /// How an idle peer is asked whether it is still there (tcp(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +28,9 @@ pub struct Keepalive {
     pub probes: u32,
 }
 
-/// How long written bytes may stay unacknowledged before the connection is given up (`TCP_USER_TIMEOUT`).
+/// The time that written bytes may stay unacknowledged before the connection is given up.
+///
+/// [`prepare_served`] sets it as `TCP_USER_TIMEOUT`, and [`dial_tcp`] twice as much where the caller can look itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserTimeout(pub Duration);
 
@@ -58,7 +65,7 @@ pub async fn dial_tcp(address: SocketAddr, settings: &TcpSettings) -> io::Result
     }
     options.set_tcp_nodelay(true)?;
     options.set_tcp_keepalive(&settings.keepalive.options())?;
-    options.set_tcp_user_timeout(Some(settings.user_timeout.0))?;
+    options.set_tcp_user_timeout(Some(settings.user_timeout.backstop(&socket)))?;
     socket.connect(address).await
 }
 
@@ -147,6 +154,20 @@ impl Default for Keepalive {
 
 // === impl UserTimeout ===
 
+impl UserTimeout {
+    /// The time after which Linux ends a connection by itself, also one that was closed with bytes unsent.
+    ///
+    /// Twice the timeout, so that `PeerCheck` is first: Linux cuts peers that read slowly. Kernels that do not say what a
+    /// peer has taken leave nothing to check, so there it is the timeout itself.
+    fn backstop(self, socket: &impl AsFd) -> Duration {
+        if tcp_info::sending(socket).is_some() {
+            self.0 * 2
+        } else {
+            self.0
+        }
+    }
+}
+
 impl Default for UserTimeout {
     fn default() -> Self {
         Self(Duration::from_secs(30))
@@ -185,7 +206,7 @@ mod tests {
         assert_eq!(options.tcp_keepalive_retries().expect("set"), 4);
         assert_eq!(
             options.tcp_user_timeout().expect("set"),
-            Some(Duration::from_secs(30))
+            Some(Duration::from_mins(1))
         );
 
         let (accepted, _) = listener.accept().await.expect("accepted");

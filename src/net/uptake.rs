@@ -37,6 +37,14 @@ impl UptakeLevel {
         }
     }
 
+    /// The level of a peer that takes bytes by acknowledging them.
+    pub(super) fn acknowledged(total: u64, waiting: u64) -> Self {
+        Self {
+            total: Some(total),
+            waiting,
+        }
+    }
+
     /// So many bytes wait for a peer, which takes them by reading.
     pub(crate) fn unread(bytes: u64) -> Self {
         Self {
@@ -56,10 +64,10 @@ impl UptakeLevel {
 impl Uptake for TcpStream {
     fn uptake(&self) -> Option<UptakeLevel> {
         let sending = tcp_info::sending(self)?;
-        Some(UptakeLevel {
-            total: Some(sending.acknowledged),
-            waiting: sending.waiting,
-        })
+        Some(UptakeLevel::acknowledged(
+            sending.acknowledged,
+            sending.waiting,
+        ))
     }
 }
 

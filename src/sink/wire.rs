@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::{Disconnect, Reporter};
 use crate::{
     frame_stream::{BackChannel, BackChannelEvent},
-    net::Liveness,
+    net::{Liveness, PeerCheck, Uptake},
 };
 
 /// The stream and what is known of it, shared by the service and the future of its request.
@@ -25,6 +25,7 @@ pub(super) struct Wire<Io> {
     pub(super) status: Option<Reporter>,
     /// How long the collector may take nothing.
     patience: Duration,
+    check: PeerCheck,
     ended: Option<Arc<Disconnect>>,
 }
 
@@ -38,6 +39,7 @@ impl<Io> Wire<Io> {
             back_channel: BackChannel::new(),
             status: None,
             patience,
+            check: PeerCheck::new(patience),
             ended: None,
         }
     }
@@ -63,6 +65,13 @@ impl<Io: AsyncRead + Liveness + Unpin> Wire<Io> {
             };
             return Poll::Ready(self.end(cause));
         }
+    }
+}
+
+impl<Io: Liveness + Uptake> Wire<Io> {
+    /// Ready once the collector has taken nothing of what waits for it, or not answered, for too long.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Disconnect>> {
+        self.check.poll(&self.io, cx).map(|()| self.stall())
     }
 }
 
@@ -119,8 +128,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_collector_that_is_gone_is_told_from_one_that_hangs() {
+    #[tokio::test]
+    async fn a_collector_that_is_gone_is_told_from_one_that_hangs() {
         let wire = |heard| Wire::new(Heard(heard), Duration::from_secs(30));
         for (heard, label) in [
             // On a unix socket.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tapfan::{frame_stream::Mode, sink::Status};
+use tokio::time::sleep;
 
 use crate::{
     certificates::{Certificates, ServerCertificate},
@@ -16,16 +17,24 @@ use crate::{
 /// Frames of a kilobyte, more than the kernels buffer for one connection.
 const FRAMES: u64 = 5000;
 
+/// The `write_timeout` of slow collectors, in seconds.
+const SLOW: usize = 5;
+
+/// The time for which a slow collector reads nothing once its sockets are full. On loopback, Linux
+/// then acknowledges 65 KB, and up to 130 KB at a time after that. With `CRAWL` the second step comes
+/// after six seconds. A `TCP_USER_TIMEOUT` of five would have cut the connection by then, though no
+/// two steps are more than three and a half seconds apart.
+const PAUSE: Duration = Duration::from_secs(2);
+
 /// Bytes per read that make a socket unwritable for longer than the `write_timeout` once it is
-/// full. The unix collector reads 40 KiB a second, and its socket becomes writable when three
-/// quarters of 208 KiB are free. The TCP collectors read 160 KiB a second, and theirs become
-/// writable when a third of 2 MiB is free. On loopback TCP sends segments of up to 64 KiB, which
-/// have to wait for room.
-const CRAWL: [usize; 3] = [2 << 10, 8 << 10, 8 << 10];
+/// full. The unix collector reads 20 KiB a second, and its socket becomes writable when three
+/// quarters of 208 KiB are free. The TCP collectors read 48 KiB a second, and theirs become writable
+/// when a third of 2 MiB is free.
+const CRAWL: [usize; 3] = [1 << 10, 2458, 2458];
 
 /// The frames that a collector reads in three times the `write_timeout`.
 const fn crawled(crawl: usize) -> usize {
-    9 * 20 * crawl / 1024
+    3 * SLOW * 20 * crawl / 1024
 }
 
 /// Reads this many bytes 20 times a second.
@@ -33,11 +42,12 @@ fn crawls(bytes: usize) -> Behaviour {
     Behaviour::ReadsSlowly(bytes, Duration::from_millis(50))
 }
 
-/// A collector of each kind, and a router whose sinks have a `write_timeout` of 3 s.
+/// A collector of each kind, which hangs, and a router whose sinks have a `write_timeout` of so many
+/// seconds.
 fn three_kinds(
     folder: &Folder,
     certificates: &Certificates,
-    behaviours: [Behaviour; 3],
+    seconds: usize,
 ) -> ([Collector; 3], Router) {
     let collectors = [
         Collector::unix(folder.path("out")),
@@ -45,20 +55,20 @@ fn three_kinds(
         Collector::tls(certificates.collector(ServerCertificate::Good, false)),
     ];
     let collectors = collectors.map(Collector::listening);
-    for (collector, behaviour) in collectors.iter().zip(behaviours) {
-        collector.behave(behaviour);
+    for collector in &collectors {
+        collector.behave(Behaviour::Hangs);
     }
     let router = Router::start(&format!(
         "listen unix://{}
         dnstap {} full {{
-            write_timeout 3s
+            write_timeout {seconds}s
         }}
         dnstap {} full {{
-            write_timeout 3s
+            write_timeout {seconds}s
         }}
         dnstap {} full {{
             ca {}
-            write_timeout 3s
+            write_timeout {seconds}s
         }}",
         folder.display("in"),
         collectors[0].socket(),
@@ -84,9 +94,17 @@ fn disconnects(status: &Status) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_reads_all_the_time_is_not_cut_however_slow_it_is() {
     let (folder, certificates) = (Folder::new(), Certificates::new());
-    let (collectors, router) = three_kinds(&folder, &certificates, CRAWL.map(crawls));
+    let (collectors, router) = three_kinds(&folder, &certificates, SLOW);
     router.all_up().await;
     send(&router, FRAMES).await;
+    for (sink, collector) in collectors.iter().enumerate() {
+        let is_full = || router.ledger(sink).in_flight > 0;
+        until(format_args!("{} is full", collector.socket()), is_full).await;
+    }
+    sleep(PAUSE).await;
+    for (collector, crawl) in collectors.iter().zip(CRAWL) {
+        collector.behave(crawls(crawl));
+    }
     for (sink, collector) in collectors.iter().enumerate() {
         collector.got(crawled(CRAWL[sink])).await;
         let status = router.status(sink);
@@ -108,7 +126,7 @@ async fn a_collector_that_reads_all_the_time_is_not_cut_however_slow_it_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_reads_nothing_is_cut() {
     let (folder, certificates) = (Folder::new(), Certificates::new());
-    let (collectors, router) = three_kinds(&folder, &certificates, [Behaviour::Hangs; 3]);
+    let (collectors, router) = three_kinds(&folder, &certificates, 3);
     router.all_up().await;
     send(&router, FRAMES).await;
     for (sink, collector) in collectors.iter().enumerate() {

@@ -110,8 +110,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Service<Outgoing> f
     type Future = Write<Io>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        let mut wire = lock(&self.wire);
-        match wire.poll_ended(cx) {
+        match poll_lost(&mut lock(&self.wire), cx) {
             Poll::Ready(cause) => Poll::Ready(Err(cause.into())),
             Poll::Pending => Poll::Ready(Ok(())),
         }
@@ -189,7 +188,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
             self.stalled = false;
         }
         if let Work::Frames { .. } = self.work
-            && let Poll::Ready(cause) = wire.poll_ended(cx)
+            && let Poll::Ready(cause) = poll_lost(wire, cx)
         {
             return Poll::Ready(Err(cause));
         }
@@ -252,6 +251,18 @@ impl<Io> Drop for Write<Io> {
             lock(&self.wire).end(Disconnect::Aborted);
         }
     }
+}
+
+/// Ready once the collector has ended the connection, or is gone.
+fn poll_lost<Io: AsyncRead + Liveness + Uptake + Unpin>(
+    wire: &mut Wire<Io>,
+    cx: &mut Context<'_>,
+) -> Poll<Arc<Disconnect>> {
+    let ended = wire.poll_ended(cx);
+    if ended.is_ready() {
+        return ended;
+    }
+    wire.poll_gone(cx)
 }
 
 /// Writes the next part of a batch, and sees it to the operating system, until all is there.

@@ -25,11 +25,13 @@ struct Reads {
     io: DuplexStream,
     begun: Instant,
     seconds: u64,
+    /// The answer of [`Liveness`].
+    heard: Option<Duration>,
 }
 
 impl Liveness for Reads {
     fn last_heard(&self) -> Option<Duration> {
-        None
+        self.heard
     }
 }
 
@@ -73,7 +75,12 @@ fn stop_after(seconds: u64) -> (Write<Reads>, DuplexStream, CancellationToken) {
     let (io, far) = duplex(64);
     let begun = Instant::now();
     let abort = CancellationToken::new();
-    let reads = Reads { io, begun, seconds };
+    let reads = Reads {
+        io,
+        begun,
+        seconds,
+        heard: None,
+    };
     let mut connection = Connection::new(reads, DEADLINES, abort.clone());
     (connection.call(Outgoing::Finish), far, abort)
 }
@@ -171,6 +178,31 @@ async fn a_collector_that_closes_is_noticed_with_nothing_to_write() {
         panic!("still up")
     };
     assert!(matches!(*error.cause, Disconnect::Closed), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_takes_nothing_is_noticed_with_nothing_to_write() {
+    // Its system answered lately, or is as silent as the collector.
+    for (heard, expected) in [(1, "write_timeout"), (40, "unreachable")] {
+        let (io, _far) = duplex(64);
+        let begun = Instant::now();
+        let reads = Reads {
+            io,
+            begun,
+            seconds: 20,
+            heard: Some(Duration::from_secs(heard)),
+        };
+        let mut connection = Connection::new(reads, DEADLINES, CancellationToken::new());
+        let error = poll_fn(|cx| match connection.poll_ready(cx) {
+            Poll::Ready(Ok(())) => Poll::Pending,
+            other => other,
+        });
+        let error = error.await.expect_err("it is given up");
+        assert_eq!(error.cause.label(), expected);
+        let took = begun.elapsed().as_secs();
+        let least = if heard < 30 { 50 } else { 0 };
+        assert!((least..least + 3).contains(&took), "{took}");
+    }
 }
 
 #[tokio::test]

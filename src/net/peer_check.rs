@@ -1,0 +1,219 @@
+//! A check, while nothing may be waiting to be written, that the peer of a connection is still there and takes what was sent.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{Keepalive, Liveness, Uptake, UptakeLevel, UserTimeout};
+
+/// Watches the peer of a TCP connection for as long as the connection is in use.
+///
+/// A write notices a peer that takes nothing only when the send buffer is full, and `TCP_USER_TIMEOUT` is no substitute:
+/// while the peer's window is closed, Linux counts probes, and restarts the count only when the window has room for a whole
+/// segment (`tcp_ack_probe`). A segment has up to 64 KiB on loopback, so it cut peers that had just taken data. This check
+/// counts bytes that were acknowledged instead.
+///
+/// On a unix socket nothing is checked: the peer is a process of this machine, and its end closes the connection.
+#[derive(Debug)]
+pub(crate) struct PeerCheck {
+    allowed: Duration,
+    /// Longer than `allowed`, by one keepalive probe: an idle peer is silent until it is asked.
+    silence: Duration,
+    /// The last look that found progress, or the first with bytes that wait.
+    since: Instant,
+    seen: Option<UptakeLevel>,
+    next_look: Pin<Box<Sleep>>,
+    /// Set when there is no network between the two.
+    off: bool,
+}
+
+/// The longest time between two looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+// === impl PeerCheck ===
+
+impl PeerCheck {
+    /// A check that begins now, of a peer that may leave what was sent to it unacknowledged for `allowed`.
+    pub(crate) fn new(allowed: Duration) -> Self {
+        Self {
+            allowed,
+            silence: allowed + Keepalive::within(UserTimeout(allowed)).interval,
+            since: Instant::now(),
+            seen: None,
+            next_look: Box::pin(sleep(interval(allowed))),
+            off: false,
+        }
+    }
+
+    /// Ready when the peer has acknowledged nothing of what waits for it for `allowed`, or has not answered keepalive either.
+    pub(crate) fn poll<P: Liveness + Uptake>(
+        &mut self,
+        peer: &P,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        while !self.off {
+            ready!(self.next_look.as_mut().poll(cx));
+            if self.is_over(peer) {
+                return Poll::Ready(());
+            }
+            let next = Instant::now() + interval(self.allowed);
+            self.next_look.as_mut().reset(next);
+        }
+        Poll::Pending
+    }
+
+    fn is_over<P: Liveness + Uptake>(&mut self, peer: &P) -> bool {
+        let Some(heard) = peer.last_heard() else {
+            self.off = true;
+            return false;
+        };
+        if heard >= self.silence {
+            return true;
+        }
+        // Without a level, the kernel's own timeout is as short as `allowed`: see `dial_tcp`.
+        let Some(level) = peer.uptake() else {
+            return false;
+        };
+        let now = Instant::now();
+        // Only what waited at the last look and has not moved since counts: newer bytes are behind it.
+        let before = self.seen.replace(level);
+        if before.is_none_or(|before| before.waiting() == 0 || level.is_past(before)) {
+            self.since = now;
+        }
+        now - self.since >= self.allowed
+    }
+}
+
+fn interval(allowed: Duration) -> Duration {
+    INTERVAL.min(allowed / 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::poll_fn};
+
+    use super::*;
+
+    const ALLOWED: Duration = Duration::from_secs(30);
+
+    /// A peer on TCP, as a function of the time since it was made.
+    struct Peer<F> {
+        begun: Instant,
+        /// Seconds to bytes taken, bytes that wait, and seconds since the peer was heard.
+        at: F,
+        looks: Cell<u32>,
+    }
+
+    impl<F: Fn(u64) -> (u64, u64, u64)> Peer<F> {
+        fn new(at: F) -> Self {
+            Self {
+                begun: Instant::now(),
+                at,
+                looks: Cell::new(0),
+            }
+        }
+
+        fn now(&self) -> (u64, u64, u64) {
+            (self.at)(self.begun.elapsed().as_secs())
+        }
+    }
+
+    impl<F: Fn(u64) -> (u64, u64, u64)> Uptake for Peer<F> {
+        fn uptake(&self) -> Option<UptakeLevel> {
+            let (taken, waiting, _) = self.now();
+            Some(UptakeLevel::acknowledged(taken, waiting))
+        }
+    }
+
+    impl<F: Fn(u64) -> (u64, u64, u64)> Liveness for Peer<F> {
+        fn last_heard(&self) -> Option<Duration> {
+            self.looks.set(self.looks.get() + 1);
+            Some(Duration::from_secs(self.now().2))
+        }
+    }
+
+    /// Seconds until the peer is given up; `None` if it is not within ten minutes.
+    async fn given_up(at: impl Fn(u64) -> (u64, u64, u64)) -> Option<u64> {
+        let peer = Peer::new(at);
+        let mut check = PeerCheck::new(ALLOWED);
+        let over = poll_fn(|cx| check.poll(&peer, cx));
+        let over = tokio::time::timeout(Duration::from_mins(10), over).await;
+        over.ok().map(|()| peer.begun.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_of_what_waits_is_given_up() {
+        // It answers all the while: its window is closed.
+        let took = given_up(|_| (0, 100, 1)).await.expect("given up");
+        assert!((30..=32).contains(&took), "{took}");
+        // It took data for 100 s.
+        let took = given_up(|second| (second.min(100), 100, 1)).await;
+        let took = took.expect("given up");
+        assert!((130..=132).contains(&took), "{took}");
+        // Data is written all the time.
+        let took = given_up(|second| (0, second + 1, second)).await;
+        let took = took.expect("given up");
+        assert!((30..=32).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_something_in_time_is_kept() {
+        assert_eq!(given_up(|second| (second / 29, 100, 29)).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_peer_is_given_up_when_it_does_not_answer_keepalive() {
+        // Asked after 15 s, and every 5 s from then on.
+        assert_eq!(given_up(|second| (9, 0, second % 15)).await, None);
+        let took = given_up(|second| (9, 0, second)).await.expect("given up");
+        assert!((35..=36).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn data_after_an_idle_time_gets_all_the_time_there_is() {
+        let took = given_up(|second| {
+            let waiting = u64::from(second >= 200);
+            (9, waiting, second.saturating_sub(200))
+        });
+        let took = took.await.expect("given up");
+        assert!((230..=232).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_looks_once_a_second() {
+        let peer = Peer::new(|_| (0, 0, 0));
+        let mut check = PeerCheck::new(ALLOWED);
+        let over = poll_fn(|cx| check.poll(&peer, cx));
+        let _ = tokio::time::timeout(Duration::from_secs(100), over).await;
+        assert!(
+            (95..=100).contains(&peer.looks.get()),
+            "{}",
+            peer.looks.get()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_network_it_stops_looking() {
+        struct Local;
+        impl Uptake for Local {
+            fn uptake(&self) -> Option<UptakeLevel> {
+                unreachable!("it is not asked")
+            }
+        }
+        impl Liveness for Local {
+            fn last_heard(&self) -> Option<Duration> {
+                None
+            }
+        }
+        let mut check = PeerCheck::new(ALLOWED);
+        let over = poll_fn(|cx| check.poll(&Local, cx));
+        let over = tokio::time::timeout(Duration::from_hours(1), over).await;
+        assert!(over.is_err());
+        assert!(check.off);
+    }
+}
