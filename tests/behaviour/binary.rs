@@ -4,7 +4,6 @@ use std::{
     fs::{self, File},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
 };
 
 use nix::{
@@ -12,7 +11,7 @@ use nix::{
     unistd::Pid,
 };
 use tapfan::frame_stream::Mode;
-use tokio::{io::AsyncWriteExt, time::Instant};
+use tokio::io::AsyncWriteExt;
 
 use crate::{
     collector::{Collector, Ended},
@@ -157,7 +156,7 @@ async fn a_second_signal_exits_at_once() {
     let folder = Folder::new();
     let mut tapfan = Tapfan::run(
         &folder,
-        "listen unix://in.sock\ndnstap nobody.sock\ndrain 1m",
+        "listen unix://in.sock\ndnstap nobody.sock\ndrain 10m",
     );
     tapfan.wait_for_log("tapfan is running").await;
     let target = Target::Unix(folder.path("in.sock"));
@@ -165,11 +164,9 @@ async fn a_second_signal_exits_at_once() {
     sender.send((0..10).map(numbered)).await;
     tapfan.signal(Signal::SIGINT);
     sender.half_closed().await;
-    let begun = Instant::now();
     tapfan.signal(Signal::SIGTERM);
+    // `exit` waits far less long than the drain would take.
     assert_eq!(tapfan.exit().await.code(), Some(0));
-    let took = begun.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?} of a minute");
     let log = tapfan.log();
     assert!(log.contains(" reasons=\"shutdown=10\""), "{log}");
 }

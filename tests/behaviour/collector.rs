@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -83,8 +83,6 @@ pub(crate) struct Connection {
     pub(crate) stopped: bool,
     /// How the connection ended. Set a while after FINISH, since the router closes after that.
     pub(crate) ended: Option<Ended>,
-    /// Duration of the connection, set when it ends.
-    pub(crate) lasted: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -472,7 +470,6 @@ impl Shared {
         mut signals: Signals,
     ) {
         let behaviour = *self.behaviour.borrow();
-        let since = Instant::now();
         let mut number = 0;
         self.connections.send_modify(|connections| {
             number = connections.len();
@@ -501,7 +498,6 @@ impl Shared {
         drop(stream);
         self.change(number, |connection| {
             connection.ended = Some(ended);
-            connection.lasted = since.elapsed();
         });
     }
 

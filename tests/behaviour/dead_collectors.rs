@@ -1,21 +1,15 @@
 //! Collectors that close or die while no data is written to them. The sink notices at once, and
-//! tells a close from a reset.
+//! tells a close from a reset. A deadline would give another reason.
 //!
 //! Collectors that hang are in `hostile_collectors` and `renewal`.
 
-use std::time::Duration;
-
 use tapfan::sink::Status;
-use tokio::time::Instant;
 
 use crate::{
     certificates::{Certificates, ServerCertificate},
     collector::{Behaviour, Collector},
     router::{Folder, Router},
 };
-
-/// Far below any deadline, but long enough for a busy machine.
-const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// A unix, a TCP and a TLS collector, and a router with a sink for each.
 fn three_kinds(
@@ -56,7 +50,6 @@ async fn disconnect_reason(router: &Router, sink: usize) -> (&'static str, Strin
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_closes_is_noticed_at_once() {
     let (folder, certificates) = (Folder::new(), Certificates::new());
-    let begun = Instant::now();
     let (collectors, router) = three_kinds(&folder, &certificates, Behaviour::ClosesAfterHandshake);
     for (sink, collector) in collectors.iter().enumerate() {
         assert_eq!(
@@ -65,7 +58,6 @@ async fn a_collector_that_closes_is_noticed_at_once() {
         );
         collector.behave(Behaviour::Good);
     }
-    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     router.all_up().await;
     router.drain().await;
 }
@@ -75,7 +67,6 @@ async fn a_collector_that_is_killed_is_noticed_at_once() {
     let (folder, certificates) = (Folder::new(), Certificates::new());
     let (mut collectors, router) = three_kinds(&folder, &certificates, Behaviour::Good);
     router.all_up().await;
-    let begun = Instant::now();
     for (sink, collector) in collectors.iter_mut().enumerate() {
         collector.kill().await;
         // The kernel resets the connection, except on a unix socket without unread data.
@@ -83,7 +74,6 @@ async fn a_collector_that_is_killed_is_noticed_at_once() {
         let (found, words) = disconnect_reason(&router, sink).await;
         assert_eq!(found, label, "{words}");
     }
-    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     for collector in &mut collectors {
         collector.listen();
     }

@@ -1,7 +1,7 @@
 //! Clients of the admin endpoint that try to block others.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use crate::{
     admin::serve,
     http::{get, request},
     router::Router,
-    wait::until,
+    wait::{TIMEOUT, until},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,18 +26,19 @@ async fn slow_silent_and_greedy_clients_do_not_block_probes() {
             stream.write_all(said).expect("written");
             stream
         };
-        // Three times the connection limit: clients with unfinished heads, silent clients, and
-        // clients that never read their responses.
+        // Seven times the connection limit: clients with unfinished heads, silent clients, and
+        // clients that never read their responses. A server that waited for the deadlines of each
+        // 64 would need over a minute for all of them.
         let mut held = Vec::new();
+        let begun = Instant::now();
         let many = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(200);
-        for _ in 0..64 {
+        for _ in 0..160 {
             held.push(connect(b"GET /livez HTTP/1.1\r\nx: "));
             held.push(connect(b""));
             held.push(connect(&many));
             let answer = get(address, "/livez");
             assert_eq!(answer.status, 200);
-            // Less than the time that a client may hold a connection.
-            assert!(answer.took < Duration::from_secs(8), "{:?}", answer.took);
+            assert!(begun.elapsed() < TIMEOUT, "probes have to wait");
         }
         // The first of them was closed to make room.
         let first = &mut held[0];
@@ -61,16 +62,11 @@ async fn an_unfinished_request_head_times_out_and_a_long_one_is_refused() {
         let mut slow = TcpStream::connect(address).expect("connected");
         slow.set_read_timeout(Some(Duration::from_secs(30)))
             .expect("set");
-        let begun = Instant::now();
         slow.write_all(b"GET /livez HTTP/1.1\r\n").expect("written");
         let mut said = Vec::new();
-        // The kind of close does not matter.
-        let _ = slow.read_to_end(&mut said);
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "{:?}",
-            begun.elapsed()
-        );
+        // It may end with a reset, but not with the timeout above.
+        let ended = slow.read_to_end(&mut said).map_err(|error| error.kind());
+        assert_ne!(ended, Err(ErrorKind::WouldBlock), "it is still open");
         assert!(!said.starts_with(b"HTTP/1.1 200"));
     });
     router.drain().await;

@@ -1,7 +1,7 @@
 //! Names with several addresses, some of which accept connections but are dead. The first collector
 //! that accepts the stream gets it.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::net::Ipv4Addr;
 
 use tapfan::frame_stream::Mode;
 
@@ -17,9 +17,6 @@ use crate::{
 
 /// The addresses of the name, in this order.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::LOCALHOST];
-
-/// How long a sink waits for a silent collector if it has no other address.
-const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Two collectors behind one name, and a router with a sink of that name.
 struct Bench {
@@ -88,7 +85,6 @@ impl Bench {
                 panic!("{} connections", connections.len())
             };
             assert!(!only.begun);
-            assert!(only.lasted < DEADLINE, "{:?}", only.lasted);
         });
     }
 

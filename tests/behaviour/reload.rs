@@ -213,12 +213,11 @@ async fn a_sink_whose_collector_hangs_is_cut_after_a_while_and_loses_nothing() {
         router.ledger(0).in_flight > 0
     })
     .await;
-    let begun = Instant::now();
-    // The later reloads wait for the earlier ones.
+    // `reload` is not async, so it cannot wait for a collector. The later streams wait until the
+    // earlier ones have ended.
     for identity in ["two", "three", "four"] {
         router.reload(&tapfile(identity)).expect("sound");
     }
-    assert!(begun.elapsed() < Duration::from_secs(2), "it does not wait");
     collector
         .until("there is another connection", |all| all.len() > 1)
         .await;
@@ -289,10 +288,6 @@ async fn a_removed_sink_that_is_down_is_given_up_when_the_drains_time_is_over() 
     let (gone, mut status) = (router.queues(1), router.watch(1));
     let begun = Instant::now();
     let changes = router.reload(&tapfile("")).expect("sound");
-    assert!(
-        begun.elapsed() < Duration::from_millis(900),
-        "it does not wait"
-    );
     assert_eq!(changes.removed.len(), 1);
     let stopped = status.wait_for(|status| status.state == State::Stopped);
     stopped.await.expect("it says so before it goes");

@@ -128,15 +128,8 @@ async fn a_sink_follows_its_name_to_a_new_address() {
     assert_eq!(status.connects, 1);
 
     server.set_addresses(&[elsewhere]);
-    let moved = Instant::now();
     let renewed = |status: &Status| status.connects > 1;
     let second = router.until(0, "has moved", renewed).await;
-    // The name is looked up after 1.2 s at the latest; the rest is slack for a busy machine.
-    assert!(
-        moved.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        moved.elapsed()
-    );
     assert_eq!(second.state, State::Up);
     assert_eq!(second.endpoint.as_deref(), Some(&*new.socket()));
     assert_eq!(disconnects(&second), [("moved", 1)]);
@@ -178,17 +171,11 @@ async fn a_collector_that_reads_nothing_is_disconnected_after_the_write_timeout(
         let ended = |status: &Status| !disconnects(status).is_empty();
         let status = router.until(sink, "disconnects its collector", ended).await;
         assert!(begun.elapsed() >= Duration::from_secs(1));
-        // On TCP the kernel's own timeout may expire first, because it counts from the moment the
-        // collector's buffer was full. It reports a hanging peer like a dead one; the label tells
-        // them apart.
         assert_eq!(disconnects(&status), [("write_timeout", 1)]);
+        // Not the default of 30 s.
+        let (error, _) = status.last_error.expect("a reason");
+        assert!(error.contains(" 1s"), "{error}");
     }
-    // Far below the default of 30 s.
-    assert!(
-        begun.elapsed() < Duration::from_secs(15),
-        "{:?}",
-        begun.elapsed()
-    );
     for collector in &collectors {
         collector.behave(Behaviour::Good);
     }
