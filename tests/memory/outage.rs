@@ -68,7 +68,11 @@ pub(crate) fn measure(
     collector.write_all(&Control::accept().encode())?;
     read_control(&mut collector)?;
     let wire = each * SENDERS * frame().len() as u64;
-    io::copy(&mut (&collector).take(wire), &mut io::sink())?;
+    let read = io::copy(&mut (&collector).take(wire), &mut io::sink())?;
+    if read != wire {
+        let short = format!("the collector has read {read} bytes of {wire}");
+        return Err(io::Error::other(short));
+    }
     let empty = Instant::now();
     let mut trickle = router.sender()?;
     let reading = thread::spawn(move || io::copy(&mut collector, &mut io::sink()));
