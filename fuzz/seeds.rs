@@ -154,6 +154,10 @@ fn of_requests() -> io::Result<()> {
     admin.add(&[b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3,*/*;q=0.2\r\naccept-encoding: gzip\r\n\r\n"])?;
     admin.add(&[b"PUT /log-level HTTP/1.1\r\nhost: [::1]:9180\r\ncontent-length: 4\r\n\r\ninfo"])?;
     admin.add(&[b"PUT /log-level HTTP/1.1\r\nhost: x\r\norigin: http://x\r\ntransfer-encoding: chunked\r\n\r\n4\r\ninfo\r\n0\r\n\r\n"])?;
+    for level in ["off", "debug", " warn\n", "loud", ""] {
+        let length = level.len();
+        admin.add(&[format!("PUT /log-level HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{level}").as_bytes()])?;
+    }
     admin.add(&[b"HEAD /status HTTP/1.0\r\n\r\nGET / HTTP/1.1\r\n\r\n"])
 }
 

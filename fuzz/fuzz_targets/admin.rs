@@ -6,13 +6,13 @@ use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpStream},
     path::Path,
-    sync::OnceLock,
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use libfuzzer_sys::fuzz_target;
 use tapfan::{
-    admin::Server,
+    admin::{LogControl, Server},
     config,
     supervisor::{Supervisor, View},
 };
@@ -20,9 +20,30 @@ use tokio::runtime::{Builder, Runtime};
 
 struct Scene {
     address: SocketAddr,
+    log: Arc<Log>,
     _server: Server,
     _supervisor: Supervisor,
     _runtime: Runtime,
+}
+
+/// A log that writes nothing, and takes no level but [`LEVELS`].
+struct Log(Mutex<String>);
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+impl LogControl for Log {
+    fn level(&self) -> String {
+        self.0.lock().expect("no panic").clone()
+    }
+
+    fn set_level(&self, text: &str) -> Result<(), String> {
+        if LEVELS.contains(&text) {
+            text.clone_into(&mut self.0.lock().expect("no panic"));
+            Ok(())
+        } else {
+            Err(format!("`{text}` is no level"))
+        }
+    }
 }
 
 /// A request that was not answered at all would hang.
@@ -48,7 +69,9 @@ fn scene() -> &'static Scene {
             .expect("a runtime");
         let view = View::new();
         let _inside = runtime.enter();
-        let mut server = Server::start(view.clone(), runtime.handle()).expect("started");
+        let log = Arc::new(Log(Mutex::new("info".to_owned())));
+        let server = Server::start(view.clone(), runtime.handle()).expect("started");
+        let mut server = server.with_log(log.clone());
         let sockets = server.bind(&config.admin).expect("bound");
         server.apply(sockets);
         let supervisor = Supervisor::start_in(view, &config).expect("started");
@@ -56,6 +79,7 @@ fn scene() -> &'static Scene {
         drop(_inside);
         Scene {
             address,
+            log,
             _server: server,
             _supervisor: supervisor,
             _runtime: runtime,
@@ -97,4 +121,6 @@ fuzz_target!(|request: &[u8]| {
             .expect("a status");
         assert!((100..500).contains(&status) || status == 503, "{status}");
     }
+    let level = scene().log.level();
+    assert!(LEVELS.contains(&level.as_str()), "{level:?}");
 });

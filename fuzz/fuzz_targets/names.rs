@@ -1,4 +1,4 @@
-//! Addresses and names: what is understood is shown so that it is understood again, and advice is good.
+//! Addresses and names: a parsed address parses again from its `Display`, and so does every address that an error proposes.
 
 #![no_main]
 
@@ -18,14 +18,17 @@ where
             let shown = understood.to_string();
             assert_eq!(shown.parse().as_ref(), Ok(&understood), "{shown:?}");
         }
-        Err(error) => advice(&error),
+        Err(error) => advice(&error, str::parse::<T>),
     }
 }
 
-fn advice(error: &AddressError) {
+fn advice<T>(error: &AddressError, read: impl Fn(&str) -> Result<T, AddressError>) {
     assert!(!error.to_string().is_empty());
     assert!(!error.advice().is_empty());
-    let _ = error.instead();
+    if let Some(proposed) = error.instead() {
+        let outcome = read(proposed).map(|_| ());
+        assert_eq!(outcome, Ok(()), "{error}: {proposed:?}");
+    }
 }
 
 fuzz_target!(|text: &str| {
@@ -33,12 +36,12 @@ fuzz_target!(|text: &str| {
     understood_again::<SrvName>(text);
     understood_again::<Host>(text);
     if let Err(error) = text.parse::<BindAddress>() {
-        advice(&error);
+        advice(&error, str::parse::<BindAddress>);
     }
     for read in [socket_address, name_server_address] {
         match read(text) {
             Ok(address) => assert_eq!(read(&address.to_string()), Ok(address)),
-            Err(error) => advice(&error),
+            Err(error) => advice(&error, read),
         }
     }
 });
