@@ -14,6 +14,7 @@
 
 pub mod admin;
 pub mod cli;
+mod closed_set;
 pub mod config;
 pub mod dnstap;
 mod files;

@@ -15,6 +15,8 @@ mod sync {
 
 #[path = "../src/router/amount.rs"]
 mod amount;
+#[path = "../src/closed_set.rs"]
+mod closed_set;
 #[path = "../src/router/held.rs"]
 mod held;
 #[path = "../src/router/latency.rs"]

@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{Phase, RouterStatus, SinkStatus, Timestamp};
-use crate::{config::quantity::Time, sink::State};
+use crate::{closed_set::closed_set, config::quantity::Time, sink::State};
 
 /// The verdict on a router or a sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,28 +18,30 @@ pub struct Verdict {
     pub sentence: String,
 }
 
-/// The word of a [`Verdict`]. The order is that of severity: a router has the worst of its sinks' words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VerdictWord {
-    /// Up, and takes what it is offered.
-    Ok,
-    /// Of a router: all is well, but no sender is connected.
-    NoSenders,
-    /// Up, but not at every endpoint.
-    Degraded,
-    /// On its way to its first connection, without a failure so far; of a router: not every listener is bound.
-    Starting,
-    /// On its way out.
-    Draining,
-    /// Up, but it holds a frame that is older than five seconds.
-    Behind,
-    /// Up, but frames were lost in the last five minutes.
-    Dropping,
-    /// Of a router: no sender can connect to one of its listeners, whose socket was taken away.
-    NotListening,
-    /// Not up.
-    Down,
+closed_set! {
+    /// The word of a [`Verdict`]. The order is that of severity: a router has the worst of its sinks' words.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum VerdictWord {
+        /// Up, and takes what it is offered.
+        Ok => "ok",
+        /// Of a router: all is well, but no sender is connected.
+        NoSenders => "no_senders",
+        /// Up, but not at every endpoint.
+        Degraded => "degraded",
+        /// On its way to its first connection, without a failure so far; of a router: not every listener is bound.
+        Starting => "starting",
+        /// On its way out.
+        Draining => "draining",
+        /// Up, but it holds a frame that is older than five seconds.
+        Behind => "behind",
+        /// Up, but frames were lost in the last five minutes.
+        Dropping => "dropping",
+        /// Of a router: no sender can connect to one of its listeners, whose socket was taken away.
+        NotListening => "not_listening",
+        /// Not up.
+        Down => "down",
+    }
 }
 
 /// The last minutes of a sink, as far as they count for the verdict.
@@ -69,36 +71,6 @@ struct Judged<'a> {
 }
 
 // === impl VerdictWord ===
-
-impl VerdictWord {
-    /// Every word, the worst last.
-    pub const ALL: [Self; 9] = [
-        Self::Ok,
-        Self::NoSenders,
-        Self::Degraded,
-        Self::Starting,
-        Self::Draining,
-        Self::Behind,
-        Self::Dropping,
-        Self::NotListening,
-        Self::Down,
-    ];
-
-    /// The word in JSON and on the command line.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::NoSenders => "no_senders",
-            Self::Degraded => "degraded",
-            Self::Starting => "starting",
-            Self::Draining => "draining",
-            Self::Behind => "behind",
-            Self::Dropping => "dropping",
-            Self::NotListening => "not_listening",
-            Self::Down => "down",
-        }
-    }
-}
 
 impl fmt::Display for VerdictWord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

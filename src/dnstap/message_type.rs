@@ -1,39 +1,45 @@
-//! What kind of message a frame holds.
+//! The kind of message that a frame holds.
 
-/// The type of a dnstap message, as `proto/dnstap.proto` has them. A closed set: it is a metric label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum MessageType {
-    /// A number that the schema does not know, or a frame that is no `MESSAGE`.
-    Unknown,
-    /// An authoritative server got a query.
-    AuthQuery,
-    /// An authoritative server answered.
-    AuthResponse,
-    /// A resolver asked an authoritative server.
-    ResolverQuery,
-    /// A resolver got its answer.
-    ResolverResponse,
-    /// A client asked a server.
-    ClientQuery,
-    /// A server answered a client.
-    ClientResponse,
-    /// A forwarder asked its upstream.
-    ForwarderQuery,
-    /// A forwarder got its answer.
-    ForwarderResponse,
-    /// A stub resolver asked.
-    StubQuery,
-    /// A stub resolver got its answer.
-    StubResponse,
-    /// A tool asked.
-    ToolQuery,
-    /// A tool got its answer.
-    ToolResponse,
-    /// A server got an update (RFC 2136).
-    UpdateQuery,
-    /// A server answered an update.
-    UpdateResponse,
+use crate::closed_set::closed_set;
+
+closed_set! {
+    /// The type of a dnstap message. A closed set: it is a metric label.
+    ///
+    /// The order is that of the numbers in `proto/dnstap.proto`, and the labels are its words.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[repr(u8)]
+    pub enum MessageType {
+        /// A number that the schema does not have, or a frame that is not a `MESSAGE`.
+        Unknown => "unknown",
+        /// An authoritative server got a query.
+        AuthQuery => "AUTH_QUERY",
+        /// An authoritative server answered.
+        AuthResponse => "AUTH_RESPONSE",
+        /// A resolver asked an authoritative server.
+        ResolverQuery => "RESOLVER_QUERY",
+        /// A resolver got its answer.
+        ResolverResponse => "RESOLVER_RESPONSE",
+        /// A client asked a server.
+        ClientQuery => "CLIENT_QUERY",
+        /// A server answered a client.
+        ClientResponse => "CLIENT_RESPONSE",
+        /// A forwarder asked its upstream.
+        ForwarderQuery => "FORWARDER_QUERY",
+        /// A forwarder got its answer.
+        ForwarderResponse => "FORWARDER_RESPONSE",
+        /// A stub resolver asked.
+        StubQuery => "STUB_QUERY",
+        /// A stub resolver got its answer.
+        StubResponse => "STUB_RESPONSE",
+        /// A tool asked.
+        ToolQuery => "TOOL_QUERY",
+        /// A tool got its answer.
+        ToolResponse => "TOOL_RESPONSE",
+        /// A server got an update (RFC 2136).
+        UpdateQuery => "UPDATE_QUERY",
+        /// A server answered an update.
+        UpdateResponse => "UPDATE_RESPONSE",
+    }
 }
 
 /// Frames by message type.
@@ -43,47 +49,7 @@ pub struct MessageTypes([u32; MessageType::ALL.len()]);
 // === impl MessageType ===
 
 impl MessageType {
-    /// Every type, each at the place of its number.
-    pub const ALL: [Self; 15] = [
-        Self::Unknown,
-        Self::AuthQuery,
-        Self::AuthResponse,
-        Self::ResolverQuery,
-        Self::ResolverResponse,
-        Self::ClientQuery,
-        Self::ClientResponse,
-        Self::ForwarderQuery,
-        Self::ForwarderResponse,
-        Self::StubQuery,
-        Self::StubResponse,
-        Self::ToolQuery,
-        Self::ToolResponse,
-        Self::UpdateQuery,
-        Self::UpdateResponse,
-    ];
-
-    /// The schema's own word for it, and the metric label; `unknown` for what has none.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::AuthQuery => "AUTH_QUERY",
-            Self::AuthResponse => "AUTH_RESPONSE",
-            Self::ResolverQuery => "RESOLVER_QUERY",
-            Self::ResolverResponse => "RESOLVER_RESPONSE",
-            Self::ClientQuery => "CLIENT_QUERY",
-            Self::ClientResponse => "CLIENT_RESPONSE",
-            Self::ForwarderQuery => "FORWARDER_QUERY",
-            Self::ForwarderResponse => "FORWARDER_RESPONSE",
-            Self::StubQuery => "STUB_QUERY",
-            Self::StubResponse => "STUB_RESPONSE",
-            Self::ToolQuery => "TOOL_QUERY",
-            Self::ToolResponse => "TOOL_RESPONSE",
-            Self::UpdateQuery => "UPDATE_QUERY",
-            Self::UpdateResponse => "UPDATE_RESPONSE",
-        }
-    }
-
-    /// The type of that number.
+    /// Returns the type with this number in the schema.
     pub(super) fn of(number: u64) -> Self {
         let place = usize::try_from(number).unwrap_or(usize::MAX);
         Self::ALL.get(place).copied().unwrap_or(Self::Unknown)

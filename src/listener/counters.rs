@@ -3,43 +3,46 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::{
+    closed_set::closed_set,
     dnstap::{MessageType, MessageTypes},
     frame_stream::HandshakeError,
 };
 
-/// Why a listener refused a connection, ended one, or took a frame out. A closed set: it is a metric label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorReason {
-    /// Accepting failed, for want of descriptors or memory.
-    Accept,
-    /// As many connections as allowed were open.
-    ConnectionLimit,
-    /// The TLS handshake failed or took too long.
-    Tls,
-    /// The Frame Streams handshake took too long.
-    Timeout,
-    /// The peer spoke no Frame Streams, or broke its rules.
-    Protocol,
-    /// The peer offered other content than dnstap.
-    ContentType,
-    /// The peer connected and went away without a word, as port probes do.
-    Probe,
-    /// The peer was gone before the handshake was over.
-    Closed,
-    /// A frame was longer than allowed. It was skipped; the stream went on.
-    Oversize,
-    /// A frame was no dnstap message. It was taken out; the stream went on.
-    Malformed,
-    /// A control frame was unknown or of no use in mid-stream. It was skipped; the stream went on.
-    Control,
-    /// The peer stopped in the middle of a frame for too long.
-    Stalled,
-    /// Unfinished frames of all connections held too much memory, and this connection held most for longest.
-    Unfinished,
-    /// Reading or writing failed, or the stream ended in the middle of a frame.
-    Io,
-    /// A fault of tapfan's own ended the connection.
-    Internal,
+closed_set! {
+    /// Why a listener refused a connection, ended one, or took a frame out. A closed set: it is a metric label.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum ErrorReason {
+        /// Accepting failed, for want of descriptors or memory.
+        Accept => "accept",
+        /// As many connections as allowed were open.
+        ConnectionLimit => "connection_limit",
+        /// The TLS handshake failed or took too long.
+        Tls => "tls",
+        /// The Frame Streams handshake took too long.
+        Timeout => "timeout",
+        /// The peer spoke no Frame Streams, or broke its rules.
+        Protocol => "protocol",
+        /// The peer offered other content than dnstap.
+        ContentType => "content_type",
+        /// The peer connected and went away without a word, as port probes do.
+        Probe => "probe",
+        /// The peer was gone before the handshake was over.
+        Closed => "closed",
+        /// A frame was longer than allowed. It was skipped; the stream went on.
+        Oversize => "oversize",
+        /// A frame was no dnstap message. It was taken out; the stream went on.
+        Malformed => "malformed",
+        /// A control frame was unknown or of no use in mid-stream. It was skipped; the stream went on.
+        Control => "control",
+        /// The peer stopped in the middle of a frame for too long.
+        Stalled => "stalled",
+        /// Unfinished frames of all connections held too much memory, and this connection held most for longest.
+        Unfinished => "unfinished",
+        /// Reading or writing failed, or the stream ended in the middle of a frame.
+        Io => "io",
+        /// A fault of tapfan's own ended the connection.
+        Internal => "internal",
+    }
 }
 
 /// The counters of one listener, written by all of its connections.
@@ -69,48 +72,6 @@ pub struct Snapshot {
 }
 
 // === impl ErrorReason ===
-
-impl ErrorReason {
-    /// Every reason, in the order in which they are shown.
-    pub const ALL: [Self; 15] = [
-        Self::Accept,
-        Self::ConnectionLimit,
-        Self::Tls,
-        Self::Timeout,
-        Self::Protocol,
-        Self::ContentType,
-        Self::Probe,
-        Self::Closed,
-        Self::Oversize,
-        Self::Malformed,
-        Self::Control,
-        Self::Stalled,
-        Self::Unfinished,
-        Self::Io,
-        Self::Internal,
-    ];
-
-    /// The metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Accept => "accept",
-            Self::ConnectionLimit => "connection_limit",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Protocol => "protocol",
-            Self::ContentType => "content_type",
-            Self::Probe => "probe",
-            Self::Closed => "closed",
-            Self::Oversize => "oversize",
-            Self::Malformed => "malformed",
-            Self::Control => "control",
-            Self::Stalled => "stalled",
-            Self::Unfinished => "unfinished",
-            Self::Io => "io",
-            Self::Internal => "internal",
-        }
-    }
-}
 
 impl From<&HandshakeError> for ErrorReason {
     fn from(error: &HandshakeError) -> Self {
@@ -187,5 +148,18 @@ impl Snapshot {
             (times > 0).then(|| format!("{}={times}", reason.label()))
         });
         each.collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_reasons_share_a_label() {
+        let labels = BTreeSet::from(ErrorReason::ALL.map(ErrorReason::label));
+        assert_eq!(labels.len(), ErrorReason::ALL.len());
     }
 }

@@ -1,20 +1,24 @@
 //! What became of every frame that a sink was offered.
 
-/// Why a sink lost a frame. A closed set: it is a metric label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DropReason {
-    /// The queue had no room for it: the sink was down, stalled or too slow for too long.
-    QueueFull,
-    /// It was no dnstap message, so it could not be edited.
-    Malformed,
-    /// Connection after connection died in the middle of it, so it was given up for the frames behind it.
-    Disconnected,
-    /// It was still queued or in flight when the drain's time was over.
-    Shutdown,
-    /// It was for an endpoint that the sink's name no longer leads to, and that did not take it in time.
-    EndpointGone,
-    /// The router was near the bound of its memory, and this sink held most of it.
-    Memory,
+use crate::closed_set::closed_set;
+
+closed_set! {
+    /// Why a sink lost a frame. A closed set: it is a metric label.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum DropReason {
+        /// The queue had no room for it: the sink was down, stalled or too slow for too long.
+        QueueFull => "queue_full",
+        /// It was not a dnstap message, so it could not be edited.
+        Malformed => "malformed",
+        /// Connection after connection died in the middle of it, so it was given up for the frames behind it.
+        Disconnected => "disconnected",
+        /// It was still queued or in flight when the drain's time was over.
+        Shutdown => "shutdown",
+        /// It was for an endpoint that the sink's name no longer leads to, and that did not take it in time.
+        EndpointGone => "endpoint_gone",
+        /// The router was near the bound of its memory, and this sink held most of it.
+        Memory => "memory",
+    }
 }
 
 /// A sink's account, as it stood at one moment. All counts are frames unless they say bytes.
@@ -35,32 +39,6 @@ pub struct Ledger {
     /// Taken by the driver, and neither written whole nor given back.
     pub in_flight: u64,
     dropped: [u64; DropReason::ALL.len()],
-}
-
-// === impl DropReason ===
-
-impl DropReason {
-    /// Every reason, in the order in which they are shown.
-    pub const ALL: [Self; 6] = [
-        Self::QueueFull,
-        Self::Malformed,
-        Self::Disconnected,
-        Self::Shutdown,
-        Self::EndpointGone,
-        Self::Memory,
-    ];
-
-    /// The metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue_full",
-            Self::Malformed => "malformed",
-            Self::Disconnected => "disconnected",
-            Self::Shutdown => "shutdown",
-            Self::EndpointGone => "endpoint_gone",
-            Self::Memory => "memory",
-        }
-    }
 }
 
 // === impl Ledger ===
@@ -101,6 +79,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -112,8 +92,7 @@ mod tests {
         for (frames, reason) in (1..).zip(DropReason::ALL) {
             assert_eq!(ledger.dropped(reason), frames);
         }
-        let mut labels = DropReason::ALL.map(DropReason::label).to_vec();
-        labels.dedup();
+        let labels = BTreeSet::from(DropReason::ALL.map(DropReason::label));
         assert_eq!(labels.len(), DropReason::ALL.len());
         assert!(!ledger.balances());
     }

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use crate::frame_stream::ControlError;
+use crate::{closed_set::closed_set, frame_stream::ControlError};
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -53,44 +53,55 @@ pub enum Disconnect {
     OwnListener,
 }
 
+closed_set! {
+    /// The part of a [`Disconnect`] that is counted.
+    #[derive(Debug, Clone, Copy)]
+    enum Reason {
+        Closed => "closed",
+        Reset => "reset",
+        Finished => "finished",
+        Unreachable => "unreachable",
+        Io => "io",
+        WriteTimeout => "write_timeout",
+        Protocol => "protocol",
+        Stopped => "stopped",
+        Aborted => "aborted",
+        Rotated => "rotated",
+        Moved => "moved",
+        OwnListener => "own_listener",
+    }
+}
+
 // === impl Disconnect ===
 
 impl Disconnect {
     /// Every label, in the order in which they are shown.
-    pub const LABELS: [&'static str; 12] = [
-        "closed",
-        "reset",
-        "finished",
-        "unreachable",
-        "io",
-        "write_timeout",
-        "protocol",
-        "stopped",
-        "aborted",
-        "rotated",
-        "moved",
-        "own_listener",
-    ];
+    pub const LABELS: [&'static str; Reason::ALL.len()] = Reason::LABELS;
 
     /// The metric label.
     pub const fn label(&self) -> &'static str {
-        Self::LABELS[self.index()]
+        self.reason().label()
     }
 
+    /// The place of its label in [`LABELS`](Self::LABELS).
     pub(super) const fn index(&self) -> usize {
+        self.reason() as usize
+    }
+
+    const fn reason(&self) -> Reason {
         match self {
-            Self::Closed => 0,
-            Self::Reset => 1,
-            Self::Finished => 2,
-            Self::Unreachable => 3,
-            Self::Io(_) => 4,
-            Self::Stalled(_) => 5,
-            Self::Protocol(_) => 6,
-            Self::Stopped | Self::Unconfirmed { .. } => 7,
-            Self::Aborted => 8,
-            Self::Rotated => 9,
-            Self::Moved => 10,
-            Self::OwnListener => 11,
+            Self::Closed => Reason::Closed,
+            Self::Reset => Reason::Reset,
+            Self::Finished => Reason::Finished,
+            Self::Unreachable => Reason::Unreachable,
+            Self::Io(_) => Reason::Io,
+            Self::Stalled(_) => Reason::WriteTimeout,
+            Self::Protocol(_) => Reason::Protocol,
+            Self::Stopped | Self::Unconfirmed { .. } => Reason::Stopped,
+            Self::Aborted => Reason::Aborted,
+            Self::Rotated => Reason::Rotated,
+            Self::Moved => Reason::Moved,
+            Self::OwnListener => Reason::OwnListener,
         }
     }
 

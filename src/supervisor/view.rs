@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::{ListenerHandle, SinkHandle, material::Certificate};
 use crate::{
+    closed_set::closed_set,
     config,
     listener::{Counters, NotListening, Reachability, Snapshot, Unfinished},
     memory::Budget,
@@ -76,16 +77,18 @@ struct Course {
     reloads: Reloads,
 }
 
-/// How far a router has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum RouterPhase {
-    /// Not every listener is bound yet.
-    Starting,
-    /// Every listener is bound.
-    Running,
-    /// It is on its way out.
-    Draining,
+closed_set! {
+    /// How far a router has come.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[repr(u8)]
+    pub enum RouterPhase {
+        /// Not every listener is bound yet.
+        Starting => "starting",
+        /// Every listener is bound.
+        Running => "running",
+        /// It is on its way out.
+        Draining => "draining",
+    }
 }
 
 /// Where the configuration comes from.
@@ -329,22 +332,6 @@ impl Default for Shared {
             memory,
             log_lines_lost: OnceLock::new(),
             descriptors: Descriptors::default(),
-        }
-    }
-}
-
-// === impl RouterPhase ===
-
-impl RouterPhase {
-    /// Every phase, in their order.
-    pub const ALL: [Self; 3] = [Self::Starting, Self::Running, Self::Draining];
-
-    /// The word for it.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Draining => "draining",
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
         facts::{fill, is_alarming, is_up},
         figures::age,
     },
+    closed_set::closed_set,
     sink::State,
 };
 
@@ -40,15 +41,17 @@ pub(super) enum Screen {
     History,
 }
 
-/// By what the sinks are in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sort {
-    Configured,
-    Name,
-    State,
-    Out,
-    Queue,
-    Drops,
+closed_set! {
+    /// By what the sinks are in order.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum Sort {
+        Configured => "as configured",
+        Name => "by name",
+        State => "by state, those that are down first",
+        Out => "by rate out, the highest first",
+        Queue => "by queue, the fullest first",
+        Drops => "by drops, the most first",
+    }
 }
 
 // === impl Model ===
@@ -139,15 +142,6 @@ impl Model {
 // === impl Sort ===
 
 impl Sort {
-    pub(super) const ALL: [Self; 6] = [
-        Self::Configured,
-        Self::Name,
-        Self::State,
-        Self::Out,
-        Self::Queue,
-        Self::Drops,
-    ];
-
     pub(super) const fn key(self) -> char {
         match self {
             Self::Configured => 'c',
@@ -156,17 +150,6 @@ impl Sort {
             Self::Out => 'o',
             Self::Queue => 'f',
             Self::Drops => 'd',
-        }
-    }
-
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::Configured => "as configured",
-            Self::Name => "by name",
-            Self::State => "by state, those that are down first",
-            Self::Out => "by rate out, the highest first",
-            Self::Queue => "by queue, the fullest first",
-            Self::Drops => "by drops, the most first",
         }
     }
 

@@ -7,6 +7,8 @@ use std::{
 
 use time::OffsetDateTime;
 
+use crate::closed_set::closed_set;
+
 /// The time for which a certificate is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
@@ -16,17 +18,19 @@ pub struct Validity {
     pub expires: SystemTime,
 }
 
-/// The meaning of a certificate's dates at some time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ValidityState {
-    /// It is valid for more than [`Validity::SOON`].
-    Valid,
-    /// It is valid, for less than that.
-    ExpiresSoon,
-    /// It is no longer valid.
-    Expired,
-    /// It is not valid yet.
-    NotYetValid,
+closed_set! {
+    /// The meaning of a certificate's dates at some time.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum ValidityState {
+        /// It is valid for more than [`Validity::SOON`].
+        Valid => "valid",
+        /// It is valid, for less than that.
+        ExpiresSoon => "expires_soon",
+        /// It is no longer valid.
+        Expired => "expired",
+        /// It is not valid yet.
+        NotYetValid => "not_yet_valid",
+    }
 }
 
 /// A date and how far it is from `now`: `2024-02-01, 2.8 years ago`.
@@ -80,28 +84,6 @@ impl Validity {
             ValidityState::NotYetValid => ("is not valid before", self.starts),
         };
         Some(format!("{words} {}", Away { date, now }))
-    }
-}
-
-// === impl ValidityState ===
-
-impl ValidityState {
-    /// Every state.
-    pub const ALL: [Self; 4] = [
-        Self::Valid,
-        Self::ExpiresSoon,
-        Self::Expired,
-        Self::NotYetValid,
-    ];
-
-    /// The word for it.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Valid => "valid",
-            Self::ExpiresSoon => "expires_soon",
-            Self::Expired => "expired",
-            Self::NotYetValid => "not_yet_valid",
-        }
     }
 }
 

@@ -19,26 +19,31 @@ use super::{
     ConnectError, Disconnect, Stage,
     connect::{FailureKind, ResolveKind},
 };
-use crate::net::{Addresses, Destination, ResolveError};
+use crate::{
+    closed_set::closed_set,
+    net::{Addresses, Destination, ResolveError},
+};
 
-/// What a sink is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Looking its name up.
-    Resolving,
-    /// Dialling, and TLS if there is to be any.
-    Connecting,
-    /// Frame Streams: READY, ACCEPT, START.
-    Handshaking,
-    /// Taking frames.
-    Up,
-    /// Waiting for the next attempt.
-    Backoff,
-    /// Emptying its queue before it ends.
-    Draining,
-    /// Ended.
-    Stopped,
+closed_set! {
+    /// What a sink is doing.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum State {
+        /// Looking its name up.
+        Resolving => "resolving",
+        /// Dialling, and TLS if there is to be any.
+        Connecting => "connecting",
+        /// Frame Streams: READY, ACCEPT, START.
+        Handshaking => "handshaking",
+        /// Taking frames.
+        Up => "up",
+        /// Waiting for the next attempt.
+        Backoff => "backoff",
+        /// Emptying its queue before it ends.
+        Draining => "draining",
+        /// Ended.
+        Stopped => "stopped",
+    }
 }
 
 /// A sink's state and how it came to it.
@@ -102,36 +107,12 @@ struct List<'a>(&'a Addresses);
 // === impl State ===
 
 impl State {
-    /// Every state, in the order of a sink's life.
-    pub const ALL: [Self; 7] = [
-        Self::Resolving,
-        Self::Connecting,
-        Self::Handshaking,
-        Self::Up,
-        Self::Backoff,
-        Self::Draining,
-        Self::Stopped,
-    ];
-
     /// Whether it is on its way to a connection.
     const fn is_attempt(self) -> bool {
         matches!(
             self,
             Self::Resolving | Self::Connecting | Self::Handshaking | Self::Backoff
         )
-    }
-
-    /// The word for it in logs, metrics and on the command line.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Resolving => "resolving",
-            Self::Connecting => "connecting",
-            Self::Handshaking => "handshaking",
-            Self::Up => "up",
-            Self::Backoff => "backoff",
-            Self::Draining => "draining",
-            Self::Stopped => "stopped",
-        }
     }
 }
 
