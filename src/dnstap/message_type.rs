@@ -42,10 +42,6 @@ closed_set! {
     }
 }
 
-/// Frames by message type.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct MessageTypes([u32; MessageType::ALL.len()]);
-
 // === impl MessageType ===
 
 impl MessageType {
@@ -53,21 +49,6 @@ impl MessageType {
     pub(super) fn of(number: u64) -> Self {
         let place = usize::try_from(number).unwrap_or(usize::MAX);
         Self::ALL.get(place).copied().unwrap_or(Self::Unknown)
-    }
-}
-
-// === impl MessageTypes ===
-
-impl MessageTypes {
-    /// Counts one frame more.
-    pub fn count(&mut self, of: MessageType) {
-        self.0[of as usize] += 1;
-    }
-
-    /// Those types of which there were any, and how many frames.
-    pub fn counted(&self) -> impl Iterator<Item = (MessageType, u32)> {
-        let all = MessageType::ALL.into_iter().zip(self.0);
-        all.filter(|(_, frames)| *frames > 0)
     }
 }
 
@@ -91,18 +72,5 @@ mod tests {
         );
         assert_eq!(MessageType::of(15), MessageType::Unknown);
         assert_eq!(MessageType::of(u64::MAX), MessageType::Unknown);
-    }
-
-    #[test]
-    fn only_what_came_is_counted() {
-        let mut types = MessageTypes::default();
-        types.count(MessageType::ClientQuery);
-        types.count(MessageType::ClientQuery);
-        types.count(MessageType::Unknown);
-        let counted: Vec<_> = types.counted().collect();
-        assert_eq!(
-            counted,
-            [(MessageType::Unknown, 1), (MessageType::ClientQuery, 2)]
-        );
     }
 }

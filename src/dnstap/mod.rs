@@ -20,6 +20,6 @@ mod varint;
 mod wire;
 
 pub use malformed::{Malformed, WireType};
-pub use message_type::{MessageType, MessageTypes};
+pub use message_type::MessageType;
 pub use rewrite::{Edits, Rewrite};
 pub use validate::{message_type, validate};

@@ -4,8 +4,11 @@ use std::{fmt, ops::Range, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::Source;
-use crate::memory::Reservation;
+use super::{Source, index::IndexEntry};
+use crate::{
+    dnstap::{self, MessageType},
+    memory::Reservation,
+};
 
 /// A run of whole data frames (4-byte length, payload, 4-byte length, payload …) that share one buffer.
 ///
@@ -23,8 +26,8 @@ pub type Batch = Vec<Chunk>;
 
 struct Shared {
     bytes: Bytes,
-    /// Where each frame ends in `bytes`.
-    ends: Box<[u32]>,
+    /// Where each frame ends in `bytes`, and its message type.
+    index: Box<[IndexEntry]>,
     received: Instant,
     source: Option<Source>,
     /// The size of the buffer that `bytes` keeps alive.
@@ -49,26 +52,29 @@ const REAL_OVERHEAD: usize = 320;
 // === impl Chunk ===
 
 impl Chunk {
-    /// A chunk of `bytes`, whose frames end at `ends` (ascending, the last equal to `bytes.len()`), read at `received`.
+    /// A chunk of `bytes` that were read at `received`. The ends in `index` ascend, and the last equals `bytes.len()`.
     ///
     /// The caller vouches for the index; [`Chunk::from_wire`] finds it.
-    pub(crate) fn new(bytes: Bytes, ends: Box<[u32]>, received: Instant) -> Self {
+    pub(crate) fn new(bytes: Bytes, index: Box<[IndexEntry]>, received: Instant) -> Self {
         let buffer = bytes.len();
-        Self::keeping(buffer, bytes, ends, received)
+        Self::keeping(buffer, bytes, index, received)
     }
 
     /// The same of a buffer that may be larger than what is in it.
-    pub(crate) fn of_buffer(buffer: BytesMut, ends: Box<[u32]>, received: Instant) -> Self {
-        Self::keeping(buffer.capacity(), buffer.freeze(), ends, received)
+    pub(crate) fn of_buffer(buffer: BytesMut, index: Box<[IndexEntry]>, received: Instant) -> Self {
+        Self::keeping(buffer.capacity(), buffer.freeze(), index, received)
     }
 
-    fn keeping(buffer: usize, bytes: Bytes, ends: Box<[u32]>, received: Instant) -> Self {
-        debug_assert_eq!(ends.last().map_or(0, |end| *end as usize), bytes.len());
-        let range = 0..u32::try_from(ends.len()).unwrap_or(u32::MAX);
+    fn keeping(buffer: usize, bytes: Bytes, index: Box<[IndexEntry]>, received: Instant) -> Self {
+        debug_assert_eq!(
+            index.last().map_or(0, |last| last.end() as usize),
+            bytes.len()
+        );
+        let range = 0..u32::try_from(index.len()).unwrap_or(u32::MAX);
         Self {
             shared: Arc::new(Shared {
                 bytes,
-                ends,
+                index,
                 received,
                 source: None,
                 buffer,
@@ -82,7 +88,7 @@ impl Chunk {
     ///
     /// Copies the index if there are other views of the chunk; a new one has none.
     pub fn brought_by(mut self, source: &Source) -> Self {
-        let index = self.shared.ends.len() * size_of::<u32>();
+        let index = size_of_val(&*self.shared.index);
         let held = source
             .memory()
             .reserve(self.shared.buffer + index + REAL_OVERHEAD);
@@ -94,7 +100,7 @@ impl Chunk {
         }
         let shared = Shared {
             bytes: self.shared.bytes.clone(),
-            ends: self.shared.ends.clone(),
+            index: self.shared.index.clone(),
             received: self.shared.received,
             source,
             buffer: self.shared.buffer,
@@ -116,20 +122,20 @@ impl Chunk {
     /// assert!(Chunk::from_wire(b"\0\0\0\x02h".as_slice().into()).is_none());
     /// ```
     pub fn from_wire(bytes: Bytes) -> Option<Self> {
-        let mut ends = Vec::new();
+        let mut index = Vec::new();
         let mut at = 0_usize;
         while at < bytes.len() {
             let length = u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?);
             if length == 0 {
                 return None;
             }
-            at = at.checked_add(4)?.checked_add(length as usize)?;
-            if at > bytes.len() {
-                return None;
-            }
-            ends.push(u32::try_from(at).ok()?);
+            let start = at.checked_add(4)?;
+            at = start.checked_add(length as usize)?;
+            let payload = bytes.get(start..at)?;
+            let message_type = dnstap::message_type(payload).unwrap_or(MessageType::Unknown);
+            index.push(IndexEntry::new(u32::try_from(at).ok()?, message_type));
         }
-        Some(Self::new(bytes, ends.into_boxed_slice(), Instant::now()))
+        Some(Self::new(bytes, index.into_boxed_slice(), Instant::now()))
     }
 
     /// How many frames it holds.
@@ -162,14 +168,19 @@ impl Chunk {
         Frames { rest: self.wire() }
     }
 
+    /// The dnstap message type of each frame, in order; [`MessageType::Unknown`] for a frame that is not a dnstap message.
+    pub fn message_types(&self) -> impl Iterator<Item = MessageType> {
+        self.index().iter().map(|entry| entry.message_type())
+    }
+
     /// How many frames lie whole in the first `bytes` bytes of [`wire`](Self::wire), and where the last of them ends.
     pub fn whole_frames(&self, bytes: usize) -> (usize, usize) {
         let start = self.offset(self.range.start);
-        let ends = &self.shared.ends[self.range.start as usize..self.range.end as usize];
-        let frames = ends.partition_point(|end| *end as usize - start <= bytes);
+        let index = self.index();
+        let frames = index.partition_point(|entry| entry.end() as usize - start <= bytes);
         let end = frames
             .checked_sub(1)
-            .map_or(0, |last| ends[last] as usize - start);
+            .map_or(0, |last| index[last].end() as usize - start);
         (frames, end)
     }
 
@@ -194,7 +205,7 @@ impl Chunk {
 
     /// The part of the [footprint](Self::footprint) that grows with the frames.
     pub fn content(&self) -> usize {
-        self.wire().len() + self.len() * size_of::<u32>()
+        self.wire().len() + size_of_val(self.index())
     }
 
     /// How many of the first frames cost no more than `bytes` of memory together.
@@ -203,11 +214,12 @@ impl Chunk {
             return 0;
         };
         let start = self.offset(self.range.start);
-        let ends = &self.shared.ends[self.range.start as usize..self.range.end as usize];
-        let (mut fit, mut over) = (0, ends.len() + 1);
+        let index = self.index();
+        let (mut fit, mut over) = (0, index.len() + 1);
         while over - fit > 1 {
             let middle = usize::midpoint(fit, over);
-            if ends[middle - 1] as usize - start + middle * size_of::<u32>() <= room {
+            let content = index[middle - 1].end() as usize - start + size_of_val(&index[..middle]);
+            if content <= room {
                 fit = middle;
             } else {
                 over = middle;
@@ -222,12 +234,12 @@ impl Chunk {
         if wire.len() == self.shared.bytes.len() {
             return self;
         }
-        let start = self.offset(self.range.start);
-        let ends = &self.shared.ends[self.range.start as usize..self.range.end as usize];
         // Both are offsets into a buffer that is indexed by `u32`.
         #[allow(clippy::cast_possible_truncation)]
-        let ends = ends.iter().map(|end| end - start as u32).collect();
-        Self::new(Bytes::copy_from_slice(wire), ends, self.received()).derived_from(&self)
+        let start = self.offset(self.range.start) as u32;
+        let moved = |entry: &IndexEntry| IndexEntry::new(entry.end() - start, entry.message_type());
+        let index = self.index().iter().map(moved).collect();
+        Self::new(Bytes::copy_from_slice(wire), index, self.received()).derived_from(&self)
     }
 
     /// The same frames, which were made of those of `other`: they come from the same sender.
@@ -247,10 +259,15 @@ impl Chunk {
         }
     }
 
+    /// The entries of the frames that this view holds.
+    fn index(&self) -> &[IndexEntry] {
+        &self.shared.index[self.range.start as usize..self.range.end as usize]
+    }
+
     fn offset(&self, frame: u32) -> usize {
-        frame
-            .checked_sub(1)
-            .map_or(0, |before| self.shared.ends[before as usize] as usize)
+        frame.checked_sub(1).map_or(0, |before| {
+            self.shared.index[before as usize].end() as usize
+        })
     }
 }
 
@@ -336,6 +353,19 @@ mod tests {
             std::ptr::eq(same.wire(), whole.wire()),
             "nothing to let go of: not copied"
         );
+    }
+
+    #[test]
+    fn every_view_of_a_chunk_knows_the_types_of_its_frames() {
+        let frame = |message_type| [0, 0, 0, 6, 0x72, 2, 8, message_type, 0x78, 1];
+        let wire = [&frame(5)[..], &frame(6), b"\0\0\0\x01x", &frame(5)].concat();
+        let mut rest = Chunk::from_wire(wire.into()).expect("whole frames");
+        let types = |chunk: &Chunk| chunk.message_types().collect::<Vec<_>>();
+        let (query, answer) = (MessageType::ClientQuery, MessageType::ClientResponse);
+        assert_eq!(types(&rest.split_to(1)), [query]);
+        let expected = [answer, MessageType::Unknown, query];
+        assert_eq!(types(&rest), expected);
+        assert_eq!(types(&rest.compact()), expected);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Frame Streams, the framing under dnstap: control frames, handshakes, chunks of data frames, files.
 //!
-//! Called by `listener`, `router`, `sink` and `cli`; calls `memory` only.
+//! Called by `listener`, `router`, `sink` and `cli`; calls `memory`, and `dnstap` for the types of messages.
 //! Source: the protocol comment in `fstrm`'s `fstrm/control.h` and the Frame Streams page of dnstap.info.
 
 mod allowance;
@@ -9,6 +9,7 @@ mod chunk;
 mod control;
 mod file;
 mod handshake;
+mod index;
 mod source;
 
 pub(crate) use allowance::Allowance;
@@ -19,6 +20,7 @@ pub use control::{
 };
 pub use file::{FileError, FileReader, FileWriter};
 pub use handshake::{Awaited, HandshakeError, LooksLike, Mode, accept, offer, open, start};
+pub(crate) use index::IndexEntry;
 pub use source::Source;
 
 /// The content type of dnstap, as `dnstap.proto` names it.

@@ -244,7 +244,6 @@ impl Connection<'_> {
     fn cut(&mut self) -> Option<End> {
         let Cut {
             chunk,
-            types,
             malformed,
             malformation,
             oversize,
@@ -255,9 +254,7 @@ impl Connection<'_> {
         } = self.cutter.cut(Instant::now());
         let (intake, peer) = (self.intake, self.peer);
         if let Some(chunk) = chunk {
-            intake
-                .counters
-                .taken(chunk.len(), chunk.wire().len(), &types);
+            intake.counters.count_chunk(&chunk);
             self.frames += chunk.len() as u64;
             intake.router.offer(&chunk.brought_by(&self.source));
         }

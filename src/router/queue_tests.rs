@@ -21,13 +21,11 @@ const ROOMY: Limits = Limits {
 /// A chunk of frames with four bytes of payload: the numbers `from..from + frames`.
 fn chunk(from: u32, frames: u32) -> Chunk {
     let mut wire = BytesMut::new();
-    let mut ends = Vec::new();
     for number in from..from + frames {
         wire.put_u32(4);
         wire.put_u32(number);
-        ends.push(u32::try_from(wire.len()).expect("small"));
     }
-    Chunk::new(wire.freeze(), ends.into(), Instant::now())
+    Chunk::from_wire(wire.freeze()).expect("whole frames")
 }
 
 fn numbers(taken: &Taken) -> Vec<u32> {
@@ -143,14 +141,12 @@ fn what_was_not_written_whole_goes_out_first_the_next_time() {
 /// One chunk of so many frames a take.
 fn large(from: u32, frames: u32) -> Chunk {
     let mut wire = BytesMut::new();
-    let mut ends = Vec::new();
     for number in from..from + frames {
         wire.put_u32(100_000);
         wire.put_u32(number);
         wire.put_bytes(0, 99_996);
-        ends.push(u32::try_from(wire.len()).expect("small"));
     }
-    Chunk::new(wire.freeze(), ends.into(), Instant::now())
+    Chunk::from_wire(wire.freeze()).expect("whole frames")
 }
 
 fn firsts(taken: &Taken) -> Vec<u32> {

@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Instant,
 };
 
 use bytes::{BufMut, BytesMut};
@@ -16,14 +15,14 @@ use crate::frame_stream::{Chunk, Source};
 /// A chunk of `source` with the frames `from..from + frames`, each of `size` bytes of payload.
 fn chunk(source: &Source, from: u32, frames: u32, size: usize) -> Chunk {
     let mut wire = BytesMut::new();
-    let mut ends = Vec::new();
     for number in from..from + frames {
         wire.put_u32(u32::try_from(size).expect("small"));
         wire.put_u32(number);
         wire.put_bytes(0, size - 4);
-        ends.push(u32::try_from(wire.len()).expect("small"));
     }
-    Chunk::new(wire.freeze(), ends.into(), Instant::now()).brought_by(source)
+    Chunk::from_wire(wire.freeze())
+        .expect("whole frames")
+        .brought_by(source)
 }
 
 fn source(peer: &str) -> Source {
@@ -315,7 +314,7 @@ proptest! {
                         }
                     }
                     let kept = frames - u32::try_from(lost(sender)).expect("small");
-                    let frame = Frame { sender, chunk: pushed, content: size + 8 };
+                    let frame = Frame { sender, chunk: pushed, content: size + 9 };
                     waiting.extend((next..next + kept).map(|number| (number, frame)));
                     next += frames;
                 }

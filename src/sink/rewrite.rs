@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 use super::{Outgoing, SinkError};
 use crate::{
     dnstap::Rewrite,
-    frame_stream::{Batch, Chunk},
+    frame_stream::{Batch, Chunk, IndexEntry},
     router::Progress,
 };
 
@@ -103,15 +103,16 @@ fn edit(rewrite: &Rewrite, batch: &Batch, passed_over: &mut PassedOver) -> Batch
     let mut place = 0;
     let edit = |chunk: &Chunk| {
         let mut wire = BytesMut::with_capacity(chunk.wire().len());
-        let mut ends = Vec::with_capacity(chunk.len());
-        for frame in chunk.frames() {
+        let mut index = Vec::with_capacity(chunk.len());
+        for (frame, message_type) in chunk.frames().zip(chunk.message_types()) {
             match append(rewrite, frame, &mut wire) {
-                Some(end) => ends.push(end),
+                // No edit changes the type.
+                Some(end) => index.push(IndexEntry::new(end, message_type)),
                 None => passed_over.places.push(place),
             }
             place += 1;
         }
-        Chunk::of_buffer(wire, ends.into(), chunk.received()).derived_from(chunk)
+        Chunk::of_buffer(wire, index.into(), chunk.received()).derived_from(chunk)
     };
     batch.iter().map(edit).collect()
 }
@@ -254,6 +255,7 @@ mod tests {
         for (edited, original) in got.iter().zip(&batch) {
             assert_eq!(edited.len(), original.len());
             assert_eq!(edited.received(), original.received());
+            assert!(edited.message_types().eq(original.message_types()));
             assert!(edited.frames().all(|frame| frame == WITHOUT_WIRE));
             assert_eq!(
                 Chunk::from_wire(Bytes::copy_from_slice(edited.wire())).map(|chunk| chunk.len()),

@@ -5,8 +5,10 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    dnstap::{self, MessageTypes},
-    frame_stream::{Allowance, Chunk, Control, ControlError, ControlKind, MAX_CONTROL_LENGTH},
+    dnstap,
+    frame_stream::{
+        Allowance, Chunk, Control, ControlError, ControlKind, IndexEntry, MAX_CONTROL_LENGTH,
+    },
 };
 
 /// Takes a stream's bytes after START, as reads bring them, and gives chunks.
@@ -23,8 +25,8 @@ pub struct Cutter {
     skip: usize,
     /// When the frame began that the stream stands in the middle of.
     began: Option<Instant>,
-    /// Where the frames of the chunk being cut end; kept for its allocation.
-    ends: Vec<u32>,
+    /// The index of the chunk that is being cut; kept for its allocation.
+    index: Vec<IndexEntry>,
     /// How much the next read may bring.
     read_size: usize,
     /// Control frames that may still be skipped.
@@ -36,8 +38,6 @@ pub struct Cutter {
 pub struct Cut {
     /// The valid frames, if there were any.
     pub chunk: Option<Chunk>,
-    /// What kinds of messages those hold.
-    pub types: MessageTypes,
     /// Frames taken out, since they were no dnstap messages.
     pub malformed: u64,
     /// Why the first of those was none.
@@ -95,7 +95,7 @@ impl Cutter {
             max_frame,
             skip: 0,
             began: None,
-            ends: Vec::new(),
+            index: Vec::new(),
             read_size: MIN_READ,
             skippable: Allowance::new(),
         }
@@ -146,7 +146,7 @@ impl Cutter {
         // gap, and there is none unless a sender errs.
         let (mut at, mut kept) = (0, 0);
         let mut one_ended = false;
-        self.ends.clear();
+        self.index.clear();
         loop {
             if self.skip > 0 {
                 let skipped = self.skip.min(self.buffer.len() - at);
@@ -161,8 +161,7 @@ impl Cutter {
                             cut.malformed += 1;
                             cut.malformation.get_or_insert(error);
                         }
-                        Ok(kind) => {
-                            cut.types.count(kind);
+                        Ok(message_type) => {
                             self.skippable.earn();
                             if kept != at {
                                 self.buffer.copy_within(at..end, kept);
@@ -170,7 +169,7 @@ impl Cutter {
                             kept += end - at;
                             // A read and a frame together are far below 4 GiB.
                             #[allow(clippy::cast_possible_truncation)]
-                            self.ends.push(kept as u32);
+                            self.index.push(IndexEntry::new(kept as u32, message_type));
                         }
                     }
                     at = end;
@@ -271,10 +270,10 @@ impl Cutter {
                 std::mem::replace(&mut self.buffer, BytesMut::with_capacity(self.read_size));
             self.buffer.extend_from_slice(&rest);
             whole.truncate(kept);
-            return Some(Chunk::of_buffer(whole, self.ends.as_slice().into(), now));
+            return Some(Chunk::of_buffer(whole, self.index.as_slice().into(), now));
         } else {
             let bytes = Bytes::copy_from_slice(&self.buffer[..kept]);
-            Some(Chunk::new(bytes, self.ends.as_slice().into(), now))
+            Some(Chunk::new(bytes, self.index.as_slice().into(), now))
         };
         let rest = self.buffer.len() - at;
         self.buffer.copy_within(at.., 0);

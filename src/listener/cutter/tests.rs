@@ -61,6 +61,9 @@ fn run(stream: &[u8], mut reads: impl Iterator<Item = usize>) -> Outcome {
                 Chunk::from_wire(Bytes::copy_from_slice(chunk.wire())).map(|chunk| chunk.len()),
                 Some(chunk.len())
             );
+            for (frame, of) in chunk.frames().zip(chunk.message_types()) {
+                assert_eq!(dnstap::message_type(frame), Ok(of));
+            }
             outcome.frames.extend(chunk.frames().map(<[u8]>::to_vec));
         }
         outcome.malformed += cut.malformed;

@@ -1,0 +1,36 @@
+//! The index of a chunk: where each of its frames ends, and the dnstap message type of each.
+
+use crate::dnstap::MessageType;
+
+/// One frame in the index of a chunk.
+///
+/// An entry takes 5 bytes, because its end is not aligned: with a `u32` it would take 8. The index counts against the
+/// bounds of every queue, and many frames are shorter than 100 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IndexEntry {
+    end: [u8; 4],
+    message_type: MessageType,
+}
+
+// === impl IndexEntry ===
+
+impl IndexEntry {
+    /// A frame that ends before byte `end` of the chunk's buffer.
+    pub(crate) fn new(end: u32, message_type: MessageType) -> Self {
+        Self {
+            end: end.to_ne_bytes(),
+            message_type,
+        }
+    }
+
+    /// The offset in the chunk's buffer of the first byte after the frame.
+    pub(super) fn end(self) -> u32 {
+        u32::from_ne_bytes(self.end)
+    }
+
+    pub(super) fn message_type(self) -> MessageType {
+        self.message_type
+    }
+}
+
+const _: () = assert!(size_of::<IndexEntry>() == 5);
