@@ -21,6 +21,10 @@ closed_set! {
     }
 }
 
+/// Numbers of frames lost, one for each reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drops([u64; DropReason::ALL.len()]);
+
 /// A sink's account, as it stood at one moment. All counts are frames unless they say bytes.
 ///
 /// `offered = delivered + dropped + queued + in flight`, always: see [`balances`](Self::balances).
@@ -38,7 +42,31 @@ pub struct Ledger {
     pub held_bytes: u64,
     /// Taken by the driver, and neither written whole nor given back.
     pub in_flight: u64,
-    dropped: [u64; DropReason::ALL.len()],
+    dropped: Drops,
+}
+
+// === impl Drops ===
+
+impl Drops {
+    /// Frames lost for `reason`.
+    pub const fn of(&self, reason: DropReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// Frames lost, for all reasons together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Every reason with the frames lost for it.
+    pub fn each(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        DropReason::ALL.into_iter().zip(self.0)
+    }
+
+    /// Counts `frames` more as lost for `reason`.
+    pub fn count(&mut self, reason: DropReason, frames: u64) {
+        self.0[reason as usize] += frames;
+    }
 }
 
 // === impl Ledger ===
@@ -46,12 +74,12 @@ pub struct Ledger {
 impl Ledger {
     /// Frames lost for `reason`.
     pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.dropped[reason as usize]
+        self.dropped.of(reason)
     }
 
-    /// Frames lost, whatever the reason.
+    /// Frames lost, for all reasons together.
     pub fn dropped_total(&self) -> u64 {
-        self.dropped.iter().sum()
+        self.dropped.total()
     }
 
     /// Whether every frame offered is accounted for exactly once.
@@ -67,13 +95,13 @@ impl Ledger {
         self.queued += other.queued;
         self.held_bytes += other.held_bytes;
         self.in_flight += other.in_flight;
-        for (sum, count) in self.dropped.iter_mut().zip(other.dropped) {
-            *sum += count;
+        for (reason, frames) in other.dropped.each() {
+            self.count_dropped(reason, frames);
         }
     }
 
     pub(super) fn count_dropped(&mut self, reason: DropReason, frames: u64) {
-        self.dropped[reason as usize] += frames;
+        self.dropped.count(reason, frames);
     }
 }
 

@@ -29,7 +29,7 @@ mod sync {
 pub use amount::Limits;
 pub use fan_out::Router;
 pub use latency::Latency;
-pub use ledger::{DropReason, Ledger};
+pub use ledger::{DropReason, Drops, Ledger};
 pub use losses::Losses;
 pub use queue::{Progress, Queue};
 pub use queues::{EndpointAccount, Queues};

@@ -12,7 +12,7 @@ use super::{
     Latency,
     amount::Limits,
     held::Held,
-    ledger::{DropReason, Ledger},
+    ledger::{DropReason, Drops, Ledger},
     losses::Losses,
     state::State,
     sync::{Mutex, MutexGuard},
@@ -39,10 +39,20 @@ pub struct Progress {
     pub frames: usize,
     /// Their bytes on the wire, as the sink's edits made them.
     pub bytes: u64,
-    /// Frames that were passed over among those, since they were no dnstap messages.
-    pub malformed: usize,
+    /// Frames among those that the sink dropped instead of writing them.
+    pub dropped: Drops,
     /// Whether the connection died in the middle of the frame after those.
     pub cut: bool,
+}
+
+// === impl Progress ===
+
+impl Progress {
+    /// The frames that need no further care: those that were written and those that were dropped.
+    pub fn frames_done(&self) -> usize {
+        let dropped = usize::try_from(self.dropped.total()).unwrap_or(usize::MAX);
+        self.frames.saturating_add(dropped)
+    }
 }
 
 // === impl Queue ===

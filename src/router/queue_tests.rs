@@ -10,7 +10,7 @@ use std::{
 use bytes::{BufMut, BytesMut};
 use proptest::prelude::*;
 
-use super::{DropReason, Ledger, Limits, Progress, Queue, Taken};
+use super::{DropReason, Drops, Ledger, Limits, Progress, Queue, Taken};
 use crate::frame_stream::Chunk;
 
 const ROOMY: Limits = Limits {
@@ -122,7 +122,7 @@ fn what_was_not_written_whole_goes_out_first_the_next_time() {
     taken.settle(Progress {
         frames: 4,
         bytes: 32,
-        malformed: 0,
+        dropped: Drops::default(),
         cut: true,
     });
     let ledger = queue.ledger();
@@ -289,6 +289,12 @@ fn only_what_is_being_written_is_cut_by_a_panic() {
     assert_eq!((firsts(&one), firsts(&two)), (vec![1, 2], vec![3, 4, 5]));
 }
 
+fn malformed(frames: u64) -> Drops {
+    let mut dropped = Drops::default();
+    dropped.count(DropReason::Malformed, frames);
+    dropped
+}
+
 #[test]
 fn malformed_frames_are_passed_over_and_counted() {
     let queue = queue(ROOMY);
@@ -296,7 +302,7 @@ fn malformed_frames_are_passed_over_and_counted() {
     take(&queue).settle(Progress {
         frames: 1,
         bytes: 8,
-        malformed: 1,
+        dropped: malformed(1),
         cut: false,
     });
     let ledger = queue.ledger();
@@ -428,9 +434,9 @@ proptest! {
                     let (taken, mut numbers) = in_flight.swap_remove(which.index(in_flight.len()));
                     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
                     let out = (numbers.len() as f64 * share) as usize;
-                    let malformed = usize::from(malformed && out > 0);
+                    let bad = usize::from(malformed && out > 0);
                     let cut = cut && out < numbers.len();
-                    taken.settle(Progress { frames: out - malformed, bytes: 0, malformed, cut });
+                    taken.settle(Progress { frames: out - bad, bytes: 0, dropped: self::malformed(bad as u64), cut });
                     numbers.drain(..out);
                     let given_up = queue.ledger().dropped(DropReason::Disconnected) - before.dropped(DropReason::Disconnected);
                     prop_assert!(given_up == 0 || cut && given_up == 1);

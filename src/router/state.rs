@@ -238,15 +238,16 @@ impl State {
             return;
         }
         self.in_flight.retain(|flight| flight.number != number);
-        let delivered = self.release(
-            &mut held,
-            progress.frames + progress.malformed,
-            Some(Instant::now()),
-        );
-        let malformed = (progress.malformed as u64).min(delivered);
-        self.ledger.delivered += delivered - malformed;
+        let done = progress.frames_done();
+        let mut delivered = self.release(&mut held, done, Some(Instant::now()));
+        for (reason, frames) in progress.dropped.each() {
+            // Even if more is claimed than was in flight, the ledger balances.
+            let frames = frames.min(delivered);
+            delivered -= frames;
+            self.ledger.count_dropped(reason, frames);
+        }
+        self.ledger.delivered += delivered;
         self.ledger.delivered_bytes += progress.bytes;
-        self.ledger.count_dropped(DropReason::Malformed, malformed);
         // A connection that failed between frames says nothing about the first one.
         if let Some(first) = held.front_mut().filter(|_| progress.cut) {
             first.cuts += 1;

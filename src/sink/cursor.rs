@@ -106,7 +106,7 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame_stream::Chunk;
+    use crate::{frame_stream::Chunk, router::Drops};
 
     fn batch() -> Batch {
         let chunk = |wire: &'static [u8]| Chunk::from_wire(wire.into()).expect("whole frames");
@@ -155,7 +155,7 @@ mod tests {
             Progress {
                 frames: 1,
                 bytes: 5,
-                malformed: 0,
+                dropped: Drops::default(),
                 cut: true
             }
         );
@@ -166,7 +166,7 @@ mod tests {
             Progress {
                 frames: 3,
                 bytes: 16,
-                malformed: 0,
+                dropped: Drops::default(),
                 cut: false
             }
         );

@@ -14,13 +14,13 @@ use super::{Outgoing, SinkError};
 use crate::{
     dnstap::Rewrite,
     frame_stream::{Batch, Chunk, IndexEntry},
-    router::Progress,
+    router::{DropReason, Progress},
 };
 
 /// Edits each frame as the directive asks. A sink that asks for nothing gets the sender's own bytes, uncopied.
 ///
-/// A frame that cannot be edited, since it is no dnstap message, is passed over and reported as
-/// [`malformed`](Progress::malformed). Listeners let none through; the library's own callers may.
+/// A frame that cannot be edited, because it is not a dnstap message, is left out and reported as
+/// [dropped](Progress::dropped). Listeners let none through; callers of the library may.
 #[derive(Debug, Clone)]
 pub struct RewriteService<S> {
     inner: S,
@@ -37,14 +37,14 @@ pub struct RewriteLayer {
 #[derive(Debug)]
 pub struct Response<F> {
     inner: F,
-    passed_over: PassedOver,
+    left_out: LeftOut,
 }
 
-/// The frames that were left out of an edited batch, by their place among those of the original.
+/// The frames of a batch that are not in the edited one.
 #[derive(Debug, Default)]
-struct PassedOver {
-    /// Ascending.
-    places: Vec<usize>,
+struct LeftOut {
+    /// The place of each among the frames of the original batch, ascending, and why it was left out.
+    frames: Vec<(usize, DropReason)>,
 }
 
 // === impl RewriteLayer ===
@@ -85,21 +85,21 @@ where
     }
 
     fn call(&mut self, request: Outgoing) -> Self::Future {
-        let mut passed_over = PassedOver::default();
+        let mut left_out = LeftOut::default();
         let request = match request {
             Outgoing::Frames(batch) if !self.rewrite.is_noop() => {
-                Outgoing::Frames(edit(&self.rewrite, &batch, &mut passed_over))
+                Outgoing::Frames(edit(&self.rewrite, &batch, &mut left_out))
             }
             untouched => untouched,
         };
         Response {
             inner: self.inner.call(request),
-            passed_over,
+            left_out,
         }
     }
 }
 
-fn edit(rewrite: &Rewrite, batch: &Batch, passed_over: &mut PassedOver) -> Batch {
+fn edit(rewrite: &Rewrite, batch: &Batch, left_out: &mut LeftOut) -> Batch {
     let mut place = 0;
     let edit = |chunk: &Chunk| {
         let mut wire = BytesMut::with_capacity(chunk.wire().len());
@@ -108,7 +108,7 @@ fn edit(rewrite: &Rewrite, batch: &Batch, passed_over: &mut PassedOver) -> Batch
             match append(rewrite, frame, &mut wire) {
                 // No edit changes the type.
                 Some(end) => index.push(IndexEntry::new(end, message_type)),
-                None => passed_over.places.push(place),
+                None => left_out.frames.push((place, DropReason::Malformed)),
             }
             place += 1;
         }
@@ -133,15 +133,15 @@ fn append(rewrite: &Rewrite, frame: &[u8], wire: &mut BytesMut) -> Option<u32> {
     end
 }
 
-// === impl PassedOver ===
+// === impl LeftOut ===
 
-impl PassedOver {
-    /// Adds to `progress`, counted in edited frames, those that were passed over on the way.
+impl LeftOut {
+    /// Adds the frames that were left out to `progress`, which counts edited frames only.
     fn add_to(&self, mut progress: Progress) -> Progress {
-        for place in &self.places {
-            // One that stands right behind the last frame that went out is done with, too.
-            if *place <= progress.frames + progress.malformed {
-                progress.malformed += 1;
+        for (place, reason) in &self.frames {
+            // `<=`: a frame directly after the last one that was written need not be tried again either.
+            if *place <= progress.frames_done() {
+                progress.dropped.count(*reason, 1);
             }
         }
         progress
@@ -158,9 +158,9 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match ready!(Pin::new(&mut self.inner).poll(cx)) {
-            Ok(progress) => Ok(self.passed_over.add_to(progress)),
+            Ok(progress) => Ok(self.left_out.add_to(progress)),
             Err(mut error) => {
-                error.progress = self.passed_over.add_to(error.progress);
+                error.progress = self.left_out.add_to(error.progress);
                 Err(error)
             }
         })
@@ -284,13 +284,9 @@ mod tests {
                 Ok(progress) => progress,
                 Err(error) => error.progress,
             };
-            assert_eq!(
-                progress,
-                Progress {
-                    malformed,
-                    ..written(edited_frames_out)
-                }
-            );
+            let mut expected = written(edited_frames_out);
+            expected.dropped.count(DropReason::Malformed, malformed);
+            assert_eq!(progress, expected);
             assert_eq!(
                 service.inner.got[0].iter().map(Chunk::len).sum::<usize>(),
                 2

@@ -6,7 +6,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::frame_stream::{Batch, Chunk};
+use crate::{
+    frame_stream::{Batch, Chunk},
+    router::Drops,
+};
 
 const DEADLINES: Deadlines = Deadlines {
     write: Duration::from_secs(30),
@@ -129,7 +132,7 @@ async fn a_batch_is_written_whole_through_a_narrow_pipe() {
         Progress {
             frames: 3,
             bytes: 30,
-            malformed: 0,
+            dropped: Drops::default(),
             cut: false
         }
     );
@@ -156,7 +159,7 @@ async fn a_collector_that_goes_in_mid_frame_has_what_went_out_whole() {
         let expected = Progress {
             frames,
             bytes: frames as u64 * 10,
-            malformed: 0,
+            dropped: Drops::default(),
             cut,
         };
         assert_eq!(error.progress, expected, "with room for {room} bytes");
@@ -234,7 +237,7 @@ async fn a_collector_that_takes_nothing_is_given_up_after_the_deadline() {
         Progress {
             frames: 2,
             bytes: 20,
-            malformed: 0,
+            dropped: Drops::default(),
             cut: true
         }
     );
@@ -268,7 +271,7 @@ async fn an_abort_ends_a_write_and_says_how_far_it_came() {
         Progress {
             frames: 2,
             bytes: 20,
-            malformed: 0,
+            dropped: Drops::default(),
             // This side cut it: three such do not give the frame up.
             cut: false
         }
