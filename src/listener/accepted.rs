@@ -1,4 +1,4 @@
-//! A connection that was accepted, and the stream on it: with TLS its handshake comes first.
+//! An accepted connection, and the TLS handshake on it.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use std::{
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, rustls::CertificateError};
 
-use super::{ErrorReason, connection::HANDSHAKE_DEADLINE};
+use super::{ErrorReason, intake::HANDSHAKE_DEADLINE};
 use crate::{
     frame_stream::LooksLike,
     net::{self, Stream},
@@ -21,25 +21,27 @@ pub(super) enum Accepted {
     Tcp(tokio::net::TcpStream, SocketAddr),
 }
 
-/// Why there is no stream on an accepted connection.
+/// Why an accepted connection gives no stream.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoStream {
     #[error("the peer closed the connection without sending anything, as a port probe does")]
     NothingSent,
     #[error("the connection broke: {0}")]
     Broken(io::Error),
-    #[error("{}", tls_said(.0))]
+    #[error("{}", describe_tls(.0))]
     Tls(io::Error),
     #[error(
-        "this listener speaks TLS, and the sender began with {0}; turn TLS on at the sender, or write `listen tcp://`"
+        "this listener speaks TLS, but the sender began with {0}; turn on TLS at the sender, or write `listen tcp://`"
     )]
     NotTls(LooksLike),
-    #[error("the TLS handshake took too long")]
+    #[error("the TLS handshake was not complete after {HANDSHAKE_DEADLINE:?}")]
     Timeout,
+    #[error("the drain ended before the TLS handshake was complete")]
+    Drained,
 }
 
-/// Says in words for people why TLS failed, and what to do about it.
-fn tls_said(error: &io::Error) -> String {
+/// Describes why TLS failed, and what to do about it.
+fn describe_tls(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     if let Some(rustls::Error::InvalidCertificate(why)) = inner
         && let Some(said) = net::refusal(why)
@@ -49,7 +51,7 @@ fn tls_said(error: &io::Error) -> String {
     format!("{error}{}", net::server_hint(error))
 }
 
-/// Says what to do about a sender's certificate that was refused for a reason that has words.
+/// Returns what to do about a sender's certificate that was refused for one of the reasons of [`net::refusal`].
 fn remedy(why: &CertificateError) -> &'static str {
     match why {
         CertificateError::NotValidYetContext { .. } => {
@@ -87,11 +89,11 @@ impl Accepted {
         let handshake = async {
             let mut opening = [0; 4];
             let length = peek(&stream, &mut opening).await;
-            // TLS would take a probe for a client that failed.
+            // TLS would report a port probe as a failed handshake.
             if length == 0 {
                 return Err(NoStream::NothingSent);
             }
-            // Even if this cannot succeed: a client that fails is sent an alert.
+            // Even if the first bytes are not TLS: the client gets an alert then, which it may log.
             tls.accept(stream).await.map_err(|error| {
                 if opening[0] == TLS_HANDSHAKE || length < opening.len() {
                     NoStream::Tls(error)
@@ -116,8 +118,8 @@ impl AsRawFd for Accepted {
     }
 }
 
-/// Waits for the peer's first bytes, and says how many there are so far: none if it went away instead. An error of the
-/// connection is left to TLS, which meets it again.
+/// Waits for the peer's first bytes and returns their number so far, 0 if the peer closed instead. Any other error of the
+/// connection counts as a byte: TLS meets the error again, and reports it.
 async fn peek(stream: &tokio::net::TcpStream, opening: &mut [u8; 4]) -> usize {
     match stream.peek(opening).await {
         Ok(bytes) => bytes,
@@ -133,7 +135,9 @@ impl From<&NoStream> for ErrorReason {
         match error {
             NoStream::NothingSent => Self::Probe,
             NoStream::Broken(_) => Self::Io,
-            NoStream::Tls(_) | NoStream::NotTls(_) | NoStream::Timeout => Self::Tls,
+            NoStream::Tls(_) | NoStream::NotTls(_) | NoStream::Timeout | NoStream::Drained => {
+                Self::Tls
+            }
         }
     }
 }
@@ -147,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_refusal_of_a_certificate_says_what_mends_it() {
+    fn a_refused_certificate_comes_with_its_remedy() {
         let at = |days: u64| UnixTime::since_unix_epoch(Duration::from_hours(24 * days));
         let version_1 = webpki::Error::UnsupportedCertVersion;
         let version_1 = rustls::OtherError(Arc::new(version_1));
@@ -162,7 +166,7 @@ mod tests {
             },
             CertificateError::Other(version_1),
         ]
-        .map(|why| tls_said(&io::Error::other(rustls::Error::InvalidCertificate(why))));
+        .map(|why| describe_tls(&io::Error::other(rustls::Error::InvalidCertificate(why))));
         insta::assert_snapshot!(said.join("\n"), @"
         the certificate expired 2022-01-08, 2.7 years ago; renew it at the sender
         the certificate is not valid before 2024-11-13, in 40 days; are the clocks right, here and where it was made?

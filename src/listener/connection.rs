@@ -1,4 +1,4 @@
-//! One sender: handshake, read, cut, offer, until it ends or the router does.
+//! The connection of one sender: handshake, read, cut, offer, until the sender or the router ends.
 
 use std::{
     future::poll_fn,
@@ -8,306 +8,230 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     select,
     time::{timeout, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::{
-    Counters, Cut, Cutter, End, ErrorReason, Phase, Shared,
-    accept::Settings,
-    log_gate::{LogGate, Verdict},
-    place::Place,
+    Cut, Cutter, End, ErrorReason,
+    intake::{HANDSHAKE_DEADLINE, Intake},
     unfinished::Holder,
 };
 use crate::{
     config::quantity::Size,
     frame_stream::{self, Control, ControlKind, Mode, Source},
     net::Stream,
-    router::Router,
 };
-
-/// What every connection of a listener needs.
-#[derive(Debug)]
-pub(super) struct Intake {
-    pub(super) listener: Arc<str>,
-    pub(super) router: Router,
-    pub(super) counters: Arc<Counters>,
-    pub(super) settings: ArcSwap<Settings>,
-    pub(super) phase: Phase,
-    /// Ask senders to end: the drain has begun, and the listener's socket is closed, so that none can come back.
-    pub(super) closed: CancellationToken,
-    pub(super) log: LogGate,
-    pub(super) shared: Shared,
-    /// Where its socket has to be; `None` if it has no file of its own.
-    pub(super) place: Option<Arc<Place>>,
-}
 
 /// A sender's connection, after its handshakes.
 struct Connection<'a> {
     intake: &'a Intake,
     peer: &'a str,
-    /// What its chunks are known by.
+    /// Marks the chunks of this connection.
     source: Source,
     stream: Stream,
     mode: Mode,
     cutter: Cutter,
     holder: Holder,
+    totals: Totals,
+}
+
+/// Numbers of frames since the connection began.
+#[derive(Debug, Default)]
+struct Totals {
     frames: u64,
     malformed: u64,
     oversize: u64,
     control: u64,
 }
 
-/// What a reading phase ended with.
-enum Read {
+/// What a connection waits for, as far as it has come.
+enum Event {
+    /// Bytes have been read.
     Data,
-    /// The sender closed its side.
+    /// The sender has closed its side.
     Eof,
     Failed(io::Error),
-    /// The sender stopped in the middle of a frame.
+    /// The sender has stopped in the middle of a frame.
     Stalled,
-    /// Unfinished frames hold too much memory, and this one most for longest.
+    /// Unfinished frames hold too much memory, and the one of this connection is the heaviest.
     TooMuchHeld,
-    /// The router is to end: ask the sender to.
+    /// The drain has begun, and the listener's socket is closed.
     Drain,
-    /// The drain's time is over.
+    /// The time for the drain is over.
     Deadline,
 }
 
-/// For the Frame Streams handshake, and for a sender to take FINISH. Senders wait 4 to 5 s themselves.
-pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
-
-/// A sender may be silent for ever between two frames (keepalive tells whether it is still there), but a frame that
-/// has begun must end by then, however its bytes are spread: what has come of it is held in memory.
+/// The time that one frame may take from its first byte to its last, however its bytes are spread, because they are held
+/// in memory until then. Between two frames a sender may be silent for as long as it likes; keepalive finds out whether it
+/// is still there.
 const STALL_DEADLINE: Duration = Duration::from_mins(1);
 
-/// What is said of a handshake that was still on its way at the end of the drain.
-pub(super) const TOO_LATE: &str = "the router ended before the handshake was over";
-
-/// Reads of what a sender had written already that are still made once the drain's time is over.
+/// The number of reads after the drain's deadline, for what a sender had written by then.
 const LAST_READS: usize = 64;
 
-// === impl Intake ===
-
-impl Intake {
-    /// Serves one sender to its end.
-    pub(super) async fn serve(&self, mut stream: Stream, max_frame: u32) {
-        let peer = stream.peer();
-        let handshake = frame_stream::accept(&mut stream, HANDSHAKE_DEADLINE);
-        let mode = match self.in_time(handshake).await {
-            Some(Ok(mode)) => mode,
-            Some(Err(error)) => {
-                self.refuse((&error).into(), &peer, &error);
-                return;
-            }
-            None => {
-                self.refuse(ErrorReason::Timeout, &peer, &TOO_LATE);
-                return;
-            }
-        };
-        debug!(listener = %self.listener, %peer, ?mode, "a sender has begun its stream");
-        let cutter = Cutter::new(max_frame);
-        let mut connection = Connection {
-            intake: self,
-            peer: &peer,
-            source: Source::within(&self.shared.memory, Arc::clone(&self.listener), &peer),
-            stream,
-            mode,
-            cutter,
-            holder: self.shared.unfinished.holder(),
-            frames: 0,
-            malformed: 0,
-            oversize: 0,
-            control: 0,
-        };
-        connection.read().await;
-        let Connection {
-            frames,
-            malformed,
-            oversize,
-            control,
-            ..
-        } = connection;
-        if malformed + oversize + control > 0 {
-            if let Verdict::Write { held_back } = self.log.ask(Instant::now()) {
-                let held_back = (held_back > 0).then_some(held_back);
-                info!(listener = %self.listener, %peer, frames, malformed, oversize, control, held_back, "a sender with bad frames has ended");
-            }
-        } else {
-            debug!(listener = %self.listener, %peer, frames, "a sender has ended its stream");
-        }
-    }
-
-    /// What `step` gives, unless it still waits when the drain's time is over.
-    pub(super) async fn in_time<T>(&self, step: impl Future<Output = T>) -> Option<T> {
-        select! {
-            biased;
-            result = step => Some(result),
-            () = self.phase.deadline.cancelled() => None,
-        }
-    }
-
-    /// Counts and logs what went wrong with a connection.
-    pub(super) fn refuse(&self, reason: ErrorReason, peer: &str, error: &dyn std::fmt::Display) {
-        self.counters.error(reason, 1);
-        let listener = &self.listener;
-        if reason == ErrorReason::Probe {
-            debug!(%listener, %peer, %error, "connection without a stream");
+/// Serves one sender to its end.
+pub(super) async fn serve(intake: &Intake, mut stream: Stream, max_frame: u32) {
+    let peer = stream.peer();
+    let handshake = frame_stream::accept(&mut stream, HANDSHAKE_DEADLINE);
+    let mode = match intake.before_deadline(handshake).await {
+        Some(Ok(mode)) => mode,
+        Some(Err(error)) => {
+            intake.refuse((&error).into(), &peer, &error);
             return;
         }
-        self.warn(reason, peer, format_args!("{error}"));
-    }
-
-    fn warn(&self, reason: ErrorReason, peer: &str, error: std::fmt::Arguments<'_>) {
-        let (listener, reason, error) = (&self.listener, reason.label(), error.to_string());
-        let error = error.as_str();
-        match self.log.ask(Instant::now()) {
-            Verdict::Write { held_back: 0 } => {
-                tracing::warn!(%listener, %peer, reason, error, "trouble with a sender");
-            }
-            Verdict::Write { held_back } => {
-                tracing::warn!(%listener, %peer, reason, error, held_back, "trouble with a sender; other such lines were held back");
-            }
-            Verdict::HoldBack => {}
+        None => {
+            let error = "the drain ended before the Frame Streams handshake was complete";
+            intake.refuse(ErrorReason::Timeout, &peer, &error);
+            return;
         }
-    }
+    };
+    debug!(listener = %intake.listener, %peer, ?mode, "stream started");
+    let mut connection = Connection {
+        intake,
+        peer: &peer,
+        source: Source::within(&intake.budgets.memory, Arc::clone(&intake.listener), &peer),
+        stream,
+        mode,
+        cutter: Cutter::new(max_frame),
+        holder: intake.budgets.unfinished.holder(),
+        totals: Totals::default(),
+    };
+    connection.run().await;
+    connection.log_totals();
 }
 
 // === impl Connection ===
 
 impl Connection<'_> {
-    async fn read(&mut self) {
-        let phase = self.intake.phase.clone();
-        let mut drain = pin!(self.intake.closed.cancelled());
-        let mut deadline = pin!(phase.deadline.cancelled());
+    async fn run(&mut self) {
+        let intake = self.intake;
+        let mut drain = pin!(intake.closed.cancelled());
+        let mut deadline = pin!(intake.signals.deadline.cancelled());
         let mut too_much_held = pin!(self.holder.asked_to_close());
         let mut draining = false;
         loop {
-            let mid_frame = self.cutter.frame_began();
-            let read = select! {
+            let event = select! {
                 biased;
-                () = &mut deadline => Read::Deadline,
-                () = &mut drain, if !draining => Read::Drain,
-                () = &mut too_much_held => Read::TooMuchHeld,
-                read = read(&mut self.stream, &mut self.cutter, &mut self.holder) => read,
+                () = &mut deadline => Event::Deadline,
+                () = &mut drain, if !draining => Event::Drain,
+                () = &mut too_much_held => Event::TooMuchHeld,
+                event = read(&mut self.stream, &mut self.cutter, &mut self.holder) => event,
             };
-            let ended = match read {
-                Read::Data => self.cut(),
-                Read::Drain => {
+            match event {
+                Event::Data => {
+                    if let Some(end) = self.cut() {
+                        self.end(end).await;
+                        return;
+                    }
+                }
+                Event::Drain => {
                     draining = true;
-                    // Tells a sender that reads its back channel to end its stream. One that does not, or is gone
-                    // already, learns of it when the connection is closed.
-                    let shutdown = timeout(HANDSHAKE_DEADLINE, self.stream.shutdown());
-                    let _ = self.intake.in_time(shutdown).await;
-                    None
+                    self.ask_to_end().await;
                 }
-                Read::Deadline => {
-                    self.read_what_is_there().await;
+                Event::Deadline => {
+                    self.read_what_has_arrived().await;
                     return;
                 }
-                Read::Eof if mid_frame.is_some() => {
-                    let error = "the stream ends in the middle of a frame, which is lost with it";
-                    self.intake.refuse(ErrorReason::Io, self.peer, &error);
+                Event::Eof if self.cutter.frame_began().is_none() => return,
+                failed => {
+                    self.fail(failed);
                     return;
                 }
-                Read::Eof => return,
-                Read::Failed(error) => {
-                    self.intake.refuse(ErrorReason::Io, self.peer, &error);
-                    return;
-                }
-                Read::Stalled => {
-                    let error = format_args!(
-                        "a frame that had begun was not there whole after {STALL_DEADLINE:?}"
-                    )
-                    .to_string();
-                    self.intake.refuse(ErrorReason::Stalled, self.peer, &error);
-                    return;
-                }
-                Read::TooMuchHeld => {
-                    self.give_up(mid_frame);
-                    return;
-                }
-            };
-            if let Some(end) = ended {
-                self.end(end).await;
-                return;
             }
         }
     }
 
-    /// Cuts what was read and offers it.
-    fn cut(&mut self) -> Option<End> {
-        let Cut {
-            chunk,
-            malformed,
-            malformation,
-            oversize,
-            oversize_length,
-            control,
-            control_kind,
-            end,
-        } = self.cutter.cut(Instant::now());
-        let (intake, peer) = (self.intake, self.peer);
-        if let Some(chunk) = chunk {
-            intake.counters.count_chunk(&chunk);
-            self.frames += chunk.len() as u64;
-            intake.router.offer(&chunk.brought_by(&self.source));
-        }
-        if let Some(malformation) = malformation {
-            intake.counters.error(ErrorReason::Malformed, malformed);
-            if self.malformed == 0 {
-                let error = format_args!(
-                    "took out a frame that is no dnstap message: {malformation}; later ones are only counted"
-                );
-                intake.warn(ErrorReason::Malformed, peer, error);
-            }
-            self.malformed += malformed;
-        }
-        if oversize > 0 {
-            intake.counters.error(ErrorReason::Oversize, oversize);
-            if self.oversize == 0 {
-                let limit = self.cutter.max_frame();
-                let error = format_args!(
-                    "skipped a frame of {oversize_length} bytes, more than the {limit} that max_frame allows; later ones are only counted"
-                );
-                intake.warn(ErrorReason::Oversize, peer, error);
-            }
-            self.oversize += oversize;
-        }
-        if control > 0 {
-            intake.counters.error(ErrorReason::Control, control);
-            if self.control == 0 {
-                let kind = control_kind.map_or("a frame of unknown type", ControlKind::name);
-                let error = format_args!(
-                    "skipped a control frame that is of no use in mid-stream: {kind}; later ones are only counted"
-                );
-                intake.warn(ErrorReason::Control, peer, error);
-            }
-            self.control += control;
-        }
-        end
+    /// Asks the sender to end its stream: a sender that reads its back channel sees the end of it. Any other one notices
+    /// when the connection is closed.
+    async fn ask_to_end(&mut self) {
+        let shutdown = timeout(HANDSHAKE_DEADLINE, self.stream.shutdown());
+        let _ = self.intake.before_deadline(shutdown).await;
     }
 
-    /// Says why a connection is closed that held the most of all unfinished frames for the longest time.
-    fn give_up(&self, began: Option<Instant>) {
-        let held = self.holder.bytes();
+    /// Counts and logs why a connection is closed that its sender did not end in order.
+    fn fail(&self, event: Event) {
+        let (reason, error) = match event {
+            Event::Failed(error) => (ErrorReason::Io, error.to_string()),
+            Event::Stalled => {
+                let error = format!("a frame was still incomplete after {STALL_DEADLINE:?}");
+                (ErrorReason::Stalled, error)
+            }
+            Event::TooMuchHeld => (ErrorReason::Unfinished, self.too_much_held()),
+            _ => {
+                let error = "the stream ended in the middle of a frame, which is lost";
+                (ErrorReason::Io, error.to_owned())
+            }
+        };
+        self.intake.refuse(reason, self.peer, &error);
+    }
+
+    fn too_much_held(&self) -> String {
         let limit = Size(self.holder.limit() as u64);
+        let held = self.holder.bytes();
+        let began = self.cutter.frame_began();
         let age = began.map_or(Duration::ZERO, |began| began.elapsed());
         let age = age.as_secs_f32();
-        let error = format_args!(
-            "unfinished frames held more than the {limit} that unfinished_frames allows: this connection, which held {held} bytes of a frame that began {age:.1}s ago, is closed; does the sender hang in the middle of a frame?"
+        format!(
+            "unfinished frames held more than the {limit} that unfinished_frames allows: closed this connection, which held {held} bytes of a frame that began {age:.1}s ago; does the sender hang in the middle of a frame?"
         )
-        .to_string();
-        self.intake
-            .refuse(ErrorReason::Unfinished, self.peer, &error);
     }
 
-    /// Ends a stream whose sender ended it, or broke it.
+    /// Cuts the bytes that were read, and offers the frames to the sinks. Returns the end of the stream if it was there.
+    fn cut(&mut self) -> Option<End> {
+        let cut = self.cutter.cut(Instant::now());
+        self.report_bad_frames(&cut);
+        if let Some(chunk) = cut.chunk {
+            self.intake.counters.count_chunk(&chunk);
+            self.totals.frames += chunk.len() as u64;
+            self.intake.router.offer(&chunk.brought_by(&self.source));
+        }
+        cut.end
+    }
+
+    /// Counts the frames that were taken out. Only the first of each kind is logged: a broken sender has thousands.
+    fn report_bad_frames(&mut self, cut: &Cut) {
+        let (intake, totals) = (self.intake, &mut self.totals);
+        if let Some(malformation) = cut.malformation {
+            intake.counters.error(ErrorReason::Malformed, cut.malformed);
+            if totals.malformed == 0 {
+                let error = format_args!(
+                    "removed a frame that is not a dnstap message: {malformation}; later ones are only counted"
+                );
+                intake.warn(ErrorReason::Malformed, self.peer, error);
+            }
+            totals.malformed += cut.malformed;
+        }
+        if cut.oversize > 0 {
+            intake.counters.error(ErrorReason::Oversize, cut.oversize);
+            if totals.oversize == 0 {
+                let (length, limit) = (cut.oversize_length, self.cutter.max_frame());
+                let error = format_args!(
+                    "skipped a frame of {length} bytes, more than the {limit} that max_frame allows; later ones are only counted"
+                );
+                intake.warn(ErrorReason::Oversize, self.peer, error);
+            }
+            totals.oversize += cut.oversize;
+        }
+        if cut.control > 0 {
+            intake.counters.error(ErrorReason::Control, cut.control);
+            if totals.control == 0 {
+                let kind = cut
+                    .control_kind
+                    .map_or("a frame of unknown type", ControlKind::name);
+                let error = format_args!(
+                    "skipped a control frame that has no meaning in mid-stream: {kind}; later ones are only counted"
+                );
+                intake.warn(ErrorReason::Control, self.peer, error);
+            }
+            totals.control += cut.control;
+        }
+    }
+
+    /// Ends a stream after STOP, or after an error of the protocol.
     async fn end(&mut self, end: End) {
         if let End::Protocol(error) = end {
             self.intake.refuse(ErrorReason::Protocol, self.peer, &error);
@@ -319,51 +243,66 @@ impl Connection<'_> {
                 self.stream.write_all(&finish).await?;
                 self.stream.shutdown().await
             };
-            // A sender that does not wait for FINISH has lost nothing.
+            // All frames are in the queues by now, so nothing is lost if the sender does not wait for FINISH.
             let answer = timeout(HANDSHAKE_DEADLINE, answer);
-            if !matches!(self.intake.in_time(answer).await, Some(Ok(Ok(())))) {
+            if !matches!(self.intake.before_deadline(answer).await, Some(Ok(Ok(())))) {
                 debug!(listener = %self.intake.listener, peer = %self.peer, "the sender did not take FINISH");
             }
         }
     }
 
-    /// Takes what a sender that does not end had written when the time was over.
-    async fn read_what_is_there(&mut self) {
+    /// Reads what a sender had written before the drain's deadline.
+    async fn read_what_has_arrived(&mut self) {
         for _ in 0..LAST_READS {
             let read = read_some(&mut self.stream, &mut self.cutter, &mut self.holder);
-            // tokio rounds no time at all up to a millisecond, in which what has come is seen to have come.
+            // tokio rounds a timeout of zero up to a millisecond, which is enough to notice bytes that have arrived.
             match timeout(Duration::ZERO, read).await {
                 Ok(Ok(1..)) if self.cut().is_none() => {}
                 _ => break,
             }
         }
         if self.cutter.frame_began().is_some() {
-            let error =
-                "the router ended in the middle of a frame, which is lost with the connection";
+            let error = "the drain ended in the middle of a frame, which is lost";
             self.intake.refuse(ErrorReason::Io, self.peer, &error);
+        }
+    }
+
+    fn log_totals(&self) {
+        let (listener, peer) = (&self.intake.listener, self.peer);
+        let Totals {
+            frames,
+            malformed,
+            oversize,
+            control,
+        } = self.totals;
+        if malformed + oversize + control == 0 {
+            debug!(%listener, %peer, frames, "stream ended");
+        } else if let Some(held_back) = self.intake.warnings.admit(Instant::now()) {
+            let held_back = (held_back > 0).then_some(held_back);
+            info!(%listener, %peer, frames, malformed, oversize, control, held_back, "a stream with bad frames ended");
         }
     }
 }
 
-/// Reads once; a frame that has begun limits how long that may take.
-async fn read(stream: &mut Stream, cutter: &mut Cutter, holder: &mut Holder) -> Read {
+/// Reads once. In the middle of a frame this may take no longer than the frame's deadline leaves.
+async fn read(stream: &mut Stream, cutter: &mut Cutter, holder: &mut Holder) -> Event {
     let mid_frame = cutter.frame_began();
     let bytes = read_some(stream, cutter, holder);
     let result = match mid_frame {
         Some(began) => match timeout_at((began + STALL_DEADLINE).into(), bytes).await {
             Ok(result) => result,
-            Err(_) => return Read::Stalled,
+            Err(_) => return Event::Stalled,
         },
         None => bytes.await,
     };
     match result {
-        Ok(0) => Read::Eof,
-        Ok(_) => Read::Data,
-        Err(error) => Read::Failed(error),
+        Ok(0) => Event::Eof,
+        Ok(_) => Event::Data,
+        Err(error) => Event::Failed(error),
     }
 }
 
-/// Reads once. While there is nothing to read, it holds memory only for a frame that has begun, and has that counted.
+/// Reads once. While it waits, the buffer is only as large as the unfinished frame in it, and that memory is counted.
 /// Cancel safe.
 async fn read_some(
     stream: &mut Stream,

@@ -1,4 +1,4 @@
-//! What a listener has taken, and what it has refused.
+//! The counters of a listener: frames taken, and errors.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -9,38 +9,38 @@ use crate::{
 };
 
 closed_set! {
-    /// Why a listener refused a connection, ended one, or took a frame out. A closed set: it is a metric label.
+    /// Why a listener refused or ended a connection, or left a frame out. A closed set: it is a metric label.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum ErrorReason {
-        /// Accepting failed, for want of descriptors or memory.
+        /// `accept` failed, for want of descriptors or memory.
         Accept => "accept",
-        /// As many connections as allowed were open.
+        /// As many connections were open as are allowed.
         ConnectionLimit => "connection_limit",
-        /// The TLS handshake failed or took too long.
+        /// The TLS handshake failed, took too long, or was cut short by the drain's deadline.
         Tls => "tls",
-        /// The Frame Streams handshake took too long.
+        /// The Frame Streams handshake took too long, or was cut short by the drain's deadline.
         Timeout => "timeout",
-        /// The peer spoke no Frame Streams, or broke its rules.
+        /// The peer did not speak Frame Streams, or broke its rules.
         Protocol => "protocol",
-        /// The peer offered other content than dnstap.
+        /// The peer offered a content type other than dnstap.
         ContentType => "content_type",
-        /// The peer connected and went away without a word, as port probes do.
+        /// The peer closed the connection without sending anything, as port probes do.
         Probe => "probe",
-        /// The peer was gone before the handshake was over.
+        /// The peer closed the connection before the handshake was complete.
         Closed => "closed",
-        /// A frame was longer than allowed. It was skipped; the stream went on.
+        /// A frame was longer than allowed. It was skipped, and the stream went on.
         Oversize => "oversize",
-        /// A frame was no dnstap message. It was taken out; the stream went on.
+        /// A frame was not a dnstap message. It was removed, and the stream went on.
         Malformed => "malformed",
-        /// A control frame was unknown or of no use in mid-stream. It was skipped; the stream went on.
+        /// A control frame was unknown or has no meaning in mid-stream. It was skipped, and the stream went on.
         Control => "control",
-        /// The peer stopped in the middle of a frame for too long.
+        /// The peer stopped in the middle of a frame.
         Stalled => "stalled",
-        /// Unfinished frames of all connections held too much memory, and this connection held most for longest.
+        /// Unfinished frames of all connections held too much memory, and this connection held most of it for longest.
         Unfinished => "unfinished",
         /// Reading or writing failed, or the stream ended in the middle of a frame.
         Io => "io",
-        /// A fault of tapfan's own ended the connection.
+        /// A bug in tapfan ended the connection.
         Internal => "internal",
     }
 }
@@ -56,10 +56,10 @@ pub struct Counters {
     errors: [AtomicU64; ErrorReason::ALL.len()],
 }
 
-/// The counters as they stood at about one moment.
+/// The counts at about one moment: frames may come in while it is taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Connections open now.
+    /// Connections that are open now.
     pub connections: u64,
     /// Connections accepted since the start.
     pub accepted: u64,
@@ -92,7 +92,7 @@ impl From<&HandshakeError> for ErrorReason {
 // === impl Counters ===
 
 impl Counters {
-    /// The counts as they stand.
+    /// The counts now.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             connections: self.connections.load(Relaxed),
@@ -136,18 +136,18 @@ impl Counters {
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// Frames taken that hold a message of this type.
+    /// Frames with a message of this type.
     pub fn frames_of(&self, of: MessageType) -> u64 {
         self.types[of as usize]
     }
 
-    /// What was refused for `reason`: frames for [`ErrorReason::Oversize`], [`ErrorReason::Malformed`] and
-    /// [`ErrorReason::Control`], connections otherwise.
+    /// Errors for `reason`. They are frames for [`ErrorReason::Oversize`], [`ErrorReason::Malformed`] and
+    /// [`ErrorReason::Control`], and connections otherwise.
     pub fn errors(&self, reason: ErrorReason) -> u64 {
         self.errors[reason as usize]
     }
 
-    /// What was refused, as `reason=times`, separated by spaces; empty if nothing was.
+    /// The errors as `reason=times`, separated by spaces; empty if there were none.
     pub fn described_errors(&self) -> String {
         let each = ErrorReason::ALL.into_iter().filter_map(|reason| {
             let times = self.errors(reason);

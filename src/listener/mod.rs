@@ -1,27 +1,33 @@
-//! Where dnstap comes in: sockets, the connections of senders, and the chunks cut from what they write.
+//! The listeners: sockets, the connections of senders, and the chunks that are cut from their streams.
 //!
-//! A listener accepts; each connection is a task of its own that does its handshakes, reads, cuts, and offers each
-//! chunk to the router. It never waits for a sink. Whatever one sender does, no other connection feels it.
+//! A listener accepts connections. Each is a task of its own, which does the handshakes, reads, cuts the bytes into chunks
+//! and offers each chunk to the router. It never waits for a sink, and no sender can slow another one's connection.
 //!
 //! Called by `supervisor`; calls `router` (to offer), `net`, `frame_stream`, `dnstap` (to validate), `memory` and `config`
 //! (types).
 
 mod accept;
 mod accepted;
+mod budgets;
 mod connection;
+mod connections;
 mod counters;
 mod cutter;
-mod log_gate;
-mod place;
-mod shared;
+mod drain_signals;
+mod intake;
+mod settings;
 mod socket;
-mod unfinished;
-
-pub use accept::{Handle, Listener, ListenerSetupError, Phase, Settings};
-pub use counters::{Counters, ErrorReason, Snapshot};
-pub use cutter::{Cut, Cutter, End};
-pub use place::{NotListening, Reachability};
-pub use shared::Shared;
-pub use unfinished::Unfinished;
+mod socket_path;
 #[cfg(test)]
 mod tests;
+mod unfinished;
+mod warning_limit;
+
+pub use accept::{Handle, Listener, ListenerSetupError};
+pub use budgets::Budgets;
+pub use counters::{Counters, ErrorReason, Snapshot};
+pub use cutter::{Cut, Cutter, End};
+pub use drain_signals::DrainSignals;
+pub use settings::Settings;
+pub use socket_path::{NotListening, Reachability};
+pub use unfinished::Unfinished;

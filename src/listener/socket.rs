@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use tokio::net::TcpListener;
 
-use super::{accepted::Accepted, place::Place};
+use super::{accepted::Accepted, socket_path::SocketPath};
 use crate::{
     config::{Listen, ListenAddress},
     net::{self, BindError, BoundUnix, Inherited},
@@ -19,7 +19,7 @@ pub(super) enum Socket {
 // === impl Socket ===
 
 impl Socket {
-    /// The one at `address`, and whether it was inherited.
+    /// Takes the socket for `address` from the `inherited` ones, or binds it. Returns whether it was inherited.
     pub(super) fn of(
         address: &ListenAddress,
         inherited: &Inherited,
@@ -41,15 +41,15 @@ impl Socket {
         })
     }
 
-    /// The place of its file; `None` if it has none, or that is not this process's.
-    pub(super) fn place(&self, listen: &Listen) -> Option<Place> {
+    /// Its path; `None` if it has no file, or the file is not this process's.
+    pub(super) fn path(&self, listen: &Listen) -> Option<SocketPath> {
         let (Self::Unix(socket), ListenAddress::Unix(address, permissions)) =
             (self, &listen.address)
         else {
             return None;
         };
         socket.has_file().then(|| {
-            Place::new(
+            SocketPath::new(
                 Arc::clone(&listen.name),
                 address.clone(),
                 permissions.clone(),

@@ -1,4 +1,4 @@
-//! A listener over real sockets.
+//! Listeners on real sockets.
 
 use std::{
     io::{Read, Write},
@@ -8,8 +8,11 @@ use std::{
 };
 
 use tokio::{task::JoinHandle, time::timeout};
+use tokio_rustls::rustls::{
+    ServerConfig, crypto::aws_lc_rs::default_provider, server::ResolvesServerCertUsingSni,
+};
 
-use super::{Handle, Listener, Phase, Settings, Shared, Unfinished};
+use super::{Budgets, DrainSignals, ErrorReason, Handle, Listener, Settings, Unfinished};
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
     frame_stream::Control,
@@ -21,7 +24,14 @@ use crate::{
 /// A valid frame, length first.
 const FRAME: &[u8] = b"\0\0\0\x06\x72\x02\x08\x05\x78\x01";
 
-fn listener(phase: &Phase) -> (Listener, SocketAddr, Arc<Queues>) {
+fn listener(signals: &DrainSignals) -> (Listener, SocketAddr, Arc<Queues>) {
+    listener_with(signals, None)
+}
+
+fn listener_with(
+    signals: &DrainSignals,
+    tls: Option<Arc<ServerConfig>>,
+) -> (Listener, SocketAddr, Arc<Queues>) {
     let queue = Arc::new(Queues::new(Limits {
         frames: 10_000,
         bytes: 32 << 20,
@@ -35,20 +45,20 @@ fn listener(phase: &Phase) -> (Listener, SocketAddr, Arc<Queues>) {
         },
     };
     let router = Router::new([Arc::clone(&queue)]);
-    let shared = Shared {
+    let budgets = Budgets {
         unfinished: Unfinished::new(64 << 20, &Budget::default()),
         memory: Budget::default(),
         descriptors: Descriptors::default(),
     };
-    let settings = Settings::new(&listen, None);
+    let settings = Settings::new(&listen, tls);
     let listener = Listener::bind(
         &listen,
         settings,
         &Inherited::default(),
         &OwnListeners::default(),
         router,
-        phase.clone(),
-        shared,
+        signals.clone(),
+        budgets,
     )
     .expect("bound");
     let address = listener.local_address().expect("TCP");
@@ -60,11 +70,11 @@ fn run(listener: Listener) -> (Handle, JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn the_backlog_is_taken_before_the_drain_ends() {
+async fn connections_in_the_backlog_are_served_before_the_drain_ends() {
     const SENDERS: u64 = 500;
-    let phase = Phase::default();
-    let (listener, address, queue) = listener(&phase);
-    // The sockets stay open until they are dropped, so a thread of their own is not needed.
+    let signals = DrainSignals::default();
+    let (listener, address, queue) = listener(&signals);
+    // The kernel holds the connections and their bytes, so no thread has to serve them.
     let senders: Vec<_> = (0..SENDERS)
         .map(|_| {
             let mut sender = TcpStream::connect(address).expect("the backlog has room");
@@ -74,7 +84,7 @@ async fn the_backlog_is_taken_before_the_drain_ends() {
         })
         .collect();
     drop(senders);
-    phase.drain.cancel();
+    signals.drain.cancel();
     let (_, task) = run(listener);
     timeout(Duration::from_secs(20), task)
         .await
@@ -84,34 +94,62 @@ async fn the_backlog_is_taken_before_the_drain_ends() {
 }
 
 #[tokio::test]
-async fn a_handshake_on_its_way_does_not_outlast_the_deadline() {
-    let phase = Phase::default();
-    let (listener, address, _) = listener(&phase);
+async fn an_unfinished_handshake_does_not_outlast_the_deadline() {
+    let signals = DrainSignals::default();
+    let (listener, address, _) = listener(&signals);
     let _silent = TcpStream::connect(address).expect("the backlog has room");
     let (handle, task) = run(listener);
     while handle.counters().snapshot().connections == 0 {
         tokio::task::yield_now().await;
     }
-    phase.drain.cancel();
-    phase.deadline.cancel();
+    signals.drain.cancel();
+    signals.deadline.cancel();
     timeout(Duration::from_secs(1), task)
         .await
         .expect("the handshake's own deadline is five seconds")
         .expect("no panic");
 }
 
-/// Unbound ends at once when it is asked to, and would be back before its last connection is closed.
+/// The reason names the handshake that was cut short: `timeout` is that of Frame Streams.
 #[tokio::test]
-async fn who_is_asked_to_end_cannot_come_back() {
-    let phase = Phase::default();
-    let (listener, address, _queue) = listener(&phase);
+async fn a_handshake_that_the_drain_cuts_short_is_counted_by_its_kind() {
+    let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+    for (tls, expected) in [
+        (Some(Arc::new(tls)), ErrorReason::Tls),
+        (None, ErrorReason::Timeout),
+    ] {
+        let signals = DrainSignals::default();
+        let (listener, address, _) = listener_with(&signals, tls);
+        let _silent = TcpStream::connect(address).expect("the backlog has room");
+        let (handle, task) = run(listener);
+        while handle.counters().snapshot().connections == 0 {
+            tokio::task::yield_now().await;
+        }
+        signals.drain.cancel();
+        signals.deadline.cancel();
+        task.await.expect("no panic");
+        let counts = handle.counters().snapshot();
+        assert_eq!(counts.errors(expected), 1);
+        assert_eq!(counts.described_errors(), format!("{}=1", expected.label()));
+    }
+}
+
+/// Unbound ends its stream at once when it is asked to, and would connect again before its last connection is closed.
+#[tokio::test]
+async fn a_sender_that_is_asked_to_end_cannot_connect_again() {
+    let signals = DrainSignals::default();
+    let (listener, address, _queue) = listener(&signals);
     let (handle, task) = run(listener);
     let mut sender = TcpStream::connect(address).expect("it listens");
     sender.write_all(&Control::start().encode()).expect("room");
     while handle.counters().snapshot().connections == 0 {
         tokio::task::yield_now().await;
     }
-    phase.drain.cancel();
+    signals.drain.cancel();
     let asked = tokio::task::spawn_blocking(move || {
         let end = sender.read(&mut [0]).expect("an end, not a reset");
         (

@@ -1,7 +1,8 @@
-//! A bound on the memory of frames that have begun and not ended, over all connections of all listeners.
+//! A bound on the memory of unfinished frames, over all connections of all listeners.
 //!
-//! A sender that stops inside a long frame holds what has come of it until the frame's deadline. One connection may do
-//! that; a thousand would exhaust the memory of the machine.
+//! A frame is unfinished while its first bytes have arrived and its last have not. A sender that stops inside a long frame
+//! makes the router hold the bytes so far until the frame's deadline. One connection may do that; a thousand would exhaust
+//! the memory of the machine.
 
 use std::{
     collections::HashMap,
@@ -13,11 +14,11 @@ use tokio::sync::Notify;
 
 use crate::memory::{Budget, Reservation};
 
-/// The bytes of unfinished frames that all connections together may hold. Clones share one bound.
+/// The memory that unfinished frames of all connections together may hold. Clones share one bound.
 #[derive(Debug, Clone)]
 pub struct Unfinished(Arc<Mutex<Holdings>>);
 
-/// The part of one connection. Dropping it gives its bytes back.
+/// The share of one connection. Dropping it gives its bytes back.
 #[derive(Debug)]
 pub(super) struct Holder {
     unfinished: Unfinished,
@@ -30,30 +31,30 @@ pub(super) struct Holder {
 #[derive(Debug)]
 struct Holdings {
     limit: usize,
-    /// The sum over `each`.
+    /// The sum of the bytes in `each`.
     held: usize,
     each: HashMap<u64, Holding>,
     next_key: u64,
-    /// Counts what is held in the memory of the whole router, too.
+    /// Counts the same bytes against the memory of the whole router.
     reservation: Reservation,
 }
 
 #[derive(Debug)]
 struct Holding {
     bytes: usize,
-    /// When the frame began.
+    /// The time of the frame's first byte.
     began: Instant,
     /// Asks its connection to close.
     close: Arc<Notify>,
 }
 
-/// Bytes that a connection may hold without being counted. Most frames are shorter, so most senders never take the lock.
+/// Bytes that a connection may hold uncounted. Most frames are shorter, so most connections never take the lock.
 pub(super) const FREE: usize = 4 << 10;
 
 // === impl Unfinished ===
 
 impl Unfinished {
-    /// A bound of `limit` bytes, of which none is in use, within the `memory` of the whole router.
+    /// A bound of `limit` bytes, which also count against the `memory` of the whole router.
     pub(crate) fn new(limit: usize, memory: &Budget) -> Self {
         Self(Arc::new(Mutex::new(Holdings {
             limit,
@@ -64,17 +65,17 @@ impl Unfinished {
         })))
     }
 
-    /// Bytes that are held now. A connection that holds 4 KiB or less is not counted.
+    /// The bytes that are held now. A connection that holds 4 KiB or less is not counted.
     pub fn held(&self) -> usize {
         self.with(|holdings| holdings.held)
     }
 
-    /// Bytes that may be held.
+    /// The bytes that may be held.
     pub fn limit(&self) -> usize {
         self.with(|holdings| holdings.limit)
     }
 
-    /// Changes the bound. If more is held already, connections are closed until it is met.
+    /// Changes the bound. If more is held already, as many connections are closed as it takes.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.with(|holdings| {
             holdings.limit = limit;
@@ -82,7 +83,7 @@ impl Unfinished {
         });
     }
 
-    /// The part of a new connection, which holds nothing yet.
+    /// The share of a new connection, which holds nothing yet.
     pub(super) fn holder(&self) -> Holder {
         let key = self.with(|holdings| {
             holdings.next_key += 1;
@@ -108,8 +109,8 @@ impl Unfinished {
 // === impl Holder ===
 
 impl Holder {
-    /// Counts `bytes` of memory for the frame that `began` then, if one has begun. If all hold more than they may, the
-    /// connection that holds most for longest is asked to close; that may be this one.
+    /// Sets the bytes that this connection holds for a frame that `began` at some time; 0 between two frames. If all
+    /// connections together exceed the bound, the heaviest is asked to close, which may be this one.
     pub(super) fn hold(&mut self, bytes: usize, began: Option<Instant>) {
         let bytes = if bytes <= FREE { 0 } else { bytes };
         if bytes == self.bytes {
@@ -119,7 +120,8 @@ impl Holder {
         let (key, close) = (self.key, &self.close);
         self.unfinished.with(|holdings| {
             let known = holdings.remove(key);
-            // One that held something and is no longer there has been asked to close. What it holds is let go soon.
+            // A connection that has been asked to close is no longer in `each`, and frees its bytes soon. Counting them
+            // again would close another one for them.
             if bytes == 0 || before > 0 && !known {
                 return;
             }
@@ -138,17 +140,17 @@ impl Holder {
         });
     }
 
-    /// The bytes that are counted for it.
+    /// The bytes that are counted for this connection.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The bound that it shares.
+    /// The bound over all connections.
     pub(super) fn limit(&self) -> usize {
         self.unfinished.limit()
     }
 
-    /// Waits until it is asked to close. Cancel safe.
+    /// Waits until this connection is asked to close. Cancel safe.
     pub(super) fn asked_to_close(&self) -> impl Future<Output = ()> + use<> {
         let close = Arc::clone(&self.close);
         async move { close.notified().await }
@@ -172,7 +174,7 @@ impl Holdings {
         holding.is_some()
     }
 
-    /// Asks the heaviest connections to close until the others are within the limit.
+    /// Asks the heaviest connections to close, until the others are within the limit.
     fn make_room(&mut self, now: Instant) {
         while self.held > self.limit {
             let each = self.each.iter();
@@ -189,7 +191,7 @@ impl Holdings {
 // === impl Holding ===
 
 impl Holding {
-    /// Bytes times the time they have been held. A sender whose long frame is under way holds much for milliseconds; one
+    /// Bytes times the age of the frame. A sender in the middle of a long frame holds much, but for milliseconds; a sender
     /// that has stopped soon outweighs it, even with a shorter frame.
     fn weight(&self, now: Instant) -> u128 {
         let age = now.saturating_duration_since(self.began).as_millis() + 1;
@@ -205,14 +207,14 @@ mod tests {
 
     const KIB: usize = 1 << 10;
 
-    /// Whether it was asked to close, since the last time it was looked at.
+    /// Whether the connection was asked to close since the last call.
     fn is_asked(holder: &Holder) -> bool {
         let mut asked = tokio_test::task::spawn(holder.asked_to_close());
         asked.poll().is_ready()
     }
 
     #[test]
-    fn the_one_that_holds_most_for_longest_is_asked_to_close() {
+    fn the_connection_with_most_bytes_for_longest_is_asked_to_close() {
         let memory = Budget::default();
         let unfinished = Unfinished::new(3000 * KIB, &memory);
         let now = Instant::now();
@@ -231,14 +233,14 @@ mod tests {
         for other in [&large_and_new, &small_and_old, &last] {
             assert!(!is_asked(other));
         }
-        // It may read a little more before it closes; that is not counted again.
+        // It may read a little more before it closes, which is not counted.
         stopped.hold(1024 * KIB, Some(ago(10)));
         drop(stopped);
         assert_eq!(unfinished.held(), 2064 * KIB);
     }
 
     #[test]
-    fn a_frame_that_ends_and_a_connection_that_ends_give_back_what_they_held() {
+    fn a_finished_frame_and_a_closed_connection_give_their_bytes_back() {
         let memory = Budget::default();
         let unfinished = Unfinished::new(1024 * KIB, &memory);
         let now = Instant::now();
@@ -254,12 +256,16 @@ mod tests {
         drop(other);
         assert_eq!((unfinished.held(), memory.held()), (0, 0));
         one.hold(FREE, Some(now));
-        assert_eq!(unfinished.held(), 0, "what every connection may hold");
+        assert_eq!(
+            unfinished.held(),
+            0,
+            "every connection may hold this much uncounted"
+        );
         assert!(!is_asked(&one));
     }
 
     #[test]
-    fn a_lower_limit_closes_as_many_as_it_takes() {
+    fn a_lower_limit_closes_as_many_connections_as_it_takes() {
         let memory = Budget::default();
         let unfinished = Unfinished::new(1024 * KIB, &memory);
         let now = Instant::now();

@@ -86,17 +86,17 @@ impl Supervisor {
         };
         self.admin = plan.admin;
         self.drain.send_replace(plan.drain);
-        let memory = &self.shared.memory;
+        let memory = &self.budgets.memory;
         if memory.limit() != plan.memory {
             memory.set_limit(plan.memory);
             changes.memory = Some(plan.memory);
         }
-        let unfinished = &self.shared.unfinished;
+        let unfinished = &self.budgets.unfinished;
         if unfinished.limit() != plan.unfinished_frames {
             unfinished.set_limit(plan.unfinished_frames);
             changes.unfinished_frames = Some(plan.unfinished_frames);
         }
-        let shortage = plan.descriptors.reserve(&self.shared.descriptors);
+        let shortage = plan.descriptors.reserve(&self.budgets.descriptors);
         if shortage != self.shortage {
             self.shortage = shortage;
             shortage.inspect(Shortage::log);
@@ -235,7 +235,7 @@ fn apply_listener(
                 ..old
             }
         }
-        ListenerStep::Start(listener, phase) => {
+        ListenerStep::Start(listener, signals) => {
             changes.started.push(name);
             if listener.is_inherited() {
                 warn_of_permissions(&config);
@@ -246,7 +246,7 @@ fn apply_listener(
                 address: listener.local_address(),
                 inherited: listener.is_inherited(),
                 running: listener.handle(),
-                phase,
+                signals,
                 task: AbortOnDrop(tokio::spawn(listener.run())),
             }
         }

@@ -59,7 +59,7 @@ impl Supervisor {
         let (intake_ends, ends) = (begun + drain * 3 / 4, begun + drain);
         info!(at_most = ?drain, "draining: no new senders, and those there are asked to end");
         self.view.enter(RouterPhase::Draining);
-        self.phase.drain.cancel();
+        self.signals.drain.cancel();
         self.end_intake(intake_ends, &hurry).await;
         for sink in &self.sinks {
             sink.work.reporter.draining();
@@ -76,7 +76,7 @@ impl Supervisor {
     }
 
     async fn end_intake(&mut self, ends: Instant, hurry: &CancellationToken) {
-        let deadline = self.phase.deadline.clone();
+        let deadline = self.signals.deadline.clone();
         let retiring = &mut self.retiring_listeners;
         let all = async {
             for listener in &mut self.listeners {

@@ -45,7 +45,7 @@ use self::{
 };
 use crate::{
     config::{self, Config, Listen},
-    listener::{self, Counters, Handle, Phase},
+    listener::{Budgets, Counters, DrainSignals, Handle},
     net::{Inherited, OwnListeners},
     router::{Latency, Ledger, Limits, Queues, Router},
     sink::Status,
@@ -66,9 +66,9 @@ pub struct Supervisor {
     inherited: Inherited,
     /// Where its listeners are, so that no sink sends to them.
     own: OwnListeners,
-    phase: Phase,
+    signals: DrainSignals,
     /// The bounds that all listeners share.
-    shared: listener::Shared,
+    budgets: Budgets,
     /// What the limit on descriptors falls short of, if it does.
     shortage: Option<Shortage>,
     /// Ends what sinks still wait for when the drain's time is over.
@@ -94,7 +94,7 @@ pub struct ListenerHandle {
     /// Whether the socket is one that the process was started with.
     inherited: bool,
     running: Handle,
-    phase: Phase,
+    signals: DrainSignals,
     task: AbortOnDrop,
 }
 
@@ -153,7 +153,7 @@ impl Supervisor {
         view: View,
         prepared: Prepared,
     ) -> Result<Self, StartError> {
-        let shared = listener::Shared {
+        let budgets = Budgets {
             unfinished: view.unfinished_frames().clone(),
             descriptors: view.descriptors().clone(),
             memory: view.memory().clone(),
@@ -168,8 +168,8 @@ impl Supervisor {
             view,
             inherited,
             own: OwnListeners::default(),
-            phase: Phase::default(),
-            shared,
+            signals: DrainSignals::default(),
+            budgets,
             shortage: None,
             abort: CancellationToken::new(),
             drain: watch::Sender::new(config.drain),

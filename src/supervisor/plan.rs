@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{Prepared, Supervisor, descriptors::Needed, material::Material};
 use crate::{
     config::{self, Listen, ListenAddress},
-    listener::{Listener, ListenerSetupError, Phase, Settings},
+    listener::{DrainSignals, Listener, ListenerSetupError, Settings},
     net::{BindError, PermissionChange, ResolveError, Resolver, ResolverSettings, TlsError},
     sink::{Reporter, Stack},
 };
@@ -87,7 +87,7 @@ pub(super) enum ListenerStep {
     Keep,
     /// It goes on, with these for the next connections.
     Change(Settings, Option<PermissionChange>),
-    Start(Listener, Phase),
+    Start(Listener, DrainSignals),
 }
 
 // === impl Names ===
@@ -208,17 +208,17 @@ impl PlannedListener {
             .find(|old| is_same_place(&old.config, listen));
         let step = match old {
             None => {
-                let phase = running.phase.child();
+                let signals = running.signals.child();
                 let listener = Listener::bind(
                     listen,
                     settings(),
                     &running.inherited,
                     &running.own,
                     running.router.clone(),
-                    phase.clone(),
-                    running.shared.clone(),
+                    signals.clone(),
+                    running.budgets.clone(),
                 )?;
-                ListenerStep::Start(listener, phase)
+                ListenerStep::Start(listener, signals)
             }
             Some(old) if old.config != *listen || old.material != material => {
                 let permissions = if old.inherited {

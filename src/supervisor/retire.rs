@@ -32,14 +32,14 @@ impl Supervisor {
     /// Asks the listener's senders to end, reads what they still write, and lets it go.
     pub(super) fn retire_listener(&mut self, mut listener: ListenerHandle) {
         let drain = *self.drain.borrow();
-        listener.phase.drain.cancel();
+        listener.signals.drain.cancel();
         self.view.listener_leaves(&listener);
         let view = self.view.clone();
         self.retiring_listeners.spawn(async move {
             select! {
                 _ = &mut listener.task.0 => {}
                 () = sleep(drain) => {
-                    listener.phase.deadline.cancel();
+                    listener.signals.deadline.cancel();
                     // It ends soon now, by itself.
                     let _ = (&mut listener.task.0).await;
                 }

@@ -1,4 +1,4 @@
-//! Cuts what a sender writes into chunks of whole, valid dnstap frames.
+//! Cuts a sender's stream into chunks of whole, valid dnstap frames.
 
 use std::time::Instant;
 
@@ -11,65 +11,65 @@ use crate::{
     },
 };
 
-/// Takes a stream's bytes after START, as reads bring them, and gives chunks.
+/// Cuts the bytes of a stream after START into chunks, read by read.
 ///
-/// What one read brought makes one chunk; nothing waits for more. A frame that the read cut in two stays for the
-/// next. A frame that is too long is skipped without being held; one that is no dnstap message is taken out. A
-/// length that a peer claims makes no memory: the buffer grows with what has come, and shrinks to it while the
-/// connection [waits](Self::wait).
+/// The whole frames of one read make one chunk, which never waits for more. A frame whose end has not arrived stays for the
+/// next read. A frame that is too long is skipped without being held, and a frame that is not a dnstap message is removed.
+/// Memory is never allocated from a length that a peer claims: the buffer grows with the bytes that have arrived, and
+/// shrinks to them while the connection [waits](Self::wait).
 #[derive(Debug)]
 pub struct Cutter {
     buffer: BytesMut,
     max_frame: u32,
-    /// Bytes of an oversize frame that are still to come.
+    /// The bytes of an oversize frame that have not been skipped yet.
     skip: usize,
-    /// When the frame began that the stream stands in the middle of.
+    /// The time of the unfinished frame's first byte.
     began: Option<Instant>,
-    /// The index of the chunk that is being cut; kept for its allocation.
+    /// The index of the chunk that is being cut. It is here so that its allocation is used again.
     index: Vec<IndexEntry>,
-    /// How much the next read may bring.
+    /// The number of bytes that the next read may bring.
     read_size: usize,
-    /// Control frames that may still be skipped.
+    /// The control frames that may still be skipped.
     skippable: Allowance,
 }
 
-/// What was cut from one read.
+/// The result of cutting one read.
 #[derive(Debug, Default)]
 pub struct Cut {
-    /// The valid frames, if there were any.
+    /// The valid frames; `None` if there were none.
     pub chunk: Option<Chunk>,
-    /// Frames taken out, since they were no dnstap messages.
+    /// The number of frames that were removed because they are not dnstap messages.
     pub malformed: u64,
-    /// Why the first of those was none.
+    /// What is wrong with the first of them.
     pub malformation: Option<dnstap::Malformed>,
-    /// Frames skipped, since they were too long.
+    /// The number of frames that were skipped because they are too long.
     pub oversize: u64,
-    /// The length of the last of those.
+    /// The length of the last of them.
     pub oversize_length: u32,
-    /// Control frames skipped, since they are unknown or of no use in mid-stream.
+    /// The number of control frames that were skipped because they are unknown or have no meaning in mid-stream.
     pub control: u64,
-    /// What the last of those says; `None` if it is of an unknown type.
+    /// The kind of the last of them; `None` if it is unknown.
     pub control_kind: Option<ControlKind>,
-    /// What ended the stream, if it is over. Nothing behind it is looked at.
+    /// The end of the stream, if it was in this read. The bytes behind it are ignored.
     pub end: Option<End>,
 }
 
 /// How a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// STOP.
+    /// With STOP.
     Stop,
-    /// Something that cannot be read on from.
+    /// With an error after which the boundaries of frames are unknown.
     Protocol(ControlError),
 }
 
 const MIN_READ: usize = 8 << 10;
 const MAX_READ: usize = 256 << 10;
 
-/// A buffer that is no larger is not made smaller while the connection waits.
+/// A buffer up to this size is not shrunk while the connection waits.
 const SMALL: usize = super::unfinished::FREE;
 
-/// What stands at the front of the unread bytes.
+/// The next thing in the buffer. An `end` is the offset of the first byte after it.
 enum Item {
     Data {
         end: usize,
@@ -81,14 +81,26 @@ enum Item {
         end: usize,
     },
     Broken(ControlError),
-    /// It has not all come yet.
+    /// Its last byte has not arrived yet.
     Partial,
+}
+
+/// How far one call of [`Cutter::cut`] has come.
+#[derive(Debug, Default)]
+struct Scan {
+    /// The bytes before this offset have been looked at.
+    at: usize,
+    /// The frames of the chunk are before this offset. It is less than `at` only after a frame was removed: the next valid
+    /// frame is moved over the gap.
+    kept: usize,
+    /// Whether a frame has ended in this read.
+    one_ended: bool,
 }
 
 // === impl Cutter ===
 
 impl Cutter {
-    /// A cutter of a stream whose frames may have `max_frame` bytes of payload.
+    /// A cutter for a stream whose frames may have up to `max_frame` bytes of payload.
     pub fn new(max_frame: u32) -> Self {
         Self {
             buffer: BytesMut::new(),
@@ -101,17 +113,17 @@ impl Cutter {
         }
     }
 
-    /// The longest payload that it takes.
+    /// The length of the longest payload that it takes.
     pub fn max_frame(&self) -> u32 {
         self.max_frame
     }
 
-    /// Where the next read is to put its bytes: at the end, within the capacity there.
+    /// The buffer for the next read, which appends to it, within its capacity.
     pub fn buffer(&mut self) -> &mut BytesMut {
         let length = self.buffer.len();
         let room = self.read_size.saturating_sub(length).max(MIN_READ);
         if self.buffer.capacity() - length < room {
-            // Twice as much each time, so that a long frame is not copied often, but not far beyond its end.
+            // The buffer doubles, so that a long frame is copied only a few times, but not far beyond the frame's end.
             let twice = match self.frame_end() {
                 Some(end) if end <= 2 * (length + MIN_READ) => end + MIN_READ,
                 _ => 2 * length,
@@ -121,8 +133,8 @@ impl Cutter {
         &mut self.buffer
     }
 
-    /// Lets go of the memory that is there for the next read, for as long as none comes. Returns the bytes that the frame
-    /// that has begun still holds; 0 between two frames.
+    /// Frees the memory for the next read while the connection has nothing to read. Returns the bytes that an unfinished
+    /// frame still holds; 0 between two frames.
     pub fn wait(&mut self) -> usize {
         let length = self.buffer.len();
         if length == 0 {
@@ -133,90 +145,99 @@ impl Cutter {
         self.buffer.capacity()
     }
 
-    /// When the frame began that the stream stands in the middle of; `None` between two frames.
+    /// The time of the unfinished frame's first byte; `None` between two frames.
     pub fn frame_began(&self) -> Option<Instant> {
         self.began
     }
 
-    /// Cuts what has been read, at `now`.
+    /// Cuts the bytes that have been read. `now` is the time of the read.
     pub fn cut(&mut self, now: Instant) -> Cut {
         self.adapt();
-        let mut cut = Cut::default();
-        // Frames that stay are moved to the front of the buffer if any were taken out before them: `kept..at` is a
-        // gap, and there is none unless a sender errs.
-        let (mut at, mut kept) = (0, 0);
-        let mut one_ended = false;
         self.index.clear();
-        loop {
-            if self.skip > 0 {
-                let skipped = self.skip.min(self.buffer.len() - at);
-                self.skip -= skipped;
-                at += skipped;
-                one_ended |= self.skip == 0;
-            }
-            match self.item(at) {
-                Item::Data { end } => {
-                    match dnstap::message_type(&self.buffer[at + 4..end]) {
-                        Err(error) => {
-                            cut.malformed += 1;
-                            cut.malformation.get_or_insert(error);
-                        }
-                        Ok(message_type) => {
-                            self.skippable.earn();
-                            if kept != at {
-                                self.buffer.copy_within(at..end, kept);
-                            }
-                            kept += end - at;
-                            // A read and a frame together are far below 4 GiB.
-                            #[allow(clippy::cast_possible_truncation)]
-                            self.index.push(IndexEntry::new(kept as u32, message_type));
-                        }
-                    }
-                    at = end;
-                    one_ended = true;
-                }
+        let mut cut = Cut::default();
+        let mut scan = Scan::default();
+        while cut.end.is_none() {
+            self.skip_oversize(&mut scan);
+            match self.item(scan.at) {
+                Item::Data { end } => self.take_data(end, &mut scan, &mut cut),
                 Item::Oversize { length } => {
                     cut.oversize += 1;
                     cut.oversize_length = length;
                     self.skip = length as usize + 4;
                 }
-                Item::Control { end } => {
-                    match Control::parse(&self.buffer[at + 8..end]) {
-                        Ok(control) if control.kind() == ControlKind::Stop => {
-                            cut.end = Some(End::Stop);
-                        }
-                        Err(error) if !matches!(error, ControlError::UnknownKind(_)) => {
-                            cut.end = Some(End::Protocol(error));
-                        }
-                        // What is unknown, or has no meaning here, is to be skipped (fstrm, `control.h`).
-                        skipped => {
-                            cut.control += 1;
-                            cut.control_kind = skipped.ok().map(|control| control.kind());
-                            if let Err(error) = self.skippable.spend(now) {
-                                cut.end = Some(End::Protocol(error));
-                            }
-                        }
-                    }
-                    at = end;
-                    one_ended = true;
-                }
+                Item::Control { end } => self.take_control(end, &mut scan, &mut cut, now),
                 Item::Broken(error) => cut.end = Some(End::Protocol(error)),
                 Item::Partial => break,
             }
-            if cut.end.is_some() {
-                break;
-            }
         }
-        cut.chunk = self.take(at, kept, now);
+        cut.chunk = self.take_chunk(scan.at, scan.kept, now);
         self.began = match self.began {
+            // Nothing is left over: the stream is between two frames.
             _ if self.skip == 0 && self.buffer.is_empty() => None,
-            Some(began) if !one_ended => Some(began),
+            // The frame that was unfinished before this read still is, so its deadline stands.
+            Some(began) if !scan.one_ended => Some(began),
+            // Its first byte came with this read.
             _ => Some(now),
         };
         cut
     }
 
-    /// Where the frame ends that the buffer begins with, if its length is known and it is one to be held.
+    /// Skips the part of an oversize frame that has arrived. The rest is skipped in the reads that bring it.
+    fn skip_oversize(&mut self, scan: &mut Scan) {
+        if self.skip > 0 {
+            let skipped = self.skip.min(self.buffer.len() - scan.at);
+            self.skip -= skipped;
+            scan.at += skipped;
+            scan.one_ended |= self.skip == 0;
+        }
+    }
+
+    /// Adds the data frame up to `end` to the chunk, or counts it as malformed.
+    fn take_data(&mut self, end: usize, scan: &mut Scan, cut: &mut Cut) {
+        match dnstap::message_type(&self.buffer[scan.at + 4..end]) {
+            Err(error) => {
+                cut.malformed += 1;
+                cut.malformation.get_or_insert(error);
+            }
+            Ok(message_type) => {
+                self.skippable.earn();
+                if scan.kept != scan.at {
+                    self.buffer.copy_within(scan.at..end, scan.kept);
+                }
+                scan.kept += end - scan.at;
+                // A read and a frame together are far below 4 GiB.
+                #[allow(clippy::cast_possible_truncation)]
+                let end = scan.kept as u32;
+                self.index.push(IndexEntry::new(end, message_type));
+            }
+        }
+        scan.at = end;
+        scan.one_ended = true;
+    }
+
+    /// Ends the stream at STOP, or at a control frame that breaks the rules. Other control frames are skipped, as fstrm
+    /// asks for (`control.h`), but a peer may not send them without end.
+    fn take_control(&mut self, end: usize, scan: &mut Scan, cut: &mut Cut, now: Instant) {
+        match Control::parse(&self.buffer[scan.at + 8..end]) {
+            Ok(control) if control.kind() == ControlKind::Stop => {
+                cut.end = Some(End::Stop);
+            }
+            Err(error) if !matches!(error, ControlError::UnknownKind(_)) => {
+                cut.end = Some(End::Protocol(error));
+            }
+            skipped => {
+                cut.control += 1;
+                cut.control_kind = skipped.ok().map(|control| control.kind());
+                if let Err(error) = self.skippable.spend(now) {
+                    cut.end = Some(End::Protocol(error));
+                }
+            }
+        }
+        scan.at = end;
+        scan.one_ended = true;
+    }
+
+    /// The end of the frame at the start of the buffer; `None` if its length has not arrived, or the frame is not held.
     fn frame_end(&self) -> Option<usize> {
         match u32::from_be_bytes(*self.buffer.first_chunk::<4>()?) {
             length if length > 0 && length <= self.max_frame => Some(length as usize + 4),
@@ -224,20 +245,21 @@ impl Cutter {
         }
     }
 
-    /// Moves what has come to a buffer of this capacity.
+    /// Moves the bytes that have arrived to a buffer of this capacity.
     fn resize(&mut self, capacity: usize) {
         let mut buffer = BytesMut::with_capacity(capacity);
         buffer.extend_from_slice(&self.buffer);
         self.buffer = buffer;
     }
 
-    /// What stands at `at`.
+    /// The item that begins at offset `at`.
     fn item(&self, at: usize) -> Item {
         let rest = &self.buffer[at..];
         let Some((length, behind)) = rest.split_first_chunk::<4>() else {
             return Item::Partial;
         };
         match u32::from_be_bytes(*length) {
+            // Length 0 is the escape of a control frame, whose own length follows.
             0 => match behind
                 .first_chunk::<4>()
                 .map(|length| u32::from_be_bytes(*length))
@@ -259,9 +281,10 @@ impl Cutter {
         }
     }
 
-    /// Takes the chunk `..kept` out of the buffer, and leaves what is behind `at`.
-    fn take(&mut self, at: usize, kept: usize, now: Instant) -> Option<Chunk> {
-        // A chunk keeps its buffer alive, so it takes the buffer along only if it fills at least half of it.
+    /// Takes the frames before `kept` out of the buffer as a chunk, and leaves the bytes from `at` on.
+    fn take_chunk(&mut self, at: usize, kept: usize, now: Instant) -> Option<Chunk> {
+        // A chunk keeps its whole buffer in memory. So it takes the buffer only if it fills at least half of it, and is
+        // copied otherwise.
         let chunk = if kept == 0 {
             None
         } else if kept * 2 >= self.buffer.capacity() {
@@ -278,13 +301,14 @@ impl Cutter {
         let rest = self.buffer.len() - at;
         self.buffer.copy_within(at.., 0);
         self.buffer.truncate(rest);
+        // A buffer that grew for a long frame is freed after it.
         if rest == 0 && self.buffer.capacity() > self.read_size * 4 {
             self.buffer = BytesMut::new();
         }
         chunk
     }
 
-    /// Reads more at once from a sender that fills the buffer, and less from one that no longer does.
+    /// Doubles the read size for a sender that fills it, and halves it for one that fills less than an eighth.
     fn adapt(&mut self) {
         if self.buffer.len() >= self.read_size {
             self.read_size = (self.read_size * 2).min(MAX_READ);

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// `type: MESSAGE` and a message of type `AUTH_QUERY`: the shortest frame there is, and one with a long unknown field.
+/// The shortest valid frame: `type: MESSAGE`, and a message of type `AUTH_QUERY`.
 const SHORT: &[u8] = b"\x72\x02\x08\x01\x78\x01";
 const NO_DNSTAP: &[u8] = b"\x72\x02\x08\x01";
 const LIMIT: u32 = 200;
@@ -28,7 +28,7 @@ fn data(payload: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// Everything that comes of a stream whose reads end at `cuts`.
+/// Everything that was cut from a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     frames: Vec<Vec<u8>>,
@@ -78,7 +78,7 @@ fn at_once(stream: &[u8]) -> Outcome {
 }
 
 #[test]
-fn a_read_of_valid_frames_is_one_chunk_with_the_very_bytes() {
+fn a_read_of_valid_frames_is_one_chunk_of_the_same_bytes() {
     let stream = [data(SHORT), data(&valid(50))].concat();
     let mut cutter = Cutter::new(LIMIT);
     cutter.buffer().extend_from_slice(&stream);
@@ -88,7 +88,7 @@ fn a_read_of_valid_frames_is_one_chunk_with_the_very_bytes() {
 }
 
 #[test]
-fn bad_frames_are_taken_out_and_those_around_them_stay() {
+fn bad_frames_are_removed_and_the_others_stay() {
     let stream = [
         data(SHORT),
         data(NO_DNSTAP),
@@ -119,7 +119,7 @@ fn the_limit_is_the_longest_frame_that_passes() {
 }
 
 #[test]
-fn a_frame_that_comes_byte_by_byte_has_begun_with_its_first() {
+fn the_age_of_an_unfinished_frame_counts_from_its_first_byte() {
     let mut cutter = Cutter::new(LIMIT);
     let start = Instant::now();
     let at = |seconds| start + std::time::Duration::from_secs(seconds);
@@ -139,7 +139,7 @@ fn a_frame_that_comes_byte_by_byte_has_begun_with_its_first() {
 }
 
 #[test]
-fn a_claimed_length_makes_no_memory() {
+fn no_memory_is_allocated_from_a_claimed_length() {
     let mut cutter = Cutter::new(16 << 20);
     cutter
         .buffer()
@@ -192,7 +192,7 @@ fn a_quiet_sender_gives_its_large_buffer_back() {
 }
 
 #[test]
-fn a_connection_that_waits_holds_only_what_has_come() {
+fn a_waiting_connection_holds_only_the_bytes_that_have_arrived() {
     let mut cutter = Cutter::new(1 << 20);
     cutter.read_size = MAX_READ;
     assert!(cutter.buffer().capacity() >= MAX_READ);
@@ -241,7 +241,7 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn the_splits_of_reads_change_nothing(
+    fn the_boundaries_of_reads_change_nothing(
         pieces in prop::collection::vec(piece(), 0..30),
         stop in any::<bool>(),
         reads in prop::collection::vec(1_usize..80, 1..20),
@@ -255,7 +255,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(
+    fn no_input_panics(
         stream in prop::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..400),
         reads in prop::collection::vec(1_usize..80, 1..20),
     ) {

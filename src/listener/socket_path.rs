@@ -1,5 +1,5 @@
-//! The place of a listener's unix socket in the file system: another process may remove the file, or replace it, and then
-//! no sender can connect any more. This notices, and binds the socket again.
+//! The path of a listener's unix socket. Another process may remove or replace the file there, and then no sender can
+//! connect any more: the path is watched, and bound again.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,55 +17,55 @@ use tracing::{error, info, warn};
 
 use crate::net::{self, BindError, BoundUnix, PermissionChange, UnixAddress, UnixPermissions};
 
-/// A unix socket, and the path that it is to be found at.
+/// A listener's unix socket and the path at which senders find it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct SocketPath {
     listener: Arc<str>,
     address: UnixAddress,
-    /// Held while the file is looked at, bound or changed, so that these do not come between one another.
+    /// Locked while the file is checked, bound or changed, so that these exclude one another.
     permissions: Mutex<UnixPermissions>,
-    /// The socket that is bound; `None` when the listener no longer accepts.
+    /// The socket that is bound; `None` once the listener no longer accepts.
     socket: watch::Sender<Option<Arc<BoundUnix>>>,
-    /// Asks to look now.
+    /// Asks for a check now.
     look: Notify,
     reachability: Arc<Reachability>,
 }
 
-/// The cause for which senders cannot connect to a listener that runs, if they cannot.
+/// Whether senders can connect to a listener that runs, and if not, why.
 #[derive(Debug, Default)]
 pub struct Reachability(ArcSwapOption<NotListening>);
 
-/// A listener whose socket is gone, and could not be bound again.
+/// The state of a listener whose socket file is gone and whose path cannot be bound again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotListening {
-    /// Since when this is known.
+    /// The time at which this was noticed.
     pub since: SystemTime,
-    /// Why it could not be bound again the last time.
+    /// The error of the last attempt to bind the path.
     pub error: Arc<str>,
 }
 
-/// The result of a look at the file, and what was done.
+/// The result of one check of the file, and of binding the path if it was needed.
 #[derive(Debug)]
 enum Found {
-    /// The socket is where it belongs, or the listener no longer accepts.
+    /// The file is this listener's socket, or the listener no longer accepts.
     InPlace,
-    /// It is there again, by itself: whoever moved it has moved it back.
+    /// The file was gone at the last check and is back: the process that had moved it has moved it back.
     Returned,
-    /// It was gone, and is bound again.
+    /// The file was gone, and the path is bound again.
     BoundAgain { lost: BindError },
-    /// It is gone, and cannot be bound.
+    /// The file is gone, and the path cannot be bound.
     Lost { lost: BindError, error: BindError },
 }
 
-/// The file is looked at so often. One stat(2) costs a microsecond.
+/// The time between two checks. One stat(2) takes a microsecond.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Attempts to bind again come with growing pauses, up to this one.
+/// The longest pause between two attempts to bind the path; it doubles up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-// === impl Place ===
+// === impl SocketPath ===
 
-impl Place {
+impl SocketPath {
     pub(super) fn new(
         listener: Arc<str>,
         address: UnixAddress,
@@ -82,7 +82,7 @@ impl Place {
         }
     }
 
-    /// The socket that is bound, as it changes.
+    /// The socket that is bound, and those that replace it.
     pub(super) fn socket(&self) -> watch::Receiver<Option<Arc<BoundUnix>>> {
         self.socket.subscribe()
     }
@@ -91,15 +91,15 @@ impl Place {
         &self.reachability
     }
 
-    /// Has the file looked at now, and the socket bound again without a pause if it is gone.
+    /// Has the file checked now, and the path bound again without a pause if the file is gone.
     pub(super) fn look(&self) {
         self.look.notify_one();
     }
 
-    /// Changes the permissions of the file, and of those that are bound in its place.
+    /// Changes the permissions of the file, and of those that will be bound at the same path.
     ///
     /// # Errors
-    /// If the file is gone or replaced, or the system refuses. A socket that is bound again has them all the same.
+    /// If the file is gone or replaced, or the system refuses. A socket that is bound later gets the permissions even so.
     pub(super) fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
         let mut permissions = self.lock();
         permissions.clone_from(change.wanted());
@@ -107,13 +107,13 @@ impl Place {
         socket.map_or(Ok(()), |socket| socket.change_permissions(change))
     }
 
-    /// Ends it: nothing is bound again. Returns the socket that is bound.
+    /// Stops binding the path again. Returns the socket that is bound.
     pub(super) fn close(&self) -> Option<Arc<BoundUnix>> {
-        let _changes_wait = self.lock();
+        let _no_check_meanwhile = self.lock();
         self.socket.send_replace(None)
     }
 
-    /// Looks at the file from time to time until the listener no longer accepts.
+    /// Checks the file every second for as long as the task runs.
     pub(super) async fn watch(self: Arc<Self>) {
         let mut pause = PERIOD;
         loop {
@@ -124,21 +124,21 @@ impl Place {
             if asked {
                 pause = PERIOD;
             }
-            let place = Arc::clone(&self);
-            // A file system that hangs holds up this task, and no worker.
-            let Ok(found) = spawn_blocking(move || place.keep()).await else {
+            let path = Arc::clone(&self);
+            // A file system that hangs blocks a thread of the pool then, and no worker.
+            let Ok(found) = spawn_blocking(move || path.check()).await else {
                 return;
             };
             pause = match found {
                 Found::Lost { .. } => (pause * 2).min(LONGEST_PAUSE),
                 _ => PERIOD,
             };
-            self.note(&found);
+            self.record(&found);
         }
     }
 
-    /// Looks at the file, and binds the socket again if it is gone.
-    fn keep(&self) -> Found {
+    /// Checks the file, and binds the path again if it is gone.
+    fn check(&self) -> Found {
         let permissions = self.lock();
         let Some(socket) = self.socket.borrow().clone() else {
             return Found::InPlace;
@@ -158,16 +158,16 @@ impl Place {
         }
     }
 
-    /// Remembers and logs what was found; a cause that repeats is logged once.
-    fn note(&self, found: &Found) {
+    /// Stores and logs the result of a check. An error that repeats is logged once.
+    fn record(&self, found: &Found) {
         let listener = &self.listener;
         let before = self.reachability.0.load_full();
         match found {
             Found::InPlace => {}
-            Found::Returned => info!(%listener, "the listener's socket is in its place again"),
+            Found::Returned => info!(%listener, "the listener's socket file is back"),
             Found::BoundAgain { lost } => {
                 self.reachability.0.store(None);
-                warn!(%listener, %lost, "the listener's socket was taken away; it is bound again, and connections that were open stay");
+                warn!(%listener, %lost, "the listener's socket was taken away: bound it again, open connections go on");
             }
             Found::Lost { lost, error } => {
                 let text: Arc<str> = format!("{lost}, and cannot be bound again: {error}").into();
@@ -177,7 +177,7 @@ impl Place {
                     .0
                     .store(Some(Arc::new(NotListening { since, error: text })));
                 if is_new {
-                    error!(%listener, %lost, %error, "the listener's socket was taken away and cannot be bound again: no sender can connect, and connections that are open stay; trying again, and at once on SIGHUP");
+                    error!(%listener, %lost, %error, "the listener's socket was taken away and cannot be bound again: no sender can connect, open connections go on; trying again every few seconds, and at once on SIGHUP");
                 }
             }
         }
@@ -193,7 +193,7 @@ impl Place {
 // === impl Reachability ===
 
 impl Reachability {
-    /// What it is, if there is any.
+    /// Why senders cannot connect; `None` if they can.
     pub fn get(&self) -> Option<Arc<NotListening>> {
         self.0.load_full()
     }
@@ -213,8 +213,8 @@ mod tests {
 
     use super::*;
 
-    /// A place that is watched; none of its clocks is real.
-    fn watched() -> (TempDir, PathBuf, Arc<Place>, AbortOnDropHandle<()>) {
+    /// A path that is watched, on the paused clock.
+    fn watched() -> (TempDir, PathBuf, Arc<SocketPath>, AbortOnDropHandle<()>) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("d.sock");
         let address = UnixAddress::Path(path.clone());
@@ -223,10 +223,10 @@ mod tests {
             ..UnixPermissions::default()
         };
         let socket = net::bind_unix(&address, &permissions).expect("bound");
-        let place = Place::new("in".into(), address, permissions, Arc::new(socket));
-        let place = Arc::new(place);
-        let watch = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&place).watch()));
-        (folder, path, place, watch)
+        let socket_path = SocketPath::new("in".into(), address, permissions, Arc::new(socket));
+        let socket_path = Arc::new(socket_path);
+        let watch = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&socket_path).watch()));
+        (folder, path, socket_path, watch)
     }
 
     async fn bound_again(socket: &mut watch::Receiver<Option<Arc<BoundUnix>>>) {
@@ -245,9 +245,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_socket_that_was_removed_is_bound_again_within_a_second() {
-        let (_folder, path, place, _watch) = watched();
-        let mut socket = place.socket();
+    async fn a_removed_socket_is_bound_again_within_a_second() {
+        let (_folder, path, socket_path, _watch) = watched();
+        let mut socket = socket_path.socket();
         sleep(Duration::from_hours(1)).await;
         assert!(!socket.has_changed().expect("open"), "nothing has happened");
         fs::remove_file(&path).expect("removed");
@@ -256,18 +256,22 @@ mod tests {
         assert!(begun.elapsed() <= PERIOD, "{:?}", begun.elapsed());
         let mode = fs::symlink_metadata(&path).expect("there").permissions();
         assert_eq!(mode.mode() & 0o777, 0o640);
-        assert_eq!(place.reachability().get(), None);
+        assert_eq!(socket_path.reachability().get(), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_cannot_be_bound_is_tried_until_it_can_and_at_once_when_asked() {
-        let (folder, path, place, _watch) = watched();
-        let mut socket = place.socket();
+    async fn a_path_that_cannot_be_bound_is_tried_again_and_at_once_on_request() {
+        let (folder, path, socket_path, _watch) = watched();
+        let mut socket = socket_path.socket();
         fs::remove_file(&path).expect("removed");
         fs::write(&path, "precious").expect("written");
-        until(|| place.reachability().get().is_some()).await;
-        let since = place.reachability().get().expect("not listening").since;
-        let error = place
+        until(|| socket_path.reachability().get().is_some()).await;
+        let since = socket_path
+            .reachability()
+            .get()
+            .expect("not listening")
+            .since;
+        let error = socket_path
             .reachability()
             .get()
             .expect("not listening")
@@ -277,20 +281,24 @@ mod tests {
         insta::assert_snapshot!(error, @"FOLDER/d.sock is no longer this listener's socket: another process has put something else in its place, and cannot be bound again: FOLDER/d.sock exists and is not a socket; remove it, or give this listener another path");
         sleep(Duration::from_hours(1)).await;
         assert_eq!(
-            place.reachability().get().expect("not listening").since,
+            socket_path
+                .reachability()
+                .get()
+                .expect("not listening")
+                .since,
             since
         );
         assert_eq!(fs::read_to_string(&path).expect("left alone"), "precious");
         fs::remove_file(&path).expect("removed");
         let begun = Instant::now();
-        place.look();
+        socket_path.look();
         bound_again(&mut socket).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        until(|| place.reachability().get().is_none()).await;
-        // Without being asked it takes no longer than the longest pause.
+        until(|| socket_path.reachability().get().is_none()).await;
+        // Without a request it takes no longer than the longest pause.
         fs::remove_file(&path).expect("removed");
         symlink("elsewhere", &path).expect("linked");
-        until(|| place.reachability().get().is_some()).await;
+        until(|| socket_path.reachability().get().is_some()).await;
         sleep(Duration::from_hours(1)).await;
         fs::remove_file(&path).expect("removed");
         let begun = Instant::now();
@@ -299,25 +307,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_is_moved_back_is_the_same_as_before() {
-        let (folder, path, place, _watch) = watched();
-        let socket = place.socket();
+    async fn a_file_that_is_moved_back_is_noticed_and_nothing_is_bound() {
+        let (folder, path, socket_path, _watch) = watched();
+        let socket = socket_path.socket();
         let elsewhere = folder.path().join("elsewhere");
         fs::rename(&path, &elsewhere).expect("moved");
         fs::create_dir(&path).expect("made");
-        until(|| place.reachability().get().is_some()).await;
+        until(|| socket_path.reachability().get().is_some()).await;
         fs::remove_dir(&path).expect("removed");
         fs::rename(&elsewhere, &path).expect("moved");
-        until(|| place.reachability().get().is_none()).await;
+        until(|| socket_path.reachability().get().is_none()).await;
         assert!(!socket.has_changed().expect("open"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_listener_that_is_closed_binds_nothing() {
-        let (_folder, path, place, _watch) = watched();
+    async fn a_closed_listener_binds_nothing() {
+        let (_folder, path, socket_path, _watch) = watched();
         fs::remove_file(&path).expect("removed");
-        drop(place.close().expect("it was open"));
-        place.look();
+        drop(socket_path.close().expect("it was open"));
+        socket_path.look();
         sleep(Duration::from_mins(1)).await;
         assert!(!path.exists());
     }

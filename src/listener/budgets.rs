@@ -1,0 +1,16 @@
+//! The bounds over the connections of all listeners together.
+
+use super::Unfinished;
+use crate::memory::Budget;
+use crate::net::Descriptors;
+
+/// The bounds over the connections of all listeners together. Clones share the bounds.
+#[derive(Debug, Clone)]
+pub struct Budgets {
+    /// The memory of unfinished frames: their first bytes have arrived, their last have not.
+    pub unfinished: Unfinished,
+    /// The file descriptors that senders leave for the rest of the router.
+    pub descriptors: Descriptors,
+    /// The memory of everything that the router holds.
+    pub memory: Budget,
+}

@@ -1,0 +1,132 @@
+//! The connections of one listener: admission, and their end.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    select,
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
+};
+use tracing::{error, warn};
+
+use super::{
+    ErrorReason, Settings,
+    accepted::{Accepted, NoStream},
+    connection,
+    intake::Intake,
+    socket::Socket,
+};
+use crate::net::Incoming;
+
+/// The connections that a listener has accepted. Each is a task of its own.
+pub(super) struct Connections {
+    intake: Arc<Intake>,
+    settings: Arc<ArcSwap<Settings>>,
+    tasks: JoinSet<()>,
+}
+
+/// Counts a connection as open until it is dropped, by a panic too.
+struct Open(Arc<Intake>);
+
+/// The time that connections have after the drain's deadline to read what has arrived and to close.
+const GRACE: Duration = Duration::from_millis(500);
+
+// === impl Connections ===
+
+impl Connections {
+    pub(super) fn new(intake: Arc<Intake>, settings: Arc<ArcSwap<Settings>>) -> Self {
+        Self {
+            intake,
+            settings,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Serves a connection that was accepted, or refuses it if there are too many.
+    pub(super) fn admit(&mut self, accepted: Accepted) {
+        let settings = self.settings.load_full();
+        let limit = settings.limits.connections;
+        if self.tasks.len() >= limit {
+            let error = format!("{limit} connections are open, as many as max_connections allows");
+            self.refuse(ErrorReason::ConnectionLimit, &accepted, &error);
+            return;
+        }
+        let descriptors = &self.intake.budgets.descriptors;
+        if let Err(error) = descriptors.admit(&accepted, Incoming::Sender) {
+            self.refuse(ErrorReason::ConnectionLimit, &accepted, &error);
+            return;
+        }
+        self.intake.counters.opened();
+        let open = Open(Arc::clone(&self.intake));
+        self.tasks.spawn(async move {
+            let intake = &open.0;
+            let peer = accepted.peer();
+            let stream = accepted.into_stream(settings.tls.clone());
+            let stream = intake.before_deadline(stream).await;
+            match stream.unwrap_or(Err(NoStream::Drained)) {
+                Ok(stream) => connection::serve(intake, stream, settings.limits.frame).await,
+                Err(error) => intake.refuse((&error).into(), &peer, &error),
+            }
+        });
+    }
+
+    /// Admits the connections that wait to be accepted. Their senders may have written frames already, which the kernel
+    /// holds until then.
+    pub(super) async fn admit_waiting(&mut self, socket: &Socket) {
+        let limit = self.settings.load().limits.connections;
+        for _ in 0..limit {
+            match timeout(Duration::ZERO, socket.accept()).await {
+                Ok(Ok(accepted)) => self.admit(accepted),
+                _ => break,
+            }
+        }
+    }
+
+    /// Waits for a connection to end; `None` at once if there is none. Cancel safe.
+    pub(super) async fn reap(&mut self) -> Option<()> {
+        let ended = self.tasks.join_next().await?;
+        self.report_panic(ended);
+        Some(())
+    }
+
+    /// Waits until all connections have ended. After the drain's deadline those that are left are aborted.
+    pub(super) async fn finish(mut self) {
+        let deadline = self.intake.signals.deadline.clone();
+        let all = async { while self.reap().await.is_some() {} };
+        let too_late = async {
+            deadline.cancelled().await;
+            sleep(GRACE).await;
+        };
+        select! {
+            biased;
+            () = all => return,
+            () = too_late => {}
+        }
+        warn!(
+            listener = %self.intake.listener,
+            connections = self.tasks.len(),
+            "the drain's deadline has passed, closing the connections that are still open"
+        );
+        self.tasks.shutdown().await;
+    }
+
+    fn refuse(&self, reason: ErrorReason, accepted: &Accepted, error: &dyn std::fmt::Display) {
+        self.intake.refuse(reason, &accepted.peer(), error);
+    }
+
+    fn report_panic(&self, ended: Result<(), JoinError>) {
+        if let Err(fault) = ended {
+            self.intake.counters.error(ErrorReason::Internal, 1);
+            error!(listener = %self.intake.listener, %fault, "a connection ended by a bug in tapfan; please report it");
+        }
+    }
+}
+
+// === impl Open ===
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.counters.closed();
+    }
+}

@@ -1,0 +1,69 @@
+//! The part of a listener that its connections share.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::select;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::{Budgets, Counters, DrainSignals, ErrorReason, warning_limit::WarningLimit};
+use crate::router::Router;
+
+/// The part of a listener that its connections share.
+#[derive(Debug)]
+pub(super) struct Intake {
+    /// The listener's name.
+    pub(super) listener: Arc<str>,
+    pub(super) router: Router,
+    pub(super) counters: Arc<Counters>,
+    pub(super) signals: DrainSignals,
+    /// Asks senders to end their streams. It comes after [`DrainSignals::drain`]: the listener's socket is closed by then,
+    /// so a sender that ends at once cannot connect again.
+    pub(super) closed: CancellationToken,
+    pub(super) warnings: WarningLimit,
+    pub(super) budgets: Budgets,
+}
+
+/// The deadline of a handshake, of TLS or of Frame Streams, and of writing FINISH. Senders themselves wait 4 to 5 s.
+pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+
+// === impl Intake ===
+
+impl Intake {
+    /// Returns the result of `step`, or `None` if the drain's deadline comes first.
+    pub(super) async fn before_deadline<T>(&self, step: impl Future<Output = T>) -> Option<T> {
+        select! {
+            biased;
+            result = step => Some(result),
+            () = self.signals.deadline.cancelled() => None,
+        }
+    }
+
+    /// Counts a connection that failed, and logs the error.
+    pub(super) fn refuse(&self, reason: ErrorReason, peer: &str, error: &dyn fmt::Display) {
+        self.counters.error(reason, 1);
+        let listener = &self.listener;
+        if reason == ErrorReason::Probe {
+            debug!(%listener, %peer, %error, "connection closed without a stream");
+            return;
+        }
+        self.warn(reason, peer, format_args!("{error}"));
+    }
+
+    /// Logs an error of a sender, unless there were too many lately.
+    pub(super) fn warn(&self, reason: ErrorReason, peer: &str, error: fmt::Arguments<'_>) {
+        let (listener, reason, error) = (&self.listener, reason.label(), error.to_string());
+        let error = error.as_str();
+        match self.warnings.admit(Instant::now()) {
+            Some(0) => warn!(%listener, %peer, reason, error, "sender error"),
+            Some(held_back) => {
+                warn!(%listener, %peer, reason, error, held_back, "sender error; similar lines were held back");
+            }
+            None => {}
+        }
+    }
+}
