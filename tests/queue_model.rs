@@ -17,6 +17,8 @@ mod sync {
 mod amount;
 #[path = "../src/closed_set.rs"]
 mod closed_set;
+#[path = "../src/router/contents.rs"]
+mod contents;
 #[path = "../src/router/held.rs"]
 mod held;
 #[path = "../src/router/latency.rs"]
@@ -31,8 +33,6 @@ mod queue;
 mod senders;
 #[path = "../src/router/sharing.rs"]
 mod sharing;
-#[path = "../src/router/state.rs"]
-mod state;
 #[path = "../src/router/taken.rs"]
 mod taken;
 

@@ -1,19 +1,19 @@
-//! Frames and their bytes: what a queue may hold, and what parts of it hold.
+//! Amounts of frames and of their bytes.
 
 use std::ops::{AddAssign, Div, SubAssign};
 
 use crate::frame_stream::Chunk;
 
-/// The bounds of a queue. What is in flight counts too.
+/// The bounds of a queue. Frames in flight count as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Frames.
     pub frames: usize,
-    /// Bytes of memory that the frames hold.
+    /// Bytes of memory of the frames.
     pub bytes: usize,
 }
 
-/// So many frames, which hold so many bytes of memory.
+/// A number of frames, and their bytes of memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Amount {
     pub(super) frames: usize,
@@ -30,7 +30,7 @@ pub(super) enum Dimension {
 // === impl Dimension ===
 
 impl Dimension {
-    /// So much of this alone.
+    /// An amount of this dimension, and nothing of the other.
     pub(super) fn amount(self, size: usize) -> Amount {
         match self {
             Self::Frames => Amount {
@@ -48,7 +48,7 @@ impl Dimension {
 // === impl Amount ===
 
 impl Amount {
-    /// A whole chunk.
+    /// The amount of a whole chunk.
     pub(super) fn of(chunk: &Chunk) -> Self {
         Self {
             frames: chunk.len(),
@@ -56,7 +56,7 @@ impl Amount {
         }
     }
 
-    /// What is left of it after `other`; nothing where that is more.
+    /// Subtracts `other`; a dimension in which that is more becomes 0.
     pub(super) fn without(self, other: Self) -> Self {
         Self {
             frames: self.frames.saturating_sub(other.frames),
@@ -64,7 +64,7 @@ impl Amount {
         }
     }
 
-    /// The number of `chunk`'s first frames that it has room for.
+    /// The number of frames at the front of `chunk` that fit into this amount.
     pub(super) fn room_for(self, chunk: &Chunk) -> usize {
         if chunk.len() <= self.frames && chunk.footprint() <= self.bytes {
             chunk.len()
@@ -75,7 +75,7 @@ impl Amount {
         }
     }
 
-    /// The first of its two parts that is not zero.
+    /// The first dimension that is not 0.
     pub(super) fn dimension(self) -> Option<Dimension> {
         match self {
             Self { frames: 1.., .. } => Some(Dimension::Frames),
@@ -118,7 +118,7 @@ impl SubAssign for Amount {
 impl Div<usize> for Amount {
     type Output = Self;
 
-    /// An equal part of it, for each of so many; all of it if there are none.
+    /// One of `parts` equal parts; the whole for 0 parts.
     fn div(self, parts: usize) -> Self {
         Self {
             frames: self.frames / parts.max(1),

@@ -1,76 +1,55 @@
-//! The router: every chunk, to every sink's queue.
+//! The router: offers every chunk to every sink.
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
-use super::{Queues, shortage};
+use super::{Queues, inlets::Inlets, shortage};
 use crate::{frame_stream::Chunk, memory::Budget};
 
-/// Hands each chunk to every sink's queues. Cheap to clone; all clones share one set of sinks.
+/// Offers each chunk to the queues of every sink. Cheap to clone; all clones share one set of sinks.
 #[derive(Debug, Clone)]
 pub struct Router {
-    inlets: Arc<ArcSwap<Vec<Arc<Inlet>>>>,
+    sinks: Arc<Inlets<Queues>>,
     memory: Budget,
 }
-
-/// The router's hold on a sink's queues: it closes them when nobody can offer to them any more.
-///
-/// Every set of sinks that has this one shares it, so it outlives whoever is still offering to a set of the past.
-#[derive(Debug)]
-struct Inlet(Arc<Queues>);
 
 // === impl Router ===
 
 impl Router {
-    /// A router to sinks with these `queues`, whose memory is not bounded together.
-    pub fn new(queues: impl IntoIterator<Item = Arc<Queues>>) -> Self {
-        Self::within(Budget::default(), queues)
+    /// A router to the sinks with these queues. Their memory is bounded for each queue only.
+    pub fn new(sinks: impl IntoIterator<Item = Arc<Queues>>) -> Self {
+        Self::within(Budget::default(), sinks)
     }
 
-    /// The same. When `memory` is short, the queue that holds most gives way.
-    pub fn within(memory: Budget, queues: impl IntoIterator<Item = Arc<Queues>>) -> Self {
-        let inlets = queues.into_iter().map(Inlet).map(Arc::new).collect();
-        Self {
-            inlets: Arc::new(ArcSwap::from_pointee(inlets)),
+    /// A router whose sinks share `memory`. When it is short, the queue that holds most gives way.
+    pub fn within(memory: Budget, sinks: impl IntoIterator<Item = Arc<Queues>>) -> Self {
+        let router = Self {
+            sinks: Arc::default(),
             memory,
-        }
+        };
+        router.replace(sinks);
+        router
     }
 
-    /// Offers `chunk` to every sink. Never waits; each queue takes what it has room for and counts the rest.
+    /// Offers `chunk` to every sink. Never waits: each queue takes what it has room for and counts the rest as lost.
     pub fn offer(&self, chunk: &Chunk) {
-        let inlets = self.inlets.load();
+        let sinks = self.sinks.load();
         if self.memory.is_short() {
-            let holds: Vec<_> = inlets.iter().flat_map(|inlet| inlet.0.offered()).collect();
-            let queues: Vec<_> = holds.iter().map(|hold| hold.queue()).collect();
+            let inlets: Vec<_> = sinks.iter().flat_map(|queues| queues.inlets()).collect();
+            let queues: Vec<_> = inlets.iter().map(|queue| &***queue).collect();
             shortage::offer(&self.memory, &queues, chunk);
             return;
         }
-        for inlet in inlets.iter() {
-            inlet.0.offer(chunk);
+        for queues in sinks.iter() {
+            queues.offer(chunk);
         }
     }
 
-    /// Offers to `queues` from the next chunk on. A queue that is in both sets misses nothing and gets nothing twice.
-    /// Those that are in the old set only are closed as soon as the last chunk was offered to it.
+    /// Offers to these sinks from the next chunk on. A sink that stays misses no chunk and gets none twice. The queues of a
+    /// sink that is gone are closed as soon as the last offer to them is over.
     ///
-    /// To be called by one at a time.
-    pub fn replace(&self, queues: impl IntoIterator<Item = Arc<Queues>>) {
-        let old = self.inlets.load_full();
-        let inlet = |queue: Arc<Queues>| {
-            let known = old.iter().find(|inlet| Arc::ptr_eq(&inlet.0, &queue));
-            known.map_or_else(|| Arc::new(Inlet(Arc::clone(&queue))), Arc::clone)
-        };
-        let inlets = queues.into_iter().map(inlet).collect();
-        self.inlets.store(Arc::new(inlets));
-    }
-}
-
-// === impl Inlet ===
-
-impl Drop for Inlet {
-    fn drop(&mut self) {
-        self.0.close();
+    /// Two calls must not overlap.
+    pub fn replace(&self, sinks: impl IntoIterator<Item = Arc<Queues>>) {
+        self.sinks.replace(sinks);
     }
 }
 
@@ -94,12 +73,12 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_is_left_out_is_closed_when_the_last_offer_is_over() {
+    fn the_queues_of_a_removed_sink_are_closed_when_the_last_offer_is_over() {
         let chunk = Chunk::from_wire(b"\0\0\0\x01a".as_slice().into()).expect("a frame");
         let (stays, goes) = (queues(), queues());
         let router = Router::new([Arc::clone(&stays), Arc::clone(&goes)]);
-        // As an offer does that has not come to its end.
-        let offering = router.inlets.load();
+        // As in an offer that is not over yet.
+        let offering = router.sinks.load();
         router.replace([Arc::clone(&stays)]);
         router.replace([queues(), Arc::clone(&stays)]);
         assert!(!is_closed(&goes));

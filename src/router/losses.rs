@@ -1,12 +1,13 @@
-//! Which senders' frames a full queue has dropped.
+//! The losses of a full queue, by sender.
 
 use std::fmt;
 
 use crate::frame_stream::Source;
 
-/// Frames that were dropped for want of room, by sender: those that lost most, and the sum of the others.
+/// The frames that were dropped for want of room, by sender: a row for each sender that lost most, and a sum of the others.
 ///
-/// A sender is a peer at a listener: one that reconnects from the same address, or the same process, goes on in its row.
+/// A sender is a peer at a listener. After it has reconnected, from the same address or as the same process, it has the
+/// same row.
 #[derive(Debug, Clone, Default)]
 pub struct Losses {
     senders: Vec<(Source, u64)>,
@@ -16,12 +17,12 @@ pub struct Losses {
 // === impl Losses ===
 
 impl Losses {
-    /// Senders that have a row of their own, at most.
+    /// The greatest number of senders with a row of their own.
     pub const SENDERS: usize = 16;
 
-    /// The senders that lost most, heaviest first, and the frames of each.
+    /// The senders that lost most, and the frames of each, heaviest first.
     ///
-    /// A sender whose row had to make room for another counts among the [others](Self::others) up to then.
+    /// When a sender's row is given to another one, its frames so far are added to the [others](Self::others).
     pub fn senders(&self) -> Vec<(&Source, u64)> {
         let rows = self.senders.iter();
         let mut rows: Vec<_> = rows.map(|(source, frames)| (source, *frames)).collect();
@@ -29,7 +30,7 @@ impl Losses {
         rows
     }
 
-    /// The frames of all other senders.
+    /// The frames of the senders without a row.
     pub fn others(&self) -> u64 {
         self.others
     }
@@ -39,7 +40,7 @@ impl Losses {
         self.others + self.senders.iter().map(|(_, frames)| frames).sum::<u64>()
     }
 
-    /// The frames of the sender that `source` belongs to, as far as it has a row.
+    /// The frames of the sender that `source` belongs to; 0 if it has no row.
     pub fn of(&self, source: &Source) -> u64 {
         let row = self
             .senders
@@ -48,7 +49,7 @@ impl Losses {
         row.map_or(0, |(_, frames)| *frames)
     }
 
-    /// What it has lost since it was `before`.
+    /// The losses since `before`.
     pub(crate) fn since(&self, before: &Self) -> Self {
         let rows = self.senders.iter();
         let rows = rows.map(|(source, frames)| {
@@ -77,7 +78,7 @@ impl Losses {
         if let Some(row) = known.and_then(|known| rows.get_mut(known)) {
             row.1 += frames;
             if row.0 != *source {
-                // The next look finds it by its number.
+                // The next chunk of this connection is found by the number of its source, which is faster.
                 row.0 = source.clone();
             }
             return;
@@ -90,7 +91,7 @@ impl Losses {
         }
     }
 
-    /// Adds the frames of another.
+    /// Adds the losses of another queue.
     pub(super) fn add(&mut self, other: &Self) {
         self.others += other.others;
         for (source, frames) in &other.senders {
@@ -100,7 +101,7 @@ impl Losses {
 }
 
 impl fmt::Display for Losses {
-    /// The heaviest few and the sum of the rest; nothing if nothing was lost.
+    /// Writes the heaviest few and the sum of the rest; nothing if nothing was lost.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMED: usize = 3;
         let rows = self.senders();
@@ -120,7 +121,7 @@ impl fmt::Display for Losses {
     }
 }
 
-/// Returns whether two connections are of the same sender.
+/// Returns whether two connections belong to the same sender.
 fn is_same(one: &Source, other: &Source) -> bool {
     one.peer() == other.peer() && one.listener() == other.listener()
 }
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_comes_back_goes_on_in_its_row() {
+    fn a_sender_that_reconnects_keeps_its_row() {
         let mut losses = Losses::default();
         for _ in 0..3 {
             losses.record(Some(&source("pid 7, uid 0")), 2);
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_since_is_named() {
+    fn the_losses_since_a_moment_are_named() {
         let mut losses = Losses::default();
         losses.record(Some(&source("192.0.2.1:1")), 5);
         let before = losses.clone();
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_bounded_and_the_sum_is_not() {
+    fn the_number_of_rows_is_bounded_and_the_sum_is_complete() {
         let mut losses = Losses::default();
         let heavy = source("192.0.2.1:1");
         losses.record(Some(&heavy), 1_000_000);

@@ -1,11 +1,13 @@
-//! From one listener to many sinks: the fan-out, each sink's queue, and each sink's ledger.
+//! The fan-out from listeners to sinks: the router, the queues of each sink, and its ledger.
 //!
-//! Called by `listener` (which offers chunks), `sink` (whose driver takes them) and `supervisor`; calls only
-//! `frame_stream`, for chunks, and `memory`. Nothing here waits: a sink can slow neither a listener nor another sink.
+//! Called by `listener` (which offers chunks), `sink` (whose driver takes them) and `supervisor`. Calls `frame_stream`, for
+//! chunks, and `memory`. Nothing here waits, so a sink can slow neither a listener nor another sink.
 
 mod amount;
+mod contents;
 mod fan_out;
 mod held;
+mod inlets;
 mod latency;
 mod ledger;
 mod losses;
@@ -18,10 +20,9 @@ mod sharing;
 #[cfg(test)]
 mod sharing_tests;
 mod shortage;
-mod state;
 mod taken;
 
-/// The lock of the queue. `tests/queue_model.rs` puts loom's in its place.
+/// The lock of a queue. `tests/queue_model.rs` replaces it with loom's.
 mod sync {
     pub(super) use std::sync::{Mutex, MutexGuard};
 }

@@ -1,4 +1,4 @@
-//! A sink's queue: bounded in frames and bytes, lossy when full, and the keeper of the sink's ledger.
+//! The queue of a sink: bounded in frames and bytes, lossy when full, and the keeper of the sink's ledger.
 
 use std::{
     collections::VecDeque,
@@ -11,10 +11,10 @@ use std::{
 use super::{
     Latency,
     amount::Limits,
+    contents::Contents,
     held::Held,
     ledger::{DropReason, Drops, Ledger},
     losses::Losses,
-    state::State,
     sync::{Mutex, MutexGuard},
     taken::Taken,
 };
@@ -22,33 +22,33 @@ use crate::frame_stream::Chunk;
 
 /// A queue of chunks between the router and the driver of a sink, or of one of its endpoints.
 ///
-/// It belongs to the directive, not to the connection, so it outlives reconnects. One lock guards the frames and
-/// the ledger together, and it is taken once a chunk, so that whoever reads the ledger sees it add up.
+/// It belongs to the directive, not to the connection, so it survives reconnects. One lock guards the frames and the ledger
+/// together and is taken once a chunk, so the ledger balances whenever it is read.
 ///
-/// There is one consumer, which may take again before what it took is [settled](Taken::settle). Until then that is *in
-/// flight*, and counts against the bounds; what did not go out whole then goes back to its place, before all that came
-/// after it.
+/// A queue has one consumer. What it takes is *in flight* until it is [settled](Taken::settle), and counts against the
+/// bounds for that time. Frames that were not written go back to their positions then, before all that came after them.
+/// The consumer may take more while something is in flight.
 pub struct Queue {
-    state: Mutex<State>,
+    contents: Mutex<Contents>,
 }
 
-/// How much of what was in flight is done with.
+/// The frames in flight that are done with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Frames handed whole to the operating system.
+    /// Frames that were handed whole to the operating system.
     pub frames: usize,
-    /// Their bytes on the wire, as the sink's edits made them.
+    /// Their bytes on the wire, after the sink's edits.
     pub bytes: u64,
-    /// Frames among those that the sink dropped instead of writing them.
+    /// Frames before or between these that the sink has dropped.
     pub dropped: Drops,
-    /// Whether the connection died in the middle of the frame after those.
+    /// Whether the connection died in the middle of the next frame.
     pub cut: bool,
 }
 
 // === impl Progress ===
 
 impl Progress {
-    /// The frames that need no further care: those that were written and those that were dropped.
+    /// The number of frames that are done with: written or dropped.
     pub fn frames_done(&self) -> usize {
         let dropped = usize::try_from(self.dropped.total()).unwrap_or(usize::MAX);
         self.frames.saturating_add(dropped)
@@ -61,138 +61,112 @@ impl Queue {
     /// An empty queue.
     pub fn new(limits: Limits) -> Self {
         Self {
-            state: Mutex::new(State::new(limits)),
+            contents: Mutex::new(Contents::new(limits)),
         }
     }
 
-    /// Its bounds.
+    /// The bounds of the queue.
     pub fn limits(&self) -> Limits {
         self.lock().limits
     }
 
-    /// Holds it to other bounds from now on. What it holds already stays, even if that is more.
+    /// Changes the bounds. Frames that are in the queue already stay, even if they are more than the new bounds allow.
     pub fn set_limits(&self, limits: Limits) {
         self.lock().limits = limits;
     }
 
     /// Takes the frames of `chunk` that there is room for, from its front, and counts the others as lost.
     ///
-    /// A full queue is shared: a sender that has less waiting than an equal part of what may wait gets room up to that
-    /// part, and the sender that has most loses its newest frames in exchange.
+    /// A full queue is shared fairly. A sender with less than an equal share of the room gets its frames in, and the sender
+    /// that is furthest above its share loses its newest frames for them.
     pub fn push(&self, chunk: &Chunk) {
-        let consumer = {
-            let mut state = self.lock();
-            state.push(chunk);
-            state.consumer.take()
-        };
-        if let Some(consumer) = consumer {
-            consumer.wake();
-        }
+        self.change(|contents| contents.push(chunk));
     }
 
-    /// The same without more memory than it holds: the sender that has most waiting gives way, or what comes is lost.
+    /// Like [`push`](Self::push), but the queue does not grow: either the sender that is furthest above its share makes
+    /// room, or the new frames are lost.
     pub(super) fn push_in_place(&self, chunk: &Chunk) {
-        let consumer = {
-            let mut state = self.lock();
-            state.push_in_place(chunk);
-            state.consumer.take()
-        };
-        if let Some(consumer) = consumer {
-            consumer.wake();
-        }
+        self.change(|contents| contents.push_in_place(chunk));
     }
 
-    /// Drops the newest of what waits, of the senders that have most, until so many bytes are gone or nothing waits.
-    pub(super) fn give_up(&self, bytes: usize) {
-        self.lock().give_up(bytes);
+    /// Drops the newest waiting frames, of the senders with the most, until `bytes` are free or nothing waits.
+    pub(super) fn evict(&self, bytes: usize) {
+        self.lock().evict(bytes);
     }
 
-    /// The bytes that it holds, and those of them that wait.
+    /// The bytes that the queue holds, and how many of them wait: the others are in flight.
     pub(super) fn held_bytes(&self) -> (usize, usize) {
-        let state = self.lock();
-        let held = usize::try_from(state.ledger.held_bytes).unwrap_or(usize::MAX);
-        (held, state.senders.total().bytes)
+        let contents = self.lock();
+        let held = usize::try_from(contents.ledger.held_bytes).unwrap_or(usize::MAX);
+        (held, contents.senders.total().bytes)
     }
 
-    /// Takes what has piled up, oldest first, and leaves it in flight; `None` once the queue is closed and empty.
+    /// Takes the frames that have piled up, oldest first; they are in flight then. `None` once the queue is closed and
+    /// empty.
     pub fn poll_take(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
-        let mut state = self.lock();
-        if state.waiting.is_empty() {
-            return state.poll_end(cx).map(|()| None);
+        let mut contents = self.lock();
+        if contents.waiting.is_empty() {
+            return contents.poll_end(cx).map(|()| None);
         }
-        let (number, held) = state.take();
+        let (number, held) = contents.take();
         Poll::Ready(Some(Taken::new(Arc::clone(self), number, held)))
     }
 
-    /// Ready once the queue is closed and empty, for a consumer that cannot take now.
+    /// Waits until the queue is closed and empty. For a consumer that cannot take now.
     pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.lock().poll_end(cx)
     }
 
     pub(super) fn settle(&self, number: u64, held: VecDeque<Held>, progress: Progress) {
         let consumer = {
-            let mut state = self.lock();
-            state.settle(number, held, progress);
-            // What came back can be taken, and what was waited for at the end is over.
-            let news = !state.waiting.is_empty() || state.is_over();
-            state.consumer.take_if(|_| news)
+            let mut contents = self.lock();
+            contents.settle(number, held, progress);
+            // A consumer waits for frames to take, which may have come back, or for the end, which may be here.
+            let is_news = !contents.waiting.is_empty() || contents.is_over();
+            contents.consumer.take_if(|_| is_news)
         };
         if let Some(consumer) = consumer {
             consumer.wake();
         }
     }
 
-    /// Says that nothing more will come.
+    /// Closes the queue: nothing more will be pushed. The frames in it are still to be taken.
     pub fn close(&self) {
-        let consumer = {
-            let mut state = self.lock();
-            state.close();
-            state.consumer.take()
-        };
-        if let Some(consumer) = consumer {
-            consumer.wake();
-        }
+        self.change(Contents::close);
     }
 
-    /// Ready once it was [closed](Self::close), whatever it holds. For its consumer.
+    /// Waits until the queue is [closed](Self::close), whatever it holds. For its consumer.
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.lock();
-        if state.is_closed() {
+        let mut contents = self.lock();
+        if contents.is_closed() {
             return Poll::Ready(());
         }
-        state.register(cx);
+        contents.register(cx);
         Poll::Pending
     }
 
-    /// Whether it is closed, and holds nothing.
-    pub(super) fn is_at_its_end(&self) -> bool {
-        let state = self.lock();
-        state.is_closed() && state.is_over()
+    /// Whether the queue is closed and holds nothing, so that its ledger will not change any more.
+    pub(super) fn is_finished(&self) -> bool {
+        let contents = self.lock();
+        contents.is_closed() && contents.is_over()
     }
 
-    /// Gives up what waits, as if it had never been offered.
-    pub(super) fn surrender(&self) -> Vec<Chunk> {
-        self.lock().surrender()
+    /// Removes the waiting chunks, as if they had never been offered.
+    pub(super) fn withdraw(&self) -> Vec<Chunk> {
+        self.lock().withdraw()
     }
 
-    /// Takes these as offered before all that waits. It has no consumer yet, so wakes none.
-    pub(super) fn endow(&self, chunks: &[Chunk]) {
-        self.lock().endow(chunks);
+    /// Takes `chunks` as if they had been offered before all others. There is no consumer yet, so none is woken.
+    pub(super) fn prepend(&self, chunks: &[Chunk]) {
+        self.lock().prepend(chunks);
     }
 
-    /// Ends the queue: what it holds, and what may still come, is counted as lost for this reason.
+    /// Ends the queue: its frames, and any that are still pushed, are counted as lost for `reason`.
     pub fn abandon(&self, reason: DropReason) {
-        let consumer = {
-            let mut state = self.lock();
-            state.abandon(reason);
-            state.consumer.take()
-        };
-        if let Some(consumer) = consumer {
-            consumer.wake();
-        }
+        self.change(|contents| contents.abandon(reason));
     }
 
-    /// The account as it stands.
+    /// The ledger now.
     pub fn ledger(&self) -> Ledger {
         self.lock().ledger.clone()
     }
@@ -202,19 +176,31 @@ impl Queue {
         self.lock().losses.clone()
     }
 
-    /// How long the frames delivered so far took.
+    /// The latencies of the frames that were delivered.
     pub fn latency(&self) -> Latency {
         self.lock().latency.clone()
     }
 
-    /// When the oldest frame it holds was read from its source.
+    /// The time at which the oldest frame in the queue was read from its sender.
     pub fn oldest(&self) -> Option<Instant> {
         self.lock().oldest()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while it is held can only come from memory running out; the counts are still the best there is.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Changes the contents, and wakes the consumer when the lock is free again.
+    fn change(&self, change: impl FnOnce(&mut Contents)) {
+        let consumer = {
+            let mut contents = self.lock();
+            change(&mut contents);
+            contents.consumer.take()
+        };
+        if let Some(consumer) = consumer {
+            consumer.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        // Only running out of memory can panic under the lock. The counts are still the best there are.
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What each sender has waiting in one queue.
+//! The accounts of a queue's senders.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,16 +7,16 @@ use crate::frame_stream::Source;
 
 /// An account for each connection that has something waiting.
 ///
-/// The frames in flight belong to no account: they can neither be taken back nor be blamed on a sender.
+/// Frames in flight are in no account: they cannot be dropped to make room, so no sender is held to them.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
-    /// By the number of the source. An account that is empty stays for a while, with its allocation.
+    /// By the number of the source. An empty account stays for a while, with its allocation.
     accounts: BTreeMap<u64, Account>,
-    /// The number of accounts of each sender that are not empty. Zeros stay as long as empty accounts do.
+    /// The number of each sender's accounts that are not empty. A 0 stays for as long as empty accounts do.
     connections: BTreeMap<u64, usize>,
-    /// Accounts that are not empty.
+    /// The number of accounts that are not empty.
     active: usize,
-    /// Senders with an account that is not empty: what a full queue is divided by.
+    /// The number of senders with an account that is not empty. A full queue is divided by it.
     divisor: usize,
     total: Amount,
 }
@@ -25,45 +25,45 @@ pub(super) struct Senders {
 struct Account {
     sender: u64,
     waiting: Amount,
-    /// The places of its chunks, ascending.
-    places: VecDeque<u64>,
+    /// The positions of its chunks, ascending.
+    positions: VecDeque<u64>,
 }
 
-/// How a full queue is divided: equally among the senders, and each part equally among the sender's connections.
+/// The division of a full queue: equally among the senders, and each share equally among the sender's connections.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Division {
     per_sender: Amount,
-    /// The sender that another connection with nothing waiting yet counts with.
+    /// A sender that has one more connection than its accounts say: the one whose first chunk is about to be added.
     joined: Option<u64>,
 }
 
-/// A connection that has more than its part.
+/// A connection that has more than its share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Excess {
-    /// How much more.
+    /// The amount above its share, in one dimension.
     pub(super) size: usize,
-    /// Its newest chunk.
+    /// The position of its newest chunk.
     pub(super) newest: u64,
 }
 
-/// Empty accounts that are kept beyond as many as there are others.
+/// The number of empty accounts that are kept in addition to twice the number of others.
 const SPARE: usize = 8;
 
 // === impl Senders ===
 
 impl Senders {
-    /// What waits, of all senders.
+    /// The amount that waits, of all senders together.
     pub(super) fn total(&self) -> Amount {
         self.total
     }
 
-    /// What `source` has waiting.
+    /// The amount that waits, of `source`.
     pub(super) fn waiting(&self, source: Option<&Source>) -> Amount {
         let account = self.accounts.get(&number(source));
         account.map_or_else(Amount::default, |account| account.waiting)
     }
 
-    /// Divides `room` among those that have something waiting, `source` included in any case.
+    /// Divides `room` among the senders that have something waiting, and that of `source`.
     pub(super) fn divide(&self, room: Amount, source: Option<&Source>) -> Division {
         let joins = self.waiting(source).frames == 0;
         let joined = joins.then(|| sender(source));
@@ -74,7 +74,7 @@ impl Senders {
         }
     }
 
-    /// Divides `room` among those that have something waiting.
+    /// Divides `room` among the senders that have something waiting.
     pub(super) fn divide_as_it_is(&self, room: Amount) -> Division {
         Division {
             per_sender: room / self.divisor,
@@ -82,25 +82,25 @@ impl Senders {
         }
     }
 
-    /// The part of a connection of `source`'s sender.
-    pub(super) fn part(&self, division: Division, source: Option<&Source>) -> Amount {
-        self.part_of(division, sender(source))
+    /// The share of `source`, and of every other connection of its sender.
+    pub(super) fn share(&self, division: Division, source: Option<&Source>) -> Amount {
+        self.share_of(division, sender(source))
     }
 
-    /// The connection that is furthest beyond its part.
-    pub(super) fn furthest_beyond(&self, division: Division, by: Dimension) -> Option<Excess> {
-        let beyond = self.accounts.values().filter_map(|account| {
-            let part = self.part_of(division, account.sender).along(by);
+    /// The connection that is furthest above its share.
+    pub(super) fn furthest_above(&self, division: Division, by: Dimension) -> Option<Excess> {
+        let excesses = self.accounts.values().filter_map(|account| {
+            let share = self.share_of(division, account.sender).along(by);
             Some(Excess {
-                size: account.waiting.along(by).saturating_sub(part),
-                newest: *account.places.back()?,
+                size: account.waiting.along(by).saturating_sub(share),
+                newest: *account.positions.back()?,
             })
         });
-        let furthest = beyond.max_by_key(|excess| excess.size);
+        let furthest = excesses.max_by_key(|excess| excess.size);
         furthest.filter(|excess| excess.size > 0)
     }
 
-    fn part_of(&self, division: Division, sender: u64) -> Amount {
+    fn share_of(&self, division: Division, sender: u64) -> Amount {
         let joined = usize::from(division.joined == Some(sender));
         division.per_sender / (self.connections_of(sender) + joined)
     }
@@ -109,16 +109,16 @@ impl Senders {
         self.connections.get(&sender).copied().unwrap_or_default()
     }
 
-    /// Adds a chunk of `source` that waits at `place`.
-    pub(super) fn add(&mut self, source: Option<&Source>, place: u64, amount: Amount) {
+    /// Adds a chunk of `source` that waits at `position`.
+    pub(super) fn add(&mut self, source: Option<&Source>, position: u64, amount: Amount) {
         let number = number(source);
         if !self.accounts.contains_key(&number) && self.accounts.len() > 2 * self.active + SPARE {
             self.accounts
-                .retain(|_, account| !account.places.is_empty());
+                .retain(|_, account| !account.positions.is_empty());
             self.connections.retain(|_, connections| *connections > 0);
         }
         let account = self.accounts.entry(number).or_default();
-        if account.places.is_empty() {
+        if account.positions.is_empty() {
             account.sender = sender(source);
             let connections = self.connections.entry(account.sender).or_default();
             self.divisor += usize::from(*connections == 0);
@@ -127,30 +127,30 @@ impl Senders {
         }
         account.waiting += amount;
         self.total += amount;
-        // Nearly always it is the newest, or one of the oldest, which come back from a connection that died.
-        match account.places.back() {
-            Some(last) if *last > place => {
-                let index = account.places.partition_point(|other| *other < place);
-                account.places.insert(index, place);
+        // Nearly always it is the newest. Only a chunk that comes back from a dead connection is among the oldest.
+        match account.positions.back() {
+            Some(last) if *last > position => {
+                let index = account.positions.partition_point(|other| *other < position);
+                account.positions.insert(index, position);
             }
-            _ => account.places.push_back(place),
+            _ => account.positions.push_back(position),
         }
     }
 
-    /// Removes the chunk of `source` at `place`.
-    pub(super) fn remove(&mut self, source: Option<&Source>, place: u64, amount: Amount) {
+    /// Removes the chunk of `source` at `position`.
+    pub(super) fn remove(&mut self, source: Option<&Source>, position: u64, amount: Amount) {
         self.shrink(source, amount);
         let Some(account) = self.accounts.get_mut(&number(source)) else {
             return;
         };
-        if account.places.front() == Some(&place) {
-            account.places.pop_front();
-        } else if account.places.back() == Some(&place) {
-            account.places.pop_back();
-        } else if let Ok(index) = account.places.binary_search(&place) {
-            account.places.remove(index);
+        if account.positions.front() == Some(&position) {
+            account.positions.pop_front();
+        } else if account.positions.back() == Some(&position) {
+            account.positions.pop_back();
+        } else if let Ok(index) = account.positions.binary_search(&position) {
+            account.positions.remove(index);
         }
-        if account.places.is_empty() {
+        if account.positions.is_empty() {
             self.active -= 1;
             if let Some(connections) = self.connections.get_mut(&account.sender) {
                 *connections -= 1;
@@ -159,7 +159,7 @@ impl Senders {
         }
     }
 
-    /// Takes a part of a chunk of `source` off, while the rest of it keeps its place.
+    /// Removes a part of a chunk of `source`. The rest of the chunk keeps its position.
     pub(super) fn shrink(&mut self, source: Option<&Source>, amount: Amount) {
         self.total -= amount;
         if let Some(account) = self.accounts.get_mut(&number(source)) {
@@ -173,12 +173,12 @@ impl Senders {
     }
 }
 
-/// The key of its account. Chunks of no known sender share one.
+/// The key of its account. Chunks without a source share one.
 fn number(source: Option<&Source>) -> u64 {
     source.map_or(0, Source::number)
 }
 
-/// The key of its sender.
+/// The key of its sender. Chunks without a source share one.
 fn sender(source: Option<&Source>) -> u64 {
     source.map_or(0, Source::sender)
 }

@@ -1,60 +1,61 @@
-//! Who gives way in a queue that is full.
+//! The fair sharing of a full queue among its senders.
 
 use super::{
     amount::{Amount, Dimension},
+    contents::{Bounds, Contents},
     ledger::DropReason,
-    state::{Bounds, State},
 };
 use crate::frame_stream::Chunk;
 
-impl State {
-    /// Makes room for what the sender of `chunk` is entitled to, if that is more of its frames than the `free` that
-    /// there is room for. Returns how many of the frames fit then.
+impl Contents {
+    /// Makes room for the frames of `chunk` that its sender is entitled to, if they are more than the `free` frames that
+    /// fit anyway. Returns how many of its frames fit then.
     ///
-    /// What may wait is divided equally among the senders that have something waiting, and the part of each equally among
-    /// its connections: a sender that opens many connections gets no more. If a connection has less than its part and
-    /// there is no room, then another has more than its part: the parts together are all there is. So the connection that
-    /// is furthest beyond its part gives way, and never one within its part. One that loses all it has makes the parts of
-    /// the sender's other connections larger; together they are still no more than there is.
+    /// The room is divided equally among the senders that have something waiting, and the share of a sender equally among
+    /// its connections, so a sender gains nothing by opening many. The shares add up to the whole room. So while the queue
+    /// is full and one connection is below its share, another one is above its own. The connection that is furthest above
+    /// its share loses its newest frames, and no connection within its share loses any. A connection that loses all of its
+    /// frames makes the shares of its sender's other connections larger; they still add up to no more than the room.
     pub(super) fn make_room(&mut self, chunk: &Chunk, free: usize, bounds: Bounds) -> usize {
         let source = chunk.source();
         let division = self.senders.divide(self.room(bounds), source);
-        let part = self.senders.part(division, source);
-        let entitled = part.without(self.senders.waiting(source)).room_for(chunk);
+        let share = self.senders.share(division, source);
+        let entitled = share.without(self.senders.waiting(source)).room_for(chunk);
         if entitled <= free {
             return free;
         }
         let wanted = Amount::of(&chunk.clone().split_to(entitled));
         loop {
+            // Frames first, then bytes: a queue may be full in one of them or in both.
             let lacking = wanted.without(self.free(bounds));
             let Some(dimension) = lacking.dimension() else {
                 return entitled;
             };
-            let gave_way = self
+            let made_way = self
                 .senders
-                .furthest_beyond(division, dimension)
+                .furthest_above(division, dimension)
                 .is_some_and(|excess| {
-                    let give_up = lacking.along(dimension).min(excess.size);
-                    self.cut_back(excess.newest, dimension.amount(give_up), bounds.reason)
+                    let size = lacking.along(dimension).min(excess.size);
+                    self.cut_back(excess.newest, dimension.amount(size), bounds.reason)
                 });
-            if !gave_way {
-                debug_assert!(false, "nobody has more than its part of a full queue");
+            if !made_way {
+                debug_assert!(false, "no connection of a full queue is above its share");
                 return self.free(bounds).room_for(chunk).min(entitled).max(free);
             }
         }
     }
 
-    /// Drops so much of the end of the chunk that waits at `place`, or all of it if it has no more. Returns whether there
-    /// is such a chunk: a loop that waits for room must not go on without.
-    fn cut_back(&mut self, place: u64, excess: Amount, reason: DropReason) -> bool {
-        let Some(mut held) = self.waiting.remove(&place) else {
+    /// Drops `excess` from the end of the chunk that waits at `position`, or the whole chunk if it has no more. Returns
+    /// whether there is such a chunk, because a loop that waits for room must end if there is none.
+    fn cut_back(&mut self, position: u64, excess: Amount, reason: DropReason) -> bool {
+        let Some(mut held) = self.waiting.remove(&position) else {
             debug_assert!(false, "an account names a chunk that does not wait");
             return false;
         };
         let before = held.amount();
         let keep = held.kept_without(excess);
         let gone = if keep == 0 {
-            self.senders.remove(held.chunk.source(), place, before);
+            self.senders.remove(held.chunk.source(), position, before);
             before
         } else {
             let gone = held.truncate(keep);
@@ -65,21 +66,21 @@ impl State {
         self.ledger.held_bytes -= gone.bytes as u64;
         self.lose(&held.chunk, gone.frames, reason);
         if keep > 0 {
-            self.waiting.insert(place, held);
+            self.waiting.insert(position, held);
         }
         true
     }
 
-    /// Drops the newest chunks of those furthest beyond their part of what is left then, until at least so many bytes are
-    /// gone.
-    pub(super) fn give_up(&mut self, bytes: usize) {
+    /// Drops the newest chunks of the connections that are furthest above their share of what is left afterwards, until
+    /// `bytes` are free or nothing waits.
+    pub(super) fn evict(&mut self, bytes: usize) {
         let before = self.senders.total();
         let left = before.without(Dimension::Bytes.amount(bytes));
         let division = self.senders.divide_as_it_is(left);
         while before.without(self.senders.total()).bytes < bytes
-            && let Some(excess) = self.senders.furthest_beyond(division, Dimension::Bytes)
+            && let Some(excess) = self.senders.furthest_above(division, Dimension::Bytes)
         {
-            // Whole chunks: a part of one would keep its buffer.
+            // Whole chunks: the rest of a chunk would keep its buffer in memory.
             let all = Dimension::Bytes.amount(before.bytes);
             if !self.cut_back(excess.newest, all, DropReason::Memory) {
                 break;

@@ -132,7 +132,7 @@ fn memory_is_given_up_by_the_sender_that_holds_most_on_however_many_connections(
         queue.push(&chunk(&one, 10 * port, 1, 1000));
     }
     let crowd = queue.ledger().held_bytes - before;
-    queue.give_up(usize::try_from(crowd / 4).expect("small"));
+    queue.evict(usize::try_from(crowd / 4).expect("small"));
     let ledger = queue.ledger();
     assert_eq!(queue.losses().of(&quiet), 0);
     assert_eq!(ledger.dropped(DropReason::Memory), 5);
@@ -196,7 +196,7 @@ fn what_is_handed_on_is_shared_too() {
     from.push(&chunk(&loud, 0, 50, 4));
     from.push(&chunk(&quiet, 1000, 5, 4));
     to.push(&chunk(&loud, 50, 80, 4));
-    to.endow(&from.surrender());
+    to.prepend(&from.withdraw());
     let expected: Vec<u32> = (0..20).chain(1000..1005).chain(50..125).collect();
     assert_eq!(take_all(&to), expected);
     assert!(to.ledger().balances() && from.ledger().balances());

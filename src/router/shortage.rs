@@ -1,19 +1,19 @@
-//! What becomes of a chunk when the memory of the router is nearly used up.
+//! The offer of a chunk when the memory of the router is nearly used up.
 //!
-//! Sinks share chunks, so what one of them gives up is only free when no other has it, too. So memory is looked at again
-//! after each step. No two queues are locked at once.
+//! Sinks share chunks, so the memory of a chunk that one sink drops is free only when no other sink has it either. That is
+//! why the budget is read again after each step. No two queues are locked at once.
 
 use super::Queue;
 use crate::{frame_stream::Chunk, memory::Budget};
 
-/// Times that one chunk has queues give up something. More bytes than it brings are free after a few; should what was given
-/// up be shared with a connection that is writing it, then the next chunk goes on.
+/// The number of evictions for one chunk. A few free more bytes than the chunk brings. If the evicted chunks are being
+/// written by some connection, their memory is not free yet, and the next chunk goes on evicting.
 const ROUNDS: usize = 64;
 
-/// Offers `chunk`, whose memory counts already, to `queues`, while `memory` is short.
+/// Offers `chunk` to `queues` while `memory` is short. The memory of the chunk is counted already.
 ///
-/// The reserve is for those who hold little: a queue that holds most, and more than the reserve, may exchange frames but not
-/// grow. Beyond the limit it gives up its newest frames; if that is not enough, no queue may grow.
+/// The reserve is for queues that hold little: the queue that holds most may exchange frames but not grow, if it holds more
+/// than the reserve. Above the limit it drops its newest frames, and if that is not enough, no queue may grow.
 pub(super) fn offer(memory: &Budget, queues: &[&Queue], chunk: &Chunk) {
     make_room(memory, queues);
     let held: Vec<_> = queues.iter().map(|queue| queue.held_bytes().0).collect();
@@ -29,7 +29,7 @@ pub(super) fn offer(memory: &Budget, queues: &[&Queue], chunk: &Chunk) {
     }
 }
 
-/// Has the queues that hold most give up their newest frames until the limit is kept.
+/// Evicts the newest frames of the queues that hold most, until the limit is kept.
 fn make_room(memory: &Budget, queues: &[&Queue]) {
     for _ in 0..ROUNDS {
         let excess = memory.excess();
@@ -37,14 +37,14 @@ fn make_room(memory: &Budget, queues: &[&Queue]) {
             return;
         }
         let held = queues.iter().map(|queue| (*queue, queue.held_bytes()));
-        // What is in flight cannot be given up.
+        // Frames in flight cannot be evicted.
         let heaviest = held
             .filter(|(_, (_, waiting))| *waiting > 0)
             .max_by_key(|(_, (held, _))| *held);
         let Some((queue, _)) = heaviest else {
             return;
         };
-        queue.give_up(excess);
+        queue.evict(excess);
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
             }
         }
 
-        /// Offers a chunk of one frame of 10,000 bytes; no more than that may be beyond the limit.
+        /// Offers a chunk of one frame of 10,000 bytes, and checks that the limit is kept.
         fn offer(&self) {
             let mut wire = BytesMut::new();
             wire.put_u32(10_000);
@@ -128,11 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_stalls_costs_one_that_does_not_nothing() {
+    fn a_sink_that_stalls_costs_another_sink_nothing() {
         let bench = Bench::new(2);
         for round in 0..1000 {
             bench.offer();
-            // It is late now and then, so that its chunks are still shared with the other.
+            // This sink writes now and then only, so it shares chunks with the one that stalls.
             if round % 8 == 0 {
                 bench.write(1);
             }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_needs_room_gets_it_from_the_one_that_holds_most() {
+    fn a_sink_that_needs_room_gets_it_from_the_one_that_holds_most() {
         let bench = Bench::new(2);
         for _ in 0..200 {
             bench.offer();
@@ -154,7 +154,7 @@ mod tests {
         }
         let before = bench.held(0);
         assert!(before > LIMIT / 4 * 3);
-        // The other one stalls, too, and takes what only it has.
+        // Now the other sink stalls as well.
         for _ in 0..200 {
             bench.offer();
         }
@@ -164,13 +164,13 @@ mod tests {
     }
 
     #[test]
-    fn sinks_that_stall_share_what_they_hold() {
+    fn sinks_that_stall_share_the_memory_of_their_chunks() {
         let bench = Bench::new(3);
         for _ in 0..1000 {
             bench.offer();
             bench.write(2);
         }
-        // Frames that both have count once.
+        // A chunk that both have is counted once.
         assert!(bench.held(0) + bench.held(1) > LIMIT);
         assert_eq!(bench.dropped(2), 0);
         bench.write(0);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_a_limit_that_has_shrunk_the_newest_go_and_little_is_taken() {
+    fn above_a_lowered_limit_the_newest_frames_go_and_batches_are_small() {
         let bench = Bench::new(1);
         for _ in 0..80 {
             bench.offer();

@@ -1,4 +1,4 @@
-//! What was taken from a queue, and has to be settled with it.
+//! Frames that were taken from a queue.
 
 use std::{collections::VecDeque, fmt, sync::Arc, thread};
 
@@ -10,14 +10,14 @@ use crate::frame_stream::{Batch, Chunk};
 
 /// Frames in flight: taken from a queue, and neither written nor given back.
 ///
-/// It is settled once. Whoever drops it gives all of it back; if that is because writing it panics, a connection has died
-/// within it.
+/// They are settled once. Dropping this gives all of them back; if a panic drops it in the middle of a write, the first
+/// frame counts as one that a connection died in.
 pub struct Taken {
     queue: Arc<Queue>,
     number: u64,
     /// `None` once it is settled.
     held: Option<VecDeque<Held>>,
-    /// Somebody writes it, or has tried to.
+    /// Whether a write was tried.
     begun: bool,
 }
 
@@ -33,18 +33,18 @@ impl Taken {
         }
     }
 
-    /// The chunks, to be written in this order.
+    /// The chunks to write, in order.
     pub fn begin(&mut self) -> Batch {
         self.begun = true;
         self.chunks().cloned().collect()
     }
 
-    /// The same for whoever only looks.
+    /// The chunks, without starting to write them.
     pub fn chunks(&self) -> impl Iterator<Item = &Chunk> {
         self.held.iter().flatten().map(|held| &held.chunk)
     }
 
-    /// Ends it: `progress` is counted as delivered, the rest goes back to where it was taken from.
+    /// Counts the frames that `progress` covers. The others go back to their positions in the queue.
     pub fn settle(mut self, progress: Progress) {
         self.end(progress);
     }

@@ -133,7 +133,7 @@ async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
     for queue in held {
         // Until then somebody may still be offering to it.
         poll_fn(|cx| queue.poll_closed(cx)).await;
-        queues.hand_on(&queue);
+        queues.hand_over(&queue);
     }
 }
 
@@ -261,7 +261,7 @@ impl Endpoints<'_> {
             info!(%sink, %endpoint, lost, "an endpoint that the name no longer leads to is at its end");
             self.known.swap_remove(place);
         }
-        self.queues.close_books();
+        self.queues.retire_finished();
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is behind the lock of a queue: the frames, the accounts, and the ledger, changed together.
+//! The contents of a queue: the frames, the accounts of their senders, and the ledger, changed together under its lock.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,72 +17,75 @@ use super::{
 };
 use crate::frame_stream::Chunk;
 
-pub(super) struct State {
+pub(super) struct Contents {
     pub(super) limits: Limits,
-    /// By their places.
+    /// The chunks that wait, by their positions.
     pub(super) waiting: BTreeMap<u64, Held>,
     pub(super) ledger: Ledger,
     pub(super) losses: Losses,
     pub(super) latency: Latency,
+    /// The consumer, if it waits.
     pub(super) consumer: Option<Waker>,
-    /// Whose frames those in `waiting` are.
+    /// The senders of the frames in `waiting`.
     pub(super) senders: Senders,
     in_flight: Vec<Flight>,
-    /// The place of the oldest chunk that it has held.
-    first_place: u64,
-    /// The place of the next chunk.
-    next_place: u64,
+    /// The position of the oldest chunk so far.
+    first_position: u64,
+    /// The position of the next chunk.
+    next_position: u64,
     /// The number of the next flight.
     next_flight: u64,
-    /// Nobody can offer to it any more.
+    /// Nothing more will be pushed. An abandoned queue may still be pushed to, so this is apart from `lifecycle`.
     closed: bool,
-    phase: Phase,
+    lifecycle: Lifecycle,
 }
 
-/// What is known here of something [`Taken`](super::Taken).
+/// Something that was [`Taken`](super::Taken) and is not settled.
 struct Flight {
     number: u64,
-    /// When the oldest of it was read from its source.
+    /// The time at which its oldest frame was read from its sender.
     received: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum Lifecycle {
     Open,
-    /// Nothing more will come: the consumer ends when the queue is empty.
+    /// Nothing more will be pushed. The consumer ends when the queue is empty.
     Closing,
-    /// The consumer is gone; what still comes is lost, for this reason.
+    /// The consumer is gone. Frames that are still pushed are lost for this reason.
     Ended(DropReason),
 }
 
-/// The amount that a queue may hold at the moment, and the reason for which the rest is dropped.
+/// The bounds that a chunk is held to, and the reason for which its frames beyond them are dropped.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) held: Amount,
     pub(super) reason: DropReason,
 }
 
-/// The most that one take brings: as much as a large read, and about what a socket takes at once. Frames in flight
-/// count against the bounds until the whole batch is written, so that more would make the queue smaller than it says.
+/// The bounds of one take: about as much as a socket accepts at once, and as much as the largest read brings. Frames in
+/// flight count against the bounds of the queue until the whole batch is written, so larger batches would make the queue
+/// smaller than configured.
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_CHUNKS: usize = 256;
 
-/// The amount that one take may bring though it is more than half of what may wait: it keeps the batches of small queues large
+/// The amount that one take may bring even if it is more than half of the room. It keeps the batches of small queues large
 /// enough to be worth a write.
-const BATCH_AT_LEAST: Amount = Amount {
+const SMALLEST_BATCH: Amount = Amount {
     frames: 64,
     bytes: 16 << 10,
 };
 
-/// Connections that may die in the middle of the same frame before it is given up.
+/// The number of connections that may die in the middle of the same frame. With this many the frame is dropped, since the
+/// frames behind it would wait for ever.
 const CUTS_ALLOWED: u32 = 3;
 
-// === impl State ===
+// === impl Contents ===
 
-impl State {
+impl Contents {
     pub(super) fn new(limits: Limits) -> Self {
-        // There are places for the chunks of the past that another queue hands on.
-        let place = 1 << 63;
+        // In the middle of the range: `prepend` needs positions before the first one.
+        let position = 1 << 63;
         Self {
             limits,
             waiting: BTreeMap::new(),
@@ -92,66 +95,69 @@ impl State {
             consumer: None,
             senders: Senders::default(),
             in_flight: Vec::new(),
-            first_place: place,
-            next_place: place,
+            first_position: position,
+            next_position: position,
             next_flight: 0,
             closed: false,
-            phase: Phase::Open,
+            lifecycle: Lifecycle::Open,
         }
     }
 
     // --- In
 
     pub(super) fn push(&mut self, chunk: &Chunk) {
-        let place = self.next_place;
-        self.next_place += chunk.len() as u64;
-        self.admit(chunk, place, self.bounds());
+        let position = self.next_position;
+        self.next_position += chunk.len() as u64;
+        self.admit(chunk, position, self.bounds());
     }
 
-    /// Takes no more memory than it holds, so that what comes in takes the place of something else, or is lost.
+    /// Pushes a chunk without holding more memory than before: the current size is the bound.
     pub(super) fn push_in_place(&mut self, chunk: &Chunk) {
         let mut bounds = self.bounds();
+        // A chunk that does not fit anyway is lost to the queue's own bounds, not to the lack of memory.
         if self.free(bounds).room_for(chunk) == chunk.len() {
             bounds.held.bytes = to_usize(self.ledger.held_bytes);
             bounds.reason = DropReason::Memory;
         }
-        let place = self.next_place;
-        self.next_place += chunk.len() as u64;
-        self.admit(chunk, place, bounds);
+        let position = self.next_position;
+        self.next_position += chunk.len() as u64;
+        self.admit(chunk, position, bounds);
     }
 
-    /// Takes these as offered before all that it has held.
-    pub(super) fn endow(&mut self, chunks: &[Chunk]) {
+    /// Takes `chunks` as if they had been offered before all others.
+    pub(super) fn prepend(&mut self, chunks: &[Chunk]) {
         let frames: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        self.first_place -= frames;
-        let mut place = self.first_place;
+        self.first_position -= frames;
+        let mut position = self.first_position;
         for chunk in chunks {
-            self.admit(chunk, place, self.bounds());
-            place += chunk.len() as u64;
+            self.admit(chunk, position, self.bounds());
+            position += chunk.len() as u64;
         }
     }
 
-    /// Takes what there is room for of `chunk`, from its front, and counts the rest as lost.
-    fn admit(&mut self, chunk: &Chunk, place: u64, bounds: Bounds) {
+    /// Takes the frames of `chunk` that there is room for, from its front, and counts the rest as lost.
+    fn admit(&mut self, chunk: &Chunk, position: u64, bounds: Bounds) {
         let offered = chunk.len();
         self.ledger.offered += offered as u64;
-        if let Phase::Ended(reason) = self.phase {
+        if let Lifecycle::Ended(reason) = self.lifecycle {
             self.ledger.count_dropped(reason, offered as u64);
             return;
         }
         let mut fits = self.free(bounds).room_for(chunk);
         if fits < offered {
+            // The queue is full. Its sender may be entitled to room that another sender has.
             fits = self.make_room(chunk, fits, bounds);
             self.lose(chunk, offered - fits, bounds.reason);
         }
         if fits == 0 {
             return;
         }
-        let mut taken = chunk.clone();
+        let mut admitted = chunk.clone();
         if fits < offered {
-            taken = taken.split_to(fits).compact();
+            // A copy, so that the frames that were lost do not stay in memory.
+            admitted = admitted.split_to(fits).compact();
         }
-        let held = Held::new(taken, place);
+        let held = Held::new(admitted, position);
         self.ledger.queued += fits as u64;
         self.ledger.held_bytes += held.amount().bytes as u64;
         self.wait(held);
@@ -164,8 +170,8 @@ impl State {
 
     fn wait(&mut self, held: Held) {
         let source = held.chunk.source();
-        self.senders.add(source, held.place, held.amount());
-        self.waiting.insert(held.place, held);
+        self.senders.add(source, held.position, held.amount());
+        self.waiting.insert(held.position, held);
     }
 
     fn bounds(&self) -> Bounds {
@@ -175,7 +181,7 @@ impl State {
         }
     }
 
-    /// How much may wait.
+    /// The room for waiting frames: the bounds without what is in flight.
     pub(super) fn room(&self, bounds: Bounds) -> Amount {
         bounds.held.without(Amount {
             frames: to_usize(self.ledger.in_flight),
@@ -183,7 +189,7 @@ impl State {
         })
     }
 
-    /// How much more may come.
+    /// The room that is free: the bounds without all that the queue holds.
     pub(super) fn free(&self, bounds: Bounds) -> Amount {
         bounds.held.without(Amount {
             frames: to_usize(self.ledger.queued + self.ledger.in_flight),
@@ -193,14 +199,15 @@ impl State {
 
     // --- Out
 
-    /// What goes out next, and its number.
+    /// Takes the chunks of the next batch. Returns the number of the flight with them.
     ///
-    /// It is at most half of what may wait, so that senders never find a queue that is full of what nobody can give up.
+    /// A batch is at most half of the room for waiting frames. Frames in flight cannot make way for other senders, so a
+    /// batch of everything would leave a sender below its share without room.
     pub(super) fn take(&mut self) -> (u64, VecDeque<Held>) {
         let half = self.room(self.bounds()) / 2;
         let mut most = Amount {
-            frames: half.frames.max(BATCH_AT_LEAST.frames),
-            bytes: half.bytes.max(BATCH_AT_LEAST.bytes),
+            frames: half.frames.max(SMALLEST_BATCH.frames),
+            bytes: half.bytes.max(SMALLEST_BATCH.bytes),
         };
         let mut taken = VecDeque::new();
         let mut wire = 0;
@@ -208,13 +215,15 @@ impl State {
             let chunk = &first.get().chunk;
             wire += chunk.wire().len();
             let (frames, fits) = (chunk.len(), most.room_for(chunk));
+            // The first chunk is always taken, however large it is.
             let is_more = wire > BATCH_BYTES || taken.len() == BATCH_CHUNKS || fits < frames;
             if is_more && !taken.is_empty() {
                 break;
             }
             let mut held = first.remove();
             self.senders
-                .remove(held.chunk.source(), held.place, held.amount());
+                .remove(held.chunk.source(), held.position, held.amount());
+            // If it is the first and does not fit, the part that fits is taken, one frame at least.
             if fits.max(1) < frames {
                 let first = held.split_to(fits.max(1));
                 self.wait(std::mem::replace(&mut held, first));
@@ -233,22 +242,25 @@ impl State {
         (number, taken)
     }
 
+    /// Ends the flight `number`, whose chunks are `held`. Frames that `progress` does not cover go back to their positions.
     pub(super) fn settle(&mut self, number: u64, mut held: VecDeque<Held>, progress: Progress) {
-        if let Phase::Ended(_) = self.phase {
+        // An abandoned queue has counted its frames in flight as lost already.
+        if let Lifecycle::Ended(_) = self.lifecycle {
             return;
         }
         self.in_flight.retain(|flight| flight.number != number);
         let done = progress.frames_done();
         let mut delivered = self.release(&mut held, done, Some(Instant::now()));
         for (reason, frames) in progress.dropped.each() {
-            // Even if more is claimed than was in flight, the ledger balances.
+            // The ledger balances even if a consumer claims to have dropped more than was in flight.
             let frames = frames.min(delivered);
             delivered -= frames;
             self.ledger.count_dropped(reason, frames);
         }
         self.ledger.delivered += delivered;
         self.ledger.delivered_bytes += progress.bytes;
-        // A connection that failed between frames says nothing about the first one.
+        // The collector may have died of the frame that was being written. One that died between two frames has said
+        // nothing about the next one.
         if let Some(first) = held.front_mut().filter(|_| progress.cut) {
             first.cuts += 1;
             if first.cuts >= CUTS_ALLOWED {
@@ -257,6 +269,7 @@ impl State {
                     .count_dropped(DropReason::Disconnected, given_up);
             }
         }
+        // The rest waits again, for the next connection. It keeps its count of cuts.
         for back in held {
             let frames = back.chunk.len() as u64;
             self.ledger.in_flight -= frames;
@@ -265,7 +278,8 @@ impl State {
         }
     }
 
-    /// Lets go of the first of these frames in flight and says how many those were; they took until `written`, if given.
+    /// Removes the first `frames` frames in flight and returns how many there were. Their latency is recorded if they were
+    /// `written` at some time.
     fn release(
         &mut self,
         held: &mut VecDeque<Held>,
@@ -295,8 +309,8 @@ impl State {
         released
     }
 
-    /// Gives up what waits, as if it had never been offered.
-    pub(super) fn surrender(&mut self) -> Vec<Chunk> {
+    /// Removes the waiting chunks, as if they had never been offered.
+    pub(super) fn withdraw(&mut self) -> Vec<Chunk> {
         let total = self.senders.total();
         self.ledger.offered -= total.frames as u64;
         self.ledger.queued -= total.frames as u64;
@@ -308,9 +322,9 @@ impl State {
 
     // --- The end
 
-    /// Whether nothing more will come, and nothing is left.
+    /// Whether nothing is left and the consumer may end. A queue that is still open is never over.
     pub(super) fn is_over(&self) -> bool {
-        self.phase != Phase::Open && self.waiting.is_empty() && self.in_flight.is_empty()
+        self.lifecycle != Lifecycle::Open && self.waiting.is_empty() && self.in_flight.is_empty()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -319,13 +333,13 @@ impl State {
 
     pub(super) fn close(&mut self) {
         self.closed = true;
-        if self.phase == Phase::Open {
-            self.phase = Phase::Closing;
+        if self.lifecycle == Lifecycle::Open {
+            self.lifecycle = Lifecycle::Closing;
         }
     }
 
     pub(super) fn abandon(&mut self, reason: DropReason) {
-        if let Phase::Ended(_) = self.phase {
+        if let Lifecycle::Ended(_) = self.lifecycle {
             return;
         }
         let lost = self.ledger.queued + self.ledger.in_flight;
@@ -336,7 +350,7 @@ impl State {
         self.waiting.clear();
         self.senders.clear();
         self.in_flight.clear();
-        self.phase = Phase::Ended(reason);
+        self.lifecycle = Lifecycle::Ended(reason);
     }
 
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -354,7 +368,7 @@ impl State {
         }
     }
 
-    /// When the oldest frame it holds was read from its source.
+    /// The time at which the oldest frame in the queue was read from its sender.
     pub(super) fn oldest(&self) -> Option<Instant> {
         let in_flight = self.in_flight.iter().map(|flight| flight.received);
         let first = self.waiting.first_key_value();
@@ -364,7 +378,7 @@ impl State {
     }
 }
 
-/// The ledger counts in `u64`; what it holds now came from `usize`.
+/// Converts a count of what the queue holds, which came from `usize`.
 fn to_usize(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -1,0 +1,206 @@
+//! The queues of one sink, and the sums over them.
+
+mod accounts;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+pub use accounts::EndpointAccount;
+use accounts::{Accounts, EndpointQueue};
+
+use super::{
+    DropReason, Latency, Ledger, Limits, Losses, Queue,
+    inlets::{Close, Inlet, Inlets},
+};
+use crate::frame_stream::Chunk;
+
+/// The queues of one sink: a single one, or with `endpoints all` one for each endpoint. It may outlive the sink.
+///
+/// The ledger, the losses and the latency are sums over all queues, those of former endpoints included. So they never
+/// decrease, and the ledger [balances](Ledger::balances).
+#[derive(Debug)]
+pub struct Queues {
+    /// The queues that chunks are offered to.
+    inlets: Inlets<Queue>,
+    accounts: Mutex<Accounts>,
+}
+
+// === impl Queues ===
+
+impl Queues {
+    /// A single queue, for all endpoints. A queue that is added later has the same limits.
+    pub fn new(limits: Limits) -> Self {
+        let queues = Self {
+            inlets: Inlets::default(),
+            accounts: Mutex::new(Accounts::new(limits)),
+        };
+        {
+            let mut accounts = queues.lock();
+            accounts.add(None, "".into());
+            queues.publish(&accounts);
+        }
+        queues
+    }
+
+    /// The sink's ledger now.
+    pub fn ledger(&self) -> Ledger {
+        self.lock().ledger()
+    }
+
+    /// The latencies of the frames that were delivered.
+    pub fn latency(&self) -> Latency {
+        self.lock().latency()
+    }
+
+    /// The frames that were dropped for want of room, by sender.
+    pub fn losses(&self) -> Losses {
+        self.lock().losses()
+    }
+
+    /// The time at which the oldest frame in any of the queues was read from its sender.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.lock().oldest()
+    }
+
+    /// The bounds of all queues together.
+    pub fn limits(&self) -> Limits {
+        self.lock().limits()
+    }
+
+    /// The account of each endpoint that has a queue of its own, with `endpoints all`. Otherwise there are none.
+    pub fn endpoints(&self) -> Vec<EndpointAccount> {
+        self.lock().endpoints()
+    }
+
+    /// Changes the bounds of each queue. Frames that are in a queue already stay.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.lock().set_limits(limits);
+    }
+
+    /// Offers `chunk` to every queue. Never waits.
+    pub(super) fn offer(&self, chunk: &Chunk) {
+        for queue in self.inlets.load().iter() {
+            queue.push(chunk);
+        }
+    }
+
+    /// The queues that chunks are offered to. None of them is closed while its inlet lives.
+    pub(super) fn inlets(&self) -> Vec<Arc<Inlet<Queue>>> {
+        self.inlets.load().to_vec()
+    }
+
+    /// Closes every queue, and those that are added later: nothing more will be offered.
+    pub(crate) fn close(&self) {
+        self.lock().close();
+    }
+
+    /// Ends every queue: its frames, and any that are still offered, are counted as lost to the shutdown.
+    pub(crate) fn abandon(&self) {
+        for entry in self.lock().entries() {
+            entry.queue.abandon(DropReason::Shutdown);
+        }
+    }
+
+    /// Goes back to a single queue for all endpoints and returns it. Of several queues, which mostly hold the same frames,
+    /// the one that is furthest behind stays. What only the others hold is lost with their endpoints.
+    ///
+    /// None of the queues may have a consumer.
+    pub(crate) fn one(&self) -> Arc<Queue> {
+        let mut accounts = self.lock();
+        let Some(stays) = accounts.furthest_behind() else {
+            let queue = accounts.add(None, "".into());
+            self.publish(&accounts);
+            return queue;
+        };
+        for entry in accounts.entries_mut() {
+            entry.offered = Arc::ptr_eq(&entry.queue, &stays);
+            entry.address = entry.address.filter(|_| !entry.offered);
+        }
+        self.publish(&accounts);
+        for entry in accounts.entries().iter().filter(|entry| !entry.offered) {
+            entry.queue.abandon(DropReason::EndpointGone);
+        }
+        accounts.retire_finished();
+        stays
+    }
+
+    /// The queues of now, those of former endpoints that still hold something included.
+    pub(crate) fn entries(&self) -> Vec<EndpointQueue> {
+        self.lock().entries().to_vec()
+    }
+
+    /// Changes the name by which an endpoint is shown.
+    pub(crate) fn relabel(&self, address: SocketAddr, label: &Arc<str>) {
+        for entry in self.lock().entries_mut() {
+            if entry.address == Some(address) {
+                entry.label = Arc::clone(label);
+            }
+        }
+    }
+
+    /// Replaces the queues that are `gone` by an empty one for each endpoint that has `come`. Returns the new ones, in the
+    /// order of their endpoints.
+    ///
+    /// Each chunk is offered either to the queues of before or to those of now, never to both. A queue that is gone is
+    /// closed as soon as the last offer to it is over.
+    pub(crate) fn exchange(
+        &self,
+        gone: &[Arc<Queue>],
+        come: impl IntoIterator<Item = (SocketAddr, Arc<str>)>,
+    ) -> Vec<Arc<Queue>> {
+        let mut accounts = self.lock();
+        for entry in accounts.entries_mut() {
+            entry.offered &= !gone.iter().any(|queue| Arc::ptr_eq(&entry.queue, queue));
+        }
+        let come = come.into_iter();
+        let queues = come.map(|(address, label)| accounts.add(Some(address), label));
+        let queues = queues.collect();
+        self.publish(&accounts);
+        queues
+    }
+
+    /// Moves the frames of `from` to every queue that chunks are offered to, before all that it holds. `from` is closed, and
+    /// the others have no consumer yet.
+    pub(crate) fn hand_over(&self, from: &Arc<Queue>) {
+        // Under the lock of the accounts, so that a sum that is read meanwhile has the frames once.
+        let mut accounts = self.lock();
+        let chunks = from.withdraw();
+        for entry in accounts.entries().iter().filter(|entry| entry.offered) {
+            entry.queue.prepend(&chunks);
+        }
+        accounts.retire_finished();
+    }
+
+    /// Moves the counts of finished queues to the sums of the past, and forgets the queues.
+    pub(crate) fn retire_finished(&self) {
+        self.lock().retire_finished();
+    }
+
+    /// Has chunks offered to the queues that `accounts` says.
+    fn publish(&self, accounts: &Accounts) {
+        let offered = accounts.entries().iter().filter(|entry| entry.offered);
+        self.inlets
+            .replace(offered.map(|entry| Arc::clone(&entry.queue)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Close for Queues {
+    fn close(&self) {
+        Queues::close(self);
+    }
+}
+
+impl Close for Queue {
+    fn close(&self) {
+        Queue::close(self);
+    }
+}

@@ -1,0 +1,216 @@
+use std::{
+    future::poll_fn,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use bytes::{BufMut, BytesMut};
+use tokio_test::task::spawn;
+
+use super::*;
+use crate::router::{Progress, Taken};
+
+const LIMITS: Limits = Limits {
+    frames: 100_000,
+    bytes: 1 << 30,
+};
+
+fn frame(number: u32) -> Chunk {
+    let mut wire = BytesMut::new();
+    wire.put_u32(4);
+    wire.put_u32(number);
+    Chunk::from_wire(wire.freeze()).expect("a frame")
+}
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, last], 6000))
+}
+
+fn endpoint(last: u8) -> (SocketAddr, Arc<str>) {
+    (address(last), format!("tcp://{}", address(last)).into())
+}
+
+/// Replaces `gone` by a queue for each of these endpoints.
+fn exchange<const N: usize>(queues: &Queues, gone: &Arc<Queue>, come: [u8; N]) -> [Arc<Queue>; N] {
+    let gone = std::slice::from_ref(gone);
+    let come = queues.exchange(gone, come.map(endpoint));
+    come.try_into().expect("as many")
+}
+
+fn take(queue: &Arc<Queue>) -> Option<Taken> {
+    match spawn(poll_fn(|cx| queue.poll_take(cx))).poll() {
+        std::task::Poll::Ready(taken) => taken,
+        std::task::Poll::Pending => None,
+    }
+}
+
+/// Writes all that the queue holds, and returns the numbers of the frames.
+fn write(queue: &Arc<Queue>) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    while let Some(taken) = take(queue) {
+        let before = numbers.len();
+        for frame in taken.chunks().flat_map(Chunk::frames) {
+            numbers.push(u32::from_be_bytes(frame.try_into().expect("four bytes")));
+        }
+        let frames = numbers.len() - before;
+        taken.settle(Progress {
+            frames,
+            ..Progress::default()
+        });
+    }
+    numbers
+}
+
+#[test]
+fn each_endpoint_starts_with_the_frames_of_the_single_queue_while_more_come_in() {
+    let queues = Arc::new(Queues::new(LIMITS));
+    let enough = Arc::new(AtomicBool::new(false));
+    let offering = {
+        let (queues, enough) = (Arc::clone(&queues), Arc::clone(&enough));
+        thread::spawn(move || {
+            let mut offered = 0;
+            while !enough.load(Ordering::Relaxed) && offered < 50_000 {
+                queues.offer(&frame(offered));
+                offered += 1;
+            }
+            offered
+        })
+    };
+    let looking = {
+        let (queues, enough) = (Arc::clone(&queues), Arc::clone(&enough));
+        thread::spawn(move || {
+            let mut before = Ledger::default();
+            while !enough.load(Ordering::Relaxed) {
+                let ledger = queues.ledger();
+                assert!(ledger.balances(), "{ledger:?}");
+                assert!(
+                    ledger.offered >= before.offered,
+                    "{ledger:?} after {before:?}"
+                );
+                before = ledger;
+            }
+        })
+    };
+    while queues.ledger().offered < 1000 {
+        thread::yield_now();
+    }
+    let held = queues.one();
+    let [one, two] = exchange(&queues, &held, [1, 2]);
+    while spawn(poll_fn(|cx| held.poll_closed(cx)))
+        .poll()
+        .is_pending()
+    {
+        thread::yield_now();
+    }
+    queues.hand_over(&held);
+    while queues.ledger().offered < 10_000 {
+        thread::yield_now();
+    }
+    enough.store(true, Ordering::Relaxed);
+    let offered = offering.join().expect("no panic");
+    looking.join().expect("no panic");
+    for queue in [one, two] {
+        assert!(write(&queue).into_iter().eq(0..offered));
+    }
+    let ledger = queues.ledger();
+    assert_eq!(ledger.delivered, 2 * u64::from(offered));
+    assert!(ledger.balances());
+    assert_eq!(queues.endpoints().len(), 2);
+}
+
+#[test]
+fn an_exchange_of_queues_loses_no_chunk_and_repeats_none() {
+    let queues = Arc::new(Queues::new(LIMITS));
+    let enough = Arc::new(AtomicBool::new(false));
+    let offering = {
+        let (queues, enough) = (Arc::clone(&queues), Arc::clone(&enough));
+        thread::spawn(move || {
+            let mut offered = 0;
+            while !enough.load(Ordering::Relaxed) {
+                queues.offer(&frame(offered));
+                offered += 1;
+            }
+            offered
+        })
+    };
+    let mut all = vec![queues.one()];
+    for round in 0..5000_u16 {
+        let last = &all[all.len() - 1];
+        let [next] = exchange(&queues, last, [u8::from(round % 2 == 1)]);
+        all.push(next);
+    }
+    enough.store(true, Ordering::Relaxed);
+    let offered = offering.join().expect("no panic");
+    let written: Vec<_> = all.iter().flat_map(write).collect();
+    assert!(written.into_iter().eq(0..offered), "each once, in order");
+    assert_eq!(queues.ledger().offered, u64::from(offered));
+}
+
+#[test]
+fn the_counts_of_a_former_endpoint_stay_in_the_sums() {
+    let queues = Queues::new(LIMITS);
+    let held = queues.one();
+    queues.offer(&frame(0));
+    write(&held);
+    let [one, two] = exchange(&queues, &held, [1, 2]);
+    queues.hand_over(&held);
+    queues.offer(&frame(1));
+    assert_eq!(
+        (queues.ledger().offered, queues.limits().frames),
+        (3, 200_000)
+    );
+    write(&one);
+    exchange(&queues, &two, []);
+    queues.offer(&frame(2));
+    queues.retire_finished();
+    assert_eq!(queues.endpoints().len(), 2, "it still holds something");
+    two.abandon(DropReason::EndpointGone);
+    queues.retire_finished();
+    assert_eq!(queues.endpoints().len(), 1);
+    let ledger = queues.ledger();
+    assert_eq!(
+        (
+            ledger.offered,
+            ledger.delivered,
+            ledger.queued,
+            ledger.dropped(DropReason::EndpointGone)
+        ),
+        (4, 2, 1, 1)
+    );
+    assert_eq!(queues.latency().counts().iter().sum::<u64>(), 2);
+    assert_eq!(queues.oldest(), one.oldest());
+}
+
+#[test]
+fn the_queue_that_is_furthest_behind_stays() {
+    let queues = Queues::new(LIMITS);
+    let held = queues.one();
+    let all = exchange(&queues, &held, [1, 2, 3]);
+    queues.hand_over(&held);
+    queues.offer(&frame(0));
+    queues.offer(&frame(1));
+    write(&all[0]);
+    let mut taken = take(&all[2]).expect("two frames");
+    let _ = taken.begin();
+    taken.settle(Progress {
+        frames: 1,
+        ..Progress::default()
+    });
+    let one = queues.one();
+    assert!(Arc::ptr_eq(&one, &all[1]));
+    assert!(queues.endpoints().is_empty());
+    queues.offer(&frame(2));
+    assert_eq!(write(&one), [0, 1, 2]);
+    let ledger = queues.ledger();
+    assert_eq!(ledger.dropped(DropReason::EndpointGone), 1);
+    assert_eq!((ledger.offered, ledger.delivered), (7, 6));
+}
+
+#[test]
+fn a_queue_that_is_added_after_the_end_is_closed() {
+    let queues = Queues::new(LIMITS);
+    queues.close();
+    let [late] = exchange(&queues, &queues.one(), [1]);
+    assert!(spawn(poll_fn(|cx| late.poll_end(cx))).poll().is_ready());
+    assert!(take(&queues.one()).is_none());
+}
