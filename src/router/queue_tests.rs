@@ -1,4 +1,4 @@
-//! The queue against a model of it, and its corners. Here and not in `queue.rs`, which is also compiled with loom.
+//! Tests of the queue, by example and against a model. They are not in `queue.rs` because that is compiled with loom, too.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -18,7 +18,7 @@ const ROOMY: Limits = Limits {
     bytes: 1 << 20,
 };
 
-/// A chunk of frames with four bytes of payload: the numbers `from..from + frames`.
+/// A chunk of the frames `from..from + frames`. The payload of each is its number, in four bytes.
 fn chunk(from: u32, frames: u32) -> Chunk {
     let mut wire = BytesMut::new();
     for number in from..from + frames {
@@ -52,7 +52,7 @@ fn queue(limits: Limits) -> Arc<Queue> {
 }
 
 #[test]
-fn a_full_queue_keeps_the_oldest_and_counts_the_newest() {
+fn a_full_queue_keeps_the_oldest_frames_and_counts_the_newest_as_lost() {
     let queue = queue(Limits { frames: 5, ..ROOMY });
     queue.push(&chunk(0, 3));
     queue.push(&chunk(3, 4));
@@ -72,12 +72,12 @@ fn a_full_queue_keeps_the_oldest_and_counts_the_newest() {
     assert_eq!(
         queue.ledger().dropped(DropReason::QueueFull),
         4,
-        "what is in flight counts against the bound"
+        "frames in flight count against the bound"
     );
 }
 
 #[test]
-fn a_queue_that_shrinks_keeps_what_it_holds() {
+fn a_queue_with_lower_limits_keeps_its_frames() {
     let queue = queue(ROOMY);
     queue.push(&chunk(0, 5));
     queue.set_limits(Limits { frames: 3, ..ROOMY });
@@ -93,7 +93,7 @@ fn a_queue_that_shrinks_keeps_what_it_holds() {
 }
 
 #[test]
-fn the_bound_in_bytes_is_kept_to_the_byte() {
+fn the_bound_in_bytes_is_exact() {
     let footprint = chunk(0, 2).footprint();
     let queue = queue(Limits {
         bytes: footprint * 2,
@@ -112,7 +112,7 @@ fn the_bound_in_bytes_is_kept_to_the_byte() {
 }
 
 #[test]
-fn what_was_not_written_whole_goes_out_first_the_next_time() {
+fn frames_that_were_not_written_are_first_in_the_next_take() {
     let queue = queue(ROOMY);
     queue.push(&chunk(0, 3));
     queue.push(&chunk(3, 3));
@@ -138,7 +138,7 @@ fn what_was_not_written_whole_goes_out_first_the_next_time() {
     assert_eq!(numbers(&take(&queue)), [4, 5, 6]);
 }
 
-/// One chunk of so many frames a take.
+/// A chunk that is so large that one take brings no other.
 fn large(from: u32, frames: u32) -> Chunk {
     let mut wire = BytesMut::new();
     for number in from..from + frames {
@@ -157,7 +157,7 @@ fn firsts(taken: &Taken) -> Vec<u32> {
 }
 
 #[test]
-fn several_in_flight_go_back_to_their_places() {
+fn several_flights_go_back_to_their_positions() {
     let queue = queue(Limits {
         bytes: 1 << 30,
         ..ROOMY
@@ -192,11 +192,15 @@ fn several_in_flight_go_back_to_their_places() {
     assert_eq!((firsts(&two), firsts(&three)), (vec![4, 5], vec![6, 7, 8]));
     drop(two);
     drop(three);
-    assert_eq!(firsts(&take(&queue)), [4, 5], "whoever came back last");
+    assert_eq!(
+        firsts(&take(&queue)),
+        [4, 5],
+        "in the order of positions, not of return"
+    );
 }
 
 #[test]
-fn what_comes_back_wakes_the_consumer() {
+fn frames_that_come_back_wake_the_consumer() {
     let queue = queue(ROOMY);
     queue.push(&chunk(0, 1));
     let taken = take(&queue);
@@ -210,7 +214,10 @@ fn what_comes_back_wakes_the_consumer() {
     assert!(next.poll().is_pending());
     queue.close();
     assert!(next.is_woken());
-    assert!(next.poll().is_pending(), "it may come back");
+    assert!(
+        next.poll().is_pending(),
+        "the frame in flight may come back"
+    );
     taken.settle(Progress {
         frames: 1,
         ..Progress::default()
@@ -220,7 +227,7 @@ fn what_comes_back_wakes_the_consumer() {
 }
 
 #[test]
-fn a_frame_that_three_connections_died_in_is_given_up() {
+fn a_frame_in_which_three_connections_died_is_dropped() {
     let queue = queue(ROOMY);
     queue.push(&chunk(0, 3));
     let cut = Progress {
@@ -231,7 +238,7 @@ fn a_frame_that_three_connections_died_in_is_given_up() {
         let taken = take(&queue);
         assert_eq!(numbers(&taken), [0, 1, 2]);
         taken.settle(cut);
-        // A connection that dies before it takes anything says nothing about the frame.
+        // A connection that dies between two frames is not the frame's fault.
         take(&queue).settle(Progress::default());
     }
     take(&queue).settle(cut);
@@ -241,7 +248,7 @@ fn a_frame_that_three_connections_died_in_is_given_up() {
 }
 
 #[test]
-fn what_others_wrote_says_nothing_about_a_frame_that_connections_die_in() {
+fn frames_that_others_write_do_not_reset_the_cuts_of_a_frame() {
     let queue = queue(Limits {
         bytes: 1 << 30,
         ..ROOMY
@@ -268,7 +275,7 @@ fn what_others_wrote_says_nothing_about_a_frame_that_connections_die_in() {
 }
 
 #[test]
-fn only_what_is_being_written_is_cut_by_a_panic() {
+fn a_panic_cuts_only_the_batch_that_is_being_written() {
     let queue = queue(Limits {
         bytes: 1 << 30,
         ..ROOMY
@@ -296,7 +303,7 @@ fn malformed(frames: u64) -> Drops {
 }
 
 #[test]
-fn malformed_frames_are_passed_over_and_counted() {
+fn frames_that_the_sink_dropped_are_counted_by_reason() {
     let queue = queue(ROOMY);
     queue.push(&chunk(0, 3));
     take(&queue).settle(Progress {
@@ -324,7 +331,10 @@ fn a_closed_queue_ends_when_it_is_empty() {
     queue.close();
     let taken = take(&queue);
     assert_eq!(numbers(&taken), [0]);
-    assert!(poll(&queue).is_pending(), "what is in flight may come back");
+    assert!(
+        poll(&queue).is_pending(),
+        "the frame in flight may come back"
+    );
     taken.settle(Progress {
         frames: 1,
         ..Progress::default()
@@ -343,7 +353,7 @@ fn an_abandoned_queue_wakes_its_consumer() {
 }
 
 #[test]
-fn an_abandoned_queue_counts_what_it_held_and_what_still_comes() {
+fn an_abandoned_queue_counts_its_frames_and_later_ones_as_lost() {
     let queue = queue(ROOMY);
     queue.push(&chunk(0, 2));
     let taken = take(&queue);
@@ -367,7 +377,7 @@ fn an_abandoned_queue_counts_what_it_held_and_what_still_comes() {
 enum Step {
     Push(u32),
     Take,
-    /// Of those in flight, which one, and how much of it went out.
+    /// Settles one of the flights, of which a share was written.
     Settle {
         which: prop::sample::Index,
         share: f64,
@@ -391,10 +401,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happens, with however many in flight: the ledger adds up, frames that were not written are taken in the
-    /// order in which they came, none is in two places, and none is lost that no counter tells of.
+    /// With any number of flights, the ledger balances, frames are taken in the order in which they came, no frame is in two
+    /// flights, and every lost frame is counted.
     #[test]
-    fn the_ledger_adds_up_and_order_is_kept(
+    fn the_ledger_balances_and_the_order_is_kept(
         steps in prop::collection::vec(step(), 0..160),
         frames in 1_usize..100,
         bytes in 0_usize..4000,

@@ -1,4 +1,5 @@
-//! A full queue and its senders, against a model. Here and not in `state.rs`, which is also compiled with loom.
+//! Tests of the fair sharing of a full queue, by example and against a model. They are not in `sharing.rs` because that is
+//! compiled with loom, too.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,7 +62,7 @@ fn queue(frames: usize, bytes: usize) -> Arc<Queue> {
 }
 
 #[test]
-fn a_quiet_sender_takes_the_newest_frames_of_one_that_floods() {
+fn a_quiet_sender_displaces_the_newest_frames_of_a_flooding_one() {
     let queue = queue(100, 1 << 20);
     let (loud, quiet) = (source("loud"), source("quiet"));
     queue.push(&chunk(&loud, 0, 60, 4));
@@ -79,7 +80,7 @@ fn a_quiet_sender_takes_the_newest_frames_of_one_that_floods() {
 }
 
 #[test]
-fn a_sender_gets_its_part_of_a_full_queue_and_no_more() {
+fn a_sender_gets_its_share_of_a_full_queue_and_no_more() {
     let queue = queue(100, 1 << 20);
     let (one, two, three) = (source("one"), source("two"), source("three"));
     queue.push(&chunk(&one, 0, 100, 4));
@@ -91,13 +92,13 @@ fn a_sender_gets_its_part_of_a_full_queue_and_no_more() {
     assert_eq!(
         (losses.of(&one), losses.of(&two), losses.of(&three)),
         (66, 47, 47),
-        "a third is 33; one gives way down to that, the other as far as is needed"
+        "a third is 33; the first sender is cut to that, the second only as far as needed"
     );
     assert_eq!(queue.ledger().queued, 100);
 }
 
 #[test]
-fn many_connections_of_one_sender_get_no_more_than_one() {
+fn many_connections_of_a_sender_get_no_more_than_one() {
     let queue = queue(100, 1 << 20);
     let crowd: Vec<_> = (0..20)
         .map(|port| source(&format!("192.0.2.1:{port}")))
@@ -106,15 +107,15 @@ fn many_connections_of_one_sender_get_no_more_than_one() {
     for one in &crowd {
         queue.push(&chunk(one, 0, 50, 4));
     }
-    // A twenty-first of the queue is 4 frames; half of it is 50.
+    // Among 21 connections a share would be 4 frames; among two senders it is 50.
     for number in 0..50 {
         queue.push(&chunk(&quiet, 1000 + number, 1, 4));
     }
     let lost = queue.losses().of(&quiet);
     assert_eq!((lost, queue.ledger().queued), (0, 100));
     queue.push(&chunk(&quiet, 2000, 1, 4));
-    assert_eq!(queue.losses().of(&quiet), 1, "half of it is taken");
-    // The half of the crowd is divided equally again: 50 / 20.
+    assert_eq!(queue.losses().of(&quiet), 1, "its half is used up");
+    // The half of the crowd is divided among its connections: 50 / 21.
     let newcomer = source("192.0.2.1:99");
     queue.push(&chunk(&newcomer, 3000, 2, 4));
     assert_eq!(queue.losses().of(&newcomer), 0);
@@ -122,7 +123,7 @@ fn many_connections_of_one_sender_get_no_more_than_one() {
 }
 
 #[test]
-fn memory_is_given_up_by_the_sender_that_holds_most_on_however_many_connections() {
+fn the_sender_that_holds_most_is_evicted_however_many_connections_it_has() {
     let queue = queue(1000, 1 << 20);
     let quiet = source("192.0.2.2:1");
     queue.push(&chunk(&quiet, 1000, 1, 2000));
@@ -140,7 +141,7 @@ fn memory_is_given_up_by_the_sender_that_holds_most_on_however_many_connections(
 }
 
 #[test]
-fn memory_is_shared_as_frames_are() {
+fn bytes_are_shared_like_frames() {
     let large = chunk(&source("one"), 0, 1, 10_000).footprint();
     let queue = queue(1000, 8 * large);
     let (loud, quiet) = (source("loud"), source("quiet"));
@@ -153,13 +154,13 @@ fn memory_is_shared_as_frames_are() {
     let losses = queue.losses();
     assert_eq!((losses.of(&loud), losses.of(&quiet)), (16, 0));
     queue.push(&chunk(&quiet, 104, 1, 10_000));
-    assert_eq!(queue.losses().of(&quiet), 1, "half of it is taken");
+    assert_eq!(queue.losses().of(&quiet), 1, "its half is used up");
     assert_eq!(queue.ledger().held_bytes, 8 * large as u64);
     assert_eq!(take_all(&queue), [0, 1, 2, 3, 100, 101, 102, 103]);
 }
 
 #[test]
-fn no_take_leaves_senders_without_room() {
+fn a_take_leaves_room_for_other_senders() {
     let queue = queue(10_000, 1 << 20);
     let (loud, quiet) = (source("loud"), source("quiet"));
     queue.push(&chunk(&loud, 0, 13_000, 4));
@@ -190,7 +191,7 @@ fn no_take_leaves_senders_without_room() {
 }
 
 #[test]
-fn what_is_handed_on_is_shared_too() {
+fn prepended_frames_are_shared_too() {
     let (from, to) = (queue(100, 1 << 20), queue(100, 1 << 20));
     let (loud, quiet) = (source("loud"), source("quiet"));
     from.push(&chunk(&loud, 0, 50, 4));
@@ -224,7 +225,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => push.prop_map(|(sender, frames, size)| Step::Push {
             sender,
-            // The first is quiet, the last is loud.
+            // Sender 0 is quiet, sender 3 is loud.
             frames: 1 + frames * u32::try_from(sender).expect("small") / 3,
             size,
         }),
@@ -233,7 +234,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a frame is to the model.
+/// A frame of the model.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     sender: usize,
@@ -241,7 +242,8 @@ struct Frame {
     content: usize,
 }
 
-/// The frames and no less than the bytes that these hold: each chunk's fixed cost counts, even if another part bears it.
+/// The number of frames, and an upper bound of their bytes: the fixed cost counts for each part of a chunk, though only
+/// one part bears it.
 fn hold<'a>(frames: impl Iterator<Item = &'a Frame>) -> (usize, usize) {
     const OVERHEAD: usize = 128;
     let (mut count, mut bytes, mut chunks) = (0, 0, BTreeSet::new());
@@ -256,17 +258,17 @@ fn hold<'a>(frames: impl Iterator<Item = &'a Frame>) -> (usize, usize) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// A sender within an equal part of what may wait loses nothing, whatever others do, neither of what it pushes nor
-    /// of what it has waiting. Every frame lost is counted with one sender. Each sender's order stays.
+    /// Whatever the others do, a sender within its share of the room loses neither frames that it pushes nor frames that
+    /// wait. Every lost frame is counted for one sender. The order of each sender's frames is kept.
     #[test]
-    fn a_sender_within_its_part_loses_nothing(
+    fn a_sender_within_its_share_loses_nothing(
         steps in prop::collection::vec(step(), 0..120),
         frames in 1_usize..200,
         bytes in prop_oneof![Just(1 << 20), 0_usize..8000],
     ) {
         let limits = Limits { frames, bytes };
         let queue = queue(limits.frames, limits.bytes);
-        // Two are connections of one sender.
+        // The last two are connections of one sender.
         let sources = [source("a"), source("b"), source("192.0.2.1:1"), source("192.0.2.1:2")];
         let mut waiting: BTreeMap<u32, Frame> = BTreeMap::new();
         let mut in_flight: Vec<(Taken, Vec<(u32, Frame)>)> = Vec::new();
@@ -282,7 +284,7 @@ proptest! {
                     let active: Vec<_> = (0..4).filter(|other| *other == sender || of(*other).0 > 0).collect();
                     let both = active.ends_with(&[2, 3]);
                     let senders = active.len() - usize::from(both);
-                    let part = |of: usize| {
+                    let share = |of: usize| {
                         let connections = if both && of >= 2 { 2 } else { 1 };
                         (
                             limits.frames.saturating_sub(flying.0) / senders / connections,
@@ -296,7 +298,7 @@ proptest! {
                         if other == sender {
                             holds = (holds.0 + new.len(), holds.1 + new.footprint());
                         }
-                        within.push(holds.0 <= part(other).0 && holds.1 <= part(other).1);
+                        within.push(holds.0 <= share(other).0 && holds.1 <= share(other).1);
                     }
                     queue.push(&new);
                     let losses = queue.losses();
@@ -306,7 +308,7 @@ proptest! {
                         if other == sender {
                             continue;
                         }
-                        // The newest of it are gone.
+                        // It loses its newest frames.
                         for _ in 0..lost(other) {
                             let newest = waiting.iter().rev().find(|(_, frame)| frame.sender == other);
                             let newest = *newest.expect("as many").0;
