@@ -27,7 +27,7 @@ use crate::{
 /// A bound listener. Senders that connect wait in the kernel until it [runs](Self::run).
 pub struct Listener {
     socket: Socket,
-    /// Whether the socket was passed to this process at its start.
+    /// True if the socket was passed to this process at its start.
     inherited: bool,
     /// Keeps sinks of this router from connecting to it.
     own: OwnListener,
@@ -43,7 +43,7 @@ pub struct Handle {
     path: Option<Arc<SocketPath>>,
 }
 
-/// Why a listener could not be set up.
+/// The error of setting up a listener.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenerSetupError {
     /// Its socket cannot be bound.
@@ -113,7 +113,7 @@ impl Listener {
         })
     }
 
-    /// Whether the socket was passed to this process at its start.
+    /// Returns whether the socket was passed to this process at its start.
     pub fn is_inherited(&self) -> bool {
         self.inherited
     }
@@ -237,7 +237,7 @@ impl Handle {
         &self.intake.counters
     }
 
-    /// Whether senders can connect, and if not, why; `None` for a listener whose socket has no file of its own.
+    /// The state of the socket's path; `None` if the socket has no file of its own.
     pub fn reachability(&self) -> Option<&Arc<Reachability>> {
         self.path.as_ref().map(|path| path.reachability())
     }

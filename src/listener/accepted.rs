@@ -21,7 +21,7 @@ pub(super) enum Accepted {
     Tcp(tokio::net::TcpStream, SocketAddr),
 }
 
-/// Why an accepted connection gives no stream.
+/// The reason for which an accepted connection gives no stream.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoStream {
     #[error("the peer closed the connection without sending anything, as a port probe does")]
@@ -118,8 +118,8 @@ impl AsRawFd for Accepted {
     }
 }
 
-/// Waits for the peer's first bytes and returns their number so far, 0 if the peer closed instead. Any other error of the
-/// connection counts as a byte: TLS meets the error again, and reports it.
+/// Waits for the peer's first bytes and returns their number so far, 0 if the peer closed instead. On any other error it
+/// returns 1, because TLS will meet the error again and report it.
 async fn peek(stream: &tokio::net::TcpStream, opening: &mut [u8; 4]) -> usize {
     match stream.peek(opening).await {
         Ok(bytes) => bytes,

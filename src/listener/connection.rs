@@ -48,7 +48,7 @@ struct Totals {
     control: u64,
 }
 
-/// What a connection waits for, as far as it has come.
+/// The events that a connection waits for.
 enum Event {
     /// Bytes have been read.
     Data,
@@ -70,7 +70,7 @@ enum Event {
 /// is still there.
 const STALL_DEADLINE: Duration = Duration::from_mins(1);
 
-/// The number of reads after the drain's deadline, for what a sender had written by then.
+/// The number of reads after the drain's deadline, for bytes that a sender had written by then.
 const LAST_READS: usize = 64;
 
 /// Serves one sender to its end.
@@ -145,8 +145,8 @@ impl Connection<'_> {
         }
     }
 
-    /// Asks the sender to end its stream: a sender that reads its back channel sees the end of it. Any other one notices
-    /// when the connection is closed.
+    /// Asks the sender to end its stream, by closing the back channel. A sender that does not read the back channel notices
+    /// when the whole connection is closed.
     async fn ask_to_end(&mut self) {
         let shutdown = timeout(HANDSHAKE_DEADLINE, self.stream.shutdown());
         let _ = self.intake.before_deadline(shutdown).await;
@@ -251,7 +251,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Reads what a sender had written before the drain's deadline.
+    /// Reads the bytes that a sender had written before the drain's deadline.
     async fn read_what_has_arrived(&mut self) {
         for _ in 0..LAST_READS {
             let read = read_some(&mut self.stream, &mut self.cutter, &mut self.holder);
@@ -302,8 +302,7 @@ async fn read(stream: &mut Stream, cutter: &mut Cutter, holder: &mut Holder) -> 
     }
 }
 
-/// Reads once. While it waits, the buffer is only as large as the unfinished frame in it, and that memory is counted.
-/// Cancel safe.
+/// Reads once. While it waits, the buffer is shrunk to the unfinished frame, and its memory is counted. Cancel safe.
 async fn read_some(
     stream: &mut Stream,
     cutter: &mut Cutter,

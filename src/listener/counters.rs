@@ -9,7 +9,8 @@ use crate::{
 };
 
 closed_set! {
-    /// Why a listener refused or ended a connection, or left a frame out. A closed set: it is a metric label.
+    /// The reason for which a listener refused or ended a connection, or left a frame out. A closed set: it is a metric
+    /// label.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum ErrorReason {
         /// `accept` failed, for want of descriptors or memory.
@@ -113,7 +114,8 @@ impl Counters {
         self.connections.fetch_sub(1, Relaxed);
     }
 
-    /// Counts the frames of a chunk. Its types are added up first: an atomic per frame would cost more than the rest.
+    /// Counts the frames of a chunk. Their types are added up first, so the shared counters change once a chunk, not once a
+    /// frame.
     pub(super) fn count_chunk(&self, chunk: &Chunk) {
         self.frames.fetch_add(chunk.len() as u64, Relaxed);
         self.bytes.fetch_add(chunk.wire().len() as u64, Relaxed);

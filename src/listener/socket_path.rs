@@ -31,11 +31,11 @@ pub(super) struct SocketPath {
     reachability: Arc<Reachability>,
 }
 
-/// Whether senders can connect to a listener that runs, and if not, why.
+/// The state of a listener's path: senders can connect, or the reason for which they cannot.
 #[derive(Debug, Default)]
 pub struct Reachability(ArcSwapOption<NotListening>);
 
-/// The state of a listener whose socket file is gone and whose path cannot be bound again.
+/// A listener's socket file is gone, and its path cannot be bound again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotListening {
     /// The time at which this was noticed.
@@ -193,7 +193,7 @@ impl SocketPath {
 // === impl Reachability ===
 
 impl Reachability {
-    /// Why senders cannot connect; `None` if they can.
+    /// The reason for which senders cannot connect; `None` if they can.
     pub fn get(&self) -> Option<Arc<NotListening>> {
         self.0.load_full()
     }

@@ -120,8 +120,8 @@ impl Holder {
         let (key, close) = (self.key, &self.close);
         self.unfinished.with(|holdings| {
             let known = holdings.remove(key);
-            // A connection that has been asked to close is no longer in `each`, and frees its bytes soon. Counting them
-            // again would close another one for them.
+            // A connection that was asked to close is no longer in `each`, and frees its bytes soon. If they counted
+            // again, another connection might have to close.
             if bytes == 0 || before > 0 && !known {
                 return;
             }
@@ -207,7 +207,7 @@ mod tests {
 
     const KIB: usize = 1 << 10;
 
-    /// Whether the connection was asked to close since the last call.
+    /// Returns whether the connection was asked to close since the last call.
     fn is_asked(holder: &Holder) -> bool {
         let mut asked = tokio_test::task::spawn(holder.asked_to_close());
         asked.poll().is_ready()

@@ -181,7 +181,7 @@ impl Contents {
         }
     }
 
-    /// The room for waiting frames: the bounds without what is in flight.
+    /// The room for waiting frames: the bounds minus the frames in flight.
     pub(super) fn room(&self, bounds: Bounds) -> Amount {
         bounds.held.without(Amount {
             frames: to_usize(self.ledger.in_flight),
@@ -189,7 +189,7 @@ impl Contents {
         })
     }
 
-    /// The room that is free: the bounds without all that the queue holds.
+    /// The room that is free: the bounds minus all frames in the queue.
     pub(super) fn free(&self, bounds: Bounds) -> Amount {
         bounds.held.without(Amount {
             frames: to_usize(self.ledger.queued + self.ledger.in_flight),
@@ -242,7 +242,7 @@ impl Contents {
         (number, taken)
     }
 
-    /// Ends the flight `number`, whose chunks are `held`. Frames that `progress` does not cover go back to their positions.
+    /// Ends the flight `number` with the chunks `held`. Frames that `progress` does not cover go back to their positions.
     pub(super) fn settle(&mut self, number: u64, mut held: VecDeque<Held>, progress: Progress) {
         // An abandoned queue has counted its frames in flight as lost already.
         if let Lifecycle::Ended(_) = self.lifecycle {
@@ -322,7 +322,7 @@ impl Contents {
 
     // --- The end
 
-    /// Whether nothing is left and the consumer may end. A queue that is still open is never over.
+    /// Returns whether nothing is left, so that the consumer may end. An open queue is never over.
     pub(super) fn is_over(&self) -> bool {
         self.lifecycle != Lifecycle::Open && self.waiting.is_empty() && self.in_flight.is_empty()
     }
@@ -378,7 +378,7 @@ impl Contents {
     }
 }
 
-/// Converts a count of what the queue holds, which came from `usize`.
+/// Converts a count back that came from `usize`.
 fn to_usize(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }

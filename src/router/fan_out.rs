@@ -20,7 +20,7 @@ impl Router {
         Self::within(Budget::default(), sinks)
     }
 
-    /// A router whose sinks share `memory`. When it is short, the queue that holds most gives way.
+    /// A router to these sinks, which share `memory`. When it is short, the queue that holds most makes way.
     pub fn within(memory: Budget, sinks: impl IntoIterator<Item = Arc<Queues>>) -> Self {
         let router = Self {
             sinks: Arc::default(),

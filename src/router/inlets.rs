@@ -4,7 +4,7 @@ use std::{ops::Deref, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
 
-/// A queue, or several, that can be told that nothing more will be offered.
+/// One or several queues that can be closed: nothing more will be offered to them.
 pub(super) trait Close {
     fn close(&self);
 }

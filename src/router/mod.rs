@@ -1,6 +1,6 @@
 //! The fan-out from listeners to sinks: the router, the queues of each sink, and its ledger.
 //!
-//! Called by `listener` (which offers chunks), `sink` (whose driver takes them) and `supervisor`. Calls `frame_stream`, for
+//! Called by `listener` (to offer chunks), `sink` (to take them) and `supervisor`. Calls `frame_stream`, for
 //! chunks, and `memory`. Nothing here waits, so a sink can slow neither a listener nor another sink.
 
 mod amount;

@@ -25,9 +25,9 @@ use crate::frame_stream::Chunk;
 /// It belongs to the directive, not to the connection, so it survives reconnects. One lock guards the frames and the ledger
 /// together and is taken once a chunk, so the ledger balances whenever it is read.
 ///
-/// A queue has one consumer. What it takes is *in flight* until it is [settled](Taken::settle), and counts against the
-/// bounds for that time. Frames that were not written go back to their positions then, before all that came after them.
-/// The consumer may take more while something is in flight.
+/// A queue has one consumer. The frames that it takes are *in flight* until they are [settled](Taken::settle), and count
+/// against the bounds for that time. Frames that were not written then go back to their positions, before all later ones.
+/// The consumer may take more while others are in flight.
 pub struct Queue {
     contents: Mutex<Contents>,
 }
@@ -41,7 +41,7 @@ pub struct Progress {
     pub bytes: u64,
     /// Frames before or between these that the sink has dropped.
     pub dropped: Drops,
-    /// Whether the connection died in the middle of the next frame.
+    /// True if the connection died in the middle of the next frame.
     pub cut: bool,
 }
 
@@ -83,8 +83,8 @@ impl Queue {
         self.change(|contents| contents.push(chunk));
     }
 
-    /// Like [`push`](Self::push), but the queue does not grow: either the sender that is furthest above its share makes
-    /// room, or the new frames are lost.
+    /// Pushes `chunk` without letting the queue grow: either the sender that is furthest above its share makes room, or the
+    /// new frames are lost.
     pub(super) fn push_in_place(&self, chunk: &Chunk) {
         self.change(|contents| contents.push_in_place(chunk));
     }
@@ -145,7 +145,7 @@ impl Queue {
         Poll::Pending
     }
 
-    /// Whether the queue is closed and holds nothing, so that its ledger will not change any more.
+    /// Returns whether the queue is closed and empty, so that its ledger no longer changes.
     pub(super) fn is_finished(&self) -> bool {
         let contents = self.lock();
         contents.is_closed() && contents.is_over()
@@ -156,7 +156,7 @@ impl Queue {
         self.lock().withdraw()
     }
 
-    /// Takes `chunks` as if they had been offered before all others. There is no consumer yet, so none is woken.
+    /// Takes `chunks` as if they had been offered before all others. The queue must not have a consumer: none is woken.
     pub(super) fn prepend(&self, chunks: &[Chunk]) {
         self.lock().prepend(chunks);
     }

@@ -10,7 +10,7 @@ use crate::frame_stream::Source;
 /// Frames in flight are in no account: they cannot be dropped to make room, so no sender is held to them.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
-    /// By the number of the source. An empty account stays for a while, with its allocation.
+    /// The accounts, by the number of the source. An empty account stays for a while, with its allocation.
     accounts: BTreeMap<u64, Account>,
     /// The number of each sender's accounts that are not empty. A 0 stays for as long as empty accounts do.
     connections: BTreeMap<u64, usize>,
@@ -33,7 +33,8 @@ struct Account {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Division {
     per_sender: Amount,
-    /// A sender that has one more connection than its accounts say: the one whose first chunk is about to be added.
+    /// The sender of a chunk that is about to be added, if the chunk is the first of its connection: the connection counts,
+    /// though it has no account yet.
     joined: Option<u64>,
 }
 

@@ -258,8 +258,7 @@ fn hold<'a>(frames: impl Iterator<Item = &'a Frame>) -> (usize, usize) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Whatever the others do, a sender within its share of the room loses neither frames that it pushes nor frames that
-    /// wait. Every lost frame is counted for one sender. The order of each sender's frames is kept.
+    /// A sender within its share of the room loses neither frames that it pushes nor frames that wait, whatever the others do. Every lost frame is counted for one sender. The order of each sender's frames is kept.
     #[test]
     fn a_sender_within_its_share_loses_nothing(
         steps in prop::collection::vec(step(), 0..120),

@@ -17,7 +17,7 @@ pub struct Taken {
     number: u64,
     /// `None` once it is settled.
     held: Option<VecDeque<Held>>,
-    /// Whether a write was tried.
+    /// True once a write was tried.
     begun: bool,
 }
 

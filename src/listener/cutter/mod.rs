@@ -29,7 +29,7 @@ pub struct Cutter {
     index: Vec<IndexEntry>,
     /// The number of bytes that the next read may bring.
     read_size: usize,
-    /// The control frames that may still be skipped.
+    /// The allowance for control frames that are skipped.
     skippable: Allowance,
 }
 
@@ -40,7 +40,7 @@ pub struct Cut {
     pub chunk: Option<Chunk>,
     /// The number of frames that were removed because they are not dnstap messages.
     pub malformed: u64,
-    /// What is wrong with the first of them.
+    /// The error of the first of them.
     pub malformation: Option<dnstap::Malformed>,
     /// The number of frames that were skipped because they are too long.
     pub oversize: u64,
@@ -54,7 +54,7 @@ pub struct Cut {
     pub end: Option<End>,
 }
 
-/// How a stream ends.
+/// The end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// With STOP.
@@ -85,7 +85,7 @@ enum Item {
     Partial,
 }
 
-/// How far one call of [`Cutter::cut`] has come.
+/// The progress of one call of [`Cutter::cut`] through the buffer.
 #[derive(Debug, Default)]
 struct Scan {
     /// The bytes before this offset have been looked at.
@@ -93,7 +93,7 @@ struct Scan {
     /// The frames of the chunk are before this offset. It is less than `at` only after a frame was removed: the next valid
     /// frame is moved over the gap.
     kept: usize,
-    /// Whether a frame has ended in this read.
+    /// True once a frame has ended in this read.
     one_ended: bool,
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct EndpointQueue {
     /// Its endpoint; `None` for the single queue of all endpoints.
     pub(crate) address: Option<SocketAddr>,
     pub(super) label: Arc<str>,
-    /// Whether chunks are offered to it.
+    /// True while chunks are offered to it.
     pub(crate) offered: bool,
 }
 
