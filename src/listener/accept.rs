@@ -242,7 +242,7 @@ impl Handle {
         self.path.as_ref().map(|path| path.reachability())
     }
 
-    /// Has the socket's file checked now. If it is gone, the path is bound again.
+    /// Requests a check of the socket's file. If the file is gone, the path is bound again.
     pub fn look(&self) {
         if let Some(path) = &self.path {
             path.look();

@@ -31,7 +31,7 @@ pub(super) enum NoStream {
     #[error("{}", describe_tls(.0))]
     Tls(io::Error),
     #[error(
-        "this listener speaks TLS, but the sender began with {0}; turn on TLS at the sender, or write `listen tcp://`"
+        "this listener speaks TLS, but the sender began with {0}; turn TLS on at the sender, or write `listen tcp://`"
     )]
     NotTls(LooksLike),
     #[error("the TLS handshake was not complete after {HANDSHAKE_DEADLINE:?}")]

@@ -9,7 +9,7 @@ use crate::net::Descriptors;
 pub struct Budgets {
     /// The memory of unfinished frames: their first bytes have arrived, their last have not.
     pub unfinished: Unfinished,
-    /// The file descriptors that senders leave for the rest of the router.
+    /// The file descriptors that are kept free for the rest of the router.
     pub descriptors: Descriptors,
     /// The memory of everything that the router holds.
     pub memory: Budget,

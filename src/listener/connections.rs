@@ -90,7 +90,7 @@ impl Connections {
         Some(())
     }
 
-    /// Waits until all connections have ended. After the drain's deadline those that are left are aborted.
+    /// Waits until all connections have ended. Those that are left some time after the drain's deadline are aborted.
     pub(super) async fn finish(mut self) {
         let deadline = self.intake.signals.deadline.clone();
         let all = async { while self.reap().await.is_some() {} };

@@ -33,7 +33,7 @@ closed_set! {
         Oversize => "oversize",
         /// A frame was not a dnstap message. It was removed, and the stream went on.
         Malformed => "malformed",
-        /// A control frame was unknown or has no meaning in mid-stream. It was skipped, and the stream went on.
+        /// A control frame was unknown, or had no meaning in mid-stream. It was skipped, and the stream went on.
         Control => "control",
         /// The peer stopped in the middle of a frame.
         Stalled => "stalled",
@@ -57,7 +57,7 @@ pub struct Counters {
     errors: [AtomicU64; ErrorReason::ALL.len()],
 }
 
-/// The counts at about one moment: frames may come in while it is taken.
+/// The counts at about one moment: frames may come in while they are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Connections that are open now.

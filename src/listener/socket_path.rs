@@ -91,7 +91,7 @@ impl SocketPath {
         &self.reachability
     }
 
-    /// Has the file checked now, and the path bound again without a pause if the file is gone.
+    /// Requests a check of the file. If it is gone, the path is bound again without a pause.
     pub(super) fn look(&self) {
         self.look.notify_one();
     }

@@ -56,7 +56,7 @@ impl Amount {
         }
     }
 
-    /// Subtracts `other`; a dimension in which that is more becomes 0.
+    /// Subtracts `other`, down to 0 in each dimension.
     pub(super) fn without(self, other: Self) -> Self {
         Self {
             frames: self.frames.saturating_sub(other.frames),

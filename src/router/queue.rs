@@ -39,7 +39,7 @@ pub struct Progress {
     pub frames: usize,
     /// Their bytes on the wire, after the sink's edits.
     pub bytes: u64,
-    /// Frames before or between these that the sink has dropped.
+    /// Frames among these, or directly after them, that the sink has dropped instead.
     pub dropped: Drops,
     /// True if the connection died in the middle of the next frame.
     pub cut: bool,
@@ -89,7 +89,8 @@ impl Queue {
         self.change(|contents| contents.push_in_place(chunk));
     }
 
-    /// Drops the newest waiting frames, of the senders with the most, until `bytes` are free or nothing waits.
+    /// Drops the newest waiting frames of the senders that are furthest above their share, until `bytes` are free or nothing
+    /// waits.
     pub(super) fn evict(&self, bytes: usize) {
         self.lock().evict(bytes);
     }

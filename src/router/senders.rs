@@ -7,7 +7,8 @@ use crate::frame_stream::Source;
 
 /// An account for each connection that has something waiting.
 ///
-/// Frames in flight are in no account: they cannot be dropped to make room, so no sender is held to them.
+/// Frames in flight are in no account: they cannot be dropped to make room, so they count against no
+/// sender's share.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
     /// The accounts, by the number of the source. An empty account stays for a while, with its allocation.
@@ -53,12 +54,12 @@ const SPARE: usize = 8;
 // === impl Senders ===
 
 impl Senders {
-    /// The amount that waits, of all senders together.
+    /// The amount that waits, over all senders.
     pub(super) fn total(&self) -> Amount {
         self.total
     }
 
-    /// The amount that waits, of `source`.
+    /// The amount of `source` that waits.
     pub(super) fn waiting(&self, source: Option<&Source>) -> Amount {
         let account = self.accounts.get(&number(source));
         account.map_or_else(Amount::default, |account| account.waiting)
@@ -128,7 +129,7 @@ impl Senders {
         }
         account.waiting += amount;
         self.total += amount;
-        // Nearly always it is the newest. Only a chunk that comes back from a dead connection is among the oldest.
+        // Nearly always the chunk is the newest one. Only a chunk that comes back from a dead connection is older.
         match account.positions.back() {
             Some(last) if *last > position => {
                 let index = account.positions.partition_point(|other| *other < position);

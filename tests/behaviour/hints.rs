@@ -46,7 +46,7 @@ async fn senders_that_speak_something_else_or_trust_us_not_are_named() {
         let stream = target.dial_plain().await.expect("connected");
         sender::exchange(stream, said).await
     };
-    let begun = "this listener speaks TLS, and the sender began with";
+    let begun = "this listener speaks TLS, but the sender began with";
     send(&tls, READY).await;
     tapfan
         .wait_for_log(&format!("{begun} Frame Streams in plain text; turn TLS on"))

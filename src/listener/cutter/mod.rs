@@ -25,7 +25,7 @@ pub struct Cutter {
     skip: usize,
     /// The time of the unfinished frame's first byte.
     began: Option<Instant>,
-    /// The index of the chunk that is being cut. It is here so that its allocation is used again.
+    /// The index of the chunk that is being cut. It is a field so that its allocation is reused.
     index: Vec<IndexEntry>,
     /// The number of bytes that the next read may bring.
     read_size: usize,
@@ -283,8 +283,8 @@ impl Cutter {
 
     /// Takes the frames before `kept` out of the buffer as a chunk, and leaves the bytes from `at` on.
     fn take_chunk(&mut self, at: usize, kept: usize, now: Instant) -> Option<Chunk> {
-        // A chunk keeps its whole buffer in memory. So it takes the buffer only if it fills at least half of it, and is
-        // copied otherwise.
+        // A chunk keeps its whole buffer in memory. So it takes the buffer over only if it fills at least half of it;
+        // otherwise its bytes are copied.
         let chunk = if kept == 0 {
             None
         } else if kept * 2 >= self.buffer.capacity() {

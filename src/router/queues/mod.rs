@@ -129,7 +129,7 @@ impl Queues {
         stays
     }
 
-    /// The queues of now, those of former endpoints that still hold something included.
+    /// All queues, including those of former endpoints that still hold frames.
     pub(crate) fn entries(&self) -> Vec<EndpointQueue> {
         self.lock().entries().to_vec()
     }
@@ -143,10 +143,10 @@ impl Queues {
         }
     }
 
-    /// Replaces the queues that are `gone` by an empty one for each endpoint that has `come`. Returns the new ones, in the
-    /// order of their endpoints.
+    /// Replaces the queues `gone` by an empty queue for each of the endpoints `come`. Returns the new queues, in the order of
+    /// their endpoints.
     ///
-    /// Each chunk is offered either to the queues of before or to those of now, never to both. A queue that is gone is
+    /// Each chunk is offered either to the old queues or to the new ones, never to both. A queue that is gone is
     /// closed as soon as the last offer to it is over.
     pub(crate) fn exchange(
         &self,
