@@ -27,6 +27,8 @@ mod latency;
 mod ledger;
 #[path = "../src/router/losses.rs"]
 mod losses;
+#[path = "../src/router/progress.rs"]
+mod progress;
 #[path = "../src/router/queue.rs"]
 mod queue;
 #[path = "../src/router/senders.rs"]
@@ -43,7 +45,8 @@ use frame_stream::{Chunk, Source};
 use latency::Latency;
 use ledger::DropReason;
 use loom::{future::block_on, thread};
-use queue::{Progress, Queue};
+use progress::Progress;
+use queue::Queue;
 use taken::Taken;
 
 /// Explores every interleaving with at most three preemptions. In practice, more find no further

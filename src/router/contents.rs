@@ -12,7 +12,7 @@ use super::{
     held::Held,
     ledger::{DropReason, Ledger},
     losses::Losses,
-    queue::Progress,
+    progress::Progress,
     senders::Senders,
 };
 use crate::frame_stream::Chunk;

@@ -11,6 +11,7 @@ mod inlets;
 mod latency;
 mod ledger;
 mod losses;
+mod progress;
 mod queue;
 #[cfg(test)]
 mod queue_tests;
@@ -32,6 +33,7 @@ pub use fan_out::Router;
 pub use latency::Latency;
 pub use ledger::{DropReason, Drops, Ledger};
 pub use losses::Losses;
-pub use queue::{Progress, Queue};
+pub use progress::Progress;
+pub use queue::Queue;
 pub use queues::{EndpointAccount, Queues};
 pub use taken::Taken;

@@ -2,10 +2,7 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc, thread};
 
-use super::{
-    held::Held,
-    queue::{Progress, Queue},
-};
+use super::{held::Held, progress::Progress, queue::Queue};
 use crate::frame_stream::{Batch, Chunk};
 
 /// Frames in flight: taken from a queue, and neither written nor given back.
