@@ -1,50 +1,35 @@
-//! What a look-up brings.
+//! The result of a lookup.
 
 use std::{
     collections::{BTreeMap, HashSet},
     net::SocketAddr,
-    sync::Arc,
     time::Duration,
 };
 
 use tower::util::rng::HasherRng;
 
-use super::order;
+use super::{
+    order,
+    target::{Target, Unanswered},
+};
 
-/// The addresses of a [`Destination`](super::Destination), and how long they hold.
+/// The addresses of a [`Destination`](super::Destination), and the time for which they hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Never empty.
     pub addresses: Addresses,
-    /// The least TTL of the records that were used. What stands in `/etc/hosts`, and what needs no look-up, has no end.
+    /// The smallest TTL of the records used; [`Duration::MAX`] for `/etc/hosts` and for addresses that need no
+    /// lookup.
     pub ttl: Duration,
 }
 
-/// Where a name leads: its own addresses, or those of its SRV records' targets.
+/// The addresses of a name, or of the targets of its SRV records.
 ///
-/// It also knows what was not answered, so that a name server that fails for one family or for one target does not
-/// take away what was known of it: see [`filled_from`](Self::filled_from).
+/// It also records which questions the name servers did not answer, so that a failure for one family or one target
+/// does not remove addresses found before: see [`filled_from`](Self::filled_from).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Addresses {
     targets: Vec<Target>,
-}
-
-/// A host: the one that was looked up, or the target of an SRV record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) host: Arc<str>,
-    pub(super) port: u16,
-    pub(super) priority: u16,
-    pub(super) weight: u16,
-    pub(super) addresses: Vec<SocketAddr>,
-    pub(super) unanswered: Unanswered,
-}
-
-/// The families that a host may have, as far as the name servers say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Unanswered {
-    pub(super) four: bool,
-    pub(super) six: bool,
 }
 
 // === impl Addresses ===
@@ -54,7 +39,7 @@ impl Addresses {
         Self { targets }
     }
 
-    /// A host alone, with its addresses in the order in which they are to be tried.
+    /// A single host, with its addresses in the order to try them.
     pub(super) fn of_host(
         host: &str,
         addresses: Vec<SocketAddr>,
@@ -71,7 +56,7 @@ impl Addresses {
         }])
     }
 
-    /// SRV records with these priorities, each with a target of its own.
+    /// SRV records with these priorities, each with its own target.
     #[cfg(test)]
     pub(crate) fn with_priorities(records: impl IntoIterator<Item = (u16, SocketAddr)>) -> Self {
         let target = |(priority, address): (u16, SocketAddr)| Target {
@@ -85,17 +70,17 @@ impl Addresses {
         Self::new(records.into_iter().map(target).collect())
     }
 
-    /// A host without a name that has these addresses.
+    /// A nameless host with these addresses.
     #[cfg(test)]
     pub(crate) fn of(addresses: &[&str]) -> Self {
         let addresses = addresses.iter().map(|it| it.parse().expect("an address"));
         Self::of_host("", addresses.collect(), 0, Unanswered::default())
     }
 
-    /// The addresses in an order to try them in, each once.
+    /// Returns the addresses in the order to try them, each once.
     ///
-    /// Those of a name come as [`resolve`](super::Resolver::resolve) found them. Those of SRV records come by priority,
-    /// and within one by weight and chance (RFC 2782), anew with each call.
+    /// The addresses of a name keep the order of [`resolve`](super::Resolver::resolve). Those of SRV records are
+    /// sorted by priority, then shuffled by weight (RFC 2782), differently on each call.
     pub fn in_order(&self) -> Vec<SocketAddr> {
         let mut rng = HasherRng::new();
         let targets = order::by_priority(&self.targets, &mut rng);
@@ -107,8 +92,8 @@ impl Addresses {
             .collect()
     }
 
-    /// The addresses of each priority (RFC 2782), the best one first; one to which several SRV records lead comes once
-    /// for each. A name that is no service has one priority.
+    /// Groups the addresses by priority (RFC 2782), best first. An address to which several SRV records point appears
+    /// once for each. A plain name has one priority.
     pub fn by_priority(&self) -> Vec<Vec<SocketAddr>> {
         let mut by_priority = BTreeMap::<u16, Vec<SocketAddr>>::new();
         for target in &self.targets {
@@ -118,24 +103,25 @@ impl Addresses {
         by_priority.into_values().collect()
     }
 
-    /// Every address, in no particular order; one to which several SRV records lead comes once for each.
+    /// Iterates over all addresses, in no particular order. An address to which several SRV records point appears
+    /// once for each.
     pub fn iter(&self) -> impl Iterator<Item = SocketAddr> {
         let targets = self.targets.iter();
         targets.flat_map(|target| target.addresses.iter().copied())
     }
 
-    /// Whether the name leads to this address.
+    /// Returns whether `address` is one of them.
     pub fn contains(&self, address: SocketAddr) -> bool {
         self.iter().any(|other| other == address)
     }
 
-    /// Whether it leads nowhere.
+    /// Returns whether there is no address.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 
-    /// Whether both lead to the same addresses with the same priorities and weights. The order does not count: name
-    /// servers like to turn it.
+    /// Returns whether both have the same addresses with the same priorities and weights. The order is ignored, since
+    /// name servers rotate it.
     pub fn is_same_set(&self, other: &Self) -> bool {
         let set = |addresses: &Self| -> HashSet<(u16, u16, SocketAddr)> {
             let targets = addresses.targets.iter();
@@ -149,8 +135,8 @@ impl Addresses {
         set(self) == set(other)
     }
 
-    /// These addresses, and from `before` those of the hosts and families for which the name servers gave no answer
-    /// this time: no answer does not say that there is nothing.
+    /// Adds addresses from `before` for the hosts and families that the name servers did not answer this time: no
+    /// answer does not mean that there are none.
     pub fn filled_from(mut self, before: &Self) -> Self {
         for target in &mut self.targets {
             for other in before.targets.iter().filter(|it| it.host == target.host) {
@@ -165,23 +151,6 @@ impl Addresses {
         }
         self.targets.retain(|target| !target.addresses.is_empty());
         self
-    }
-}
-
-// === impl Unanswered ===
-
-impl Unanswered {
-    pub(super) const BOTH: Self = Self {
-        four: true,
-        six: true,
-    };
-
-    fn includes(self, address: SocketAddr) -> bool {
-        if address.is_ipv4() {
-            self.four
-        } else {
-            self.six
-        }
     }
 }
 
@@ -218,7 +187,7 @@ mod tests {
     };
 
     #[test]
-    fn what_was_not_answered_stays_as_it_was() {
+    fn unanswered_families_and_hosts_keep_their_addresses() {
         let before = Addresses::new(vec![
             target("a", 1, &["192.0.2.1", "2001:db8::1"], NONE),
             target("b", 1, &["192.0.2.2", "2001:db8::2"], NONE),
@@ -244,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_makes_no_other_set_and_a_weight_does() {
+    fn a_set_ignores_the_order_but_not_the_weights() {
         let one = Addresses::new(vec![target("a", 1, &["192.0.2.1", "192.0.2.2"], NONE)]);
         let turned = Addresses::new(vec![target("a", 1, &["192.0.2.2", "192.0.2.1"], SIX)]);
         assert!(one.is_same_set(&turned));
@@ -257,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_two_records_lead_to_is_tried_once() {
+    fn an_address_of_two_records_is_tried_once() {
         let twice = Addresses::new(vec![
             target("a", 1, &["192.0.2.1"], NONE),
             target("b", 1, &["192.0.2.1"], NONE),

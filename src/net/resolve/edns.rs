@@ -1,8 +1,8 @@
-//! Questions to name servers that do not understand EDNS, or send more over UDP than they were asked to.
+//! Lookups with name servers that do not support EDNS, or that send longer UDP answers than announced.
 //!
-//! hickory always asks with EDNS if it is on, and cannot read an answer that is longer than it announced. Here is what it
-//! lacks: a connection of its own kind, which asks again without EDNS (RFC 6891, section 7) and takes an answer that was cut
-//! for a truncated one, so that hickory asks again over TCP.
+//! With EDNS enabled, hickory puts it into every question, and it cannot read an answer that is longer than the size
+//! it announced. The connection here works around both: it repeats a question without EDNS (RFC 6891, section 7), and
+//! reports an answer that was cut off as truncated, so that hickory repeats the question over TCP.
 
 use std::{
     collections::HashMap,
@@ -26,10 +26,10 @@ use hickory_resolver::{
 };
 use tokio::time::{self, Instant};
 
-/// How long a name server is asked without EDNS before it is tried again with it.
+/// The time for which a name server is asked without EDNS before EDNS is tried again.
 const REMEMBERED: Duration = Duration::from_mins(15);
 
-/// Makes hickory's connections, and asks without EDNS where that is needed.
+/// Creates hickory's connections, and asks without EDNS where a server needs that.
 #[derive(Clone, Default)]
 pub(super) struct Connections {
     runtime: TokioRuntimeProvider,
@@ -42,12 +42,13 @@ pub(super) struct Connection {
     exchange: DnsExchange<TokioRuntimeProvider>,
     server: SocketAddr,
     is_udp: bool,
-    /// How long one question may take.
+    /// The time that one question may take.
     timeout: Duration,
     without_edns: WithoutEdns,
 }
 
-/// The name servers that do not understand EDNS, and until when that is taken for granted. No more than are configured.
+/// The name servers without EDNS support, each with the time at which EDNS is tried again. At most one entry per
+/// configured server.
 #[derive(Debug, Clone, Default)]
 struct WithoutEdns {
     until: Arc<Mutex<HashMap<SocketAddr, Instant>>>,
@@ -105,14 +106,16 @@ impl DnsHandle for Connection {
 
 impl Connection {
     async fn answer(&self, request: DnsRequest) -> Outcome {
+        // hickory did not ask for EDNS, or the server is known to lack it.
         if request.edns.is_none() || self.without_edns.has(self.server) {
             return self.ask(without_edns(request)).await;
         }
         let mut with_edns = pin!(self.ask(request.clone()));
-        // Half of the time, so that a server that is gone takes no longer for it.
+        // Only half of the time, so that a server that is down takes no longer than without this workaround.
         let first = time::timeout(self.timeout / 2, &mut with_edns).await;
         match first {
             Ok(answer) if !is_refusal(&answer) => return answer,
+            // Repeated without EDNS. If that fails too, EDNS was not the cause, and the first answer stands.
             Ok(refusal) => {
                 let answer = self.ask(without_edns(request)).await;
                 if answer.is_ok() && !is_refusal(&answer) {
@@ -123,6 +126,8 @@ impl Connection {
             }
             Err(_) => {}
         }
+        // No answer so far: the server may be slow, or something may drop questions with EDNS. Wait for the first question
+        // and ask without EDNS at the same time.
         tokio::select! {
             answer = &mut with_edns => answer,
             answer = self.ask(without_edns(request)) => match answer {
@@ -140,7 +145,8 @@ impl Connection {
         let queries = request.queries.clone();
         let answer = self.exchange.send(request).first_answer().await;
         match answer {
-            // hickory reads no more of a datagram than was announced. The id and the sender's address were right.
+            // hickory reads no more of a datagram than was announced, so the rest is lost and parsing fails. The id
+            // and the sender's address were right.
             Err(NetError::Proto(_)) if self.is_udp => {
                 let mut truncated = Message::response(id, op_code);
                 truncated.metadata.truncation = true;
@@ -158,7 +164,7 @@ fn without_edns(mut request: DnsRequest) -> DnsRequest {
     request
 }
 
-/// Returns whether a name server that does not know EDNS would say this (RFC 6891, section 7).
+/// Returns whether this is how a name server without EDNS support answers (RFC 6891, section 7).
 fn is_refusal(answer: &Outcome) -> bool {
     let code = answer.as_ref().map(|answer| answer.response_code);
     matches!(code, Ok(ResponseCode::FormErr | ResponseCode::NotImp))
@@ -173,7 +179,7 @@ impl WithoutEdns {
     }
 
     fn add(&self, server: SocketAddr) {
-        tracing::debug!(%server, "the name server does not answer questions with EDNS; it is asked without");
+        tracing::debug!(%server, "the name server does not support EDNS, asking without it");
         self.lock().insert(server, Instant::now() + REMEMBERED);
     }
 

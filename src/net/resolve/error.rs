@@ -1,71 +1,71 @@
-//! Why a host has no addresses, in an operator's words.
+//! The reasons for which a lookup fails, in an operator's words.
 
 use std::{io, path::PathBuf};
 
 use hickory_resolver::net::NetError;
 use thiserror::Error;
 
-/// Why a host has no addresses.
+/// The reason for which a name has no addresses.
 #[derive(Debug, Error)]
 pub enum ResolveError {
     /// The name servers say that the name does not exist.
     #[error(
-        "there is no name {name} in DNS or /etc/hosts; check its spelling, and that the Service exists"
+        "{name} does not exist in DNS or /etc/hosts; check its spelling, and that the Service exists"
     )]
     NoSuchName {
-        /// As written.
+        /// The name as written.
         name: String,
     },
     /// The name exists, without addresses.
     #[error("{name} has no addresses (no A, no AAAA); is anything ready behind it?")]
     NoAddresses {
-        /// As written.
+        /// The name as written.
         name: String,
     },
     /// The name exists, without SRV records.
     #[error("{name} has no SRV records; is the port of the Service named?")]
     NoService {
-        /// As written.
+        /// The name as written.
         name: String,
     },
-    /// SRV records that say that there is no such service here (RFC 2782).
-    #[error("{name} is decidedly not offered: its SRV record has the target \".\"")]
+    /// An SRV record with the target `.`: the domain does not offer the service (RFC 2782).
+    #[error("{name} is explicitly not offered: its SRV record has the target \".\"")]
     NotOffered {
-        /// As written.
+        /// The name as written.
         name: String,
     },
-    /// The name servers answered that they cannot answer.
+    /// The name servers answered with an error code.
     #[error("the name servers could not resolve {name}: {code}")]
     ServerFailure {
-        /// As written.
+        /// The name as written.
         name: String,
         /// The response code, in words.
         code: String,
     },
     /// No name server answered in time.
-    #[error("no name server answered for {name} in time; can this host reach them?")]
+    #[error("no name server answered for {name} in time; can this host reach one?")]
     Timeout {
-        /// As written.
+        /// The name as written.
         name: String,
     },
-    /// No name server could be asked, or what came back was no answer.
-    #[error("no name server could be asked for {name}: {source}")]
+    /// No name server could be asked, or the reply was not usable.
+    #[error("cannot ask any name server for {name}: {source}")]
     Unreachable {
-        /// As written.
+        /// The name as written.
         name: String,
-        /// What went wrong with the last one.
+        /// The error of the last one.
         source: NetError,
     },
-    /// A name that cannot stand in DNS.
-    #[error("\"{name}\" is no name that DNS could know")]
+    /// Not a valid DNS name.
+    #[error("\"{name}\" is not a valid DNS name")]
     BadName {
-        /// As written.
+        /// The name as written.
         name: String,
     },
-    /// An IPv6 zone without an interface.
-    #[error("there is no network interface \"{zone}\" on this machine")]
+    /// The zone of an IPv6 address names no interface.
+    #[error("this machine has no network interface \"{zone}\"")]
     UnknownZone {
-        /// As written.
+        /// The name as written.
         zone: String,
     },
     /// `resolv.conf` cannot be read.
@@ -73,24 +73,24 @@ pub enum ResolveError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// `resolv.conf` cannot be used.
-    #[error("{} names no name servers that can be used: {source}", path.display())]
+    #[error("{} names no usable name server: {source}", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The parser's error.
         source: NetError,
     },
-    /// The name servers given cannot be used.
+    /// The configured name servers cannot be used.
     #[error("the name servers cannot be used: {0}")]
     Setup(NetError),
-    /// A panic on the way.
-    #[error("looking {name} up failed by a fault of tapfan's own; please report it")]
+    /// The lookup of a target panicked.
+    #[error("the lookup of {name} failed because of a bug in tapfan; please report it")]
     Fault {
-        /// As written.
+        /// The name as written.
         name: String,
     },
 }
@@ -98,7 +98,7 @@ pub enum ResolveError {
 // === impl ResolveError ===
 
 impl ResolveError {
-    /// Which of two failed questions for one name an operator should hear of.
+    /// Returns the one of two errors for a name that says more to an operator: a failure hides an absence.
     pub(super) fn or_worse(self, other: Self) -> Self {
         if other.rank() > self.rank() {
             other
@@ -107,7 +107,7 @@ impl ResolveError {
         }
     }
 
-    /// Whether it says that there is nothing, and not that nobody could say.
+    /// Returns whether the name servers denied the name or the records, as opposed to failing to answer.
     pub(super) fn is_absence(&self) -> bool {
         self.rank() <= 1
     }

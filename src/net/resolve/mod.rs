@@ -1,17 +1,21 @@
-//! From names to addresses: hosts and ports, and services by their SRV records.
+//! Name resolution: from hosts, and from services with SRV records, to addresses.
+//!
+//! Inner order, each using those before it: `error` and `target`; `order` and `edns`; `answer` and `upstream`; `system`;
+//! `sources`; `service`.
 
 mod answer;
 mod edns;
 mod error;
 mod order;
 mod service;
+mod sources;
 mod system;
+mod target;
 #[cfg(test)]
 pub(crate) mod test_server;
 mod upstream;
 
 use std::{
-    collections::HashSet,
     fmt, fs,
     net::{IpAddr, SocketAddr, SocketAddrV6},
     path::Path,
@@ -19,87 +23,62 @@ use std::{
     time::Duration,
 };
 
-use hickory_resolver::{
-    config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts},
-    lookup::Lookup,
-    proto::{
-        op::Query,
-        rr::{Name, RecordType},
-    },
-};
-use tokio::time::{Instant, timeout_at};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+use tokio::time::Instant;
 
-use self::{
-    answer::Unanswered,
-    system::{HostsFile, ResolvConf},
-    upstream::{Found, Upstream},
-};
 pub use self::{
     answer::{Addresses, Answer},
     error::ResolveError,
 };
+use self::{
+    sources::{Servers, Sources, read_name},
+    system::{HostsFile, ResolvConf},
+    target::Unanswered,
+    upstream::{Overrides, Upstream},
+};
 use super::{Authority, Host, SrvName};
 
-/// Turns names into addresses, with `/etc/hosts` first and DNS second.
+/// Resolves names, from `/etc/hosts` first and DNS second.
 ///
-/// Every call asks anew: whoever wants to know how long an answer holds finds that in it. `/etc/hosts` and
-/// `/etc/resolv.conf` are read again when they change, so neither needs a restart, and neither needs to exist at the
-/// start.
+/// Nothing is cached here: callers keep an answer for its TTL. `/etc/hosts` and `/etc/resolv.conf` are read again when
+/// they change, so neither needs a restart, and neither needs to exist at the start.
 #[derive(Clone)]
 pub struct Resolver {
-    shared: Arc<Shared>,
+    sources: Arc<Sources>,
+    timeout: Duration,
 }
 
-/// Whom a [`Resolver`] asks, and how.
+/// The settings of a [`Resolver`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolverSettings {
-    /// The name servers; those of `/etc/resolv.conf` if there are none here.
+    /// The name servers; if empty, those of `/etc/resolv.conf`.
     pub name_servers: Vec<SocketAddr>,
-    /// The domains with which a relative name is completed. If there are none here, those of `/etc/resolv.conf`, or
-    /// none at all if there are name servers here.
+    /// The domains that complete a relative name. If empty, those of `/etc/resolv.conf`, unless `name_servers` are set.
     pub search: Vec<Arc<str>>,
-    /// A name with so many dots is looked up as it is before it is completed. The default is that of `/etc/resolv.conf`,
-    /// or 1 if there are name servers here.
+    /// A name with at least this many dots is looked up as written before it is completed. By default the value of
+    /// `/etc/resolv.conf`, or 1 if `name_servers` are set.
     pub ndots: Option<usize>,
-    /// How long one resolution may take, all questions and repetitions together.
+    /// The time for one lookup, all questions and retries together.
     pub timeout: Duration,
 }
 
-/// What addresses are looked up for.
+/// A name or service to look up.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Destination {
-    /// A host, whose port is known.
+    /// A host with a known port.
     Host(Authority),
-    /// A service, whose hosts and ports are in SRV records.
+    /// A service: SRV records give its hosts and ports.
     Service(SrvName),
-}
-
-struct Shared {
-    timeout: Duration,
-    hosts: HostsFile,
-    servers: Servers,
-}
-
-enum Servers {
-    Given(Upstream),
-    System(ResolvConf),
-}
-
-/// What the settings say in the place of `resolv.conf`.
-#[derive(Debug, Clone)]
-struct Overrides {
-    search: Vec<Name>,
-    ndots: Option<usize>,
-    timeout: Duration,
 }
 
 // === impl Resolver ===
 
 impl Resolver {
-    /// A resolver. Nothing is asked or read yet.
+    /// Creates a resolver. It asks and reads nothing yet.
     ///
     /// # Errors
-    /// [`ResolveError::Setup`] if the name servers given cannot be used, [`ResolveError::BadName`] for a domain.
+    /// [`ResolveError::Setup`] if the configured name servers cannot be used, [`ResolveError::BadName`] for an invalid
+    /// search domain.
     pub fn new(settings: ResolverSettings) -> Result<Self, ResolveError> {
         let paths = (Path::new("/etc/resolv.conf"), Path::new("/etc/hosts"));
         Self::with_files(settings, paths.0, paths.1)
@@ -128,29 +107,30 @@ impl Resolver {
             let servers = name_servers.into_iter().map(name_server).collect();
             let config = ResolverConfig::from_name_servers(servers);
             let upstream = Upstream::new(&config, ResolverOpts::default(), &overrides);
-            Servers::Given(upstream.map_err(ResolveError::Setup)?)
+            Servers::Configured(upstream.map_err(ResolveError::Setup)?)
         };
         Ok(Self {
-            shared: Arc::new(Shared {
-                timeout,
+            sources: Arc::new(Sources {
                 hosts: HostsFile::new(hosts),
                 servers,
             }),
+            timeout,
         })
     }
 
-    /// The addresses of a host or a service; never none.
+    /// Looks up the addresses of a host or a service; at least one.
     ///
-    /// Of one host, IPv6 and IPv4 take turns, IPv6 first (RFC 8305), each family in the name server's order, so that
-    /// a family that leads nowhere costs one attempt and not all of them. An address as host is returned as it is, with
-    /// its zone looked up.
+    /// The addresses of one host alternate between IPv6 and IPv4, IPv6 first (RFC 8305), so that an unreachable family
+    /// costs one attempt before each working one, not all of them. Within a family they keep the name server's order. A
+    /// literal address is returned as it is, with its zone looked up.
     ///
-    /// Addresses that came along with SRV records are taken; other targets are looked up, absolute as they are.
+    /// If the name server sends addresses along with SRV records, they are used. Other targets are looked up, as absolute
+    /// names.
     ///
     /// # Errors
     /// See [`ResolveError`].
     pub async fn resolve(&self, destination: &Destination) -> Result<Answer, ResolveError> {
-        let deadline = Instant::now() + self.shared.timeout;
+        let deadline = Instant::now() + self.timeout;
         match destination {
             Destination::Host(Authority { host, port }) => match host {
                 Host::Ip { address, zone } => {
@@ -162,7 +142,7 @@ impl Resolver {
                     })
                 }
                 Host::Name(name) => {
-                    let found = self.shared.host(name, deadline).await?;
+                    let found = self.sources.host(name, deadline).await?;
                     let addresses = found.at(*port);
                     Ok(Answer {
                         addresses: Addresses::of_host(name, addresses, *port, found.unanswered),
@@ -171,7 +151,7 @@ impl Resolver {
                 }
             },
             Destination::Service(name) => {
-                service::look_up(&self.shared, name.as_str(), deadline).await
+                service::look_up(&self.sources, name.as_str(), deadline).await
             }
         }
     }
@@ -194,7 +174,7 @@ impl fmt::Display for Destination {
     }
 }
 
-/// A name server on UDP, and on TCP for long answers.
+/// Configures a name server, on UDP, and on TCP for long answers.
 fn name_server(address: SocketAddr) -> NameServerConfig {
     let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
         connection.port = address.port();
@@ -212,7 +192,7 @@ fn literal(address: IpAddr, zone: Option<&str>, port: u16) -> Result<SocketAddr,
     }
 }
 
-/// A zone is the name of an interface or its index (RFC 4007, section 11.2).
+/// Reads a zone: the name of an interface or its index (RFC 4007, section 11.2).
 fn scope_id(zone: &str) -> Result<u32, ResolveError> {
     if let Ok(index) = zone.parse() {
         return Ok(index);
@@ -220,7 +200,7 @@ fn scope_id(zone: &str) -> Result<u32, ResolveError> {
     let unknown = || ResolveError::UnknownZone {
         zone: zone.to_owned(),
     };
-    // The name becomes part of a path.
+    // The name becomes part of a path, so it must not lead elsewhere.
     if zone.is_empty() || zone.starts_with('.') || zone.contains('/') {
         return Err(unknown());
     }
@@ -229,85 +209,16 @@ fn scope_id(zone: &str) -> Result<u32, ResolveError> {
     index.ok_or_else(unknown)
 }
 
-fn read_name(written: &str) -> Result<Name, ResolveError> {
-    Name::from_str_relaxed(written).map_err(|_| ResolveError::BadName {
-        name: written.to_owned(),
-    })
-}
-
 // === impl ResolverSettings ===
 
 impl Default for ResolverSettings {
-    /// The system's name servers, and six seconds.
+    /// The system's name servers, with a timeout of six seconds.
     fn default() -> Self {
         Self {
             name_servers: Vec::new(),
             search: Vec::new(),
             ndots: None,
             timeout: Duration::from_secs(6),
-        }
-    }
-}
-
-// === impl Shared ===
-
-impl Shared {
-    async fn host(&self, written: &str, deadline: Instant) -> Result<Found, ResolveError> {
-        let look_up = async {
-            let name = read_name(written)?;
-            if let Some(found) = self.in_hosts_file(&name).await {
-                return Ok(found);
-            }
-            self.upstream().await?.host(written, &name).await
-        };
-        by(deadline, written, look_up).await
-    }
-
-    async fn in_hosts_file(&self, name: &Name) -> Option<Found> {
-        let hosts = self.hosts.read().await;
-        let mut found = Vec::new();
-        for family in [RecordType::AAAA, RecordType::A] {
-            let lookup = hosts.lookup_static_host(&Query::query(name.clone(), family));
-            let answers = lookup.iter().flat_map(Lookup::answers);
-            found.push(answers.filter_map(|record| record.data.ip_addr()).collect());
-        }
-        let addresses = take_turns(found);
-        (!addresses.is_empty()).then(|| Found::for_ever(addresses))
-    }
-
-    async fn upstream(&self) -> Result<Upstream, ResolveError> {
-        match &self.servers {
-            Servers::Given(upstream) => Ok(upstream.clone()),
-            Servers::System(file) => file.read().await,
-        }
-    }
-}
-
-/// What a look-up gives, if it does so in time.
-async fn by<T>(
-    deadline: Instant,
-    name: &str,
-    look_up: impl Future<Output = Result<T, ResolveError>>,
-) -> Result<T, ResolveError> {
-    timeout_at(deadline, look_up).await.unwrap_or_else(|_| {
-        Err(ResolveError::Timeout {
-            name: name.to_owned(),
-        })
-    })
-}
-
-/// The addresses of several lists in turn, each once.
-fn take_turns(lists: Vec<Vec<IpAddr>>) -> Vec<IpAddr> {
-    let mut seen = HashSet::new();
-    let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
-    let mut turns = Vec::new();
-    loop {
-        let before = turns.len();
-        for list in &mut lists {
-            turns.extend(list.find(|address| seen.insert(*address)));
-        }
-        if turns.len() == before {
-            return turns;
         }
     }
 }

@@ -1,17 +1,17 @@
-//! In which order the targets of SRV records are tried (RFC 2782).
+//! The order in which the targets of SRV records are tried (RFC 2782).
 
 use tower::util::rng::Rng;
 
-use super::answer::Target;
+use super::target::Target;
 
-/// The lowest priority first; within a priority by chance, each target in proportion to its weight.
+/// Sorts the targets by priority. Within a priority the order is random, weighted as in RFC 2782.
 pub(super) fn by_priority<'a>(targets: &'a [Target], rng: &mut impl Rng) -> Vec<&'a Target> {
     let mut left: Vec<&Target> = targets.iter().collect();
-    // Those with weight 0 come first among those that can be drawn, which gives them their very small chance.
+    // RFC 2782: targets with weight 0 come first among those to draw from, so that they have a small chance.
     left.sort_by_key(|target| (target.priority, target.weight != 0));
     let mut ordered = Vec::with_capacity(left.len());
     for same in left.chunk_by(|one, other| one.priority == other.priority) {
-        // A host that was looked up by itself, as most are.
+        // The common case: a host that was looked up without SRV records.
         if let [alone] = same {
             ordered.push(*alone);
             continue;
@@ -24,7 +24,8 @@ pub(super) fn by_priority<'a>(targets: &'a [Target], rng: &mut impl Rng) -> Vec<
     ordered
 }
 
-/// The place of the first whose running sum of weights reaches a random number between 0 and the whole sum.
+/// Returns the index of the first target whose running sum of weights reaches a random number between 0 and the sum
+/// of all weights (RFC 2782).
 fn draw(targets: &[&Target], rng: &mut impl Rng) -> usize {
     let weights = || targets.iter().map(|target| u64::from(target.weight));
     let drawn = rng.next_range(0..weights().sum::<u64>() + 1);
@@ -41,7 +42,7 @@ mod tests {
     use proptest::prelude::*;
     use tower::util::rng::HasherRng;
 
-    use super::{super::answer::Unanswered, *};
+    use super::{super::target::Unanswered, *};
 
     fn targets(records: &[(u16, u16)]) -> Vec<Target> {
         let target = |(index, (priority, weight)): (usize, &(u16, u16))| Target {
@@ -55,7 +56,7 @@ mod tests {
         records.iter().enumerate().map(target).collect()
     }
 
-    /// How often each of the targets came first, in so many draws.
+    /// Counts how often each target came first in `draws` draws.
     fn firsts(records: &[(u16, u16)], draws: usize) -> Vec<usize> {
         let targets = targets(records);
         let mut rng = HasherRng::new();
@@ -89,7 +90,8 @@ mod tests {
             let records: Vec<_> = weights.iter().map(|weight| (7, *weight)).collect();
             let sum: f64 = weights.iter().copied().map(f64::from).sum();
             for (weight, count) in weights.iter().zip(firsts(&records, DRAWS)) {
-                // The algorithm of the RFC gives the first target the chance of one weight more: it draws from 0 on.
+                // The algorithm of the RFC draws from 0 on, which gives the first target the chance of one extra
+                // weight.
                 let expected = f64::from(*weight) / sum;
                 let found = f64::from(u32::try_from(count).expect("few")) / 4000.0;
                 let slack = 1.0 / sum + 6.0 * (expected * (1.0 - expected) / 4000.0).sqrt();
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_without_weight_has_a_small_chance_beside_others_and_the_whole_alone() {
+    fn a_target_of_weight_0_has_a_small_chance_beside_others_and_every_chance_alone() {
         let firsts = firsts(&[(1, 0), (1, 9), (2, 60000)], 10_000);
         // One draw in ten is 0.
         assert!((700..1300).contains(&firsts[0]), "{firsts:?}");
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_all_without_weight_are_all_tried() {
+    fn targets_are_all_tried_if_every_weight_is_0() {
         let targets = targets(&[(1, 0), (1, 0), (0, 0)]);
         let ordered = by_priority(&targets, &mut HasherRng::new());
         let hosts: Vec<&str> = ordered.iter().map(|target| &*target.host).collect();

@@ -1,4 +1,4 @@
-//! From a service to addresses: SRV records (RFC 2782), and the addresses of their targets.
+//! Lookups of services: SRV records (RFC 2782), then the addresses of their targets.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -9,42 +9,43 @@ use hickory_resolver::{
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    Addresses, Answer, ResolveError, Shared,
-    answer::{Target, Unanswered},
-    by, read_name, take_turns,
-    upstream::Found,
+    answer::{Addresses, Answer},
+    error::ResolveError,
+    sources::{Sources, by, read_name},
+    target::{Target, Unanswered},
+    upstream::{Found, alternate},
 };
 
-/// Targets that are looked up at the same time.
+/// Targets looked up at the same time.
 const AT_ONCE: usize = 16;
 
-/// What is known of each target's addresses.
+/// The addresses of each target, or why there are none.
 type Hosts = HashMap<Name, Result<Found, ResolveError>>;
 
-/// The addresses of a service, at least one.
+/// Looks up the addresses of a service; at least one.
 pub(super) async fn look_up(
-    shared: &Arc<Shared>,
+    sources: &Arc<Sources>,
     written: &str,
     deadline: Instant,
 ) -> Result<Answer, ResolveError> {
     let ask = async {
         let name = read_name(written)?;
-        shared.upstream().await?.srv(written, &name).await
+        sources.upstream().await?.srv(written, &name).await
     };
     let (lookup, holds) = by(deadline, written, ask).await?;
     let records = records(written, &lookup)?;
-    let mut hosts = came_along(&lookup, &records);
+    let mut hosts = addresses_sent_along(&lookup, &records);
     let mut missing: Vec<Name> = Vec::new();
     for SRV { target, .. } in &records {
         if !hosts.contains_key(target) && !missing.contains(target) {
             missing.push(target.clone());
         }
     }
-    look_up_hosts(shared, missing, deadline, &mut hosts).await;
+    look_up_hosts(sources, missing, deadline, &mut hosts).await;
     put_together(written, &records, &mut hosts, holds)
 }
 
-/// The SRV records that lead somewhere, at least one.
+/// Returns the usable SRV records, at least one.
 fn records(written: &str, lookup: &Lookup) -> Result<Vec<SRV>, ResolveError> {
     let name = || written.to_owned();
     let answers = lookup.answers().iter();
@@ -54,7 +55,7 @@ fn records(written: &str, lookup: &Lookup) -> Result<Vec<SRV>, ResolveError> {
     });
     let (nowhere, mut records): (Vec<SRV>, Vec<SRV>) =
         records.partition(|srv| srv.target.is_root());
-    // Nothing can be dialled there.
+    // Port 0 cannot be dialled.
     records.retain(|srv| srv.port != 0);
     match (records.is_empty(), nowhere.is_empty()) {
         (false, _) => Ok(records),
@@ -63,10 +64,10 @@ fn records(written: &str, lookup: &Lookup) -> Result<Vec<SRV>, ResolveError> {
     }
 }
 
-/// The addresses of targets that the name server sent with the records. It sends all that it has of a family or none of
-/// it (RFC 2181, 5.1), so that a target with any of them is not asked for again: that would be a question for every pod
-/// of a Service.
-fn came_along(lookup: &Lookup, records: &[SRV]) -> Hosts {
+/// Returns the addresses that the name server sent along with the records. It sends all of its records of a family or
+/// none (RFC 2181, 5.1), so a target with any address needs no question of its own. For a headless Service that saves
+/// one question per pod.
+fn addresses_sent_along(lookup: &Lookup, records: &[SRV]) -> Hosts {
     let mut hosts = Hosts::new();
     for SRV { target, .. } in records {
         let of_target = || {
@@ -77,7 +78,7 @@ fn came_along(lookup: &Lookup, records: &[SRV]) -> Hosts {
             let ips = of_target().filter_map(|record| record.data.ip_addr());
             ips.filter(|ip| ip.is_ipv6() == six).collect()
         };
-        let ips = take_turns(vec![family(true), family(false)]);
+        let ips = alternate(vec![family(true), family(false)]);
         if ips.is_empty() {
             continue;
         }
@@ -93,7 +94,7 @@ fn came_along(lookup: &Lookup, records: &[SRV]) -> Hosts {
 }
 
 async fn look_up_hosts(
-    shared: &Arc<Shared>,
+    sources: &Arc<Sources>,
     names: Vec<Name>,
     deadline: Instant,
     hosts: &mut Hosts,
@@ -104,9 +105,9 @@ async fn look_up_hosts(
         while asked.len() < AT_ONCE
             && let Some(name) = names.next()
         {
-            let shared = Arc::clone(shared);
+            let sources = Arc::clone(sources);
             asked.spawn(async move {
-                let found = shared.host(&absolute(&name), deadline).await;
+                let found = sources.host(&absolute(&name), deadline).await;
                 (name, found)
             });
         }
@@ -114,7 +115,7 @@ async fn look_up_hosts(
             Some(Ok((name, found))) => {
                 hosts.insert(name, found);
             }
-            // A target whose look-up panicked stays unknown.
+            // The lookup panicked: the target counts as unanswered.
             Some(Err(_)) => {}
             None => return,
         }
@@ -157,7 +158,7 @@ fn put_together(
     Ok(Answer { addresses, ttl })
 }
 
-/// A target as text: it is never completed, whether or not its text ends in a dot.
+/// Returns the target as text with a trailing dot, so that it is never completed from the search list.
 fn absolute(target: &Name) -> String {
     let mut name = target.to_lowercase();
     name.set_fqdn(true);

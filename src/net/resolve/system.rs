@@ -1,4 +1,4 @@
-//! The two files that say how this system resolves names, read again when they change.
+//! The two files that configure name resolution on this system, read again when they change.
 
 use std::{
     io,
@@ -10,30 +10,33 @@ use std::{
 use hickory_resolver::{Hosts, system_conf::parse_resolv_conf};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-use super::{Overrides, ResolveError, upstream::Upstream};
+use super::{
+    error::ResolveError,
+    upstream::{Overrides, Upstream},
+};
 use crate::files;
 
 /// `/etc/hosts`.
 pub(super) struct HostsFile(Reread<Arc<Hosts>>);
 
-/// `/etc/resolv.conf`, and the name servers that it names.
+/// `/etc/resolv.conf` and its name servers.
 pub(super) struct ResolvConf {
     file: Reread<Upstream>,
     overrides: Overrides,
 }
 
-/// What a file means, for as long as it says the same.
+/// The parsed contents of a file, kept as long as the file does not change.
 struct Reread<T> {
     path: PathBuf,
     last: Mutex<Option<(Vec<u8>, T)>>,
-    /// One look-up reads at a time: if the file does not answer, one thread hangs, and not one for each look-up.
+    /// Lets one lookup read at a time. If the file does not answer, only one thread hangs, not one for each lookup.
     turn: Arc<Semaphore>,
 }
 
-/// The time that the file may take. A look-up has some seconds for all that it does.
+/// The time that the file may take. A whole lookup has a few seconds.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// The largest file that is read, in bytes. Lists of blocked names in `/etc/hosts` have some megabytes.
+/// The largest file that is read, in bytes. Block lists in `/etc/hosts` take some megabytes.
 const LIMIT: usize = 16 << 20;
 
 // === impl HostsFile ===
@@ -43,13 +46,13 @@ impl HostsFile {
         Self(Reread::new(path))
     }
 
-    /// What the file says now. One that is missing or cannot be read says nothing; one that does not answer says what
-    /// it said last.
+    /// Returns the current contents; empty if the file is missing or unreadable. If the file does not answer, returns
+    /// the previous contents.
     pub(super) async fn read(&self) -> Arc<Hosts> {
         let text = match self.0.text().await {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                return self.0.last_meaning().unwrap_or_default();
+                return self.0.last_parsed().unwrap_or_default();
             }
             Err(_) => return Arc::default(),
         };
@@ -58,7 +61,7 @@ impl HostsFile {
             hosts.read_hosts_conf(text)?;
             io::Result::Ok(Arc::new(hosts))
         };
-        self.0.meaning(text, parse).unwrap_or_default()
+        self.0.parsed(text, parse).unwrap_or_default()
     }
 }
 
@@ -72,7 +75,7 @@ impl ResolvConf {
         }
     }
 
-    /// The name servers of now. Connections to them live as long as the file says the same.
+    /// Returns the current name servers. Connections to them are kept while the file stays the same.
     pub(super) async fn read(&self) -> Result<Upstream, ResolveError> {
         let path = &self.file.path;
         let text = self.file.text().await;
@@ -85,7 +88,7 @@ impl ResolvConf {
             Upstream::new(&config, options, &self.overrides)
         };
         self.file
-            .meaning(text, parse)
+            .parsed(text, parse)
             .map_err(|source| ResolveError::Unusable {
                 path: path.clone(),
                 source,
@@ -104,7 +107,7 @@ impl<T: Clone> Reread<T> {
         }
     }
 
-    /// What the file says, if it says so in time.
+    /// Reads the file, within the deadline.
     async fn text(&self) -> io::Result<Vec<u8>> {
         let read = async {
             let turn = Arc::clone(&self.turn).acquire_owned().await;
@@ -125,20 +128,20 @@ impl<T: Clone> Reread<T> {
         })
     }
 
-    /// What it meant when it could be read last.
-    fn last_meaning(&self) -> Option<T> {
+    /// Returns the parsed contents of the last successful read.
+    fn last_parsed(&self) -> Option<T> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().map(|(_, meaning)| meaning.clone())
+        last.as_ref().map(|(_, parsed)| parsed.clone())
     }
 
-    fn meaning<E>(&self, text: Vec<u8>, parse: impl FnOnce(&[u8]) -> Result<T, E>) -> Result<T, E> {
+    fn parsed<E>(&self, text: Vec<u8>, parse: impl FnOnce(&[u8]) -> Result<T, E>) -> Result<T, E> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
-            Some((before, meaning)) if *before == text => Ok(meaning.clone()),
+            Some((before, parsed)) if *before == text => Ok(parsed.clone()),
             _ => {
-                let meaning = parse(&text)?;
-                *last = Some((text, meaning.clone()));
-                Ok(meaning)
+                let parsed = parse(&text)?;
+                *last = Some((text, parsed.clone()));
+                Ok(parsed)
             }
         }
     }
@@ -169,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_search_list_is_that_of_resolv_conf() {
+    async fn the_search_list_comes_from_resolv_conf() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("resolv.conf");
         let file = ResolvConf::new(&path, overrides(&[], None));
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_no_file_or_does_not_answer_holds_nothing_up() {
+    async fn a_special_file_or_one_that_does_not_answer_blocks_no_lookup() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("hosts");
         std::fs::write(&path, "192.0.2.1 a.example\n").expect("written");
@@ -223,9 +226,9 @@ mod tests {
         };
         assert!(known(hosts.read().await));
 
-        // Another look-up hangs with it.
+        // Holds the permit, as a lookup that hangs would.
         let turn = Arc::clone(&hosts.0.turn).acquire_owned().await;
-        assert!(known(hosts.read().await), "what it said last");
+        assert!(known(hosts.read().await), "the previous contents");
         drop(turn);
 
         std::fs::remove_file(&path).expect("removed");
@@ -240,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_settings_say_goes_before_resolv_conf() {
+    async fn settings_override_resolv_conf() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("resolv.conf");
         std::fs::write(

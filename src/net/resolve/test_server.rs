@@ -18,35 +18,35 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What the server says to a question.
+/// The server's reply to a question.
 #[derive(Clone)]
 pub(crate) enum Says {
-    /// These addresses, as far as they are of the family that is asked for, with this TTL.
+    /// Those of these addresses that have the requested family, with this TTL.
     Addresses(u32, Vec<IpAddr>),
-    /// These answers, and what comes along with them.
+    /// An answer section and an additional section.
     Records(Vec<Record>, Vec<Record>),
     Code(ResponseCode),
     Nothing,
 }
 
-/// How the server fails to follow the standards of today.
+/// A way in which the server departs from today's standards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Habit {
-    /// It follows them.
+    /// None at all.
     None,
-    /// It answers a question with EDNS with this code.
+    /// Answers a question that has EDNS with this code.
     RefusesEdns(ResponseCode),
-    /// It answers such a question with FORMERR in a bare header, as name servers older than EDNS do.
+    /// Answers such a question with FORMERR in a bare header, as name servers older than EDNS do.
     RefusesEdnsBare,
-    /// It drops such a question, as some firewalls do.
+    /// Drops such a question, as some firewalls do.
     DropsEdns,
-    /// It sends answers of any length over UDP, and never sets TC.
+    /// Sends answers of any length over UDP, and never sets TC.
     SendsLongAnswers,
 }
 
 type Mind = dyn Fn(&str, RecordType) -> Says + Send;
 
-/// A DNS server on loopback that says what a test tells it to.
+/// A DNS server on loopback with replies set by a test.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) task: JoinHandle<()>,
@@ -65,7 +65,7 @@ impl Drop for Server {
 /// Priority, weight, port and target.
 pub(crate) type Srv<'a> = (u16, u16, u16, &'a str);
 
-/// The longest answer over UDP, as is usual today.
+/// The longest answer over UDP, as most servers limit it today.
 const UDP_LIMIT: usize = 1232;
 
 impl Server {
@@ -106,13 +106,13 @@ impl Server {
         self.questions.load(Ordering::SeqCst)
     }
 
-    /// How many of them came with EDNS.
+    /// Returns the number of questions that had EDNS.
     pub(crate) fn questions_with_edns(&self) -> usize {
         self.with_edns.load(Ordering::SeqCst)
     }
 }
 
-/// The server's side of what a test sees.
+/// The state that the server task shares with the test.
 struct Served {
     says: Arc<Mutex<Box<Mind>>>,
     habit: Arc<Mutex<Habit>>,
@@ -139,7 +139,7 @@ impl Served {
         }
     }
 
-    /// One connection at a time, which is enough here.
+    /// Serves one connection at a time, which is enough for tests.
     async fn over_tcp(&self, listener: TcpListener) {
         loop {
             let (mut stream, _) = listener.accept().await.expect("accepted");
@@ -177,7 +177,7 @@ impl Served {
     }
 }
 
-/// Both sockets on one port.
+/// Binds UDP and TCP to one port.
 async fn bind() -> (UdpSocket, TcpListener) {
     for _ in 0..100 {
         let udp = UdpSocket::bind("127.0.0.1:0").await.expect("bound");

@@ -1,9 +1,13 @@
 use std::{net::Ipv4Addr, time::Instant};
 
-use hickory_resolver::proto::{op::ResponseCode, rr::Record};
+use hickory_resolver::proto::{
+    op::ResponseCode,
+    rr::{Record, RecordType},
+};
 
 use super::{
     test_server::{Habit, Says, Server, Srv, alias, host, service},
+    upstream::alternate,
     *,
 };
 
@@ -49,7 +53,7 @@ async fn error(server: &Server, name: &str) -> ResolveError {
 }
 
 #[tokio::test]
-async fn both_families_take_turns() {
+async fn both_families_alternate() {
     let server = Server::start(always(
         60,
         &["192.0.2.1", "2001:db8::1", "192.0.2.2", "192.0.2.2"],
@@ -99,7 +103,7 @@ async fn a_family_that_is_never_answered_costs_little() {
 }
 
 #[tokio::test]
-async fn an_answer_says_how_long_it_holds_and_every_call_asks_anew() {
+async fn an_answer_has_the_smallest_ttl_and_no_answer_is_cached() {
     let server = Server::start(|name, family| match family {
         RecordType::AAAA => Says::Addresses(30, vec![ip("2001:db8::1")]),
         _ => Says::Records(
@@ -116,16 +120,20 @@ async fn an_answer_says_how_long_it_holds_and_every_call_asks_anew() {
         let answer = resolver.resolve(&named("collector.example.")).await;
         answer.expect("addresses").ttl
     };
-    assert_eq!(ttl().await, Duration::from_secs(7), "that of the alias");
+    assert_eq!(ttl().await, Duration::from_secs(7), "the TTL of the alias");
     server.now_says(always(40, &["192.0.2.1", "2001:db8::1"]));
     assert_eq!(ttl().await, Duration::from_secs(40));
     server.now_says(always(0, &["192.0.2.1"]));
     assert_eq!(ttl().await, Duration::ZERO);
-    assert_eq!(server.questions(), 6, "one a family, each time");
+    assert_eq!(
+        server.questions(),
+        6,
+        "one question for each family, each time"
+    );
 }
 
 #[tokio::test]
-async fn a_family_that_failed_is_told_from_one_that_is_not_there() {
+async fn a_failed_family_keeps_its_addresses_and_an_absent_one_does_not() {
     let before = Addresses::of_host(
         "collector.example.",
         vec![SocketAddr::new(ip("2001:db8::1"), 6000)],
@@ -140,22 +148,22 @@ async fn a_family_that_failed_is_told_from_one_that_is_not_there() {
         let addresses = answer.expect("addresses").addresses.filled_from(&before);
         addresses.iter().count()
     };
-    assert_eq!(now().await, 1, "AAAA: there is nothing");
+    assert_eq!(now().await, 1, "AAAA: no records");
     for failure in [Says::Code(ResponseCode::ServFail), Says::Nothing] {
         server.now_says(move |_, family| match family {
             RecordType::AAAA => failure.clone(),
             _ => Says::Addresses(60, vec![ip("192.0.2.1")]),
         });
-        assert_eq!(now().await, 2, "AAAA: nobody said");
+        assert_eq!(now().await, 2, "AAAA: no answer");
     }
 }
 
 #[tokio::test]
-async fn what_is_said_of_names_without_addresses() {
+async fn errors_for_names_without_addresses() {
     let server = Server::start(|_, _| Says::Code(ResponseCode::NXDomain)).await;
     let no_name = error(&server, "colector.example").await;
     assert!(matches!(no_name, ResolveError::NoSuchName { .. }));
-    insta::assert_snapshot!(no_name, @"there is no name colector.example in DNS or /etc/hosts; check its spelling, and that the Service exists");
+    insta::assert_snapshot!(no_name, @"colector.example does not exist in DNS or /etc/hosts; check its spelling, and that the Service exists");
 
     server.now_says(always(60, &[]));
     let nothing = error(&server, "collector.example").await;
@@ -179,7 +187,7 @@ async fn what_is_said_of_names_without_addresses() {
 }
 
 #[tokio::test]
-async fn failure_of_one_family_is_not_hidden_by_absence_in_the_other() {
+async fn absence_of_one_family_does_not_hide_failure_of_the_other() {
     let server = Server::start(always(60, &[])).await;
     for absence in [
         Says::Addresses(60, Vec::new()),
@@ -218,7 +226,7 @@ async fn a_name_without_one_family_exists() {
 }
 
 #[tokio::test]
-async fn silence_ends_in_time() {
+async fn silence_ends_at_the_deadline() {
     let server = Server::start(|_, _| Says::Nothing).await;
     let resolver = resolver_within(&server, Duration::from_millis(300));
     let begun = Instant::now();
@@ -237,7 +245,7 @@ async fn silence_ends_in_time() {
 }
 
 #[tokio::test]
-async fn a_port_without_a_name_server_is_an_error_in_time() {
+async fn a_port_without_a_name_server_fails_within_the_deadline() {
     let server = Server::start(|_, _| Says::Nothing).await;
     let resolver = resolver_within(&server, Duration::from_millis(300));
     server.task.abort();
@@ -255,7 +263,7 @@ async fn a_port_without_a_name_server_is_an_error_in_time() {
 }
 
 #[tokio::test]
-async fn hosts_come_first_and_are_read_again() {
+async fn the_hosts_file_comes_first_and_is_read_again() {
     let server = Server::start(always(60, &["192.0.2.1"])).await;
     let folder = tempfile::tempdir().expect("a folder");
     let hosts = folder.path().join("hosts");
@@ -287,7 +295,7 @@ async fn hosts_come_first_and_are_read_again() {
 }
 
 #[tokio::test]
-async fn without_resolv_conf_hosts_still_work() {
+async fn the_hosts_file_works_without_resolv_conf() {
     let folder = tempfile::tempdir().expect("a folder");
     let hosts = folder.path().join("hosts");
     std::fs::write(&hosts, "198.51.100.1 collector\n").expect("written");
@@ -307,7 +315,7 @@ async fn without_resolv_conf_hosts_still_work() {
 }
 
 #[tokio::test]
-async fn addresses_pass_through_with_their_zone() {
+async fn literal_addresses_need_no_lookup_and_keep_their_zone() {
     let server = Server::start(|_, _| Says::Nothing).await;
     let resolver = resolver(&server);
     let with = |address: &str, zone: Option<&str>| {
@@ -348,7 +356,7 @@ async fn addresses_pass_through_with_their_zone() {
 }
 
 #[test]
-fn a_zone_is_also_the_name_of_an_interface() {
+fn a_zone_may_be_an_interface_name() {
     let Ok(interfaces) = fs::read_dir("/sys/class/net") else {
         return;
     };
@@ -362,19 +370,19 @@ fn a_zone_is_also_the_name_of_an_interface() {
 }
 
 #[test]
-fn turns_are_taken_until_all_lists_are_empty() {
+fn families_alternate_until_all_lists_are_empty() {
     let list = |addresses: &[&str]| {
         addresses
             .iter()
             .map(|address| ip(address))
             .collect::<Vec<_>>()
     };
-    let turns = take_turns(vec![
+    let turns = alternate(vec![
         list(&["::1"]),
         list(&["127.0.0.1", "127.0.0.2", "127.0.0.1", "127.0.0.3"]),
     ]);
     assert_eq!(turns, list(&["::1", "127.0.0.1", "127.0.0.2", "127.0.0.3"]));
-    assert!(take_turns(vec![Vec::new(), Vec::new()]).is_empty());
+    assert!(alternate(vec![Vec::new(), Vec::new()]).is_empty());
 }
 
 #[tokio::test]
@@ -427,7 +435,7 @@ fn dnstap() -> Destination {
     Destination::Service(SERVICE.parse().expect("a name of SRV records"))
 }
 
-/// An answer with these records, and these addresses along with them.
+/// A reply with these SRV records, and `along` in the additional section.
 fn services(records: &[(u32, Srv<'_>)], along: Vec<Record>) -> Says {
     let records = records.iter();
     let records = records.map(|(ttl, srv)| service(SERVICE, *ttl, *srv));
@@ -453,7 +461,11 @@ async fn a_service_leads_to_its_targets_by_priority() {
     })
     .await;
     let answer = resolver(&server).resolve(&dnstap()).await.expect("found");
-    assert_eq!(answer.ttl, Duration::from_secs(30), "of the last address");
+    assert_eq!(
+        answer.ttl,
+        Duration::from_secs(30),
+        "the TTL of the last address"
+    );
     let order: Vec<_> = answer.addresses.in_order();
     let shown: Vec<String> = order.iter().map(ToString::to_string).collect();
     let first = ["[2001:db8::1]:6000", "192.0.2.1:6000"];
@@ -463,11 +475,15 @@ async fn a_service_leads_to_its_targets_by_priority() {
         "{shown:?}"
     );
     assert_eq!(shown[4..], ["192.0.2.2:6001"]);
-    assert_eq!(server.questions(), 5, "one for the records, two a target");
+    assert_eq!(
+        server.questions(),
+        5,
+        "one for the records, two for each target"
+    );
 }
 
 #[tokio::test]
-async fn addresses_that_came_along_are_not_asked_for() {
+async fn additional_records_save_questions() {
     let server = Server::start(|_, _| {
         services(
             &[
@@ -492,7 +508,7 @@ async fn addresses_that_came_along_are_not_asked_for() {
 }
 
 #[tokio::test]
-async fn a_target_that_fails_does_not_take_the_others_away() {
+async fn a_failing_target_does_not_remove_the_others() {
     let silent = |name: &str| match name {
         "gone.example." => Says::Code(ResponseCode::NXDomain),
         "silent.example." => Says::Nothing,
@@ -514,7 +530,7 @@ async fn a_target_that_fails_does_not_take_the_others_away() {
     let answer = resolver.resolve(&dnstap()).await.expect("found");
     let there = SocketAddr::new(ip("192.0.2.1"), 6000);
     assert_eq!(answer.addresses.in_order(), [there]);
-    // Of the silent one nothing is known; that the other is gone is known.
+    // The lookup of the silent one failed, so its address is kept; that the other is gone is known.
     let before = ["silent.example.", "gone.example."].map(|name| {
         let address = SocketAddr::new(ip("192.0.2.9"), 1);
         Addresses::of_host(name, vec![address], 1, Unanswered::default())
@@ -526,7 +542,7 @@ async fn a_target_that_fails_does_not_take_the_others_away() {
 }
 
 #[tokio::test]
-async fn what_is_said_of_services_without_addresses() {
+async fn errors_for_services_without_addresses() {
     let server = Server::start(|_, _| services(&[(60, (0, 0, 0, "."))], Vec::new())).await;
     let error = async || {
         let outcome = resolver(&server).resolve(&dnstap()).await;
@@ -534,7 +550,7 @@ async fn what_is_said_of_services_without_addresses() {
     };
     let refused = error().await;
     assert!(matches!(refused, ResolveError::NotOffered { .. }));
-    insta::assert_snapshot!(refused, @r#"_dnstap._tcp.collector.example. is decidedly not offered: its SRV record has the target ".""#);
+    insta::assert_snapshot!(refused, @r#"_dnstap._tcp.collector.example. is explicitly not offered: its SRV record has the target ".""#);
     server.now_says(|_, _| Says::Records(Vec::new(), Vec::new()));
     let none = error().await;
     assert!(matches!(none, ResolveError::NoService { .. }), "{none:?}");
@@ -574,7 +590,7 @@ async fn what_is_said_of_services_without_addresses() {
 }
 
 #[tokio::test]
-async fn a_service_without_a_port_or_with_another_target_of_none_is_passed_over() {
+async fn records_with_port_0_or_target_root_are_skipped() {
     let server = Server::start(|_, family| match family {
         RecordType::SRV => services(
             &[
@@ -618,7 +634,7 @@ async fn a_service_may_have_an_alias() {
         let answer = resolver(&server).resolve(&dnstap()).await.expect("found");
         let only = SocketAddr::new(ip("192.0.2.1"), 6000);
         assert_eq!(answer.addresses.in_order(), [only]);
-        assert_eq!(answer.ttl, Duration::from_secs(20), "that of the alias");
+        assert_eq!(answer.ttl, Duration::from_secs(20), "the TTL of the alias");
     }
     server.now_says(|name, family| match family {
         RecordType::CNAME => Says::Records(vec![alias(name, 20, name)], Vec::new()),
@@ -632,7 +648,7 @@ async fn a_service_may_have_an_alias() {
 }
 
 #[tokio::test]
-async fn many_targets_are_all_looked_up_and_a_long_answer_comes_over_tcp() {
+async fn a_long_answer_comes_over_tcp_and_all_its_targets_are_looked_up() {
     const TARGETS: u8 = 100;
     let server = Server::start(move |name, family| match family {
         RecordType::SRV => {
@@ -654,7 +670,7 @@ async fn many_targets_are_all_looked_up_and_a_long_answer_comes_over_tcp() {
 }
 
 #[tokio::test]
-async fn a_name_server_without_edns_is_asked_without() {
+async fn a_name_server_without_edns_is_asked_without_it() {
     for habit in [
         Habit::RefusesEdns(ResponseCode::FormErr),
         Habit::RefusesEdns(ResponseCode::NotImp),
@@ -667,7 +683,7 @@ async fn a_name_server_without_edns_is_asked_without() {
         let found = addresses(&resolver, "collector.example.").await;
         assert_eq!(found.len(), 2, "{habit:?}");
         assert!(server.questions_with_edns() > 0);
-        // And from then on, for a while.
+        // EDNS is not tried again for a while.
         let before = server.questions_with_edns();
         for name in ["a.example.", "b.example."] {
             assert_eq!(addresses(&resolver, name).await.len(), 2, "{habit:?}");
@@ -677,7 +693,7 @@ async fn a_name_server_without_edns_is_asked_without() {
 }
 
 #[tokio::test]
-async fn a_name_server_that_understands_no_question_says_so() {
+async fn a_name_server_that_refuses_every_question_is_not_taken_for_one_without_edns() {
     let server = Server::start(|_, _| Says::Code(ResponseCode::FormErr)).await;
     let resolver = resolver(&server);
     let asked = resolver.resolve(&named("collector.example.")).await;
@@ -686,7 +702,7 @@ async fn a_name_server_that_understands_no_question_says_so() {
         matches!(error, ResolveError::ServerFailure { .. }),
         "{error}"
     );
-    // It was not taken for one without EDNS.
+    // The server does not count as one without EDNS.
     server.now_says(always(60, &["192.0.2.1"]));
     let before = server.questions_with_edns();
     addresses(&resolver, "collector.example.").await;
@@ -694,7 +710,7 @@ async fn a_name_server_that_understands_no_question_says_so() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_longer_than_announced_is_asked_for_over_tcp() {
+async fn an_udp_answer_longer_than_announced_is_repeated_over_tcp() {
     let many: Vec<IpAddr> = (0..200)
         .map(|n| Ipv4Addr::new(192, 0, 2, n).into())
         .collect();

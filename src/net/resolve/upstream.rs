@@ -1,6 +1,7 @@
-//! The name servers, and what is asked of them for one name.
+//! Name servers, and the questions that they are asked for one name.
 
 use std::{
+    collections::HashSet,
     future::Future,
     net::{IpAddr, SocketAddr},
     pin::pin,
@@ -19,9 +20,9 @@ use hickory_resolver::{
 };
 use tokio::time;
 
-use super::{Overrides, ResolveError, answer::Unanswered, edns::Connections, take_turns};
+use super::{edns::Connections, error::ResolveError, target::Unanswered};
 
-/// Name servers, and how a relative name is completed before they are asked.
+/// Name servers, and the rules for completing a relative name.
 #[derive(Clone)]
 pub(super) struct Upstream {
     resolver: Resolver<Connections>,
@@ -29,7 +30,15 @@ pub(super) struct Upstream {
     ndots: usize,
 }
 
-/// What was found for one host; at least one address.
+/// The settings that replace those of `resolv.conf`.
+#[derive(Debug, Clone)]
+pub(super) struct Overrides {
+    pub(super) search: Vec<Name>,
+    pub(super) ndots: Option<usize>,
+    pub(super) timeout: Duration,
+}
+
+/// The addresses found for one host; at least one.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub(super) ips: Vec<IpAddr>,
@@ -38,16 +47,15 @@ pub(super) struct Found {
 }
 
 /// The addresses of one family, at least one, and their TTL.
-type Answer = Result<(Vec<IpAddr>, Duration), ResolveError>;
+type FamilyAnswer = Result<(Vec<IpAddr>, Duration), ResolveError>;
 
-/// How long the answer for one family waits for the other's, once it has brought addresses: some name servers never
-/// answer AAAA.
+/// The time that the other family gets once the first has brought addresses. Some name servers never answer AAAA.
 const OTHER_FAMILY: Duration = Duration::from_millis(250);
 
-/// How long a chain of aliases may be.
+/// The longest chain of aliases that is followed.
 const ALIASES: usize = 8;
 
-/// How often a question is asked before it is given up.
+/// The number of times that a question is sent.
 const TRIES: u32 = 3;
 
 // === impl Upstream ===
@@ -65,9 +73,9 @@ impl Upstream {
         };
         let ndots = overrides.ndots.unwrap_or(options.ndots);
         options.timeout = options.timeout.min(overrides.timeout / TRIES);
-        // Answers are kept by those who asked: they know their TTL, and when they want to know better.
+        // Callers keep the answers: they know the TTL, and when they want a fresh one.
         options.cache_size = 0;
-        // `HostsFile` reads it, again and again.
+        // `HostsFile` reads it, again after each change.
         options.use_hosts_file = ResolveHosts::Never;
         let servers = config.name_servers().to_vec();
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
@@ -81,13 +89,13 @@ impl Upstream {
         })
     }
 
-    /// The addresses of a host.
+    /// Looks up the addresses of a host.
     pub(super) async fn host(&self, written: &str, name: &Name) -> Result<Found, ResolveError> {
         let ask = |name: Name| async move { self.addresses(written, &name).await };
         self.first(written, name, ask).await
     }
 
-    /// The SRV records of a service with what came along with them, and how long they hold.
+    /// Looks up the SRV records of a service. Returns them, any records sent along, and their TTL.
     pub(super) async fn srv(
         &self,
         written: &str,
@@ -97,8 +105,8 @@ impl Upstream {
         self.first(written, name, ask).await
     }
 
-    /// Follows aliases itself: hickory takes the target of an SRV record for one, and loses the records if a real one
-    /// comes before them.
+    /// Follows aliases here, since hickory cannot: it takes the target of an SRV record for an alias, and loses the
+    /// records if a CNAME comes before them.
     async fn service(
         &self,
         written: &str,
@@ -129,7 +137,7 @@ impl Upstream {
         })
     }
 
-    /// Asks for one name after the other, as resolv.conf(5) has it, until one has what is asked for.
+    /// Asks for each candidate name in turn, in the order of resolv.conf(5), until one exists.
     async fn first<T, F: Future<Output = Result<T, ResolveError>>>(
         &self,
         written: &str,
@@ -168,7 +176,7 @@ impl Upstream {
         candidates
     }
 
-    /// Asks for both families at once.
+    /// Asks for both families at the same time.
     async fn addresses(&self, written: &str, name: &Name) -> Result<Found, ResolveError> {
         let six = pin!(self.family(written, name, RecordType::AAAA));
         let four = pin!(self.family(written, name, RecordType::A));
@@ -194,21 +202,21 @@ impl Upstream {
         match worst {
             Some(error) if found.is_empty() => Err(error),
             _ => Ok(Found {
-                ips: take_turns(found),
+                ips: alternate(found),
                 ttl,
                 unanswered,
             }),
         }
     }
 
-    async fn family(&self, written: &str, name: &Name, family: RecordType) -> Answer {
+    async fn family(&self, written: &str, name: &Name, family: RecordType) -> FamilyAnswer {
         let written = written.to_owned();
         match self.resolver.lookup(name.clone(), family).await {
             Ok(lookup) => {
                 let answers = lookup.answers().iter();
                 let ips: Vec<_> = answers.filter_map(|record| record.data.ip_addr()).collect();
                 if ips.is_empty() {
-                    // An alias that leads nowhere.
+                    // A CNAME that leads to no address.
                     return Err(ResolveError::NoAddresses { name: written });
                 }
                 Ok((ips, ttl(&lookup)))
@@ -221,7 +229,7 @@ impl Upstream {
 // === impl Found ===
 
 impl Found {
-    /// Addresses that need no question.
+    /// Addresses from `/etc/hosts`, which do not expire.
     pub(super) fn for_ever(ips: Vec<IpAddr>) -> Self {
         Self {
             ips,
@@ -236,11 +244,27 @@ impl Found {
     }
 }
 
-/// How long an answer holds: as long as its least record, aliases on the way too.
+/// Returns the smallest TTL of the records, aliases included.
 pub(super) fn ttl(lookup: &Lookup) -> Duration {
     let ttls = lookup.answers().iter().map(|record| record.ttl);
     ttls.min()
         .map_or(Duration::MAX, |ttl| Duration::from_secs(ttl.into()))
+}
+
+/// Takes one address of each list in turn, and each address once.
+pub(super) fn alternate(lists: Vec<Vec<IpAddr>>) -> Vec<IpAddr> {
+    let mut seen = HashSet::new();
+    let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
+    let mut alternating = Vec::new();
+    loop {
+        let before = alternating.len();
+        for list in &mut lists {
+            alternating.extend(list.find(|address| seen.insert(*address)));
+        }
+        if alternating.len() == before {
+            return alternating;
+        }
+    }
 }
 
 fn alias_of(name: &Name, lookup: &Lookup) -> Option<(Name, Duration)> {
@@ -253,8 +277,8 @@ fn alias_of(name: &Name, lookup: &Lookup) -> Option<(Name, Duration)> {
     })
 }
 
-/// Whether it is open if there is anything: the name servers did not say.
-fn is_unanswered(answer: Option<&Answer>) -> bool {
+/// Returns whether it remains unknown if the family has addresses.
+fn is_unanswered(answer: Option<&FamilyAnswer>) -> bool {
     match answer {
         None => true,
         Some(Ok(_)) => false,
@@ -279,12 +303,16 @@ fn classify(name: String, error: NetError) -> ResolveError {
     }
 }
 
-/// Both answers, IPv6 first; of the later one only what comes in time, once the earlier one has brought addresses.
+/// Waits for both answers and returns IPv6 first. Once one family has brought addresses, the other gets only
+/// [`OTHER_FAMILY`] more.
 async fn both(
-    mut six: impl Future<Output = Answer> + Unpin,
-    mut four: impl Future<Output = Answer> + Unpin,
-) -> [Option<Answer>; 2] {
-    async fn later(first: &Answer, second: impl Future<Output = Answer>) -> Option<Answer> {
+    mut six: impl Future<Output = FamilyAnswer> + Unpin,
+    mut four: impl Future<Output = FamilyAnswer> + Unpin,
+) -> [Option<FamilyAnswer>; 2] {
+    async fn later(
+        first: &FamilyAnswer,
+        second: impl Future<Output = FamilyAnswer>,
+    ) -> Option<FamilyAnswer> {
         if first.is_ok() {
             time::timeout(OTHER_FAMILY, second).await.ok()
         } else {
