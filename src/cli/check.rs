@@ -264,7 +264,7 @@ fn describe_sink(sink: &Sink) -> Vec<Row> {
         .map(|age| format!("{}, give or take a tenth", Time(age)));
     rows.push(("write_timeout", Time(sink.write_timeout).to_string()));
     rows.push(("max_age", max_age.unwrap_or_else(|| "none".to_owned())));
-    if is_looked_up(&sink.endpoint) {
+    if sink.endpoint.is_named() {
         if sink.endpoints != Endpoints::default() {
             rows.push(("endpoints", sink.endpoints.to_string()));
         }
@@ -275,16 +275,6 @@ fn describe_sink(sink: &Sink) -> Vec<Row> {
         rows.extend(describe_tls(tls, &sink.endpoint));
     }
     rows
-}
-
-fn is_looked_up(endpoint: &Endpoint) -> bool {
-    match endpoint {
-        Endpoint::Unix(_) => false,
-        Endpoint::Tcp(authority) | Endpoint::Tls(authority) => {
-            matches!(authority.host, Host::Name(_))
-        }
-        Endpoint::TcpSrv(_) | Endpoint::TlsSrv(_) => true,
-    }
 }
 
 fn describe_resolver(resolver: &ResolverSettings) -> Vec<Row> {

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
+use crate::net::{AddressError, Authority, Host};
+
 /// Where an admin endpoint is: a name or an IP address, and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Address {
@@ -17,14 +19,10 @@ pub(in crate::cli) enum BadAddress {
     Https,
     #[error("only the host and port are given, as in 127.0.0.1:9180; the path is always /status")]
     Path,
-    #[error("there is no port: write it behind a colon, as in 127.0.0.1:9180")]
-    NoPort,
-    #[error("{0:?} is no port: a number from 1 to 65535 is")]
-    Port(String),
-    #[error("there is no host: write it before the colon, as in 127.0.0.1:9180")]
-    NoHost,
-    #[error("{0:?} is no host: give a name or an IP address, IPv6 in brackets, as in [::1]:9180")]
-    Host(String),
+    #[error("{0}: write a host and a port, as in 127.0.0.1:9180 or [::1]:9180")]
+    Authority(#[from] AddressError),
+    #[error("an address with a zone cannot be used here: leave out the zone")]
+    Zone,
 }
 
 // === impl Address ===
@@ -41,33 +39,16 @@ impl FromStr for Address {
         if !matches!(path, "" | "status") {
             return Err(BadAddress::Path);
         }
-        let bare_ipv6 = authority.ends_with(']') || authority.parse::<std::net::Ipv6Addr>().is_ok();
-        let (host, port) = match authority.rsplit_once(':') {
-            Some(parts) if !bare_ipv6 => parts,
-            _ => return Err(BadAddress::NoPort),
+        let Authority { host, port } = authority.parse()?;
+        let host = match host {
+            Host::Name(name) => name.to_string(),
+            Host::Ip {
+                address,
+                zone: None,
+            } => address.to_string(),
+            Host::Ip { zone: Some(_), .. } => return Err(BadAddress::Zone),
         };
-        let bracketed = host
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'));
-        let is_host = match bracketed {
-            Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => host
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')),
-        };
-        if host.is_empty() {
-            return Err(BadAddress::NoHost);
-        }
-        if !is_host {
-            return Err(BadAddress::Host(host.to_owned()));
-        }
-        match port.parse() {
-            Ok(port) if port > 0 => Ok(Self {
-                host: bracketed.unwrap_or(host).to_owned(),
-                port,
-            }),
-            _ => Err(BadAddress::Port(port.to_owned())),
-        }
+        Ok(Self { host, port })
     }
 }
 

@@ -1,26 +1,26 @@
-//! What can be wrong with an address, and what would be right.
+//! The mistakes in an address, and their corrections.
 
-/// Why a text is no address.
+/// A mistake in an address.
 ///
-/// [`Display`](std::fmt::Display) says what is wrong, [`advice`](Self::advice) what to do,
-/// [`instead`](Self::instead) what to write if that can be known.
+/// [`Display`](std::fmt::Display) describes it, [`advice`](Self::advice) tells an operator what to do, and
+/// [`instead`](Self::instead) is the correct address, if that is certain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
-    /// Nothing at all.
+    /// The empty text.
     #[error("the address is empty")]
     Empty,
-    /// White space at an end.
+    /// White space at either end.
     #[error("the address begins or ends with white space")]
     Padded {
         /// The address without it.
         trimmed: String,
     },
     /// A control character somewhere.
-    #[error("the address holds a control character, U+{:04X}", u32::from(*.0))]
+    #[error("the address contains a control character, U+{:04X}", u32::from(*.0))]
     Control(char),
     /// White space in a network address.
-    #[error("a network address holds no white space")]
+    #[error("a network address cannot contain white space")]
     Space,
     /// `TCP://`.
     #[error("`{written}://` is not in lower case")]
@@ -44,7 +44,7 @@ pub enum AddressError {
         /// The whole address with the slashes.
         right: String,
     },
-    /// `host:port` without a scheme, which CoreDNS takes as the path of a unix socket.
+    /// `host:port` without a scheme, which CoreDNS takes for the path of a unix socket.
     #[error("`{authority}` has no scheme")]
     MissingScheme {
         /// The address as written.
@@ -52,7 +52,7 @@ pub enum AddressError {
         /// The whole address with `tcp://`, if that makes it one.
         right: Option<String>,
     },
-    /// Nothing where the host should be.
+    /// No host.
     #[error("the address has no host")]
     MissingHost,
     /// No port.
@@ -61,14 +61,14 @@ pub enum AddressError {
     /// A port that is not a number.
     #[error("the port `{0}` is not a number")]
     PortNotNumber(String),
-    /// Port 0, where there is something to dial.
+    /// Port 0, in an address to dial.
     #[error("port 0 cannot be dialled")]
     PortZero,
     /// A port over 65535.
     #[error("the port {0} is larger than 65535")]
     PortTooLarge(String),
     /// A path, query or fragment after the port.
-    #[error("`{0}` stands after the port")]
+    #[error("unexpected `{0}` after the port")]
     AfterPort(String),
     /// `user@host`.
     #[error("the address names a user")]
@@ -94,7 +94,7 @@ pub enum AddressError {
     /// `[fe80::1%25]`.
     #[error("the zone of the IPv6 address is empty")]
     EmptyZone,
-    /// A zone that can be no interface.
+    /// A zone that cannot be an interface.
     #[error("`{0}` is not the name or number of a network interface")]
     BadZone(String),
     /// `300.1.1.1`.
@@ -112,8 +112,8 @@ pub enum AddressError {
     /// A letter that is not ASCII.
     #[error("the host name `{0}` is not in ASCII")]
     NotAscii(String),
-    /// A character that no host name has.
-    #[error("a host name holds no {found:?}, as `{host}` does")]
+    /// A character that no host name can contain.
+    #[error("the host name `{host}` contains {found:?}, which is not allowed")]
     BadCharacter {
         /// The host as written.
         host: String,
@@ -143,33 +143,33 @@ pub enum AddressError {
     /// `/run/tapfan/`.
     #[error("the path `{0}` names a directory")]
     Directory(String),
-    /// A name where a listener needs an address.
-    #[error("`{host}` is a name, and a listener binds an address")]
+    /// A name, where a listener needs an address.
+    #[error("`{host}` is a name, but a listener needs an address")]
     BindName {
         /// The name as written.
         host: String,
         /// `localhost` written as an address.
         right: Option<String>,
     },
-    /// No host where a listener needs an address.
+    /// No host, where a listener needs an address.
     #[error("the address to listen on is missing before the port")]
     BindAnywhere {
-        /// The address with every IPv4 address in the place of the host.
+        /// The address with `0.0.0.0` as its host.
         right: String,
     },
-    /// `*` where a listener needs an address.
+    /// `*`, where a listener needs an address.
     #[error("`*` is not an address")]
     BindStar {
-        /// The address with every IPv4 address in the place of the host.
+        /// The address with `0.0.0.0` as its host.
         ipv4: String,
-        /// The address with every address in the place of the host.
+        /// The address with `[::]` as its host.
         all: String,
     },
-    /// A zone by name, where its number is needed.
-    #[error("a listener needs the number of the zone, and `{0}` is a name")]
+    /// The name of a zone, where a listener needs its number.
+    #[error("a listener needs the number of the zone, but `{0}` is a name")]
     BindZone(String),
-    /// `tcp+srv://` where a listener needs an address.
-    #[error("`{scheme}://` is looked up, and a listener binds an address")]
+    /// `tcp+srv://`, where a listener needs an address.
+    #[error("`{scheme}://` needs a lookup, but a listener needs an address")]
     BindSrv {
         /// The scheme as written.
         scheme: &'static str,
@@ -178,21 +178,21 @@ pub enum AddressError {
     #[error("`{0}` is not the name of SRV records")]
     NotSrvName(String),
     /// `tcp+srv://_dnstap._tcp.collector.example:6000`.
-    #[error("the port `{port}` stands where SRV records give the port")]
+    #[error("the port `{port}` is not allowed here: the SRV records give it")]
     SrvPort {
         /// The port as written.
         port: String,
         /// The whole address without it.
         right: String,
     },
-    /// A name where a name server is to be named.
-    #[error("`{0}` is a name, and a name server is given by its address")]
+    /// A name, where a name server needs an address.
+    #[error("`{0}` is a name, but a name server needs an address")]
     NameServerName(String),
     /// A zone in the address of a name server.
     #[error("the zone `{0}` cannot be used in the address of a name server")]
     NameServerZone(String),
-    /// A scheme where only an address and a port belong.
-    #[error("`{scheme}://` does not belong here")]
+    /// A scheme, where only an address and a port are allowed.
+    #[error("`{scheme}://` is not allowed here")]
     UnwantedScheme {
         /// The scheme as written.
         scheme: String,
@@ -204,19 +204,9 @@ pub enum AddressError {
 // === impl AddressError ===
 
 impl AddressError {
-    /// What to do about it, as one sentence to an operator.
+    /// Tells an operator what to do, in one sentence.
     pub fn advice(&self) -> String {
         match self {
-            Self::Empty => "write `/path`, `@name`, `tcp://host:port` or `tls://host:port`".into(),
-            Self::Padded { .. } => "remove the white space".into(),
-            Self::Control(_) => "remove the character; a variable may have brought it".into(),
-            Self::Space | Self::AfterPort(_) => {
-                "write the host, a colon, the port and nothing else".into()
-            }
-            Self::UnknownScheme { .. } => {
-                "use `unix://`, `tcp://` or `tls://`; sinks also know `tcp+srv://` and `tls+srv://`"
-                    .into()
-            }
             Self::MissingScheme {
                 authority,
                 right: Some(right),
@@ -236,44 +226,6 @@ impl AddressError {
             Self::BindStar { ipv4, all } => format!(
                 "write `{ipv4}` for every IPv4 address of this machine, or `{all}` for every address"
             ),
-            Self::MissingHost => "write a name or an address before the port".into(),
-            Self::MissingPort => {
-                "dnstap has no port of its own; add a colon and the collector's port".into()
-            }
-            Self::PortNotNumber(_) | Self::PortZero | Self::PortTooLarge(_) => {
-                "ports go from 1 to 65535".into()
-            }
-            Self::UserInfo => "dnstap knows no users; write only the host and the port".into(),
-            Self::UnbracketedIpv6 { right: None } => {
-                "put the address in brackets, as in `[2001:db8::1]:6000`".into()
-            }
-            Self::ManyColons => "write the host, one colon and the port".into(),
-            Self::UnclosedBracket => {
-                "close it after the address, as in `[2001:db8::1]:6000`".into()
-            }
-            Self::AfterBracket(_) => {
-                "write the port after a colon, as in `[2001:db8::1]:6000`".into()
-            }
-            Self::NotIpv6(_) => "brackets are for IPv6 addresses alone".into(),
-            Self::EmptyZone => {
-                "name the interface, as in `[fe80::1%25eth0]`, or leave the `%25` out".into()
-            }
-            Self::BadZone(_) => "`ip link` lists the interfaces of this machine".into(),
-            Self::NotIpv4(_) => "an IPv4 address has four numbers from 0 to 255".into(),
-            Self::EmptyLabel(_) => {
-                "one dot between two labels, and at the most one at the end".into()
-            }
-            Self::LongLabel(_) | Self::LongName(_) => {
-                "no such name can be resolved; shorten it".into()
-            }
-            Self::NotAscii(_) => "write the name as DNS has it, in its `xn--` form".into(),
-            Self::BadCharacter { .. } | Self::Hyphen(_) => {
-                "a label has letters, digits, `_`, and hyphens between them".into()
-            }
-            Self::EmptyPath => "add the path, as in `unix:///run/tapfan/dnstap.sock`".into(),
-            Self::EmptyAbstract => "add the name after the `@`".into(),
-            Self::PathTooLong { .. } => "choose a shorter one; the limit is the system's".into(),
-            Self::Directory(_) => "add the name of the socket".into(),
             Self::SchemeCase { right, .. }
             | Self::MissingSlashes { right, .. }
             | Self::UnbracketedIpv6 { right: Some(right) }
@@ -281,38 +233,86 @@ impl AddressError {
                 right: Some(right), ..
             }
             | Self::BindAnywhere { right } => format!("write `{right}`"),
-            Self::BindName { right: None, .. } => {
-                "write an address of this machine; `0.0.0.0` and `[::]` stand for all of them"
-                    .into()
-            }
-            Self::BindZone(_) => "write the interface's number; `ip link` shows it".into(),
-            Self::BindSrv { .. } => {
-                "write an address of this machine and a port, as in `tcp://0.0.0.0:6000`".into()
-            }
-            Self::NotSrvName(_) => "such a name begins with the service and the protocol, as in \
-                 `_dnstap._tcp.collector.example`; a host and a port are written `tcp://host:port`"
-                .into(),
-            Self::SrvPort { .. } => "leave the port out".into(),
-            Self::NameServerName(_) => {
-                "write its IP address, and its port if that is not 53".into()
-            }
-            Self::NameServerZone(_) => "write an address that needs no zone".into(),
-            Self::UnwantedScheme { .. } => "write only the address and the port".into(),
+            other => other.fixed_advice().to_owned(),
         }
     }
 
-    /// This error with a proposal that `read` accepts.
+    /// The advice that does not depend on the address.
+    fn fixed_advice(&self) -> &'static str {
+        match self {
+            Self::Empty => "write `/path`, `@name`, `tcp://host:port` or `tls://host:port`",
+            Self::Padded { .. } => "remove the white space",
+            Self::Control(_) => "remove the character; it may come from a variable",
+            Self::Space | Self::AfterPort(_) => {
+                "write the host, a colon, the port and nothing else"
+            }
+            Self::UserInfo => "dnstap has no users; write only the host and the port",
+            Self::UnknownScheme { .. } => {
+                "use `unix://`, `tcp://` or `tls://`; sinks also accept `tcp+srv://` and `tls+srv://`"
+            }
+            Self::UnwantedScheme { .. } => "write only the address and the port",
+            Self::EmptyPath => "add the path, as in `unix:///run/tapfan/dnstap.sock`",
+            Self::EmptyAbstract => "add the name after the `@`",
+            Self::PathTooLong { .. } => "choose a shorter one; the limit is the system's",
+            Self::Directory(_) => "add the name of the socket",
+            Self::BindZone(_) => "write the interface's number; `ip link` shows it",
+            Self::BindSrv { .. } => {
+                "write an address of this machine and a port, as in `tcp://0.0.0.0:6000`"
+            }
+            Self::NotSrvName(_) => {
+                "such a name begins with the service and the protocol, as in \
+                 `_dnstap._tcp.collector.example`; a host and a port are written `tcp://host:port`"
+            }
+            Self::SrvPort { .. } => "remove the port",
+            Self::NameServerName(_) => "write its IP address, and its port if that is not 53",
+            Self::NameServerZone(_) => "write an address that needs no zone",
+            _ => self.host_advice(),
+        }
+    }
+
+    /// The part of [`fixed_advice`](Self::fixed_advice) that is about a host and its port.
+    fn host_advice(&self) -> &'static str {
+        match self {
+            Self::MissingHost => "write a name or an address before the port",
+            Self::MissingPort => "dnstap has no default port; add a colon and the collector's port",
+            Self::PortNotNumber(_) | Self::PortZero | Self::PortTooLarge(_) => {
+                "ports go from 1 to 65535"
+            }
+            Self::UnbracketedIpv6 { .. } => {
+                "put the address in brackets, as in `[2001:db8::1]:6000`"
+            }
+            Self::ManyColons => "write the host, one colon and the port",
+            Self::UnclosedBracket => "close it after the address, as in `[2001:db8::1]:6000`",
+            Self::AfterBracket(_) => "write the port after a colon, as in `[2001:db8::1]:6000`",
+            Self::NotIpv6(_) => "brackets are only for IPv6 addresses",
+            Self::EmptyZone => "name the interface, as in `[fe80::1%25eth0]`, or remove the `%25`",
+            Self::BadZone(_) => "`ip link` lists the interfaces of this machine",
+            Self::NotIpv4(_) => "an IPv4 address has four numbers from 0 to 255",
+            Self::EmptyLabel(_) => "write one dot between labels, and at most one at the end",
+            Self::LongLabel(_) | Self::LongName(_) => "no such name can be resolved; shorten it",
+            Self::NotAscii(_) => "write the name as DNS has it, in its `xn--` form",
+            Self::BindName { .. } => {
+                "write an address of this machine; `0.0.0.0` and `[::]` stand for all of them"
+            }
+            Self::BadCharacter { .. } | Self::Hyphen(_) => {
+                "a label has letters, digits, `_`, and hyphens between them"
+            }
+            _ => "write the address as in `tcp://192.0.2.1:6000`",
+        }
+    }
+
+    /// Replaces the proposal by one that `read` accepts.
     ///
-    /// An address may have several mistakes, so that the proposal that mends one of them is an address that has another.
-    /// Then both are mended. If the other one cannot be mended here, it is the mistake to tell of.
+    /// An address may have several mistakes, and then the proposal for one of them still contains another. This corrects
+    /// all of them. If one has no correction, it is returned as the error to report.
     pub(super) fn with_sound_proposal<T>(self, read: impl Fn(&str) -> Result<T, Self>) -> Self {
         if let Self::MissingScheme { authority, .. } = self {
-            let right = Self::mended(format!("tcp://{authority}"), read).ok();
+            let right = Self::corrected(format!("tcp://{authority}"), read).ok();
             return Self::MissingScheme { authority, right };
         }
         match self
             .instead()
-            .map(|right| Self::mended(right.to_owned(), read))
+            .map(|right| Self::corrected(right.to_owned(), read))
         {
             None => self,
             Some(Ok(right)) => self.proposing(right),
@@ -320,12 +320,12 @@ impl AddressError {
         }
     }
 
-    /// The address with every mistake of it mended, or one that cannot be.
-    fn mended<T>(
+    /// Corrects every mistake of an address, or returns the one that has no correction.
+    fn corrected<T>(
         mut address: String,
         read: impl Fn(&str) -> Result<T, Self>,
     ) -> Result<String, Self> {
-        /// White space, the scheme, and the host: no address has more than one mistake in each.
+        /// At most one each in white space, scheme and host.
         const MISTAKES: usize = 3;
         for _ in 0..MISTAKES {
             match read(&address) {
@@ -352,7 +352,7 @@ impl AddressError {
         self
     }
 
-    /// The whole address as it should be, where there is no doubt.
+    /// The whole address without the mistake, if the correction is certain.
     pub fn instead(&self) -> Option<&str> {
         match self {
             Self::Padded { trimmed: right }

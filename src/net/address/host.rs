@@ -1,4 +1,5 @@
-//! Host names and addresses: RFC 952 and 1123 with the underscore of RFC 2782, RFC 4291, zones of RFC 4007 and 6874.
+//! Host names (RFC 952 and 1123, with the underscore of RFC 2782) and IP addresses (RFC 4291, with the zones of RFC 4007 and
+//! 6874).
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -15,7 +16,7 @@ const INTERFACE_NAME_LIMIT: usize = 15;
 impl FromStr for Host {
     type Err = AddressError;
 
-    /// Reads a name or an address; an IPv6 address with or without its brackets.
+    /// Reads a name or an address. Brackets around an IPv6 address are optional.
     ///
     /// ```
     /// use tapfan::net::Host;
@@ -38,7 +39,7 @@ impl FromStr for Host {
     }
 }
 
-/// Reads what stands in brackets: an IPv6 address and perhaps its zone.
+/// Reads the text between brackets: an IPv6 address with an optional zone.
 pub(super) fn bracketed(text: &str) -> Result<Host, AddressError> {
     let (address, zone) = match text.split_once('%') {
         Some((address, zone)) => (address, Some(read_zone(zone)?)),
@@ -53,7 +54,7 @@ pub(super) fn bracketed(text: &str) -> Result<Host, AddressError> {
     })
 }
 
-/// Reads a zone: `%25` is how a URL writes `%`, so a `25` in front of a zone belongs to the sign.
+/// Reads a zone. A leading `25` is removed, since a URL writes `%` as `%25` (RFC 6874).
 fn read_zone(text: &str) -> Result<&str, AddressError> {
     let zone = text.strip_prefix("25").unwrap_or(text);
     if zone.is_empty() {
@@ -93,7 +94,7 @@ pub(super) fn unbracketed(text: &str) -> Result<Host, AddressError> {
     for label in bare.split('.') {
         check_label(label, text)?;
     }
-    // No name ends in a number (RFC 1123, 2.1): this was meant as an address.
+    // No host name ends in a number (RFC 1123, 2.1), so this was meant as an address.
     if bare.rsplit('.').next().is_some_and(is_number) {
         return Err(AddressError::NotIpv4(text.to_owned()));
     }
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_says_why() {
+    fn errors_name_the_reason() {
         use AddressError as E;
         let owned = str::to_owned;
         for (text, why) in [

@@ -1,9 +1,12 @@
-//! Where a sink or listener is, as written in a Tapfile.
+//! Addresses of sinks and listeners, as written in a Tapfile.
 
+mod authority;
 mod error;
 mod host;
 mod parse;
 mod srv;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
@@ -19,7 +22,7 @@ pub use srv::SrvName;
 /// The longest path of a unix socket, in bytes: `sun_path` holds 108, the last of them NUL.
 pub const UNIX_PATH_LIMIT: usize = 107;
 
-/// Where a sink is.
+/// The address of a sink.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// A unix stream socket.
@@ -28,13 +31,13 @@ pub enum Endpoint {
     Tcp(Authority),
     /// TLS over TCP.
     Tls(Authority),
-    /// TCP, to the hosts and ports that SRV records name.
+    /// TCP, to the hosts and ports of SRV records.
     TcpSrv(SrvName),
-    /// TLS over TCP, to the hosts and ports that SRV records name.
+    /// TLS over TCP, to the hosts and ports of SRV records.
     TlsSrv(SrvName),
 }
 
-/// Where a listener is to be: like [`Endpoint`], but with nothing left to resolve.
+/// The address of a listener: like [`Endpoint`], but with nothing left to resolve.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum BindAddress {
     /// A unix stream socket.
@@ -66,7 +69,7 @@ pub struct Authority {
 /// A host as written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// A DNS name; with a trailing dot it is looked up as it is.
+    /// A DNS name. With a trailing dot it is never completed.
     Name(Arc<str>),
     /// An address; `zone` is an IPv6 interface name or index (RFC 6874), not yet looked up.
     Ip {
@@ -80,7 +83,7 @@ pub enum Host {
 // === impl Authority ===
 
 impl From<SocketAddr> for Authority {
-    /// The address itself; the zone by its index.
+    /// Gives the zone by its index.
     fn from(address: SocketAddr) -> Self {
         let zone = match address {
             SocketAddr::V6(six) if six.scope_id() != 0 => Some(six.scope_id().to_string().into()),
@@ -96,10 +99,16 @@ impl From<SocketAddr> for Authority {
     }
 }
 
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// Whether a name server has to be asked for it.
+    /// Returns whether its addresses have to be looked up.
     pub fn is_named(&self) -> bool {
         match self {
             Self::Unix(_) => false,
@@ -112,8 +121,7 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unix(UnixAddress::Path(path)) => write!(f, "unix://{}", path.display()),
-            Self::Unix(UnixAddress::Abstract(name)) => write!(f, "unix://@{name}"),
+            Self::Unix(address) => address.fmt(f),
             Self::Tcp(authority) => write!(f, "tcp://{authority}"),
             Self::Tls(authority) => write!(f, "tls://{authority}"),
             Self::TcpSrv(name) => write!(f, "tcp+srv://{name}"),
@@ -122,11 +130,14 @@ impl fmt::Display for Endpoint {
     }
 }
 
-// === impl Authority ===
+// === impl UnixAddress ===
 
-impl fmt::Display for Authority {
+impl fmt::Display for UnixAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        match self {
+            Self::Path(path) => write!(f, "unix://{}", path.display()),
+            Self::Abstract(name) => write!(f, "unix://@{name}"),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The names of SRV records (RFC 2782).
+//! Names of SRV records (RFC 2782).
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -25,7 +25,7 @@ impl SrvName {
         &self.0
     }
 
-    /// Whose service it is: the name without its first two labels.
+    /// The domain that offers the service: the name without its first two labels.
     pub fn domain(&self) -> &str {
         self.0.splitn(3, '.').nth(2).unwrap_or_default()
     }
