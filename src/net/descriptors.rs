@@ -1,8 +1,8 @@
-//! Descriptors that connections from outside must leave, for what the router opens by itself.
+//! A reserve of file descriptors that incoming connections must leave for the router's own use.
 //!
-//! A process may have a limited number open (`RLIMIT_NOFILE`). Connections of senders, and of clients of the admin
-//! endpoint, are opened by others and stay as long as those like. Without a reserve they take the last one, and then no
-//! sink connects, no name is looked up and no file is read, for as long as they stay.
+//! A process may have a limited number of descriptors open (`RLIMIT_NOFILE`). Senders and clients of the admin
+//! endpoint open connections and keep them as long as they like. Without a reserve they can use up all descriptors,
+//! and then no sink connects, no name resolves and no file can be read until some of them close.
 
 use std::{
     os::fd::AsRawFd,
@@ -15,58 +15,60 @@ use std::{
 use nix::sys::resource::{Resource, getrlimit};
 use thiserror::Error;
 
-/// The reserve of a process. Clones are the same reserve.
+/// The reserve of a process. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Descriptors(Arc<Reserve>);
 
 #[derive(Debug, Default)]
 struct Reserve {
-    /// Descriptors kept for what the router opens by itself.
+    /// Descriptors kept for sinks, lookups and files.
     own: AtomicU64,
-    /// Descriptors that are open before the first sender connects. They cannot be divided.
+    /// Descriptors open before the first sender connects. They cannot be divided.
     in_use: AtomicU64,
 }
 
-/// The use of a connection that was accepted.
+/// The purpose of an accepted connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Incoming {
-    /// Frames. It leaves room for the admin endpoint too, so that it still says what is wrong.
+    /// Carries frames. It also leaves room for the admin endpoint, so that the endpoint can still report what is
+    /// wrong.
     Sender,
-    /// A request to the admin endpoint.
+    /// Asks the admin endpoint something.
     Admin,
 }
 
-/// Only the descriptors of the reserve are left.
+/// The connection would use a descriptor of the reserve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "RLIMIT_NOFILE allows {limit} descriptors, and the last {kept} are kept for sinks, admin endpoint and reloads; raise it (LimitNOFILE= of the unit, `ulimit -n`), not max_connections"
 )]
 pub struct DescriptorsShort {
-    /// Descriptors that the process may have open.
+    /// `RLIMIT_NOFILE` of the process.
     pub limit: u64,
-    /// How many of them are kept.
+    /// The size of the reserve.
     pub kept: u64,
 }
 
-/// For connections to the admin endpoint, and to `probes`.
+/// Kept for connections to `admin` (64) and to `probes` (16).
 const ADMIN: u64 = 64 + 16;
 
 // === impl Descriptors ===
 
 impl Descriptors {
-    /// Keeps `own` descriptors for what the router opens by itself, beyond the `in_use` that it always has open.
+    /// Keeps `own` descriptors for the router's own use, on top of the `in_use` that it always has open.
     pub(crate) fn reserve(&self, own: u64, in_use: u64) {
         self.0.own.store(own, Relaxed);
         self.0.in_use.store(in_use, Relaxed);
     }
 
-    /// Whether a connection that was just accepted may keep its descriptor.
+    /// Checks that a newly accepted connection may keep its descriptor.
     ///
-    /// The system gives the lowest number that is free. So all below that of `connection` are in use, by whatever part of
-    /// the process, and those from the limit less the reserve on are only ever used by what the reserve is for.
+    /// The kernel hands out the lowest free number. If `connection` has number N, then N descriptors are in use, by
+    /// whatever part of the process. So comparing the number with the limit less the reserve is enough; nothing has
+    /// to be counted.
     ///
     /// # Errors
-    /// If its descriptor is one of the reserve.
+    /// If the descriptor belongs to the reserve.
     pub(crate) fn admit(
         &self,
         connection: &impl AsRawFd,
@@ -79,7 +81,7 @@ impl Descriptors {
         self.admit_number(number, limit, incoming)
     }
 
-    /// The most connections of senders that `limit` allows if nothing else is open.
+    /// The number of senders that `limit` allows if nothing else is open.
     pub(crate) fn senders(&self, limit: u64) -> u64 {
         limit - self.kept(limit, Incoming::Sender)
     }
@@ -98,9 +100,9 @@ impl Descriptors {
         }
     }
 
-    /// What `incoming` has to leave. If the limit is low, sinks get at most half of what is not in use anyway, and the
-    /// admin endpoint a quarter. The process itself may have more than a quarter of the limit open: if the whole limit
-    /// were divided, no sender could connect.
+    /// The descriptors that `incoming` must leave free. Under a low limit, the router gets at most half of those not
+    /// in use anyway, and the admin endpoint a quarter. Only those are divided: the process itself may have more than
+    /// a quarter of the limit open, and dividing the whole limit would leave no room for any sender.
     fn kept(&self, limit: u64, incoming: Incoming) -> u64 {
         let spare = limit.saturating_sub(self.0.in_use.load(Relaxed));
         let own = self.0.own.load(Relaxed).min(spare / 2);
@@ -127,7 +129,7 @@ mod tests {
         };
         assert_eq!(highest(1024, Incoming::Sender), Some(1024 - 180 - 1));
         assert_eq!(highest(1024, Incoming::Admin), Some(1024 - 100 - 1));
-        // Of a low limit, what is not in use is divided.
+        // A low limit is divided, less what is in use.
         assert_eq!(highest(64, Incoming::Sender), Some(33));
         assert_eq!(highest(64, Incoming::Admin), Some(43));
         assert_eq!(highest(28, Incoming::Sender), Some(24));
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_is_judged_by_its_number() {
+    fn a_connection_is_admitted_by_the_number_of_its_descriptor() {
         let socket = TcpListener::bind("127.0.0.1:0").expect("bound");
         let descriptors = Descriptors::default();
         assert!(descriptors.admit(&socket, Incoming::Admin).is_ok());

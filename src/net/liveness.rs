@@ -1,16 +1,16 @@
-//! Whether the machine at the other end still answers, whatever its program does.
+//! The time since the peer's machine last answered, whether or not its program does.
 
 use std::{os::fd::AsFd, time::Duration};
 
 use super::tcp_info;
 
-/// A connection that may know when its peer's system was heard last.
+/// A connection that may know when its peer's kernel was last heard.
 pub trait Liveness {
-    /// How long ago the peer's system acknowledged anything; also after the connection has failed.
+    /// The time since the peer's kernel acknowledged anything; also available after the connection has failed.
     ///
-    /// A system acknowledges what has come, and says that it has no room for more, while the program there reads nothing.
-    /// So this tells a collector that hangs from one whose machine or network is gone. `None` if there is no network
-    /// between the two, or the operating system does not say.
+    /// A kernel acknowledges data, and reports a full receive buffer, even while its program reads nothing. This
+    /// distinguishes a collector that hangs from one whose machine or network is gone. `None` for a unix socket, or
+    /// if the operating system does not report it.
     fn last_heard(&self) -> Option<Duration>;
 }
 
@@ -32,7 +32,7 @@ mod tests {
     use crate::net::Stream;
 
     #[tokio::test]
-    async fn the_time_since_the_last_acknowledgement_is_known() {
+    async fn last_heard_is_the_time_since_the_last_acknowledgement() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
         let mut stream = Stream::Tcp(TcpStream::connect(address).await.expect("connected"));
@@ -41,14 +41,14 @@ mod tests {
         let silence = Duration::from_millis(50);
         loop {
             let (before, heard) = (begun.elapsed(), stream.last_heard().expect("known"));
-            // A tick of the kernel's clock may be as long as 10 ms.
+            // The kernel's clock may tick only every 10 ms.
             assert!(heard + Duration::from_millis(20) >= before, "{heard:?}");
             if heard >= silence {
                 break;
             }
             sleep(Duration::from_millis(10)).await;
         }
-        // The kernel there acknowledges what nobody reads.
+        // The peer's kernel acknowledges data even if no program reads it.
         stream.write_all(b"unread").await.expect("written");
         while stream.last_heard().expect("known") >= silence {
             sleep(Duration::from_millis(1)).await;
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn between_processes_of_one_machine_there_is_no_network() {
+    async fn a_unix_socket_has_no_last_heard() {
         let (ours, _theirs) = UnixStream::pair().expect("a pair");
         assert_eq!(Stream::Unix(ours).last_heard(), None);
     }

@@ -1,4 +1,4 @@
-//! Addresses, name resolution, TLS and socket options: what listeners and sinks share of the network.
+//! The network under listeners and sinks: addresses, name resolution, TLS and socket options.
 //!
 //! Called by `config` (addresses and settings only), `listener`, `sink` and `supervisor`; calls `files`.
 

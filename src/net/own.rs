@@ -1,4 +1,4 @@
-//! The sockets that this router listens on, so that no sink of it sends to them.
+//! The sockets that this router listens on, so that no sink sends to one of them.
 
 use std::{
     fs, io,
@@ -13,14 +13,14 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::UnixAddress;
 
-/// The listeners of one router, as they come and go. Cheap to clone; all clones are the same set.
+/// The current listeners of one router. Cheap to clone; all clones share one set.
 ///
-/// A sink that sends to one of them would send every frame round for ever. A set is one router's: another router, or a
-/// collector, may well run in the same process.
+/// A sink that sent to one of them would send every frame round in a loop. The set belongs to one router, since
+/// another router or a collector may run in the same process.
 #[derive(Debug, Clone, Default)]
 pub struct OwnListeners(Arc<Mutex<Vec<Entry>>>);
 
-/// The place of one listener in its [`OwnListeners`]. Dropping it takes the listener out.
+/// A listener's entry in its [`OwnListeners`]. Dropping it removes the entry.
 #[derive(Debug)]
 pub struct OwnListener {
     all: OwnListeners,
@@ -34,14 +34,14 @@ struct Entry {
     place: OwnPlace,
 }
 
-/// The place of a listener.
+/// The address of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnPlace {
     /// A unix socket.
     Unix {
-        /// As it was bound.
+        /// The address it was bound to.
         address: UnixAddress,
-        /// Whether another process began to listen on it, and handed it over.
+        /// The socket was created by another process and handed over (socket activation).
         inherited: bool,
     },
     /// TCP, or TLS over TCP.
@@ -51,7 +51,7 @@ pub enum OwnPlace {
 // === impl OwnListeners ===
 
 impl OwnListeners {
-    /// Takes a listener in. It is best taken in before it accepts: then no sink reaches it unseen.
+    /// Adds a listener. Call it before the listener accepts, so that no sink reaches it unnoticed.
     pub fn add(&self, name: Arc<str>, place: OwnPlace) -> OwnListener {
         let mut entries = self.locked();
         let id = entries.last().map_or(0, |last| last.id + 1);
@@ -63,10 +63,11 @@ impl OwnListeners {
         }
     }
 
-    /// The name of the listener that a connection to `dialled` has reached; `None` if it has reached somebody else.
+    /// Returns the name of the listener that a connection to `dialled` has reached; `None` if the peer is somebody
+    /// else's socket.
     ///
-    /// The file of the socket tells: a symbolic link or another spelling leads to the same one. A process that has put a
-    /// socket of its own in the place of ours is known by its number.
+    /// Compares the socket files, so that a symbolic link or another spelling is recognised. If another process has
+    /// put its own socket in place of ours, its process id gives it away.
     pub fn at_unix(&self, stream: &UnixStream, dialled: &UnixAddress) -> Option<Arc<str>> {
         let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let is_this_process = peer.is_some_and(|pid| pid.cast_unsigned() == process::id());
@@ -79,21 +80,21 @@ impl OwnListeners {
         })
     }
 
-    /// The same of TCP: a listener that was bound to the other end's address, or to every address of this machine.
+    /// The same for TCP: finds a listener bound to the peer's address, or to every address of this machine.
     pub fn at_tcp(&self, stream: &TcpStream) -> Option<Arc<str>> {
         let (local, peer) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
         self.find(|place| matches!(place, OwnPlace::Tcp(bound) if is_at(*bound, local, peer)))
     }
 
-    fn find(&self, is_it: impl Fn(&OwnPlace) -> bool) -> Option<Arc<str>> {
-        // Not under the lock: to look at files may take a while.
+    fn find(&self, matches: impl Fn(&OwnPlace) -> bool) -> Option<Arc<str>> {
+        // Copied, so that the file system is not asked under the lock.
         let entries: Vec<_> = self
             .locked()
             .iter()
             .map(|entry| (Arc::clone(&entry.name), entry.place.clone()))
             .collect();
         let mut entries = entries.into_iter();
-        let found = entries.find(|(_, place)| is_it(place));
+        let found = entries.find(|(_, place)| matches(place));
         found.map(|(name, _)| name)
     }
 
@@ -105,7 +106,8 @@ impl OwnListeners {
 // === impl OwnListener ===
 
 impl OwnListener {
-    /// The listener is bound to this address, whatever was asked for.
+    /// Records the address that the listener was actually bound to, for instance the port that the system chose for
+    /// 0.
     pub fn bound_to(&self, address: SocketAddr) {
         let mut entries = self.all.locked();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.id == self.id) {
@@ -151,22 +153,22 @@ fn is_same_file(one: &Path, other: &Path) -> io::Result<bool> {
 fn is_at(bound: SocketAddr, local: SocketAddr, peer: SocketAddr) -> bool {
     let [bound_ip, local_ip, peer_ip] =
         [bound, local, peer].map(|address| address.ip().to_canonical());
-    // The system connects to an address of its own from that address, and to any of 127.0.0.0/8 from 127.0.0.1.
+    // Linux connects to one of its own addresses from that same address, and to any of 127.0.0.0/8 from 127.0.0.1.
     let is_this_machine = peer_ip.is_loopback() || peer_ip == local_ip;
     bound.port() == peer.port()
         && (bound_ip == peer_ip || takes_all(bound.ip(), peer_ip) && is_this_machine)
 }
 
-/// Returns whether a socket that is bound to `bound` takes connections to every address of the kind of `address`.
+/// Returns whether a socket bound to `bound` accepts connections to every address of the family of `address`.
 pub(crate) fn takes_all(bound: IpAddr, address: IpAddr) -> bool {
     bound.is_unspecified() && (bound.is_ipv6() || address.is_ipv4())
 }
 
-/// The path as the system follows it: links and `..` resolved, as far as it exists, and the rest as it is written.
+/// Resolves links and `..` as the kernel does, as far as the path exists; the rest stays as written.
 ///
-/// The end of it need not be there: a listener's socket is not before the start, and links to it lead nowhere yet.
+/// Unlike `canonicalize`, this works for a socket that does not exist yet, before the start, and for links to it.
 pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
-    /// As in Linux (`path_resolution(7)`).
+    /// The limit of Linux (`path_resolution(7)`).
     const LINKS: usize = 40;
     let mut links = 0;
     let mut real = PathBuf::from("/");
@@ -187,7 +189,7 @@ pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
                     }
                     rest.extend(parts(&target));
                 }
-                // It is no link, or it is not there.
+                // Not a link, or it does not exist.
                 Err(_) => real = next,
             }
         }
@@ -195,7 +197,7 @@ pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
     Ok(real)
 }
 
-/// The parts of a path, the last one first.
+/// The components of a path, last one first.
 fn parts(path: &Path) -> Vec<PathBuf> {
     let parts = path.components().rev();
     parts
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_unix_socket_is_known_whatever_way_leads_to_it() {
+    async fn a_unix_socket_is_recognised_through_links_and_other_spellings() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         let _own = UnixListener::bind(path("own")).expect("bound");
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_abstract_socket_is_known_by_its_name() {
+    async fn an_abstract_socket_is_recognised_by_its_name() {
         let name = format!("tapfan-own-{}", process::id());
         let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
         let _own = std::os::unix::net::UnixListener::bind_addr(&address).expect("bound");
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_is_known_once_it_is_bound() {
+    async fn a_port_is_recognised_once_it_is_bound() {
         let own = TcpListener::bind("127.0.0.2:0").await.expect("bound");
         let other = TcpListener::bind("127.0.0.2:0").await.expect("bound");
         let all = OwnListeners::default();
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_is_every_address_of_this_machine_and_no_other() {
+    fn a_wildcard_matches_every_address_of_this_machine_and_no_other() {
         let is_at = |bound: &str, local: &str, peer: &str| {
             let [bound, local, peer] = [bound, local, peer].map(|text| text.parse().expect(text));
             is_at(bound, local, peer)
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_real_path_needs_no_file_at_its_end() {
+    fn real_path_resolves_a_path_to_a_missing_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = std::fs::canonicalize(folder.path()).expect("a folder");
         std::fs::create_dir(root.join("run")).expect("made");

@@ -1,4 +1,4 @@
-//! How long a peer may take nothing of what was written to it.
+//! The time that a peer may take nothing of what was written to it.
 
 use std::{
     future::Future,
@@ -11,32 +11,33 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Uptake, UptakeLevel};
 
-/// A wait for a peer that ends when the peer has taken nothing for a while. A slow peer is waited for.
+/// A wait for a peer, which ends when the peer has taken nothing for a while. A slow peer is waited for.
 ///
-/// Make one when a write has to wait, and another when the write has made progress. It costs nothing but a timer at first:
-/// a write that waits for less than a tenth of a second never asks the operating system.
+/// Create one when a write has to wait, and another after the write has made progress. Until the first look it costs
+/// only a timer: a write that waits less than 100 ms makes no extra system call.
 #[derive(Debug)]
 pub struct Patience {
     allowed: Duration,
-    /// Whether it may take nothing for as long as it has been taking, if that is longer.
+    /// If set, a peer may pause for as long as it has been taking, when that is longer than `allowed`.
     grows: bool,
     begun: Instant,
-    /// When the peer was last seen to have taken something, or else when the wait began.
+    /// The last time at which the peer was seen to take something; at first, the beginning of the wait.
     since: Instant,
     seen: Option<UptakeLevel>,
     next_look: Pin<Box<Sleep>>,
 }
 
-/// Before the first look at what the peer has taken.
+/// The delay before the first look at what the peer has taken.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 
-/// Between two looks, and from the beginning to one of them: whoever counts waits of a second is polled just then.
+/// The longest time between two looks. One look falls exactly one second after the wait began, so that a caller that
+/// counts writes stalled for a second is polled then.
 const SECOND: Duration = Duration::from_secs(1);
 
 // === impl Patience ===
 
 impl Patience {
-    /// A wait that begins now, for a peer that may take nothing for so long.
+    /// A wait that begins now, for a peer that may take nothing for `allowed`.
     pub fn new(allowed: Duration) -> Self {
         let begun = Instant::now();
         Self {
@@ -49,24 +50,24 @@ impl Patience {
         }
     }
 
-    /// Allows the peer as long again as it has been taking, if that is longer.
+    /// Lets the peer pause for as long as it has been taking, if that is longer than `allowed`.
     ///
-    /// For an answer that comes when the peer has read all: what its system has taken is nowhere to be seen any more, and a
-    /// peer that reads slowly needs as long for it as for what one saw it take.
+    /// For an answer that the peer sends once it has read everything. Its kernel has taken the last bytes, so
+    /// progress no longer shows, and a slow peer needs as long to read those as it took for the rest.
     #[must_use]
     pub fn growing(mut self) -> Self {
         self.grows = true;
         self
     }
 
-    /// How long ago it began.
+    /// The time since the wait began.
     pub fn waited(&self) -> Duration {
         self.begun.elapsed()
     }
 
     /// Ready when the peer has taken nothing for as long as it may.
     ///
-    /// Without a word from the operating system, that is when the wait has lasted for so long.
+    /// If the operating system does not report what the peer takes, the whole wait is limited to that time.
     pub fn poll(&mut self, peer: &impl Uptake, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.next_look.as_mut().poll(cx));
@@ -87,7 +88,7 @@ impl Patience {
         }
     }
 
-    /// For how long it may take nothing now.
+    /// The time that the peer may take nothing, as of now.
     fn silence(&self) -> Duration {
         let taking = self.since - self.begun;
         if self.grows && taking > self.allowed {
@@ -97,7 +98,7 @@ impl Patience {
         }
     }
 
-    /// Whether the peer may have taken something since the last look. It may before the first one.
+    /// Returns whether the peer may have taken something since the last look. The first look assumes so.
     fn look(&mut self, peer: &impl Uptake) -> bool {
         let now = peer.uptake();
         let before = std::mem::replace(&mut self.seen, now);
@@ -117,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    /// A peer that takes a byte of a unix socket's whenever so much time has passed, up to a moment.
+    /// A peer that takes one byte of a unix socket each time `every` has passed, until `until`.
     struct Peer {
         begun: Instant,
         every: Duration,
@@ -147,7 +148,7 @@ mod tests {
         }
     }
 
-    /// A peer of which nothing is known.
+    /// A peer about which the operating system reports nothing.
     struct Unknown;
 
     impl Uptake for Unknown {
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_is_waited_for_until_it_takes_nothing_for_so_long() {
+    async fn the_wait_ends_when_the_peer_takes_nothing_for_the_allowed_time() {
         for allowed in [1, 3, 5, 30, 600].map(Duration::from_secs) {
             let look = SECOND.min(allowed / 8);
             for stops in [Duration::ZERO, allowed * 3] {
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_has_taken_for_long_gets_as_long_again() {
+    async fn a_growing_wait_allows_a_pause_as_long_as_the_progress_before() {
         let allowed = Duration::from_secs(4);
         for (stops, ends) in [(0, 4), (2, 6), (8, 16), (60, 120)] {
             let peer = Peer::new(Duration::from_secs(1), Duration::from_secs(stops));
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_short_wait_asks_for_nothing_and_a_long_one_once_a_second() {
+    async fn short_waits_never_look_and_long_ones_look_once_a_second() {
         let allowed = Duration::from_secs(30);
         let peer = Peer::new(Duration::from_millis(1), allowed);
         let mut patience = Patience::new(allowed);

@@ -1,6 +1,6 @@
-//! Sockets that dial, and the options of those that were accepted.
+//! Dialling, and the options of accepted sockets.
 //!
-//! Nothing here has a deadline of its own: the caller puts one around each attempt.
+//! Nothing here has a deadline: the caller puts one around each attempt.
 
 use std::{
     ffi::OsString,
@@ -16,32 +16,32 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::{UnixAddress, tcp_info};
 
-/// How an idle peer is asked whether it is still there (tcp(7)).
+/// The probes that find out whether an idle peer is still there (tcp(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keepalive {
-    /// Silence before the first probe (`TCP_KEEPIDLE`).
+    /// Idle time before the first probe (`TCP_KEEPIDLE`).
     pub idle: Duration,
-    /// Between probes (`TCP_KEEPINTVL`).
+    /// Time between probes (`TCP_KEEPINTVL`).
     pub interval: Duration,
-    /// Unanswered probes after which the connection is given up (`TCP_KEEPCNT`). Not looked at where there is a
-    /// [`UserTimeout`]: Linux then gives up at the first probe that is due after so long a silence.
+    /// Unanswered probes after which the kernel closes the connection (`TCP_KEEPCNT`). Linux ignores it if a
+    /// [`UserTimeout`] is set, and gives up at the first probe that is due after that much silence.
     pub probes: u32,
 }
 
-/// The time that written bytes may stay unacknowledged before the connection is given up.
+/// The time that written bytes may stay unacknowledged before the connection is closed.
 ///
 /// [`prepare_served`] sets it as `TCP_USER_TIMEOUT`, and [`dial_tcp`] twice as much where the caller can look itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserTimeout(pub Duration);
 
-/// `SO_SNDBUF`, in bytes. The kernel gives at most `net.core.wmem_max`, without a word.
+/// `SO_SNDBUF`, in bytes. The kernel silently caps it at `net.core.wmem_max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendBuffer(pub usize);
 
-/// The options of a TCP connection that is dialled.
+/// The options of a dialled TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TcpSettings {
-    /// The kernel's own choice if `None`.
+    /// `None` leaves the size to the kernel.
     pub send_buffer: Option<SendBuffer>,
     /// See [`Keepalive`].
     pub keepalive: Keepalive,
@@ -49,10 +49,10 @@ pub struct TcpSettings {
     pub user_timeout: UserTimeout,
 }
 
-/// Connects by TCP. Batching is the caller's, so `TCP_NODELAY` is set.
+/// Connects by TCP. Sets `TCP_NODELAY`, since callers batch their writes.
 ///
 /// # Errors
-/// What the operating system says of the socket, its options or the peer.
+/// Whatever the operating system reports about the socket, its options or the peer.
 pub async fn dial_tcp(address: SocketAddr, settings: &TcpSettings) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -69,11 +69,11 @@ pub async fn dial_tcp(address: SocketAddr, settings: &TcpSettings) -> io::Result
     socket.connect(address).await
 }
 
-/// Connects to a unix socket. Never blocks: where the listener's backlog is full, the answer is
+/// Connects to a unix socket. Never blocks: if the listener's backlog is full, it returns
 /// [`WouldBlock`](io::ErrorKind::WouldBlock) at once, and the caller tries again later.
 ///
 /// # Errors
-/// What the operating system says.
+/// Whatever the operating system reports.
 pub async fn dial_unix(address: &UnixAddress) -> io::Result<UnixStream> {
     match address {
         UnixAddress::Path(path) => UnixStream::connect(path).await,
@@ -81,30 +81,30 @@ pub async fn dial_unix(address: &UnixAddress) -> io::Result<UnixStream> {
     }
 }
 
-/// Sets the options of a connection that a listener accepted, so that a sender that vanished is noticed.
+/// Sets the options of an accepted connection, so that a vanished sender is noticed.
 ///
 /// # Errors
-/// What the operating system says; the connection may be gone already.
+/// Whatever the operating system reports; the connection may be gone already.
 pub fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
     let options = SockRef::from(stream);
     options.set_tcp_nodelay(true)?;
     options.set_tcp_keepalive(&Keepalive::default().options())
 }
 
-/// Sets the options of a connection to a client that asks for something, so that one that takes nothing of its answers for
-/// `allowed` is given up by the system, however little was written to it, and holds no more than 64 KiB of them.
+/// Sets the options of an accepted connection that asks for answers. The kernel closes it if the client takes nothing
+/// of an answer for `allowed`, however short the answer is, and buffers at most 64 KiB of answers.
 ///
 /// # Errors
-/// What the operating system says; the connection may be gone already.
+/// Whatever the operating system reports; the connection may be gone already.
 pub fn prepare_served(stream: &TcpStream, allowed: UserTimeout) -> io::Result<()> {
     let options = SockRef::from(stream);
-    // Answers are small and whole.
+    // Each answer is written whole, so there is nothing for Nagle's algorithm to collect.
     options.set_tcp_nodelay(true)?;
     options.set_send_buffer_size(64 << 10)?;
     options.set_tcp_user_timeout(Some(allowed.0))
 }
 
-/// An abstract name as tokio, std and socket2 take it: behind a NUL.
+/// An abstract name in the form that tokio, std and socket2 expect: after a NUL.
 pub(super) fn abstract_path(name: &str) -> impl AsRef<Path> + use<> {
     OsString::from_vec([b"\0", name.as_bytes()].concat())
 }
@@ -112,7 +112,8 @@ pub(super) fn abstract_path(name: &str) -> impl AsRef<Path> + use<> {
 // === impl Keepalive ===
 
 impl Keepalive {
-    /// Has a peer that is silent for `timeout` and an interval more given up: an interval is a sixth of it, from 1 s to 5 s.
+    /// Probes that give up a peer after `timeout` of silence plus one interval. The interval is a sixth of `timeout`,
+    /// between 1 s and 5 s.
     ///
     /// ```
     /// use std::time::Duration;
@@ -124,7 +125,7 @@ impl Keepalive {
     /// ```
     pub fn within(UserTimeout(timeout): UserTimeout) -> Self {
         let longest = Self::default();
-        // The kernel counts in whole seconds, and zero is none.
+        // The kernel counts whole seconds and refuses zero.
         let whole = |part: Duration, most| Duration::from_secs(part.as_secs().max(1)).min(most);
         Self {
             idle: whole(timeout / 2, longest.idle),
@@ -142,7 +143,7 @@ impl Keepalive {
 }
 
 impl Default for Keepalive {
-    /// A silent peer is given up after 35 s.
+    /// Gives up a silent peer after 35 s.
     fn default() -> Self {
         Self {
             idle: Duration::from_secs(15),
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_dialled_connection_has_its_options() {
+    async fn dialled_and_accepted_connections_have_their_options() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
         let settings = TcpSettings {
@@ -191,7 +192,7 @@ mod tests {
         };
         let stream = dial_tcp(address, &settings).await.expect("connected");
         let options = SockRef::from(&stream);
-        // Linux counts its own overhead in, twice the size asked for (socket(7)).
+        // Linux reports twice the size asked for, to include its own overhead (socket(7)).
         assert!([65_536, 131_072].contains(&options.send_buffer_size().expect("set")));
         assert!(options.tcp_nodelay().expect("set"));
         assert!(options.keepalive().expect("set"));

@@ -1,4 +1,4 @@
-//! One connection, whatever it runs over.
+//! One connection: unix, TCP or TLS.
 
 use std::{
     io::{self, IoSlice},
@@ -16,7 +16,7 @@ use super::{Liveness, Uptake, UptakeLevel, liveness::last_acknowledged};
 
 /// A connection that a listener accepted or a sink opened.
 ///
-/// Vectored writes reach the operating system, or one TLS record layer, as one call.
+/// A vectored write is one call to the operating system, or to the TLS layer.
 #[derive(Debug)]
 pub enum Stream {
     /// A unix stream socket.
@@ -43,7 +43,7 @@ macro_rules! each {
 }
 
 impl Stream {
-    /// Who is at the other end, for a log line: an address, or the process at the other end of a unix socket.
+    /// The peer's address, for log lines; on a unix socket, its process.
     ///
     /// ```
     /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -57,7 +57,7 @@ impl Stream {
         match self {
             Self::Unix(io) => match io.peer_cred() {
                 Ok(peer) => match peer.pid() {
-                    // 0 is a process outside this one's PID namespace.
+                    // 0 stands for a process outside our PID namespace.
                     Some(pid) if pid > 0 => format!("pid {pid}, uid {}", peer.uid()),
                     _ => format!("uid {}", peer.uid()),
                 },
@@ -69,7 +69,7 @@ impl Stream {
         }
     }
 
-    /// Whether it is encrypted.
+    /// Returns whether the connection is encrypted.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::TlsServer(_) | Self::TlsClient(_))
     }
@@ -94,7 +94,7 @@ impl Liveness for Stream {
 }
 
 impl Uptake for Stream {
-    /// Under TLS, that of the TCP connection below.
+    /// Under TLS, the uptake of the TCP connection below it.
     fn uptake(&self) -> Option<UptakeLevel> {
         match self {
             Self::Unix(io) => io.uptake(),

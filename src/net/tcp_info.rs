@@ -1,4 +1,4 @@
-//! `TCP_INFO` and `SO_MEMINFO`: what Linux knows of a connection.
+//! `TCP_INFO` and `SO_MEMINFO`: the state of a connection as Linux reports it.
 
 use std::os::fd::AsFd;
 
@@ -7,17 +7,18 @@ use nix::{
     sys::socket::{getsockopt, sockopt::GetStruct},
 };
 
-/// The beginning of the kernel's `struct tcp_info`, in words of 32 bits: as much as every kernel since Linux 2.6 gives.
+/// The beginning of the kernel's `struct tcp_info`, in 32-bit words: the part that every kernel since Linux 2.6 fills
+/// in.
 type Start = [u32; 15];
 
-/// The same up to `tcpi_notsent_bytes`: as much as every kernel since Linux 4.9 gives. Asking an older one panics in `nix`,
-/// which wants the whole length.
+/// The same up to `tcpi_notsent_bytes`, which every kernel since Linux 4.9 fills in. On an older one `nix` panics,
+/// since it expects the whole length.
 type Longer = [u32; 37];
 
-/// The beginning of what `SO_MEMINFO` gives, which has only grown.
+/// The beginning of the array that `SO_MEMINFO` returns. Later kernels only append to it.
 type Memory = [u32; 6];
 
-/// Places in `struct tcp_info`. The last is the first half of 64 bits.
+/// Indices into `struct tcp_info`. The last but one is the first half of a 64-bit value.
 const SEGMENT_SIZE: usize = 4;
 const SEGMENTS_IN_FLIGHT: usize = 6;
 const LAST_ACK_RECEIVED: usize = 14;
@@ -60,24 +61,24 @@ nix::getsockopt_impl!(
     GetStruct<Memory>
 );
 
-/// Bytes that a TCP connection has sent or is to send.
+/// The bytes that a TCP connection has sent or is to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sending {
-    /// All that the peer's system has acknowledged so far. Its own handshake counts, too.
+    /// Bytes that the peer's kernel has acknowledged so far, including one for its handshake.
     pub(super) acknowledged: u64,
-    /// What it has not, at the most.
+    /// An upper bound on the bytes not acknowledged yet.
     pub(super) waiting: u64,
 }
 
-/// Returns the milliseconds since the peer of a TCP socket acknowledged anything.
+/// Returns the time since the peer of a TCP socket acknowledged anything.
 pub(super) fn last_acknowledged(socket: &impl AsFd) -> Option<u32> {
     let info = getsockopt(socket, TcpInfo).ok()?;
     info.get(LAST_ACK_RECEIVED).copied()
 }
 
-/// Returns what a TCP connection has sent and is to send; `None` before Linux 4.12.
+/// Returns the sent and pending bytes of a TCP connection; `None` before Linux 4.12.
 pub(super) fn sending(socket: &impl AsFd) -> Option<Sending> {
-    // `SO_MEMINFO` came with Linux 4.12: a kernel that has it has the longer `tcp_info`.
+    // `SO_MEMINFO` came with Linux 4.12, so a kernel that has it also fills in the longer `tcp_info`.
     send_memory(socket)?;
     let info = getsockopt(socket, LongerTcpInfo).ok()?;
     let mut acknowledged = [0; 8];
@@ -91,7 +92,8 @@ pub(super) fn sending(socket: &impl AsFd) -> Option<Sending> {
     })
 }
 
-/// The memory that holds what was written to a socket, in bytes. On a unix socket it is held until the peer has read it.
+/// The memory that holds the data written to a socket, in bytes. On a unix socket it is held until the peer has read
+/// it.
 pub(super) fn send_memory(socket: &impl AsFd) -> Option<u64> {
     let memory = getsockopt(socket, SocketMemory).ok()?;
     Some(memory[SEND_MEMORY].into())

@@ -1,4 +1,4 @@
-//! How much of what was written to a peer it has taken.
+//! The amount of written data that a peer has taken.
 
 use tokio::net::{TcpStream, UnixStream};
 
@@ -6,22 +6,22 @@ use super::tcp_info;
 
 /// A connection that may know how much its peer has taken.
 pub trait Uptake {
-    /// Looks how far the peer is now; `None` if the operating system does not say.
+    /// Returns the amount taken by now; `None` if the operating system does not report it.
     ///
-    /// A socket that cannot be written to says little: Linux asks for more only when a third of a TCP send buffer is free, and
-    /// three quarters of a unix socket's. A peer that reads slowly takes longer for that than one may want to wait for a
-    /// peer that reads nothing.
+    /// Waiting for the socket to become writable is too coarse: Linux reports that only once a third of a TCP send
+    /// buffer, or three quarters of a unix socket's, is free. For a peer that reads slowly, that takes longer than we
+    /// would wait for one that reads nothing.
     fn uptake(&self) -> Option<UptakeLevel>;
 }
 
-/// The amount that a peer has taken by one moment.
+/// The amount that a peer had taken at one moment.
 ///
-/// Over TCP the peer's system takes, by its acknowledgements. When it has no room left, it acknowledges more only when a
-/// sixteenth of its receive buffer is free again (RFC 9293, 3.8.6.2.2; `__tcp_select_window` in Linux). On a unix socket the
-/// peer itself takes, by reading, and one sees it when it has read the whole of a piece, of up to 36 KiB.
+/// Over TCP, data counts as taken when the peer's kernel acknowledges it. A peer whose receive buffer is full
+/// acknowledges more only once a sixteenth of the buffer is free again (RFC 9293, 3.8.6.2.2; `__tcp_select_window` in
+/// Linux). On a unix socket, data counts as taken when the peer's program has read it, in pieces of up to 36 KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UptakeLevel {
-    /// All that was ever taken, if that is known.
+    /// Everything taken since the connection began, if known.
     total: Option<u64>,
     waiting: u64,
 }
@@ -29,7 +29,7 @@ pub struct UptakeLevel {
 // === impl UptakeLevel ===
 
 impl UptakeLevel {
-    /// Whether the peer has taken something since `before`; nothing may have been written meanwhile.
+    /// Returns whether the peer has taken something since `before`. Nothing may have been written in between.
     pub fn is_past(self, before: Self) -> bool {
         match (self.total, before.total) {
             (Some(now), Some(then)) => now > then,
@@ -45,7 +45,7 @@ impl UptakeLevel {
         }
     }
 
-    /// So many bytes wait for a peer, which takes them by reading.
+    /// The level of a peer that has `bytes` left to read.
     pub(crate) fn unread(bytes: u64) -> Self {
         Self {
             total: None,
@@ -53,7 +53,8 @@ impl UptakeLevel {
         }
     }
 
-    /// The bytes that were written and not taken, at the most: on a unix socket the memory that holds them.
+    /// An upper bound on the bytes that were written and not yet taken. On a unix socket it is the memory that holds
+    /// them.
     pub fn waiting(self) -> u64 {
         self.waiting
     }
@@ -89,14 +90,14 @@ mod tests {
 
     use super::*;
 
-    /// In one process nobody knows.
+    /// The operating system knows nothing of a connection in memory.
     impl Uptake for DuplexStream {
         fn uptake(&self) -> Option<UptakeLevel> {
             None
         }
     }
 
-    /// Writes until there is no more room.
+    /// Writes until the buffer is full.
     async fn fill(mut write: impl AsyncFnMut() -> io::Result<usize>) -> u64 {
         let mut written = 0;
         loop {
@@ -112,13 +113,17 @@ mod tests {
     async fn until(condition: impl Fn() -> bool) {
         let begun = Instant::now();
         while !condition() {
-            assert!(begun.elapsed() < Duration::from_secs(10), "in vain");
+            assert!(begun.elapsed() < Duration::from_secs(10), "timed out");
             sleep(Duration::from_millis(1)).await;
         }
     }
 
-    /// The peer reads some: that is seen, though there is no room for more yet. Then it reads all.
-    async fn some_and_all(ours: &impl Uptake, mut theirs: impl AsyncRead + Unpin, written: u64) {
+    /// Has the peer read a part, which must show although there is no room to write yet, and then the rest.
+    async fn read_part_then_rest(
+        ours: &impl Uptake,
+        mut theirs: impl AsyncRead + Unpin,
+        written: u64,
+    ) {
         let look = || ours.uptake().expect("known");
         let full = look();
         assert!(full.waiting() > 0 && !full.is_past(full));
@@ -136,29 +141,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_peer_takes_is_seen_over_tcp() {
+    async fn tcp_uptake_shows_what_a_peer_has_read() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
         let ours = TcpStream::connect(address).await.expect("connected");
         let (theirs, _) = listener.accept().await.expect("accepted");
         ours.writable().await.expect("connected");
         let written = fill(async || ours.try_write(&[7; 10_000])).await;
-        // What is on its way to the peer's buffer arrives there first.
+        // Let data still in transit reach the peer's buffer first.
         until(|| {
             let before = ours.uptake();
             std::thread::sleep(Duration::from_millis(50));
             before == ours.uptake()
         })
         .await;
-        some_and_all(&ours, theirs, written).await;
+        read_part_then_rest(&ours, theirs, written).await;
     }
 
     #[tokio::test]
-    async fn what_a_peer_takes_is_seen_on_a_unix_socket() {
+    async fn unix_uptake_shows_what_a_peer_has_read() {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         ours.writable().await.expect("connected");
         let written = fill(async || ours.try_write(&[7; 10_000])).await;
-        // 208 KiB of memory hold half as much if the pieces are small.
-        some_and_all(&ours, theirs, written).await;
+        // Small pieces cost twice their size: 208 KiB of memory hold half as much.
+        read_part_then_rest(&ours, theirs, written).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Why a socket could not be bound, in an operator's words.
+//! The reasons for which a socket cannot be bound, in an operator's words.
 
 use std::{
     fs, io,
@@ -8,17 +8,17 @@ use std::{
 
 use thiserror::Error;
 
-use super::MAX_PATH;
+use crate::net::UNIX_PATH_LIMIT;
 
-/// Why a socket could not be bound.
+/// The reason for which a socket cannot be bound.
 #[derive(Debug, Error)]
 pub enum BindError {
-    /// Somebody listens on the unix socket.
+    /// Another process listens on the unix socket.
     #[error("{} is in use{}; stop that process, or give this listener another path", path.display(), by_whom(*by))]
     InUse {
         /// The socket's path; an abstract name behind an `@`.
         path: PathBuf,
-        /// The process that listens, where the kernel tells.
+        /// The process that listens, if the kernel reports it.
         by: Option<i32>,
     },
     /// The path of the unix socket is taken by something that is not a socket.
@@ -27,13 +27,13 @@ pub enum BindError {
         /// The path.
         path: PathBuf,
     },
-    /// Another process removed the socket's file.
+    /// Another process has removed the socket's file.
     #[error("{} was removed by another process", path.display())]
     Removed {
         /// The path.
         path: PathBuf,
     },
-    /// Another process put a file, a link or a socket of its own in the place of the socket's file.
+    /// Another process has replaced the socket's file.
     #[error("{} is no longer this listener's socket: another process has put something else in its place", path.display())]
     Replaced {
         /// The path.
@@ -44,11 +44,11 @@ pub enum BindError {
     Mode {
         /// The path.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The path does not fit into a socket address.
-    #[error("the socket path {} has {length} bytes; at most {MAX_PATH} are possible", path.display())]
+    #[error("the socket path {} has {length} bytes; the limit is {UNIX_PATH_LIMIT}", path.display())]
     TooLong {
         /// The path.
         path: PathBuf,
@@ -56,15 +56,15 @@ pub enum BindError {
         length: usize,
     },
     /// The folder of the socket's path does not exist.
-    #[error("cannot make the socket {}: the folder {} does not exist; create it first", path.display(), folder.display())]
+    #[error("cannot create the socket {}: the folder {} does not exist; create it first", path.display(), folder.display())]
     NoFolder {
         /// The path.
         path: PathBuf,
         /// Its folder.
         folder: PathBuf,
     },
-    /// The process may not write to the folder, or not replace the stale socket in it.
-    #[error("cannot make the socket {}: this process may not write to {}", path.display(), folder.display())]
+    /// The process may not write to the folder, or not replace the stale socket there.
+    #[error("cannot create the socket {}: this process may not write to {}", path.display(), folder.display())]
     FolderDenied {
         /// The path.
         path: PathBuf,
@@ -72,27 +72,27 @@ pub enum BindError {
         folder: PathBuf,
     },
     /// No such user.
-    #[error("there is no user \"{name}\"; give a user's name or number")]
+    #[error("there is no user \"{name}\"; write the name or number of a user")]
     UnknownUser {
         /// As configured.
         name: String,
     },
     /// No such group.
-    #[error("there is no group \"{name}\"; give a group's name or number")]
+    #[error("there is no group \"{name}\"; write the name or number of a group")]
     UnknownGroup {
         /// As configured.
         name: String,
     },
     /// The socket's owner or group could not be changed.
-    #[error("cannot change the owner or group of the socket {}: {source}; only root may give it away, others only to a group of their own", path.display())]
+    #[error("cannot change the owner or group of the socket {}: {source}; only root may change the owner, and others may only choose a group of their own", path.display())]
     Ownership {
         /// The path.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Somebody listens on the port.
-    #[error("{address} is in use; `ss -ltnp 'sport = :{}'` shows by whom", address.port())]
+    /// Another process listens on the port.
+    #[error("{address} is in use; `ss -ltnp 'sport = :{}'` shows the process", address.port())]
     PortInUse {
         /// The address.
         address: SocketAddr,
@@ -111,12 +111,12 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("{address} cannot be bound: {source}")]
     Io {
         /// The path or address.
         address: String,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
 }
@@ -131,7 +131,7 @@ impl BindError {
             _ => PathBuf::from("."),
         };
         match source.kind() {
-            // Another process was faster, after the file was looked at.
+            // Another process bound it after the file was checked.
             io::ErrorKind::AddrInUse => Self::InUse { path, by: None },
             io::ErrorKind::NotFound => Self::NoFolder { path, folder },
             io::ErrorKind::PermissionDenied => Self::FolderDenied { path, folder },

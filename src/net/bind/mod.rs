@@ -1,4 +1,4 @@
-//! Sockets that accept: unix sockets with their permissions, and TCP.
+//! Listening sockets: unix sockets with their permissions, and TCP.
 
 mod error;
 mod socket_file;
@@ -19,28 +19,28 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 pub use self::error::BindError;
 use self::socket_file::{Identity, SocketFile};
-use super::{UnixAddress, socket::abstract_path};
+use super::{UNIX_PATH_LIMIT, UnixAddress, socket::abstract_path};
 
-/// Who may connect to a unix socket in the file system. Ignored for an abstract one.
+/// The permissions of a unix socket's file. Ignored for an abstract socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnixPermissions {
-    /// Permission bits; `0o660` unless asked otherwise.
+    /// Permission bits; `0o660` by default.
     pub mode: u32,
-    /// A user's name or number; the socket stays the process's own if `None`.
+    /// A user's name or number; `None` leaves the process's own user.
     pub owner: Option<String>,
-    /// A group's name or number.
+    /// A group's name or number; `None` leaves the process's own group.
     pub group: Option<String>,
 }
 
-/// A unix socket that accepts. Dropping it removes its file, unless another has taken the file's place.
+/// A listening unix socket. Dropping it removes its file, unless another file has taken its place.
 #[derive(Debug)]
 pub struct BoundUnix {
-    /// `None` if there is no file, or it is another's.
+    /// `None` for an abstract socket, or if the file belongs to another process.
     file: Option<SocketFile>,
     listener: UnixListener,
 }
 
-/// [`UnixPermissions`] with their names looked up.
+/// [`UnixPermissions`] with the names looked up.
 #[derive(Debug)]
 struct Resolved {
     mode: u32,
@@ -48,32 +48,29 @@ struct Resolved {
     group: Option<u32>,
 }
 
-/// Other permissions for the file of a socket that is bound already.
+/// New permissions for the file of a socket that is already bound.
 #[derive(Debug)]
 pub struct PermissionChange {
     wanted: UnixPermissions,
     resolved: Resolved,
 }
 
-/// Connections that may wait to be accepted; the kernel gives at most `net.core.somaxconn`.
+/// The backlog: connections that may wait to be accepted. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
 
-/// The longest path of a unix socket, in bytes (`sun_path` in unix(7), less its NUL).
-const MAX_PATH: usize = 107;
-
-/// In a folder with this bit a new file has the folder's group (inode(7)).
+/// In a directory with this bit, new files get the directory's group (inode(7)).
 const SET_GROUP_ID: u32 = 0o2000;
 
 /// Binds a unix socket and listens.
 ///
-/// A socket file that nobody listens on any more is replaced; one that somebody listens on is an error, as is a
-/// file of another kind. Mode, owner and group are set between bind(2) and listen(2): until the latter every
-/// connection is refused, so there is no moment in which other permissions count.
+/// Replaces a socket file that no process listens on any more. A live socket or a file of another kind is an error.
+/// Mode, owner and group are set between bind(2) and listen(2), while connections are still refused, so no client can
+/// connect under other permissions.
 ///
-/// Blocks for a moment: it asks the user database. Call it inside a tokio runtime.
+/// Blocks briefly to look up users and groups. Call it inside a tokio runtime.
 ///
 /// # Errors
-/// See [`BindError`]. Nothing is left behind then.
+/// See [`BindError`]. Nothing is left behind in that case.
 pub fn bind_unix(
     address: &UnixAddress,
     permissions: &UnixPermissions,
@@ -84,7 +81,7 @@ pub fn bind_unix(
     }
 }
 
-/// Binds a TCP port and listens. A port of 0 lets the system choose. `[::]` takes IPv4 too.
+/// Binds a TCP port and listens. Port 0 lets the system choose. `[::]` accepts IPv4 as well.
 ///
 /// Call it inside a tokio runtime.
 ///
@@ -107,7 +104,7 @@ pub fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
 
 fn bind_path(path: &Path, permissions: &UnixPermissions) -> Result<BoundUnix, BindError> {
     let length = path.as_os_str().len();
-    if length > MAX_PATH {
+    if length > UNIX_PATH_LIMIT {
         return Err(BindError::TooLong {
             path: path.to_owned(),
             length,
@@ -119,7 +116,7 @@ fn bind_path(path: &Path, permissions: &UnixPermissions) -> Result<BoundUnix, Bi
     }
     let permissions = Resolved::new(permissions)?;
 
-    make_way(path)?;
+    remove_stale(path)?;
     let address = SockAddr::unix(path).map_err(failed)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     socket.bind(&address).map_err(failed)?;
@@ -129,7 +126,7 @@ fn bind_path(path: &Path, permissions: &UnixPermissions) -> Result<BoundUnix, Bi
     let file = SocketFile::of(path).map_err(failed)?.ok_or_else(replaced)?;
     permissions.set(&file)?;
     let listener = listen(socket).map_err(failed)?;
-    // Until listen(2) the file looks stale to another start at the same moment, which may have replaced it.
+    // Until listen(2) the file looks stale, so another tapfan that starts at this moment may have replaced it.
     if !file.is_there() {
         return Err(BindError::InUse {
             path: path.to_owned(),
@@ -143,7 +140,7 @@ fn bind_path(path: &Path, permissions: &UnixPermissions) -> Result<BoundUnix, Bi
 }
 
 fn bind_abstract(name: &str) -> Result<BoundUnix, BindError> {
-    if name.len() > MAX_PATH {
+    if name.len() > UNIX_PATH_LIMIT {
         return Err(BindError::TooLong {
             path: abstract_shown(name),
             length: name.len(),
@@ -179,8 +176,8 @@ fn listen(socket: Socket) -> io::Result<UnixListener> {
     UnixListener::from_std(socket.into())
 }
 
-/// Removes a stale socket file; anything else at `path` is an error.
-fn make_way(path: &Path) -> Result<(), BindError> {
+/// Removes a stale socket file. Anything else at `path` is an error.
+fn remove_stale(path: &Path) -> Result<(), BindError> {
     let failed = |source| BindError::from_unix(path, source);
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
@@ -198,7 +195,7 @@ fn make_way(path: &Path) -> Result<(), BindError> {
             by,
         }),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            // What has come in the meantime is not this start's to remove.
+            // Remove only the file that was found stale, not one that another process has created since.
             match fs::symlink_metadata(path) {
                 Ok(now) if Identity::of(&now) == Identity::of(&metadata) => {
                     fs::remove_file(path).map_err(failed)
@@ -211,17 +208,18 @@ fn make_way(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// The process that listens on a unix socket, if somebody does and the kernel tells who.
+/// Returns the process that listens on a unix socket, if the kernel reports one. Fails if none listens.
 fn holder(address: &SockAddr) -> io::Result<Option<i32>> {
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
         Ok(()) => {
             let peer = UnixStream::from_std(probe.into())?.peer_cred()?;
-            // 0 is a process outside this one's PID namespace.
+            // 0 stands for a process outside our PID namespace.
             Ok(peer.pid().filter(|pid| *pid > 0))
         }
-        // A full backlog, or a socket that is not a stream: alive, and no telling whose.
+        // The backlog is full, or it is not a stream socket. Some process has it open, but the kernel does not report
+        // which.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) if error.raw_os_error() == Some(nix::libc::EPROTOTYPE) => Ok(None),
         Err(error) => Err(error),
@@ -291,11 +289,11 @@ impl Resolved {
 // === impl PermissionChange ===
 
 impl PermissionChange {
-    /// Looks the user and the group up; `None` for an abstract socket, which has no permissions. A user or group that
-    /// is not named becomes what it would be if the socket was made now.
+    /// Looks up the user and the group. `None` for an abstract socket, which has no permissions. If no user or group
+    /// is named, the file gets those of a newly created socket.
     ///
     /// # Errors
-    /// If the user or group is unknown, or the folder of the socket cannot be asked.
+    /// If the user or group is unknown, or the socket's directory cannot be read.
     pub fn new(
         address: &UnixAddress,
         permissions: &UnixPermissions,
@@ -325,7 +323,7 @@ impl PermissionChange {
         }))
     }
 
-    /// The permissions as they were asked for.
+    /// The permissions as configured.
     pub fn wanted(&self) -> &UnixPermissions {
         &self.wanted
     }
@@ -334,7 +332,7 @@ impl PermissionChange {
 // === impl BoundUnix ===
 
 impl BoundUnix {
-    /// A socket that listens already, and whose file is another's.
+    /// Wraps a listening socket whose file belongs to another process.
     pub(super) fn of_another(listener: StdListener) -> io::Result<Self> {
         Ok(Self {
             file: None,
@@ -342,8 +340,7 @@ impl BoundUnix {
         })
     }
 
-    /// Whether it has a file that this process made. An abstract socket has none; that of a socket the process was started
-    /// with is another's.
+    /// Returns whether this process created a file for it. It did not for an abstract or an inherited socket.
     pub fn has_file(&self) -> bool {
         self.file.is_some()
     }
@@ -367,7 +364,7 @@ impl BoundUnix {
         })
     }
 
-    /// Changes the permissions of its file. What has taken the file's place is never changed.
+    /// Changes the permissions of its file, but never those of another file at the same path.
     ///
     /// # Errors
     /// If its path no longer leads to its file, or the system refuses.
@@ -382,7 +379,7 @@ impl BoundUnix {
     /// Waits for a connection. Cancel safe.
     ///
     /// # Errors
-    /// What accept(2) says; the socket goes on accepting.
+    /// Whatever accept(2) reports; the socket can still accept.
     pub async fn accept(&self) -> io::Result<UnixStream> {
         let (stream, _) = self.listener.accept().await?;
         Ok(stream)

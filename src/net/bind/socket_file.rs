@@ -1,4 +1,4 @@
-//! The file of a unix socket that this process made, known by more than its path.
+//! The file of a unix socket that this process created.
 
 use std::{
     fs::{self, File, Metadata, Permissions},
@@ -15,11 +15,11 @@ use nix::{
     sys::stat::Mode,
 };
 
-/// A socket's file that this process made. Dropping it removes the file, unless another has taken its place.
+/// The socket file that this process created. Dropping it removes the file, unless another file has taken its place.
 ///
-/// A path says nothing about what is there: another process may have removed the socket and put a link in its place. So
-/// the file itself is held open (`O_PATH`, no link followed), and permissions are changed through that descriptor. As long
-/// as it is open, no other file can have its inode's number.
+/// A path may change its meaning: another process can remove the socket and put a link in its place. So the file
+/// itself is held open (`O_PATH`, without following links), and permissions are changed through that descriptor.
+/// While it is open, no other file can get its inode number.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -34,7 +34,7 @@ pub(super) struct Identity(u64, u64);
 // === impl SocketFile ===
 
 impl SocketFile {
-    /// The one at `path`, which was bound a moment ago. `None` if something else is there by now.
+    /// Opens the file at `path`, just after bind(2). `None` if something else has taken its place.
     pub(super) fn of(path: &Path) -> io::Result<Option<Self>> {
         // Not by `OpenOptions`: with musl, its `custom_flags` drops `O_PATH`, since `O_ACCMODE` contains it there.
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -51,29 +51,29 @@ impl SocketFile {
         &self.path
     }
 
-    /// Whether the path still leads to it.
+    /// Returns whether the path still leads to it.
     pub(super) fn is_there(&self) -> bool {
         fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| Identity::of(&metadata) == self.identity)
     }
 
-    /// Whether the path leads to anything at all.
+    /// Returns whether the path leads to anything.
     pub(super) fn is_path_taken(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok()
     }
 
-    /// Changes its permission bits, whatever its path leads to.
+    /// Changes the permission bits of the file itself, even if its path leads elsewhere by now.
     pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
         fs::set_permissions(self.by_descriptor(), Permissions::from_mode(mode))
     }
 
-    /// Changes its owner and group, whatever its path leads to.
+    /// Changes the owner and group of the file itself, even if its path leads elsewhere by now.
     pub(super) fn set_owner(&self, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
         chown_following(self.by_descriptor(), owner, group)
     }
 
-    /// A path that the kernel takes for the file itself. fchmod(2) refuses an `O_PATH` descriptor, and fchmodat2(2) is too
-    /// new (Linux 6.6).
+    /// Returns a path that the kernel resolves to the file itself. fchmod(2) refuses an `O_PATH` descriptor, and
+    /// fchmodat2(2) needs Linux 6.6.
     fn by_descriptor(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.handle.as_raw_fd()).into()
     }
@@ -81,10 +81,10 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Linux cannot remove a name on condition of what it leads to. A file that takes the place in this very moment is
-        // lost; a link is removed and not followed.
+        // Linux has no way to remove a path only if it leads to a certain file. A file that takes its place right
+        // here is removed by mistake; of a link, only the link.
         if self.is_there() {
-            // If that fails, the next start finds a stale file and replaces it.
+            // If that fails, the next start replaces the stale file.
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -27,7 +27,7 @@ fn bind(path: &Path) -> Result<BoundUnix, BindError> {
     bind_unix(&UnixAddress::Path(path.to_owned()), &permissions(0o660))
 }
 
-/// What an error says, with the parts that change from run to run named.
+/// Returns the error text with the changing parts replaced.
 fn said(error: &BindError, folder: &TempDir) -> String {
     let own = format!("(pid {})", std::process::id());
     let comm = fs::read_to_string("/proc/self/comm").expect("a name");
@@ -39,7 +39,7 @@ fn said(error: &BindError, folder: &TempDir) -> String {
 }
 
 #[tokio::test]
-async fn a_socket_has_the_mode_asked_for_and_is_removed_in_the_end() {
+async fn a_socket_has_its_mode_and_is_removed_on_drop() {
     let (_folder, path) = folder();
     for mode in [0o600, 0o660, 0o777] {
         let address = UnixAddress::Path(path.clone());
@@ -77,7 +77,7 @@ async fn a_live_socket_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_live_socket_with_a_full_backlog_or_of_datagrams_is_left_alone_too() {
+async fn a_live_socket_with_a_full_backlog_or_of_datagrams_is_left_alone() {
     let (folder, path) = folder();
     let full = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
     full.bind(&SockAddr::unix(&path).expect("short"))
@@ -100,7 +100,7 @@ async fn a_live_socket_with_a_full_backlog_or_of_datagrams_is_left_alone_too() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_socket_is_never_removed() {
+async fn other_kinds_of_files_are_never_removed() {
     let (folder, path) = folder();
     fs::write(&path, "precious").expect("written");
     let error = bind(&path).expect_err("not a socket");
@@ -114,7 +114,7 @@ async fn what_is_not_a_socket_is_never_removed() {
 }
 
 #[tokio::test]
-async fn the_file_of_another_is_not_removed() {
+async fn a_file_of_another_process_is_not_removed() {
     let (_folder, path) = folder();
     let first = bind(&path).expect("bound");
     fs::remove_file(&path).expect("removed");
@@ -126,7 +126,7 @@ async fn the_file_of_another_is_not_removed() {
 }
 
 #[tokio::test]
-async fn permissions_are_changed_on_the_own_socket_and_on_nothing_else() {
+async fn permissions_are_changed_only_on_the_own_socket() {
     let (folder, path) = folder();
     let bound = bind(&path).expect("bound");
     let address = UnixAddress::Path(path.clone());
@@ -152,7 +152,7 @@ async fn permissions_are_changed_on_the_own_socket_and_on_nothing_else() {
     bound.change_permissions(&change).expect_err("another file");
     assert_eq!(mode(&precious), 0o600);
     drop(bound);
-    assert_eq!(mode(&path), 0o600, "and it is not removed");
+    assert_eq!(mode(&path), 0o600, "the other file is not removed");
 }
 
 #[tokio::test]
@@ -180,11 +180,11 @@ async fn owners_and_groups_are_names_or_numbers() {
 }
 
 #[tokio::test]
-async fn what_is_said_of_paths_that_cannot_be_bound() {
+async fn errors_for_paths_that_cannot_be_bound() {
     let (folder, path) = folder();
     let missing = folder.path().join("no").join("d.sock");
     let error = bind(&missing).expect_err("no folder");
-    insta::assert_snapshot!(said(&error, &folder), @"cannot make the socket FOLDER/no/d.sock: the folder FOLDER/no does not exist; create it first");
+    insta::assert_snapshot!(said(&error, &folder), @"cannot create the socket FOLDER/no/d.sock: the folder FOLDER/no does not exist; create it first");
 
     let long = PathBuf::from(format!("/{}", "x".repeat(107)));
     let error = bind(&long).expect_err("too long");
@@ -200,21 +200,21 @@ async fn what_is_said_of_paths_that_cannot_be_bound() {
     let mut nobody = permissions(0o660);
     nobody.owner = Some("no such user".to_owned());
     let error = bind_unix(&UnixAddress::Path(path.clone()), &nobody).expect_err("unknown");
-    insta::assert_snapshot!(error, @r#"there is no user "no such user"; give a user's name or number"#);
+    insta::assert_snapshot!(error, @r#"there is no user "no such user"; write the name or number of a user"#);
     nobody.owner = None;
     nobody.group = Some("no such group".to_owned());
     let error = bind_unix(&UnixAddress::Path(path.clone()), &nobody).expect_err("unknown");
-    insta::assert_snapshot!(error, @r#"there is no group "no such group"; give a group's name or number"#);
+    insta::assert_snapshot!(error, @r#"there is no group "no such group"; write the name or number of a group"#);
     assert!(!path.exists(), "nothing is left behind");
 }
 
 #[test]
-fn errors_of_the_operating_system_become_sentences() {
+fn errors_of_the_operating_system_are_explained() {
     let path = Path::new("/run/tapfan/d.sock");
     let denied = BindError::from_unix(path, io::ErrorKind::PermissionDenied.into());
-    insta::assert_snapshot!(denied, @"cannot make the socket /run/tapfan/d.sock: this process may not write to /run/tapfan");
+    insta::assert_snapshot!(denied, @"cannot create the socket /run/tapfan/d.sock: this process may not write to /run/tapfan");
     let here = BindError::from_unix(Path::new("d.sock"), io::ErrorKind::PermissionDenied.into());
-    insta::assert_snapshot!(here, @"cannot make the socket d.sock: this process may not write to .");
+    insta::assert_snapshot!(here, @"cannot create the socket d.sock: this process may not write to .");
     let low = BindError::from_tcp(
         ([0, 0, 0, 0], 53).into(),
         io::ErrorKind::PermissionDenied.into(),
@@ -246,7 +246,7 @@ async fn a_tcp_port_is_bound_once() {
     let address = bound.local_addr().expect("an address");
     let error = bind_tcp(address).expect_err("in use");
     let port = address.port().to_string();
-    insta::assert_snapshot!(error.to_string().replace(&port, "PORT"), @"127.0.0.1:PORT is in use; `ss -ltnp 'sport = :PORT'` shows by whom");
+    insta::assert_snapshot!(error.to_string().replace(&port, "PORT"), @"127.0.0.1:PORT is in use; `ss -ltnp 'sport = :PORT'` shows the process");
     let elsewhere = bind_tcp(([203, 0, 113, 1], 0).into()).expect_err("not ours");
     insta::assert_snapshot!(elsewhere, @"203.0.113.1:0 cannot be bound: no interface of this machine has the address 203.0.113.1");
 }

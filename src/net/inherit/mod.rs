@@ -1,6 +1,6 @@
 //! Listening sockets that the process was started with: systemd's socket activation (`sd_listen_fds(3)`).
 //!
-//! Whoever starts the process holds them too, so that senders can connect before it runs and while it is restarted.
+//! The parent process keeps them open as well, so senders can connect before the router runs and while it restarts.
 
 use std::{
     env,
@@ -20,51 +20,51 @@ use thiserror::Error;
 
 use super::{BindError, BoundUnix, UnixAddress};
 
-/// Sockets that the process was given, each known by the address it is bound to. None by default.
+/// The sockets that the process inherited, each identified by its address.
 ///
-/// Each use is a clone: a socket stays here when its listener is gone, for a listener that comes later.
+/// Listeners use clones. The socket itself stays here after its listener has gone, for a later one.
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<Socket>,
 }
 
-/// Why sockets that the process was given cannot be used.
+/// The reason for which an inherited socket cannot be used.
 #[derive(Debug, Error)]
 pub enum InheritError {
-    /// A datagram socket, a FIFO, a file.
+    /// Neither TCP nor a unix stream socket.
     #[error("{given} is not a stream socket, unix or TCP; tapfan takes what `ListenStream=` makes")]
     Kind {
-        /// Which it is.
+        /// The socket.
         given: Given,
     },
-    /// A connection, not a listener.
+    /// A connection, not a listening socket.
     #[error("{given} does not listen; the socket unit must say `Accept=no`, which is the default")]
     NotListening {
-        /// Which it is.
+        /// The socket.
         given: Given,
     },
-    /// It cannot be known again: no path, no name that is text.
-    #[error("{given} is bound to no address that a `listen` line can say")]
+    /// A unix socket without a path or a name in UTF-8, which no `listen` line can name.
+    #[error("{given} has no address that a `listen` line can name")]
     NoAddress {
-        /// Which it is.
+        /// The socket.
         given: Given,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("{given} cannot be used: {source}")]
     Io {
-        /// Which it is.
+        /// The socket.
         given: Given,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
-/// A socket as whoever started the process counts and calls it.
+/// A socket with the number and name that the parent process gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
-    /// Its place among those given, from 0.
+    /// Its index among the inherited sockets, from 0.
     pub place: usize,
-    /// `FileDescriptorName=`; for systemd the name of the socket unit unless set.
+    /// `FileDescriptorName=` of the socket unit; systemd's default is the name of the unit.
     pub name: Option<String>,
 }
 
@@ -83,16 +83,16 @@ enum Listening {
 // === impl Inherited ===
 
 impl Inherited {
-    /// Takes the sockets that the environment tells of: `LISTEN_FDS` of them from descriptor 3 on, called
-    /// `LISTEN_FDNAMES`, if `LISTEN_PID` is this process. No child of this process is told of them.
+    /// Takes the sockets that the environment describes: `LISTEN_FDS` of them from descriptor 3 on, with the names in
+    /// `LISTEN_FDNAMES`, if `LISTEN_PID` is this process. Child processes do not inherit them.
     ///
-    /// Removes variables from the environment and takes descriptors by number: call it once, at the start, while the
-    /// process has one thread.
+    /// Removes variables from the environment and takes descriptors by number, so call it once, at the start, while
+    /// the process has one thread.
     ///
     /// # Errors
-    /// If one of them cannot be listened on.
+    /// If one of them is not a listening stream socket.
     pub fn from_environment() -> Result<Self, InheritError> {
-        // Without it listenfd takes them to be for whoever comes, other than sd_listen_fds(3) has it.
+        // Without LISTEN_PID listenfd would take the sockets, although sd_listen_fds(3) requires the variable.
         if env::var_os("LISTEN_PID").is_none_or(|pid| pid.is_empty()) {
             return Ok(Self::default());
         }
@@ -150,23 +150,24 @@ impl Inherited {
         Ok(())
     }
 
-    /// The unix socket that is bound to `address`; its file is not this process's and is left alone.
+    /// Returns a clone of the unix socket bound to `address`, if there is one. Its file belongs to the parent process
+    /// and is left alone.
     ///
     /// # Errors
-    /// If the system has no descriptor left.
+    /// If no descriptor is left.
     pub fn unix(&self, address: &UnixAddress) -> Option<Result<BoundUnix, BindError>> {
         let listener = self.sockets.iter().find_map(|socket| socket.unix(address));
         let taken = listener?.try_clone().and_then(BoundUnix::of_another);
         Some(taken.map_err(|source| BindError::Io {
-            address: shown(address),
+            address: address.to_string(),
             source,
         }))
     }
 
-    /// The TCP socket that is bound to `address`. Port 0 is none.
+    /// Returns a clone of the TCP socket bound to `address`, if there is one. Port 0 matches none.
     ///
     /// # Errors
-    /// If the system has no descriptor left.
+    /// If no descriptor is left.
     pub fn tcp(&self, address: SocketAddr) -> Option<Result<tokio::net::TcpListener, BindError>> {
         let listener = self.sockets.iter().find_map(|socket| socket.tcp(address));
         let taken = listener?
@@ -178,9 +179,10 @@ impl Inherited {
         }))
     }
 
-    /// What no listener at these addresses uses: whoever connects there waits for nobody.
+    /// Returns the sockets that no listener at these addresses uses. Clients can connect to them but are never
+    /// accepted.
     pub fn unused(&self, unix: &[&UnixAddress], tcp: &[SocketAddr]) -> Vec<String> {
-        // Of two at one address the first is used.
+        // Of two sockets with one address only the first is used.
         let place_of = |uses: &dyn Fn(&Socket) -> bool| self.sockets.iter().position(uses);
         let unix = unix
             .iter()
@@ -197,7 +199,7 @@ impl Inherited {
     }
 }
 
-/// Whether it listens; makes it non-blocking. Its backlog is as whoever made it wanted.
+/// Checks that it listens, and makes it non-blocking. The backlog stays as the parent set it.
 fn check(given: &Given, socket: &SockRef<'_>) -> Result<(), InheritError> {
     let failed = |source| InheritError::Io {
         given: given.clone(),
@@ -226,7 +228,7 @@ fn is_same(one: &UnixAddress, other: &UnixAddress) -> bool {
     }
 }
 
-/// However it is spelled: systemd writes `/var/run` as `/run`, and a Tapfile may have relative paths.
+/// Compares paths in any spelling: systemd writes `/var/run` as `/run`, and a Tapfile may have relative paths.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     let both = |resolve: fn(&Path) -> io::Result<path::PathBuf>| {
         resolve(one)
@@ -234,13 +236,6 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
             .unwrap_or(false)
     };
     both(|path| path::absolute(path)) || both(Path::canonicalize)
-}
-
-fn shown(address: &UnixAddress) -> String {
-    match address {
-        UnixAddress::Path(path) => format!("unix://{}", path.display()),
-        UnixAddress::Abstract(name) => format!("unix://@{name}"),
-    }
 }
 
 // === impl Socket ===
@@ -262,10 +257,10 @@ impl Socket {
 }
 
 impl Display for Socket {
-    /// As a `listen` line says it, and the name.
+    /// Writes the address as in a `listen` line, then the name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.listening {
-            Listening::Unix(address, _) => f.write_str(&shown(address))?,
+            Listening::Unix(address, _) => address.fmt(f)?,
             Listening::Tcp(address, _) => write!(f, "tcp://{address}")?,
         }
         match &self.given.name {

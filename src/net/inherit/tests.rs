@@ -17,7 +17,7 @@ fn file(path: &Path) -> UnixAddress {
 }
 
 #[tokio::test]
-async fn a_unix_socket_is_known_by_its_path_and_its_file_stays() {
+async fn a_unix_socket_is_found_by_its_path_and_its_file_stays() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("in");
     let mut inherited = Inherited::default();
@@ -32,7 +32,7 @@ async fn a_unix_socket_is_known_by_its_path_and_its_file_stays() {
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(folder.path(), &link).expect("linked");
     for spelled in [path.clone(), link.join("in"), link.join("./in")] {
-        // Each time anew, though the one before is gone.
+        // Each clone works after the previous one has gone.
         let taken = inherited.unix(&file(&spelled)).expect("known");
         let taken = taken.expect("cloned");
         let _sender = UnixStream::connect(&path).expect("connected");
@@ -44,7 +44,7 @@ async fn a_unix_socket_is_known_by_its_path_and_its_file_stays() {
 }
 
 #[tokio::test]
-async fn an_abstract_socket_is_known_by_its_name() {
+async fn an_abstract_socket_is_found_by_its_name() {
     let name = format!("tapfan-inherit-{}", std::process::id());
     let address = UnixSocketAddr::from_abstract_name(&name).expect("a name");
     let listener = UnixListener::bind_addr(&address).expect("bound");
@@ -61,7 +61,7 @@ async fn an_abstract_socket_is_known_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_tcp_socket_is_known_by_its_address_and_port() {
+async fn a_tcp_socket_is_found_by_its_address_and_port() {
     let mut inherited = Inherited::default();
     let mut addresses = Vec::new();
     for (place, any) in ["127.0.0.1:0", "[::1]:0"].into_iter().enumerate() {
@@ -77,7 +77,7 @@ async fn a_tcp_socket_is_known_by_its_address_and_port() {
         let taken = inherited.tcp(*address).expect("known").expect("cloned");
         let _sender = TcpStream::connect(address).expect("connected");
         taken.accept().await.expect("accepted");
-        // Neither another address with the port, nor the port that the system chooses.
+        // Neither the same port at another address nor port 0 matches.
         assert!(
             inherited
                 .tcp(([127, 0, 0, 2], address.port()).into())
@@ -88,7 +88,7 @@ async fn a_tcp_socket_is_known_by_its_address_and_port() {
 }
 
 #[test]
-fn what_no_listener_names_is_told_by_address_and_name() {
+fn unused_sockets_are_reported_by_address_and_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("in");
     let mut inherited = Inherited::default();
@@ -100,7 +100,7 @@ fn what_no_listener_names_is_told_by_address_and_name() {
     inherited.add_unix(named, unix).expect("listens");
     let tcp = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = tcp.local_addr().expect("bound");
-    // Two of one address, as with `ReusePort=`: one of them has nobody to accept from it.
+    // Two sockets with one address, as with `ReusePort=`: the second has no listener.
     let second = tcp.try_clone().expect("cloned");
     inherited.add_tcp(given(1), tcp).expect("listens");
     inherited.add_tcp(given(2), second).expect("listens");
@@ -112,7 +112,7 @@ fn what_no_listener_names_is_told_by_address_and_name() {
     assert_eq!(
         inherited.unused(&[], &[]),
         [&*at_path, &at_port, &at_port],
-        "none is used"
+        "all are unused"
     );
     assert_eq!(inherited.unused(&[], &[address]), [&*at_path, &at_port]);
     assert_eq!(inherited.unused(&[&file(&path)], &[address]), [at_port]);
@@ -120,7 +120,7 @@ fn what_no_listener_names_is_told_by_address_and_name() {
 }
 
 #[test]
-fn what_does_not_listen_is_refused() {
+fn sockets_that_do_not_listen_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("in");
     let raw = Raw::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
@@ -134,14 +134,14 @@ fn what_does_not_listen_is_refused() {
         refused.to_string(),
         "inherited socket 1 does not listen; the socket unit must say `Accept=no`, which is the default"
     );
-    // What `Accept=yes` gives.
+    // A connection, as with `Accept=yes`.
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = listener.local_addr().expect("bound");
     let connection = TcpStream::connect(address).expect("connected");
     let connection = TcpListener::from(std::os::fd::OwnedFd::from(connection));
     let refused = inherited.add_tcp(given(0), connection);
     assert!(matches!(refused, Err(InheritError::NotListening { .. })));
-    // An unnamed one.
+    // An unnamed socket.
     let (one, _other) = UnixStream::pair().expect("a pair");
     let one = UnixListener::from(std::os::fd::OwnedFd::from(one));
     let refused = inherited.add_unix(given(0), one);

@@ -1,4 +1,4 @@
-//! Why a TLS configuration cannot be made, in an operator's words.
+//! The reasons for which a TLS configuration cannot be built, in an operator's words.
 
 use std::{
     fmt, io,
@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::key::Unusable;
 
-/// Why a TLS configuration cannot be made. Never says anything of what a key file holds.
+/// The reason for which a TLS configuration cannot be built. Never quotes a key file.
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// The file cannot be read.
@@ -18,7 +18,7 @@ pub enum TlsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A section of the file is broken.
@@ -26,7 +26,7 @@ pub enum TlsError {
     BrokenPem {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The kind of damage.
         what: &'static str,
     },
     /// No certificate in a file that should have one.
@@ -35,12 +35,12 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// Not PEM, but a binary form.
+    /// Another format than PEM.
     #[error("{} is not PEM but {form}; convert it with `{}`", path.display(), form.converted(path))]
     Binary {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// The format.
         form: BinaryForm,
     },
     /// No private key in a file that should have one.
@@ -50,7 +50,7 @@ pub enum TlsError {
         path: PathBuf,
     },
     /// The private key is encrypted with a pass phrase.
-    #[error("the private key in {path} needs a pass phrase; decrypt it with `openssl pkey -in {path} -out FILE`, and let only this process read that FILE", path = path.display())]
+    #[error("the private key in {path} is encrypted; decrypt it with `openssl pkey -in {path} -out FILE`, and make FILE readable only for tapfan", path = path.display())]
     EncryptedKey {
         /// The file.
         path: PathBuf,
@@ -60,41 +60,41 @@ pub enum TlsError {
     BadCertificate {
         /// The file.
         path: PathBuf,
-        /// Which one, from 1.
+        /// Its number in the file, from 1.
         number: usize,
-        /// What rustls says.
+        /// The error of rustls.
         source: rustls::Error,
     },
     /// The private key cannot be used.
-    #[error("the private key in {} is broken, or of a kind that cannot be used: make one of RSA with 2048 bits or more, of ECDSA on P-256, P-384 or P-521, or of Ed25519", path.display())]
+    #[error("the private key in {} is broken or of an unsupported kind: create an RSA key of 2048 bits or more, an ECDSA key on P-256, P-384 or P-521, or an Ed25519 key", path.display())]
     BadKey {
         /// The file.
         path: PathBuf,
-        /// What rustls says.
+        /// The error of rustls.
         source: rustls::Error,
     },
     /// An RSA key is too short.
-    #[error("the RSA key in {} has {bits} bits, and 2048 is the least: make a longer one (`openssl genrsa 2048`), and a certificate for it", path.display())]
+    #[error("the RSA key in {} has {bits} bits, but the minimum is 2048: create a longer one (`openssl genrsa 2048`) and a certificate for it", path.display())]
     ShortRsaKey {
         /// The file of the key, or of a certificate for it.
         path: PathBuf,
-        /// Its length.
+        /// Its length in bits.
         bits: usize,
     },
-    /// A key for RSA-PSS alone.
-    #[error("the key in {} is for RSA-PSS alone (id-RSASSA-PSS), which TLS here cannot use: make an ordinary one (`openssl genrsa 2048`), and a certificate for it", path.display())]
+    /// A key for RSA-PSS only.
+    #[error("the key in {} is for RSA-PSS only (id-RSASSA-PSS), which is not supported: create an ordinary RSA key (`openssl genrsa 2048`) and a certificate for it", path.display())]
     RsaPssKey {
         /// The file of the key, or of a certificate for it.
         path: PathBuf,
     },
-    /// The key's certificate is in the file, and not the first.
-    #[error("the private key in {} belongs to certificate {number} in {}, which must be the first: put its chain behind it", key.display(), cert.display())]
+    /// The key's certificate is in the file, but not first.
+    #[error("the private key in {} belongs to certificate {number} in {}, which must come first, with its chain after it", key.display(), cert.display())]
     WrongOrder {
         /// The certificates' file.
         cert: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// The place of the key's certificate, from 1.
+        /// The number of the key's certificate, from 1.
         number: usize,
     },
     /// The key belongs to another certificate.
@@ -110,26 +110,26 @@ pub enum TlsError {
     Authorities {
         /// The file.
         path: PathBuf,
-        /// What rustls says.
+        /// The error of rustls.
         source: VerifierBuilderError,
     },
     /// The platform has no authorities to trust.
     #[error(
-        "the platform's trusted authorities cannot be had: {0}; install them (package ca-certificates) or name a file with `ca`"
+        "cannot load the system's trusted authorities: {0}; install them (package ca-certificates) or name a file with `ca`"
     )]
     PlatformRoots(rustls::Error),
-    /// A name that can stand in no certificate.
-    #[error("\"{name}\" is no name that a certificate can carry; set `server_name`")]
+    /// A name that no certificate can contain.
+    #[error("\"{name}\" cannot be the name in a certificate; set `server_name`")]
     ServerName {
         /// The name.
         name: String,
     },
-    /// The cryptography does not offer what TLS 1.2 and 1.3 need.
+    /// The crypto provider lacks what TLS 1.2 and 1.3 need.
     #[error("TLS cannot be set up: {0}")]
     Setup(rustls::Error),
 }
 
-/// A form of certificates and keys that is not PEM.
+/// A format of certificates and keys other than PEM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BinaryForm {
     /// A certificate in DER.
@@ -145,7 +145,7 @@ pub enum BinaryForm {
 // === impl TlsError ===
 
 impl TlsError {
-    /// The error of a key, or of the certificate for it, that is in the file `path`.
+    /// The error for an unusable key. `path` is the file of the key or of its certificate.
     pub(super) fn of_key(key: Unusable, path: &Path) -> Self {
         let path = path.to_owned();
         match key {
@@ -155,7 +155,7 @@ impl TlsError {
     }
 }
 
-/// Returns rustls' words about a certificate, without that it is a peer's.
+/// Returns rustls' text about a certificate, without its prefix for a peer's certificate.
 fn said(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(why) => why.to_string(),
@@ -166,7 +166,7 @@ fn said(error: &rustls::Error) -> String {
 // === impl BinaryForm ===
 
 impl BinaryForm {
-    /// The command that makes PEM of the file.
+    /// Returns the command that converts the file to PEM.
     fn converted(self, path: &Path) -> String {
         let path = path.display();
         match self {

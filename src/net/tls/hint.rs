@@ -1,23 +1,23 @@
-//! What a failed TLS handshake asks of an operator, by the type of rustls' error.
+//! Hints for an operator about a failed TLS handshake, chosen by the type of rustls' error.
 //!
-//! Each hint stands behind the error, and is empty if there is nothing to add.
+//! Each hint is appended to the error text. It is empty if there is nothing to add.
 
 use std::io;
 
 use rustls::{AlertDescription, Error};
 
-/// Hints at the cause of an error on a connection that we dialled.
+/// Returns a hint at the cause of an error on a connection that we dialled.
 pub(crate) fn client_hint(error: &io::Error) -> &'static str {
     match of_rustls(error) {
-        Some(Error::AlertReceived(alert)) => collector_says(*alert),
+        Some(Error::AlertReceived(alert)) => collector_alert(*alert),
         _ => "",
     }
 }
 
-/// Hints at the cause of an error on a connection that a sender dialled.
+/// Returns a hint at the cause of an error on a connection that a sender dialled.
 pub(crate) fn server_hint(error: &io::Error) -> &'static str {
     match of_rustls(error) {
-        Some(Error::AlertReceived(alert)) => sender_says(*alert),
+        Some(Error::AlertReceived(alert)) => sender_alert(*alert),
         Some(Error::NoCertificatesPresented) => {
             "; `client_ca` asks for a certificate: give the sender one, or remove `client_ca`"
         }
@@ -28,9 +28,9 @@ pub(crate) fn server_hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// TLS 1.2 has no alert for a client certificate that is missing: OpenSSL then sends `handshake_failure`, and Go
-/// `bad_certificate`. TLS 1.3 has `certificate_required`.
-fn collector_says(alert: AlertDescription) -> &'static str {
+/// Hints at the cause of an alert from a collector. TLS 1.2 has no alert for a missing client certificate: OpenSSL
+/// sends `handshake_failure`, Go `bad_certificate`. TLS 1.3 has `certificate_required`.
+fn collector_alert(alert: AlertDescription) -> &'static str {
     match alert {
         AlertDescription::HandshakeFailure => {
             "; the collector may ask for a client certificate (`cert` and `key`), or it has no TLS version or cipher in common with tapfan; its log says which"
@@ -39,22 +39,22 @@ fn collector_says(alert: AlertDescription) -> &'static str {
             "; the collector asks for a client certificate: set `cert` and `key`"
         }
         alert if refuses_certificate(alert) => {
-            "; it is the collector that refuses tapfan's client certificate, or misses one: see `cert` and `key`, and whose certificates the collector trusts"
+            "; the collector refuses tapfan's client certificate, or got none: check `cert` and `key`, and which authorities the collector trusts"
         }
         AlertDescription::ProtocolVersion => {
-            "; the collector speaks neither TLS 1.2 nor 1.3: nothing older is spoken here"
+            "; the collector supports neither TLS 1.2 nor 1.3, the versions that tapfan supports"
         }
         AlertDescription::UnrecognisedName => {
-            "; the collector does not know the name that it was asked for: set `server_name`"
+            "; the collector does not have the requested name: set `server_name`"
         }
         _ => "",
     }
 }
 
-fn sender_says(alert: AlertDescription) -> &'static str {
+fn sender_alert(alert: AlertDescription) -> &'static str {
     match alert {
         alert if refuses_certificate(alert) => {
-            "; it is the sender that refuses this listener's certificate: give the sender the authority that signed `cert`, and the name that stands in it"
+            "; the sender refuses this listener's certificate: give the sender the authority that signed `cert`, and a name that it contains"
         }
         AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion => {
             "; the sender has no TLS version (1.2 or 1.3) or cipher in common with tapfan"
@@ -63,7 +63,7 @@ fn sender_says(alert: AlertDescription) -> &'static str {
     }
 }
 
-/// Returns whether a peer says by this alert that it refuses the certificate that it was shown.
+/// Returns whether a peer refuses our certificate with this alert.
 fn refuses_certificate(alert: AlertDescription) -> bool {
     matches!(
         alert,
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn each_side_is_told_who_refuses_whom() {
+    fn hints_name_the_side_that_refuses() {
         for (said, to_sink, to_listener) in [
             (
                 AlertDescription::HandshakeFailure,
@@ -104,18 +104,18 @@ mod tests {
             ),
             (
                 AlertDescription::UnknownCA,
-                "the collector that refuses",
-                "the sender that refuses this listener's certificate",
+                "the collector refuses",
+                "the sender refuses this listener's certificate",
             ),
             (
                 AlertDescription::BadCertificate,
-                "or misses one",
+                "or got none",
                 "the authority that signed `cert`",
             ),
             (
                 AlertDescription::CertificateUnknown,
-                "the collector that refuses",
-                "the sender that refuses",
+                "the collector refuses",
+                "the sender refuses",
             ),
             (AlertDescription::InternalError, "", ""),
         ] {

@@ -1,4 +1,4 @@
-//! The kinds of keys that TLS cannot use here: rustls says the same of all of them.
+//! The kinds of keys that are not supported. rustls reports all of them with the same error.
 
 use rustls_pki_types::PrivateKeyDer;
 use x509_parser::{
@@ -8,19 +8,19 @@ use x509_parser::{
 
 use super::outline::{bits, next, within};
 
-/// The shortest RSA key that the cryptography works with.
+/// The shortest RSA key that aws-lc-rs supports.
 pub(super) const RSA_BITS: usize = 2048;
 
-/// The reason for which a key cannot be used.
+/// The reason for which a key is not supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// An RSA key of so many bits.
+    /// An RSA key of this many bits.
     ShortRsa(usize),
-    /// A key for RSA-PSS alone (id-RSASSA-PSS, RFC 4055), for which rustls and golang have no use.
+    /// A key for RSA-PSS only (id-RSASSA-PSS, RFC 4055), which neither rustls nor Go supports.
     RsaPss,
 }
 
-/// Finds out why a private key was not accepted; `None` if it is neither.
+/// Returns the reason for which a private key is not supported, if it is one of these.
 pub(super) fn unusable(key: &PrivateKeyDer<'_>) -> Option<Unusable> {
     match key {
         PrivateKeyDer::Pkcs1(key) => short(key.secret_pkcs1_der()),
@@ -38,13 +38,12 @@ pub(super) fn unusable(key: &PrivateKeyDer<'_>) -> Option<Unusable> {
     }
 }
 
-/// Returns whether a key is for RSA-PSS alone.
 pub(super) fn is_rsa_pss(algorithm: &AlgorithmIdentifier<'_>) -> bool {
     const RSA_PSS: Oid<'static> = oid!(1.2.840.113549.1.1.10);
     algorithm.algorithm == RSA_PSS
 }
 
-/// Finds out whether this is an RSA private key that is too short: version, modulus, … (RFC 8017, appendix A.1.2).
+/// Returns a reason if this is an RSA private key that is too short: version, modulus, … (RFC 8017, appendix A.1.2).
 fn short(key: &[u8]) -> Option<Unusable> {
     let mut fields = within(key, Tag::Sequence)?;
     let _version = next(&mut fields)?;

@@ -1,7 +1,6 @@
-//! TLS for both sides: which files, and the rustls configurations made of them.
+//! TLS 1.2 and 1.3 for both sides: the settings, and the rustls configurations built from them.
 //!
-//! The cryptography is aws-lc-rs, named in every configuration: nothing depends on a default of the process.
-//! TLS 1.2 and 1.3.
+//! Every configuration names its crypto provider, aws-lc-rs, so that nothing depends on the process-wide default.
 
 mod error;
 mod hint;
@@ -37,33 +36,33 @@ pub(crate) use self::{
 use super::Host;
 use crate::files::waiting_for;
 
-/// How the accepting side speaks TLS; files in PEM.
+/// The TLS settings of a listener; files in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTls {
     /// The certificate chain, the server's own first.
     pub cert: PathBuf,
     /// The private key of the first certificate.
     pub key: PathBuf,
-    /// If given, a client must show a certificate that one of these authorities signed.
+    /// If set, a client must present a certificate signed by one of these authorities.
     pub client_ca: Option<PathBuf>,
 }
 
-/// How the dialling side speaks TLS; files in PEM.
+/// The TLS settings of a sink; files in PEM.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientTls {
     /// Do not verify the collector's certificate.
     pub skip_verify: bool,
-    /// Authorities to trust in place of the platform's, in PEM.
+    /// Authorities to trust instead of the system's, in PEM.
     pub ca: Option<PathBuf>,
     /// The client certificate chain and its key, in PEM.
     pub client: Option<(PathBuf, PathBuf)>,
-    /// The name to verify and to ask for, in place of the address's host.
+    /// The name to request and verify instead of the address's host.
     pub server_name: Option<String>,
 }
 
-/// The rustls configuration of a dialling side. Reads its files, and the platform's roots where they are needed: blocks.
+/// Builds the rustls configuration of a sink. Blocks: it reads the files and, without `ca`, the system's authorities.
 ///
-/// With `skip_verify` any certificate passes, but the peer must still hold its key.
+/// With `skip_verify` any certificate is accepted, but the peer must still hold its key.
 ///
 /// # Errors
 /// See [`TlsError`]: each names the file and what is wrong with it.
@@ -80,7 +79,7 @@ pub fn client_config(tls: &ClientTls) -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
-/// The rustls configuration of an accepting side. Reads its files: blocks.
+/// Builds the rustls configuration of a listener. Blocks: it reads the files.
 ///
 /// # Errors
 /// See [`TlsError`]: each names the file and what is wrong with it.
@@ -104,21 +103,22 @@ pub fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsError> {
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
-    // A sender keeps its connection, so it has no use for session tickets; and Unbound 1.17 looks for an end of the
-    // connection with a bare recv(2), which takes a ticket for nothing and breaks the stream ("bad record mac").
+    // Senders keep their connections, so session tickets would save nothing. They also do harm: Unbound 1.17 checks
+    // for the end of a connection with a bare recv(2), which swallows a ticket and breaks the stream ("bad record
+    // mac").
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
-/// The name that a collector's certificate must carry: `server_name`, or else the host that was configured, without a
-/// trailing dot.
+/// Returns the name that a collector's certificate must contain: `server_name`, or else the configured host, without
+/// a trailing dot.
 ///
-/// For SRV records that is the [domain](super::SrvName::domain) of the service and never a target of theirs: an answer
-/// out of DNS, which anybody on the way may have forged, must not choose who is taken for the collector (RFC 6125,
-/// section 6.2.1; RFC 9525, section 6.1; RFC 7673 allows the target only under DNSSEC).
+/// For SRV records that is the [domain](super::SrvName::domain) of the service, never one of their targets: a DNS
+/// answer can be forged on the way and must not choose which peer is trusted (RFC 6125, section 6.2.1; RFC 9525,
+/// section 6.1; RFC 7673 allows the target only with DNSSEC).
 ///
 /// # Errors
-/// [`TlsError::ServerName`] if it can stand in no certificate.
+/// [`TlsError::ServerName`] if no certificate can contain the name.
 ///
 /// ```
 /// use tapfan::net::{ClientTls, Host, server_name};

@@ -1,7 +1,7 @@
 //! The few parts of a certificate that tapfan reads itself.
 //!
-//! rustls-webpki parses certificates in order to verify them, and refuses what golang and OpenSSL take: X.509
-//! version 1, unknown critical extensions, long serial numbers. Where nothing is verified these do not matter.
+//! rustls-webpki parses certificates to verify them, and so refuses some that Go and OpenSSL accept: X.509 version 1,
+//! unknown critical extensions, long serial numbers. If nothing is verified, these do not matter.
 
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use x509_parser::{
@@ -16,7 +16,7 @@ use super::{
     key::{RSA_BITS, Unusable, is_rsa_pss},
 };
 
-/// A certificate's dates and public key. Extensions, names and signatures are not looked at.
+/// The dates and the public key of a certificate. Extensions, names and signatures are skipped.
 pub(crate) struct CertificateOutline<'a> {
     /// `None` if the dates cannot be read.
     pub(crate) validity: Option<Validity>,
@@ -26,13 +26,13 @@ pub(crate) struct CertificateOutline<'a> {
 // === impl CertificateOutline ===
 
 impl<'a> CertificateOutline<'a> {
-    /// Reads the parts of a certificate (RFC 5280, section 4.1). `None` if it has not that structure.
+    /// Reads a certificate (RFC 5280, section 4.1). `None` if it does not have that structure.
     pub(crate) fn read(certificate: &'a CertificateDer<'_>) -> Option<Self> {
         let to_be_signed = next(&mut within(certificate, Tag::Sequence)?)?;
         let mut fields = within(to_be_signed, Tag::Sequence)?;
         let first = next(&mut fields)?;
         let (_, header) = Any::from_der(first).ok()?;
-        // The version is optional, with [0] for its tag; the serial number follows.
+        // The version is optional and has the tag [0]. Without it, this is the serial number.
         if header.class() == Class::ContextSpecific {
             next(&mut fields)?;
         }
@@ -46,7 +46,7 @@ impl<'a> CertificateOutline<'a> {
         })
     }
 
-    /// The public key with its algorithm, as it stands in the certificate.
+    /// The public key with its algorithm, in the certificate's encoding.
     pub(crate) fn public_key(&self) -> SubjectPublicKeyInfoDer<'a> {
         self.key.raw.into()
     }
@@ -59,7 +59,7 @@ impl<'a> CertificateOutline<'a> {
         }
     }
 
-    /// Why nothing that is signed with this key can be checked, if so.
+    /// Returns the reason for which this key cannot verify a signature, if there is one.
     pub(super) fn unusable(&self) -> Option<Unusable> {
         if is_rsa_pss(&self.key.algorithm) {
             return Some(Unusable::RsaPss);
@@ -69,7 +69,7 @@ impl<'a> CertificateOutline<'a> {
     }
 }
 
-/// The length of a number in bits.
+/// Returns the length of a number in bits.
 pub(super) fn bits(number: &[u8]) -> usize {
     let mut significant = number.iter().skip_while(|byte| **byte == 0);
     significant.next().map_or(0, |first| {
@@ -77,13 +77,13 @@ pub(super) fn bits(number: &[u8]) -> usize {
     })
 }
 
-/// The contents of an element that has this tag.
+/// Returns the contents of an element if it has this tag.
 pub(super) fn within(element: &[u8], tag: Tag) -> Option<&[u8]> {
     let (_, element) = Any::from_der(element).ok()?;
     (element.tag() == tag).then_some(element.data)
 }
 
-/// The first of several elements, with its tag and length; what is left are those behind it.
+/// Splits off the first element, with its tag and length.
 pub(super) fn next<'a>(elements: &mut &'a [u8]) -> Option<&'a [u8]> {
     let all = *elements;
     let (rest, _) = Any::from_der(all).ok()?;
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_what_x509_parser_reads() {
+    fn the_outline_agrees_with_x509_parser() {
         for (name, rsa_bits) in [
             ("v1-ec.crt", None),
             ("v1-rsa.crt", Some(2048)),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn it_passes_over_the_version_of_one_that_says_it() {
+    fn an_explicit_version_is_skipped() {
         let certificate = rcgen::generate_simple_self_signed(["a.example".to_owned()]);
         let certificate = certificate.expect("signed");
         let outline = CertificateOutline::read(certificate.cert.der()).expect("a certificate");
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_in_bits() {
+    fn bits_counts_significant_bits() {
         assert_eq!(bits(&[]), 0);
         assert_eq!(bits(&[0, 0]), 0);
         assert_eq!(bits(&[0, 1]), 1);
@@ -137,9 +137,8 @@ mod tests {
     }
 
     proptest! {
-        /// Bytes of a peer never panic.
         #[test]
-        fn a_broken_certificate_is_read_or_not(
+        fn a_broken_certificate_never_panics(
             place in 0_usize..400,
             byte in any::<u8>(),
             length in 0_usize..500,

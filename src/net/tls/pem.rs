@@ -1,4 +1,4 @@
-//! Certificates and keys out of PEM files.
+//! Certificates and keys in PEM files.
 
 use std::{path::Path, sync::Arc};
 
@@ -20,10 +20,10 @@ use super::{
 };
 use crate::files::{self, MATERIAL_LIMIT};
 
-/// How the mark of an encrypted PKCS #8 or OpenSSL key reads.
+/// The marks of an encrypted key, in PKCS #8 and in OpenSSL's own format.
 const ENCRYPTED: [&str; 2] = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
 
-/// A certificate chain and the key of its first certificate.
+/// Reads a certificate chain and the key of its first certificate.
 pub(super) fn identity(
     cert: &Path,
     key: &Path,
@@ -45,7 +45,7 @@ pub(super) fn identity(
         public_keys.push(outline.public_key());
     }
     let private_key = load(key, provider)?;
-    // Not by `CertifiedKey::keys_match`, which parses the certificate with webpki: that refuses X.509 version 1.
+    // `CertifiedKey::keys_match` would parse the certificate with webpki, which refuses X.509 version 1.
     let of_key = private_key.public_key();
     let place = match &of_key {
         None => Some(0),
@@ -64,12 +64,12 @@ pub(super) fn identity(
     }
 }
 
-/// The dates of the first certificate in a file. `None` if none can be read.
+/// Returns the dates of the first certificate in a file. `None` if they cannot be read.
 pub(crate) fn validity_in_file(path: &Path) -> Option<Validity> {
     validity_of_first(read(path).ok()?.as_bytes())
 }
 
-/// The dates of the first certificate in a text of PEM. `None` if none can be read.
+/// Returns the dates of the first certificate in a PEM text. `None` if they cannot be read.
 pub(crate) fn validity_of_first(text: &[u8]) -> Option<Validity> {
     let certificate = CertificateDer::pem_slice_iter(plain(text).as_bytes())
         .next()?
@@ -77,7 +77,7 @@ pub(crate) fn validity_of_first(text: &[u8]) -> Option<Validity> {
     CertificateOutline::read(&certificate)?.validity
 }
 
-/// Authorities to trust; each of them must be usable.
+/// Reads authorities to trust. Each of them must be usable.
 pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for (number, certificate) in (1..).zip(certificates(path)?) {
@@ -92,7 +92,7 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// At least one certificate.
+/// Reads at least one certificate.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = read(path)?;
     let certificates = CertificateDer::pem_slice_iter(text.as_bytes())
@@ -134,7 +134,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-/// Without the parser's own words: they can quote the file, and the file can hold a key.
+/// Leaves out the parser's own text, which can quote the file, and so a key.
 fn broken(path: &Path, error: &pem::Error) -> TlsError {
     TlsError::BrokenPem {
         path: path.to_owned(),
@@ -147,7 +147,7 @@ fn broken(path: &Path, error: &pem::Error) -> TlsError {
     }
 }
 
-/// The text of a file, in a form that the parser reads.
+/// Reads a file, cleaned for the PEM parser.
 fn read(path: &Path) -> Result<String, TlsError> {
     let text = files::read(path, MATERIAL_LIMIT).map_err(|error| TlsError::Unreadable {
         path: path.to_owned(),
@@ -162,16 +162,16 @@ fn read(path: &Path) -> Result<String, TlsError> {
     }
 }
 
-/// A text without what editors and `cat` put into PEM: byte order marks, at which a section's first line is not seen,
-/// and an END line with a BEGIN line behind it, of which the parser skips the latter.
+/// Removes what editors and `cat` add to PEM: byte order marks, which hide the first line of a section, and a missing
+/// line break between an END and a BEGIN line, where the parser skips the BEGIN.
 fn plain(text: &[u8]) -> String {
-    // What is not UTF-8 can only be a comment between the sections.
+    // Anything that is not UTF-8 can only be a comment between the sections.
     String::from_utf8_lossy(text)
         .replace('\u{feff}', "")
         .replace("----------BEGIN ", "-----\n-----BEGIN ")
 }
 
-/// The form of a file that is not PEM, if it is one of those that are often taken for it.
+/// Recognises the formats that are often mistaken for PEM.
 fn binary_form(text: &[u8]) -> Option<BinaryForm> {
     if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
         return Some(BinaryForm::Utf16);

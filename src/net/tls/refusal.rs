@@ -1,4 +1,4 @@
-//! Why a peer's certificate was refused, where rustls' own words are no help to a person.
+//! The reasons for which a peer's certificate is refused, where rustls' own text is hard to read.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,8 +7,8 @@ use rustls_pki_types::UnixTime;
 
 use super::{unverified::ShortKey, validity::Away};
 
-/// Returns why rustls refused a peer's certificate: `the certificate expired 2024-02-01, 2.8 years ago`. Its own words have
-/// seconds since 1970, or names of types. `None` where they will do.
+/// Explains why rustls refused a peer's certificate, for instance `the certificate expired 2024-02-01, 2.8 years
+/// ago`. rustls' own text has seconds since 1970, or names of types. `None` if that text is good enough.
 pub(crate) fn refusal(error: &CertificateError) -> Option<String> {
     match error {
         CertificateError::ExpiredContext {
@@ -30,7 +30,7 @@ pub(crate) fn refusal(error: &CertificateError) -> Option<String> {
     }
 }
 
-/// Returns whether a certificate was refused since it is of an X.509 version before 3.
+/// Returns whether a certificate was refused because its X.509 version is not 3.
 pub(crate) fn is_version_1(error: &rustls::OtherError) -> bool {
     let error = error.0.downcast_ref();
     matches!(error, Some(webpki::Error::UnsupportedCertVersion))

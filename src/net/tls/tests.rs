@@ -13,7 +13,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::*;
 use crate::net::Stream;
 
-/// A folder of PEM files: two authorities, and certificates that the first of them signed.
+/// A directory of PEM files: two authorities, and certificates signed by the first.
 struct Files {
     folder: TempDir,
 }
@@ -78,7 +78,7 @@ impl Files {
         }
     }
 
-    /// What both sides say of a certificate and key that cannot be used.
+    /// Returns the error of both sides for a certificate and key that cannot be used.
     fn refused(&self, cert: &Path, key: &Path) -> String {
         let error = server_config(&server(cert, key)).expect_err("unusable");
         let said = self.said(&error);
@@ -116,10 +116,10 @@ fn named(host: &str) -> Host {
     }
 }
 
-/// Says a word from the dialling to the accepting side and back, and gives both ends.
+/// Connects both sides, sends a word each way, and returns both ends.
 async fn talk(server: &ServerTls, client: &ClientTls, host: &str) -> io::Result<(Stream, Stream)> {
     let config = server_config(server).expect("server files");
-    // Unbound 1.17 takes a ticket for nothing with a bare recv(2), and its stream breaks.
+    // Tickets break Unbound 1.17: see `server_config`.
     assert_eq!(config.send_tls13_tickets, 0);
     let acceptor = TlsAcceptor::from(config);
     let connector = TlsConnector::from(client_config(client).expect("client files"));
@@ -149,7 +149,7 @@ async fn talk(server: &ServerTls, client: &ClientTls, host: &str) -> io::Result<
     Ok((accepted?, dialled?))
 }
 
-/// The reason that TLS gave for ending the handshake on the side that refused.
+/// Returns the TLS error of the side that ended the handshake.
 async fn refused(server: &ServerTls, client: &ClientTls, host: &str) -> String {
     let error = talk(server, client, host).await.expect_err("refused");
     assert!(
@@ -162,7 +162,7 @@ async fn refused(server: &ServerTls, client: &ClientTls, host: &str) -> String {
 }
 
 #[tokio::test]
-async fn both_sides_talk_by_name_and_by_address() {
+async fn a_connection_works_by_name_and_by_address() {
     let files = Files::new();
     for host in ["collector.example", "collector.example.", "127.0.0.1"] {
         let (accepted, dialled) = talk(&files.server(), &files.client(), host)
@@ -212,7 +212,7 @@ async fn without_verification_any_certificate_passes() {
         .expect("talked");
 }
 
-/// A server that shows a certificate whose key it does not have.
+/// The server presents a certificate whose key it does not have.
 #[tokio::test]
 async fn without_verification_the_peer_must_still_hold_its_key() {
     let files = Files::new();
@@ -264,7 +264,7 @@ async fn without_verification_the_peer_must_still_hold_its_key() {
 }
 
 #[tokio::test]
-async fn a_client_shows_a_certificate_where_one_is_asked_for() {
+async fn a_client_certificate_is_presented_on_request() {
     let files = Files::new();
     let mut server = files.server();
     server.client_ca = Some(files.path("ca.crt"));
@@ -279,7 +279,7 @@ async fn a_client_shows_a_certificate_where_one_is_asked_for() {
 }
 
 #[test]
-fn what_is_said_of_files_that_cannot_be_used() {
+fn errors_for_unusable_files() {
     let files = Files::new();
     let certificate = files.read("server.crt");
     let key = files.read("server.key");
@@ -353,7 +353,7 @@ fn what_is_said_of_files_that_cannot_be_used() {
 }
 
 #[test]
-fn what_is_said_of_other_forms_and_kinds() {
+fn errors_for_other_formats_and_key_kinds() {
     let files = Files::new();
     let certificate = files.read("server.crt");
     let key = files.read("server.key");
@@ -362,7 +362,7 @@ fn what_is_said_of_other_forms_and_kinds() {
     let certificate_in_der = files.write("crt.der", certificate_in_der.expect("a certificate"));
     let key_in_der = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
     let key_in_der = files.write("key.der", key_in_der.secret_der());
-    // The beginning of what OpenSSL writes: version 3, then the content.
+    // The beginning of OpenSSL's output: version 3, then the content.
     let pkcs12 = files.write("pkcs12.pfx", b"\x30\x07\x02\x01\x03\x30\x02\x06\x00");
     let utf16: Vec<u8> = format!("\u{feff}{certificate}")
         .encode_utf16()
@@ -393,9 +393,9 @@ fn what_is_said_of_other_forms_and_kinds() {
 
 type Edit = fn(&str) -> String;
 
-/// What editors, `cat` and other systems make of PEM.
+/// Changes made to PEM files by editors, `cat` and other systems.
 #[tokio::test]
-async fn files_that_were_edited_are_read() {
+async fn edited_files_are_read() {
     let files = Files::new();
     let (certificate, key) = (files.read("server.crt"), files.read("server.key"));
     let ca = files.read("ca.crt");
@@ -445,7 +445,7 @@ fn server(cert: &Path, key: &Path) -> ServerTls {
 }
 
 #[test]
-fn the_platform_is_trusted_by_default_or_says_why_not() {
+fn the_system_authorities_are_the_default_or_the_error_names_them() {
     match client_config(&ClientTls::default()) {
         Ok(_) => {}
         Err(error) => assert!(matches!(error, TlsError::PlatformRoots(_)), "{error}"),
@@ -453,10 +453,10 @@ fn the_platform_is_trusted_by_default_or_says_why_not() {
 }
 
 #[test]
-fn a_name_that_no_certificate_carries_is_an_error() {
+fn a_name_that_no_certificate_can_contain_is_an_error() {
     let tls = ClientTls::default();
     let error = server_name(&named("not a name"), &tls).expect_err("spaces");
-    insta::assert_snapshot!(error, @r#""not a name" is no name that a certificate can carry; set `server_name`"#);
+    insta::assert_snapshot!(error, @r#""not a name" cannot be the name in a certificate; set `server_name`"#);
     let address = server_name(&named("2001:db8::1"), &tls).expect("an address");
     assert_eq!(
         address,

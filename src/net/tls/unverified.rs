@@ -1,4 +1,4 @@
-//! The verifier of `skipverify`: it takes any certificate, from a peer that holds its key.
+//! The verifier of `skipverify`: accepts any certificate, if the peer holds its key.
 
 use std::{error, fmt, sync::Arc};
 
@@ -15,17 +15,17 @@ use super::{
     outline::CertificateOutline,
 };
 
-/// Takes any certificate, as golang's `InsecureSkipVerify` does. The signature of the handshake is still checked, so a
-/// peer cannot show a certificate whose key it does not have.
+/// Accepts any certificate, as Go's `InsecureSkipVerify` does. It still checks the signature of the handshake, so a
+/// peer cannot present a certificate without having its key.
 ///
-/// Only the public key is read, by hand: rustls' own functions parse the whole certificate with webpki, which refuses many
-/// that golang takes (see [`CertificateOutline`]).
+/// Only the public key is read, without rustls' own functions. Those parse the whole certificate with webpki, which
+/// refuses many that Go accepts (see [`CertificateOutline`]).
 #[derive(Debug)]
 pub(super) struct Unverified {
     provider: Arc<CryptoProvider>,
 }
 
-/// The peer's RSA key is too short to check what it signed.
+/// The peer's RSA key is too short for its signature to be checked.
 #[derive(Debug)]
 pub(super) struct ShortKey {
     bits: usize,
@@ -38,7 +38,7 @@ impl Unverified {
         Self { provider }
     }
 
-    /// Checks a signature with each algorithm that the scheme may mean: in TLS 1.2 it does not fix the curve.
+    /// Tries each algorithm that the scheme may stand for: in TLS 1.2 it does not determine the curve.
     fn verify_tls12(
         &self,
         message: &[u8],
@@ -64,7 +64,7 @@ impl Unverified {
     }
 }
 
-/// ML-DSA has no place in TLS 1.2.
+/// TLS 1.2 has no ML-DSA.
 const ONLY_IN_TLS13: [SignatureScheme; 3] = [
     SignatureScheme::ML_DSA_44,
     SignatureScheme::ML_DSA_65,
@@ -118,7 +118,7 @@ fn outline<'a>(certificate: &'a CertificateDer<'_>) -> Result<CertificateOutline
     outline.ok_or_else(|| CertificateError::BadEncoding.into())
 }
 
-/// Why a signature was not accepted: for a short RSA key the cryptography says no more than for a forged signature.
+/// Names a short RSA key as the reason. The crypto provider reports it like a forged signature.
 fn explained(error: Error, certificate: &CertificateOutline<'_>) -> Error {
     match (error, certificate.unusable()) {
         (
@@ -138,7 +138,7 @@ impl fmt::Display for ShortKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "its RSA key has {} bits, and {RSA_BITS} is the least",
+            "its RSA key has {} bits, but the minimum is {RSA_BITS}",
             self.bits
         )
     }

@@ -17,10 +17,10 @@ use super::{
     unverified::Unverified,
 };
 
-/// Made by `openssl x509 -req` without extensions.
+/// Created with `openssl x509 -req` without extensions.
 const VERSION_1: [&str; 2] = ["v1-ec", "v1-rsa"];
 
-/// A file of `tests/data/certificates`.
+/// The path of a file in `tests/data/certificates`.
 pub(super) fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/data/certificates")
@@ -39,7 +39,7 @@ fn certified(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) 
     CertifiedKey::new(vec![certificate], key)
 }
 
-/// A certificate of version 3 that golang reads and webpki refuses.
+/// A certificate of version 3 that Go accepts and webpki refuses.
 fn strange(change: impl FnOnce(&mut CertificateParams)) -> CertifiedKey {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(["collector.example".to_owned()]).expect("a name");
@@ -49,7 +49,7 @@ fn strange(change: impl FnOnce(&mut CertificateParams)) -> CertifiedKey {
     certified(certificate.der().clone(), key)
 }
 
-/// What the dialling side says of a collector that shows this, with `skipverify`.
+/// Returns the result of dialling, with `skipverify`, a collector that presents this certificate.
 async fn handshake(
     shown: CertifiedKey,
     version: &'static SupportedProtocolVersion,
@@ -89,7 +89,7 @@ async fn dial_as(client: &ClientTls, server: ServerConfig) -> Result<(), Error> 
 }
 
 #[tokio::test]
-async fn a_certificate_that_golang_takes_passes() {
+async fn certificates_that_go_accepts_are_accepted() {
     let unknown = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 1, 1], vec![5, 0]);
     for version in [&TLS12, &TLS13] {
         for name in VERSION_1 {
@@ -142,7 +142,7 @@ fn rsa(pem: &[u8]) -> Arc<dyn rustls::sign::SigningKey> {
 }
 
 #[tokio::test]
-async fn what_is_no_certificate_is_refused() {
+async fn garbage_instead_of_a_certificate_is_refused() {
     for version in [&TLS12, &TLS13] {
         let key = of_openssl("v1-ec").key;
         let text = CertificateDer::from(b"certificate? what certificate?".to_vec());
@@ -155,7 +155,7 @@ async fn what_is_no_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn a_listener_shows_a_certificate_of_version_1() {
+async fn a_listener_presents_a_certificate_of_version_1() {
     for name in VERSION_1 {
         let server = server_config(&ServerTls {
             cert: file(&format!("{name}.crt")),
@@ -186,7 +186,7 @@ fn why(error: Error) -> CertificateError {
 }
 
 #[tokio::test]
-async fn with_verification_version_1_is_refused_in_plain_words() {
+async fn verification_refuses_version_1_with_a_readable_reason() {
     let server = server_config(&ServerTls {
         cert: file("v1-ec.crt"),
         key: file("v1-ec.key"),
@@ -201,12 +201,12 @@ async fn with_verification_version_1_is_refused_in_plain_words() {
     insta::assert_snapshot!(refusal(&why(error)).expect("words"), @"the certificate is of X.509 version 1, which cannot be verified");
 }
 
-/// No collector with such a key can be made of rustls, so the verifier is asked itself.
+/// rustls cannot run a collector with such a key, so the verifier is called directly.
 #[test]
 fn a_short_key_is_named() {
     let verifier = Unverified::new(Arc::new(aws_lc_rs::default_provider()));
     let certificate = CertificateDer::from_pem_file(file("rsa-1024.crt")).expect("a certificate");
-    // The scheme, RSA-PSS with SHA-256, then the length of a signature and that.
+    // The scheme (RSA-PSS with SHA-256), the length of the signature, and the signature.
     let signature = DigitallySignedStruct::read_bytes(&[8, 4, 0, 2, 1, 2]).expect("a signature");
     for error in [
         verifier.verify_tls12_signature(b"message", &certificate, &signature),
@@ -214,7 +214,7 @@ fn a_short_key_is_named() {
     ] {
         let error = error.map(drop).expect_err("refused");
         insta::allow_duplicates! {
-            insta::assert_snapshot!(refusal(&why(error)).expect("words"), @"the certificate cannot be used: its RSA key has 1024 bits, and 2048 is the least");
+            insta::assert_snapshot!(refusal(&why(error)).expect("words"), @"the certificate cannot be used: its RSA key has 1024 bits, but the minimum is 2048");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The time for which a certificate is valid, and how that reads to a person.
+//! The period in which a certificate is valid, and its description for people.
 
 use std::{
     fmt,
@@ -9,12 +9,12 @@ use time::OffsetDateTime;
 
 use crate::closed_set::closed_set;
 
-/// The time for which a certificate is valid.
+/// The period in which a certificate is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
-    /// From when on.
+    /// The first moment.
     pub starts: SystemTime,
-    /// Until when.
+    /// The last moment.
     pub expires: SystemTime,
 }
 
@@ -33,7 +33,7 @@ closed_set! {
     }
 }
 
-/// A date and how far it is from `now`: `2024-02-01, 2.8 years ago`.
+/// A date and its distance from `now`: `2024-02-01, 2.8 years ago`.
 pub(super) struct Away {
     pub(super) date: SystemTime,
     pub(super) now: SystemTime,
@@ -46,11 +46,11 @@ const YEAR: u64 = 365 * DAY + DAY / 4;
 // === impl Validity ===
 
 impl Validity {
-    /// The time before its end at which a certificate ought to be renewed.
+    /// A certificate should be renewed when less than this is left.
     pub const SOON: Duration = Duration::from_secs(14 * DAY);
 
     pub(super) fn of(dates: &x509_parser::certificate::Validity) -> Self {
-        // Before 1970 is long ago, and that is all that matters.
+        // Any date before 1970 is long past, so it may count as 1970.
         let time = |timestamp: i64| {
             let seconds = Duration::from_secs(u64::try_from(timestamp).unwrap_or(0));
             UNIX_EPOCH.checked_add(seconds).unwrap_or(UNIX_EPOCH)
@@ -61,7 +61,7 @@ impl Validity {
         }
     }
 
-    /// What it means at the time `now`.
+    /// Returns the state at the time `now`.
     pub fn state(&self, now: SystemTime) -> ValidityState {
         if now < self.starts {
             ValidityState::NotYetValid
@@ -74,8 +74,8 @@ impl Validity {
         }
     }
 
-    /// What is wrong with it at the time `now`, as the rest of a sentence: `expired 2024-02-01, 2.8 years ago`. `None` if
-    /// nothing is.
+    /// Describes the problem at the time `now` as the rest of a sentence: `expired 2024-02-01, 2.8 years ago`. `None`
+    /// if there is none.
     pub fn problem(&self, now: SystemTime) -> Option<String> {
         let (words, date) = match self.state(now) {
             ValidityState::Valid => return None,
@@ -94,7 +94,7 @@ impl fmt::Display for Away {
         let Self { date, now } = *self;
         match day(date) {
             Some(day) => f.write_str(&day)?,
-            // A certificate may claim a year that has no text.
+            // A certificate may name a year beyond the calendar.
             None => f.write_str("in a distant year")?,
         }
         match now.duration_since(date) {
@@ -104,7 +104,7 @@ impl fmt::Display for Away {
     }
 }
 
-/// The day in UTC: `2024-02-01`.
+/// Returns the day in UTC: `2024-02-01`.
 fn day(time: SystemTime) -> Option<String> {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).ok()?;
@@ -112,7 +112,7 @@ fn day(time: SystemTime) -> Option<String> {
     Some(time.date().to_string())
 }
 
-/// A length of time in its largest unit.
+/// Returns a length of time in its largest unit.
 fn length(time: Duration) -> String {
     let seconds = time.as_secs();
     let count = |number: u64, unit: &str| match number {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_read_as_a_person_says_them() {
+    fn problems_are_described_with_dates_and_distances() {
         let problem = |starts, expires| problem(starts, expires).expect("a problem");
         insta::assert_snapshot!(problem(0, 1_706_745_600), @"expired 2024-02-01, 2.8 years ago");
         insta::assert_snapshot!(problem(0, NOW - YEAR), @"expired 2025-11-25, 1.0 years ago");
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_turns_at_the_very_second() {
+    fn the_state_changes_at_the_exact_second() {
         let state = |starts: u64, expires: u64| {
             let (starts, expires) = (at(starts), at(expires));
             Validity { starts, expires }.state(at(NOW))
