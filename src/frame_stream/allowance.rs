@@ -1,23 +1,23 @@
-//! How many control frames a peer may send that are of no use where they stand.
+//! A limit on control frames that have no meaning in mid-stream.
 
 use std::time::Instant;
 
 use super::ControlError;
 
-/// Counts control frames that are skipped: those of unknown types, as `control.h` asks, and known ones that have no
+/// Counts skipped control frames: those of unknown types, which `control.h` says to skip, and known ones that have no
 /// meaning in mid-stream.
 ///
-/// A protocol may grow, so a few of them between data frames, or one now and then on a quiet stream, are nobody's fault.
-/// A peer that sends nothing else keeps a processor busy for no frame at all. So a peer may send 64 in a row; each data
-/// frame, and each second, gives one back.
+/// The protocol may grow, so a few of them between data frames, or one now and then on a quiet stream, are harmless. But a
+/// peer that sends nothing else keeps a processor busy without delivering a frame. So a peer may send 64 in a row; each
+/// data frame, and each second, gives one back.
 #[derive(Debug, Clone)]
 pub(crate) struct Allowance {
     left: u32,
-    /// Until when seconds have been given back; `None` before the first skipped frame.
+    /// The time up to which seconds have been given back; `None` before the first skipped frame.
     paid: Option<Instant>,
 }
 
-/// Control frames in a row that are skipped.
+/// The number of control frames that may be skipped in a row.
 const IN_A_ROW: u32 = 64;
 
 // === impl Allowance ===
@@ -30,15 +30,15 @@ impl Allowance {
         }
     }
 
-    /// A data frame has come.
+    /// Gives one back for a data frame.
     pub(crate) fn earn(&mut self) {
         self.left = (self.left + 1).min(IN_A_ROW);
     }
 
-    /// A control frame was skipped at `now`.
+    /// Counts a control frame that was skipped at `now`.
     ///
     /// # Errors
-    /// If there were too many, after which the connection is of no further use.
+    /// If there were too many. The connection should be closed then.
     pub(crate) fn spend(&mut self, now: Instant) -> Result<(), ControlError> {
         let paid = self.paid.get_or_insert(now);
         let seconds = now.saturating_duration_since(*paid).as_secs();
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_in_a_row_and_not_one_more() {
+    fn no_more_than_the_limit_in_a_row() {
         let mut allowance = Allowance::new();
         let now = Instant::now();
         for _ in 0..IN_A_ROW {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn one_a_second_or_one_a_data_frame_may_go_on_for_ever() {
+    fn one_each_second_or_one_for_each_data_frame_is_always_allowed() {
         let start = Instant::now();
         let mut allowance = Allowance::new();
         for second in 0..10_000 {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_silence_gives_back_no_more_than_there_was() {
+    fn a_long_silence_gives_back_at_most_the_limit() {
         let mut allowance = Allowance::new();
         let now = Instant::now();
         allowance.spend(now).expect("allowed");

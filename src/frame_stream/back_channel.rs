@@ -1,4 +1,4 @@
-//! What a collector sends back once the stream has begun: FINISH, and nothing else that matters.
+//! The frames that a collector sends back in an open stream. Only FINISH matters.
 
 use std::time::Instant;
 
@@ -7,11 +7,11 @@ use super::{
     control::{ControlError, ControlKind, MAX_CONTROL_LENGTH},
 };
 
-/// Reads a collector's side of an open stream, however its bytes are split. It holds eight bytes and never allocates.
+/// An incremental parser for the collector's side of an open stream. It accepts bytes in any pieces and never allocates.
 ///
-/// Control frames of unknown types are skipped, as `control.h` asks, unless nothing else comes; so are the fields of any. Data frames and the
-/// kinds that a reader may not send here are errors, after which the connection is of no further use. What follows
-/// FINISH is ignored.
+/// Control frames of unknown types are skipped, as `control.h` requires, up to a [limit](ControlError::TooMany). Fields are
+/// skipped too. Data frames, and control frames that a collector may not send here, are errors, after which the connection
+/// should be closed. Bytes after FINISH are ignored.
 ///
 /// ```
 /// use tapfan::frame_stream::{BackChannel, BackChannelEvent, Control};
@@ -25,16 +25,16 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct BackChannel {
     state: State,
-    /// The bytes of the number that is being read.
+    /// The bytes read so far of the next number.
     number: [u8; 4],
     filled: usize,
     unknown: Allowance,
 }
 
-/// What a collector said.
+/// An event on the back channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackChannelEvent {
-    /// FINISH: it has read all up to STOP; or, without a STOP, it wants no more.
+    /// FINISH: the collector has read everything up to STOP. Before a STOP, it wants no more frames.
     Finish,
 }
 
@@ -45,7 +45,7 @@ enum State {
     Kind {
         length: usize,
     },
-    /// The fields of a control frame, `left` bytes of them.
+    /// Within the fields of a control frame, with `left` bytes to go.
     Fields {
         kind: Option<ControlKind>,
         left: usize,
@@ -57,7 +57,7 @@ enum State {
 // === impl BackChannel ===
 
 impl BackChannel {
-    /// A reader that stands behind ACCEPT.
+    /// Creates a parser for the bytes after ACCEPT.
     pub const fn new() -> Self {
         Self {
             state: State::Escape,
@@ -67,10 +67,10 @@ impl BackChannel {
         }
     }
 
-    /// Reads on. All of `bytes` is consumed.
+    /// Parses `bytes`, all of them.
     ///
     /// # Errors
-    /// If the collector broke the protocol; the same error again for whatever follows.
+    /// If the collector breaks the protocol; from then on always the same error.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<Option<BackChannelEvent>, ControlError> {
         loop {
             match self.state {
@@ -159,7 +159,7 @@ mod tests {
         BackChannel::new().feed(bytes)
     }
 
-    /// The first thing that happens when the bytes come one by one, and that nothing else happens after it.
+    /// Feeds the bytes one by one. Returns the first event, and checks that no other follows.
     fn bytewise(bytes: &[u8]) -> Outcome {
         let mut back = BackChannel::new();
         let mut outcome = Ok(None);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn finish_is_seen_behind_unknown_frames() {
+    fn finish_is_found_after_unknown_frames() {
         let stream = [
             unknown(6, 0),
             unknown(77, 508),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_collector_may_not_send_is_an_error() {
+    fn forbidden_frames_are_errors() {
         for (bytes, error) in [
             (b"HTTP".to_vec(), ControlError::NotControl(0x4854_5450)),
             (unknown(6, 509), ControlError::TooLong(513)),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_that_sends_nothing_but_unknown_frames_is_given_up() {
+    fn unknown_frames_are_skipped_up_to_a_limit() {
         assert_eq!(whole(&unknown(6, 0).repeat(64)), Ok(None));
         let flood = unknown(6, 0).repeat(65);
         assert_eq!(whole(&flood), Err(ControlError::TooMany(64)));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_frame_is_no_event() {
+    fn an_incomplete_frame_is_not_an_event() {
         let finish = Control::finish().encode();
         for length in 0..finish.len() {
             assert_eq!(whole(&finish[..length]), Ok(None));
@@ -233,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn splits_change_nothing(
+        fn the_outcome_does_not_depend_on_the_pieces(
             frames in prop::collection::vec(
                 prop_oneof![
                     4 => (6_u32..9, 0_usize..30).prop_map(|(kind, fields)| unknown(kind, fields)),

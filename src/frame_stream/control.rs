@@ -1,4 +1,4 @@
-//! Control frames: what opens and closes a stream.
+//! Control frames, which open and close a stream.
 
 use std::fmt;
 
@@ -13,22 +13,22 @@ pub const MAX_CONTROL_LENGTH: usize = 512;
 /// The longest content type, in bytes (`FSTRM_CONTROL_FIELD_CONTENT_TYPE_LENGTH_MAX`).
 pub const MAX_CONTENT_TYPE_LENGTH: usize = 256;
 
-/// What a control frame says; the numbers are those on the wire.
+/// The type of a control frame, with its number on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ControlKind {
-    /// The reader takes one of the content types that READY offered.
+    /// The reader accepts one of the content types that READY offered.
     Accept = 1,
     /// Data frames follow.
     Start = 2,
-    /// No data frames follow.
+    /// No more data frames follow.
     Stop = 3,
     /// The writer offers content types.
     Ready = 4,
-    /// The reader has read all up to STOP.
+    /// The reader has read everything up to STOP.
     Finish = 5,
 }
 
-/// A control frame that keeps the protocol's bounds.
+/// A control frame within the limits of the protocol.
 ///
 /// ```
 /// use tapfan::frame_stream::{CONTENT_TYPE, Control, ControlKind};
@@ -47,11 +47,11 @@ pub struct Control {
     content_types: Vec<Bytes>,
 }
 
-/// Why bytes are not a control frame that this program can use.
+/// The reason for which bytes are not a usable control frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ControlError {
-    /// A data frame stood where only a control frame may; the length it begins with.
-    #[error("a data frame of {0} bytes where only a control frame may stand")]
+    /// A data frame of this length, where only a control frame is allowed.
+    #[error("a data frame of {0} bytes where only a control frame is allowed")]
     NotControl(u32),
     /// Longer than [`MAX_CONTROL_LENGTH`].
     #[error(
@@ -61,10 +61,10 @@ pub enum ControlError {
     /// It ends in the middle of its type or of a field.
     #[error("a control frame that ends in the middle of its type or of a field")]
     Truncated,
-    /// A type this program does not know. In mid-stream such a frame is to be skipped (`control.h`).
+    /// An unknown type. In mid-stream such a frame must be skipped (`control.h`).
     #[error("a control frame of unknown type {0}")]
     UnknownKind(u32),
-    /// A field this program does not know.
+    /// An unknown field.
     #[error("a control frame with a field of unknown type {0}")]
     UnknownField(u32),
     /// A content type longer than [`MAX_CONTENT_TYPE_LENGTH`].
@@ -72,20 +72,20 @@ pub enum ControlError {
         "a content type of {0} bytes, more than the {MAX_CONTENT_TYPE_LENGTH} that Frame Streams allows"
     )]
     ContentTypeTooLong(usize),
-    /// More content types than a frame of this kind may carry: START one, STOP and FINISH none.
-    #[error("{kind} with {count} content types, more than it may carry")]
+    /// More content types than allowed: START may have one, STOP and FINISH none.
+    #[error("{kind} with {count} content types, more than allowed")]
     TooManyContentTypes {
-        /// What the frame says.
+        /// The type of the frame.
         kind: ControlKind,
-        /// How many content types it carries.
+        /// The number of its content types.
         count: usize,
     },
-    /// A control frame that may not stand here.
-    #[error("{0} where it may not stand")]
+    /// A control frame that is not allowed at this point.
+    #[error("{0} is not allowed at this point")]
     OutOfPlace(ControlKind),
-    /// So many control frames in a row that are of no use in mid-stream, and then another one.
+    /// More than this many control frames in a row that have no meaning in mid-stream.
     #[error(
-        "more than {0} control frames that are of no use in mid-stream, such as a second START or unknown types, with hardly a data frame between them"
+        "more than {0} control frames without a meaning in mid-stream (a second START, unknown types) and hardly a data frame between them"
     )]
     TooMany(u32),
 }
@@ -95,7 +95,7 @@ const FIELD_CONTENT_TYPE: u32 = 1;
 // === impl ControlKind ===
 
 impl ControlKind {
-    /// The kind of this number, if it is one of the five.
+    /// Returns the type with this number, if there is one.
     pub fn from_number(number: u32) -> Option<Self> {
         Some(match number {
             1 => Self::Accept,
@@ -107,7 +107,7 @@ impl ControlKind {
         })
     }
 
-    /// The word for it.
+    /// The name in the specification.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Accept => "ACCEPT",
@@ -128,10 +128,10 @@ impl fmt::Display for ControlKind {
 // === impl Control ===
 
 impl Control {
-    /// A control frame of `kind` with `content_types`.
+    /// Creates a control frame.
     ///
     /// # Errors
-    /// If a content type, their number or the frame as a whole passes the protocol's bounds.
+    /// If a content type, their number or the whole frame exceeds the limits of the protocol.
     pub fn new(kind: ControlKind, content_types: Vec<Bytes>) -> Result<Self, ControlError> {
         check_count(kind, content_types.len())?;
         if let Some(long) = content_types
@@ -158,7 +158,7 @@ impl Control {
         Self::dnstap(ControlKind::Ready)
     }
 
-    /// ACCEPT that takes dnstap.
+    /// ACCEPT of dnstap.
     pub fn accept() -> Self {
         Self::dnstap(ControlKind::Accept)
     }
@@ -191,15 +191,15 @@ impl Control {
         }
     }
 
-    /// Reads what follows a control frame's escape and length: its type and its fields.
+    /// Parses the type and the fields, the part after a control frame's escape and length.
     ///
-    /// Takes what libfstrm's `fstrm_control_decode` takes, so an unknown field is an error, as is a second
-    /// content type in START or any in STOP and FINISH. The type is looked at first: whatever an unknown type
-    /// carries, the answer is [`ControlError::UnknownKind`].
+    /// Accepts exactly what libfstrm's `fstrm_control_decode` does: an unknown field is an error, and so is a second
+    /// content type in START or any in STOP and FINISH. The type is checked first, so an unknown type is always
+    /// [`ControlError::UnknownKind`], whatever its fields.
     ///
     /// # Errors
-    /// See [`ControlError`]; never [`ControlError::NotControl`] or [`ControlError::OutOfPlace`], which need
-    /// to know what stands around the frame.
+    /// See [`ControlError`]; never [`ControlError::NotControl`] or [`ControlError::OutOfPlace`], which depend on the
+    /// surrounding stream.
     pub fn parse(body: &[u8]) -> Result<Self, ControlError> {
         if body.len() > MAX_CONTROL_LENGTH {
             return Err(ControlError::TooLong(
@@ -232,22 +232,22 @@ impl Control {
         })
     }
 
-    /// What it says.
+    /// The type.
     pub fn kind(&self) -> ControlKind {
         self.kind
     }
 
-    /// The content types it carries, in order.
+    /// The content types, in order.
     pub fn content_types(&self) -> &[Bytes] {
         &self.content_types
     }
 
-    /// Whether `wanted` is among its content types. A frame without content types goes with any.
+    /// Returns whether `wanted` is among the content types. A frame without content types accepts any.
     pub fn accepts(&self, wanted: &[u8]) -> bool {
         self.content_types.is_empty() || self.content_types.iter().any(|offered| offered == wanted)
     }
 
-    /// The whole frame as it stands on the wire: escape, length, type, fields.
+    /// Returns the whole frame in its wire form: escape, length, type, fields.
     pub fn encode(&self) -> Bytes {
         let mut wire = BytesMut::with_capacity(8 + self.body_length());
         self.encode_into(&mut wire);
@@ -257,7 +257,7 @@ impl Control {
     /// Appends the whole frame to `wire`.
     ///
     /// # Panics
-    /// If `wire` is a buffer that cannot grow and has too little room: at most 8 + [`MAX_CONTROL_LENGTH`] bytes.
+    /// If `wire` cannot grow and has too little room. A frame has at most 8 + [`MAX_CONTROL_LENGTH`] bytes.
     pub fn encode_into(&self, wire: &mut impl BufMut) {
         wire.put_u32(0);
         put_length(wire, self.body_length());
@@ -292,7 +292,7 @@ fn split_u32(bytes: &[u8]) -> Result<(u32, &[u8]), ControlError> {
     Ok((u32::from_be_bytes(*number), rest))
 }
 
-/// Lengths in a [`Control`] are at most [`MAX_CONTROL_LENGTH`].
+/// Writes a length, which in a [`Control`] is at most [`MAX_CONTROL_LENGTH`].
 fn put_length(wire: &mut impl BufMut, length: usize) {
     wire.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
 }
@@ -313,7 +313,7 @@ mod tests {
         body
     }
 
-    /// The head of a capture that libfstrm wrote.
+    /// Compares with the beginning of a capture that libfstrm wrote.
     #[test]
     fn start_is_what_real_servers_write() {
         let wire = Control::start().encode();
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn stop_and_finish_carry_nothing() {
+    fn stop_and_finish_have_no_fields() {
         assert_eq!(
             &Control::stop().encode()[..],
             b"\0\0\0\0\0\0\0\x04\0\0\0\x03"
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn no_content_type_goes_with_any() {
+    fn a_frame_without_content_types_accepts_any() {
         let any = Control::parse(&body(4, &[])).expect("READY");
         assert!(any.accepts(CONTENT_TYPE));
         let several = Control::parse(&body(4, &[(1, b"a"), (1, CONTENT_TYPE)])).expect("READY");
@@ -344,7 +344,7 @@ mod tests {
         let empty = Control::parse(&body(4, &[(1, b"")])).expect("READY");
         assert!(
             !empty.accepts(CONTENT_TYPE),
-            "an empty content type is a content type"
+            "an empty content type counts as one"
         );
     }
 
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn new_keeps_the_bounds_that_parse_keeps() {
+    fn new_enforces_the_limits_of_parse() {
         let long = Bytes::from_static(&[b'x'; 256]);
         assert!(Control::new(ControlKind::Ready, vec![long.clone()]).is_ok());
         assert_eq!(
@@ -431,13 +431,13 @@ mod tests {
         }
 
         #[test]
-        fn no_body_makes_parse_panic(body in prop::collection::vec(any::<u8>(), 0..600)) {
+        fn parse_never_panics(body in prop::collection::vec(any::<u8>(), 0..600)) {
             let _ = Control::parse(&body);
         }
 
-        /// Bodies that begin well reach further than random bytes do.
+        /// Bodies that begin correctly reach more of the parser than random bytes.
         #[test]
-        fn whatever_is_taken_is_written_back_the_same(
+        fn accepted_bodies_are_encoded_unchanged(
             kind in 0_u32..8,
             fields in prop::collection::vec((0_u32..3, 0_u32..40, prop::collection::vec(any::<u8>(), 0..40)), 0..4),
         ) {

@@ -1,4 +1,4 @@
-//! Frame Streams in a file: START, data frames, STOP. What DNS servers write with a file as their dnstap output.
+//! Frame Streams files: START, data frames, STOP. DNS servers write such files if their dnstap output is a file.
 
 use std::{
     io::{self, BufReader, BufWriter, Read, Write},
@@ -10,10 +10,10 @@ use thiserror::Error;
 
 use super::{CONTENT_TYPE, Chunk, Control, ControlError, ControlKind, MAX_CONTROL_LENGTH};
 
-/// The data frames of a file, in order.
+/// An iterator over the data frames of a file.
 ///
-/// After an error nothing follows, save after [`FileError::FrameTooLong`]: that frame is skipped. Control frames of
-/// unknown types are skipped, as `control.h` asks, and what follows STOP is not read.
+/// It ends after an error, except for [`FileError::FrameTooLong`], after which it continues with the next frame. Control
+/// frames of unknown types are skipped, as `control.h` requires. Bytes after STOP are not read.
 ///
 /// ```
 /// use tapfan::frame_stream::{FileReader, FileWriter};
@@ -35,13 +35,13 @@ pub struct FileReader<R> {
     ended: bool,
 }
 
-/// Writes a file of data frames. It buffers; [`finish`](Self::finish) writes STOP and the rest.
+/// A buffered writer of data frames. [`finish`](Self::finish) writes STOP.
 #[derive(Debug)]
 pub struct FileWriter<W: Write> {
     file: BufWriter<W>,
 }
 
-/// Why a file could not be read or written.
+/// The reason for which a file cannot be read or written.
 #[derive(Debug, Error)]
 pub enum FileError {
     /// The first bytes are not a START.
@@ -53,33 +53,33 @@ pub enum FileError {
         /// What START names.
         found: Bytes,
     },
-    /// The file ends before STOP: its writer was killed, or is still at it.
+    /// The file ends before STOP: its writer was killed, or is still writing.
     #[error("the file ends at byte {offset} without a STOP, after {frames} whole frames")]
     CutShort {
-        /// The whole frames before.
+        /// The number of whole frames before.
         frames: u64,
         /// The length of the file, in bytes.
         offset: u64,
     },
-    /// A data frame longer than the limit, or than the format allows.
+    /// A data frame longer than the limit or than the format allows.
     #[error("the frame at byte {offset} has {length} bytes, more than the {limit} allowed")]
     FrameTooLong {
-        /// Where the frame's length stands.
+        /// The offset of the frame's length.
         offset: u64,
         /// The length of its payload, in bytes.
         length: u64,
         /// The limit, in bytes.
         limit: u32,
     },
-    /// A frame without payload: its length would be taken for the mark of a control frame.
+    /// A frame without payload. Its length, 0, would mark a control frame.
     #[error("a data frame cannot be empty")]
     EmptyFrame,
-    /// A broken control frame, or one that may not stand where it does.
+    /// A broken control frame, or one that is not allowed at this point.
     #[error("at byte {offset}: {source}")]
     Control {
-        /// Where the control frame begins.
+        /// The offset of the control frame.
         offset: u64,
-        /// What is wrong with it.
+        /// The error in it.
         source: ControlError,
     },
     /// Reading or writing failed.
@@ -87,13 +87,13 @@ pub enum FileError {
     Io(#[from] io::Error),
 }
 
-/// libfstrm's default limit on a frame it reads.
+/// The default limit of libfstrm.
 const MAX_FRAME: u32 = 1 << 20;
 
 // === impl FileReader ===
 
 impl<R: Read> FileReader<R> {
-    /// Reads START. Frames up to 1 MiB will be taken.
+    /// Reads START. Accepts frames of up to 1 MiB.
     ///
     /// # Errors
     /// If the file does not begin with a START, is not of dnstap, or cannot be read.
@@ -121,7 +121,7 @@ impl<R: Read> FileReader<R> {
         }
     }
 
-    /// Changes the longest frame that is taken, in bytes of payload.
+    /// Changes the longest frame accepted, in bytes of payload.
     pub fn with_max_frame(mut self, bytes: u32) -> Self {
         self.max_frame = bytes;
         self
@@ -166,7 +166,7 @@ impl<R: Read> FileReader<R> {
         }
     }
 
-    /// The control frame whose escape at `offset` was read, or `None` if its type is unknown.
+    /// Reads the control frame after its escape, which was at `offset`. `None` if its type is unknown.
     fn read_control(&mut self, offset: u64) -> Result<Option<Control>, FileError> {
         let broken = |source| FileError::Control { offset, source };
         let length = self.read_number()?;
@@ -252,7 +252,7 @@ impl<W: Write> FileWriter<W> {
     /// Writes one data frame.
     ///
     /// # Errors
-    /// If `payload` is empty or longer than a length can say, or the file cannot be written to.
+    /// If `payload` is empty or longer than 32 bits can express, or the file cannot be written to.
     pub fn write_frame(&mut self, payload: &[u8]) -> Result<(), FileError> {
         if payload.is_empty() {
             return Err(FileError::EmptyFrame);
@@ -275,7 +275,7 @@ impl<W: Write> FileWriter<W> {
         Ok(self.file.write_all(chunk.wire())?)
     }
 
-    /// Hands what was written so far to the file.
+    /// Flushes the buffer to the file.
     ///
     /// # Errors
     /// If the file cannot be written to.
@@ -283,7 +283,7 @@ impl<W: Write> FileWriter<W> {
         Ok(self.file.flush()?)
     }
 
-    /// Writes STOP and hands the file back. Without this the file counts as cut short.
+    /// Writes STOP and returns the file. Without this the file counts as cut short.
     ///
     /// # Errors
     /// If the file cannot be written to.
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn captures_of_real_servers_are_read_and_written_again_byte_for_byte() {
+    fn captures_of_real_servers_are_reproduced_byte_for_byte() {
         for (recorded, count) in [
             (
                 include_bytes!("../../tests/data/bind.fstrm").as_slice(),
@@ -398,7 +398,7 @@ mod tests {
         assert!(error.is_none(), "{error:?}");
         let (frames, error) = read(&[&start, data, start.as_ref()].concat());
         assert_eq!(frames, ["x"]);
-        insta::assert_snapshot!(error.expect("a second START"), @"at byte 47: START where it may not stand");
+        insta::assert_snapshot!(error.expect("a second START"), @"at byte 47: START is not allowed at this point");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Frame Streams, the framing under dnstap: control frames, handshakes, chunks of data frames, files.
+//! Frame Streams, the framing of dnstap: control frames, handshakes, chunks of data frames, files.
 //!
 //! Called by `listener`, `router`, `sink` and `cli`; calls `memory`, and `dnstap` for the types of messages.
 //! Source: the protocol comment in `fstrm`'s `fstrm/control.h` and the Frame Streams page of dnstap.info.

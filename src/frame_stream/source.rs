@@ -1,4 +1,4 @@
-//! Which connection a chunk came from.
+//! The connection that a chunk came from.
 
 use std::{
     fmt,
@@ -12,9 +12,9 @@ use std::{
 
 use crate::memory::Budget;
 
-/// One connection of a sender, as the chunks that it brought remember it.
+/// The connection of a sender, as recorded in its chunks.
 ///
-/// Clones are cheap and name the same connection. A sender that reconnects is another source.
+/// Clones are cheap and identify the same connection. A sender that reconnects becomes a new source.
 #[derive(Clone)]
 pub struct Source(Arc<Identity>);
 
@@ -29,12 +29,12 @@ struct Identity {
 // === impl Source ===
 
 impl Source {
-    /// A connection that `peer` has made to `listener`, named as in the log.
+    /// Creates a source for the connection of `peer` to `listener`, both named as in the log.
     pub fn new(listener: Arc<str>, peer: &str) -> Self {
         Self::within(&Budget::default(), listener, peer)
     }
 
-    /// The same. The memory of its chunks, and of what is made of them, counts against this budget.
+    /// The same, with a budget for the memory of its chunks and of chunks derived from them.
     pub fn within(memory: &Budget, listener: Arc<str>, peer: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(Arc::new(Identity {
@@ -46,12 +46,12 @@ impl Source {
         }))
     }
 
-    /// Its number, which no other connection of this process has or will have. Never 0.
+    /// A number that no other connection of this process has, before or after. Never 0.
     pub fn number(&self) -> u64 {
         self.0.number
     }
 
-    /// A number that all connections of the same sender to the same listener have: of one process, or of one IP address.
+    /// A number shared by all connections of one sender (a process or an IP address) to one listener.
     pub fn sender(&self) -> u64 {
         self.0.sender
     }
@@ -65,7 +65,7 @@ impl Source {
         &self.0.memory
     }
 
-    /// The other end: an address, or a process.
+    /// The address or process of the sender.
     pub fn peer(&self) -> &str {
         &self.0.peer
     }
@@ -85,7 +85,7 @@ impl fmt::Debug for Source {
     }
 }
 
-/// Hashes what the connections of one sender have in common. The port of an address changes with each connection.
+/// Hashes the parts that all connections of one sender share. The port changes with each connection.
 fn sender(listener: &str, peer: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     listener.hash(&mut hasher);
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_of_a_process_or_an_address_are_of_one_sender() {
+    fn connections_of_one_process_or_address_have_the_same_sender() {
         let sender = |listener: &str, peer| Source::new(listener.into(), peer).sender();
         let first = sender("in", "192.0.2.1:7");
         for same in ["192.0.2.1:8", "[::ffff:192.0.2.1]:9"] {

@@ -42,11 +42,11 @@ async fn a_wrong_answer_to_the_handshake_is_reported_and_retried() {
     for (answer, said) in [
         (
             b"HTTP/1.1 400 Bad Request\r\n".as_slice(),
-            "expected ACCEPT, found HTTP; a web server has this port: which one is the collector's for dnstap?",
+            "expected ACCEPT, found HTTP; a web server listens on this port: which port does the collector use for dnstap?",
         ),
         (
             b"\x15\x03\x03\0\x02\x02\x46",
-            "expected ACCEPT, found TLS; the collector speaks TLS at this port: write tls:// in the place of tcp://",
+            "expected ACCEPT, found TLS; the collector uses TLS on this port: write tls:// instead of tcp://",
         ),
         (
             b"\xff\xff\xff\xff\xff\xff\xff\xff",
@@ -54,12 +54,12 @@ async fn a_wrong_answer_to_the_handshake_is_reported_and_retried() {
         ),
         (
             ACCEPT_OF_LOGS,
-            r#"the peer's content type is "a:log", but only "protobuf:dnstap.Dnstap" is spoken here"#,
+            r#"the peer's content type is "a:log", but tapfan supports only "protobuf:dnstap.Dnstap""#,
         ),
         (READY, "expected ACCEPT, found READY"),
         (
             b"",
-            "the peer closed the connection while ACCEPT was awaited",
+            "the peer closed the connection while tapfan waited for ACCEPT",
         ),
     ] {
         let collector = Collector::tcp().listening();
@@ -137,7 +137,7 @@ async fn a_silent_collector_times_out_after_four_seconds() {
         let in_state = |status: &Status| status.state == state;
         router.until(sink, "waits for an answer", in_state).await;
     }
-    let handshake = "the handshake took longer than 4s; ACCEPT was awaited";
+    let handshake = "the handshake took longer than 4s, waiting for ACCEPT";
     for (sink, collector, stage, said) in [
         (0, &no_accept, "handshake", handshake),
         (1, &no_tls, "TLS", "no answer for 4s"),

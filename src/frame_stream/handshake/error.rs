@@ -1,4 +1,4 @@
-//! Why a stream could not be opened, in an operator's words.
+//! The reasons for which a handshake fails, in an operator's words.
 
 use std::{fmt, io, time::Duration};
 
@@ -7,99 +7,99 @@ use thiserror::Error;
 
 use crate::frame_stream::{ControlError, ControlKind};
 
-/// Why a handshake failed.
+/// The reason for which a handshake failed.
 #[derive(Debug, Error)]
 pub enum HandshakeError {
-    /// The peer went away before its first byte, as port probes do.
+    /// The peer closed the connection before its first byte, as port probes do.
     #[error("the peer closed the connection without sending anything, as a port probe does")]
     NothingSent,
     /// The peer closed the connection too early.
-    #[error("the peer closed the connection while {awaited} was awaited")]
+    #[error("the peer closed the connection while tapfan waited for {awaited}")]
     Closed {
-        /// What was awaited.
+        /// The frame or event that was awaited.
         awaited: Awaited,
     },
     /// The deadline of the handshake passed.
-    #[error("the handshake took longer than {deadline:?}; {awaited} was awaited")]
+    #[error("the handshake took longer than {deadline:?}, waiting for {awaited}")]
     Timeout {
-        /// What was awaited.
+        /// The frame or event that was awaited.
         awaited: Awaited,
-        /// How long the whole handshake may take.
+        /// The time for the whole handshake.
         deadline: Duration,
     },
-    /// No control frame came, but something else.
+    /// Something other than a control frame arrived.
     #[error("expected {awaited}, found {found}{hint}", hint = .found.hint(*.awaited))]
     NotFrameStreams {
-        /// What was awaited.
+        /// The frame or event that was awaited.
         awaited: Awaited,
-        /// What the first bytes look like.
+        /// The probable protocol, judged by the first bytes.
         found: LooksLike,
     },
-    /// A control frame came that is broken.
+    /// A broken control frame arrived.
     #[error("expected {awaited}, found {source}")]
     Control {
-        /// What was awaited.
+        /// The frame or event that was awaited.
         awaited: Awaited,
-        /// What is wrong with it.
+        /// The error in it.
         source: ControlError,
     },
-    /// Another control frame came than the one that has its turn.
+    /// A control frame arrived out of order.
     #[error("expected {awaited}, found {found}")]
     OutOfPlace {
-        /// What was awaited.
+        /// The frame or event that was awaited.
         awaited: Awaited,
-        /// What came.
+        /// The frame that arrived.
         found: ControlKind,
     },
-    /// Control frames of unknown types came, again and again.
-    #[error("expected {awaited}, found nothing but control frames of unknown types")]
+    /// Too many control frames of unknown types arrived.
+    #[error("expected {awaited}, found only control frames of unknown types")]
     OnlyUnknownFrames {
-        /// What was awaited.
+        /// The frame or event that was awaited.
         awaited: Awaited,
     },
-    /// The peer speaks Frame Streams, but not of dnstap.
-    #[error("the peer's content type is {}, but only \"protobuf:dnstap.Dnstap\" is spoken here", quoted(.offered))]
+    /// The peer uses Frame Streams with another content type.
+    #[error("the peer's content type is {}, but tapfan supports only \"protobuf:dnstap.Dnstap\"", quoted(.offered))]
     ContentType {
-        /// The content types that it offered, asked for or began with.
+        /// The content types in its READY, ACCEPT or START.
         offered: Vec<Bytes>,
     },
     /// The connection failed.
-    #[error("the connection failed while {awaited} was awaited: {source}")]
+    #[error("the connection failed while tapfan waited for {awaited}: {source}")]
     Io {
-        /// What was awaited.
+        /// The frame or event that was awaited.
         awaited: Awaited,
-        /// What the operating system or TLS says.
+        /// The error of the operating system or of TLS.
         source: io::Error,
     },
 }
 
-/// What a handshake waits for.
+/// The frame or event that a handshake waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Awaited {
     /// A sender's first frame.
     Opening,
-    /// START, once ACCEPT was sent.
+    /// START, after ACCEPT.
     Start,
     /// A collector's answer to READY.
     Accept,
-    /// Until the peer takes a control frame of ours.
+    /// Room to write a control frame: the peer does not read.
     Room(ControlKind),
 }
 
-/// What the first four bytes of something that is not Frame Streams look like.
+/// The probable protocol of a peer that does not use Frame Streams, judged by its first four bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LooksLike {
-    /// A TLS record: a `ClientHello` to a plain listener, an alert from a TLS collector that was dialled in plain text.
+    /// A TLS record: a `ClientHello` to a plain listener, or the alert of a TLS collector that was dialled without TLS.
     Tls,
-    /// HTTP, a request or an answer.
+    /// An HTTP request or response.
     Http,
     /// SSH.
     Ssh,
-    /// A load balancer's PROXY header.
+    /// The PROXY header of a load balancer.
     ProxyProtocol,
     /// A control frame of Frame Streams, where TLS was expected.
     FrameStreams,
-    /// A message of `PowerDNS`'s own logger of protobuf: a length of two bytes, and a message that begins with its type.
+    /// A message of `PowerDNS`'s own protobuf logger: a length of two bytes, then a message that begins with its type.
     PowerDns,
     /// A data frame of this many bytes.
     Data(u32),
@@ -107,16 +107,17 @@ pub enum LooksLike {
     Unknown([u8; 4]),
 }
 
-/// Longer than any frame a dnstap sender makes; greater numbers are taken for what they look like as text.
+/// The largest number that is taken for the length of a data frame. No sender has longer frames; larger numbers are probably
+/// text.
 const LONGEST_DATA: u32 = 16 << 20;
 
-/// Shorter than any message of `PowerDNS`, which holds an identifier of 16 bytes.
+/// The lower limit of the length of `PowerDNS` messages, which contain an identifier of 16 bytes.
 const SHORTEST_POWERDNS: u16 = 20;
 
 // === impl HandshakeError ===
 
 impl HandshakeError {
-    /// What kind of failure it is: one of a closed set of words, for a counter's label.
+    /// Returns the kind of failure, from a closed set of words, as the label of a counter.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NothingSent => "probe",
@@ -132,7 +133,7 @@ impl HandshakeError {
     }
 }
 
-/// Content types as text that is safe in a log: the peer chose the bytes.
+/// Quotes content types for the log. The peer chose the bytes, so they are escaped.
 fn quoted(offered: &[Bytes]) -> String {
     let each = offered
         .iter()
@@ -159,7 +160,7 @@ impl LooksLike {
     pub(crate) fn from_first_bytes(bytes: [u8; 4]) -> Self {
         match &bytes {
             [0, 0, 0, 0] => Self::FrameStreams,
-            // Field 1, `type`, an enum up to 4. As a data frame it would have more than 1 MiB, of a sender that never shook hands.
+            // Field 1, `type`, an enum up to 4. As the length of a data frame it would exceed 1 MiB.
             [high, low, 0x08, 1..=4] if u16::from_be_bytes([*high, *low]) >= SHORTEST_POWERDNS => {
                 Self::PowerDns
             }
@@ -178,24 +179,24 @@ impl LooksLike {
 }
 
 impl LooksLike {
-    /// What to do about it, to stand behind the error. A collector answers READY; all else is from a sender.
+    /// Returns a hint to append to the error. Replies to READY come from a collector, anything else from a sender.
     fn hint(self, awaited: Awaited) -> &'static str {
         let of_collector = matches!(awaited, Awaited::Accept | Awaited::Room(_));
         match (self, of_collector) {
             (Self::Tls, true) => {
-                "; the collector speaks TLS at this port: write tls:// in the place of tcp://"
+                "; the collector uses TLS on this port: write tls:// instead of tcp://"
             }
             (Self::Tls, false) => {
-                "; the sender speaks TLS and this listener does not: turn TLS off at the sender, or write `listen tls://` with `cert` and `key`"
+                "; the sender uses TLS and this listener does not: turn TLS off at the sender, or write `listen tls://` with `cert` and `key`"
             }
             (Self::Http, true) => {
-                "; a web server has this port: which one is the collector's for dnstap?"
+                "; a web server listens on this port: which port does the collector use for dnstap?"
             }
             (Self::Http, false) => {
-                "; this listener takes dnstap only: browsers, Prometheus and health checks belong to the address of `admin` or `probes`"
+                "; this listener accepts only dnstap: point browsers, Prometheus and health checks to the address of `admin` or `probes`"
             }
             (Self::PowerDns, _) => {
-                "; use PowerDNS's logger of dnstap in its place: newFrameStreamTcpLogger or newFrameStreamUnixLogger in dnsdist, dnstapFrameStreamServers in the Recursor"
+                "; use PowerDNS's dnstap logger instead: newFrameStreamTcpLogger or newFrameStreamUnixLogger in dnsdist, dnstapFrameStreamServers in the Recursor"
             }
             _ => "",
         }

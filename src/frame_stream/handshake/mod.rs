@@ -1,4 +1,4 @@
-//! How a stream is opened, on both sides of a connection.
+//! The handshake that opens a stream, for both sides of a connection.
 //!
 //! ```text
 //! bidirectional   sender: READY          START  data …  STOP
@@ -18,35 +18,35 @@ use tokio::{
 pub use self::error::{Awaited, HandshakeError, LooksLike};
 use super::{CONTENT_TYPE, Control, ControlError, ControlKind, MAX_CONTROL_LENGTH};
 
-/// Which of the two forms of Frame Streams a sender speaks. Its first frame tells: READY or START.
+/// The variant of Frame Streams that a sender uses, recognised by its first frame: READY or START.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The sender waits for ACCEPT, and after its STOP for FINISH.
+    /// READY first: the sender waits for ACCEPT, and after STOP for FINISH.
     Bidirectional,
-    /// The sender never reads.
+    /// START first: the sender never reads.
     Unidirectional,
 }
 
-/// How many control frames of unknown types are skipped before the peer is taken for something else.
+/// The number of control frames of unknown types that are skipped before the handshake fails.
 const MAX_UNKNOWN_FRAMES: usize = 16;
 
-/// A handshake on its way. It outlives the future that drives it, so that a time-out can say what was awaited.
+/// A handshake in progress. It outlives the future that drives it, so that a timeout can name what was awaited.
 struct Handshake<'a, S> {
     io: &'a mut S,
     awaited: Awaited,
     heard: bool,
 }
 
-/// The collector's side: returns once START was read, with the first byte behind START still unread.
+/// Performs the collector's side. Returns after START, and reads no byte beyond it.
 ///
-/// READY is answered with ACCEPT at once, since some senders do not serve DNS before (knot-resolver 111).
-/// A READY without dnstap is answered too, so that the sender can say what would have been taken; a START of
-/// something else in a bidirectional stream is answered with FINISH.
+/// ACCEPT is sent as soon as READY arrives, since some senders serve no DNS before (knot-resolver issue 111). It is sent
+/// even if READY does not offer dnstap, so that the sender can report what would be accepted. A START with another content
+/// type is answered with FINISH if the stream is bidirectional.
 ///
-/// `deadline` bounds the whole handshake, writes included.
+/// `deadline` limits the whole handshake, writes included.
 ///
 /// # Errors
-/// See [`HandshakeError`]. The connection is of no further use then; some bytes may have been written to it.
+/// See [`HandshakeError`]. The connection cannot be used any more, and some bytes may have been written to it.
 pub async fn accept<S>(io: &mut S, deadline: Duration) -> Result<Mode, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -58,9 +58,9 @@ where
     }
 }
 
-/// The sender's side of a bidirectional stream: READY, ACCEPT, START. Data frames may follow once it returns.
+/// Performs the sender's side of a bidirectional stream: READY, ACCEPT, START. Data frames may follow.
 ///
-/// `deadline` bounds the whole handshake, writes included.
+/// `deadline` limits the whole handshake, writes included.
 ///
 /// # Errors
 /// See [`HandshakeError`]; never [`HandshakeError::NothingSent`].
@@ -79,8 +79,8 @@ where
     }
 }
 
-/// The first part of [`open`]: READY, and ACCEPT. The stream has not begun yet, so that whoever closes the connection
-/// instead of going on with [`start`] cuts nothing.
+/// Performs the first part of [`open`]: READY and ACCEPT. The stream has not begun yet, so closing the connection instead of
+/// calling [`start`] truncates nothing.
 ///
 /// # Errors
 /// As for [`open`].
@@ -95,7 +95,7 @@ where
     }
 }
 
-/// The rest of [`open`], after [`offer`]: START. Data frames may follow once it returns.
+/// Performs the rest of [`open`], after [`offer`]: START. Data frames may follow.
 ///
 /// # Errors
 /// As for [`open`].
@@ -136,7 +136,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
                     return Err(self.out_of_place(start.kind()));
                 }
                 if let Err(error) = content_type(&start) {
-                    // The content type is what went wrong; whether FINISH still arrives is of no interest beside it.
+                    // Ignore a failure to send FINISH: the content type is the error to report.
                     let _ = self.write(&Control::finish()).await;
                     return Err(error);
                 }
@@ -155,7 +155,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
         content_type(&accept)
     }
 
-    /// Reads the next control frame of a known type, and not a byte more.
+    /// Reads the next control frame of a known type, and no byte beyond it.
     async fn read(&mut self, awaited: Awaited) -> Result<Control, HandshakeError> {
         self.awaited = awaited;
         let mut body = [0; MAX_CONTROL_LENGTH];
@@ -218,9 +218,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
 
     fn failed(&self, source: io::Error) -> HandshakeError {
         match source.kind() {
-            // What rustls says of a peer that ends TCP without ending TLS.
+            // From rustls: TCP ended without `close_notify`.
             io::ErrorKind::UnexpectedEof => self.closed(),
-            // kubelet's tcpSocket probe resets what it opened.
+            // The tcpSocket probe of the kubelet resets its connection.
             io::ErrorKind::ConnectionReset if self.awaited == Awaited::Opening && !self.heard => {
                 HandshakeError::NothingSent
             }

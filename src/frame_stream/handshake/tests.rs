@@ -11,12 +11,12 @@ use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(4);
 
-/// A peer that has said all it will ever say.
+/// A peer with a fixed output.
 struct Scripted {
     said: Vec<u8>,
     read: usize,
     written: Vec<u8>,
-    /// The most bytes a read gives.
+    /// The most bytes that one read returns.
     step: usize,
     end: Option<io::ErrorKind>,
 }
@@ -126,7 +126,7 @@ async fn ready_is_answered_before_start_is_sent() {
 }
 
 #[tokio::test]
-async fn open_and_accept_understand_each_other() {
+async fn open_and_accept_are_compatible() {
     let (mut collector, mut sender) = duplex(16);
     let (accepted, opened) = tokio::join!(
         accept(&mut collector, DEADLINE),
@@ -137,7 +137,7 @@ async fn open_and_accept_understand_each_other() {
 }
 
 #[tokio::test]
-async fn a_stream_that_was_offered_begins_with_start_and_not_before() {
+async fn an_offered_stream_begins_with_start() {
     let mut peer = Scripted::new(&Control::accept().encode());
     offer(&mut peer, DEADLINE).await.expect("accepted");
     assert_eq!(peer.written, *Control::ready().encode());
@@ -147,12 +147,12 @@ async fn a_stream_that_was_offered_begins_with_start_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_collector_that_takes_no_start_is_not_waited_for_for_ever() {
+async fn writing_start_has_a_deadline() {
     let (mut sender, _collector) = duplex(1);
     let error = start(&mut sender, DEADLINE).await.expect_err("no room");
     assert_eq!(
         error.to_string(),
-        "the handshake took longer than 4s; room to write START was awaited"
+        "the handshake took longer than 4s, waiting for room to write START"
     );
 }
 
@@ -166,7 +166,7 @@ async fn start_first_is_unidirectional_and_gets_no_answer() {
 }
 
 #[tokio::test]
-async fn a_sender_that_names_no_content_type_is_taken() {
+async fn a_sender_without_a_content_type_is_accepted() {
     let said = [
         control(ControlKind::Ready, &[]),
         control(ControlKind::Start, &[]),
@@ -178,16 +178,16 @@ async fn a_sender_that_names_no_content_type_is_taken() {
 }
 
 #[tokio::test]
-async fn a_sender_of_something_else_is_told_what_is_taken() {
+async fn a_sender_of_another_content_type_gets_an_accept_of_dnstap() {
     let (outcome, peer) = accept_bytes(&control(ControlKind::Ready, &[b"a\n", b"b"])).await;
     let error = outcome.expect_err("not dnstap");
     assert_eq!(error.reason(), "content_type");
-    insta::assert_snapshot!(error, @r#"the peer's content type is "a\n", "b", but only "protobuf:dnstap.Dnstap" is spoken here"#);
+    insta::assert_snapshot!(error, @r#"the peer's content type is "a\n", "b", but tapfan supports only "protobuf:dnstap.Dnstap""#);
     assert_eq!(peer.written, Control::accept().encode());
 }
 
 #[tokio::test]
-async fn a_start_of_something_else_is_finished() {
+async fn a_start_of_another_content_type_is_answered_with_finish() {
     let said = [
         Control::ready().encode().to_vec(),
         control(ControlKind::Start, &[b"b"]),
@@ -207,7 +207,7 @@ async fn a_start_of_something_else_is_finished() {
 }
 
 #[tokio::test]
-async fn unknown_frames_are_skipped_up_to_a_bound() {
+async fn unknown_frames_are_skipped_up_to_a_limit() {
     let said = [
         unknown(6).repeat(MAX_UNKNOWN_FRAMES),
         Control::start().encode().to_vec(),
@@ -223,7 +223,7 @@ async fn unknown_frames_are_skipped_up_to_a_bound() {
 }
 
 #[tokio::test]
-async fn a_peer_that_says_nothing_is_a_probe() {
+async fn a_peer_that_sends_nothing_is_a_probe() {
     for end in [
         None,
         Some(io::ErrorKind::ConnectionReset),
@@ -241,7 +241,7 @@ async fn a_peer_that_says_nothing_is_a_probe() {
 }
 
 #[tokio::test]
-async fn what_is_said_of_broken_peers() {
+async fn errors_for_broken_peers() {
     let mut sentences = Vec::new();
     for said in [
         b"\0\0\0\0\0".to_vec(),
@@ -266,7 +266,7 @@ async fn what_is_said_of_broken_peers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_bounds_the_whole_handshake() {
+async fn the_deadline_limits_the_whole_handshake() {
     let (mut collector, mut sender) = duplex(256);
     let begun = time::Instant::now();
     let accepting = accept(&mut collector, DEADLINE);
@@ -281,19 +281,19 @@ async fn the_deadline_bounds_the_whole_handshake() {
     let error = outcome.expect_err("too slow");
     assert_eq!(begun.elapsed(), DEADLINE);
     assert_eq!(error.reason(), "timeout");
-    insta::assert_snapshot!(error, @"the handshake took longer than 4s; START was awaited");
+    insta::assert_snapshot!(error, @"the handshake took longer than 4s, waiting for START");
     drop(sender);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_read_runs_into_the_deadline_too() {
+async fn a_peer_that_does_not_read_reaches_the_deadline() {
     let (mut sender, _collector) = duplex(8);
     let error = open(&mut sender, DEADLINE).await.expect_err("stuck");
-    insta::assert_snapshot!(error, @"the handshake took longer than 4s; room to write READY was awaited");
+    insta::assert_snapshot!(error, @"the handshake took longer than 4s, waiting for room to write READY");
 }
 
 #[tokio::test]
-async fn what_open_takes_for_accept() {
+async fn open_checks_the_reply_to_ready() {
     for (said, reason) in [
         (Control::accept().encode().to_vec(), None),
         (control(ControlKind::Accept, &[]), None),
@@ -327,7 +327,7 @@ async fn what_open_takes_for_accept() {
     }
 }
 
-/// Where the first START ends, if the stream consists of control frames up to it.
+/// Returns the end of the first START, if only control frames come before it.
 fn end_of_start(stream: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -345,7 +345,7 @@ fn end_of_start(stream: &[u8]) -> Option<usize> {
 
 proptest! {
     #[test]
-    fn accept_reads_nothing_behind_start(
+    fn accept_reads_nothing_after_start(
         parts in prop::collection::vec(
             prop_oneof![
                 3 => Just(Control::ready().encode().to_vec()),
