@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::files::{self, FileError};
+use crate::files::{self, FileReadError};
 
 /// The largest file read, in bytes. Far beyond any configuration.
 pub(crate) const FILE_LIMIT: usize = 1 << 20;
@@ -59,7 +59,7 @@ impl fmt::Display for Position {
 pub(crate) enum ReadError {
     /// It is not there, it is no regular file, or it has more than [`FILE_LIMIT`] bytes.
     #[error(transparent)]
-    File(#[from] FileError),
+    File(#[from] FileReadError),
     /// Bytes that are no text.
     #[error("it is not UTF-8: line {line} has the byte 0x{byte:02x}")]
     NotUtf8 { line: usize, byte: u8 },
@@ -194,7 +194,7 @@ mod tests {
         let larger = written(format!("{text}a").as_bytes());
         assert!(matches!(
             read(larger.path()),
-            Err(ReadError::File(FileError::TooLarge(FILE_LIMIT)))
+            Err(ReadError::File(FileReadError::TooLarge(FILE_LIMIT)))
         ));
     }
 
@@ -209,11 +209,11 @@ mod tests {
         ));
         assert!(matches!(
             read(Path::new("/")),
-            Err(ReadError::File(FileError::Directory))
+            Err(ReadError::File(FileReadError::Directory))
         ));
         assert!(matches!(
             read(Path::new("/nonexistent")),
-            Err(ReadError::File(FileError::Io(_)))
+            Err(ReadError::File(FileReadError::Io(_)))
         ));
     }
 }

@@ -1,17 +1,17 @@
-//! Files that an operator names: regular ones only, within a bound, read by a thread that can be given up.
+//! Reading of files that an operator names: only regular ones, with a size limit and a deadline.
 //!
-//! A read from a mount that hangs never returns, and nothing can end it. So whoever must go on reads through a [`Reader`]:
-//! it has a thread for each reading, knows which file that thread is at, and has a deadline for it.
+//! A read from a hung mount never returns and cannot be cancelled. So a task that must not hang reads through a [`Reader`],
+//! which starts a thread for each task, knows which file the thread waits for, and abandons it after a deadline.
 //!
 //! Called by `cli`, `supervisor`, `config` and `net`; calls nothing of this crate.
 
-mod progress;
 mod read;
 mod reader;
+mod wait;
 
-pub(crate) use progress::waiting_for;
-pub(crate) use read::{FileError, open, read};
+pub(crate) use read::{FileReadError, open, read};
 pub(crate) use reader::{Reader, Unanswered, read_in_time};
+pub(crate) use wait::waiting_for;
 
-/// The largest certificate, key or bundle of authorities that is read, in bytes. The bundles of distributions have 200 KiB.
+/// The largest certificate, key or bundle of authorities that is read, in bytes. Bundles of distributions have 200 KiB.
 pub(crate) const MATERIAL_LIMIT: usize = 16 << 20;

@@ -1,4 +1,4 @@
-//! Reads one file.
+//! Reading of a single file.
 
 use std::{
     fs::{self, File, FileType, Metadata, OpenOptions},
@@ -13,58 +13,58 @@ use super::waiting_for;
 
 /// The reason for which a file cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FileError {
-    /// What the operating system says.
+pub(crate) enum FileReadError {
+    /// The operating system's error.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// A directory.
     #[error("it is a directory")]
     Directory,
-    /// A FIFO, a socket or a device: nothing says when one answers, or that it ends.
+    /// A FIFO, a socket or a device: it may never answer, or never end.
     #[error("it is a {0}, not a regular file")]
     NotRegular(&'static str),
-    /// It holds more than this many bytes.
+    /// Larger than this many bytes.
     #[error("it is larger than {} KiB", .0 / 1024)]
     TooLarge(usize),
 }
 
-/// Reads a file of up to `limit` bytes whole. Symbolic links are followed.
+/// Reads a whole file of up to `limit` bytes. Follows symbolic links.
 ///
 /// # Errors
-/// See [`FileError`].
-pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+/// See [`FileReadError`].
+pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileReadError> {
     waiting_for(path.display(), || {
         let mut bytes = Vec::new();
-        // One byte more than allowed tells a file at the limit from one beyond it.
+        // One byte more than allowed distinguishes a file at the limit from a larger one.
         let most = limit.saturating_add(1);
         let file = open_regular(path)?;
         file.take(most as u64).read_to_end(&mut bytes)?;
         if bytes.len() > limit {
-            return Err(FileError::TooLarge(limit));
+            return Err(FileReadError::TooLarge(limit));
         }
         Ok(bytes)
     })
 }
 
-/// Opens a file and closes it again: whether it can be read.
+/// Checks that a file can be opened.
 ///
 /// # Errors
-/// See [`FileError`].
-pub(crate) fn open(path: &Path) -> Result<(), FileError> {
+/// See [`FileReadError`].
+pub(crate) fn open(path: &Path) -> Result<(), FileReadError> {
     waiting_for(path.display(), || open_regular(path).map(drop))
 }
 
-fn open_regular(path: &Path) -> Result<File, FileError> {
+fn open_regular(path: &Path) -> Result<File, FileReadError> {
     if is_own_descriptor(path) {
         return own_descriptor(path);
     }
-    // Before the file is opened: to open a FIFO waits for its writer, and to open a device may do something.
+    // Checked before the file is opened: opening a FIFO waits for a writer, and opening a device can have side effects.
     regular(&fs::metadata(path)?)?;
-    // Another file may have taken its place since.
+    // Checked again below, since another file may take its place in between.
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(O_NONBLOCK | O_NOCTTY);
     let file = match options.open(path) {
-        // A lease on the file, as Samba takes one, has to be given back first (fcntl(2)).
+        // Another process, such as Samba, holds a lease on the file and must give it up first (fcntl(2)).
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => File::open(path)?,
         opened => opened?,
     };
@@ -72,14 +72,14 @@ fn open_regular(path: &Path) -> Result<File, FileError> {
     Ok(file)
 }
 
-fn regular(metadata: &Metadata) -> Result<(), FileError> {
+fn regular(metadata: &Metadata) -> Result<(), FileReadError> {
     let kind = metadata.file_type();
     if kind.is_file() {
         Ok(())
     } else if kind.is_dir() {
-        Err(FileError::Directory)
+        Err(FileReadError::Directory)
     } else {
-        Err(FileError::NotRegular(name(kind)))
+        Err(FileReadError::NotRegular(name(kind)))
     }
 }
 
@@ -93,13 +93,13 @@ fn name(kind: FileType) -> &'static str {
     }
 }
 
-/// Returns whether a path names a descriptor that this process was started with: `tapfan check /dev/stdin`, or what a shell makes
-/// of `<(command)`. The operator's own pipe, which may well be read; it ends when its writer does.
+/// Returns whether a path names a descriptor that this process inherited: `tapfan check /dev/stdin`, or what a shell
+/// substitutes for `<(command)`. Such a pipe is accepted, since the operator asked for it and it ends with its writer.
 fn is_own_descriptor(path: &Path) -> bool {
     path == Path::new("/dev/stdin") || path.parent() == Some(Path::new("/dev/fd"))
 }
 
-fn own_descriptor(path: &Path) -> Result<File, FileError> {
+fn own_descriptor(path: &Path) -> Result<File, FileReadError> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.file_type().is_fifo() {
@@ -108,12 +108,12 @@ fn own_descriptor(path: &Path) -> Result<File, FileError> {
     regular(&metadata).map(|()| file)
 }
 
-// === impl FileError ===
+// === impl FileReadError ===
 
-impl From<FileError> for io::Error {
-    fn from(error: FileError) -> Self {
+impl From<FileReadError> for io::Error {
+    fn from(error: FileReadError) -> Self {
         match error {
-            FileError::Io(error) => error,
+            FileReadError::Io(error) => error,
             other => Self::new(io::ErrorKind::InvalidInput, other),
         }
     }
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_regular_file_is_refused_at_once() {
+    fn special_files_are_refused_without_blocking() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         mkfifo(&path("fifo"), Mode::S_IRWXU).expect("made");
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_up_to_its_limit_through_links() {
+    fn a_file_is_read_through_links_up_to_the_limit() {
         let folder = tempfile::tempdir().expect("a folder");
         // As the kubelet does with a Secret.
         fs::create_dir(folder.path().join("..1")).expect("made");
@@ -166,7 +166,7 @@ mod tests {
         symlink("..data/key", folder.path().join("key")).expect("linked");
         let key = folder.path().join("key");
         assert_eq!(read(&key, 10).expect("at the limit"), b"0123456789");
-        assert!(matches!(read(&key, 9), Err(FileError::TooLarge(9))));
+        assert!(matches!(read(&key, 9), Err(FileReadError::TooLarge(9))));
         open(&key).expect("it can be read");
     }
 }

@@ -1,4 +1,4 @@
-//! Readings with a deadline.
+//! Reading of files with a deadline.
 
 use std::{io, sync::Arc, thread, time::Duration};
 
@@ -9,11 +9,11 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::progress::Progress;
+use super::wait::ThreadWait;
 
-/// Reads files on threads of its own, and gives a reading up when one file does not answer.
+/// Reads files on separate threads, and gives up when one file does not answer.
 ///
-/// A thread that hangs cannot be ended. It is left behind, and ends with its file or with the process; no more than
+/// A thread that hangs cannot be ended. It is abandoned, and ends when its file answers or with the process. At most
 /// [`THREADS`](Self::THREADS) of them hang at a time.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader {
@@ -21,33 +21,33 @@ pub(crate) struct Reader {
     answered: Arc<Notify>,
 }
 
-/// The reason for which a reading gave nothing.
+/// The reason for which a read has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unanswered {
-    /// One file, or one question of another kind, did not answer in time.
+    /// One file, or another blocking call, did not answer in time.
     #[error("{name} did not answer within {}s; is its file system mounted, and does it respond?", within.as_secs())]
     Silent {
         /// The file.
         name: String,
-        /// How long it was given.
+        /// The time that it had.
         within: Duration,
     },
-    /// Readings before it hang still.
+    /// Too many earlier reads still hang.
     #[error("{0} earlier reads have not returned yet; is a file system hanging?")]
     Crowded(usize),
     /// No thread could be started for it.
-    #[error("no thread can be started to read files: {0}")]
+    #[error("cannot start a thread to read files: {0}")]
     Thread(io::Error),
     /// Its thread panicked.
-    #[error("the thread that reads files ended by a fault of tapfan's own; please report it")]
+    #[error("the thread that reads files failed because of a bug in tapfan; please report it")]
     Fault,
 }
 
-/// The time that one file may take. A file system that fails over needs some seconds.
+/// The time that one file may take. A file system that fails over needs a few seconds.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// After this time a log line says which file is waited for.
-const TELL: Duration = Duration::from_secs(1);
+/// The time after which the file is logged.
+const WARN_AFTER: Duration = Duration::from_secs(1);
 
 /// The time between two looks at the thread.
 const LOOK: Duration = Duration::from_millis(100);
@@ -55,7 +55,7 @@ const LOOK: Duration = Duration::from_millis(100);
 // === impl Reader ===
 
 impl Reader {
-    /// Threads that may hang at a time: enough to try again a few times, after the Tapfile has been changed.
+    /// Threads that may hang at a time. Several, so that a changed Tapfile can be read although earlier reads hang.
     const THREADS: usize = 4;
 
     pub(crate) fn new() -> Self {
@@ -65,9 +65,9 @@ impl Reader {
         }
     }
 
-    /// Does `work`, which reads files, on another thread. The deadline is for each file, not for all of them.
+    /// Runs `work`, which reads files, on another thread. Each file has its own deadline.
     ///
-    /// Should this future be dropped, or its deadline pass, then the thread goes on by itself, and what it reads is lost.
+    /// If this future is dropped or the deadline passes, the thread goes on, and its result is lost.
     ///
     /// # Errors
     /// See [`Unanswered`].
@@ -78,9 +78,9 @@ impl Reader {
         let Ok(permit) = Arc::clone(&self.threads).try_acquire_owned() else {
             return Err(Unanswered::Crowded(Self::THREADS));
         };
-        let progress = Arc::new(Progress::default());
+        let thread_wait = Arc::new(ThreadWait::default());
         let (answer, answered) = oneshot::channel();
-        let (of_thread, late) = (Arc::clone(&progress), Arc::clone(&self.answered));
+        let (of_thread, late) = (Arc::clone(&thread_wait), Arc::clone(&self.answered));
         thread::Builder::new()
             .name("tapfan-files".into())
             .spawn(move || {
@@ -91,16 +91,16 @@ impl Reader {
                 }
             })
             .map_err(Unanswered::Thread)?;
-        wait(answered, &progress).await
+        watch(answered, &thread_wait).await
     }
 
-    /// Waits until a reading that was given up has ended after all. Cancel safe.
+    /// Waits until an abandoned read has ended after all. Cancel safe.
     pub(crate) async fn answered_late(&self) {
         self.answered.notified().await;
     }
 }
 
-/// Reads files with the deadline of a [`Reader`], and blocks meanwhile. For commands that do nothing else.
+/// Blocks on a [`Reader`]. For commands that do nothing else meanwhile.
 ///
 /// # Errors
 /// See [`Unanswered`].
@@ -112,10 +112,13 @@ pub(crate) fn read_in_time<T: Send + 'static>(
     runtime.block_on(Reader::new().read(work))
 }
 
-async fn wait<T>(mut answered: oneshot::Receiver<T>, progress: &Progress) -> Result<T, Unanswered> {
+async fn watch<T>(
+    mut answered: oneshot::Receiver<T>,
+    thread_wait: &ThreadWait,
+) -> Result<T, Unanswered> {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The number of the wait, when it was seen first, and whether a log line has named it.
+    // The number of the wait, the time it was first seen, and whether it was logged.
     let mut seen = (0, Instant::now(), false);
     loop {
         select! {
@@ -123,16 +126,16 @@ async fn wait<T>(mut answered: oneshot::Receiver<T>, progress: &Progress) -> Res
             answer = &mut answered => return answer.map_err(|_| Unanswered::Fault),
             _ = looks.tick() => {}
         }
-        let Some((number, name)) = progress.current() else {
+        let Some((number, name)) = thread_wait.current() else {
             continue;
         };
-        let (last, since, told) = seen;
+        let (last, since, is_logged) = seen;
         if last != number {
             seen = (number, Instant::now(), false);
         } else if since.elapsed() >= DEADLINE {
             let within = DEADLINE;
             return Err(Unanswered::Silent { name, within });
-        } else if !told && since.elapsed() >= TELL {
+        } else if !is_logged && since.elapsed() >= WARN_AFTER {
             warn!(file = %name, deadline = ?DEADLINE, "waiting for a file that does not answer");
             seen = (number, since, true);
         }
@@ -145,7 +148,7 @@ mod tests {
 
     use super::{super::waiting_for, *};
 
-    /// A file that answers when a message comes.
+    /// A read of a file that answers when a message is sent.
     fn reading(name: &'static str) -> (mpsc::Sender<()>, impl FnOnce() + Send) {
         let (answer, answers) = mpsc::channel();
         let work = move || waiting_for(name, || answers.recv()).expect("an answer");
@@ -168,30 +171,30 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_deadline_is_for_each_file() {
-        let progress = Arc::new(Progress::default());
+        let thread_wait = Arc::new(ThreadWait::default());
         let (answer, answered) = oneshot::channel();
-        let begun = Instant::now();
+        let started = Instant::now();
         let slow = async {
             for file in 0..5 {
-                progress.change(Some(format!("/{file}")));
+                thread_wait.change(Some(format!("/{file}")));
                 tokio::time::sleep(DEADLINE * 9 / 10).await;
             }
-            answer.send("all").expect("somebody waits");
+            answer.send("all").expect("received");
         };
-        let (read, ()) = tokio::join!(wait(answered, &progress), slow);
+        let (read, ()) = tokio::join!(watch(answered, &thread_wait), slow);
         assert_eq!(read.expect("answers"), "all");
-        assert!(begun.elapsed() > 4 * DEADLINE);
+        assert!(started.elapsed() > 4 * DEADLINE);
 
         let (_answer, answered) = oneshot::channel::<()>();
-        progress.change(Some("/last".into()));
-        let begun = Instant::now();
-        let error = wait(answered, &progress).await.expect_err("no answer");
+        thread_wait.change(Some("/last".into()));
+        let started = Instant::now();
+        let error = watch(answered, &thread_wait).await.expect_err("no answer");
         assert!(error.to_string().starts_with("/last "), "{error}");
-        assert!(begun.elapsed() < DEADLINE + 3 * LOOK);
+        assert!(started.elapsed() < DEADLINE + 3 * LOOK);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn threads_that_hang_are_few_and_count_until_they_end() {
+    async fn hung_threads_are_limited_and_count_until_they_end() {
         let reader = Reader::new();
         let mut hanging = Vec::new();
         for _ in 0..Reader::THREADS {

@@ -1,4 +1,4 @@
-//! One bound for the memory of everything that waits.
+//! A shared limit on the memory of everything that waits.
 
 use std::{
     fmt,
@@ -8,10 +8,10 @@ use std::{
     },
 };
 
-/// The bytes that the router holds, and the bytes that it may hold. Clones share one account.
+/// The bytes that the router holds and may hold. Clones share one account.
 ///
-/// A reservation never fails: a frame that was read is there, whether there is room or not. Those who hold memory look at
-/// the budget and give way: see `router::shortage`.
+/// A reservation never fails, since the frame is already in memory. Instead, queues check the budget and drop frames when
+/// it is exceeded: see `router::shortage`.
 #[derive(Clone)]
 pub struct Budget(Arc<Account>);
 
@@ -20,19 +20,19 @@ struct Account {
     held: AtomicUsize,
 }
 
-/// Bytes that are held. Dropping it gives them back.
+/// Bytes counted as held. Dropping it gives them back.
 pub struct Reservation {
     budget: Budget,
     bytes: usize,
 }
 
-/// The part of the limit that is kept for those who hold little: an eighth.
+/// The divisor for the part of the limit that is reserved for queues that hold little.
 const RESERVE: usize = 8;
 
 // === impl Budget ===
 
 impl Budget {
-    /// A budget of `limit` bytes, of which none is held.
+    /// Creates a budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self(Arc::new(Account {
             limit: AtomicUsize::new(limit),
@@ -40,7 +40,7 @@ impl Budget {
         }))
     }
 
-    /// The bytes that are held now.
+    /// The bytes held now.
     pub fn held(&self) -> usize {
         self.0.held.load(Relaxed)
     }
@@ -50,7 +50,7 @@ impl Budget {
         self.0.limit.load(Relaxed)
     }
 
-    /// Changes the bound. What is held already stays until somebody gives way.
+    /// Changes the limit. Memory already held stays until queues drop frames.
     pub fn set_limit(&self, limit: usize) {
         self.0.limit.store(limit, Relaxed);
     }
@@ -64,17 +64,17 @@ impl Budget {
         }
     }
 
-    /// The bytes that are held beyond the limit.
+    /// The bytes held beyond the limit.
     pub fn excess(&self) -> usize {
         self.held().saturating_sub(self.limit())
     }
 
-    /// The part of the limit that is for those who hold little.
+    /// The part of the limit that is reserved for queues that hold little.
     pub fn reserve_bytes(&self) -> usize {
         self.limit() / RESERVE
     }
 
-    /// Whether no more than the reserve is left.
+    /// Returns whether no more than the reserve is left.
     pub fn is_short(&self) -> bool {
         let limit = self.limit();
         self.held() > limit - limit / RESERVE
@@ -82,7 +82,7 @@ impl Budget {
 }
 
 impl Default for Budget {
-    /// Without a limit.
+    /// Creates a budget without a limit.
     fn default() -> Self {
         Self::new(usize::MAX)
     }
@@ -97,7 +97,7 @@ impl fmt::Debug for Budget {
 // === impl Reservation ===
 
 impl Reservation {
-    /// Holds `bytes` from now on.
+    /// Changes the number of bytes held.
     pub fn resize(&mut self, bytes: usize) {
         let held = &self.budget.0.held;
         if bytes > self.bytes {
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_dropped_is_given_back() {
+    fn dropping_a_reservation_gives_it_back() {
         let budget = Budget::new(800);
         let mut one = budget.reserve(600);
         assert!(!budget.is_short());

@@ -1,4 +1,4 @@
-//! The memory limit of the cgroups that this process is in.
+//! The memory limit of this process's cgroups.
 
 use std::{
     fs,
@@ -10,16 +10,16 @@ use procfs::{
     process::{MountInfos, Process},
 };
 
-/// The smallest limit of the cgroup of this process and those around it, in bytes; `None` if there is none.
+/// Returns the smallest limit among this process's cgroup and its ancestors, in bytes; `None` if there is none.
 ///
-/// Both versions of cgroups are looked at: a machine may have version 2 mounted and account memory with version 1.
+/// Checks both versions of cgroups: a machine may have version 2 mounted and still account memory with version 1.
 pub(super) fn limit() -> Option<u64> {
     let process = Process::myself().ok()?;
     let (groups, mounts) = (process.cgroups().ok()?, process.mountinfo().ok()?);
     smallest(&groups, &mounts, Path::new("/"))
 }
 
-/// The same of a system whose files are below `root`.
+/// The same for a system whose files are below `root`.
 fn smallest(groups: &ProcessCGroups, mounts: &MountInfos, root: &Path) -> Option<u64> {
     let mut limits = Vec::new();
     for group in groups {
@@ -37,7 +37,7 @@ fn smallest(groups: &ProcessCGroups, mounts: &MountInfos, root: &Path) -> Option
                 continue;
             }
             let top = below(root, &mount.mount_point);
-            // A container may see only its own part of the tree, mounted as if it were the whole.
+            // A container may see only its own part of the tree, mounted as if it were the root.
             let group = Path::new(&group.pathname);
             let inside = group.strip_prefix(&mount.root).unwrap_or(Path::new(""));
             for folder in below(&top, inside).ancestors() {
@@ -51,14 +51,14 @@ fn smallest(groups: &ProcessCGroups, mounts: &MountInfos, root: &Path) -> Option
     limits.into_iter().min()
 }
 
-/// `path` as seen in `root`.
+/// Returns `path` with `root` as its root directory.
 fn below(root: &Path, path: &Path) -> PathBuf {
     let parts = path.components();
     let parts = parts.filter(|part| matches!(part, std::path::Component::Normal(_)));
     parts.fold(root.to_owned(), |whole, part| whole.join(part))
 }
 
-/// `None` for `max`, and for what is not there.
+/// Reads a limit. `None` for `max`, or if the file does not exist.
 fn read(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
@@ -71,7 +71,7 @@ mod tests {
 
     const V2: &str = "29 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
 
-    /// What is found where `/proc/self/cgroup` and `mountinfo` say this, and where these files are.
+    /// Returns the limit for these contents of `/proc/self/cgroup` and `mountinfo` and these files.
     fn found(groups: &str, mounts: &str, files: &[(&str, &str)]) -> Option<u64> {
         let root = tempfile::tempdir().expect("a folder");
         for (file, text) in files {
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_of_nested_limits_counts() {
+    fn the_smallest_nested_limit_applies() {
         let files = [
             ("sys/fs/cgroup/pod/memory.max", "268435456\n"),
             ("sys/fs/cgroup/pod/container/memory.max", "max\n"),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_of_version_1_sees_its_own_part() {
+    fn a_container_of_version_1_sees_only_its_own_subtree() {
         let mounts = "31 23 0:28 /docker/1234 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
         let files = [("sys/fs/cgroup/memory/memory.limit_in_bytes", "33554432\n")];
         let groups = "4:memory:/docker/1234\n";

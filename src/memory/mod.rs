@@ -1,4 +1,4 @@
-//! The memory that the router may hold, and what it holds.
+//! The limit on the router's memory, and the account of what it holds.
 //!
 //! Called by `frame_stream` (whose chunks count), `listener`, `router`, `supervisor`, `config` and `cli`; calls nothing of
 //! this crate.
@@ -12,26 +12,27 @@ use procfs::Current as _;
 
 pub use budget::{Budget, Reservation};
 
-/// The bound of a router whose configuration has none: three quarters of the memory that there is.
+/// The default memory limit of a router: three quarters of the available memory.
 ///
-/// The rest is for what is not counted: the program, the buffers of TLS and of the kernel, what the allocator keeps.
+/// The rest is for memory that is not counted: the program, buffers of TLS and the kernel, the allocator's reserve.
 pub fn default_limit() -> usize {
-    /// Where the system says nothing.
+    /// Assumed if the system reports nothing.
     const UNKNOWN: u64 = 1 << 30;
     let available = available().unwrap_or(UNKNOWN);
     usize::try_from(three_quarters(available)).unwrap_or(usize::MAX)
 }
 
-/// In whole MiB, so that people can compare it with other sizes.
+/// Rounds to whole MiB, so that people can compare it with other sizes.
 fn three_quarters(bytes: u64) -> u64 {
     const MIB: u64 = 1 << 20;
     let part = bytes / 4 * 3;
     if part < MIB { part } else { part - part % MIB }
 }
 
-/// The memory that this process may use, in bytes: that of the machine, or less if a cgroup has a limit.
+/// Returns the memory available to this process, in bytes: that of the machine, or less if a cgroup limits it.
 ///
-/// While no file can be opened, for want of descriptors, it is what was found last: a reload must not change the bound then.
+/// If `/proc` cannot be read because no descriptor is left, it returns the previous value, so that a reload at such a time
+/// does not change the limit.
 pub fn available() -> Option<u64> {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let limit = cgroup::limit();
@@ -50,7 +51,7 @@ mod tests {
     use super::three_quarters;
 
     #[test]
-    fn the_default_is_in_whole_mib() {
+    fn the_default_limit_is_in_whole_mib() {
         assert_eq!(three_quarters(256 << 20), 192 << 20);
         assert_eq!(three_quarters(25_276_502_016), 18_079 << 20);
         assert_eq!(three_quarters(1 << 20), 768 << 10);

@@ -16,7 +16,7 @@ use crate::{
         nearest::nearest,
         source::{self, ReadError},
     },
-    files::{FileError, waiting_for},
+    files::{FileReadError, waiting_for},
 };
 
 /// Imports within each other.
@@ -132,7 +132,7 @@ impl Importer<'_> {
         let path = shown(&path);
         let missing = matches!(
             error,
-            ReadError::File(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound
+            ReadError::File(FileReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound
         );
         if !missing {
             return target.error(format!("cannot import `{path}`: {error}"), "imported here");
