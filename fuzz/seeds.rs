@@ -1,9 +1,9 @@
-//! Writes the corpora to begin with, out of the recordings in `tests/data`, the Tapfiles of the documentation, and a few
-//! inputs that lead far into a target. Run by `fuzz/run`, in the repository's root.
+//! Writes the initial corpora: from the recordings in `tests/data`, the Tapfiles in the documentation, and a few inputs that
+//! reach far into a target. `fuzz/run` runs it in the root of the repository.
 
 use std::{fs, io, path::Path};
 
-/// The seed of the splits, behind an input.
+/// The seed of the random splits, appended to an input.
 const DICE: &[u8; 8] = b"\x01\x23\x45\x67\x89\xab\xcd\xef";
 
 const READY: &[u8] = b"\0\0\0\0\0\0\0\x22\0\0\0\x04\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
@@ -13,7 +13,7 @@ const STOP: &[u8] = b"\0\0\0\0\0\0\0\x04\0\0\0\x03";
 const FINISH: &[u8] = b"\0\0\0\0\0\0\0\x04\0\0\0\x05";
 const UNKNOWN: &[u8] = b"\0\0\0\0\0\0\0\x06\0\0\0\x09ab";
 
-/// Frames of each recording that are taken.
+/// The number of frames taken from each recording.
 const FRAMES: usize = 12;
 
 struct Corpus<'a> {
@@ -34,7 +34,7 @@ impl<'a> Corpus<'a> {
     }
 }
 
-/// The data frames of a recording, without their lengths.
+/// Returns the data frames of a recording, without their lengths.
 fn frames(recording: &[u8]) -> Vec<&[u8]> {
     let mut frames = Vec::new();
     let mut rest = recording;
@@ -78,7 +78,7 @@ fn of_recordings() -> io::Result<()> {
         cutter.add(&[&wire, DICE])?;
         cutter.add(&[&wire, UNKNOWN, &data(b"no dnstap"), START, &wire, STOP, DICE])?;
     }
-    // The shortest frame there is, in any number.
+    // The shortest valid frame, repeated.
     let shortest = data(b"\x72\x02\x08\x01\x78\x01");
     cutter.add(&[&shortest.repeat(20), STOP, DICE])?;
     rewrite.add(&[b"\x0e", b"\x72\x02\x08\x01\x78\x01"])
@@ -105,7 +105,7 @@ fn of_handshakes() -> io::Result<()> {
     back.add(&[b"\0\0\0\x01!", DICE])
 }
 
-/// The blocks of the documentation that are set off as code.
+/// Returns the code blocks of a document.
 fn blocks(text: &str) -> impl Iterator<Item = &str> {
     text.split("\n```").skip(1).step_by(2).filter_map(|block| Some(block.split_once('\n')?.1))
 }

@@ -1,4 +1,4 @@
-//! The collector's side of a handshake, against a peer that says anything.
+//! The collector's side of a handshake, against a peer that sends arbitrary bytes.
 
 #![no_main]
 
@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
             } else {
                 assert_eq!(peer.written(), b"");
             }
-            assert_eq!(peer.rest(), rest, "not a byte more is read");
+            assert_eq!(peer.rest(), rest, "no byte beyond START is read");
         }
         Err(HandshakeError::NothingSent) => assert!(data.is_empty()),
         Err(error) => assert!(!error.to_string().is_empty()),

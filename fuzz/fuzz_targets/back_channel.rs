@@ -1,4 +1,4 @@
-//! What a collector sends back, in any parts: the same as at once, and as an independent reader has it.
+//! The back channel: any split gives the same outcome as one piece, and as an independent parser.
 
 #![no_main]
 
@@ -17,17 +17,17 @@ fn in_parts(mut data: &[u8], dice: &mut Dice) -> Said {
         let now = back.feed(part);
         match said {
             Ok(None) => said = now,
-            Ok(Some(_)) => assert_eq!(now, Ok(None), "FINISH comes once, and nothing behind it"),
+            Ok(Some(_)) => assert_eq!(now, Ok(None), "FINISH is reported once, and nothing after it"),
             Err(_) => assert_eq!(now, said, "an error stays"),
         }
     }
     said
 }
 
-/// Control frames of unknown types in a row that are skipped. More of them come back after a second, which no input takes.
+/// The number of unknown control frames in a row that are skipped. Each second gives one back, but no input takes that long.
 const SKIPPED: u32 = 64;
 
-/// What a frame-wise reader says.
+/// Returns the outcome of a parser that reads whole frames.
 fn expected(mut data: &[u8]) -> Said {
     let mut skipped = 0;
     loop {

@@ -1,4 +1,4 @@
-//! Control frames: what is read is written as it came.
+//! Control frames: parsing and encoding are inverse.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The cutter, fed in random splits: the same as at once, and as an independent reader has it.
+//! The cutter: random splits give the same outcome as one piece, and as an independent parser.
 
 #![no_main]
 

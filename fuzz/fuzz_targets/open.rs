@@ -1,4 +1,4 @@
-//! The sender's side of a handshake, against a collector that says anything.
+//! The sender's side of a handshake, against a collector that sends arbitrary bytes.
 
 #![no_main]
 
@@ -23,12 +23,12 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(accept.kind(), ControlKind::Accept);
             assert!(accept.accepts(CONTENT_TYPE));
             assert_eq!(peer.written(), said);
-            assert_eq!(peer.rest(), rest, "not a byte more is read");
+            assert_eq!(peer.rest(), rest, "no byte beyond ACCEPT is read");
         }
-        Err(HandshakeError::NothingSent) => panic!("that is of senders"),
+        Err(HandshakeError::NothingSent) => panic!("an error of the other side"),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
-    // In two steps it is the same.
+    // The two-step form has the same outcome.
     let mut other = Peer::new(data, dice);
     let in_steps = paused().block_on(async {
         offer(&mut other, DEADLINE).await?;

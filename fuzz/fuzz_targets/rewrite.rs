@@ -1,5 +1,5 @@
-//! Validation and rewriting, with prost as the oracle: what passes decodes, what is edited is what decoding and editing
-//! gives, and what no schema knows survives.
+//! Validation and rewriting, with prost as the oracle: valid frames decode, edits match those of a decoded message, and fields
+//! outside the schema survive.
 
 #![no_main]
 
@@ -8,14 +8,14 @@ use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
 use tapfan::dnstap::{Edits, Malformed, Rewrite, message_type, proto::Dnstap, validate};
 
-/// Edits and `full`, from the first byte of an input.
+/// Derives `full` and the edits from the first byte of an input.
 fn wanted(choice: u8) -> (bool, Edits) {
     let value = |bit: u8, value: &'static [u8]| {
         (choice & (1 << bit) != 0).then(|| {
             if choice & 1 << 4 == 0 {
                 Bytes::from_static(value)
             } else {
-                // Its length takes two bytes.
+                // Long enough that its length takes two bytes.
                 Bytes::from(value.repeat(100))
             }
         })
@@ -29,7 +29,7 @@ fn wanted(choice: u8) -> (bool, Edits) {
 }
 
 fn by_prost(full: bool, edits: &Edits, frame: &[u8]) -> Dnstap {
-    let mut tap = Dnstap::decode(frame).expect("what passes decodes");
+    let mut tap = Dnstap::decode(frame).expect("valid frames decode");
     if let (Some(message), false) = (&mut tap.message, full) {
         message.query_message = None;
         message.response_message = None;
@@ -46,12 +46,12 @@ fn by_prost(full: bool, edits: &Edits, frame: &[u8]) -> Dnstap {
     tap
 }
 
-/// Where `validate` refuses what prost accepts; its documentation says why.
+/// Returns whether prost may accept a frame that `validate` refuses with this error. See its documentation.
 fn is_stricter_than_prost(error: Malformed) -> bool {
     use Malformed as M;
     matches!(
         error,
-        // A compressed frame may read as unknown fields: it lacks the fields that dnstap requires.
+        // A compressed frame may parse as unknown fields, without those that dnstap requires.
         M::Compressed { .. }
             | M::Missing { .. }
             | M::Tag { .. }
@@ -73,7 +73,7 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// The fields of `bytes` with a number that no schema has, each as it stands there, and the last known message's too.
+/// Returns the encoded fields of `bytes` whose number is outside the schema, including those inside messages if `nested`.
 fn unknown(mut bytes: &[u8], lowest: u64, nested: bool) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut depth = 0_u32;
@@ -134,7 +134,7 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(rewritten, Ok(()));
             assert_eq!(validate(out), Ok(()));
             assert_eq!(message_type(out), message_type(frame));
-            let decoded = Dnstap::decode(out).expect("what is written decodes");
+            let decoded = Dnstap::decode(out).expect("rewritten frames decode");
             assert_eq!(decoded, by_prost(full, &edits, frame));
             assert_eq!(unknown(out, 16, true), unknown(frame, 16, true));
             if full
@@ -142,7 +142,7 @@ fuzz_target!(|data: &[u8]| {
                     .iter()
                     .all(|it| it.is_none())
             {
-                assert_eq!(out, frame, "what nothing was asked of stays as it came");
+                assert_eq!(out, frame, "unchanged without edits");
             }
         }
         Err(error) => {

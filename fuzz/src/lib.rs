@@ -1,4 +1,4 @@
-//! What several fuzz targets share: random splits, a scripted peer, and an independent reader of control frames.
+//! Shared parts of the fuzz targets: random splits, a scripted peer, and an independent parser of control frames.
 
 mod peer;
 
@@ -9,10 +9,10 @@ use tokio::runtime::{Builder, Runtime};
 
 pub use peer::{Peer, Then};
 
-/// The deadline of a handshake, on a clock that stands still while there is something to do.
+/// The deadline of a handshake, on the clock of [`paused`].
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Pseudo-random numbers from the last bytes of an input, so that an input says everything about its run.
+/// Pseudo-random numbers seeded by the last bytes of an input, so that an input determines its run.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
 
@@ -25,7 +25,7 @@ impl Dice {
         Some((rest, Self(u64::from_le_bytes(*seed) | 1)))
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub fn below(&mut self, bound: usize) -> usize {
         // xorshift64.
         self.0 ^= self.0 << 13;
@@ -34,7 +34,7 @@ impl Dice {
         usize::try_from(self.0 >> 16).expect("48 bits") % bound.max(1)
     }
 
-    /// The length of the next part of `rest` bytes: often a few, sometimes all.
+    /// Returns the length of the next part of `rest` bytes: often a few, sometimes all.
     pub fn part(&mut self, rest: usize) -> usize {
         let most = match self.below(4) {
             0 => 1,
@@ -46,7 +46,7 @@ impl Dice {
     }
 }
 
-/// A runtime whose clock jumps to the next deadline when there is nothing else to do.
+/// Builds a runtime whose clock jumps to the next deadline when all tasks wait.
 pub fn paused() -> Runtime {
     Builder::new_current_thread()
         .enable_time()
@@ -55,8 +55,8 @@ pub fn paused() -> Runtime {
         .expect("a runtime")
 }
 
-/// The first control frame of a known kind in `data`, and what stands behind it; unknown kinds are skipped. `None` if it
-/// has not come whole.
+/// Returns the first control frame of a known type in `data`, and the bytes after it. Skips unknown types. `None` if the frame
+/// is incomplete.
 pub fn first_control(mut data: &[u8]) -> Option<(Result<Control, ControlError>, &[u8])> {
     loop {
         let (escape, rest) = data.split_first_chunk::<4>()?;

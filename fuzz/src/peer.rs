@@ -10,18 +10,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::Dice;
 
-/// A peer that says `data` in parts, takes what is written in parts, and then does as told.
+/// A peer that sends `data` in parts, receives in parts, and ends as `then` says.
 #[derive(Debug)]
 pub struct Peer<'a> {
     rest: &'a [u8],
     then: Then,
     dice: Dice,
-    /// How many bytes it takes before it takes no more.
+    /// The number of bytes that it still receives.
     room: usize,
     written: Vec<u8>,
 }
 
-/// What a peer does when it has said everything.
+/// The behaviour of a peer that has sent everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
     Closes,
@@ -47,12 +47,12 @@ impl<'a> Peer<'a> {
         }
     }
 
-    /// What was not read.
+    /// The data that was not read.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// What it was sent.
+    /// The bytes that it received.
     pub fn written(&self) -> &[u8] {
         &self.written
     }
@@ -68,7 +68,7 @@ impl AsyncRead for Peer<'_> {
             return match self.then {
                 Then::Closes => Poll::Ready(Ok(())),
                 Then::Resets => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-                // Nothing wakes the reader but its deadline.
+                // Only the deadline wakes the reader.
                 Then::Waits => Poll::Pending,
             };
         }

@@ -1,8 +1,8 @@
-//! Why a payload is not a dnstap message.
+//! The reasons for which a payload is not a dnstap message.
 
 use std::fmt;
 
-/// What is wrong with a payload, and where: every offset counts bytes from the payload's first.
+/// A violation in a payload. Offsets are in bytes from the start of the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// The payload is compressed.
@@ -10,106 +10,106 @@ pub enum Malformed {
         "it is compressed ({with}); turn compression off at the sender, in DNS-collector `compression: none`"
     )]
     Compressed {
-        /// With what.
+        /// The kind of compression.
         with: &'static str,
     },
     /// The bytes end before the field that begins at `offset` does.
     #[error("byte {offset}: the field that begins here is cut off")]
     Truncated {
-        /// Where the field begins.
+        /// The start of the field.
         offset: usize,
     },
-    /// A field's tag needs more than 32 bits or more than 5 bytes.
+    /// A tag takes more than 32 bits or more than 5 bytes.
     #[error("byte {offset}: the tag that begins here is longer than a field number can be")]
     Tag {
-        /// Where the tag begins.
+        /// The start of the tag.
         offset: usize,
     },
     /// A field has number 0, which protobuf forbids.
-    #[error("byte {offset}: a field with number 0")]
+    #[error("byte {offset}: a field has number 0, which protobuf forbids")]
     FieldZero {
-        /// Where the field begins.
+        /// The start of the field.
         offset: usize,
     },
     /// A field has wire type 6 or 7, which protobuf does not define.
-    #[error("byte {offset}: a field with wire type {wire_type}, which protobuf does not define")]
+    #[error("byte {offset}: a field has wire type {wire_type}, which protobuf does not define")]
     UndefinedWireType {
-        /// Where the field begins.
+        /// The start of the field.
         offset: usize,
         /// The wire type.
         wire_type: u8,
     },
-    /// A varint needs more than 64 bits or more than 10 bytes.
+    /// A varint takes more than 64 bits or more than 10 bytes.
     #[error("byte {offset}: the number of the field that begins here does not fit 64 bits")]
     Varint {
-        /// Where the field begins.
+        /// The start of the field.
         offset: usize,
     },
-    /// A length needs more than 32 bits or more than 5 bytes.
+    /// A length takes more than 32 bits or more than 5 bytes.
     #[error("byte {offset}: the length of the field that begins here does not fit 32 bits")]
     Length {
-        /// Where the field begins.
+        /// The start of the field.
         offset: usize,
     },
     /// A field claims more bytes than its message has left.
     #[error(
-        "byte {offset}: the field that begins here claims {length} bytes, {left} are left in its message"
+        "byte {offset}: the field that begins here claims {length} bytes, but its message has only {left} left"
     )]
     Overrun {
-        /// Where the field begins.
+        /// The start of the field.
         offset: usize,
-        /// What it claims, in bytes.
+        /// The claimed length, in bytes.
         length: u32,
-        /// What there is, in bytes.
+        /// The bytes left in the message.
         left: usize,
     },
-    /// A group ends that did not begin, or not as the innermost one.
+    /// The end tag of a group that is not the innermost open one.
     #[error("byte {offset}: group {number} ends here but was not open")]
     GroupEnd {
-        /// Where the end tag stands.
+        /// The start of the end tag.
         offset: usize,
         /// Its field number.
         number: u32,
     },
-    /// Groups within groups within groups.
+    /// Too many nested groups.
     #[error("byte {offset}: groups are nested more than {limit} deep")]
     Nesting {
-        /// Where the group too many begins.
+        /// The start of the first group beyond the limit.
         offset: usize,
-        /// How many there may be.
+        /// The limit.
         limit: usize,
     },
-    /// A field of the schema comes as something else; decoders refuse it or lose it.
-    #[error("byte {offset}: {field} has wire type {found}, the schema says {expected}")]
+    /// A field of the schema has another wire type. Decoders refuse or drop it.
+    #[error("byte {offset}: {field} has wire type {found}, but the schema has {expected}")]
     Mismatch {
-        /// Where the field begins.
+        /// The start of the field.
         offset: usize,
         /// Its name, as `Message.query_port`.
         field: &'static str,
-        /// The schema's wire type.
+        /// The wire type of the schema.
         expected: WireType,
-        /// The wire type it has.
+        /// The wire type found.
         found: WireType,
     },
-    /// A field that must be there is not.
-    #[error("byte {offset}: {field} is missing from what ends here")]
+    /// A required field is missing.
+    #[error("byte {offset}: {field} is missing in the message that ends here")]
     Missing {
-        /// Where the message ends that lacks it.
+        /// The end of the incomplete message.
         offset: usize,
         /// Its name, as `Message.type`.
         field: &'static str,
     },
-    /// A `string` field is not UTF-8; decoders that check refuse the whole frame.
+    /// A `string` field is not UTF-8. Decoders that check this refuse the whole frame.
     #[error("byte {offset}: {field} is not UTF-8 text")]
     Text {
-        /// Where the field begins.
+        /// The start of the field.
         offset: usize,
         /// Its name, as `Policy.type`.
         field: &'static str,
     },
 }
 
-/// How a protobuf value is laid out.
+/// The encoding of a protobuf value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireType {
     /// 0: a number of 1 to 10 bytes.
@@ -118,7 +118,7 @@ pub enum WireType {
     Fixed64 = 1,
     /// 2: a length, and as many bytes.
     Bytes = 2,
-    /// 3 and 4: fields between a start and an end tag; obsolete, yet legal.
+    /// 3 and 4: fields between a start and an end tag; obsolete, but legal.
     Group = 3,
     /// 5: 4 bytes.
     Fixed32 = 5,

@@ -1,11 +1,11 @@
-//! dnstap itself: is a frame's payload a dnstap message, and how is it edited without decoding it.
+//! dnstap messages: validation, and edits of the encoded bytes.
 //!
-//! - [`proto`] holds the prost types of `proto/dnstap.proto`, for the library API, for `dump` and for tests. The way from
-//!   a listener to a sink never decodes into them: that would lose unknown fields and cost ten times as much.
-//! - [`validate`](validate()) says whether a payload is a dnstap message; [`message_type`](message_type()) says of which
-//!   kind as well, and a listener asks it of every frame.
-//! - [`Rewrite`] edits a payload by splicing its bytes; a sink that is not `full` or that sets fields uses it.
-//! - `wire`, `varint` and `schema` are what those two read protobuf with.
+//! - [`proto`] has the prost types of `proto/dnstap.proto`, for the library API, `dump` and tests. Frames on their way from
+//!   listener to sink are never decoded into them: that would lose unknown fields and cost ten times as much.
+//! - [`validate`](validate()) checks that a payload is a dnstap message. [`message_type`](message_type()) also returns its
+//!   type; listeners call it for every frame.
+//! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields.
+//! - `wire`, `varint` and `schema` read protobuf for these two.
 //!
 //! Called by `listener`, `sink` and `cli`, and by `config` for the type [`Edits`]; calls nothing of this crate.
 //! Sources: `proto/dnstap.proto` as published by dnstap.info, and protobuf's "Encoding" page.

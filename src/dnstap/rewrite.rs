@@ -1,4 +1,4 @@
-//! Edits a payload by splicing: what a sink did not ask to change leaves as it came.
+//! Edits of a payload by splicing its bytes. Everything that an edit does not concern stays unchanged.
 
 use bytes::{Bytes, BytesMut};
 
@@ -8,7 +8,7 @@ use super::{
     wire::{Field, Fields},
 };
 
-/// Fields that a sink sets in each frame; `None` leaves the sender's, an empty value sets an empty field.
+/// The fields that a sink sets in each frame. `None` keeps the sender's value; an empty value sets an empty field.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Edits {
     /// `identity`.
@@ -19,12 +19,12 @@ pub struct Edits {
     pub extra: Option<Bytes>,
 }
 
-/// What one sink changes in every frame.
+/// The changes that one sink makes to every frame.
 ///
-/// - Unless it is full, `query_message` and `response_message` are left out of the message, and its length is written anew.
-/// - A field with an edit is written where the first of its kind stood, and any other of its kind is left out. If there was
-///   none, it goes to the front, where senders put `identity` and `version`; several keep the order of their numbers.
-/// - Every other byte stays, in its order: unknown fields of both levels, repeated fields, numbers longer than they need be.
+/// - Unless the sink is `full`, `query_message` and `response_message` are removed, and the length of the message is adjusted.
+/// - A field with an edit replaces the first of its kind, and others of its kind are removed. If there is none, the field goes
+///   to the front, where senders put `identity` and `version`. Several new fields are ordered by number.
+/// - All other bytes stay, in order: unknown fields at both levels, repeated fields, varints with padding.
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -41,14 +41,14 @@ pub struct Edits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rewrite {
     full: bool,
-    /// `identity`, `version` and `extra`, each as the whole field that goes into a frame.
+    /// `identity`, `version` and `extra`, each as an encoded field.
     fields: [Option<Bytes>; 3],
 }
 
-/// A frame on its way into a buffer.
+/// A frame that is being copied into a buffer.
 struct Splice<'a> {
     frame: &'a [u8],
-    /// How much of `frame` was dealt with.
+    /// The part of `frame` already copied or left out.
     done: usize,
     out: &'a mut BytesMut,
 }
@@ -56,7 +56,7 @@ struct Splice<'a> {
 // === impl Rewrite ===
 
 impl Rewrite {
-    /// The rewrite of a sink that keeps the DNS messages if it is `full`, and sets what `edits` says.
+    /// Creates a rewrite that keeps the DNS messages if `full` is set, and sets the fields of `edits`.
     pub fn new(full: bool, edits: &Edits) -> Self {
         Self {
             full,
@@ -69,19 +69,18 @@ impl Rewrite {
         }
     }
 
-    /// Whether it changes nothing, so that a chunk can go out as it is.
+    /// Returns whether it changes nothing, so that chunks can be written unchanged.
     pub fn is_noop(&self) -> bool {
         self.full && !self.edits()
     }
 
     /// Appends the edited payload of `frame`, the payload of one data frame, to `out`.
     ///
-    /// A frame that [`validate`](super::validate()) passed is never refused. Of others, only what lies on the way is checked:
-    /// a rewrite that changes nothing looks at nothing.
+    /// A frame that passed [`validate`](super::validate()) is never refused. Other frames are checked only as far as the edits
+    /// need it.
     ///
     /// # Errors
-    ///
-    /// What is wrong with the frame, and where; `out` is then as it was.
+    /// If the frame is malformed; `out` is unchanged then.
     pub fn apply(&self, frame: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
         let before = out.len();
         let edits: usize = self.fields.iter().flatten().map(Bytes::len).sum();
@@ -97,7 +96,7 @@ impl Rewrite {
         self.fields.iter().any(Option::is_some)
     }
 
-    /// The edit of a top-level field, if it has one, as an index of `fields`.
+    /// Returns the index in `fields` of the edit of a top-level field, if it has one.
     fn edit(&self, number: u32) -> Option<usize> {
         let index = (number as usize).checked_sub(1)?;
         self.fields.get(index)?.as_ref().map(|_| index)
@@ -105,6 +104,7 @@ impl Rewrite {
 
     fn splice(&self, frame: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
         let mut pending = [const { None }; 3];
+        // Fields that replace none go to the front, so find those in a first pass.
         if self.edits() {
             pending = self.fields.each_ref().map(Option::as_ref);
             let mut absent = pending;
@@ -144,23 +144,23 @@ impl Rewrite {
 // === impl Splice ===
 
 impl Splice<'_> {
-    /// Copies what was not dealt with, up to `end`.
+    /// Copies the rest of the frame up to `end`.
     fn copy_to(&mut self, end: usize) {
         self.out.extend_from_slice(&self.frame[self.done..end]);
         self.done = end;
     }
 
-    /// Copies what stands before a field, and leaves the field out.
+    /// Copies the bytes before a field, and leaves the field out.
     fn cut(&mut self, field: &Field<'_>) {
         self.copy_to(field.range.start);
         self.done = field.range.end;
     }
 
-    /// Leaves the DNS messages out of a `Message`; one without them is left for the next copy.
+    /// Leaves the DNS messages out of a `Message`. Copies nothing if there are none; a later copy covers it.
     fn strip(&mut self, message: &Field<'_>) -> Result<(), Malformed> {
         let length_at = message.range.start + message.tag;
         let content_at = message.range.end - message.value.len();
-        // Where the content goes in `out`, once it is known that it must change.
+        // The start of the content in `out`; `None` until there is something to leave out.
         let mut content = None;
         for field in message.fields() {
             let field = field?;
@@ -183,8 +183,8 @@ impl Splice<'_> {
         Ok(())
     }
 
-    /// Writes the length of what stands from `content` to the end over the old length, which begins at `length` and ends at
-    /// `content`. The new one is no longer: the content was not longer before.
+    /// Overwrites the old length, at `length..content`, with the length of the bytes from `content` on. The new length
+    /// needs no more bytes than the old one, since the content became shorter.
     fn set_length(&mut self, length: usize, content: usize) {
         let mut buffer = [0; 10];
         let mut rest = buffer.as_mut_slice();
@@ -200,7 +200,7 @@ impl Splice<'_> {
     }
 }
 
-/// A whole field of bytes.
+/// Encodes a whole field of bytes.
 fn encode(number: u32, value: &Bytes) -> Bytes {
     let mut field = BytesMut::new();
     prost::encoding::bytes::encode(number, value, &mut field);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn only_full_without_edits_changes_nothing() {
+    fn full_without_edits_is_the_only_noop() {
         assert!(Rewrite::new(true, &Edits::default()).is_noop());
         assert!(!Rewrite::new(false, &Edits::default()).is_noop());
         assert!(!Rewrite::new(true, &edits("", "", "")).is_noop());
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dns_messages_are_left_out() {
+    fn the_dns_messages_are_removed() {
         assert_eq!(
             apply(false, &Edits::default(), FRAME),
             b"\x0a\x01a\x72\x02\x08\x05\x12\x01v\x78\x01"
@@ -250,13 +250,13 @@ mod tests {
     }
 
     #[test]
-    fn fields_10_and_14_of_the_top_are_not_those_of_the_message() {
+    fn top_level_fields_10_and_14_are_not_dns_messages() {
         let frame = b"\x52\x01q\x78\x01";
         assert_eq!(apply(false, &Edits::default(), frame), frame);
     }
 
     #[test]
-    fn every_message_loses_its_own() {
+    fn every_message_loses_its_dns_messages() {
         assert_eq!(
             apply(
                 false,
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_shrinks_by_as_many_bytes_as_it_can() {
+    fn a_new_length_takes_as_few_bytes_as_possible() {
         let dns = vec![0; 300];
         let message = [b"\x08\x05\x52\xac\x02".as_slice(), &dns, b"\x10\x01"].concat();
         let frame = [b"\x72\xb3\x02".as_slice(), &message, b"\x78\x01"].concat();
@@ -279,13 +279,13 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_need_not_change_stays_as_it_is() {
+    fn a_length_stays_as_it_is_if_nothing_is_removed() {
         let frame = b"\x72\x82\x00\x08\x05\x78\x01";
         assert_eq!(apply(false, &Edits::default(), frame), frame);
     }
 
     #[test]
-    fn an_edit_stands_where_the_first_of_its_kind_stood() {
+    fn an_edit_replaces_the_first_of_its_kind() {
         assert_eq!(
             apply(
                 true,

@@ -102,7 +102,7 @@ pub(super) static POLICY_FIELDS: Schema = Schema([
 // === impl Schema ===
 
 impl Schema {
-    /// The wire type must be the schema's, if the schema knows the field.
+    /// Checks that a field has the wire type of the schema. Unknown fields pass.
     #[inline]
     pub(super) fn check(&self, field: &Field<'_>) -> Result<(), Malformed> {
         match self.0.get(field.number as usize) {
@@ -131,9 +131,9 @@ mod tests {
         *,
     };
 
-    /// Every table against what prost, which reads the schema itself, writes of a message with every field set.
+    /// Compares the tables with messages encoded by prost, whose types are generated from the schema.
     #[test]
-    fn the_tables_say_what_the_schema_says() {
+    fn the_tables_agree_with_the_schema() {
         let policy = Policy {
             r#type: Some("RPZ".into()),
             rule: Some(vec![0]),

@@ -1,4 +1,4 @@
-//! Is it a dnstap message? Asked of every frame, so: one pass, no allocation.
+//! Validation of dnstap messages. It runs for every frame, so it takes one pass and does not allocate.
 
 use super::{
     malformed::Malformed,
@@ -9,36 +9,35 @@ use super::{
 
 /// Checks that `frame`, the payload of one data frame, is a dnstap message that collectors can decode.
 ///
-/// What is checked, of `Dnstap` and of the `Message` and `Policy` in it:
+/// It checks `Dnstap`, and the `Message` and `Policy` inside:
 ///
 /// - tags, varints and lengths; groups are skipped, to a depth of 32;
-/// - every field of `proto/dnstap.proto` has the schema's wire type;
-/// - `Dnstap.type` is there, and `Message.type` in a message; when `Dnstap.type` is `MESSAGE` there is a message;
+/// - each field of `proto/dnstap.proto` has the wire type of the schema;
+/// - `Dnstap.type` and, in a message, `Message.type` are present; if `Dnstap.type` is `MESSAGE`, so is a message;
 /// - `Policy.type`, the only `string`, is UTF-8.
 ///
-/// Unknown fields and unknown enum values are fine. As everywhere in protobuf, the last of a repeated field counts, and
-/// messages that are repeated count as one.
+/// Unknown fields and unknown enum values are accepted. As in all of protobuf, the last value of a repeated field counts, and
+/// repeated messages are merged.
 ///
-/// What passes, prost decodes. The reverse does not hold: prost does not ask for required fields, and it takes tags and lengths
-/// of up to 10 bytes where this, like protobuf-c and C++, takes 5, and groups to a depth of 99. golang-dnstap reads the message
-/// of a `MESSAGE` without looking whether there is one.
+/// prost decodes every frame that passes, but also some that do not: it does not check required fields, and it accepts tags and
+/// lengths of up to 10 bytes (here 5, as in protobuf-c and C++) and groups to a depth of 99. golang-dnstap reads the message of
+/// a `MESSAGE` without checking that it is present.
 ///
 /// ```
 /// use tapfan::dnstap::{Malformed, validate};
 ///
 /// assert_eq!(validate(b"\x72\x02\x08\x05\x78\x01"), Ok(()));
 /// let error = validate(b"\x72\x02\x08\x05").unwrap_err();
-/// assert_eq!(error.to_string(), "byte 4: Dnstap.type is missing from what ends here");
+/// assert_eq!(error.to_string(), "byte 4: Dnstap.type is missing in the message that ends here");
 /// ```
 ///
 /// # Errors
-///
-/// The first thing that is wrong, and where; what is missing is noticed at the end.
+/// The first violation, with its offset. Missing fields are reported last.
 pub fn validate(frame: &[u8]) -> Result<(), Malformed> {
     message_type(frame).map(drop)
 }
 
-/// [`validate`]s `frame`, and says what kind of message it holds.
+/// Validates `frame` like [`validate`], and returns the type of its message.
 ///
 /// ```
 /// use tapfan::dnstap::{MessageType, message_type};
@@ -47,21 +46,19 @@ pub fn validate(frame: &[u8]) -> Result<(), Malformed> {
 /// ```
 ///
 /// # Errors
-///
-/// As [`validate`].
+/// As for [`validate`].
 pub fn message_type(frame: &[u8]) -> Result<MessageType, Malformed> {
     read(frame).map_err(|error| compressed(frame).unwrap_or(error))
 }
 
-/// Finds out how a frame that is no dnstap message was compressed, if it was. DNS-collector's client can do that; no dnstap
-/// reader but its own understands it.
+/// Recognises a compressed frame. DNS-collector's client can compress frames, but no other dnstap reader understands them.
 #[cold]
 fn compressed(frame: &[u8]) -> Option<Malformed> {
     const MAGIC: [(&[u8], &str); 6] = [
         (b"\x1f\x8b\x08", "gzip"),
         (b"\x28\xb5\x2f\xfd", "zstd"),
         (b"\x04\x22\x4d\x18", "lz4"),
-        // As Kafka's clients frame it, of which DNS-collector has its codecs.
+        // The framing of Kafka's clients, whose codecs DNS-collector uses.
         (b"\x82SNAPPY\x00", "snappy"),
         (b"\xff\x06\x00\x00sNaPpY", "snappy"),
         (b"\xff\x06\x00\x00S2sTwO", "snappy"),
@@ -80,7 +77,7 @@ fn read(frame: &[u8]) -> Result<MessageType, Malformed> {
         let field = field?;
         DNSTAP_FIELDS.check(&field)?;
         match field.number {
-            // An enum is an int32: decoders drop what is above.
+            // An enum is an int32, and decoders drop the higher bits.
             schema::TYPE => kind = Some(field.varint() & u64::from(u32::MAX)),
             schema::MESSAGE => {
                 message_end = Some(field.range.end);
@@ -99,7 +96,7 @@ fn read(frame: &[u8]) -> Result<MessageType, Malformed> {
     }
 }
 
-/// Checks a `Message`; gives the number of its type, if that is there.
+/// Validates a `Message`. Returns the number of its type, if present.
 #[inline]
 fn message(message: &Field<'_>) -> Result<Option<u64>, Malformed> {
     let mut number = None;
@@ -135,18 +132,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_collectors_can_decode_passes() {
+    fn messages_that_collectors_can_decode_pass() {
         for frame in [
             b"\x72\x02\x08\x05\x78\x01".as_slice(),
-            // A type that this schema does not know, and nothing else.
+            // Only a type, which the schema does not have.
             b"\x78\x02",
             // The last type counts.
             b"\x78\x01\x78\x02",
             // Unknown fields and unknown enum values.
             b"\xa0\x06\x01\x72\x06\xa0\x06\x01\x08\xff\x7f\x78\x01\x9b\x06\x9c\x06",
-            // Two messages are one: the second has the type.
+            // Two messages are merged, and the second has the type.
             b"\x72\x02\x10\x01\x72\x02\x08\x05\x78\x01",
-            // http_protocol, whose tag has two bytes, and a policy with a text.
+            // http_protocol, with a tag of two bytes, and a policy with a string.
             b"\x72\x0c\x08\x05\x80\x01\x02\x7a\x05\x0a\x03RPZ\x78\x01",
         ] {
             assert_eq!(validate(frame), Ok(()), "{frame:02x?}");
@@ -154,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_frame_was_compressed_with_is_named() {
+    fn compressed_frames_are_recognised() {
         for (frame, expected) in [
             (b"\x1f\x8b\x08\0\0".as_slice(), "gzip"),
             (b"\x28\xb5\x2f\xfd\x04", "zstd"),
@@ -170,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_type_counts_and_what_is_no_message_has_none() {
+    fn the_last_type_counts_and_other_frames_have_none() {
         for (frame, expected) in [
             (
                 b"\x72\x02\x08\x05\x78\x01".as_slice(),
@@ -197,8 +194,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_in_words() {
-        let said: Vec<_> = [
+    fn errors_for_malformed_frames() {
+        let errors: Vec<_> = [
             b"".as_slice(),
             b"\x0a\x01a",
             b"\x78\x01",
@@ -217,28 +214,28 @@ mod tests {
         ]
         .map(|frame| validate(frame).expect_err("malformed").to_string())
         .into();
-        insta::assert_snapshot!(said.join("\n"), @r"
-        byte 0: Dnstap.type is missing from what ends here
-        byte 3: Dnstap.type is missing from what ends here
-        byte 2: Dnstap.message is missing from what ends here
-        byte 6: Dnstap.message is missing from what ends here
-        byte 2: Message.type is missing from what ends here
-        byte 4: Message.type is missing from what ends here
-        byte 0: Dnstap.type has wire type bytes, the schema says varint
-        byte 2: Message.query_port has wire type bytes, the schema says varint
-        byte 5: Message.type has wire type bytes, the schema says varint
+        insta::assert_snapshot!(errors.join("\n"), @r"
+        byte 0: Dnstap.type is missing in the message that ends here
+        byte 3: Dnstap.type is missing in the message that ends here
+        byte 2: Dnstap.message is missing in the message that ends here
+        byte 6: Dnstap.message is missing in the message that ends here
+        byte 2: Message.type is missing in the message that ends here
+        byte 4: Message.type is missing in the message that ends here
+        byte 0: Dnstap.type has wire type bytes, but the schema has varint
+        byte 2: Message.query_port has wire type bytes, but the schema has varint
+        byte 5: Message.type has wire type bytes, but the schema has varint
         byte 6: Policy.type is not UTF-8 text
         byte 6: the field that begins here is cut off
-        byte 6: the field that begins here claims 2 bytes, 1 are left in its message
-        byte 0: a field with wire type 7, which protobuf does not define
-        byte 2: a field with wire type 6, which protobuf does not define
+        byte 6: the field that begins here claims 2 bytes, but its message has only 1 left
+        byte 0: a field has wire type 7, which protobuf does not define
+        byte 2: a field has wire type 6, which protobuf does not define
         byte 2: group 99 ends here but was not open
         ");
     }
 
-    /// Whatever a cut takes away of a recorded frame, its type or its message is not whole.
+    /// The type comes last, so every truncated frame lacks it or is cut inside a field.
     #[test]
-    fn no_beginning_of_a_whole_frame_passes() {
+    fn no_truncated_frame_passes() {
         let frame =
             b"\x0a\x02ns\x72\x11\x08\x05\x40\x80\x80\x80\x80\x04\x4d\0\0\0\0\x52\x02hi\x78\x01";
         assert_eq!(validate(frame), Ok(()));

@@ -1,26 +1,26 @@
-//! Numbers as protobuf writes them: seven bits a byte, the lowest first, the top bit set on all but the last.
+//! Varints, the numbers of protobuf: seven bits in each byte, lowest first, with the top bit set on all but the last.
 
 use super::malformed::Malformed;
 
-/// Tags and lengths have at most this many bytes: protobuf-c and C++ refuse longer ones, even if they pad a small number.
+/// The limit of tags and lengths, in bytes. protobuf-c and C++ refuse longer ones, even if they pad a small number.
 const SHORT: usize = 5;
 
-/// Numbers of fields have at most this many bytes.
+/// The limit of other numbers, in bytes.
 const LONG: usize = 10;
 
-/// Why there is no number.
+/// The reason for which a number cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum VarintError {
     /// The bytes end before the number does.
     Truncated,
-    /// More bytes, or more bits, than it may have.
+    /// Too many bytes, or too many bits.
     TooLong,
 }
 
-/// What was asked for, and the bytes after it.
+/// A value, and the bytes after it.
 type Split<'a, T> = (T, &'a [u8]);
 
-/// Reads a tag or a length off the front.
+/// Splits a tag or a length off the front.
 pub(super) fn short_varint(bytes: &[u8]) -> Result<Split<'_, u32>, VarintError> {
     let mut number = 0_u64;
     for (index, byte) in bytes.iter().take(SHORT).enumerate() {
@@ -36,20 +36,20 @@ pub(super) fn short_varint(bytes: &[u8]) -> Result<Split<'_, u32>, VarintError> 
 /// Splits a number of up to 64 bits off the front.
 pub(super) fn split_varint(bytes: &[u8]) -> Result<Split<'_, &[u8]>, VarintError> {
     match bytes.iter().take(LONG).position(|byte| *byte < 0x80) {
-        // Nine bytes hold 63 bits, so the tenth may hold one.
+        // Nine bytes hold 63 bits, so the tenth may have one bit.
         Some(9) if bytes[9] > 1 => Err(VarintError::TooLong),
         Some(last) => Ok(bytes.split_at(last + 1)),
         None => Err(too_long(bytes, LONG)),
     }
 }
 
-/// As [`split_varint`], if it is at most 8 bytes long, and 8 bytes are there if it is longer than one.
+/// A faster [`split_varint`] for numbers of up to 8 bytes. If the number is longer than one byte, it reads 8 bytes.
 #[inline]
 pub(super) fn common_varint(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
     if *bytes.first()? < 0x80 {
         return bytes.split_at_checked(1);
     }
-    // The first byte without its top bit is the last: times and ports are found without a loop.
+    // The first byte without a top bit ends the number. This finds it without a loop; times and ports are such numbers.
     let last = !u64::from_le_bytes(*bytes.first_chunk()?) & 0x8080_8080_8080_8080;
     if last == 0 {
         return None;
@@ -57,7 +57,7 @@ pub(super) fn common_varint(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
     bytes.split_at_checked(last.trailing_zeros() as usize / 8 + 1)
 }
 
-/// Splits a length of one or two bytes off the front, and what it measures.
+/// Splits off a length of one or two bytes and that many bytes.
 #[inline]
 pub(super) fn common_bytes(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
     match bytes {
@@ -69,7 +69,7 @@ pub(super) fn common_bytes(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
     }
 }
 
-/// `bytes` begin with a number that does not end within `most` bytes.
+/// Returns the error for a number that does not end within `most` bytes.
 fn too_long(bytes: &[u8], most: usize) -> VarintError {
     if bytes.len() < most {
         VarintError::Truncated
@@ -81,7 +81,7 @@ fn too_long(bytes: &[u8], most: usize) -> VarintError {
 // === impl VarintError ===
 
 impl VarintError {
-    /// As an error of the field that begins at `offset`.
+    /// Converts to the error of the field at `offset`.
     pub(super) fn at(self, offset: usize, too_long: Malformed) -> Malformed {
         match self {
             Self::Truncated => Malformed::Truncated { offset },
@@ -99,7 +99,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn short_numbers_are_read_as_prost_writes_them(number: u32, rest: [u8; 3]) {
+        fn short_numbers_from_prost_are_read(number: u32, rest: [u8; 3]) {
             let mut bytes = Vec::new();
             encode_varint(number.into(), &mut bytes);
             bytes.extend(rest);
@@ -107,7 +107,7 @@ mod tests {
         }
 
         #[test]
-        fn any_number_ends_where_prost_says(bytes in prop::collection::vec(prop_oneof![0x7e_u8..0x82, any::<u8>()], 0..16)) {
+        fn numbers_end_where_prost_ends_them(bytes in prop::collection::vec(prop_oneof![0x7e_u8..0x82, any::<u8>()], 0..16)) {
             let mut rest = bytes.as_slice();
             let prost = decode_varint(&mut rest).ok().map(|_| rest.len());
             let ours = split_varint(&bytes).ok().map(|(_, rest)| rest.len());

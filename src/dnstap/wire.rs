@@ -1,4 +1,4 @@
-//! Reads protobuf's wire format one field at a time, without decoding, allocating or trusting a length.
+//! A reader of protobuf's wire format, one field at a time, that does not decode or allocate and trusts no length.
 
 use std::ops::Range;
 
@@ -7,37 +7,37 @@ use super::{
     varint::{common_bytes, common_varint, short_varint, split_varint},
 };
 
-/// The fields of one message, in order. After an error there are no more.
+/// An iterator over the fields of one message. It ends after an error.
 #[derive(Debug, Clone)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
-    /// Where `rest` ends in the frame, so that offsets are the frame's at every depth.
+    /// The end of `rest` in the frame. It makes offsets relative to the frame at every depth.
     end: usize,
-    /// How many groups are open around it.
+    /// The number of enclosing groups.
     groups: usize,
 }
 
-/// One field as it stands in the frame.
+/// One encoded field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field<'a> {
-    /// 1 to 2^29-1.
+    /// From 1 to 2^29-1.
     pub(super) number: u32,
     pub(super) wire_type: WireType,
-    /// What follows the tag: a varint's bytes, a fixed value, what follows the length, what a group holds.
+    /// The value: the bytes of a varint, a fixed value, the bytes after a length, the contents of a group.
     pub(super) value: &'a [u8],
-    /// The whole field in the frame, from its tag's first byte.
+    /// The range of the whole field in the frame, tag included.
     pub(super) range: Range<usize>,
-    /// How many bytes its tag has; a length, if any, follows it.
+    /// The number of bytes in its tag. A length, if any, follows it.
     pub(super) tag: usize,
 }
 
-/// How deep groups may nest. dnstap has none, so this only has to be some limit, below prost's and C++'s 100.
+/// The limit on nested groups. dnstap has no groups, so any limit below the 100 of prost and C++ will do.
 pub(super) const GROUP_DEPTH: usize = 32;
 
 // === impl Fields ===
 
 impl<'a> Fields<'a> {
-    /// The fields of a whole frame.
+    /// Iterates over the fields of a whole frame.
     #[inline]
     pub(super) fn new(frame: &'a [u8]) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl<'a> Fields<'a> {
         self.end - self.rest.len()
     }
 
-    /// The next tag, left in place, and what follows it.
+    /// Returns the next tag and the bytes after it, without consuming them.
     #[inline]
     fn tag(&self) -> Result<(u32, &'a [u8]), Malformed> {
         match self.rest {
@@ -64,11 +64,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Takes the next field off if it is of the common kind: a field number below 16, a length below 16384, no group.
+    /// Consumes the next field if it is of a common kind: a field number below 16, a length below 16384, no group.
     ///
-    /// It is kept apart from [`field`](Self::field), which can do all and say what is wrong, so that it stays small enough to
-    /// be part of the loops that call it.
-    #[allow(clippy::inline_always)] // Half the time of a validation is lost to passing fields through memory otherwise.
+    /// [`field`](Self::field) handles all fields and reports errors. This one is separate so that it stays small enough to be
+    /// inlined.
+    #[allow(clippy::inline_always)] // Passing fields through memory instead doubles the time of a validation.
     #[inline(always)]
     fn common_field(&mut self) -> Option<Field<'a>> {
         let start = self.offset();
@@ -92,7 +92,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Takes the next field off, or leaves everything in place.
+    /// Consumes the next field. Consumes nothing on an error.
     #[cold]
     fn field(&mut self) -> Result<Field<'a>, Malformed> {
         let offset = self.offset();
@@ -148,7 +148,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Splits what the group that begins here holds off the front of `bytes`; its end tag goes with neither part.
+    /// Splits `bytes` into the contents of the group that begins here and the bytes after its end tag.
     #[cold]
     fn group(&self, number: u32, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Malformed> {
         let offset = self.offset();
@@ -198,7 +198,7 @@ impl<'a> Iterator for Fields<'a> {
 // === impl Field ===
 
 impl<'a> Field<'a> {
-    /// The fields of the message that a [`WireType::Bytes`] field holds.
+    /// Iterates over the fields of the message in a [`WireType::Bytes`] field.
     #[inline]
     pub(super) fn fields(&self) -> Fields<'a> {
         Fields {
@@ -208,7 +208,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The number that a [`WireType::Varint`] field holds.
+    /// Returns the number in a [`WireType::Varint`] field.
     #[inline]
     pub(super) fn varint(&self) -> u64 {
         (self.value.iter().rev()).fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f))
@@ -229,7 +229,7 @@ mod tests {
         all(frame).expect("well formed").remove(0)
     }
 
-    /// `depth` groups of field 1 within each other.
+    /// Encodes `depth` nested groups of field 1.
     fn groups(depth: usize) -> Vec<u8> {
         [vec![0x0b; depth], vec![0x0c; depth]].concat()
     }
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_are_the_frames_at_every_depth() {
+    fn offsets_are_relative_to_the_frame_at_every_depth() {
         let frame = b"\x08\x01\x72\x06\x08\x05\x52\x02hi";
         let message = &all(frame).expect("well formed")[1];
         let ranges: Vec<_> = message
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_protobuf_forbids_is_refused_where_it_stands() {
+    fn violations_of_protobuf_are_reported_with_their_offset() {
         use Malformed as M;
         let offset = 2;
         for (bytes, error) in [
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_nest_only_so_deep() {
+    fn nested_groups_have_a_limit() {
         assert_eq!(first(&groups(GROUP_DEPTH)).range, 0..2 * GROUP_DEPTH);
         let error = Malformed::Nesting {
             offset: GROUP_DEPTH,
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_error_there_are_no_more() {
+    fn the_iterator_ends_after_an_error() {
         let mut fields = Fields::new(b"\x00\x08\x01");
         assert!(fields.next().is_some_and(|field| field.is_err()));
         assert_eq!(fields.next(), None);
@@ -374,14 +374,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_common_way_and_the_whole_way_agree(bytes: Vec<u8>) {
+        fn common_field_and_field_agree(bytes: Vec<u8>) {
             if let Some(field) = Fields::new(&bytes).common_field() {
                 prop_assert_eq!(Fields::new(&bytes).field(), Ok(field));
             }
         }
 
         #[test]
-        fn fields_tile_any_frame_that_is_read_to_its_end(bytes in prop::collection::vec(0_u8..64, 0..64)) {
+        fn fields_cover_a_valid_frame_without_gaps(bytes in prop::collection::vec(0_u8..64, 0..64)) {
             let mut at = 0;
             for field in Fields::new(&bytes) {
                 let Ok(field) = field else { return Ok(()) };
