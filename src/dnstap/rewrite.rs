@@ -22,7 +22,7 @@ pub struct Edits {
 /// The changes that one sink makes to every frame.
 ///
 /// - Unless the sink is `full`, `query_message` and `response_message` are removed, and the length of the message is adjusted.
-/// - A field with an edit replaces the first of its kind, and others of its kind are removed. If there is none, the field goes
+/// - A field with an edit replaces the first of its kind, and others of its kind are removed. Without one, the field goes
 ///   to the front, where senders put `identity` and `version`. Several new fields are ordered by number.
 /// - All other bytes stay, in order: unknown fields at both levels, repeated fields, varints with padding.
 ///

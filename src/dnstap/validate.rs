@@ -58,7 +58,7 @@ fn compressed(frame: &[u8]) -> Option<Malformed> {
         (b"\x1f\x8b\x08", "gzip"),
         (b"\x28\xb5\x2f\xfd", "zstd"),
         (b"\x04\x22\x4d\x18", "lz4"),
-        // The framing of Kafka's clients, whose codecs DNS-collector uses.
+        // DNS-collector uses the codecs of Kafka's clients, with their framing.
         (b"\x82SNAPPY\x00", "snappy"),
         (b"\xff\x06\x00\x00sNaPpY", "snappy"),
         (b"\xff\x06\x00\x00S2sTwO", "snappy"),

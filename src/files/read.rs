@@ -93,8 +93,8 @@ fn name(kind: FileType) -> &'static str {
     }
 }
 
-/// Returns whether a path names a descriptor that this process inherited: `tapfan check /dev/stdin`, or what a shell
-/// substitutes for `<(command)`. Such a pipe is accepted, since the operator asked for it and it ends with its writer.
+/// Returns whether a path names a descriptor that this process inherited: `tapfan check /dev/stdin`, or the path that
+/// a shell substitutes for `<(command)`. Such a pipe is accepted, since the operator asked for it and it ends with its writer.
 fn is_own_descriptor(path: &Path) -> bool {
     path == Path::new("/dev/stdin") || path.parent() == Some(Path::new("/dev/fd"))
 }

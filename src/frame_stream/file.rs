@@ -50,7 +50,7 @@ pub enum FileError {
     /// Frame Streams, but not of dnstap.
     #[error("the file's content type is \"{}\", not \"protobuf:dnstap.Dnstap\"", .found.escape_ascii())]
     ContentType {
-        /// What START names.
+        /// The content type in START.
         found: Bytes,
     },
     /// The file ends before STOP: its writer was killed, or is still writing.

@@ -10,7 +10,7 @@ use procfs::{
     process::{MountInfos, Process},
 };
 
-/// Returns the smallest limit among this process's cgroup and its ancestors, in bytes; `None` if there is none.
+/// Returns the smallest limit among this process's cgroup and its ancestors, in bytes; `None` without one.
 ///
 /// Checks both versions of cgroups: a machine may have version 2 mounted and still account memory with version 1.
 pub(super) fn limit() -> Option<u64> {
@@ -19,7 +19,7 @@ pub(super) fn limit() -> Option<u64> {
     smallest(&groups, &mounts, Path::new("/"))
 }
 
-/// The same for a system whose files are below `root`.
+/// The same, with all files below `root`.
 fn smallest(groups: &ProcessCGroups, mounts: &MountInfos, root: &Path) -> Option<u64> {
     let mut limits = Vec::new();
     for group in groups {

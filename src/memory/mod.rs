@@ -1,6 +1,6 @@
-//! The limit on the router's memory, and the account of what it holds.
+//! The limit on the router's memory, and the account of its use.
 //!
-//! Called by `frame_stream` (whose chunks count), `listener`, `router`, `supervisor`, `config` and `cli`; calls nothing of
+//! Called by `frame_stream` (its chunks count), `listener`, `router`, `supervisor`, `config` and `cli`; calls nothing of
 //! this crate.
 
 mod budget;

@@ -30,8 +30,8 @@ struct Reserve {
 /// The purpose of an accepted connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Incoming {
-    /// Carries frames. It also leaves room for the admin endpoint, so that the endpoint can still report what is
-    /// wrong.
+    /// Carries frames. It also leaves room for the admin endpoint, so that the endpoint can still report the
+    /// problem.
     Sender,
     /// Asks the admin endpoint something.
     Admin,

@@ -1,23 +1,15 @@
 //! The time since the peer's machine last answered, whether or not its program does.
 
-use std::{os::fd::AsFd, time::Duration};
-
-use super::tcp_info;
+use std::time::Duration;
 
 /// A connection that may know when its peer's kernel was last heard.
 pub trait Liveness {
     /// The time since the peer's kernel acknowledged anything; also available after the connection has failed.
     ///
     /// A kernel acknowledges data, and reports a full receive buffer, even while its program reads nothing. This
-    /// distinguishes a collector that hangs from one whose machine or network is gone. `None` for a unix socket, or
+    /// distinguishes a collector that hangs from a machine or network that is gone. `None` for a unix socket, or
     /// if the operating system does not report it.
     fn last_heard(&self) -> Option<Duration>;
-}
-
-/// When the peer of a TCP socket acknowledged anything.
-pub(super) fn last_acknowledged(socket: &impl AsFd) -> Option<Duration> {
-    let milliseconds = tcp_info::last_acknowledged(socket)?;
-    Some(Duration::from_millis(milliseconds.into()))
 }
 
 #[cfg(test)]

@@ -63,8 +63,8 @@ impl OwnListeners {
         }
     }
 
-    /// Returns the name of the listener that a connection to `dialled` has reached; `None` if the peer is somebody
-    /// else's socket.
+    /// Returns the name of the listener that a connection to `dialled` has reached; `None` if it has reached
+    /// another socket.
     ///
     /// Compares the socket files, so that a symbolic link or another spelling is recognised. If another process has
     /// put its own socket in place of ours, its process id gives it away.
@@ -149,7 +149,7 @@ fn is_same_file(one: &Path, other: &Path) -> io::Result<bool> {
     Ok(identity(one)? == identity(other)?)
 }
 
-/// Returns whether a connection from `local` to `peer` has reached what is bound at `bound`.
+/// Returns whether a connection from `local` to `peer` has reached the socket bound at `bound`.
 fn is_at(bound: SocketAddr, local: SocketAddr, peer: SocketAddr) -> bool {
     let [bound_ip, local_ip, peer_ip] =
         [bound, local, peer].map(|address| address.ip().to_canonical());

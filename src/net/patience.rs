@@ -27,7 +27,7 @@ pub struct Patience {
     next_look: Pin<Box<Sleep>>,
 }
 
-/// The delay before the first look at what the peer has taken.
+/// The delay before the first look at the peer's uptake.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 
 /// The longest time between two looks. One look falls exactly one second after the wait began, so that a caller that
@@ -67,7 +67,7 @@ impl Patience {
 
     /// Ready when the peer has taken nothing for as long as it may.
     ///
-    /// If the operating system does not report what the peer takes, the whole wait is limited to that time.
+    /// If the operating system does not report the uptake, the whole wait is limited to that time.
     pub fn poll(&mut self, peer: &impl Uptake, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.next_look.as_mut().poll(cx));

@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::{Liveness, Uptake, UptakeLevel, liveness::last_acknowledged};
+use super::{Liveness, Uptake, UptakeLevel, tcp_info::last_acknowledged};
 
 /// A connection that a listener accepted or a sink opened.
 ///

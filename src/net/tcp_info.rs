@@ -1,6 +1,6 @@
 //! `TCP_INFO` and `SO_MEMINFO`: the state of a connection as Linux reports it.
 
-use std::os::fd::AsFd;
+use std::{os::fd::AsFd, time::Duration};
 
 use nix::{
     libc,
@@ -71,9 +71,9 @@ pub(super) struct Sending {
 }
 
 /// Returns the time since the peer of a TCP socket acknowledged anything.
-pub(super) fn last_acknowledged(socket: &impl AsFd) -> Option<u32> {
+pub(super) fn last_acknowledged(socket: &impl AsFd) -> Option<Duration> {
     let info = getsockopt(socket, TcpInfo).ok()?;
-    info.get(LAST_ACK_RECEIVED).copied()
+    Some(Duration::from_millis(info[LAST_ACK_RECEIVED].into()))
 }
 
 /// Returns the sent and pending bytes of a TCP connection; `None` before Linux 4.12.

@@ -16,7 +16,7 @@ pub trait Uptake {
 
 /// The amount that a peer had taken at one moment.
 ///
-/// Over TCP, data counts as taken when the peer's kernel acknowledges it. A peer whose receive buffer is full
+/// Over TCP, data counts as taken when the peer's kernel acknowledges it. A peer with a full receive buffer
 /// acknowledges more only once a sixteenth of the buffer is free again (RFC 9293, 3.8.6.2.2; `__tcp_select_window` in
 /// Linux). On a unix socket, data counts as taken when the peer's program has read it, in pieces of up to 36 KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -79,7 +79,7 @@ where
     }
 }
 
-/// Performs the first part of [`open`]: READY and ACCEPT. The stream has not begun yet, so closing the connection instead of
+/// Performs the first part of [`open`]: READY and ACCEPT. The stream has not started yet, so closing the connection instead of
 /// calling [`start`] truncates nothing.
 ///
 /// # Errors

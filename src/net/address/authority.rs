@@ -1,4 +1,4 @@
-//! Hosts with ports, and what of them a listener can bind.
+//! Hosts with ports, and the addresses among them that a listener can bind.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6},
@@ -35,7 +35,7 @@ impl FromStr for Authority {
     }
 }
 
-/// Returns the part between a scheme and a path, if there is no more than a slash after it.
+/// Returns the part between a scheme and a path, if at most a slash follows it.
 pub(super) fn before_path(text: &str) -> Result<&str, AddressError> {
     let end = text.find(['/', '?', '#']).unwrap_or(text.len());
     let (text, after) = text.split_at(end);

@@ -2,7 +2,7 @@
 
 /// A mistake in an address.
 ///
-/// [`Display`](std::fmt::Display) describes it, [`advice`](Self::advice) tells an operator what to do, and
+/// [`Display`](std::fmt::Display) describes it, [`advice`](Self::advice) says what to do about it, and
 /// [`instead`](Self::instead) is the correct address, if that is certain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -76,7 +76,7 @@ pub enum AddressError {
     /// `::1:6000`.
     #[error("the IPv6 address is not in brackets")]
     UnbracketedIpv6 {
-        /// The host and the port with brackets, if they can be told apart.
+        /// The host and the port with brackets, if they can be separated.
         right: Option<String>,
     },
     /// More than one colon, and no IPv6 address.
@@ -204,7 +204,7 @@ pub enum AddressError {
 // === impl AddressError ===
 
 impl AddressError {
-    /// Tells an operator what to do, in one sentence.
+    /// Advises an operator, in one sentence.
     pub fn advice(&self) -> String {
         match self {
             Self::MissingScheme {

@@ -25,7 +25,7 @@ const SCHEMES: [(&str, Scheme); 5] = [
     ("tls+srv", Scheme::TlsSrv),
 ];
 
-/// The port of a name server whose address has none.
+/// The default port of name servers.
 const DOMAIN: u16 = 53;
 
 // === impl Endpoint ===

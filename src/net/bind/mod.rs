@@ -332,7 +332,7 @@ impl PermissionChange {
 // === impl BoundUnix ===
 
 impl BoundUnix {
-    /// Wraps a listening socket whose file belongs to another process.
+    /// Wraps a listening socket with a file that belongs to another process.
     pub(super) fn of_another(listener: StdListener) -> io::Result<Self> {
         Ok(Self {
             file: None,

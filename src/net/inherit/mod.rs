@@ -122,11 +122,11 @@ impl Inherited {
     /// # Errors
     /// If it does not listen, or has no address.
     pub fn add_unix(&mut self, given: Given, listener: UnixListener) -> Result<(), InheritError> {
-        let address = match listener.local_addr() {
-            Ok(address) => address,
-            Err(source) => return Err(InheritError::Io { given, source }),
-        };
         check(&given, &SockRef::from(&listener))?;
+        let address = listener.local_addr().map_err(|source| InheritError::Io {
+            given: given.clone(),
+            source,
+        })?;
         let Some(address) = address_of(&address) else {
             return Err(InheritError::NoAddress { given });
         };
@@ -140,11 +140,11 @@ impl Inherited {
     /// # Errors
     /// If it does not listen.
     pub fn add_tcp(&mut self, given: Given, listener: TcpListener) -> Result<(), InheritError> {
-        let address = match listener.local_addr() {
-            Ok(address) => address,
-            Err(source) => return Err(InheritError::Io { given, source }),
-        };
         check(&given, &SockRef::from(&listener))?;
+        let address = listener.local_addr().map_err(|source| InheritError::Io {
+            given: given.clone(),
+            source,
+        })?;
         let listening = Listening::Tcp(address, listener);
         self.sockets.push(Socket { given, listening });
         Ok(())

@@ -24,8 +24,8 @@ pub(super) fn by_priority<'a>(targets: &'a [Target], rng: &mut impl Rng) -> Vec<
     ordered
 }
 
-/// Returns the index of the first target whose running sum of weights reaches a random number between 0 and the sum
-/// of all weights (RFC 2782).
+/// Returns the index of the first target at which the running sum of weights reaches a random number between 0 and the
+/// sum of all weights (RFC 2782).
 fn draw(targets: &[&Target], rng: &mut impl Rng) -> usize {
     let weights = || targets.iter().map(|target| u64::from(target.weight));
     let drawn = rng.next_range(0..weights().sum::<u64>() + 1);

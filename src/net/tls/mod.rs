@@ -65,7 +65,7 @@ pub struct ClientTls {
 /// With `skip_verify` any certificate is accepted, but the peer must still hold its key.
 ///
 /// # Errors
-/// See [`TlsError`]: each names the file and what is wrong with it.
+/// See [`TlsError`]: each names the file and the problem.
 pub fn client_config(tls: &ClientTls) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = verifying(tls, &provider)?;
@@ -82,7 +82,7 @@ pub fn client_config(tls: &ClientTls) -> Result<Arc<ClientConfig>, TlsError> {
 /// Builds the rustls configuration of a listener. Blocks: it reads the files.
 ///
 /// # Errors
-/// See [`TlsError`]: each names the file and what is wrong with it.
+/// See [`TlsError`]: each names the file and the problem.
 pub fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let identity = pem::identity(&tls.cert, &tls.key, &provider)?;
