@@ -1,16 +1,16 @@
-//! tapfan takes dnstap from DNS servers and sends the same taps to several collectors.
+//! tapfan receives dnstap from DNS servers and sends every frame to several collectors.
 //!
-//! This crate is the router and its parts. The rooms, from the outside in:
+//! The modules of the router, from the outside in:
 //!
-//! - [`admin`] tells people, probes and Prometheus how a running router is doing.
+//! - [`admin`] reports the state of a running router to people, probes and Prometheus.
 //! - [`supervisor`] owns every task: it starts, watches and drains listeners and sinks.
-//! - [`listener`] takes dnstap in and cuts it into chunks.
-//! - [`router`] hands each chunk to every sink's queue and keeps the ledgers.
-//! - [`sink`] is one `dnstap` directive: a tower stack and the driver that feeds it.
-//! - [`config`], [`net`], [`frame_stream`], [`memory`] and [`dnstap`] are what those are made of.
+//! - [`listener`] accepts connections and cuts their streams into chunks.
+//! - [`router`] pushes each chunk onto the queue of every sink and keeps the ledgers.
+//! - [`sink`] implements a `dnstap` directive: a tower stack and the driver that feeds it.
+//! - [`config`], [`net`], [`frame_stream`], [`memory`] and [`dnstap`] are the building blocks of the others.
 //!
 //! Dependencies point one way: `cli` → `admin` → `supervisor` → {`listener`, `router`, `sink`} →
-//! {`net`, `frame_stream`, `dnstap`, `config`}. `docs/ARCHITECTURE.md` says why.
+//! {`net`, `frame_stream`, `dnstap`, `config`}. See `docs/ARCHITECTURE.md`.
 
 pub mod admin;
 pub mod cli;

@@ -1,8 +1,8 @@
-//! The `tapfan` binary. Everything it does is in the library's `cli`.
+//! The `tapfan` binary. It only calls the `cli` module of the library.
 
 use std::process::ExitCode;
 
-/// Gives memory back after an outage, which glibc's allocator does not: see `benches/memory.rs`. musl's does.
+/// Returns memory to the system after an outage, which glibc's allocator does not (see `benches/memory.rs`). musl's does.
 #[cfg(target_env = "gnu")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
