@@ -1,36 +1,24 @@
-//! The reasons for which a payload is not a dnstap message.
+//! The reasons why a payload is not a dnstap message.
 
 use std::fmt;
 
-/// A violation in a payload. Offsets are in bytes from the start of the payload.
+/// A violation in a payload. Offsets are in bytes from the start of the payload, and a lone number is the offset of the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// The payload is compressed.
     #[error(
-        "it is compressed ({with}); turn compression off at the sender, in DNS-collector `compression: none`"
+        "it is compressed ({0}); turn compression off at the sender, in DNS-collector `compression: none`"
     )]
-    Compressed {
-        /// The kind of compression.
-        with: &'static str,
-    },
+    Compressed(&'static str),
     /// The bytes end before the field that begins at `offset` does.
-    #[error("byte {offset}: the field that begins here is cut off")]
-    Truncated {
-        /// The start of the field.
-        offset: usize,
-    },
+    #[error("byte {0}: the field that begins here is cut off")]
+    Truncated(usize),
     /// A tag takes more than 32 bits or more than 5 bytes.
-    #[error("byte {offset}: the tag that begins here is longer than a field number can be")]
-    Tag {
-        /// The start of the tag.
-        offset: usize,
-    },
+    #[error("byte {0}: the tag that begins here is longer than a field number can be")]
+    Tag(usize),
     /// A field has number 0, which protobuf forbids.
-    #[error("byte {offset}: a field has number 0, which protobuf forbids")]
-    FieldZero {
-        /// The start of the field.
-        offset: usize,
-    },
+    #[error("byte {0}: a field has number 0, which protobuf forbids")]
+    FieldZero(usize),
     /// A field has wire type 6 or 7, which protobuf does not define.
     #[error("byte {offset}: a field has wire type {wire_type}, which protobuf does not define")]
     UndefinedWireType {
@@ -40,17 +28,11 @@ pub enum Malformed {
         wire_type: u8,
     },
     /// A varint takes more than 64 bits or more than 10 bytes.
-    #[error("byte {offset}: the number of the field that begins here does not fit 64 bits")]
-    Varint {
-        /// The start of the field.
-        offset: usize,
-    },
+    #[error("byte {0}: the number of the field that begins here does not fit 64 bits")]
+    Varint(usize),
     /// A length takes more than 32 bits or more than 5 bytes.
-    #[error("byte {offset}: the length of the field that begins here does not fit 32 bits")]
-    Length {
-        /// The start of the field.
-        offset: usize,
-    },
+    #[error("byte {0}: the length of the field that begins here does not fit 32 bits")]
+    Length(usize),
     /// A field claims more bytes than its message has left.
     #[error(
         "byte {offset}: the field that begins here claims {length} bytes, but its message has only {left} left"

@@ -327,7 +327,7 @@ mod tests {
                     found: super::super::WireType::Varint,
                 },
             ),
-            (b"\x0a\x01a\x00", Malformed::FieldZero { offset: 3 }),
+            (b"\x0a\x01a\x00", Malformed::FieldZero(3)),
         ] {
             let mut out = BytesMut::from(b"before".as_slice());
             let result = Rewrite::new(false, &edits("i", "v", "e")).apply(frame, &mut out);

@@ -32,12 +32,12 @@ pub(super) const POLICY_TYPE: u32 = 1;
 pub(super) const TYPE_MESSAGE: u64 = 1;
 
 /// The fields of one message type, by number.
-pub(super) struct Schema([Option<Known>; 17]);
+pub(super) struct Schema(&'static [Option<Known>]);
 
 type Known = (&'static str, WireType);
 
 /// The message `Dnstap`.
-pub(super) static DNSTAP_FIELDS: Schema = Schema([
+pub(super) static DNSTAP_FIELDS: Schema = Schema(&[
     None,
     Some(("Dnstap.identity", WireType::Bytes)),
     Some(("Dnstap.version", WireType::Bytes)),
@@ -54,11 +54,10 @@ pub(super) static DNSTAP_FIELDS: Schema = Schema([
     None,
     Some(("Dnstap.message", WireType::Bytes)),
     Some(("Dnstap.type", WireType::Varint)),
-    None,
 ]);
 
 /// The message `Message`.
-pub(super) static MESSAGE_FIELDS: Schema = Schema([
+pub(super) static MESSAGE_FIELDS: Schema = Schema(&[
     None,
     Some(("Message.type", WireType::Varint)),
     Some(("Message.socket_family", WireType::Varint)),
@@ -79,24 +78,13 @@ pub(super) static MESSAGE_FIELDS: Schema = Schema([
 ]);
 
 /// The message `Policy`.
-pub(super) static POLICY_FIELDS: Schema = Schema([
+pub(super) static POLICY_FIELDS: Schema = Schema(&[
     None,
     Some(("Policy.type", WireType::Bytes)),
     Some(("Policy.rule", WireType::Bytes)),
     Some(("Policy.action", WireType::Varint)),
     Some(("Policy.match", WireType::Varint)),
     Some(("Policy.value", WireType::Bytes)),
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
 ]);
 
 // === impl Schema ===
@@ -177,7 +165,7 @@ mod tests {
                 .collect();
             found.sort_unstable_by_key(|(number, _)| *number);
             let table: Vec<_> = (0..)
-                .zip(&schema.0)
+                .zip(schema.0)
                 .filter_map(|(number, known)| Some((number, known.as_ref()?.1)))
                 .collect();
             assert_eq!(table, found);

@@ -65,7 +65,7 @@ fn compressed(frame: &[u8]) -> Option<Malformed> {
     ];
     let mut magic = MAGIC.into_iter();
     let (_, with) = magic.find(|(magic, _)| frame.starts_with(magic))?;
-    Some(Malformed::Compressed { with })
+    Some(Malformed::Compressed(with))
 }
 
 #[inline]
@@ -160,7 +160,7 @@ mod tests {
             (b"\xff\x06\0\0sNaPpY\x01", "snappy"),
         ] {
             let found = validate(frame);
-            assert_eq!(found, Err(Malformed::Compressed { with: expected }));
+            assert_eq!(found, Err(Malformed::Compressed(expected)));
         }
         let short = validate(b"\x1f\x8b").expect_err("malformed");
         assert!(!matches!(short, Malformed::Compressed { .. }), "{short}");

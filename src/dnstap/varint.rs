@@ -8,7 +8,7 @@ const SHORT: usize = 5;
 /// The limit of other numbers, in bytes.
 const LONG: usize = 10;
 
-/// The reason for which a number cannot be read.
+/// The reason why a number cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum VarintError {
     /// The bytes end before the number does.
@@ -84,7 +84,7 @@ impl VarintError {
     /// Converts to the error of the field at `offset`.
     pub(super) fn at(self, offset: usize, too_long: Malformed) -> Malformed {
         match self {
-            Self::Truncated => Malformed::Truncated { offset },
+            Self::Truncated => Malformed::Truncated(offset),
             Self::TooLong => too_long,
         }
     }

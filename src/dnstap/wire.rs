@@ -59,7 +59,7 @@ impl<'a> Fields<'a> {
             [byte, after @ ..] if *byte < 0x80 => Ok((u32::from(*byte), after)),
             rest => {
                 let offset = self.offset();
-                short_varint(rest).map_err(|error| error.at(offset, Malformed::Tag { offset }))
+                short_varint(rest).map_err(|error| error.at(offset, Malformed::Tag(offset)))
             }
         }
     }
@@ -99,19 +99,19 @@ impl<'a> Fields<'a> {
         let (tag, after) = self.tag()?;
         let number = tag >> 3;
         if number == 0 {
-            return Err(Malformed::FieldZero { offset });
+            return Err(Malformed::FieldZero(offset));
         }
-        let cut_off = Malformed::Truncated { offset };
+        let cut_off = Malformed::Truncated(offset);
         let (wire_type, (value, rest)) = match tag & 7 {
             0 => {
                 let split = split_varint(after)
-                    .map_err(|error| error.at(offset, Malformed::Varint { offset }))?;
+                    .map_err(|error| error.at(offset, Malformed::Varint(offset)))?;
                 (WireType::Varint, split)
             }
             1 => (WireType::Fixed64, after.split_at_checked(8).ok_or(cut_off)?),
             2 => {
                 let (length, content) = short_varint(after)
-                    .map_err(|error| error.at(offset, Malformed::Length { offset }))?;
+                    .map_err(|error| error.at(offset, Malformed::Length(offset)))?;
                 let split = content.split_at_checked(length as usize);
                 let left = content.len();
                 let overrun = Malformed::Overrun {
@@ -171,7 +171,7 @@ impl<'a> Fields<'a> {
             }
             inside.field()?;
         }
-        Err(Malformed::Truncated { offset })
+        Err(Malformed::Truncated(offset))
     }
 }
 
@@ -281,7 +281,7 @@ mod tests {
             groups: 0,
         }
         .next();
-        assert_eq!(error, Some(Err(Malformed::FieldZero { offset: 8 })));
+        assert_eq!(error, Some(Err(Malformed::FieldZero(8))));
     }
 
     #[test]
@@ -289,27 +289,27 @@ mod tests {
         use Malformed as M;
         let offset = 2;
         for (bytes, error) in [
-            (b"\x80".as_slice(), M::Truncated { offset }),
-            (b"\x08", M::Truncated { offset }),
-            (b"\x08\x80", M::Truncated { offset }),
-            (b"\x09abcdefg", M::Truncated { offset }),
-            (b"\x0a", M::Truncated { offset }),
-            (b"\x0a\x80", M::Truncated { offset }),
-            (b"\x0dabc", M::Truncated { offset }),
-            (b"\x0b\x08\x01", M::Truncated { offset }),
-            (b"\x88\x80\x80\x80\x80\x00\x01", M::Tag { offset }),
-            (b"\x88\x80\x80\x80\x10\x01", M::Tag { offset }),
-            (b"\x00\x01", M::FieldZero { offset }),
-            (b"\x80\x00\x01", M::FieldZero { offset }),
+            (b"\x80".as_slice(), M::Truncated(offset)),
+            (b"\x08", M::Truncated(offset)),
+            (b"\x08\x80", M::Truncated(offset)),
+            (b"\x09abcdefg", M::Truncated(offset)),
+            (b"\x0a", M::Truncated(offset)),
+            (b"\x0a\x80", M::Truncated(offset)),
+            (b"\x0dabc", M::Truncated(offset)),
+            (b"\x0b\x08\x01", M::Truncated(offset)),
+            (b"\x88\x80\x80\x80\x80\x00\x01", M::Tag(offset)),
+            (b"\x88\x80\x80\x80\x10\x01", M::Tag(offset)),
+            (b"\x00\x01", M::FieldZero(offset)),
+            (b"\x80\x00\x01", M::FieldZero(offset)),
             (
                 b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02",
-                M::Varint { offset },
+                M::Varint(offset),
             ),
             (
                 b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00",
-                M::Varint { offset },
+                M::Varint(offset),
             ),
-            (b"\x0a\x80\x80\x80\x80\x80\x00", M::Length { offset }),
+            (b"\x0a\x80\x80\x80\x80\x80\x00", M::Length(offset)),
             (
                 b"\x0a\x03hi",
                 M::Overrun {

@@ -11,7 +11,7 @@ use nix::libc::{O_NOCTTY, O_NONBLOCK};
 
 use super::waiting_for;
 
-/// The reason for which a file cannot be read.
+/// The reason why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileReadError {
     /// The operating system's error.

@@ -21,7 +21,7 @@ pub(crate) struct Reader {
     answered: Arc<Notify>,
 }
 
-/// The reason for which a read has no result.
+/// The reason why a read has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unanswered {
     /// One file, or another blocking call, did not answer in time.

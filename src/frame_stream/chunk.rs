@@ -1,4 +1,4 @@
-//! The unit that moves: many data frames in one immutable buffer, as they stood on the wire.
+//! Chunks, the unit that moves through the router: many data frames in one immutable buffer, in their wire form.
 
 use std::{fmt, ops::Range, sync::Arc, time::Instant};
 
@@ -10,18 +10,17 @@ use crate::{
     memory::Reservation,
 };
 
-/// A run of whole data frames (4-byte length, payload, 4-byte length, payload …) that share one buffer.
+/// A run of whole data frames (4-byte length, payload, 4-byte length, payload …) in one shared buffer.
 ///
-/// Cloning and splitting are cheap: every view of a chunk shares the buffer it was cut from. A chunk is never
-/// changed; an edit makes a new one.
+/// Cloning and splitting are cheap, since all views share the buffer. A chunk never changes; an edit creates a new one.
 #[derive(Clone)]
 pub struct Chunk {
     shared: Arc<Shared>,
-    /// The frames of `shared` that this view holds.
+    /// The frames of the buffer that belong to this view.
     range: Range<u32>,
 }
 
-/// Chunks that go out together, in order.
+/// Chunks to write together, in order.
 pub type Batch = Vec<Chunk>;
 
 struct Shared {
@@ -32,21 +31,21 @@ struct Shared {
     source: Option<Source>,
     /// The size of the buffer that `bytes` keeps alive.
     buffer: usize,
-    /// Counts it as held, once for all views, until the last of them is gone.
+    /// Counts the buffer as held, once for all views, until the last of them is dropped.
     #[allow(dead_code, reason = "it is dropped with the buffer")]
     held: Option<Reservation>,
 }
 
-/// The payloads of a chunk, one after the other.
+/// An iterator over the payloads of a chunk.
 #[derive(Debug, Clone)]
 pub struct Frames<'a> {
     rest: &'a [u8],
 }
 
-/// What a chunk costs beyond its bytes and its index: the shared header and its allocations.
+/// The memory of a chunk beyond its bytes and its index: the shared header and its allocations.
 const OVERHEAD: usize = 128;
 
-/// The cost of a chunk in memory, in a queue, beyond its buffer and its index: measured with chunks of one frame.
+/// The memory of a queued chunk beyond its buffer and its index, as measured with chunks of one frame.
 const REAL_OVERHEAD: usize = 320;
 
 // === impl Chunk ===
@@ -84,9 +83,9 @@ impl Chunk {
         }
     }
 
-    /// The same frames, which `source` has brought. Their memory counts against its budget from now on.
+    /// Attaches the source. From now on the memory of the frames counts against its budget.
     ///
-    /// Copies the index if there are other views of the chunk; a new one has none.
+    /// Copies the index if the chunk has other views; a new chunk has none.
     pub fn brought_by(mut self, source: &Source) -> Self {
         let index = size_of_val(&*self.shared.index);
         let held = source
@@ -112,7 +111,7 @@ impl Chunk {
         }
     }
 
-    /// A chunk of `bytes` if they are whole data frames and nothing else.
+    /// Creates a chunk from `bytes` if they are whole data frames and nothing else.
     ///
     /// ```
     /// use tapfan::frame_stream::Chunk;
@@ -138,32 +137,32 @@ impl Chunk {
         Some(Self::new(bytes, index.into_boxed_slice(), Instant::now()))
     }
 
-    /// How many frames it holds.
+    /// The number of frames.
     pub fn len(&self) -> usize {
         (self.range.end - self.range.start) as usize
     }
 
-    /// Whether it holds none.
+    /// Returns whether it has no frames.
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
 
-    /// The frames as they stand on the wire, lengths included.
+    /// The frames in their wire form, lengths included.
     pub fn wire(&self) -> &[u8] {
         &self.shared.bytes[self.offset(self.range.start)..self.offset(self.range.end)]
     }
 
-    /// When the bytes were read from their source.
+    /// The time at which the bytes were read.
     pub fn received(&self) -> Instant {
         self.shared.received
     }
 
-    /// The connection that brought it, if that is known.
+    /// The connection that it came from, if known.
     pub fn source(&self) -> Option<&Source> {
         self.shared.source.as_ref()
     }
 
-    /// The payloads, in order.
+    /// Iterates over the payloads.
     pub fn frames(&self) -> Frames<'_> {
         Frames { rest: self.wire() }
     }
@@ -184,7 +183,7 @@ impl Chunk {
         (frames, end)
     }
 
-    /// Takes the first `frames` frames off, or all if there are fewer.
+    /// Splits off the first `frames` frames, or all if there are fewer.
     pub fn split_to(&mut self, frames: usize) -> Self {
         let frames = frames.min(self.len());
         // At most `len`, which fits: it is the difference of two `u32`.
@@ -198,7 +197,7 @@ impl Chunk {
         head
     }
 
-    /// The memory it accounts for, in bytes: its part of the buffer, of the index, and the fixed cost.
+    /// The memory that it accounts for, in bytes: its part of the buffer and of the index, and the fixed cost.
     pub fn footprint(&self) -> usize {
         self.content() + OVERHEAD
     }
@@ -208,7 +207,7 @@ impl Chunk {
         self.wire().len() + size_of_val(self.index())
     }
 
-    /// How many of the first frames cost no more than `bytes` of memory together.
+    /// Returns the number of frames from the front whose memory together is at most `bytes`.
     pub fn frames_within(&self, bytes: usize) -> usize {
         let Some(room) = bytes.checked_sub(OVERHEAD) else {
             return 0;
@@ -228,7 +227,7 @@ impl Chunk {
         fit
     }
 
-    /// The same frames in a buffer of their own, so that they keep no others alive.
+    /// Copies the frames into a buffer of their own, so that they keep no others alive.
     pub fn compact(self) -> Self {
         let wire = self.wire();
         if wire.len() == self.shared.bytes.len() {
@@ -242,7 +241,7 @@ impl Chunk {
         Self::new(Bytes::copy_from_slice(wire), index, self.received()).derived_from(&self)
     }
 
-    /// The same frames, which were made of those of `other`: they come from the same sender.
+    /// Attaches the source of `other`, from which these frames were derived.
     pub(crate) fn derived_from(self, other: &Self) -> Self {
         match other.source() {
             Some(source) => self.brought_by(source),
@@ -250,7 +249,7 @@ impl Chunk {
         }
     }
 
-    /// The same frames, in a buffer of their own if they fill less than half of the one that they keep alive.
+    /// Copies the frames into a buffer of their own if they fill less than half of the shared one.
     pub fn compact_if_sparse(self) -> Self {
         if self.wire().len() * 2 < self.shared.bytes.len() {
             self.compact()
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_frames_stop_at_the_last_boundary() {
+    fn whole_frames_ends_at_the_last_boundary() {
         let mut rest = chunk();
         assert_eq!(rest.whole_frames(0), (0, 0));
         assert_eq!(rest.whole_frames(5), (0, 0));

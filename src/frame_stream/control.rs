@@ -47,7 +47,7 @@ pub struct Control {
     content_types: Vec<Bytes>,
 }
 
-/// The reason for which bytes are not a usable control frame.
+/// The reason why bytes are not a usable control frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ControlError {
     /// A data frame of this length, where only a control frame is allowed.
@@ -170,16 +170,17 @@ impl Control {
 
     /// STOP.
     pub fn stop() -> Self {
-        Self {
-            kind: ControlKind::Stop,
-            content_types: Vec::new(),
-        }
+        Self::bare(ControlKind::Stop)
     }
 
     /// FINISH.
     pub fn finish() -> Self {
+        Self::bare(ControlKind::Finish)
+    }
+
+    fn bare(kind: ControlKind) -> Self {
         Self {
-            kind: ControlKind::Finish,
+            kind,
             content_types: Vec::new(),
         }
     }

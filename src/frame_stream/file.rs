@@ -41,7 +41,7 @@ pub struct FileWriter<W: Write> {
     file: BufWriter<W>,
 }
 
-/// The reason for which a file cannot be read or written.
+/// The reason why a file cannot be read or written.
 #[derive(Debug, Error)]
 pub enum FileError {
     /// The first bytes are not a START.

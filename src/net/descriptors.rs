@@ -23,7 +23,7 @@ pub struct Descriptors(Arc<Reserve>);
 struct Reserve {
     /// Descriptors kept for sinks, lookups and files.
     own: AtomicU64,
-    /// Descriptors open before the first sender connects. They cannot be divided.
+    /// Descriptors open before the first sender connects. Under a low limit only the rest is divided.
     in_use: AtomicU64,
 }
 

@@ -52,8 +52,8 @@ impl Patience {
 
     /// Lets the peer pause for as long as it has been taking, if that is longer than `allowed`.
     ///
-    /// For an answer that the peer sends once it has read everything. Its kernel has taken the last bytes, so
-    /// progress no longer shows, and a slow peer needs as long to read those as it took for the rest.
+    /// For an answer that the peer sends after it has read everything. By then its kernel has taken all bytes, so no more
+    /// progress shows, although a slow program still needs time to read them.
     #[must_use]
     pub fn growing(mut self) -> Self {
         self.grows = true;

@@ -1,4 +1,4 @@
-//! The reasons for which a handshake fails, in an operator's words.
+//! The reasons why a handshake fails, in an operator's words.
 
 use std::{fmt, io, time::Duration};
 
@@ -7,18 +7,15 @@ use thiserror::Error;
 
 use crate::frame_stream::{ControlError, ControlKind};
 
-/// The reason for which a handshake failed.
+/// The reason why a handshake failed.
 #[derive(Debug, Error)]
 pub enum HandshakeError {
     /// The peer closed the connection before its first byte, as port probes do.
     #[error("the peer closed the connection without sending anything, as a port probe does")]
     NothingSent,
     /// The peer closed the connection too early.
-    #[error("the peer closed the connection while tapfan waited for {awaited}")]
-    Closed {
-        /// The frame or event that was awaited.
-        awaited: Awaited,
-    },
+    #[error("the peer closed the connection while tapfan waited for {0}")]
+    Closed(Awaited),
     /// The deadline of the handshake passed.
     #[error("the handshake took longer than {deadline:?}, waiting for {awaited}")]
     Timeout {
@@ -52,17 +49,11 @@ pub enum HandshakeError {
         found: ControlKind,
     },
     /// Too many control frames of unknown types arrived.
-    #[error("expected {awaited}, found only control frames of unknown types")]
-    OnlyUnknownFrames {
-        /// The frame or event that was awaited.
-        awaited: Awaited,
-    },
+    #[error("expected {0}, found only control frames of unknown types")]
+    OnlyUnknownFrames(Awaited),
     /// The peer uses Frame Streams with another content type.
-    #[error("the peer's content type is {}, but tapfan supports only \"protobuf:dnstap.Dnstap\"", quoted(.offered))]
-    ContentType {
-        /// The content types in its READY, ACCEPT or START.
-        offered: Vec<Bytes>,
-    },
+    #[error("the peer's content type is {}, but tapfan supports only \"protobuf:dnstap.Dnstap\"", quoted(.0))]
+    ContentType(Vec<Bytes>),
     /// The connection failed.
     #[error("the connection failed while tapfan waited for {awaited}: {source}")]
     Io {

@@ -12,7 +12,7 @@ use std::{io, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time,
+    time::{self, Instant},
 };
 
 pub use self::error::{Awaited, HandshakeError, LooksLike};
@@ -30,9 +30,11 @@ pub enum Mode {
 /// The number of control frames of unknown types that are skipped before the handshake fails.
 const MAX_UNKNOWN_FRAMES: usize = 16;
 
-/// A handshake in progress. It outlives the future that drives it, so that a timeout can name what was awaited.
+/// A handshake in progress.
 struct Handshake<'a, S> {
     io: &'a mut S,
+    /// The time for the whole handshake, and its end.
+    deadline: (Duration, Instant),
     awaited: Awaited,
     heard: bool,
 }
@@ -51,11 +53,7 @@ pub async fn accept<S>(io: &mut S, deadline: Duration) -> Result<Mode, Handshake
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut handshake = Handshake::new(io, Awaited::Opening);
-    match time::timeout(deadline, handshake.accept()).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(handshake.timed_out(deadline)),
-    }
+    Handshake::new(io, deadline).accept().await
 }
 
 /// Performs the sender's side of a bidirectional stream: READY, ACCEPT, START. Data frames may follow.
@@ -68,15 +66,9 @@ pub async fn open<S>(io: &mut S, deadline: Duration) -> Result<(), HandshakeErro
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut handshake = Handshake::new(io, Awaited::Accept);
-    let open = async {
-        handshake.offer().await?;
-        handshake.write(&Control::start()).await
-    };
-    match time::timeout(deadline, open).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(handshake.timed_out(deadline)),
-    }
+    let mut handshake = Handshake::new(io, deadline);
+    handshake.offer().await?;
+    handshake.write(&Control::start()).await
 }
 
 /// Performs the first part of [`open`]: READY and ACCEPT. The stream has not started yet, so closing the connection instead of
@@ -88,11 +80,7 @@ pub async fn offer<S>(io: &mut S, deadline: Duration) -> Result<(), HandshakeErr
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut handshake = Handshake::new(io, Awaited::Accept);
-    match time::timeout(deadline, handshake.offer()).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(handshake.timed_out(deadline)),
-    }
+    Handshake::new(io, deadline).offer().await
 }
 
 /// Performs the rest of [`open`], after [`offer`]: START. Data frames may follow.
@@ -103,20 +91,17 @@ pub async fn start<S>(io: &mut S, deadline: Duration) -> Result<(), HandshakeErr
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut handshake = Handshake::new(io, Awaited::Room(ControlKind::Start));
-    match time::timeout(deadline, handshake.write(&Control::start())).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(handshake.timed_out(deadline)),
-    }
+    Handshake::new(io, deadline).write(&Control::start()).await
 }
 
 // === impl Handshake ===
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
-    fn new(io: &'a mut S, awaited: Awaited) -> Self {
+    fn new(io: &'a mut S, deadline: Duration) -> Self {
         Self {
             io,
-            awaited,
+            deadline: (deadline, Instant::now() + deadline),
+            awaited: Awaited::Opening,
             heard: false,
         }
     }
@@ -180,18 +165,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
                 Err(error) => return Err(self.broken(error)),
             }
         }
-        Err(HandshakeError::OnlyUnknownFrames { awaited })
+        Err(HandshakeError::OnlyUnknownFrames(awaited))
     }
 
     async fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), HandshakeError> {
         while !buffer.is_empty() {
-            match self.io.read(buffer).await {
-                Ok(0) => return Err(self.closed()),
-                Ok(read) => {
+            match time::timeout_at(self.deadline.1, self.io.read(buffer)).await {
+                Ok(Ok(0)) => return Err(self.closed()),
+                Ok(Ok(read)) => {
                     self.heard = true;
                     buffer = buffer.get_mut(read..).unwrap_or_default();
                 }
-                Err(error) => return Err(self.failed(error)),
+                Ok(Err(error)) => return Err(self.failed(error)),
+                Err(_) => return Err(self.timed_out()),
             }
         }
         Ok(())
@@ -199,20 +185,22 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
 
     async fn write(&mut self, control: &Control) -> Result<(), HandshakeError> {
         self.awaited = Awaited::Room(control.kind());
-        let outcome = match self.io.write_all(&control.encode()).await {
-            Ok(()) => self.io.flush().await,
-            failed => failed,
+        let wire = control.encode();
+        let write = async {
+            self.io.write_all(&wire).await?;
+            self.io.flush().await
         };
-        outcome.map_err(|error| self.failed(error))
+        match time::timeout_at(self.deadline.1, write).await {
+            Ok(written) => written.map_err(|error| self.failed(error)),
+            Err(_) => Err(self.timed_out()),
+        }
     }
 
     fn closed(&self) -> HandshakeError {
         if self.awaited == Awaited::Opening && !self.heard {
             HandshakeError::NothingSent
         } else {
-            HandshakeError::Closed {
-                awaited: self.awaited,
-            }
+            HandshakeError::Closed(self.awaited)
         }
     }
 
@@ -245,10 +233,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
         }
     }
 
-    fn timed_out(&self, deadline: Duration) -> HandshakeError {
+    fn timed_out(&self) -> HandshakeError {
         HandshakeError::Timeout {
             awaited: self.awaited,
-            deadline,
+            deadline: self.deadline.0,
         }
     }
 }
@@ -257,9 +245,9 @@ fn content_type(control: &Control) -> Result<(), HandshakeError> {
     if control.accepts(CONTENT_TYPE) {
         return Ok(());
     }
-    Err(HandshakeError::ContentType {
-        offered: control.content_types().to_vec(),
-    })
+    Err(HandshakeError::ContentType(
+        control.content_types().to_vec(),
+    ))
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ async fn a_start_of_another_content_type_is_answered_with_finish() {
     ]
     .concat();
     let (outcome, peer) = accept_bytes(&said).await;
-    assert!(matches!(outcome, Err(HandshakeError::ContentType { offered }) if offered == ["b"]));
+    assert!(matches!(outcome, Err(HandshakeError::ContentType(offered)) if offered == ["b"]));
     let answers = [Control::accept().encode(), Control::finish().encode()].concat();
     assert_eq!(peer.written, answers);
 

@@ -92,7 +92,7 @@ fn many_colons(text: &str, whole: &str) -> AddressError {
         address.parse::<Ipv6Addr>().is_ok()
     };
     match text.rsplit_once(':') {
-        // `2001:db8::1:6000` could also be an address without a port, but people forget the brackets more often.
+        // `2001:db8::1:6000` is ambiguous. Missing brackets are a more common mistake than a missing port.
         Some((host, port)) if is_ipv6(host) && read_port(port, PortZero::Allowed).is_ok() => {
             AddressError::UnbracketedIpv6 {
                 right: Some(whole.replacen(text, &format!("[{host}]:{port}"), 1)),
@@ -120,9 +120,8 @@ fn read_port(text: &str, zero: PortZero) -> Result<u16, AddressError> {
 /// Reads an address that a listener can bind. `whole` is the address that contains it, for proposals.
 pub(super) fn bindable(text: &str, whole: &str) -> Result<SocketAddr, AddressError> {
     if text.starts_with(':') && read_port(&text[1..], PortZero::Allowed).is_ok() {
-        return Err(AddressError::BindAnywhere {
-            right: whole.replacen(text, &format!("0.0.0.0{text}"), 1),
-        });
+        let right = whole.replacen(text, &format!("0.0.0.0{text}"), 1);
+        return Err(AddressError::BindAnywhere(right));
     }
     if let Some(port) = text.strip_prefix("*:")
         && read_port(port, PortZero::Allowed).is_ok()

@@ -12,10 +12,7 @@ pub enum AddressError {
     Empty,
     /// White space at either end.
     #[error("the address begins or ends with white space")]
-    Padded {
-        /// The address without it.
-        trimmed: String,
-    },
+    Padded(String),
     /// A control character somewhere.
     #[error("the address contains a control character, U+{:04X}", u32::from(*.0))]
     Control(char),
@@ -31,11 +28,8 @@ pub enum AddressError {
         right: String,
     },
     /// `udp://`, `http://` and others.
-    #[error("`{scheme}://` does not carry dnstap")]
-    UnknownScheme {
-        /// The scheme as written.
-        scheme: String,
-    },
+    #[error("`{0}://` does not carry dnstap")]
+    UnknownScheme(String),
     /// `tcp:host:port`.
     #[error("`{scheme}:` is not followed by `//`")]
     MissingSlashes {
@@ -135,7 +129,7 @@ pub enum AddressError {
         super::UNIX_PATH_LIMIT
     )]
     PathTooLong {
-        /// The path of the unix socket, or the name of an abstract one.
+        /// The kind of address: a path or an abstract name.
         what: &'static str,
         /// Its length in bytes.
         length: usize,
@@ -153,10 +147,7 @@ pub enum AddressError {
     },
     /// No host, where a listener needs an address.
     #[error("the address to listen on is missing before the port")]
-    BindAnywhere {
-        /// The address with `0.0.0.0` as its host.
-        right: String,
-    },
+    BindAnywhere(String),
     /// `*`, where a listener needs an address.
     #[error("`*` is not an address")]
     BindStar {
@@ -169,11 +160,8 @@ pub enum AddressError {
     #[error("a listener needs the number of the zone, but `{0}` is a name")]
     BindZone(String),
     /// `tcp+srv://`, where a listener needs an address.
-    #[error("`{scheme}://` needs a lookup, but a listener needs an address")]
-    BindSrv {
-        /// The scheme as written.
-        scheme: &'static str,
-    },
+    #[error("`{0}://` needs a lookup, but a listener needs an address")]
+    BindSrv(&'static str),
     /// `tcp+srv://collector.example`.
     #[error("`{0}` is not the name of SRV records")]
     NotSrvName(String),
@@ -232,7 +220,7 @@ impl AddressError {
             | Self::BindName {
                 right: Some(right), ..
             }
-            | Self::BindAnywhere { right } => format!("write `{right}`"),
+            | Self::BindAnywhere(right) => format!("write `{right}`"),
             other => other.fixed_advice().to_owned(),
         }
     }
@@ -325,7 +313,7 @@ impl AddressError {
         mut address: String,
         read: impl Fn(&str) -> Result<T, Self>,
     ) -> Result<String, Self> {
-        /// At most one each in white space, scheme and host.
+        /// An address has at most one mistake with a correction in each of its white space, scheme and host.
         const MISTAKES: usize = 3;
         for _ in 0..MISTAKES {
             match read(&address) {
@@ -340,7 +328,7 @@ impl AddressError {
     }
 
     fn proposing(mut self, better: String) -> Self {
-        if let Self::Padded { trimmed: right }
+        if let Self::Padded(right)
         | Self::SchemeCase { right, .. }
         | Self::MissingSlashes { right, .. }
         | Self::UnbracketedIpv6 { right: Some(right) }
@@ -355,14 +343,14 @@ impl AddressError {
     /// The whole address without the mistake, if the correction is certain.
     pub fn instead(&self) -> Option<&str> {
         match self {
-            Self::Padded { trimmed: right }
+            Self::Padded(right)
             | Self::SchemeCase { right, .. }
             | Self::MissingSlashes { right, .. }
             | Self::UnbracketedIpv6 { right: Some(right) }
             | Self::BindName {
                 right: Some(right), ..
             }
-            | Self::BindAnywhere { right }
+            | Self::BindAnywhere(right)
             | Self::BindStar { ipv4: right, .. }
             | Self::SrvPort { right, .. }
             | Self::UnwantedScheme { right, .. } => Some(right),

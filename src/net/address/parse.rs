@@ -85,8 +85,8 @@ fn bind_address(text: &str) -> Result<BindAddress, AddressError> {
         Scheme::Unix => BindAddress::Unix(read_unix(rest)?),
         Scheme::Tcp => BindAddress::Tcp(bindable(rest, text)?),
         Scheme::Tls => BindAddress::Tls(bindable(rest, text)?),
-        Scheme::TcpSrv => return Err(AddressError::BindSrv { scheme: "tcp+srv" }),
-        Scheme::TlsSrv => return Err(AddressError::BindSrv { scheme: "tls+srv" }),
+        Scheme::TcpSrv => return Err(AddressError::BindSrv("tcp+srv")),
+        Scheme::TlsSrv => return Err(AddressError::BindSrv("tls+srv")),
     })
 }
 
@@ -153,9 +153,7 @@ fn check_characters(text: &str) -> Result<(), AddressError> {
         return Err(AddressError::Empty);
     }
     if text.trim().len() != text.len() {
-        return Err(AddressError::Padded {
-            trimmed: text.trim().to_owned(),
-        });
+        return Err(AddressError::Padded(text.trim().to_owned()));
     }
     match text.chars().find(|c| c.is_control()) {
         Some(control) => Err(AddressError::Control(control)),
@@ -180,9 +178,7 @@ fn split_scheme(text: &str) -> Result<(Scheme, &str), AddressError> {
                 written: written.to_owned(),
                 right: format!("{name}://{rest}"),
             }),
-            None => Err(AddressError::UnknownScheme {
-                scheme: written.to_owned(),
-            }),
+            None => Err(AddressError::UnknownScheme(written.to_owned())),
         };
     }
     if let Some((written, rest)) = text.split_once(':')

@@ -82,9 +82,7 @@ fn every_mistake_has_its_error() {
         written: owned(written),
         right: owned(right),
     };
-    let scheme = |scheme: &str| E::UnknownScheme {
-        scheme: owned(scheme),
-    };
+    let scheme = |scheme: &str| E::UnknownScheme(owned(scheme));
     let slashes = |scheme: &str, right: &str| E::MissingSlashes {
         scheme: owned(scheme),
         right: owned(right),
@@ -100,12 +98,7 @@ fn every_mistake_has_its_error() {
     for (text, why) in [
         ("", E::Empty),
         (" ", E::Empty),
-        (
-            " tcp://h:1",
-            E::Padded {
-                trimmed: owned("tcp://h:1"),
-            },
-        ),
+        (" tcp://h:1", E::Padded(owned("tcp://h:1"))),
         ("/a\nb", E::Control('\n')),
         ("TCP://h:1", case("TCP", "tcp://h:1")),
         ("Unix:///p", case("Unix", "unix:///p")),
@@ -224,14 +217,12 @@ fn listeners_bind_addresses_but_no_names() {
         ),
         (
             "tcp://:6000",
-            Err(E::BindAnywhere {
-                right: owned("tcp://0.0.0.0:6000"),
-            }),
+            Err(E::BindAnywhere(owned("tcp://0.0.0.0:6000"))),
         ),
         ("tcp://0.0.0.0", Err(E::MissingPort)),
         (
             "tls+srv://_dnstap._tcp.c.example",
-            Err(E::BindSrv { scheme: "tls+srv" }),
+            Err(E::BindSrv("tls+srv")),
         ),
     ] {
         assert_eq!(text.parse(), result, "{text}");

@@ -1,4 +1,4 @@
-//! The reasons for which a socket cannot be bound, in an operator's words.
+//! The reasons why a socket cannot be bound, in an operator's words.
 
 use std::{
     fs, io,
@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::net::UNIX_PATH_LIMIT;
 
-/// The reason for which a socket cannot be bound.
+/// The reason why a socket cannot be bound.
 #[derive(Debug, Error)]
 pub enum BindError {
     /// Another process listens on the unix socket.
@@ -22,23 +22,14 @@ pub enum BindError {
         by: Option<i32>,
     },
     /// The path of the unix socket is taken by something that is not a socket.
-    #[error("{} exists and is not a socket; remove it, or give this listener another path", path.display())]
-    NotASocket {
-        /// The path.
-        path: PathBuf,
-    },
+    #[error("{} exists and is not a socket; remove it, or give this listener another path", .0.display())]
+    NotASocket(PathBuf),
     /// Another process has removed the socket's file.
-    #[error("{} was removed by another process", path.display())]
-    Removed {
-        /// The path.
-        path: PathBuf,
-    },
+    #[error("{} was removed by another process", .0.display())]
+    Removed(PathBuf),
     /// Another process has replaced the socket's file.
-    #[error("{} is no longer this listener's socket: another process has put something else in its place", path.display())]
-    Replaced {
-        /// The path.
-        path: PathBuf,
-    },
+    #[error("{} is no longer this listener's socket: another process has put something else in its place", .0.display())]
+    Replaced(PathBuf),
     /// The permission bits of the socket's file could not be changed.
     #[error("cannot change the mode of the socket {}: {source}; is /proc mounted?", path.display())]
     Mode {
@@ -72,17 +63,11 @@ pub enum BindError {
         folder: PathBuf,
     },
     /// No such user.
-    #[error("there is no user \"{name}\"; write the name or number of a user")]
-    UnknownUser {
-        /// As configured.
-        name: String,
-    },
+    #[error("there is no user \"{0}\"; write the name or number of a user")]
+    UnknownUser(String),
     /// No such group.
-    #[error("there is no group \"{name}\"; write the name or number of a group")]
-    UnknownGroup {
-        /// As configured.
-        name: String,
-    },
+    #[error("there is no group \"{0}\"; write the name or number of a group")]
+    UnknownGroup(String),
     /// The socket's owner or group could not be changed.
     #[error("cannot change the owner or group of the socket {}: {source}; only root may change the owner, and others may only choose a group of their own", path.display())]
     Ownership {
@@ -92,25 +77,16 @@ pub enum BindError {
         source: io::Error,
     },
     /// Another process listens on the port.
-    #[error("{address} is in use; `ss -ltnp 'sport = :{}'` shows the process", address.port())]
-    PortInUse {
-        /// The address.
-        address: SocketAddr,
-    },
+    #[error("{0} is in use; `ss -ltnp 'sport = :{port}'` shows the process", port = .0.port())]
+    PortInUse(SocketAddr),
     /// The machine does not have the address.
-    #[error("{address} cannot be bound: no interface of this machine has the address {}", address.ip())]
-    NoSuchAddress {
-        /// The address.
-        address: SocketAddr,
-    },
+    #[error("{0} cannot be bound: no interface of this machine has the address {ip}", ip = .0.ip())]
+    NoSuchAddress(SocketAddr),
     /// The process may not bind the port.
     #[error(
-        "{address} cannot be bound: ports below 1024 need CAP_NET_BIND_SERVICE; use a higher port or grant it"
+        "{0} cannot be bound: ports below 1024 need CAP_NET_BIND_SERVICE; use a higher port or grant it"
     )]
-    PortDenied {
-        /// The address.
-        address: SocketAddr,
-    },
+    PortDenied(SocketAddr),
     /// Any other error.
     #[error("{address} cannot be bound: {source}")]
     Io {
@@ -144,9 +120,9 @@ impl BindError {
 
     pub(super) fn from_tcp(address: SocketAddr, source: io::Error) -> Self {
         match source.kind() {
-            io::ErrorKind::AddrInUse => Self::PortInUse { address },
-            io::ErrorKind::AddrNotAvailable => Self::NoSuchAddress { address },
-            io::ErrorKind::PermissionDenied => Self::PortDenied { address },
+            io::ErrorKind::AddrInUse => Self::PortInUse(address),
+            io::ErrorKind::AddrNotAvailable => Self::NoSuchAddress(address),
+            io::ErrorKind::PermissionDenied => Self::PortDenied(address),
             _ => Self::Io {
                 address: address.to_string(),
                 source,

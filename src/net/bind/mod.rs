@@ -120,9 +120,7 @@ fn bind_path(path: &Path, permissions: &UnixPermissions) -> Result<BoundUnix, Bi
     let address = SockAddr::unix(path).map_err(failed)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     socket.bind(&address).map_err(failed)?;
-    let replaced = || BindError::Replaced {
-        path: path.to_owned(),
-    };
+    let replaced = || BindError::Replaced(path.to_owned());
     let file = SocketFile::of(path).map_err(failed)?.ok_or_else(replaced)?;
     permissions.set(&file)?;
     let listener = listen(socket).map_err(failed)?;
@@ -185,9 +183,7 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
         Err(error) => return Err(failed(error)),
     };
     if !metadata.file_type().is_socket() {
-        return Err(BindError::NotASocket {
-            path: path.to_owned(),
-        });
+        return Err(BindError::NotASocket(path.to_owned()));
     }
     match holder(&SockAddr::unix(path).map_err(failed)?) {
         Ok(by) => Err(BindError::InUse {
@@ -229,18 +225,18 @@ fn holder(address: &SockAddr) -> io::Result<Option<i32>> {
 fn user_id(owner: &str) -> Result<u32, BindError> {
     match User::from_name(owner) {
         Ok(Some(user)) => Ok(user.uid.as_raw()),
-        _ => owner.parse().map_err(|_| BindError::UnknownUser {
-            name: owner.to_owned(),
-        }),
+        _ => owner
+            .parse()
+            .map_err(|_| BindError::UnknownUser(owner.to_owned())),
     }
 }
 
 fn group_id(group: &str) -> Result<u32, BindError> {
     match Group::from_name(group) {
         Ok(Some(group)) => Ok(group.gid.as_raw()),
-        _ => group.parse().map_err(|_| BindError::UnknownGroup {
-            name: group.to_owned(),
-        }),
+        _ => group
+            .parse()
+            .map_err(|_| BindError::UnknownGroup(group.to_owned())),
     }
 }
 
@@ -358,9 +354,9 @@ impl BoundUnix {
         }
         let path = file.path().to_owned();
         Err(if file.is_path_taken() {
-            BindError::Replaced { path }
+            BindError::Replaced(path)
         } else {
-            BindError::Removed { path }
+            BindError::Removed(path)
         })
     }
 

@@ -28,27 +28,18 @@ pub struct Inherited {
     sockets: Vec<Socket>,
 }
 
-/// The reason for which an inherited socket cannot be used.
+/// The reason why an inherited socket cannot be used.
 #[derive(Debug, Error)]
 pub enum InheritError {
     /// Neither TCP nor a unix stream socket.
-    #[error("{given} is not a stream socket, unix or TCP; tapfan takes what `ListenStream=` makes")]
-    Kind {
-        /// The socket.
-        given: Given,
-    },
+    #[error("{0} is not a stream socket, unix or TCP; tapfan takes what `ListenStream=` makes")]
+    Kind(Given),
     /// A connection, not a listening socket.
-    #[error("{given} does not listen; the socket unit must say `Accept=no`, which is the default")]
-    NotListening {
-        /// The socket.
-        given: Given,
-    },
+    #[error("{0} does not listen; the socket unit must say `Accept=no`, which is the default")]
+    NotListening(Given),
     /// A unix socket without a path or a name in UTF-8, which no `listen` line can name.
-    #[error("{given} has no address that a `listen` line can name")]
-    NoAddress {
-        /// The socket.
-        given: Given,
-    },
+    #[error("{0} has no address that a `listen` line can name")]
+    NoAddress(Given),
     /// Any other error.
     #[error("{given} cannot be used: {source}")]
     Io {
@@ -111,7 +102,7 @@ impl Inherited {
             } else if let Ok(Some(tcp)) = given.take_tcp_listener(place) {
                 inherited.add_tcp(who, tcp)?;
             } else {
-                return Err(InheritError::Kind { given: who });
+                return Err(InheritError::Kind(who));
             }
         }
         Ok(inherited)
@@ -128,7 +119,7 @@ impl Inherited {
             source,
         })?;
         let Some(address) = address_of(&address) else {
-            return Err(InheritError::NoAddress { given });
+            return Err(InheritError::NoAddress(given));
         };
         let listening = Listening::Unix(address, listener);
         self.sockets.push(Socket { given, listening });
@@ -206,9 +197,7 @@ fn check(given: &Given, socket: &SockRef<'_>) -> Result<(), InheritError> {
         source,
     };
     if !socket.is_listener().map_err(failed)? {
-        return Err(InheritError::NotListening {
-            given: given.clone(),
-        });
+        return Err(InheritError::NotListening(given.clone()));
     }
     socket.set_nonblocking(true).map_err(failed)
 }

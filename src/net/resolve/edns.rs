@@ -145,8 +145,8 @@ impl Connection {
         let queries = request.queries.clone();
         let answer = self.exchange.send(request).first_answer().await;
         match answer {
-            // hickory reads no more of a datagram than was announced, so the rest is lost and parsing fails. The id
-            // and the sender's address were right.
+            // hickory reads no more of a datagram than was announced, so parsing a longer one fails. It has checked the id
+            // and the sender's address by then.
             Err(NetError::Proto(_)) if self.is_udp => {
                 let mut truncated = Message::response(id, op_code);
                 truncated.metadata.truncation = true;

@@ -1,39 +1,27 @@
-//! The reasons for which a lookup fails, in an operator's words.
+//! The reasons why a lookup fails, in an operator's words.
 
 use std::{io, path::PathBuf};
 
 use hickory_resolver::net::NetError;
 use thiserror::Error;
 
-/// The reason for which a name has no addresses.
+/// The reason why a name has no addresses.
 #[derive(Debug, Error)]
 pub enum ResolveError {
     /// The name servers say that the name does not exist.
     #[error(
-        "{name} does not exist in DNS or /etc/hosts; check its spelling, and that the Service exists"
+        "{0} does not exist in DNS or /etc/hosts; check its spelling, and that the Service exists"
     )]
-    NoSuchName {
-        /// The name as written.
-        name: String,
-    },
+    NoSuchName(String),
     /// The name exists, without addresses.
-    #[error("{name} has no addresses (no A, no AAAA); is anything ready behind it?")]
-    NoAddresses {
-        /// The name as written.
-        name: String,
-    },
+    #[error("{0} has no addresses (no A, no AAAA); is anything ready behind it?")]
+    NoAddresses(String),
     /// The name exists, without SRV records.
-    #[error("{name} has no SRV records; is the port of the Service named?")]
-    NoService {
-        /// The name as written.
-        name: String,
-    },
+    #[error("{0} has no SRV records; is the port of the Service named?")]
+    NoService(String),
     /// An SRV record with the target `.`: the domain does not offer the service (RFC 2782).
-    #[error("{name} is explicitly not offered: its SRV record has the target \".\"")]
-    NotOffered {
-        /// The name as written.
-        name: String,
-    },
+    #[error("{0} is explicitly not offered: its SRV record has the target \".\"")]
+    NotOffered(String),
     /// The name servers answered with an error code.
     #[error("the name servers could not resolve {name}: {code}")]
     ServerFailure {
@@ -43,11 +31,8 @@ pub enum ResolveError {
         code: String,
     },
     /// No name server answered in time.
-    #[error("no name server answered for {name} in time; can this host reach one?")]
-    Timeout {
-        /// The name as written.
-        name: String,
-    },
+    #[error("no name server answered for {0} in time; can this host reach one?")]
+    Timeout(String),
     /// No name server could be asked, or the reply was not usable.
     #[error("cannot ask any name server for {name}: {source}")]
     Unreachable {
@@ -57,17 +42,11 @@ pub enum ResolveError {
         source: NetError,
     },
     /// Not a valid DNS name.
-    #[error("\"{name}\" is not a valid DNS name")]
-    BadName {
-        /// The name as written.
-        name: String,
-    },
+    #[error("\"{0}\" is not a valid DNS name")]
+    BadName(String),
     /// The zone of an IPv6 address names no interface.
-    #[error("this machine has no network interface \"{zone}\"")]
-    UnknownZone {
-        /// The name as written.
-        zone: String,
-    },
+    #[error("this machine has no network interface \"{0}\"")]
+    UnknownZone(String),
     /// `resolv.conf` cannot be read.
     #[error("cannot read {}, which names the name servers: {source}", path.display())]
     Unreadable {
@@ -88,17 +67,14 @@ pub enum ResolveError {
     #[error("the name servers cannot be used: {0}")]
     Setup(NetError),
     /// The lookup of a target panicked.
-    #[error("the lookup of {name} failed because of a bug in tapfan; please report it")]
-    Fault {
-        /// The name as written.
-        name: String,
-    },
+    #[error("the lookup of {0} failed because of a bug in tapfan; please report it")]
+    Fault(String),
 }
 
 // === impl ResolveError ===
 
 impl ResolveError {
-    /// Returns the one of two errors for a name that says more to an operator: a failure hides an absence.
+    /// Returns the more important of two errors for the same name: a failure to answer outranks a denial.
     pub(super) fn or_worse(self, other: Self) -> Self {
         if other.rank() > self.rank() {
             other

@@ -53,7 +53,8 @@ pub struct Resolver {
 pub struct ResolverSettings {
     /// The name servers; if empty, those of `/etc/resolv.conf`.
     pub name_servers: Vec<SocketAddr>,
-    /// The domains that complete a relative name. If empty, those of `/etc/resolv.conf`, unless `name_servers` are set.
+    /// The domains that complete a relative name. If empty, those of `/etc/resolv.conf`, or none
+    /// if `name_servers` are set.
     pub search: Vec<Arc<str>>,
     /// A name with at least this many dots is looked up as written before it is completed. By default the value of
     /// `/etc/resolv.conf`, or 1 if `name_servers` are set.
@@ -197,9 +198,7 @@ fn scope_id(zone: &str) -> Result<u32, ResolveError> {
     if let Ok(index) = zone.parse() {
         return Ok(index);
     }
-    let unknown = || ResolveError::UnknownZone {
-        zone: zone.to_owned(),
-    };
+    let unknown = || ResolveError::UnknownZone(zone.to_owned());
     // The name becomes part of a path, so it must not lead elsewhere.
     if zone.is_empty() || zone.starts_with('.') || zone.contains('/') {
         return Err(unknown());

@@ -59,8 +59,8 @@ fn records(written: &str, lookup: &Lookup) -> Result<Vec<SRV>, ResolveError> {
     records.retain(|srv| srv.port != 0);
     match (records.is_empty(), nowhere.is_empty()) {
         (false, _) => Ok(records),
-        (true, false) => Err(ResolveError::NotOffered { name: name() }),
-        (true, true) => Err(ResolveError::NoService { name: name() }),
+        (true, false) => Err(ResolveError::NotOffered(name())),
+        (true, true) => Err(ResolveError::NoService(name())),
     }
 }
 
@@ -151,9 +151,7 @@ fn put_together(
     if addresses.is_empty() {
         let errors = hosts.drain().filter_map(|(_, found)| found.err());
         let worst = errors.reduce(ResolveError::or_worse);
-        return Err(worst.unwrap_or_else(|| ResolveError::Fault {
-            name: written.to_owned(),
-        }));
+        return Err(worst.unwrap_or_else(|| ResolveError::Fault(written.to_owned())));
     }
     Ok(Answer { addresses, ttl })
 }

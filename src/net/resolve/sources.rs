@@ -71,15 +71,11 @@ pub(super) async fn by<T>(
     name: &str,
     lookup: impl Future<Output = Result<T, ResolveError>>,
 ) -> Result<T, ResolveError> {
-    timeout_at(deadline, lookup).await.unwrap_or_else(|_| {
-        Err(ResolveError::Timeout {
-            name: name.to_owned(),
-        })
-    })
+    timeout_at(deadline, lookup)
+        .await
+        .unwrap_or_else(|_| Err(ResolveError::Timeout(name.to_owned())))
 }
 
 pub(super) fn read_name(written: &str) -> Result<Name, ResolveError> {
-    Name::from_str_relaxed(written).map_err(|_| ResolveError::BadName {
-        name: written.to_owned(),
-    })
+    Name::from_str_relaxed(written).map_err(|_| ResolveError::BadName(written.to_owned()))
 }

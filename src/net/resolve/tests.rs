@@ -530,7 +530,7 @@ async fn a_failing_target_does_not_remove_the_others() {
     let answer = resolver.resolve(&dnstap()).await.expect("found");
     let there = SocketAddr::new(ip("192.0.2.1"), 6000);
     assert_eq!(answer.addresses.in_order(), [there]);
-    // The lookup of the silent one failed, so its address is kept; that the other is gone is known.
+    // `silent` got no answer, so its address is kept. `gone` does not exist any more, so its address is dropped.
     let before = ["silent.example.", "gone.example."].map(|name| {
         let address = SocketAddr::new(ip("192.0.2.9"), 1);
         Addresses::of_host(name, vec![address], 1, Unanswered::default())

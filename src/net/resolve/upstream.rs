@@ -1,4 +1,4 @@
-//! Name servers, and the questions that they are asked for one name.
+//! Name servers, and the questions asked for one name.
 
 use std::{
     collections::HashSet,
@@ -120,7 +120,7 @@ impl Upstream {
                     return Ok((lookup, holds));
                 }
                 Err(error) => match classify(written.to_owned(), error) {
-                    ResolveError::NoAddresses { name } => ResolveError::NoService { name },
+                    ResolveError::NoAddresses(name) => ResolveError::NoService(name),
                     absence @ ResolveError::NoSuchName { .. } => absence,
                     failure => return Err(failure),
                 },
@@ -132,9 +132,7 @@ impl Upstream {
             };
             (name, holds) = (target, holds.min(ttl));
         }
-        Err(ResolveError::NoService {
-            name: written.to_owned(),
-        })
+        Err(ResolveError::NoService(written.to_owned()))
     }
 
     /// Asks for each candidate name in turn, in the order of resolv.conf(5), until one exists.
@@ -144,9 +142,7 @@ impl Upstream {
         name: &Name,
         ask: impl Fn(Name) -> F,
     ) -> Result<T, ResolveError> {
-        let mut worst = ResolveError::NoSuchName {
-            name: written.to_owned(),
-        };
+        let mut worst = ResolveError::NoSuchName(written.to_owned());
         for candidate in self.candidates(name) {
             match ask(candidate).await {
                 Ok(found) => return Ok(found),
@@ -217,7 +213,7 @@ impl Upstream {
                 let ips: Vec<_> = answers.filter_map(|record| record.data.ip_addr()).collect();
                 if ips.is_empty() {
                     // A CNAME that leads to no address.
-                    return Err(ResolveError::NoAddresses { name: written });
+                    return Err(ResolveError::NoAddresses(written));
                 }
                 Ok((ips, ttl(&lookup)))
             }
@@ -290,15 +286,15 @@ fn classify(name: String, error: NetError) -> ResolveError {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. })) => {
             match response_code {
-                ResponseCode::NXDomain => ResolveError::NoSuchName { name },
-                _ => ResolveError::NoAddresses { name },
+                ResponseCode::NXDomain => ResolveError::NoSuchName(name),
+                _ => ResolveError::NoAddresses(name),
             }
         }
         NetError::Dns(DnsError::ResponseCode(code)) => ResolveError::ServerFailure {
             name,
             code: code.to_string(),
         },
-        NetError::Timeout => ResolveError::Timeout { name },
+        NetError::Timeout => ResolveError::Timeout(name),
         source => ResolveError::Unreachable { name, source },
     }
 }

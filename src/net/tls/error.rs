@@ -1,4 +1,4 @@
-//! The reasons for which a TLS configuration cannot be built, in an operator's words.
+//! The reasons why a TLS configuration cannot be built, in an operator's words.
 
 use std::{
     fmt, io,
@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::key::Unusable;
 
-/// The reason for which a TLS configuration cannot be built. Never quotes a key file.
+/// The reason why a TLS configuration cannot be built. Never quotes a key file.
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// The file cannot be read.
@@ -30,11 +30,8 @@ pub enum TlsError {
         what: &'static str,
     },
     /// No certificate in a file that should have one.
-    #[error("{} holds no certificate; expected PEM with -----BEGIN CERTIFICATE-----", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("{} holds no certificate; expected PEM with -----BEGIN CERTIFICATE-----", .0.display())]
+    NoCertificate(PathBuf),
     /// Another format than PEM.
     #[error("{} is not PEM but {form}; convert it with `{}`", path.display(), form.converted(path))]
     Binary {
@@ -44,17 +41,11 @@ pub enum TlsError {
         form: BinaryForm,
     },
     /// No private key in a file that should have one.
-    #[error("{} holds no private key; expected PEM with -----BEGIN PRIVATE KEY-----", path.display())]
-    NoKey {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("{} holds no private key; expected PEM with -----BEGIN PRIVATE KEY-----", .0.display())]
+    NoKey(PathBuf),
     /// The private key is encrypted with a pass phrase.
-    #[error("the private key in {path} is encrypted; decrypt it with `openssl pkey -in {path} -out FILE`, and make FILE readable only for tapfan", path = path.display())]
-    EncryptedKey {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("the private key in {path} is encrypted; decrypt it with `openssl pkey -in {path} -out FILE`, and make FILE readable only for tapfan", path = .0.display())]
+    EncryptedKey(PathBuf),
     /// A certificate cannot be used.
     #[error("certificate {number} in {} cannot be used: {}", path.display(), said(source))]
     BadCertificate {
@@ -82,11 +73,8 @@ pub enum TlsError {
         bits: usize,
     },
     /// A key for RSA-PSS only.
-    #[error("the key in {} is for RSA-PSS only (id-RSASSA-PSS), which is not supported: create an ordinary RSA key (`openssl genrsa 2048`) and a certificate for it", path.display())]
-    RsaPssKey {
-        /// The file of the key, or of a certificate for it.
-        path: PathBuf,
-    },
+    #[error("the key in {} is for RSA-PSS only (id-RSASSA-PSS), which is not supported: create an ordinary RSA key (`openssl genrsa 2048`) and a certificate for it", .0.display())]
+    RsaPssKey(PathBuf),
     /// The key's certificate is in the file, but not first.
     #[error("the private key in {} belongs to certificate {number} in {}, which must come first, with its chain after it", key.display(), cert.display())]
     WrongOrder {
@@ -119,11 +107,8 @@ pub enum TlsError {
     )]
     PlatformRoots(rustls::Error),
     /// A name that no certificate can contain.
-    #[error("\"{name}\" cannot be the name in a certificate; set `server_name`")]
-    ServerName {
-        /// The name.
-        name: String,
-    },
+    #[error("\"{0}\" cannot be the name in a certificate; set `server_name`")]
+    ServerName(String),
     /// The crypto provider lacks what TLS 1.2 and 1.3 need.
     #[error("TLS cannot be set up: {0}")]
     Setup(rustls::Error),
@@ -145,12 +130,17 @@ pub enum BinaryForm {
 // === impl TlsError ===
 
 impl TlsError {
+    pub(super) fn authorities(path: &Path, source: VerifierBuilderError) -> Self {
+        let path = path.to_owned();
+        Self::Authorities { path, source }
+    }
+
     /// The error for an unusable key. `path` is the file of the key or of its certificate.
     pub(super) fn of_key(key: Unusable, path: &Path) -> Self {
         let path = path.to_owned();
         match key {
             Unusable::ShortRsa(bits) => Self::ShortRsaKey { path, bits },
-            Unusable::RsaPss => Self::RsaPssKey { path },
+            Unusable::RsaPss => Self::RsaPssKey(path),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::outline::{bits, next, within};
 /// The shortest RSA key that aws-lc-rs supports.
 pub(super) const RSA_BITS: usize = 2048;
 
-/// The reason for which a key is not supported.
+/// The reason why a key is not supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unusable {
     /// An RSA key of this many bits.
@@ -20,7 +20,7 @@ pub(super) enum Unusable {
     RsaPss,
 }
 
-/// Returns the reason for which a private key is not supported, if it is one of these.
+/// Returns the reason why a private key is not supported, if it is one of these.
 pub(super) fn unusable(key: &PrivateKeyDer<'_>) -> Option<Unusable> {
     match key {
         PrivateKeyDer::Pkcs1(key) => short(key.secret_pkcs1_der()),

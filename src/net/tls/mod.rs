@@ -95,10 +95,7 @@ pub fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsError> {
             let roots = Arc::new(pem::authorities(path)?);
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
                 .build()
-                .map_err(|source| TlsError::Authorities {
-                    path: path.clone(),
-                    source,
-                })?;
+                .map_err(|error| TlsError::authorities(path, error))?;
             builder.with_client_cert_verifier(verifier)
         }
     };
@@ -135,9 +132,7 @@ pub fn server_name(host: &Host, tls: &ClientTls) -> Result<ServerName<'static>, 
         (None, Host::Ip { address, .. }) => return Ok(ServerName::from(*address)),
     };
     let name = name.strip_suffix('.').unwrap_or(name);
-    ServerName::try_from(name.to_owned()).map_err(|_| TlsError::ServerName {
-        name: name.to_owned(),
-    })
+    ServerName::try_from(name.to_owned()).map_err(|_| TlsError::ServerName(name.to_owned()))
 }
 
 fn verifying(
@@ -162,10 +157,7 @@ fn verifying(
     let roots: Arc<RootCertStore> = Arc::new(pem::authorities(path)?);
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
         .build()
-        .map_err(|source| TlsError::Authorities {
-            path: path.clone(),
-            source,
-        })?;
+        .map_err(|error| TlsError::authorities(path, error))?;
     Ok(builder.with_webpki_verifier(verifier))
 }
 

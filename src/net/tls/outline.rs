@@ -59,7 +59,7 @@ impl<'a> CertificateOutline<'a> {
         }
     }
 
-    /// Returns the reason for which this key cannot verify a signature, if there is one.
+    /// Returns the reason why this key cannot verify a signature, if there is one.
     pub(super) fn unusable(&self) -> Option<Unusable> {
         if is_rsa_pss(&self.key.algorithm) {
             return Some(Unusable::RsaPss);

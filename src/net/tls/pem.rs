@@ -99,9 +99,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| broken(path, &error))?;
     if certificates.is_empty() {
-        return Err(TlsError::NoCertificate {
-            path: path.to_owned(),
-        });
+        return Err(TlsError::NoCertificate(path.to_owned()));
     }
     Ok(certificates)
 }
@@ -122,14 +120,10 @@ fn load(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, T
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = read(path)?;
     if ENCRYPTED.iter().any(|mark| text.contains(mark)) {
-        return Err(TlsError::EncryptedKey {
-            path: path.to_owned(),
-        });
+        return Err(TlsError::EncryptedKey(path.to_owned()));
     }
     PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| match error {
-        pem::Error::NoItemsFound => TlsError::NoKey {
-            path: path.to_owned(),
-        },
+        pem::Error::NoItemsFound => TlsError::NoKey(path.to_owned()),
         error => broken(path, &error),
     })
 }

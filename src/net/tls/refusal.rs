@@ -1,4 +1,4 @@
-//! The reasons for which a peer's certificate is refused, where rustls' own text is hard to read.
+//! The reasons why a peer's certificate is refused, where rustls' own text is hard to read.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -97,7 +97,7 @@ impl Resolution {
                     // In a task of its own, so that a panic is an error like any other.
                     let name = destination.to_string();
                     let task = tokio::spawn(async move { resolver.resolve(&destination).await });
-                    let fault = Err(ResolveError::Fault { name });
+                    let fault = Err(ResolveError::Fault(name));
                     AbortOnDropHandle::new(task).await.unwrap_or(fault)
                 }
             };

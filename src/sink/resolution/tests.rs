@@ -36,11 +36,11 @@ fn found(ttl: u64, addresses: &[&str]) -> Outcome {
 }
 
 fn no_name() -> Outcome {
-    Err(ResolveError::NoSuchName { name: "c".into() })
+    Err(ResolveError::NoSuchName("c".into()))
 }
 
 fn silence() -> Outcome {
-    Err(ResolveError::Timeout { name: "c".into() })
+    Err(ResolveError::Timeout("c".into()))
 }
 
 fn run<const N: usize>(outcomes: [(Duration, fn() -> Outcome); N]) -> Running {
