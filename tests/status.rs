@@ -310,7 +310,7 @@ fn the_tapfile_gives_the_address_of_the_router() {
             String::new(),
             vec!["--admin", "localhost"],
             2,
-            "there is no port".to_owned(),
+            "the address has no port".to_owned(),
         ),
         (
             String::new(),

@@ -13,7 +13,7 @@ use super::{
 ///
 /// - tags, varints and lengths; groups are skipped, to a depth of 32;
 /// - each field of `proto/dnstap.proto` has the wire type of the schema;
-/// - `Dnstap.type` and, in a message, `Message.type` are present; if `Dnstap.type` is `MESSAGE`, so is a message;
+/// - `Dnstap.type` and, in a message, `Message.type` are present; if `Dnstap.type` is `MESSAGE`, there is a message;
 /// - `Policy.type`, the only `string`, is UTF-8.
 ///
 /// Unknown fields and unknown enum values are accepted. As in all of protobuf, the last value of a repeated field counts, and

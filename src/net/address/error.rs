@@ -313,7 +313,7 @@ impl AddressError {
         mut address: String,
         read: impl Fn(&str) -> Result<T, Self>,
     ) -> Result<String, Self> {
-        /// An address has at most one mistake with a correction in each of its white space, scheme and host.
+        /// White space, scheme and host can have one correctable mistake each.
         const MISTAKES: usize = 3;
         for _ in 0..MISTAKES {
             match read(&address) {

@@ -1,7 +1,7 @@
 //! Name resolution: from hosts, and from services with SRV records, to addresses.
 //!
-//! Inner order, each using those before it: `error` and `target`; `order` and `edns`; `answer` and `upstream`; `system`;
-//! `sources`; `service`.
+//! The modules in order, each using only those before it: `error` and `target`; `order` and `edns`; `answer` and `upstream`;
+//! `system`; `sources`; `service`.
 
 mod answer;
 mod edns;

@@ -156,8 +156,8 @@ fn read(path: &Path) -> Result<String, TlsError> {
     }
 }
 
-/// Removes what editors and `cat` add to PEM: byte order marks, which hide the first line of a section, and a missing
-/// line break between an END and a BEGIN line, where the parser skips the BEGIN.
+/// Undoes what editors and `cat` do to PEM. Removes byte order marks, which hide the first line of a section. Adds the line
+/// break between an END and a BEGIN line, without which the parser skips the BEGIN.
 fn plain(text: &[u8]) -> String {
     // Anything that is not UTF-8 can only be a comment between the sections.
     String::from_utf8_lossy(text)
