@@ -57,16 +57,16 @@ async fn senders_that_speak_something_else_or_trust_us_not_are_named() {
         .await;
     assert!(tls.dial().await.is_err(), "it does not trust us");
     tapfan
-        .wait_for_log("it is the sender that refuses this listener's certificate")
+        .wait_for_log("the sender refuses this listener's certificate")
         .await;
 
     send(&plain, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
     tapfan
-        .wait_for_log("found TLS; the sender speaks TLS and this listener does not")
+        .wait_for_log("found TLS; the sender uses TLS and this listener does not")
         .await;
     send(&plain, b"GET /metrics HTTP/1.1\r\n\r\n").await;
     tapfan
-        .wait_for_log("found HTTP; this listener takes dnstap only")
+        .wait_for_log("found HTTP; this listener accepts only dnstap")
         .await;
     send(&plain, b"\x00\x5a\x08\x01\x12\x10\x00\x01\x02\x03").await;
     tapfan
