@@ -25,7 +25,7 @@ pub type Batch = Vec<Chunk>;
 
 struct Shared {
     bytes: Bytes,
-    /// Where each frame ends in `bytes`, and its message type.
+    /// The end of each frame in `bytes`, and its message type.
     index: Box<[IndexEntry]>,
     received: Instant,
     source: Option<Source>,
@@ -59,7 +59,7 @@ impl Chunk {
         Self::keeping(buffer, bytes, index, received)
     }
 
-    /// The same of a buffer that may be larger than what is in it.
+    /// The same for a buffer that may be larger than its contents.
     pub(crate) fn of_buffer(buffer: BytesMut, index: Box<[IndexEntry]>, received: Instant) -> Self {
         Self::keeping(buffer.capacity(), buffer.freeze(), index, received)
     }
@@ -172,7 +172,7 @@ impl Chunk {
         self.index().iter().map(|entry| entry.message_type())
     }
 
-    /// How many frames lie whole in the first `bytes` bytes of [`wire`](Self::wire), and where the last of them ends.
+    /// Returns the number of whole frames in the first `bytes` bytes of [`wire`](Self::wire), and the end of the last one.
     pub fn whole_frames(&self, bytes: usize) -> (usize, usize) {
         let start = self.offset(self.range.start);
         let index = self.index();
@@ -207,7 +207,7 @@ impl Chunk {
         self.wire().len() + size_of_val(self.index())
     }
 
-    /// Returns the number of frames from the front whose memory together is at most `bytes`.
+    /// Returns the number of leading frames that together take at most `bytes` of memory.
     pub fn frames_within(&self, bytes: usize) -> usize {
         let Some(room) = bytes.checked_sub(OVERHEAD) else {
             return 0;

@@ -26,7 +26,7 @@ closed_set! {
         Valid => "valid",
         /// It is valid, for less than that.
         ExpiresSoon => "expires_soon",
-        /// It is no longer valid.
+        /// It has expired.
         Expired => "expired",
         /// It is not valid yet.
         NotYetValid => "not_yet_valid",
@@ -75,7 +75,7 @@ impl Validity {
     }
 
     /// Describes the problem at the time `now` as the rest of a sentence: `expired 2024-02-01, 2.8 years ago`. `None`
-    /// if there is none.
+    /// without one.
     pub fn problem(&self, now: SystemTime) -> Option<String> {
         let (words, date) = match self.state(now) {
             ValidityState::Valid => return None,
