@@ -1,4 +1,4 @@
-//! Braces: reports those that stand wrong and sets them right, so that what comes after can rely on them.
+//! Braces: reports misplaced ones and corrects them, so that later stages can rely on them.
 
 use super::{
     diagnostics::{Diagnostic, shown},
@@ -7,9 +7,9 @@ use super::{
     source::Span,
 };
 
-/// Gives the tokens of one file with braces that balance, each `{` on the line of what it belongs to.
+/// Returns the tokens of one file with balanced braces, each `{` on the line of its directive.
 ///
-/// `whole` says that the file was read to its end, so that a missing `}` is worth a word.
+/// `whole` says that the lexer reached the end of the file, so that a missing `}` is an error.
 pub(super) fn repair(
     tokens: Vec<Token>,
     whole: bool,
@@ -38,7 +38,7 @@ pub(super) fn repair(
             repair.take(second);
         } else if token.kind == Kind::Close && repair.open.is_empty() {
             repair.closes_nothing(&token);
-            // It leaves the start of its line to the next token.
+            // The next token becomes the start of its line.
             if let Some(next) = tokens.peek_mut() {
                 next.starts_line |= token.starts_line;
             }
@@ -56,11 +56,11 @@ pub(super) fn repair(
 }
 
 struct Repair<'a> {
-    /// What is done.
+    /// The tokens so far.
     tokens: Vec<Token>,
-    /// Where the last line starts in `tokens`.
+    /// The index in `tokens` at which the last line starts.
     line: usize,
-    /// Where the last word that ends in `}` is in `tokens`: where a `}` is missing, it may be part of that one.
+    /// The index in `tokens` of the last word that ends in `}`: a missing `}` may be part of it.
     glued: Option<usize>,
     open: Vec<Opened>,
     problems: &'a mut Vec<Diagnostic>,
@@ -68,9 +68,9 @@ struct Repair<'a> {
 
 /// A block that is not closed yet.
 struct Opened {
-    /// Where its `{` is in `tokens`.
+    /// The index of its `{` in `tokens`.
     at: usize,
-    /// Whether a directive of the Tapfile opened it, in whose block no directive can start.
+    /// A directive of the Tapfile opened it, so that no directive can start in it.
     by_directive: bool,
 }
 
@@ -119,7 +119,7 @@ impl Repair<'_> {
         self.problems.push(problem.help("remove it"));
     }
 
-    /// A directive starts: what is open of the one before was never closed.
+    /// Closes the block of the previous directive when the next one starts.
     fn close_before(&mut self, directive: &Token) {
         while let Some(open) = self.open.pop_if(|open| open.by_directive) {
             self.never_closed(&open, Some(directive));
@@ -127,7 +127,7 @@ impl Repair<'_> {
         }
     }
 
-    /// Whether the next token stands in the block of a directive.
+    /// Whether the next token is in the block of a directive.
     fn in_directive(&self) -> bool {
         self.open.last().is_some_and(|open| open.by_directive)
     }
@@ -157,7 +157,7 @@ impl Repair<'_> {
         self.problems.push(problem);
     }
 
-    /// Puts in the `}` that is missing.
+    /// Inserts the missing `}`.
     fn close(&mut self, open: &Opened) {
         let Some(brace) = self.tokens.get(open.at) else {
             return;
@@ -170,9 +170,9 @@ impl Repair<'_> {
         });
     }
 
-    /// A `{` at the start of a line.
+    /// Reports a `{` at the start of a line.
     fn below(&mut self, brace: Span) {
-        let mut problem = Diagnostic::error("the `{` does not stand on the line of its directive")
+        let mut problem = Diagnostic::error("the `{` is not on the line of its directive")
             .at(brace, "this opens a block");
         if let Some(directive) = self.tokens.get(self.line) {
             problem = problem.at(directive.span, "of this directive");
@@ -181,12 +181,12 @@ impl Repair<'_> {
             .push(problem.help("move it to the end of the line above"));
     }
 
-    /// A brace and a word without white space between them.
+    /// Reports a brace and a word without white space between them.
     fn glued(&mut self, first: &Token, second: &Token) {
         let right = format!("{} {}", first.text, second.text);
         let whole = first.span.to(second.span);
         let problem = Diagnostic::error("the `{` is part of a word")
-            .at(whole, "this opens no block")
+            .at(whole, "this does not open a block")
             .help(format!(
                 "write `{}`, or put the word in quotes if the brace belongs to it",
                 shown(&right)
@@ -196,7 +196,7 @@ impl Repair<'_> {
     }
 }
 
-/// `word{` as the two tokens that were meant.
+/// Splits `word{` into the two tokens that were meant.
 fn split_last(token: &Token) -> Option<(Token, Token)> {
     let word = token.text.strip_suffix('{')?;
     let (word, brace) = split(token, word.len())?;
@@ -209,7 +209,7 @@ fn split_last(token: &Token) -> Option<(Token, Token)> {
     ))
 }
 
-/// `{word` as the two tokens that were meant.
+/// Splits `{word` into the two tokens that were meant.
 fn split_first(token: &Token) -> Option<(Token, Token)> {
     if !token.text.starts_with('{') || token.text.contains('}') {
         return None;
@@ -224,7 +224,7 @@ fn split_first(token: &Token) -> Option<(Token, Token)> {
     ))
 }
 
-/// Cuts a word in two, neither of them empty; not one that the environment had a part in.
+/// Splits a word into two that are not empty; not one with the environment filled in.
 fn split(token: &Token, at: usize) -> Option<(Token, Token)> {
     if token.kind != Kind::Word || token.filled_in {
         return None;
@@ -233,7 +233,7 @@ fn split(token: &Token, at: usize) -> Option<(Token, Token)> {
     if left.is_empty() || right.is_empty() {
         return None;
     }
-    // Carriage returns can be left out of the text, so the halves are measured from their own ends.
+    // The text may lack carriage returns, so each half is measured from its own end.
     let part = |text: &str, start, end, starts_line| Token {
         text: text.to_owned(),
         kind: Kind::Word,

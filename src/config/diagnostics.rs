@@ -1,4 +1,4 @@
-//! Problems of a configuration: each with its place, its reason and its remedy, rendered as rustc does.
+//! Problems of a configuration, each with its place, cause and remedy, rendered like those of rustc.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use annotate_snippets::{
 
 use super::source::{FileId, Position, Sources, Span};
 
-/// Rendered at the most; what follows is only counted.
+/// The most problems that are rendered; the rest is only counted.
 const RENDER_LIMIT: usize = 100;
 
 /// The problems found in a configuration, in the order of its files and lines.
@@ -23,21 +23,21 @@ pub struct Diagnostics {
 pub struct Diagnostic {
     severity: Severity,
     message: String,
-    /// The place of the problem first, then what has to do with it.
+    /// The place of the problem first, then related places.
     labels: Vec<Label>,
     notes: Vec<String>,
     help: Option<String>,
     replacement: Option<(Span, String)>,
-    /// The file, where there is no text to show.
+    /// The file, if there is no text to show.
     origin: Option<String>,
 }
 
-/// How bad a problem is.
+/// The severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// Nothing starts with this configuration.
     Error,
-    /// It is understood, but may not mean what its author thinks.
+    /// It is understood, but may not mean what its author intended.
     Warning,
 }
 
@@ -50,11 +50,11 @@ struct Label {
 // === impl Diagnostics ===
 
 impl Diagnostics {
-    /// Sorts by place and leaves out what was said twice, as happens where a snippet is imported twice.
+    /// Sorts the problems by place and removes repetitions, which occur when a snippet is imported twice.
     pub(super) fn new(sources: Sources, list: Vec<Diagnostic>) -> Self {
         let mut kept: Vec<Diagnostic> = Vec::with_capacity(list.len());
         let mut list = list;
-        // What has no place concerns the whole and comes last.
+        // A problem without a place concerns the whole and comes last.
         list.sort_by_key(|diagnostic| {
             let span = diagnostic.labels.first().map(|label| label.span);
             (span.is_none(), span)
@@ -70,22 +70,22 @@ impl Diagnostics {
         }
     }
 
-    /// Whether any of them keeps the router from starting.
+    /// Whether there is an error, so that the router does not start.
     pub fn has_errors(&self) -> bool {
         self.errors() > 0
     }
 
-    /// How many errors there are.
+    /// The number of errors.
     pub fn errors(&self) -> usize {
         self.count(Severity::Error)
     }
 
-    /// How many warnings there are.
+    /// The number of warnings.
     pub fn warnings(&self) -> usize {
         self.count(Severity::Warning)
     }
 
-    /// Whether there is nothing to say.
+    /// Whether there is no problem.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -95,13 +95,13 @@ impl Diagnostics {
         self.list.iter()
     }
 
-    /// Where a problem of this list is; `None` if it concerns the configuration as a whole.
+    /// The place of a problem of this list; `None` if it concerns the configuration as a whole.
     pub fn position(&self, diagnostic: &Diagnostic) -> Option<Position> {
         let label = diagnostic.labels.first()?;
         Some(self.sources.position(label.span))
     }
 
-    /// The text of the problem's file with the replacement made that is proposed; `None` if none is.
+    /// The text of the problem's file with the proposed replacement; `None` without a proposal.
     pub fn mended(&self, problem: &Diagnostic) -> Option<String> {
         let (span, by) = problem.replacement.as_ref()?;
         let mut text = self.sources.text(span.file).to_owned();
@@ -112,9 +112,9 @@ impl Diagnostics {
         Some(text)
     }
 
-    /// All problems with their lines, and an empty line between two; ends in a line end unless there are none.
+    /// Renders all problems with their lines, separated by empty lines; ends in a line end unless there are none.
     ///
-    /// `color` brings terminal escapes for colours in.
+    /// `color` adds terminal escapes for colours.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color {
             Renderer::styled()
@@ -146,17 +146,17 @@ impl Diagnostics {
 // === impl Diagnostic ===
 
 impl Diagnostic {
-    /// How bad it is.
+    /// Its severity.
     pub fn severity(&self) -> Severity {
         self.severity
     }
 
-    /// What is wrong, in one sentence.
+    /// The problem in one sentence.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What is wrong with the text at its place, if the message does not say it all.
+    /// The problem with the text at its place, if the message does not say it all.
     pub fn cause(&self) -> Option<&str> {
         let label = self.labels.first()?;
         Some(label.text.as_str()).filter(|text| !text.is_empty())
@@ -167,7 +167,7 @@ impl Diagnostic {
         &self.notes
     }
 
-    /// What to do about it, if there is something to say.
+    /// The remedy, if there is one.
     pub fn remedy(&self) -> Option<&str> {
         self.help.as_deref()
     }
@@ -192,32 +192,32 @@ impl Diagnostic {
         }
     }
 
-    /// Points at a place and says what is there: first the problem's own, then what has to do with it.
+    /// Adds a place with a label: first the problem's own, then related ones.
     pub(super) fn at(mut self, span: Span, text: impl Into<String>) -> Self {
         let text = text.into();
         self.labels.push(Label { span, text });
         self
     }
 
-    /// Names the file, if there is no place in it to show.
+    /// Names the file, for a problem without a place in it.
     pub(super) fn in_file(mut self, name: impl Into<String>) -> Self {
         self.origin = Some(name.into());
         self
     }
 
-    /// Says a fact that explains the problem.
+    /// Adds a fact that explains the problem.
     pub(super) fn note(mut self, text: impl Into<String>) -> Self {
         self.notes.push(text.into());
         self
     }
 
-    /// Says what to do.
+    /// Sets the remedy.
     pub(super) fn help(mut self, text: impl Into<String>) -> Self {
         self.help = Some(text.into());
         self
     }
 
-    /// Says what to do by showing the line as it should be.
+    /// Sets the edit that mends the problem, to be shown in its line.
     pub(super) fn replace(mut self, span: Span, by: impl Into<String>) -> Self {
         self.replacement = Some((span, by.into()));
         self
@@ -254,7 +254,7 @@ impl Diagnostic {
         }
     }
 
-    /// The files of the labels, each once, that of the problem first.
+    /// The files of the labels without repetitions, that of the problem first.
     fn files(&self) -> Vec<FileId> {
         let mut files = Vec::new();
         for label in &self.labels {
@@ -288,10 +288,10 @@ impl Diagnostic {
     }
 }
 
-/// The lines of a file that some spans start on, and those between.
+/// The lines of a file on which some spans start, and those between.
 struct Window<'a> {
     text: &'a str,
-    /// Where `text` starts in the file.
+    /// The offset of `text` in the file.
     start: usize,
     /// The number of its first line.
     line: usize,
@@ -332,7 +332,7 @@ impl<'a> Window<'a> {
     }
 }
 
-/// A text as it can stand in a message: on one line, without controls, and not long.
+/// Makes a text fit for a message: on one line, without control characters, and not long.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
     const LIMIT: usize = 64;
     let plain = |c: char| c.is_ascii_graphic() || c == ' ';

@@ -1,20 +1,20 @@
 //! `{%VAR%}` and `{$VAR}` in a token.
 
-/// Gives the value of an environment variable. A parameter everywhere, so that a test needs no process environment.
+/// Returns the value of an environment variable. A parameter, so that tests need no process environment.
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A text with its variables filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Filled {
     pub(super) text: String,
-    /// The variables that are not set, in order, each as often as it was met.
+    /// The variables that are not set, in order, with repetitions.
     pub(super) unset: Vec<String>,
 }
 
-/// Fills in `{%VAR%}`, then `{$VAR}`; `None` if there is neither in `text`.
+/// Fills in `{%VAR%}`, then `{$VAR}`; `None` if `text` has neither.
 ///
-/// As in CoreDNS, what the first pass brings in is seen by the second, an unset variable gives the empty string,
-/// and a pass ends at a reference without a name. A value is not looked at again by its own pass.
+/// As in CoreDNS, the second pass also replaces references in the values of the first, an unset variable gives the empty
+/// string, and a pass ends at a reference without a name. No pass replaces references in its own values.
 pub(super) fn fill_in(text: &str, environment: Environment<'_>) -> Option<Filled> {
     if !text.contains("{%") && !text.contains("{$") {
         return None;
@@ -39,7 +39,7 @@ fn fill_in_form(
     let mut rest = text;
     while let Some(start) = rest.find(open) {
         let (before, reference) = rest.split_at(start);
-        // Looked for from the start of the reference: in `{%}` the two share a character, and there is no name.
+        // The search starts at the reference itself: in `{%}` both marks share a character, and there is no name.
         let parts = reference.find(close).and_then(|end| {
             let name = reference.get(open.len()..end)?;
             Some((name, reference.get(end + close.len()..)?))
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_are_filled_in_wherever_they_stand() {
+    fn both_forms_are_filled_in_anywhere_in_a_word() {
         assert_eq!(filled("x{$A}y{%A%}z{$A}"), "xayaza");
         assert_eq!(filled("{$TWO}"), "two words");
         assert_eq!(filled("{$EMPTY}"), "");
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_pass_sees_what_the_first_brought_but_no_pass_sees_its_own() {
+    fn the_second_pass_replaces_references_in_values_of_the_first_only() {
         assert_eq!(filled("{%NEST%}"), "a{%A%}");
         assert_eq!(filled("{$NEST}"), "{$A}{%A%}");
     }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reference_stays() {
+    fn other_text_stays() {
         for text in [
             "{$}", "{$}{$A}", "{%}", "{%}%}", "{%%}", "{$A", "{%A}", "{$",
         ] {

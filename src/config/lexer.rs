@@ -1,4 +1,4 @@
-//! Words: what white space, quotes, comments and the environment make of a file, as in a Corefile.
+//! Words of a file, by the rules of a Corefile: white space, quotes, comments and the environment.
 
 use super::{
     diagnostics::{Diagnostic, shown},
@@ -9,22 +9,22 @@ use super::{
 /// A word of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Token {
-    /// What it says, without quotes and with the environment filled in.
+    /// Its text, without quotes and with the environment filled in.
     pub(crate) text: String,
     pub(crate) kind: Kind,
-    /// Where it stands, quotes included.
+    /// Its place, quotes included.
     pub(crate) span: Span,
-    /// Whether it is the first of its line.
+    /// It is the first of its line.
     pub(crate) starts_line: bool,
-    /// Whether the environment had a part in `text`.
+    /// `text` contains values of environment variables.
     pub(crate) filled_in: bool,
 }
 
-/// What a token is to the parser.
+/// The role of a token in the parser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Word,
-    /// A word in quotes; never taken for anything but text.
+    /// A word in quotes; always text.
     Quoted,
     /// `{` by itself.
     Open,
@@ -36,7 +36,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Lexed {
     pub(crate) tokens: Vec<Token>,
-    /// Whether they go to the end of the file; not so if a quote that is never closed ate the rest.
+    /// The tokens reach the end of the file. An unclosed quote swallows the rest.
     pub(crate) whole: bool,
 }
 
@@ -77,12 +77,12 @@ struct Lexer<'a> {
 // === impl Token ===
 
 impl Token {
-    /// Whether it is this word, outside quotes and not out of the environment.
+    /// Whether it is this word, written without quotes and not filled in from the environment.
     pub(crate) fn is_word(&self, word: &str) -> bool {
         self.kind == Kind::Word && !self.filled_in && self.text == word
     }
 
-    /// Whether it is a brace, and so no argument.
+    /// Whether it is a brace, and therefore not an argument.
     pub(crate) fn is_brace(&self) -> bool {
         matches!(self.kind, Kind::Open | Kind::Close)
     }
@@ -101,7 +101,7 @@ impl Token {
         self.put(Diagnostic::warning(message), label.into())
     }
 
-    /// Proposes `text` for this token; not as an edit where the environment had a part in it.
+    /// Proposes `text` for this token; without an edit if the environment is filled in.
     pub(crate) fn propose(&self, problem: Diagnostic, help: String, text: &str) -> Diagnostic {
         let problem = problem.help(help);
         if self.filled_in {
@@ -172,7 +172,7 @@ impl Lexer<'_> {
                     escaped = true;
                     continue;
                 }
-                // The quote is the one character that can be escaped; before any other, the backslash is itself.
+                // Only a quote can be escaped; a backslash before any other character is text.
                 _ if escaped && c != '"' => text.push('\\'),
                 _ => {}
             }
@@ -198,7 +198,7 @@ impl Lexer<'_> {
         let mut carriage_return = None;
         while let Some(c) = self.peek() {
             if c == '\r' {
-                // Dropped without ending the word, as in CoreDNS; before a line end that makes no difference.
+                // CoreDNS drops it without ending the word; before a line end that makes no difference.
                 carriage_return.get_or_insert(self.at);
             } else if c.is_whitespace() || c == '#' {
                 break;
@@ -239,8 +239,7 @@ impl Lexer<'_> {
             .at(self.span(start, at), "the word ends here")
             .help("put the word in quotes to keep the `#`, or white space before it");
         if comment.contains(char::is_whitespace) {
-            problem =
-                problem.note("CoreDNS goes on reading after the next white space; tapfan does not");
+            problem = problem.note("CoreDNS continues after the next white space; tapfan does not");
         }
         self.problems.push(problem);
     }
@@ -260,7 +259,7 @@ impl Lexer<'_> {
                             "the environment variable `{}` is not set",
                             shown(name)
                         ))
-                        .at(span, "it counts as empty here"),
+                        .at(span, "empty here"),
                     );
                 }
                 filled.text
@@ -323,7 +322,7 @@ mod tests {
             .collect()
     }
 
-    // What these expect was compared with the lexer of Caddy that CoreDNS uses.
+    // The expectations were compared with Caddy's lexer, which CoreDNS uses.
     #[test]
     fn white_space_of_every_kind_separates() {
         assert_eq!(
@@ -388,14 +387,14 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_inside_a_word_is_one_and_is_warned_of() {
+    fn a_comment_inside_a_word_is_a_warning() {
         assert_eq!(words("/tmp/a#b\nc"), ["/tmp/a", "c"]);
         assert_eq!(words("/tmp/a#b c\nd"), ["/tmp/a", "d"]);
         assert_eq!(complaints("/tmp/a#b"), ["a comment begins inside a word"]);
     }
 
     #[test]
-    fn the_environment_comes_in_without_making_tokens() {
+    fn the_environment_makes_no_tokens() {
         assert_eq!(
             words("x{$SPACE}y \"{%SPACE%}\""),
             ["xtwo wordsy", "two words"]
@@ -422,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_told_apart_even_after_a_token_of_several() {
+    fn line_starts_are_known_even_after_a_token_of_several_lines() {
         let starts: Vec<bool> = lexed("a b\nc \"d\ne\" f\n\n#\n g")
             .1
             .iter()

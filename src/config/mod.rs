@@ -1,11 +1,11 @@
-//! The Tapfile: what an operator writes, checked and turned into [`Config`].
+//! The Tapfile: reads what an operator wrote, checks it and makes a [`Config`] of it.
 //!
 //! Called by `cli` and `supervisor`; calls `files` and `memory`, and `net` and `dnstap` for the types of addresses and settings.
 //!
-//! The way of a file: `source` reads it, `lexer` cuts it into words and fills the environment in, `braces` sets its
-//! blocks right, `import` brings other files and snippets in, `parser` makes statements of the words, `directives` says
-//! what they mean, `needs` looks for the files that they name. Each stage reports its problems and goes on with what it
-//! understood, so that all problems of a configuration are seen at once, as `diagnostics` shows them.
+//! A file passes these stages: `source` reads it, `lexer` cuts it into words and fills the environment in, `braces`
+//! corrects its blocks, `import` inserts other files and snippets, `parser` makes statements of the words, `directives`
+//! gives them their meaning, `needs` looks for the files that they name. Each stage reports its problems and continues
+//! with what it understood, so that `diagnostics` can show all problems of a configuration at once.
 
 mod braces;
 mod diagnostics;
@@ -34,34 +34,34 @@ pub(crate) use source::{ReadError, read};
 pub use crate::dnstap::Edits;
 use crate::files::waiting_for;
 
-/// Where a configuration is looked for, in this order.
+/// The paths at which a configuration is looked for, in this order.
 const PLACES: [&str; 2] = ["./Tapfile", "/etc/tapfan/Tapfile"];
 
-/// A configuration as far as it was understood, and every problem it has.
+/// A configuration, as far as it was understood, with all its problems.
 #[derive(Debug)]
 pub struct Loaded {
     /// `None` if there is any error.
     pub config: Option<Config>,
-    /// Where its admin endpoint is, even if something else is wrong; `None` if that line is wrong, or the file cannot be
-    /// read.
+    /// The address of its admin endpoint, even if something else is wrong; `None` if that line is wrong, or the file
+    /// cannot be read.
     pub admin: Option<AdminAddress>,
     /// Errors and warnings.
     pub diagnostics: Diagnostics,
-    /// Every file that it depends on, whether it is there or not: the one that was named, those that it imports (a
-    /// pattern stands for those that do not exist yet), and the certificates and keys that it names.
+    /// Every file that it depends on, existing or not: the configuration itself, the files that it imports (a pattern
+    /// stands for those that do not exist yet), and the certificates and keys that it names.
     pub files: Vec<PathBuf>,
-    /// Of the texts that were read: two are equal if the texts are. It tells changes from none; it guards nothing.
+    /// Digest of the texts that were read, to notice changes. Not cryptographic.
     pub digest: u64,
 }
 
-/// No configuration where one is looked for.
+/// The error of [`find`]: there is no configuration at the usual paths.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no configuration: neither {} nor {} exists; name one, or write one there", PLACES[0], PLACES[1])]
+#[error("no configuration found: neither {} nor {} exists; name a file, or create one of these", PLACES[0], PLACES[1])]
 pub struct NotFound;
 
-/// Reads the configuration file at `path`, what it imports, and whether the files and users it names are there.
+/// Reads the configuration file at `path` and its imports, and checks that the files and users it names exist.
 ///
-/// `environment` gives the value of a variable, or `None` if it is not set; [`process_environment`] is that of this
+/// `environment` returns the value of a variable, or `None` if it is not set; [`process_environment`] does so for this
 /// process. A file that cannot be read is a problem like any other.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded {
     match source::read(path) {
@@ -83,10 +83,10 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded
     }
 }
 
-/// Reads a configuration out of `text`, as if it stood in the file `path`.
+/// Reads a configuration from `text`, as if it stood in the file `path`.
 ///
-/// Imports are read from their files, relative to the folder of `path`. The other files that it names are not looked
-/// at. That makes it the way to test a configuration away from the machine it is for.
+/// Imports are read from their files, relative to the folder of `path`. Other files, such as certificates, are not
+/// opened, so a configuration can be tested away from its machine.
 ///
 /// ```
 /// let text = "listen unix:///run/tapfan/dnstap.sock\ndnstap tcp://collector.example:6000 full";
@@ -98,7 +98,7 @@ pub fn parse(path: &Path, text: &str, environment: &dyn Fn(&str) -> Option<Strin
     understand(path, text, environment, Needs::Ignore)
 }
 
-/// The configuration to use when none is named: `./Tapfile`, else `/etc/tapfan/Tapfile`.
+/// Returns the configuration to use when none is named: `./Tapfile`, else `/etc/tapfan/Tapfile`.
 ///
 /// # Errors
 ///
@@ -107,12 +107,13 @@ pub fn find() -> Result<PathBuf, NotFound> {
     find_in(&PLACES).ok_or(NotFound)
 }
 
-/// The environment of this process, for [`load`] and [`parse`]. What is not UTF-8 counts as not set.
+/// Returns a variable of this process's environment, for [`load`] and [`parse`]. A value that is not UTF-8 counts as not
+/// set.
 pub fn process_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Whether to look for what a configuration needs of the machine.
+/// The handling of files, users and groups that a configuration names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Check,
@@ -160,7 +161,7 @@ fn understand(
     }
 }
 
-/// The first that is there, even if it cannot be read: a configuration without permission is not to be passed over.
+/// Returns the first path that exists, even if it cannot be read: a configuration without permission must not be skipped.
 fn find_in(places: &[&str]) -> Option<PathBuf> {
     places.iter().map(PathBuf::from).find(|place| {
         !matches!(
@@ -175,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_place_that_has_a_configuration_is_taken() {
+    fn the_first_existing_configuration_is_used() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
         let (first, second) = (path("first"), path("second"));
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn that_nothing_was_found_names_the_places() {
+    fn the_error_for_no_configuration_names_the_paths() {
         let message = NotFound.to_string();
         assert!(
             PLACES.iter().all(|place| message.contains(place)),
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_admin_endpoint_is_does_not_depend_on_the_rest() {
+    fn the_admin_address_is_known_despite_other_errors() {
         let address = "192.0.2.1:80".parse().expect("an address");
         for (text, said) in [
             ("nonsense", Some(AdminAddress::Default)),
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_not_there_are_among_those_it_depends_on() {
+    fn missing_files_are_listed_as_dependencies() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         let tapfile = "import conf.d/*.conf\nimport absent.conf\nlisten tls://[::1]:0 {\n cert /c\n key /k\n}\nlisten";

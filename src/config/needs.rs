@@ -1,4 +1,4 @@
-//! What a configuration needs of the machine: files that can be read, users and groups that exist.
+//! Requirements of a configuration on the machine: files that can be read, users and groups that exist.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,11 +16,11 @@ use crate::{
     net::{self, ClientTls, ServerTls, TlsError, ValidityState},
 };
 
-/// Something that must be there when the router starts.
+/// Something that must exist when the router starts.
 #[derive(Debug)]
 pub(super) struct Need {
     pub(super) what: What,
-    /// Where the configuration says so.
+    /// The place in the configuration that asks for it.
     pub(super) span: Span,
 }
 
@@ -32,15 +32,15 @@ pub(super) enum What {
     User(String),
     /// A group's name or number.
     Group(String),
-    /// A certificate and key that belong together, and authorities that are some.
+    /// A certificate and key that belong together, and a file of authorities.
     ServerTls(ServerTls),
-    /// The same of a sink.
+    /// The same for a sink.
     ClientTls(ClientTls),
-    /// The path of a sink's socket, which leads to none of the listeners' with these paths and places.
+    /// A sink's socket, which must not be that of a listener. The listeners are given by path and place.
     Apart(PathBuf, Vec<(PathBuf, Span)>),
 }
 
-/// Reports what is not there.
+/// Reports what is missing or cannot be used.
 pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
     for Need { what, span } in needs {
         let problem = match what {
@@ -74,7 +74,7 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Reports a sink that leads to a listener by a link, or by another spelling.
+/// Reports a sink that leads to a listener by a link or another spelling of the path.
 fn in_a_circle(sink: &Path, listeners: &[(PathBuf, Span)], span: Span) -> Option<Diagnostic> {
     let real = |path: &Path| waiting_for(path.display(), || net::real_path(path)).ok();
     let end = real(sink)?;
@@ -87,18 +87,18 @@ fn in_a_circle(sink: &Path, listeners: &[(PathBuf, Span)], span: Span) -> Option
     Some(back_to_listener(Diagnostic::error(BACK).at(span, ROUND), *listener).note(note))
 }
 
-/// The problem of a sink that leads back to a listener.
+/// The error for a sink that leads back to a listener.
 pub(super) const BACK: &str = "this sink leads back to a listener";
-pub(super) const ROUND: &str = "frames would go round for ever";
+pub(super) const ROUND: &str = "frames would loop for ever";
 
-/// The rest of that problem.
+/// Adds the listener and the advice to that error.
 pub(super) fn back_to_listener(problem: Diagnostic, listener: Span) -> Diagnostic {
     problem
-        .at(listener, "this is where they come in again")
+        .at(listener, "they would come in again here")
         .help("write the address of the collector")
 }
 
-/// Reports TLS that cannot be set up. Files that cannot be read are reported where they are named.
+/// Reports unusable TLS settings. Unreadable files have an error of their own, where they are named.
 fn unusable(error: TlsError, span: Span) -> Option<Diagnostic> {
     match error {
         TlsError::Unreadable { .. } => None,
@@ -106,7 +106,7 @@ fn unusable(error: TlsError, span: Span) -> Option<Diagnostic> {
     }
 }
 
-/// Warns of a certificate that peers refuse by its dates, or will soon.
+/// Warns of a certificate that peers refuse for its dates, or soon will.
 fn out_of_date(cert: &Path, span: Span) -> Option<Diagnostic> {
     let validity = net::validity_in_file(cert)?;
     let problem = validity.problem(SystemTime::now())?;
@@ -120,13 +120,13 @@ fn out_of_date(cert: &Path, span: Span) -> Option<Diagnostic> {
         }
     };
     let help = match validity.state(SystemTime::now()) {
-        ValidityState::NotYetValid => "see whether this machine's clock is right",
-        _ => "renew it; a router that runs uses the new file from the next handshake on",
+        ValidityState::NotYetValid => "check this machine's clock",
+        _ => "renew it; a running router uses the new file from the next handshake on",
     };
     Some(warning.at(span, label).help(help))
 }
 
-/// The files among them.
+/// Returns the files among them.
 pub(super) fn named_files(needs: &[Need]) -> impl Iterator<Item = &PathBuf> {
     needs.iter().filter_map(|need| match &need.what {
         What::File(path) => Some(path),
@@ -134,7 +134,7 @@ pub(super) fn named_files(needs: &[Need]) -> impl Iterator<Item = &PathBuf> {
     })
 }
 
-/// Numbers need no entry in the system's tables.
+/// Checks that a user or group exists. Numbers need no entry in the system's tables.
 fn known(name: &str, find: impl FnOnce(&str) -> nix::Result<bool>) -> Result<(), String> {
     if name.parse::<u32>().is_ok() {
         return Ok(());
@@ -142,7 +142,7 @@ fn known(name: &str, find: impl FnOnce(&str) -> nix::Result<bool>) -> Result<(),
     // Where accounts are kept on a directory server, this asks it.
     match waiting_for(format_args!("the account `{name}`"), || find(name)) {
         Ok(true) => Ok(()),
-        Ok(false) => Err("this machine has none of that name".into()),
+        Ok(false) => Err("this machine has no such name".into()),
         Err(error) => Err(error.desc().to_owned()),
     }
 }

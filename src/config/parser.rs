@@ -1,4 +1,4 @@
-//! Statements: a directive, its arguments, and its block if it has one.
+//! Statements: directives with their arguments and blocks.
 
 use super::{
     diagnostics::Diagnostic,
@@ -6,7 +6,7 @@ use super::{
     source::Span,
 };
 
-/// A directive with all that belongs to it, not yet understood.
+/// A directive as it is written.
 #[derive(Debug)]
 pub(super) struct Statement {
     /// The word it starts with.
@@ -16,19 +16,19 @@ pub(super) struct Statement {
     pub(super) block: Option<Block>,
 }
 
-/// What stands between braces.
+/// The words between braces.
 #[derive(Debug)]
 pub(super) struct Block {
     /// Its words, without those of blocks within.
     pub(super) tokens: Vec<Token>,
-    /// Where the first block within opens, if there is one.
+    /// The place at which the first block within opens.
     pub(super) nested: Option<Span>,
 }
 
 // === impl Statement ===
 
 impl Statement {
-    /// The directive's line, as far as its arguments go.
+    /// The directive with its arguments.
     pub(super) fn span(&self) -> Span {
         let last = self.arguments.last().unwrap_or(&self.name);
         self.name.span.to(last.span)
@@ -40,7 +40,7 @@ impl Statement {
     }
 }
 
-/// Puts tokens together into statements.
+/// Groups tokens into statements.
 pub(super) fn parse(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<Statement> {
     let mut statements = Vec::new();
     let mut tokens = tokens.into_iter().peekable();
@@ -55,7 +55,7 @@ pub(super) fn parse(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<S
                 block(&mut tokens);
                 continue;
             }
-            // Reported where the braces were set right.
+            // `braces` has reported it.
             Kind::Close => continue,
         }
         let mut arguments = Vec::new();
@@ -87,7 +87,7 @@ pub(super) fn parse(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<S
     statements
 }
 
-/// Takes the rest of a block, up to its `}`.
+/// Reads the rest of a block, up to its `}`.
 fn block(tokens: &mut impl Iterator<Item = Token>) -> Block {
     let mut block = Block {
         tokens: Vec::new(),

@@ -10,7 +10,7 @@ pub(crate) struct Size(pub(crate) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time(pub(crate) Duration);
 
-/// Why a text is not the quantity it should be.
+/// The error for a text that is not the quantity it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum QuantityError {
     #[error("{0} is not a whole number")]
@@ -42,7 +42,7 @@ pub(crate) fn number(text: &str, bounds: &RangeInclusive<u64>) -> Result<u64, Qu
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(QuantityError::NotANumber(shown));
     }
-    // Digits alone: what does not fit is too large.
+    // Only digits are left, so a number that does not fit is too large.
     let value = digits.parse().unwrap_or(u64::MAX);
     let negative = text.starts_with('-') && value > 0;
     within((!negative).then_some(value), bounds, shown, u64::to_string)
@@ -87,7 +87,7 @@ pub(crate) fn time(
     within(Some(value), bounds, shown, |time| Time(*time).to_string())
 }
 
-/// The value, if there is one and it is within its bounds; `shown` is what was written.
+/// Returns the value if there is one within the bounds; `shown` is the text for the error.
 fn within<T: PartialOrd>(
     value: Option<T>,
     bounds: &RangeInclusive<T>,
@@ -103,7 +103,7 @@ fn within<T: PartialOrd>(
         })
 }
 
-/// The sum of a time's parts; what is beyond all bounds stays there.
+/// Returns the sum of a time's parts; saturates, so that it stays beyond all bounds.
 fn milliseconds(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut sum = 0_u64;
@@ -115,7 +115,7 @@ fn milliseconds(text: &str) -> Option<u64> {
             .find(|c: char| c.is_ascii_digit())
             .unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
-        // `find` goes on where the last part left off, so a unit comes once and in its order.
+        // `find` continues behind the unit of the last part, so that each unit comes once and in order.
         let (_, factor) = units.find(|(name, _)| *name == unit)?;
         if digits.is_empty() {
             return None;
@@ -138,10 +138,10 @@ fn quoted(text: &str) -> String {
 // === impl QuantityError ===
 
 impl QuantityError {
-    /// What to write.
+    /// Advice on what to write.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         Some(match self {
-            Self::NotANumber(_) => "write digits alone",
+            Self::NotANumber(_) => "write digits only",
             Self::NotASize(_) => {
                 "write bytes, as in `4096`, or a unit, as in `64KiB`, `8MiB`, `1GiB`"
             }
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_belong_to_what_they_allow() {
+    fn bounds_are_inclusive() {
         for (text, value) in [("1", 1), ("9", 9), ("+007", 7)] {
             assert_eq!(number(text, &(1..=9)), Ok(value), "{text}");
         }
@@ -286,7 +286,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_reads_the_same(bytes in 0..1_u64 << 50, milliseconds in 0..1_u64 << 40) {
+        fn a_shown_quantity_reads_the_same(bytes in 0..1_u64 << 50, milliseconds in 0..1_u64 << 40) {
             prop_assert_eq!(size(&Size(bytes).to_string(), &ANY), Ok(bytes));
             let duration = Duration::from_millis(milliseconds);
             prop_assert_eq!(time(&Time(duration).to_string(), &EVER), Ok(duration));

@@ -1,15 +1,15 @@
-//! What a configuration may hold in memory, and whether there is room for it.
+//! The memory that a configuration may use, compared with the memory that there is.
 
 use super::{Config, Diagnostic, quantity::Size};
 use crate::memory;
 
 impl Config {
-    /// The memory that the router may hold for frames, in bytes: what `memory` says, or three quarters of what there is.
+    /// The memory for all frames, in bytes: the value of `memory`, or three quarters of the available memory.
     pub fn memory_limit(&self) -> usize {
         self.memory.unwrap_or_else(memory::default_limit)
     }
 
-    /// The memory that unfinished frames may hold, in bytes: what `unfinished_frames` says, or half of the
+    /// The memory for unfinished frames, in bytes: the value of `unfinished_frames`, or half of the
     /// [memory](Self::memory_limit) if that is less, so that senders cannot take all of it from the sinks.
     pub fn unfinished_frames_limit(&self) -> usize {
         self.unfinished_frames.min(self.memory_limit() / 2)
@@ -22,22 +22,22 @@ impl Config {
     }
 }
 
-/// A warning if what `config`, the one of `file`, may hold is more than there is room for.
+/// Warns if queues and unfinished frames may grow beyond the memory. `file` is the configuration's.
 pub(super) fn check(file: &str, config: &Config) -> Option<Diagnostic> {
     let (sum, limit) = (config.sum_of_bounds(), config.memory_limit());
     if sum <= limit {
         return None;
     }
     let [sum, limit] = [sum, limit].map(|bytes| Size(bytes as u64));
-    let whose = match config.memory {
+    let origin = match config.memory {
         Some(_) => "`memory` allows",
-        None => "the router may hold: three quarters of the memory that there is",
+        None => "the router may hold: three quarters of the available memory",
     };
     let warning = Diagnostic::warning(format!(
-        "queues and unfinished frames may hold {sum} together, more than the {limit} that {whose}"
+        "queues and unfinished frames may hold {sum} together, more than the {limit} that {origin}"
     ));
     Some(warning.in_file(file).help(
-        "near that bound the sink that holds most drops frames (`memory`); make `queue` or `queue_bytes` smaller, or give the router more memory",
+        "near that bound the sink that holds most drops frames, counted as `memory`; lower `queue` or `queue_bytes`, or give the router more memory",
     ))
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_than_there_is_room_for_is_warned_of() {
+    fn bounds_beyond_the_memory_are_a_warning() {
         let config = |lines: &str| {
             let text = format!("listen @in\n{lines}");
             super::super::parse(Path::new("Tapfile"), &text, &|_| None)

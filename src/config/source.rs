@@ -1,4 +1,4 @@
-//! The files of one configuration: what they are called, what they say, and places in them.
+//! The files of one configuration: names, texts, and places in them.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ pub(crate) struct Sources {
 #[derive(Debug, Clone)]
 struct Source {
     path: PathBuf,
-    /// The path as it is shown.
+    /// The path for messages.
     name: String,
     text: String,
 }
@@ -29,7 +29,7 @@ struct Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FileId(usize);
 
-/// Some bytes of a file, from `start` to before `end`, both on character boundaries.
+/// The bytes of a file from `start` to before `end`, both on character boundaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Span {
     pub(crate) file: FileId,
@@ -37,7 +37,7 @@ pub(crate) struct Span {
     pub(crate) end: usize,
 }
 
-/// A place in a file, as a person counts.
+/// A place in a file, by line and column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// The file as it was named.
@@ -57,10 +57,10 @@ impl fmt::Display for Position {
 /// The reason for which a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
-    /// It is not there, it is no regular file, or it has more than [`FILE_LIMIT`] bytes.
+    /// It does not exist, is not a regular file, or has more than [`FILE_LIMIT`] bytes.
     #[error(transparent)]
     File(#[from] FileReadError),
-    /// Bytes that are no text.
+    /// It is not text.
     #[error("it is not UTF-8: line {line} has the byte 0x{byte:02x}")]
     NotUtf8 { line: usize, byte: u8 },
 }
@@ -68,7 +68,7 @@ pub(crate) enum ReadError {
 // === impl Sources ===
 
 impl Sources {
-    /// Takes a file in. A byte order mark at its start is no part of its text.
+    /// Adds a file. A byte order mark at its start is left out.
     pub(crate) fn add(&mut self, path: &Path, text: &str) -> FileId {
         self.files.push(Source {
             path: path.to_owned(),
@@ -83,7 +83,7 @@ impl Sources {
         self.files.iter().map(|file| file.path.clone()).collect()
     }
 
-    /// A digest of what all of them say.
+    /// A digest of all texts.
     pub(crate) fn digest(&self) -> u64 {
         let mut digest = DefaultHasher::new();
         for file in &self.files {
@@ -92,7 +92,7 @@ impl Sources {
         digest.finish()
     }
 
-    /// What the file is called; empty for one of other sources.
+    /// The name of a file; empty for a file of other sources.
     pub(crate) fn name(&self, file: FileId) -> &str {
         self.files
             .get(file.0)
@@ -107,14 +107,14 @@ impl Sources {
             .unwrap_or(Path::new(""))
     }
 
-    /// What the file says; empty for one of other sources.
+    /// The text of a file; empty for a file of other sources.
     pub(crate) fn text(&self, file: FileId) -> &str {
         self.files
             .get(file.0)
             .map_or("", |source| source.text.as_str())
     }
 
-    /// Where a span starts.
+    /// The place at which a span starts.
     pub(crate) fn position(&self, span: Span) -> Position {
         let before = self.text(span.file).get(..span.start).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -129,7 +129,7 @@ impl Sources {
 // === impl Span ===
 
 impl Span {
-    /// From the start of this one to the end of `other`, if both are in one file and in order.
+    /// The span from the start of this one to the end of `other`, if both are in one file and in order.
     pub(crate) fn to(self, other: Self) -> Self {
         if self.file == other.file && self.end <= other.end {
             Self {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_refused_with_its_reason() {
+    fn binary_and_missing_files_are_refused_with_a_reason() {
         assert!(matches!(
             read(written(b"a\nb\xff").path()),
             Err(ReadError::NotUtf8 {

@@ -1,4 +1,4 @@
-//! `import` and snippets: one list of tokens out of all files.
+//! `import` and snippets: makes one list of tokens of all files.
 
 mod target;
 
@@ -18,15 +18,15 @@ use super::{
 };
 use crate::files::waiting_for;
 
-/// Tokens altogether.
+/// The largest number of tokens in all files together.
 const TOKEN_LIMIT: usize = 250_000;
 
-/// What all files say, imports done and snippets gone.
+/// The tokens of all files, with imports replaced and snippets removed.
 pub(super) struct Imported {
     pub(super) sources: Sources,
     pub(super) tokens: Vec<Token>,
     pub(super) problems: Vec<Diagnostic>,
-    /// Files and patterns that were looked for, and gave nothing.
+    /// Files and patterns that were not found.
     pub(super) missed: Vec<PathBuf>,
 }
 
@@ -64,13 +64,13 @@ struct Importer<'a> {
     snippets: HashMap<String, Snippet>,
     /// The tokens of the files that were read, by canonical path.
     files: HashMap<PathBuf, Rc<[Token]>>,
-    /// What is being imported, outermost first.
+    /// The imports in progress, outermost first.
     stack: Vec<Active>,
     count: usize,
     tokens: Vec<Token>,
-    /// Whether there were more tokens than are allowed.
+    /// There were more tokens than are allowed.
     cut: bool,
-    /// Whether the next token starts a line wherever it stands, since an import starts or ends before it.
+    /// The next token starts a line wherever it is, since an import starts or ends before it.
     at_line_start: bool,
 }
 
@@ -80,9 +80,9 @@ struct Snippet {
     body: Rc<[Token]>,
 }
 
-/// Something that is being imported.
+/// An import in progress.
 enum Active {
-    /// A file, by its canonical path and as it was named.
+    /// A file, by its canonical path and by its name in the configuration.
     File(PathBuf, PathBuf),
     Snippet(String),
 }
@@ -96,7 +96,7 @@ impl Importer<'_> {
         braces::repair(tokens, whole, &mut self.problems).into()
     }
 
-    /// Takes tokens over; does the imports among them and keeps the snippets.
+    /// Adds tokens; replaces the imports among them and keeps the snippets.
     fn run(&mut self, tokens: &[Token]) {
         let mut depth = 0_usize;
         let mut rest = tokens;
@@ -113,7 +113,7 @@ impl Importer<'_> {
                     Kind::Close => depth = depth.saturating_sub(1),
                     Kind::Word | Kind::Quoted => {}
                 }
-                // `{ import common }` is one line, and the import still a statement of its own.
+                // In `{ import common }` the import is a statement although no line starts there.
                 starts = token.kind == Kind::Open;
                 self.push(token);
                 rest = after;
@@ -124,8 +124,8 @@ impl Importer<'_> {
     fn push(&mut self, token: &Token) {
         if self.tokens.len() == TOKEN_LIMIT {
             if !std::mem::replace(&mut self.cut, true) {
-                let problem = token.error("the configuration is too long", "it is cut here");
-                let limit = format!("all files together may have {TOKEN_LIMIT} words");
+                let problem = token.error("the configuration is too long", "the rest is ignored");
+                let limit = format!("the limit is {TOKEN_LIMIT} words in all files together");
                 self.problems.push(problem.note(limit));
             }
             return;
@@ -135,7 +135,7 @@ impl Importer<'_> {
         self.tokens.push(token);
     }
 
-    /// Keeps the snippet `(name) { … }` for its imports, and gives what follows it.
+    /// Keeps the snippet `(name) { … }` for its imports; returns the tokens behind it.
     fn define<'t>(&mut self, token: &Token, after: &'t [Token]) -> &'t [Token] {
         let name = snippet_name(token).unwrap_or_default();
         let (arguments, rest) = arguments(after);
@@ -169,7 +169,7 @@ impl Importer<'_> {
                 token
                     .error(
                         format!("the snippet `{}` is defined twice", shown(name)),
-                        "for the second time here",
+                        "second here",
                     )
                     .at(first.name, "first here")
                     .help("give one of them another name"),
@@ -190,7 +190,7 @@ impl Importer<'_> {
         rest
     }
 
-    /// Does the import `token`, and gives what follows it.
+    /// Replaces the import at `token`; returns the tokens behind it.
     fn import<'t>(&mut self, token: &Token, after: &'t [Token]) -> &'t [Token] {
         let (arguments, rest) = arguments(after);
         match arguments {
@@ -207,9 +207,7 @@ impl Importer<'_> {
             [_, extra, ..] => self.problems.push(
                 extra
                     .error("`import` takes one argument", "this is left over")
-                    .help(
-                        "put a name with white space in quotes; import several things one a line",
-                    ),
+                    .help("put a name with white space in quotes; write one import per line"),
             ),
         }
         self.at_line_start = true;
@@ -217,12 +215,12 @@ impl Importer<'_> {
     }
 }
 
-/// `name` of a token `(name)`.
+/// Returns the `name` of a token `(name)`.
 fn snippet_name(token: &Token) -> Option<&str> {
     token.text.strip_prefix('(')?.strip_suffix(')')
 }
 
-/// The tokens up to the end of the line or a brace, and those from there.
+/// Splits the tokens at the end of the line or at a brace.
 fn arguments(tokens: &[Token]) -> (&[Token], &[Token]) {
     let end = tokens
         .iter()
@@ -231,7 +229,7 @@ fn arguments(tokens: &[Token]) -> (&[Token], &[Token]) {
     tokens.split_at(end)
 }
 
-/// The tokens after a `}` on its line, braces and all, and those of the next lines.
+/// Splits the tokens after a `}` at the end of its line.
 fn arguments_of_close(tokens: &[Token]) -> (&[Token], &[Token]) {
     let end = tokens
         .iter()
@@ -240,7 +238,7 @@ fn arguments_of_close(tokens: &[Token]) -> (&[Token], &[Token]) {
     tokens.split_at(end)
 }
 
-/// Where the `}` of a block is, whose content `tokens` starts with.
+/// Returns the index of the `}` of a block whose content starts `tokens`.
 fn block_end(tokens: &[Token]) -> usize {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What an import names: a snippet, a file, or the files that match a pattern.
+//! The target of an import: a snippet, a file, or the files that match a pattern.
 
 use std::{
     io,
@@ -19,9 +19,10 @@ use crate::{
     files::{FileReadError, waiting_for},
 };
 
-/// Imports within each other.
+/// The largest depth of imports within imports.
 const DEPTH_LIMIT: usize = 32;
-/// Imports altogether. With a limit on depth alone, a few snippets could still double each other for ever.
+/// The largest number of imports. The limit on depth is not enough: snippets that import another one twice double it
+/// at each level.
 const COUNT_LIMIT: usize = 1000;
 
 // === impl Importer ===
@@ -43,7 +44,10 @@ impl Importer<'_> {
         if target.text.contains("**") {
             self.problems.push(
                 target
-                    .error("`**` is no pattern here", "this would search whole trees")
+                    .error(
+                        "`**` is not allowed in a pattern",
+                        "this would search whole trees",
+                    )
                     .help("name the folders: `*` matches within one"),
             );
             return;
@@ -55,13 +59,13 @@ impl Importer<'_> {
             let folder = Pattern::escape(&folder.to_string_lossy());
             Path::new(&folder).join(&target.text).display().to_string()
         };
-        // Kubernetes mounts a ConfigMap with hidden folders beside its files; they are not meant.
+        // Kubernetes mounts a ConfigMap with hidden folders beside its files; a pattern must not match them.
         let options = MatchOptions {
             require_literal_leading_dot: true,
             require_literal_separator: true,
             case_sensitive: true,
         };
-        // One more than may be imported, so that too many are noticed. Folders are passed over; both only look at names.
+        // One more than the limit, so that too many are noticed. Folders are skipped.
         let found = waiting_for(&pattern, || {
             let is_folder = |found: &glob::GlobResult| matches!(found, Ok(path) if path.is_dir());
             let paths = glob::glob_with(&pattern, options)?;
@@ -72,7 +76,7 @@ impl Importer<'_> {
             Ok(paths) => paths,
             Err(error) => {
                 self.problems
-                    .push(target.error("this is no pattern", error.msg.to_owned()));
+                    .push(target.error("this is not a valid pattern", error.msg.to_owned()));
                 return;
             }
         };
@@ -126,7 +130,7 @@ impl Importer<'_> {
         });
     }
 
-    /// A file that cannot be imported; perhaps a snippet was meant.
+    /// The error for a file that cannot be imported; perhaps a snippet was meant.
     fn unreadable(&self, target: &Token, path: &Path, error: &ReadError) -> Diagnostic {
         let path = path.display().to_string();
         let path = shown(&path);
@@ -153,7 +157,7 @@ impl Importer<'_> {
         }
     }
 
-    /// Takes over what `tokens` gives, unless it is being imported already or a limit is met.
+    /// Adds the result of `tokens`, unless it is being imported already or a limit is reached.
     fn enter(
         &mut self,
         active: Active,
@@ -166,7 +170,7 @@ impl Importer<'_> {
             self.problems.push(
                 target
                     .error(format!("{} imports itself", active.name()), "imported here")
-                    .note(format!("the way round is {}", cycle.join(" → "))),
+                    .note(format!("the cycle is {}", cycle.join(" → "))),
             );
             return;
         }
@@ -174,18 +178,18 @@ impl Importer<'_> {
             self.problems.push(
                 target
                     .error("the imports are nested too deeply", "imported here")
-                    .note(format!("{DEPTH_LIMIT} levels are the limit")),
+                    .note(format!("the limit is {DEPTH_LIMIT} levels")),
             );
             return;
         }
         self.count += 1;
         if self.count > COUNT_LIMIT {
-            // Said once; what follows would only repeat it.
+            // Reported once; further imports would only repeat it.
             if self.count == COUNT_LIMIT + 1 {
                 self.problems.push(
                     target
-                        .error("there are too many imports", "this one is one too many")
-                        .note(format!("{COUNT_LIMIT} in all are the limit")),
+                        .error("there are too many imports", "this one is over the limit")
+                        .note(format!("the limit is {COUNT_LIMIT} in all")),
                 );
             }
             return;
