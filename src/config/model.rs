@@ -1,4 +1,4 @@
-//! What a Tapfile means, once it was understood. No place in the file, no text: only facts.
+//! The meaning of a Tapfile: plain data without text or places in the file.
 
 use std::{
     fmt,
@@ -15,59 +15,59 @@ use crate::{
 /// A whole configuration, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where dnstap comes in, in the order of the file. Never empty.
+    /// Listeners for dnstap, in the order of the file. Not empty after parsing.
     pub listeners: Vec<Listen>,
-    /// Where dnstap goes, one a `dnstap` directive, in the order of the file. Never empty.
+    /// Sinks, one per `dnstap` directive, in the order of the file. Not empty after parsing.
     pub sinks: Vec<Sink>,
-    /// Where probes, metrics and status are served, and when the router is ready.
+    /// Addresses of probes, metrics and status, and the condition of readiness.
     pub admin: Admin,
-    /// How long a drain may take at the most, from the signal to the exit.
+    /// Deadline of a drain, from the signal to the exit.
     pub drain: Duration,
-    /// The memory that frames which have begun and not ended may hold, in bytes, over all connections of all listeners.
+    /// Memory for frames that have not arrived whole, in bytes, over all connections of all listeners.
     pub unfinished_frames: usize,
-    /// The memory that the router may hold for frames, in bytes: queues, what is in flight, and unfinished frames together.
-    /// `None` for three quarters of the memory that there is; see [`memory_limit`](Self::memory_limit).
+    /// Memory for all frames, in bytes: queued, in flight and unfinished. `None` for three quarters of the available
+    /// memory; see [`memory_limit`](Self::memory_limit).
     pub memory: Option<usize>,
-    /// Whom to ask for the addresses of sinks that are given by name.
+    /// Name servers for sinks with a name.
     pub resolver: ResolverSettings,
 }
 
 /// The lines `admin`, `probes` and `ready_when`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Admin {
-    /// Where everything is served.
+    /// The address of the admin endpoint.
     pub address: AdminAddress,
-    /// Names and addresses that clients may ask for there, beside the ones that are always known.
+    /// Names and addresses that clients may use for it, beside the ones that are always known.
     pub hosts: Vec<Host>,
-    /// Where probes and metrics are served too, and nothing else.
+    /// A second address, for probes and metrics only.
     pub probes: Option<SocketAddr>,
     /// The same as `hosts`, for the address of `probes`.
     pub probes_hosts: Vec<Host>,
-    /// What readiness asks of the sinks.
+    /// Sinks that must be up for readiness.
     pub ready_when: ReadyWhen,
 }
 
-/// Where the admin endpoint is.
+/// The address of the admin endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AdminAddress {
-    /// At [`DEFAULT`](Self::DEFAULT) if that is free: nothing was asked for, so nothing depends on it.
+    /// [`DEFAULT`](Self::DEFAULT) if that is free. No line asked for it, so the router starts without it.
     #[default]
     Default,
-    /// There, or the router does not start.
+    /// This address; the router does not start if it is taken.
     At(SocketAddr),
-    /// Nowhere.
+    /// No admin endpoint.
     Off,
 }
 
-/// What readiness asks of the sinks, once every listener is bound.
+/// Sinks that must be up for readiness, once every listener is bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ReadyWhen {
-    /// Nothing: a router without a sink still takes and counts.
+    /// None: a router whose sinks are down still accepts and counts frames.
     #[default]
     Always,
-    /// That one of them is up.
+    /// At least one.
     Any,
-    /// That all of them are.
+    /// All.
     All,
 }
 
@@ -76,16 +76,16 @@ pub enum ReadyWhen {
 pub struct Listen {
     /// The address as written: the `listener` label in logs and metrics.
     pub name: Arc<str>,
-    /// What to bind.
+    /// The address to bind.
     pub address: ListenAddress,
-    /// What one peer may ask of it.
+    /// Limits for its connections.
     pub limits: ListenLimits,
 }
 
-/// What a listener binds.
+/// An address that a listener binds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenAddress {
-    /// A unix socket, by path or by abstract name.
+    /// A unix socket with a path or an abstract name.
     Unix(UnixAddress, UnixPermissions),
     /// TCP.
     Tcp(SocketAddr),
@@ -96,9 +96,9 @@ pub enum ListenAddress {
 /// Limits of one listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenLimits {
-    /// Connections at once; one more is closed and counted.
+    /// Connections at once; the next one is closed and counted.
     pub connections: usize,
-    /// The longest frame taken, in bytes of payload; a longer one is skipped and counted.
+    /// The longest frame, in bytes of payload; a longer one is skipped and counted.
     pub frame: u32,
 }
 
@@ -107,9 +107,9 @@ pub struct ListenLimits {
 pub struct Sink {
     /// The `sink` label everywhere; unique in a configuration.
     pub name: Arc<str>,
-    /// Where it goes.
+    /// The address of the collector.
     pub endpoint: Endpoint,
-    /// How to speak TLS; `Some` exactly when `endpoint` is TLS.
+    /// Settings of TLS; `Some` exactly when `endpoint` is TLS.
     pub tls: Option<ClientTls>,
     /// Whether `query_message` and `response_message` are kept.
     pub full: bool,
@@ -117,55 +117,88 @@ pub struct Sink {
     pub write_buffer: usize,
     /// The bounds of its queue.
     pub queue: QueueLimits,
-    /// What it sets in each frame.
+    /// Fields that it sets in each frame.
     pub edits: Edits,
-    /// Which of the addresses of its name it sends to; of no effect where there is no name.
+    /// The use of several addresses of its name; without effect if `endpoint` has no name.
     pub endpoints: Endpoints,
-    /// When its name is looked up anew; of no effect where there is no name.
+    /// The interval of lookups of its name; without effect if `endpoint` has no name.
     pub refresh: Refresh,
-    /// How long the collector may take nothing while data waits for it, before it is taken for dead.
+    /// Time without progress of a write after which the collector counts as dead.
     pub write_timeout: Duration,
-    /// After what time, give or take a tenth, a connection is replaced by a new one; never if `None`.
+    /// Age at which a connection is replaced, give or take a tenth; never if `None`.
     pub max_age: Option<Duration>,
 }
 
-/// Which of the addresses of a sink's name get its frames.
+/// The use of several addresses of a sink's name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Endpoints {
     /// One at a time, as long as it works.
     #[default]
     Failover,
-    /// Each frame goes to one of them, whichever has the least to do.
+    /// Each frame goes to one of them, chosen by load.
     Balance,
     /// Each frame goes to each of them.
     All,
 }
 
-/// The bounds within which the TTL of a look-up counts.
+/// Bounds of the TTL of a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refresh {
-    /// The next look-up comes no sooner.
+    /// The shortest time to the next lookup.
     pub min: Duration,
-    /// The next look-up comes no later.
+    /// The longest time to the next lookup.
     pub max: Duration,
 }
 
-/// The bounds of one sink's queue. What is in flight counts too.
+/// Bounds of one sink's queue, frames in flight included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLimits {
     /// Frames.
     pub frames: usize,
-    /// Bytes of memory that the queued frames hold.
+    /// Bytes of memory that these frames hold.
     pub bytes: usize,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// A configuration with the defaults of all other settings.
+    pub fn new(listeners: Vec<Listen>, sinks: Vec<Sink>) -> Self {
+        Self {
+            listeners,
+            sinks,
+            admin: Admin::default(),
+            drain: Duration::from_secs(10),
+            unfinished_frames: 64 << 20,
+            memory: None,
+            resolver: ResolverSettings::default(),
+        }
+    }
+}
+
+// === impl Listen ===
+
+impl Listen {
+    /// A listener at `address` with the defaults of all other settings.
+    pub fn new(name: impl Into<Arc<str>>, address: ListenAddress) -> Self {
+        Self {
+            name: name.into(),
+            address,
+            limits: ListenLimits {
+                connections: 1024,
+                frame: 1 << 20,
+            },
+        }
+    }
 }
 
 // === impl AdminAddress ===
 
 impl AdminAddress {
-    /// Where it is if there is no `admin` line: on this machine, for nobody else.
+    /// The address without an `admin` line: loopback only.
     pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
 
-    /// The address to bind, if there is to be one.
+    /// The address to bind, if any.
     pub const fn address(self) -> Option<SocketAddr> {
         match self {
             Self::Default => Some(Self::DEFAULT),
@@ -178,10 +211,10 @@ impl AdminAddress {
 // === impl ReadyWhen ===
 
 impl ReadyWhen {
-    /// Each of them, in the order in which they are shown.
+    /// All values, in the order in which they are shown.
     pub const ALL: [Self; 3] = [Self::Always, Self::Any, Self::All];
 
-    /// The word for it in a Tapfile.
+    /// Its word in a Tapfile.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Always => "always",
@@ -194,8 +227,35 @@ impl ReadyWhen {
 // === impl Sink ===
 
 impl Sink {
-    /// The `write_timeout` of a directive that gives none.
-    pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+    /// A sink at `endpoint` with the defaults of all other settings.
+    pub fn new(name: impl Into<Arc<str>>, endpoint: Endpoint) -> Self {
+        let tls = matches!(endpoint, Endpoint::Tls(_) | Endpoint::TlsSrv(_));
+        Self {
+            name: name.into(),
+            endpoint,
+            tls: tls.then(ClientTls::default),
+            full: false,
+            write_buffer: 1 << 20,
+            queue: QueueLimits::units(1),
+            edits: Edits::default(),
+            endpoints: Endpoints::default(),
+            refresh: Refresh::default(),
+            write_timeout: Duration::from_secs(30),
+            max_age: None,
+        }
+    }
+}
+
+// === impl QueueLimits ===
+
+impl QueueLimits {
+    /// The bounds of a queue of so many units: 10,000 frames and 32 MiB each.
+    pub const fn units(units: usize) -> Self {
+        Self {
+            frames: units.saturating_mul(10_000),
+            bytes: units.saturating_mul(32 << 20),
+        }
+    }
 }
 
 // === impl Endpoints ===
@@ -204,7 +264,7 @@ impl Endpoints {
     /// Every mode, the default first.
     pub const MODES: [Self; 3] = [Self::Failover, Self::Balance, Self::All];
 
-    /// The word for it in a Tapfile.
+    /// Its word in a Tapfile.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Failover => "failover",

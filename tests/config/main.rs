@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tapfan::{
     config::{
         self, Admin, AdminAddress, Config, Diagnostics, Edits, Endpoints, Listen, ListenAddress,
-        ListenLimits, Loaded, QueueLimits, ReadyWhen, Refresh, Severity, Sink,
+        Loaded, QueueLimits, ReadyWhen, Refresh, Severity, Sink,
     },
     net::{ClientTls, ResolverSettings, ServerTls, UnixAddress, UnixPermissions},
 };
@@ -53,11 +53,8 @@ fn sink(directive: &str) -> (Sink, Diagnostics) {
 }
 
 fn plain_sink(socket: &str) -> Sink {
-    let endpoint: tapfan::net::Endpoint = socket.parse().expect("an address");
     Sink {
-        name: socket.into(),
         tls: socket.starts_with("tls").then(ClientTls::default),
-        endpoint,
         full: false,
         write_buffer: 1 << 20,
         queue: QueueLimits {
@@ -69,6 +66,7 @@ fn plain_sink(socket: &str) -> Sink {
         refresh: Refresh::default(),
         write_timeout: Duration::from_secs(30),
         max_age: None,
+        ..Sink::new(socket, socket.parse().expect("an address"))
     }
 }
 
@@ -277,45 +275,41 @@ fn listeners_have_their_settings() {
         drain 1m30s
         dnstap /s",
     );
-    let limits = ListenLimits {
-        connections: 1024,
-        frame: 1 << 20,
-    };
     let tls = |client_ca: Option<&str>| ServerTls {
         cert: "a.pem".into(),
         key: "b.pem".into(),
         client_ca: client_ca.map(Into::into),
     };
-    let listen = |name: &str, address| Listen {
-        name: name.into(),
-        address,
-        limits,
+    let listen = |name: &str, address| {
+        let listen = Listen::new(name, address);
+        assert_eq!(
+            (listen.limits.connections, listen.limits.frame),
+            (1024, 1 << 20)
+        );
+        listen
     };
     let open = UnixPermissions {
         mode: 0o660,
         owner: None,
         group: None,
     };
+    let mut first = listen(
+        "unix:///run/tapfan/dnstap.sock",
+        ListenAddress::Unix(
+            UnixAddress::Path("/run/tapfan/dnstap.sock".into()),
+            UnixPermissions {
+                mode: 0o600,
+                owner: Some("0".into()),
+                group: Some("root".into()),
+            },
+        ),
+    );
+    first.limits.connections = 7;
+    first.limits.frame = 64 << 10;
     assert_eq!(
         config.listeners,
         [
-            Listen {
-                limits: ListenLimits {
-                    connections: 7,
-                    frame: 64 << 10,
-                },
-                ..listen(
-                    "unix:///run/tapfan/dnstap.sock",
-                    ListenAddress::Unix(
-                        UnixAddress::Path("/run/tapfan/dnstap.sock".into()),
-                        UnixPermissions {
-                            mode: 0o600,
-                            owner: Some("0".into()),
-                            group: Some("root".into()),
-                        },
-                    ),
-                )
-            },
+            first,
             listen(
                 "@abstract",
                 ListenAddress::Unix(UnixAddress::Abstract("abstract".into()), open),

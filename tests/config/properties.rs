@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use tapfan::{
-    config::{Admin, AdminAddress, Config, Edits, Listen, ListenAddress, ListenLimits, Sink},
-    net::{ResolverSettings, UnixAddress, UnixPermissions},
+    config::{Admin, AdminAddress, Config, Edits, Listen, ListenAddress, Sink},
+    net::{UnixAddress, UnixPermissions},
 };
 
 use super::{parse, plain_sink};
@@ -178,18 +178,16 @@ fn listeners() -> impl Strategy<Value = Vec<Written<Listen>>> {
     prop::collection::vec(one, 1..4).prop_map(|listeners| {
         let number = |(index, (connections, kib, mode))| {
             let name = format!("unix:///IN/{index}");
+            let permissions = UnixPermissions { mode, owner: None, group: None };
+            let path = UnixAddress::Path(format!("/IN/{index}").into());
+            let mut listen = Listen::new(name.as_str(), ListenAddress::Unix(path, permissions));
+            listen.limits.connections = connections;
+            listen.limits.frame = kib << 10;
             Written {
                 text: format!(
                     "listen {name} {{\n    max_connections {connections}\n    max_frame {kib}KiB\n    mode {mode:04o}\n}}\n"
                 ),
-                meaning: Listen {
-                    address: ListenAddress::Unix(
-                        UnixAddress::Path(format!("/IN/{index}").into()),
-                        UnixPermissions { mode, owner: None, group: None },
-                    ),
-                    name: name.into(),
-                    limits: ListenLimits { connections, frame: kib << 10 },
-                },
+                meaning: listen,
             }
         };
         listeners.into_iter().enumerate().map(number).collect()
@@ -245,9 +243,9 @@ proptest! {
         text.extend(admin.map(|admin| format!("admin {admin}\n")));
         text.extend(listeners.iter().map(|written| written.text.as_str()));
         text.extend(sinks.iter().map(|written| written.text.as_str()));
+        let listeners = listeners.into_iter().map(|written| written.meaning).collect();
+        let sinks = sinks.into_iter().map(|written| written.meaning).collect();
         let meaning = Config {
-            listeners: listeners.into_iter().map(|written| written.meaning).collect(),
-            sinks: sinks.into_iter().map(|written| written.meaning).collect(),
             admin: Admin {
                 address: admin.map_or(AdminAddress::Default, AdminAddress::At),
                 ..Admin::default()
@@ -255,7 +253,7 @@ proptest! {
             drain: Duration::from_millis(drain),
             unfinished_frames: unfinished,
             memory,
-            resolver: ResolverSettings::default(),
+            ..Config::new(listeners, sinks)
         };
         let loaded = parse(&text);
         prop_assert_eq!(loaded.config, Some(meaning), "{}\n{}", text, loaded.diagnostics.render(false));

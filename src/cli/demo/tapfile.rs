@@ -1,47 +1,27 @@
 //! The router's configuration, and how an operator would write it.
 
-use std::{fmt::Write as _, net::Ipv4Addr, path::Path, time::Duration};
+use std::{fmt::Write as _, net::Ipv4Addr, path::Path};
 
 use super::{ANALYTICS, ARCHIVE, Collectors, IDENTITY, SIEM, SIEM_QUEUE, collector::Collector};
 use crate::{
-    config::{
-        Admin, AdminAddress, Config, Edits, Endpoints, Listen, ListenAddress, ListenLimits,
-        QueueLimits, Refresh, Sink,
-    },
-    net::{Authority, Endpoint, Host, ResolverSettings, UnixAddress, UnixPermissions},
+    config::{Admin, AdminAddress, Config, Edits, Listen, ListenAddress, QueueLimits, Sink},
+    net::{Authority, Endpoint, Host, UnixAddress, UnixPermissions},
 };
 
 pub(super) fn configuration(socket: &Path, folder: &Path, collectors: &Collectors) -> Config {
-    let listen = Listen {
-        name: format!("unix://{}", socket.display()).into(),
-        address: ListenAddress::Unix(
-            UnixAddress::Path(socket.to_owned()),
-            UnixPermissions {
-                mode: 0o600,
-                owner: None,
-                group: None,
-            },
-        ),
-        limits: ListenLimits {
-            connections: 1024,
-            frame: 1 << 20,
-        },
+    let permissions = UnixPermissions {
+        mode: 0o600,
+        ..UnixPermissions::default()
     };
+    let listen = Listen::new(
+        format!("unix://{}", socket.display()),
+        ListenAddress::Unix(UnixAddress::Path(socket.to_owned()), permissions),
+    );
     let sink = |name: &str, endpoint, full, queue, edits| Sink {
-        name: name.into(),
-        endpoint,
-        tls: None,
         full,
-        write_buffer: 1 << 20,
-        queue: QueueLimits {
-            frames: queue * 10_000,
-            bytes: queue * (32 << 20),
-        },
-        endpoints: Endpoints::default(),
-        refresh: Refresh::default(),
-        write_timeout: Sink::WRITE_TIMEOUT,
-        max_age: None,
+        queue: QueueLimits::units(queue),
         edits,
+        ..Sink::new(name, endpoint)
     };
     let tcp = |collector: &Collector| {
         Endpoint::Tcp(Authority {
@@ -57,27 +37,23 @@ pub(super) fn configuration(socket: &Path, folder: &Path, collectors: &Collector
         identity: Some(IDENTITY.into()),
         ..Edits::default()
     };
+    let sinks = vec![
+        sink(ARCHIVE, archive, true, 1, Edits::default()),
+        sink(
+            ANALYTICS,
+            tcp(&collectors.analytics),
+            false,
+            1,
+            Edits::default(),
+        ),
+        sink(SIEM, tcp(&collectors.siem), true, SIEM_QUEUE, identity),
+    ];
     Config {
-        listeners: vec![listen],
-        sinks: vec![
-            sink(ARCHIVE, archive, true, 1, Edits::default()),
-            sink(
-                ANALYTICS,
-                tcp(&collectors.analytics),
-                false,
-                1,
-                Edits::default(),
-            ),
-            sink(SIEM, tcp(&collectors.siem), true, SIEM_QUEUE, identity),
-        ],
         admin: Admin {
             address: AdminAddress::Off,
             ..Admin::default()
         },
-        resolver: ResolverSettings::default(),
-        drain: Duration::from_secs(10),
-        unfinished_frames: 64 << 20,
-        memory: None,
+        ..Config::new(vec![listen], sinks)
     }
 }
 

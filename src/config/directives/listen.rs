@@ -1,193 +1,150 @@
 //! `listen URL { … }`: where dnstap comes in.
 
-use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use super::{
     super::{
-        Listen, ListenAddress, ListenLimits,
-        diagnostics::shown,
+        Listen, ListenAddress,
+        diagnostics::Diagnostic,
         lexer::Token,
         needs::{Need, What},
         parser::Statement,
+        quantity::Size,
     },
-    Findings, Read, bad_address, check_relative, file, only_argument,
-    options::{self, Options, Spec, Value},
+    Findings, bad_address, check_relative, only_argument,
+    options::{self, Options},
+    row::{Given, Row, Scope, Value},
 };
 use crate::net::{BindAddress, ServerTls, UnixAddress, UnixPermissions};
 
-pub(super) const OPTIONS: &[Spec] = &[
-    spec("max_connections", "N"),
-    spec("max_frame", "SIZE"),
-    spec("mode", "0660"),
-    spec("owner", "USER"),
-    spec("group", "GROUP"),
-    spec("cert", "FILE"),
-    spec("key", "FILE"),
-    spec("client_ca", "FILE"),
+pub(super) const OPTIONS: &[Row<Listen>] = &[
+    Row {
+        name: "max_connections",
+        value: Value::Number(1..=1_000_000, |listen, number| {
+            listen.limits.connections = number;
+        }),
+        default: "1024",
+        doc: "open connections; one more is closed and counted",
+        scope: None,
+        describe: |listen| Some(listen.limits.connections.to_string()),
+    },
+    Row {
+        name: "max_frame",
+        value: Value::Size(1 << 10..=16 << 20, |listen, bytes| {
+            listen.limits.frame = u32::try_from(bytes).unwrap_or(u32::MAX);
+        }),
+        default: "1MiB",
+        doc: "the longest frame; a longer one is skipped and counted",
+        scope: None,
+        describe: |listen| Some(Size(listen.limits.frame.into()).to_string()),
+    },
+    Row {
+        name: "mode",
+        value: Value::Mode(|listen, mode| {
+            permissions_mut(listen, |permissions| permissions.mode = mode);
+        }),
+        default: "0660",
+        doc: "the permissions of the socket file",
+        scope: Some(&UNIX),
+        describe: |listen| Some(format!("{:04o}", permissions(listen)?.mode)),
+    },
+    Row {
+        name: "owner",
+        value: Value::One("USER", |listen, given, findings| {
+            let user = given.word(findings)?.to_owned();
+            given.needs(What::User(user.clone()), findings);
+            permissions_mut(listen, |permissions| permissions.owner = Some(user));
+            Some(())
+        }),
+        default: "the user of the process",
+        doc: "the owner of the socket file, by name or number",
+        scope: Some(&UNIX),
+        describe: |listen| permissions(listen)?.owner.clone(),
+    },
+    Row {
+        name: "group",
+        value: Value::One("GROUP", |listen, given, findings| {
+            let group = given.word(findings)?.to_owned();
+            given.needs(What::Group(group.clone()), findings);
+            permissions_mut(listen, |permissions| permissions.group = Some(group));
+            Some(())
+        }),
+        default: "the group of the process",
+        doc: "the group of the socket file, by name or number",
+        scope: Some(&UNIX),
+        describe: |listen| permissions(listen)?.group.clone(),
+    },
+    Row {
+        name: "cert",
+        value: Value::File(|listen, file| tls_mut(listen, |tls| tls.cert = file)),
+        default: "required",
+        doc: "the certificate chain in PEM, the listener's own certificate first",
+        scope: Some(&TLS),
+        describe: |listen| Some(tls(listen)?.cert.display().to_string()),
+    },
+    Row {
+        name: "key",
+        value: Value::File(|listen, file| tls_mut(listen, |tls| tls.key = file)),
+        default: "required",
+        doc: "the private key of that certificate, in PEM",
+        scope: Some(&TLS),
+        describe: |listen| Some(tls(listen)?.key.display().to_string()),
+    },
+    Row {
+        name: "client_ca",
+        value: Value::File(|listen, file| tls_mut(listen, |tls| tls.client_ca = Some(file))),
+        default: "none",
+        doc: "the authorities, in PEM, one of which must have signed the certificate of each client",
+        scope: Some(&TLS),
+        describe: |listen| Some(tls(listen)?.client_ca.as_ref()?.display().to_string()),
+    },
 ];
 
-const UNIX_OPTIONS: [&str; 3] = ["mode", "owner", "group"];
-const TLS_OPTIONS: [&str; 3] = ["cert", "key", "client_ca"];
+const USAGE: &str = "write an address, as in `listen tcp://0.0.0.0:6000`";
 
-const CONNECTIONS: RangeInclusive<u64> = 1..=1_000_000;
-const CONNECTIONS_DEFAULT: u64 = 1024;
-
-const FRAME: RangeInclusive<u64> = 1 << 10..=16 << 20;
-const FRAME_DEFAULT: u64 = 1 << 20;
-
-const fn spec(name: &'static str, value: &'static str) -> Spec {
-    Spec {
-        name,
-        value: Value::One(value),
-    }
-}
-
-pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) -> Read<'a, Listen> {
+pub(super) fn read(statement: &Statement, findings: &mut Findings<'_>) -> Option<Listen> {
     let options = options::read(statement, OPTIONS, findings);
-    let limits = limits(&options, findings);
-    let meaning = only_argument(statement, "listen tcp://0.0.0.0:6000", findings)
-        .and_then(|url| Some((url, address(url, &options, findings)?)))
-        .map(|(url, address)| Listen {
-            name: url.text.as_str().into(),
-            address,
-            limits,
-        });
-    Read { statement, meaning }
-}
-
-fn limits(options: &Options<'_>, findings: &mut Findings<'_>) -> ListenLimits {
-    let connections = options.number(
-        "max_connections",
-        &CONNECTIONS,
-        CONNECTIONS_DEFAULT,
-        findings,
-    );
-    let frame = options.size("max_frame", &FRAME, FRAME_DEFAULT, findings);
-    ListenLimits {
-        connections: usize::try_from(connections).unwrap_or(usize::MAX),
-        frame: u32::try_from(frame).unwrap_or(u32::MAX),
-    }
-}
-
-fn address(
-    url: &Token,
-    options: &Options<'_>,
-    findings: &mut Findings<'_>,
-) -> Option<ListenAddress> {
+    let url = only_argument(statement, USAGE, findings)?;
     let address = url
         .text
         .parse()
         .map_err(|error| findings.report(bad_address(url, &error)))
-        .ok()?;
-    if !matches!(address, BindAddress::Unix(_)) {
-        refuse(url, options, &UNIX_OPTIONS, "unix sockets", findings);
+        .ok();
+    if let Some(BindAddress::Unix(address)) = &address {
+        check_relative(url, address, findings);
     }
-    if !matches!(address, BindAddress::Tls(_)) {
-        refuse(url, options, &TLS_OPTIONS, "`tls://` listeners", findings);
-    }
-    match address {
-        BindAddress::Unix(address) => {
-            check_relative(url, &address, findings);
-            let permissions = permissions(url, &address, options, findings);
-            Some(ListenAddress::Unix(address, permissions))
+    let known = address.is_some();
+    let address = match address {
+        Some(BindAddress::Unix(address)) => {
+            ListenAddress::Unix(address, UnixPermissions::default())
         }
-        BindAddress::Tcp(address) => Some(ListenAddress::Tcp(address)),
-        BindAddress::Tls(address) => {
-            let tls = server_tls(url, options, findings)?;
-            Some(ListenAddress::Tls(address, tls))
-        }
+        Some(BindAddress::Tls(address)) => ListenAddress::Tls(
+            address,
+            ServerTls {
+                cert: PathBuf::new(),
+                key: PathBuf::new(),
+                client_ca: None,
+            },
+        ),
+        Some(BindAddress::Tcp(address)) => ListenAddress::Tcp(address),
+        // Only for the options to be read.
+        None => ListenAddress::Tcp(([0, 0, 0, 0], 0).into()),
+    };
+    let mut listen = Listen::new(url.text.as_str(), address);
+    options.apply(&mut listen, known.then_some(url), findings);
+    if let Some(tls) = tls(&listen) {
+        check_tls(url, tls, &options, findings);
     }
+    known.then_some(listen)
 }
 
-/// Reports options that this kind of listener does not have.
-fn refuse(
+/// Reports a `tls://` listener without its certificate or key.
+fn check_tls(
     url: &Token,
-    options: &Options<'_>,
-    names: &[&str],
-    kind: &str,
+    tls: &ServerTls,
+    options: &Options<'_, Listen>,
     findings: &mut Findings<'_>,
 ) {
-    for given in options.of(names) {
-        findings.report(
-            given
-                .name
-                .error(
-                    format!("`{}` is for {kind}", given.name.text),
-                    "it has no meaning here",
-                )
-                .at(url.span, "this listener is of another kind")
-                .help("remove it"),
-        );
-    }
-}
-
-fn permissions(
-    url: &Token,
-    address: &UnixAddress,
-    options: &Options<'_>,
-    findings: &mut Findings<'_>,
-) -> UnixPermissions {
-    if matches!(address, UnixAddress::Abstract(_)) {
-        for given in options.of(&UNIX_OPTIONS) {
-            findings.report(
-                given
-                    .name
-                    .warning(
-                        format!("`{}` has no effect here", given.name.text),
-                        "everybody may connect to an abstract socket",
-                    )
-                    .at(url.span, "this has no file"),
-            );
-        }
-    }
-    let mode = options.get("mode").map(|given| given.value);
-    UnixPermissions {
-        mode: mode
-            .and_then(|mode| read_mode(mode, findings))
-            .unwrap_or(UnixPermissions::default().mode),
-        owner: account(options, "owner", What::User, findings),
-        group: account(options, "group", What::Group, findings),
-    }
-}
-
-/// A user or group, which the machine must know at the start.
-fn account(
-    options: &Options<'_>,
-    name: &str,
-    what: impl FnOnce(String) -> What,
-    findings: &mut Findings<'_>,
-) -> Option<String> {
-    let value = options.word(name, findings)?.value;
-    findings.needs.push(Need {
-        what: what(value.text.clone()),
-        span: value.span,
-    });
-    Some(value.text.clone())
-}
-
-fn read_mode(value: &Token, findings: &mut Findings<'_>) -> Option<u32> {
-    let octal = value.text.bytes().all(|b| b.is_ascii_digit());
-    match u32::from_str_radix(&value.text, 8) {
-        Ok(mode) if octal && mode <= 0o777 => Some(mode),
-        _ => {
-            findings.report(
-                value
-                    .error(
-                        format!("`{}` is no mode of a socket", shown(&value.text)),
-                        "the value of `mode`",
-                    )
-                    .help("write permission bits in octal, from `0` to `0777`"),
-            );
-            None
-        }
-    }
-}
-
-fn server_tls(
-    url: &Token,
-    options: &Options<'_>,
-    findings: &mut Findings<'_>,
-) -> Option<ServerTls> {
     for name in ["cert", "key"] {
         if options.get(name).is_none() {
             findings.report(
@@ -199,17 +156,64 @@ fn server_tls(
             );
         }
     }
-    let cert = file(options, "cert", findings);
-    let key = file(options, "key", findings);
-    let client_ca = file(options, "client_ca", findings);
-    let tls = ServerTls {
-        cert: cert?,
-        key: key?,
-        client_ca,
-    };
     findings.needs.push(Need {
         what: What::ServerTls(tls.clone()),
         span: url.span,
     });
-    Some(tls)
+}
+
+const UNIX: Scope<Listen> = Scope {
+    applies: |listen| permissions(listen).is_some(),
+    misplaced: |listen, given, url| {
+        if !matches!(listen.address, ListenAddress::Unix(..)) {
+            return of_another_kind(given, "unix sockets", url);
+        }
+        let message = format!("`{}` has no effect here", given.name.text);
+        let label = "everybody may connect to an abstract socket";
+        let problem = given.name.warning(message, label);
+        problem.at(url.span, "this has no file")
+    },
+};
+
+const TLS: Scope<Listen> = Scope {
+    applies: |listen| tls(listen).is_some(),
+    misplaced: |_, given, url| of_another_kind(given, "`tls://` listeners", url),
+};
+
+fn of_another_kind(given: &Given<'_>, kind: &str, url: &Token) -> Diagnostic {
+    given
+        .name
+        .error(
+            format!("`{}` is for {kind}", given.name.text),
+            "it has no meaning here",
+        )
+        .at(url.span, "this listener is of another kind")
+        .help("remove it")
+}
+
+/// The permissions of a socket with a file.
+fn permissions(listen: &Listen) -> Option<&UnixPermissions> {
+    match &listen.address {
+        ListenAddress::Unix(UnixAddress::Path(_), permissions) => Some(permissions),
+        _ => None,
+    }
+}
+
+fn permissions_mut(listen: &mut Listen, set: impl FnOnce(&mut UnixPermissions)) {
+    if let ListenAddress::Unix(_, permissions) = &mut listen.address {
+        set(permissions);
+    }
+}
+
+fn tls(listen: &Listen) -> Option<&ServerTls> {
+    match &listen.address {
+        ListenAddress::Tls(_, tls) => Some(tls),
+        _ => None,
+    }
+}
+
+fn tls_mut(listen: &mut Listen, set: impl FnOnce(&mut ServerTls)) {
+    if let ListenAddress::Tls(_, tls) = &mut listen.address {
+        set(tls);
+    }
 }

@@ -1,68 +1,65 @@
-//! What each directive means: one file a directive, and what only the whole configuration shows.
+//! The directives: a file for each block, one for the router's own lines, and the checks across all of them.
+//!
+//! Options are rows ([`row`]) in the file of their directive.
 
-mod admin;
+mod describe;
 mod dnstap;
-mod drain;
 mod listen;
-mod memory;
 mod options;
+#[cfg(test)]
+mod reference_tests;
 mod resolver;
+mod router;
+mod row;
 mod taken_addresses;
-mod unfinished_frames;
 mod whole;
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use super::{
     AdminAddress, Config,
     diagnostics::{Diagnostic, Severity, shown},
     lexer::{Kind, Token},
     nearest::nearest,
-    needs::{Need, What},
+    needs::Need,
     parser::Statement,
 };
 use crate::net::{AddressError, UnixAddress};
+use row::{Row, listed};
 
-/// The directives, as they are proposed after a typo.
-const DIRECTIVES: [&str; 9] = [
-    "listen",
-    "dnstap",
-    "admin",
-    "probes",
-    "ready_when",
-    "drain",
-    "resolver",
-    "unfinished_frames",
-    "memory",
-];
+/// The directives that are more than one value.
+const BLOCKS: [&str; 3] = ["listen", "dnstap", "resolver"];
 
-/// What a configuration was understood to be.
+/// The meaning of a configuration, as far as it could be understood.
 pub(super) struct Understood {
-    /// `None` if something is missing that no default can replace.
+    /// `None` if there is an error.
     pub(super) config: Option<Config>,
-    /// What the last `admin` line says, whatever is wrong with others; `None` if it is wrong itself.
+    /// The meaning of the last `admin` line, whatever is wrong with others; `None` if it is wrong itself.
     pub(super) admin: Option<AdminAddress>,
     pub(super) needs: Vec<Need>,
 }
 
-/// What directives say beside their meaning.
+/// The results of reading a directive, beside its meaning.
 struct Findings<'a> {
     problems: &'a mut Vec<Diagnostic>,
     needs: Vec<Need>,
 }
 
-/// A directive and what it says, as far as that can be read.
-struct Read<'a, T> {
-    statement: &'a Statement,
-    meaning: Option<T>,
-}
-
 /// Whether a token is the name of a directive.
 pub(super) fn is_directive(token: &Token) -> bool {
-    token.kind == Kind::Word && DIRECTIVES.contains(&token.text.as_str())
+    token.kind == Kind::Word && names().any(|name| name == token.text)
 }
 
-/// Understands the statements of a whole configuration, the one of `file`.
+/// The names of all directives.
+fn names() -> impl Iterator<Item = &'static str> {
+    BLOCKS.into_iter().chain(names_of(router::LINES))
+}
+
+fn names_of<T>(rows: &'static [Row<T>]) -> impl Iterator<Item = &'static str> {
+    rows.iter().map(|row| row.name)
+}
+
+/// Understands the statements of a whole configuration in `file`.
 pub(super) fn understand(
     file: &str,
     statements: &[Statement],
@@ -72,31 +69,33 @@ pub(super) fn understand(
         problems,
         needs: Vec::new(),
     };
+    let mut admin = Some(AdminAddress::Default);
     let mut parts = whole::Parts::default();
     for statement in statements {
         match statement.name.text.as_str() {
-            "listen" => parts.listeners.push(listen::read(statement, &mut findings)),
-            "dnstap" => parts.sinks.push(dnstap::read(statement, &mut findings)),
-            "admin" => parts.admins.push(admin::read(statement, &mut findings)),
-            "probes" => parts.probes.push(admin::probes(statement, &mut findings)),
-            "ready_when" => parts
-                .readiness
-                .push(admin::ready_when(statement, &mut findings)),
-            "drain" => parts.drains.push(drain::read(statement, &mut findings)),
-            "resolver" => parts
-                .resolvers
-                .push(resolver::read(statement, &mut findings)),
-            "unfinished_frames" => parts
-                .unfinished_frames
-                .push(unfinished_frames::read(statement, &mut findings)),
-            "memory" => parts.memories.push(memory::read(statement, &mut findings)),
-            _ => findings.problems.push(unknown(statement)),
+            "listen" => {
+                let listen = listen::read(statement, &mut findings);
+                parts
+                    .listeners
+                    .extend(listen.map(|listen| (statement.span(), listen)));
+            }
+            "dnstap" => parts.sinks.extend(dnstap::read(statement, &mut findings)),
+            "resolver" => {
+                parts.config.resolver = resolver::read(statement, &mut findings);
+                parts.resolver(statement, &mut findings);
+            }
+            name => match router::LINES.iter().find(|row| row.name == name) {
+                Some(row) => {
+                    let line = router::read(row, statement, &mut parts.config, &mut findings);
+                    parts.line(row.name, statement, &mut findings);
+                    if row.name == "admin" {
+                        admin = line.map(|()| parts.config.admin.address);
+                    }
+                }
+                None => findings.report(unknown(statement)),
+            },
         }
     }
-    let admin = match parts.admins.last() {
-        Some(line) => line.meaning.as_ref().map(|served| served.address),
-        None => Some(AdminAddress::Default),
-    };
     Understood {
         admin,
         config: whole::put_together(file, parts, &mut findings),
@@ -118,45 +117,34 @@ impl Findings<'_> {
     }
 }
 
-/// The one argument of a directive that takes one.
+/// Returns the argument of a directive that takes one.
 fn only_argument<'a>(
     statement: &'a Statement,
-    form: &str,
+    advice: &str,
     findings: &mut Findings<'_>,
 ) -> Option<&'a Token> {
     let name = &statement.name;
-    match statement.arguments.as_slice() {
-        [argument] => Some(argument),
-        [] => {
-            findings.report(
-                name.error(
-                    format!("`{}` needs an argument", name.text),
-                    "nothing follows it on its line",
-                )
-                .help(format!("write one, as in `{form}`")),
-            );
-            None
-        }
-        [_, extra, ..] => {
-            findings.report(left_over(name, extra).help(format!("write one, as in `{form}`")));
-            None
-        }
-    }
+    let problem = match statement.arguments.as_slice() {
+        [argument] => return Some(argument),
+        [] => name.error(
+            format!("`{}` needs a value", name.text),
+            "nothing follows it on its line",
+        ),
+        [_, extra, ..] => left_over(name, extra),
+    };
+    findings.report(problem.help(advice));
+    None
 }
 
-/// A word that a directive has no use for.
+/// The error for an extra word on a directive's line.
 fn left_over(directive: &Token, word: &Token) -> Diagnostic {
     word.error(
-        format!(
-            "`{}` has no use for `{}`",
-            directive.text,
-            shown(&word.text)
-        ),
+        format!("`{}` does not take `{}`", directive.text, shown(&word.text)),
         "this is left over",
     )
 }
 
-/// An address that cannot be read, at its place.
+/// The error for an address that cannot be read.
 fn bad_address(token: &Token, error: &AddressError) -> Diagnostic {
     let problem = token.error(error.to_string(), "in this address");
     match error.instead() {
@@ -187,37 +175,22 @@ fn check_relative(token: &Token, address: &UnixAddress, findings: &mut Findings<
     }
 }
 
-/// A file to read, which must be there at the start.
-fn file(
-    options: &options::Options<'_>,
-    name: &str,
-    findings: &mut Findings<'_>,
-) -> Option<PathBuf> {
-    let value = options.word(name, findings)?.value;
-    let path = PathBuf::from(&value.text);
-    findings.needs.push(Need {
-        what: What::File(path.clone()),
-        span: value.span,
-    });
-    Some(path)
-}
-
 fn unknown(statement: &Statement) -> Diagnostic {
     let name = &statement.name;
     let problem = name.error(
         format!("unknown directive `{}`", shown(&name.text)),
         "not a directive of the Tapfile",
     );
-    if let Some(meant) = nearest(&name.text, DIRECTIVES) {
+    if let Some(meant) = nearest(&name.text, names()) {
         return name.propose(problem, format!("did you mean `{meant}`?"), meant);
     }
-    for (directive, specs) in [
-        ("dnstap", dnstap::OPTIONS),
-        ("listen", listen::OPTIONS),
-        ("resolver", resolver::OPTIONS),
-        ("admin", admin::OPTIONS),
+    for (directive, options) in [
+        ("dnstap", names_of(dnstap::OPTIONS).collect::<Vec<_>>()),
+        ("listen", names_of(listen::OPTIONS).collect()),
+        ("resolver", names_of(resolver::OPTIONS).collect()),
+        ("admin", names_of(router::HOST).collect()),
     ] {
-        if specs.iter().any(|spec| spec.name == name.text) {
+        if options.contains(&name.text.as_str()) {
             return problem.help(format!(
                 "`{}` is an option of `{directive}` and belongs in its block",
                 name.text
@@ -229,7 +202,8 @@ fn unknown(statement: &Statement) -> Diagnostic {
             "a Tapfile has no server blocks; take the `dnstap` lines out of the block and leave the rest",
         );
     }
-    problem.help(
-        "the directives are `listen`, `dnstap`, `admin`, `probes`, `ready_when`, `drain`, `resolver`, `unfinished_frames` and `memory`, and `import`",
-    )
+    problem.help(format!(
+        "the directives are {}",
+        listed(names().chain(["import"]))
+    ))
 }

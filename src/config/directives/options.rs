@@ -1,326 +1,189 @@
-//! The options in a directive's block, as CoreDNS reads them: a name and its values on one line, perhaps several on a line.
-
-use std::{ops::RangeInclusive, time::Duration};
+//! The options in a directive's block, in CoreDNS's syntax: a name and its values on one line, several to a line if
+//! need be.
 
 use super::{
     super::{
-        diagnostics::shown,
+        diagnostics::{Diagnostic, Severity, shown},
         lexer::Token,
         nearest::nearest,
         parser::Statement,
-        quantity::{self, QuantityError},
+        source::Span,
     },
     Findings,
+    row::{Given, Row, Value, listed},
 };
 
-/// An option that a directive knows.
-#[derive(Debug)]
-pub(super) struct Spec {
-    pub(super) name: &'static str,
-    pub(super) value: Value,
+/// The options of a block.
+pub(super) struct Options<'a, T: 'static> {
+    given: Vec<(&'static Row<T>, Given<'a>)>,
 }
 
-/// What follows the name of an option, by what it is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Value {
-    /// Nothing.
-    None,
-    One(&'static str),
-    Two(&'static str),
-    /// Whatever stands on the line, up to the next option. What is given twice adds up.
-    Several(&'static str),
-}
-
-/// The options that a block gives.
-#[derive(Debug)]
-pub(super) struct Options<'a> {
-    given: Vec<Given<'a>>,
-}
-
-/// An option as it was given.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Given<'a> {
-    pub(super) name: &'a Token,
-    /// The first one; the name itself for an option without a value.
-    pub(super) value: &'a Token,
-    /// All of them.
-    pub(super) values: &'a [Token],
-}
-
-/// The longest text that goes into a frame or onto a label, in bytes.
-const TEXT_LIMIT: usize = 4096;
-
-/// Reads the block of a directive that knows these options.
-pub(super) fn read<'a>(
+/// Reads the block of a directive that has these options.
+pub(super) fn read<'a, T>(
     statement: &'a Statement,
-    specs: &[Spec],
+    rows: &'static [Row<T>],
     findings: &mut Findings<'_>,
-) -> Options<'a> {
+) -> Options<'a, T> {
     let mut options = Options { given: Vec::new() };
     if let Some(span) = statement.block.as_ref().and_then(|block| block.nested) {
         findings.report(
-            super::Diagnostic::error("an option has no block of its own")
+            Diagnostic::error("an option has no block of its own")
                 .at(span, "this opens one")
                 .help("put a brace that belongs to a value in quotes"),
         );
     }
     let mut rest = statement.options();
-    let mut line: Option<&Token> = None;
+    let mut line: Option<(&Token, &Row<T>)> = None;
     while let Some((name, after)) = rest.split_first() {
-        let before = line.filter(|_| !name.starts_line);
-        let Some(spec) = specs.iter().find(|spec| spec.name == name.text) else {
-            findings.report(unknown(statement, specs, name, before));
-            rest = next_line(after);
+        let at_hand = after
+            .iter()
+            .position(|token| token.starts_line)
+            .unwrap_or(after.len());
+        let Some(row) = rows.iter().find(|row| row.name == name.text) else {
+            findings.report(match line.filter(|_| !name.starts_line) {
+                Some((before, row)) => left_over(before, row, name),
+                None => unknown(statement, rows, name),
+            });
+            rest = after.get(at_hand..).unwrap_or_default();
             continue;
         };
-        line = Some(name);
-        let ends = |token: &Token| {
-            token.starts_line || specs.iter().any(|other| token.is_word(other.name))
-        };
-        let at_hand = after.iter().position(|token| token.starts_line);
-        let at_hand = at_hand.unwrap_or(after.len());
-        let (takes, wanted) = match spec.value {
-            Value::None => (0, None),
-            Value::One(placeholder) => (1, Some(placeholder)),
-            Value::Two(placeholder) => (2, Some(placeholder)),
-            Value::Several(placeholder) => {
-                let several = after.iter().position(ends).unwrap_or(after.len());
-                (several.max(1), Some(placeholder))
-            }
+        line = Some((name, row));
+        let takes = match row.value {
+            Value::Flag(_) => 0,
+            Value::Times(..) => 2,
+            Value::Several(..) => several(after, rows).max(1),
+            _ => 1,
         };
         let (values, left) = after.split_at(takes.min(at_hand));
         rest = left;
-        match (values.first().or(wanted.is_none().then_some(name)), wanted) {
-            (Some(value), _) if values.len() == takes => options.add(
+        if values.len() == takes {
+            let value = values.first().unwrap_or(name);
+            options.add(
+                row,
                 Given {
                     name,
                     value,
                     values,
                 },
-                spec.value,
                 findings,
-            ),
-            (given, placeholder) => {
-                let placeholder = placeholder.unwrap_or_default();
-                let (needs, label) = match (spec.value, given) {
-                    (Value::Two(_), None) => ("two values", "nothing follows it on its line"),
-                    (Value::Two(_), Some(_)) => ("two values", "only one follows it on its line"),
-                    _ => ("a value", "nothing follows it on its line"),
-                };
-                findings.report(
-                    name.error(format!("`{}` needs {needs}", spec.name), label)
-                        .help(format!("write `{} {placeholder}`", spec.name)),
-                );
-            }
+            );
+        } else {
+            findings.report(without_value(name, row, values));
         }
     }
     options
 }
 
-/// A word that is no option: a typo, or what is left over of the option before it on its line.
-fn unknown(
-    statement: &Statement,
-    specs: &[Spec],
-    word: &Token,
-    before: Option<&Token>,
-) -> super::Diagnostic {
+/// The number of values up to the next option or line.
+fn several<T>(after: &[Token], rows: &[Row<T>]) -> usize {
+    let ends = |token: &Token| token.starts_line || rows.iter().any(|row| token.is_word(row.name));
+    after.iter().position(ends).unwrap_or(after.len())
+}
+
+fn without_value<T>(name: &Token, row: &Row<T>, values: &[Token]) -> Diagnostic {
+    let needs = match row.value {
+        Value::Times(..) => "two values",
+        _ => "a value",
+    };
+    let label = if values.is_empty() {
+        "nothing follows it on its line"
+    } else {
+        "only one follows it on its line"
+    };
+    name.error(format!("`{}` needs {needs}", row.name), label)
+        .help(row.usage())
+}
+
+/// A word that follows the values of the option `before`.
+fn left_over<T>(before: &Token, row: &Row<T>, word: &Token) -> Diagnostic {
+    let takes = row.value.count();
+    let problem = word
+        .error(
+            format!("`{}` takes {takes}", before.text),
+            "this is left over",
+        )
+        .at(before.span, "of this option");
+    problem.help(match takes {
+        "one value" => "put a value with white space in double quotes",
+        _ => "remove it",
+    })
+}
+
+fn unknown<T>(statement: &Statement, rows: &[Row<T>], word: &Token) -> Diagnostic {
     let directive = &statement.name.text;
-    if let Some(before) = before {
-        let takes = match specs.iter().find(|spec| spec.name == before.text) {
-            Some(Spec {
-                value: Value::None, ..
-            }) => "no value",
-            Some(Spec {
-                value: Value::Two(_),
-                ..
-            }) => "two values",
-            _ => "one value",
-        };
-        let problem = word
-            .error(
-                format!("`{}` takes {takes}", before.text),
-                "this is left over",
-            )
-            .at(before.span, "of this option");
-        return match takes {
-            "no value" | "two values" => problem.help("remove it"),
-            _ => problem.help("put a value with white space in double quotes"),
-        };
-    }
     let problem = word
         .error(
             format!("unknown option `{}`", shown(&word.text)),
             format!("not an option of `{directive}`"),
         )
         .at(statement.span(), "in this directive");
-    if specs.is_empty() {
+    if rows.is_empty() {
         return problem.help(format!("`{directive}` has no options"));
     }
-    let names = || specs.iter().map(|spec| spec.name);
-    if let Some(meant) = nearest(&word.text, names()) {
-        return word.propose(problem, format!("did you mean `{meant}`?"), meant);
+    let names = || rows.iter().map(|row| row.name);
+    match nearest(&word.text, names()) {
+        Some(meant) => word.propose(problem, format!("did you mean `{meant}`?"), meant),
+        None => problem.help(format!("the options are {}", listed(names()))),
     }
-    let names: Vec<String> = names().map(|name| format!("`{name}`")).collect();
-    problem.help(format!("the options are {}", names.join(", ")))
 }
 
-fn next_line(tokens: &[Token]) -> &[Token] {
-    let end = tokens.iter().position(|token| token.starts_line);
-    tokens
-        .get(end.unwrap_or(tokens.len())..)
-        .unwrap_or_default()
+/// The warning for an option or line of which only one counts.
+pub(super) fn given_twice(name: &str, place: Span, label: &str, first: Span) -> Diagnostic {
+    Diagnostic::warning(format!("`{name}` is given twice"))
+        .at(place, label)
+        .at(first, "first here")
+        .help("remove one of them")
 }
 
 // === impl Options ===
 
-impl<'a> Options<'a> {
-    /// The last of this name.
+impl<'a, T> Options<'a, T> {
+    /// The option of this name; of several, the first.
     pub(super) fn get(&self, name: &str) -> Option<Given<'a>> {
-        self.given
-            .iter()
-            .find(|given| given.name.text == name)
-            .copied()
+        let mut given = self.given.iter();
+        given
+            .find(|(row, _)| row.name == name)
+            .map(|(_, given)| *given)
     }
 
-    /// Those of these names, in the order of the file.
-    pub(super) fn of<'s>(&'s self, names: &'s [&str]) -> impl Iterator<Item = Given<'a>> + 's {
-        self.given
-            .iter()
-            .filter(|given| names.contains(&given.name.text.as_str()))
-            .copied()
-    }
-
-    /// A whole number, or the default.
-    pub(super) fn number(
+    /// Sets all options in `target`. `address` is that of the directive if it could be read: only then it is known
+    /// which options are allowed.
+    pub(super) fn apply(
         &self,
-        name: &str,
-        bounds: &RangeInclusive<u64>,
-        default: u64,
+        target: &mut T,
+        address: Option<&Token>,
         findings: &mut Findings<'_>,
-    ) -> u64 {
-        self.quantity(name, default, findings, |text| {
-            quantity::number(text, bounds)
-        })
-    }
-
-    /// A size in bytes, or the default.
-    pub(super) fn size(
-        &self,
-        name: &str,
-        bounds: &RangeInclusive<u64>,
-        default: u64,
-        findings: &mut Findings<'_>,
-    ) -> u64 {
-        self.quantity(name, default, findings, |text| quantity::size(text, bounds))
-    }
-
-    /// A time, or the default.
-    pub(super) fn time(
-        &self,
-        name: &str,
-        bounds: &RangeInclusive<Duration>,
-        default: Duration,
-        findings: &mut Findings<'_>,
-    ) -> Duration {
-        self.quantity(name, default, findings, |text| quantity::time(text, bounds))
-    }
-
-    fn quantity<T>(
-        &self,
-        name: &str,
-        default: T,
-        findings: &mut Findings<'_>,
-        read: impl FnOnce(&str) -> Result<T, QuantityError>,
-    ) -> T {
-        let Some(given) = self.get(name) else {
-            return default;
-        };
-        read(&given.value.text).unwrap_or_else(|error| {
-            findings.report(bad_quantity(given.value, name, &error));
-            default
-        })
-    }
-
-    /// A text of at most [`TEXT_LIMIT`] bytes.
-    pub(super) fn text(&self, name: &str, findings: &mut Findings<'_>) -> Option<Given<'a>> {
-        let given = self.get(name)?;
-        let length = given.value.text.len();
-        if length > TEXT_LIMIT {
-            findings.report(
-                given
-                    .value
-                    .error(
-                        format!("`{name}` is too long"),
-                        format!("this has {length} bytes"),
-                    )
-                    .help(format!("{TEXT_LIMIT} bytes are the limit")),
-            );
-            return None;
-        }
-        Some(given)
-    }
-
-    /// A text that is not empty and has no control characters: a path or a name.
-    pub(super) fn word(&self, name: &str, findings: &mut Findings<'_>) -> Option<Given<'a>> {
-        let given = self.text(name, findings)?;
-        let (message, label) = if given.value.text.is_empty() {
-            (format!("`{name}` is empty"), "there is nothing here")
-        } else if given.value.text.contains(char::is_control) {
-            (
-                format!("`{name}` holds a control character"),
-                "such as a line end or a tab",
-            )
-        } else {
-            return Some(given);
-        };
-        findings.report(given.value.error(message, label));
-        None
-    }
-
-    /// All values of an option that takes several, in the order of the file.
-    pub(super) fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a Token> + 's {
-        let given = self
-            .given
-            .iter()
-            .filter(move |given| given.name.text == name);
-        given.flat_map(|given| given.values)
-    }
-
-    /// Takes an option in, in the place of an earlier one of its name unless they add up.
-    fn add(&mut self, given: Given<'a>, takes: Value, findings: &mut Findings<'_>) {
-        let name = &given.name.text;
-        if matches!(takes, Value::Several(_)) {
-            self.given.push(given);
-        } else if let Some(earlier) = self
-            .given
-            .iter_mut()
-            .find(|earlier| earlier.name.text == *name)
-        {
-            let has_value = given.name.span != given.value.span;
-            let note = if has_value {
-                "this one counts"
-            } else {
-                "again here"
-            };
-            findings.report(
-                given
-                    .name
-                    .warning(format!("`{name}` is given twice"), note)
-                    .at(earlier.name.span, "first here")
-                    .help("remove one of them"),
-            );
-            *earlier = given;
-        } else {
-            self.given.push(given);
+    ) {
+        for (row, given) in &self.given {
+            if let (Some(scope), Some(address)) = (row.scope, address)
+                && !(scope.applies)(target)
+            {
+                let problem = (scope.misplaced)(target, given, address);
+                let refused = problem.severity() == Severity::Error;
+                findings.report(problem);
+                if refused {
+                    continue;
+                }
+            }
+            row.apply(target, given, findings);
         }
     }
-}
 
-/// A quantity that cannot be read, at its place.
-pub(super) fn bad_quantity(value: &Token, name: &str, error: &QuantityError) -> super::Diagnostic {
-    let problem = value.error(error.to_string(), format!("the value of `{name}`"));
-    match error.advice() {
-        Some(advice) => problem.help(advice),
-        None => problem,
+    /// Adds an option. It replaces an earlier one of its name unless repetitions add up.
+    fn add(&mut self, row: &'static Row<T>, given: Given<'a>, findings: &mut Findings<'_>) {
+        let adds_up = matches!(row.value, Value::Several(..));
+        let mut earlier = self.given.iter_mut();
+        match earlier.find(|(earlier, _)| earlier.name == row.name) {
+            Some((_, earlier)) if !adds_up => {
+                let label = match row.value {
+                    Value::Flag(_) => "again here",
+                    _ => "this one counts",
+                };
+                let place = given.name.span;
+                findings.report(given_twice(row.name, place, label, earlier.name.span));
+                *earlier = given;
+            }
+            _ => self.given.push((row, given)),
+        }
     }
 }

@@ -1,43 +1,76 @@
-//! `resolver { … }`: whom to ask for the addresses of sinks that are given by name.
+//! `resolver { … }`: the name servers for sinks with a name.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    super::{lexer::Token, parser::Statement},
-    Findings, Read, bad_address, left_over,
-    options::{self, Options, Spec, Value},
+    super::{lexer::Token, parser::Statement, quantity::Time},
+    Findings, bad_address, left_over, options,
+    row::{Row, Value},
 };
 use crate::net::{Host, ResolverSettings, name_server_address};
 
-pub(super) const OPTIONS: &[Spec] = &[
-    Spec {
+pub(super) const OPTIONS: &[Row<ResolverSettings>] = &[
+    Row {
         name: "nameserver",
-        value: Value::Several("IP[:PORT] …"),
+        value: Value::Several("IP[:PORT] …", |settings, given, findings| {
+            for value in given.values {
+                match name_server_address(&value.text) {
+                    Ok(address) if settings.name_servers.contains(&address) => findings.report(
+                        value
+                            .warning("this name server is given twice", "again here")
+                            .help("remove it"),
+                    ),
+                    Ok(address) => settings.name_servers.push(address),
+                    Err(error) => findings.report(bad_address(value, &error)),
+                }
+            }
+            Some(())
+        }),
+        default: "as in /etc/resolv.conf",
+        doc: "the name servers, at port 53 by default",
+        scope: None,
+        describe: |settings| joined(&settings.name_servers),
     },
-    Spec {
+    Row {
         name: "search",
-        value: Value::Several("DOMAIN …"),
+        value: Value::Several("DOMAIN …", |settings, given, findings| {
+            let domains = given.values.iter();
+            let domains = domains.filter_map(|value| domain(value, findings));
+            settings.search.extend(domains);
+            Some(())
+        }),
+        default: "as in /etc/resolv.conf",
+        doc: "the domains that complete a relative name",
+        scope: None,
+        describe: |settings| joined(&settings.search).or_else(|| without_system(settings, "none")),
     },
-    Spec {
+    Row {
         name: "ndots",
-        value: Value::One("N"),
+        value: Value::Number(0..=15, |settings, dots| settings.ndots = Some(dots)),
+        default: "as in /etc/resolv.conf",
+        doc: "the number of dots from which a name is looked up as it is before it is completed",
+        scope: None,
+        describe: |settings| {
+            let dots = settings.ndots.map(|dots| dots.to_string());
+            dots.or_else(|| without_system(settings, "1"))
+        },
     },
-    Spec {
+    Row {
         name: "timeout",
-        value: Value::One("TIME"),
+        value: Value::Time(
+            Duration::from_millis(100)..=Duration::from_mins(1),
+            |settings, time| settings.timeout = time,
+        ),
+        default: "6s",
+        doc: "the time limit of one lookup, including all its queries and retries",
+        scope: None,
+        describe: |settings| Some(Time(settings.timeout).to_string()),
     },
 ];
 
-/// Those of `resolv.conf`.
-const NDOTS: RangeInclusive<u64> = 0..=15;
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(1);
-
 const USAGE: &str = "write the options in its block, as in `resolver { nameserver 10.96.0.10 }`";
 
-pub(super) fn read<'a>(
-    statement: &'a Statement,
-    findings: &mut Findings<'_>,
-) -> Read<'a, ResolverSettings> {
+pub(super) fn read(statement: &Statement, findings: &mut Findings<'_>) -> ResolverSettings {
     let options = options::read(statement, OPTIONS, findings);
     let name = &statement.name;
     if let Some(argument) = statement.arguments.first() {
@@ -48,46 +81,16 @@ pub(super) fn read<'a>(
                 .help(USAGE),
         );
     }
-    Read {
-        statement,
-        meaning: Some(settings(&options, findings)),
-    }
-}
-
-fn settings(options: &Options<'_>, findings: &mut Findings<'_>) -> ResolverSettings {
-    let default = ResolverSettings::default();
-    let mut name_servers = Vec::new();
-    for value in options.all("nameserver") {
-        match name_server_address(&value.text) {
-            Ok(address) if name_servers.contains(&address) => findings.report(
-                value
-                    .warning("this name server is given twice", "again here")
-                    .help("remove it"),
-            ),
-            Ok(address) => name_servers.push(address),
-            Err(error) => findings.report(bad_address(value, &error)),
-        }
-    }
-    let search = options
-        .all("search")
-        .filter_map(|value| domain(value, findings))
-        .collect();
-    let ndots = options
-        .get("ndots")
-        .map(|_| options.number("ndots", &NDOTS, 0, findings));
-    ResolverSettings {
-        name_servers,
-        search,
-        ndots: ndots.and_then(|ndots| usize::try_from(ndots).ok()),
-        timeout: options.time("timeout", &TIMEOUT, default.timeout, findings),
-    }
+    let mut settings = ResolverSettings::default();
+    options.apply(&mut settings, None, findings);
+    settings
 }
 
 fn domain(value: &Token, findings: &mut Findings<'_>) -> Option<Arc<str>> {
     let (message, advice) = match value.text.parse::<Host>() {
         Ok(Host::Name(name)) => return Some(name),
         Ok(Host::Ip { .. }) => (
-            "an address is no domain to search".to_owned(),
+            "an address is not a search domain".to_owned(),
             "write a name, as in `svc.cluster.local`".to_owned(),
         ),
         Err(error) => (error.to_string(), error.advice()),
@@ -95,4 +98,14 @@ fn domain(value: &Token, findings: &mut Findings<'_>) -> Option<Arc<str>> {
     let problem = value.error(message, "a value of `search`");
     findings.report(problem.help(advice));
     None
+}
+
+fn joined(items: &[impl ToString]) -> Option<String> {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    (!items.is_empty()).then(|| items.join(" "))
+}
+
+/// The value of a setting that is not given: with name servers, none comes from /etc/resolv.conf.
+fn without_system(settings: &ResolverSettings, value: &str) -> Option<String> {
+    (!settings.name_servers.is_empty()).then(|| value.to_owned())
 }

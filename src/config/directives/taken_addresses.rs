@@ -1,4 +1,4 @@
-//! Addresses that only one socket can have: those of listeners, `admin` and `probes`.
+//! Addresses of listeners, `admin` and `probes` that only one socket can have.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,9 +9,9 @@ use super::{
 use crate::net::takes_all;
 
 const EVERYWHERE: &str =
-    "0.0.0.0 has a port at every IPv4 address of this machine, and [::] at every address";
+    "0.0.0.0 takes a port on every IPv4 address of this machine, [::] on every address";
 
-/// Reports an address of `admin` or `probes`, which have these lines, that something else has.
+/// Reports an address of `admin` or `probes` that is taken. `lines` are the places of these two directives.
 pub(super) fn check_admins(
     admin: &Admin,
     lines: [Option<Span>; 2],
@@ -57,7 +57,7 @@ pub(super) fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findi
         if let Some((first, _)) = before.iter().find(|(_, other)| collide(listen, other)) {
             findings.report(
                 Diagnostic::error("two listeners have the same address")
-                    .at(*span, "for the second time here")
+                    .at(*span, "second here")
                     .at(*first, "first here")
                     .help("remove one of them, or give it another address"),
             );
@@ -74,7 +74,7 @@ pub(super) fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findi
     }
 }
 
-/// Whether two listeners cannot both be bound, or cannot be told apart.
+/// Whether two listeners cannot both be bound, or have the same name.
 fn collide(one: &Listen, other: &Listen) -> bool {
     match (&one.address, &other.address) {
         (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
@@ -86,7 +86,7 @@ fn collide(one: &Listen, other: &Listen) -> bool {
     }
 }
 
-/// Whether one has the port at every address, and so at that of the other.
+/// Whether one binds the port on every address, and so on that of the other.
 fn share_port(one: &Listen, other: &Listen) -> bool {
     match (bound(&one.address), bound(&other.address)) {
         (Some(one), Some(other)) => overlap(one, other),
@@ -102,7 +102,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
         && (holds(one.ip(), other.ip()) || holds(other.ip(), one.ip()))
 }
 
-/// The address that a listener of TCP binds.
+/// Returns the address that a TCP listener binds.
 pub(super) fn bound(address: &ListenAddress) -> Option<SocketAddr> {
     match address {
         ListenAddress::Unix(..) => None,
@@ -136,7 +136,7 @@ fn check_admin(
     });
 }
 
-/// An address that no line asks for would be taken before the listener has it.
+/// Reports a listener at the default address of `admin`, which would be bound first.
 fn check_default_admin(listeners: &[(Span, Listen)], findings: &mut Findings<'_>) {
     if let Some((listener, _)) = first_on(AdminAddress::DEFAULT, listeners) {
         findings.report(
@@ -157,7 +157,7 @@ fn first_on(address: SocketAddr, listeners: &[(Span, Listen)]) -> Option<(Span, 
 
 fn default_admin() -> String {
     format!(
-        "without an `admin` line, that is at {}",
+        "without an `admin` line, it is at {}",
         AdminAddress::DEFAULT
     )
 }

@@ -1,102 +1,107 @@
-//! What only the whole configuration shows: names, addresses that are taken, ways that lead in a circle.
+//! Checks across the whole configuration: names, addresses that are taken, sinks that lead back to a listener.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::HashMap, path::PathBuf};
 
 use super::{
     super::{
-        Admin, AdminAddress, Config, Listen, ListenAddress, ReadyWhen, Sink,
+        Config, Listen, ListenAddress, Sink,
         diagnostics::{Diagnostic, shown},
         needs::{BACK, Need, ROUND, What, back_to_listener},
+        parser::Statement,
         quantity::Size,
         source::Span,
     },
-    Findings, Read, admin, dnstap, drain,
+    Findings, dnstap,
+    options::given_twice,
     taken_addresses::{bound, check_admins, check_listeners},
-    unfinished_frames,
 };
-use crate::net::{Endpoint, Host, ResolverSettings, UnixAddress, takes_all};
+use crate::net::{Endpoint, Host, UnixAddress, takes_all};
 
-/// The directives that were read, by their kind, in the order of the file.
-#[derive(Default)]
+/// The directives as they were read.
 pub(super) struct Parts<'a> {
-    pub(super) listeners: Vec<Read<'a, Listen>>,
-    pub(super) sinks: Vec<Read<'a, dnstap::Found<'a>>>,
-    pub(super) admins: Vec<Read<'a, admin::Served<AdminAddress>>>,
-    pub(super) probes: Vec<Read<'a, admin::Served<SocketAddr>>>,
-    pub(super) readiness: Vec<Read<'a, ReadyWhen>>,
-    pub(super) drains: Vec<Read<'a, Duration>>,
-    pub(super) resolvers: Vec<Read<'a, ResolverSettings>>,
-    pub(super) unfinished_frames: Vec<Read<'a, usize>>,
-    pub(super) memories: Vec<Read<'a, usize>>,
+    /// The lines of the router; listeners and sinks are still apart.
+    pub(super) config: Config,
+    pub(super) listeners: Vec<(Span, Listen)>,
+    pub(super) sinks: Vec<dnstap::Found<'a>>,
+    /// The place of the last line of each name, for directives of which only one counts.
+    lines: HashMap<&'static str, Span>,
 }
 
-/// A number of bytes, and the line that says so if there is one.
-struct Bound {
-    bytes: usize,
-    line: Option<Span>,
+// === impl Parts ===
+
+impl Parts<'_> {
+    /// Records the place of a line of the router; warns if it replaces an earlier one.
+    pub(super) fn line(
+        &mut self,
+        name: &'static str,
+        statement: &Statement,
+        findings: &mut Findings<'_>,
+    ) {
+        if let Some(earlier) = self.lines.insert(name, statement.span()) {
+            let place = statement.span();
+            findings.report(given_twice(name, place, "this one counts", earlier));
+        }
+    }
+
+    /// Records the place of a `resolver` block. A second one is an error, because they cannot be merged.
+    pub(super) fn resolver(&mut self, statement: &Statement, findings: &mut Findings<'_>) {
+        if let Some(first) = self.lines.insert("resolver", statement.span()) {
+            findings.report(
+                Diagnostic::error("there are two `resolver` blocks")
+                    .at(statement.span(), "second here")
+                    .at(first, "first here")
+                    .help("put all options into one of them"),
+            );
+        }
+    }
 }
 
-/// Makes the configuration of its parts, unless anything was wrong.
+impl Default for Parts<'_> {
+    fn default() -> Self {
+        Self {
+            config: Config::new(Vec::new(), Vec::new()),
+            listeners: Vec::new(),
+            sinks: Vec::new(),
+            lines: HashMap::new(),
+        }
+    }
+}
+
+/// Makes the configuration of its parts; `None` if there is any error.
 pub(super) fn put_together(
     file: &str,
     parts: Parts<'_>,
     findings: &mut Findings<'_>,
 ) -> Option<Config> {
     require_both_ends(file, &parts, findings);
-    let served = last(&parts.admins, findings).unwrap_or_default();
-    let probes = last(&parts.probes, findings);
-    let lines = [
-        parts.admins.last().map(|read| read.statement.span()),
-        parts.probes.last().map(|read| read.statement.span()),
-    ];
-    let admin = Admin {
-        address: served.address,
-        hosts: served.hosts,
-        probes: probes.as_ref().map(|served| served.address),
-        probes_hosts: probes.map(|served| served.hosts).unwrap_or_default(),
-        ready_when: last(&parts.readiness, findings).unwrap_or_default(),
-    };
-    let drain = last(&parts.drains, findings).unwrap_or(drain::DEFAULT);
-    let memory = last(&parts.memories, findings);
-    let unfinished_frames = Bound {
-        bytes: last(&parts.unfinished_frames, findings).unwrap_or(unfinished_frames::DEFAULT),
-        line: parts
-            .unfinished_frames
-            .last()
-            .map(|read| read.statement.span()),
-    };
-    let resolver = only_resolver(parts.resolvers, findings);
-    let listeners: Vec<(Span, Listen)> = parts
-        .listeners
-        .into_iter()
-        .filter_map(|read| Some((read.statement.span(), read.meaning?)))
-        .collect();
-    let sinks: Vec<dnstap::Found<'_>> = parts
-        .sinks
-        .into_iter()
-        .filter_map(|read| read.meaning)
-        .collect();
+    let Parts {
+        config,
+        listeners,
+        sinks,
+        lines,
+    } = parts;
     check_listeners(&listeners, findings);
-    check_admins(&admin, lines, &listeners, findings);
+    let place = |name| lines.get(name).copied();
+    check_admins(
+        &config.admin,
+        ["admin", "probes"].map(place),
+        &listeners,
+        findings,
+    );
     check_loops(&sinks, &listeners, findings);
     check_queues(&sinks, &listeners, findings);
-    check_unfinished_frames(&unfinished_frames, &listeners, findings);
-    let sinks = name_sinks(sinks, findings);
-    if findings.has_errors() {
-        return None;
+    if let Some(line) = place("unfinished_frames") {
+        check_unfinished_frames(config.unfinished_frames, line, &listeners, findings);
     }
-    Some(Config {
+    let sinks = name_sinks(sinks, findings);
+    (!findings.has_errors()).then(|| Config {
         listeners: listeners.into_iter().map(|(_, listen)| listen).collect(),
         sinks,
-        admin,
-        drain,
-        unfinished_frames: unfinished_frames.bytes,
-        memory,
-        resolver,
+        ..config
     })
 }
 
-/// A router needs an end to take from and one to give to. Not said beside other errors: one may be lost with them.
+/// Reports a missing listener or sink. Not beside other errors: a directive with an error counts as missing.
 fn require_both_ends(file: &str, parts: &Parts<'_>, findings: &mut Findings<'_>) {
     if findings.has_errors() {
         return;
@@ -117,42 +122,7 @@ fn require_both_ends(file: &str, parts: &Parts<'_>, findings: &mut Findings<'_>)
     }
 }
 
-/// What the last of several lines says.
-fn last<T: Clone>(lines: &[Read<'_, T>], findings: &mut Findings<'_>) -> Option<T> {
-    for pair in lines.windows(2) {
-        if let [first, second] = pair {
-            findings.report(
-                Diagnostic::warning(format!("`{}` is given twice", second.statement.name.text))
-                    .at(second.statement.span(), "this one counts")
-                    .at(first.statement.span(), "first here")
-                    .help("remove one of them"),
-            );
-        }
-    }
-    lines.last()?.meaning.clone()
-}
-
-/// What the one block says. Two are not put together: which of their name servers were meant for what is not known.
-fn only_resolver(
-    blocks: Vec<Read<'_, ResolverSettings>>,
-    findings: &mut Findings<'_>,
-) -> ResolverSettings {
-    let mut blocks = blocks.into_iter();
-    let Some(first) = blocks.next() else {
-        return ResolverSettings::default();
-    };
-    for second in blocks {
-        findings.report(
-            Diagnostic::error("there are two `resolver` blocks")
-                .at(second.statement.span(), "for the second time here")
-                .at(first.statement.span(), "first here")
-                .help("put all of it into one of them"),
-        );
-    }
-    first.meaning.unwrap_or_default()
-}
-
-/// A sink that dials a listener of this configuration would send every frame round for ever.
+/// Reports a sink that connects to a listener of this configuration: frames would loop for ever.
 fn check_loops(
     sinks: &[dnstap::Found<'_>],
     listeners: &[(Span, Listen)],
@@ -166,7 +136,7 @@ fn check_loops(
             let problem = found.socket.error(BACK, ROUND);
             findings.report(back_to_listener(problem, *span));
         } else if let Endpoint::Unix(UnixAddress::Path(path)) = &found.sink.endpoint {
-            // Links, and folders that are called by several names, are known to the machine alone.
+            // Links, and folders with several names, are known only to the machine.
             let what = What::Apart(path.clone(), paths(listeners));
             let span = found.socket.span;
             findings.needs.push(Need { what, span });
@@ -182,12 +152,12 @@ fn paths(listeners: &[(Span, Listen)]) -> Vec<(PathBuf, Span)> {
     listeners.iter().filter_map(path).collect()
 }
 
-/// Whether dialling `endpoint` certainly ends at `address`.
+/// Whether a connection to `endpoint` certainly ends at `address`.
 fn leads_to(endpoint: &Endpoint, address: &ListenAddress) -> bool {
     let authority = match (endpoint, address) {
         (Endpoint::Unix(dialled), ListenAddress::Unix(bound, _)) => return dialled == bound,
         (Endpoint::Tcp(authority) | Endpoint::Tls(authority), _) => authority,
-        // Where SRV records lead is not known yet.
+        // The targets of SRV records are not known yet.
         (Endpoint::Unix(_) | Endpoint::TcpSrv(_) | Endpoint::TlsSrv(_), _) => return false,
     };
     let Some(bound) = bound(address).filter(|bound| bound.port() == authority.port) else {
@@ -209,15 +179,12 @@ fn check_queues(
     listeners: &[(Span, Listen)],
     findings: &mut Findings<'_>,
 ) {
-    let largest = listeners
-        .iter()
-        .max_by_key(|(_, listen)| listen.limits.frame);
-    let Some((span, listen)) = largest else {
+    let Some((span, frame)) = largest_frame(listeners) else {
         return;
     };
     for found in sinks {
         if let Some(token) = found.queue_bytes
-            && found.sink.queue.bytes < listen.limits.frame as usize
+            && found.sink.queue.bytes < frame as usize
         {
             findings.report(
                 token
@@ -225,30 +192,22 @@ fn check_queues(
                         "this queue is smaller than the largest frame",
                         "a frame that does not fit is dropped",
                     )
-                    .at(
-                        *span,
-                        format!("takes frames of up to {}", Size(listen.limits.frame.into())),
-                    )
+                    .at(span, takes_frames(frame))
                     .help("make `queue_bytes` larger or `max_frame` smaller"),
             );
         }
     }
 }
 
-/// A bound that one frame of the greatest length exceeds would have its sender closed.
+/// Warns if `bound` is so small that one frame of the greatest length has its sender closed.
 fn check_unfinished_frames(
-    bound: &Bound,
+    bound: usize,
+    line: Span,
     listeners: &[(Span, Listen)],
     findings: &mut Findings<'_>,
 ) {
-    let Some(line) = bound.line else {
-        return;
-    };
-    let largest = listeners
-        .iter()
-        .max_by_key(|(_, listen)| listen.limits.frame);
-    if let Some((span, listen)) = largest
-        && bound.bytes < 2 * listen.limits.frame as usize
+    if let Some((span, frame)) = largest_frame(listeners)
+        && bound < 2 * frame as usize
     {
         findings.report(
             Diagnostic::warning(
@@ -258,16 +217,25 @@ fn check_unfinished_frames(
                 line,
                 "a sender of such a frame may be closed in the middle of it",
             )
-            .at(
-                *span,
-                format!("takes frames of up to {}", Size(listen.limits.frame.into())),
-            )
+            .at(span, takes_frames(frame))
             .help("make `unfinished_frames` larger or `max_frame` smaller"),
         );
     }
 }
 
-/// Gives every sink its name: the one it was given, or its SOCKET, with `#2` for the second of the same, and so on.
+/// The listener with the largest `max_frame`, and that size.
+fn largest_frame(listeners: &[(Span, Listen)]) -> Option<(Span, u32)> {
+    listeners
+        .iter()
+        .map(|(span, listen)| (*span, listen.limits.frame))
+        .max_by_key(|(_, frame)| *frame)
+}
+
+fn takes_frames(largest: u32) -> String {
+    format!("takes frames of up to {}", Size(largest.into()))
+}
+
+/// Names every sink: with its `name`, or its SOCKET, with `#2` for the second of the same, and so on.
 fn name_sinks(sinks: Vec<dnstap::Found<'_>>, findings: &mut Findings<'_>) -> Vec<Sink> {
     let mut unnamed: HashMap<&str, usize> = HashMap::new();
     let mut taken: HashMap<String, Span> = HashMap::new();
@@ -289,7 +257,7 @@ fn name_sinks(sinks: Vec<dnstap::Found<'_>>, findings: &mut Findings<'_>) -> Vec
             let problem = place
                 .error(
                     format!("two sinks have the name `{}`", shown(&name)),
-                    "for the second time here",
+                    "second here",
                 )
                 .at(*first, "first here");
             findings.report(if found.name.is_some() {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    config::{Edits, Endpoints, QueueLimits, Sink},
+    config::{QueueLimits, Sink},
     frame_stream::{self, Chunk},
     net::{
         ClientTls, OwnListeners, ResolverSettings, ServerTls, server_config,
@@ -105,24 +105,19 @@ impl Running {
     }
 
     fn start_with(socket: &str, server: &Server, tls: Option<ClientTls>) -> Self {
+        let second = Duration::from_secs(1);
         let sink = Sink {
-            name: "a".into(),
-            endpoint: socket.parse().expect("a SOCKET"),
             tls,
             full: true,
-            write_buffer: 1 << 20,
             queue: QueueLimits {
                 frames: 100,
                 bytes: 1 << 20,
             },
-            edits: Edits::default(),
-            endpoints: Endpoints::default(),
             refresh: Refresh {
-                min: Duration::from_secs(1),
-                max: Duration::from_secs(1),
+                min: second,
+                max: second,
             },
-            write_timeout: Sink::WRITE_TIMEOUT,
-            max_age: None,
+            ..Sink::new("a", socket.parse().expect("a SOCKET"))
         };
         let resolver = Resolver::new(ResolverSettings {
             name_servers: vec![server.address],

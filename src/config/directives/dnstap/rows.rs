@@ -1,0 +1,343 @@
+//! The arguments and options of a sink.
+
+use std::{path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+
+use super::super::{
+    Findings,
+    row::{Given, Row, Scope, TEXT_LIMIT, Value},
+};
+use crate::{
+    config::{
+        Endpoints, QueueLimits, Refresh, Sink,
+        diagnostics::shown,
+        quantity::{Size, Time},
+    },
+    net::{ClientTls, Endpoint, Host},
+};
+
+/// What follows the SOCKET, in this order.
+pub(in super::super) const ARGUMENTS: &[Row<Sink>; 3] = &[
+    Row {
+        name: "full",
+        value: Value::Flag(|sink| sink.full = true),
+        default: "no",
+        doc: "keeps `query_message` and `response_message`",
+        scope: None,
+        describe: |sink| sink.full.then(|| "yes".to_owned()),
+    },
+    Row {
+        name: "writebuffer",
+        value: Value::Number(1..=1024, |sink, mib| sink.write_buffer = mib << 20),
+        default: "1",
+        doc: "the send buffer of the TCP connection, in MiB",
+        scope: None,
+        describe: |sink| {
+            Some(match sink.endpoint {
+                Endpoint::Unix(_) => "the system's, on a unix socket".to_owned(),
+                _ => size(sink.write_buffer),
+            })
+        },
+    },
+    Row {
+        name: "queue",
+        value: Value::Number(1..=4096, |sink, units| {
+            sink.queue = QueueLimits::units(units);
+        }),
+        default: "1",
+        doc: "the length of the queue, in units of 10,000 frames",
+        scope: None,
+        describe: |sink| Some(format!("{} frames", sink.queue.frames)),
+    },
+];
+
+pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
+    Row {
+        name: "identity",
+        value: Value::Text("IDENTITY", TEXT_LIMIT, |sink, given, _| {
+            sink.edits.identity = Some(bytes(given));
+            Some(())
+        }),
+        default: "as sent",
+        doc: "sets the field `identity` of every frame",
+        scope: None,
+        describe: |sink| edit(sink.edits.identity.as_ref()),
+    },
+    Row {
+        name: "version",
+        value: Value::Text("VERSION", TEXT_LIMIT, |sink, given, _| {
+            sink.edits.version = Some(bytes(given));
+            Some(())
+        }),
+        default: "as sent",
+        doc: "sets the field `version` of every frame",
+        scope: None,
+        describe: |sink| edit(sink.edits.version.as_ref()),
+    },
+    Row {
+        name: "extra",
+        value: Value::Text("EXTRA", TEXT_LIMIT, |sink, given, findings| {
+            warn_of_placeholder(given, findings);
+            sink.edits.extra = Some(bytes(given));
+            Some(())
+        }),
+        default: "as sent",
+        doc: "sets the field `extra` of every frame",
+        scope: None,
+        describe: |sink| edit(sink.edits.extra.as_ref()),
+    },
+    Row {
+        name: "skipverify",
+        value: Value::Flag(|sink| tls_mut(sink, |tls| tls.skip_verify = true)),
+        default: "off",
+        doc: "uses TLS without verifying the certificate of the collector",
+        scope: Some(&TLS),
+        describe: |sink| {
+            let skip_verify = sink.tls.as_ref()?.skip_verify;
+            skip_verify.then(|| "on: the certificate is NOT VERIFIED".to_owned())
+        },
+    },
+    Row {
+        name: "name",
+        value: Value::Text("NAME", 256, |sink, given, findings| {
+            sink.name = given.word(findings)?.into();
+            Some(())
+        }),
+        default: "the SOCKET as written",
+        doc: "the name of the sink in logs, metrics and status",
+        scope: None,
+        describe: |sink| Some(sink.name.to_string()),
+    },
+    Row {
+        name: "ca",
+        value: Value::File(|sink, file| tls_mut(sink, |tls| tls.ca = Some(file))),
+        default: "the system's",
+        doc: "the authorities that may sign the certificate of the collector, in PEM",
+        scope: Some(&TLS),
+        describe: |sink| {
+            let tls = sink.tls.as_ref()?;
+            let unused = tls.skip_verify.then(|| "unused (skipverify)".to_owned());
+            unused.or_else(|| file(tls.ca.as_ref()))
+        },
+    },
+    Row {
+        name: "cert",
+        value: Value::File(|sink, file| client_mut(sink, |(cert, _)| *cert = file)),
+        default: "none",
+        doc: "the certificate that tapfan shows to the collector, in PEM",
+        scope: Some(&TLS),
+        describe: |sink| file(sink.tls.as_ref()?.client.as_ref().map(|(cert, _)| cert)),
+    },
+    Row {
+        name: "key",
+        value: Value::File(|sink, file| client_mut(sink, |(_, key)| *key = file)),
+        default: "none",
+        doc: "the private key of that certificate, in PEM",
+        scope: Some(&TLS),
+        describe: |sink| file(sink.tls.as_ref()?.client.as_ref().map(|(_, key)| key)),
+    },
+    Row {
+        name: "server_name",
+        value: Value::One("NAME", |sink, given, findings| {
+            let name = server_name(given, findings)?;
+            tls_mut(sink, |tls| tls.server_name = Some(name));
+            Some(())
+        }),
+        default: "the host or domain of the SOCKET",
+        doc: "the name to send in the TLS handshake and to expect in the certificate",
+        scope: Some(&TLS),
+        describe: |sink| match &sink.endpoint {
+            Endpoint::TlsSrv(name) if sink.tls.as_ref()?.server_name.is_none() => {
+                Some(name.domain().trim_end_matches('.').to_owned())
+            }
+            _ => sink.tls.as_ref()?.server_name.clone(),
+        },
+    },
+    Row {
+        name: "queue_bytes",
+        value: Value::Size(1 << 20..=1 << 40, |sink, bytes| sink.queue.bytes = bytes),
+        default: "32MiB × queue",
+        doc: "the memory that queued frames may hold",
+        scope: None,
+        describe: |sink| Some(size(sink.queue.bytes)),
+    },
+    Row {
+        name: "endpoints",
+        value: Value::One("failover|balance|all", |sink, given, findings| {
+            sink.endpoints = given.choice(Endpoints::MODES, Endpoints::word, findings)?;
+            Some(())
+        }),
+        default: "failover",
+        doc: "which addresses of the sink's name get its frames",
+        scope: Some(&NAMED),
+        describe: |sink| Some(sink.endpoints.to_string()),
+    },
+    Row {
+        name: "refresh",
+        value: Value::Times(
+            Duration::from_secs(1)..=Duration::from_hours(1),
+            |sink, min, max| sink.refresh = Refresh { min, max },
+        ),
+        default: "5s 1m",
+        doc: "the limits between which the TTL of the sink's name is used",
+        scope: Some(&NAMED),
+        describe: |sink| {
+            let Refresh { min, max } = sink.refresh;
+            Some(format!("{} {}", Time(min), Time(max)))
+        },
+    },
+    Row {
+        name: "write_timeout",
+        value: Value::Time(
+            Duration::from_secs(1)..=Duration::from_mins(10),
+            |sink, time| sink.write_timeout = time,
+        ),
+        default: "30s",
+        doc: "how long a collector may take nothing while data waits for it",
+        scope: None,
+        describe: |sink| Some(Time(sink.write_timeout).to_string()),
+    },
+    Row {
+        name: "max_age",
+        value: Value::Time(
+            Duration::from_secs(1)..=Duration::from_hours(7 * 24),
+            |sink, age| sink.max_age = Some(age),
+        ),
+        default: "none",
+        doc: "the age at which a connection is replaced, plus or minus a tenth",
+        scope: None,
+        describe: |sink| Some(format!("{}, plus or minus a tenth", Time(sink.max_age?))),
+    },
+];
+
+// === scopes ===
+
+const TLS: Scope<Sink> = Scope {
+    applies: |sink| sink.tls.is_some(),
+    misplaced: |_, given, socket| {
+        let name = given.name.text.as_str();
+        let message = format!("`{name}` is for `tls://` sinks");
+        let problem = given.name.error(message, "it has no meaning here");
+        let problem = problem
+            .at(socket.span, "this sink does not speak TLS")
+            .help("remove it, or make the SOCKET `tls://host:port`");
+        match name {
+            "skipverify" => problem.note("CoreDNS ignores it here"),
+            _ => problem,
+        }
+    },
+};
+
+const NAMED: Scope<Sink> = Scope {
+    applies: |sink| sink.endpoint.is_named(),
+    misplaced: |_, given, socket| {
+        let message = format!("`{}` has no effect here", given.name.text);
+        let problem = given.name.warning(message, "there is no name to look up");
+        problem
+            .at(socket.span, "this is an address")
+            .help("remove it")
+    },
+};
+
+// === values ===
+
+/// Warns of a placeholder that CoreDNS would replace.
+fn warn_of_placeholder(given: &Given<'_>, findings: &mut Findings<'_>) {
+    if let Some(placeholder) = placeholder(&given.value.text) {
+        findings.report(
+            given
+                .value
+                .warning(
+                    format!("`{}` is sent as it stands", shown(placeholder)),
+                    "this is literal text",
+                )
+                .note("placeholders are not replaced in `extra`"),
+        );
+    }
+}
+
+/// The first part of a text that CoreDNS would replace: `{name}`, `{>id}`, `{/label/name}`.
+fn placeholder(text: &str) -> Option<&str> {
+    let mut start = 0;
+    while let Some(length) = text.get(start..)?.find('}') {
+        let end = start + length;
+        if let Some(open) = text.get(start..end)?.rfind('{') {
+            let name = text.get(start + open + 1..end)?;
+            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '>' | '/' | '_' | '-');
+            if !name.is_empty() && name.chars().all(is_name) {
+                return text.get(start + open..=end);
+            }
+        }
+        start = end + 1;
+    }
+    None
+}
+
+fn server_name(given: &Given<'_>, findings: &mut Findings<'_>) -> Option<String> {
+    let (message, advice) = match given.word(findings)?.parse::<Host>() {
+        Ok(Host::Name(name)) => return Some(name.to_string()),
+        Ok(Host::Ip {
+            address,
+            zone: None,
+        }) => return Some(address.to_string()),
+        Ok(Host::Ip { zone: Some(_), .. }) => (
+            "a certificate names no zone".to_owned(),
+            "write the address without its zone".to_owned(),
+        ),
+        Err(error) => (error.to_string(), error.advice()),
+    };
+    let problem = given.value.error(message, "the value of `server_name`");
+    findings.report(problem.help(advice));
+    None
+}
+
+fn bytes(given: &Given<'_>) -> Bytes {
+    Bytes::copy_from_slice(given.value.text.as_bytes())
+}
+
+fn tls_mut(sink: &mut Sink, set: impl FnOnce(&mut ClientTls)) {
+    if let Some(tls) = &mut sink.tls {
+        set(tls);
+    }
+}
+
+/// Sets one of certificate and key. [`check_tls`](super::check_tls) reports a missing other one.
+fn client_mut(sink: &mut Sink, set: impl FnOnce(&mut (PathBuf, PathBuf))) {
+    tls_mut(sink, |tls| set(tls.client.get_or_insert_default()));
+}
+
+fn edit(text: Option<&Bytes>) -> Option<String> {
+    Some(format!("{:?}", String::from_utf8_lossy(text?)))
+}
+
+fn file(path: Option<&PathBuf>) -> Option<String> {
+    Some(path?.display().to_string())
+}
+
+fn size(bytes: usize) -> String {
+    Size(bytes as u64).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_placeholder_is_found_as_its_parser_would() {
+        for (text, found) in [
+            ("{type}", Some("{type}")),
+            ("a {>id} b", Some("{>id}")),
+            ("{{remote}}", Some("{remote}")),
+            ("} {x{/zone/name}", Some("{/zone/name}")),
+            ("{a b} {c}", Some("{c}")),
+            ("", None),
+            ("{}", None),
+            ("}{", None),
+            ("{\"site\":\"ber\"}", None),
+            ("ß}ß", None),
+        ] {
+            assert_eq!(placeholder(text), found, "{text}");
+        }
+    }
+}

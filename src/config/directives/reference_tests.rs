@@ -1,0 +1,240 @@
+//! Compares the rows with docs/configuration.md, both ways, and with each other.
+
+use std::{collections::BTreeMap, fs};
+
+use super::{
+    describe, dnstap, listen, names, resolver, router,
+    row::{Row, described},
+};
+use crate::config::{Config, parse};
+
+/// Default and bounds of each option, by its syntax.
+type Facts = BTreeMap<String, (String, String)>;
+
+fn reference() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    fs::read_to_string(path).expect("the reference")
+}
+
+/// The section of a directive, without its heading.
+fn section<'a>(text: &'a str, directive: &str) -> &'a str {
+    let heading = format!("\n## {directive}\n");
+    let (_, rest) = text.split_once(&heading).expect("the section");
+    rest.split("\n## ").next().unwrap_or_default()
+}
+
+/// A text without what only its form needs: `1 MiB` is 1MiB.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !" `,".contains(*c)).collect()
+}
+
+/// The rows of the tables whose first column has this heading.
+fn documented(section: &str, heading: &str) -> Facts {
+    let cells = |line: &str| -> Vec<String> {
+        let line = line.replace("\\|", "\u{1}");
+        let cells = line.trim_matches('|').split('|');
+        cells
+            .map(|cell| cell.trim().replace('\u{1}', "|"))
+            .collect()
+    };
+    let mut facts = Facts::new();
+    let mut lines = section.lines();
+    while let Some(line) = lines.next() {
+        let headings = cells(line);
+        if !line.starts_with('|') || headings[0] != heading {
+            continue;
+        }
+        let column = |name: &str| headings.iter().position(|heading| heading == name);
+        let default = column("default").expect("a column for the default");
+        let bounds = column("bounds").expect("a column for the bounds");
+        for line in lines
+            .by_ref()
+            .skip(1)
+            .take_while(|line| line.starts_with('|'))
+        {
+            let cells = cells(line);
+            for syntax in cells[0].split('`').skip(1).step_by(2) {
+                let values = (plain(&cells[default]), plain(&cells[bounds]));
+                let earlier = facts.insert(syntax.to_owned(), values);
+                assert!(earlier.is_none(), "{syntax} is there twice");
+            }
+        }
+    }
+    facts
+}
+
+/// Compares rows with the tables of their section. `syntax` is that of the first column.
+fn compare<T>(documented: &Facts, rows: &[Row<T>], syntax: impl Fn(&Row<T>) -> String) {
+    let names: Vec<&String> = documented.keys().collect();
+    let mut expected: Vec<String> = rows.iter().map(&syntax).collect();
+    expected.sort();
+    assert_eq!(names, expected.iter().collect::<Vec<_>>());
+    for row in rows {
+        let name = syntax(row);
+        let (default, bounds) = &documented[&name];
+        assert_eq!(*default, plain(row.default), "the default of {name}");
+        let expected = plain(&row.bounds().unwrap_or_default());
+        assert_eq!(*bounds, expected, "the bounds of {name}");
+    }
+}
+
+#[test]
+fn the_tables_of_the_reference_are_those_of_the_rows() {
+    fn check<T>(text: &str, directive: &str, rows: &[Row<T>]) {
+        let section = section(text, directive);
+        compare(&documented(section, "option"), rows, Row::syntax);
+        let usage = section.lines().skip_while(|line| !line.ends_with(" {"));
+        let usage = usage.skip(1).take_while(|line| !line.ends_with('}'));
+        let usage: Vec<&str> = usage.map(str::trim).collect();
+        let expected: Vec<String> = rows.iter().map(Row::syntax).collect();
+        assert_eq!(usage, expected);
+    }
+    let text = reference();
+    check(&text, "dnstap", dnstap::OPTIONS);
+    check(&text, "listen", listen::OPTIONS);
+    check(&text, "resolver", resolver::OPTIONS);
+    check(&text, "admin", router::HOST);
+    let arguments = documented(section(&text, "dnstap"), "argument");
+    compare(&arguments, dnstap::ARGUMENTS, |row| row.name.to_owned());
+}
+
+/// The lines of the router have sections instead of a table.
+#[test]
+fn the_sections_of_the_reference_are_those_of_the_directives() {
+    let text = reference();
+    for row in router::LINES {
+        let section = section(&text, row.name);
+        let usage: Vec<&str> = section
+            .lines()
+            .filter_map(|line| line.strip_prefix("    "))
+            .map(|line| line.trim_end_matches(" {"))
+            .collect();
+        for syntax in row.value.placeholder().split('|') {
+            let line = format!("{} {syntax}", row.name);
+            let whole = row.syntax();
+            assert!(
+                usage.contains(&&*line) || usage.contains(&&*whole),
+                "{line}"
+            );
+        }
+        let facts = row.bounds().into_iter().chain([row.default.to_owned()]);
+        for fact in facts {
+            let said = plain(&section.replace('\n', " "));
+            assert!(said.contains(&plain(&fact)), "{}: {fact}", row.name);
+        }
+    }
+    let sections = text.lines().filter_map(|line| line.strip_prefix("## "));
+    let documented = sections.filter(|name| !name.contains(' ') || name.contains('_'));
+    let mut documented: Vec<&str> = documented.filter(|name| *name != "Environment").collect();
+    let mut directives: Vec<&str> = names().collect();
+    documented.sort_unstable();
+    directives.sort_unstable();
+    assert_eq!(documented, directives);
+}
+
+fn config(text: &str) -> Config {
+    let loaded = parse("Tapfile".as_ref(), text, &|_| None);
+    let rendered = loaded.diagnostics.render(false);
+    loaded
+        .config
+        .unwrap_or_else(|| panic!("{text}\n{rendered}"))
+}
+
+/// A model with all defaults is described as the rows say.
+#[test]
+fn defaults_are_what_the_rows_say() {
+    fn check<T>(rows: &[Row<T>], model: &T, others: &[&str]) {
+        let mut described = described(rows, model);
+        for row in rows {
+            let (name, value) = described.next().expect("every row applies");
+            assert_eq!(name, row.name);
+            if !others.contains(&name) {
+                assert_eq!(value, row.default, "{name}");
+            }
+        }
+    }
+    let config = config(
+        "listen /in\nlisten tls://[::1]:0 {\n cert a\n key b\n}\ndnstap tls://c.example:1\nresolver { }",
+    );
+    let [unix, tls] = config.listeners.as_slice() else {
+        panic!("two listeners");
+    };
+    let of = |names: &[&str]| -> Vec<String> { names.iter().map(ToString::to_string).collect() };
+    let lines =
+        |listen| described(listen::OPTIONS, listen).map(|(name, value)| format!("{name}: {value}"));
+    assert_eq!(
+        lines(unix).collect::<Vec<_>>(),
+        of(&[
+            "max_connections: 1024",
+            "max_frame: 1MiB",
+            "mode: 0660",
+            "owner: the user of the process",
+            "group: the group of the process",
+        ])
+    );
+    assert_eq!(lines(tls).last().as_deref(), Some("client_ca: none"));
+    let sink = &config.sinks[0];
+    // These are shown with their units, or as they follow from the rest of the sink.
+    check(dnstap::ARGUMENTS, sink, &["writebuffer", "queue"]);
+    check(dnstap::OPTIONS, sink, &["name", "queue_bytes"]);
+    check(router::LINES, &config, &["memory"]);
+    check(resolver::OPTIONS, &config.resolver, &[]);
+}
+
+/// A default that can be written means the same as none.
+#[test]
+fn a_written_default_changes_nothing() {
+    fn check<T>(rows: &[Row<T>], tapfile: impl Fn(&str) -> String) -> usize {
+        let quantities = rows.iter().filter(|row| row.bounds().is_some());
+        let defaults =
+            quantities.filter(|row| row.default.starts_with(|c: char| c.is_ascii_digit()));
+        let defaults = defaults.filter(|row| !row.default.contains('×'));
+        let mut seen = 0;
+        for row in defaults {
+            let written = format!("{} {}", row.name, row.default);
+            assert_eq!(
+                config(&tapfile(&written)),
+                config(&tapfile("")),
+                "{written}"
+            );
+            seen += 1;
+        }
+        seen
+    }
+    let seen = check(dnstap::OPTIONS, |option| {
+        format!("listen @in\ndnstap tcp://c.example:1 {{\n{option}\n}}")
+    }) + check(listen::OPTIONS, |option| {
+        format!("listen @in {{\n{option}\n}}\ndnstap /s")
+    }) + check(resolver::OPTIONS, |option| {
+        format!("listen @in\ndnstap /s\nresolver {{\n{option}\n}}")
+    }) + check(router::LINES, |line| {
+        format!("listen @in\ndnstap /s\n{line}")
+    });
+    assert!(seen >= 7, "{seen}");
+}
+
+#[test]
+fn every_row_is_complete_and_unique() {
+    fn check<T>(rows: &[Row<T>]) {
+        for (index, row) in rows.iter().enumerate() {
+            assert!(!row.default.is_empty(), "{}", row.name);
+            assert!(row.name.len() <= describe::WIDTH, "{}", row.name);
+            assert!(
+                row.doc.len() > 10 && !row.doc.ends_with('.'),
+                "{}",
+                row.name
+            );
+            assert!(
+                rows[..index].iter().all(|other| other.name != row.name),
+                "{}",
+                row.name
+            );
+        }
+    }
+    check(dnstap::ARGUMENTS);
+    check(dnstap::OPTIONS);
+    check(listen::OPTIONS);
+    check(resolver::OPTIONS);
+    check(router::HOST);
+    check(router::LINES);
+}
