@@ -5,6 +5,10 @@
 
 #![allow(missing_docs, dead_code, unreachable_pub)]
 
+mod config {
+    pub use tapfan::config::QueueLimits;
+}
+
 mod frame_stream {
     pub use tapfan::frame_stream::{Batch, Chunk, Source};
 }

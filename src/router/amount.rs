@@ -2,16 +2,8 @@
 
 use std::ops::{AddAssign, Div, SubAssign};
 
+pub use crate::config::QueueLimits as Limits;
 use crate::frame_stream::Chunk;
-
-/// The bounds of a queue. Frames in flight count as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Frames.
-    pub frames: usize,
-    /// Bytes of memory of the frames.
-    pub bytes: usize,
-}
 
 /// A number of frames, and their bytes of memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

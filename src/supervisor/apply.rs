@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::{self, Listen, ListenAddress, quantity::Size},
     net::UnixPermissions,
-    router::{Limits, Queues},
+    router::Queues,
 };
 
 /// What a reload has changed, by name.
@@ -164,7 +164,7 @@ impl Supervisor {
             (SinkStep::Build(stack), Some(mut old)) => {
                 changes.changed.push(name);
                 warn_of_unverified(&config);
-                old.work.queues.set_limits(limits(&config));
+                old.work.queues.set_limits(config.queue);
                 old.work.stack = stack;
                 let abort = self.abort.child_token();
                 let task = SinkTask::start(old.work.clone(), abort, Some(old.task));
@@ -180,7 +180,7 @@ impl Supervisor {
                 let work = Work {
                     reporter: stack.reporter().clone(),
                     stack,
-                    queues: Arc::new(Queues::new(limits(&config))),
+                    queues: Arc::new(Queues::new(config.queue)),
                     drain: self.drain.subscribe(),
                 };
                 let drop_log = drops::tell(Arc::clone(&name), Arc::clone(&work.queues));
@@ -251,13 +251,6 @@ fn apply_listener(
             }
         }
     })
-}
-
-fn limits(sink: &config::Sink) -> Limits {
-    Limits {
-        frames: sink.queue.frames,
-        bytes: sink.queue.bytes,
-    }
 }
 
 fn warn_of_permissions(listen: &Listen) {
