@@ -58,7 +58,10 @@ fn assert_adds_up(output: &str) {
             delivered + dropped + queued + in_flight,
             "{output}"
         );
-        assert_eq!(delivered, read + missing, "{output}");
+        // Without a frame after them, lost frames leave no gap that the collector could count.
+        let uncounted = delivered - read - missing;
+        let reported = output.contains(&format!("It missed {} frames", delivered - read));
+        assert!(uncounted == 0 || (sink == "siem" && reported), "{output}");
         assert_eq!(
             (dropped, queued, in_flight, repeated),
             (0, 0, 0, 0),
@@ -111,7 +114,7 @@ fn an_interrupt_ends_the_demo_early_and_cleanly() {
     demo.interrupt();
     lines.read_to_string(&mut said).expect("text");
     assert!(demo.0.wait().expect("waited").success(), "{said}");
-    assert!(said.contains("told to end"), "{said}");
+    assert!(said.contains("received a signal"), "{said}");
     assert_adds_up(&said);
     assert!(!said.contains("siem is killed"), "{said}");
 }

@@ -217,23 +217,23 @@ fn a_server_that_is_not_a_router_is_an_error() {
         (b"SSH-2.0-OpenSSH\r\n".to_vec(), "does not speak HTTP"),
         (
             b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec(),
-            "it said 404 Not Found; is it another program, or tapfan's `probes` address?",
+            "it answered 404 Not Found; is it another program, or tapfan's `probes` address?",
         ),
         (
             b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n".to_vec(),
-            "does not answer by that host: it said 403 Forbidden; name its IP address with --admin, or add `host 127.0.0.1` to",
+            "does not accept that host name: it answered 403 Forbidden; give its IP address with --admin, or add `host 127.0.0.1` to",
         ),
-        (ok("<html>"), "not the status of a tapfan"),
-        (ok("{}"), "not the status of a tapfan"),
+        (ok("<html>"), "not a tapfan status"),
+        (ok("{}"), "not a tapfan status"),
         (
             b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n{}".to_vec(),
             "longer than",
         ),
         (
             b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{}".to_vec(),
-            "broke off",
+            "closed the connection",
         ),
-        (Vec::new(), "broke off"),
+        (Vec::new(), "closed the connection"),
     ] {
         let server = Server::answering(answer.clone());
         let output = status_of(&server, &[]);
@@ -274,7 +274,7 @@ fn the_tapfile_gives_the_address_of_the_router() {
             format!("admin {unused}"),
             vec!["-c", "other"],
             1,
-            format!("no router at {unused} (as other says): it cannot be connected to"),
+            format!("no router at {unused} (as other says): cannot connect"),
         ),
         (
             "admin off".to_owned(),
@@ -409,7 +409,7 @@ fn a_wait_that_times_out_names_the_missing_sinks() {
     };
     assert_eq!(
         late(&[]),
-        "tapfan: waited 300ms in vain\ntapfan: b is in backoff: Connection refused\n"
+        "tapfan: timed out after 300ms\ntapfan: b is in backoff: Connection refused\n"
     );
     let said = late(&["--sink", "c"]);
     assert!(said.contains("has no sink c; it has a, b"), "{said}");
@@ -420,7 +420,7 @@ fn a_wait_that_times_out_names_the_missing_sinks() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        said.contains(&format!("no router at {unused}: it cannot be")),
+        said.contains(&format!("no router at {unused}: cannot connect")),
         "{said}"
     );
 }

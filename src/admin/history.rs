@@ -1,4 +1,4 @@
-//! The last five minutes of every sink, a point a second.
+//! The last five minutes of every sink, with one point a second.
 
 use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
@@ -13,21 +13,21 @@ use crate::{
     supervisor::{ListenerView, SinkView, View},
 };
 
-/// Points of what counts as going on.
+/// The points within which losses count as ongoing.
 #[allow(clippy::cast_possible_truncation)]
 const NOW_POINTS: usize = verdict::NOW.as_secs() as usize;
 
-/// What listeners and sinks did of late: made by looking at their counters once a second, so it costs the router nothing
-/// else. It is kept whether somebody looks or not, so that who opens the page in an outage sees how it began.
+/// The recent history of listeners and sinks, sampled from their counters once a second, which is its only cost for the
+/// router. It is kept even without watchers, so that a page opened during an outage shows how it began.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// How many times it has looked.
+    /// The number of samples taken.
     seconds: u64,
     listeners: Vec<ListenerTrace>,
     sinks: Vec<SinkTrace>,
 }
 
-/// What a listener counted.
+/// The counters of a listener at one sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ListenerSample {
     name: Arc<str>,
@@ -35,7 +35,7 @@ struct ListenerSample {
     frames: u64,
 }
 
-/// What a sink counted, and how it was.
+/// The counters and the state of a sink at one sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SinkSample {
     name: Arc<str>,
@@ -70,10 +70,10 @@ struct Point {
     up: bool,
 }
 
-/// The last points of all, for the page: in the order in which the status lists listeners and sinks.
+/// The latest points for the page, in the order of the listeners and sinks in the status.
 #[derive(Debug, Serialize)]
 pub(super) struct Points {
-    /// The second that the last points are of. A reader knows by it what it has missed.
+    /// The number of the latest second, by which a reader finds how many it has missed.
     second: u64,
     listeners: Vec<ListenerPoints>,
     sinks: Vec<SinkPoints>,
@@ -103,13 +103,13 @@ struct SinkPoints {
 // === impl History ===
 
 impl History {
-    /// From one look to the next.
+    /// The interval between samples.
     pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
-    /// Points kept of a sink: five minutes, in some 5 KiB.
+    /// Points kept for each sink: five minutes in about 5 KiB.
     pub(super) const POINTS: usize = 300;
 
-    /// Looks, `elapsed` after the last time.
+    /// Takes a sample, `elapsed` after the last one.
     pub(super) fn look(&mut self, view: &View, elapsed: Duration) {
         let listeners = view.listeners();
         let sinks = view.sinks();
@@ -120,7 +120,7 @@ impl History {
         );
     }
 
-    /// The last `count` points of every sink.
+    /// Returns the last `count` points of every sink.
     pub(super) fn last(&self, count: usize) -> Points {
         Points {
             second: self.seconds,
@@ -133,7 +133,7 @@ impl History {
         }
     }
 
-    /// The last minutes of a sink; nothing if it was not looked at yet.
+    /// The recent past of a sink; empty before its first sample.
     pub(super) fn lately(&self, sink: &SinkStatus) -> Lately {
         let is_it = |trace: &&SinkTrace| {
             *trace.last.name == *sink.name && trace.last.removed == sink.removed
@@ -200,7 +200,7 @@ impl SinkTrace {
         self
     }
 
-    /// The last minutes as the verdict needs them, with the counts of `ledger` that no point has yet.
+    /// The recent past for the verdict, including counts of `ledger` that are newer than the last point.
     fn lately(&self, ledger: &LedgerStatus) -> Lately {
         let fresh = ledger.dropped_total().saturating_sub(self.last.dropped);
         let lost = |points: usize| {
@@ -281,7 +281,7 @@ impl SinkPoints {
     }
 }
 
-/// A name that was taken away and given again begins to count anew.
+/// The growth of a counter. A counter that went back belongs to a new sink of the same name and started at 0.
 fn grown(before: u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
 }
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_says_what_a_second_brought() {
+    fn a_point_holds_the_rates_of_one_second() {
         let mut history = History::default();
         record(&mut history, [sample("a", true, 1_000, 900)]);
         assert!(history.last(9).sinks[0].offered.is_empty());
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn five_minutes_are_kept_and_no_more() {
+    fn points_are_kept_for_five_minutes() {
         let mut history = History::default();
         for second in 0..=400 {
             record(&mut history, [sample("a", true, second * second, 0)]);
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sink_keeps_its_own_past_through_reloads() {
+    fn each_sink_keeps_its_history_through_reloads() {
         let mut history = History::default();
         record(
             &mut history,
@@ -358,7 +358,7 @@ mod tests {
             &mut history,
             [sample("a", true, 1, 0), sample("b", true, 2, 0)],
         );
-        // The order changes; one comes that counts from the start, as a name does that was taken away for a moment.
+        // The order changes, and a new sink starts without points.
         record(
             &mut history,
             [
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_lately_is_known_for_five_minutes() {
+    fn recent_losses_are_known_for_five_minutes() {
         let mut history = History::default();
         let mut second = |dropped: u64, delivered: u64| {
             let sample = SinkSample {
@@ -400,7 +400,7 @@ mod tests {
             let Lately { lost, losing, idle } = trace.lately(&ledger(0));
             (lost, losing, idle.as_secs())
         };
-        // What was lost before the first look is of no time that is known.
+        // The time of losses before the first sample is unknown.
         assert_eq!(second(7, 0), (0, 0, 0));
         assert_eq!(second(9, 1), (2, 2, 0));
         for idle in 1..10 {

@@ -1,8 +1,8 @@
-//! The hosts that a request may name.
+//! The hosts that requests may name.
 //!
-//! A web page can have its own name resolve to this machine (DNS rebinding). The browser then takes what is served here
-//! for a part of that page, and lets the page read it. It still sends the page's name in `Host`, so an answer to known
-//! hosts only keeps such pages out. Addresses and names that others cannot choose are always known; `host` adds more.
+//! A web page can make its own name resolve to this machine (DNS rebinding). The browser then treats this endpoint as part
+//! of that page and lets the page read it, but still sends the page's name in `Host`. Answering only to known hosts
+//! keeps such pages out. Addresses and names that others cannot choose are always known; `host` adds more.
 
 use std::{
     fmt,
@@ -21,29 +21,29 @@ use nix::unistd::gethostname;
 
 use crate::net::Host;
 
-/// Hosts that are known at one address, beside loopback and the address itself.
+/// The hosts known at one address, in addition to loopback and the address itself.
 #[derive(Debug)]
 pub(super) struct Hosts {
-    /// The directive whose block takes more of them: `admin` or `probes`.
+    /// The directive whose block can add hosts: `admin` or `probes`.
     directive: &'static str,
     known: Vec<Named>,
 }
 
-/// The local address of the connection that brought a request.
+/// The local address of a request's connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Local(pub(super) SocketAddr);
 
-/// The judgement on the host that a request names.
+/// The verdict on the host of a request.
 #[derive(Debug, Clone)]
 pub(super) enum Standing {
     Known,
     Refused(Refusal),
 }
 
-/// The reason for which a request gets no answer.
+/// The reason why a request is refused.
 #[derive(Debug, Clone)]
 pub(super) enum Refusal {
-    /// No host, several, or something else: RFC 9112, section 3.2, wants this to be 400.
+    /// No `Host`, several, or an invalid one: 400 by RFC 9112, section 3.2.
     Unreadable,
     Foreign {
         host: Named,
@@ -51,7 +51,7 @@ pub(super) enum Refusal {
     },
 }
 
-/// A host as it is compared: names without their case and the dot at their end, addresses without a zone.
+/// A host in a form for comparison: names in lower case without a final dot, addresses without a zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Named {
     Address(IpAddr),
@@ -61,7 +61,7 @@ pub(super) enum Named {
 // === impl Hosts ===
 
 impl Hosts {
-    /// The machine's own name, and those that the block of `directive` gives.
+    /// Collects the machine's own name, and the hosts in the block of `directive`.
     pub(super) fn new(directive: &'static str, given: &[Host]) -> Self {
         let own = gethostname().ok().and_then(|name| name.into_string().ok());
         let own = own.and_then(|name| name.parse::<Host>().ok());
@@ -71,10 +71,10 @@ impl Hosts {
         }
     }
 
-    /// Judges a request that came in at the address `local`.
+    /// Checks a request that was received at the address `local`.
     ///
-    /// A proxy's request has a host in its target, too, which is the one that counts (RFC 9112, section 3.2.2). Both must be
-    /// known: nobody has a reason to name two.
+    /// A request in absolute form has a second host in its target, which takes precedence (RFC 9112, section 3.2.2). Both must
+    /// be known: no legitimate client names two.
     fn judge(&self, request: &Request, local: Option<IpAddr>) -> Result<(), Refusal> {
         let hosts: Vec<_> = request.headers().get_all(header::HOST).iter().collect();
         let [host] = hosts.as_slice() else {
@@ -105,14 +105,14 @@ impl Hosts {
     }
 }
 
-/// Judges every request, for [`guard`] and for handlers that say less to those who are refused.
+/// Attaches a [`Standing`] to every request, for [`guard`] and for handlers that answer unknown hosts more briefly.
 pub(super) async fn judge(
     State(hosts): State<Arc<ArcSwap<Hosts>>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let local = request.extensions().get::<Local>();
-    // A socket for both families has IPv4 addresses in IPv6.
+    // A dual-stack socket reports IPv4 addresses mapped to IPv6.
     let local = local.map(|Local(address)| address.ip().to_canonical());
     let standing = match hosts.load().judge(&request, local) {
         Ok(()) => Standing::Known,
@@ -122,7 +122,7 @@ pub(super) async fn judge(
     next.run(request).await
 }
 
-/// Refuses a request that names another host.
+/// Refuses a request that names an unknown host.
 pub(super) async fn guard(
     Extension(standing): Extension<Standing>,
     request: Request,
@@ -146,12 +146,12 @@ impl IntoResponse for Refusal {
                 .into_response(),
             Self::Foreign { host, directive } => {
                 let address = match host {
-                    // It may be translated on the way here.
+                    // No hint: the address may have been translated on the way.
                     Named::Address(_) => "",
                     Named::Name(_) => "use its IP address, or ",
                 };
                 let text = format!(
-                    "this router is not known as {host}: {address}add `host {host}` to the block of `{directive}` in the Tapfile\n"
+                    "unknown host {host}: {address}add `host {host}` to the block of `{directive}` in the Tapfile\n"
                 );
                 (StatusCode::FORBIDDEN, text).into_response()
             }
@@ -172,11 +172,11 @@ impl Named {
         }
     }
 
-    /// Reads `HOST` or `HOST:PORT`. The port does not matter: it changes on the way through `ssh -L` and
-    /// `kubectl port-forward`, and a page of another port is none of another name.
+    /// Parses `HOST` or `HOST:PORT`. The port is ignored: `ssh -L` and `kubectl port-forward` change it, and DNS rebinding
+    /// needs another name, not another port.
     fn read(authority: &Authority) -> Option<Self> {
         let (text, host) = (authority.as_str(), authority.host());
-        // `Authority` takes a user's name, and anything after the last colon.
+        // `Authority` also accepts user information, and anything as a port.
         let port = text.strip_prefix(host)?;
         let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
         if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {

@@ -1,4 +1,4 @@
-//! `GET /events`: the router as it stands, once a second, to whoever watches.
+//! `GET /events`: the state of the router once a second, as server-sent events.
 
 use std::{
     convert::Infallible,
@@ -22,12 +22,12 @@ use super::{
 };
 use crate::supervisor::View;
 
-/// What watchers share: the past, and an event a second that is made once for all of them, and not at all if there are
-/// none.
+/// State shared by all watchers: the history, and one event a second, which is made once for all watchers and not at all
+/// without any.
 #[derive(Debug)]
 pub(super) struct Live {
     history: Mutex<History>,
-    /// The latest event only: who is slow misses some, and nothing piles up.
+    /// Only the latest event: a slow watcher misses some, and nothing piles up.
     latest: watch::Sender<Event>,
     places: Arc<Semaphore>,
 }
@@ -39,7 +39,7 @@ struct Picture {
     points: Points,
 }
 
-/// What a watcher is still to get.
+/// The state of one watcher's stream.
 struct Watching {
     opening: Option<Event>,
     latest: watch::Receiver<Event>,
@@ -49,7 +49,7 @@ struct Watching {
 // === impl Live ===
 
 impl Live {
-    /// Watchers at once.
+    /// The limit on watchers.
     pub(super) const PLACES: usize = 16;
 
     pub(super) fn new() -> Self {
@@ -60,7 +60,7 @@ impl Live {
         }
     }
 
-    /// Looks once a second, for ever.
+    /// Samples the router once a second, for ever.
     pub(super) async fn run(&self, view: &View) {
         let mut ticks = interval(History::PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -75,8 +75,9 @@ impl Live {
         }
     }
 
-    /// The answer to `GET /events`: `picture` events, the first with five minutes' points, the others with the latest.
-    /// When all places are taken it is one `full` event, since scripts in a page cannot see a status code.
+    /// Answers `GET /events` with `picture` events, the first with five minutes of points, the others with the latest one.
+    /// At most 16 watchers; the next one gets a `full` event and is closed. It is an event and not an error status, since
+    /// scripts in a page cannot see the status of an event stream.
     pub(super) fn answer(&self, view: &View) -> Response {
         match self.watch(view) {
             Some(events) => Sse::new(events).into_response(),
@@ -84,7 +85,7 @@ impl Live {
         }
     }
 
-    /// The router as it stands, with verdicts that know of the last minutes.
+    /// Returns the current status, with verdicts that include the last minutes.
     pub(super) fn status(&self, view: &View) -> RouterStatus {
         let mut status = RouterStatus::unjudged(view);
         let history = self.history();
@@ -94,7 +95,7 @@ impl Live {
 
     fn watch(&self, view: &View) -> Option<impl Stream<Item = Result<Event, Infallible>> + use<>> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        // In this order: what is looked at between the two comes twice rather than not at all.
+        // Subscribes before the opening picture: a sample between the two comes twice rather than not at all.
         let latest = self.latest.subscribe();
         let watching = Watching {
             opening: Some(self.picture(view, History::POINTS)),
@@ -108,14 +109,14 @@ impl Live {
     }
 
     fn picture(&self, view: &View, points: usize) -> Event {
-        // The guard must be gone before the status is judged, which takes it again.
+        // Releases the lock before `status`, which takes it again.
         let points = self.history().last(points);
         let picture = Picture {
             points,
             status: self.status(view),
         };
         let event = Event::default().event("picture");
-        // It has neither maps with keys that are no strings nor anything else that cannot be written.
+        // Serialization cannot fail: every map has strings as keys.
         event.json_data(picture).unwrap_or_default()
     }
 
@@ -127,7 +128,7 @@ impl Live {
 // === impl Watching ===
 
 impl Watching {
-    /// The next event; `None` when the router ends.
+    /// Returns the next event; `None` when the router has ended.
     async fn next(&mut self) -> Option<Event> {
         if let Some(opening) = self.opening.take() {
             return Some(opening);
@@ -154,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    /// The data of the next event of that name.
+    /// Returns the data of the next picture.
     async fn next(
         body: &mut (impl Stream<Item = Result<bytes::Bytes, axum::Error>> + Unpin),
     ) -> Value {
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_picture_a_second_and_none_if_nobody_looks() {
+    async fn a_picture_is_made_each_second_and_none_without_watchers() {
         let (live, view) = (Live::new(), View::new());
         let watching = async {
             sleep(Duration::from_millis(3_500)).await;
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_slow_misses_pictures_and_holds_nothing_up() {
+    async fn a_slow_watcher_misses_pictures_and_delays_nothing() {
         let (live, view) = (Live::new(), View::new());
         let mut run = pin!(live.run(&view));
         let mut events = body(live.answer(&view));
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn places_are_few_and_given_back() {
+    async fn places_are_limited_and_returned() {
         let (live, view) = (Live::new(), View::new());
         let mut watchers: Vec<_> = (0..Live::PLACES).map(|_| live.answer(&view)).collect();
         let refused = body(live.answer(&view)).next().await;

@@ -1,4 +1,4 @@
-//! The log's level, and `/log-level`.
+//! `/log-level`: shows and changes the log level.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -15,29 +15,29 @@ use tracing::{Level, enabled, warn};
 
 use super::server::Shared;
 
-/// A log whose level can be changed while it is written.
+/// A log whose level can be changed at run time.
 pub trait LogControl: Send + Sync {
-    /// The level or filter that counts now.
+    /// Returns the current level or filter.
     fn level(&self) -> String;
 
-    /// Has `text`, a level or a filter, count from now on.
+    /// Sets the level or filter to `text`.
     ///
     /// # Errors
-    /// Why it cannot, in a sentence; nothing has changed then.
+    /// Returns the reason as a sentence; nothing changes.
     fn set_level(&self, text: &str) -> Result<(), String>;
 }
 
-/// The longest level, in bytes.
+/// The longest request body, in bytes.
 const LIMIT: usize = 1024;
 
-/// For the body to come.
+/// The deadline for the request body.
 const BODY_DEADLINE: Duration = Duration::from_secs(5);
 
-const NO_LOG: &str = "the log of this program cannot be changed from here\n";
+const NO_LOG: &str = "this program has no log level to change\n";
 
 type Answer = (StatusCode, String);
 
-/// `GET`: the level as it is.
+/// Answers `GET` with the current level.
 pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Answer {
     match log(&shared) {
         Some(log) => (StatusCode::OK, log.level() + "\n"),
@@ -45,17 +45,17 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Answer {
     }
 }
 
-/// `PUT`: the level as it is to be.
+/// Answers `PUT`, which sets the level.
 ///
-/// A browser says where a page that asks comes from (`Origin`), and none has a reason to ask this: what a person has open
-/// beside it must not make the log talk, or silence it.
+/// Refuses requests with an `Origin`: those come from web pages, and a page that happens to be open in an operator's
+/// browser must not change the log level.
 pub(super) async fn change(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
     if headers.contains_key(header::ORIGIN) {
-        let text = "a browser may not change the log's level; use curl\n";
+        let text = "browsers may not change the log level: use curl\n";
         return (StatusCode::FORBIDDEN, text.to_owned());
     }
     let Some(log) = log(&shared) else {
@@ -64,35 +64,35 @@ pub(super) async fn change(
     let text = match timeout(BODY_DEADLINE, body::to_bytes(body, LIMIT)).await {
         Ok(Ok(bytes)) => String::from_utf8_lossy(&bytes).trim().to_owned(),
         Ok(Err(_)) => {
-            let text = format!("a level has at most {LIMIT} bytes\n");
+            let text = format!("the level is longer than {LIMIT} bytes\n");
             return (StatusCode::PAYLOAD_TOO_LARGE, text);
         }
         Err(_) => {
-            let text = "the level did not come\n".to_owned();
+            let text = "timed out waiting for the level\n".to_owned();
             return (StatusCode::REQUEST_TIMEOUT, text);
         }
     };
-    // On a thread for what blocks: a log that nobody reads must not stop the probes.
+    // On a blocking thread: a log without a reader must not block the probes.
     match spawn_blocking(move || set(&*log, &text)).await {
         Ok(Ok(level)) => (StatusCode::OK, level + "\n"),
         Ok(Err(why)) => (StatusCode::BAD_REQUEST, why + "\n"),
         Err(_) => (
             StatusCode::INTERNAL_SERVER_ERROR,
-            "a fault of tapfan's own\n".to_owned(),
+            "internal error\n".to_owned(),
         ),
     }
 }
 
-/// Changes the level, and says so in the log by the old level or the new one: whichever lets it be heard.
+/// Sets the level and logs the change, under the new level or, if that hides warnings, under the old one.
 fn set(log: &dyn LogControl, text: &str) -> Result<String, String> {
     let before = log.level();
-    let tell = || warn!(%before, now = text, "the log's level was changed");
+    let report = || warn!(%before, now = text, "log level changed");
     log.set_level(text)?;
     if enabled!(Level::WARN) {
-        tell();
+        report();
     } else {
         log.set_level(&before)?;
-        tell();
+        report();
         log.set_level(text)?;
     }
     Ok(log.level())

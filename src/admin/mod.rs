@@ -1,16 +1,15 @@
-//! The admin endpoint: what people, probes and Prometheus are told of a running router.
+//! The admin endpoint: the page, probes, metrics and status of a running router.
 //!
-//! It has a thread and a runtime of its own, and looks at the router through a [`View`](crate::supervisor::View) that takes
-//! no lock which a stuck router holds: so it can tell that the router is stuck. `routes` says which path is answered by
-//! what.
+//! It has a thread and a runtime of its own, and reads the router through a [`View`](crate::supervisor::View), which takes
+//! no lock that a stuck router can hold. So it can report that the router is stuck. `routes` maps paths to handlers.
 //!
-//! Called by `cli`, and by whoever embeds the router; calls `supervisor`, `net` (to bind), and `listener`, `router`, `sink`
-//! and `config` for types.
+//! Called by `cli` and by programs that embed the router; calls `supervisor` and `net` (to bind), and uses types of
+//! `listener`, `router`, `sink` and `config`.
 
 mod history;
 mod hosts;
 mod live;
-mod liveness;
+
 mod log_level;
 mod metrics;
 mod page;
@@ -21,6 +20,7 @@ mod server;
 mod status;
 mod timestamp;
 mod verdict;
+mod watchdog;
 mod write_deadline;
 
 pub use log_level::LogControl;

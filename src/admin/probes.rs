@@ -15,9 +15,9 @@ use crate::{
     supervisor::{RouterPhase, SinkView, View},
 };
 
-/// Whether the workers make progress. It takes no lock that they ever hold.
+/// Liveness: 200 if the router's workers make progress. Takes no lock that they hold.
 pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Response {
-    let stuck = shared.liveness.stuck();
+    let stuck = shared.watchdog.stuck();
     if stuck.is_empty() {
         return answer(StatusCode::OK, "live\n".to_owned());
     }
@@ -29,7 +29,7 @@ pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Response {
     answer(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-/// Readiness: 200 if senders may connect. Names and errors of sinks are only for requests that name a known host.
+/// Readiness: 200 if senders can connect. Only requests that name a known host see names and errors of sinks.
 pub(super) async fn ready(
     State(shared): State<Arc<Shared>>,
     Extension(standing): Extension<Standing>,
@@ -107,7 +107,7 @@ fn readiness(view: &View, when: ReadyWhen) -> (bool, String) {
     (asked.is_none() && lost.is_empty(), text)
 }
 
-/// A line for each listener that no sender can connect to.
+/// Returns a line for each listener that no sender can connect to.
 fn lost_listeners(view: &View) -> String {
     let mut text = String::new();
     let listeners = view.listeners().into_iter();

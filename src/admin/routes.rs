@@ -1,4 +1,4 @@
-//! Which path is answered by what.
+//! The paths of the admin endpoint and their handlers.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -18,32 +18,32 @@ use super::{
     server::Shared,
 };
 
-/// Paths for kubelets and Prometheus, at `admin` and at `probes`.
+/// Paths for kubelets and Prometheus, served at `admin` and `probes`.
 const PROBES: [(&str, &str); 4] = [
     ("/livez", "200 unless a worker has stopped making progress"),
     (
         "/readyz",
         "200 while every listener is bound; 503 if one is not, while starting and while draining",
     ),
-    ("/healthz", "the same"),
+    ("/healthz", "same as /readyz"),
     (
         "/metrics",
-        "for Prometheus: OpenMetrics, or the older text format",
+        "metrics in the OpenMetrics or the older Prometheus text format",
     ),
 ];
 
-/// What is there at `admin` alone.
+/// Paths served at `admin` only.
 const ADMIN: [(&str, &str); 4] = [
-    ("/", "the page: all of it for people, live"),
+    ("/", "a live page for people"),
     (
         "/events",
-        "what the page shows, once a second, as server-sent events",
+        "the page's data once a second, as server-sent events",
     ),
-    ("/status", "listeners and sinks, as JSON"),
-    ("/log-level", "the log's level; PUT changes it"),
+    ("/status", "the state of listeners and sinks as JSON"),
+    ("/log-level", "the log level; PUT changes it"),
 ];
 
-/// Everything.
+/// Returns the routes of the `admin` address.
 pub(super) fn admin(shared: Arc<Shared>, hosts: Arc<ArcSwap<Hosts>>) -> Router {
     let mut guarded = Router::new()
         .route("/metrics", get(metrics::scrape))
@@ -56,13 +56,13 @@ pub(super) fn admin(shared: Arc<Shared>, hosts: Arc<ArcSwap<Hosts>>) -> Router {
     finish(guarded, &[&PROBES, &ADMIN], shared, hosts)
 }
 
-/// Probes and metrics, and nothing else: for addresses that others can reach.
+/// Returns the routes of the `probes` address, which other hosts may reach: only probes and metrics.
 pub(super) fn probes(shared: Arc<Shared>, hosts: Arc<ArcSwap<Hosts>>) -> Router {
     let guarded = Router::new().route("/metrics", get(metrics::scrape));
     finish(guarded, &[&PROBES], shared, hosts)
 }
 
-/// Adds the probes, which answer to any host: a kubelet asks by the Pod's address, or by what its `httpGet` says.
+/// Adds the probes. They answer to any `Host`: a kubelet sends the Pod's address, or the host of its `httpGet`.
 fn finish(
     guarded: Router<Arc<Shared>>,
     paths: &[&[(&str, &str)]],
@@ -74,7 +74,7 @@ fn finish(
         .route("/livez", get(probes::live))
         .route("/readyz", get(probes::ready))
         .route("/healthz", get(probes::ready));
-    let mut text = "there is nothing here; there is\n".to_owned();
+    let mut text = "not found; the paths are\n".to_owned();
     for (path, what) in paths.iter().copied().flatten() {
         // Writing to a string does not fail.
         let _ = writeln!(text, "  {path:12}{what}");
@@ -84,7 +84,7 @@ fn finish(
         .method_not_allowed_fallback(|| {
             std::future::ready((
                 StatusCode::METHOD_NOT_ALLOWED,
-                "this is only read: GET or HEAD\n",
+                "method not allowed: use GET or HEAD\n",
             ))
         })
         .layer(from_fn_with_state(hosts, hosts::judge))
@@ -92,7 +92,7 @@ fn finish(
         .with_state(shared)
 }
 
-/// What is true of every answer: it is of this moment, and it is what it says it is.
+/// Forbids caching and content sniffing in every answer.
 async fn harden(mut response: Response) -> Response {
     const ALWAYS: [(HeaderName, HeaderValue); 2] = [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -1,4 +1,4 @@
-//! Accepts and serves HTTP/1.1, whoever asks: a client can waste its own time, and nobody else's.
+//! The HTTP/1.1 server, with a limit on connections and deadlines, so that a slow or hostile client affects only itself.
 
 use std::{collections::VecDeque, io, pin::pin, time::Duration};
 
@@ -19,26 +19,26 @@ use tower::ServiceExt as _;
 use super::{hosts::Local, write_deadline::WriteDeadline};
 use crate::net::{Descriptors, Incoming, UserTimeout, prepare_served};
 
-/// Connections at once, if there are descriptors for as many. When another comes, the oldest goes: a client that holds
-/// connections open cannot keep a probe out.
+/// The limit on connections, if there are descriptors for as many. A further connection closes the oldest one, so that a
+/// client that holds connections open cannot keep a probe out.
 const CONNECTIONS: usize = 64;
 
-/// For the head of a request, and so for a connection to be idle between two.
+/// The deadline for the head of a request, and so for an idle connection.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
-/// For a client to take any part of what it was sent. Its system takes it, so that what its receive buffer holds is taken.
+/// The deadline for progress of a write. Data in the receive buffer of the client's system counts as progress.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The longest head of a request, in bytes. hyper takes no less.
+/// The longest head of a request, in bytes. hyper allows no smaller limit.
 const HEAD_LIMIT: usize = 8 << 10;
 
-/// How long to wait when there are no descriptors left.
+/// The pause after a failed accept, for example when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// For requests under way when the socket goes.
+/// The time for requests in flight after the socket was closed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Serves `routes` until it is to `stop`.
+/// Serves `routes` until `stop` is cancelled.
 pub(super) async fn serve(
     socket: TcpListener,
     routes: axum::Router,
@@ -70,8 +70,8 @@ pub(super) async fn serve(
                     let one = connection(stream, routes.clone(), stop.clone());
                     by_age.push_back(connections.spawn(one));
                 }
-                // No log line, neither here nor below: each client could fill the log with them, and a program that embeds
-                // the router may log to a place that blocks. Probes get their answers even then.
+                // No log line, neither here nor below: any client could fill the log, and an embedding program may log to
+                // a place that blocks. Probes must be answered even then.
                 Err(error) => {
                     if is_out_of_descriptors(&error) && let Some(oldest) = by_age.pop_front() {
                         end(&oldest, &mut connections).await;
@@ -83,25 +83,25 @@ pub(super) async fn serve(
     }
     drop(socket);
     let all = async { while connections.join_next().await.is_some() {} };
-    // Those that are left are cut with the set.
+    // Dropping the set aborts the remaining connections.
     let _ = timeout(LAST_WORDS, all).await;
 }
 
-/// Ends a connection and waits until it is gone: only then is its descriptor free. Without the wait a burst of clients would
-/// be accepted first, and take the descriptors that are kept for reloads.
+/// Aborts a connection and waits until its descriptor is free. Without the wait, a burst of clients would be accepted
+/// first and use up the descriptors reserved for reloads.
 async fn end(connection: &AbortHandle, connections: &mut JoinSet<()>) {
     connection.abort();
     while !connection.is_finished() && connections.join_next().await.is_some() {}
 }
 
-/// Moves a connection from a descriptor that is kept for others to the lowest that is free. The next client would get that
-/// one, and be let in: so clients would take all that is kept, one after the other.
+/// Moves a connection from a reserved descriptor to the lowest free one. Otherwise the next client would get the lowest
+/// one and be admitted, and clients would use up the reserve one by one.
 fn with_lowest_descriptor(stream: TcpStream) -> io::Result<TcpStream> {
     let stream = stream.into_std()?;
     TcpStream::from_std(stream.try_clone()?)
 }
 
-/// Returns whether this process, or the system, may open no more.
+/// Returns whether the process or the system has reached its limit on open files.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -110,8 +110,8 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 }
 
 async fn connection(stream: TcpStream, routes: axum::Router, stop: CancellationToken) {
-    // A watcher's events are small: with the system's own choice of a send buffer, megabytes, it could leave minutes of them
-    // unread and still be written to. So the system watches what is not taken, and `WriteDeadline` what cannot be written.
+    // The system's default send buffer of megabytes can hold minutes of a watcher's small events, so a client that stopped
+    // reading would go unnoticed. TCP_USER_TIMEOUT bounds unacknowledged data, `WriteDeadline` data that cannot be written.
     let _ = prepare_served(&stream, UserTimeout(WRITE_DEADLINE));
     let local = stream.local_addr().ok();
     let routes = routes.map_request(move |mut request: Request<body::Incoming>| {
@@ -127,7 +127,7 @@ async fn connection(stream: TcpStream, routes: axum::Router, stop: CancellationT
         .max_buf_size(HEAD_LIMIT)
         .serve_connection(io, TowerToHyperService::new(routes));
     let mut connection = pin!(connection);
-    // However it ends: there is nobody to tell.
+    // The result is ignored: there is no log line, as above.
     let _ = select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {

@@ -12,18 +12,17 @@ use tokio::{net::TcpListener, runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{hosts::Hosts, live::Live, liveness::Liveness, log_level::LogControl, routes, serve};
+use super::{hosts::Hosts, live::Live, log_level::LogControl, routes, serve, watchdog::Watchdog};
 use crate::{
     config::{self, AdminAddress, ReadyWhen},
     net::{self, BindError},
     supervisor::View,
 };
 
-/// The admin endpoint of a router: a thread of its own with a runtime of its own, so that a router that is stuck can
-/// still say so.
+/// The admin endpoint of a router. It has its own thread and runtime, so that it answers even if the router is stuck.
 ///
-/// It serves nothing before it is [told where](Self::apply), and ends when it is dropped. It may be made before the router
-/// is started: it then answers that it is not ready.
+/// It serves nothing until [`apply`](Self::apply), and stops when it is dropped. It may be made before the router is
+/// started; until then it answers that the router is not ready.
 ///
 /// ```
 /// use tapfan::{admin, supervisor::{Supervisor, View}};
@@ -33,7 +32,7 @@ use crate::{
 /// let text = "listen tcp://127.0.0.1:0\ndnstap @collector\nadmin 127.0.0.1:0";
 /// let config = tapfan::config::parse("Tapfile".as_ref(), text, &|_| None).config.expect("no errors");
 /// let view = View::new();
-/// // The runtime that is watched is this one.
+/// // The watchdog watches this runtime.
 /// let mut server = admin::Server::start(view.clone(), &tokio::runtime::Handle::current())?;
 /// let sockets = server.bind(&config.admin)?;
 /// server.apply(sockets);
@@ -45,27 +44,27 @@ use crate::{
 pub struct Server {
     shared: Arc<Shared>,
     runtime: runtime::Handle,
-    /// Ends the thread and all that runs there.
+    /// Stops the thread and all of its tasks.
     stop: CancellationToken,
     thread: Option<thread::JoinHandle<()>>,
     admin: Option<Serving>,
     probes: Option<Serving>,
-    /// Hosts that requests at `admin` may name; a reload replaces them while the address stays.
+    /// Hosts that requests to `admin` may name. A reload can replace them without a new socket.
     admin_hosts: Arc<ArcSwap<Hosts>>,
-    /// The same at `probes`.
+    /// The same for `probes`.
     probes_hosts: Arc<ArcSwap<Hosts>>,
 }
 
-/// What every request may look at.
+/// State shared by all requests.
 pub(super) struct Shared {
     pub(super) view: View,
-    pub(super) liveness: Liveness,
+    pub(super) watchdog: Watchdog,
     pub(super) live: Live,
     pub(super) ready_when: ArcSwap<ReadyWhen>,
     pub(super) log: Mutex<Option<Arc<dyn LogControl>>>,
 }
 
-/// Sockets that are bound, and not yet served.
+/// Bound sockets that are not served yet.
 #[derive(Debug)]
 pub struct Sockets {
     admin: Step,
@@ -83,7 +82,7 @@ enum Step {
 
 #[derive(Debug)]
 struct Socket {
-    /// As configured; the port may be 0.
+    /// The configured address; the port may be 0.
     configured: SocketAddr,
     listener: TcpListener,
 }
@@ -95,31 +94,31 @@ struct Serving {
     stop: CancellationToken,
 }
 
-/// Why the admin endpoint cannot be where it is asked to be.
+/// The reason why the admin endpoint cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// The address of `admin`.
+    /// The `admin` address cannot be bound.
     #[error("admin {address}: {source}")]
     Admin {
-        /// As configured.
+        /// The configured address.
         address: SocketAddr,
-        /// What is wrong.
+        /// The cause.
         source: BindError,
     },
-    /// The address that `admin` has if there is no such line. The router can do without.
+    /// The default address, used without an `admin` line, cannot be bound. The router can run without it.
     #[error(
-        "no admin endpoint: {source}. Nothing in the configuration asks for this address: give `admin` another one, or write `admin off`"
+        "no admin endpoint: {source}. This is the default address: set `admin` to another one, or write `admin off`"
     )]
     Default {
-        /// What is wrong.
+        /// The cause.
         source: BindError,
     },
-    /// The address of `probes`.
+    /// The `probes` address cannot be bound.
     #[error("probes {address}: {source}")]
     Probes {
-        /// As configured.
+        /// The configured address.
         address: SocketAddr,
-        /// What is wrong.
+        /// The cause.
         source: BindError,
     },
 }
@@ -127,11 +126,10 @@ pub enum AdminError {
 // === impl Server ===
 
 impl Server {
-    /// Starts the thread. `data_plane` is the runtime that the router runs on: whether its workers make progress is what
-    /// `/livez` tells.
+    /// Starts the thread. `data_plane` is the router's runtime; `/livez` reports whether its workers make progress.
     ///
     /// # Errors
-    /// If the system has no thread or no descriptors left.
+    /// If the system is out of threads or descriptors.
     pub fn start(view: View, data_plane: &runtime::Handle) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -140,7 +138,7 @@ impl Server {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             view,
-            liveness: Liveness::new(),
+            watchdog: Watchdog::new(),
             live: Live::new(),
             ready_when: ArcSwap::default(),
             log: Mutex::default(),
@@ -153,11 +151,11 @@ impl Server {
                 runtime.block_on(async {
                     tokio::select! {
                         () = until.cancelled() => {}
-                        () = watching.liveness.watch(watched) => {}
+                        () = watching.watchdog.watch(watched) => {}
                         () = watching.live.run(&watching.view) => {}
                     }
                 });
-                // A change of the log's level may hang in a log that nobody reads.
+                // Does not wait for a change of the log level, which may hang if nobody reads the log.
                 runtime.shutdown_background();
             })?;
         Ok(Self {
@@ -172,7 +170,7 @@ impl Server {
         })
     }
 
-    /// Lets `/log-level` change the log's level. Without this it answers that there is nothing to change.
+    /// Lets `/log-level` show and change the level of `log`. Without it, the path answers 404.
     #[must_use]
     pub fn with_log(self, log: Arc<dyn LogControl>) -> Self {
         *self
@@ -183,11 +181,11 @@ impl Server {
         self
     }
 
-    /// Binds what `config` asks for and is not served yet. Nothing that is served changes.
+    /// Binds the addresses of `config` that are not served yet. Sockets in use do not change.
     ///
     /// # Errors
-    /// [`AdminError`]; nothing is left bound then. The router can do without what no line asks for: go on with
-    /// [`AdminAddress::Off`] after [`AdminError::Default`].
+    /// [`AdminError`], after which nothing is left bound. After [`AdminError::Default`], callers may continue with
+    /// [`AdminAddress::Off`].
     pub fn bind(&self, config: &config::Admin) -> Result<Sockets, AdminError> {
         let admin = self
             .step(config.address.address(), self.admin.as_ref())
@@ -207,7 +205,7 @@ impl Server {
         })
     }
 
-    /// Serves `sockets`, and no longer what is not among them.
+    /// Serves `sockets`, and closes sockets that are not among them.
     pub fn apply(&mut self, sockets: Sockets) {
         self.shared.ready_when.store(Arc::new(sockets.ready_when));
         self.admin_hosts.store(Arc::new(sockets.admin_hosts));
@@ -231,12 +229,12 @@ impl Server {
         }
     }
 
-    /// Where everything is served, with the port that the system chose if it was asked to.
+    /// The `admin` address, with the port that the system chose if the configured one is 0.
     pub fn address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|serving| serving.bound)
     }
 
-    /// Where probes and metrics are served, and nothing else.
+    /// The `probes` address, which serves only probes and metrics.
     pub fn probes_address(&self) -> Option<SocketAddr> {
         self.probes.as_ref().map(|serving| serving.bound)
     }
@@ -252,7 +250,7 @@ impl Server {
         let Some(configured) = wanted else {
             return Ok(Step::Replace(None));
         };
-        // The socket belongs to the runtime of this thread here.
+        // Registers the socket with the admin runtime.
         let _guard = self.runtime.enter();
         let listener = net::bind_tcp(configured).map_err(|error| (configured, error))?;
         Ok(Step::Replace(Some(Socket {
@@ -286,7 +284,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(thread) = self.thread.take() {
-            // A panic there was told by the panic itself.
+            // A panic there has been reported by the panic hook.
             let _ = thread.join();
         }
     }

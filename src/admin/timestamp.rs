@@ -1,4 +1,4 @@
-//! Points in time, as text.
+//! Points in time in JSON and on screens.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use time::{
     },
 };
 
-/// A point in time to the millisecond; as text in RFC 3339, in UTC: `2026-11-22T22:18:40.123Z`.
+/// A point in time to the millisecond, in text as RFC 3339 in UTC: `2026-11-22T22:18:40.123Z`.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -29,7 +29,7 @@ use time::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(SystemTime);
 
-/// RFC 3339 with three decimals: times stand in columns.
+/// RFC 3339 with exactly three decimals, so that times align in columns. `time`'s own `Rfc3339` drops trailing zeros.
 const FORM: EncodedConfig = Config::DEFAULT
     .set_time_precision(TimePrecision::Second {
         decimal_digits: NonZeroU8::new(3),
@@ -39,23 +39,23 @@ const FORM: EncodedConfig = Config::DEFAULT
 // === impl Timestamp ===
 
 impl Timestamp {
-    /// The time by the system's clock.
+    /// Returns the time by the system clock.
     pub fn now() -> Self {
         SystemTime::now().into()
     }
 
-    /// How long it was from `earlier` to this; none at all if the clock was set back in between.
+    /// The time from `earlier` to this; zero if the clock was set back in between.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.duration_since(earlier.0).unwrap_or_default()
     }
 
-    /// Seconds since 1970, as Prometheus has points in time.
+    /// Seconds since 1970, the form of Prometheus.
     pub fn as_unix_seconds(self) -> f64 {
         self.since_epoch().as_secs_f64()
     }
 
     fn since_epoch(self) -> Duration {
-        // Nothing here is from before 1970 unless the clock is.
+        // Only a wrong clock gives a time before 1970.
         self.0.duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
@@ -77,7 +77,7 @@ impl From<Timestamp> for SystemTime {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = i128::try_from(self.since_epoch().as_nanos()).unwrap_or(0);
-        // A year beyond 9999 has no text; a certificate may claim one.
+        // RFC 3339 ends with the year 9999; a certificate may claim a later one.
         let text = OffsetDateTime::from_unix_timestamp_nanos(nanos)
             .ok()
             .and_then(|time| time.format(&Iso8601::<FORM>).ok());
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read() {
+    fn timestamps_round_trip() {
         for millis in [0, 1, 951_827_696_789, 4_102_444_800_000] {
             let when = Timestamp::from(UNIX_EPOCH + Duration::from_millis(millis));
             let text = serde_json::to_string(&when).expect("text");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_text_does_no_harm() {
+    fn times_out_of_range_are_clamped_or_refused() {
         let beyond = Timestamp::from(UNIX_EPOCH + Duration::from_hours(24 * 366 * 9000));
         assert_eq!(beyond.to_string(), "9999-12-31T23:59:59.999Z");
         let before = Timestamp::from(UNIX_EPOCH - Duration::from_secs(1));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_gives_no_time_at_all() {
+    fn a_clock_that_was_set_back_gives_zero() {
         let (early, late) = (
             Timestamp::from(UNIX_EPOCH),
             Timestamp::from(UNIX_EPOCH + Duration::from_secs(3)),

@@ -1,6 +1,6 @@
-//! The verdict: whether every collector gets its taps, in one word and a sentence.
+//! The verdict: whether every collector gets its taps, as one word and a sentence.
 //!
-//! It is worked out here and nowhere else. The page, `tapfan status`, `tapfan top` and programs read it from the status.
+//! It is computed only here. The page, `tapfan status`, `tapfan top` and programs read it from the status.
 
 use std::{fmt, time::Duration};
 
@@ -12,56 +12,56 @@ use crate::{closed_set::closed_set, config::quantity::Time, sink::State};
 /// The verdict on a router or a sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// One of a closed set of words.
+    /// A word from a closed set.
     pub word: VerdictWord,
     /// The same for people.
     pub sentence: String,
 }
 
 closed_set! {
-    /// The word of a [`Verdict`]. The order is that of severity: a router has the worst of its sinks' words.
+    /// The word of a [`Verdict`], ordered by severity. A router gets the worst word of its sinks and listeners.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum VerdictWord {
-        /// Up, and takes what it is offered.
+        /// Up and keeping up.
         Ok => "ok",
-        /// Of a router: all is well, but no sender is connected.
+        /// For a router: all sinks are up and keep up, but no sender is connected.
         NoSenders => "no_senders",
         /// Up, but not at every endpoint.
         Degraded => "degraded",
-        /// On its way to its first connection, without a failure so far; of a router: not every listener is bound.
+        /// Making its first connection, without a failure so far; for a router: not every listener is bound.
         Starting => "starting",
-        /// On its way out.
+        /// Draining or stopped.
         Draining => "draining",
-        /// Up, but it holds a frame that is older than five seconds.
+        /// Up, but holding a frame older than five seconds.
         Behind => "behind",
-        /// Up, but frames were lost in the last five minutes.
+        /// Up, but it lost frames in the last five minutes.
         Dropping => "dropping",
-        /// Of a router: no sender can connect to one of its listeners, whose socket was taken away.
+        /// For a router: no sender can connect to one of its listeners, because its socket was taken away.
         NotListening => "not_listening",
         /// Not up.
         Down => "down",
     }
 }
 
-/// The last minutes of a sink, as far as they count for the verdict.
+/// The recent past of a sink, as input to the verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Lately {
     /// Frames lost in the last five minutes.
     pub(super) lost: u64,
     /// Frames among them that were lost in the last [`NOW`].
     pub(super) losing: u64,
-    /// For how long nothing was delivered.
+    /// The time without a delivery.
     pub(super) idle: Duration,
 }
 
-/// The age of the oldest frame in its queue from which on a sink is behind: far beyond what a burst takes.
+/// The age of the oldest queued frame beyond which a sink is behind, far longer than a burst takes.
 const BEHIND: Duration = Duration::from_secs(5);
 
-/// Losses as recent as this are going on.
+/// The age up to which losses count as ongoing.
 pub(super) const NOW: Duration = Duration::from_secs(10);
 
-/// A sink, and what its verdict was made of.
+/// A sink with its verdict and the facts behind it.
 struct Judged<'a> {
     sink: &'a SinkStatus,
     word: VerdictWord,
@@ -81,8 +81,8 @@ impl fmt::Display for VerdictWord {
 // === impl RouterStatus ===
 
 impl RouterStatus {
-    /// Fills in the verdicts of a router that is too old to give any, as far as one look can tell: without a memory of
-    /// the last minutes, no loss is known.
+    /// Fills in the verdicts if the router is too old to give any. A single status has no history, so past losses are
+    /// unknown.
     #[must_use]
     pub fn judged(mut self) -> Self {
         if self.verdict.is_none() {
@@ -111,7 +111,7 @@ impl RouterStatus {
 fn of_router(status: &RouterStatus, sinks: &[Judged<'_>]) -> Verdict {
     let (word, sentence) = match status.phase {
         Phase::Starting => (VerdictWord::Starting, "The router is starting".to_owned()),
-        Phase::Draining => (VerdictWord::Draining, "The router is ending".to_owned()),
+        Phase::Draining => (VerdictWord::Draining, "The router is draining".to_owned()),
         Phase::Running => {
             let of_sinks = of_sinks(status, sinks);
             let of_listeners = of_listeners(status);
@@ -123,7 +123,7 @@ fn of_router(status: &RouterStatus, sinks: &[Judged<'_>]) -> Verdict {
     Verdict { word, sentence }
 }
 
-/// The listeners that no sender can connect to, if there are any.
+/// The verdict on listeners that no sender can connect to, if there are any.
 fn of_listeners(status: &RouterStatus) -> Option<(VerdictWord, String)> {
     let listeners = status.listeners.iter().filter(|one| !one.removed);
     let lost = listeners.filter(|one| one.not_listening.is_some());
@@ -136,12 +136,12 @@ fn of_listeners(status: &RouterStatus) -> Option<(VerdictWord, String)> {
     Some((VerdictWord::NotListening, sentence))
 }
 
-/// The worst of the sinks that the configuration has, and how many of them.
+/// The worst word of the configured sinks, and a sentence about the sinks with that word.
 fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String) {
     let sinks: Vec<_> = sinks.iter().filter(|one| !one.sink.removed).collect();
     let word = sinks.iter().map(|one| one.word).max();
     let word = word.unwrap_or(VerdictWord::Ok);
-    // One is called by its name, several are counted.
+    // A single sink is named, several are counted.
     let who = |is: &dyn Fn(&Judged<'_>) -> bool, one: &str, many: &str| {
         let found: Vec<_> = sinks.iter().filter(|one| is(one)).collect();
         match found.as_slice() {
@@ -166,14 +166,14 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
         VerdictWord::Dropping | VerdictWord::Behind => {
             who(&|one| one.is_behind, "is behind", "are behind")
         }
-        VerdictWord::Draining => who(&worst, "is ending", "are ending"),
+        VerdictWord::Draining => who(&worst, "is draining", "are draining"),
         VerdictWord::Starting => {
             let count = sinks.iter().filter(|one| worst(one)).count();
             let plural = if count == 1 { "" } else { "s" };
             format!("Connecting to {count} collector{plural}")
         }
         VerdictWord::Degraded => "Not every endpoint is connected".to_owned(),
-        // No sink has the first two words: they are the router's.
+        // No sink has the first two words; only routers do.
         VerdictWord::NotListening | VerdictWord::NoSenders | VerdictWord::Ok => {
             if status.listeners.iter().all(|one| one.connections == 0) {
                 let sentence = "Every collector is connected; no DNS server is";
@@ -190,7 +190,7 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
 impl<'a> Judged<'a> {
     fn new(sink: &'a SinkStatus, now: Timestamp, lately: Lately) -> Self {
         let oldest = sink.queue.oldest_seconds.unwrap_or_default();
-        // What is read may be nonsense.
+        // The number may come from another program and be invalid.
         let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
         let is_behind = oldest > BEHIND;
         let mut endpoints = sink.endpoints.iter();
@@ -198,14 +198,14 @@ impl<'a> Judged<'a> {
         let (word, sentence) = match sink.state {
             _ if sink.removed => (
                 VerdictWord::Draining,
-                "no longer in the configuration; its queue is drained".to_owned(),
+                "removed from the configuration; draining".to_owned(),
             ),
             _ if is_up => of_one_that_is_up(sink, lately, oldest),
             State::Draining => (VerdictWord::Draining, "draining".to_owned()),
             State::Stopped => (VerdictWord::Draining, "stopped".to_owned()),
             state if sink.connects == 0 && sink.failures == 0 && state != State::Backoff => (
                 VerdictWord::Starting,
-                format!("connecting for the first time ({state})"),
+                format!("making its first connection ({state})"),
             ),
             _ => (VerdictWord::Down, why_down(sink, now, lately)),
         };
@@ -232,7 +232,7 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
     let behind = (oldest > BEHIND).then(|| behind(sink, lately, oldest));
     let down = sink.endpoints.iter().filter(|one| one.state != State::Up);
     let (down, of) = (down.count(), sink.endpoints.len());
-    let degraded = (down > 0).then(|| format!("at {} of {of} endpoints only", of - down));
+    let degraded = (down > 0).then(|| format!("only {} of {of} endpoints are up", of - down));
     let lost = (lately.lost > 0).then(|| {
         let lost = frames(lately.lost);
         let reasons = sink.ledger.dropped.iter();
@@ -241,7 +241,7 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
             .map(|(reason, _)| reason.as_str())
             .collect();
         format!(
-            "{lost} lost in the last five minutes ({})",
+            "lost {lost} in the last five minutes ({})",
             reasons.join(", ")
         )
     });
@@ -253,30 +253,30 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
     };
     let said: Vec<String> = [lost, behind, degraded].into_iter().flatten().collect();
     if said.is_empty() {
-        (word, "up, and takes what it is offered".to_owned())
+        (word, "up and keeping up".to_owned())
     } else {
         (word, format!("up, but {}", said.join("; ")))
     }
 }
 
-/// Says how much waits, and whether anything is taken at all.
+/// Describes the backlog, and whether anything is delivered at all.
 fn behind(sink: &SinkStatus, lately: Lately, oldest: Duration) -> String {
     let idle = lately.idle.min(oldest);
     let waiting = frames(sink.queue.frames);
     let age = seconds(oldest);
     if idle > BEHIND / 2 {
         let idle = seconds(idle);
-        // It may still be reading what the kernels hold.
+        // Not "hangs": the collector may be reading data that the kernels hold.
         format!("nothing was delivered for {idle}: {waiting} waiting, the oldest for {age}")
     } else {
-        format!("is behind: {waiting} waiting, the oldest for {age}")
+        format!("behind: {waiting} waiting, the oldest for {age}")
     }
 }
 
 fn why_down(sink: &SinkStatus, now: Timestamp, lately: Lately) -> String {
     let since = seconds(now.since(sink.since));
     let lost = match lately.lost {
-        0 => "nothing lost lately".to_owned(),
+        0 => "no frames lost in the last five minutes".to_owned(),
         lost => format!("{} lost in the last five minutes", frames(lost)),
     };
     let waiting = frames(sink.queue.frames);
@@ -327,7 +327,7 @@ mod tests {
         sink
     }
 
-    /// A router with these sinks, and one sender.
+    /// A router with these sinks and one sender.
     fn router(phase: &str, sinks: &[Value]) -> RouterStatus {
         let listener = json!({
             "name": "@in", "address": null, "removed": false, "connections": 1, "accepted": 1, "frames": 9, "bytes": 9,
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sink_has_its_word_and_its_sentence() {
+    fn each_sink_gets_a_word_and_a_sentence() {
         let old = |seconds: f64| json!({"frames": 2, "bytes": 0, "capacity_frames": 10, "capacity_bytes": 10, "oldest_seconds": seconds});
         let endpoint = |state: &str| {
             json!({
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn the_router_has_the_worst_word_of_its_sinks() {
+    fn the_router_gets_the_worst_word_of_its_sinks() {
         let up = || sink("up", &json!({}));
         let behind = |name| {
             sink(
@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_the_same_in_json_and_elsewhere() {
+    fn labels_match_the_words_in_json() {
         for word in VerdictWord::ALL {
             assert_eq!(json!(word), json!(word.label()));
         }
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_router_said_is_not_judged_anew() {
+    fn verdicts_that_a_router_gave_are_kept() {
         let mut router = router("running", &[sink("a", &json!({}))]);
         router.judge(|_| lost(1, 1));
         let said = router.clone();

@@ -1,4 +1,4 @@
-//! A stream that fails if its peer takes nothing for too long.
+//! A deadline for writes without progress.
 
 use std::{
     io,
@@ -11,12 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::{Patience, Uptake};
 
-/// A stream whose writes fail when the peer has taken nothing for so long.
+/// A stream whose writes fail if the peer takes no data for the time `allowed`.
 #[derive(Debug)]
 pub(super) struct WriteDeadline<Io> {
     io: Io,
     allowed: Duration,
-    /// Runs while a write waits.
+    /// The deadline of a pending write.
     waiting: Option<Patience>,
 }
 
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_takes_nothing_ends_it_and_a_slow_one_does_not() {
+    async fn a_peer_that_takes_nothing_fails_the_write_and_a_slow_one_does_not() {
         let (near, mut far) = duplex(4);
         let mut near = WriteDeadline::new(near, Duration::from_secs(10));
         let slow = async {

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{BAD_CONFIGURATION, tell};
+use super::{BAD_CONFIGURATION, eprint};
 use crate::{
     config::{self, Diagnostics},
     files::{Unanswered, read_in_time},
@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
     let path = match choose(arguments.file.as_deref().or(arguments.config.as_deref())) {
         Ok(path) => path,
         Err(error) => {
-            tell(format_args!("tapfan: {error}\n"));
+            eprint(format_args!("tapfan: {error}\n"));
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
@@ -36,18 +36,18 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
-            tell(format_args!(
+            eprint(format_args!(
                 "tapfan: cannot read {}: {error}\n",
                 path.display()
             ));
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    tell(format_args!(
+    eprint(format_args!(
         "{}",
         loaded.diagnostics.render(colored_stderr())
     ));
-    tell(format_args!(
+    eprint(format_args!(
         "tapfan: {}\n",
         summary(&path, &loaded.diagnostics)
     ));
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
         // `tapfan check | head` stops reading early.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            tell(format_args!("tapfan: cannot write to stdout: {error}\n"));
+            eprint(format_args!("tapfan: cannot write to stdout: {error}\n"));
             ExitCode::FAILURE
         }
     }
@@ -80,7 +80,7 @@ pub(crate) fn choose(named: Option<&Path>) -> Result<PathBuf, NoTapfile> {
         return Ok(path.to_owned());
     }
     let path = read_in_time(config::find)??;
-    tell(format_args!("tapfan: reading {}\n", path.display()));
+    eprint(format_args!("tapfan: reading {}\n", path.display()));
     Ok(path)
 }
 

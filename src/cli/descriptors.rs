@@ -1,11 +1,11 @@
-//! How many descriptors this process may have open.
+//! The limit on open descriptors.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raises the limit on descriptors as far as this process may.
+/// Raises the soft limit on descriptors to the hard limit.
 ///
-/// The usual limit of 1024 is for programs that use select(2); this one does not. If the limit stays too low for the
-/// configuration, the supervisor says so.
+/// The usual soft limit of 1024 exists for programs that use select(2), and tapfan is not one of them. If the hard limit is
+/// too low for the configuration, the supervisor logs that.
 pub(super) fn raise_limit() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);

@@ -1,4 +1,4 @@
-//! What `status` and `top` both say of a sink, in the same words.
+//! Facts about a sink that `status` and `top` show in the same words.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,13 +8,13 @@ use crate::{
     sink::State,
 };
 
-/// Whether a sink takes frames: at one of its endpoints at least.
+/// Returns whether a sink is up at one endpoint at least.
 pub(super) fn is_up(sink: &SinkStatus) -> bool {
     let mut endpoints = sink.endpoints.iter();
     sink.state == State::Up || endpoints.any(|endpoint| endpoint.state == State::Up)
 }
 
-/// Names the process and its Tapfile: `with /etc/tapfan/Tapfile (pid 4711 on edge-1)`.
+/// The process and its Tapfile: `with /etc/tapfan/Tapfile (pid 4711 on edge-1)`.
 pub(super) fn identity(status: &RouterStatus) -> String {
     let config = &status.config;
     let path = config.absolute_path.as_ref().or(config.path.as_ref());
@@ -26,12 +26,12 @@ pub(super) fn identity(status: &RouterStatus) -> String {
     }
 }
 
-/// Returns whether nobody should miss this word.
+/// Returns whether a verdict is shown as an alarm.
 pub(super) fn is_alarming(word: VerdictWord) -> bool {
     word >= VerdictWord::Behind
 }
 
-/// How full a queue is, by the bound that it is nearer to: from 0 to 1.
+/// The fill of a queue from 0 to 1: the larger of its shares in frames and in bytes.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn fill(queue: &QueueStatus) -> f64 {
     let share = |held: u64, capacity: u64| {
@@ -45,7 +45,7 @@ pub(super) fn fill(queue: &QueueStatus) -> f64 {
     frames.max(share(queue.bytes, queue.capacity_bytes))
 }
 
-/// Counts that are not 0, largest first: `queue_full 500, shutdown 67`.
+/// The counts that are not 0, largest first: `queue_full 500, shutdown 67`.
 pub(super) fn reasons(counts: &BTreeMap<String, u64>) -> String {
     let mut counts: Vec<_> = counts.iter().filter(|(_, count)| **count > 0).collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
@@ -72,7 +72,7 @@ pub(super) fn next_attempt(sink: &SinkStatus, now: Timestamp) -> Option<String> 
     })
 }
 
-/// How many of the sinks that the configuration has are up.
+/// The number of configured sinks that are up.
 pub(super) fn summary(status: &RouterStatus) -> String {
     let sinks = || status.sinks.iter().filter(|sink| !sink.removed);
     let up = sinks().filter(|sink| is_up(sink)).count();

@@ -1,4 +1,4 @@
-//! Numbers as people read them at a glance.
+//! Short forms of numbers, times and sizes.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ pub(super) fn count(number: u64) -> String {
     scaled(number as f64, 1000.0, &COUNTS)
 }
 
-/// A rate in at most five characters: as [`count`], and `0.5` below 10.
+/// A rate in at most five characters: as [`count`], with one decimal below 10.
 pub(super) fn rate(per_second: f64) -> String {
     if per_second > 0.0 && per_second < 9.95 {
         let text = format!("{per_second:.1}");
-        // What is there is not to look like nothing.
+        // A small rate must not look like none.
         return if text == "0.0" {
             "<0.1".to_owned()
         } else {
@@ -57,7 +57,7 @@ pub(super) fn latency(seconds: f64) -> String {
     }
 }
 
-/// A share in whole percent; neither nothing nor all unless it is.
+/// A share in whole percent. Only an exact 0 shows as `0%`, and only an exact 1 as `100%`.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub(super) fn percent(share: f64) -> String {
     match share {
@@ -72,7 +72,7 @@ fn scaled(number: f64, base: f64, units: &[&str]) -> String {
     let mut units = units.iter();
     let smallest = units.next().copied().unwrap_or_default();
     let mut unit = smallest;
-    // What would be shown with four digits goes to the next unit.
+    // A value that would need four digits moves to the next unit.
     while value.round() >= 1000.0 {
         let Some(next) = units.next() else { break };
         value /= base;
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_short_and_right() {
+    fn numbers_have_at_most_three_digits_and_a_unit() {
         for (number, shown) in [
             (0, "0"),
             (7, "7"),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_their_two_largest_units() {
+    fn times_show_their_two_largest_units() {
         for (seconds, shown) in [
             (0, "0s"),
             (59, "59s"),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_looks_like_nothing_or_all_only_if_it_is() {
+    fn only_exact_shares_show_as_0_or_100_percent() {
         for (share, shown) in [
             (0.0, "0%"),
             (0.001, "<1%"),

@@ -1,4 +1,4 @@
-//! A router's status, made up for tests.
+//! Router statuses for tests.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use crate::{
     sink::State,
 };
 
-/// The point in time so many seconds after 2026-11-22T12:00:00Z, when the made-up routers are looked at first.
+/// The time `seconds` after 2026-11-22T12:00:00Z, the time of the first poll in the tests.
 pub(super) fn at(seconds: i64) -> Timestamp {
     let second = 1_795_348_800_i64.saturating_add(seconds);
     (UNIX_EPOCH + Duration::from_secs(second.unsigned_abs())).into()
@@ -51,7 +51,7 @@ pub(super) fn router(sinks: Vec<SinkStatus>) -> RouterStatus {
     .judged()
 }
 
-/// The same, whose last reload was refused.
+/// The router with a refused last reload.
 pub(super) fn refused(mut router: RouterStatus) -> RouterStatus {
     router.reloads.failed = 1;
     router.reloads.last = Some(ReloadStatus {
@@ -78,7 +78,7 @@ pub(super) fn listener(name: &str, frames: u64) -> ListenerStatus {
     }
 }
 
-/// A sink that has been up for an hour, and lost nothing.
+/// A sink that has been up for an hour without a loss.
 pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
     SinkStatus {
         name: name.to_owned(),
@@ -132,7 +132,7 @@ pub(super) fn down(name: &str, endpoint: &str) -> SinkStatus {
     sink.state = State::Backoff;
     sink.since = at(-12);
     sink.last_error = Some(Failure {
-        error: "it cannot be connected to: Connection refused (os error 111)".to_owned(),
+        error: "cannot connect: Connection refused (os error 111)".to_owned(),
         at: at(-1),
     });
     sink.failures = 7;

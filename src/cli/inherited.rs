@@ -1,4 +1,4 @@
-//! Sockets that `tapfan run` was started with, and those of them that nobody asked for.
+//! Sockets that `tapfan run` inherits, and warnings about those that no `listen` line uses.
 
 use tracing::{error, warn};
 
@@ -7,22 +7,22 @@ use crate::{
     net::Inherited,
 };
 
-/// What senders may connect to and no `listen` line names, as far as the log has told.
+/// The unused inherited sockets that were logged already.
 #[derive(Debug, Default)]
 pub(super) struct Unused(Vec<String>);
 
-/// Takes what systemd passes; `None`, and words in the log, if some of it cannot be used.
+/// Takes the sockets that systemd passed; logs why and returns `None` if one cannot be used.
 pub(super) fn take() -> Option<Inherited> {
     Inherited::from_environment()
-        .inspect_err(|error| error!(%error, "an inherited socket cannot be used"))
+        .inspect_err(|error| error!(%error, "cannot use an inherited socket"))
         .ok()
 }
 
 // === impl Unused ===
 
 impl Unused {
-    /// Tells of those that `config` does not name and that were not told of before.
-    pub(super) fn tell(&mut self, inherited: &Inherited, config: &Config) {
+    /// Logs a warning for each socket that `config` does not use, unless it was logged before.
+    pub(super) fn warn(&mut self, inherited: &Inherited, config: &Config) {
         let (mut unix, mut tcp) = (Vec::new(), Vec::new());
         for listen in &config.listeners {
             match &listen.address {
@@ -32,7 +32,7 @@ impl Unused {
         }
         let unused = inherited.unused(&unix, &tcp);
         for socket in unused.iter().filter(|socket| !self.0.contains(socket)) {
-            warn!(%socket, "no `listen` line names this inherited socket: whoever connects there waits in vain");
+            warn!(%socket, "no `listen` line names this inherited socket; senders that connect to it are never served");
         }
         self.0 = unused;
     }

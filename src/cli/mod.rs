@@ -1,4 +1,4 @@
-//! The command line: one file a command. Called by `main` alone; calls everything.
+//! The command line: one file or folder for each command. Only `main` calls it; it may call everything.
 
 mod check;
 mod demo;
@@ -11,7 +11,7 @@ mod inherited;
 mod log;
 mod paint;
 mod readings;
-mod router;
+mod remote;
 mod run;
 mod status;
 mod tapfile;
@@ -40,25 +40,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the router until SIGTERM or SIGINT, then drains; a second signal ends it at once.
+    /// Runs the router until SIGTERM or SIGINT, then drains; a second signal exits at once.
     Run(run::RunArgs),
-    /// Reads a configuration, prints every problem with its place in the file, and what it understood.
+    /// Checks a configuration: prints every problem with its place in the file, and the resulting settings.
     Check(check::CheckArgs),
-    /// Shows the router at work on loopback, with recorded traffic and a collector that goes away.
+    /// Runs a router on loopback with recorded traffic, and takes one of its collectors away for a while.
     Demo(demo::DemoArgs),
-    /// Shows the sinks of a running router, once; status 1 unless all are well.
+    /// Shows the sinks of a running router once; the exit status is 1 unless all are healthy.
     Status(status::StatusArgs),
-    /// Shows the sinks of a running router, live, with their history; keys sort and select.
+    /// Shows the sinks of a running router live, with their history; keys sort and select.
     Top(top::TopArgs),
 }
 
-/// Exit status of a command that failed while it ran.
+/// Exit status of a command that failed while running.
 const FAILED: u8 = 1;
-/// Exit status of bad usage and of a bad configuration.
+/// Exit status for bad usage and for a bad configuration.
 const BAD_CONFIGURATION: u8 = 2;
 
-/// Runs the command line of this process and gives its exit status: 0 fine, 1 failed while running, 2 bad usage or
-/// configuration.
+/// Runs the command line of this process and returns its exit status: 0 for success, 1 for a failure while running, 2 for
+/// bad usage or a bad configuration.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
     let log = match Log::init(&cli.log, cli.command.log_level(), outlet.clone()) {
         Ok(log) => log,
         Err(error) => {
-            outlet.tell(format_args!("tapfan: {error}\n"));
+            outlet.print(format_args!("tapfan: {error}\n"));
             outlet.flush();
             return ExitCode::from(BAD_CONFIGURATION);
         }
@@ -82,17 +82,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Shows the help that was asked for, or what is wrong with the arguments. The latter waits for no reader of stderr: these
-/// may be the arguments of `run`, whose supervisor waits for its end.
+/// Prints the help, or the error in the arguments. Printing an error never waits for the reader of stderr: if the arguments
+/// are those of `run`, a service manager waits for the exit.
 fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         error.exit();
     }
     let (outlet, text) = (Outlet::queued(), error.render());
     if check::colored_stderr() {
-        outlet.tell(format_args!("{}", text.ansi()));
+        outlet.print(format_args!("{}", text.ansi()));
     } else {
-        outlet.tell(format_args!("{text}"));
+        outlet.print(format_args!("{text}"));
     }
     outlet.flush();
     ExitCode::from(BAD_CONFIGURATION)
@@ -101,7 +101,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 // === impl Command ===
 
 impl Command {
-    /// The way of its log to stderr.
+    /// How this command's log reaches stderr.
     fn outlet(&self) -> Outlet {
         match self {
             Self::Run(_) => Outlet::queued(),
@@ -109,17 +109,17 @@ impl Command {
         }
     }
 
-    /// The level of its log if nobody asks for another.
+    /// The default log level of this command.
     fn log_level(&self) -> &'static str {
         match self {
             Self::Run(_) | Self::Check(_) => "info",
-            // They tell of the sinks themselves.
+            // Their own output shows the state of the sinks.
             Self::Demo(_) | Self::Status(_) | Self::Top(_) => "error",
         }
     }
 }
 
-/// Writes to stderr at once, if anybody reads it: `eprint` would panic if not. Not for `run`, which has an [`Outlet`].
-fn tell(text: fmt::Arguments<'_>) {
+/// Writes to stderr and ignores errors, where `eprint!` would panic. Not for `run`, which has an [`Outlet`].
+fn eprint(text: fmt::Arguments<'_>) {
     let _ = io::stderr().write_fmt(text);
 }

@@ -1,5 +1,5 @@
-//! Colour: never without a terminal, never against <https://no-color.org>, and never the only bearer of a meaning; and text
-//! of others, which a terminal must not take for orders.
+//! Colour and safe text for terminals. Colour needs a terminal, honours <https://no-color.org> and never carries a meaning
+//! alone. Text from elsewhere is escaped, so that it cannot control the terminal.
 
 use std::{
     env,
@@ -38,7 +38,7 @@ impl Paint {
         self.with(code, state.label())
     }
 
-    /// What an operator should not miss.
+    /// Text that an operator should not miss.
     pub(super) fn alarm(self, text: &str) -> String {
         self.with("31", text)
     }
@@ -56,12 +56,12 @@ impl Paint {
     }
 }
 
-/// Whether <https://no-color.org> is not asked for.
+/// Returns whether `NO_COLOR` is unset or empty (<https://no-color.org>).
 pub(super) fn wanted() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// A text of others in one line, its control characters shown and not sent: a terminal would obey them.
+/// Returns foreign text as one line with its control characters escaped.
 pub(super) fn one_line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -75,7 +75,7 @@ pub(super) fn one_line(text: &str) -> String {
     shown
 }
 
-/// The same of a text of several lines, which stay lines.
+/// Does the same for text of several lines, which stay separate.
 pub(super) fn lines(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(one_line).collect();
     lines.join("\n")
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_gets_no_orders() {
+    fn control_characters_are_escaped() {
         let text = "a\u{1b}[2J\r\n\u{9b}31m é日本";
         assert_eq!(one_line(text), "a\\u{1b}[2J\\r\\n\\u{9b}31m é日本");
         assert_eq!(lines(text), "a\\u{1b}[2J\\r\n\\u{9b}31m é日本");

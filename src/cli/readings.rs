@@ -1,4 +1,4 @@
-//! Readings of the Tapfile while the router runs: none of them holds up signals, however long it takes.
+//! Reads of the Tapfile while the router runs. They run beside the signal handling, however long they take.
 
 use std::{
     future::{Future, pending},
@@ -10,7 +10,7 @@ use tokio::select;
 use super::tapfile::{Read, Tapfile};
 use crate::files::{Reader, Unanswered};
 
-/// The reading under way, and the one that is to follow it.
+/// The read in progress, and the one to follow it.
 pub(super) struct Readings {
     tapfile: Tapfile,
     reader: Reader,
@@ -20,12 +20,12 @@ pub(super) struct Readings {
 
 type Reading = Pin<Box<dyn Future<Output = Result<Read, Unanswered>> + Send>>;
 
-/// The reason to read the Tapfile again; the one that asks for more is greater.
+/// The reason to read the Tapfile again, the weaker one first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wanted {
     /// A file may have changed.
     IfChanged,
-    /// A signal asked for it.
+    /// A signal requested a reload.
     Always,
 }
 
@@ -41,8 +41,7 @@ impl Readings {
         }
     }
 
-    /// Begins a reading, or has one follow the one that is under way; `false` then. Several that are asked for meanwhile
-    /// are one.
+    /// Starts a read. If one is in progress, returns `false`, and one more read follows it, however often it was requested.
     pub(super) fn ask(&mut self, wanted: Wanted) -> bool {
         if self.under_way.is_some() {
             self.next = self.next.max(Some(wanted));
@@ -53,12 +52,12 @@ impl Readings {
         true
     }
 
-    /// Waits for the end of the reading under way, for ever if there is none. Cancel safe.
+    /// Waits for the result of the read in progress, for ever if there is none. Cancel safe.
     pub(super) async fn done(&mut self) -> (Wanted, Result<Read, Unanswered>) {
         loop {
             let (wanted, read) = select! {
                 read = end(&mut self.under_way) => read,
-                // What could not be read in time may be read now.
+                // A file that missed the deadline of an earlier read has answered now.
                 () = self.reader.answered_late() => {
                     self.ask(Wanted::IfChanged);
                     continue;

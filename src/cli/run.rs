@@ -1,4 +1,4 @@
-//! `tapfan run`: the router, until a signal ends it.
+//! `tapfan run`: runs the router until a signal ends it.
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -13,12 +13,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    BAD_CONFIGURATION, FAILED, descriptors, inherited,
+    BAD_CONFIGURATION, FAILED, descriptors, eprint, inherited,
     inherited::Unused,
     log::Log,
     readings::{Readings, Wanted},
     tapfile::{Read, Tapfile},
-    tell,
     watch::Watch,
 };
 use crate::{
@@ -29,13 +28,13 @@ use crate::{
     supervisor::{Configured, Prepared, StartError, Supervisor, View},
 };
 
-/// What `run` is told.
+/// Arguments of `tapfan run`.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// The Tapfile; ./Tapfile or else /etc/tapfan/Tapfile if not given.
+    /// The Tapfile; by default ./Tapfile, or else /etc/tapfan/Tapfile.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The same, as `tapfan check` takes it.
+    /// The Tapfile, without the option.
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<PathBuf>,
 }
@@ -46,18 +45,18 @@ struct Signals {
     hang_up: Signal,
 }
 
-/// What a signal asks for.
+/// The request that a signal stands for.
 enum Asked {
     Reload,
     End(&'static str),
 }
 
-/// A router, and the configuration that it runs or last refused.
+/// A running router, and the configuration that it last applied or refused.
 struct Running {
     tapfile: Tapfile,
     readings: Readings,
     supervisor: Supervisor,
-    /// After the supervisor: it goes last.
+    /// Dropped after the supervisor, so that it answers until the end.
     admin: Server,
     unused: Unused,
     watch: Watch,
@@ -65,12 +64,12 @@ struct Running {
 }
 
 pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
-    // First: it needs a process of one thread. The log has the second.
+    // First: taking inherited sockets requires a single-threaded process, and the log starts a thread.
     let Some(inherited) = inherited::take() else {
         return ExitCode::from(FAILED);
     };
     if let Err(error) = log.outlet().start() {
-        tell(format_args!("tapfan: the log cannot be started: {error}\n"));
+        eprint(format_args!("tapfan: cannot start the log: {error}\n"));
         return ExitCode::from(FAILED);
     }
     let Some(tapfile) = Tapfile::choose(args.config.as_ref().or(args.file.as_ref()), log) else {
@@ -79,44 +78,44 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
     let mut read = match tapfile.read_in_time() {
         Ok(read) => read,
         Err(error) => {
-            error!(path = %tapfile.path().display(), %error, "the configuration cannot be read; nothing starts");
+            error!(path = %tapfile.path().display(), %error, "cannot read the configuration, exiting");
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    read.tell();
+    read.report();
     let Some(prepared) = read.prepared.take() else {
-        error!(path = %tapfile.path().display(), "nothing starts on a bad configuration");
+        error!(path = %tapfile.path().display(), "the configuration has errors, exiting");
         return ExitCode::from(BAD_CONFIGURATION);
     };
     descriptors::raise_limit();
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            error!(%error, "the runtime cannot be started");
+            error!(%error, "cannot start the runtime");
             return ExitCode::from(FAILED);
         }
     };
     let view = View::new();
     view.set_log_lines_lost(log.outlet().lost());
-    // Before the router, so that whoever asks is told that it is starting; and dropped after it.
+    // Before the router, so that probes can see it start; and dropped after it.
     let admin = Server::start(view.clone(), runtime.handle())
-        .inspect_err(|error| error!(%error, "the admin endpoint cannot be started"));
+        .inspect_err(|error| error!(%error, "cannot start the admin endpoint"));
     let Ok(mut admin) = admin.map(|admin| admin.with_log(log.control())) else {
         return ExitCode::from(FAILED);
     };
     let status = runtime.block_on(async {
         let signals = Signals::new()
-            .inspect_err(|error| error!(%error, "signals cannot be caught"))
+            .inspect_err(|error| error!(%error, "cannot install signal handlers"))
             .ok()?;
         let sockets = bind_admin(&admin, prepared.config())
-            .inspect_err(|error| error!(%error, "the admin endpoint cannot be bound"))
+            .inspect_err(|error| error!(%error, "cannot bind the admin endpoint"))
             .ok()?;
         admin.apply(sockets);
         view.set_configured(&configured(&tapfile, &read));
         let running = Running::start(tapfile, inherited, view, admin, prepared, &read)?;
         Some(running.route(signals).await)
     });
-    // A blocking call that hangs, of the resolver's say, does not hold up the exit. Nor does a thread that reads files.
+    // Does not wait for blocking calls that hang, such as a lookup or the read of a file.
     runtime.shutdown_background();
     status.unwrap_or(ExitCode::from(FAILED))
 }
@@ -124,7 +123,7 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
 // === impl Running ===
 
 impl Running {
-    /// Starts the router; `None`, and words in the log, if it cannot be.
+    /// Starts the router; logs why and returns `None` if it cannot start.
     fn start(
         tapfile: Tapfile,
         inherited: Inherited,
@@ -134,11 +133,11 @@ impl Running {
         read: &Read,
     ) -> Option<Self> {
         let mut unused = Unused::default();
-        // Also where the start fails: a socket at an address that is spelled otherwise may be why.
-        unused.tell(&inherited, prepared.config());
+        // Before the start, which may fail because an inherited socket's address is spelled differently in the Tapfile.
+        unused.warn(&inherited, prepared.config());
         let bounds = prepared.config().sum_of_bounds();
         let supervisor = Supervisor::start_with(inherited, view, prepared)
-            .inspect_err(tell_problems)
+            .inspect_err(log_problems)
             .ok()?;
         info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -168,65 +167,65 @@ impl Running {
                     Asked::End(name) => break name,
                     Asked::Reload => {
                         if !self.readings.ask(Wanted::Always) {
-                            info!("the configuration is being read; it is read again after that");
+                            info!("a reload is in progress, another one follows");
                         }
                     }
                 },
-                () = self.watch.stirred() => {
+                () = self.watch.changed() => {
                     self.readings.ask(Wanted::IfChanged);
                 }
                 (wanted, read) = self.readings.done() => self.reload(wanted, read),
             }
         };
-        info!(signal = name, "told to end");
+        info!(signal = name, "received a signal, draining");
         let hurry = CancellationToken::new();
         let second = hurry.clone();
         spawn(async move {
             loop {
                 if let Asked::End(name) = signals.next().await {
-                    warn!(signal = name, "told to end again: at once, then");
+                    warn!(signal = name, "received a second signal, exiting now");
                     second.cancel();
                 }
             }
         });
-        // The admin endpoint answers to the end.
+        // The admin endpoint answers until the end of the drain.
         self.supervisor.drain(hurry).await;
         drop(self.admin);
         ExitCode::SUCCESS
     }
 
-    /// Makes the change that a reading brings. If anything is wrong, all stays as it is.
+    /// Applies a configuration that was read. If anything is wrong with it, nothing changes.
     fn reload(&mut self, wanted: Wanted, read: Result<Read, Unanswered>) {
         match read {
             Ok(read) if wanted == Wanted::Always || read.digest != self.digest => {
-                // Accounts are looked up, and sockets bound.
+                // Looks up users and groups, and binds sockets.
                 block_in_place(|| self.change(read));
             }
             Ok(_) => {}
             Err(error) => {
                 let path = self.tapfile.path().display();
                 self.supervisor.view().refused(&error.to_string());
-                error!(%path, %error, "the configuration was not changed: the new one cannot be read, and the old one stays");
+                error!(%path, %error, "reload refused: cannot read the new configuration; the old one stays in effect");
             }
         }
     }
 
-    fn taken_up(&mut self, sockets: Sockets, read: &Read, config: &Config) {
+    fn applied(&mut self, sockets: Sockets, read: &Read, config: &Config) {
         self.admin.apply(sockets);
         let configured = configured(&self.tapfile, read);
         self.supervisor.view().set_configured(&configured);
-        self.unused.tell(self.supervisor.inherited(), config);
+        self.unused.warn(self.supervisor.inherited(), config);
     }
 
     fn change(&mut self, mut read: Read) {
         let path = self.tapfile.path().to_owned();
         let path = path.display();
-        read.tell();
+        read.report();
         self.watch.files(&read.files);
         self.digest = read.digest;
         let Some(prepared) = read.prepared.take() else {
             self.supervisor.view().refused(&read.errors());
-            error!(%path, "the configuration was not changed: the new one is bad, and the old one stays");
+            error!(%path, "reload refused: the new configuration has errors; the old one stays in effect");
             return;
         };
         let config = prepared.config().clone();
@@ -234,41 +233,41 @@ impl Running {
             Ok(sockets) => sockets,
             Err(error) => {
                 self.supervisor.view().refused(&error.to_string());
-                error!(%error, "the admin endpoint cannot be bound");
-                error!(%path, "the configuration was not changed: the new one cannot run, and the old one stays");
+                error!(%error, "cannot bind the admin endpoint");
+                error!(%path, "reload refused: the new configuration cannot run; the old one stays in effect");
                 return;
             }
         };
         match self.supervisor.change(prepared) {
             Ok(changes) if changes.is_empty() => {
-                self.taken_up(sockets, &read, &config);
-                info!(%path, "the configuration was read; nothing has changed");
+                self.applied(sockets, &read, &config);
+                info!(%path, "reload changed nothing");
             }
             Ok(changes) => {
-                self.taken_up(sockets, &read, &config);
-                info!(%path, %changes, "the configuration was changed");
+                self.applied(sockets, &read, &config);
+                info!(%path, %changes, "reloaded the configuration");
             }
             Err(error) => {
-                tell_problems(&error);
-                error!(%path, "the configuration was not changed: the new one cannot run, and the old one stays");
+                log_problems(&error);
+                error!(%path, "reload refused: the new configuration cannot run; the old one stays in effect");
             }
         }
     }
 }
 
-fn tell_problems(StartError(problems): &StartError) {
+fn log_problems(StartError(problems): &StartError) {
     for problem in problems {
-        error!(error = %problem, "a part of the configuration cannot run");
+        error!(error = %problem, "cannot run part of the configuration");
     }
 }
 
-/// Binds what the configuration asks for. The address that nothing asks for may be taken: that is told, and done without.
+/// Binds the admin endpoint. If the default address is taken, which no line asked for, the router runs without one.
 fn bind_admin(admin: &Server, config: &Config) -> Result<Sockets, AdminError> {
     admin.bind(&config.admin).or_else(|error| {
         if !matches!(error, AdminError::Default { .. }) {
             return Err(error);
         }
-        warn!(%error, "the router runs without an admin endpoint");
+        warn!(%error, "running without an admin endpoint");
         admin.bind(&config::Admin {
             address: AdminAddress::Off,
             ..config.admin.clone()
@@ -296,7 +295,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one. Cancel safe.
+    /// Waits for the next signal. Cancel safe.
     async fn next(&mut self) -> Asked {
         select! {
             _ = self.terminate.recv() => Asked::End("SIGTERM"),

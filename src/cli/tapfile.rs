@@ -1,4 +1,4 @@
-//! Reads the configuration of a router that runs, the first time and again.
+//! Reads the configuration of `tapfan run`, at the start and for each reload.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -18,33 +18,33 @@ use crate::{
     supervisor::{Prepared, contents},
 };
 
-/// A configuration file, and how its problems are reported.
+/// A configuration file, and the way its problems are reported.
 #[derive(Clone)]
 pub(super) struct Tapfile {
     path: PathBuf,
-    /// Where its problems are drawn; `None` if they are log lines.
+    /// Where its problems are drawn; `None` if they are logged.
     drawn: Option<Outlet>,
 }
 
-/// What was read.
+/// A configuration as read.
 pub(super) struct Read {
-    /// With what its certificates and keys were made into; `None` if there is any error.
+    /// The configuration with its certificates and keys; `None` if there is an error.
     pub(super) prepared: Option<Prepared>,
-    /// Every file that it depends on, whether it is there or not: its own, imported ones, certificates and keys.
+    /// Every file that it depends on, present or not: the Tapfile, imported files, certificates and keys.
     pub(super) files: Vec<PathBuf>,
-    /// Of what all of those say: equal if nothing has changed.
+    /// A digest of the contents of all those files, equal if nothing has changed.
     pub(super) digest: u64,
-    /// Where it is, from the root; `None` if that cannot be found out.
+    /// The absolute path of the Tapfile; `None` if it cannot be determined.
     pub(super) absolute_path: Option<PathBuf>,
     diagnostics: Diagnostics,
     drawn: Option<Outlet>,
 }
 
-/// The path of a file from the root, with the links of its folder resolved. A link in the file's own place stays: what a
-/// kubelet puts there leads elsewhere after each change.
+/// Returns the absolute path of a file, with the symbolic links of its folder resolved. A link in place of the file itself
+/// stays: the kubelet puts one there, and its target changes with each update.
 ///
 /// # Errors
-/// If there is no such folder.
+/// If the folder does not exist.
 pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
     waiting_for(path.display(), || {
         let path = path::absolute(path)?;
@@ -58,19 +58,19 @@ pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
 // === impl Tapfile ===
 
 impl Tapfile {
-    /// The one that is named, or else the one that is found; `None`, and a word in the log, if there is none.
+    /// Returns the named file, or else the one at a default place; logs that and returns `None` if there is none.
     pub(super) fn choose(named: Option<&PathBuf>, log: &Log) -> Option<Self> {
         let drawn = log.is_at_a_terminal().then(|| log.outlet().clone());
         let path = match named {
             Some(path) => Ok(path.clone()),
             None => config::find().inspect(
-                |path| info!(path = %path.display(), "no Tapfile was named; this one is read"),
+                |path| info!(path = %path.display(), "no Tapfile given, reading this one"),
             ),
         };
         match path {
             Ok(path) => Some(Self { path, drawn }),
             Err(problem) => {
-                error!(error = %problem, "there is no configuration to read");
+                error!(error = %problem, "found no configuration to read");
                 None
             }
         }
@@ -80,7 +80,7 @@ impl Tapfile {
         &self.path
     }
 
-    /// Reads it, and whatever it names, on another thread.
+    /// Reads the Tapfile, and the files that it names, on another thread.
     ///
     /// # Errors
     /// If a file does not answer in time.
@@ -88,7 +88,7 @@ impl Tapfile {
         reader.read(move || self.read_here()).await
     }
 
-    /// The same, and blocks meanwhile.
+    /// Does the same and blocks until the end.
     ///
     /// # Errors
     /// If a file does not answer in time.
@@ -105,7 +105,7 @@ impl Tapfile {
             digest,
             ..
         } = config::load(&self.path, &config::process_environment);
-        // The digest first: should a file change before it is read for use, then the next look sees it.
+        // The digest first: if a file changes before it is read for use, the next digest differs.
         let digest = of_all(digest, &files);
         Read {
             prepared: config.map(Prepared::new),
@@ -121,11 +121,11 @@ impl Tapfile {
 // === impl Read ===
 
 impl Read {
-    /// Problems that are logged; a drawing has as many.
+    /// The number of problems that are logged; the drawing has the same limit.
     const LINES: usize = 100;
 
-    /// Its errors in a few words, one after the other. The first few of them: a file of another kind has one a line, and who
-    /// looks at the router gets them with each look.
+    /// Returns the first few errors as one line. Not all, since a file that is no Tapfile has an error in each line, and
+    /// this text is part of every `/status`.
     pub(super) fn errors(&self) -> String {
         const SHOWN: usize = 8;
         let is_error = |problem: &&Diagnostic| problem.severity() == Severity::Error;
@@ -139,12 +139,12 @@ impl Read {
         errors.chain(more).collect::<Vec<_>>().join("; ")
     }
 
-    /// Reports its problems: drawn as `check` does at a terminal, as log lines elsewhere.
-    pub(super) fn tell(&self) {
+    /// Reports the problems: drawn as by `check` on a terminal, as log lines elsewhere.
+    pub(super) fn report(&self) {
         let diagnostics = &self.diagnostics;
         if let Some(outlet) = &self.drawn {
             let drawing = diagnostics.render(check::colored_stderr());
-            return outlet.tell(format_args!("{drawing}"));
+            return outlet.print(format_args!("{drawing}"));
         }
         for diagnostic in diagnostics.iter().take(Self::LINES) {
             let place = diagnostics
@@ -176,8 +176,8 @@ impl Read {
     }
 }
 
-/// A digest of the texts that were understood, and of what the files say now: should one have changed since it was
-/// read, then the next look gives another digest.
+/// Returns a digest of the texts that were parsed and of the files' contents now: if a file has changed since it was
+/// read, the next digest differs.
 fn of_all(texts: u64, files: &[PathBuf]) -> u64 {
     let mut digest = DefaultHasher::new();
     texts.hash(&mut digest);
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_errors_the_first_few_are_named() {
+    fn only_the_first_few_of_many_errors_are_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("Tapfile");
         let tapfile = Tapfile { path, drawn: None };

@@ -1,4 +1,4 @@
-//! Notices that a file of the configuration may have changed.
+//! Watches the files of the configuration for changes.
 
 use std::{
     collections::BTreeSet,
@@ -15,42 +15,42 @@ use tokio::{
 };
 use tracing::warn;
 
-/// Watches the folders of files. Folders and not files, since editors replace files, and Kubernetes moves a link
-/// beside them; whoever reads them says whether anything has changed.
+/// A watch on the folders of files. It watches folders, not files, since editors replace files and Kubernetes replaces a
+/// link beside them. It may report a change where there is none; the digest of the files decides.
 ///
-/// A thread of its own begins and ends the watches: on a mount that hangs, `inotify_add_watch(2)` does not return.
+/// A thread of its own adds and removes the watches: on a mount that hangs, `inotify_add_watch(2)` does not return.
 pub(super) struct Watch {
     /// The folders to watch, for the thread to take.
     wanted: Arc<Mutex<Option<BTreeSet<PathBuf>>>>,
     /// Wakes the thread; it ends when this is dropped.
     wake: blocking::SyncSender<()>,
-    stirs: mpsc::Receiver<()>,
+    changes: mpsc::Receiver<()>,
 }
 
 /// The folders that are watched.
 struct Folders {
     watcher: RecommendedWatcher,
     watched: BTreeSet<PathBuf>,
-    stir: mpsc::Sender<()>,
+    notify: mpsc::Sender<()>,
 }
 
-/// What comes within so long of each other is one change.
+/// The pause after which a burst of events counts as one change.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// A folder that is never quiet is looked at all the same.
+/// The longest wait for such a pause, for a folder that is never quiet.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 // === impl Watch ===
 
 impl Watch {
-    /// Watches nothing yet.
+    /// Makes a watch without folders.
     pub(super) fn new() -> Self {
-        // One place is enough: one stir not yet looked at is as good as many.
-        let (stir, stirs) = mpsc::channel(1);
-        let of_watcher = stir.clone();
+        // One place is enough: one pending event stands for all.
+        let (notify, changes) = mpsc::channel(1);
+        let of_watcher = notify.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.is_ok_and(|event| !event.kind.is_access()) {
-                // A full channel has one stir, which is enough; a closed one has nobody to tell.
+                // A full channel has a pending event already; a closed one has no reader.
                 let _ = of_watcher.try_send(());
             }
         });
@@ -60,7 +60,7 @@ impl Watch {
         let started = watcher
             .map_err(|error| error.to_string())
             .and_then(|watcher| {
-                let mut folders = Folders::new(watcher, stir);
+                let mut folders = Folders::new(watcher, notify);
                 let follow = move || {
                     while woken.recv().is_ok() {
                         if let Some(wanted) = take(&to_take) {
@@ -72,34 +72,34 @@ impl Watch {
                 thread.spawn(follow).map_err(|error| error.to_string())
             });
         if let Err(error) = started {
-            warn!(%error, "files cannot be watched: after a change, send SIGHUP");
+            warn!(%error, "cannot watch files; after a change, send SIGHUP");
         }
         Self {
             wanted,
             wake,
-            stirs,
+            changes,
         }
     }
 
-    /// Has the folders of `files` watched, and no others. A folder that was not watched before counts as stirred: nobody
-    /// knows what happened in it since its files were read.
+    /// Watches the folders of `files` and no others. A new folder counts as changed: its files may have changed between
+    /// being read and being watched.
     pub(super) fn files(&self, files: &[PathBuf]) {
         let folders = files.iter().map(|file| folder(file)).collect();
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         *wanted = Some(folders);
-        // A full channel has a word for the thread already, and a closed one no thread.
+        // A full channel wakes the thread already; a closed one has no thread.
         let _ = self.wake.try_send(());
     }
 
-    /// Waits until something has stirred in the folders, and then for quiet. Cancel safe: a stir is not forgotten
-    /// before the wait for quiet begins.
-    pub(super) async fn stirred(&mut self) {
-        // Where nothing can be watched this waits for ever.
-        self.stirs.recv().await;
+    /// Waits for an event in the folders, then for the end of the burst. Cancel safe: an event that was received starts
+    /// the wait for the end of the burst at once.
+    pub(super) async fn changed(&mut self) {
+        // Waits for ever if nothing can be watched.
+        self.changes.recv().await;
         let patience = Instant::now() + PATIENCE;
         loop {
             let quiet = (Instant::now() + QUIET).min(patience);
-            match timeout_at(quiet, self.stirs.recv()).await {
+            match timeout_at(quiet, self.changes.recv()).await {
                 Ok(Some(())) => {}
                 Ok(None) | Err(_) => break,
             }
@@ -117,28 +117,28 @@ fn take(wanted: &Mutex<Option<BTreeSet<PathBuf>>>) -> Option<BTreeSet<PathBuf>> 
 // === impl Folders ===
 
 impl Folders {
-    fn new(watcher: RecommendedWatcher, stir: mpsc::Sender<()>) -> Self {
+    fn new(watcher: RecommendedWatcher, notify: mpsc::Sender<()>) -> Self {
         Self {
             watcher,
             watched: BTreeSet::new(),
-            stir,
+            notify,
         }
     }
 
     fn watch(&mut self, wanted: BTreeSet<PathBuf>) {
         for folder in self.watched.difference(&wanted) {
-            // One that is gone is watched no longer anyway.
+            // Fails only for a deleted folder, whose watch is gone already.
             let _ = self.watcher.unwatch(folder);
         }
         let kept = wanted.into_iter().filter(|folder| {
             self.watched.contains(folder)
                 || match self.watcher.watch(folder, RecursiveMode::NonRecursive) {
                     Ok(()) => {
-                        let _ = self.stir.try_send(());
+                        let _ = self.notify.try_send(());
                         true
                     }
                     Err(error) => {
-                        warn!(folder = %folder.display(), %error, "a folder cannot be watched: after a change in it, send SIGHUP");
+                        warn!(folder = %folder.display(), %error, "cannot watch a folder; after a change in it, send SIGHUP");
                         false
                     }
                 }
@@ -160,62 +160,65 @@ mod tests {
 
     use super::*;
 
-    async fn stirs(watch: &mut Watch) -> bool {
-        tokio::time::timeout(Duration::from_secs(20), watch.stirred())
+    async fn notices(watch: &mut Watch) -> bool {
+        tokio::time::timeout(Duration::from_secs(20), watch.changed())
             .await
             .is_ok()
     }
 
     #[tokio::test]
-    async fn a_file_that_is_written_replaced_or_relinked_stirs() {
+    async fn writing_replacing_or_relinking_a_file_is_noticed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         let mut watch = Watch::new();
         watch.files(&[path("Tapfile")]);
-        assert!(stirs(&mut watch).await, "new: it may have changed before");
+        assert!(
+            notices(&mut watch).await,
+            "a new folder may have changed before"
+        );
         fs::write(path("Tapfile"), "a").expect("written");
-        assert!(stirs(&mut watch).await, "made");
+        assert!(notices(&mut watch).await, "made");
         fs::write(path("new"), "b").expect("written");
         fs::rename(path("new"), path("Tapfile")).expect("renamed");
-        assert!(stirs(&mut watch).await, "replaced");
-        // As the kubelet does with a ConfigMap.
+        assert!(notices(&mut watch).await, "replaced");
+        // The kubelet updates a ConfigMap in this way.
         fs::create_dir(path("..1")).expect("made");
         symlink("..1", path("..data_tmp")).expect("linked");
         fs::rename(path("..data_tmp"), path("..data")).expect("renamed");
-        assert!(stirs(&mut watch).await, "relinked");
+        assert!(notices(&mut watch).await, "relinked");
     }
 
     #[tokio::test]
-    async fn folders_that_are_no_longer_named_are_left_alone() {
+    async fn a_watch_moves_to_the_new_folders() {
         let (old, new) = (
             tempfile::tempdir().expect("a folder"),
             tempfile::tempdir().expect("a folder"),
         );
         let mut watch = Watch::new();
         watch.files(&[old.path().join("Tapfile")]);
-        assert!(stirs(&mut watch).await, "new");
+        assert!(notices(&mut watch).await, "new");
         watch.files(&[new.path().join("Tapfile")]);
-        assert!(stirs(&mut watch).await, "new");
+        assert!(notices(&mut watch).await, "new");
         fs::write(new.path().join("Tapfile"), "a").expect("written");
-        assert!(stirs(&mut watch).await);
+        assert!(notices(&mut watch).await);
     }
 
     #[tokio::test]
-    async fn only_what_is_wanted_is_watched() {
+    async fn only_the_wanted_folders_are_watched() {
         let folder = |name: &str| {
             let folder = tempfile::tempdir().expect("a folder");
             (folder.path().join(name), folder)
         };
         let ((old, _one), (new, _two)) = (folder(""), folder(""));
-        let (stir, mut stirs) = mpsc::channel(1);
+        let (notify, mut changes) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(|_| {}).expect("inotify");
-        let mut folders = Folders::new(watcher, stir);
+        let mut folders = Folders::new(watcher, notify);
         folders.watch([old.clone()].into());
-        stirs.recv().await.expect("new");
+        changes.recv().await.expect("new");
         folders.watch([old.clone()].into());
-        assert!(stirs.try_recv().is_err(), "known");
+        assert!(changes.try_recv().is_err(), "known");
         folders.watch([new.clone(), new.join("absent")].into());
-        stirs.recv().await.expect("new");
+        changes.recv().await.expect("new");
         assert_eq!(folders.watched, [new].into());
         let unknown = folders.watcher.unwatch(&old);
         unknown.expect_err("it is not watched any more");

@@ -220,7 +220,7 @@ fn apply_listener(
             let old = old?;
             old.running.replace(settings);
             if old.inherited && old.config.address != config.address {
-                warn_of_permissions(&config);
+                warn_about_permissions(&config);
             }
             if let Some(Err(error)) =
                 permissions.map(|change| old.running.change_permissions(&change))
@@ -238,7 +238,7 @@ fn apply_listener(
         ListenerStep::Start(listener, signals) => {
             changes.started.push(name);
             if listener.is_inherited() {
-                warn_of_permissions(&config);
+                warn_about_permissions(&config);
             }
             ListenerHandle {
                 config,
@@ -253,7 +253,7 @@ fn apply_listener(
     })
 }
 
-fn warn_of_permissions(listen: &Listen) {
+fn warn_about_permissions(listen: &Listen) {
     if let ListenAddress::Unix(_, permissions) = &listen.address
         && *permissions != UnixPermissions::default()
     {

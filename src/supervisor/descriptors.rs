@@ -1,38 +1,37 @@
-//! The descriptors that senders leave for the rest of the router, and whether the limit allows as many senders as the
-//! configuration does.
+//! The descriptors reserved for the router itself, and the check whether the rest suffices for the configured senders.
 
 use nix::sys::resource::{Resource, getrlimit};
 use tracing::warn;
 
 use crate::{config::Config, net::Descriptors, sink::descriptors_needed};
 
-/// For what a reload opens: files, new listeners, and the sockets of sinks that are drained.
+/// Descriptors for a reload: files, new listeners, and the sockets of draining sinks.
 const RELOAD: u64 = 8;
 
-/// Standard streams, signals, the runtimes, the watch of files and libraries.
+/// Descriptors of the process: standard streams, signals, the runtimes, the watch on files, and libraries.
 const PROCESS: u64 = 32;
 
-/// What an idle router has open besides its listeners: standard streams, signals, the runtimes, the watch of files and
-/// the socket of the admin endpoint. Measured: 17.
+/// Open descriptors of an idle router, apart from its listeners: standard streams, signals, the runtimes, the watch on
+/// files and the admin endpoint's socket. Measured: 17.
 const IDLE: u64 = 20;
 
-/// The socket of a listener, and the file that it holds open to recognize it.
+/// The socket of a listener, and the descriptor by which it recognizes its socket file.
 const PER_LISTENER: u64 = 2;
 
-/// A limit that allows fewer senders than the configuration.
+/// A limit too low for the configured number of senders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shortage {
     limit: u64,
-    /// What the configuration may need.
+    /// The number that the configuration may need.
     needed: u64,
 }
 
-/// Descriptors that a configuration may need.
+/// The descriptors that a configuration may need.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Needed {
-    /// For what the router opens by itself.
+    /// For everything that the router opens itself.
     own: u64,
-    /// For senders, and the sockets that they connect to.
+    /// For senders, and for the sockets that they connect to.
     senders: u64,
     /// Open before the first sender connects.
     in_use: u64,
@@ -51,7 +50,7 @@ impl Needed {
         }
     }
 
-    /// Has senders leave what the router needs by itself. Returns what the limit falls short of, if it does.
+    /// Reserves the router's own descriptors. Returns the shortage if the limit is too low.
     pub(super) fn reserve(self, descriptors: &Descriptors) -> Option<Shortage> {
         descriptors.reserve(self.own, self.in_use);
         let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
@@ -69,7 +68,7 @@ impl Shortage {
         warn!(
             limit,
             needed,
-            "the limit on open files (RLIMIT_NOFILE) is lower than max_connections may need: senders beyond it are closed at once, counted as connection_limit; raise it (LimitNOFILE= of the unit, `ulimit -n`) or lower max_connections"
+            "the limit on open files (RLIMIT_NOFILE) is lower than max_connections may need: connections beyond it are closed at once and counted as connection_limit; raise it (LimitNOFILE= in the unit, `ulimit -n`) or lower max_connections"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The end in order: senders first, then queues, then streams.
+//! The drain: first the senders, then the queues, then the streams to the collectors.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,52 +12,52 @@ use tracing::{info, warn};
 use super::{ListenerHandle, RouterPhase, SinkHandle, Supervisor, drops};
 use crate::{listener::Snapshot, router::Ledger};
 
-/// What the router has done from its start to its end.
+/// The final counts of the router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// One for each listener.
+    /// The report of each listener.
     pub listeners: Vec<ListenerReport>,
-    /// One for each sink.
+    /// The report of each sink.
     pub sinks: Vec<SinkReport>,
 }
 
-/// What one listener has done.
+/// The final counts of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerReport {
     /// Its name.
     pub name: Arc<str>,
-    /// Its counters at the end.
+    /// Its final counters.
     pub counts: Snapshot,
 }
 
-/// What one sink has done.
+/// The final ledger of a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkReport {
     /// Its name.
     pub name: Arc<str>,
-    /// Its account at the end: nothing is queued or in flight.
+    /// Its final ledger, with nothing queued or in flight.
     pub ledger: Ledger,
 }
 
-/// For listeners after the deadline. Each cuts its own connections after half a second; on a machine that is very busy
-/// that takes longer, and a connection that is cut here instead may still be offering frames while the queues close.
+/// The time for listeners to stop after their deadline. A listener cuts its connections after half a second, but that takes
+/// longer on a busy machine. A connection that is aborted here instead may offer frames while the queues close.
 const LISTENERS_END: Duration = Duration::from_secs(4);
 
-/// For tasks that were told that their time is over.
+/// The time for sinks to stop after the deadline.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Supervisor {
-    /// Ends the router: stops accepting, asks senders to end and reads what they still write, then empties the
-    /// queues, ends the collectors' streams with STOP and awaits FINISH.
+    /// Stops the router in order: stops accepting, asks senders to finish and reads what they still write, then empties the
+    /// queues, ends the streams to the collectors with STOP and waits for FINISH.
     ///
-    /// It takes no longer than the configured `drain`, and no longer than until `hurry` is cancelled. Senders get
-    /// three quarters of that, since a sender that does not read its back channel goes on until the end of it; the
-    /// last quarter is for the sinks alone. What cannot be delivered by then is counted as lost to the shutdown.
+    /// Takes at most the configured `drain`, and stops early when `hurry` is cancelled. Senders get three quarters of the
+    /// time, since a sender that does not read its back channel uses all of its share; the last quarter belongs to the sinks.
+    /// Frames that are not delivered by then are counted as dropped with reason `shutdown`.
     pub async fn drain(mut self, hurry: CancellationToken) -> Report {
         let begun = Instant::now();
         let drain = *self.drain.borrow();
         let (intake_ends, ends) = (begun + drain * 3 / 4, begun + drain);
-        info!(at_most = ?drain, "draining: no new senders, and those there are asked to end");
+        info!(at_most = ?drain, "draining: stopped accepting senders, asked connected ones to finish");
         self.view.enter(RouterPhase::Draining);
         self.signals.drain.cancel();
         self.end_intake(intake_ends, &hurry).await;
@@ -80,10 +80,10 @@ impl Supervisor {
         let retiring = &mut self.retiring_listeners;
         let all = async {
             for listener in &mut self.listeners {
-                // A panic in there is told where it is reaped; what matters here is that it has ended.
-                let _ = (&mut listener.task.0).await;
+                // Ignores a panic, which the panic hook has logged.
+                let _ = (&mut listener.task).await;
             }
-            // They still take frames for the sinks, too.
+            // Removed listeners also offer frames until they stop.
             while retiring.join_next().await.is_some() {}
         };
         let mut all = Box::pin(all);
@@ -97,10 +97,10 @@ impl Supervisor {
             .await
             .is_err()
         {
-            warn!("a listener did not end in time and is cut");
+            warn!("a listener did not stop in time and was aborted");
         }
         for listener in &self.listeners {
-            listener.task.0.abort();
+            listener.task.abort();
         }
         self.retiring_listeners.abort_all();
     }

@@ -1,4 +1,4 @@
-//! Tells the log of frames lost: one line a sink in each period, and none if there were none.
+//! Log lines about lost frames: one for each sink and period with losses.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,15 +9,15 @@ use crate::router::{DropReason, Ledger, Losses, Queues};
 
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// A sink's name, its queues, and what it had lost when it was last looked at.
+/// A sink, and its losses at the last check.
 struct Account {
     sink: Arc<str>,
     queues: Arc<Queues>,
     last: (Ledger, Losses),
 }
 
-/// Tells of one sink until it is aborted.
-pub(super) async fn tell(sink: Arc<str>, queues: Arc<Queues>) {
+/// Logs the losses of one sink until the task is aborted.
+pub(super) async fn log_losses(sink: Arc<str>, queues: Arc<Queues>) {
     let mut account = Account {
         sink,
         queues,
@@ -27,12 +27,12 @@ pub(super) async fn tell(sink: Arc<str>, queues: Arc<Queues>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        account.tell();
+        account.log_losses();
     }
 }
 
 impl Account {
-    fn tell(&mut self) {
+    fn log_losses(&mut self) {
         let (before, losses_before) = &self.last;
         let now = self.queues.ledger();
         let lost = now.dropped_total() - before.dropped_total();
@@ -48,7 +48,7 @@ impl Account {
     }
 }
 
-/// What was lost between `before` and `now`, as `reason=frames`, separated by spaces.
+/// Returns the losses between `before` and `now` as `reason=frames`, separated by spaces.
 pub(super) fn describe(now: &Ledger, before: &Ledger) -> String {
     let each = DropReason::ALL.into_iter().filter_map(|reason| {
         let frames = now.dropped(reason) - before.dropped(reason);
@@ -66,7 +66,7 @@ mod tests {
     };
 
     #[test]
-    fn only_what_was_lost_since_is_described() {
+    fn only_losses_since_the_last_check_are_described() {
         let queue = Queue::new(Limits {
             frames: 1,
             bytes: 1 << 20,

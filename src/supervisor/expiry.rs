@@ -1,6 +1,6 @@
-//! Logs certificates that peers refuse by their dates, or will soon: when that begins, and once a day while it lasts.
+//! Log lines about certificates that are expired, expire soon or are not valid yet: at once and then daily.
 //!
-//! At the start and at a reload the configuration's warnings say so; this is for what comes true in between.
+//! At the start and at a reload, warnings about the configuration cover this. The lines here are for changes in between.
 
 use std::{
     collections::BTreeMap,
@@ -15,20 +15,20 @@ use tracing::{error, warn};
 use super::{View, material::Certificate};
 use crate::net::{Validity, ValidityState};
 
-/// The time between two comparisons of the dates with the clock.
+/// The interval between checks.
 const LOOK: Duration = Duration::from_hours(1);
 
-/// The time after which the log repeats a warning.
+/// The time after which a line is repeated.
 const REPEAT: Duration = Duration::from_hours(24);
 
-/// The listener or sink that shows a certificate.
+/// The listener or sink that presents a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Shower {
     Listener(Arc<str>),
     Sink(Arc<str>),
 }
 
-/// The last look at each certificate, and the time of the log's last line about it.
+/// The certificates seen at the last check.
 #[derive(Debug, Default)]
 struct Watch {
     seen: BTreeMap<(Shower, PathBuf), Seen>,
@@ -41,7 +41,7 @@ struct Seen {
     logged: SystemTime,
 }
 
-/// Watches the certificates that `view` shows, until it is aborted.
+/// Watches the certificates in `view` until the task is aborted.
 pub(super) async fn watch(view: View, now: impl Fn() -> SystemTime) {
     let mut watch = Watch::default();
     let mut ticks = interval(LOOK);
@@ -74,8 +74,8 @@ fn shown(view: &View) -> Vec<(Shower, Certificate)> {
 // === impl Watch ===
 
 impl Watch {
-    /// Returns the certificates that the log is to have a line about now. Those that were not seen before were read, and
-    /// the configuration's warnings about them given, at the time `taken_up`.
+    /// Returns the certificates to log now. Certificates that are new to this watch were read at the time `taken_up`, when the
+    /// configuration's warnings covered them.
     fn look(
         &mut self,
         shown: &[(Shower, Certificate)],
@@ -95,7 +95,7 @@ impl Watch {
                 state: validity.state(taken_up),
                 logged: taken_up,
             });
-            // A clock that was set back does not silence it.
+            // A clock that was set back must not suppress lines.
             let since = now.duration_since(last.logged).unwrap_or(REPEAT);
             let is_due = state != last.state || since >= REPEAT;
             if is_due && state != ValidityState::Valid {
@@ -159,7 +159,7 @@ mod tests {
         vec![(shower, Certificate { file, validity })]
     }
 
-    /// The hours at which the log has a line, of a router that was started at the first of them.
+    /// The hours in which a line is logged, for a router that was started in the first of them.
     fn logged(hours: std::ops::Range<u64>, shown: &[(Shower, Certificate)]) -> Vec<u64> {
         let mut watch = Watch::default();
         let start = at(hours.start * HOUR);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_logged_as_it_comes_near_its_end_and_once_a_day() {
+    fn a_certificate_is_logged_daily_from_14_days_before_its_expiry() {
         let shown = shown(0, 20 * DAY);
         // 14 days before its end, each day, and at the end.
         let mut expected: Vec<u64> = (0..14).map(|day| 24 * (6 + day) + 1).collect();
@@ -177,15 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn what_the_configuration_has_warned_of_is_logged_a_day_later() {
+    fn a_certificate_with_a_configuration_warning_is_logged_a_day_later() {
         assert_eq!(logged(100..150, &shown(0, DAY)), [124, 148]);
-        // One that becomes valid is no news.
+        // Becoming valid is not logged.
         assert_eq!(logged(0..100, &shown(30 * HOUR, 100 * DAY)), [24]);
         assert!(logged(0..1000, &shown(0, 100 * DAY)).is_empty());
     }
 
     #[test]
-    fn a_renewed_certificate_is_another() {
+    fn a_renewed_certificate_is_treated_as_new() {
         let mut watch = Watch::default();
         let (old, new) = (shown(0, DAY), shown(0, 3 * DAY));
         let (reload, later) = (at(3 * DAY), at(3 * DAY + HOUR));
@@ -200,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_true_before_the_first_look_is_logged() {
+    fn an_expiry_before_the_first_check_is_logged() {
         let shown = shown(0, DAY);
         let news = Watch::default().look(&shown, at(DAY), at(DAY + HOUR));
         assert_eq!(news, shown);
     }
 
     #[test]
-    fn a_clock_that_is_set_back_silences_nothing() {
+    fn a_clock_that_is_set_back_suppresses_nothing() {
         let mut watch = Watch::default();
         let shown = shown(10 * DAY, 100 * DAY);
         assert!(watch.look(&shown, at(5 * DAY), at(5 * DAY)).is_empty());

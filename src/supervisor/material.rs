@@ -1,4 +1,4 @@
-//! What the files that a directive names say: certificates, keys, authorities.
+//! The contents of the files that a directive names: certificates, keys and authorities.
 
 use std::{
     fs,
@@ -15,10 +15,10 @@ use crate::{
     net::{self, ClientTls, ServerTls, TlsError, Validity, validity_of_first},
 };
 
-/// The contents of a directive's files, and what TLS was made of them: two are equal if the contents are.
+/// The TLS configuration made from a directive's files. Two are equal if the files' contents are.
 ///
-/// Contents and not times, since Kubernetes replaces a mounted Secret by moving a link. It tells changes from none;
-/// it guards nothing.
+/// Contents are compared and not times, since Kubernetes replaces a mounted Secret by moving a link. The digest detects
+/// changes; it is not a security measure.
 #[derive(Debug, Clone)]
 pub(super) struct Material {
     digest: u64,
@@ -26,7 +26,7 @@ pub(super) struct Material {
     pub(super) tls: Tls,
 }
 
-/// The TLS of a directive.
+/// The TLS configuration of a directive.
 #[derive(Debug, Clone)]
 pub(super) enum Tls {
     None,
@@ -34,12 +34,12 @@ pub(super) enum Tls {
     Server(Arc<ServerConfig>),
 }
 
-/// A certificate that a directive shows to its peers.
+/// A certificate that a listener or sink presents to its peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// The file that holds it, first of its chain.
+    /// The file whose first certificate it is.
     pub file: PathBuf,
-    /// When it is valid.
+    /// Its validity period.
     pub validity: Validity,
 }
 
@@ -54,7 +54,7 @@ impl Material {
         let ClientTls { ca, client, .. } = tls;
         let files = client.iter().flat_map(|(cert, key)| [cert, key]);
         let shown = client.as_ref().map(|(cert, _)| cert.as_path());
-        // The digest first: should a file change before it is read for use, then the next look sees it.
+        // The digest first: if a file changes before it is read for use, the next digest differs.
         let read = Self::of(ca.iter().chain(files).map(AsRef::as_ref), shown);
         Ok(Self {
             tls: Tls::Client(net::client_config(tls)?),
@@ -84,7 +84,7 @@ impl Material {
         Self::of([], None)
     }
 
-    /// The certificates that are shown to peers.
+    /// The certificates presented to peers.
     pub(super) fn certificates(&self) -> Arc<[Certificate]> {
         Arc::clone(&self.certificates)
     }
@@ -92,7 +92,7 @@ impl Material {
     fn of<'a>(files: impl IntoIterator<Item = &'a Path>, shown: Option<&Path>) -> Self {
         let mut digest = DefaultHasher::new();
         for file in files {
-            // One that cannot be read is told of by whoever uses it.
+            // The code that uses an unreadable file reports it.
             contents(file).hash(&mut digest);
         }
         Self {
@@ -130,7 +130,7 @@ impl Tls {
 // === impl Certificate ===
 
 impl Certificate {
-    /// The first of a file. `None` if there is none that can be read: whoever uses it tells of that.
+    /// Reads the first certificate of a file. Returns `None` on any error, which the code that uses the file reports.
     fn read(file: &Path) -> Option<Self> {
         Some(Self {
             file: file.to_owned(),
@@ -139,9 +139,9 @@ impl Certificate {
     }
 }
 
-/// What a file says; `None` for one that cannot be read.
+/// Returns the contents of a regular file; `None` if it cannot be read.
 pub(crate) fn contents(file: &Path) -> Option<Vec<u8>> {
-    // A pipe that the process was started with says what it says once only.
+    // Not from a pipe, such as `/dev/fd/3`, which can be read only once.
     let metadata = waiting_for(file.display(), || fs::metadata(file));
     if !metadata.is_ok_and(|file| file.is_file()) {
         return None;
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_contents_count() {
+    fn only_contents_change_the_digest() {
         let folder = tempfile::tempdir().expect("a folder");
         let (one, other) = (folder.path().join("one"), folder.path().join("other"));
         let of_both = || Material::of([one.as_path(), other.as_path()], Some(&one)).digest;
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_says_when_it_expires() {
+    fn the_expiry_of_a_certificate_is_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("tls.crt");
         let mut params = rcgen::CertificateParams::new(["tapfan.test".to_owned()]).expect("a name");

@@ -1,9 +1,10 @@
-//! Owns every task of the router: starts listeners and sinks, keeps sinks going, changes what a new configuration
-//! changes, and drains all at the end.
+//! The owner of all of the router's tasks: it starts listeners and sinks, restarts sinks, applies new configurations, and
+//! drains everything at the end.
 //!
-//! A start is a change from nothing: `plan` builds all that can fail, and only then `apply` touches what runs.
+//! A start is a change from an empty router: `plan` does everything that can fail, and then `apply` changes the running
+//! parts.
 //!
-//! Called by `cli`, and by whoever embeds the router; calls `listener`, `router`, `sink`, `net` and `config`.
+//! Called by `cli` and by programs that embed the router; calls `listener`, `router`, `sink`, `net` and `config`.
 
 mod apply;
 mod descriptors;
@@ -23,11 +24,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::{
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use apply::Changes;
 pub use drain::{ListenerReport, Report, SinkReport};
@@ -53,8 +51,8 @@ use crate::{
 
 /// A running router.
 ///
-/// It runs on the tokio runtime it was started on until it is [drained](Self::drain). Dropping it ends it at once,
-/// and what its queues hold is lost.
+/// It runs on the tokio runtime it was started on until it is [drained](Self::drain). Dropping it stops it at once, and
+/// the frames in its queues are lost.
 #[derive(Debug)]
 pub struct Supervisor {
     listeners: Vec<ListenerHandle>,
@@ -62,65 +60,60 @@ pub struct Supervisor {
     router: Router,
     names: Names,
     view: View,
-    /// Sockets that the process was started with, for the listeners that name them.
+    /// The sockets that the process inherited, for the listeners that name them.
     inherited: Inherited,
-    /// Where its listeners are, so that no sink sends to them.
+    /// The addresses of its listeners, so that no sink connects to them.
     own: OwnListeners,
     signals: DrainSignals,
     /// The bounds that all listeners share.
     budgets: Budgets,
-    /// What the limit on descriptors falls short of, if it does.
+    /// The shortage of descriptors, if there is one.
     shortage: Option<Shortage>,
-    /// Ends what sinks still wait for when the drain's time is over.
+    /// Aborts what sinks wait for when the drain's deadline passes.
     abort: CancellationToken,
-    /// How long a drain may take; sinks see it change.
+    /// The deadline of a drain; sinks see it change.
     drain: watch::Sender<Duration>,
-    /// The lines of the admin endpoint, which is served elsewhere; to say whether they change.
+    /// The configuration of the admin endpoint. It is served elsewhere; this is for reporting changes.
     admin: config::Admin,
-    /// Listeners that a new configuration has removed, and that are not at their end yet.
+    /// Removed listeners that have not stopped yet.
     retiring_listeners: JoinSet<()>,
-    /// Such sinks.
+    /// Removed sinks that have not stopped yet.
     retiring_sinks: JoinSet<()>,
-    /// Logs certificates that expire.
-    _expiry_log: AbortOnDrop,
+    /// Logs expiring certificates.
+    _expiry_log: AbortOnDropHandle<()>,
 }
 
-/// A listener, as seen from outside.
+/// A running listener.
 #[derive(Debug)]
 pub struct ListenerHandle {
     config: Listen,
     material: Material,
     address: Option<SocketAddr>,
-    /// Whether the socket is one that the process was started with.
+    /// Whether the socket was inherited.
     inherited: bool,
     running: Handle,
     signals: DrainSignals,
-    task: AbortOnDrop,
+    task: AbortOnDropHandle<()>,
 }
 
-/// A sink, as seen from outside.
+/// A running sink.
 #[derive(Debug)]
 pub struct SinkHandle {
     config: config::Sink,
     material: Material,
     work: Work,
     task: SinkTask,
-    _drop_log: AbortOnDrop,
+    _drop_log: AbortOnDropHandle<()>,
 }
-
-/// A task that ends when its owner does.
-#[derive(Debug)]
-struct AbortOnDrop(JoinHandle<()>);
 
 // === impl Supervisor ===
 
 impl Supervisor {
-    /// Starts the router that `config` describes. Sinks that are down do not stop the start. Reads the certificates and
-    /// keys that `config` names, and blocks meanwhile.
+    /// Starts the router that `config` describes. Sinks that are down do not fail the start. Blocks while it reads the
+    /// certificates and keys that `config` names.
     ///
     /// # Errors
-    /// If a listener cannot be bound or a certificate cannot be used; all such problems are in the error, and
-    /// nothing runs.
+    /// If a listener cannot be bound or a certificate cannot be used. The error lists all such problems, and nothing runs.
     ///
     /// # Panics
     /// Outside of a tokio runtime with its I/O and time drivers.
@@ -128,7 +121,7 @@ impl Supervisor {
         Self::start_in(View::new(), config)
     }
 
-    /// The same, as seen in a `view` that was made before: whoever looks there sees it start.
+    /// Does the same and publishes the router in an existing `view`, which shows it starting.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -140,8 +133,8 @@ impl Supervisor {
         Self::start_with(Inherited::default(), view, prepared)
     }
 
-    /// The same, with files that were read before, and with sockets that the process was started with. A listener whose
-    /// address is that of one uses it, now and after any reload, instead of binding its own.
+    /// Does the same with files that were read before, and with inherited sockets. A listener at the address of an inherited
+    /// socket uses that one instead of binding its own, now and after any reload.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -176,7 +169,7 @@ impl Supervisor {
             admin: config.admin.clone(),
             retiring_listeners: JoinSet::new(),
             retiring_sinks: JoinSet::new(),
-            _expiry_log: AbortOnDrop(tokio::spawn(expiry_log)),
+            _expiry_log: AbortOnDropHandle::new(tokio::spawn(expiry_log)),
         };
         let plan = plan::Plan::new(prepared, &supervisor)?;
         supervisor.apply(plan);
@@ -187,12 +180,12 @@ impl Supervisor {
 
     /// Changes the running router to the one that `config` describes.
     ///
-    /// A listener or sink is known by its name. One that has not changed keeps its connections. A sink that has
-    /// changed keeps its queue and its ledger: its stream is ended in order, and a new one begun. One that is gone is
-    /// drained. Certificates and keys are read again, which blocks, and are used from the next handshake on.
+    /// Listeners and sinks are identified by name. Unchanged ones keep their connections. A changed sink keeps its queue and
+    /// its ledger; its stream is finished and a new one started. Removed ones are drained. Certificates and keys are read
+    /// again, which blocks, and are used from the next handshake on.
     ///
     /// # Errors
-    /// If something cannot be built; all such problems are in the error, and everything runs on as it did.
+    /// If some part cannot be built. The error lists all such problems, and nothing changes.
     ///
     /// # Panics
     /// Outside of the tokio runtime it was started on.
@@ -200,7 +193,7 @@ impl Supervisor {
         self.change(Prepared::new(config.clone()))
     }
 
-    /// The same, with files that were read before.
+    /// Does the same with files that were read before.
     ///
     /// # Errors
     /// As [`reload`](Self::reload).
@@ -215,12 +208,12 @@ impl Supervisor {
         Ok(changes)
     }
 
-    /// The sockets that the process was started with.
+    /// The sockets that the process inherited.
     pub fn inherited(&self) -> &Inherited {
         &self.inherited
     }
 
-    /// A look into the router, for any thread and at any time.
+    /// A view of the router, usable from any thread.
     pub fn view(&self) -> &View {
         &self.view
     }
@@ -239,17 +232,17 @@ impl Supervisor {
 // === impl ListenerHandle ===
 
 impl ListenerHandle {
-    /// Its name: the address as configured.
+    /// The name: the configured address.
     pub fn name(&self) -> &Arc<str> {
         &self.config.name
     }
 
-    /// The address it is bound to, with the port that the system chose if it was asked to; `None` for unix sockets.
+    /// The bound address, with the port that the system chose if the configured one is 0; `None` for unix sockets.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// What it has taken and refused.
+    /// The counters of what it received and refused.
     pub fn counters(&self) -> &Arc<Counters> {
         self.running.counters()
     }
@@ -263,41 +256,33 @@ impl SinkHandle {
         &self.config.name
     }
 
-    /// Its queues, with the ledger. They can be kept for longer than the sink is there, and looked at from anywhere.
+    /// The queues with the ledger. They may outlive the sink and be read from any thread.
     pub fn queues(&self) -> &Arc<Queues> {
         &self.work.queues
     }
 
-    /// Its account as it stands; with `endpoints all`, that of all endpoints together.
+    /// The current ledger; with `endpoints all`, the sum over all endpoints.
     pub fn ledger(&self) -> Ledger {
         self.work.queues.ledger()
     }
 
-    /// How long the frames delivered so far took.
+    /// The latency of the frames delivered so far.
     pub fn latency(&self) -> Latency {
         self.work.queues.latency()
     }
 
-    /// When the oldest frame that it holds was read from its source.
+    /// The time at which the oldest frame that it holds was read from its source.
     pub fn oldest(&self) -> Option<Instant> {
         self.work.queues.oldest()
     }
 
-    /// The bounds of what it holds; with `endpoints all`, of all queues together.
+    /// The limits of the queue; with `endpoints all`, the sum over all queues.
     pub fn limits(&self) -> Limits {
         self.work.queues.limits()
     }
 
-    /// Its status as it is and as it changes.
+    /// A receiver of the status and its changes.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.work.reporter.watch()
-    }
-}
-
-// === impl AbortOnDrop ===
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

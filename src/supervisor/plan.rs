@@ -1,4 +1,4 @@
-//! What a configuration changes: everything that can fail is done before anything that runs is touched.
+//! The plan of a change. Making it does everything that can fail, before any running part is touched.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     sink::{Reporter, Stack},
 };
 
-/// Why the router did not start, or did not change: every reason there is.
+/// All reasons why the router did not start or change.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", Lines(.0))]
 pub struct StartError(pub Vec<StartProblem>);
@@ -23,7 +23,7 @@ pub enum StartProblem {
     Listener {
         /// Its name.
         name: Arc<str>,
-        /// What is wrong.
+        /// The cause.
         source: ListenerSetupError,
     },
     /// A sink's certificate, key or name cannot be used.
@@ -31,7 +31,7 @@ pub enum StartProblem {
     Sink {
         /// Its name.
         name: Arc<str>,
-        /// What is wrong.
+        /// The cause.
         source: TlsError,
     },
     /// Names cannot be looked up.
@@ -41,20 +41,20 @@ pub enum StartProblem {
 
 struct Lines<'a>(&'a [StartProblem]);
 
-/// A change that can be made: everything that can fail is done, and nothing that runs was touched.
+/// A change that is ready to be applied.
 pub(super) struct Plan {
     pub(super) sinks: Vec<PlannedSink>,
     pub(super) listeners: Vec<PlannedListener>,
     pub(super) names: Names,
     pub(super) drain: Duration,
     pub(super) unfinished_frames: usize,
-    /// Descriptors that the configuration may need.
+    /// The descriptors that the configuration may need.
     pub(super) descriptors: Needed,
     pub(super) memory: usize,
     pub(super) admin: config::Admin,
 }
 
-/// Whom to ask for names.
+/// The resolver, with its settings.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     settings: ResolverSettings,
@@ -68,11 +68,11 @@ pub(super) struct PlannedSink {
 }
 
 pub(super) enum SinkStep {
-    /// It goes on as it is.
+    /// Keeps running unchanged.
     Keep,
-    /// It goes on, with the certificates of this stack from the next handshake on.
+    /// Keeps running, with the certificates of this stack from the next handshake on.
     Adopt(Stack),
-    /// It goes on with its queue and this stack, or starts with it.
+    /// Continues its queue with this stack, or starts with it.
     Build(Stack),
 }
 
@@ -83,9 +83,9 @@ pub(super) struct PlannedListener {
 }
 
 pub(super) enum ListenerStep {
-    /// It goes on as it is.
+    /// Keeps running unchanged.
     Keep,
-    /// It goes on, with these for the next connections.
+    /// Keeps running, with these settings for new connections.
     Change(Settings, Option<PermissionChange>),
     Start(Listener, DrainSignals),
 }
@@ -104,7 +104,7 @@ impl Names {
 // === impl Plan ===
 
 impl Plan {
-    /// What is to be done so that `running` becomes what `config` describes.
+    /// Plans the change from `running` to the configuration in `prepared`.
     pub(super) fn new(prepared: Prepared, running: &Supervisor) -> Result<Self, StartError> {
         let (config, of_sinks, of_listeners) = prepared.into_parts();
         let mut problems = Vec::new();
@@ -238,7 +238,7 @@ impl PlannedListener {
     }
 }
 
-/// What is to be done for the socket's file to have the permissions that `new` asks for.
+/// Returns the change of the socket file's permissions that `new` requires.
 fn permissions(old: &Listen, new: &Listen) -> Result<Option<PermissionChange>, BindError> {
     match (&old.address, &new.address) {
         (ListenAddress::Unix(address, old), ListenAddress::Unix(_, new)) if old != new => {
@@ -248,13 +248,13 @@ fn permissions(old: &Listen, new: &Listen) -> Result<Option<PermissionChange>, B
     }
 }
 
-/// Whether the socket of one is the socket of the other, however it is spelled.
+/// Returns whether two directives mean the same socket, even if it is spelled differently.
 pub(super) fn is_same_place(one: &Listen, other: &Listen) -> bool {
     match (&one.address, &other.address) {
         (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
         (ListenAddress::Tcp(address), ListenAddress::Tcp(wanted))
         | (ListenAddress::Tls(address, _), ListenAddress::Tls(wanted, _)) => {
-            // Port 0 is another port each time.
+            // Port 0 stands for a different port each time.
             address == wanted && (address.port() != 0 || one.name == other.name)
         }
         _ => false,

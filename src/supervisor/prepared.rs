@@ -1,12 +1,12 @@
-//! A configuration with its certificates read.
+//! A configuration with its certificates and keys.
 
 use super::material::Material;
 use crate::{config::Config, net::TlsError};
 
-/// A configuration, and what the certificates and keys that it names were made into.
+/// A configuration with the TLS settings made from its certificates and keys.
 ///
-/// To start or change a router with it reads no file. So all that a hanging file system could hold up is done here, on
-/// whichever thread can be spared for it.
+/// Starting or changing a router with it reads no file. So a hanging file system can only block [`new`](Self::new), which
+/// can run on any thread.
 #[derive(Debug)]
 pub struct Prepared {
     config: Config,
@@ -20,8 +20,8 @@ type Read = Result<Material, TlsError>;
 // === impl Prepared ===
 
 impl Prepared {
-    /// Reads the files that `config` names. Blocks for as long as they need. One that cannot be used is reported when the
-    /// router is started or changed with it.
+    /// Reads the files that `config` names, and blocks while it does. Unusable files are reported when the router is started
+    /// or changed with this.
     pub fn new(config: Config) -> Self {
         Self {
             sinks: config.sinks.iter().map(Material::of_sink).collect(),
@@ -35,7 +35,7 @@ impl Prepared {
         &self.config
     }
 
-    /// The configuration, and the material of its sinks and of its listeners, in their order.
+    /// Returns the configuration, the materials of its sinks, and those of its listeners, in order.
     pub(super) fn into_parts(self) -> (Config, Vec<Read>, Vec<Read>) {
         (self.config, self.sinks, self.listeners)
     }

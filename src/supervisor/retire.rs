@@ -1,4 +1,4 @@
-//! The end of what a new configuration no longer has, while the rest goes on.
+//! Drains the listeners and sinks that a reload removed, while the rest of the router keeps running.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use tracing::info;
 use super::{ListenerHandle, SinkHandle, Supervisor};
 
 impl Supervisor {
-    /// Empties the sink's queue, ends its stream and lets it go, all within the drain's time. The router, that has it no
-    /// more, closes the queue.
+    /// Drains a removed sink: empties its queue and ends its stream within the drain's deadline. The router closed the queue
+    /// when it dropped it.
     pub(super) fn retire_sink(&mut self, mut sink: SinkHandle) {
         let (drain, abort) = (*self.drain.borrow(), self.abort.clone());
         sink.work.reporter.draining();
@@ -23,13 +23,13 @@ impl Supervisor {
             }
             sink.work.queues.abandon();
             sink.work.reporter.stopped();
-            info!(sink = %sink.name(), "a sink that the configuration no longer has is at its end");
+            info!(sink = %sink.name(), "a removed sink has stopped");
             sink.report().log();
             view.sink_left(&sink);
         });
     }
 
-    /// Asks the listener's senders to end, reads what they still write, and lets it go.
+    /// Drains a removed listener: asks its senders to finish and reads what they still write.
     pub(super) fn retire_listener(&mut self, mut listener: ListenerHandle) {
         let drain = *self.drain.borrow();
         listener.signals.drain.cancel();
@@ -37,15 +37,15 @@ impl Supervisor {
         let view = self.view.clone();
         self.retiring_listeners.spawn(async move {
             select! {
-                _ = &mut listener.task.0 => {}
+                _ = &mut listener.task => {}
                 () = sleep(drain) => {
                     listener.signals.deadline.cancel();
-                    // It ends soon now, by itself.
-                    let _ = (&mut listener.task.0).await;
+                    // The listener now cuts its connections and stops soon.
+                    let _ = (&mut listener.task).await;
                 }
             }
             let name = Arc::clone(listener.name());
-            info!(listener = %name, "a listener that the configuration no longer has is at its end");
+            info!(listener = %name, "a removed listener has stopped");
             listener.report().log();
             view.listener_left(&listener);
         });

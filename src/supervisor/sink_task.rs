@@ -1,9 +1,9 @@
-//! One sink's task, and how it is handed over.
+//! The task of one sink, and the handover from its predecessor.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::watch, time::timeout};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::warn;
 
 use crate::{
@@ -11,37 +11,37 @@ use crate::{
     sink::{self, Ends, Reporter, Stack},
 };
 
-/// A sink's task, and what ends it. Dropping it ends it at once.
+/// A sink's task. Dropping it aborts the task.
 #[derive(Debug)]
 pub(super) struct SinkTask {
-    task: JoinHandle<()>,
-    /// Ends the stream in order, and leaves what is queued.
+    task: AbortOnDropHandle<()>,
+    /// Ends the stream with STOP and leaves the queue.
     retire: CancellationToken,
-    /// Ends whatever it waits for.
+    /// Aborts whatever the task waits for.
     abort: CancellationToken,
 }
 
-/// What a sink's task works with.
+/// The parts that a sink's task works with.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
     pub(super) stack: Stack,
     pub(super) reporter: Reporter,
     pub(super) queues: Arc<Queues>,
-    /// How long a drain may take, as it is and as it changes.
+    /// The deadline of a drain, and its changes.
     pub(super) drain: watch::Receiver<Duration>,
 }
 
-/// For a task that was replaced to end its stream: what a silent collector gets for FINISH, and a little more. Not longer for
-/// one that reads slowly, since its frames wait meanwhile; what the kernel has of the old stream is still sent.
+/// The time for a replaced task to end its stream: the wait for FINISH, and a little more. A slow collector gets no longer,
+/// since its new frames wait; the kernel still sends what it holds of the old stream.
 const HANDOVER: Duration = Duration::from_secs(5);
 
-/// For a task that was told that its time is over.
+/// The time for a task to stop after `abort`.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 // === impl SinkTask ===
 
 impl SinkTask {
-    /// Starts the sink. If it takes the place of `before`, it waits until that has let go of the queue.
+    /// Starts the sink. It first waits until a predecessor, `before`, has released the queue.
     pub(super) fn start(work: Work, abort: CancellationToken, before: Option<Self>) -> Self {
         let retire = CancellationToken::new();
         let ends = Ends {
@@ -49,12 +49,12 @@ impl SinkTask {
             abort: abort.clone(),
             drain: work.drain.clone(),
         };
-        let task = tokio::spawn(async move {
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
             if let Some(before) = before {
                 before.retire(&work.reporter).await;
             }
             sink::run(&work.stack, &work.queues, &ends).await;
-        });
+        }));
         Self {
             task,
             retire,
@@ -62,15 +62,15 @@ impl SinkTask {
         }
     }
 
-    /// Waits for its end; cancel safe.
+    /// Waits for the end of the task. Cancel safe.
     pub(super) async fn ended(&mut self) {
         if !self.task.is_finished() {
-            // It tells of panics itself.
+            // The sink logs panics itself.
             let _ = (&mut self.task).await;
         }
     }
 
-    /// Ends it: at once, but for what is being settled.
+    /// Aborts what the task waits for, and the task itself if it does not settle its account in time.
     pub(super) async fn abort(&mut self) {
         self.abort.cancel();
         if timeout(LAST_WORDS, self.ended()).await.is_err() {
@@ -78,7 +78,7 @@ impl SinkTask {
         }
     }
 
-    /// Ends it without a word.
+    /// Aborts the task at once.
     pub(super) fn cut(&self) {
         self.task.abort();
     }
@@ -86,16 +86,10 @@ impl SinkTask {
     async fn retire(mut self, reporter: &Reporter) {
         self.retire.cancel();
         if timeout(HANDOVER, self.ended()).await.is_err() {
-            warn!(sink = %reporter.sink(), "the collector did not let the changed sink's old stream end in time; it is cut");
+            warn!(sink = %reporter.sink(), "the changed sink's old stream did not finish in time and was aborted");
             self.abort.cancel();
-            // Without a deadline: the queue has one consumer, and what is in flight is this one's until it has ended.
+            // No deadline: the queue has a single consumer, and frames in flight belong to this task until it ends.
             self.ended().await;
         }
-    }
-}
-
-impl Drop for SinkTask {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 };
 
 const UNUSED: &str = "no `listen` line names this inherited socket";
-const CHANGED: &str = "the configuration was changed";
+const CHANGED: &str = "reloaded the configuration";
 
 /// Shell commands that do systemd's part: they pass descriptors from 3 on, and the variables that
 /// describe them.
@@ -117,7 +117,7 @@ async fn senders_that_connect_while_the_router_is_stopped_are_served() {
         assert_eq!(tapfan.exit().await.code(), Some(0), "run {run}");
         let log = tapfan.log();
         assert_eq!(log.matches("socket=inherited").count(), 2, "{log}");
-        assert!(log.contains("mode, owner and group count for nothing here"));
+        assert!(log.contains("ignoring mode, owner and group"));
         assert!(!log.contains(UNUSED), "{log}");
         let metadata = fs::metadata(folder.path("in.sock")).expect("not removed");
         assert_eq!(

@@ -23,8 +23,8 @@ use crate::{
     wait::until,
 };
 
-const CHANGED: &str = "the configuration was changed";
-const REFUSED: &str = "the configuration was not changed";
+const CHANGED: &str = "reloaded the configuration";
+const REFUSED: &str = "reload refused";
 const WAITS: &str = "waiting for a file that does not answer";
 
 fn make_fifo(path: &Path) {
@@ -118,7 +118,7 @@ async fn signals_are_heard_while_a_file_does_not_answer() {
     for _ in 0..3 {
         tapfan.signal(Signal::SIGHUP);
     }
-    tapfan.wait_for_log("it is read again after that").await;
+    tapfan.wait_for_log("another one follows").await;
     let mut sender = Sender::open(&Target::Unix(folder.path("in.sock")), Mode::Bidirectional).await;
     sender.send([numbered(0)]).await;
     collector.got(1).await;

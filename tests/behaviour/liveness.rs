@@ -43,10 +43,7 @@ fn until(address: SocketAddr, blocked: usize) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let answer = get(address, "/livez");
-        let said = answer
-            .body
-            .matches(" has not come back from a task since 20")
-            .count();
+        let said = answer.body.matches(" is stuck in a task since 20").count();
         let tells = said == blocked && (answer.status == 200) == (blocked == 0);
         if tells && answer.took < AT_ONCE {
             return;

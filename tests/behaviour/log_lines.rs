@@ -65,9 +65,7 @@ async fn every_log_line_is_valid_logfmt() {
         .await;
     collector.got(1).await;
     fs::write(folder.path("Tapfile"), tapfile("lsten \"a b\"\n")).expect("written");
-    tapfan
-        .wait_for_log("the configuration was not changed")
-        .await;
+    tapfan.wait_for_log("reload refused").await;
     sender.stop().await;
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0));

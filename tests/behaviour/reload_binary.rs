@@ -17,9 +17,9 @@ use crate::{
     wait::until,
 };
 
-const CHANGED: &str = "the configuration was changed";
-const REFUSED: &str = "the configuration was not changed";
-const SAME: &str = "the configuration was read; nothing has changed";
+const CHANGED: &str = "reloaded the configuration";
+const REFUSED: &str = "reload refused";
+const SAME: &str = "reload changed nothing";
 
 impl Tapfan {
     async fn wait_for_log_times(&self, text: &str, times: usize) {

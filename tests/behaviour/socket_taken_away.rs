@@ -46,9 +46,9 @@ async fn a_changed_mode_is_not_applied_through_a_symbolic_link() {
     symlink(&precious, folder.path("in")).expect("linked");
     fs::write(folder.path("Tapfile"), tapfile("0666")).expect("written");
     tapfan.signal(Signal::SIGHUP);
-    tapfan.wait_for_log("the configuration was changed").await;
+    tapfan.wait_for_log("reloaded the configuration").await;
     tapfan
-        .wait_for_log("the socket's permissions were not changed")
+        .wait_for_log("cannot change the socket's permissions")
         .await;
     assert_eq!(mode(&precious), 0o600);
     tapfan.wait_for_log("in exists and is not a socket").await;
@@ -149,7 +149,7 @@ async fn a_socket_taken_by_another_process_is_left_alone_and_not_ready() {
     collector.got(1).await;
     // The other process's socket is left alone, by a reload too.
     tapfan.signal(Signal::SIGHUP);
-    tapfan.wait_for_log("nothing has changed").await;
+    tapfan.wait_for_log("reload changed nothing").await;
     other.set_nonblocking(true).expect("set");
     assert!(socket.exists());
     drop(other);

@@ -185,7 +185,7 @@ async fn assert_shown_down(browser: &Chromium) {
     let word = analytics!(".badge strong");
     browser.until("the sink is shown as down", word, down).await;
     let refused = |error: &str| error.contains("Connection refused");
-    let error = analytics!(".trouble .error");
+    let error = analytics!(".problems .error");
     browser.until("the error is shown", error, refused).await;
     assert_eq!(browser.text("h1"), "analytics is not getting its taps");
     assert_eq!(browser.title(), "1 down · tapfan");
@@ -193,8 +193,8 @@ async fn assert_shown_down(browser: &Chromium) {
     browser
         .until("the change is announced", "#news", announced)
         .await;
-    let next = |text: &str| text.contains("failed, next attempt in ");
-    let quiet = analytics!(".trouble .quiet");
+    let next = |text: &str| text.contains("next attempt in ") && text.contains(" failed attempt");
+    let quiet = analytics!(".problems .quiet");
     browser
         .until("the next attempt is shown", quiet, next)
         .await;
@@ -240,7 +240,10 @@ async fn assert_router_lost(browser: &Chromium) {
         said.starts_with("The router does not answer since "),
         "{said}"
     );
-    assert!(said.contains(" UTC. Below is how it stood then."), "{said}");
+    assert!(
+        said.contains(" UTC. The page shows its last state."),
+        "{said}"
+    );
     assert_eq!(browser.run("return document.body.className"), "stale");
     assert_eq!(browser.title(), "router lost · tapfan");
 }

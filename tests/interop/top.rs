@@ -179,7 +179,7 @@ fn top_shows_a_collector_go_down_and_come_back() {
         "{screen}"
     );
     tmux.press("Enter");
-    let screen = tmux.shows("SINCE YOU LOOK, newest first");
+    let screen = tmux.shows("EVENTS, newest first");
     assert!(screen.line("siem").is_some(), "{screen}");
     tmux.shows("  down, in ");
     tmux.shows("Connection refused");
@@ -255,12 +255,12 @@ fn top_without_a_terminal_is_a_usage_error() {
     let tmux = Tmux::start(dir.path());
     let program = env!("CARGO_BIN_EXE_tapfan");
     for (line, reason) in [
-        (format!("{program} top | cat"), "standard output is none"),
+        (format!("{program} top | cat"), "standard output is not one"),
         (
             format!("{program} top < /dev/null"),
-            "standard input is none",
+            "standard input is not one",
         ),
-        (format!("TERM=dumb {program} top"), "TERM names none"),
+        (format!("TERM=dumb {program} top"), "TERM is unset or dumb"),
     ] {
         tmux.type_line("clear");
         tmux.type_line(&line);

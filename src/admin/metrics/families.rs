@@ -1,32 +1,26 @@
-//! Every metric: its name, its labels, and what it means to an operator.
+//! Every metric with its name, labels and help text.
 
 use std::{collections::BTreeMap, collections::BTreeSet, fmt};
 
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
-};
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
-use super::process::Process;
+use super::{
+    process::Process,
+    writer::{Families, Labels},
+};
 use crate::{
     admin::{ListenerStatus, Phase, RouterStatus, SinkStatus},
     sink::State,
 };
 
-/// What one scrape shows.
+/// The data of one scrape.
 #[derive(Debug)]
 pub(super) struct Scrape {
     pub(super) status: RouterStatus,
     pub(super) process: Process,
-    /// Workers and other parts of the runtime that stand still.
+    /// The number of stuck parts of the runtime.
     pub(super) stuck: u64,
 }
-
-type Labels<'a> = Vec<(&'static str, &'a str)>;
-
-/// Writes families; each only if there is a series of it.
-struct Families<'a>(DescriptorEncoder<'a>);
 
 // === impl Scrape ===
 
@@ -40,9 +34,10 @@ impl Collector for Scrape {
         self.memory(&mut families)?;
         let sinks = without_namesakes(&self.status.sinks, |sink| &sink.name);
         frames_of_sinks(&sinks, &mut families)?;
+        states_of_sinks(&sinks, &mut families)?;
         connections_of_sinks(&sinks, &mut families)?;
         certificates(&listeners, &sinks, &mut families)?;
-        self.process(&mut families)
+        self.process.encode(&mut families)
     }
 }
 
@@ -51,12 +46,12 @@ impl Scrape {
         let status = &self.status;
         to.info(
             "tapfan_build",
-            "The version that runs.",
+            "The running version.",
             &[("version", &status.version)],
         )?;
         to.gauges(
             "tapfan_phase",
-            "How far the router has come: 1 at the phase it is in.",
+            "1 for the router's current phase.",
             [Phase::Starting, Phase::Running, Phase::Draining].map(|phase| {
                 (
                     vec![("phase", phase.label())],
@@ -66,19 +61,19 @@ impl Scrape {
         )?;
         to.gauges(
             "tapfan_stuck_workers",
-            "Workers of the router's runtime that make no progress; /livez says since when.",
+            "Workers of the router's runtime that make no progress; /livez has details.",
             [(vec![], self.stuck)],
         )?;
         let reloads = &status.reloads;
         to.counters(
             "tapfan_reloads",
-            "Changes of the configuration that were made (success) or refused (failure); all stays as it was then.",
+            "Reloads that were applied (success) or refused (failure); a refused one changes nothing.",
             [("success", reloads.succeeded), ("failure", reloads.failed)]
                 .map(|(result, reloads)| (vec![("result", result)], reloads)),
         )?;
         to.counters(
             "tapfan_log_lines_lost",
-            "Log lines that were lost: the reader of stderr did not keep up, or stderr could not be written to.",
+            "Log lines lost because the reader of stderr did not keep up, or because writing to stderr failed.",
             [(vec![], status.log.lines_lost)],
         )?;
         let failed = reloads
@@ -87,12 +82,12 @@ impl Scrape {
             .is_some_and(|last| last.error.is_some());
         to.gauges(
             "tapfan_config_last_reload_successful",
-            "0 if the last change of the configuration was refused, so that the router runs an older one than its files say.",
+            "0 if the last reload was refused, so that the router runs an older configuration than its files.",
             [(vec![], u64::from(!failed))],
         )?;
         to.floats(
             "tapfan_config_last_reload_success_timestamp_seconds",
-            "When the configuration that runs was taken up, at the start or by a reload.",
+            "Time at which the running configuration was applied, at the start or by a reload.",
             reloads
                 .last_success
                 .map(|at| (vec![], at.as_unix_seconds())),
@@ -103,12 +98,12 @@ impl Scrape {
         let of = self.status.memory;
         to.gauges(
             "tapfan_memory_held_bytes",
-            "Memory that is held for frames: queues, what is in flight, and unfinished frames.",
+            "Memory held for frames: queued, in flight and unfinished.",
             [(vec![], of.held_bytes)],
         )?;
         to.gauges(
             "tapfan_memory_limit_bytes",
-            "Memory that may be held for frames; near it, the sink that holds most drops frames.",
+            "Limit of the memory held for frames; near it, the sink that holds the most drops frames.",
             [(vec![], of.limit_bytes)],
         )
     }
@@ -117,66 +112,14 @@ impl Scrape {
         let of = self.status.unfinished_frames;
         to.gauges(
             "tapfan_unfinished_frames_bytes",
-            "Memory of frames that have begun and not ended, over all listeners.",
+            "Memory of incomplete frames, over all listeners.",
             [(vec![], of.bytes)],
         )?;
         to.gauges(
             "tapfan_unfinished_frames_capacity_bytes",
-            "Memory that those may hold; beyond it, the connection that holds most for longest is closed.",
+            "Limit on the memory of incomplete frames; beyond it, the connection that holds the most for the longest time is closed.",
             [(vec![], of.capacity_bytes)],
         )
-    }
-
-    fn process(&self, to: &mut Families<'_>) -> fmt::Result {
-        let Process {
-            processor_seconds,
-            resident_bytes,
-            virtual_bytes,
-            threads,
-            started,
-            descriptors,
-            max_descriptors,
-        } = self.process;
-        if let Some(seconds) = processor_seconds {
-            let counter = ConstCounter::new(seconds);
-            let encoder = to.family(
-                "process_cpu_seconds",
-                "Processor time that the process has used, user and system.",
-                MetricType::Counter,
-            )?;
-            counter.encode(encoder)?;
-        }
-        to.floats(
-            "process_start_time_seconds",
-            "When the process was started.",
-            started.map(|started| (vec![], started)),
-        )?;
-        for (name, help, value) in [
-            (
-                "process_resident_memory_bytes",
-                "Memory of the process that is in RAM.",
-                resident_bytes,
-            ),
-            (
-                "process_virtual_memory_bytes",
-                "Memory of the process that is mapped.",
-                virtual_bytes,
-            ),
-            ("process_threads", "Threads of the process.", threads),
-            (
-                "process_open_fds",
-                "Descriptors that the process has open: sockets, mostly.",
-                descriptors,
-            ),
-            (
-                "process_max_fds",
-                "Descriptors that it may have open.",
-                max_descriptors,
-            ),
-        ] {
-            to.gauges(name, help, value.map(|value| (vec![], value)))?;
-        }
-        Ok(())
     }
 }
 
@@ -194,22 +137,22 @@ fn of_listeners(listeners: &[&ListenerStatus], to: &mut Families<'_>) -> fmt::Re
     )?;
     to.gauges(
         "tapfan_listener_connections",
-        "Connections of senders that are open now.",
+        "Open connections of senders.",
         each(|listener| listener.connections),
     )?;
     to.counters(
         "tapfan_listener_accepted_connections",
-        "Connections of senders that were accepted.",
+        "Accepted connections of senders.",
         each(|listener| listener.accepted),
     )?;
     to.counters(
         "tapfan_listener_frames",
-        "Frames that were taken; each is offered to every sink.",
+        "Frames received; each is offered to every sink.",
         each(|listener| listener.frames),
     )?;
     to.counters(
         "tapfan_listener_bytes",
-        "Bytes of those frames on the wire.",
+        "Bytes of the received frames on the wire.",
         each(|listener| listener.bytes),
     )?;
     let by = |label: &'static str, counts: fn(&ListenerStatus) -> &BTreeMap<String, u64>| {
@@ -225,12 +168,12 @@ fn of_listeners(listeners: &[&ListenerStatus], to: &mut Families<'_>) -> fmt::Re
     };
     to.counters(
         "tapfan_listener_message_frames",
-        "Frames that were taken, by the type of their dnstap message.",
+        "Frames received, by the type of their dnstap message.",
         by("type", |listener| &listener.message_frames),
     )?;
     to.counters(
         "tapfan_listener_errors",
-        "What was refused: frames for oversize, malformed and control, connections for all other reasons.",
+        "Refusals: of frames for oversize, malformed and control, of connections for all other reasons.",
         by("reason", |listener| &listener.errors),
     )
 }
@@ -240,52 +183,52 @@ fn frames_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
         |value: fn(&SinkStatus) -> u64| sinks.iter().map(move |sink| (of_sink(sink), value(sink)));
     to.counters(
         "tapfan_sink_offered_frames",
-        "Frames that the sink was offered: those delivered, dropped, queued and in flight together.",
+        "Frames offered to the sink: the sum of delivered, dropped, queued and in flight.",
         each(|sink| sink.ledger.offered),
     )?;
     to.counters(
         "tapfan_sink_delivered_frames",
-        "Frames that were handed whole to the operating system on a connection to the collector.",
+        "Frames handed whole to the operating system on a connection to the collector.",
         each(|sink| sink.ledger.delivered),
     )?;
     to.counters(
         "tapfan_sink_delivered_bytes",
-        "Bytes of those frames on the wire, as the sink's edits made them.",
+        "Bytes of the delivered frames on the wire, after the sink's edits.",
         each(|sink| sink.ledger.delivered_bytes),
     )?;
     to.counters(
         "tapfan_sink_dropped_frames",
-        "Frames that the sink lost, each counted once. docs/guide.md says what each reason means.",
+        "Frames that the sink lost, each counted once. docs/guide.md explains the reasons.",
         by_label(sinks, "reason", |sink| &sink.ledger.dropped),
     )?;
     to.gauges(
         "tapfan_sink_queue_frames",
-        "Frames that wait in the sink's queue.",
+        "Frames in the sink's queue.",
         each(|sink| sink.ledger.queued),
     )?;
     to.gauges(
         "tapfan_sink_inflight_frames",
-        "Frames that are being written, and not yet written whole.",
+        "Frames that are being written.",
         each(|sink| sink.ledger.in_flight),
     )?;
     to.gauges(
         "tapfan_sink_queue_capacity_frames",
-        "Frames that may be queued and in flight; what comes on top is dropped as queue_full.",
+        "Limit on frames queued and in flight; frames beyond it are dropped as queue_full.",
         each(|sink| sink.queue.capacity_frames),
     )?;
     to.gauges(
         "tapfan_sink_queue_bytes",
-        "Memory that frames hold which are queued or in flight.",
+        "Memory of frames queued and in flight.",
         each(|sink| sink.queue.bytes),
     )?;
     to.gauges(
         "tapfan_sink_queue_capacity_bytes",
-        "Memory that frames may hold which are queued or in flight; what comes on top is dropped as queue_full.",
+        "Limit on the memory of frames queued and in flight; frames beyond it are dropped as queue_full.",
         each(|sink| sink.queue.capacity_bytes),
     )?;
     to.floats(
         "tapfan_sink_queue_oldest_age_seconds",
-        "How long ago the oldest frame that is queued or in flight was read from its sender; 0 if there is none.",
+        "Age of the oldest frame queued or in flight, since it was read from its sender; 0 if there is none.",
         sinks
             .iter()
             .map(|sink| (of_sink(sink), sink.queue.oldest_seconds.unwrap_or(0.0))),
@@ -293,7 +236,7 @@ fn frames_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
     to.histograms(sinks)
 }
 
-fn connections_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result {
+fn states_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result {
     let each =
         |value: fn(&SinkStatus) -> u64| sinks.iter().map(move |sink| (of_sink(sink), value(sink)));
     to.gauges(
@@ -303,7 +246,7 @@ fn connections_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Re
     )?;
     to.gauges(
         "tapfan_sink_state",
-        "What the sink is doing: 1 at the state it is in.",
+        "1 for the sink's current state.",
         sinks.iter().flat_map(|sink| {
             State::ALL.map(|state| {
                 let mut labels = of_sink(sink);
@@ -314,27 +257,32 @@ fn connections_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Re
     )?;
     to.floats(
         "tapfan_sink_since_timestamp_seconds",
-        "Since when the sink is up, or is not.",
+        "Time at which the sink last came up or went down.",
         sinks
             .iter()
             .map(|sink| (of_sink(sink), sink.since.as_unix_seconds())),
     )?;
     to.gauges(
         "tapfan_sink_endpoints",
-        "Addresses that the sink uses; one at a time unless its endpoints are balance or all.",
+        "Addresses in use by the sink; one at a time unless `endpoints` is balance or all.",
         each(|sink| sink.endpoints.len() as u64),
     )?;
     to.gauges(
         "tapfan_sink_endpoints_up",
-        "Those of them that have a connection which takes frames.",
+        "Addresses of the sink with a connection that takes frames.",
         each(|sink| {
             let up = sink.endpoints.iter();
             up.filter(|endpoint| endpoint.state == State::Up).count() as u64
         }),
-    )?;
+    )
+}
+
+fn connections_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result {
+    let each =
+        |value: fn(&SinkStatus) -> u64| sinks.iter().map(move |sink| (of_sink(sink), value(sink)));
     to.counters(
         "tapfan_sink_connects",
-        "Attempts to connect that ended in a completed handshake (success) or did not (failure).",
+        "Attempts to connect that completed the handshake (success) or failed (failure).",
         sinks.iter().flat_map(|sink| {
             [
                 ("success", sink.connects),
@@ -349,17 +297,17 @@ fn connections_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Re
     )?;
     to.counters(
         "tapfan_sink_disconnects",
-        "Connections that ended. docs/guide.md says what each reason means.",
+        "Connections that ended. docs/guide.md explains the reasons.",
         by_label(sinks, "reason", |sink| &sink.disconnects),
     )?;
     to.counters(
         "tapfan_sink_write_stalls",
-        "Times that the collector took nothing of a write for a whole second: it is too slow, or hangs.",
+        "Writes that made no progress for one second: the collector is too slow or hangs.",
         each(|sink| sink.write_stalls),
     )?;
     to.counters(
         "tapfan_sink_resolve_failures",
-        "Look-ups of the sink's name that failed; its last good addresses stay in use.",
+        "Failed lookups of the sink's name; its last good addresses stay in use.",
         each(|sink| sink.resolve_failures),
     )
 }
@@ -379,7 +327,7 @@ fn certificates(
     });
     to.floats(
         "tapfan_certificate_expiry_timestamp_seconds",
-        "When the certificate that a listener or sink shows to its peers is no longer valid.",
+        "Expiry time of the certificate that a listener or sink presents to its peers.",
         of_listeners
             .chain(of_sinks)
             .flat_map(|(whose, certificates)| {
@@ -391,7 +339,7 @@ fn certificates(
     )
 }
 
-/// Without those whose name another has before them: one that the configuration had, and has again, is not shown twice.
+/// Keeps only the first entry of each name: a removed sink or listener may have a successor of the same name.
 fn without_namesakes<T>(all: &[T], name: impl Fn(&T) -> &str) -> Vec<&T> {
     let mut names = BTreeSet::new();
     all.iter().filter(|one| names.insert(name(one))).collect()
@@ -413,105 +361,4 @@ fn by_label<'a>(
             (labels, *count)
         })
     })
-}
-
-// === impl Families ===
-
-impl Families<'_> {
-    fn counters<'a>(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        series: impl IntoIterator<Item = (Labels<'a>, u64)>,
-    ) -> fmt::Result {
-        let series = series
-            .into_iter()
-            .map(|(labels, count)| (labels, ConstCounter::new(count)));
-        self.each(name, help, MetricType::Counter, series)
-    }
-
-    fn gauges<'a>(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        series: impl IntoIterator<Item = (Labels<'a>, u64)>,
-    ) -> fmt::Result {
-        let series = series
-            .into_iter()
-            .map(|(labels, value)| (labels, ConstGauge::new(value)));
-        self.each(name, help, MetricType::Gauge, series)
-    }
-
-    /// Gauges of times.
-    fn floats<'a>(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        series: impl IntoIterator<Item = (Labels<'a>, f64)>,
-    ) -> fmt::Result {
-        let series = series
-            .into_iter()
-            .map(|(labels, value)| (labels, ConstGauge::new(value)));
-        self.each(name, help, MetricType::Gauge, series)
-    }
-
-    fn info(&mut self, name: &'static str, help: &str, labels: &[(&str, &str)]) -> fmt::Result {
-        self.family(name, help, MetricType::Info)?
-            .encode_info(&labels)
-    }
-
-    fn histograms(&mut self, sinks: &[&SinkStatus]) -> fmt::Result {
-        if sinks.is_empty() {
-            return Ok(());
-        }
-        let mut encoder = self.family(
-            "tapfan_sink_latency_seconds",
-            "How long frames took from being read from their sender to being written to the collector, time in the queue and outages included.",
-            MetricType::Histogram,
-        )?;
-        for sink in sinks {
-            let latency = &sink.latency;
-            let bounds = latency.bounds_seconds.iter().copied();
-            let buckets: Vec<(f64, u64)> = bounds
-                .chain([f64::INFINITY])
-                .zip(latency.counts.iter().copied())
-                .collect();
-            let frames = latency.counts.iter().sum();
-            encoder
-                .encode_family(&of_sink(sink))?
-                .encode_histogram::<NoLabelSet>(latency.sum_seconds, frames, &buckets, None)?;
-        }
-        Ok(())
-    }
-
-    fn each<'a, M: EncodeMetric>(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        kind: MetricType,
-        series: impl Iterator<Item = (Labels<'a>, M)>,
-    ) -> fmt::Result {
-        let mut series = series.peekable();
-        if series.peek().is_none() {
-            return Ok(());
-        }
-        let mut encoder = self.family(name, help, kind)?;
-        for (labels, metric) in series {
-            // Braces with nothing in between are not for every parser.
-            if labels.is_empty() {
-                return metric.encode(encoder);
-            }
-            metric.encode(encoder.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-
-    fn family(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        kind: MetricType,
-    ) -> Result<MetricEncoder<'_>, fmt::Error> {
-        self.0.encode_descriptor(name, help, None, kind)
-    }
 }

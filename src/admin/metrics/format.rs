@@ -1,4 +1,4 @@
-//! The two formats of `/metrics`, and which of them a client wants.
+//! The two formats of `/metrics`, and the choice between them.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,10 @@ pub(super) enum Format {
 // === impl Format ===
 
 impl Format {
-    /// What a client wants by its `Accept` (RFC 9110, section 12.5.1).
+    /// Chooses the format by the `Accept` header (RFC 9110, section 12.5.1).
     ///
-    /// Who takes both gets what it likes better, and of two that it likes the same OpenMetrics. Who says nothing, or takes
-    /// anything, as curl does, gets the older format, which every tool reads.
+    /// A client that accepts both gets the one it prefers; on a tie, OpenMetrics. A client without a preference, such as curl,
+    /// gets the older format, which every tool reads.
     pub(super) fn negotiate(accept: &str) -> Self {
         let (mut open_metrics, mut text) = (0.0_f32, 0.0_f32);
         for range in accept.split(',') {
@@ -48,7 +48,7 @@ impl Format {
         }
     }
 
-    /// What to call it.
+    /// The `Content-Type`.
     pub(super) const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -57,10 +57,11 @@ impl Format {
     }
 }
 
-/// The older text format of what stands in OpenMetrics.
+/// Converts OpenMetrics to the older text format.
 ///
-/// The older one names a counter in full (`x_total`) in its comments, too, knows no infos (they are gauges), no units and
-/// no end. Samples are the same in both; there are no exemplars here. Labels hold no line ends: those are escaped.
+/// The older format uses a counter's full name (`x_total`) in comments as well, writes infos as gauges, and has no units
+/// and no end marker. Samples are the same in both, since there are no exemplars. Working by lines is safe: line ends in
+/// labels are escaped.
 pub(super) fn to_text(open_metrics: &str) -> String {
     let types: HashMap<&str, &str> = open_metrics
         .lines()
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_client_gets_what_it_likes_best() {
+    fn each_client_gets_the_format_it_prefers() {
         let open_metrics = [
             // Prometheus 2.45.
             "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_older_format_differs_in_its_comments() {
+    fn the_older_format_differs_only_in_comments() {
         let open_metrics = "\
             # HELP a_frames Frames.\n# TYPE a_frames counter\na_frames_total{x=\"# EOF \\n\"} 1\n\
             # HELP b What.\n# TYPE b info\nb_info{version=\"1\"} 1\n\

@@ -1,8 +1,9 @@
-//! `/metrics`: one snapshot of the router a scrape, so that what is scraped adds up.
+//! `/metrics`: each scrape takes one snapshot of the router, so that the figures add up.
 
 mod families;
 mod format;
 mod process;
+mod writer;
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use prometheus_client::{encoding::text, registry::Registry};
 use self::{families::Scrape, format::Format, process::Process};
 use super::{RouterStatus, server::Shared};
 
-/// The metrics, in the format that is asked for.
+/// Answers a scrape in the format that the client prefers.
 pub(super) async fn scrape(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     let accepts = headers.get_all(header::ACCEPT).iter();
     let accepts: Vec<_> = accepts.filter_map(|value| value.to_str().ok()).collect();
@@ -24,7 +25,7 @@ pub(super) async fn scrape(State(shared): State<Arc<Shared>>, headers: HeaderMap
     let scrape = Scrape {
         status: RouterStatus::of(&shared.view),
         process: Process::now(),
-        stuck: shared.liveness.stuck().len() as u64,
+        stuck: shared.watchdog.stuck().len() as u64,
     };
     match encode(scrape, format) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),

@@ -1,9 +1,17 @@
-//! What the process uses, by the names that every client library gives them.
+//! Resource usage of the process, under the metric names that all client libraries use.
+
+use std::fmt;
 
 use nix::sys::resource::{Resource, getrlimit};
 use procfs::{WithCurrentSystemInfo, process};
+use prometheus_client::{
+    encoding::EncodeMetric as _,
+    metrics::{MetricType, counter::ConstCounter},
+};
 
-/// The process as it stands; what the system does not tell is left out.
+use super::writer::Families;
+
+/// The current usage; `None` for what the system does not report.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Process {
     /// User and system time, in seconds.
@@ -20,7 +28,7 @@ pub(super) struct Process {
 // === impl Process ===
 
 impl Process {
-    /// What `/proc` says.
+    /// Reads `/proc`.
     pub(super) fn now() -> Self {
         let Ok(process) = process::Process::myself() else {
             return Self::default();
@@ -44,9 +52,62 @@ impl Process {
                 .map(|(soft, _)| soft),
         }
     }
+
+    /// Writes the metrics.
+    pub(super) fn encode(&self, to: &mut Families<'_>) -> fmt::Result {
+        let Process {
+            processor_seconds,
+            resident_bytes,
+            virtual_bytes,
+            threads,
+            started,
+            descriptors,
+            max_descriptors,
+        } = *self;
+        if let Some(seconds) = processor_seconds {
+            let counter = ConstCounter::new(seconds);
+            let encoder = to.family(
+                "process_cpu_seconds",
+                "CPU time of the process, user and system.",
+                MetricType::Counter,
+            )?;
+            counter.encode(encoder)?;
+        }
+        to.floats(
+            "process_start_time_seconds",
+            "Start time of the process.",
+            started.map(|started| (vec![], started)),
+        )?;
+        for (name, help, value) in [
+            (
+                "process_resident_memory_bytes",
+                "Resident memory of the process.",
+                resident_bytes,
+            ),
+            (
+                "process_virtual_memory_bytes",
+                "Virtual memory of the process.",
+                virtual_bytes,
+            ),
+            ("process_threads", "Threads of the process.", threads),
+            (
+                "process_open_fds",
+                "Open descriptors of the process, mostly sockets.",
+                descriptors,
+            ),
+            (
+                "process_max_fds",
+                "Limit on open descriptors.",
+                max_descriptors,
+            ),
+        ] {
+            to.gauges(name, help, value.map(|value| (vec![], value)))?;
+        }
+        Ok(())
+    }
 }
 
-/// Ticks and seconds are far below 2^52.
+/// Converts ticks or seconds, which are far below 2^52.
 #[allow(clippy::cast_precision_loss)]
 fn exact(count: u64) -> f64 {
     count as f64
@@ -59,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_this_process() {
+    fn figures_of_this_process_are_plausible() {
         let process = Process::now();
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -1,13 +1,13 @@
-// Elements, made and changed. Text from the router becomes text and nothing else: there is no markup made of strings.
+// Creates and updates elements. Text from the router only ever becomes text nodes, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An HTML element with these attributes and children; a child may be text. */
+/** Creates an HTML element with attributes and children; a child may be text. */
 export function html(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-/** The same for SVG. */
+/** Creates an SVG element in the same way. */
 export function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
@@ -18,25 +18,25 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** Sets an attribute if it changes; `null` takes it away. */
+/** Sets an attribute if it differs; `null` removes it. */
 export function put(element, name, value) {
   if (value === null) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
-/** Sets the text if it changes: what stays is not laid out anew, and a selection in it stays. */
+/** Sets the text if it differs. Unchanged text needs no layout, and a selection in it survives. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Shows or hides. */
+/** Shows or hides an element. */
 export function show(element, shown) {
   if (element.hidden === shown) element.hidden = !shown;
 }
 
 /**
- * Has `parent` hold one element for each of `items`, in their order. Those with the same key stay the same element, so that
- * focus and what is folded out stay too. `make(item)` gives `{ element, update(item) }`.
+ * Makes `parent` hold one element for each of `items`, in order. An item keeps its element by its key, so that focus and
+ * open details survive. `make(item)` returns `{ element, update(item) }`.
  */
 export function list(parent, items, key, make) {
   const before = parent.parts ?? new Map();
@@ -56,7 +56,7 @@ export function list(parent, items, key, make) {
   parent.parts = parts;
 }
 
-/** A list of terms and what is said of each, as `[term, text]`; those without text are left out. */
+/** Fills a description list from pairs `[term, text]`, without those that have no text. */
 export function facts(dl, pairs) {
   list(dl, pairs.filter(([, text]) => text), ([term]) => term, () => {
     const term = html("dt");
@@ -80,13 +80,13 @@ const SHAPES = {
   gone: ["M2 2h12v12H2z", "M5 8h6"],
 };
 
-/** The shape of a kind of state, so that nothing depends on colour; 16 wide and high. */
+/** The shape for a kind of state, so that no meaning depends on colour; 16 wide and high. */
 export function shape(kind) {
   const [body, mark] = SHAPES[kind];
   return [svg("path", { class: `body ${kind}`, d: body }), svg("path", { class: "mark", d: mark })];
 }
 
-/** The same as a picture in text, beside a word. */
+/** The same as an inline icon. */
 export function glyph() {
   const element = svg("svg", { class: "glyph", viewBox: "0 0 16 16", "aria-hidden": "true" });
   return {

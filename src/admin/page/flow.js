@@ -1,16 +1,16 @@
-// The flow as a picture: listeners on the left, the router, sinks on the right. The width of a line is its rate, its colour
-// and the shape beside it are the sink's state.
+// The flow chart: listeners on the left, the router, sinks on the right. The width of a line shows its throughput; its
+// colour and the shape beside it show the sink's state.
 
 import { put, shape, svg } from "./elements.js";
 import { duration, judge, rate, since } from "./words.js";
 
-/** The height of a row and of what is between two: the more there are, the less each gets. */
+/** The height of a row and of the gap between rows, smaller for more rows. */
 function sizes(rows) {
   if (rows > 20) return { row: 22, gap: 4 };
   return rows > 8 ? { row: 28, gap: 8 } : { row: 46, gap: 10 };
 }
 
-/** Draws it as wide as `parent` is. Items are as for the lists of listeners and sinks. */
+/** Draws the chart in the width of `parent`. The items are those of the lists of listeners and sinks. */
 export function drawFlow(parent, listeners, sinks) {
   const width = Math.max(280, Math.floor(parent.clientWidth));
   const rows = Math.max(listeners.length, sinks.length, 1);
@@ -79,12 +79,12 @@ function words(listeners, sinks, sum) {
   return `Flow: ${rate(sum)} from ${from}. ${to.join("; ")}.`;
 }
 
-/** The width of a line: by magnitude, since rates differ by thousands. */
+/** The width of a line, on a logarithmic scale since rates differ by orders of magnitude. */
 function thickness(pace) {
   return pace > 0 ? Math.min(14, 2 + 2 * Math.log10(1 + pace)) : 1.5;
 }
 
-/** Where lines meet the router: side by side, around its middle. */
+/** The offsets at which lines meet the router: side by side, around its middle. */
 function spread(paces) {
   const widths = paces.map((pace) => thickness(pace) + 3);
   const room = 84;
@@ -123,7 +123,7 @@ function box(x, y, width, height, kind, mark, name, below) {
   return group;
 }
 
-/** The first and the last of a text that is too long: an address says the most at its ends. */
+/** Shortens a text in the middle: the ends of an address tell the most. */
 function cut(text, room) {
   const letters = [...text];
   const fits = Math.max(4, Math.floor(room));

@@ -1,10 +1,10 @@
-// The listeners: where taps come from.
+// The list of listeners.
 
 import { html, list, put, say, show } from "./elements.js";
 import { expiry } from "./sinks.js";
 import { bytes, count, counted, rate, reasons } from "./words.js";
 
-/** Shows these listeners: `{ listener, rate, now }` each. */
+/** Shows listeners, each as `{ listener, rate, now }`. */
 export function showListeners(parent, listeners) {
   list(parent, listeners, ({ listener }) => `${listener.removed} ${listener.name}`, row);
 }
@@ -22,9 +22,9 @@ function row() {
       put(element, "data-idle", listener.connections ? null : "");
       say(name, listener.removed ? `${listener.name} (removed)` : listener.name);
       say(now, rate(pace));
-      say(senders, listener.connections ? `from ${counted(listener.connections, "sender")}` : "no sender is connected");
+      say(senders, listener.connections ? `from ${counted(listener.connections, "sender")}` : "no sender connected");
       const lost = listener.not_listening;
-      const parts = [`${counted(listener.frames, "frame")}, ${bytes(listener.bytes)}`, `${counted(listener.accepted, "connection")} so far`];
+      const parts = [`${counted(listener.frames, "frame")}, ${bytes(listener.bytes)}`, `${counted(listener.accepted, "connection")} accepted`];
       if (listener.address && !listener.name.endsWith(listener.address)) parts.unshift(`at ${listener.address}`);
       for (const { expires } of listener.certificates) parts.push(`certificate ${expiry(expires, time)}`);
       say(total, parts.join(" · "));

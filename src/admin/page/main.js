@@ -1,4 +1,4 @@
-// Takes the router's pictures as they come, and has them shown. All times are the router's own.
+// Receives the router's pictures and shows them. All times are by the router's clock.
 
 import { drawFlow } from "./flow.js";
 import { html, say, show } from "./elements.js";
@@ -7,24 +7,24 @@ import { showSinks } from "./sinks.js";
 import { news, showNotes, showRouter, showVerdict, verdict } from "./verdict.js";
 import { clock, duration } from "./words.js";
 
-/** Points kept of a sink: as many as the router keeps. */
+/** Points kept for each sink, as many as the router keeps. */
 const POINTS = 300;
 
-/** A picture comes every second; without one for so long the router is lost. */
+/** Pictures arrive every second; without one for this long, the router is lost. */
 const PATIENCE_MS = 4000;
 
-/** From one attempt to find the router again to the next. */
+/** The pause before the next attempt to connect. Constant: the server bounds the number of pages, so no backoff is needed. */
 const RETRY_MS = 2000;
 
 const byId = (id) => document.getElementById(id);
 
-/** The last picture, and what is known besides. */
+/** The last picture and the state of the connection. */
 const known = {
   status: null,
   second: 0,
   traces: new Map(),
   items: { listeners: [], sinks: [] },
-  // By the browser's clock that only ever goes forward, for how long there was no picture.
+  // The times of the last picture and of the last attempt, by the browser's monotonic clock.
   heard: performance.now(),
   tried: performance.now(),
   lost: false,
@@ -62,7 +62,7 @@ function again() {
   look();
 }
 
-/** Shows a picture. The first of a connection brings the points of five minutes, the others that of a second. */
+/** Shows a picture. The first one of a connection has the points of five minutes, the others the latest one. */
 function take({ status, points }, opening) {
   const missed = points.second - known.second - 1;
   const traces = new Map();
@@ -74,16 +74,16 @@ function take({ status, points }, opening) {
   Object.assign(known, { status, second: points.second, traces, heard: performance.now(), full: null });
   const before = known.items.sinks;
   known.items = items(status, points);
-  const told = news(before, known.items.sinks);
-  if (known.lost) told.unshift("The router answers again");
+  const changes = news(before, known.items.sinks);
+  if (known.lost) changes.unshift("The router answers again");
   known.lost = false;
-  if (told.length) announce(told);
+  if (changes.length) announce(changes);
   draw();
   look();
 }
 
 function follow(before, latest, missed) {
-  // A second that was looked at before the connection was made comes with the opening and once more.
+  // A second sampled while the connection is set up comes twice: in the first picture and in the next.
   if (missed < 0) return before;
   const join = (name) => [...before[name], ...Array(Math.min(missed, POINTS)).fill(null), ...latest[name]].slice(-POINTS);
   return {
@@ -116,7 +116,7 @@ function items(status, points) {
   return { listeners, sinks };
 }
 
-/** The mean of the last three seconds: a figure that can be read, and that is right soon. */
+/** The mean of the last three seconds: steady enough to read, and soon up to date. */
 function pace(values) {
   const last = values.slice(-3).filter((value) => value !== null);
   return last.length ? last.reduce((sum, value) => sum + value, 0) / last.length : 0;
@@ -133,11 +133,11 @@ function draw() {
   showSinks(byId("sinks"), items.sinks);
 }
 
-/** Says whether the router is there. */
+/** Shows or hides the banner about a lost router. */
 function look() {
   const time = performance.now();
   const silent = time - known.heard;
-  // An error is known at once, a network that swallows everything after a while.
+  // A connection error is noticed at once, a network that drops all packets only by the missing pictures.
   const lost = retry !== null || silent > PATIENCE_MS;
   document.body.classList.toggle("stale", lost && known.status !== null);
   const banner = byId("lost");
@@ -147,7 +147,7 @@ function look() {
   if (!known.lost) {
     known.lost = true;
     document.title = "router lost · tapfan";
-    // Made once, so that it is read out once: what changes each second is hidden from those who hear the page.
+    // Created once, so that screen readers announce it once. The duration changes each second and is hidden from them.
     banner.replaceChildren(
       html("strong", {}, headline()),
       html("span", {}, since()),
@@ -160,12 +160,12 @@ function look() {
 }
 
 function headline() {
-  return known.full ? `As many pages as may watch the router do (${known.full}). This one waits for a place` : "The router does not answer";
+  return known.full ? `${known.full} pages are watching this router, as many as it allows. This page waits for a free place` : "The router does not answer";
 }
 
 function since() {
   const { status } = known;
-  return status ? ` since ${clock(status.now, status.now)}. Below is how it stood then. Trying again…` : ". Trying again…";
+  return status ? ` since ${clock(status.now, status.now)}. The page shows its last state. Retrying…` : ". Retrying…";
 }
 
 function announce(lines) {

@@ -1,7 +1,7 @@
-//! The page at `/`: what `/events` says, for people.
+//! The page at `/`: shows the data of `/events` to people.
 //!
-//! Its files are part of the program. Nothing is made on the way and nothing is fetched from elsewhere: the browser is told
-//! not to.
+//! Its files are compiled in and served unchanged. The content security policy forbids the browser to fetch anything from
+//! elsewhere.
 
 use axum::{
     http::{HeaderName, header},
@@ -11,7 +11,7 @@ use axum::{
 /// A file of the page.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct File {
-    /// Where it is. The page names its files relative to itself, so that it works behind a proxy that has put it deeper.
+    /// The path. The page refers to its files by relative paths, so that it works under a prefix behind a proxy.
     pub(super) path: &'static str,
     content_type: &'static str,
     text: &'static str,
@@ -19,74 +19,40 @@ pub(super) struct File {
 
 /// Every file of the page.
 pub(super) const FILES: [File; 11] = [
-    File {
-        path: "/",
-        content_type: HTML,
-        text: include_str!("index.html"),
-    },
-    File {
-        path: "/page/page.css",
-        content_type: "text/css; charset=utf-8",
-        text: include_str!("page.css"),
-    },
-    File {
-        path: "/page/icon.svg",
-        content_type: "image/svg+xml",
-        text: include_str!("icon.svg"),
-    },
-    File {
-        path: "/page/main.js",
-        content_type: SCRIPT,
-        text: include_str!("main.js"),
-    },
-    File {
-        path: "/page/words.js",
-        content_type: SCRIPT,
-        text: include_str!("words.js"),
-    },
-    File {
-        path: "/page/elements.js",
-        content_type: SCRIPT,
-        text: include_str!("elements.js"),
-    },
-    File {
-        path: "/page/verdict.js",
-        content_type: SCRIPT,
-        text: include_str!("verdict.js"),
-    },
-    File {
-        path: "/page/listeners.js",
-        content_type: SCRIPT,
-        text: include_str!("listeners.js"),
-    },
-    File {
-        path: "/page/sinks.js",
-        content_type: SCRIPT,
-        text: include_str!("sinks.js"),
-    },
-    File {
-        path: "/page/sparkline.js",
-        content_type: SCRIPT,
-        text: include_str!("sparkline.js"),
-    },
-    File {
-        path: "/page/flow.js",
-        content_type: SCRIPT,
-        text: include_str!("flow.js"),
-    },
+    File::new("/", HTML, include_str!("index.html")),
+    File::new("/page/page.css", CSS, include_str!("page.css")),
+    File::new("/page/icon.svg", SVG, include_str!("icon.svg")),
+    File::new("/page/main.js", SCRIPT, include_str!("main.js")),
+    File::new("/page/words.js", SCRIPT, include_str!("words.js")),
+    File::new("/page/elements.js", SCRIPT, include_str!("elements.js")),
+    File::new("/page/verdict.js", SCRIPT, include_str!("verdict.js")),
+    File::new("/page/listeners.js", SCRIPT, include_str!("listeners.js")),
+    File::new("/page/sinks.js", SCRIPT, include_str!("sinks.js")),
+    File::new("/page/sparkline.js", SCRIPT, include_str!("sparkline.js")),
+    File::new("/page/flow.js", SCRIPT, include_str!("flow.js")),
 ];
 
 const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Only what this server serves, no script or style in the text, no text made markup, and in nobody's frame.
+/// The policy: only files of this server, no inline scripts or styles, no markup made from text, no framing.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 // === impl File ===
 
 impl File {
-    /// The answer to a `GET` of it.
+    const fn new(path: &'static str, content_type: &'static str, text: &'static str) -> Self {
+        Self {
+            path,
+            content_type,
+            text,
+        }
+    }
+
+    /// Answers a `GET` of the file.
     pub(super) fn answer(self) -> Response {
         const HEADERS: [(HeaderName, &str); 3] = [
             (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -105,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_is_served_and_nothing_of_elsewhere_is_named() {
+    fn every_file_is_served_and_none_refers_elsewhere() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin/page");
         let there: BTreeSet<String> = fs::read_dir(folder)
             .expect("a folder")
@@ -128,7 +94,7 @@ mod tests {
         for file in FILES {
             let foreign = file.text.replace("http://www.w3.org/2000/svg", "");
             assert!(!foreign.contains("://"), "{}", file.path);
-            // What the policy forbids would only be seen not to work.
+            // The policy forbids these, so they would silently not work.
             for forbidden in [
                 "innerHTML",
                 "outerHTML",

@@ -1,10 +1,10 @@
-// A row a sink, or a card where there is little room.
+// The list of sinks: a row for each, or a card on a narrow screen.
 
 import { facts, glyph, html, list, put, say, show } from "./elements.js";
 import { sparkline } from "./sparkline.js";
 import { brief, bytes, clock, count, counted, duration, fullness, judge, judgeEndpoint, rate, reasons, since } from "./words.js";
 
-/** Shows these sinks: `{ sink, points, rates, lost, now }` each. */
+/** Shows sinks, each as `{ sink, points, rates, lost, now }`. */
 export function showSinks(parent, sinks) {
   list(parent, sinks, ({ sink }) => `${sink.removed} ${sink.name}`, row);
 }
@@ -21,7 +21,7 @@ function row() {
   const chart = sparkline();
   const queue = queueBar();
   const lost = losses();
-  const trouble = html("div", { class: "trouble" });
+  const problems = html("div", { class: "problems" });
   const endpoints = html("ul", { class: "endpoints" });
   const numbers = html("dl", { class: "facts" });
   const element = html(
@@ -42,7 +42,7 @@ function row() {
     ),
     queue.element,
     lost.element,
-    trouble,
+    problems,
     endpoints,
     html("details", {}, html("summary", {}, "Connections, latency and totals", html("span", { class: "unseen" })), numbers),
   );
@@ -68,7 +68,7 @@ function row() {
       chart.update(points);
       queue.update(sink.queue);
       lost.update(item);
-      tellTrouble(trouble, sink, judged, now);
+      showProblems(problems, sink, judged, now);
       const several = sink.endpoints.length > 1;
       show(endpoints, several);
       list(endpoints, several ? sink.endpoints.map((endpoint) => ({ endpoint, now })) : [], ({ endpoint }) => endpoint.endpoint, endpointRow);
@@ -98,7 +98,7 @@ function queueBar() {
       say(frames, count(queue.frames));
       say(capacity, `of ${count(queue.capacity_frames)}`);
       const parts = [queue.oldest_seconds === null ? "empty" : `oldest ${brief(queue.oldest_seconds)}`];
-      // The bound that is nearer.
+      // Shows bytes if they are nearer to their bound than the frames.
       if (full * queue.capacity_frames > queue.frames + 1) parts.push(`${bytes(queue.bytes)} of ${bytes(queue.capacity_bytes)}`);
       say(oldest, parts.join(", "));
     },
@@ -109,7 +109,7 @@ function losses() {
   const total = html("span", { class: "number" });
   const why = html("ul", { class: "reasons" });
   const late = html("p", { class: "quiet" });
-  const element = html("div", { class: "losses" }, html("h4", {}, "Lost"), html("p", {}, total), why, late);
+  const element = html("div", { class: "losses" }, html("h4", {}, "Dropped"), html("p", {}, total), why, late);
   return {
     element,
     update: ({ sink, lost }) => {
@@ -126,8 +126,8 @@ function losses() {
   };
 }
 
-/** What is wrong: in the way if it is wrong now, and quiet if it is over. */
-function tellTrouble(parent, sink, { kind }, now) {
+/** Shows a sink's problems, emphasized while they last and quiet afterwards. */
+function showProblems(parent, sink, { kind }, now) {
   const lines = [];
   const error = sink.last_error;
   const current = kind === "down" || kind === "wait";
@@ -137,12 +137,12 @@ function tellTrouble(parent, sink, { kind }, now) {
   }
   if (current && sink.failures) {
     const next = sink.next_attempt ? since(now, sink.next_attempt) : null;
-    const soon = next === null ? `trying now (${sink.state})` : next >= 1 ? `next attempt in ${Math.round(next)} s` : "next attempt now";
-    lines.push({ key: "next", quiet: true, text: `${counted(sink.failures, "attempt")} failed, ${soon}` });
+    const soon = next === null ? `retrying now (${sink.state})` : next >= 1 ? `next attempt in ${Math.round(next)} s` : "next attempt now";
+    lines.push({ key: "next", quiet: true, text: `${soon}, after ${counted(sink.failures, "failed attempt")}` });
   }
   if (sink.resolve_error) {
-    const from = `since ${clock(sink.resolve_error.at, now)}`;
-    lines.push({ key: "name", quiet: false, text: `its name cannot be looked up ${from}: ${sink.resolve_error.error}` });
+    const failing = duration(since(sink.resolve_error.at, now));
+    lines.push({ key: "name", quiet: false, text: `lookups fail for ${failing}: ${sink.resolve_error.error}` });
   }
   show(parent, lines.length > 0);
   list(parent, lines, ({ key }) => key, () => {
@@ -175,7 +175,7 @@ function endpointRow() {
       if (endpoint.ledger) {
         const { queued, in_flight: inFlight, dropped } = endpoint.ledger;
         parts.push(`${count(queued + inFlight)} queued`);
-        for (const [reason, frames] of reasons(dropped)) parts.push(`${count(frames)} lost (${reason})`);
+        for (const [reason, frames] of reasons(dropped)) parts.push(`${count(frames)} dropped (${reason})`);
       }
       say(what, parts.join(", "));
     },
@@ -189,17 +189,17 @@ function details(sink, now) {
     ["delivered", `${counted(ledger.delivered, "frame")}, ${bytes(ledger.delivered_bytes)}`],
     ["offered", counted(ledger.offered, "frame")],
     ["in flight", counted(ledger.in_flight, "frame")],
-    ["latency, half under", latency.p50_seconds === null ? "" : brief(latency.p50_seconds)],
-    ["latency, 99 % under", latency.p99_seconds === null ? "" : brief(latency.p99_seconds)],
+    ["latency p50", latency.p50_seconds === null ? "" : brief(latency.p50_seconds)],
+    ["latency p99", latency.p99_seconds === null ? "" : brief(latency.p99_seconds)],
     ["connected", counted(sink.connects, "time")],
-    ["attempts failed", sink.failed_connects ? count(sink.failed_connects) : ""],
+    ["failed attempts", sink.failed_connects ? count(sink.failed_connects) : ""],
     ["connections ended", ended.join(", ")],
-    ["look-ups failed", sink.resolve_failures ? count(sink.resolve_failures) : ""],
+    ["failed lookups", sink.resolve_failures ? count(sink.resolve_failures) : ""],
     ...sink.certificates.map(({ file, expires }) => [`certificate ${file}`, expiry(expires, now)]),
   ];
 }
 
-/** When a certificate ends. */
+/** The time to the expiry of a certificate, or since. */
 export function expiry(expires, now) {
   const left = since(now, expires);
   return left > 0 ? `expires in ${duration(left)}` : `expired ${duration(-left)} ago`;

@@ -1,5 +1,5 @@
-// Five minutes of a sink as a picture: what came in as an area, what went out as a line, when it was not up as a band, and
-// what was lost as marks at the foot.
+// A chart of five minutes of a sink: the incoming rate as an area, the outgoing rate as a line, the time not up as a band,
+// and losses as marks at the bottom.
 
 import { put, svg } from "./elements.js";
 import { count, duration, rate } from "./words.js";
@@ -7,7 +7,7 @@ import { count, duration, rate } from "./words.js";
 const SECONDS = 300;
 const HEIGHT = 48;
 
-/** The picture, and how to change it. */
+/** Creates the chart and its `update` function. */
 export function sparkline() {
   const bands = svg("path", { class: "band" });
   const area = svg("path", { class: "in" });
@@ -24,7 +24,7 @@ export function sparkline() {
       const { offered, delivered, dropped, up } = points;
       const first = SECONDS - offered.length;
       const top = ceiling(offered, delivered);
-      // A queue that is emptied goes out faster than it came: cut off above, or the rest could not be seen.
+      // While a queue empties, the outgoing rate far exceeds the incoming one. The line is clipped to keep the rest visible.
       const y = (value) => (HEIGHT - 1 - Math.min(1, value / top) * (HEIGHT - 3)).toFixed(1);
       put(area, "d", path(offered, first, y, true));
       put(line, "d", path(delivered, first, y, false));
@@ -41,34 +41,34 @@ function ceiling(offered, delivered) {
   return Math.max(1, mostIn ? Math.min(mostIn * 1.5, Math.max(mostIn, most(delivered))) : most(delivered));
 }
 
-/** A line through the values; where there are none it has a gap. */
+/** A line through the values, with gaps for missing ones. */
 function path(values, first, y, closed) {
   let d = "";
-  let begun = null;
+  let start = null;
   const close = (end) => {
-    if (closed && begun !== null) d += `L${end} ${HEIGHT}L${begun} ${HEIGHT}Z`;
-    begun = null;
+    if (closed && start !== null) d += `L${end} ${HEIGHT}L${start} ${HEIGHT}Z`;
+    start = null;
   };
   values.forEach((value, place) => {
     const x = first + place;
     if (value === null) return close(x - 1);
-    d += `${begun === null ? "M" : "L"}${x} ${y(value)}`;
-    begun ??= x;
+    d += `${start === null ? "M" : "L"}${x} ${y(value)}`;
+    start ??= x;
     return undefined;
   });
   close(first + values.length - 1);
   return d;
 }
 
-/** A rectangle over each run of places where `marked` is true. */
+/** A rectangle for each run of `marked` places. */
 function runs(marked, first, y, height) {
   let d = "";
-  let begun = null;
+  let start = null;
   for (let place = 0; place <= marked.length; place += 1) {
-    if (marked[place]) begun ??= place;
-    else if (begun !== null) {
-      d += `M${first + begun} ${y}h${place - begun}v${height}h${begun - place}z`;
-      begun = null;
+    if (marked[place]) start ??= place;
+    else if (start !== null) {
+      d += `M${first + start} ${y}h${place - start}v${height}h${start - place}z`;
+      start = null;
     }
   }
   return d;

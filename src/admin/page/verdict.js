@@ -1,27 +1,14 @@
-// The answer at one look: is every collector getting its taps, and if not, since when, why, and what did it cost?
+// The verdict: is every collector getting its taps, and if not, since when, why, and at what cost?
 
 import { facts, glyph, html, list, put, say } from "./elements.js";
 import { KINDS, clock, count, counted, duration, judge, rate, since } from "./words.js";
 
-/** What stands in the browser's tab, by the router's word. */
-const SHORT = {
-  ok: "",
-  no_senders: "no sender",
-  degraded: "not all well",
-  starting: "connecting",
-  draining: "draining",
-  behind: "behind",
-  dropping: "taps lost",
-  not_listening: "no sender can connect",
-  down: "down",
-};
-
-/** The router's verdict, and what else there is to say: `{ kind, title, lines, short }`; `short` stands in the browser's tab. */
+/** The router's verdict with details: `{ kind, title, lines, short }`; `short` is for the browser's tab. */
 export function verdict(status, listeners, sinks) {
   const { word, sentence } = status.verdict;
   const all = sinks.filter(({ sink }) => !sink.removed);
   const worst = all.filter(({ sink }) => sink.verdict.word === word);
-  const short = word === "down" ? `${worst.length} down` : (SHORT[word] ?? word);
+  const short = word === "down" ? `${worst.length} down` : word === "ok" ? "" : word.replaceAll("_", " ");
   return { kind: KINDS[word] ?? "part", title: sentence, short, lines: lines(word, all, worst, listeners) };
 }
 
@@ -33,9 +20,9 @@ function lines(word, all, worst, listeners) {
       return [`${collectors} up, ${rate(pace)} in, nothing lost in the last five minutes.`];
     }
     case "no_senders":
-      return [`${collectors} up, and nothing to send them.`];
+      return [`${collectors} up, but nothing to send.`];
     case "draining":
-      return ["It delivers what is queued, and takes nothing new."];
+      return ["It delivers the queued frames and accepts no new ones."];
     case "starting":
       return [];
     case "not_listening":
@@ -47,7 +34,7 @@ function lines(word, all, worst, listeners) {
   }
 }
 
-/** Of each that is down, or of the first few. */
+/** The reasons for each sink that is down, or for the first few. */
 function whys(down) {
   if (down.length <= 3) return down.flatMap((item) => why(item, down.length > 1));
   const lines = down.slice(0, 5).map((item) => why(item, true)[0]);
@@ -55,16 +42,16 @@ function whys(down) {
   return others.length ? [...lines, `And ${others.length} more: ${others.join(", ")}.`] : lines;
 }
 
-/** Since when, what it cost, and why. */
+/** The start, the cost and the cause of an outage. */
 function why({ sink, lost, now }, named) {
-  const cost = lost ? `${counted(lost, "frame")} lost in the last five minutes` : "nothing lost so far";
+  const cost = `${lost ? counted(lost, "frame") : "no frames"} lost in the last five minutes`;
   const held = sink.queue.frames ? `${count(sink.queue.frames)} waiting in its queue` : "nothing in its queue";
   const whose = named ? `${sink.name}: down` : "Down";
   const outage = `${whose} for ${duration(since(sink.since, now))}, since ${clock(sink.since, now)}; ${cost}, ${held}.`;
   return sink.last_error ? [outage, sink.last_error.error] : [outage];
 }
 
-/** Shows it. */
+/** Shows the verdict. */
 export function showVerdict(parent, { kind, title, lines, short }) {
   parent.parts ??= verdictParts(parent);
   const { mark, heading, text } = parent.parts;
@@ -86,26 +73,26 @@ function verdictParts(parent) {
   return { mark, heading, text };
 }
 
-/** Shows what the head of the page says of the router. */
+/** Shows the facts about the router at the top of the page. */
 export function showRouter(dl, status) {
   const { now, config, reloads } = status;
   const last = reloads.last;
-  const loaded = last ? `${last.error ? "refused" : "taken"} ${duration(since(last.at, now))} ago` : "none so far";
+  const loaded = last ? `${last.error ? "refused" : "applied"} ${duration(since(last.at, now))} ago` : "none yet";
   facts(dl, [
     ["version", status.version],
     ["phase", status.phase],
-    ["up", duration(since(status.started, now)), `since ${clock(status.started, now)}`],
-    ["configuration", config.digest.slice(0, 8), `${config.path ?? "of a program"}, digest ${config.digest}`],
+    ["running for", duration(since(status.started, now)), `since ${clock(status.started, now)}`],
+    ["configuration", config.digest.slice(0, 8), `${config.path ?? "no file"}, digest ${config.digest}`],
     ["last reload", loaded, last ? clock(last.at, now) : undefined],
   ]);
 }
 
-/** Shows what else is wrong. */
+/** Shows further problems. */
 export function showNotes(parent, { now, reloads }) {
   const notes = [];
   if (reloads.last?.error) {
     const { at, error } = reloads.last;
-    notes.push({ title: `The last reload was refused ${duration(since(at, now))} ago; the configuration from before runs on.`, error });
+    notes.push({ title: `The last reload was refused ${duration(since(at, now))} ago; the old configuration stays in effect.`, error });
   }
   list(parent, notes, () => "reload", () => {
     const [title, error] = [html("p"), html("pre")];
@@ -121,16 +108,16 @@ export function showNotes(parent, { now, reloads }) {
   });
 }
 
-/** What has changed from one picture to the next, for those who hear the page: states only, never figures. */
+/** Changes from one picture to the next, for screen readers: only states, never figures. */
 export function news(before, after) {
-  const told = [];
+  const changes = [];
   const known = new Map(before.map(({ sink }) => [sink.name, judge(sink)]));
   for (const { sink } of after) {
     const [was, is] = [known.get(sink.name), judge(sink)];
     if (!was || was.word === is.word) continue;
     const reason = is.kind === "down" && sink.last_error ? `: ${sink.last_error.error}` : "";
-    told.push(is.word === "Up" ? `${sink.name} is up again` : `${sink.name} is ${is.word.toLowerCase()}${reason}`);
+    changes.push(is.word === "Up" ? `${sink.name} is up again` : `${sink.name} is ${is.word.toLowerCase()}${reason}`);
   }
-  return told;
+  return changes;
 }
 

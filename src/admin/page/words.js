@@ -1,8 +1,8 @@
-// Numbers, times and states in words.
+// Formats numbers, times and states.
 
 const DIGITS = new Intl.NumberFormat("en");
 
-/** A count, to the last one. */
+/** An exact count. */
 export function count(number) {
   return DIGITS.format(number);
 }
@@ -31,7 +31,7 @@ export function bytes(number) {
   return `${unit && number < 100 ? number.toFixed(1) : Math.round(number)} ${units[unit]}`;
 }
 
-/** A length of time, with the two units that matter. */
+/** A duration in its two largest units. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const [days, hours, minutes] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24, Math.floor(whole / 60) % 60];
@@ -41,7 +41,7 @@ export function duration(seconds) {
   return `${whole} s`;
 }
 
-/** A short length of time. */
+/** A short duration in one unit. */
 export function brief(seconds) {
   if (seconds >= 60) return duration(seconds);
   if (seconds >= 10) return `${Math.round(seconds)} s`;
@@ -50,30 +50,30 @@ export function brief(seconds) {
   return seconds > 0 ? "under 1 ms" : "0 s";
 }
 
-/** From `time` to `now`, both as the router writes them, in seconds. */
+/** The seconds from `time` to `now`, both in the router's format. */
 export function since(time, now) {
   return (Date.parse(now) - Date.parse(time)) / 1000;
 }
 
-/** A point in time as the router's log has it, in UTC; with its day if that is not today's. */
+/** A time of day in UTC, as in the router's log, with the date unless it is today's. */
 export function clock(time, now) {
   const [day, hours] = [time.slice(0, 10), time.slice(11, 19)];
   return day === now.slice(0, 10) ? `${hours} UTC` : `${day} ${hours} UTC`;
 }
 
-/** All reasons that count anything, as `reason 12`. */
+/** The reasons with a count above 0, as `[reason, count]`. */
 export function reasons(counts) {
   return Object.entries(counts).filter(([, times]) => times > 0);
 }
 
-/** How full a queue is, from 0 to 1: by frames or bytes, whichever is fuller. */
+/** The fill of a queue from 0 to 1: the larger of its shares in frames and in bytes. */
 export function fullness({ frames, bytes, capacity_frames, capacity_bytes }) {
   return Math.min(1, Math.max(frames / (capacity_frames || 1), bytes / (capacity_bytes || 1)));
 }
 
-const IN_THE_MAKING = ["resolving", "connecting", "handshaking"];
+const CONNECTING = ["resolving", "connecting", "handshaking"];
 
-/** The kind (colour and shape) of each word that the router has for how it fares. */
+/** The kind (colour and shape) for each verdict. */
 export const KINDS = {
   ok: "up",
   no_senders: "wait",
@@ -86,12 +86,12 @@ export const KINDS = {
   down: "down",
 };
 
-/** What is said beside the word of a sink that is up. */
-const BESIDE = { behind: "behind", dropping: "frames lost" };
+/** The verdicts shown beside the word of a sink that is up. */
+const BESIDE = ["behind", "dropping"];
 
 /**
- * The kind of a sink's state, the word for it, and what else is to be said. It follows the router's own verdict:
- * `up`, `part` (up, and not all well), `down`, `wait` (on its way up for the first time), `gone` (on its way out).
+ * The kind of a sink's state, the word for it, and a detail. The kind follows the router's verdict: `up`, `part` (up but
+ * not healthy), `down`, `wait` (making its first connection), `gone` (draining or stopped).
  */
 export function judge(sink) {
   const { state, verdict: { word } } = sink;
@@ -103,13 +103,13 @@ export function judge(sink) {
   if (kind === "down") return { kind, word: "Down", more: state };
   const up = sink.endpoints.filter((endpoint) => endpoint.state === "up").length;
   const endpoints = up < sink.endpoints.length ? `${up} of ${sink.endpoints.length} endpoints` : "";
-  return { kind, word: "Up", more: [BESIDE[word], endpoints].filter(Boolean).join(", ") };
+  return { kind, word: "Up", more: [BESIDE.includes(word) && word, endpoints].filter(Boolean).join(", ") };
 }
 
-/** The same of one endpoint of a sink, by its state alone. */
+/** The same for one endpoint of a sink, by its state alone. */
 export function judgeEndpoint({ state, failures, connects }) {
   if (state === "up") return { kind: "up", word: "Up", more: "" };
   if (state === "draining" || state === "stopped") return { kind: "gone", word: state === "draining" ? "Draining" : "Stopped", more: "" };
-  if (IN_THE_MAKING.includes(state) && failures === 0 && connects === 0) return { kind: "wait", word: "Starting", more: state };
+  if (CONNECTING.includes(state) && failures === 0 && connects === 0) return { kind: "wait", word: "Starting", more: state };
   return { kind: "down", word: "Down", more: state };
 }

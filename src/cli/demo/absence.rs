@@ -1,49 +1,53 @@
-//! One collector goes away and comes back, and what that meant for its sink.
+//! The absence of one collector, and its effect on the sink.
 
 use std::{
+    error::Error,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{spawn, sync::mpsc, time::timeout};
 
-use super::{Collectors, Failure, SIEM, screen::Screen};
+use super::{
+    collectors::{Collectors, SIEM},
+    screen::Screen,
+};
 use crate::{
     sink::{State, Status},
     supervisor::{SinkHandle, Supervisor},
 };
 
-/// A sink that was up is not, or the other way round.
+/// A sink that went up or down.
 pub(super) struct Change {
     pub(super) sink: Arc<str>,
     pub(super) status: Status,
     pub(super) at: Instant,
 }
 
-/// How siem's absence went.
+/// The course of siem's absence.
 #[derive(Debug, Default)]
 pub(super) struct Absence {
     pub(super) left: Option<Instant>,
     pub(super) returned: Option<Instant>,
     pub(super) up_again: Option<Instant>,
-    /// What had piled up for it when it came back.
+    /// The frames queued for it when it came back.
     pub(super) waited: u64,
-    /// See [`Account::unread`](super::verdict::Account::unread).
+    /// See [`Account::unread`](super::account::Account::unread).
     pub(super) unread: u64,
 }
 
 const NOTICED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Says whenever a sink comes up or is up no longer.
+/// Reports each sink that goes up or down.
 pub(super) fn watch(sinks: &[SinkHandle]) -> mpsc::Receiver<Change> {
-    let (tell, changes) = mpsc::channel(64);
+    let (sender, changes) = mpsc::channel(64);
     for sink in sinks {
-        let (tell, mut status, sink) = (tell.clone(), sink.status(), Arc::clone(sink.name()));
+        let (sender, mut status, sink) = (sender.clone(), sink.status(), Arc::clone(sink.name()));
         spawn(async move {
             let mut was_up = false;
             loop {
                 let now = status.borrow_and_update().clone();
-                // The drain is told of as a whole.
+                // The drain is reported as a whole.
                 if matches!(now.state, State::Draining | State::Stopped) {
                     return;
                 }
@@ -55,7 +59,7 @@ pub(super) fn watch(sinks: &[SinkHandle]) -> mpsc::Receiver<Change> {
                         status: now,
                         at: Instant::now(),
                     };
-                    if tell.send(change).await.is_err() {
+                    if sender.send(change).await.is_err() {
                         return;
                     }
                 }
@@ -75,7 +79,7 @@ impl Absence {
         collectors.siem.kill().await;
         self.left = Some(Instant::now());
         screen.event(format_args!(
-            "{SIEM} is killed: its connection is reset, and nobody listens at its port"
+            "{SIEM} is killed: its connection is reset, and its port refuses connections"
         ));
     }
 
@@ -84,15 +88,15 @@ impl Absence {
         screen: &Screen,
         collectors: &mut Collectors,
         router: &Supervisor,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Box<dyn Error>> {
         let sink = router.sinks().iter().find(|sink| **sink.name() == *SIEM);
         let sink = sink.ok_or("the router has lost a sink")?;
         let mut status = sink.status();
         let noticed = status.wait_for(|status| status.state != State::Up);
         timeout(NOTICED_WITHIN, noticed)
             .await
-            .map_err(|_| "the router has not noticed that siem is gone")??;
-        // Until it is up again this stands still: what was delivered and not read is lost.
+            .map_err(|_| "the router did not notice in time that siem is gone")??;
+        // The ledger's `delivered` does not change until the sink is up again: the frames delivered and not read are lost.
         let ledger = sink.ledger();
         self.unread = ledger
             .delivered
@@ -101,7 +105,7 @@ impl Absence {
         collectors.siem.open()?;
         self.returned = Some(Instant::now());
         screen.event(format_args!(
-            "{SIEM} is back; {} frames wait for it",
+            "{SIEM} is back; {} frames are queued for it",
             self.waited
         ));
         Ok(())

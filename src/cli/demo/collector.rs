@@ -1,4 +1,4 @@
-//! The demo's collectors: they read Frame Streams and check every frame.
+//! A collector of the demo: it reads Frame Streams and checks every frame.
 
 use std::{
     io,
@@ -27,7 +27,7 @@ use crate::{
     net::{self, BindError, BoundUnix, Stream, UnixAddress, UnixPermissions},
 };
 
-/// A collector that can be taken away and brought back.
+/// A collector that can be killed and opened again.
 #[derive(Debug)]
 pub(super) struct Collector {
     place: Place,
@@ -35,7 +35,7 @@ pub(super) struct Collector {
     serving: Option<(CancellationToken, JoinHandle<()>)>,
 }
 
-/// What every connection of a collector needs.
+/// The state that a collector's connections share.
 #[derive(Debug, Clone)]
 struct Desk {
     traffic: Arc<Traffic>,
@@ -43,13 +43,13 @@ struct Desk {
     tally: Arc<Mutex<Tally>>,
 }
 
-/// Where a collector listens.
+/// The address of a collector.
 #[derive(Debug)]
 enum Place {
     Unix(PathBuf),
     Tcp {
         address: SocketAddr,
-        /// Bound and not listening: keeps others from taking the port while the collector is away.
+        /// Bound but not listening: reserves the port while the collector is away.
         _reserved: Socket,
     },
 }
@@ -59,29 +59,29 @@ enum Door {
     Tcp(TcpListener),
 }
 
-/// What each frame must be like.
+/// The requirement that each frame is checked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expects {
-    /// The sender's own bytes.
+    /// Exactly the sender's bytes.
     SendersBytes,
     /// No DNS messages.
     NoMessages,
-    /// This identity.
+    /// The given identity.
     Identity(&'static str),
 }
 
-/// What a collector has read.
+/// The counts of a collector.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// Frames.
+    /// Frames read.
     pub(super) frames: u64,
-    /// Frames that were passed over, by their numbers.
+    /// Frames missing between those read, by their numbers.
     pub(super) missing: u64,
-    /// Frames that came again, or too late.
+    /// Frames that came twice or out of order.
     pub(super) repeated: u64,
-    /// Frames that are not as expected.
+    /// Frames with unexpected contents.
     pub(super) wrong: u64,
-    /// The number after the highest that came.
+    /// The number after the highest one read.
     next: u64,
 }
 
@@ -91,12 +91,12 @@ const MAX_FRAME: u32 = 1 << 20;
 // === impl Collector ===
 
 impl Collector {
-    /// A collector at a unix socket. It does not listen yet.
+    /// Makes a collector at a unix socket. It does not listen yet.
     pub(super) fn unix(path: PathBuf, expects: Expects, traffic: &Arc<Traffic>) -> Self {
         Self::new(Place::Unix(path), expects, traffic)
     }
 
-    /// A collector at a port of its own on loopback. It does not listen yet.
+    /// Makes a collector at a free port on loopback. It does not listen yet.
     pub(super) fn tcp(expects: Expects, traffic: &Arc<Traffic>) -> io::Result<Self> {
         let reserved = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         reserved.set_reuse_address(true)?;
@@ -123,7 +123,7 @@ impl Collector {
         }
     }
 
-    /// The port it listens on, or would.
+    /// The port it is to listen on; `None` for a unix socket.
     pub(super) fn port(&self) -> Option<u16> {
         match &self.place {
             Place::Unix(_) => None,
@@ -135,7 +135,7 @@ impl Collector {
         *self.desk.tally()
     }
 
-    /// Begins to listen, or begins again.
+    /// Starts to listen.
     pub(super) fn open(&mut self) -> Result<(), BindError> {
         let door = match &self.place {
             Place::Unix(path) => {
@@ -158,11 +158,11 @@ impl Collector {
         Ok(())
     }
 
-    /// Goes away as a process that is killed: what it has not read is lost, and nobody listens any more.
+    /// Stops like a killed process: unread data is lost, and the port refuses connections.
     pub(super) async fn kill(&mut self) {
         if let Some((kill, task)) = self.serving.take() {
             kill.cancel();
-            // It cannot fail but by a panic, and then it is away as well.
+            // Fails only by a panic, after which the collector is gone as well.
             let _ = task.await;
         }
     }
@@ -171,7 +171,7 @@ impl Collector {
 // === impl Desk ===
 
 impl Desk {
-    /// Serves one router after the other. There is only one here.
+    /// Serves one connection at a time, which is enough for the demo's single router.
     async fn serve(self, door: Door, kill: CancellationToken) {
         loop {
             select! {
@@ -209,7 +209,7 @@ impl Desk {
                 None => {}
                 Some(End::Protocol(_)) => return,
                 Some(End::Stop) => {
-                    // The router has counted already; FINISH only spares it the wait.
+                    // The frames are counted already; FINISH only saves the router the wait for it.
                     let _ = stream.write_all(&Control::finish().encode()).await;
                     let _ = stream.shutdown().await;
                     return;
@@ -242,15 +242,15 @@ impl Desk {
     }
 }
 
-/// The number that the sender gave the frame.
+/// The number that the sender put into the frame.
 fn number(frame: &Dnstap) -> Option<u64> {
     str::from_utf8(frame.extra()).ok()?.parse().ok()
 }
 
-/// TCP says RST then, as it does for a process that dies with data unread.
+/// Makes TCP send RST on close, as for a process that dies with unread data.
 fn reset_when_dropped(stream: &Stream) {
     if let Stream::Tcp(stream) = stream {
-        // Without it the router sees an end in order; it is down all the same.
+        // If that fails, the router sees an orderly end, and the sink is down all the same.
         let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
     }
 }
@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_and_repetitions_are_told_apart() {
+    fn gaps_and_repetitions_are_counted_separately() {
         let mut tally = Tally::default();
         for number in [0, 1, 4, 3, 4, 5] {
             tally.count(Some(number), true);
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_checked_for_what_their_collector_expects() {
+    fn frames_are_checked_against_the_expectation() {
         let traffic = Arc::new(Traffic::new().expect("a recording"));
         let mut sent = BytesMut::new();
         traffic.append(0, &mut sent).expect("dnstap");
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_goes_away_with_its_connections_and_comes_back_at_the_same_port() {
+    async fn a_killed_collector_resets_its_connections_and_reopens_at_the_same_port() {
         let traffic = Arc::new(Traffic::new().expect("a recording"));
         let mut collector = Collector::tcp(Expects::NoMessages, &traffic).expect("a port");
         let address = (Ipv4Addr::LOCALHOST, collector.port().expect("TCP"));

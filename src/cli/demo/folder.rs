@@ -1,4 +1,4 @@
-//! A folder for the demo's sockets, removed in the end.
+//! A temporary folder for the demo's sockets.
 
 use std::{
     env, fs, io,
@@ -7,11 +7,11 @@ use std::{
     process,
 };
 
-/// A folder that only this user may enter. Removed with all that is in it when dropped.
+/// A folder that only this user may enter, removed with its contents on drop.
 #[derive(Debug)]
 pub(super) struct Folder(PathBuf);
 
-/// Names to try: another user may have taken the first.
+/// The number of names to try, since another user may own the first.
 const TRIES: u32 = 100;
 
 // === impl Folder ===
@@ -38,7 +38,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Left behind it does no harm.
+        // A folder that is left behind does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_are_private_differ_and_go() {
+    fn folders_are_private_distinct_and_removed() {
         use std::os::unix::fs::PermissionsExt;
 
         let (one, other) = (Folder::new().expect("made"), Folder::new().expect("made"));

@@ -1,10 +1,12 @@
-//! `tapfan demo`: the real router on loopback, with recorded traffic and embedded collectors.
+//! `tapfan demo`: runs the router on loopback with recorded traffic and embedded collectors.
 //!
-//! One collector is taken away for a while. Each collector checks every frame, and what they read is held against the
-//! router's ledgers in the end: every figure that is printed was counted.
+//! One collector is taken away for a while. Each collector checks every frame, and at the end the demo compares what the
+//! collectors read with the router's ledgers: every figure that it prints was counted.
 
 mod absence;
+mod account;
 mod collector;
+mod collectors;
 mod folder;
 mod screen;
 mod sender;
@@ -15,7 +17,6 @@ mod verdict;
 use std::{
     error::Error,
     io,
-    path::Path,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -26,32 +27,36 @@ use tokio::{
     runtime, select,
     signal::unix::{Signal, SignalKind, signal},
     spawn,
+    sync::mpsc,
+    task::JoinHandle,
     time::{self, interval_at, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{
     absence::{Absence, Change, watch},
-    collector::{Collector, Expects},
+    account::Account,
+    collector::Collector,
+    collectors::{ANALYTICS, ARCHIVE, Collectors, IDENTITY, SIEM},
     folder::Folder,
     screen::{Screen, shown},
-    sender::RATE,
+    sender::{RATE, SenderError},
     tapfile::{configuration, tapfile},
     traffic::Traffic,
-    verdict::{Account, conclude},
+    verdict::conclude,
 };
-use super::FAILED;
+use super::{FAILED, eprint};
 use crate::{config::Config, sink::State, supervisor::Supervisor};
 
-/// What `demo` is told.
+/// Arguments of `tapfan demo`.
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// How long it takes, in seconds, without the drain.
+    /// The length of the demo in seconds, without the drain.
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(2..=3600))]
     seconds: u64,
 }
 
-/// When what happens, counted from the start.
+/// The times of the events, counted from the start.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     leaves: Duration,
@@ -59,7 +64,7 @@ struct Plan {
     ends: Duration,
 }
 
-/// How far the plan has come.
+/// The progress of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scene {
     Whole,
@@ -67,11 +72,14 @@ enum Scene {
     Back,
 }
 
-/// The collectors, in the order of the configuration's sinks.
-struct Collectors {
-    archive: Collector,
-    analytics: Collector,
-    siem: Collector,
+/// The running demo.
+struct Play {
+    screen: Screen,
+    collectors: Collectors,
+    router: Supervisor,
+    changes: mpsc::Receiver<Change>,
+    scene: Scene,
+    absence: Absence,
 }
 
 /// SIGINT or SIGTERM.
@@ -82,13 +90,7 @@ struct End {
 
 type Failure = Box<dyn Error>;
 
-const ARCHIVE: &str = "archive";
-const ANALYTICS: &str = "analytics";
-const SIEM: &str = "siem";
-const IDENTITY: &str = "edge-1";
-
-/// Times 10,000 frames and 32 MiB: more than piles up in the longest absence.
-const SIEM_QUEUE: usize = 8;
+/// The longest absence: what is sent in that time fits into the queue.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(args: &DemoArgs) -> ExitCode {
@@ -104,11 +106,11 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
 }
 
 fn failed(error: &dyn Error) -> ExitCode {
-    super::tell(format_args!("tapfan: the demo failed: {error}\n"));
+    eprint(format_args!("tapfan: the demo failed: {error}\n"));
     ExitCode::from(FAILED)
 }
 
-/// Plays it, and says whether all was well.
+/// Plays the demo and returns whether every figure adds up.
 async fn play(length: Duration) -> Result<bool, Failure> {
     let mut end = End::new()?;
     let folder = Folder::new()?;
@@ -121,99 +123,39 @@ async fn play(length: Duration) -> Result<bool, Failure> {
 
     collectors.open_all()?;
     let router = Supervisor::start(&config)?;
-    let mut changes = watch(router.sinks());
+    let changes = watch(router.sinks());
     let stop = CancellationToken::new();
-    let mut sender = spawn(sender::send(socket, Arc::clone(&traffic), stop.clone()));
+    let mut sender = spawn(sender::send(socket, traffic, stop.clone()));
     screen.head(&router);
-
-    let plan = Plan::new(length);
-    let begun = time::Instant::now();
-    let mut rows = interval_at(begun + Duration::from_secs(1), Duration::from_secs(1));
-    let mut scene = Scene::Whole;
-    let mut absence = Absence::default();
-    loop {
-        select! {
-            biased;
-            () = end.told() => {
-                screen.event(format_args!("told to end"));
-                break;
-            }
-            // It has no end but a failure.
-            sent = &mut sender => {
-                sent??;
-                return Err("the sender ended early".into());
-            }
-            Some(change) = changes.recv() => tell(&screen, &change, scene, &mut absence),
-            () = sleep_until(begun + plan.next(scene)) => match scene {
-                Scene::Whole => {
-                    absence.leave(&screen, &mut collectors).await;
-                    scene = Scene::Away;
-                }
-                Scene::Away => {
-                    absence
-                        .come_back(&screen, &mut collectors, &router)
-                        .await?;
-                    scene = Scene::Back;
-                }
-                Scene::Back => break,
-            },
-            _ = rows.tick() => screen.row(&router),
-        }
-    }
-    if scene == Scene::Away {
-        absence.come_back(&screen, &mut collectors, &router).await?;
-        scene = Scene::Back;
-    }
-    screen.event(format_args!(
-        "the server ends its stream, and tapfan drains"
-    ));
+    let mut play = Play {
+        screen,
+        collectors,
+        router,
+        changes,
+        scene: Scene::Whole,
+        absence: Absence::default(),
+    };
+    play.perform(Plan::new(length), &mut sender, &mut end)
+        .await?;
+    let text = "the server ends its stream, and tapfan drains";
+    play.screen.event(format_args!("{text}"));
     stop.cancel();
     let sent = sender.await??;
-    let hurry = CancellationToken::new();
-    let second = hurry.clone();
-    spawn(async move {
-        end.told().await;
-        second.cancel();
-    });
-    let drain_begun = Instant::now();
-    let report = router.drain(hurry).await;
-    let drained_in = drain_begun.elapsed();
-    // The last change may not have been told yet.
-    while let Ok(change) = changes.try_recv() {
-        tell(&screen, &change, scene, &mut absence);
-    }
-    screen.event(format_args!("drained in {}", shown(drained_in)));
-
-    let tallies = collectors.each().map(Collector::tally);
-    let unread = [0, 0, absence.unread];
-    let accounts: Vec<_> = report
-        .sinks
-        .into_iter()
-        .zip(tallies)
-        .zip(unread)
-        .map(|((sink, tally), unread)| Account {
-            name: sink.name,
-            ledger: sink.ledger,
-            tally,
-            unread,
-        })
-        .collect();
-    screen.ledgers(&accounts);
-    Ok(conclude(&screen, &accounts, &absence, sent))
+    Ok(play.finish(sent, end).await)
 }
 
 fn introduce(screen: &Screen, traffic: &Traffic, config: &Config, length: Duration) {
     let servers = traffic.servers().join(", ");
     screen.line(format_args!(
-        "tapfan {} shows itself for {length:?}. Frames recorded from {servers}
-are sent to it, {RATE} a second, and it sends them to three collectors. All of that runs in
-this process, over real sockets. One collector will be killed and come back.
+        "This is a demo of tapfan {}, {length:?} long. A sender replays frames recorded from
+{servers}, {RATE} a second, and tapfan sends them to three collectors.
+Everything runs in this process, over real sockets. One collector is killed and comes back.
 
     DNS server --> tapfan --+--> {ARCHIVE:<9}  unix, full: the sender's own bytes
                             +--> {ANALYTICS}  TCP, without the DNS messages
                             +--> {SIEM:<9}  TCP, full, identity {IDENTITY}; it will be killed
 
-As a Tapfile this is:
+The Tapfile for this is:
 ",
         env!("CARGO_PKG_VERSION")
     ));
@@ -222,10 +164,106 @@ As a Tapfile this is:
     }
 }
 
-fn tell(screen: &Screen, change: &Change, scene: Scene, absence: &mut Absence) {
+fn show_change(screen: &Screen, change: &Change, scene: Scene, absence: &mut Absence) {
     screen.change(&change.sink, &change.status);
     if scene == Scene::Back && *change.sink == *SIEM && change.status.state == State::Up {
         absence.up_again.get_or_insert(change.at);
+    }
+}
+
+// === impl Play ===
+
+impl Play {
+    /// Follows the plan to its end or to a signal. A collector that is away by then comes back first.
+    async fn perform(
+        &mut self,
+        plan: Plan,
+        sender: &mut JoinHandle<Result<u64, SenderError>>,
+        end: &mut End,
+    ) -> Result<(), Failure> {
+        let start = time::Instant::now();
+        let mut rows = interval_at(start + Duration::from_secs(1), Duration::from_secs(1));
+        loop {
+            select! {
+                biased;
+                () = end.requested() => {
+                    self.screen.event(format_args!("received a signal"));
+                    break;
+                }
+                // Ends only with an error.
+                sent = &mut *sender => {
+                    sent??;
+                    return Err("the sender ended early".into());
+                }
+                Some(change) = self.changes.recv() => {
+                    show_change(&self.screen, &change, self.scene, &mut self.absence);
+                }
+                () = sleep_until(start + plan.next(self.scene)) => match self.scene {
+                    Scene::Whole => {
+                        self.absence.leave(&self.screen, &mut self.collectors).await;
+                        self.scene = Scene::Away;
+                    }
+                    Scene::Away => self.bring_back().await?,
+                    Scene::Back => break,
+                },
+                _ = rows.tick() => self.screen.row(&self.router),
+            }
+        }
+        if self.scene == Scene::Away {
+            self.bring_back().await?;
+        }
+        Ok(())
+    }
+
+    async fn bring_back(&mut self) -> Result<(), Failure> {
+        self.absence
+            .come_back(&self.screen, &mut self.collectors, &self.router)
+            .await?;
+        self.scene = Scene::Back;
+        Ok(())
+    }
+
+    /// Drains the router and prints the accounts; a signal cuts the drain short.
+    async fn finish(self, sent: u64, mut end: End) -> bool {
+        let Self {
+            screen,
+            collectors,
+            router,
+            mut changes,
+            scene,
+            mut absence,
+        } = self;
+        let hurry = CancellationToken::new();
+        let second = hurry.clone();
+        spawn(async move {
+            end.requested().await;
+            second.cancel();
+        });
+        let start = Instant::now();
+        let report = router.drain(hurry).await;
+        let drained_in = start.elapsed();
+        // The last change may be unread.
+        while let Ok(change) = changes.try_recv() {
+            show_change(&screen, &change, scene, &mut absence);
+        }
+        screen.event(format_args!("drained in {}", shown(drained_in)));
+
+        let tallies = collectors.each().map(Collector::tally);
+        let unread = [0, 0, absence.unread];
+        let accounts: Vec<_> = report
+            .sinks
+            .into_iter()
+            .zip(tallies)
+            .zip(unread)
+            .map(|((sink, tally), unread)| Account {
+                name: sink.name,
+                ledger: sink.ledger,
+                tally,
+                unread,
+            })
+            .collect();
+        screen.ledgers(&accounts);
+        conclude(&screen, &accounts, &absence, sent)
     }
 }
 
@@ -250,28 +288,6 @@ impl Plan {
     }
 }
 
-// === impl Collectors ===
-
-impl Collectors {
-    fn new(folder: &Path, traffic: &Arc<Traffic>) -> io::Result<Self> {
-        Ok(Self {
-            archive: Collector::unix(folder.join("archive.sock"), Expects::SendersBytes, traffic),
-            analytics: Collector::tcp(Expects::NoMessages, traffic)?,
-            siem: Collector::tcp(Expects::Identity(IDENTITY), traffic)?,
-        })
-    }
-
-    fn open_all(&mut self) -> Result<(), Failure> {
-        self.archive.open()?;
-        self.analytics.open()?;
-        Ok(self.siem.open()?)
-    }
-
-    fn each(&self) -> [&Collector; 3] {
-        [&self.archive, &self.analytics, &self.siem]
-    }
-}
-
 // === impl End ===
 
 impl End {
@@ -282,7 +298,7 @@ impl End {
         })
     }
 
-    async fn told(&mut self) {
+    async fn requested(&mut self) {
         select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -297,7 +313,7 @@ mod tests {
     #[test]
     fn the_longest_absence_fits_into_the_queue() {
         let most = RATE * LONGEST_ABSENCE.as_secs();
-        assert!(most * 2 <= SIEM_QUEUE as u64 * 10_000);
+        assert!(most * 2 <= collectors::SIEM_QUEUE as u64 * 10_000);
         let plan = Plan::new(Duration::from_hours(1));
         assert_eq!(plan.returns, plan.leaves + LONGEST_ABSENCE);
     }

@@ -1,4 +1,4 @@
-//! What the demo prints: plain lines, so that they can be read anywhere and kept.
+//! The demo's output: plain lines, readable in any terminal and in a file.
 
 use std::{
     fmt::{Arguments, Write as _},
@@ -6,18 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::verdict::Account;
+use super::account::Account;
 use crate::{
     router::Ledger,
     sink::{State, Status},
     supervisor::Supervisor,
 };
 
-/// Standard output, and the time since the demo began.
+/// Standard output, and the start time of the demo.
 #[derive(Debug)]
 pub(super) struct Screen {
     out: Stdout,
-    begun: Instant,
+    start: Instant,
 }
 
 // === impl Screen ===
@@ -26,23 +26,23 @@ impl Screen {
     pub(super) fn new() -> Self {
         Self {
             out: io::stdout(),
-            begun: Instant::now(),
+            start: Instant::now(),
         }
     }
 
-    /// A line as it is. Whoever closed the pipe has seen enough; the demo goes on to its end.
+    /// Prints a line. Ignores a closed pipe; the demo runs to its end.
     pub(super) fn line(&self, text: Arguments<'_>) {
         let mut out = self.out.lock();
         let _ = writeln!(out, "{text}");
         let _ = out.flush();
     }
 
-    /// Something that happened just now.
+    /// Prints an event with its time.
     pub(super) fn event(&self, text: Arguments<'_>) {
         self.line(format_args!("{} * {text}", self.time()));
     }
 
-    /// The head of the table.
+    /// Prints the head of the table.
     pub(super) fn head(&self, router: &Supervisor) {
         let mut names = String::new();
         for sink in router.sinks() {
@@ -53,7 +53,7 @@ impl Screen {
         self.line(format_args!("\n      {names}\n  time{columns}"));
     }
 
-    /// Every sink as it is now.
+    /// Prints a row with the state of every sink.
     pub(super) fn row(&self, router: &Supervisor) {
         let mut cells = String::new();
         for sink in router.sinks() {
@@ -69,7 +69,7 @@ impl Screen {
         self.line(format_args!("{}{cells}", self.time()));
     }
 
-    /// A sink that was up is not, or the other way round.
+    /// Prints that a sink went up or down.
     pub(super) fn change(&self, name: &str, status: &Status) {
         let endpoint = status.endpoint.as_deref().unwrap_or_default();
         match (status.state, &status.last_error) {
@@ -81,7 +81,7 @@ impl Screen {
         }
     }
 
-    /// The accounts at the end.
+    /// Prints the final accounts.
     pub(super) fn ledgers(&self, accounts: &[Account]) {
         self.line(format_args!(
             "\nsink         offered = delivered + dropped + queued + in flight | collector read  missing  repeated"
@@ -109,11 +109,11 @@ impl Screen {
     }
 
     fn time(&self) -> String {
-        format!("{:>4.1} s", self.begun.elapsed().as_secs_f64())
+        format!("{:>4.1} s", self.start.elapsed().as_secs_f64())
     }
 }
 
-/// A duration as a person says it.
+/// A duration in ms or s.
 pub(super) fn shown(duration: Duration) -> String {
     if duration < Duration::from_secs(1) {
         format!("{} ms", duration.as_millis())

@@ -1,4 +1,4 @@
-//! The demo's DNS server: writes recorded frames to the router's socket, as libfstrm would.
+//! The demo's DNS server: writes recorded frames to the router's socket, in the way of libfstrm.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -17,14 +17,14 @@ use crate::{
     frame_stream::{self, BackChannel, Control, ControlError, HandshakeError},
 };
 
-/// Why the sender gave up.
+/// The error that stopped the sender.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SenderError {
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
     #[error("the router's socket failed: {0}")]
     Io(#[from] io::Error),
-    #[error("the router answered wrongly: {0}")]
+    #[error("the router broke the protocol: {0}")]
     Protocol(#[from] ControlError),
     #[error("the recording is broken: {0}")]
     Recording(#[from] Malformed),
@@ -39,7 +39,7 @@ const TICK: Duration = Duration::from_millis(10);
 const PER_TICK: u64 = RATE / 100;
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Sends at [`RATE`] until `stop`, ends the stream in order, and says how many frames those were.
+/// Sends at [`RATE`] until `stop` is cancelled, ends the stream with STOP, and returns the number of frames sent.
 pub(super) async fn send(
     socket: PathBuf,
     traffic: Arc<Traffic>,
@@ -70,7 +70,7 @@ pub(super) async fn send(
     Ok(sent)
 }
 
-/// Waits for FINISH: by then everything was offered to every sink.
+/// Waits for FINISH, which the router sends after offering all frames to every sink.
 async fn finish(stream: &mut UnixStream) -> Result<(), SenderError> {
     let mut back_channel = BackChannel::new();
     let mut bytes = [0; 64];

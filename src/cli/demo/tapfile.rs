@@ -1,13 +1,17 @@
-//! The router's configuration, and how an operator would write it.
+//! The router's configuration, and the same as a Tapfile.
 
 use std::{fmt::Write as _, net::Ipv4Addr, path::Path};
 
-use super::{ANALYTICS, ARCHIVE, Collectors, IDENTITY, SIEM, SIEM_QUEUE, collector::Collector};
+use super::{
+    collector::Collector,
+    collectors::{ANALYTICS, ARCHIVE, Collectors, IDENTITY, SIEM, SIEM_QUEUE},
+};
 use crate::{
     config::{Admin, AdminAddress, Config, Edits, Listen, ListenAddress, QueueLimits, Sink},
     net::{Authority, Endpoint, Host, UnixAddress, UnixPermissions},
 };
 
+/// Returns the configuration of the demo's router.
 pub(super) fn configuration(socket: &Path, folder: &Path, collectors: &Collectors) -> Config {
     let permissions = UnixPermissions {
         mode: 0o600,

@@ -1,4 +1,4 @@
-//! What the demo's DNS server says: frames recorded from real servers, each with a number of its own.
+//! The traffic of the demo's DNS server: frames recorded from real servers, numbered consecutively.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
@@ -11,7 +11,7 @@ use crate::{
 /// Cut from `tests/data` by the test `the_recording_is_cut_from_the_test_data`.
 const RECORDING: &[u8] = include_bytes!("traffic.fstrm");
 
-/// The recorded frames, to be sent again and again.
+/// The recorded frames, sent in a loop.
 #[derive(Debug)]
 pub(super) struct Traffic {
     recorded: Vec<Bytes>,
@@ -25,7 +25,7 @@ impl Traffic {
         Ok(Self { recorded })
     }
 
-    /// The servers that were recorded, as they name themselves, each once.
+    /// The names and versions of the recorded servers, as the frames give them.
     pub(super) fn servers(&self) -> Vec<String> {
         let mut servers: Vec<String> = Vec::new();
         for frame in &self.recorded {
@@ -40,8 +40,8 @@ impl Traffic {
         servers
     }
 
-    /// Appends the payload of the frame of that number, which stands in its `extra`: so a collector can tell which
-    /// frames it missed, although the recording is sent again and again.
+    /// Appends the payload of frame `number`, which carries the number in its `extra` field. By that number a collector
+    /// finds missing frames, although the recording repeats.
     pub(super) fn append(&self, number: u64, out: &mut BytesMut) -> Result<(), Malformed> {
         let place = usize::try_from(number).unwrap_or(usize::MAX) % self.recorded.len().max(1);
         let Some(recorded) = self.recorded.get(place) else {
@@ -54,7 +54,7 @@ impl Traffic {
         Rewrite::new(true, &edits).apply(recorded, out)
     }
 
-    /// Appends the same as it stands on the wire, length first.
+    /// Appends the frame in its wire form, with its length first.
     pub(super) fn append_wire(&self, number: u64, out: &mut BytesMut) -> Result<(), Malformed> {
         let mut payload = BytesMut::new();
         self.append(number, &mut payload)?;
@@ -78,8 +78,8 @@ mod tests {
     ];
     const FRAMES_EACH: usize = 300;
 
-    /// The servers take turns; of each, runs of ten frames from all over its recording, so that queries keep their
-    /// responses.
+    /// Cuts the recordings: the servers alternate with runs of ten frames from all parts of their recordings, so that
+    /// queries and their responses stay together.
     fn cut() -> Vec<u8> {
         const RUN: usize = 10;
         let recordings = SERVERS.map(|recording| {
@@ -99,15 +99,15 @@ mod tests {
         file.finish().expect("memory")
     }
 
-    /// `TAPFAN_CUT=1 cargo test --lib recording` writes the file anew.
+    /// `TAPFAN_CUT=1 cargo test --lib recording` writes the file again.
     #[test]
     fn the_recording_is_cut_from_the_test_data() {
         if env::var_os("TAPFAN_CUT").is_some() {
             let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/demo/traffic.fstrm");
-            fs::write(path, cut()).expect("a checkout that may be written to");
+            fs::write(path, cut()).expect("a writable checkout");
             return;
         }
-        assert!(RECORDING == cut(), "traffic.fstrm is what `cut` makes");
+        assert!(RECORDING == cut(), "traffic.fstrm is the output of `cut`");
         assert!(RECORDING.len() < 150 << 10, "it is part of the binary");
     }
 

@@ -1,4 +1,4 @@
-//! Lines of other crates, held back when they come in crowds: a name server that answers wrongly must not fill the log.
+//! A rate limit for log lines of other crates: a misbehaving name server must not fill the log.
 
 use std::{
     collections::BTreeMap,
@@ -10,22 +10,22 @@ use tracing::{Event, Subscriber, warn};
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, filter::LevelFilter, layer::Context};
 
-/// Lets some lines of each foreign target through in each window, and counts the others.
+/// A gate that passes some lines of each foreign target per window, and counts the rest.
 ///
-/// The targets that the log's filter names are exempt: who writes `hickory_net=debug` wants to see what there is.
+/// Targets that the log filter names are exempt: `hickory_net=debug` asks for all lines.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    state: Mutex<State>,
+    state: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// Beginnings of targets that the filter names.
+struct Inner {
+    /// Prefixes of the targets that the filter names.
     named: Vec<String>,
     windows: BTreeMap<Box<str>, Window>,
 }
 
-/// The lines of one target since its window began.
+/// The lines of one target in its current window.
 #[derive(Debug)]
 struct Window {
     began: Instant,
@@ -33,22 +33,22 @@ struct Window {
     held_back: u64,
 }
 
-/// Lines of one target that were held back.
+/// The number of lines of one target that were held back.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct HeldBack {
     target: Box<str>,
     lines: u64,
 }
 
-/// The gate as a layer of the process's subscriber.
+/// The gate as a layer of the subscriber.
 #[derive(Debug)]
 pub(super) struct Gated(pub(super) Arc<Gate>);
 
-/// As for the senders of a listener.
+/// The window and the number of lines in it, the same as for the senders of a listener.
 const WINDOW: Duration = Duration::from_secs(10);
 const LINES: u64 = 10;
 
-/// Targets with a count of their own; the rest share one. The crates that tapfan is made of have a few dozen.
+/// Targets with a window of their own; the rest share one. tapfan's dependencies have a few dozen.
 const TARGETS: usize = 64;
 const REST: &str = "others";
 
@@ -71,10 +71,10 @@ impl Gate {
         self.state().named = targets.collect();
     }
 
-    /// Returns true if a line of a foreign target may pass.
+    /// Returns whether a line of a foreign target may pass.
     fn passes(&self, target: &str, now: Instant) -> bool {
         let mut state = self.state();
-        // EnvFilter compares in the same way.
+        // A prefix match, as in `EnvFilter`.
         if state.named.iter().any(|named| target.starts_with(named)) {
             return true;
         }
@@ -97,14 +97,14 @@ impl Gate {
         passes
     }
 
-    /// The end of the next window to end, if there is one.
+    /// The earliest end of an open window, if there is one.
     pub(super) fn next_end(&self) -> Option<Instant> {
         let state = self.state();
         let ends = state.windows.values().map(|window| window.began + WINDOW);
         ends.min()
     }
 
-    /// Closes the windows that have ended by `now`, or all of them, and gives what they held back.
+    /// Closes the windows that have ended by `now`, or all windows for `None`, and returns the counts of lines held back.
     pub(super) fn close(&self, now: Option<Instant>) -> Vec<HeldBack> {
         let mut held_back = Vec::new();
         self.state().windows.retain(|target, window| {
@@ -122,7 +122,7 @@ impl Gate {
         held_back
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -135,7 +135,7 @@ impl HeldBack {
         warn!(
             target = %target,
             held_back = lines,
-            "lines of a library were held back; name its target in the log's filter to see them all"
+            "lines of a library were held back; name its target in the log filter to see them all"
         );
     }
 }
@@ -144,7 +144,7 @@ impl HeldBack {
 
 impl<S: Subscriber> Layer<S> for Gated {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
-        // Those of the crate `log` all have the target `log` until they are normalized.
+        // Events of the crate `log` have the target `log` until they are normalized.
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         is_own(metadata.target()) || self.0.passes(metadata.target(), Instant::now())
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn each_target_has_ten_lines_in_a_window_and_the_rest_is_counted() {
+    fn ten_lines_of_a_target_pass_in_a_window_and_the_rest_are_counted() {
         let (gate, start) = (Gate::default(), Instant::now());
         assert_eq!(gate.next_end(), None);
         assert_eq!(lines(&gate, "hickory_net::udp", 2000, start), 10);
@@ -176,13 +176,13 @@ mod tests {
         assert_eq!(gate.close(Some(start + WINDOW / 2)), []);
         let end = start + WINDOW;
         assert_eq!(gate.close(Some(end)), [held_back("hickory_net::udp", 1990)]);
-        assert_eq!(gate.next_end(), None, "what is quiet is forgotten");
+        assert_eq!(gate.next_end(), None, "a quiet target is forgotten");
         assert_eq!(lines(&gate, "hickory_net::udp", 11, end), 10);
         assert_eq!(gate.close(None), [held_back("hickory_net::udp", 1)]);
     }
 
     #[test]
-    fn a_window_that_nobody_closes_in_time_keeps_its_count() {
+    fn a_window_that_is_closed_late_keeps_its_count() {
         let (gate, start) = (Gate::default(), Instant::now());
         assert_eq!(lines(&gate, "hyper", 12, start), 10);
         assert_eq!(lines(&gate, "hyper", 13, start + WINDOW), 10);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_filter_names_is_not_held_back() {
+    fn targets_that_the_filter_names_are_exempt() {
         let (gate, now) = (Gate::default(), Instant::now());
         gate.exempt("info, hickory_net::udp=debug,notify[event]=trace,rustls");
         assert_eq!(lines(&gate, "hickory_net::udp::stream", 50, now), 50);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn tapfan_is_no_other_crate() {
+    fn targets_of_tapfan_are_exempt() {
         assert!(is_own("tapfan") && is_own("tapfan::net::resolve"));
         assert!(!is_own("tapfanatic") && !is_own("hickory_net") && !is_own("log"));
     }

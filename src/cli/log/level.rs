@@ -1,4 +1,4 @@
-//! The level or filter of the log, which changes while the program runs.
+//! The level or filter of the log, which can change while the program runs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,30 +7,30 @@ use tracing_subscriber::{EnvFilter, Registry, filter::LevelFilter, reload};
 use super::gate::Gate;
 use crate::admin::LogControl;
 
-/// Error: the log's level is not one.
+/// The error for a text that is neither a level nor a filter.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{0}` is no log level: give error, warn, info, debug, trace or off, or a filter such as warn,tapfan::sink=debug"
+    "`{0}` is not a log level: give error, warn, info, debug, trace or off, or a filter such as warn,tapfan::sink=debug"
 )]
 pub(crate) struct BadLevel(String);
 
-/// Targets that are silent unless a filter names them. `rustls_platform_verifier` logs each certificate that it refuses, as the
-/// sink's own line does, without the sink's name. `notify` logs at trace each change in the folder of the Tapfile: a log file
-/// in that folder would grow for ever.
+/// Targets that are silent unless the filter names them. `rustls_platform_verifier` logs each certificate that it refuses,
+/// without the sink's name; the sink logs the same with its name. `notify` logs each change in the Tapfile's folder at
+/// trace, and a log file in that folder would grow for ever.
 const SILENT: &str = "rustls_platform_verifier=off,notify=info";
 
-/// The level as it was asked for, and the filter that it is made into.
+/// The level as given, and a handle to change the filter.
 pub(super) struct Level {
     text: Mutex<String>,
     filter: reload::Handle<EnvFilter, Registry>,
     gate: Arc<Gate>,
 }
 
-/// Reads a level or a filter.
+/// Parses a level or a filter.
 pub(super) fn read(text: &str) -> Result<EnvFilter, BadLevel> {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
-    // EnvFilter takes a word that is no level for a target, and all other targets fall silent. An empty part is a level to
-    // it, with the same effect.
+    // `EnvFilter` reads a misspelled level as the name of a target, and then all others are silent. An empty part silences
+    // them as well.
     let is_typo = |part: &str| {
         part.is_empty() || (!part.contains([':', '=', '[']) && part.parse::<LevelFilter>().is_err())
     };
@@ -66,7 +66,7 @@ impl LogControl for Level {
 
     fn set_level(&self, text: &str) -> Result<(), String> {
         let filter = read(text).map_err(|error| error.to_string())?;
-        // One change after the other, so that text and filter agree.
+        // The lock makes changes atomic, so that text and filter agree.
         let mut current = self.text();
         self.filter
             .reload(filter)
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_and_filters_are_understood_and_typing_errors_are_not() {
+    fn levels_and_filters_are_parsed_and_misspelled_ones_refused() {
         for good in [
             "info",
             "WARN",
@@ -98,7 +98,7 @@ mod tests {
             ("dbug", "dbug"),
             ("inof", "inof"),
             ("info,lodu", "lodu"),
-            // Nothing is no level: the whole log would be silent.
+            // An empty level would silence the whole log.
             ("", ""),
             (" ", ""),
             (",", ""),
@@ -107,14 +107,14 @@ mod tests {
         ] {
             let error = read(bad).expect_err(bad).to_string();
             assert!(
-                error.starts_with(&format!("`{named}` is no log level")),
+                error.starts_with(&format!("`{named}` is not a log level")),
                 "{error}"
             );
         }
     }
 
     #[test]
-    fn what_has_no_sink_to_name_is_silent_unless_asked_for() {
+    fn noisy_targets_are_silent_unless_the_filter_names_them() {
         let filter = read("trace").expect("a level").to_string();
         assert!(
             SILENT.split(',').all(|silent| filter.contains(silent)),

@@ -1,8 +1,8 @@
-//! Log lines as logfmt: `key=value` pairs that programs can read, in a form that people can read, too.
+//! Log lines as logfmt: `key=value` pairs for people and for programs.
 //!
-//! There is no standard. What is written here is what go-logfmt, and with it Grafana Loki, reads: a value that holds a space, a
-//! quote, `=`, a backslash or a control character stands in quotes, with the escapes of JSON. Whether a value is quoted depends on
-//! nothing but its text.
+//! logfmt has no standard. tapfan writes the dialect that go-logfmt, and so Grafana Loki, reads: a value with a space, a
+//! quote, `=`, a backslash or a control character is quoted, with the escapes of JSON. Only the text of a value decides
+//! whether it is quoted.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -22,18 +22,18 @@ use tracing_subscriber::{
 
 use super::gate::is_own;
 
-/// Formats an event as one line: `time`, `level`, `target` if it is not tapfan's own, `msg`, and then its fields.
+/// Formats an event as one line: `time`, `level`, `target` for other crates' events, `msg`, then the fields.
 ///
-/// Spans are left out: neither tapfan nor what it is made of has any.
+/// Spans are ignored: neither tapfan nor its dependencies use any.
 #[derive(Debug)]
 pub(super) struct Logfmt;
 
-/// Writes the fields of one event.
+/// The visitor that writes the fields of one event.
 struct Pairs<'a, 'w> {
     writer: &'a mut Writer<'w>,
     is_own: bool,
     is_log: bool,
-    /// The value that is being written, before it is known whether it needs quotes.
+    /// A buffer for formatted values: the whole text decides about quotes.
     value: String,
     result: fmt::Result,
 }
@@ -56,7 +56,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        // An event of the crate `log` has its target in its fields.
+        // An event from the crate `log` has its target in its fields.
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let is_own = is_own(metadata.target());
@@ -119,7 +119,7 @@ impl Visit for Pairs<'_, '_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let mut text = std::mem::take(&mut self.value);
         text.clear();
-        // Writing to a string fails only if the value itself does: what it wrote before stands.
+        // Fails only if the value's own `Debug` fails; keep what it has written so far.
         let _ = write!(text, "{value:?}");
         self.record_str(field, &text);
         self.value = text;
@@ -158,7 +158,7 @@ fn is_plain(c: char) -> bool {
     !(c.is_whitespace() || is_control(c) || matches!(c, '"' | '=' | '\\'))
 }
 
-/// Returns whether a terminal, or a program that reads lines, may take a character for an order.
+/// Returns whether a terminal or a line reader may interpret a character.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// The lines of the events, without the time.
+    /// Returns the lines of the events without the time.
     fn written(ansi: bool, events: impl FnOnce()) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_quoted_only_if_they_must_be() {
+    fn values_are_quoted_only_where_necessary() {
         let text = written(false, || {
             info!(version = "0.1.0", listeners = 1, "tapfan is running");
             let endpoint = "tcp://[::1]:6000";
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_others_have_their_target_and_keep_to_their_keys() {
+    fn foreign_lines_have_a_target_and_cannot_overwrite_keys() {
         let text = written(false, || {
             info!(target: "hickory_net::udp", time = 1, level = "high", target = "t", "what");
             info!(target: "tapfanatic", first = 0, "a b" = 1, "x=\"y" = 2, "what");
@@ -264,14 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_gets_colours() {
+    fn colours_are_written_for_a_terminal() {
         let text = written(true, || warn!(sink = "a b", "down"));
         insta::assert_snapshot!(text.escape_debug().to_string(), @r#"\u{1b}[2mlevel\u{1b}[0m=\u{1b}[33mWARN\u{1b}[0m \u{1b}[2mmsg\u{1b}[0m=down \u{1b}[2msink\u{1b}[0m=\"a b\"\n"#);
     }
 
     proptest! {
         #[test]
-        fn a_line_is_one_line_and_its_values_come_back(value in any::<String>()) {
+        fn an_event_is_one_line_and_its_values_round_trip(value in any::<String>()) {
             let text = written(false, || info!(value = value.as_str(), last = 1, "m"));
             prop_assert_eq!(text.matches('\n').count(), 1);
             let rest = text.strip_prefix("level=INFO msg=m value=").expect("as above");

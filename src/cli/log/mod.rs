@@ -1,7 +1,7 @@
-//! The log: to stderr, as logfmt or JSON.
+//! The log, written to stderr as logfmt or JSON.
 //!
-//! Commands that end by themselves write their lines at once. `tapfan run` must not wait for the reader of stderr: its lines
-//! go through a bounded [`queue`], and a thread of its own, the [`writer`], waits in their place.
+//! Most commands write their lines directly. `tapfan run` must not wait for the reader of stderr: its lines go through a
+//! bounded [`queue`] to a thread of their own, the [`writer`], and only that thread waits.
 
 mod gate;
 mod level;
@@ -37,13 +37,13 @@ use self::{
 use super::check;
 use crate::admin::LogControl;
 
-/// How to log.
+/// Logging arguments of every command.
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
-    /// How log lines are written to stderr.
+    /// The format of log lines on stderr.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// The least severe level that is logged, or a filter as `RUST_LOG` takes it; goes before `RUST_LOG`
+    /// The least severe level to log, or a filter as in `RUST_LOG`; overrides `RUST_LOG`
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
 }
@@ -54,39 +54,39 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// The process's log. What waits is written when it is dropped, if stderr takes it in time.
+/// The process's log. Dropping it writes the lines that still wait, if stderr takes them in time.
 pub(super) struct Log {
     control: Arc<dyn LogControl>,
     outlet: Outlet,
     format: LogFormat,
 }
 
-/// The way of text to stderr.
+/// The path of text to stderr.
 #[derive(Clone)]
 pub(super) enum Outlet {
-    /// Written at once, however long that takes: for commands whose only work this is.
+    /// Writes directly and waits, for commands with nothing else to do.
     Direct,
-    /// Written by another thread, or lost: for processes that have other work.
+    /// Queues for another thread and loses what does not fit, for `run`.
     Queued(Queued),
 }
 
-/// The queue of a log, and its writer if that was started.
+/// The queue of a log, and the state of its writer.
 #[derive(Clone, Default)]
 pub(super) struct Queued {
     queue: Arc<Queue>,
-    /// Closed by the writer, window by window.
+    /// Its windows are closed by the writer.
     gate: Arc<Gate>,
     is_started: Arc<AtomicBool>,
 }
 
-/// The longest waits for stderr at the end of the process: without a byte taken, and in all.
+/// The longest waits for stderr at the end of the process: without progress, and in total.
 const IDLE: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_secs(5);
 
 // === impl Log ===
 
 impl Log {
-    /// Sets the process's log up, at `default` unless the command line or `RUST_LOG` ask for another level. Call it once.
+    /// Sets up the process's log, at level `default` unless the command line or `RUST_LOG` gives another. Call it once.
     ///
     /// A queued log writes nothing before it is [started](Outlet::start), or dropped.
     pub(super) fn init(args: &LogArgs, default: &str, outlet: Outlet) -> Result<Self, BadLevel> {
@@ -103,7 +103,7 @@ impl Log {
             Outlet::Direct => None,
             Outlet::Queued(queued) => Some(Arc::clone(&queued.gate)),
         };
-        // The gate sees only what the filter lets through.
+        // The filter comes first, so that the gate counts only lines that would be logged.
         registry()
             .with(filter)
             .with(gate.clone().map(Gated))
@@ -127,18 +127,18 @@ impl Log {
         &self.outlet
     }
 
-    /// True if a person reads the log at a terminal, and may be shown more than lines.
+    /// Returns whether the log goes to a terminal, where problems can be drawn instead of logged.
     pub(super) fn is_at_a_terminal(&self) -> bool {
         self.format == LogFormat::Text && io::stderr().is_terminal()
     }
 }
 
-/// Writes events as lines of this format.
+/// Returns the layer that writes events as lines of this format.
 fn lines<S>(format: LogFormat, writer: BoxMakeWriter) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: tracing::Subscriber + for<'a> registry::LookupSpan<'a>,
 {
-    // The reader of stderr may be gone. To report that on stderr would panic, and a lost log is no reason to end.
+    // If the reader of stderr is gone, reporting that on stderr would panic; losing the log must not end the process.
     let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
     match format {
         LogFormat::Text => layer
@@ -156,7 +156,7 @@ impl Outlet {
         Self::Queued(Queued::default())
     }
 
-    /// Starts the thread that writes, if there is to be one. What was logged before waits until then.
+    /// Starts the writer's thread of a queued log. Lines that were logged before wait until then.
     ///
     /// # Errors
     /// If the system has no threads left.
@@ -167,8 +167,8 @@ impl Outlet {
         }
     }
 
-    /// Writes text that is no log line, if anybody reads it: `eprint` would panic if not.
-    pub(super) fn tell(&self, text: std::fmt::Arguments<'_>) {
+    /// Writes text that is not a log line. Ignores errors, where `eprint!` would panic.
+    pub(super) fn print(&self, text: std::fmt::Arguments<'_>) {
         match self {
             Self::Direct => {
                 let _ = io::stderr().write_fmt(text);
@@ -177,7 +177,7 @@ impl Outlet {
         }
     }
 
-    /// Waits until what was told and logged is written, or stderr takes nothing any more.
+    /// Waits until everything is written, or until stderr takes no more.
     pub(super) fn flush(&self) {
         if let Self::Queued(queued) = self
             && queued.start().is_ok()
@@ -187,7 +187,7 @@ impl Outlet {
         }
     }
 
-    /// The number of lines lost so far, which grows.
+    /// The counter of lost lines.
     pub(super) fn lost(&self) -> Arc<AtomicU64> {
         match self {
             Self::Direct => Arc::default(),

@@ -1,4 +1,5 @@
-//! Panics, which the standard library would write to stderr itself: a worker would wait there for the reader.
+//! Panic messages in the log. The standard library's hook writes to stderr itself, where a worker would wait for the
+//! reader.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -11,25 +12,24 @@ use tracing::{Level, enabled, error};
 
 use super::queue::Queue;
 
-/// Makes a log line of each panic from now on. If no errors are logged the message goes to `queue` as it is: a panic is never
-/// silent.
+/// Logs each panic from now on. If the filter hides errors, the bare message goes to `queue`: a panic is never silent.
 pub(super) fn log(queue: &Arc<Queue>) {
     let queue = Arc::clone(queue);
     panic::set_hook(Box::new(move |info| {
         if enabled!(Level::ERROR) {
-            tell(info);
+            report(info);
         } else {
             queue.push(format!("{info}\n").as_bytes());
         }
     }));
 }
 
-fn tell(info: &PanicHookInfo<'_>) {
+fn report(info: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let thread = thread.name().unwrap_or("without a name");
     let location = info.location().map(tracing::field::display);
     let panic = info.payload_as_str().unwrap_or("not a text");
-    // As the standard library does: empty unless RUST_BACKTRACE asks for it.
+    // As in the standard library's hook: empty unless RUST_BACKTRACE is set.
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
     let backtrace = backtrace.as_ref().map(tracing::field::display);
@@ -53,11 +53,11 @@ mod tests {
     use super::super::{Log, LogArgs, LogFormat, Outlet};
 
     const LEVEL: &str = "TAPFAN_TEST_PANIC_AT_LEVEL";
-    const NAME: &str = "cli::log::panics::tests::a_panic_waits_for_no_reader_and_is_not_silent";
+    const NAME: &str = "cli::log::panics::tests::a_panic_is_logged_without_waiting_for_the_reader";
 
-    /// A hook is the whole process's, so this test runs itself again in a process of its own, whose stderr is full.
+    /// The hook belongs to the whole process, so this test runs itself in a child process whose stderr is full.
     #[test]
-    fn a_panic_waits_for_no_reader_and_is_not_silent() {
+    fn a_panic_is_logged_without_waiting_for_the_reader() {
         if let Ok(level) = env::var(LEVEL) {
             panic_in_a_thread(&level);
         }
@@ -74,21 +74,21 @@ mod tests {
                 .spawn()
                 .expect("it runs");
             let mut stdout = child.stdout.take().expect("piped");
-            let (tell, told) = mpsc::channel();
+            let (sender, receiver) = mpsc::channel();
             std::thread::spawn(move || {
                 let (mut text, mut byte) = (String::new(), [0]);
                 while !text.contains("joined") && stdout.read(&mut byte).is_ok_and(|read| read > 0)
                 {
                     text.push(char::from(byte[0]));
                 }
-                tell.send(text)
+                sender.send(text)
             });
-            let told = told.recv_timeout(Duration::from_mins(1));
-            if told.is_err() {
+            let said = receiver.recv_timeout(Duration::from_mins(1));
+            if said.is_err() {
                 child.kill().expect("it runs");
             }
-            let told = told.expect("the thread waits for a reader");
-            assert!(told.contains("joined"), "{told}");
+            let said = said.expect("the thread waits for a reader");
+            assert!(said.contains("joined"), "{said}");
             let mut text = String::new();
             reader.read_to_string(&mut text).expect("text");
             assert!(text.contains("of no use"), "{level}: {text}");

@@ -1,4 +1,4 @@
-//! Log lines that wait for stderr: bounded in bytes, so that a reader that stops costs lines and nothing else.
+//! The queue of log lines for stderr. It is bounded in bytes: a reader that stops costs log lines and nothing else.
 
 use std::{
     io,
@@ -12,33 +12,33 @@ use std::{
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Whole lines between the threads that log and the one that writes.
+/// Whole lines on their way from the threads that log to the one that writes.
 ///
-/// [`push`](Self::push) never waits for the writer: a line that does not fit is lost, and counted.
+/// [`push`](Self::push) never waits for the writer: a line that does not fit is dropped and counted.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    state: Mutex<State>,
-    /// Wakes the writer: there are lines.
+    state: Mutex<Inner>,
+    /// Wakes the writer when there are lines.
     filled: Condvar,
-    /// Wakes the threads that wait in [`flush`](Self::flush): some bytes are written.
+    /// Wakes the threads in [`flush`](Self::flush) when bytes were written.
     written: Condvar,
     lost: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Inner {
     waiting: Vec<u8>,
-    /// True while the writer has lines that are not written yet.
+    /// True while the writer holds lines that are not written yet.
     writing: bool,
-    /// Counts what the writer has done, so that a flush sees that stderr takes bytes.
+    /// The number of writes so far, by which a flush sees progress.
     steps: u64,
 }
 
-/// The queue as a writer of `tracing_subscriber`.
+/// The queue as a `tracing_subscriber` writer.
 #[derive(Debug, Clone)]
 pub(super) struct Lines(pub(super) Arc<Queue>);
 
-/// The place of one event in the queue.
+/// The writer of one event.
 #[derive(Debug)]
 pub(super) struct Line<'a> {
     queue: &'a Queue,
@@ -48,12 +48,12 @@ pub(super) struct Line<'a> {
 // === impl Queue ===
 
 impl Queue {
-    /// Bytes that may wait; as many may be with the writer. Some 5,000 lines: a burst that a reader in good health keeps up
-    /// with a moment later.
+    /// Bytes that may wait; the writer may hold as many again. About 5,000 lines, a burst that a healthy reader catches up
+    /// with in a moment.
     const LIMIT: usize = 1 << 20;
-    /// Kept free for reports of the log itself, which say what became of the other lines.
+    /// Bytes reserved for the log's own reports of lost lines.
     const RESERVED: usize = 16 << 10;
-    /// Capacity that an empty buffer keeps.
+    /// The largest capacity that a buffer keeps between batches.
     const KEPT: usize = 64 << 10;
 
     /// The number of lines lost so far.
@@ -61,7 +61,7 @@ impl Queue {
         &self.lost
     }
 
-    /// Takes whole lines, or loses and counts them.
+    /// Queues whole lines, or counts them as lost if they do not fit.
     pub(super) fn push(&self, lines: &[u8]) {
         self.push_within(Self::LIMIT, lines);
     }
@@ -84,8 +84,8 @@ impl Queue {
         self.lost.fetch_add(lines as u64, Relaxed);
     }
 
-    /// Waits for lines and puts them into `batch`, which must be empty; leaves it empty when the deadline comes first. For the
-    /// writer alone.
+    /// Waits for lines and moves them to `batch`, which must be empty and stays empty if the deadline passes first. Only the
+    /// writer calls it.
     pub(super) fn take(&self, batch: &mut Vec<u8>, deadline: Option<Instant>) {
         let mut state = self.state();
         state.writing = false;
@@ -110,14 +110,14 @@ impl Queue {
         state.writing = true;
     }
 
-    /// Notes that stderr took some of the batch. For the writer alone.
+    /// Notes progress: stderr took part of the batch. Only the writer calls it.
     pub(super) fn step(&self) {
         self.state().steps += 1;
         self.written.notify_all();
     }
 
-    /// Waits until every line is written; no longer than `idle` without a byte, and no longer than `most`. Says whether
-    /// every line is.
+    /// Waits until every line is written, for at most `idle` without progress and at most `most` in total. Returns whether
+    /// all lines were written.
     pub(super) fn flush(&self, idle: Duration, most: Duration) -> bool {
         let end = Instant::now() + most;
         let mut state = self.state();
@@ -137,7 +137,7 @@ impl Queue {
         true
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_lost_and_counted_by_the_line() {
+    fn lines_that_do_not_fit_are_lost_and_counted() {
         let queue = Queue::default();
         let line = [&[b'x'; 1023][..], b"\n"].concat();
         for _ in 0..1024 {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_of_the_log_itself_fit_when_it_is_full() {
+    fn reports_of_lost_lines_fit_into_a_full_queue() {
         let queue = Queue::default();
         queue.push(&vec![b'\n'; Queue::LIMIT]);
         queue.push_within(Queue::LIMIT + Queue::RESERVED, b"lost\n");
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_waits_for_what_is_being_written_and_not_for_ever() {
+    fn a_flush_waits_for_the_writer_but_not_for_ever() {
         let queue = Queue::default();
         assert!(queue.flush(LONG, LONG), "nothing to write");
         queue.push(b"line\n");
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_writer_waits_for_lines_until_its_deadline() {
+    fn take_waits_for_lines_until_its_deadline() {
         let (queue, mut batch) = (Queue::default(), Vec::new());
         queue.take(&mut batch, Some(Instant::now()));
         assert!(batch.is_empty());

@@ -1,4 +1,4 @@
-//! The thread that writes the log to stderr, and waits for its reader so that no other thread has to.
+//! The thread that writes the log to stderr. It alone waits for the reader.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -14,33 +14,33 @@ use super::{
     queue::Queue,
 };
 
-/// The target of reports of the log itself, for which the queue keeps room.
+/// The target of the log's own reports, for which the queue reserves room.
 pub(super) const TARGET: &str = module_path!();
 
-/// Writes batches of lines, and knows what was lost of them.
+/// The writer of batches, which reports lost lines.
 struct Writer<W> {
     queue: Arc<Queue>,
     gate: Arc<Gate>,
     out: W,
-    /// Lines lost, as far as the log has said.
+    /// The number of lost lines that the log has reported.
     reported: u64,
-    /// True if the last byte that went out was not the end of a line.
+    /// True if the last byte written was not the end of a line.
     within_line: bool,
 }
 
-/// Bytes of one write. A pipe takes so many whole (`PIPE_BUF`), so that lines of others who write to it are not cut; and a
-/// reader that is slow is seen to read.
+/// Bytes of one write. A pipe takes up to `PIPE_BUF` bytes as a whole, so lines of other writers do not end up inside
+/// ours; and small pieces show that a slow reader makes progress.
 const PIECE: usize = 4096;
 
-/// The pause before a stderr that somebody else made non-blocking is tried again.
+/// The pause before the next attempt on a stderr that another process made non-blocking.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Starts the thread. It ends with the process.
+/// Starts the thread, which runs until the process ends.
 ///
 /// # Errors
 /// If the system has no threads left.
 pub(super) fn start(queue: Arc<Queue>, gate: Arc<Gate>) -> io::Result<()> {
-    // Holds the standard library's lock on stderr while a write blocks: nothing else in `run` may write there.
+    // A blocked write holds the standard library's lock on stderr, so nothing else in `run` may write there.
     let out = io::stderr();
     let thread = thread::Builder::new().name("tapfan-log".to_owned());
     thread.spawn(move || Writer::new(queue, gate, out).run())?;
@@ -50,7 +50,7 @@ pub(super) fn start(queue: Arc<Queue>, gate: Arc<Gate>) -> io::Result<()> {
 fn report(lost: u64) {
     warn!(
         lost,
-        "log lines were lost: stderr did not take them, since its reader was too slow or gone; it takes lines again"
+        "log lines were lost: the reader of stderr was too slow or gone; it is reading again"
     );
 }
 
@@ -70,12 +70,12 @@ impl<W: Write> Writer<W> {
     fn run(mut self) {
         let mut batch = Vec::new();
         loop {
-            // A window opens with a line that passes, and that line wakes this thread.
+            // A window opens with a line that passes, and that line wakes this thread in time for the window's end.
             self.queue.take(&mut batch, self.gate.next_end());
             if self.write(&batch)
                 && let Some(lost) = self.unreported()
             {
-                // Goes behind the lines that wait: those that are lost came after them.
+                // Queued behind the waiting lines, which are older than the lost ones.
                 report(lost);
             }
             batch.clear();
@@ -84,7 +84,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// The number of lines lost since this was asked last, if any were.
+    /// Returns the number of lines lost since the last call, if any.
     fn unreported(&mut self) -> Option<u64> {
         let lost = self.queue.lost().load(Relaxed);
         let new = lost - self.reported;
@@ -92,7 +92,7 @@ impl<W: Write> Writer<W> {
         (new > 0).then_some(new)
     }
 
-    /// Writes a batch, and says whether it could. What could not be written is counted as lost.
+    /// Writes a batch and returns whether that succeeded. Lines that could not be written are counted as lost.
     fn write(&mut self, batch: &[u8]) -> bool {
         let mut rest = batch;
         let result = self.write_all(&mut rest);
@@ -102,10 +102,10 @@ impl<W: Write> Writer<W> {
         result.is_ok()
     }
 
-    /// Writes what is in `rest`, and leaves there what an error kept from being written.
+    /// Writes `rest`; on an error it still holds the unwritten part.
     fn write_all(&mut self, rest: &mut &[u8]) -> io::Result<()> {
         if self.within_line {
-            // What an earlier error cut stays a line of its own.
+            // Ends the line that an earlier error cut.
             self.write_some(b"\n")?;
             self.within_line = false;
         }
@@ -119,13 +119,13 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Waits until some bytes are written.
+    /// Writes some of `bytes`, and waits until that is possible.
     fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match self.out.write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Whoever shares the terminal or the pipe may set O_NONBLOCK for all.
+                // Any process that shares the terminal or the pipe can set O_NONBLOCK for all of them.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
                 result => return result,
             }
@@ -133,7 +133,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// As many whole lines as one write takes, or the beginning of a line that is longer.
+/// Returns as many whole lines as fit into one write, or the beginning of a longer line.
 fn piece(bytes: &[u8]) -> &[u8] {
     let head = bytes.get(..PIECE).unwrap_or(bytes);
     let end = head.iter().rposition(|byte| *byte == b'\n');
@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    /// Stderr that answers writes from a list, and takes all when the list is empty.
+    /// A stderr with scripted results of its first writes; it takes everything after those.
     #[derive(Default)]
     struct Script {
         answers: Vec<io::Result<usize>>,
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_cost_the_lines_that_they_hit_and_are_reported_when_it_works_again() {
+    fn failed_writes_lose_their_lines_and_are_reported_after_recovery() {
         let queue = Arc::<Queue>::default();
         let out = Script {
             answers: vec![Ok(5), Ok(2), full(), full(), Ok(1)],
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stderr_that_has_no_room_for_a_moment_costs_nothing() {
+    fn a_stderr_without_room_for_a_moment_loses_nothing() {
         let queue = Arc::<Queue>::default();
         let out = Script {
             answers: vec![
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_end_with_a_line_where_they_can() {
+    fn pieces_end_at_a_line_end_where_possible() {
         assert_eq!(piece(b"one\ntwo"), b"one\n");
         assert_eq!(piece(b"one"), b"one");
         let long = [b'x'; 2 * PIECE];

@@ -1,4 +1,4 @@
-//! `tapfan status`: the verdict on a running router and its sinks, once; or when they are up.
+//! `tapfan status`: prints the verdict on a running router and its sinks, at once or when the sinks are up.
 
 mod table;
 mod wait;
@@ -13,99 +13,79 @@ use clap::{
     Args, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use tokio::runtime;
 
 use self::table::table;
 use super::{
-    BAD_CONFIGURATION, FAILED,
+    BAD_CONFIGURATION, FAILED, eprint,
     facts::is_up,
     paint::{self, Paint},
-    router::{Look, RouterArgs, Whereabouts, fetch},
-    tell,
+    remote::{self, Answer, RouterArgs, Whereabouts, fetch},
 };
 use crate::{
     admin::{RouterStatus, SinkStatus, VerdictWord},
     config::quantity,
 };
 
-/// What `status` is told.
+/// Arguments of `tapfan status`.
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     router: RouterArgs,
-    /// Only this sink; may be given several times
+    /// Show only this sink; may be given several times
     #[arg(long = "sink", value_name = "NAME")]
     sinks: Vec<String>,
-    /// Prints what the router says, in JSON as it comes; with --sink, a list of what it says of those
+    /// Print the router's JSON unchanged; with --sink, a list of the chosen sinks
     #[arg(long)]
     json: bool,
-    /// Ends with status 1 if the verdict is one of these, in place of all that are worse than `degraded`; of the sinks that
-    /// --sink names, or of the router and all its sinks
+    /// Exit with status 1 for these verdicts, instead of for all worse than `degraded`; with --sink, only the chosen sinks
+    /// count, without it the router and all its sinks
     #[arg(long, value_name = "WORD", value_delimiter = ',', value_parser = word())]
     fail_on: Vec<VerdictWord>,
-    /// Waits until every sink is up, or every one that --sink names
+    /// Wait until every sink is up, or every sink given with --sink
     #[arg(long, value_enum, value_name = "STATE")]
     wait: Option<Awaited>,
-    /// How long to wait at the most, as in 500ms, 10s or 1m30s
+    /// The longest wait, as in 500ms, 10s or 1m30s
     #[arg(long, value_name = "D", default_value = "1m", value_parser = time, requires = "wait")]
     timeout: Duration,
 }
 
-/// What can be waited for.
+/// The states that `--wait` can wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Awaited {
-    /// Every sink is up; of several endpoints, at least one.
+    /// Every sink is up at one endpoint at least
     Up,
 }
 
-/// The sinks that were asked for, of one look.
+/// The chosen sinks of one answer.
 struct Chosen<'a> {
     sinks: Vec<&'a SinkStatus>,
-    /// Names that no sink has.
+    /// Chosen names that no sink has.
     unknown: Vec<&'a str>,
 }
 
-/// Prints the sinks of a router; status 1 if the verdict on one of them is bad.
+/// Prints the sinks of a router; the exit status is 1 if the verdict on one of them is bad.
 pub(super) fn run(args: &StatusArgs) -> ExitCode {
-    let whereabouts = match args.router.whereabouts() {
-        Ok(whereabouts) => whereabouts,
-        Err(error) => {
-            tell(format_args!("tapfan: {error}\n"));
-            return ExitCode::from(BAD_CONFIGURATION);
+    remote::run(&args.router, async |whereabouts| {
+        let answer = match args.wait {
+            Some(Awaited::Up) => wait::until_up(&whereabouts, args).await,
+            None => fetch(&whereabouts.address)
+                .await
+                .map_err(|error| whereabouts.explain(&error)),
+        };
+        match answer {
+            Ok(answer) => {
+                let mismatch = whereabouts.mismatch(&answer.status).await;
+                show(args, &whereabouts, &answer, mismatch.as_deref())
+            }
+            Err(problem) => {
+                eprint(format_args!("tapfan: {}\n", paint::lines(&problem)));
+                ExitCode::from(FAILED)
+            }
         }
-    };
-    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tell(format_args!(
-                "tapfan: the runtime cannot be started: {error}\n"
-            ));
-            return ExitCode::from(FAILED);
-        }
-    };
-    let look = match args.wait {
-        Some(Awaited::Up) => runtime.block_on(wait::until_up(&whereabouts, args)),
-        None => runtime
-            .block_on(fetch(&whereabouts.address))
-            .map_err(|error| whereabouts.explain(&error)),
-    };
-    let stranger = look
-        .as_ref()
-        .ok()
-        .and_then(|look| runtime.block_on(whereabouts.stranger(&look.status)));
-    // A look-up of a name that hangs does not hold up the exit.
-    runtime.shutdown_background();
-    match look {
-        Ok(look) => show(args, &whereabouts, &look, stranger.as_deref()),
-        Err(problem) => {
-            tell(format_args!("tapfan: {}\n", paint::lines(&problem)));
-            ExitCode::from(FAILED)
-        }
-    }
+    })
 }
 
-/// The words that fail unless `--fail-on` says otherwise: a sink is not up, or loses frames, or soon will; or no sender
-/// can connect to a listener.
+/// The verdicts that fail by default: a sink is not up, loses frames or is about to, or a listener cannot be reached.
 const FAILING: [VerdictWord; 6] = [
     VerdictWord::Starting,
     VerdictWord::Draining,
@@ -125,36 +105,36 @@ fn word() -> impl TypedValueParser<Value = VerdictWord> {
     })
 }
 
-/// A time as in a Tapfile.
+/// Parses a time as in a Tapfile.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     quantity::time(text, &(Duration::from_millis(1)..=Duration::from_hours(24)))
         .map_err(|error| format!("{error}: write it as in 500ms, 10s or 1m30s"))
 }
 
-/// Prints a look at the router, and the warning that it is a `stranger`.
+/// Prints an answer, and the warning about a `mismatch` of Tapfiles.
 fn show(
     args: &StatusArgs,
     whereabouts: &Whereabouts,
-    look: &Look,
-    stranger: Option<&str>,
+    answer: &Answer,
+    mismatch: Option<&str>,
 ) -> ExitCode {
-    let chosen = Chosen::of(args, &look.status);
+    let chosen = Chosen::of(args, &answer.status);
     if !chosen.unknown.is_empty() {
-        tell(format_args!(
+        eprint(format_args!(
             "tapfan: {}\n",
-            paint::lines(&chosen.misses(whereabouts, &look.status))
+            paint::lines(&chosen.misses(whereabouts, &answer.status))
         ));
         return ExitCode::from(BAD_CONFIGURATION);
     }
-    if let Some(warning) = stranger {
-        tell(format_args!("tapfan: {}\n", paint::one_line(warning)));
+    if let Some(warning) = mismatch {
+        eprint(format_args!("tapfan: {}\n", paint::one_line(warning)));
     }
     let text = if !args.json {
-        Ok(table(&look.status, &chosen.sinks, Paint::of_stdout()).into_bytes())
+        Ok(table(&answer.status, &chosen.sinks, Paint::of_stdout()).into_bytes())
     } else if args.sinks.is_empty() {
-        Ok(look.text.to_vec())
+        Ok(answer.text.to_vec())
     } else {
-        chosen.json(look)
+        chosen.json(answer)
     };
     let written = text.and_then(|mut text| {
         if !text.ends_with(b"\n") {
@@ -163,12 +143,12 @@ fn show(
         io::stdout().lock().write_all(&text)
     });
     match written {
-        // `tapfan status | head` has seen what it wanted.
+        // `tapfan status | head` closes the pipe early.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            tell(format_args!("tapfan: cannot write to stdout: {error}\n"));
+            eprint(format_args!("tapfan: cannot write to stdout: {error}\n"));
             ExitCode::from(FAILED)
         }
-        _ if chosen.are_well(args, &look.status) => ExitCode::SUCCESS,
+        _ if chosen.are_well(args, &answer.status) => ExitCode::SUCCESS,
         _ => ExitCode::from(FAILED),
     }
 }
@@ -190,13 +170,13 @@ impl<'a> Chosen<'a> {
         }
     }
 
-    /// Whether all are there and up. One that the configuration no longer has need not be.
+    /// Returns whether all chosen sinks exist and are up; removed ones need not be.
     fn are_up(&self) -> bool {
         let mut sinks = self.sinks.iter();
         self.unknown.is_empty() && sinks.all(|sink| sink.removed || is_up(sink))
     }
 
-    /// Whether the exit status is 0. What was waited for is enough, unless `--fail-on` asks for more.
+    /// Returns whether the exit status is 0. After `--wait` the awaited state is enough, unless `--fail-on` is given.
     fn are_well(&self, args: &StatusArgs, status: &RouterStatus) -> bool {
         let failing = match args.fail_on.as_slice() {
             [] if args.wait.is_some() => return self.are_up(),
@@ -211,7 +191,7 @@ impl<'a> Chosen<'a> {
             .any(|verdict| failing.contains(&verdict.word))
     }
 
-    /// Which are not there, and which are.
+    /// Names the missing sinks and the existing ones.
     fn misses(&self, whereabouts: &Whereabouts, status: &RouterStatus) -> String {
         let names: Vec<&str> = status.sinks.iter().map(|sink| sink.name.as_str()).collect();
         format!(
@@ -221,9 +201,9 @@ impl<'a> Chosen<'a> {
         )
     }
 
-    /// What the router said of them.
-    fn json(&self, look: &Look) -> io::Result<Vec<u8>> {
-        let whole: serde_json::Value = serde_json::from_slice(&look.text)?;
+    /// Returns the router's own JSON of the chosen sinks.
+    fn json(&self, answer: &Answer) -> io::Result<Vec<u8>> {
+        let whole: serde_json::Value = serde_json::from_slice(&answer.text)?;
         let said = whole["sinks"].as_array().into_iter().flatten();
         let chosen: Vec<_> = said
             .filter(|said| self.sinks.iter().any(|sink| said["name"] == *sink.name))

@@ -1,4 +1,4 @@
-//! The table for people: 80 columns if the names allow it.
+//! The table that `tapfan status` prints, in 80 columns if the names fit.
 
 use std::{fmt::Write as _, iter};
 
@@ -15,7 +15,7 @@ use crate::admin::{
 
 const WIDTH: usize = 80;
 
-/// One line of a table, and those that belong below it.
+/// A row of a table, with detail lines below it.
 struct Row {
     cells: Vec<Cell>,
     below: Vec<String>,
@@ -23,18 +23,18 @@ struct Row {
 
 struct Cell {
     text: String,
-    /// With colour.
+    /// The same with colour.
     painted: String,
 }
 
-/// Which side of its column a cell keeps to.
+/// The alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Left,
     Right,
 }
 
-/// What a router said, of these sinks only.
+/// Formats a router's status with the given sinks.
 pub(super) fn table(status: &RouterStatus, sinks: &[&SinkStatus], paint: Paint) -> String {
     let mut text = head(status, paint);
     text.push('\n');
@@ -51,7 +51,7 @@ pub(super) fn table(status: &RouterStatus, sinks: &[&SinkStatus], paint: Paint) 
         heads.extend(["DELIVERED", "DROPPED", "QUEUE"].map(|head| (head, Side::Right)));
         heads
     };
-    // Where each sink goes stands beside it if there is room for that, and below it if not.
+    // The endpoint has a column of its own if there is room, and is a detail line otherwise.
     let wide = layout(&heads(true), &rows(true), paint);
     let fits = |line: &str| line.starts_with(' ') || visible(line) <= WIDTH;
     if wide.lines().all(fits) {
@@ -93,7 +93,7 @@ fn head(status: &RouterStatus, paint: Paint) -> String {
     let phase = match status.phase {
         Phase::Starting => "starting",
         Phase::Running => "running",
-        Phase::Draining => "draining; running",
+        Phase::Draining => "draining, running",
     };
     let age = age(status.now.since(status.started));
     let identity = paint::one_line(&identity(status));
@@ -124,9 +124,7 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
     cells.push(Cell::new(&dropped.to_string()));
     cells.push(Cell::new(&percent(fill(&sink.queue))));
     if sink.removed {
-        below.push(
-            "no longer in the configuration; what it was offered before is drained".to_owned(),
-        );
+        below.push("removed from the configuration; draining".to_owned());
     }
     if sink.endpoints.len() > 1 {
         below.extend(
@@ -145,7 +143,7 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
     }
     if let Some(failure) = &sink.resolve_error {
         let since = age(now.since(failure.at));
-        below.push(format!("look-ups fail, for {since}: {}", failure.error));
+        below.push(format!("lookups fail for {since}: {}", failure.error));
     }
     Row { cells, below }
 }
@@ -163,7 +161,7 @@ fn endpoint_lines(endpoint: &EndpointStatus, now: Timestamp) -> Vec<String> {
 fn listener_row(listener: &ListenerStatus) -> Row {
     let mut below = Vec::new();
     if listener.removed {
-        below.push("no longer in the configuration; its senders are asked to end".to_owned());
+        below.push("removed from the configuration; its senders are asked to end".to_owned());
     }
     if let Some(lost) = &listener.not_listening {
         below.push(format!("no sender can connect: {}", lost.error));
@@ -226,7 +224,7 @@ fn layout(heads: &[(&str, Side)], rows: &[Row], paint: Paint) -> String {
     text
 }
 
-/// Columns that a terminal gives it: two for a character of many scripts, none for an accent.
+/// The width on a terminal, without escape sequences: some characters take two columns, combining accents none.
 fn visible(text: &str) -> usize {
     let mut seen = String::new();
     let mut escape = false;
@@ -275,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_has_a_line_of_80_columns_and_what_is_wrong_below() {
+    fn a_sink_has_a_line_of_80_columns_with_its_problems_below() {
         let mut down = down("siem", "tcp://198.51.100.7:6443");
         down.resolve_error = Some(Failure {
             error: "the name server does not answer".to_owned(),
@@ -315,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_as_wide_as_a_terminal_has_them() {
+    fn columns_are_measured_as_on_a_terminal() {
         let status = router(vec![
             sink("日本", "unix:///a"),
             sink("e\u{301}t\u{e9}", "unix:///b"),
@@ -330,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_router_says_is_shown_and_not_obeyed() {
+    fn control_characters_from_a_router_are_escaped() {
         let mut hostile = down("x\u{1b}[31m\u{9b}2J\nfake  up", "tcp://\u{1b}]0;title\u{7}");
         hostile.last_error = Some(Failure {
             error: "\u{1b}[2J\rall is well".to_owned(),
@@ -352,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_changes_no_column() {
+    fn colour_does_not_shift_columns() {
         let status = router(vec![sink("a", "unix:///a"), down("b", "unix:///b")]);
         let sinks: Vec<&SinkStatus> = status.sinks.iter().collect();
         let colored = table(&status, &sinks, Paint::Colored);

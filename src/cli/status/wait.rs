@@ -1,4 +1,4 @@
-//! `--wait up`: looks again and again.
+//! `--wait up`: polls the router until the sinks are up.
 
 use std::time::Duration;
 
@@ -9,53 +9,57 @@ use crate::{
     admin::SinkStatus,
     cli::{
         facts::is_up,
-        router::{FetchError, Look, Whereabouts, fetch},
+        remote::{Answer, FetchError, Whereabouts, fetch},
     },
     config::quantity::Time,
 };
 
+/// The poll interval. Constant, without backoff: one client asks a local endpoint for a bounded time.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Looks until every sink that was asked for is up; what is missing, if the time is over before.
+/// Polls until every chosen sink is up.
 ///
 /// # Errors
 ///
-/// What to tell.
-pub(super) async fn until_up(whereabouts: &Whereabouts, args: &StatusArgs) -> Result<Look, String> {
+/// If the time is over before: a message that says what was missing.
+pub(super) async fn until_up(
+    whereabouts: &Whereabouts,
+    args: &StatusArgs,
+) -> Result<Answer, String> {
     let end = Instant::now() + args.timeout;
     let mut last = None;
-    // At the end of the time, what the look before it said counts.
-    while let Ok(look) = timeout_at(end, fetch(&whereabouts.address)).await {
-        match look {
-            Ok(look) if Chosen::of(args, &look.status).are_up() => return Ok(look),
-            look => last = Some(look),
+    // A poll that the deadline cuts does not count; the last complete one does.
+    while let Ok(answer) = timeout_at(end, fetch(&whereabouts.address)).await {
+        match answer {
+            Ok(answer) if Chosen::of(args, &answer.status).are_up() => return Ok(answer),
+            answer => last = Some(answer),
         }
         let _ = timeout_at(end, sleep(PAUSE)).await;
     }
     let waited = Time(args.timeout);
     let missing = missing(whereabouts, args, last).join("\ntapfan: ");
-    Err(format!("waited {waited} in vain\ntapfan: {missing}"))
+    Err(format!("timed out after {waited}\ntapfan: {missing}"))
 }
 
-/// What was missing when it was last looked.
+/// Describes what was missing at the last poll.
 fn missing(
     whereabouts: &Whereabouts,
     args: &StatusArgs,
-    last: Option<Result<Look, FetchError>>,
+    last: Option<Result<Answer, FetchError>>,
 ) -> Vec<String> {
-    let look = match last {
-        Some(Ok(look)) => look,
+    let answer = match last {
+        Some(Ok(answer)) => answer,
         Some(Err(error)) => return vec![whereabouts.explain(&error)],
         None => {
             return vec![format!(
-                "the router at {whereabouts} had not answered by then"
+                "the router at {whereabouts} did not answer in time"
             )];
         }
     };
-    let chosen = Chosen::of(args, &look.status);
+    let chosen = Chosen::of(args, &answer.status);
     let mut missing = Vec::new();
     if !chosen.unknown.is_empty() {
-        missing.push(chosen.misses(whereabouts, &look.status));
+        missing.push(chosen.misses(whereabouts, &answer.status));
     }
     let down = chosen
         .sinks

@@ -1,4 +1,4 @@
-//! What happened while somebody looked on, as far as two looks tell.
+//! Events, found by comparing successive statuses of the router.
 
 use std::collections::VecDeque;
 
@@ -7,25 +7,25 @@ use crate::{
     cli::facts::{is_up, reasons},
 };
 
-/// How many are kept.
+/// The number of events kept.
 const KEPT: usize = 500;
 
-/// How many of a sink's events are looked through for one that is the same.
+/// The number of a sink's latest events that are searched for an equal one.
 const RECENT: usize = 8;
 
-/// Something that happened.
+/// A change of a sink or of the router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
-    /// By the router's clock.
+    /// The time by the router's clock.
     pub(super) at: Timestamp,
-    /// To which sink; to the router itself if to none.
+    /// The sink; `None` for the router itself.
     pub(super) sink: Option<String>,
     pub(super) what: String,
-    /// How often, in a short while.
+    /// The number of times that it happened lately.
     pub(super) times: u32,
 }
 
-/// Those of the last while, the newest last.
+/// The latest events, the newest last.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     events: VecDeque<Event>,
@@ -34,26 +34,26 @@ pub(super) struct Events {
 // === impl Events ===
 
 impl Events {
-    /// Those of one sink and of the router, the newest first.
+    /// The events of one sink and of the router, the newest first.
     pub(super) fn of<'a>(&'a self, sink: &'a str) -> impl Iterator<Item = &'a Event> {
         let events = self.events.iter().rev();
         events.filter(move |event| event.sink.as_deref().is_none_or(|name| name == sink))
     }
 
-    /// Something that happened to the router.
+    /// Records an event of the router.
     pub(super) fn router(&mut self, at: Timestamp, what: String) {
         self.push(at, None, what);
     }
 
-    /// What one look says beside the one before, of the same router.
+    /// Records the differences between two successive statuses of the same router.
     pub(super) fn compare(&mut self, earlier: &RouterStatus, later: &RouterStatus) {
         if earlier.reloads.last != later.reloads.last
             && let Some(last) = &later.reloads.last
         {
             let what = match (&last.error, &last.changes) {
-                (Some(error), _) => format!("the reload was refused: {error}"),
-                (None, Some(changes)) => format!("the configuration was changed: {changes}"),
-                (None, None) => "the configuration was read; nothing has changed".to_owned(),
+                (Some(error), _) => format!("reload refused: {error}"),
+                (None, Some(changes)) => format!("reloaded the configuration: {changes}"),
+                (None, None) => "reload changed nothing".to_owned(),
             };
             self.router(last.at, what);
         }
@@ -61,7 +61,7 @@ impl Events {
             let mut before = earlier.sinks.iter();
             match before.find(|before| before.name == sink.name) {
                 Some(before) => self.compare_sinks(before, sink, later.now),
-                None => self.push(later.now, Some(&sink.name), "it is new".to_owned()),
+                None => self.push(later.now, Some(&sink.name), "added".to_owned()),
             }
         }
     }
@@ -69,12 +69,12 @@ impl Events {
     fn compare_sinks(&mut self, earlier: &SinkStatus, later: &SinkStatus, now: Timestamp) {
         let name = Some(later.name.as_str());
         if later.removed && !earlier.removed {
-            self.push(now, name, "the configuration no longer has it".to_owned());
+            self.push(now, name, "removed from the configuration".to_owned());
         }
         if is_up(earlier) && !is_up(later) {
             self.push(later.since, name, format!("down, in {}", later.state));
         }
-        // A sink may have been down and up again in between: then its error is new.
+        // A new error shows that a sink went down between two polls, even if it is up again.
         let failed = self.failed(
             &later.name,
             "",
@@ -108,7 +108,7 @@ impl Events {
         let came = match (is_up(earlier), is_up(later)) {
             (false, true) => Some(format!("up, at {endpoint}")),
             (true, true) if earlier.connects < later.connects => {
-                Some(format!("connected anew, to {endpoint}"))
+                Some(format!("reconnected, to {endpoint}"))
             }
             _ => None,
         };
@@ -118,7 +118,7 @@ impl Events {
         self.losses(earlier, later, now);
     }
 
-    /// A line when losses begin, and not again while they last.
+    /// Records losses: one event while they last.
     fn losses(&mut self, earlier: &SinkStatus, later: &SinkStatus, now: Timestamp) {
         let (before, after) = (&earlier.ledger.dropped, &later.ledger.dropped);
         let lost = later.ledger.dropped_total();
@@ -131,9 +131,9 @@ impl Events {
                 (reason.clone(), count.saturating_sub(before))
             });
             let why = reasons(&by_reason.collect());
-            // The count changes with each look; what is said must not, to be told once.
+            // Without the counts, which change with each poll, equal events merge into one.
             let why = why.split(' ').next().unwrap_or_default();
-            self.again(now, &later.name, format!("frames are lost: {why}"));
+            self.again(now, &later.name, format!("losing frames: {why}"));
         }
     }
 
@@ -153,7 +153,7 @@ impl Events {
         }
     }
 
-    /// Counts what was said of the same sink a moment ago instead of saying it again.
+    /// Adds one to the count of an equal recent event of the same sink, or records a new event.
     fn again(&mut self, at: Timestamp, sink: &str, what: String) {
         let recent = self.events.iter().enumerate().rev();
         let mut recent = recent
@@ -187,16 +187,16 @@ mod tests {
     use super::*;
     use crate::cli::fixture::{at, counts, down, endpoint, refused, router, sink};
 
-    fn told(events: &Events, sink: &str) -> Vec<String> {
-        let told = events.of(sink).map(|event| match event.times {
+    fn shown(events: &Events, sink: &str) -> Vec<String> {
+        let shown = events.of(sink).map(|event| match event.times {
             1 => event.what.clone(),
             times => format!("{} ({times})", event.what),
         });
-        told.collect()
+        shown.collect()
     }
 
     #[test]
-    fn a_collector_that_goes_and_comes_back_is_told_with_its_errors() {
+    fn an_outage_is_recorded_with_its_errors() {
         let mut events = Events::default();
         let up = router(vec![sink("a", "unix:///a"), sink("b", "unix:///b")]);
         let mut gone = router(vec![sink("a", "unix:///a"), down("b", "unix:///b")]);
@@ -216,19 +216,19 @@ mod tests {
         back.sinks[1].ledger = gone.sinks[1].ledger.clone();
         events.compare(&gone, &back);
         assert_eq!(
-            told(&events, "b"),
+            shown(&events, "b"),
             [
                 "up, at unix:///b",
-                "frames are lost: queue_full (4)",
-                "it cannot be connected to: Connection refused (os error 111) (4)",
+                "losing frames: queue_full (4)",
+                "cannot connect: Connection refused (os error 111) (4)",
                 "down, in backoff",
             ]
         );
-        assert_eq!(told(&events, "a"), [""; 0]);
+        assert_eq!(shown(&events, "a"), [""; 0]);
     }
 
     #[test]
-    fn what_is_replaced_changed_and_refused_is_told() {
+    fn reconnects_new_sinks_and_refused_reloads_are_recorded() {
         let mut events = Events::default();
         let before = router(vec![sink("a", "unix:///a")]);
         let mut after = refused(router(vec![sink("a", "unix:///a"), sink("b", "unix:///b")]));
@@ -236,18 +236,18 @@ mod tests {
         after.sinks[0].connects = 2;
         events.compare(&before, &after);
         assert_eq!(
-            told(&events, "a"),
+            shown(&events, "a"),
             [
-                "connected anew, to unix:///a",
+                "reconnected, to unix:///a",
                 "a connection ended: closed",
-                "the reload was refused: /etc/tapfan/Tapfile has 1 error",
+                "reload refused: /etc/tapfan/Tapfile has 1 error",
             ]
         );
-        assert_eq!(told(&events, "b")[0], "it is new");
+        assert_eq!(shown(&events, "b")[0], "added");
     }
 
     #[test]
-    fn the_endpoints_of_a_sink_are_told_apart() {
+    fn errors_name_their_endpoint() {
         let mut events = Events::default();
         let mut before = sink("a", "tcp://192.0.2.1:6000");
         before.endpoints.push(endpoint("tcp://192.0.2.2:6000"));
@@ -255,18 +255,18 @@ mod tests {
         after.endpoints[1].last_error = down("a", "").last_error;
         events.compare(&router(vec![before]), &router(vec![after]));
         assert_eq!(
-            told(&events, "a"),
-            ["tcp://192.0.2.2:6000: it cannot be connected to: Connection refused (os error 111)"]
+            shown(&events, "a"),
+            ["tcp://192.0.2.2:6000: cannot connect: Connection refused (os error 111)"]
         );
     }
 
     #[test]
-    fn only_so_many_are_kept() {
+    fn the_number_of_events_is_bounded() {
         let mut events = Events::default();
         for number in 0..2 * KEPT {
             events.router(at(0), number.to_string());
         }
         assert_eq!(events.of("a").count(), KEPT);
-        assert_eq!(told(&events, "a")[0], (2 * KEPT - 1).to_string());
+        assert_eq!(shown(&events, "a")[0], (2 * KEPT - 1).to_string());
     }
 }

@@ -1,38 +1,35 @@
-//! What the keys do.
+//! The keys and their effects.
 
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 use super::model::{Model, Screen, Sort};
 
-/// Whether to go on.
+/// Whether the program continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     Continue,
     Leave,
 }
 
-/// Rows that a page has.
+/// The rows of a page.
 const PAGE: isize = 10;
 
-/// Every key, as the help shows them.
+/// The keys with their descriptions in the help.
 pub(super) const KEYS: [(&str, &str); 7] = [
-    ("Up Down, k j", "move the selection; in a history, scroll"),
-    (
-        "PgUp PgDn, g G",
-        "the same by ten; to the first, to the last",
-    ),
-    ("Enter", "the history of the selected sink"),
-    ("Left Right, h l", "in a history: the sink before, the next"),
+    ("Up Down, k j", "move the selection; scroll in a history"),
+    ("PgUp PgDn, g G", "move by ten; to the first, to the last"),
+    ("Enter", "show the history of the selected sink"),
+    ("Left Right, h l", "in a history: previous sink, next sink"),
     ("Esc, Backspace", "back"),
-    ("?", "this"),
-    ("q, Ctrl-C", "leave"),
+    ("?", "show or hide this help"),
+    ("q, Ctrl-C", "quit"),
 ];
 
-/// Does what an event asks for.
+/// Applies an input event to the model.
 pub(super) fn on(model: &mut Model, event: &Event) -> Flow {
     match event {
         Event::Key(key) if !key.is_release() => on_key(model, *key),
-        // The screen is drawn anew after each event; that is all a change of its size asks for.
+        // A resize needs nothing but the redraw that follows each event.
         _ => Flow::Continue,
     }
 }
@@ -67,7 +64,7 @@ fn move_about(model: &mut Model, code: KeyCode) {
     };
     match (model.screen, code) {
         (Screen::Sinks, KeyCode::Enter) => {
-            // From now on it is this sink, whatever comes to stand in its row.
+            // Fixes the selection to this sink, even if the rows move.
             model.select(0);
             model.screen = Screen::History;
             model.scrolled = 0;
@@ -141,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_history_is_opened_turned_and_left() {
+    fn keys_open_turn_and_leave_a_history() {
         let mut model = model();
         press(&mut model, &[KeyCode::Down, KeyCode::Enter]);
         assert_eq!((model.screen, selected(&model)), (Screen::History, "a"));
@@ -155,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn help_comes_and_goes_and_takes_no_other_key() {
+    fn the_help_ignores_other_keys_until_it_is_closed() {
         let mut model = model();
         press(
             &mut model,
@@ -168,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn q_and_control_c_leave_from_everywhere() {
+    fn q_and_control_c_quit_from_every_screen() {
         for before in [KeyCode::Home, KeyCode::Enter, KeyCode::Char('?')] {
             let mut model = model();
             press(&mut model, &[before]);

@@ -1,7 +1,7 @@
-//! `tapfan top`: the sinks of a running router, live, until somebody leaves.
+//! `tapfan top`: shows the sinks of a running router live, until the user quits.
 //!
-//! `watched` is what was seen of the router and `rates` what follows from it; `model` adds what the person has chosen,
-//! `input` changes that, and `view` draws it: a function of the model onto a buffer. Only `screen` knows the terminal.
+//! `watched` holds the polled statuses, and `rates` derives rates from them. `model` adds the user's choices, which `input`
+//! changes, and `view` draws the model onto a buffer. Only `screen` touches the terminal.
 
 mod events;
 mod input;
@@ -22,7 +22,7 @@ use std::{
 use clap::Args;
 use ratatui::crossterm::event::Event;
 use tokio::{
-    runtime, select,
+    select,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     time::{MissedTickBehavior, interval},
@@ -36,23 +36,22 @@ use self::{
     view::{Theme, draw},
 };
 use super::{
-    BAD_CONFIGURATION, FAILED,
-    router::{FetchError, Look, RouterArgs, Whereabouts, fetch},
-    tell,
+    BAD_CONFIGURATION, FAILED, eprint,
+    remote::{self, Answer, FetchError, RouterArgs, Whereabouts, fetch},
 };
 use crate::{admin::RouterStatus, config::quantity};
 
-/// What `top` is told.
+/// Arguments of `tapfan top`.
 #[derive(Debug, Args)]
 pub(super) struct TopArgs {
     #[command(flatten)]
     router: RouterArgs,
-    /// How often to look, from 100ms to 1m
+    /// The poll interval, from 100ms to 1m
     #[arg(long, value_name = "D", default_value = "1s", value_parser = pace)]
     interval: Duration,
 }
 
-/// What ends it from outside, and what wakes it.
+/// The signals that end or wake the program.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -60,58 +59,41 @@ struct Signals {
     proceed: Signal,
 }
 
-/// What a signal asks for.
+/// The request that a signal stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Leave,
-    /// It was stopped, and somebody else had the terminal.
+    /// The process was stopped, and another one used the terminal.
     Redraw,
 }
 
-/// Watches a router until a key or a signal ends it.
+/// Shows a router until a key or a signal ends it.
 pub(super) fn run(args: &TopArgs) -> ExitCode {
     if let Err(reason) = terminal_is_there() {
-        tell(format_args!(
+        eprint(format_args!(
             "tapfan: {reason}; `tapfan status` prints the same once, anywhere\n"
         ));
         return ExitCode::from(BAD_CONFIGURATION);
     }
-    let whereabouts = match args.router.whereabouts() {
-        Ok(whereabouts) => whereabouts,
-        Err(error) => {
-            tell(format_args!("tapfan: {error}\n"));
-            return ExitCode::from(BAD_CONFIGURATION);
+    remote::run(&args.router, async |whereabouts| {
+        match watch(&whereabouts, args.interval).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprint(format_args!("tapfan: the terminal failed: {error}\n"));
+                ExitCode::from(FAILED)
+            }
         }
-    };
-    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tell(format_args!(
-                "tapfan: the runtime cannot be started: {error}\n"
-            ));
-            return ExitCode::from(FAILED);
-        }
-    };
-    let result = runtime.block_on(watch(&whereabouts, args.interval));
-    // A look-up of a name that hangs does not hold up the exit.
-    runtime.shutdown_background();
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tell(format_args!("tapfan: the terminal failed: {error}\n"));
-            ExitCode::from(FAILED)
-        }
-    }
+    })
 }
 
-/// Whether something can be drawn and keys can be read; the reason if not.
+/// Checks that there is a terminal to draw on and to read keys from.
 fn terminal_is_there() -> Result<(), &'static str> {
     if !io::stdout().is_terminal() {
-        Err("top needs a terminal, and standard output is none")
+        Err("top needs a terminal, and standard output is not one")
     } else if !io::stdin().is_terminal() {
-        Err("top needs a terminal, and standard input is none")
+        Err("top needs a terminal, and standard input is not one")
     } else if env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
-        Err("top needs a terminal that can be drawn on, and TERM names none")
+        Err("top needs a terminal that it can draw on; TERM is unset or dumb")
     } else {
         Ok(())
     }
@@ -126,13 +108,13 @@ async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
     let mut signals = Signals::new()?;
     let theme = Theme::of_environment();
     let mut model = Model::new(whereabouts.to_string(), pace);
-    let (sender, mut looks) = mpsc::channel(1);
-    let looking = look(whereabouts.clone(), pace, sender);
-    let _looking = AbortOnDropHandle::new(tokio::spawn(looking));
+    let (sender, mut polls) = mpsc::channel(1);
+    let polling = poll(whereabouts.clone(), pace, sender);
+    let _polling = AbortOnDropHandle::new(tokio::spawn(polling));
     let mut screen = Screen::open()?;
-    // After the screen, so that nobody reads keys any more when the terminal is given back.
+    // After the screen, so that its drop stops reading keys before the terminal is restored.
     let mut keyboard = Keyboard::open();
-    // What is said of times that have passed here changes without any news.
+    // Redraws elapsed times when no poll succeeds.
     let mut seconds = interval(Duration::from_secs(1));
     loop {
         screen.draw(|area, buffer| draw(&model, Instant::now(), theme, area, buffer))?;
@@ -143,13 +125,13 @@ async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
                     return Ok(());
                 }
             }
-            look = looks.recv() => match look {
-                Some(Ok(Seen { status, stranger })) => {
-                    model.stranger = stranger;
+            polled = polls.recv() => match polled {
+                Some(Ok(Seen { status, mismatch })) => {
+                    model.mismatch = mismatch;
                     model.watched.seen(status, Instant::now());
                 }
                 Some(Err(error)) => model.watched.missed(error.to_string(), Instant::now()),
-                None => return Err(io::Error::other("the router is no longer looked at")),
+                None => return Err(io::Error::other("polling stopped")),
             },
             asked = signals.next() => match asked {
                 Asked::Leave => return Ok(()),
@@ -160,33 +142,34 @@ async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
     }
 }
 
-/// A look at the router, and a warning if it is not the one that was meant.
+/// A status of the router, and a warning if the router runs with another Tapfile.
 struct Seen {
     status: RouterStatus,
-    stranger: Option<String>,
+    mismatch: Option<String>,
 }
 
-/// Looks at the router at this pace, for as long as somebody wants to know.
-async fn look(
+/// Polls the router every `pace` until the receiver is gone. A failed poll is not retried sooner or later than that: the
+/// interval is the user's choice, and there is one client, so that there is no backoff.
+async fn poll(
     whereabouts: Whereabouts,
     pace: Duration,
     to: mpsc::Sender<Result<Seen, FetchError>>,
 ) {
     let mut ticks = interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The Tapfile of the last look. Paths are looked up to compare it: not with each look, and not where keys are read.
+    // The Tapfile in the last answer. Comparing paths reads the file system, so it is done only when the Tapfile changes.
     let mut known: Option<Option<String>> = None;
-    let mut stranger = None;
+    let mut mismatch = None;
     loop {
         ticks.tick().await;
         let seen = match fetch(&whereabouts.address).await {
-            Ok(Look { status, .. }) => {
+            Ok(Answer { status, .. }) => {
                 if known.as_ref() != Some(&status.config.absolute_path) {
-                    stranger = whereabouts.stranger(&status).await;
+                    mismatch = whereabouts.mismatch(&status).await;
                     known = Some(status.config.absolute_path.clone());
                 }
-                let stranger = stranger.clone();
-                Ok(Seen { status, stranger })
+                let mismatch = mismatch.clone();
+                Ok(Seen { status, mismatch })
             }
             Err(error) => Err(error),
         };
@@ -200,7 +183,7 @@ async fn look(
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        /// As on every architecture that tapfan is built for; tokio has no name for it.
+        /// The number on every architecture that tapfan is built for; tokio has no constant for it.
         const SIGCONT: i32 = 18;
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,

@@ -1,4 +1,4 @@
-//! What is looked at, and how: everything that the screen depends on.
+//! The state behind the screen.
 
 use std::{cmp::Ordering, time::Duration};
 
@@ -13,44 +13,44 @@ use crate::{
     sink::State,
 };
 
-/// Everything that the screen depends on, but the time.
+/// Everything that the screen depends on, except the time.
 #[derive(Debug)]
 pub(super) struct Model {
     pub(super) watched: Watched,
-    /// Where the router is, and how that is known.
+    /// The router's address and its origin.
     pub(super) whereabouts: String,
-    /// A warning if it is another router than the one that was meant.
-    pub(super) stranger: Option<String>,
-    /// How often it is looked at.
+    /// A warning if the router runs with another Tapfile than the one that was read.
+    pub(super) mismatch: Option<String>,
+    /// The poll interval.
     pub(super) pace: Duration,
     pub(super) sort: Sort,
-    /// Against the order that is usual for it.
+    /// Whether the sort order is reversed.
     pub(super) reversed: bool,
     pub(super) screen: Screen,
     pub(super) help: bool,
-    /// How many events are scrolled past in a history.
+    /// The number of events scrolled past in a history.
     pub(super) scrolled: usize,
-    /// By name, since rows move.
+    /// The name of the selected sink, since rows move.
     selected: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Screen {
     Sinks,
-    /// Of the sink that is selected.
+    /// The history of the selected sink.
     History,
 }
 
 closed_set! {
-    /// By what the sinks are in order.
+    /// The sort order of the sinks.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(super) enum Sort {
         Configured => "as configured",
         Name => "by name",
-        State => "by state, those that are down first",
-        Out => "by rate out, the highest first",
-        Queue => "by queue, the fullest first",
-        Drops => "by drops, the most first",
+        State => "by state, down first",
+        Out => "by outgoing rate, highest first",
+        Queue => "by queue, fullest first",
+        Drops => "by drops, most first",
     }
 }
 
@@ -62,7 +62,7 @@ impl Model {
             pace,
             watched: Watched::default(),
             whereabouts,
-            stranger: None,
+            mismatch: None,
             sort: Sort::Configured,
             reversed: false,
             screen: Screen::Sinks,
@@ -72,7 +72,7 @@ impl Model {
         }
     }
 
-    /// The sinks in the order in which they are shown.
+    /// The sinks in display order.
     pub(super) fn sinks(&self) -> Vec<&SinkStatus> {
         let status = self.watched.status.iter();
         let mut sinks: Vec<&SinkStatus> = status.flat_map(|status| &status.sinks).collect();
@@ -83,7 +83,7 @@ impl Model {
         sinks
     }
 
-    /// Which of [`sinks`](Self::sinks) is selected: the first if none is, or if that is gone.
+    /// The index of the selected sink in [`sinks`](Self::sinks): the first if none is selected or it is gone.
     pub(super) fn selected(&self) -> usize {
         let sinks = self.sinks();
         let mut names = sinks.iter().map(|sink| Some(&sink.name));
@@ -96,10 +96,10 @@ impl Model {
         self.sinks().get(self.selected()).copied()
     }
 
-    /// The time that so many looks take, in words.
-    pub(super) fn span(&self, looks: usize) -> String {
-        let looks = u32::try_from(looks).unwrap_or(u32::MAX);
-        let text = age(self.pace.saturating_mul(looks));
+    /// The time that `polls` polls take, in words.
+    pub(super) fn span(&self, polls: usize) -> String {
+        let polls = u32::try_from(polls).unwrap_or(u32::MAX);
+        let text = age(self.pace.saturating_mul(polls));
         // 5m, not 5m0s.
         match text.strip_suffix("m0s") {
             Some(minutes) => format!("{minutes}m"),
@@ -107,7 +107,7 @@ impl Model {
         }
     }
 
-    /// Moves the selection by so many rows, as far as there are any.
+    /// Moves the selection by `by` rows within the table.
     pub(super) fn select(&mut self, by: isize) {
         let sinks = self.sinks();
         let last = sinks.len().saturating_sub(1);
@@ -115,13 +115,13 @@ impl Model {
         self.selected = sinks.get(row).map(|sink| sink.name.clone());
     }
 
-    /// Goes on to another sink's history.
+    /// Switches to the history of another sink.
     pub(super) fn turn_to(&mut self, by: isize) {
         self.select(by);
         self.scrolled = 0;
     }
 
-    /// Scrolls a history by so many events, as far as there are any.
+    /// Scrolls a history by `by` events within its length.
     pub(super) fn scroll(&mut self, by: isize) {
         let events = self
             .selected_sink()
@@ -130,9 +130,9 @@ impl Model {
         self.scrolled = self.scrolled.saturating_add_signed(by).min(last);
     }
 
-    /// Sorts by this; a second time, the other way round.
+    /// Sorts by `sort`; a second call with the same one reverses the order.
     pub(super) fn sort_by(&mut self, sort: Sort) {
-        // Whoever sorts goes on with what was selected, wherever it goes.
+        // The selection follows its sink to the new row.
         self.select(0);
         self.reversed = sort == self.sort && !self.reversed;
         self.sort = sort;
@@ -174,7 +174,7 @@ impl Sort {
     }
 }
 
-/// The worst first.
+/// The rank of a sink by severity, the worst being 0.
 fn severity(sink: &SinkStatus) -> u8 {
     let word = sink.verdict.as_ref().map(|verdict| verdict.word);
     match sink.state {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn every_order_and_its_reverse() {
+    fn every_sort_order_and_its_reverse() {
         let mut model = model();
         for (sort, expected) in [
             (Sort::Configured, ["siem", "archive", "metrics"]),

@@ -1,10 +1,10 @@
-//! What happened between two looks, per second by the router's own clock.
+//! Rates between two polls, by the router's own clock.
 
 use std::time::Duration;
 
 use crate::admin::{LedgerStatus, ListenerStatus};
 
-/// Frames per second of a sink.
+/// A sink's frames per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct SinkRates {
     /// Offered to it.
@@ -14,21 +14,21 @@ pub(super) struct SinkRates {
     pub(super) dropped: f64,
 }
 
-/// Per second, of a listener.
+/// A listener's frames and bytes per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct ListenerRates {
     pub(super) frames: f64,
     pub(super) bytes: f64,
 }
 
-/// `None` if no time has passed, or if the counter went back: it is another one then, of a router that has started since.
+/// The rate of a counter; `None` if no time has passed, or if the counter went back because the router was restarted.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn per_second(earlier: u64, later: u64, time: Duration) -> Option<f64> {
     let count = later.checked_sub(earlier)?;
     (!time.is_zero()).then(|| count as f64 / time.as_secs_f64())
 }
 
-/// What was added to each bucket of a histogram; `None` if it is another histogram.
+/// The growth of each bucket of a histogram; `None` if it is another histogram.
 pub(super) fn added(earlier: &[u64], later: &[u64]) -> Option<Vec<u64>> {
     if earlier.len() != later.len() {
         return None;
@@ -78,9 +78,9 @@ mod tests {
     use crate::cli::fixture::sink;
 
     proptest! {
-        /// Rates are what was counted: over the time they make up the difference, and they are never negative.
+        /// A rate is never negative, and multiplied by the time it gives the count.
         #[test]
-        fn a_rate_times_the_time_is_what_was_counted(
+        fn a_rate_times_the_time_is_the_count(
             earlier in 0..1_u64 << 40,
             more in 0..1_u64 << 40,
             millis in 1..1_000_000_u64,
@@ -101,7 +101,7 @@ mod tests {
             prop_assert_eq!(per_second(earlier, later, Duration::from_secs(1)), None);
         }
 
-        /// If nothing is lost between offers and deliveries, in is out and the queue, over any time.
+        /// The rate in is the sum of the rates out and dropped and of the queue's growth, over any time.
         #[test]
         fn the_rates_of_a_ledger_add_up(
             delivered in 0..1_000_000_u64,
@@ -117,7 +117,7 @@ mod tests {
             later.offered += delivered + dropped + queued;
             prop_assert!(earlier.balances() && later.balances());
             let time = Duration::from_millis(millis);
-            let rates = SinkRates::between(&earlier, &later, time).expect("it goes on");
+            let rates = SinkRates::between(&earlier, &later, time).expect("the counters grow");
             #[allow(clippy::cast_precision_loss)]
             let growth = queued as f64 / time.as_secs_f64();
             let sum = rates.outgoing + rates.dropped + growth;
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_has_no_rate_and_another_histogram_no_difference() {
+    fn a_zero_time_has_no_rate_and_another_histogram_no_growth() {
         assert_eq!(per_second(1, 2, Duration::ZERO), None);
         assert_eq!(added(&[1, 2], &[1, 5]), Some(vec![0, 3]));
         assert_eq!(added(&[1, 2], &[1, 1]), None);

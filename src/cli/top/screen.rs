@@ -1,4 +1,4 @@
-//! The terminal: taken, drawn on, read from, and given back on every way out.
+//! The terminal: takes it over, draws on it, reads keys, and restores it on every way out.
 
 use std::{
     convert::Infallible,
@@ -23,29 +23,29 @@ use ratatui::{
 };
 use tokio::sync::mpsc;
 
-/// The terminal, taken; dropped, it is as it was.
+/// The terminal in raw mode; dropping it restores the terminal.
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
 }
 
-/// What is typed, and changes of the screen's size; read on a thread of its own, since it blocks.
+/// Keys and resizes, read by a thread of its own because reading blocks.
 pub(super) struct Keyboard {
     events: mpsc::Receiver<io::Result<Event>>,
-    /// Disconnected when the reader has ended.
+    /// Disconnected when the reader's thread has ended.
     reading: std::sync::mpsc::Receiver<Infallible>,
 }
 
-/// How long the keyboard's reader takes to notice that nobody listens any more.
+/// The time in which the reader's thread notices that its receiver is gone.
 const NOTICE: Duration = Duration::from_millis(50);
 
 // === impl Screen ===
 
 impl Screen {
     pub(super) fn open() -> io::Result<Self> {
-        give_back_on_panic();
+        restore_on_panic();
         let terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
         let screen = Self { terminal };
-        // From here on, whatever fails gives back what was taken.
+        // From here on, the drop restores the terminal, even if `take` fails halfway.
         take()?;
         Ok(screen)
     }
@@ -56,7 +56,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Takes it once more, after somebody else had it.
+    /// Takes the terminal over again after another process used it.
     pub(super) fn take_again(&mut self) -> io::Result<()> {
         take()?;
         self.terminal.clear()
@@ -65,7 +65,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back();
+        restore();
     }
 }
 
@@ -74,19 +74,19 @@ fn take() -> io::Result<()> {
     execute!(stdout(), EnterAlternateScreen, Hide)
 }
 
-/// As far as that goes: if the terminal is gone, there is nothing to give back.
-fn give_back() {
+/// Restores the terminal. Ignores errors: a terminal that is gone needs no restoring.
+fn restore() {
     let _ = disable_raw_mode();
     let _ = execute!(stdout(), LeaveAlternateScreen, Show);
 }
 
-/// What a panic says belongs on the terminal as it was.
-fn give_back_on_panic() {
+/// Restores the terminal before a panic message, so that the message is readable.
+fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            give_back();
+            restore();
             before(info);
         }));
     });
@@ -115,9 +115,9 @@ impl Keyboard {
         Self { events, reading }
     }
 
-    /// Waits for the next one. Cancel safe.
+    /// Waits for the next event. Cancel safe.
     pub(super) async fn next(&mut self) -> io::Result<Event> {
-        let gone = || io::Error::other("the keyboard is no longer read");
+        let gone = || io::Error::other("reading the keyboard stopped");
         self.events.recv().await.ok_or_else(gone)?
     }
 }
@@ -125,8 +125,8 @@ impl Keyboard {
 impl Drop for Keyboard {
     fn drop(&mut self) {
         self.events.close();
-        // If the terminal was closed, crossterm reads its end for ever, without a pause: then the reader goes with the
-        // process, and is not to hold that up.
+        // On a closed terminal, crossterm reads the end of file in an endless loop. So the wait for the reader's thread is
+        // bounded; it ends with the process.
         let _ = self.reading.recv_timeout(4 * NOTICE);
     }
 }

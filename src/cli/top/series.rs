@@ -1,15 +1,15 @@
-//! The last minutes of one figure.
+//! The recent values of one figure.
 
 use std::collections::VecDeque;
 
-/// How many looks are kept: five minutes at one a second.
+/// The number of polls kept: five minutes at one a second.
 pub(super) const KEPT: usize = 300;
 
-/// What each look brought, the newest last; `None` where nothing is known.
+/// One value for each poll, the newest last; `None` where it is unknown.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Series {
     values: VecDeque<Option<f64>>,
-    /// How many there were before those that are kept.
+    /// The number of values dropped before those kept.
     forgotten: usize,
 }
 
@@ -28,10 +28,10 @@ impl Series {
         self.values.back().copied().flatten()
     }
 
-    /// The last `span` values in `width` columns, the newest at the end: the mean of those that fall into one.
+    /// The last `span` values in `width` columns, the newest last; a column is the mean of its values.
     ///
-    /// Which values share a column depends on their number since the beginning, so that a column that is complete
-    /// does not change while it moves to the left.
+    /// Values are grouped by their number since the start, so that a complete column keeps its value while it moves to the
+    /// left.
     pub(super) fn columns(&self, width: usize, span: usize) -> Vec<Option<f64>> {
         let per_column = span.div_ceil(width.max(1)).max(1);
         let mut sums: VecDeque<(usize, f64, u32)> = VecDeque::new();
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_are_forgotten() {
+    fn the_oldest_values_are_dropped() {
         let numbers = (0..2 * u32::try_from(KEPT).expect("few")).map(f64::from);
         let series = series(numbers.clone().map(Some));
         let expected: Vec<_> = numbers.skip(KEPT).map(Some).collect();
@@ -89,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_complete_column_stays_as_it_is(
+        fn a_complete_column_keeps_its_value(
             values in prop::collection::vec(prop::option::of(0.0..1e6), 1..200),
             width in 3..100_usize,
         ) {
@@ -99,7 +99,7 @@ mod tests {
             let mut after = values;
             after.extend(std::iter::repeat_n(Some(7.0), per_column));
             let after = series(after).columns(width, KEPT);
-            // All have moved by one; the last was not complete.
+            // All columns have moved by one; the last one was incomplete.
             prop_assert_eq!(&before[1..width - 1], &after[..width - 2]);
         }
     }

@@ -1,4 +1,4 @@
-//! The router as it was seen: its last status, rates and the figures of the last minutes.
+//! The polled state of the router: its last status, rates and recent history.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -15,33 +15,33 @@ use crate::{
     cli::{facts::fill, figures::age},
 };
 
-/// A router that is looked at again and again.
+/// A router that is polled.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
-    /// What it said last.
+    /// The last status received.
     pub(super) status: Option<RouterStatus>,
-    /// Why it cannot be looked at, and since when by the clock here; `None` if the last look succeeded.
+    /// The local time since which polls fail, and the reason; `None` if the last one succeeded.
     pub(super) lost: Option<(Instant, String)>,
     pub(super) events: Events,
     sinks: BTreeMap<String, SinkHistory>,
     listeners: BTreeMap<String, ListenerHistory>,
 }
 
-/// The last minutes of a sink.
+/// The recent history of a sink.
 #[derive(Debug, Default)]
 pub(super) struct SinkHistory {
-    /// Between the last two looks; `None` unless there were two at the same router.
+    /// The rates between the last two polls; `None` unless both reached the same router.
     pub(super) rates: Option<SinkRates>,
     pub(super) incoming: Series,
     pub(super) outgoing: Series,
     pub(super) dropped: Series,
-    /// How full the queue was, from 0 to 1.
+    /// The fill of the queue from 0 to 1.
     pub(super) fill: Series,
-    /// What each look added to the latency's histogram.
+    /// The growth of the latency histogram at each poll.
     latencies: VecDeque<Vec<u64>>,
 }
 
-/// The last minutes of a listener.
+/// The recent history of a listener.
 #[derive(Debug, Default)]
 pub(super) struct ListenerHistory {
     pub(super) rates: Option<ListenerRates>,
@@ -51,7 +51,7 @@ pub(super) struct ListenerHistory {
 // === impl Watched ===
 
 impl Watched {
-    /// Takes a look that succeeded in.
+    /// Records a successful poll.
     pub(super) fn seen(&mut self, mut status: RouterStatus, now: Instant) {
         without_namesakes(&mut status);
         let before = self.status.take();
@@ -99,7 +99,7 @@ impl Watched {
         self.status = Some(status);
     }
 
-    /// Takes a look that failed in: `why` is one clause.
+    /// Records a failed poll; `why` is one clause.
     pub(super) fn missed(&mut self, why: String, now: Instant) {
         if let Some((_, last)) = &mut self.lost {
             *last = why;
@@ -128,7 +128,7 @@ impl Watched {
     }
 }
 
-/// Without those that leave while another has their name again: what is known is known by name.
+/// Drops removed entries whose name is in use again, since histories are kept by name.
 fn without_namesakes(status: &mut RouterStatus) {
     let mut sinks = HashSet::new();
     status.sinks.retain(|sink| sinks.insert(sink.name.clone()));
@@ -153,7 +153,7 @@ impl SinkHistory {
                 }
                 self.latencies.push_back(added);
             }
-            // Another histogram; that there is none yet clears nothing.
+            // Another histogram, or the first one, when there is nothing to clear.
             None => self.latencies.clear(),
         }
     }
@@ -170,10 +170,10 @@ impl SinkHistory {
         self.fill.push(fill);
     }
 
-    /// The latency that the share `q` of the frames of the last `looks` did not exceed, in seconds.
-    pub(super) fn latency(&self, bounds: &[f64], looks: usize, q: f64) -> Option<f64> {
+    /// The quantile `q` of the latency over the last `polls`, in seconds.
+    pub(super) fn latency(&self, bounds: &[f64], polls: usize, q: f64) -> Option<f64> {
         let mut sum = vec![0_u64; bounds.len() + 1];
-        for added in self.latencies.iter().rev().take(looks) {
+        for added in self.latencies.iter().rev().take(polls) {
             for (sum, added) in sum.iter_mut().zip(added) {
                 *sum = sum.saturating_add(*added);
             }
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::cli::fixture::{at, router, sink};
 
-    /// The router `seconds` later, with so many more frames through its sink and its listener.
+    /// The router `seconds` later, with `frames` more frames through its listener and its sink.
     fn later(seconds: i64, frames: u64) -> RouterStatus {
         let mut status = router(vec![sink("a", "unix:///a")]);
         status.now = at(seconds);
@@ -204,11 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_by_the_routers_clock() {
+    fn rates_use_the_clock_of_the_router() {
         let (mut watched, now) = (Watched::default(), Instant::now());
         watched.seen(later(0, 0), now);
         assert_eq!(outgoing(&watched), None);
-        // No time has passed here; what counts is what has passed there.
+        // The local clock stands still; only the router's clock counts.
         watched.seen(later(4, 8000), now);
         assert_eq!(outgoing(&watched), Some(2000.0));
         let listener = watched.listener("unix:///run/tapfan/dnstap.sock");
@@ -225,15 +225,15 @@ mod tests {
     }
 
     #[test]
-    fn a_router_that_was_restarted_begins_anew() {
+    fn rates_start_again_after_a_restart_of_the_router() {
         let (mut watched, now) = (Watched::default(), Instant::now());
         watched.seen(later(0, 5000), now);
         let mut restarted = later(3, 9000);
         restarted.started = at(2);
         watched.seen(restarted.clone(), now);
         assert_eq!(outgoing(&watched), None, "though the counter has grown");
-        let told = watched.events.of("a").next().expect("an event");
-        assert!(told.what.contains("restarted"), "{told:?}");
+        let event = watched.events.of("a").next().expect("an event");
+        assert!(event.what.contains("restarted"), "{event:?}");
         restarted.now = at(4);
         restarted.sinks[0].ledger.delivered += 10;
         watched.seen(restarted, now);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_router_that_was_lost_leaves_a_gap_and_its_rate_spans_it() {
+    fn failed_polls_leave_a_gap_and_the_next_rate_spans_it() {
         let (mut watched, now) = (Watched::default(), Instant::now());
         watched.seen(later(0, 0), now);
         watched.seen(later(1, 100), now);
@@ -259,13 +259,13 @@ mod tests {
             series.columns(5, 5),
             [None, Some(100.0), None, None, Some(100.0)]
         );
-        let told: Vec<&str> = watched
+        let events: Vec<&str> = watched
             .events
             .of("a")
             .map(|event| event.what.as_str())
             .collect();
         assert_eq!(
-            told,
+            events,
             [
                 "the router answers again, after 2s",
                 "the router was lost: Connection refused"
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_leaves_is_not_taken_for_the_one_that_has_its_name_again() {
+    fn a_removed_sink_is_not_confused_with_its_namesake() {
         let (mut watched, now) = (Watched::default(), Instant::now());
         for second in 0..4_u32 {
             let mut status = later(second.into(), 100 * u64::from(second));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_is_forgotten() {
+    fn the_history_of_a_removed_sink_is_dropped() {
         let (mut watched, now) = (Watched::default(), Instant::now());
         watched.seen(later(0, 0), now);
         let mut without = later(1, 0);

@@ -1,4 +1,4 @@
-//! Figures as pictures.
+//! Charts of characters.
 
 use ratatui::{
     buffer::Buffer,
@@ -7,15 +7,15 @@ use ratatui::{
     widgets::{Sparkline, Widget as _},
 };
 
-/// From nothing to the most.
+/// The levels of a bar, from 0 to the maximum.
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// A line of a character for each value. The lowest is for 0 alone, and blank is what is not known.
+/// A line with a character for each value. The lowest level stands only for 0, and a blank for an unknown value.
 pub(super) fn spark(values: &[Option<f64>]) -> String {
     spark_of(values, most(values))
 }
 
-/// The same, where the highest level stands for `most`.
+/// The same, scaled so that the highest level stands for `most`.
 pub(super) fn spark_of(values: &[Option<f64>], most: f64) -> String {
     let level = |value: f64| {
         if value <= 0.0 || most <= 0.0 {
@@ -30,9 +30,9 @@ pub(super) fn spark_of(values: &[Option<f64>], most: f64) -> String {
     values.map(|value| value.map_or(' ', level)).collect()
 }
 
-/// The same, of several lines.
+/// Draws a chart of several lines.
 pub(super) fn chart(values: &[Option<f64>], style: Style, area: Rect, buffer: &mut Buffer) {
-    /// What the highest bar counts, so that others have their share in whole numbers.
+    /// The value of the highest bar, large enough for shares in whole numbers.
     const FULL: u32 = 10_000;
     let most = most(values).max(f64::MIN_POSITIVE);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -47,7 +47,7 @@ pub(super) fn chart(values: &[Option<f64>], style: Style, area: Rect, buffer: &m
         .render(area, buffer);
 }
 
-/// A bar of `width` characters, filled by this share. What is not empty shows.
+/// A bar of `width` characters, filled by `share`, rounded up so that a small share is visible.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_little_is_not_nothing_and_what_is_unknown_is_blank() {
+    fn small_values_are_visible_and_unknown_ones_blank() {
         let values = [None, Some(0.0), Some(0.1), Some(50.0), Some(100.0)];
         assert_eq!(spark(&values), " ▁▂▅█");
         assert_eq!(spark(&[Some(0.0), None]), "▁ ");
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_is_as_wide_as_it_is_told() {
+    fn a_bar_has_the_given_width() {
         for (share, drawn) in [
             (0.0, "░░░░░"),
             (0.01, "█░░░░"),

@@ -1,4 +1,4 @@
-//! What the keys do, above all else.
+//! The help: a box with the keys over the screen.
 
 use ratatui::{
     buffer::Buffer,
@@ -24,7 +24,7 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer) {
         lines.push(Line::from(vec![keys, Span::from(does)]));
     }
     let keys = Span::styled(format!(" {:<17} ", "r"), Theme::heading());
-    lines.push(Line::from(vec![keys, Span::from("the other way round")]));
+    lines.push(Line::from(vec![keys, Span::from("reverse the order")]));
     let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
     let (width, height) = (WIDTH.min(area.width), height.min(area.height));
     let middle = Rect {

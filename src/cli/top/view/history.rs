@@ -1,4 +1,4 @@
-//! One sink: its last minutes, its endpoints, and what happened while somebody looked on.
+//! The screen of one sink: its recent history, its endpoints and its events.
 
 use ratatui::text::{Line, Span};
 
@@ -16,16 +16,16 @@ use crate::{
     },
 };
 
-/// Looks whose latency counts as that of now: a minute, at a look a second.
+/// Polls whose latency is shown as recent: a minute at one poll a second.
 const RECENT: usize = 60;
 
-/// Lines that all but the large chart, the endpoints and the events take.
+/// The lines of everything except the large chart, the endpoints and the events.
 const WORDS: u16 = 9;
 
 pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mut Page<'_>) {
-    let keys = "q leave  ? help  Esc back  Up Down scroll  Left Right other sinks";
+    let keys = "q quit  ? help  Esc back  Up Down scroll  Left Right other sinks";
     page.foot(&Line::from(Span::styled(keys, Theme::aside())));
-    // The foot is taken.
+    // The last line is in use.
     page.area.height = page.area.height.saturating_sub(1);
     let (Some(sink), Some(history)) = (
         model.selected_sink(),
@@ -33,7 +33,7 @@ pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mu
             .selected_sink()
             .and_then(|sink| model.watched.sink(&sink.name)),
     ) else {
-        page.line(&Line::from("there is no sink any more"));
+        page.line(&Line::from("the sink is gone"));
         return;
     };
     title(status, sink, theme, page);
@@ -62,7 +62,7 @@ fn title(status: &RouterStatus, sink: &SinkStatus, theme: Theme, page: &mut Page
     let mut text: Vec<String> = next_attempt(sink, status.now).into_iter().collect();
     if let Some(failure) = &sink.resolve_error {
         let since = age(status.now.since(failure.at));
-        text.push(format!("look-ups fail, for {since}: {}", failure.error));
+        text.push(format!("lookups fail for {since}: {}", failure.error));
     }
     if let Some(last) = &sink.last_error {
         let since = age(status.now.since(last.at));
@@ -75,7 +75,7 @@ fn title(status: &RouterStatus, sink: &SinkStatus, theme: Theme, page: &mut Page
     }
 }
 
-/// Out in large, in and drops below it in small.
+/// Draws a large chart of the outgoing rate, and small ones of the incoming rate, drops and queue.
 fn charts(model: &Model, history: &SinkHistory, height: u16, theme: Theme, page: &mut Page<'_>) {
     let out = history.outgoing.columns(page.width(), KEPT);
     let now = |per_second: Option<f64>| per_second.map_or_else(|| "-".to_owned(), rate);
@@ -173,7 +173,7 @@ fn endpoints(
     let head = format!("ENDPOINTS ({})", sink.endpoints.len());
     page.line(&Line::from(Span::styled(head, Theme::heading())));
     let mut endpoints: Vec<_> = sink.endpoints.iter().collect();
-    // Those with trouble first, should there be too many.
+    // Endpoints that are not up come first, in case there is no room for all.
     endpoints.sort_by_key(|endpoint| endpoint.state == crate::sink::State::Up);
     let widest = endpoints
         .iter()
@@ -201,9 +201,9 @@ fn events(model: &Model, sink: &SinkStatus, page: &mut Page<'_>) {
     let events = &model.watched.events;
     let count = events.of(&sink.name).count();
     let head = match (count, model.scrolled) {
-        (0, _) => "SINCE YOU LOOK: nothing happened".to_owned(),
-        (count, 0) => format!("SINCE YOU LOOK, newest first ({count})"),
-        (count, past) => format!("SINCE YOU LOOK, from the {}th of {count}", past + 1),
+        (0, _) => "EVENTS: none yet".to_owned(),
+        (count, 0) => format!("EVENTS, newest first ({count})"),
+        (count, past) => format!("EVENTS, from number {} of {count}", past + 1),
     };
     page.line(&Line::from(Span::styled(head, Theme::heading())));
     let room = usize::from(page.left());
@@ -214,7 +214,7 @@ fn events(model: &Model, sink: &SinkStatus, page: &mut Page<'_>) {
         };
         let clock = clock(event.at);
         let time = clock.trim_end_matches(" UTC");
-        // How often it happened is seen even if the words are cut.
+        // The number of times stays visible even if the text is cut.
         let width = page.width().saturating_sub(time.len() + 2 + times.len());
         let what = cut(&event.what, width);
         page.line(&Line::from(format!("{time}  {what}{times}")));

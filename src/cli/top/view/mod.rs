@@ -1,4 +1,4 @@
-//! What is seen: a function of the model onto a buffer.
+//! The screen: draws the model onto a buffer.
 
 mod chart;
 mod help;
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Draws the whole screen, as it is at `now` by the clock here.
+/// Draws the whole screen for the local time `now`.
 pub(super) fn draw(model: &Model, now: Instant, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let mut page = Page {
         area,
@@ -43,7 +43,7 @@ pub(super) fn draw(model: &Model, now: Instant, theme: Theme, area: Rect, buffer
     }
 }
 
-/// A screen that is filled from above, line after line.
+/// A screen that is filled from the top, line by line.
 struct Page<'a> {
     area: Rect,
     y: u16,
@@ -53,7 +53,7 @@ struct Page<'a> {
 // === impl Page ===
 
 impl Page<'_> {
-    /// Lines that are left.
+    /// The number of free lines.
     fn left(&self) -> u16 {
         self.area.bottom().saturating_sub(self.y)
     }
@@ -70,14 +70,14 @@ impl Page<'_> {
         }
     }
 
-    /// A line whose background is marked across the screen.
+    /// Draws a line with a background across the screen.
     fn bar(&mut self, line: &Line<'_>) {
         let row = Rect::new(self.area.x, self.y, self.area.width, 1).intersection(self.area);
         self.line(line);
         self.buffer.set_style(row, Theme::bar());
     }
 
-    /// The last line of the screen.
+    /// Draws the last line of the screen.
     fn foot(&mut self, line: &Line<'_>) {
         if let Some(y) = self.area.bottom().checked_sub(1)
             && y >= self.y
@@ -86,7 +86,7 @@ impl Page<'_> {
         }
     }
 
-    /// So many lines for whoever draws them.
+    /// Reserves lines, for callers that draw them directly.
     fn block(&mut self, lines: u16) -> Rect {
         let lines = lines.min(self.left());
         let block = Rect::new(self.area.x, self.y, self.area.width, lines);
@@ -95,7 +95,7 @@ impl Page<'_> {
     }
 }
 
-/// Which router, how it is, and whether it can be seen at all.
+/// Draws the router's identity, its verdict, and whether it answers.
 fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
     let whereabouts = &model.whereabouts;
     match &model.watched.status {
@@ -109,7 +109,7 @@ fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
             let age = age(status.now.since(status.started));
             let clock = clock(status.now);
             let left = format!("tapfan {}  {phase} {age}  {whereabouts}", status.version);
-            // The time goes to the right if it has room there.
+            // The time is aligned to the right if there is room.
             let room = page.width().saturating_sub(clock.len() + 2);
             let text = format!("{left:<room$}  {clock}");
             page.bar(&Line::from(text));
@@ -119,8 +119,8 @@ fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
         (Some((since, why)), known) => {
             let away = age(now.saturating_duration_since(*since));
             let text = match known {
-                Some(_) => format!("LOST the router {away} ago, and trying on: {why}"),
-                None => format!("NO ROUTER there for {away}, and trying on: {why}"),
+                Some(_) => format!("LOST the router {away} ago, retrying: {why}"),
+                None => format!("NO ROUTER for {away}, retrying: {why}"),
             };
             page.line(&Line::from(Span::styled(text, theme.alarm())));
         }
@@ -130,14 +130,14 @@ fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
                 page.line(&refusal);
             }
         }
-        (None, None) => page.line(&Line::from("looking for the router …")),
+        (None, None) => page.line(&Line::from("connecting to the router …")),
     }
-    if let Some(warning) = &model.stranger {
+    if let Some(warning) = &model.mismatch {
         page.line(&Line::from(Span::styled(warning.clone(), theme.alarm())));
     }
 }
 
-/// The verdict, and how many sinks are up.
+/// The verdict, and the number of sinks that are up.
 fn state_of(status: &RouterStatus, theme: Theme) -> Line<'static> {
     let mut spans = Vec::new();
     if let Some(verdict) = &status.verdict {
@@ -156,7 +156,7 @@ fn state_of(status: &RouterStatus, theme: Theme) -> Line<'static> {
     Line::from(spans)
 }
 
-/// A reload that was refused.
+/// The last reload, if it was refused.
 fn refusal(status: &RouterStatus, theme: Theme) -> Option<Line<'static>> {
     let last = status.reloads.last.as_ref()?;
     let error = last.error.as_ref()?;
@@ -172,7 +172,7 @@ fn clock(at: Timestamp) -> String {
     format!("{} UTC", time.get(..8).unwrap_or(time))
 }
 
-/// The beginning of a text that is too long, marked as such.
+/// Shortens a text to `width` characters, with an ellipsis.
 fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();

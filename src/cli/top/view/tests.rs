@@ -1,4 +1,4 @@
-//! Screens, as text.
+//! Snapshots of whole screens.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 
 const PACE: Duration = Duration::from_secs(1);
 
-/// A screen of that size. Times on it that are of here begin where the model's do.
+/// Draws a screen of the given size.
 fn screen(model: &Model, now: Instant, (width, height): (u16, u16)) -> TestBackend {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("no input or output");
     terminal
@@ -26,7 +26,7 @@ fn screen(model: &Model, now: Instant, (width, height): (u16, u16)) -> TestBacke
     terminal.backend().clone()
 }
 
-/// A router that was looked at for 90 s: `archive` is well, `siem` went down 12 s before the end.
+/// A router that was polled for 90 s: `archive` is healthy, `siem` went down 12 s before the end.
 fn model(now: Instant) -> Model {
     let mut model = Model::new("127.0.0.1:9180 (the default)".to_owned(), PACE);
     for second in -89..=0_i64 {
@@ -42,7 +42,7 @@ fn model(now: Instant) -> Model {
         status.now = at(second);
         status.listeners.push(listener("tcp://0.0.0.0:6000", 500));
         let seconds = u64::try_from(second + 89).expect("after the beginning");
-        // It waxes, and wanes every ten seconds.
+        // The rate rises, and drops every ten seconds.
         let frames = 15_000 * seconds + 100 * (seconds * seconds / 2) - 9_000 * (seconds / 10);
         status.listeners[0].frames += frames;
         status.listeners[0].bytes += frames * 133;
@@ -55,7 +55,7 @@ fn model(now: Instant) -> Model {
             } else {
                 let lost = u64::try_from(second + 13).expect("after it went down") * 19_000;
                 *sink.ledger.dropped.get_mut("queue_full").expect("a reason") += lost;
-                // As much as it had delivered when it went down.
+                // The count that it had reached when it went down.
                 sink.ledger.delivered = 71_280_000 + 1_350_000;
             }
         }
@@ -73,40 +73,38 @@ fn one_of_two_sinks_is_down() {
 }
 
 #[test]
-fn a_wide_screen_has_longer_pictures() {
+fn a_wide_screen_has_longer_charts() {
     let now = Instant::now();
     insta::assert_snapshot!(screen(&model(now), now, (132, 20)));
 }
 
 #[test]
-fn a_narrow_and_low_screen_has_what_matters() {
+fn a_small_screen_shows_the_essentials() {
     let now = Instant::now();
     insta::assert_snapshot!(screen(&model(now), now, (40, 8)));
 }
 
 #[test]
-fn a_router_that_is_lost_is_said_to_be() {
+fn a_lost_router_is_reported() {
     let now = Instant::now();
     let mut model = model(now);
     model.watched.missed(
-        "it cannot be connected to: Connection refused (os error 111)".to_owned(),
+        "cannot connect: Connection refused (os error 111)".to_owned(),
         now,
     );
     insta::assert_snapshot!(screen(&model, now + Duration::from_secs(75), (80, 24)));
 }
 
 #[test]
-fn a_router_that_was_never_there_is_looked_for() {
+fn a_router_that_never_answered_is_reported() {
     let now = Instant::now();
     let mut model = Model::new("127.0.0.1:9180 (the default)".to_owned(), PACE);
     assert!(
         screen(&model, now, (80, 24))
             .to_string()
-            .contains("looking for the router")
+            .contains("connecting to the router")
     );
-    model
-        .watched
-        .missed("it did not answer within 4s".to_owned(), now);
+    model.watched.missed("no answer within 4s".to_owned(), now);
     insta::assert_snapshot!(screen(&model, now + Duration::from_secs(3), (80, 5)));
 }
 
@@ -134,7 +132,7 @@ fn the_history_of_a_sink_with_several_endpoints() {
 }
 
 #[test]
-fn the_keys_are_explained() {
+fn the_help_lists_the_keys() {
     let now = Instant::now();
     let mut model = model(now);
     model.help = true;
@@ -142,16 +140,16 @@ fn the_keys_are_explained() {
 }
 
 #[test]
-fn a_router_of_another_tapfile_is_said_to_be_one() {
+fn a_router_with_another_tapfile_is_reported() {
     let now = Instant::now();
     let mut model = model(now);
-    model.stranger = Some("this router runs with /a/Tapfile, not with /b/Tapfile".to_owned());
+    model.mismatch = Some("this router runs with /a/Tapfile, not with /b/Tapfile".to_owned());
     let text = screen(&model, now, (80, 24)).to_string();
     assert!(text.contains("/a/Tapfile, not with /b/Tapfile"), "{text}");
 }
 
 #[test]
-fn a_refused_reload_is_said() {
+fn a_refused_reload_is_shown() {
     let now = Instant::now();
     let mut model = Model::new("127.0.0.1:9180".to_owned(), PACE);
     model
@@ -165,7 +163,7 @@ fn a_refused_reload_is_said() {
 }
 
 #[test]
-fn more_sinks_than_rows_scroll_to_the_one_that_is_selected() {
+fn the_table_scrolls_to_the_selected_sink() {
     let now = Instant::now();
     let mut model = Model::new("127.0.0.1:9180".to_owned(), PACE);
     let sinks: Vec<SinkStatus> = (0..40)
@@ -179,7 +177,7 @@ fn more_sinks_than_rows_scroll_to_the_one_that_is_selected() {
 }
 
 #[test]
-fn without_colour_the_words_are_the_same() {
+fn the_text_is_the_same_without_colour() {
     let now = Instant::now();
     let model = model(now);
     let area = Rect::new(0, 0, 80, 24);
@@ -201,7 +199,7 @@ fn without_colour_the_words_are_the_same() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Any size, any screen: nothing is drawn out of bounds, which would panic.
+    /// Drawing outside of the buffer would panic.
     #[test]
     fn it_is_drawn_at_every_size(
         width in 0..200_u16,

@@ -1,10 +1,10 @@
-//! Colour and emphasis. Neither is ever the only bearer of a meaning.
+//! Colour and emphasis. Neither carries a meaning alone.
 
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::{cli::paint, sink::State};
 
-/// Whether there is colour.
+/// A theme with or without colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli::top) enum Theme {
     Colored,
@@ -14,7 +14,7 @@ pub(in crate::cli::top) enum Theme {
 // === impl Theme ===
 
 impl Theme {
-    /// In colour, unless <https://no-color.org> is asked for.
+    /// Colour, unless `NO_COLOR` is set (<https://no-color.org>).
     pub(in crate::cli::top) fn of_environment() -> Self {
         if paint::wanted() {
             Self::Colored
@@ -32,7 +32,7 @@ impl Theme {
         }
     }
 
-    /// What nobody should miss.
+    /// The style of alarms.
     pub(super) fn alarm(self) -> Style {
         self.fore(Color::Red).add_modifier(Modifier::BOLD)
     }
@@ -41,7 +41,7 @@ impl Theme {
         self.fore(Color::Cyan)
     }
 
-    /// The line of the router, and the row that is selected.
+    /// The style of the top line and of the selected row.
     pub(super) fn bar() -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }

@@ -1,4 +1,4 @@
-//! Which columns the table of the sinks has, and how wide they are.
+//! The columns of the table of sinks, and their widths.
 
 use ratatui::text::{Line, Span};
 
@@ -33,11 +33,11 @@ enum Column {
     Chart,
 }
 
-/// Columns with their widths; a blank stands between them.
+/// Columns with their widths, separated by one blank.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Columns(Vec<(Column, usize)>);
 
-/// From the left to the right.
+/// The columns from left to right.
 const ORDER: [Column; 9] = [
     Column::Name,
     Column::State,
@@ -50,7 +50,7 @@ const ORDER: [Column; 9] = [
     Column::Chart,
 ];
 
-/// Which go when there is no room, the first first. The others stay, whatever becomes of them.
+/// The columns that are left out if there is no room, in this order. The others always stay.
 const EXPENDABLE: [Column; 6] = [
     Column::Chart,
     Column::In,
@@ -60,20 +60,20 @@ const EXPENDABLE: [Column; 6] = [
     Column::Out,
 ];
 
-/// What stands before the name: whether the row is selected.
+/// The width of the mark of the selected row.
 const MARK: usize = 2;
 const SHORTEST_NAME: usize = 8;
-/// As much of a name as may cost other columns.
+/// The width up to which a name takes precedence over other columns.
 const PREFERRED_NAME: usize = 20;
 const SHORTEST_CHART: usize = 6;
-/// A minute, at a look a second.
+/// A minute at one poll a second.
 const CHARTED: usize = 60;
 const BAR: usize = 5;
 
 // === impl Columns ===
 
 impl Columns {
-    /// Those that fit beside each other in `width`.
+    /// Chooses the columns that fit into `width`.
     pub(super) fn fitting(sinks: &[&SinkStatus], width: usize) -> Self {
         let names = sinks.iter().map(|sink| sink.name.chars().count());
         let longest = names.max().unwrap_or_default().max(SHORTEST_NAME);
@@ -90,7 +90,7 @@ impl Columns {
             if needed(&columns, name) <= width {
                 break;
             }
-            // Names give way before anything but the picture goes.
+            // Only the chart is left out before names are shortened.
             if column != Column::Chart {
                 let over = needed(&columns, name) - width;
                 name = name.saturating_sub(over).max(SHORTEST_NAME.min(longest));
@@ -154,7 +154,7 @@ impl Columns {
 // === impl Column ===
 
 impl Column {
-    /// The least that is of use.
+    /// The smallest useful width.
     const fn width(self) -> usize {
         match self {
             Self::Name => SHORTEST_NAME,
@@ -191,7 +191,7 @@ impl Column {
         }
     }
 
-    /// Numbers to the right, words to the left.
+    /// Aligns numbers to the right and words to the left.
     fn align(self, text: &str, width: usize) -> String {
         let text = cut(text, width);
         match self {
@@ -206,7 +206,7 @@ impl Column {
         let shown = |per_second: Option<f64>| per_second.map_or_else(|| "-".to_owned(), rate);
         match self {
             Self::Name => sink.name.clone(),
-            // That it is up is not all there is to say of one that takes nothing.
+            // A sink can be up and still not take frames: then the verdict says more than the state.
             Self::State => match &sink.verdict {
                 Some(verdict) if is_up_and_alarming(sink) => verdict.word.label().to_owned(),
                 _ => sink.state.label().to_owned(),
@@ -244,7 +244,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_chosen_fits(name in "[a-z]{1,60}", width in 33..300_usize) {
+        fn the_chosen_columns_fit(name in "[a-z]{1,60}", width in 33..300_usize) {
             let sink = sink(&name, "unix:///s");
             let Columns(columns) = Columns::fitting(&[&sink], width);
             let wide: usize = columns.iter().map(|(_, width)| width + 1).sum();
@@ -252,14 +252,14 @@ mod tests {
             for kept in [Column::Name, Column::State, Column::Queue] {
                 prop_assert!(columns.iter().any(|(column, _)| *column == kept));
             }
-            // Nothing is left out while a name has room to spare.
+            // No column is left out while the name has room to spare.
             let (_, shown) = columns[0];
             prop_assert!(shown <= name.len().max(SHORTEST_NAME));
         }
     }
 
     #[test]
-    fn everything_is_there_at_80_columns_if_names_are_short() {
+    fn all_columns_fit_into_80_with_a_short_name() {
         let sink = sink("siem", "unix:///s");
         let Columns(columns) = Columns::fitting(&[&sink], 80);
         let kept: Vec<Column> = columns.iter().map(|(column, _)| *column).collect();

@@ -1,4 +1,4 @@
-//! The listeners, the table of the sinks, and the one that is selected in some more words.
+//! The main screen: the listeners, the table of sinks, and details of the selected sink.
 
 mod columns;
 
@@ -20,11 +20,11 @@ use crate::{
     sink::State,
 };
 
-/// Lines that the selected sink's words take.
+/// The lines of the selected sink's details.
 const DETAILS: u16 = 4;
 
 pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mut Page<'_>) {
-    // What matters most is the table: the rest has the room that it leaves.
+    // The table comes first; the rest gets the room that it leaves.
     let rows = u16::try_from(status.sinks.len()).unwrap_or(u16::MAX);
     let needed = rows.min(5).saturating_add(2);
     if page.left() > needed + 3 {
@@ -38,7 +38,7 @@ pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mu
         page.y += free.min(1);
         selected(model, status, sink, theme, page);
     }
-    let keys = "q leave  ? help  Enter history  sort: c n s o f d, r reverse";
+    let keys = "q quit  ? help  Enter history  sort: c n s o f d, r reverse";
     page.foot(&Line::from(Span::styled(keys, Theme::aside())));
 }
 
@@ -47,7 +47,7 @@ fn listeners(model: &Model, status: &RouterStatus, theme: Theme, room: u16, page
         .listeners
         .iter()
         .map(|listener| listener.name.chars().count());
-    // Two of these lines are the head and the empty one below.
+    // The head and the empty line below take two of the lines.
     let most = usize::from(room.saturating_sub(2));
     if most == 0 || status.listeners.is_empty() {
         return;
@@ -62,7 +62,7 @@ fn listeners(model: &Model, status: &RouterStatus, theme: Theme, room: u16, page
     );
     page.line(&Line::from(Span::styled(head, Theme::heading())));
     let count = status.listeners.len();
-    // The last line says how many there is no room for.
+    // The last line counts those that do not fit.
     let shown = if count > most { most - 1 } else { count };
     for listener in &status.listeners[..shown] {
         let history = model.watched.listener(&listener.name);
@@ -87,7 +87,7 @@ fn listeners(model: &Model, status: &RouterStatus, theme: Theme, room: u16, page
     page.line(&Line::default());
 }
 
-/// The table, which leaves `below` lines free; scrolled so that the selected row is seen.
+/// Draws the table, scrolled to the selected row, and leaves `below` lines free.
 fn table(model: &Model, theme: Theme, below: u16, page: &mut Page<'_>) {
     let sinks = model.sinks();
     let columns = Columns::fitting(&sinks, page.width());
@@ -105,7 +105,7 @@ fn table(model: &Model, theme: Theme, below: u16, page: &mut Page<'_>) {
     }
 }
 
-/// What the table has no room for, of one sink.
+/// Draws the details of the selected sink.
 fn selected(
     model: &Model,
     status: &RouterStatus,
@@ -120,7 +120,7 @@ fn selected(
     };
     let title = format!("{} at {endpoint}{several}", sink.name);
     page.line(&Line::from(Span::styled(title, Theme::heading())));
-    page.line(&trouble(status, sink, theme));
+    page.line(&problem(status, sink, theme));
     if let Some(history) = model.watched.sink(&sink.name) {
         let label = format!("out, last {} ", model.span(KEPT));
         let room = page.width().saturating_sub(label.len() + 12).min(KEPT);
@@ -134,15 +134,15 @@ fn selected(
     }
 }
 
-/// What is wrong with a sink, as far as a line goes.
-fn trouble(status: &RouterStatus, sink: &SinkStatus, theme: Theme) -> Line<'static> {
+/// The problem of a sink in one line.
+fn problem(status: &RouterStatus, sink: &SinkStatus, theme: Theme) -> Line<'static> {
     let last = sink.last_error.as_ref();
-    let said = last.map(|last| {
+    let failure = last.map(|last| {
         let since = age(status.now.since(last.at));
         format!("{since} ago: {}", last.error)
     });
     if !is_up(sink) {
-        let parts = [next_attempt(sink, status.now), said];
+        let parts = [next_attempt(sink, status.now), failure];
         let text: Vec<String> = parts.into_iter().flatten().collect();
         return Line::from(Span::styled(text.join("; "), theme.alarm()));
     }
@@ -164,9 +164,9 @@ fn trouble(status: &RouterStatus, sink: &SinkStatus, theme: Theme) -> Line<'stat
         return Line::from(Span::styled(verdict.sentence.clone(), theme.alarm()));
     }
     let dropped = reasons(&sink.ledger.dropped);
-    match (dropped.is_empty(), said) {
+    match (dropped.is_empty(), failure) {
         (false, _) => Line::from(format!("dropped: {dropped}")),
-        (true, Some(said)) => Line::from(Span::styled(said, Theme::aside())),
+        (true, Some(failure)) => Line::from(Span::styled(failure, Theme::aside())),
         (true, None) => Line::from(Span::styled("no error, nothing lost", Theme::aside())),
     }
 }

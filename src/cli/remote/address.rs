@@ -1,27 +1,27 @@
-//! The address of an admin endpoint, as it is written on the command line.
+//! The address of an admin endpoint, as given on the command line.
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
 use crate::net::{AddressError, Authority, Host};
 
-/// Where an admin endpoint is: a name or an IP address, and a port.
+/// The host and port of an admin endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Address {
-    /// An IPv6 address without its brackets.
+    /// A name or an IP address; an IPv6 address without its brackets.
     pub(super) host: String,
     pub(super) port: u16,
 }
 
-/// The text is no such address.
+/// The reason why a text is not such an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::cli) enum BadAddress {
-    #[error("the admin endpoint speaks plain HTTP, not TLS: write http:// or leave the scheme out")]
+    #[error("the admin endpoint speaks plain HTTP, not TLS: use http:// or omit the scheme")]
     Https,
-    #[error("only the host and port are given, as in 127.0.0.1:9180; the path is always /status")]
+    #[error("give only the host and port, as in 127.0.0.1:9180; the path is always /status")]
     Path,
-    #[error("{0}: write a host and a port, as in 127.0.0.1:9180 or [::1]:9180")]
+    #[error("{0}: give a host and a port, as in 127.0.0.1:9180 or [::1]:9180")]
     Authority(#[from] AddressError),
-    #[error("an address with a zone cannot be used here: leave out the zone")]
+    #[error("an address with a zone cannot be used here: omit the zone")]
     Zone,
 }
 
@@ -53,7 +53,7 @@ impl FromStr for Address {
 }
 
 impl From<SocketAddr> for Address {
-    /// Where to connect to reach what is bound there: what listens everywhere is reached on this machine.
+    /// The address to connect to for a socket bound to `bound`: loopback if it is bound to all addresses.
     fn from(bound: SocketAddr) -> Self {
         let host = match bound {
             SocketAddr::V4(bound) if bound.ip().is_unspecified() => "127.0.0.1".to_owned(),
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_with_ports_are_understood() {
+    fn hosts_with_ports_are_parsed() {
         for (text, shown) in [
             ("127.0.0.1:9180", "127.0.0.1:9180"),
             ("http://127.0.0.1:9180", "127.0.0.1:9180"),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_problem() {
         let said: Vec<String> = [
             "https://127.0.0.1:9180",
             "127.0.0.1:9180/metrics",
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_listens_everywhere_is_reached_here() {
+    fn an_unspecified_address_becomes_loopback() {
         for (bound, shown) in [
             ("0.0.0.0:9180", "127.0.0.1:9180"),
             ("[::]:9180", "[::1]:9180"),

@@ -1,4 +1,4 @@
-//! Whether the workers of the router's runtime make progress.
+//! A watchdog over the workers of the router's runtime.
 
 use std::{
     fmt,
@@ -17,26 +17,26 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Timestamp;
 
-/// Watches the workers of a runtime from a thread that is none of them.
+/// Watches the workers of a runtime from a thread outside of it.
 ///
-/// A worker of tokio is parked, or runs tasks. One that runs tasks says how long it was busy every 61 of them, under load as
-/// well; one that does not for [`ALLOWED`](Self::ALLOWED) is in a task that does not come back. That a beat, a task of
-/// the runtime's own, comes through shows beside it that timers and wake-ups work.
+/// A tokio worker is parked or runs tasks. A worker that runs tasks updates its busy time every 61 tasks, also under load;
+/// one that does not for [`ALLOWED`](Self::ALLOWED) is stuck in a task. In addition, a task of the runtime counts beats,
+/// which shows that timers and wake-ups work.
 ///
-/// The times count what the watching thread has seen itself: a process that was stopped, or a machine that slept, is no
-/// runtime that stands still.
+/// The watchdog adds up only time that it observed itself, so a stopped process or a suspended machine does not look like a
+/// stuck runtime.
 #[derive(Debug)]
-pub(super) struct Liveness {
-    /// Empty until the first look.
+pub(super) struct Watchdog {
+    /// Empty until the first check.
     watched: Mutex<Vec<Watched>>,
 }
 
-/// Something that is to move.
+/// A worker, or the beat, with its last sign of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Watched {
     what: What,
     last: Sign,
-    /// How long nothing moved, as far as it was seen.
+    /// The observed time without progress.
     still: Duration,
     since: Timestamp,
 }
@@ -47,14 +47,14 @@ enum What {
     Beat,
 }
 
-/// What changes with progress.
+/// A value that changes with progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
     Worker { parks: u64, busy: Duration },
     Beat(u64),
 }
 
-/// Something that has stood still for too long.
+/// A worker, or the beat, without progress for too long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stuck {
     what: What,
@@ -62,17 +62,17 @@ pub(super) struct Stuck {
     since: Timestamp,
 }
 
-// === impl Liveness ===
+// === impl Watchdog ===
 
-impl Liveness {
-    /// How long a worker may be in tasks without a sign of progress. 61 reads, checks and writes of the largest kind take
-    /// some tens of milliseconds.
+impl Watchdog {
+    /// The time that a worker may run tasks without progress. 61 of the largest reads, checks and writes take some tens of
+    /// milliseconds.
     pub(super) const ALLOWED: Duration = Duration::from_secs(5);
 
-    /// From one look to the next.
+    /// The interval between checks.
     const PERIOD: Duration = Duration::from_millis(500);
 
-    /// From one beat to the next.
+    /// The interval between beats.
     const BEAT: Duration = Duration::from_secs(1);
 
     pub(super) fn new() -> Self {
@@ -81,7 +81,7 @@ impl Liveness {
         }
     }
 
-    /// What is stuck; nothing if all is well.
+    /// Returns what is stuck; an empty list if nothing is.
     pub(super) fn stuck(&self) -> Vec<Stuck> {
         let watched = self.watched();
         let stuck = watched.iter().filter(|one| one.still >= one.what.allowed());
@@ -105,14 +105,14 @@ impl Liveness {
             ticks.tick().await;
             let now = Instant::now();
             let signs = signs(&runtime.metrics(), beats.load(Relaxed));
-            self.look(&signs, now - last);
+            self.check(&signs, now - last);
             last = now;
         }
     }
 
-    /// Takes down what there is to see, so long after the last look.
-    fn look(&self, signs: &[(What, Sign)], passed: Duration) {
-        // Had this thread stood still itself, it would know nothing of the others.
+    /// Records the current signs, `passed` after the last check.
+    fn check(&self, signs: &[(What, Sign)], passed: Duration) {
+        // A longer gap means that this thread was stopped itself and observed nothing.
         let passed = passed.min(Self::PERIOD * 2);
         let now = Timestamp::now();
         let mut watched = self.watched();
@@ -157,12 +157,12 @@ fn signs(metrics: &runtime::RuntimeMetrics, beats: u64) -> Vec<(What, Sign)> {
 // === impl What ===
 
 impl What {
-    /// How long it may stand still.
+    /// The time allowed without progress.
     fn allowed(self) -> Duration {
         match self {
-            Self::Worker { .. } => Liveness::ALLOWED,
-            // It stands still for a second at a time anyway.
-            Self::Beat => Liveness::ALLOWED + Liveness::BEAT * 2,
+            Self::Worker { .. } => Watchdog::ALLOWED,
+            // The beat changes only once a second.
+            Self::Beat => Watchdog::ALLOWED + Watchdog::BEAT * 2,
         }
     }
 }
@@ -170,7 +170,7 @@ impl What {
 // === impl Sign ===
 
 impl Sign {
-    /// Whether it has to change: a parked worker has nothing to do. Parking and its end count one each.
+    /// Returns whether progress is due. A parked worker has nothing to do; its count of parks and unparks is odd.
     fn is_due(self) -> bool {
         match self {
             Self::Worker { parks, .. } => parks % 2 == 0,
@@ -195,12 +195,10 @@ impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, still, since } = self;
         match what {
-            What::Worker { index, of } => write!(
-                f,
-                "worker {} of {of} has not come back from a task",
-                index + 1
-            )?,
-            What::Beat => write!(f, "timers and wake-ups do not come through")?,
+            What::Worker { index, of } => {
+                write!(f, "worker {} of {of} is stuck in a task", index + 1)?;
+            }
+            What::Beat => f.write_str("timers and wake-ups are stuck")?,
         }
         write!(f, " since {since}, for {} s", still.as_secs())
     }
@@ -216,41 +214,41 @@ mod tests {
         vec![(what, Sign::Worker { parks, busy })]
     }
 
-    fn look_for(liveness: &Liveness, signs: &[(What, Sign)], time: Duration) {
-        let looks = time.as_millis() / Liveness::PERIOD.as_millis();
-        for _ in 0..looks {
-            liveness.look(signs, Liveness::PERIOD);
+    fn check_for(watchdog: &Watchdog, signs: &[(What, Sign)], time: Duration) {
+        let checks = time.as_millis() / Watchdog::PERIOD.as_millis();
+        for _ in 0..checks {
+            watchdog.check(signs, Watchdog::PERIOD);
         }
     }
 
     #[test]
-    fn a_worker_that_is_not_parked_and_does_not_move_is_stuck_after_a_while() {
-        let liveness = Liveness::new();
+    fn a_busy_worker_without_progress_is_stuck_after_five_seconds() {
+        let watchdog = Watchdog::new();
         let minute = Duration::from_mins(1);
-        look_for(&liveness, &worker(7, 5), minute);
-        assert_eq!(liveness.stuck(), [], "parked");
-        liveness.look(&worker(8, 5), Liveness::PERIOD);
-        look_for(&liveness, &worker(8, 5), Duration::from_millis(4_500));
-        assert_eq!(liveness.stuck(), [], "not yet");
-        look_for(&liveness, &worker(8, 5), Duration::from_secs(1));
-        let said: Vec<_> = liveness.stuck().iter().map(ToString::to_string).collect();
+        check_for(&watchdog, &worker(7, 5), minute);
+        assert_eq!(watchdog.stuck(), [], "parked");
+        watchdog.check(&worker(8, 5), Watchdog::PERIOD);
+        check_for(&watchdog, &worker(8, 5), Duration::from_millis(4_500));
+        assert_eq!(watchdog.stuck(), [], "not yet");
+        check_for(&watchdog, &worker(8, 5), Duration::from_secs(1));
+        let said: Vec<_> = watchdog.stuck().iter().map(ToString::to_string).collect();
         let [said] = said.as_slice() else {
             panic!("{said:?}")
         };
         assert!(
-            said.starts_with("worker 1 of 2 has not come back from a task since "),
+            said.starts_with("worker 1 of 2 is stuck in a task since "),
             "{said}"
         );
         assert!(said.ends_with(", for 5 s"), "{said}");
-        liveness.look(&worker(8, 6), Liveness::PERIOD);
-        assert_eq!(liveness.stuck(), [], "it has come back, and is busy");
+        watchdog.check(&worker(8, 6), Watchdog::PERIOD);
+        assert_eq!(watchdog.stuck(), [], "it makes progress again");
     }
 
     #[test]
-    fn a_process_that_was_stopped_is_not_taken_for_one_that_hangs() {
-        let liveness = Liveness::new();
-        liveness.look(&worker(8, 5), Liveness::PERIOD);
-        liveness.look(&worker(8, 5), Duration::from_hours(1));
-        assert_eq!(liveness.stuck(), []);
+    fn a_stopped_process_does_not_look_stuck() {
+        let watchdog = Watchdog::new();
+        watchdog.check(&worker(8, 5), Watchdog::PERIOD);
+        watchdog.check(&worker(8, 5), Duration::from_hours(1));
+        assert_eq!(watchdog.stuck(), []);
     }
 }

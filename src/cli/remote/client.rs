@@ -1,4 +1,4 @@
-//! `GET /status`, with a deadline and a bound.
+//! A client for `GET /status`, with a deadline and a size limit.
 
 use std::{error::Error, future::poll_fn, io, pin::pin, time::Duration};
 
@@ -16,53 +16,56 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Address;
 use crate::admin::RouterStatus;
 
-/// How long a look may take, from the look-up of the name to the last byte.
+/// The deadline of a request, from the lookup of the name to the last byte.
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
 
-/// The longest answer that is read: thousands of sinks fit in.
+/// The longest answer that is read, with room for thousands of sinks.
 const LONGEST: usize = 16 << 20;
 
-/// What a router said of itself.
+/// A router's answer to `GET /status`.
 #[derive(Debug, Clone)]
-pub(in crate::cli) struct Look {
-    /// As it came.
+pub(in crate::cli) struct Answer {
+    /// The JSON as received.
     pub(in crate::cli) text: Bytes,
-    /// What that means.
+    /// The parsed status.
     pub(in crate::cli) status: RouterStatus,
 }
 
-/// Why a router could not be looked at: one clause, without the address.
+/// The reason why a router gave no status: one clause, without the address.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum FetchError {
-    #[error("it cannot be connected to: {0}")]
+    #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
-    #[error("it did not answer within {DEADLINE:?}")]
+    #[error("no answer within {DEADLINE:?}")]
     Late,
-    #[error("what answers there does not speak HTTP, or broke off: {}", innermost(.0))]
+    #[error("the peer does not speak HTTP, or closed the connection: {}", innermost(.0))]
     Http(#[from] hyper::Error),
-    #[error("it does not answer by that host: it said {}", StatusCode::FORBIDDEN)]
+    #[error(
+        "it does not accept that host name: it answered {}",
+        StatusCode::FORBIDDEN
+    )]
     Host,
-    #[error("what answers there has no /status: it said {0}")]
+    #[error("the peer has no /status: it answered {0}")]
     Refused(StatusCode),
-    #[error("its answer is longer than {LONGEST} bytes")]
+    #[error("the answer is longer than {LONGEST} bytes")]
     TooLong,
-    #[error("its answer is not the status of a tapfan: {0}")]
+    #[error("the answer is not a tapfan status: {0}")]
     NotStatus(#[from] serde_json::Error),
 }
 
-/// Looks at the router whose admin endpoint is at `address`.
-pub(in crate::cli) async fn fetch(address: &Address) -> Result<Look, FetchError> {
+/// Asks the admin endpoint at `address` for its status.
+pub(in crate::cli) async fn fetch(address: &Address) -> Result<Answer, FetchError> {
     timeout(DEADLINE, ask(address))
         .await
         .unwrap_or(Err(FetchError::Late))
 }
 
-async fn ask(address: &Address) -> Result<Look, FetchError> {
+async fn ask(address: &Address) -> Result<Answer, FetchError> {
     let stream = TcpStream::connect((address.host.as_str(), address.port))
         .await
         .map_err(FetchError::Connect)?;
     let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // It ends with this look, whatever becomes of that.
+    // Ends the connection's task with this request.
     let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let response = requests.send_request(request(address)).await?;
     match response.status() {
@@ -72,7 +75,7 @@ async fn ask(address: &Address) -> Result<Look, FetchError> {
     }
     let text = read(response.into_body()).await?;
     let status: RouterStatus = serde_json::from_slice(&text)?;
-    Ok(Look {
+    Ok(Answer {
         text,
         status: status.judged(),
     })
@@ -82,7 +85,7 @@ fn request(address: &Address) -> Request<String> {
     let mut request = Request::new(String::new());
     *request.uri_mut() = hyper::Uri::from_static("/status");
     let headers = request.headers_mut();
-    // An address consists of what a header takes.
+    // Every address is a valid header value.
     if let Ok(host) = address.to_string().parse() {
         headers.insert(HOST, host);
     }
@@ -96,7 +99,7 @@ fn request(address: &Address) -> Request<String> {
 
 async fn read(body: Incoming) -> Result<Bytes, FetchError> {
     let mut body = pin!(body);
-    // What it says of its length is believed only if it is too much.
+    // Refuses a length that is announced as too long. The bytes are counted in any case: the announcement may be wrong.
     if body.size_hint().lower() > LONGEST as u64 {
         return Err(FetchError::TooLong);
     }
@@ -112,7 +115,7 @@ async fn read(body: Incoming) -> Result<Bytes, FetchError> {
     Ok(text.freeze())
 }
 
-/// What hyper's errors are about stands in their sources.
+/// Returns the innermost source: hyper's own errors do not name the cause.
 fn innermost(error: &hyper::Error) -> &dyn Error {
     let mut innermost: &dyn Error = error;
     while let Some(source) = innermost.source() {

@@ -1,4 +1,4 @@
-//! Where the router is, and how that is known.
+//! The address of the router, and where that address comes from.
 
 use std::{
     fmt,
@@ -15,61 +15,61 @@ use crate::{
     files::{Reader, Unanswered, read_in_time, waiting_for},
 };
 
-/// Which router to look at.
+/// Arguments that choose the router.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RouterArgs {
-    /// Its admin endpoint: HOST:PORT or http://HOST:PORT; by default what the Tapfile says
+    /// The router's admin endpoint: HOST:PORT or http://HOST:PORT; by default as in the Tapfile
     #[arg(long, value_name = "ADDR", conflicts_with = "config")]
     admin: Option<Address>,
-    /// The Tapfile whose `admin` line says where it is; by default the one that `tapfan run` would take
+    /// The Tapfile with the `admin` line to use; by default the one that `tapfan run` would read
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// Where a router is looked for.
+/// The address of a router, and its origin.
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Whereabouts {
     pub(in crate::cli) address: Address,
-    known: Known,
-    /// The Tapfile that was read for it.
+    origin: Origin,
+    /// The Tapfile that the address was read from.
     read: Option<Own>,
 }
 
-/// The Tapfile that a command read.
+/// The Tapfile that this command read.
 #[derive(Debug, Clone)]
 struct Own {
     absolute: PathBuf,
-    /// With every link resolved.
+    /// The path with every symbolic link resolved.
     real: Option<PathBuf>,
 }
 
-/// How the address is known.
+/// The origin of an address.
 #[derive(Debug, Clone)]
-enum Known {
+enum Origin {
     Named,
     Tapfile(PathBuf),
     Default,
 }
 
-/// Nothing says where it is.
+/// The reason why there is no address.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::cli) enum Nowhere {
-    #[error("cannot read {}: {error}; name another with -c, or the address with --admin", path.display())]
+pub(in crate::cli) enum NoAddress {
+    #[error("cannot read {}: {error}; give another file with -c, or the address with --admin", path.display())]
     Unreadable { path: PathBuf, error: ReadError },
-    #[error("cannot read the Tapfile: {0} Name another with -c, or the address with --admin")]
+    #[error("cannot read the Tapfile: {0} Give another file with -c, or the address with --admin")]
     Unanswered(#[from] Unanswered),
     #[error(
-        "{} says `admin off`, so a router that runs with it has no admin endpoint; write `admin 127.0.0.1:9180` there, or name the address with --admin",
+        "{} says `admin off`, so its router has no admin endpoint; write `admin 127.0.0.1:9180` there, or give the address with --admin",
         .0.display()
     )]
     Off(PathBuf),
     #[error(
-        "the `admin` line of {} is wrong (`tapfan check` says why); name the address with --admin",
+        "the `admin` line of {} is wrong (`tapfan check` says why); give the address with --admin",
         .0.display()
     )]
     Wrong(PathBuf),
     #[error(
-        "{} leaves the port of the admin endpoint to the system; name the address with --admin (the log line `admin endpoint is listening` has it)",
+        "{} leaves the port of the admin endpoint to the system; give the address with --admin (it is in the log line `admin endpoint is listening`)",
         .0.display()
     )]
     AnyPort(PathBuf),
@@ -78,12 +78,12 @@ pub(in crate::cli) enum Nowhere {
 // === impl RouterArgs ===
 
 impl RouterArgs {
-    /// Where that router is. Reads the Tapfile if no address is named.
-    pub(in crate::cli) fn whereabouts(&self) -> Result<Whereabouts, Nowhere> {
+    /// Returns the address of the router. Reads the Tapfile if no address was given.
+    pub(in crate::cli) fn whereabouts(&self) -> Result<Whereabouts, NoAddress> {
         if let Some(address) = &self.admin {
             return Ok(Whereabouts {
                 address: address.clone(),
-                known: Known::Named,
+                origin: Origin::Named,
                 read: None,
             });
         }
@@ -95,16 +95,16 @@ impl RouterArgs {
     }
 }
 
-/// Finds the router that runs with the Tapfile of this path.
-fn said_in(path: PathBuf) -> Result<Whereabouts, Nowhere> {
+/// Returns the address of a router that runs with the Tapfile at `path`.
+fn said_in(path: PathBuf) -> Result<Whereabouts, NoAddress> {
     match config::read(&path) {
         Ok(text) => said_by(path, &text),
-        Err(error) => Err(Nowhere::Unreadable { path, error }),
+        Err(error) => Err(NoAddress::Unreadable { path, error }),
     }
 }
 
-/// Where a router is that runs with this Tapfile.
-fn said_by(path: PathBuf, text: &str) -> Result<Whereabouts, Nowhere> {
+/// Returns the address of a router that runs with this Tapfile.
+fn said_by(path: PathBuf, text: &str) -> Result<Whereabouts, NoAddress> {
     let said = config::parse(&path, text, &config::process_environment).admin;
     let read = Some(Own::of(&path));
     match said {
@@ -112,14 +112,14 @@ fn said_by(path: PathBuf, text: &str) -> Result<Whereabouts, Nowhere> {
             read,
             ..Whereabouts::default()
         }),
-        Some(AdminAddress::At(address)) if address.port() == 0 => Err(Nowhere::AnyPort(path)),
+        Some(AdminAddress::At(address)) if address.port() == 0 => Err(NoAddress::AnyPort(path)),
         Some(AdminAddress::At(address)) => Ok(Whereabouts {
             address: address.into(),
             read,
-            known: Known::Tapfile(path),
+            origin: Origin::Tapfile(path),
         }),
-        Some(AdminAddress::Off) => Err(Nowhere::Off(path)),
-        None => Err(Nowhere::Wrong(path)),
+        Some(AdminAddress::Off) => Err(NoAddress::Off(path)),
+        None => Err(NoAddress::Wrong(path)),
     }
 }
 
@@ -134,7 +134,7 @@ impl Own {
     }
 }
 
-/// The path with every link resolved; `None` if it leads nowhere.
+/// The path with every symbolic link resolved; `None` if it does not exist.
 fn real(path: &Path) -> Option<PathBuf> {
     waiting_for(path.display(), || path.canonicalize().ok())
 }
@@ -145,15 +145,15 @@ impl Default for Whereabouts {
     fn default() -> Self {
         Self {
             address: AdminAddress::DEFAULT.into(),
-            known: Known::Default,
+            origin: Origin::Default,
             read: None,
         }
     }
 }
 
 impl Whereabouts {
-    /// A warning if the router that answers runs with another Tapfile than the one that was read: nobody meant that one.
-    pub(in crate::cli) async fn stranger(&self, status: &RouterStatus) -> Option<String> {
+    /// Returns a warning if the router runs with another Tapfile than the one that this command read.
+    pub(in crate::cli) async fn mismatch(&self, status: &RouterStatus) -> Option<String> {
         let own = self.read.as_ref()?;
         let theirs = PathBuf::from(status.config.absolute_path.as_ref()?);
         if own.absolute == theirs {
@@ -165,36 +165,36 @@ impl Whereabouts {
             return None;
         }
         Some(format!(
-            "this router runs with {}, not with {}, which this command read; name the right one with -c or --admin, and give each router an `admin` address of its own",
+            "this router runs with {}, not with {}, which this command read; choose the right one with -c or --admin, and give each router its own `admin` address",
             theirs.display(),
             own.absolute.display()
         ))
     }
 
-    /// What was tried, why it failed, and what to do: one sentence.
+    /// Returns one sentence with the address, the cause and a remedy.
     pub(in crate::cli) fn explain(&self, error: &FetchError) -> String {
-        let advice = match (error, &self.known) {
-            (FetchError::Connect(_), Known::Named) => {
+        let advice = match (error, &self.origin) {
+            (FetchError::Connect(_), Origin::Named) => {
                 "is tapfan running there, and is this the address of its `admin` line?".to_owned()
             }
-            (FetchError::Connect(_), Known::Tapfile(path)) => {
+            (FetchError::Connect(_), Origin::Tapfile(path)) => {
                 format!("is tapfan running, with {}?", path.display())
             }
-            (FetchError::Connect(_), Known::Default) => {
-                "is tapfan running? If its Tapfile has an `admin` line, name the file with -c, or the address with --admin".to_owned()
+            (FetchError::Connect(_), Origin::Default) => {
+                "is tapfan running? If its Tapfile has an `admin` line, give the file with -c, or the address with --admin".to_owned()
             }
             (FetchError::Late, _) => {
-                "is the machine up, and is no firewall between?".to_owned()
+                "is the host up? is a firewall in the way?".to_owned()
             }
             (FetchError::Host, _) => format!(
-                "name its IP address with --admin, or add `host {}` to the block of its `admin` line",
+                "give its IP address with --admin, or add `host {}` to the block of its `admin` line",
                 self.address.host
             ),
             (FetchError::Refused(_), _) => {
-                "is it another program, or tapfan's `probes` address? The `admin` address has it".to_owned()
+                "is it another program, or tapfan's `probes` address? /status is at the `admin` address".to_owned()
             }
             (FetchError::Http(_) | FetchError::TooLong, _) => {
-                "is it another program? --admin names another address".to_owned()
+                "is it another program? --admin gives another address".to_owned()
             }
             (FetchError::NotStatus(_), _) => {
                 "is it another program, or a tapfan of another version?".to_owned()
@@ -206,11 +206,13 @@ impl Whereabouts {
 
 impl fmt::Display for Whereabouts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, known, .. } = self;
-        match known {
-            Known::Named => write!(f, "{address}"),
-            Known::Tapfile(path) => write!(f, "{address} (as {} says)", path.display()),
-            Known::Default => write!(f, "{address} (the default)"),
+        let Self {
+            address, origin, ..
+        } = self;
+        match origin {
+            Origin::Named => write!(f, "{address}"),
+            Origin::Tapfile(path) => write!(f, "{address} (as {} says)", path.display()),
+            Origin::Default => write!(f, "{address} (the default)"),
         }
     }
 }
@@ -220,9 +222,9 @@ mod tests {
     use super::*;
     use crate::cli::fixture;
 
-    /// `top` asks within its runtime, where nothing may block.
+    /// Runs on a runtime, as in `top`, where nothing may block.
     #[tokio::test]
-    async fn a_router_with_another_tapfile_is_a_stranger() {
+    async fn a_router_with_another_tapfile_is_reported() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("Tapfile");
         std::fs::write(&path, "admin 127.0.0.1:9180").expect("written");
@@ -231,14 +233,14 @@ mod tests {
             ..Whereabouts::default()
         };
         let mut status = fixture::router(Vec::new());
-        let warning = whereabouts.stranger(&status).await;
+        let warning = whereabouts.mismatch(&status).await;
         assert!(warning.is_some_and(|text| text.contains("/etc/tapfan/Tapfile")));
 
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).expect("linked");
         for own in [path, link] {
             status.config.absolute_path = Some(own.display().to_string());
-            assert_eq!(whereabouts.stranger(&status).await, None);
+            assert_eq!(whereabouts.mismatch(&status).await, None);
         }
     }
 }
