@@ -1,11 +1,12 @@
-//! Makes a planned change. What can fail has been done before, but for what the system may refuse: a log line tells.
+//! Applies a plan. Everything that can fail was done by the plan, except for permissions, whose failure is logged.
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::{
-    AbortOnDrop, ListenerHandle, SinkHandle, Supervisor,
+    ListenerHandle, SinkHandle, Supervisor,
     descriptors::Shortage,
     drops,
     plan::{ListenerStep, Plan, PlannedListener, PlannedSink, SinkStep, is_same_place},
@@ -17,29 +18,29 @@ use crate::{
     router::Queues,
 };
 
-/// What a reload has changed, by name.
+/// The changes of a reload, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Listeners and sinks that were started.
     pub started: Vec<Arc<str>>,
-    /// Those that were changed, or that use other certificates from now on.
+    /// Those that were changed, including those with new certificates.
     pub changed: Vec<Arc<str>>,
     /// Those that are being drained.
     pub removed: Vec<Arc<str>>,
-    /// How long a drain may take from now on, if that is another time than before.
+    /// The new deadline of a drain, if it changed.
     pub drain: Option<Duration>,
-    /// What unfinished frames may hold from now on, in bytes, if that is another size than before.
+    /// The new limit on the memory of unfinished frames, in bytes, if it changed.
     pub unfinished_frames: Option<usize>,
-    /// What the router may hold from now on, in bytes, if that is another size than before.
+    /// The new limit on the memory of all frames, in bytes, if it changed.
     pub memory: Option<usize>,
-    /// Whether `admin`, `probes` or `ready_when` say something else than before.
+    /// Whether `admin`, `probes` or `ready_when` changed.
     pub admin: bool,
 }
 
 // === impl Changes ===
 
 impl Changes {
-    /// Whether all goes on as it did.
+    /// Returns whether nothing changed.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -77,7 +78,7 @@ impl fmt::Display for Changes {
 }
 
 impl Supervisor {
-    /// Makes the change.
+    /// Applies the plan.
     pub(super) fn apply(&mut self, plan: Plan) -> Changes {
         let mut changes = Changes {
             drain: (*self.drain.borrow() != plan.drain).then_some(plan.drain),
@@ -114,7 +115,7 @@ impl Supervisor {
             let sink = self.apply_sink(planned, old, &mut changes);
             self.sinks.extend(sink);
         }
-        // From here on, no listener offers to a sink that is gone, and each to every one that has come.
+        // From here on, listeners offer frames to the new set of sinks.
         self.router
             .replace(self.sinks.iter().map(|sink| Arc::clone(&sink.work.queues)));
         for gone in old_sinks {
@@ -139,7 +140,7 @@ impl Supervisor {
         changes
     }
 
-    /// `None` only for a plan that keeps what does not run, which none does.
+    /// Applies the plan of one sink. Returns `None` only for a plan that keeps a sink that does not run; no plan does that.
     fn apply_sink(
         &self,
         planned: PlannedSink,
@@ -156,14 +157,14 @@ impl Supervisor {
             (SinkStep::Keep, old) => old?,
             (SinkStep::Adopt(stack), old) => {
                 let old = old?;
-                info!(sink = %name, "certificates were read anew; the next handshake uses them");
+                info!(sink = %name, "reloaded certificates, the next handshake uses them");
                 changes.changed.push(name);
                 old.work.stack.adopt_tls(&stack);
                 SinkHandle { material, ..old }
             }
             (SinkStep::Build(stack), Some(mut old)) => {
                 changes.changed.push(name);
-                warn_of_unverified(&config);
+                warn_about_unverified(&config);
                 old.work.queues.set_limits(config.queue);
                 old.work.stack = stack;
                 let abort = self.abort.child_token();
@@ -176,14 +177,14 @@ impl Supervisor {
                 }
             }
             (SinkStep::Build(stack), None) => {
-                warn_of_unverified(&config);
+                warn_about_unverified(&config);
                 let work = Work {
                     reporter: stack.reporter().clone(),
                     stack,
                     queues: Arc::new(Queues::new(config.queue)),
                     drain: self.drain.subscribe(),
                 };
-                let drop_log = drops::tell(Arc::clone(&name), Arc::clone(&work.queues));
+                let drop_log = drops::log_losses(Arc::clone(&name), Arc::clone(&work.queues));
                 changes.started.push(name);
                 let task = SinkTask::start(work.clone(), self.abort.child_token(), None);
                 SinkHandle {
@@ -191,14 +192,15 @@ impl Supervisor {
                     material,
                     work,
                     task,
-                    _drop_log: AbortOnDrop(tokio::spawn(drop_log)),
+                    _drop_log: AbortOnDropHandle::new(tokio::spawn(drop_log)),
                 }
             }
         })
     }
 }
 
-/// `None` only for a plan that keeps what does not run, which none does.
+/// Applies the plan of one listener. Returns `None` only for a plan that keeps a listener that does not run; no plan does
+/// that.
 fn apply_listener(
     planned: PlannedListener,
     old: Option<ListenerHandle>,
@@ -225,7 +227,7 @@ fn apply_listener(
             if let Some(Err(error)) =
                 permissions.map(|change| old.running.change_permissions(&change))
             {
-                error!(listener = %name, %error, "the socket's permissions were not changed");
+                error!(listener = %name, %error, "cannot change the socket's permissions");
             }
             old.running.look();
             changes.changed.push(name);
@@ -247,7 +249,7 @@ fn apply_listener(
                 inherited: listener.is_inherited(),
                 running: listener.handle(),
                 signals,
-                task: AbortOnDrop(tokio::spawn(listener.run())),
+                task: AbortOnDropHandle::new(tokio::spawn(listener.run())),
             }
         }
     })
@@ -257,12 +259,12 @@ fn warn_about_permissions(listen: &Listen) {
     if let ListenAddress::Unix(_, permissions) = &listen.address
         && *permissions != UnixPermissions::default()
     {
-        warn!(listener = %listen.name, "mode, owner and group count for nothing here: the socket was made by who started tapfan; with systemd set SocketMode=, SocketUser= and SocketGroup= of the socket unit");
+        warn!(listener = %listen.name, "ignoring mode, owner and group: the socket was inherited; with systemd, set SocketMode=, SocketUser= and SocketGroup= in the socket unit");
     }
 }
 
-fn warn_of_unverified(sink: &config::Sink) {
+fn warn_about_unverified(sink: &config::Sink) {
     if sink.tls.as_ref().is_some_and(|tls| tls.skip_verify) {
-        warn!(sink = %sink.name, "skipverify: whoever answers at this address is taken for the collector; give `ca` to verify it");
+        warn!(sink = %sink.name, "skipverify: the collector's certificate is not verified; set `ca` to verify it");
     }
 }
