@@ -19,6 +19,7 @@ pub mod config;
 pub mod dnstap;
 mod files;
 pub mod frame_stream;
+pub mod health;
 pub mod listener;
 pub mod memory;
 pub mod net;

@@ -25,9 +25,9 @@ mod closed_set;
 mod contents;
 #[path = "../src/router/held.rs"]
 mod held;
-#[path = "../src/router/latency.rs"]
+#[path = "../src/health/latency.rs"]
 mod latency;
-#[path = "../src/router/ledger.rs"]
+#[path = "../src/health/ledger.rs"]
 mod ledger;
 #[path = "../src/router/losses.rs"]
 mod losses;
@@ -47,7 +47,7 @@ use std::{future::poll_fn, sync::Arc};
 use amount::Limits;
 use frame_stream::{Chunk, Source};
 use latency::Latency;
-use ledger::DropReason;
+use ledger::{DropReason, Drops, Ledger};
 use loom::{future::block_on, thread};
 use progress::Progress;
 use queue::Queue;

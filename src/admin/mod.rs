@@ -18,11 +18,11 @@ mod routes;
 mod serve;
 mod server;
 mod status;
-mod timestamp;
 mod verdict;
 mod watchdog;
 mod write_deadline;
 
+pub use crate::health::Timestamp;
 pub use log_level::LogControl;
 pub use server::{AdminError, Server, Sockets};
 pub use status::{
@@ -30,5 +30,4 @@ pub use status::{
     LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, Mode, Phase, QueueStatus, ReloadStatus,
     ReloadsStatus, RouterStatus, SenderDrops, SinkStatus, UnfinishedStatus, quantile,
 };
-pub use timestamp::Timestamp;
 pub use verdict::{Verdict, VerdictWord};

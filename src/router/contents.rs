@@ -7,10 +7,9 @@ use std::{
 };
 
 use super::{
-    Latency,
+    DropReason, Latency, Ledger,
     amount::{Amount, Limits},
     held::Held,
-    ledger::{DropReason, Ledger},
     losses::Losses,
     progress::Progress,
     senders::Senders,

@@ -1,15 +1,13 @@
-//! The fan-out from listeners to sinks: the router, the queues of each sink, and its ledger.
+//! The fan-out from listeners to sinks: the router, and the queues of each sink, which keep its ledger.
 //!
-//! Called by `listener` (to offer chunks), `sink` (to take them) and `supervisor`. Calls `frame_stream`, for
-//! chunks, and `memory`. Nothing here waits, so a sink can slow neither a listener nor another sink.
+//! Called by `listener` (to offer chunks), `sink` (to take them) and `supervisor`. Calls `frame_stream` (chunks),
+//! `health` (ledger and latency) and `memory`. Nothing here waits, so a sink can slow neither a listener nor another sink.
 
 mod amount;
 mod contents;
 mod fan_out;
 mod held;
 mod inlets;
-mod latency;
-mod ledger;
 mod losses;
 mod progress;
 mod queue;
@@ -28,10 +26,9 @@ mod sync {
     pub(super) use std::sync::{Mutex, MutexGuard};
 }
 
+pub use crate::health::{DropReason, Drops, Latency, Ledger};
 pub use amount::Limits;
 pub use fan_out::Router;
-pub use latency::Latency;
-pub use ledger::{DropReason, Drops, Ledger};
 pub use losses::Losses;
 pub use progress::Progress;
 pub use queue::Queue;

@@ -1,6 +1,6 @@
 //! The progress of a batch: the frames in flight that are done with.
 
-use super::ledger::Drops;
+use super::Drops;
 
 /// The frames in flight that are done with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

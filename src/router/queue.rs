@@ -9,11 +9,10 @@ use std::{
 };
 
 use super::{
-    Latency,
+    DropReason, Latency, Ledger,
     amount::Limits,
     contents::Contents,
     held::Held,
-    ledger::{DropReason, Ledger},
     losses::Losses,
     progress::Progress,
     sync::{Mutex, MutexGuard},

@@ -1,9 +1,9 @@
 //! The fair sharing of a full queue among its senders.
 
 use super::{
+    DropReason,
     amount::{Amount, Dimension},
     contents::{Bounds, Contents},
-    ledger::DropReason,
 };
 use crate::frame_stream::Chunk;
 

@@ -1,4 +1,4 @@
-//! How long frames took from being read to being written.
+//! The time of frames from being read to being written.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub struct Latency {
 // === impl Latency ===
 
 impl Latency {
-    /// The upper bounds of the buckets but the last, which has none.
+    /// The upper bounds of the buckets. The last bucket has none.
     pub const BOUNDS: [Duration; 14] = [
         Duration::from_micros(50),
         Duration::from_micros(100),
@@ -30,7 +30,7 @@ impl Latency {
         Duration::from_mins(1),
     ];
 
-    /// Frames in each bucket, not cumulated; the last holds what took longer than every bound.
+    /// Frames in each bucket, not cumulative; the last one has those that took longer than every bound.
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
@@ -41,14 +41,14 @@ impl Latency {
     }
 
     /// Adds the frames of another.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         for (sum, count) in self.counts.iter_mut().zip(other.counts) {
             *sum += count;
         }
         self.sum = self.sum.saturating_add(other.sum);
     }
 
-    pub(super) fn record(&mut self, took: Duration, frames: u32) {
+    pub(crate) fn record(&mut self, took: Duration, frames: u32) {
         let bucket = Self::BOUNDS.partition_point(|bound| *bound < took);
         self.counts[bucket] += u64::from(frames);
         self.sum = self.sum.saturating_add(took.saturating_mul(frames));

@@ -1,4 +1,4 @@
-//! What became of every frame that a sink was offered.
+//! The account of the frames offered to a sink.
 
 use crate::closed_set::closed_set;
 
@@ -10,11 +10,11 @@ closed_set! {
         QueueFull => "queue_full",
         /// It was not a dnstap message, so it could not be edited.
         Malformed => "malformed",
-        /// Connection after connection died in the middle of it, so it was given up for the frames behind it.
+        /// Several connections died in the middle of it, so it was given up for the frames behind it.
         Disconnected => "disconnected",
         /// It was still queued or in flight when the drain's time was over.
         Shutdown => "shutdown",
-        /// It was for an endpoint that the sink's name no longer leads to, and that did not take it in time.
+        /// It was for an endpoint that the sink's name no longer resolves to, and that did not take it in time.
         EndpointGone => "endpoint_gone",
         /// The router was near the bound of its memory, and this sink held most of it.
         Memory => "memory",
@@ -25,7 +25,7 @@ closed_set! {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Drops([u64; DropReason::ALL.len()]);
 
-/// A sink's account, as it stood at one moment. All counts are frames unless they say bytes.
+/// A sink's account at one moment. All counts are frames unless they say bytes.
 ///
 /// `offered = delivered + dropped + queued + in flight`, always: see [`balances`](Self::balances).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Ledger {
     }
 
     /// Adds the frames of another.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.offered += other.offered;
         self.delivered += other.delivered;
         self.delivered_bytes += other.delivered_bytes;
@@ -100,7 +100,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn count_dropped(&mut self, reason: DropReason, frames: u64) {
+    pub(crate) fn count_dropped(&mut self, reason: DropReason, frames: u64) {
         self.dropped.count(reason, frames);
     }
 }

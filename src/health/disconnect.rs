@@ -1,10 +1,10 @@
-//! Why a connection to a collector ended.
+//! The causes of the end of a connection to a collector.
 
 use std::{io, time::Duration};
 
 use crate::{closed_set::closed_set, frame_stream::ControlError};
 
-/// Why a connection ended.
+/// The cause of the end of a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum Disconnect {
     /// The collector closed its side: FIN.
@@ -13,42 +13,42 @@ pub enum Disconnect {
     /// RST.
     #[error("the connection was reset: the collector died, or something between cut it off")]
     Reset,
-    /// The collector said FINISH, unasked.
+    /// The collector sent FINISH without a STOP from this side.
     #[error("the collector ended the stream with FINISH")]
     Finished,
-    /// What was sent was not acknowledged, or keepalive not answered.
+    /// The collector's machine acknowledged neither data nor keepalive.
     #[error("the collector's machine no longer answers: it is gone, or the network to it is")]
     Unreachable,
-    /// Reading or writing failed in another way.
+    /// Another error of a read or a write.
     #[error("the connection broke: {0}")]
     Io(io::Error),
     /// The collector took nothing for the whole write deadline, though its machine answers.
     #[error("the collector took no data for {0:?}; it hangs, or it is far too slow")]
     Stalled(Duration),
-    /// The collector sent something that is no control frame.
+    /// The collector sent something other than a control frame.
     #[error("the collector sent what is not Frame Streams: {0}")]
     Protocol(#[from] ControlError),
-    /// We said STOP and the collector answered with FINISH, or closed.
+    /// This side sent STOP, and the collector answered with FINISH or closed.
     #[error("the stream was ended in order")]
     Stopped,
-    /// We said STOP and the collector let the deadline pass.
+    /// This side sent STOP, and the collector did not answer before the deadline.
     #[error("the collector did not answer STOP with FINISH for {after:.1?}; {}", remains(*.waiting))]
     Unconfirmed {
-        /// How long FINISH was awaited.
+        /// The time that FINISH was awaited.
         after: Duration,
-        /// Bytes that the collector had not taken even then, at the most, if that is known.
+        /// Bytes that the collector had not taken by then, at most; `None` if unknown.
         waiting: Option<u64>,
     },
-    /// The time for it to end in order was over, or the request was dropped.
+    /// The time for a clean end was over, or the request was dropped.
     #[error("given up before all was written, as the sink ends or changes")]
     Aborted,
-    /// Another connection took its place, since it had reached `max_age`.
+    /// Another connection replaced it, because it had reached `max_age`.
     #[error("the connection has reached its max_age")]
     Rotated,
-    /// Another connection took its place, since the name leads elsewhere.
+    /// Another connection replaced it, because the name resolves to other addresses.
     #[error("the name no longer leads to this address")]
     Moved,
-    /// It had reached a listener of this router, before anything was sent.
+    /// It led to a listener of this router. Nothing was sent.
     #[error("the connection led back to a listener of this router")]
     OwnListener,
 }
@@ -84,7 +84,7 @@ impl Disconnect {
     }
 
     /// The place of its label in [`LABELS`](Self::LABELS).
-    pub(super) const fn index(&self) -> usize {
+    pub(crate) const fn index(&self) -> usize {
         self.reason() as usize
     }
 
@@ -105,26 +105,27 @@ impl Disconnect {
         }
     }
 
-    /// What an error of a read or a write says of the collector.
+    /// The cause that an error of a read or a write stands for.
     ///
-    /// `answers` tells whether its machine was heard within `patience`, which a time-out does not: Linux gives a peer that
-    /// acknowledges and has no room for more up with the same error as one that is gone (`TCP_USER_TIMEOUT`, tcp(7)).
-    pub(super) fn of(error: io::Error, answers: bool, patience: Duration) -> Self {
+    /// `answers` is whether the collector's machine was heard within `patience`. A time-out alone does not say: with
+    /// `TCP_USER_TIMEOUT` (tcp(7)), Linux reports the same error for a peer that is gone and for one that acknowledges but has
+    /// no room.
+    pub(crate) fn of(error: io::Error, answers: bool, patience: Duration) -> Self {
         match error.kind() {
             io::ErrorKind::TimedOut if answers => Self::Stalled(patience),
-            // The latter two: what a router on the way said, by ICMP, before the time was over.
+            // `HostUnreachable` and `NetworkUnreachable` come from ICMP messages of a router on the path, before the time-out.
             io::ErrorKind::TimedOut
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
             io::ErrorKind::ConnectionReset => Self::Reset,
-            // The one is a write to whom had closed already, the other what rustls says of the end of TCP within TLS.
+            // `BrokenPipe`: we wrote after the peer closed. `UnexpectedEof`: TCP ended without `close_notify`.
             io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => Self::Closed,
             _ => Self::Io(error),
         }
     }
 }
 
-/// Says how much is unconfirmed at the end of a connection, and what becomes of it.
+/// Describes what is unconfirmed at the end of a connection.
 fn remains(waiting: Option<u64>) -> String {
     match waiting {
         None | Some(0) => "did it store what it was sent?".to_owned(),
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_unconfirmed_is_said() {
+    fn the_text_says_what_is_unconfirmed() {
         let said = |waiting| {
             let after = Duration::from_secs(4);
             Disconnect::Unconfirmed { after, waiting }.to_string()
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_the_system_are_named_by_what_became_of_the_collector() {
+    fn system_errors_are_named_by_what_happened_to_the_collector() {
         let patience = Duration::from_secs(30);
         let label = |errno, answers| {
             let error = io::Error::from(nix::errno::Errno::from_raw(errno));
