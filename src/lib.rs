@@ -5,11 +5,12 @@
 //! - [`admin`] reports the state of a running router to people, probes and Prometheus.
 //! - [`supervisor`] owns every task: it starts, watches and drains listeners and sinks.
 //! - [`listener`] accepts connections and cuts their streams into chunks.
-//! - [`router`] pushes each chunk onto the queue of every sink and keeps the ledgers.
+//! - [`router`] pushes each chunk onto the queue of every sink.
 //! - [`sink`] implements a `dnstap` directive: a tower stack and the driver that feeds it.
+//! - [`health`] keeps the account of a router: ledgers, the health of its sinks, and the snapshot of both.
 //! - [`config`], [`net`], [`frame_stream`], [`memory`] and [`dnstap`] are the building blocks of the others.
 //!
-//! Dependencies point one way: `cli` → `admin` → `supervisor` → {`listener`, `router`, `sink`} →
+//! Dependencies point one way: `cli` → `admin` → `supervisor` → {`listener`, `sink`} → `router` → `health` →
 //! {`net`, `frame_stream`, `dnstap`, `config`}. See `docs/ARCHITECTURE.md`.
 
 pub mod admin;

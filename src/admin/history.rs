@@ -1,17 +1,11 @@
 //! The last five minutes of every sink, with one point a second.
 
-use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
+use std::{collections::VecDeque, mem, time::Duration};
 
 use serde::Serialize;
 
-use super::{
-    LedgerStatus, SinkStatus,
-    verdict::{self, Lately},
-};
-use crate::{
-    sink,
-    supervisor::{ListenerView, SinkView, View},
-};
+use super::verdict::{self, Lately};
+use crate::health::{LedgerStatus, ListenerStatus, RouterStatus, SinkStatus, State};
 
 /// The points within which losses count as ongoing.
 #[allow(clippy::cast_possible_truncation)]
@@ -27,29 +21,26 @@ pub(super) struct History {
     sinks: Vec<SinkTrace>,
 }
 
-/// The counters of a listener at one sample.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct ListenerSample {
-    name: Arc<str>,
+/// A listener's count, and its rate since the look before.
+#[derive(Debug, Clone, Serialize)]
+struct ListenerTrace {
+    name: String,
     removed: bool,
+    #[serde(skip)]
     frames: u64,
+    /// Frames a second.
+    rate: u64,
 }
 
 /// The counters and the state of a sink at one sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SinkSample {
-    name: Arc<str>,
+    name: String,
     removed: bool,
     offered: u64,
     delivered: u64,
     dropped: u64,
     up: bool,
-}
-
-#[derive(Debug)]
-struct ListenerTrace {
-    last: ListenerSample,
-    rate: u64,
 }
 
 #[derive(Debug)]
@@ -75,16 +66,8 @@ struct Point {
 pub(super) struct Points {
     /// The number of the latest second, by which a reader finds how many it has missed.
     second: u64,
-    listeners: Vec<ListenerPoints>,
+    listeners: Vec<ListenerTrace>,
     sinks: Vec<SinkPoints>,
-}
-
-#[derive(Debug, Serialize)]
-struct ListenerPoints {
-    name: String,
-    removed: bool,
-    /// Frames in the last second.
-    rate: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -109,13 +92,11 @@ impl History {
     /// Points kept for each sink: five minutes in about 5 KiB.
     pub(super) const POINTS: usize = 300;
 
-    /// Takes a sample, `elapsed` after the last one.
-    pub(super) fn look(&mut self, view: &View, elapsed: Duration) {
-        let listeners = view.listeners();
-        let sinks = view.sinks();
+    /// Adds a snapshot, taken `elapsed` after the last one.
+    pub(super) fn look(&mut self, status: &RouterStatus, elapsed: Duration) {
         self.record(
-            listeners.iter().map(ListenerSample::of),
-            sinks.iter().map(SinkSample::of),
+            status.listeners.iter().map(ListenerTrace::begin),
+            status.sinks.iter().map(SinkSample::of),
             elapsed,
         );
     }
@@ -124,7 +105,7 @@ impl History {
     pub(super) fn last(&self, count: usize) -> Points {
         Points {
             second: self.seconds,
-            listeners: self.listeners.iter().map(ListenerPoints::of).collect(),
+            listeners: self.listeners.clone(),
             sinks: self
                 .sinks
                 .iter()
@@ -135,30 +116,25 @@ impl History {
 
     /// The recent past of a sink; empty before its first sample.
     pub(super) fn lately(&self, sink: &SinkStatus) -> Lately {
-        let is_it = |trace: &&SinkTrace| {
-            *trace.last.name == *sink.name && trace.last.removed == sink.removed
-        };
+        let is_it =
+            |trace: &&SinkTrace| trace.last.name == sink.name && trace.last.removed == sink.removed;
         let trace = self.sinks.iter().find(is_it);
         trace.map_or_else(Lately::default, |trace| trace.lately(&sink.ledger))
     }
 
     fn record(
         &mut self,
-        listeners: impl Iterator<Item = ListenerSample>,
+        listeners: impl Iterator<Item = ListenerTrace>,
         sinks: impl Iterator<Item = SinkSample>,
         elapsed: Duration,
     ) {
         self.seconds += 1;
-        let mut before = mem::take(&mut self.listeners);
-        for sample in listeners {
-            let same = |trace: &ListenerTrace| {
-                trace.last.name == sample.name && trace.last.removed == sample.removed
-            };
-            let rate = before.iter().position(same).map_or(0, |place| {
-                let trace = before.swap_remove(place);
-                rate(grown(trace.last.frames, sample.frames), elapsed)
-            });
-            self.listeners.push(ListenerTrace { last: sample, rate });
+        let before = mem::take(&mut self.listeners);
+        for mut trace in listeners {
+            let mut before = before.iter();
+            let last = before.find(|last| last.name == trace.name && last.removed == trace.removed);
+            trace.rate = last.map_or(0, |last| rate(grown(last.frames, trace.frames), elapsed));
+            self.listeners.push(trace);
         }
         let mut before = mem::take(&mut self.sinks);
         for sample in sinks {
@@ -222,14 +198,15 @@ impl SinkTrace {
     }
 }
 
-// === impl ListenerSample ===
+// === impl ListenerTrace ===
 
-impl ListenerSample {
-    fn of(view: &ListenerView) -> Self {
+impl ListenerTrace {
+    fn begin(listener: &ListenerStatus) -> Self {
         Self {
-            name: Arc::clone(view.name()),
-            removed: view.is_removed(),
-            frames: view.counts().frames,
+            name: listener.name.clone(),
+            removed: listener.removed,
+            frames: listener.frames,
+            rate: 0,
         }
     }
 }
@@ -237,27 +214,14 @@ impl ListenerSample {
 // === impl SinkSample ===
 
 impl SinkSample {
-    fn of(view: &SinkView) -> Self {
-        let (ledger, status) = (view.ledger(), view.status());
+    fn of(sink: &SinkStatus) -> Self {
         Self {
-            name: Arc::clone(view.name()),
-            removed: view.is_removed(),
-            offered: ledger.offered,
-            delivered: ledger.delivered,
-            dropped: ledger.dropped_total(),
-            up: status.state == sink::State::Up,
-        }
-    }
-}
-
-// === impl ListenerPoints ===
-
-impl ListenerPoints {
-    fn of(trace: &ListenerTrace) -> Self {
-        Self {
-            name: trace.last.name.to_string(),
-            removed: trace.last.removed,
-            rate: trace.rate,
+            name: sink.name.clone(),
+            removed: sink.removed,
+            offered: sink.ledger.offered,
+            delivered: sink.ledger.delivered,
+            dropped: sink.ledger.dropped_total(),
+            up: sink.state == State::Up,
         }
     }
 }
@@ -271,7 +235,7 @@ impl SinkPoints {
             trace.points.iter().skip(skipped)
         };
         Self {
-            name: trace.last.name.to_string(),
+            name: trace.last.name.clone(),
             removed: trace.last.removed,
             offered: points().map(|point| point.offered).collect(),
             delivered: points().map(|point| point.delivered).collect(),
@@ -389,7 +353,7 @@ mod tests {
                 offered: 0,
                 delivered,
                 delivered_bytes: 0,
-                dropped: [("queue_full".to_owned(), dropped + more)].into(),
+                dropped: [("queue_full".into(), dropped + more)].into(),
                 queued: 0,
                 in_flight: 0,
             };

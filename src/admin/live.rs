@@ -16,11 +16,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::{
-    RouterStatus,
-    history::{History, Points},
-};
-use crate::supervisor::View;
+use super::history::{History, Points};
+use crate::{health::RouterStatus, supervisor::View};
 
 /// State shared by all watchers: the history, and one event a second, which is made once for all watchers and not at all
 /// without any.
@@ -67,10 +64,11 @@ impl Live {
         let mut last = Instant::now();
         loop {
             let now = ticks.tick().await;
-            self.history().look(view, now - last);
+            let status = view.snapshot();
+            self.history().look(&status, now - last);
             last = now;
             if self.latest.receiver_count() > 0 {
-                let _ = self.latest.send_replace(self.picture(view, 1));
+                let _ = self.latest.send_replace(self.picture(status, 1));
             }
         }
     }
@@ -87,7 +85,10 @@ impl Live {
 
     /// Returns the current status, with verdicts that include the last minutes.
     pub(super) fn status(&self, view: &View) -> RouterStatus {
-        let mut status = RouterStatus::unjudged(view);
+        self.judged(view.snapshot())
+    }
+
+    fn judged(&self, mut status: RouterStatus) -> RouterStatus {
         let history = self.history();
         status.judge(|sink| history.lately(sink));
         status
@@ -98,7 +99,7 @@ impl Live {
         // Subscribes before the opening picture: a sample between the two comes twice rather than not at all.
         let latest = self.latest.subscribe();
         let watching = Watching {
-            opening: Some(self.picture(view, History::POINTS)),
+            opening: Some(self.picture(view.snapshot(), History::POINTS)),
             latest,
             _place: place,
         };
@@ -108,12 +109,12 @@ impl Live {
         }))
     }
 
-    fn picture(&self, view: &View, points: usize) -> Event {
+    fn picture(&self, status: RouterStatus, points: usize) -> Event {
         // Releases the lock before `status`, which takes it again.
         let points = self.history().last(points);
         let picture = Picture {
             points,
-            status: self.status(view),
+            status: self.judged(status),
         };
         let event = Event::default().event("picture");
         // Serialization cannot fail: every map has strings as keys.

@@ -17,17 +17,15 @@ mod probes;
 mod routes;
 mod serve;
 mod server;
-mod status;
 mod verdict;
 mod watchdog;
 mod write_deadline;
 
-pub use crate::health::Timestamp;
+pub use crate::health::{
+    CertificateStatus, ConfigStatus, DroppedBySender, EndpointStatus, Failure, LatencyStatus,
+    LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, Mode, QueueStatus, ReloadStatus,
+    ReloadsStatus, RouterStatus, SenderDrops, SinkStatus, Timestamp, UnfinishedStatus, Verdict,
+    VerdictWord, quantile,
+};
 pub use log_level::LogControl;
 pub use server::{AdminError, Server, Sockets};
-pub use status::{
-    CertificateStatus, ConfigStatus, DroppedBySender, EndpointStatus, Failure, LatencyStatus,
-    LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, Mode, Phase, QueueStatus, ReloadStatus,
-    ReloadsStatus, RouterStatus, SenderDrops, SinkStatus, UnfinishedStatus, quantile,
-};
-pub use verdict::{Verdict, VerdictWord};

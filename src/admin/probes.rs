@@ -11,8 +11,7 @@ use axum::{
 use super::{hosts::Standing, server::Shared};
 use crate::{
     config::ReadyWhen,
-    sink,
-    supervisor::{RouterPhase, SinkView, View},
+    health::{Failure, RouterPhase, RouterStatus, SinkStatus, State as SinkState},
 };
 
 /// Liveness: 200 if the router's workers make progress. Takes no lock that they hold.
@@ -34,7 +33,7 @@ pub(super) async fn ready(
     State(shared): State<Arc<Shared>>,
     Extension(standing): Extension<Standing>,
 ) -> Response {
-    let (is_ready, mut text) = readiness(&shared.view, **shared.ready_when.load());
+    let (is_ready, mut text) = readiness(&shared.view.snapshot(), **shared.ready_when.load());
     if let (Standing::Refused(_), Some(end)) = (standing, text.find('\n')) {
         text.truncate(end + 1);
     }
@@ -46,25 +45,14 @@ pub(super) async fn ready(
     answer(status, text)
 }
 
-fn readiness(view: &View, when: ReadyWhen) -> (bool, String) {
-    let phase = view.phase();
-    if phase != RouterPhase::Running {
-        return (false, format!("not ready: {}\n", phase.label()));
+fn readiness(status: &RouterStatus, when: ReadyWhen) -> (bool, String) {
+    if status.phase != RouterPhase::Running {
+        return (false, format!("not ready: {}\n", status.phase.label()));
     }
-    let lost = lost_listeners(view);
-    let sinks: Vec<(SinkView, sink::Status)> = view
-        .sinks()
-        .into_iter()
-        .filter(|sink| !sink.is_removed())
-        .map(|sink| {
-            let status = sink.status();
-            (sink, status)
-        })
-        .collect();
-    let degraded: Vec<_> = sinks
-        .iter()
-        .filter(|(_, status)| status.state != sink::State::Up)
-        .collect();
+    let lost = lost_listeners(status);
+    let sinks: Vec<_> = status.sinks.iter().filter(|sink| !sink.removed).collect();
+    let is_degraded = |sink: &&&SinkStatus| sink.state != SinkState::Up;
+    let degraded: Vec<_> = sinks.iter().filter(is_degraded).collect();
     let asked = match when {
         ReadyWhen::Always => None,
         ReadyWhen::Any => (degraded.len() == sinks.len()).then_some("no sink is up"),
@@ -78,48 +66,37 @@ fn readiness(view: &View, when: ReadyWhen) -> (bool, String) {
             when.word()
         ),
     };
-    for (sink, status) in degraded {
-        let since = super::Timestamp::from(status.since);
+    for sink in degraded {
+        let (name, state, since) = (&sink.name, sink.state, sink.since);
         // Writing to a string does not fail.
-        let _ = write!(
-            text,
-            "degraded: {}: {} since {since}",
-            sink.name(),
-            status.state
-        );
-        if let Some((error, _)) = &status.last_error {
-            let _ = write!(text, ", {error}");
+        let _ = write!(text, "degraded: {name}: {state} since {since}");
+        if let Some(last) = &sink.last_error {
+            let _ = write!(text, ", {}", last.error);
         }
         text.push('\n');
     }
-    for (sink, status) in &sinks {
-        let of = status.endpoints.len();
-        let up = status.endpoints.iter();
-        let up = up.filter(|one| one.state == sink::State::Up).count();
-        if status.state == sink::State::Up && up < of {
-            let _ = writeln!(
-                text,
-                "degraded: {}: {up} of {of} endpoints are up",
-                sink.name()
-            );
+    for sink in &sinks {
+        let of = sink.endpoints.len();
+        let up = sink.endpoints.iter();
+        let up = up.filter(|one| one.state == SinkState::Up).count();
+        if sink.state == SinkState::Up && up < of {
+            let name = &sink.name;
+            let _ = writeln!(text, "degraded: {name}: {up} of {of} endpoints are up");
         }
     }
     (asked.is_none() && lost.is_empty(), text)
 }
 
 /// Returns a line for each listener that no sender can connect to.
-fn lost_listeners(view: &View) -> String {
+fn lost_listeners(status: &RouterStatus) -> String {
     let mut text = String::new();
-    let listeners = view.listeners().into_iter();
-    for listener in listeners.filter(|listener| !listener.is_removed()) {
-        if let Some(lost) = listener.not_listening() {
-            let since = super::Timestamp::from(lost.since);
+    for listener in status.listeners.iter().filter(|listener| !listener.removed) {
+        if let Some(Failure { error, at }) = &listener.not_listening {
+            let name = &listener.name;
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
-                "not ready: listen {}: no sender can connect since {since}: {}",
-                listener.name(),
-                lost.error
+                "not ready: listen {name}: no sender can connect since {at}: {error}"
             );
         }
     }

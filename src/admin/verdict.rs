@@ -2,47 +2,13 @@
 //!
 //! It is computed only here. The page, `tapfan status`, `tapfan top` and programs read it from the status.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Phase, RouterStatus, SinkStatus, Timestamp};
-use crate::{closed_set::closed_set, config::quantity::Time, sink::State};
-
-/// The verdict on a router or a sink.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// A word from a closed set.
-    pub word: VerdictWord,
-    /// The same for people.
-    pub sentence: String,
-}
-
-closed_set! {
-    /// The word of a [`Verdict`], ordered by severity. A router gets the worst word of its sinks and listeners.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-    #[serde(rename_all = "snake_case")]
-    pub enum VerdictWord {
-        /// Up and keeping up.
-        Ok => "ok",
-        /// For a router: all sinks are up and keep up, but no sender is connected.
-        NoSenders => "no_senders",
-        /// Up, but not at every endpoint.
-        Degraded => "degraded",
-        /// Making its first connection, without a failure so far; for a router: not every listener is bound.
-        Starting => "starting",
-        /// Draining or stopped.
-        Draining => "draining",
-        /// Up, but holding a frame older than five seconds.
-        Behind => "behind",
-        /// Up, but it lost frames in the last five minutes.
-        Dropping => "dropping",
-        /// For a router: no sender can connect to one of its listeners, because its socket was taken away.
-        NotListening => "not_listening",
-        /// Not up.
-        Down => "down",
-    }
-}
+use crate::{
+    config::quantity::Time,
+    health::{RouterPhase, RouterStatus, SinkStatus, State, Timestamp, Verdict, VerdictWord},
+    supervisor::View,
+};
 
 /// The recent past of a sink, as input to the verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,17 +36,16 @@ struct Judged<'a> {
     is_losing: bool,
 }
 
-// === impl VerdictWord ===
-
-impl fmt::Display for VerdictWord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.label())
-    }
-}
-
 // === impl RouterStatus ===
 
 impl RouterStatus {
+    /// The router that `view` looks into, as it stands.
+    ///
+    /// Its verdicts ignore losses: only a running [`Server`](crate::admin::Server) remembers what was lost in the last minutes.
+    pub fn of(view: &View) -> Self {
+        view.snapshot().judged()
+    }
+
     /// Fills in the verdicts if the router is too old to give any. A single status has no history, so past losses are
     /// unknown.
     #[must_use]
@@ -110,9 +75,9 @@ impl RouterStatus {
 
 fn of_router(status: &RouterStatus, sinks: &[Judged<'_>]) -> Verdict {
     let (word, sentence) = match status.phase {
-        Phase::Starting => (VerdictWord::Starting, "The router is starting".to_owned()),
-        Phase::Draining => (VerdictWord::Draining, "The router is draining".to_owned()),
-        Phase::Running => {
+        RouterPhase::Starting => (VerdictWord::Starting, "The router is starting".to_owned()),
+        RouterPhase::Draining => (VerdictWord::Draining, "The router is draining".to_owned()),
+        RouterPhase::Running => {
             let of_sinks = of_sinks(status, sinks);
             let of_listeners = of_listeners(status);
             of_listeners
@@ -238,7 +203,7 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
         let reasons = sink.ledger.dropped.iter();
         let reasons: Vec<&str> = reasons
             .filter(|(_, frames)| **frames > 0)
-            .map(|(reason, _)| reason.as_str())
+            .map(|(reason, _)| &**reason)
             .collect();
         format!(
             "lost {lost} in the last five minutes ({})",
@@ -448,7 +413,7 @@ mod tests {
         alone.listeners[0].connections = 0;
         take(alone, Lately::default());
         let lost = json!({"error": "in was removed by another process", "at": SINCE});
-        let lost: super::super::status::Failure = serde_json::from_value(lost).expect("a failure");
+        let lost: crate::health::Failure = serde_json::from_value(lost).expect("a failure");
         let taken = |sinks: &[Value]| {
             let mut router = router("running", sinks);
             router.listeners[0].not_listening = Some(lost.clone());

@@ -1,12 +1,9 @@
 //! Facts about a sink that `status` and `top` show in the same words.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use super::figures::age;
-use crate::{
-    admin::{QueueStatus, RouterStatus, SinkStatus, Timestamp, VerdictWord},
-    sink::State,
-};
+use crate::health::{Counts, QueueStatus, RouterStatus, SinkStatus, State, Timestamp, VerdictWord};
 
 /// Returns whether a sink is up at one endpoint at least.
 pub(super) fn is_up(sink: &SinkStatus) -> bool {
@@ -46,7 +43,7 @@ pub(super) fn fill(queue: &QueueStatus) -> f64 {
 }
 
 /// The counts that are not 0, largest first: `queue_full 500, shutdown 67`.
-pub(super) fn reasons(counts: &BTreeMap<String, u64>) -> String {
+pub(super) fn reasons(counts: &Counts) -> String {
     let mut counts: Vec<_> = counts.iter().filter(|(_, count)| **count > 0).collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let counts: Vec<String> = counts

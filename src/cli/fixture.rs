@@ -1,17 +1,12 @@
 //! Router statuses for tests.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::{
-    admin::{
-        ConfigStatus, DroppedBySender, EndpointStatus, Failure, LatencyStatus, LedgerStatus,
-        ListenerStatus, LogStatus, MemoryStatus, Mode, Phase, QueueStatus, ReloadStatus,
-        ReloadsStatus, RouterStatus, SinkStatus, Timestamp, UnfinishedStatus,
-    },
-    sink::State,
+use crate::health::{
+    ConfigStatus, Counts, DroppedBySender, EndpointStatus, Failure, Health, LatencyStatus,
+    LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, Mode, QueueStatus, ReloadStatus,
+    ReloadsStatus, RouterPhase, RouterStatus, SinkHealth, SinkStatus, State, Timestamp,
+    UnfinishedStatus,
 };
 
 /// The time `seconds` after 2026-11-22T12:00:00Z, the time of the first poll in the tests.
@@ -28,7 +23,7 @@ pub(super) fn router(sinks: Vec<SinkStatus>) -> RouterStatus {
         host: Some("edge-1".to_owned()),
         now: at(0),
         started: at(-3600),
-        phase: Phase::Running,
+        phase: RouterPhase::Running,
         config: ConfigStatus {
             path: Some("./Tapfile".to_owned()),
             absolute_path: Some("/etc/tapfan/Tapfile".to_owned()),
@@ -80,25 +75,17 @@ pub(super) fn listener(name: &str, frames: u64) -> ListenerStatus {
 
 /// A sink that has been up for an hour without a loss.
 pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
+    let mut health = SinkHealth::new(SystemTime::from(at(-3590)));
+    health.endpoints = vec![self::endpoint(endpoint)];
+    health.health = health.endpoints[0].health.clone();
+    health.disconnects = counts(&[("closed", 0), ("io", 0)]);
     SinkStatus {
         name: name.to_owned(),
         configured: endpoint.to_owned(),
         mode: Mode::Full,
         removed: false,
         verdict: None,
-        state: State::Up,
-        since: at(-3590),
-        endpoint: Some(endpoint.to_owned()),
-        endpoints: vec![self::endpoint(endpoint)],
-        last_error: None,
-        failures: 0,
-        next_attempt: None,
-        connects: 1,
-        failed_connects: 0,
-        disconnects: counts(&[("closed", 0), ("io", 0)]),
-        resolve_failures: 0,
-        write_stalls: 0,
-        resolve_error: None,
+        health,
         ledger: LedgerStatus {
             offered: 71_280_000,
             delivered: 71_280_000,
@@ -145,33 +132,26 @@ pub(super) fn down(name: &str, endpoint: &str) -> SinkStatus {
     sink.queue.frames = 10_000;
     sink.queue.bytes = 2_650_000;
     sink.queue.oldest_seconds = Some(12.4);
+    let whole = sink.health.health.clone();
     for endpoint in &mut sink.endpoints {
-        endpoint.state = sink.state;
-        endpoint.since = sink.since;
-        endpoint.last_error.clone_from(&sink.last_error);
+        endpoint.state = whole.state;
+        endpoint.since = whole.since;
+        endpoint.last_error.clone_from(&whole.last_error);
     }
     sink
 }
 
 pub(super) fn endpoint(endpoint: &str) -> EndpointStatus {
-    EndpointStatus {
-        endpoint: endpoint.to_owned(),
-        state: State::Up,
-        since: at(-3590),
-        last_error: None,
-        failures: 0,
-        next_attempt: None,
-        connects: 1,
-        failed_connects: 0,
-        disconnects: counts(&[("closed", 0)]),
-        ledger: None,
-        oldest_seconds: None,
-    }
+    let mut health = Health::new(State::Up, at(-3590).into());
+    health.endpoint = Some(endpoint.to_owned());
+    health.connects = 1;
+    health.disconnects = counts(&[("closed", 0)]);
+    EndpointStatus::new(health, 0)
 }
 
-pub(super) fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
+pub(super) fn counts(counts: &[(&str, u64)]) -> Counts {
     let counts = counts.iter();
     counts
-        .map(|(label, count)| ((*label).to_owned(), *count))
+        .map(|(label, count)| ((*label).to_owned().into(), *count))
         .collect()
 }

@@ -7,7 +7,7 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-use crate::sink::State;
+use crate::health::State;
 
 /// Whether to use colour on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

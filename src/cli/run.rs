@@ -1,6 +1,10 @@
 //! `tapfan run`: runs the router until a signal ends it.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use tokio::{
@@ -24,8 +28,9 @@ use crate::{
     admin::{AdminError, Server, Sockets},
     config::{self, AdminAddress, Config, quantity::Size},
     files::Unanswered,
+    health::ConfigStatus,
     net::Inherited,
-    supervisor::{Configured, Prepared, StartError, Supervisor, View},
+    supervisor::{Prepared, StartError, Supervisor, View},
 };
 
 /// Arguments of `tapfan run`.
@@ -275,12 +280,13 @@ fn bind_admin(admin: &Server, config: &Config) -> Result<Sockets, AdminError> {
     })
 }
 
-fn configured(tapfile: &Tapfile, read: &Read) -> Configured {
-    Configured {
-        path: Some(tapfile.path().to_owned()),
-        absolute_path: read.absolute_path.clone(),
-        files: read.files.clone(),
-        digest: read.digest,
+fn configured(tapfile: &Tapfile, read: &Read) -> ConfigStatus {
+    let shown = |path: &Path| path.display().to_string();
+    ConfigStatus {
+        path: Some(shown(tapfile.path())),
+        absolute_path: read.absolute_path.as_deref().map(shown),
+        files: read.files.iter().map(|file| shown(file)).collect(),
+        digest: format!("{:016x}", read.digest),
     }
 }
 

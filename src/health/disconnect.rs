@@ -83,11 +83,6 @@ impl Disconnect {
         self.reason().label()
     }
 
-    /// The place of its label in [`LABELS`](Self::LABELS).
-    pub(crate) const fn index(&self) -> usize {
-        self.reason() as usize
-    }
-
     const fn reason(&self) -> Reason {
         match self {
             Self::Closed => Reason::Closed,

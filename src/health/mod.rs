@@ -1,13 +1,43 @@
-//! One account of a router and its sinks.
+//! One account of a router and its sinks: what happened, how they are, and what `/status` and the log say of it.
 //!
-//! Called by all folders above it. Calls `frame_stream`, for types.
+//! ```text
+//! sink ─► Reporter ─► Event ─┬─► Health of the endpoint ─► SinkHealth, folded from its endpoints ─┐
+//!                            └─► one log line                                                     ├─► SinkStatus ─► RouterStatus
+//! router ─► Ledger, Latency ──────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! `endpoint` and `sink` are pure: the same events at the same times make the same state. A counter of sinks is a field of
+//! [`Health`] and a line of its `count`, both in `endpoint`.
+//!
+//! Called by all folders above it: `router` keeps ledgers, `sink` reports events, `supervisor` puts the snapshot together, `admin`
+//! and `cli` read it. Calls `net` and `frame_stream`, for types.
 
 mod disconnect;
+mod endpoint;
+mod event;
 mod latency;
 mod ledger;
+mod log;
+mod reporter;
+mod sink;
+mod snapshot;
 mod timestamp;
 
 pub use disconnect::Disconnect;
+pub use endpoint::{EndpointStatus, Health, State};
+pub use event::Stage;
+pub(crate) use event::{Event, FailedAttempt, FailureKind};
 pub use latency::Latency;
 pub use ledger::{DropReason, Drops, Ledger};
+pub use reporter::Reporter;
+pub use sink::SinkHealth;
+pub use snapshot::{
+    CertificateStatus, ConfigStatus, Counts, DroppedBySender, Failure, LatencyStatus, LedgerStatus,
+    ListenerStatus, LogStatus, MemoryStatus, Mode, QueueStatus, ReloadStatus, ReloadsStatus,
+    RouterPhase, RouterStatus, SenderDrops, SinkStatus, UnfinishedStatus, Verdict, VerdictWord,
+    quantile,
+};
 pub use timestamp::Timestamp;
+
+#[cfg(test)]
+mod tests;

@@ -106,8 +106,9 @@ mod tests {
     use super::*;
     use crate::{
         frame_stream::Chunk,
+        health::Disconnect,
         router::{DropReason, Limits},
-        sink::{Disconnect, ObserveLayer, Outgoing},
+        sink::{ObserveLayer, Outgoing},
     };
 
     /// A stack that answers each request as told, and keeps what it wrote. Down once it has no answer left.

@@ -11,7 +11,9 @@
 //! says how much went out; so does the error, [`SinkError`]. `poll_ready` stays pending while the sink is down and fails
 //! only for what cannot heal: here, nothing. Every wait on the collector has a deadline.
 //!
-//! Called by `supervisor`; calls `router` (queues), `net`, `frame_stream`, `dnstap` and `config` (types).
+//! It reports events to `health`, and knows nothing of sums and log lines.
+//!
+//! Called by `supervisor`; calls `router` (queues), `health`, `net`, `frame_stream`, `dnstap` and `config` (types).
 
 mod backoff;
 mod connect;
@@ -28,12 +30,10 @@ mod resolution;
 mod restart;
 mod rewrite;
 mod stack;
-mod status;
 mod wire;
 
-pub use crate::health::Disconnect;
 pub use backoff::Backoff;
-pub use connect::{Connect, ConnectCause, ConnectError, Stage};
+pub use connect::{Connect, ConnectCause, ConnectError};
 pub use connection::Connection;
 pub(crate) use descriptors::descriptors_needed;
 pub use endpoints::{Ends, run};
@@ -44,4 +44,3 @@ pub use renew::Term;
 pub use resolution::Resolution;
 pub use rewrite::{RewriteLayer, RewriteService};
 pub use stack::{SinkStack, Stack};
-pub use status::{EndpointStatus, Reporter, State, Status};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Disconnect;
 use crate::{
     frame_stream::Batch,
+    health::Disconnect,
     router::{Progress, Taken},
 };
 

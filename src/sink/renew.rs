@@ -14,8 +14,7 @@ use tokio::{
 };
 use tower::util::rng::{HasherRng, Rng};
 
-use super::Disconnect;
-use crate::net::Addresses;
+use crate::{health::Disconnect, net::Addresses};
 
 /// How long one connection is to be used, though it works.
 #[derive(Debug)]

@@ -174,7 +174,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{dnstap::Edits, sink::Disconnect};
+    use crate::{dnstap::Edits, health::Disconnect};
 
     /// Keeps what it is asked to write, and answers as told.
     #[derive(Debug)]

@@ -8,13 +8,14 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::ServiceBuilder;
 
 use super::{
-    Connect, Observe, ObserveLayer, Reconnect, ReconnectLayer, Reporter, Resolution, RewriteLayer,
+    Connect, Observe, ObserveLayer, Reconnect, ReconnectLayer, Resolution, RewriteLayer,
     RewriteService,
     connect::{Place, Target, Tls},
 };
 use crate::{
     config::{self, Endpoints},
     dnstap::Rewrite,
+    health::Reporter,
     net::{
         self, Authority, Destination, Endpoint, Host, Keepalive, OwnListeners, Resolver,
         SendBuffer, SrvName, TcpSettings, TlsError, UserTimeout,
@@ -113,7 +114,7 @@ impl Stack {
         })
     }
 
-    /// Where it tells what it does.
+    /// The reporter of the sink's events.
     pub fn reporter(&self) -> &Reporter {
         &self.status
     }

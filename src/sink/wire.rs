@@ -10,9 +10,9 @@ use std::{
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::{Disconnect, Reporter};
 use crate::{
     frame_stream::{BackChannel, BackChannelEvent},
+    health::{Disconnect, Reporter},
     net::{Liveness, PeerCheck, Uptake},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Wire<Io> {
     pub(super) io: Io,
     back_channel: BackChannel,
-    /// Where it tells that the collector takes nothing.
+    /// The reporter of writes that make no progress.
     pub(super) status: Option<Reporter>,
     /// How long the collector may take nothing.
     patience: Duration,

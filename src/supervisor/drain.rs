@@ -9,8 +9,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{ListenerHandle, RouterPhase, SinkHandle, Supervisor, drops};
-use crate::{listener::Snapshot, router::Ledger};
+use super::{ListenerHandle, SinkHandle, Supervisor, drops};
+use crate::{
+    health::{Event, RouterPhase},
+    listener::Snapshot,
+    router::Ledger,
+};
 
 /// The final counts of the router.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +66,7 @@ impl Supervisor {
         self.signals.drain.cancel();
         self.end_intake(intake_ends, &hurry).await;
         for sink in &self.sinks {
-            sink.work.reporter.draining();
+            sink.work.reporter.report(&Event::Draining);
             sink.work.queues.close();
         }
         self.end_sinks(ends, &hurry).await;
@@ -111,7 +115,7 @@ impl Supervisor {
             for sink in sinks {
                 sink.task.ended().await;
                 sink.work.queues.abandon();
-                sink.work.reporter.stopped();
+                sink.work.reporter.report(&Event::Stopped);
             }
             while retiring.join_next().await.is_some() {}
         };
@@ -127,7 +131,7 @@ impl Supervisor {
             for sink in &self.sinks {
                 sink.task.cut();
                 sink.work.queues.abandon();
-                sink.work.reporter.stopped();
+                sink.work.reporter.report(&Event::Stopped);
             }
         }
     }

@@ -48,27 +48,27 @@ pub(super) async fn watch(view: View, now: impl Fn() -> SystemTime) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let reloads = view.reloads();
-        let taken_up = reloads.last_success.unwrap_or_else(|| view.started());
-        for (shower, certificate) in watch.look(&shown(&view), taken_up, now()) {
+        for (shower, certificate) in watch.look(&shown(&view), view.applied(), now()) {
             shower.log(&certificate, now());
         }
     }
 }
 
 fn shown(view: &View) -> Vec<(Shower, Certificate)> {
-    let mut shown = Vec::new();
-    for listener in view.listeners() {
-        let shower = Shower::Listener(Arc::clone(listener.name()));
-        let certificates = listener.certificates().iter().cloned();
-        shown.extend(certificates.map(|certificate| (shower.clone(), certificate)));
-    }
-    for sink in view.sinks() {
-        let shower = Shower::Sink(Arc::clone(sink.name()));
-        let certificates = sink.certificates().iter().cloned();
-        shown.extend(certificates.map(|certificate| (shower.clone(), certificate)));
-    }
-    shown
+    let parts = view.parts();
+    let listeners = parts.listeners.iter().map(|listener| {
+        let shower = Shower::Listener(Arc::clone(&listener.name));
+        (shower, &listener.certificates)
+    });
+    let sinks = parts.sinks.iter().map(|sink| {
+        let shower = Shower::Sink(Arc::clone(&sink.config.name));
+        (shower, &sink.certificates)
+    });
+    let each = listeners.chain(sinks).flat_map(|(shower, certificates)| {
+        let certificates = certificates.iter().cloned();
+        certificates.map(move |certificate| (shower.clone(), certificate))
+    });
+    each.collect()
 }
 
 // === impl Watch ===

@@ -12,6 +12,7 @@ mod drain;
 mod drops;
 mod expiry;
 mod material;
+mod parts;
 mod plan;
 mod prepared;
 mod retire;
@@ -21,7 +22,7 @@ mod view;
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use tokio::{sync::watch, task::JoinSet};
@@ -33,7 +34,7 @@ pub use material::Certificate;
 pub(crate) use material::contents;
 pub use plan::{StartError, StartProblem};
 pub use prepared::Prepared;
-pub use view::{Configured, ListenerView, Reload, Reloads, RouterPhase, SinkView, View};
+pub use view::View;
 
 use self::{
     descriptors::Shortage,
@@ -43,10 +44,10 @@ use self::{
 };
 use crate::{
     config::{self, Config, Listen},
+    health::{RouterPhase, SinkHealth},
     listener::{Budgets, Counters, DrainSignals, Handle},
     net::{Inherited, OwnListeners},
-    router::{Latency, Ledger, Limits, Queues, Router},
-    sink::Status,
+    router::{Ledger, Queues, Router},
 };
 
 /// A running router.
@@ -173,7 +174,6 @@ impl Supervisor {
         };
         let plan = plan::Plan::new(prepared, &supervisor)?;
         supervisor.apply(plan);
-        supervisor.view.taken_up();
         supervisor.view.enter(RouterPhase::Running);
         Ok(supervisor)
     }
@@ -204,7 +204,7 @@ impl Supervisor {
         let plan = plan::Plan::new(prepared, self)
             .inspect_err(|error| self.view.refused(&error.to_string()))?;
         let changes = self.apply(plan);
-        self.view.reloaded(&Ok(changes.to_string().into()));
+        self.view.reloaded(Ok(&changes.to_string()));
         Ok(changes)
     }
 
@@ -266,23 +266,8 @@ impl SinkHandle {
         self.work.queues.ledger()
     }
 
-    /// The latency of the frames delivered so far.
-    pub fn latency(&self) -> Latency {
-        self.work.queues.latency()
-    }
-
-    /// The time at which the oldest frame that it holds was read from its source.
-    pub fn oldest(&self) -> Option<Instant> {
-        self.work.queues.oldest()
-    }
-
-    /// The limits of the queue; with `endpoints all`, the sum over all queues.
-    pub fn limits(&self) -> Limits {
-        self.work.queues.limits()
-    }
-
-    /// A receiver of the status and its changes.
-    pub fn status(&self) -> watch::Receiver<Status> {
+    /// Its health, now and as it changes.
+    pub fn status(&self) -> watch::Receiver<SinkHealth> {
         self.work.reporter.watch()
     }
 }

@@ -5,9 +5,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{Prepared, Supervisor, descriptors::Needed, material::Material};
 use crate::{
     config::{self, Listen, ListenAddress},
+    health::Reporter,
     listener::{DrainSignals, Listener, ListenerSetupError, Settings},
     net::{BindError, PermissionChange, ResolveError, Resolver, ResolverSettings, TlsError},
-    sink::{Reporter, Stack},
+    sink::Stack,
 };
 
 /// All reasons why the router did not start or change.

@@ -6,13 +6,14 @@ use tokio::{select, time::sleep};
 use tracing::info;
 
 use super::{ListenerHandle, SinkHandle, Supervisor};
+use crate::health::Event;
 
 impl Supervisor {
     /// Drains a removed sink: empties its queue and ends its stream within the drain's deadline. The router closed the queue
     /// when it dropped it.
     pub(super) fn retire_sink(&mut self, mut sink: SinkHandle) {
         let (drain, abort) = (*self.drain.borrow(), self.abort.clone());
-        sink.work.reporter.draining();
+        sink.work.reporter.report(&Event::Draining);
         self.view.sink_leaves(&sink);
         let view = self.view.clone();
         self.retiring_sinks.spawn(async move {
@@ -22,7 +23,7 @@ impl Supervisor {
                 () = abort.cancelled() => sink.task.abort().await,
             }
             sink.work.queues.abandon();
-            sink.work.reporter.stopped();
+            sink.work.reporter.report(&Event::Stopped);
             info!(sink = %sink.name(), "a removed sink has stopped");
             sink.report().log();
             view.sink_left(&sink);

@@ -7,8 +7,9 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::warn;
 
 use crate::{
+    health::Reporter,
     router::Queues,
-    sink::{self, Ends, Reporter, Stack},
+    sink::{self, Ends, Stack},
 };
 
 /// A sink's task. Dropping it aborts the task.

@@ -56,7 +56,7 @@ async fn every_ledger_balances_through_outages_stalls_and_a_drain() {
         })
         .await;
         dies.listen();
-        let again = |status: &tapfan::sink::Status| status.connects > outage;
+        let again = |status: &tapfan::health::SinkHealth| status.connects > outage;
         router.until(1, "is up again", again).await;
     }
     until("the stalled sink's queue is full", || {

@@ -46,7 +46,7 @@ async fn every_address_of_a_name_is_tried() {
     let failed = router
         .until(0, "fails to connect", |status| status.failed_connects > 0)
         .await;
-    let (error, _) = failed.last_error.expect("a reason");
+    let error = failed.health.last_error.expect("a reason").error;
     assert_eq!(
         *error,
         format!(

@@ -12,12 +12,12 @@ use std::{
 };
 
 use tapfan::{
-    admin::{Phase, RouterStatus, Server},
+    admin::{RouterStatus, Server},
     dnstap::MessageType,
     frame_stream::Mode,
+    health::{Counts, Disconnect, RouterPhase, State},
     listener::ErrorReason,
     router::DropReason,
-    sink::{Disconnect, State},
     supervisor::{Supervisor, View},
 };
 use tokio::{runtime::Handle, task::block_in_place, time::sleep};
@@ -362,8 +362,7 @@ async fn frames_are_counted_by_message_type() {
     sender.send(&frames).await;
     sender.stop().await;
     collector.got(frames.len()).await;
-    let mut expected: BTreeMap<String, u64> =
-        MessageType::ALL.map(|of| (of.label().to_owned(), 0)).into();
+    let mut expected: Counts = MessageType::ALL.map(|of| (of.label().into(), 0)).into();
     for frame in &frames {
         use prost::Message as _;
         let tap = tapfan::dnstap::proto::Dnstap::decode(frame.clone()).expect("dnstap");
@@ -404,7 +403,7 @@ async fn probes_follow_the_phase_and_depend_on_sinks_only_with_ready_when() {
         ready
     };
     assert_eq!(ready(), (503, "not ready: starting\n".to_owned()));
-    assert_eq!(status(address).phase, Phase::Starting);
+    assert_eq!(status(address).phase, RouterPhase::Starting);
     let supervisor = Supervisor::start_in(view, &parse(&tapfile)).expect("good");
     until("both sinks have failed", || {
         let status = status(address);
@@ -463,7 +462,7 @@ async fn the_status_shows_errors_and_reloads() {
     let (_server, address) = serve(router.view(), "");
     router.up(0).await;
     let first = status(address);
-    assert_eq!(first.phase, Phase::Running);
+    assert_eq!(first.phase, RouterPhase::Running);
     assert_eq!(first.reloads.last, None);
     let sink = &first.sinks[0];
     assert_eq!(

@@ -3,7 +3,7 @@
 //!
 //! Collectors that hang are in `hostile_collectors` and `renewal`.
 
-use tapfan::sink::Status;
+use tapfan::health::{Disconnect, SinkHealth};
 
 use crate::{
     certificates::{Certificates, ServerCertificate},
@@ -39,12 +39,15 @@ fn three_kinds(
 
 /// Waits until a connection of the sink has ended. Returns the reason's label and the error text.
 async fn disconnect_reason(router: &Router, sink: usize) -> (&'static str, String) {
-    let ends = |status: &Status| status.disconnects().find(|(_, count)| *count > 0);
-    let ended = |status: &Status| ends(status).is_some();
+    let ends = |status: &SinkHealth| {
+        let mut labels = Disconnect::LABELS.into_iter();
+        labels.find(|label| status.disconnects[*label] > 0)
+    };
+    let ended = |status: &SinkHealth| ends(status).is_some();
     let status = router.until(sink, "has lost its collector", ended).await;
-    let (label, _) = ends(&status).expect("it has ended");
-    let (words, _) = status.last_error.expect("a reason");
-    (label, words.to_string())
+    let label = ends(&status).expect("it has ended");
+    let words = status.health.last_error.expect("a reason").error;
+    (label, words)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

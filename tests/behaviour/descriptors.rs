@@ -50,7 +50,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
         let body = block_in_place(|| get(admin, "/status")).body;
         serde_json::from_str::<RouterStatus>(&body).expect("the status")
     };
-    let up = || status().sinks[0].state == tapfan::sink::State::Up;
+    let up = || status().sinks[0].state == tapfan::health::State::Up;
     until("the sink is up", up).await;
     let tcp = status().listeners[1].address.clone().expect("a port");
     let targets = [
@@ -90,7 +90,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
     fs::write(folder.path("Tapfile"), more).expect("written");
     until("the reload is applied", || {
         let status = status();
-        status.sinks.len() == 2 && status.sinks[1].state == tapfan::sink::State::Up
+        status.sinks.len() == 2 && status.sinks[1].state == tapfan::health::State::Up
     })
     .await;
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tapfan::{frame_stream::Mode, router::DropReason, sink::State};
+use tapfan::{frame_stream::Mode, health::State, router::DropReason};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

@@ -4,8 +4,8 @@ use std::{collections::HashSet, net::Ipv4Addr};
 
 use tapfan::{
     frame_stream::Mode,
+    health::{SinkHealth, State},
     router::DropReason,
-    sink::{State, Status},
 };
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
@@ -93,8 +93,8 @@ async fn load(router: &Router) -> Load {
     Load::start(&router.target(0), profile).await
 }
 
-async fn up(router: &Router, endpoints: usize) -> Status {
-    let so_many = |status: &Status| {
+async fn up(router: &Router, endpoints: usize) -> SinkHealth {
+    let so_many = |status: &SinkHealth| {
         let up = status.endpoints.iter().filter(|one| one.state == State::Up);
         up.count() == endpoints && status.endpoints.len() == endpoints
     };
@@ -112,7 +112,7 @@ async fn balance_sends_each_frame_to_one_endpoint() {
     for collector in &scene.collectors {
         collector.got(2_000).await;
     }
-    let renewed = |status: &Status| status.connects > 6;
+    let renewed = |status: &SinkHealth| status.connects > 6;
     router
         .until(0, "has renewed its connections", renewed)
         .await;
@@ -135,7 +135,7 @@ async fn frames_of_a_dead_endpoint_go_to_the_others() {
     let load = load(&router).await;
     scene.collectors[1].got(2_000).await;
     scene.collectors[1].kill().await;
-    let lost = |status: &Status| status.endpoints.iter().any(|one| one.failures > 0);
+    let lost = |status: &SinkHealth| status.endpoints.iter().any(|one| one.failures > 0);
     let status = router.until(0, "has an endpoint down", lost).await;
     assert_eq!(status.state, State::Up, "the other endpoints are up");
     let (_server, address) = serve(router.view(), "");
@@ -219,7 +219,7 @@ async fn balance_follows_changes_of_the_name() {
         gone.inspect(|connections| assert_eq!(connections.len(), 1));
     }
     let status = up(&router, 1).await;
-    assert_eq!(&*status.endpoints[0].address, scene.collectors[2].socket());
+    assert_eq!(status.endpoints[0].address(), scene.collectors[2].socket());
     assert_eq!(status.connects, 3);
     let sent = load.end().await;
     let report = router.drain().await;
@@ -238,7 +238,7 @@ async fn an_address_is_kept_until_its_replacement_works() {
     let load = load(&router).await;
     scene.collectors[0].got(1_000).await;
     scene.server.set_addresses(&[HOSTS[1]]);
-    let failed = |status: &Status| status.failed_connects > 2;
+    let failed = |status: &SinkHealth| status.failed_connects > 2;
     router
         .until(0, "cannot reach the new address", failed)
         .await;
@@ -358,9 +358,9 @@ async fn a_name_that_changes_with_every_lookup_keeps_a_bounded_number_of_endpoin
     for net in 1..=4 {
         let hosts: Vec<_> = (1..=50).map(|host| [127, 1, net, host].into()).collect();
         scene.server.set_addresses(&hosts);
-        let there = |status: &Status| {
+        let there = |status: &SinkHealth| {
             let mut all = status.endpoints.iter();
-            all.any(|one| one.address.contains(&format!("127.1.{net}.50:")))
+            all.any(|one| one.address().contains(&format!("127.1.{net}.50:")))
         };
         router.until(0, "has followed its name", there).await;
         sender.send([numbered(net.into())]).await;
@@ -370,7 +370,7 @@ async fn a_name_that_changes_with_every_lookup_keeps_a_bounded_number_of_endpoin
     let ledger = router.ledger(0);
     assert!(ledger.balances(), "{ledger:?}");
     assert!(ledger.dropped(DropReason::EndpointGone) > 0, "{ledger:?}");
-    let up_to_now = |status: &Status| status.endpoints.len() <= 50 + 64;
+    let up_to_now = |status: &SinkHealth| status.endpoints.len() <= 50 + 64;
     router
         .until(0, "shows at most this many endpoints", up_to_now)
         .await;
@@ -381,7 +381,7 @@ async fn a_name_that_changes_with_every_lookup_keeps_a_bounded_number_of_endpoin
 }
 
 async fn up_of_two(router: &Router) {
-    let one_up = |status: &Status| status.state == State::Up && status.endpoints.len() == 2;
+    let one_up = |status: &SinkHealth| status.state == State::Up && status.endpoints.len() == 2;
     router.until(0, "has one of two up", one_up).await;
 }
 
@@ -398,7 +398,7 @@ async fn a_change_of_mode_keeps_the_queue() {
     router
         .reload(&scene.tapfile("endpoints balance"))
         .expect("good");
-    let three = |status: &Status| status.endpoints.len() == 3;
+    let three = |status: &SinkHealth| status.endpoints.len() == 3;
     router.until(0, "uses three endpoints", three).await;
     assert!(queued(&router, 100));
 
@@ -446,7 +446,7 @@ async fn a_drain_ends_in_time_with_endpoints_that_hang_or_are_down() {
         scene.collectors[0].listen();
         scene.collectors[2].listen();
         let router = scene.start(&format!("endpoints {mode}"));
-        let two = |status: &Status| {
+        let two = |status: &SinkHealth| {
             let up = status.endpoints.iter().filter(|one| one.state == State::Up);
             up.count() == 2
         };

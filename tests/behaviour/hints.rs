@@ -103,8 +103,8 @@ async fn a_collector_that_misses_a_client_certificate_is_understood() {
         sinks.concat()
     ));
     let error = |sink: usize| {
-        let last = router.status(sink).last_error;
-        last.map_or_else(String::new, |(error, _)| error.to_string())
+        let last = router.status(sink).health.last_error;
+        last.map_or_else(String::new, |last| last.error)
     };
     for sink in 0..collectors.len() {
         until("it fails", || !error(sink).is_empty()).await;

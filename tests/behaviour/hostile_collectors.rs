@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tapfan::{
     frame_stream::Mode,
+    health::{SinkHealth, State},
     router::DropReason,
-    sink::{State, Status},
 };
 use tokio::time::Instant;
 
@@ -22,16 +22,13 @@ use crate::{
 
 /// Waits until the sink has failed to connect, and returns its error.
 async fn failure(router: &Router, sink: usize) -> String {
-    let failed = |status: &Status| status.failed_connects > 0 && status.last_error.is_some();
+    let failed = |status: &SinkHealth| status.failed_connects > 0 && status.last_error.is_some();
     let status = router.until(sink, "fails to connect", failed).await;
-    let (error, _) = status.last_error.expect("a reason");
-    error.to_string()
+    status.health.last_error.expect("a reason").error
 }
 
-fn disconnects(status: &Status, label: &str) -> u64 {
-    let mut disconnects = status.disconnects();
-    let found = disconnects.find(|(known, _)| *known == label);
-    found.expect("a label").1
+fn disconnects(status: &SinkHealth, label: &str) -> u64 {
+    status.disconnects[label]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,7 +131,7 @@ async fn a_silent_collector_times_out_after_four_seconds() {
         (1, State::Connecting),
         (2, State::Handshaking),
     ] {
-        let in_state = |status: &Status| status.state == state;
+        let in_state = |status: &SinkHealth| status.state == state;
         router.until(sink, "waits for an answer", in_state).await;
     }
     let handshake = "the handshake took longer than 4s, waiting for ACCEPT";
@@ -173,11 +170,11 @@ async fn unexpected_bytes_from_a_collector_end_the_connection() {
         sinks.join("\n")
     ));
     for (sink, label) in labels.into_iter().enumerate() {
-        let ended = |status: &Status| disconnects(status, label) > 0;
+        let ended = |status: &SinkHealth| disconnects(status, label) > 0;
         router.until(sink, "has lost its connection", ended).await;
         collectors[sink].behave(Behaviour::Good);
     }
-    let until_steady = |status: &Status| status.state == State::Up;
+    let until_steady = |status: &SinkHealth| status.state == State::Up;
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     sender.send((0..1000).map(numbered)).await;
     sender.stop().await;
@@ -227,7 +224,7 @@ async fn a_frame_cut_off_by_a_disconnect_is_sent_again_whole() {
         collector.listen();
     }
     for sink in 0..3 {
-        let again = |status: &Status| status.connects == 2 && status.state == State::Up;
+        let again = |status: &SinkHealth| status.connects == 2 && status.state == State::Up;
         router.until(sink, "is up again", again).await;
     }
     let audit = router.audit();

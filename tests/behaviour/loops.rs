@@ -10,7 +10,7 @@ use std::{
 use tapfan::{
     config::{self, Loaded},
     frame_stream::Mode,
-    sink::{State, Status},
+    health::{Failure, SinkHealth, State},
 };
 
 use crate::{
@@ -23,21 +23,19 @@ use crate::{
 };
 
 /// The number of times that a sink was refused because it leads to a listener of the same router.
-fn refusals(status: &Status) -> u64 {
-    let mut disconnects = status.disconnects();
-    let found = disconnects.find(|(label, _)| *label == "own_listener");
-    found.expect("a label").1
+fn refusals(status: &SinkHealth) -> u64 {
+    status.disconnects["own_listener"]
 }
 
 /// Waits until a sink was refused with `own_listener` and is in a long backoff.
 async fn wait_for_refusal(router: &Router, sink: usize, listener: &str) {
-    let refused = |status: &Status| status.state == State::Backoff && refusals(status) > 0;
+    let refused = |status: &SinkHealth| status.state == State::Backoff && refusals(status) > 0;
     let status = router.until(sink, "is refused", refused).await;
-    let (error, failed) = status.last_error.expect("an error");
+    let Failure { error, at } = status.last_error.clone().expect("an error");
     assert!(error.contains("the router's own listener"), "{error}");
     assert!(error.contains(listener), "{error}");
     let next = status.next_attempt.expect("it is in backoff");
-    let delay = next.duration_since(failed).expect("a later time");
+    let delay = next.since(at);
     assert!(delay > Duration::from_secs(9), "{delay:?}");
     assert_eq!(status.connects, 0);
     assert_eq!(status.failed_connects, u64::from(status.failures));

@@ -1,6 +1,6 @@
 //! Guarantees for senders: order, FINISH, and sinks that connect late.
 
-use tapfan::{frame_stream::Mode, sink::State};
+use tapfan::{frame_stream::Mode, health::State};
 
 use crate::{
     collector::{Collector, Ended},
@@ -96,9 +96,9 @@ async fn a_sink_that_is_down_at_the_start_delivers_its_queue_later() {
     ));
     let audit = router.audit();
     for sink in [0, 1] {
-        let is_down = |status: &tapfan::sink::Status| status.state == State::Backoff;
+        let is_down = |status: &tapfan::health::SinkHealth| status.state == State::Backoff;
         let status = router.until(sink, "is down", is_down).await;
-        let (error, _) = status.last_error.expect("a reason");
+        let error = status.health.last_error.expect("a reason").error;
         assert!(error.contains("is the collector running") || error.contains("is it running"));
     }
     let load = Load::start(

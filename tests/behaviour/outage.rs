@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tapfan::{
     frame_stream::Mode,
+    health::{SinkHealth, State},
     router::DropReason,
-    sink::{State, Status},
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -31,7 +31,7 @@ fn steady(rate: u64, frame: fn(u64) -> Bytes) -> sender::LoadProfile {
     }
 }
 
-fn is_up(status: &Status) -> bool {
+fn is_up(status: &SinkHealth) -> bool {
     status.state == State::Up
 }
 
@@ -99,7 +99,7 @@ async fn outage_of_a_second() -> Duration {
         let back = collector.listen();
         let status = router.until(sink, "is up again", is_up).await;
         assert_eq!(status.connects, 2);
-        took = took.max(status.since.duration_since(back).unwrap_or_default());
+        took = took.max(status.since.since(back.into()));
     }
     let caught_up = load.sent();
     for sink in KILLED {

@@ -11,9 +11,9 @@ use prost::Message as _;
 use tapfan::{
     dnstap::proto::Dnstap,
     frame_stream::Mode,
+    health::{SinkHealth, State},
     listener::ErrorReason,
     router::DropReason,
-    sink::{State, Status},
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -138,7 +138,7 @@ async fn a_sink_that_changes_under_load_loses_nothing_and_repeats_nothing() {
         let changes = router.reload(&tapfile(change / 2 % 2, words, &format!("form-{change}")));
         assert_eq!(changes.expect("sound").to_string(), "changed a");
         let connects = 1 + change as u64;
-        let again = |status: &Status| status.connects == connects && status.state == State::Up;
+        let again = |status: &SinkHealth| status.connects == connects && status.state == State::Up;
         router.until(0, "is up as changed", again).await;
         let before = router.ledger(0).delivered;
         until("it is delivered", || {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs, net::TcpListener, path::Path, sync::Arc, time::Duration};
 
-use tapfan::{config, router::Queues, sink::Status};
+use tapfan::{config, health::SinkHealth, router::Queues};
 use tokio::time::sleep;
 
 use crate::{
@@ -250,7 +250,7 @@ impl Scene {
             router.ledger(2).delivered > offered
         })
         .await;
-        let up = |status: &Status| status.state == tapfan::sink::State::Up;
+        let up = |status: &SinkHealth| status.state == tapfan::health::State::Up;
         router.until(2, "is up", up).await;
         let extra = &self.extra;
         let ended = |connections: &[crate::collector::Connection]| {

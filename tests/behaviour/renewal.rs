@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use tapfan::{
     frame_stream::Mode,
-    sink::{State, Status},
+    health::{Disconnect, SinkHealth, State},
 };
 use tokio::time::Instant;
 
@@ -39,8 +39,9 @@ async fn assert_whole(collectors: &[&Collector], sent: u64) {
     assert!(numbers_of(&frames).into_iter().eq(0..sent));
 }
 
-fn disconnects(status: &Status) -> Vec<(&'static str, u64)> {
-    let disconnects = status.disconnects();
+fn disconnects(status: &SinkHealth) -> Vec<(&'static str, u64)> {
+    let disconnects = Disconnect::LABELS.map(|label| (label, status.disconnects[label]));
+    let disconnects = disconnects.into_iter();
     disconnects.filter(|(_, count)| *count > 0).collect()
 }
 
@@ -76,7 +77,7 @@ async fn connections_rotated_under_load_lose_nothing() {
         .collect();
     let load = load(&router, 20_000).await;
     for sink in 0..collectors.len() {
-        let renewed = |status: &Status| status.connects >= CONNECTIONS;
+        let renewed = |status: &SinkHealth| status.connects >= CONNECTIONS;
         let status = router
             .until(sink, "has replaced its connection", renewed)
             .await;
@@ -123,12 +124,12 @@ async fn a_sink_follows_its_name_to_a_new_address() {
     server.set_addresses(&[elsewhere, Ipv4Addr::LOCALHOST]);
     server.wait_for_queries(4).await;
     server.set_addresses(&[]);
-    let fails = |status: &Status| status.resolve_failures > 1;
+    let fails = |status: &SinkHealth| status.resolve_failures > 1;
     let status = router.until(0, "cannot look its name up", fails).await;
     assert_eq!(status.connects, 1);
 
     server.set_addresses(&[elsewhere]);
-    let renewed = |status: &Status| status.connects > 1;
+    let renewed = |status: &SinkHealth| status.connects > 1;
     let second = router.until(0, "has moved", renewed).await;
     assert_eq!(second.state, State::Up);
     assert_eq!(second.endpoint.as_deref(), Some(&*new.socket()));
@@ -168,12 +169,12 @@ async fn a_collector_that_reads_nothing_is_disconnected_after_the_write_timeout(
     let frames = (0..400).map(|number| numbered_large(number, 60_000));
     sender.send(frames).await;
     for sink in 0..collectors.len() {
-        let ended = |status: &Status| !disconnects(status).is_empty();
+        let ended = |status: &SinkHealth| !disconnects(status).is_empty();
         let status = router.until(sink, "disconnects its collector", ended).await;
         assert!(begun.elapsed() >= Duration::from_secs(1));
         assert_eq!(disconnects(&status), [("write_timeout", 1)]);
         // Not the default of 30 s.
-        let (error, _) = status.last_error.expect("a reason");
+        let error = status.health.last_error.expect("a reason").error;
         assert!(error.contains(" 1s"), "{error}");
     }
     for collector in &collectors {

@@ -10,10 +10,10 @@ use std::{
 use rustls::ClientConfig;
 use tapfan::{
     config::{self, Config, ListenAddress},
+    health::{SinkHealth, State},
     listener::Snapshot,
     net::UnixAddress,
     router::{Ledger, Queues},
-    sink::{State, Status},
     supervisor::{Changes, Report, StartError, Supervisor, View},
 };
 use tempfile::TempDir;
@@ -122,12 +122,12 @@ impl Router {
         self.supervisor.sinks()[sink].ledger()
     }
 
-    pub(crate) fn status(&self, sink: usize) -> Status {
+    pub(crate) fn status(&self, sink: usize) -> SinkHealth {
         self.supervisor.sinks()[sink].status().borrow().clone()
     }
 
     /// A sink's status and its changes; the receiver outlives the router.
-    pub(crate) fn watch(&self, sink: usize) -> watch::Receiver<Status> {
+    pub(crate) fn watch(&self, sink: usize) -> watch::Receiver<SinkHealth> {
         self.supervisor.sinks()[sink].status()
     }
 
@@ -136,8 +136,8 @@ impl Router {
         &self,
         sink: usize,
         what: &str,
-        condition: impl Fn(&Status) -> bool,
-    ) -> Status {
+        condition: impl Fn(&SinkHealth) -> bool,
+    ) -> SinkHealth {
         let mut status = self.supervisor.sinks()[sink].status();
         let waiting = status.wait_for(|status| condition(status));
         with_timeout(format_args!("sink {sink} {what}"), waiting)
@@ -147,8 +147,8 @@ impl Router {
     }
 
     /// Waits until a sink is up.
-    pub(crate) async fn up(&self, sink: usize) -> Status {
-        let is_up = |status: &Status| status.state == State::Up;
+    pub(crate) async fn up(&self, sink: usize) -> SinkHealth {
+        let is_up = |status: &SinkHealth| status.state == State::Up;
         self.until(sink, "is up", is_up).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tapfan::{frame_stream::Mode, sink::Status};
+use tapfan::{frame_stream::Mode, health::SinkHealth};
 use tokio::time::sleep;
 
 use crate::{
@@ -87,8 +87,8 @@ async fn send(router: &Router, frames: u64) {
     sender.stop().await;
 }
 
-fn disconnects(status: &Status) -> u64 {
-    status.disconnects().map(|(_, count)| count).sum()
+fn disconnects(status: &SinkHealth) -> u64 {
+    status.disconnects.values().sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,10 +130,9 @@ async fn a_collector_that_reads_nothing_is_cut() {
     router.all_up().await;
     send(&router, FRAMES).await;
     for (sink, collector) in collectors.iter().enumerate() {
-        let cut = |status: &Status| disconnects(status) > 0;
+        let cut = |status: &SinkHealth| disconnects(status) > 0;
         let status = router.until(sink, "gives its collector up", cut).await;
-        let mut disconnects = status.disconnects();
-        assert!(disconnects.any(|(label, count)| label == "write_timeout" && count == 1));
+        assert_eq!(status.disconnects["write_timeout"], 1);
         collector.behave(Behaviour::Good);
     }
     for (sink, collector) in collectors.iter().enumerate() {

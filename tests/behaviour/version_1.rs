@@ -23,7 +23,7 @@ async fn a_listener_serves_them_and_a_sink_with_skipverify_takes_them() {
             "listen tls://127.0.0.1:0 {{\n cert {file}.crt\n key {file}.key\n}}\ndnstap {} full",
             collector.socket()
         ));
-        let address = behind.view().listeners()[0].address();
+        let address = behind.view().snapshot().listeners.remove(0).address;
         let address = address.expect("a TCP listener");
         let before = Router::start(&format!(
             "listen unix://{}\ndnstap tls://{address} full {{\n skipverify\n cert {file}.crt\n key {file}.key\n}}",

@@ -3,7 +3,7 @@
 
 use std::{fs, time::Duration};
 
-use tapfan::{config::Endpoints, sink::Status};
+use tapfan::{config::Endpoints, health::SinkHealth};
 use tokio::time::Instant;
 
 use crate::{
@@ -24,7 +24,7 @@ const OPTION: &str = "write_timeout 3s";
 /// Waits until the connection in use has ended. Returns the reason and the time that took.
 async fn notices(pipeline: &Pipeline) -> (&'static str, Duration) {
     let begun = Instant::now();
-    let ended = |status: &Status| !disconnects(status).is_empty();
+    let ended = |status: &SinkHealth| !disconnects(status).is_empty();
     let status = pipeline.until("notices the dead peer", ended).await;
     let took = begun.elapsed();
     let [(reason, 1)] = disconnects(&status)[..] else {

@@ -5,7 +5,7 @@ use std::{fs, net::Ipv4Addr, time::Duration};
 use tapfan::{
     config::Endpoints,
     frame_stream::Mode,
-    sink::{State, Status},
+    health::{Disconnect, SinkHealth, State},
     supervisor::SinkReport,
 };
 
@@ -288,18 +288,22 @@ impl Stream {
 
 impl Pipeline {
     /// The status of the sink.
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> SinkHealth {
         self.router.status(0)
     }
 
     /// Waits until `condition` holds of the status.
-    pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Status) -> bool) -> Status {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        condition: impl Fn(&SinkHealth) -> bool,
+    ) -> SinkHealth {
         self.router.until(0, what, condition).await
     }
 
     /// Waits until the sink is no longer up. Nothing is in flight then.
     pub(crate) async fn down(&self) {
-        let down = |status: &Status| status.state != State::Up;
+        let down = |status: &SinkHealth| status.state != State::Up;
         self.until("is down", down).await;
     }
 
@@ -322,8 +326,9 @@ impl Pipeline {
 }
 
 /// The numbers of connections that ended, by reason.
-pub(crate) fn disconnects(status: &Status) -> Vec<(&'static str, u64)> {
-    let disconnects = status.disconnects();
+pub(crate) fn disconnects(status: &SinkHealth) -> Vec<(&'static str, u64)> {
+    let disconnects = Disconnect::LABELS.map(|label| (label, status.disconnects[label]));
+    let disconnects = disconnects.into_iter();
     disconnects.filter(|(_, count)| *count > 0).collect()
 }
 

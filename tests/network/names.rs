@@ -5,7 +5,7 @@ use std::{env, time::Duration};
 use hickory_resolver::proto::op::ResponseCode;
 use tapfan::{
     config::Endpoints,
-    sink::{State, Status},
+    health::{SinkHealth, State},
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -29,14 +29,14 @@ async fn nothing_changes(network: Network, failure: Answer) {
 
     let until = Instant::now() + Duration::from_secs(seconds);
     fleet.server.set_answer(failure);
-    let fails = |status: &Status| status.resolve_failures >= 2;
+    let fails = |status: &SinkHealth| status.resolve_failures >= 2;
     pipeline.until("cannot look its name up", fails).await;
     sleep_until(until).await;
     assert!(pipeline.status().resolve_error.is_some());
     fleet.receives(2000).await;
 
     fleet.announce();
-    let recovers = |status: &Status| status.resolve_error.is_none();
+    let recovers = |status: &SinkHealth| status.resolve_error.is_none();
     let status = pipeline.until("looks its name up again", recovers).await;
     fleet.receives(2000).await;
     assert_eq!((status.state, status.connects), (State::Up, 1));
@@ -57,7 +57,7 @@ async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
     let pipeline = fleet.start(Endpoints::Failover).await;
     fleet.receives(2000).await;
     fleet.server.set_answer(failure.clone());
-    let fails = |status: &Status| status.resolve_failures > 0;
+    let fails = |status: &SinkHealth| status.resolve_failures > 0;
     pipeline.until("cannot look its name up", fails).await;
 
     for connects in [2, 3] {
@@ -66,7 +66,7 @@ async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
         // `remove` has updated the name server; undo that, since lookups must still fail.
         fleet.server.set_answer(failure.clone());
         let begun = Instant::now();
-        let again = |status: &Status| status.connects == connects;
+        let again = |status: &SinkHealth| status.connects == connects;
         pipeline.until("is up on another address", again).await;
         let took = begun.elapsed();
         assert!(took < Duration::from_secs(3), "{took:?}");
@@ -114,7 +114,7 @@ async fn failover_follows_the_name(network: Network) {
     fleet.remove(0, Removal::Dies).await;
     pipeline.down().await;
     let failed = pipeline.status().failed_connects;
-    let tries = |status: &Status| status.failed_connects >= failed + 3;
+    let tries = |status: &SinkHealth| status.failed_connects >= failed + 3;
     pipeline.until("fails three more attempts", tries).await;
     let begun = Instant::now();
     fleet.add();

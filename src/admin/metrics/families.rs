@@ -1,6 +1,6 @@
 //! Every metric with its name, labels and help text.
 
-use std::{collections::BTreeMap, collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt};
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
@@ -8,10 +8,7 @@ use super::{
     process::Process,
     writer::{Families, Labels},
 };
-use crate::{
-    admin::{ListenerStatus, Phase, RouterStatus, SinkStatus},
-    sink::State,
-};
+use crate::health::{Counts, ListenerStatus, RouterPhase, RouterStatus, SinkStatus, State};
 
 /// The data of one scrape.
 #[derive(Debug)]
@@ -52,7 +49,7 @@ impl Scrape {
         to.gauges(
             "tapfan_phase",
             "1 for the router's current phase.",
-            [Phase::Starting, Phase::Running, Phase::Draining].map(|phase| {
+            RouterPhase::ALL.map(|phase| {
                 (
                     vec![("phase", phase.label())],
                     u64::from(phase == status.phase),
@@ -124,12 +121,7 @@ impl Scrape {
 }
 
 fn of_listeners(listeners: &[&ListenerStatus], to: &mut Families<'_>) -> fmt::Result {
-    let each = |value: fn(&ListenerStatus) -> u64| {
-        let value = move |listener: &&'_ ListenerStatus| value(listener);
-        listeners
-            .iter()
-            .map(move |listener| (vec![("listener", listener.name.as_str())], value(listener)))
-    };
+    let each = |value| each(listeners, of_listener, value);
     to.gauges(
         "tapfan_listener_up",
         "1 if senders can connect; 0 if its socket was taken away and cannot be bound again.",
@@ -155,32 +147,20 @@ fn of_listeners(listeners: &[&ListenerStatus], to: &mut Families<'_>) -> fmt::Re
         "Bytes of the received frames on the wire.",
         each(|listener| listener.bytes),
     )?;
-    let by = |label: &'static str, counts: fn(&ListenerStatus) -> &BTreeMap<String, u64>| {
-        listeners.iter().flat_map(move |listener| {
-            counts(listener).iter().map(move |(value, count)| {
-                let labels = vec![
-                    ("listener", listener.name.as_str()),
-                    (label, value.as_str()),
-                ];
-                (labels, *count)
-            })
-        })
-    };
     to.counters(
         "tapfan_listener_message_frames",
         "Frames received, by the type of their dnstap message.",
-        by("type", |listener| &listener.message_frames),
+        by_label(listeners, of_listener, "type", |one| &one.message_frames),
     )?;
     to.counters(
         "tapfan_listener_errors",
         "Refusals: of frames for oversize, malformed and control, of connections for all other reasons.",
-        by("reason", |listener| &listener.errors),
+        by_label(listeners, of_listener, "reason", |one| &one.errors),
     )
 }
 
 fn frames_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result {
-    let each =
-        |value: fn(&SinkStatus) -> u64| sinks.iter().map(move |sink| (of_sink(sink), value(sink)));
+    let each = |value| each(sinks, of_sink, value);
     to.counters(
         "tapfan_sink_offered_frames",
         "Frames offered to the sink: the sum of delivered, dropped, queued and in flight.",
@@ -199,7 +179,7 @@ fn frames_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
     to.counters(
         "tapfan_sink_dropped_frames",
         "Frames that the sink lost, each counted once. docs/guide.md explains the reasons.",
-        by_label(sinks, "reason", |sink| &sink.ledger.dropped),
+        by_label(sinks, of_sink, "reason", |sink| &sink.ledger.dropped),
     )?;
     to.gauges(
         "tapfan_sink_queue_frames",
@@ -237,8 +217,7 @@ fn frames_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
 }
 
 fn states_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result {
-    let each =
-        |value: fn(&SinkStatus) -> u64| sinks.iter().map(move |sink| (of_sink(sink), value(sink)));
+    let each = |value| each(sinks, of_sink, value);
     to.gauges(
         "tapfan_sink_up",
         "1 if the sink has a connection that takes frames.",
@@ -298,7 +277,7 @@ fn connections_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Re
     to.counters(
         "tapfan_sink_disconnects",
         "Connections that ended. docs/guide.md explains the reasons.",
-        by_label(sinks, "reason", |sink| &sink.disconnects),
+        by_label(sinks, of_sink, "reason", |sink| &sink.disconnects),
     )?;
     to.counters(
         "tapfan_sink_write_stalls",
@@ -349,15 +328,30 @@ fn of_sink(sink: &SinkStatus) -> Labels<'_> {
     vec![("sink", sink.name.as_str())]
 }
 
-fn by_label<'a>(
-    sinks: &'a [&'a SinkStatus],
-    label: &'static str,
-    counts: fn(&SinkStatus) -> &BTreeMap<String, u64>,
+fn of_listener(listener: &ListenerStatus) -> Labels<'_> {
+    vec![("listener", listener.name.as_str())]
+}
+
+/// A series for each of `all`.
+fn each<'a, T>(
+    all: &'a [&'a T],
+    labels: fn(&T) -> Labels<'_>,
+    value: fn(&T) -> u64,
 ) -> impl Iterator<Item = (Labels<'a>, u64)> {
-    sinks.iter().flat_map(move |sink| {
-        counts(sink).iter().map(move |(value, count)| {
-            let mut labels = of_sink(sink);
-            labels.push((label, value));
+    all.iter().map(move |one| (labels(one), value(one)))
+}
+
+/// A series for each of `all` and each of its counts.
+fn by_label<'a, T>(
+    all: &'a [&'a T],
+    labels: fn(&T) -> Labels<'_>,
+    label: &'static str,
+    counts: fn(&T) -> &Counts,
+) -> impl Iterator<Item = (Labels<'a>, u64)> {
+    all.iter().flat_map(move |one| {
+        counts(one).iter().map(move |(value, count)| {
+            let mut labels = labels(one);
+            labels.push((label, &**value));
             (labels, *count)
         })
     })

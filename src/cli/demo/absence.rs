@@ -13,14 +13,14 @@ use super::{
     screen::Screen,
 };
 use crate::{
-    sink::{State, Status},
+    health::{SinkHealth, State},
     supervisor::{SinkHandle, Supervisor},
 };
 
 /// A sink that went up or down.
 pub(super) struct Change {
     pub(super) sink: Arc<str>,
-    pub(super) status: Status,
+    pub(super) status: SinkHealth,
     pub(super) at: Instant,
 }
 

@@ -46,7 +46,7 @@ use self::{
     verdict::conclude,
 };
 use super::{FAILED, eprint};
-use crate::{config::Config, sink::State, supervisor::Supervisor};
+use crate::{config::Config, health::State, supervisor::Supervisor};
 
 /// Arguments of `tapfan demo`.
 #[derive(Debug, Args)]

@@ -8,8 +8,7 @@ use std::{
 
 use super::account::Account;
 use crate::{
-    router::Ledger,
-    sink::{State, Status},
+    health::{Failure, Ledger, SinkHealth, State},
     supervisor::Supervisor,
 };
 
@@ -70,11 +69,11 @@ impl Screen {
     }
 
     /// Prints that a sink went up or down.
-    pub(super) fn change(&self, name: &str, status: &Status) {
+    pub(super) fn change(&self, name: &str, status: &SinkHealth) {
         let endpoint = status.endpoint.as_deref().unwrap_or_default();
         match (status.state, &status.last_error) {
             (State::Up, _) => self.event(format_args!("{name} is up, at {endpoint}")),
-            (state, Some((cause, _))) => {
+            (state, Some(Failure { error: cause, .. })) => {
                 self.event(format_args!("{name} is down, in {state}: {cause}"));
             }
             (state, None) => self.event(format_args!("{name} is in {state}")),

@@ -9,8 +9,9 @@ use super::super::{
     figures::{age, percent},
     paint::{self, Paint},
 };
-use crate::admin::{
-    EndpointStatus, ListenerStatus, Phase, RouterStatus, SinkStatus, Timestamp, VerdictWord,
+use crate::health::{
+    EndpointStatus, ListenerStatus, RouterPhase, RouterStatus, SinkStatus, State, Timestamp,
+    VerdictWord,
 };
 
 const WIDTH: usize = 80;
@@ -91,9 +92,9 @@ fn head(status: &RouterStatus, paint: Paint) -> String {
         }
     });
     let phase = match status.phase {
-        Phase::Starting => "starting",
-        Phase::Running => "running",
-        Phase::Draining => "draining, running",
+        RouterPhase::Starting => "starting",
+        RouterPhase::Running => "running",
+        RouterPhase::Draining => "draining, running",
     };
     let age = age(status.now.since(status.started));
     let identity = paint::one_line(&identity(status));
@@ -150,9 +151,9 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
 
 fn endpoint_lines(endpoint: &EndpointStatus, now: Timestamp) -> Vec<String> {
     let since = age(now.since(endpoint.since));
-    let line = format!("{} {} for {since}", endpoint.endpoint, endpoint.state);
+    let line = format!("{} {} for {since}", endpoint.address(), endpoint.state);
     let failure = endpoint.last_error.as_ref();
-    let failure = failure.filter(|_| endpoint.state != crate::sink::State::Up);
+    let failure = failure.filter(|_| endpoint.state != State::Up);
     iter::once(line)
         .chain(failure.map(|last| format!("    {} ago: {}", age(now.since(last.at)), last.error)))
         .collect()
@@ -250,7 +251,7 @@ impl Cell {
         }
     }
 
-    fn state(state: crate::sink::State, paint: Paint) -> Self {
+    fn state(state: State, paint: Paint) -> Self {
         Self {
             text: state.label().to_owned(),
             painted: paint.state(state),
@@ -262,9 +263,8 @@ impl Cell {
 mod tests {
     use super::*;
     use crate::{
-        admin::Failure,
         cli::fixture::{at, down, endpoint, refused, router, sink},
-        sink::State,
+        health::Failure,
     };
 
     fn shown(status: &RouterStatus) -> String {

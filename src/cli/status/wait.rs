@@ -70,7 +70,7 @@ fn missing(
 }
 
 fn said_of(sink: &SinkStatus) -> String {
-    let SinkStatus { name, state, .. } = sink;
+    let (name, state) = (&sink.name, sink.state);
     match &sink.last_error {
         Some(last) => format!("{name} is in {state}: {}", last.error),
         None => format!("{name} is in {state}"),

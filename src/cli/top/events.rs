@@ -87,7 +87,7 @@ impl Events {
                 let mut before = earlier.endpoints.iter();
                 let before = before.find(|before| before.endpoint == endpoint.endpoint);
                 let before = before.and_then(|before| before.last_error.as_ref());
-                let prefix = format!("{}: ", endpoint.endpoint);
+                let prefix = format!("{}: ", endpoint.address());
                 let known = later.last_error == endpoint.last_error;
                 failed_at_endpoint |= !known
                     && self.failed(&later.name, &prefix, before, endpoint.last_error.as_ref());
@@ -252,7 +252,7 @@ mod tests {
         let mut before = sink("a", "tcp://192.0.2.1:6000");
         before.endpoints.push(endpoint("tcp://192.0.2.2:6000"));
         let mut after = before.clone();
-        after.endpoints[1].last_error = down("a", "").last_error;
+        after.endpoints[1].last_error = down("a", "").last_error.clone();
         events.compare(&router(vec![before]), &router(vec![after]));
         assert_eq!(
             shown(&events, "a"),

@@ -10,7 +10,7 @@ use crate::{
         figures::age,
     },
     closed_set::closed_set,
-    sink::State,
+    health::State,
 };
 
 /// Everything that the screen depends on, except the time.
@@ -217,7 +217,7 @@ mod tests {
         second.sinks[0]
             .ledger
             .dropped
-            .insert("queue_full".to_owned(), 1);
+            .insert("queue_full".into(), 1);
         model.watched.seen(first, Instant::now());
         model.watched.seen(second, Instant::now());
         model

@@ -113,7 +113,7 @@ mod tests {
             let mut later = earlier.clone();
             later.delivered += delivered;
             later.queued = queued;
-            later.dropped.insert("queue_full".to_owned(), dropped);
+            later.dropped.insert("queue_full".into(), dropped);
             later.offered += delivered + dropped + queued;
             prop_assert!(earlier.balances() && later.balances());
             let time = Duration::from_millis(millis);

@@ -6,11 +6,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{
-    ConnectCause, ConnectError, Stage, Tls,
+    ConnectCause, ConnectError, Tls,
     standing::{Standing, Standings},
 };
 use crate::{
     frame_stream,
+    health::Stage,
     net::{self, OwnListeners, Stream, TcpSettings, UnixAddress},
 };
 

@@ -1,26 +1,12 @@
 //! Why there is no connection, in an operator's words.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use crate::{
     frame_stream::HandshakeError,
+    health::{FailedAttempt, Stage},
     net::{self, ResolveError},
 };
-
-/// What was being done when it failed; what comes later is greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// Looking the name up.
-    Resolve,
-    /// Dialling.
-    Connect,
-    /// The TLS handshake.
-    Tls,
-    /// The Frame Streams handshake.
-    Handshake,
-    /// Writing, on a connection that was up.
-    Write,
-}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +72,17 @@ impl ConnectError {
         // Of several that are greatest, the last is taken.
         let error = errors.into_iter().rev().max_by_key(tells);
         error.map(|error| Self { others, ..error })
+    }
+
+    /// The same, as an event reports it.
+    pub(in crate::sink) fn as_failed(&self) -> FailedAttempt<'_> {
+        FailedAttempt {
+            stage: self.stage,
+            endpoint: &self.endpoint,
+            cause: self.sentence(),
+            kind: self.kind(),
+            is_own_listener: self.is_own_listener(),
+        }
     }
 
     /// Whether the attempt led to a listener of this router.
@@ -209,20 +206,6 @@ fn is_authority(error: &rustls::OtherError) -> bool {
         error.0.downcast_ref(),
         Some(webpki::Error::CaUsedAsEndEntity)
     )
-}
-
-// === impl Stage ===
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Resolve => "resolve",
-            Self::Connect => "connect",
-            Self::Tls => "TLS",
-            Self::Handshake => "handshake",
-            Self::Write => "write",
-        })
-    }
 }
 
 #[cfg(test)]

@@ -20,13 +20,16 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::Service;
 
-pub use self::error::{ConnectCause, ConnectError, Stage};
-pub(super) use self::kind::{FailureKind, ResolveKind};
+pub use self::error::{ConnectCause, ConnectError};
+pub(super) use self::kind::kind_of_lookup;
 pub(super) use self::race::AT_ONCE as ATTEMPTS_AT_ONCE;
 pub(super) use self::target::{Place, Target, Tls};
 use self::{race::race, standing::Standings};
-use super::{Connection, Established, Reporter, Term, connection::Deadlines};
-use crate::net::{Destination, OwnListeners, Resolver, Stream, TcpSettings};
+use super::{Connection, Established, Term, connection::Deadlines};
+use crate::{
+    health::{Event, Reporter, Stage},
+    net::{Destination, OwnListeners, Resolver, Stream, TcpSettings},
+};
 
 /// Makes connections to one collector.
 ///
@@ -146,7 +149,7 @@ impl Connect {
 
     /// The addresses to try, in order.
     async fn addresses(&self, place: &Place) -> Result<Vec<SocketAddr>, ConnectError> {
-        self.status.resolving();
+        self.status.report(&Event::Resolving);
         let addresses = match place {
             Place::Fixed(authority) => {
                 let address = Destination::Host(authority.clone());
@@ -175,3 +178,6 @@ impl Service<()> for Connect {
         Box::pin(self.clone().connect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,22 +1,21 @@
-//! What is told of several attempts at once.
+//! Reports the furthest of several concurrent attempts.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::Stage;
-use crate::sink::Reporter;
+use crate::health::{Event, Reporter, Stage};
 
-/// The attempts that are under way. The sink's status shows the one that has come furthest, and among equals the one that
-/// began first.
+/// The attempts that are under way. The one that is furthest is reported, and of several at the same stage the first one
+/// that started.
 #[derive(Debug)]
 pub(super) struct Standings<'a> {
     status: &'a Reporter,
     under_way: Mutex<BTreeMap<usize, (Stage, Arc<str>)>>,
 }
 
-/// How far one of them has come, for as long as it is under way.
+/// The stage of one attempt, for as long as it is under way.
 #[derive(Debug)]
 pub(super) struct Standing<'a> {
     all: &'a Standings<'a>,
@@ -34,7 +33,7 @@ impl<'a> Standings<'a> {
         }
     }
 
-    /// The attempt of this `place` in their order begins, to dial `endpoint`.
+    /// Adds an attempt that starts to dial `endpoint`, the one at this `place` in their order.
     pub(super) fn begin(&'a self, place: usize, endpoint: String) -> Standing<'a> {
         let standing = Standing {
             all: self,
@@ -48,12 +47,12 @@ impl<'a> Standings<'a> {
     fn change(&self, change: impl FnOnce(&mut BTreeMap<usize, (Stage, Arc<str>)>)) {
         let mut under_way = self.lock();
         change(&mut under_way);
-        // Of several that are greatest, the last is taken.
+        // `max_by_key` returns the last of several maxima, hence `rev`.
         let furthest = under_way.values().rev().max_by_key(|(stage, _)| *stage);
         match furthest {
-            Some((Stage::Handshake, endpoint)) => self.status.handshaking(endpoint),
-            Some((_, endpoint)) => self.status.connecting(endpoint),
-            // What comes of it is told by who asked for it.
+            Some((Stage::Handshake, endpoint)) => self.status.report(&Event::Handshaking(endpoint)),
+            Some((_, endpoint)) => self.status.report(&Event::Connecting(endpoint)),
+            // The caller reports the outcome.
             None => {}
         }
     }
@@ -72,7 +71,7 @@ impl Standing<'_> {
         &self.endpoint
     }
 
-    /// It has come this far.
+    /// Reports that the attempt has reached this stage.
     pub(super) fn reach(&self, stage: Stage) {
         let now = (stage, Arc::clone(&self.endpoint));
         self.all.change(|under_way| {
@@ -92,7 +91,7 @@ impl Drop for Standing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::State;
+    use crate::health::State;
 
     #[test]
     fn the_one_that_has_come_furthest_is_shown() {

@@ -15,12 +15,13 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::Service;
 
 use super::{
-    Disconnect, Outgoing, Reporter, SinkError,
+    Outgoing, SinkError,
     cursor::Cursor,
     wire::{Wire, lock},
 };
 use crate::{
     frame_stream::Control,
+    health::{Disconnect, Event, Reporter},
     net::{Liveness, Patience, Uptake, UptakeLevel},
     router::Progress,
 };
@@ -96,7 +97,7 @@ impl<Io> Connection<Io> {
         }
     }
 
-    /// Has it tell `status` when the collector takes nothing of a write for a while.
+    /// Reports writes that make no progress to `status`.
     #[must_use]
     pub fn reporting_to(self, status: Reporter) -> Self {
         lock(&self.wire).status = Some(status);
@@ -226,7 +227,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         if !self.stalled && waited >= STALL.min(limits.write) {
             self.stalled = true;
             if let Some(status) = &wire.status {
-                status.stalled();
+                status.report(&Event::Stalled);
             }
         }
         over.map(|()| wire.stall())

@@ -13,7 +13,6 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::info;
 
 use super::{
     Ends,
@@ -22,10 +21,10 @@ use super::{
     wanted::{self, ENDPOINTS_AT_MOST, InUse},
 };
 use crate::{
+    health::{Event, Reporter},
     router::{DropReason, Queue, Queues},
     sink::{
-        Reporter, Resolution, SinkError, Stack, driver::drive, reconnect::pass_on,
-        restart::until_aborted,
+        Resolution, SinkError, Stack, driver::drive, reconnect::pass_on, restart::until_aborted,
     },
 };
 
@@ -182,7 +181,7 @@ impl Endpoints<'_> {
             if known.leaves.is_none() && !wanted.contains(&known.address) {
                 known.leaves = Some(end);
                 gone.push(Arc::clone(&known.queue));
-                known.reporter.draining();
+                known.reporter.report(&Event::Draining);
             }
         }
         let mut come = wanted;
@@ -257,8 +256,11 @@ impl Endpoints<'_> {
         if known.leaves.is_some() && !stops {
             let lost = queue.ledger().queued;
             queue.abandon(DropReason::EndpointGone);
-            let (sink, endpoint) = (known.reporter.sink(), self.stack.label(known.address));
-            info!(%sink, %endpoint, lost, "an endpoint that the name no longer leads to is at its end");
+            let endpoint = &self.stack.label(known.address);
+            // The endpoint itself was removed with its task.
+            self.stack
+                .reporter()
+                .report(&Event::Left { endpoint, lost });
             self.known.swap_remove(place);
         }
         self.queues.retire_finished();

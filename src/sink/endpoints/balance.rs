@@ -10,11 +10,7 @@ use std::{
 };
 
 use futures_util::Stream;
-use tokio::{
-    select,
-    sync::{mpsc, watch},
-    task::JoinSet,
-};
+use tokio::{select, sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, balance::p2c::Balance, discover::Change};
 
@@ -26,8 +22,9 @@ use super::{
     wanted::{self, ENDPOINTS_AT_MOST, InUse},
 };
 use crate::{
+    health::{Event, Health, Reporter, State},
     router::{Queue, Taken},
-    sink::{Reporter, Resolution, SinkError, Stack, State, Status, reconnect::pass_on},
+    sink::{Resolution, SinkError, Stack, reconnect::pass_on},
 };
 
 /// The lanes that there are to be, as the balancer hears of them.
@@ -50,7 +47,6 @@ struct Known {
     number: u64,
     address: SocketAddr,
     reporter: Reporter,
-    status: watch::Receiver<Status>,
 }
 
 /// Spreads what `queue` brings over a lane for each address, until the queue is closed and empty, or until it is told to
@@ -171,7 +167,6 @@ impl Lanes<'_> {
             number,
             address,
             reporter: endpoint.reporter().clone(),
-            status: endpoint.reporter().watch(),
         });
         let (lane, task) = Lane::new(endpoint, self.abort.clone());
         permit.send(Change::Insert(number, lane));
@@ -184,7 +179,7 @@ impl Lanes<'_> {
         };
         if let Some(place) = self.known.iter().position(|known| known.address == address) {
             let known = self.known.swap_remove(place);
-            known.reporter.draining();
+            known.reporter.report(&Event::Draining);
             permit.send(Change::Remove(known.number));
         }
     }
@@ -194,11 +189,12 @@ impl Lanes<'_> {
 
 impl Known {
     fn in_use(&self) -> InUse {
-        let status = self.status.borrow();
+        let look = |health: &Health| (health.state == State::Up, health.failures > 0);
+        let (up, failed) = self.reporter.look(look).unwrap_or_default();
         InUse {
             address: self.address,
-            up: status.state == State::Up,
-            failed: status.failures > 0,
+            up,
+            failed,
         }
     }
 }

@@ -1,12 +1,15 @@
-//! One address of a sink that uses several at a time.
+//! An endpoint of a sink that uses several at a time.
 
 use std::net::SocketAddr;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::sink::{Reporter, SinkError, SinkStack, Stack, restart};
+use crate::{
+    health::{Event, Reporter},
+    sink::{SinkError, SinkStack, Stack, restart},
+};
 
-/// An address, and all that is needed for a connection to it. The sink's status shows it until it is dropped.
+/// An address and everything needed to connect to it. It is part of the sink's health until it is dropped.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     address: SocketAddr,
@@ -17,7 +20,7 @@ pub(super) struct Endpoint {
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// One of the endpoints of the sink with this `stack`.
+    /// An endpoint of the sink with this `stack`.
     pub(super) fn new(stack: &Stack, address: SocketAddr) -> Self {
         let reporter = stack.reporter().endpoint(&stack.label(address));
         Self {
@@ -27,7 +30,7 @@ impl Endpoint {
         }
     }
 
-    /// Where it tells what it does.
+    /// The reporter of its events.
     pub(super) fn reporter(&self) -> &Reporter {
         &self.reporter
     }
@@ -52,6 +55,6 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.reporter.gone();
+        self.reporter.report(&Event::Removed);
     }
 }

@@ -1,29 +1,29 @@
-//! What a sink that uses several endpoints keeps its eyes on: where its name leads, and how the endpoints do.
+//! The addresses of a sink that uses several endpoints, and the health of these.
 
 use std::sync::Arc;
 
 use tokio::{select, sync::watch, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::warn;
 
 use crate::{
+    health::{Event, Reporter, SinkHealth, Stage},
     net::Addresses,
     sink::{
-        Backoff, ConnectCause, ConnectError, Reporter, Resolution, Stack, Stage, Status,
+        Backoff, ConnectCause, ConnectError, Resolution, Stack,
         endpoints::wanted::ENDPOINTS_AT_MOST,
     },
 };
 
-/// Where the sink's name leads, and how its endpoints do.
+/// The addresses of the sink's name, and the health of its endpoints.
 #[derive(Debug)]
 pub(super) struct Outlook {
     resolution: Resolution,
     reporter: Reporter,
     addresses: watch::Receiver<Arc<Addresses>>,
-    status: watch::Receiver<Status>,
-    /// Connections that ended and attempts that failed, as far as a look-up was asked for.
+    status: watch::Receiver<SinkHealth>,
+    /// Connections that ended and attempts that failed, up to the last lookup that these caused.
     troubles: u64,
-    /// Addresses beyond the bound, as far as the log knows.
+    /// Addresses beyond the limit, as last reported.
     left_out: usize,
     _resolving: AbortOnDropHandle<()>,
 }
@@ -31,10 +31,10 @@ pub(super) struct Outlook {
 // === impl Outlook ===
 
 impl Outlook {
-    /// Begins to look the name up.
+    /// Starts to look the name up.
     pub(super) fn new(stack: &Stack, resolution: &Resolution) -> Self {
         let reporter = stack.reporter().clone();
-        reporter.divides();
+        reporter.report(&Event::Divided);
         let status = reporter.watch();
         let troubles = troubles(&status.borrow());
         Self {
@@ -48,11 +48,11 @@ impl Outlook {
         }
     }
 
-    /// Waits until it is known where the name leads.
+    /// Waits for the first addresses.
     pub(super) async fn first(&mut self) {
         let mut backoff = Backoff::new();
         loop {
-            self.reporter.resolving();
+            self.reporter.report(&Event::Resolving);
             let answer = self.resolution.for_attempt().await;
             if !self.addresses().is_empty() {
                 return;
@@ -62,11 +62,12 @@ impl Outlook {
                 let name = self.resolution.destination().to_string();
                 let cause = ConnectCause::Resolve(error);
                 let error = ConnectError::new(Stage::Resolve, &name, cause);
-                self.reporter.failed(&error, delay);
+                let attempt = &error.as_failed();
+                self.reporter.report(&Event::Failed { attempt, delay });
             }
             select! {
                 () = sleep(delay) => {}
-                // A look-up between two attempts may bring what this waits for.
+                // A lookup between two attempts may find addresses.
                 _ = self.addresses.changed() => {}
             }
         }
@@ -77,10 +78,10 @@ impl Outlook {
         Arc::clone(&self.addresses.borrow())
     }
 
-    /// Waits until something has changed. Has the name looked up at once when an endpoint is in trouble. Cancel safe.
+    /// Waits for a change. Looks the name up at once after an attempt failed or a connection ended. Cancel safe.
     pub(super) async fn changed(&mut self) {
         select! {
-            // Neither fails: both senders are here.
+            // Neither fails: this owns both senders.
             _ = self.addresses.changed() => {}
             _ = self.status.changed() => {
                 let troubles = troubles(&self.status.borrow_and_update());
@@ -92,18 +93,17 @@ impl Outlook {
         }
     }
 
-    /// Tells the log of addresses that are not used, if it does not know.
+    /// Reports addresses that are not used, unless there were some before.
     pub(super) fn leave_out(&mut self, left_out: usize) {
         if left_out > 0 && self.left_out == 0 {
-            let sink = self.reporter.sink();
             let used = ENDPOINTS_AT_MOST;
-            warn!(%sink, used, left_out, "the name has more addresses than a sink uses; the others get nothing");
+            self.reporter.report(&Event::LeftOut { used, left_out });
         }
         self.left_out = left_out;
     }
 }
 
-fn troubles(status: &Status) -> u64 {
-    let ended: u64 = status.disconnects().map(|(_, count)| count).sum();
+fn troubles(status: &SinkHealth) -> u64 {
+    let ended: u64 = status.disconnects.values().sum();
     ended + status.failed_connects
 }

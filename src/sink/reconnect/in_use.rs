@@ -12,7 +12,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::Service;
 
 use super::{Attempt, Established, Outcome, pass_on};
-use crate::sink::{Backoff, ConnectError, Disconnect, Reporter};
+use crate::{
+    health::{Disconnect, Event, Reporter},
+    sink::{Backoff, ConnectError},
+};
 
 /// The connection that takes the requests.
 pub(super) struct InUse<M: Service<()>> {
@@ -74,7 +77,8 @@ where
                 }
                 Renewal::Pending(attempt, reason) => match ready!(Pin::new(attempt).poll(cx)) {
                     Ok(made) => {
-                        status.renewed(&made.endpoint, reason);
+                        let endpoint = &made.endpoint;
+                        status.report(&Event::Renewed { endpoint, reason });
                         return Poll::Ready(made);
                     }
                     Err(error) => wait(&mut self.backoff, &error, reason, status),
@@ -88,7 +92,7 @@ where
         }
     }
 
-    /// Puts `made` in its place, and gives what was there.
+    /// Replaces the connection by `made`, and returns the old one.
     pub(super) fn replace(&mut self, made: Established<C>) -> Established<C> {
         let new = Self::new(made, self.since);
         mem::replace(self, new).made
@@ -119,7 +123,11 @@ fn wait<M: Service<()>>(
     status: &Reporter,
 ) -> Renewal<M> {
     let delay = backoff.next_delay();
-    status.not_renewed(error, reason, delay);
+    status.report(&Event::NotRenewed {
+        attempt: &error.as_failed(),
+        reason,
+        delay,
+    });
     Renewal::Waiting(Box::pin(sleep(delay)))
 }
 

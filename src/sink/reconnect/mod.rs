@@ -20,8 +20,11 @@ use tokio::{
 use tower::{Layer, Service};
 use tracing::debug;
 
-use super::{Backoff, ConnectError, Disconnect, Outgoing, Reporter, SinkError, Term};
-use crate::router::Progress;
+use super::{Backoff, ConnectError, Outgoing, SinkError, Term};
+use crate::{
+    health::{Disconnect, Event, Reporter},
+    router::Progress,
+};
 use in_use::InUse;
 
 /// Turns a service that makes connections into one that is always some connection, or pending.
@@ -94,7 +97,7 @@ pub enum Response<F> {
 // === impl ReconnectLayer ===
 
 impl ReconnectLayer {
-    /// A layer whose service tells `status` what it does.
+    /// A layer whose service reports to `status`.
     pub fn new(status: Reporter) -> Self {
         Self { status }
     }
@@ -104,7 +107,7 @@ impl<M: Service<()>> Layer<M> for ReconnectLayer {
     type Service = Reconnect<M>;
 
     fn layer(&self, connect: M) -> Reconnect<M> {
-        self.status.begins();
+        self.status.report(&Event::Started);
         Reconnect {
             connect,
             state: Link::Idle,
@@ -152,7 +155,7 @@ where
                 }
                 Link::Pending(attempt) => match ready!(attempt.as_mut().poll(cx)) {
                     Ok(made) => {
-                        self.status.up(&made.endpoint);
+                        self.status.report(&Event::Up(&made.endpoint));
                         Link::Up(InUse::new(made, Instant::now()))
                     }
                     Err(error) => self.wait_after_failure(&error),
@@ -201,7 +204,7 @@ where
     /// Ends every connection in order. The sink may be down: a connection that was replaced before still awaits FINISH.
     fn finish(&mut self) -> Response<C::Future> {
         let connection = if let Link::Up(up) = &mut self.state {
-            self.status.disconnected(&Disconnect::Stopped);
+            self.status.report(&Event::Ended(&Disconnect::Stopped));
             if let Some(attempt) = up.give_up_renewal() {
                 self.ending.spawn(async {
                     if let Some(made) = attempt.stop().await {
@@ -228,7 +231,8 @@ where
         } else {
             self.backoff.next_delay()
         };
-        self.status.failed(error, delay);
+        let attempt = &error.as_failed();
+        self.status.report(&Event::Failed { attempt, delay });
         Link::Waiting(Box::pin(sleep(delay)))
     }
 
@@ -241,13 +245,16 @@ where
         if steady {
             self.backoff.reset();
         }
-        if let Some(attempt) = begun {
-            self.status.lost(cause, steady, None);
-            return Link::Pending(attempt);
+        let delay = begun.is_none().then(|| self.backoff.next_delay());
+        self.status.report(&Event::Lost {
+            cause,
+            steady,
+            delay,
+        });
+        match begun {
+            Some(attempt) => Link::Pending(attempt),
+            None => Link::Waiting(Box::pin(sleep(delay.unwrap_or_default()))),
         }
-        let delay = self.backoff.next_delay();
-        self.status.lost(cause, steady, Some(delay));
-        Link::Waiting(Box::pin(sleep(delay)))
     }
 }
 

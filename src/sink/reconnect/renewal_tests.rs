@@ -7,8 +7,9 @@ use tokio_test::task::spawn;
 
 use super::*;
 use crate::{
+    health::{SinkHealth, Stage, State},
     net::Addresses,
-    sink::{ConnectCause, Stage, State, Status},
+    sink::ConnectCause,
 };
 
 /// Makes numbered connections as told, and writes down what happens to them.
@@ -165,7 +166,7 @@ impl Service<Outgoing> for Numbered {
 /// A sink's reconnect, with what the driver would do.
 struct Driven {
     service: Reconnect<Script>,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<SinkHealth>,
 }
 
 impl Driven {
@@ -193,16 +194,15 @@ impl Driven {
         service.call(request).await.expect("written");
     }
 
-    fn status(&self) -> Status {
+    fn status(&self) -> SinkHealth {
         self.status.borrow().clone()
     }
 
     fn disconnects(&self) -> Vec<(&'static str, u64)> {
         let status = self.status();
-        status
-            .disconnects()
-            .filter(|(_, count)| *count > 0)
-            .collect()
+        let disconnects = Disconnect::LABELS.map(|label| (label, status.disconnects[label]));
+        let disconnects = disconnects.into_iter();
+        disconnects.filter(|(_, count)| *count > 0).collect()
     }
 }
 
@@ -262,7 +262,7 @@ async fn the_old_one_stays_while_no_new_one_can_be_made() {
         (State::Up, 1, 0)
     );
     assert_eq!(status.endpoint.as_deref(), Some("connection 1"));
-    let (error, _) = status.last_error.expect("it says why");
+    let error = status.last_error.clone().expect("it says why").error;
     assert!(
         error.starts_with("connect tcp://192.0.2.1:6000: connection refused"),
         "{error}"

@@ -16,12 +16,13 @@ use super::*;
 use crate::{
     config::{QueueLimits, Sink},
     frame_stream::{self, Chunk},
+    health::State,
     net::{
         ClientTls, OwnListeners, ResolverSettings, ServerTls, server_config,
         test_server::{Says, Server, service},
     },
     router::{Limits, Queue},
-    sink::{Stack, State, driver::drive},
+    sink::{Stack, driver::drive},
 };
 
 /// Takes frames of one byte until it is dropped, and its connections with it.
@@ -158,7 +159,7 @@ impl Running {
         self.queue.push(&chunk);
     }
 
-    fn status(&self) -> crate::sink::Status {
+    fn status(&self) -> crate::health::SinkHealth {
         self.reporter.watch().borrow().clone()
     }
 }
@@ -202,7 +203,7 @@ async fn a_sink_follows_its_name_once_the_old_collector_went_away() {
         "{:?}",
         gone.elapsed()
     );
-    let endpoint = sink.status().endpoint.expect("connected");
+    let endpoint = sink.status().health.endpoint.expect("connected");
     assert_eq!(*endpoint, format!("tcp://127.0.0.3:{port}"));
 }
 
@@ -321,7 +322,12 @@ async fn the_certificate_must_be_for_the_domain_and_not_for_a_target() {
 
     let of_the_target = sink(b.0, b.1, None);
     until(|| of_the_target.status().last_error.is_some()).await;
-    let (error, _) = of_the_target.status().last_error.expect("refused");
+    let error = of_the_target
+        .status()
+        .last_error
+        .clone()
+        .expect("refused")
+        .error;
     assert!(error.starts_with("TLS tls://127.0.0.2:"), "{error}");
     assert!(error.contains("`server_name`"), "{error}");
     assert_eq!(of_the_target.status().connects, 0);

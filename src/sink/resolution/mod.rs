@@ -10,9 +10,10 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 use tower::util::rng::{HasherRng, Rng};
 
-use super::Reporter;
+use super::connect::kind_of_lookup;
 use crate::{
     config::Refresh,
+    health::{Event, Reporter},
     net::{Addresses, Answer, Destination, ResolveError, Resolver},
 };
 
@@ -181,7 +182,11 @@ impl Resolution {
             Ok(Answer { addresses, ttl }) => {
                 let before = Arc::clone(&self.shared.addresses.borrow());
                 let addresses = Arc::new(addresses.filled_from(&before));
-                status.resolved(&self.destination, &before, &addresses);
+                status.report(&Event::Resolved {
+                    name: &self.destination,
+                    before: &before,
+                    now: &addresses,
+                });
                 self.shared.addresses.send_if_modified(|current| {
                     *current = Arc::clone(&addresses);
                     !addresses.is_same_set(&before)
@@ -190,7 +195,12 @@ impl Resolution {
             }
             Err(error) => {
                 let keeps = !self.shared.addresses.borrow().is_empty();
-                status.resolve_failed(&self.destination, &error, keeps);
+                status.report(&Event::LookupFailed {
+                    name: &self.destination,
+                    error: &error,
+                    kind: kind_of_lookup(&error),
+                    keeps,
+                });
                 (Some(Arc::new(error)), self.refresh.min)
             }
         };

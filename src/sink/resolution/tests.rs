@@ -232,10 +232,7 @@ async fn failures_take_nothing_away_and_are_counted() {
     let error = || {
         let status = status.borrow();
         let error = status.resolve_error.as_ref();
-        (
-            status.resolve_failures,
-            error.map(|(text, since)| (text.to_string(), *since)),
-        )
+        (status.resolve_failures, error.cloned())
     };
     let mut seen = Vec::new();
     while seen.len() < 4 {

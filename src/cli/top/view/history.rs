@@ -174,14 +174,14 @@ fn endpoints(
     page.line(&Line::from(Span::styled(head, Theme::heading())));
     let mut endpoints: Vec<_> = sink.endpoints.iter().collect();
     // Endpoints that are not up come first, in case there is no room for all.
-    endpoints.sort_by_key(|endpoint| endpoint.state == crate::sink::State::Up);
+    endpoints.sort_by_key(|endpoint| endpoint.state == crate::health::State::Up);
     let widest = endpoints
         .iter()
-        .map(|endpoint| endpoint.endpoint.chars().count());
+        .map(|endpoint| endpoint.address().chars().count());
     let width = widest.max().unwrap_or_default().min(page.width() / 2);
     for endpoint in endpoints.into_iter().take(lines.saturating_sub(1)) {
         let since = age(status.now.since(endpoint.since));
-        let name = cut(&endpoint.endpoint, width);
+        let name = cut(endpoint.address(), width);
         let failure = endpoint.last_error.as_ref();
         let failure = failure.map_or_else(String::new, |last| {
             format!("  {} ago: {}", age(status.now.since(last.at)), last.error)

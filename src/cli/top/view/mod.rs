@@ -18,11 +18,11 @@ use ratatui::{
 pub(super) use self::theme::Theme;
 use super::model::{Model, Screen};
 use crate::{
-    admin::{Phase, RouterStatus, Timestamp},
     cli::{
         facts::{identity, is_alarming, summary},
         figures::age,
     },
+    health::{RouterPhase, RouterStatus, Timestamp},
 };
 
 /// Draws the whole screen for the local time `now`.
@@ -102,9 +102,9 @@ fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
         None => page.bar(&Line::from(format!("tapfan top  {whereabouts}"))),
         Some(status) => {
             let phase = match status.phase {
-                Phase::Starting => "starting for",
-                Phase::Running => "running for",
-                Phase::Draining => "DRAINING, running for",
+                RouterPhase::Starting => "starting for",
+                RouterPhase::Running => "running for",
+                RouterPhase::Draining => "DRAINING, running for",
             };
             let age = age(status.now.since(status.started));
             let clock = clock(status.now);

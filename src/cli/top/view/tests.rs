@@ -12,7 +12,7 @@ use crate::{
         fixture::{at, down, endpoint, listener, refused, router, sink},
         top::model::Sort,
     },
-    sink::State,
+    health::State,
 };
 
 const PACE: Duration = Duration::from_secs(1);
@@ -123,7 +123,7 @@ fn the_history_of_a_sink_with_several_endpoints() {
     let mut several = sink("pool", "tcp://192.0.2.1:6000");
     let mut second = endpoint("tcp://192.0.2.2:6000");
     second.state = State::Connecting;
-    second.last_error = down("", "").last_error;
+    second.last_error = down("", "").last_error.clone();
     several.endpoints.push(second);
     let mut model = Model::new("127.0.0.1:9180".to_owned(), PACE);
     model.watched.seen(router(vec![several]), now);

@@ -2,7 +2,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::{cli::paint, sink::State};
+use crate::{cli::paint, health::State};
 
 /// A theme with or without colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

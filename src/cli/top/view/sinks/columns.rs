@@ -17,7 +17,7 @@ use crate::{
             watched::SinkHistory,
         },
     },
-    sink::State,
+    health::State,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::{
         figures::{age, bytes, rate},
         top::{model::Model, series::KEPT},
     },
-    sink::State,
+    health::State,
 };
 
 /// The lines of the selected sink's details.

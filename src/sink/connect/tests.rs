@@ -1,4 +1,4 @@
-//! Which failures the log has a line about.
+//! The failures that the log has a line about.
 
 use std::{
     io::{self, Write},
@@ -12,8 +12,8 @@ use tracing::Level;
 use super::*;
 use crate::{
     frame_stream::{Awaited, HandshakeError, LooksLike},
-    net::{Authority, Host},
-    sink::ConnectCause,
+    health::Disconnect,
+    net::{Addresses, Authority, Host, ResolveError},
 };
 
 /// What was written to the log.
@@ -74,7 +74,9 @@ fn garbage(bytes: [u8; 4]) -> (Stage, ConnectCause) {
 
 fn fails(sink: &Reporter, others: usize, (stage, cause): (Stage, ConnectCause)) {
     let error = ConnectError::new(stage, "tls://192.0.2.1:6443", cause);
-    sink.failed(&ConnectError { others, ..error }, Duration::from_secs(1));
+    let error = ConnectError { others, ..error };
+    let (attempt, delay) = (&error.as_failed(), Duration::from_secs(1));
+    sink.report(&Event::Failed { attempt, delay });
 }
 
 #[test]
@@ -131,8 +133,12 @@ fn causes_that_take_turns_are_logged_once_each_until_the_outage_is_over() {
             fails(sink, 0, expired(1_795_000_000 + second));
             fails(sink, 0, refused());
         }
-        sink.up(&"tls://192.0.2.1:6443".into());
-        sink.lost(&Disconnect::Closed, true, Some(Duration::from_secs(1)));
+        sink.report(&Event::Up("tls://192.0.2.1:6443"));
+        sink.report(&Event::Lost {
+            cause: &Disconnect::Closed,
+            steady: true,
+            delay: Some(Duration::from_secs(1)),
+        });
         fails(sink, 0, refused());
     });
     let causes = ["expired", "refused", "closed", "refused"];
@@ -146,18 +152,30 @@ fn causes_that_take_turns_are_logged_once_each_until_the_outage_is_over() {
 fn lookups_that_fail_in_turns_are_logged_once_each() {
     let host = Host::Name("collector.example".into());
     let name = Destination::Host(Authority { host, port: 6000 });
-    let failure = |code: &str| ResolveError::ServerFailure {
-        name: name.to_string(),
-        code: code.to_owned(),
+    let fails = |sink: &Reporter, code: &str| {
+        let error = ResolveError::ServerFailure {
+            name: name.to_string(),
+            code: code.to_owned(),
+        };
+        sink.report(&Event::LookupFailed {
+            name: &name,
+            error: &error,
+            kind: kind_of_lookup(&error),
+            keeps: true,
+        });
     };
-    let addresses = Addresses::default();
+    let none = Addresses::default();
     let warnings = warnings(|sink| {
         for _ in 0..5 {
-            sink.resolve_failed(&name, &failure("Server Failure"), true);
-            sink.resolve_failed(&name, &failure("Query Refused"), true);
+            fails(sink, "Server Failure");
+            fails(sink, "Query Refused");
         }
-        sink.resolved(&name, &addresses, &addresses);
-        sink.resolve_failed(&name, &failure("Query Refused"), true);
+        sink.report(&Event::Resolved {
+            name: &name,
+            before: &none,
+            now: &none,
+        });
+        fails(sink, "Query Refused");
     });
     assert_eq!(warnings.len(), 3, "{warnings:#?}");
 }

@@ -1,0 +1,261 @@
+//! The health of one endpoint: events change it, and nothing else does.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Counts, Disconnect, Event, Failure, LedgerStatus, Timestamp};
+use crate::closed_set::closed_set;
+
+/// The health of an endpoint, or of a sink as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The state.
+    pub state: State,
+    /// When it came up or went down; reconnect attempts do not reset it. When it began to drain, or stopped.
+    pub since: Timestamp,
+    /// The address that it is connected to, or last tried; `null` before the first attempt.
+    pub endpoint: Option<String>,
+    /// The last error; `null` if there never was one. It stays when the sink is up again.
+    pub last_error: Option<Failure>,
+    /// Failed attempts since it was up.
+    pub failures: u32,
+    /// When the next attempt is due; `null` unless the state is `backoff`.
+    pub next_attempt: Option<Timestamp>,
+    /// Attempts that ended in a completed handshake.
+    pub connects: u64,
+    /// Attempts that failed.
+    pub failed_connects: u64,
+    /// Connections that ended, by reason; every reason is present.
+    pub disconnects: Counts,
+    /// Writes that made no progress for one second.
+    #[serde(default)]
+    pub write_stalls: u64,
+    /// Whether there is a connection in use. Another one may be in the making beside it.
+    #[serde(skip)]
+    pub(super) connected: bool,
+}
+
+/// One of a sink's endpoints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// Its connections.
+    #[serde(flatten)]
+    pub health: Health,
+    /// The account of the frames offered to it; `null` unless each endpoint of the sink has a queue of its own.
+    pub ledger: Option<LedgerStatus>,
+    /// The age of the oldest frame in that queue, in seconds.
+    pub oldest_seconds: Option<f64>,
+    /// The number among all endpoints that the sink has had: an address may come back while it is still being drained.
+    #[serde(skip)]
+    pub(super) number: u64,
+}
+
+closed_set! {
+    /// The state of a sink, or of one of its endpoints.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum State {
+        /// Looking its name up.
+        Resolving => "resolving",
+        /// Dialling, with the TLS handshake if it uses TLS.
+        Connecting => "connecting",
+        /// In the Frame Streams handshake: READY, ACCEPT, START.
+        Handshaking => "handshaking",
+        /// Taking frames.
+        Up => "up",
+        /// Waiting for the next attempt.
+        Backoff => "backoff",
+        /// Emptying its queue before it ends.
+        Draining => "draining",
+        /// Ended.
+        Stopped => "stopped",
+    }
+}
+
+// === impl State ===
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.label())
+    }
+}
+
+impl State {
+    /// Whether it is on the way to a connection.
+    const fn is_attempt(self) -> bool {
+        matches!(
+            self,
+            Self::Resolving | Self::Connecting | Self::Handshaking | Self::Backoff
+        )
+    }
+
+    /// Whether it is on the way out, where it stays.
+    pub(super) const fn is_leaving(self) -> bool {
+        matches!(self, Self::Draining | Self::Stopped)
+    }
+}
+
+// === impl Health ===
+
+impl Health {
+    /// Nothing has happened yet.
+    pub(crate) fn new(state: State, now: SystemTime) -> Self {
+        Self {
+            state,
+            since: now.into(),
+            endpoint: None,
+            last_error: None,
+            failures: 0,
+            next_attempt: None,
+            connects: 0,
+            failed_connects: 0,
+            disconnects: Disconnect::LABELS.map(|label| (label.into(), 0)).into(),
+            write_stalls: 0,
+            connected: false,
+        }
+    }
+
+    /// Takes an event of this endpoint into account.
+    pub(super) fn apply(&mut self, event: &Event<'_>, now: SystemTime) {
+        self.count(event);
+        match *event {
+            Event::Started | Event::Ended(_) => self.connected = false,
+            Event::Resolving => self.attempt(State::Resolving, None, now),
+            Event::Connecting(endpoint) => self.attempt(State::Connecting, Some(endpoint), now),
+            Event::Handshaking(endpoint) => self.attempt(State::Handshaking, Some(endpoint), now),
+            Event::Up(endpoint) => {
+                self.enter(State::Up, now);
+                self.endpoint = Some(endpoint.to_owned());
+                self.connected = true;
+                self.failures = 0;
+            }
+            Event::Failed { attempt, delay } => {
+                self.fail(attempt.to_string(), now);
+                self.failures = self.failures.saturating_add(1);
+                self.back_off(delay, now);
+            }
+            Event::Lost { cause, delay, .. } => {
+                self.connected = false;
+                self.fail(cause.to_string(), now);
+                match delay {
+                    Some(delay) => self.back_off(delay, now),
+                    None => self.enter(State::Connecting, now),
+                }
+            }
+            Event::Renewed { endpoint, .. } => self.endpoint = Some(endpoint.to_owned()),
+            Event::NotRenewed { attempt, .. } => self.fail(attempt.to_string(), now),
+            Event::Draining => self.enter(State::Draining, now),
+            Event::Stopped => self.change(State::Stopped, now),
+            _ => {}
+        }
+    }
+
+    /// Counts an event: for its endpoint, and for the sink as a whole.
+    pub(super) fn count(&mut self, event: &Event<'_>) {
+        match *event {
+            Event::Up(_) => self.connects += 1,
+            Event::Renewed { reason, .. } => {
+                self.connects += 1;
+                self.count_end(reason);
+            }
+            Event::Failed { attempt, .. } | Event::NotRenewed { attempt, .. } => {
+                self.failed_connects += 1;
+                if attempt.is_own_listener {
+                    self.count_end(&Disconnect::OwnListener);
+                }
+            }
+            Event::Lost { cause, .. } | Event::Ended(cause) => self.count_end(cause),
+            Event::Stalled => self.write_stalls += 1,
+            _ => {}
+        }
+    }
+
+    fn count_end(&mut self, cause: &Disconnect) {
+        *self.disconnects.entry(cause.label().into()).or_default() += 1;
+    }
+
+    fn fail(&mut self, error: String, now: SystemTime) {
+        let at = now.into();
+        self.last_error = Some(Failure { error, at });
+    }
+
+    fn back_off(&mut self, delay: Duration, now: SystemTime) {
+        self.enter(State::Backoff, now);
+        if self.state == State::Backoff {
+            self.next_attempt = now.checked_add(delay).map(Into::into);
+        }
+    }
+
+    /// Enters a state on the way to a connection, unless there is a connection in use: an attempt beside it shows only once
+    /// it has succeeded or failed.
+    fn attempt(&mut self, state: State, endpoint: Option<&str>, now: SystemTime) {
+        if !self.connected {
+            self.enter(state, now);
+            if let Some(endpoint) = endpoint {
+                self.endpoint = Some(endpoint.to_owned());
+            }
+        }
+    }
+
+    /// Enters a state, unless it is on the way out.
+    pub(super) fn enter(&mut self, state: State, now: SystemTime) {
+        if self.state != state && !self.state.is_leaving() {
+            self.change(state, now);
+        }
+    }
+
+    /// The attempts of one outage do not change `since`.
+    fn change(&mut self, state: State, now: SystemTime) {
+        if !(self.state.is_attempt() && state.is_attempt()) {
+            self.since = now.into();
+        }
+        self.state = state;
+        self.next_attempt = None;
+    }
+}
+
+// === impl EndpointStatus ===
+
+/// The fields of one struct stand among those of another in JSON, and can be used in the same way here.
+macro_rules! has_health {
+    ($whole:ty, $part:ty) => {
+        impl std::ops::Deref for $whole {
+            type Target = $part;
+
+            fn deref(&self) -> &$part {
+                &self.health
+            }
+        }
+
+        impl std::ops::DerefMut for $whole {
+            fn deref_mut(&mut self) -> &mut $part {
+                &mut self.health
+            }
+        }
+    };
+}
+
+pub(super) use has_health;
+
+has_health!(EndpointStatus, Health);
+
+impl EndpointStatus {
+    /// An endpoint without a queue of its own.
+    pub(crate) fn new(health: Health, number: u64) -> Self {
+        Self {
+            health,
+            ledger: None,
+            oldest_seconds: None,
+            number,
+        }
+    }
+
+    /// Its address, such as `tcp://192.0.2.1:6000`.
+    pub fn address(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or_default()
+    }
+}

@@ -1,0 +1,252 @@
+//! The log lines of events: one line for each event, and a failure once an outage.
+//!
+//! `{subject}` is `sink`, or `an endpoint` of a sink that uses several at a time.
+
+use std::{collections::VecDeque, fmt};
+
+use tracing::{debug, error, info, warn};
+
+use super::{
+    Disconnect, Event, FailureKind, Stage,
+    sink::{Change, Turn},
+};
+use crate::net::Addresses;
+
+/// The failures of one endpoint that the log has a line about.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// Of attempts, since the outage began.
+    attempts: Known,
+    /// Of attempts to replace the connection in use.
+    renewals: Known,
+    /// Of lookups.
+    lookups: Known,
+}
+
+/// The kinds of failure of one outage that were logged. A kind is logged once, whatever happens in between.
+#[derive(Debug, Default)]
+struct Known(VecDeque<FailureKind>);
+
+/// The target of these lines, for filters such as `tapfan::sink=debug`.
+const TARGET: &str = "tapfan::sink";
+
+/// Kinds that are remembered. An outage has fewer; a collector that fails in more ways makes the log repeat the oldest.
+const KEPT: usize = 64;
+
+/// The first few addresses of a name.
+struct List<'a>(&'a Addresses);
+
+/// The line of an event.
+pub(super) struct Line<'a> {
+    pub(super) sink: &'a str,
+    /// Whether the event is of one of several endpoints.
+    pub(super) of_endpoint: bool,
+    pub(super) change: &'a Change,
+    /// Whether a failure has no line yet: it is a warning then, and a repeated one is for debugging.
+    pub(super) is_news: bool,
+}
+
+// === impl Line ===
+
+impl Line<'_> {
+    pub(super) fn write(&self, event: &Event<'_>) {
+        let (sink, now) = (self.sink, &self.change.after);
+        let endpoint = now.endpoint.as_deref();
+        match self.change.turn {
+            Some(Turn::Up) => info!(target: TARGET, sink, endpoint, "sink is up"),
+            Some(Turn::Down) => warn!(target: TARGET, sink, "none of the sink's endpoints is up"),
+            None => {}
+        }
+        if self.change.before.state != now.state {
+            debug!(target: TARGET, sink, state = %now.state, "sink changes state");
+        }
+        // Only where it could be confused with another endpoint of the sink.
+        let of_several = endpoint.filter(|_| self.of_endpoint);
+        match *event {
+            Event::Up(_) | Event::Failed { .. } | Event::Lost { .. } => self.outage(event),
+            Event::Renewed { .. } | Event::NotRenewed { .. } => self.renewal(event),
+            Event::Resolved { .. } | Event::LookupFailed { .. } => self.lookup(event),
+            Event::Stalled => {
+                debug!(target: TARGET, sink, "the collector does not take what is written");
+            }
+            Event::Unconfirmed(cause) => {
+                warn!(target: TARGET, sink, endpoint = of_several, %cause, "the collector did not confirm the end of its stream");
+            }
+            Event::Fault { fault, restart_in } => {
+                error!(target: TARGET, sink, endpoint = of_several, %fault, ?restart_in, "a sink was ended by a fault of tapfan's own; please report it");
+            }
+            Event::Left { endpoint, lost } => {
+                info!(target: TARGET, sink, endpoint, lost, "an endpoint that the name no longer leads to is at its end");
+            }
+            Event::LeftOut { used, left_out } => {
+                warn!(target: TARGET, sink, used, left_out, "the name has more addresses than a sink uses; the others get nothing");
+            }
+            _ => {}
+        }
+    }
+
+    fn outage(&self, event: &Event<'_>) {
+        let subject = if self.of_endpoint {
+            "an endpoint"
+        } else {
+            "sink"
+        };
+        let (sink, now) = (self.sink, &self.change.after);
+        let endpoint = now.endpoint.as_deref();
+        match *event {
+            Event::Up(_) => {
+                info!(target: TARGET, sink, endpoint, connects = now.connects, "{subject} is up");
+            }
+            Event::Failed { attempt, delay } => {
+                let (stage, endpoint) = (attempt.stage, attempt.endpoint);
+                let (cause, attempt) = (attempt.cause.as_str(), now.failures);
+                if self.is_news {
+                    warn!(target: TARGET, sink, endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "{subject} cannot be reached");
+                } else {
+                    debug!(target: TARGET, sink, endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "{subject} is still down");
+                }
+            }
+            Event::Lost { cause, delay, .. } => {
+                let (stage, reason) = (Stage::Write, cause.label());
+                let delay = delay.unwrap_or_default();
+                warn!(target: TARGET, sink, endpoint, %stage, reason, %cause, next_attempt_in = ?delay, "{subject} is down");
+            }
+            _ => {}
+        }
+    }
+
+    /// The replacing of a connection that works.
+    fn renewal(&self, event: &Event<'_>) {
+        let sink = self.sink;
+        match *event {
+            Event::Renewed {
+                endpoint,
+                reason: cause,
+            } => {
+                let (before, reason) = (self.change.before.endpoint.as_deref(), cause.label());
+                if let Disconnect::Rotated = cause {
+                    debug!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new connection");
+                } else {
+                    info!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new connection");
+                }
+            }
+            Event::NotRenewed {
+                attempt,
+                reason,
+                delay,
+            } => {
+                let (stage, endpoint) = (attempt.stage, attempt.endpoint);
+                let (cause, reason) = (attempt.cause.as_str(), reason.label());
+                if self.is_news {
+                    warn!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "no new connection can be made; the old one stays in use");
+                } else {
+                    debug!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "the old connection is still in use");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn lookup(&self, event: &Event<'_>) {
+        let sink = self.sink;
+        match *event {
+            Event::Resolved { name, before, now } => {
+                let moved = !now.is_same_set(before);
+                let addresses = List(now);
+                if self.change.lookups_failed {
+                    info!(target: TARGET, sink, %name, %addresses, "the name can be looked up again");
+                } else if moved && !before.is_empty() {
+                    info!(target: TARGET, sink, %name, %addresses, before = %List(before), "the name leads elsewhere now");
+                } else if moved {
+                    debug!(target: TARGET, sink, %name, %addresses, "the name was looked up");
+                }
+            }
+            Event::LookupFailed {
+                name, error: cause, ..
+            } => {
+                if self.is_news {
+                    warn!(target: TARGET, sink, %name, %cause, "the name cannot be looked up; its last good addresses stay in use");
+                } else {
+                    debug!(target: TARGET, sink, %name, %cause, "the name cannot be looked up");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+// === impl Journal ===
+
+impl Journal {
+    /// Returns whether the log has no line about this failure yet, and remembers it. Also ends outages.
+    pub(super) fn is_news(&mut self, event: &Event<'_>) -> bool {
+        match *event {
+            Event::Failed { attempt, .. } => return self.attempts.is_news(attempt.kind),
+            Event::NotRenewed { attempt, .. } => return self.renewals.is_news(attempt.kind),
+            // Without addresses the attempt to connect fails, and has a line.
+            Event::LookupFailed { kind, keeps, .. } => return keeps && self.lookups.is_news(kind),
+            Event::Lost { steady: true, .. } => self.attempts.0.clear(),
+            Event::Up(_) | Event::Renewed { .. } => self.renewals.0.clear(),
+            Event::Resolved { .. } => self.lookups.0.clear(),
+            _ => {}
+        }
+        true
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn is_news(&mut self, kind: FailureKind) -> bool {
+        if self.0.contains(&kind) {
+            return false;
+        }
+        if self.0.len() == KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(kind);
+        true
+    }
+}
+
+// === impl List ===
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        for (place, address) in self.0.iter().take(SHOWN).enumerate() {
+            let gap = if place > 0 { " " } else { "" };
+            write!(f, "{gap}{address}")?;
+        }
+        match self.0.iter().count() {
+            all if all > SHOWN => write!(f, " and {} more", all - SHOWN),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_logged_once_an_outage() {
+        let mut known = Known::default();
+        let mut news = |kinds: &[u32]| -> Vec<bool> {
+            let kinds = kinds.iter().map(FailureKind::of);
+            kinds.map(|kind| known.is_news(kind)).collect()
+        };
+        assert_eq!(
+            news(&[1, 1, 2, 1, 2, 3]),
+            [true, false, true, false, false, true]
+        );
+    }
+
+    #[test]
+    fn a_new_kind_is_logged_however_many_there_were() {
+        let mut known = Known::default();
+        assert!((0..1000).all(|kind| known.is_news(FailureKind::of(kind))));
+        assert_eq!(known.0.len(), KEPT);
+        assert!(!known.is_news(FailureKind::of(999)));
+    }
+}

@@ -1,0 +1,108 @@
+//! The way of events from a sink's stack to its health and to the log.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use tokio::sync::watch;
+
+use super::{
+    Event, Health, SinkHealth,
+    log::{Journal, Line},
+    sink::Change,
+};
+
+/// A handle for the events of a sink, or of one of several endpoints. Cheap to clone.
+///
+/// The health is published on a `watch` channel.
+#[derive(Debug, Clone)]
+pub struct Reporter {
+    sink: Arc<str>,
+    /// The number of the endpoint; `None` for the sink itself.
+    number: Option<u64>,
+    health: Arc<watch::Sender<SinkHealth>>,
+    journal: Arc<Mutex<Journal>>,
+}
+
+// === impl Reporter ===
+
+impl Reporter {
+    /// A reporter for the sink of this name, which has not started yet.
+    pub fn new(sink: Arc<str>) -> Self {
+        Self {
+            sink,
+            number: None,
+            health: Arc::new(watch::Sender::new(SinkHealth::new(SystemTime::now()))),
+            journal: Arc::default(),
+        }
+    }
+
+    /// A reporter for a new endpoint of a sink that uses several at a time.
+    #[must_use]
+    pub(crate) fn endpoint(&self, address: &str) -> Self {
+        let mut number = None;
+        let change = self.change(|sink, now| {
+            number = Some(sink.add(address, now));
+            sink.apply(number, &Event::Added, now)
+        });
+        let endpoint = Self {
+            number,
+            journal: Arc::default(),
+            ..self.clone()
+        };
+        endpoint.log(&Event::Added, change);
+        endpoint
+    }
+
+    /// The sink's name.
+    pub fn sink(&self) -> &Arc<str> {
+        &self.sink
+    }
+
+    /// The sink's health, now and as it changes.
+    pub fn watch(&self) -> watch::Receiver<SinkHealth> {
+        self.health.subscribe()
+    }
+
+    /// Looks at the endpoint's health, unless the endpoint was removed.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Health) -> T) -> Option<T> {
+        let sink = self.health.borrow();
+        let mut endpoints = sink.endpoints.iter();
+        let endpoint = endpoints.find(|endpoint| Some(endpoint.number) == self.number)?;
+        Some(look(endpoint))
+    }
+
+    /// Applies an event to the health, and logs it.
+    pub(crate) fn report(&self, event: &Event<'_>) {
+        let change = self.change(|sink, now| sink.apply(self.number, event, now));
+        // Not under the lock: a log that nobody reads blocks its writers, and must not block readers of the health.
+        self.log(event, change);
+    }
+
+    fn change(
+        &self,
+        change: impl FnOnce(&mut SinkHealth, SystemTime) -> Option<Change>,
+    ) -> Option<Change> {
+        let mut changed = None;
+        self.health
+            .send_modify(|sink| changed = change(sink, SystemTime::now()));
+        changed
+    }
+
+    fn log(&self, event: &Event<'_>, change: Option<Change>) {
+        let journal = self.journal.lock();
+        let is_news = journal
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_news(event);
+        if let Some(change) = change {
+            let line = Line {
+                sink: &self.sink,
+                of_endpoint: self.number.is_some(),
+                change: &change,
+                is_news,
+            };
+            line.write(event);
+        }
+    }
+}

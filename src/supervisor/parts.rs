@@ -1,0 +1,178 @@
+//! Listeners and sinks as the view shows them.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use tokio::sync::watch;
+
+use super::{ListenerHandle, SinkHandle, material::Certificate};
+use crate::{
+    config,
+    dnstap::MessageType,
+    health::{
+        CertificateStatus, DroppedBySender, Failure, ListenerStatus, Mode, QueueStatus,
+        SenderDrops, SinkHealth, SinkStatus,
+    },
+    listener::{Counters, ErrorReason, Reachability},
+    router::{Losses, Queues},
+};
+
+/// A listener, for any thread.
+#[derive(Debug, Clone)]
+pub(super) struct ListenerPart {
+    pub(super) name: Arc<str>,
+    address: Option<SocketAddr>,
+    counters: Arc<Counters>,
+    pub(super) certificates: Arc<[Certificate]>,
+    reachability: Option<Arc<Reachability>>,
+    /// Whether the configuration no longer has it.
+    pub(super) removed: bool,
+}
+
+/// A sink, for any thread.
+#[derive(Debug, Clone)]
+pub(super) struct SinkPart {
+    pub(super) config: Arc<config::Sink>,
+    queues: Arc<Queues>,
+    health: watch::Receiver<SinkHealth>,
+    pub(super) certificates: Arc<[Certificate]>,
+    /// Whether the configuration no longer has it.
+    pub(super) removed: bool,
+}
+
+// === impl ListenerPart ===
+
+impl ListenerPart {
+    pub(super) fn of(listener: &ListenerHandle) -> Self {
+        Self {
+            name: Arc::clone(listener.name()),
+            address: listener.address,
+            counters: Arc::clone(listener.counters()),
+            certificates: listener.material.certificates(),
+            reachability: listener.running.reachability().cloned(),
+            removed: false,
+        }
+    }
+
+    pub(super) fn is(&self, listener: &ListenerHandle) -> bool {
+        Arc::ptr_eq(&self.counters, listener.counters())
+    }
+
+    pub(super) fn status(&self) -> ListenerStatus {
+        let counts = self.counters.snapshot();
+        let lost = self.reachability.as_ref().and_then(|it| it.get());
+        ListenerStatus {
+            name: self.name.to_string(),
+            address: self.address.map(|address| address.to_string()),
+            removed: self.removed,
+            not_listening: lost.map(|lost| Failure {
+                error: lost.error.to_string(),
+                at: lost.since.into(),
+            }),
+            connections: counts.connections,
+            accepted: counts.accepted,
+            frames: counts.frames,
+            bytes: counts.bytes,
+            message_frames: MessageType::ALL
+                .map(|of| (of.label().into(), counts.frames_of(of)))
+                .into(),
+            errors: ErrorReason::ALL
+                .map(|reason| (reason.label().into(), counts.errors(reason)))
+                .into(),
+            certificates: self.certificates.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+// === impl SinkPart ===
+
+impl SinkPart {
+    pub(super) fn of(sink: &SinkHandle) -> Self {
+        Self {
+            config: Arc::new(sink.config.clone()),
+            queues: Arc::clone(sink.queues()),
+            health: sink.status(),
+            certificates: sink.material.certificates(),
+            removed: false,
+        }
+    }
+
+    pub(super) fn is(&self, sink: &SinkHandle) -> bool {
+        Arc::ptr_eq(&self.queues, sink.queues())
+    }
+
+    pub(super) fn status(&self) -> SinkStatus {
+        let (health, ledger) = (self.health(), self.queues.ledger());
+        let limits = self.queues.limits();
+        SinkStatus {
+            name: self.config.name.to_string(),
+            configured: self.config.endpoint.to_string(),
+            mode: if self.config.full {
+                Mode::Full
+            } else {
+                Mode::NoWire
+            },
+            removed: self.removed,
+            verdict: None,
+            health,
+            ledger: (&ledger).into(),
+            dropped_by_sender: by_sender(&self.queues.losses()),
+            queue: QueueStatus {
+                frames: ledger.queued + ledger.in_flight,
+                bytes: ledger.held_bytes,
+                capacity_frames: limits.frames as u64,
+                capacity_bytes: limits.bytes as u64,
+                oldest_seconds: self.queues.oldest().map(seconds_since),
+            },
+            latency: (&self.queues.latency()).into(),
+            certificates: self.certificates.iter().map(Into::into).collect(),
+        }
+    }
+
+    /// The sink's health, with the accounts of endpoints that have a queue of their own.
+    fn health(&self) -> SinkHealth {
+        let mut health = self.health.borrow().clone();
+        let accounts = self.queues.endpoints();
+        for endpoint in &mut health.endpoints {
+            let mut accounts = accounts.iter();
+            if let Some(account) = accounts.find(|one| *one.address == *endpoint.address()) {
+                endpoint.ledger = Some((&account.ledger).into());
+                endpoint.oldest_seconds = account.oldest.map(seconds_since);
+            }
+        }
+        health
+    }
+}
+
+fn by_sender(losses: &Losses) -> DroppedBySender {
+    let rows = losses.senders().into_iter();
+    let senders = rows.map(|(source, frames)| SenderDrops {
+        listener: source.listener().to_owned(),
+        peer: source.peer().to_owned(),
+        frames,
+    });
+    DroppedBySender {
+        senders: senders.collect(),
+        others: losses.others(),
+    }
+}
+
+fn seconds_since(past: Instant) -> f64 {
+    past.elapsed().as_secs_f64()
+}
+
+// === impl CertificateStatus ===
+
+impl From<&Certificate> for CertificateStatus {
+    fn from(Certificate { file, validity }: &Certificate) -> Self {
+        Self {
+            file: file.display().to_string(),
+            valid_from: Some(validity.starts.into()),
+            expires: validity.expires.into(),
+            validity: validity.state(SystemTime::now()).label().to_owned(),
+        }
+    }
+}
