@@ -3,48 +3,28 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::warn;
+use tracing::{field::display, warn};
 
 use crate::router::{DropReason, Ledger, Losses, Queues};
 
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// A sink, and its losses at the last check.
-struct Account {
-    sink: Arc<str>,
-    queues: Arc<Queues>,
-    last: (Ledger, Losses),
-}
-
-/// Logs the losses of one sink until the task is aborted.
+/// Logs the losses of one sink until it is aborted.
 pub(super) async fn log_losses(sink: Arc<str>, queues: Arc<Queues>) {
-    let mut account = Account {
-        sink,
-        queues,
-        last: Default::default(),
-    };
+    let mut before = (Ledger::default(), Losses::default());
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        account.log_losses();
-    }
-}
-
-impl Account {
-    fn log_losses(&mut self) {
-        let (before, losses_before) = &self.last;
-        let now = self.queues.ledger();
-        let lost = now.dropped_total() - before.dropped_total();
-        let losses = self.queues.losses();
+        let (now, losses) = (queues.ledger(), queues.losses());
+        let lost = now.dropped_total() - before.0.dropped_total();
         if lost > 0 {
-            let reasons = describe(&now, before);
-            let since = losses.since(losses_before);
-            let senders = (since.total() > 0).then(|| tracing::field::display(&since));
-            let (sink, queued) = (&self.sink, now.queued);
-            warn!(%sink, lost, %reasons, senders, queued, lost_in_all = now.dropped_total(), "frames were lost in the last {PERIOD:?}");
+            let reasons = describe(&now, &before.0);
+            let since = losses.since(&before.1);
+            let senders = (since.total() > 0).then(|| display(&since));
+            warn!(%sink, lost, %reasons, senders, queued = now.queued, lost_in_all = now.dropped_total(), "frames were lost in the last {PERIOD:?}");
         }
-        self.last = (now, losses);
+        before = (now, losses);
     }
 }
 

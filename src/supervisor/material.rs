@@ -36,11 +36,10 @@ pub(super) enum Tls {
 
 /// A certificate that a listener or sink presents to its peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Certificate {
-    /// The file whose first certificate it is.
-    pub file: PathBuf,
-    /// Its validity period.
-    pub validity: Validity,
+pub(super) struct Certificate {
+    /// The file that holds it, first of its chain.
+    pub(super) file: PathBuf,
+    pub(super) validity: Validity,
 }
 
 // === impl Material ===

@@ -30,7 +30,6 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use apply::Changes;
 pub use drain::{ListenerReport, Report, SinkReport};
-pub use material::Certificate;
 pub(crate) use material::contents;
 pub use plan::{StartError, StartProblem};
 pub use prepared::Prepared;

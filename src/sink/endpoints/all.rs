@@ -24,7 +24,10 @@ use crate::{
     health::{Event, Reporter},
     router::{DropReason, Queue, Queues},
     sink::{
-        Resolution, SinkError, Stack, driver::drive, reconnect::pass_on, restart::until_aborted,
+        Resolution, SinkError, Stack,
+        driver::drive,
+        reconnect::pass_on,
+        restart::{keep_going, until_aborted},
     },
 };
 
@@ -219,7 +222,7 @@ impl Endpoints<'_> {
                     drive(service, &queue, &retire).await
                 })
             };
-            endpoint.keep_going(&retire, &abort, begin).await;
+            keep_going(endpoint.reporter(), &retire, &abort, begin).await;
             queue
         });
     }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     health::{Event, Reporter},
-    sink::{SinkError, SinkStack, Stack, restart},
+    sink::{SinkStack, Stack},
 };
 
 /// An address and everything needed to connect to it. It is part of the sink's health until it is dropped.
@@ -38,18 +38,6 @@ impl Endpoint {
     /// A new stack to it.
     pub(super) fn build(&self, abort: CancellationToken) -> SinkStack {
         self.stack.build_to(self.address, &self.reporter, abort)
-    }
-
-    /// See [`restart::keep_going`].
-    pub(super) async fn keep_going<F>(
-        &self,
-        retire: &CancellationToken,
-        abort: &CancellationToken,
-        begin: impl FnMut() -> F,
-    ) where
-        F: Future<Output = Result<(), SinkError>> + Send + 'static,
-    {
-        restart::keep_going(&self.reporter, retire, abort, begin).await;
     }
 }
 

@@ -13,7 +13,11 @@ use tower::{Service, load::Load};
 use super::{endpoint::Endpoint, mailbox::Mailbox};
 use crate::{
     router::Taken,
-    sink::{SinkError, driver::drive, restart::until_aborted},
+    sink::{
+        SinkError,
+        driver::drive,
+        restart::{keep_going, until_aborted},
+    },
 };
 
 /// The giving end of a lane.
@@ -46,7 +50,7 @@ impl Lane {
         };
         let task = async move {
             let begin = || lane_of(&endpoint, &mailbox, &retire, &abort);
-            endpoint.keep_going(&retire, &abort, begin).await;
+            keep_going(endpoint.reporter(), &retire, &abort, begin).await;
         };
         (lane, task)
     }
