@@ -101,7 +101,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 // === impl Command ===
 
 impl Command {
-    /// How this command's log reaches stderr.
+    /// The way that this command's log takes to stderr.
     fn outlet(&self) -> Outlet {
         match self {
             Self::Run(_) => Outlet::queued(),

@@ -124,7 +124,7 @@ impl Read {
     /// The number of problems that are logged; the drawing has the same limit.
     const LINES: usize = 100;
 
-    /// Returns the first few errors as one line. Not all, since a file that is no Tapfile has an error in each line, and
+    /// Returns the first few errors as one line. Not all, since a file that is not a Tapfile has an error in each line, and
     /// this text is part of every `/status`.
     pub(super) fn errors(&self) -> String {
         const SHOWN: usize = 8;

@@ -127,7 +127,7 @@ impl Repair<'_> {
         }
     }
 
-    /// Whether the next token is in the block of a directive.
+    /// Returns whether the next token is in the block of a directive.
     fn in_directive(&self) -> bool {
         self.open.last().is_some_and(|open| open.by_directive)
     }

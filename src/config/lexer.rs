@@ -77,12 +77,12 @@ struct Lexer<'a> {
 // === impl Token ===
 
 impl Token {
-    /// Whether it is this word, written without quotes and not filled in from the environment.
+    /// Returns whether it is this word, written without quotes and not filled in from the environment.
     pub(crate) fn is_word(&self, word: &str) -> bool {
         self.kind == Kind::Word && !self.filled_in && self.text == word
     }
 
-    /// Whether it is a brace, and therefore not an argument.
+    /// Returns whether it is a brace, and therefore not an argument.
     pub(crate) fn is_brace(&self) -> bool {
         matches!(self.kind, Kind::Open | Kind::Close)
     }

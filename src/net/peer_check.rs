@@ -13,7 +13,7 @@ use super::{Keepalive, Liveness, Uptake, UptakeLevel, UserTimeout};
 
 /// Watches the peer of a TCP connection for as long as the connection is in use.
 ///
-/// A write notices a peer that takes nothing only when the send buffer is full, and `TCP_USER_TIMEOUT` is no substitute:
+/// A write notices a peer that takes nothing only when the send buffer is full, and `TCP_USER_TIMEOUT` is not a substitute:
 /// while the peer's window is closed, Linux counts probes, and restarts the count only when the window has room for a whole
 /// segment (`tcp_ack_probe`). A segment has up to 64 KiB on loopback, so it cut peers that had just taken data. This check
 /// counts bytes that were acknowledged instead.

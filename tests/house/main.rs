@@ -4,6 +4,8 @@
 //! library is used, so a change of the crate breaks no test here except by breaking a rule.
 
 mod layers;
+mod lengths;
+mod names;
 mod source;
 mod tables;
 mod tree;

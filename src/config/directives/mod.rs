@@ -45,7 +45,7 @@ struct Findings<'a> {
     needs: Vec<Need>,
 }
 
-/// Whether a token is the name of a directive.
+/// Returns whether a token is the name of a directive.
 pub(super) fn is_directive(token: &Token) -> bool {
     token.kind == Kind::Word && names().any(|name| name == token.text)
 }

@@ -74,7 +74,7 @@ pub(super) fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findi
     }
 }
 
-/// Whether two listeners cannot both be bound, or have the same name.
+/// Returns whether two listeners cannot both be bound, or have the same name.
 fn collide(one: &Listen, other: &Listen) -> bool {
     match (&one.address, &other.address) {
         (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
@@ -86,7 +86,7 @@ fn collide(one: &Listen, other: &Listen) -> bool {
     }
 }
 
-/// Whether one binds the port on every address, and so on that of the other.
+/// Returns whether one binds the port on every address, and so on that of the other.
 fn share_port(one: &Listen, other: &Listen) -> bool {
     match (bound(&one.address), bound(&other.address)) {
         (Some(one), Some(other)) => overlap(one, other),
@@ -94,7 +94,7 @@ fn share_port(one: &Listen, other: &Listen) -> bool {
     }
 }
 
-/// Whether only one of two sockets can be bound: `0.0.0.0` is every IPv4 address, and `[::]` is every address.
+/// Returns whether only one of two sockets can be bound: `0.0.0.0` is every IPv4 address, and `[::]` is every address.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let holds = |one: IpAddr, other| one == other || takes_all(one, other);
     one.port() != 0

@@ -152,7 +152,7 @@ fn paths(listeners: &[(Span, Listen)]) -> Vec<(PathBuf, Span)> {
     listeners.iter().filter_map(path).collect()
 }
 
-/// Whether a connection to `endpoint` certainly ends at `address`.
+/// Returns whether a connection to `endpoint` certainly ends at `address`.
 fn leads_to(endpoint: &Endpoint, address: &ListenAddress) -> bool {
     let authority = match (endpoint, address) {
         (Endpoint::Unix(dialled), ListenAddress::Unix(bound, _)) => return dialled == bound,

@@ -52,27 +52,8 @@ impl Importer<'_> {
             );
             return;
         }
-        let pattern = if Path::new(&target.text).is_absolute() {
-            target.text.clone()
-        } else {
-            let folder = self.sources.folder(target.span.file);
-            let folder = Pattern::escape(&folder.to_string_lossy());
-            Path::new(&folder).join(&target.text).display().to_string()
-        };
-        // Kubernetes mounts a ConfigMap with hidden folders beside its files; a pattern must not match them.
-        let options = MatchOptions {
-            require_literal_leading_dot: true,
-            require_literal_separator: true,
-            case_sensitive: true,
-        };
-        // One more than the limit, so that too many are noticed. Folders are skipped.
-        let found = waiting_for(&pattern, || {
-            let is_folder = |found: &glob::GlobResult| matches!(found, Ok(path) if path.is_dir());
-            let paths = glob::glob_with(&pattern, options)?;
-            let files = paths.filter(|found| !is_folder(found));
-            Ok::<_, glob::PatternError>(files.take(COUNT_LIMIT + 1).collect::<Vec<_>>())
-        });
-        let paths = match found {
+        let pattern = self.whole_pattern(target);
+        let paths = match search(&pattern) {
             Ok(paths) => paths,
             Err(error) => {
                 self.problems
@@ -104,6 +85,16 @@ impl Importer<'_> {
                     .note(format!("the pattern is `{}` in full", shown(&pattern))),
             );
         }
+    }
+
+    /// Returns a pattern with the folder that it is relative to.
+    fn whole_pattern(&self, target: &Token) -> String {
+        if Path::new(&target.text).is_absolute() {
+            return target.text.clone();
+        }
+        let folder = self.sources.folder(target.span.file);
+        let folder = Pattern::escape(&folder.to_string_lossy());
+        Path::new(&folder).join(&target.text).display().to_string()
     }
 
     fn import_file(&mut self, target: &Token, path: &Path) {
@@ -200,6 +191,22 @@ impl Importer<'_> {
         self.run(&tokens);
         self.stack.pop();
     }
+}
+
+/// Finds the files that match a pattern, up to one more than the limit, so that too many are noticed. Folders are skipped.
+fn search(pattern: &str) -> Result<Vec<glob::GlobResult>, glob::PatternError> {
+    // Kubernetes mounts a ConfigMap with hidden folders beside its files; a pattern must not match them.
+    let options = MatchOptions {
+        require_literal_leading_dot: true,
+        require_literal_separator: true,
+        case_sensitive: true,
+    };
+    waiting_for(pattern, || {
+        let is_folder = |found: &glob::GlobResult| matches!(found, Ok(path) if path.is_dir());
+        let paths = glob::glob_with(pattern, options)?;
+        let files = paths.filter(|found| !is_folder(found));
+        Ok(files.take(COUNT_LIMIT + 1).collect())
+    })
 }
 
 // === impl Active ===

@@ -17,7 +17,7 @@ use crate::{
     net::{ClientTls, Endpoint, Host},
 };
 
-/// What follows the SOCKET, in this order.
+/// The arguments after the SOCKET, in this order.
 pub(in super::super) const ARGUMENTS: &[Row<Sink>; 3] = &[
     Row {
         name: "full",
