@@ -1,4 +1,4 @@
-//! Resident memory before an outage of small frames, at its end, and afterwards.
+//! Resident memory before an outage of small frames, when it ends, and afterwards.
 //!
 //! `cargo bench --bench memory` starts `tapfan run`. Four senders send 200,000 frames of about 100
 //! bytes one by one while the collector is away. Then the collector comes back, and the benchmark

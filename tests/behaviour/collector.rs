@@ -81,7 +81,7 @@ pub(crate) struct Connection {
     /// STOP was received. Set before FINISH is sent, so that a peer that waited for FINISH finds it
     /// set.
     pub(crate) stopped: bool,
-    /// How the connection ended. Set a while after FINISH, since the router closes after that.
+    /// The end of the connection. Set a while after FINISH, since the router closes after that.
     pub(crate) ended: Option<Ended>,
 }
 
@@ -95,8 +95,8 @@ pub(crate) enum Ended {
     Killed,
 }
 
-/// How a collector that shuts down in order asks the sender to stop. It reads everything that is
-/// still sent.
+/// The way in which a collector that shuts down in order asks the sender to stop. It reads
+/// everything that is still sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shutdown {
     /// FIN: shuts down its write side.

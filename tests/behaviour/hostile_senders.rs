@@ -220,7 +220,7 @@ async fn a_stream_that_ends_inside_a_frame_loses_only_that_frame() {
     sender.send([numbered(5)]).await;
     sender.write(b"\0\0\0\0\0\0\x02\x01").await;
     sender.cut().await;
-    // Some senders end without STOP at a frame's boundary. That is no error.
+    // Some senders end without STOP at a frame's boundary. That is not an error.
     let mut sender = Sender::open(&bench.target(), Mode::Unidirectional).await;
     sender.send([numbered(6)]).await;
     sender.close().await;

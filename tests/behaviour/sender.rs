@@ -46,8 +46,8 @@ pub(crate) struct Sender {
     mode: Mode,
 }
 
-/// How a sender reacts when the router half-closes its back channel, the signal that a drain has
-/// begun.
+/// The reaction of a sender when the router half-closes its back channel, the signal that a drain
+/// has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnHalfClose {
     /// Sends STOP, as fstrm's own tools do.

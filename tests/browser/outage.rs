@@ -179,7 +179,7 @@ async fn assert_details_stay_open(browser: &Chromium) {
         .await;
 }
 
-/// The page shows since when the sink is down, why, and what it costs.
+/// Asserts that the page shows when the sink went down, why, and what was lost.
 async fn assert_shown_down(browser: &Chromium) {
     let down = |word: &str| word == "Down";
     let word = analytics!(".badge strong");

@@ -115,7 +115,7 @@ fn taps_fan_out_to_every_sink() {
     scenario::fan_out(&BIND, Via::Unix);
 }
 
-/// When named exits it waits for FINISH, and hangs if the reader does not send it.
+/// named waits for FINISH when it exits, and hangs if the reader does not send it.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn bind_exits_promptly() {

@@ -1,4 +1,4 @@
-//! An outage with small frames, and the memory of the router's process before, at its end, and
+//! An outage with small frames, and the memory of the router's process before it, when it ends, and
 //! afterwards.
 
 use std::{
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 pub(crate) struct Memory {
     /// After the senders have connected, before they send.
     pub(crate) before: u64,
-    /// When every frame is queued.
+    /// While every frame is queued.
     pub(crate) peak: u64,
     /// With the time since the queue became empty.
     pub(crate) after: Vec<(Duration, u64)>,

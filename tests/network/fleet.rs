@@ -58,7 +58,7 @@ pub(crate) struct Outcome {
     pub(crate) sink: SinkReport,
 }
 
-/// How a collector is removed.
+/// A way to remove a collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Removal {
     /// Removed from the name first. The collector stops once the router has ended the stream with
