@@ -1,4 +1,5 @@
-//! Checks the claims of the documents: configurations, links, log lines, commands and flags.
+//! Checks the claims of the documents about the program: configurations, links, commands, flags and metrics. `tests/house`
+//! compares the documents with the sources.
 
 use std::{
     collections::BTreeSet,
@@ -6,6 +7,11 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+
+#[path = "house/markdown.rs"]
+mod markdown;
+
+use markdown::{code_spans, prose};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -69,26 +75,6 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
     }
     assert!(!open, "a fence is not closed");
     blocks
-}
-
-/// The text without fenced blocks.
-fn prose(text: &str) -> String {
-    let mut open = false;
-    let mut prose = String::new();
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            open = !open;
-        } else if !open {
-            prose.push_str(line);
-            prose.push('\n');
-        }
-    }
-    prose
-}
-
-/// The content of all code spans.
-fn code_spans(text: &str) -> impl Iterator<Item = &str> {
-    text.split('`').skip(1).step_by(2)
 }
 
 #[test]
@@ -191,105 +177,7 @@ fn sources(folders: &[&str]) -> String {
     for folder in folders {
         read(&Path::new(ROOT).join(folder), &mut text);
     }
-    // A log line of a sink, or of one of its endpoints.
-    let [of_sink, of_endpoint] =
-        ["sink", "an endpoint"].map(|subject| text.replace("{subject}", subject));
-    of_sink + &of_endpoint
-}
-
-#[test]
-fn every_documented_log_line_is_written_somewhere() {
-    let sources = sources(&["src"]);
-    let log = document("docs/log.md").text;
-    let (_, section) = log.split_once("\n## Log lines\n").expect("a section");
-    let (section, _) = section.split_once("\n## ").expect("a section after it");
-    let rows = section.lines().filter(|line| {
-        ["error", "warn", "info", "debug"]
-            .iter()
-            .any(|level| line.starts_with(&format!("| {level} |")))
-    });
-    let mut seen = 0;
-    for row in rows {
-        let line = code_spans(row).next().expect("a log line");
-        assert!(
-            sources.contains(&format!("\"{line}")),
-            "no log line begins {line:?}"
-        );
-        let fields = row.split('|').nth(3).expect("a column of fields");
-        for field in code_spans(fields) {
-            assert!(sources.contains(field), "no field {field:?} of {line:?}");
-        }
-        seen += 1;
-    }
-    assert!(seen > 10, "{seen} log lines");
-}
-
-/// The texts of the events that `source` logs at `info` or above. A text is the last string in the
-/// call of the macro.
-fn events(source: &str) -> Vec<String> {
-    let mut events = Vec::new();
-    for macro_call in ["info!(", "warn!(", "error!("] {
-        for (place, _) in source.match_indices(macro_call) {
-            if source[..place].ends_with(|before: char| before.is_alphanumeric() || before == '_') {
-                continue;
-            }
-            let (mut depth, mut last, mut text) = (1, None, None::<String>);
-            let mut rest = source[place + macro_call.len()..].chars();
-            while let Some(next) = (depth > 0).then(|| rest.next()).flatten() {
-                match (&mut text, next) {
-                    (Some(_), '"') => last = text.take(),
-                    (Some(text), '\\') => text.extend(rest.next()),
-                    (Some(text), next) => text.push(next),
-                    (None, '"') => text = Some(String::new()),
-                    (None, '(') => depth += 1,
-                    (None, ')') => depth -= 1,
-                    (None, _) => {}
-                }
-            }
-            events.extend(last);
-        }
-    }
-    events
-}
-
-#[test]
-fn every_log_line_from_info_on_is_documented() {
-    let log = document("docs/log.md").text;
-    let rows: Vec<&str> = log
-        .lines()
-        .filter_map(|line| line.split_once(" | `"))
-        .filter(|(level, _)| ["| error", "| warn", "| info"].contains(level))
-        .filter_map(|(_, row)| row.split("` |").next())
-        .collect();
-    let mut sources = sources(&[
-        "src/supervisor",
-        "src/listener",
-        "src/sink",
-        "src/health",
-        "src/admin",
-    ]);
-    // Not the whole folder: the tests of the log write their own lines.
-    for file in ["src/cli/run.rs", "src/cli/tapfile.rs", "src/cli/watch.rs"] {
-        sources.push_str(&fs::read_to_string(Path::new(ROOT).join(file)).expect("a text"));
-    }
-    let mut seen = 0;
-    for event in events(&sources) {
-        let has_row = rows.iter().any(|row| event.starts_with(row));
-        assert!(has_row, "{event:?} is not in docs/log.md");
-        seen += 1;
-    }
-    assert!(seen > 40, "{seen} log lines");
-}
-
-#[test]
-fn every_reason_has_its_row_in_the_guide() {
-    let guide = document("docs/guide.md").text;
-    let drops = tapfan::router::DropReason::ALL.map(tapfan::router::DropReason::label);
-    let errors = tapfan::listener::ErrorReason::ALL.map(tapfan::listener::ErrorReason::label);
-    let ends = tapfan::health::Disconnect::LABELS;
-    for reason in drops.into_iter().chain(errors).chain(ends) {
-        assert!(guide.contains(&format!("\n| `{reason}` | ")), "{reason}");
-    }
+    text
 }
 
 /// The program's help, and the names of its commands.
@@ -355,38 +243,6 @@ fn every_command_flag_and_metric_exists() {
                     assert!(sources.contains(name), "{from}: there is no {word}");
                 }
             }
-        }
-    }
-}
-
-/// `module::…::test` and `tests/file.rs::test` in the tables of invariants; paths of files there and in the architecture.
-#[test]
-fn every_test_that_guards_an_invariant_exists() {
-    let sources = sources(&["src", "tests"]);
-    let invariants = document("docs/invariants.md").text;
-    let architecture = document("docs/ARCHITECTURE.md").text;
-    let (invariants, architecture) = (prose(&invariants), prose(&architecture));
-    let mut seen = 0;
-    for span in code_spans(&invariants) {
-        let Some((path, name)) = span.rsplit_once("::") else {
-            continue;
-        };
-        if path.contains("test") || path.ends_with('…') {
-            seen += 1;
-            let exists = if name == "tests" {
-                let file = format!("src/{}.rs", path.replace("::", "/"));
-                Path::new(ROOT).join(file).exists()
-            } else {
-                sources.contains(&format!("fn {name}("))
-            };
-            assert!(exists, "{span}");
-        }
-    }
-    assert!(seen > 15, "{seen} tests");
-    for span in code_spans(&invariants).chain(code_spans(&architecture)) {
-        if span.starts_with("src/") || span.starts_with("tests/") {
-            let file = span.split("::").next().expect("a path");
-            assert!(Path::new(ROOT).join(file).exists(), "{span}");
         }
     }
 }
