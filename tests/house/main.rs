@@ -3,10 +3,12 @@
 //! Each failure says which rule is broken, where, and what to do. CONTRIBUTING.md has the rules in words. Only the standard
 //! library is used, so a change of the crate breaks no test here except by breaking a rule.
 
+mod constants;
 mod documented;
 mod language;
 mod layers;
 mod lengths;
+mod limits;
 mod markdown;
 mod named;
 mod names;
