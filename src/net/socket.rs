@@ -156,13 +156,17 @@ impl Default for Keepalive {
 // === impl UserTimeout ===
 
 impl UserTimeout {
+    /// The least time that Linux waits longer than the router.
+    const BACKSTOP: Duration = Duration::from_secs(10);
+
     /// The time after which Linux ends a connection by itself, also one that was closed with bytes unsent.
     ///
-    /// Twice the timeout, so that `PeerCheck` is first: Linux cuts peers that read slowly. Kernels that do not say what a
-    /// peer has taken leave nothing to check, so there it is the timeout itself.
+    /// Twice the timeout, and at least [`BACKSTOP`](Self::BACKSTOP) more than it, so that `PeerCheck` is first even on a busy
+    /// machine: Linux cuts peers that read slowly, and its error does not say why. Kernels that do not say what a peer
+    /// has taken leave nothing to check, so there it is the timeout itself.
     fn backstop(self, socket: &impl AsFd) -> Duration {
         if tcp_info::sending(socket).is_some() {
-            self.0 * 2
+            self.0 + self.0.max(Self::BACKSTOP)
         } else {
             self.0
         }
