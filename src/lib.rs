@@ -13,11 +13,21 @@
 //! Dependencies point one way: `cli` → `admin` → `supervisor` → {`listener`, `sink`} → `router` → `health` →
 //! {`net`, `frame_stream`, `dnstap`, `config`}. See `docs/ARCHITECTURE.md`.
 
+#[cfg(feature = "admin")]
 pub mod admin;
+#[cfg(feature = "cli")]
 pub mod cli;
 mod closed_set;
 pub mod config;
 pub mod dnstap;
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only `cli` reads files with a deadline"
+    )
+)]
 mod files;
 pub mod frame_stream;
 pub mod health;

@@ -443,8 +443,13 @@ mod tests {
                 prop_assert!(token.span.start >= end, "tokens follow each other");
                 end = token.span.end;
             }
-            let rendered = crate::config::Diagnostics::new(sources, problems).render(false);
-            prop_assert!(rendered.is_empty() || rendered.ends_with('\n'));
+            let diagnostics = crate::config::Diagnostics::new(sources, problems);
+            prop_assert_eq!(diagnostics.to_string().is_empty(), diagnostics.is_empty());
+            #[cfg(feature = "cli")]
+            {
+                let rendered = diagnostics.render(false);
+                prop_assert!(rendered.is_empty() || rendered.ends_with('\n'));
+            }
         }
 
         #[test]

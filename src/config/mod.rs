@@ -29,6 +29,7 @@ pub use model::{
     ReadyWhen, Refresh, Sink,
 };
 pub use source::Position;
+#[cfg(feature = "cli")]
 pub(crate) use source::{ReadError, read};
 
 pub use crate::dnstap::Edits;

@@ -114,6 +114,15 @@ impl Sources {
             .map_or("", |source| source.text.as_str())
     }
 
+    /// The line on which a span starts, without its end.
+    pub(crate) fn line(&self, span: Span) -> &str {
+        let text = self.text(span.file);
+        let before = text.get(..span.start).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = text.get(start..).and_then(|rest| rest.lines().next());
+        line.unwrap_or_default()
+    }
+
     /// The place at which a span starts.
     pub(crate) fn position(&self, span: Span) -> Position {
         let before = self.text(span.file).get(..span.start).unwrap_or_default();

@@ -34,6 +34,7 @@ pub(crate) enum Incoming {
     /// problem.
     Sender,
     /// Asks the admin endpoint something.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
     Admin,
 }
 

@@ -30,6 +30,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use apply::Changes;
 pub use drain::{ListenerReport, Report, SinkReport};
+#[cfg(feature = "cli")]
 pub(crate) use material::contents;
 pub use plan::{StartError, StartProblem};
 pub use prepared::Prepared;

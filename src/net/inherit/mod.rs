@@ -2,8 +2,9 @@
 //!
 //! The parent process keeps them open as well, so senders can connect before the router runs and while it restarts.
 
+#[cfg(feature = "cli")]
+use std::env;
 use std::{
-    env,
     fmt::{self, Display},
     io,
     net::{SocketAddr, TcpListener},
@@ -14,6 +15,7 @@ use std::{
     path::{self, Path},
 };
 
+#[cfg(feature = "cli")]
 use listenfd::ListenFd;
 use socket2::SockRef;
 use thiserror::Error;
@@ -82,6 +84,7 @@ impl Inherited {
     ///
     /// # Errors
     /// If one of them is not a listening stream socket.
+    #[cfg(feature = "cli")]
     pub fn from_environment() -> Result<Self, InheritError> {
         // Without LISTEN_PID listenfd would take the sockets, although sd_listen_fds(3) requires the variable.
         if env::var_os("LISTEN_PID").is_none_or(|pid| pid.is_empty()) {

@@ -1,0 +1,268 @@
+//! Problems of a configuration, each with its place, cause and remedy: as plain text, and drawn like those of rustc.
+
+#[cfg(feature = "cli")]
+mod drawing;
+mod plain;
+
+use std::borrow::Cow;
+
+use super::source::{Position, Sources, Span};
+
+/// The most problems that are rendered; the rest is only counted.
+const RENDER_LIMIT: usize = 100;
+
+/// The problems found in a configuration, in the order of its files and lines.
+#[derive(Debug, Clone, Default)]
+pub struct Diagnostics {
+    sources: Sources,
+    list: Vec<Diagnostic>,
+}
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    severity: Severity,
+    message: String,
+    /// The place of the problem first, then related places.
+    labels: Vec<Label>,
+    notes: Vec<String>,
+    help: Option<String>,
+    replacement: Option<(Span, String)>,
+    /// The file, if there is no text to show.
+    origin: Option<String>,
+}
+
+/// The severity of a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Nothing starts with this configuration.
+    Error,
+    /// It is understood, but may not mean what its author intended.
+    Warning,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Label {
+    span: Span,
+    text: String,
+}
+
+// === impl Diagnostics ===
+
+impl Diagnostics {
+    /// Sorts the problems by place and removes repetitions, which occur when a snippet is imported twice.
+    pub(super) fn new(sources: Sources, list: Vec<Diagnostic>) -> Self {
+        let mut kept: Vec<Diagnostic> = Vec::with_capacity(list.len());
+        let mut list = list;
+        // A problem without a place concerns the whole and comes last.
+        list.sort_by_key(|diagnostic| {
+            let span = diagnostic.labels.first().map(|label| label.span);
+            (span.is_none(), span)
+        });
+        for diagnostic in list {
+            if kept.last() != Some(&diagnostic) {
+                kept.push(diagnostic);
+            }
+        }
+        Self {
+            sources,
+            list: kept,
+        }
+    }
+
+    /// Whether there is an error, so that the router does not start.
+    pub fn has_errors(&self) -> bool {
+        self.errors() > 0
+    }
+
+    /// The number of errors.
+    pub fn errors(&self) -> usize {
+        self.count(Severity::Error)
+    }
+
+    /// The number of warnings.
+    pub fn warnings(&self) -> usize {
+        self.count(Severity::Warning)
+    }
+
+    /// Whether there is no problem.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The problems, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.list.iter()
+    }
+
+    /// The place of a problem of this list; `None` if it concerns the configuration as a whole.
+    pub fn position(&self, diagnostic: &Diagnostic) -> Option<Position> {
+        let label = diagnostic.labels.first()?;
+        Some(self.sources.position(label.span))
+    }
+
+    /// The text of the problem's file with the proposed replacement; `None` without a proposal.
+    pub fn mended(&self, problem: &Diagnostic) -> Option<String> {
+        let (span, by) = problem.replacement.as_ref()?;
+        let mut text = self.sources.text(span.file).to_owned();
+        if !(text.is_char_boundary(span.start) && text.is_char_boundary(span.end)) {
+            return None;
+        }
+        text.replace_range(span.start..span.end, by);
+        Some(text)
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        self.list
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == severity)
+            .count()
+    }
+}
+
+// === impl Diagnostic ===
+
+impl Diagnostic {
+    /// Its severity.
+    pub fn severity(&self) -> Severity {
+        self.severity
+    }
+
+    /// The problem in one sentence.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The problem with the text at its place, if the message does not say it all.
+    pub fn cause(&self) -> Option<&str> {
+        let label = self.labels.first()?;
+        Some(label.text.as_str()).filter(|text| !text.is_empty())
+    }
+
+    /// Facts that explain it.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The remedy, if there is one.
+    pub fn remedy(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    pub(super) fn error(message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, message.into())
+    }
+
+    pub(super) fn warning(message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, message.into())
+    }
+
+    fn new(severity: Severity, message: String) -> Self {
+        Self {
+            severity,
+            message,
+            labels: Vec::new(),
+            notes: Vec::new(),
+            help: None,
+            replacement: None,
+            origin: None,
+        }
+    }
+
+    /// Adds a place with a label: first the problem's own, then related ones.
+    pub(super) fn at(mut self, span: Span, text: impl Into<String>) -> Self {
+        let text = text.into();
+        self.labels.push(Label { span, text });
+        self
+    }
+
+    /// Names the file, for a problem without a place in it.
+    pub(super) fn in_file(mut self, name: impl Into<String>) -> Self {
+        self.origin = Some(name.into());
+        self
+    }
+
+    /// Adds a fact that explains the problem.
+    pub(super) fn note(mut self, text: impl Into<String>) -> Self {
+        self.notes.push(text.into());
+        self
+    }
+
+    /// Sets the remedy.
+    pub(super) fn help(mut self, text: impl Into<String>) -> Self {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// Sets the edit that mends the problem, to be shown in its line.
+    pub(super) fn replace(mut self, span: Span, by: impl Into<String>) -> Self {
+        self.replacement = Some((span, by.into()));
+        self
+    }
+}
+
+/// Makes a text fit for a message: on one line, without control characters, and not long.
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    shown_up_to(64, text)
+}
+
+/// Makes a text fit for one line, without control characters, and cuts it after `limit` characters.
+fn shown_up_to(limit: usize, text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_graphic() || c == ' ';
+    if text.len() <= limit && text.chars().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::new();
+    for c in text.chars().take(limit) {
+        if plain(c) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_debug());
+        }
+    }
+    if text.chars().nth(limit).is_some() {
+        shown.push('…');
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::source::FileId, *};
+
+    pub(super) fn sources() -> (Sources, FileId) {
+        let mut sources = Sources::default();
+        let file = sources.add(
+            "Tapfile".as_ref(),
+            "dnstap /a\r\ndnstap /b {\r\n\tidenity \"x\r\ny\"\r\n}\r\n",
+        );
+        (sources, file)
+    }
+
+    pub(super) fn span(file: FileId, start: usize, end: usize) -> Span {
+        Span { file, start, end }
+    }
+
+    #[test]
+    fn places_come_in_order_and_nothing_twice() {
+        let (sources, file) = sources();
+        let at = |start| Diagnostic::error("wrong").at(span(file, start, start + 1), "");
+        let whole = Diagnostic::error("nothing to do");
+        let list = vec![whole, at(7), at(0), at(7)];
+        let diagnostics = Diagnostics::new(sources, list);
+        let columns: Vec<_> = diagnostics
+            .iter()
+            .map(|problem| diagnostics.position(problem).map(|place| place.column))
+            .collect();
+        assert_eq!(columns, [Some(1), Some(8), None]);
+        assert_eq!((diagnostics.errors(), diagnostics.warnings()), (3, 0));
+    }
+
+    #[test]
+    fn text_from_outside_is_shown_on_one_line() {
+        assert_eq!(shown("a b"), "a b");
+        assert_eq!(shown("a\nb\u{1b}[31m\u{202e}"), r"a\nb\u{1b}[31m\u{202e}");
+        assert_eq!(shown(&"x".repeat(65)), format!("{}…", "x".repeat(64)));
+        assert_eq!(shown("ß"), "ß");
+    }
+}
