@@ -66,7 +66,20 @@ pub async fn dial_tcp(address: SocketAddr, settings: &TcpSettings) -> io::Result
     options.set_tcp_nodelay(true)?;
     options.set_tcp_keepalive(&settings.keepalive.options())?;
     options.set_tcp_user_timeout(Some(settings.user_timeout.backstop(&socket)))?;
-    socket.connect(address).await
+    let stream = socket.connect(address).await?;
+    refuse_itself(&stream)?;
+    Ok(stream)
+}
+
+/// Refuses a connection that the kernel made to itself.
+///
+/// If nobody listens on a local port of the ephemeral range, the kernel may choose just this port for the connection's own
+/// side. TCP then connects it to itself (RFC 9293, simultaneous open), and the collector cannot bind its port meanwhile.
+fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(())
 }
 
 /// Connects to a unix socket. Never blocks: if the listener's backlog is full, it returns
@@ -275,5 +288,17 @@ mod tests {
             assert!(connected.len() < 64, "the backlog has an end");
         };
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[tokio::test]
+    async fn a_connection_to_itself_counts_as_refused() {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket
+            .bind("127.0.0.1:0".parse().expect("an address"))
+            .expect("bound");
+        let own = socket.local_addr().expect("an address");
+        let stream = socket.connect(own).await.expect("connected to itself");
+        let error = refuse_itself(&stream).expect_err("refused");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

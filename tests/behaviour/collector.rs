@@ -3,10 +3,12 @@
 use std::{
     fmt,
     future::pending,
+    io::ErrorKind,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -25,7 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     sender::reset_on_close,
-    wait::with_timeout,
+    wait::{TIMEOUT, with_timeout},
     wire::{ACCEPT, FINISH, READY, START, STOP},
 };
 
@@ -257,7 +259,7 @@ impl Collector {
             Place::Tcp(address, tls) => {
                 let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
                 socket.set_reuse_address(true).expect("set");
-                socket.bind(&(*address).into()).expect("bound");
+                bind(&socket, *address);
                 socket.listen(1024).expect("listening");
                 socket.set_nonblocking(true).expect("set");
                 let listener = TcpListener::from_std(socket.into()).expect("a listener");
@@ -416,6 +418,19 @@ impl Drop for Collector {
         if let Some(running) = &self.running {
             running.killed.cancel();
         }
+    }
+}
+
+/// Binds `socket`. The address may still be in use for a moment: a program that another test starts
+/// holds copies of this process's listening sockets between fork and exec.
+fn bind(socket: &Socket, address: SocketAddr) {
+    let deadline = Instant::now() + TIMEOUT;
+    while let Err(error) = socket.bind(&address.into()) {
+        assert!(
+            error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline,
+            "{address}: {error}"
+        );
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
