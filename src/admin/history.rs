@@ -79,7 +79,7 @@ struct SinkPoints {
     delivered: Vec<u32>,
     /// Frames.
     dropped: Vec<u32>,
-    /// Whether it was up: 0 or 1.
+    /// 1 if it was up, otherwise 0.
     up: Vec<u8>,
 }
 

@@ -155,7 +155,7 @@ impl Server {
                         () = watching.live.run(&watching.view) => {}
                     }
                 });
-                // Does not wait for a change of the log level, which may hang if nobody reads the log.
+                // Does not wait for a change of the log level, which may hang if the log is not read.
                 runtime.shutdown_background();
             })?;
         Ok(Self {

@@ -84,7 +84,7 @@ pub(crate) fn choose(named: Option<&Path>) -> Result<PathBuf, NoTapfile> {
     Ok(path)
 }
 
-/// Whether problems are coloured: stderr is a terminal, and `NO_COLOR` (<https://no-color.org>) is not set.
+/// Returns whether problems are coloured: stderr is a terminal, and `NO_COLOR` (<https://no-color.org>) is not set.
 pub(crate) fn colored_stderr() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

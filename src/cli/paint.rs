@@ -9,7 +9,7 @@ use std::{
 
 use crate::health::State;
 
-/// Whether to use colour on standard output.
+/// The use of colour on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Paint {
     Colored,

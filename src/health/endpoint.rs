@@ -15,7 +15,7 @@ use crate::closed_set::closed_set;
 pub struct Health {
     /// The state.
     pub state: State,
-    /// When it came up or went down; reconnect attempts do not reset it. When it began to drain, or stopped.
+    /// The time at which it came up or went down, began to drain, or stopped. Reconnect attempts do not reset it.
     pub since: Timestamp,
     /// The address that it is connected to, or last tried; `null` before the first attempt.
     pub endpoint: Option<String>,
@@ -23,7 +23,7 @@ pub struct Health {
     pub last_error: Option<Failure>,
     /// Failed attempts since it was up.
     pub failures: u32,
-    /// When the next attempt is due; `null` unless the state is `backoff`.
+    /// The time of the next attempt; `null` unless the state is `backoff`.
     pub next_attempt: Option<Timestamp>,
     /// Attempts that ended in a completed handshake.
     pub connects: u64,
@@ -34,7 +34,7 @@ pub struct Health {
     /// Writes that made no progress for one second.
     #[serde(default)]
     pub write_stalls: u64,
-    /// Whether there is a connection in use. Another one may be in the making beside it.
+    /// True if there is a connection in use. Another one may be in the making beside it.
     #[serde(skip)]
     pub(super) connected: bool,
 }
@@ -85,7 +85,7 @@ impl fmt::Display for State {
 }
 
 impl State {
-    /// Whether it is on the way to a connection.
+    /// Returns whether it is on the way to a connection.
     const fn is_attempt(self) -> bool {
         matches!(
             self,
@@ -93,7 +93,7 @@ impl State {
         )
     }
 
-    /// Whether it is on the way out, where it stays.
+    /// Returns whether it drains or has stopped, which is final.
     pub(super) const fn is_leaving(self) -> bool {
         matches!(self, Self::Draining | Self::Stopped)
     }

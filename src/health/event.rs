@@ -1,4 +1,4 @@
-//! What can happen to a sink and its endpoints.
+//! The events of a sink and its endpoints.
 
 use std::{
     error::Error,
@@ -33,7 +33,7 @@ pub(crate) enum Event<'a> {
     /// The connection in use ended.
     Lost {
         cause: &'a Disconnect,
-        /// Whether the connection lasted long enough to end the outage before it.
+        /// True if the connection lasted long enough to end the outage before it.
         steady: bool,
         /// The time until the next attempt; `None` if one is under way already.
         delay: Option<Duration>,
@@ -85,7 +85,7 @@ pub(crate) enum Event<'a> {
         name: &'a Destination,
         error: &'a ResolveError,
         kind: FailureKind,
-        /// Whether there are last good addresses, which stay in use.
+        /// True if there are last good addresses, which stay in use.
         keeps: bool,
     },
     /// The name has more addresses than a sink uses.
@@ -101,7 +101,7 @@ pub(crate) struct FailedAttempt<'a> {
     /// The error, in one sentence.
     pub(crate) cause: String,
     pub(crate) kind: FailureKind,
-    /// Whether there was a connection, which this side ended because it led to a listener of this router.
+    /// True if there was a connection, which this side ended because it led to a listener of this router.
     pub(crate) is_own_listener: bool,
 }
 

@@ -82,7 +82,7 @@ impl Ledger {
         self.dropped.total()
     }
 
-    /// Whether every frame offered is accounted for exactly once.
+    /// Returns whether every frame offered is accounted for exactly once.
     pub fn balances(&self) -> bool {
         self.offered == self.delivered + self.dropped_total() + self.queued + self.in_flight
     }

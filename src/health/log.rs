@@ -39,10 +39,10 @@ struct List<'a>(&'a Addresses);
 /// The line of an event.
 pub(super) struct Line<'a> {
     pub(super) sink: &'a str,
-    /// Whether the event is of one of several endpoints.
+    /// True if the event is of one of several endpoints.
     pub(super) of_endpoint: bool,
     pub(super) change: &'a Change,
-    /// Whether a failure has no line yet: it is a warning then, and a repeated one is for debugging.
+    /// True if a failure has no line yet: it is a warning then, and a repeated one is for debugging.
     pub(super) is_news: bool,
 }
 

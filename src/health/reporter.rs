@@ -76,7 +76,7 @@ impl Reporter {
     /// Applies an event to the health, and logs it.
     pub(crate) fn report(&self, event: &Event<'_>) {
         let change = self.change(|sink, now| sink.apply(self.number, event, now));
-        // Not under the lock: a log that nobody reads blocks its writers, and must not block readers of the health.
+        // Not under the lock: a log that is not read blocks its writers, and must not block readers of the health.
         self.log(event, change);
     }
 

@@ -18,7 +18,7 @@ pub struct SinkHealth {
     pub resolve_failures: u64,
     /// Why its name cannot be looked up, and since when; `null` if the last lookup succeeded.
     pub resolve_error: Option<Failure>,
-    /// Whether it uses several endpoints at a time.
+    /// True if it uses several endpoints at a time.
     #[serde(skip)]
     several: bool,
     /// The number of the next endpoint.
@@ -26,15 +26,15 @@ pub struct SinkHealth {
     next_number: u64,
 }
 
-/// What an event changed, as far as the log needs it.
+/// The change that an event made, as far as the log needs it.
 #[derive(Debug)]
 pub(super) struct Change {
     /// The endpoint before the event, and after it.
     pub(super) before: Health,
     pub(super) after: Health,
-    /// What it meant for a sink with several endpoints.
+    /// The consequence for a sink with several endpoints.
     pub(super) turn: Option<Turn>,
-    /// Whether lookups failed before.
+    /// True if lookups failed before.
     pub(super) lookups_failed: bool,
 }
 

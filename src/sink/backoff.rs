@@ -1,4 +1,4 @@
-//! How long to wait before the next attempt to connect.
+//! The time to wait before the next attempt to connect.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tower::util::rng::{HasherRng, Rng};
 /// between nothing and the step) keeps the routers that lost a collector together from coming back together.
 #[derive(Debug)]
 pub struct Backoff {
-    /// When the outage began; `None` while there is none.
+    /// The start of the outage; `None` while there is none.
     began: Option<Instant>,
     rng: HasherRng,
 }
@@ -25,7 +25,7 @@ impl Backoff {
     pub const MIN: Duration = Duration::from_millis(50);
     /// The last step.
     pub const MAX: Duration = Duration::from_secs(10);
-    /// How many times a step's length the outage must have lasted for the step to be used.
+    /// The age of an outage at which a step is used, in lengths of that step.
     pub const AGE_PER_STEP: u32 = 8;
 
     /// No outage yet.

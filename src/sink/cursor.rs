@@ -1,4 +1,4 @@
-//! How far a batch has been written.
+//! The progress of writing a batch.
 
 use std::io::IoSlice;
 
@@ -65,7 +65,7 @@ impl Cursor {
         }
     }
 
-    /// How many bytes the writer took.
+    /// Returns the number of bytes that the writer took.
     pub(super) fn accepted(&self) -> u64 {
         self.total
     }
@@ -75,7 +75,7 @@ impl Cursor {
         self.confirmed = self.accepted;
     }
 
-    /// Whether all of the batch is with the operating system.
+    /// Returns whether all of the batch is with the operating system.
     pub(super) fn is_done(&self) -> bool {
         self.confirmed.chunk == self.batch.len()
     }

@@ -1,4 +1,4 @@
-//! How many descriptors a sink may need at a time.
+//! The number of descriptors that a sink may need at a time.
 
 use super::{connect::ATTEMPTS_AT_ONCE, endpoints::ENDPOINTS_AT_MOST};
 use crate::config::{Endpoints, Sink};

@@ -16,8 +16,8 @@ use crate::router::{Progress, Queue, Taken};
 
 /// Where a driver takes from.
 pub(super) trait Source {
-    /// What to write next; `None` once there will be nothing more. Asked when the stack is ready, and so nothing is being
-    /// written.
+    /// Returns the next batch to write; `None` once there will be no more. Asked when the stack is ready, and so nothing
+    /// is being written.
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>>;
 
     /// Ready once there will be nothing more. Asked in its place while the stack is not ready.
@@ -33,7 +33,7 @@ enum Next {
 /// Takes from `source` whatever has piled up whenever `stack` is ready, until nothing more will come, or until `retire` is
 /// cancelled: then the stream is ended, and what the source has stays for another driver.
 ///
-/// The stack is polled while there is nothing to write, too: that is how a dead connection is noticed and made anew.
+/// The stack is polled while there is nothing to write, too: that is how a dead connection is noticed and replaced.
 /// A failed write needs no care here: the stack has settled it with the queue, and the rest comes with the next take.
 /// The stack is asked to finish even while it is down: a connection that it replaced may still be awaiting FINISH.
 ///
@@ -111,7 +111,7 @@ mod tests {
         sink::{ObserveLayer, Outgoing},
     };
 
-    /// A stack that answers each request as told, and keeps what it wrote. Down once it has no answer left.
+    /// A stack that gives the next of its answers to each request, and keeps what it wrote. Down without a further answer.
     #[derive(Debug, Default)]
     struct Scripted {
         answers: VecDeque<Result<(), Progress>>,

@@ -1,4 +1,4 @@
-//! What travels through a sink's stack: the requests, and the error.
+//! The requests that travel through a sink's stack, and their error.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::{
     router::{Progress, Taken},
 };
 
-/// What a sink's stack is asked to do by its driver.
+/// A request of the driver to the sink's stack.
 #[derive(Debug)]
 pub enum Request {
     /// Write these, and settle them.
@@ -17,7 +17,7 @@ pub enum Request {
     Finish,
 }
 
-/// What the layers below the ledger are asked to do.
+/// A request to the layers below the ledger.
 #[derive(Debug, Clone)]
 pub enum Outgoing {
     /// Write these, in order.
@@ -30,9 +30,9 @@ pub enum Outgoing {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{cause}")]
 pub struct SinkError {
-    /// What went out before it failed.
+    /// The part that went out before the failure.
     pub progress: Progress,
-    /// What ended the connection.
+    /// The reason for which the connection ended.
     #[source]
     pub cause: Arc<Disconnect>,
 }

@@ -1,4 +1,4 @@
-//! When a connection that works is to be replaced: it is old, or its name leads elsewhere.
+//! The reasons to replace a connection that works: it is old, or its name resolves to other addresses.
 
 use std::{
     future::{Future, pending},
@@ -16,10 +16,10 @@ use tower::util::rng::{HasherRng, Rng};
 
 use crate::{health::Disconnect, net::Addresses};
 
-/// How long one connection is to be used, though it works.
+/// The time for which a working connection is used.
 #[derive(Debug)]
 pub struct Term {
-    /// When it is too old.
+    /// The end of its `max_age`.
     until: Option<Instant>,
     /// Where it leads, and the addresses among which that should be.
     place: Option<Place>,
@@ -58,7 +58,7 @@ impl Term {
                     return;
                 }
             }
-            // Nobody looks the name up any more.
+            // The name is not looked up any more.
             pending::<()>().await;
         };
         async move {

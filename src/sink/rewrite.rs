@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use crate::{dnstap::Edits, health::Disconnect};
 
-    /// Keeps what it is asked to write, and answers as told.
+    /// Keeps what it is asked to write, and answers by a script.
     #[derive(Debug)]
     struct Collector {
         got: Vec<Batch>,

@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// What a directive's stack is made of: everything that can be wrong with it was checked when this was built, so
-/// that a stack can be made anew, after a panic, without an error.
+/// The parts of a directive's stack. Everything that can be wrong with them was checked when this was built, so that a new
+/// stack, after a panic, is made without an error.
 #[derive(Debug, Clone)]
 pub struct Stack {
     target: Target,
@@ -186,7 +186,7 @@ impl Stack {
         resolution.start(self.resolver.clone(), self.status.clone())
     }
 
-    /// What people are shown of an address.
+    /// Returns an address as logs and the status show it.
     pub(super) fn label(&self, address: SocketAddr) -> Arc<str> {
         let scheme = match &self.target {
             Target::Tcp { tls: Some(_), .. } => "tls",

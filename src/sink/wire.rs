@@ -23,7 +23,7 @@ pub(super) struct Wire<Io> {
     back_channel: BackChannel,
     /// The reporter of writes that make no progress.
     pub(super) status: Option<Reporter>,
-    /// How long the collector may take nothing.
+    /// The time for which the collector may take nothing.
     patience: Duration,
     check: PeerCheck,
     ended: Option<Arc<Disconnect>>,
@@ -93,9 +93,9 @@ impl<Io: Liveness> Wire<Io> {
         })
     }
 
-    /// Whether the collector's machine has answered lately.
+    /// Returns whether the collector's machine has answered lately.
     fn answers(&self) -> bool {
-        // A full collector is asked for room at intervals that double (RFC 9293, 3.8.6.1): the last answer is no older than
+        // A full collector is asked for room at intervals that double (RFC 9293, 3.8.6.1): the last answer is not older than
         // three quarters of the time, as measured with the shortest `write_timeout`. One that is gone was heard before it
         // all began.
         let heard = self.io.last_heard();
@@ -111,7 +111,7 @@ impl<Io> Wire<Io> {
 }
 
 pub(super) fn lock<Io>(wire: &Mutex<Wire<Io>>) -> MutexGuard<'_, Wire<Io>> {
-    // After a panic inside, nobody knows where in a frame the stream stands; the driver's restart drops it.
+    // After a panic inside, the place of the stream in a frame is unknown; the restart of the driver drops it.
     wire.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -176,7 +176,7 @@ impl View {
         });
     }
 
-    /// When the configuration in use was applied.
+    /// The time at which the configuration in use was applied.
     pub(super) fn applied(&self) -> SystemTime {
         let applied = self.shared.course.load().reloads.last_success;
         applied.map_or(self.shared.started, Into::into)

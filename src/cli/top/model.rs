@@ -24,7 +24,7 @@ pub(super) struct Model {
     /// The poll interval.
     pub(super) pace: Duration,
     pub(super) sort: Sort,
-    /// Whether the sort order is reversed.
+    /// True if the sort order is reversed.
     pub(super) reversed: bool,
     pub(super) screen: Screen,
     pub(super) help: bool,

@@ -118,7 +118,7 @@ pub struct ReloadsStatus {
     pub succeeded: u64,
     /// Reloads that were refused, and changed nothing.
     pub failed: u64,
-    /// When the configuration in use was applied, at the start or by a reload; `null` while starting.
+    /// The time at which the configuration in use was applied, at the start or by a reload; `null` while starting.
     pub last_success: Option<Timestamp>,
     /// The last reload; `null` if there was none.
     pub last: Option<ReloadStatus>,
@@ -127,7 +127,7 @@ pub struct ReloadsStatus {
 /// One reload of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadStatus {
-    /// When it was applied or refused.
+    /// The time at which it was applied or refused.
     pub at: Timestamp,
     /// The changes, in words; `null` if it was refused.
     pub changes: Option<String>,
@@ -180,7 +180,7 @@ pub struct CertificateStatus {
     pub valid_from: Option<Timestamp>,
     /// The end of its validity.
     pub expires: Timestamp,
-    /// What these dates mean now: `valid`, `expires_soon` (within 14 days), `expired` or `not_yet_valid`.
+    /// The meaning of these dates now: `valid`, `expires_soon` (within 14 days), `expired` or `not_yet_valid`.
     #[serde(default)]
     pub validity: String,
 }
@@ -190,7 +190,7 @@ pub struct CertificateStatus {
 pub struct Failure {
     /// The error, in one sentence.
     pub error: String,
-    /// When it happened; of a failure that lasts, when it began.
+    /// The time of the failure; if it lasts, of its start.
     pub at: Timestamp,
 }
 

@@ -36,7 +36,7 @@ pub struct SinkStatus {
     pub certificates: Vec<CertificateStatus>,
 }
 
-/// Whether a sink keeps `query_message` and `response_message`.
+/// The treatment of `query_message` and `response_message`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
@@ -129,7 +129,7 @@ impl LedgerStatus {
             .fold(0, |sum, lost| sum.saturating_add(*lost))
     }
 
-    /// Whether every frame offered is accounted for exactly once.
+    /// Returns whether every frame offered is accounted for exactly once.
     pub fn balances(&self) -> bool {
         let rest = [self.delivered, self.queued, self.in_flight];
         let counts = self.dropped.values().chain(&rest);

@@ -77,7 +77,7 @@ fn not_own(listener: Option<Arc<str>>) -> Result<(), ConnectCause> {
     }
 }
 
-/// What `future` gives, if it does so within `deadline`.
+/// Returns the result of `future`, or an error once `deadline` has passed.
 async fn within<T, E>(
     deadline: Duration,
     future: impl Future<Output = Result<T, E>>,

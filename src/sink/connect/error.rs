@@ -12,18 +12,18 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[error("{stage} {endpoint}: {}", self.sentence())]
 pub struct ConnectError {
-    /// What was being done.
+    /// The step that failed.
     pub stage: Stage,
     /// With which address, or name.
     pub endpoint: String,
-    /// What went wrong.
+    /// The cause of the failure.
     #[source]
     pub cause: ConnectCause,
-    /// How many other addresses of the same name failed, too.
+    /// The number of other addresses of the same name that failed, too.
     pub others: usize,
 }
 
-/// What went wrong in an attempt.
+/// The cause of a failed attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectCause {
     /// The name gave no address.
@@ -38,7 +38,7 @@ pub enum ConnectCause {
     /// The Frame Streams handshake failed.
     #[error("{0}{hint}", hint = handshake_hint(.0))]
     Handshake(#[from] HandshakeError),
-    /// It is no collector that answers there, but this router.
+    /// This router itself answers at the address, not a collector.
     #[error(
         "this leads back to the router's own listener {0}, and frames would go round for ever; nothing is sent there, so name the collector's address"
     )]
@@ -51,7 +51,7 @@ pub enum ConnectCause {
 // === impl ConnectError ===
 
 impl ConnectError {
-    /// What went wrong, without the stage and the endpoint.
+    /// Returns the cause in one sentence, without the stage and the endpoint.
     pub fn sentence(&self) -> String {
         let Self { cause, others, .. } = self;
         match others {
@@ -85,7 +85,7 @@ impl ConnectError {
         }
     }
 
-    /// Whether the attempt led to a listener of this router.
+    /// Returns whether the attempt led to a listener of this router.
     pub(in crate::sink) fn is_own_listener(&self) -> bool {
         matches!(self.cause, ConnectCause::OwnListener(_))
     }
@@ -103,7 +103,7 @@ impl ConnectError {
 // === impl ConnectCause ===
 
 impl ConnectCause {
-    /// Whether nothing was heard of the collector.
+    /// Returns whether the collector sent nothing.
     fn is_silence(&self) -> bool {
         match self {
             Self::Timeout(_) | Self::Handshake(HandshakeError::Timeout { .. }) => true,
@@ -130,8 +130,8 @@ fn dial_hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// What rustls says, but for a certificate of many names the first few: it may have thousands, and each look at the sink
-/// would bring them all. What says nothing to a person is put in other words.
+/// Returns the text of rustls, in plainer words where that text does not help. Of a certificate with many names it has only
+/// the first few: there may be thousands, and each status of the sink would repeat them all.
 fn tls_said(error: &io::Error) -> String {
     const SHOWN: usize = 5;
     if let Some(rustls::Error::InvalidCertificate(why)) = of_rustls(error)
@@ -200,7 +200,7 @@ fn handshake_hint(error: &HandshakeError) -> &'static str {
     }
 }
 
-/// Whether the collector shows what only signs: what `openssl req -x509` makes unless told otherwise.
+/// Returns whether the collector shows a certificate that may only sign, as `openssl req -x509` makes by default.
 fn is_authority(error: &rustls::OtherError) -> bool {
     matches!(
         error.0.downcast_ref(),

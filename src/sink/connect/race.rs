@@ -15,7 +15,7 @@ use tokio::{
 /// The Connection Attempt Delay of RFC 8305: an address that is silent for so long has another tried beside it.
 const DELAY: Duration = Duration::from_millis(250);
 
-/// How many attempts are under way at once. With so many silent addresses in front the next one has to wait until a
+/// The most attempts that are under way at once. Behind so many silent addresses the next one has to wait until a
 /// deadline has passed; without a bound, a name with hundreds of addresses would have a router open as many sockets
 /// whenever its collectors are slow.
 pub(in crate::sink) const AT_ONCE: usize = 8;
@@ -23,7 +23,7 @@ pub(in crate::sink) const AT_ONCE: usize = 8;
 /// Begins the `attempts` in their order, and gives what `seal` makes of the first that succeeds; the others are dropped.
 ///
 /// An attempt begins once the one before it has failed, or has taken a [while](DELAY). Of two that succeed at the same
-/// time the one that began earlier wins. Whoever wins is sealed before the others are given up, and if that fails the
+/// time the one that began earlier wins. The winner is sealed before the others are given up, and if that fails the
 /// race goes on.
 ///
 /// # Errors
@@ -106,7 +106,7 @@ mod tests {
     struct Attempts {
         outcomes: Vec<(u64, Result<(), ()>)>,
         origin: Instant,
-        /// When each was begun, in milliseconds.
+        /// The start of each attempt, in milliseconds.
         begun: RefCell<Vec<u128>>,
         under_way: Cell<usize>,
         most: Cell<usize>,

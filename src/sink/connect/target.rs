@@ -19,11 +19,11 @@ pub enum Target {
     Unix(UnixAddress),
     /// TCP, and TLS on it if there is a configuration for that.
     Tcp {
-        /// What to dial.
+        /// The address or the name to dial.
         place: Place,
-        /// What to set on the socket.
+        /// The options of the socket.
         settings: TcpSettings,
-        /// How to speak TLS, if it is to be spoken.
+        /// The TLS settings, for a sink that speaks TLS.
         tls: Option<Tls>,
     },
 }
@@ -37,10 +37,10 @@ pub enum Place {
     Named(Resolution),
 }
 
-/// How a sink speaks TLS.
+/// The TLS settings of a sink.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// What every handshake from now on is done with. Shared by all stacks of the sink, so that certificates can be
+    /// The configuration of every handshake from now on. Shared by all stacks of the sink, so that certificates can be
     /// replaced while it runs.
     pub config: Arc<ArcSwap<ClientConfig>>,
     /// The name to verify.

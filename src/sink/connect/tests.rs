@@ -16,7 +16,7 @@ use crate::{
     net::{Addresses, Authority, Host, ResolveError},
 };
 
-/// What was written to the log.
+/// The lines that were written to the log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -52,7 +52,7 @@ fn tls(error: impl Into<Error>) -> (Stage, ConnectCause) {
     (Stage::Tls, ConnectCause::Tls(error))
 }
 
-/// What rustls says of an expired certificate at the time `now`.
+/// The error of rustls for an expired certificate at the time `now`.
 fn expired(now: u64) -> (Stage, ConnectCause) {
     let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     tls(CertificateError::ExpiredContext {
@@ -86,7 +86,7 @@ fn a_cause_that_differs_only_in_words_is_logged_once() {
         for second in 0..20 {
             fails(sink, 0, expired(1_795_000_000 + second));
         }
-        // A count of other addresses is no other cause.
+        // Another count of addresses does not make another cause.
         for others in 0..20 {
             fails(sink, others, refused());
         }

@@ -40,7 +40,7 @@ pub struct Connection<Io> {
     abort: CancellationToken,
 }
 
-/// How long a connection waits for the collector.
+/// The times that a connection waits for the collector.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
     /// For the collector to take any data at all, while some is waiting for it.
@@ -58,7 +58,7 @@ pub struct Write<Io> {
     limits: Deadlines,
     /// Runs while nothing can be written.
     patience: Option<Patience>,
-    /// Whether this wait counts as a stall already.
+    /// Set once this wait counts as a stall.
     stalled: bool,
     abort: Abort,
     done: bool,
@@ -234,7 +234,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
     }
 
     /// Ends a stream whose FINISH is not awaited any longer. Nothing is taken back: what the kernel has it sends, since all
-    /// that the collector said was read, so that closing is no reset.
+    /// that the collector said was read, so that closing does not send a reset.
     fn leave(&self, wire: &mut Wire<Io>, cx: &mut Context<'_>) -> Arc<Disconnect> {
         // For close_notify of TLS, as at an end in order.
         let _ = Pin::new(&mut wire.io).poll_shutdown(cx);

@@ -48,12 +48,12 @@ struct Known {
     queue: Arc<Queue>,
     reporter: Reporter,
     abort: CancellationToken,
-    /// By when it has to be at its end, as the name no longer leads to it.
+    /// The deadline of an endpoint that drains because the name no longer resolves to it.
     leaves: Option<Instant>,
     ended: bool,
 }
 
-/// Feeds each address from its queue, until all queues are closed and empty, or until it is told to end.
+/// Feeds each address from its queue, until all queues are closed and empty, or until the sink is retired or aborted.
 ///
 /// Whatever goes wrong with one endpoint is logged there, so this ends in order.
 pub(super) async fn run(
@@ -197,7 +197,7 @@ impl Endpoints<'_> {
         self.cut();
     }
 
-    /// By when an endpoint has to be at its end that is left now.
+    /// Returns the deadline of an endpoint that starts to drain now.
     fn leaves(&self) -> Instant {
         Instant::now() + *self.ends.drain.borrow()
     }
@@ -242,8 +242,8 @@ impl Endpoints<'_> {
         }
     }
 
-    /// An endpoint is at its end. Of one that was left, what it did not take is lost, unless another driver may go on
-    /// with it.
+    /// Handles the end of an endpoint. Frames that an endpoint left in its queue are lost if the name no longer resolves to
+    /// it, unless another driver may continue with them.
     fn ended(&mut self, queue: Option<Arc<Queue>>) {
         let Some(queue) = queue else { return };
         let Some(place) = self
@@ -273,7 +273,7 @@ impl Endpoints<'_> {
 // === impl Known ===
 
 impl Known {
-    /// Whether it is being left, and was not told that its time is over.
+    /// Returns whether the endpoint drains and its deadline has not passed.
     fn is_leaving(&self) -> bool {
         self.leaves.is_some() && !self.ended && !self.abort.is_cancelled()
     }

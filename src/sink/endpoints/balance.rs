@@ -49,8 +49,8 @@ struct Known {
     reporter: Reporter,
 }
 
-/// Spreads what `queue` brings over a lane for each address, until the queue is closed and empty, or until it is told to
-/// end. What a lane was given and did not write goes back to the queue, and from there to another.
+/// Spreads the batches of `queue` over a lane for each address, until the queue is closed and empty, or until the sink is
+/// retired or aborted. A batch that a lane did not write goes back to the queue, and from there to another lane.
 ///
 /// Whatever goes wrong with one lane is logged there, so this ends in order.
 pub(super) async fn run(
@@ -109,7 +109,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// What to hand out next, as soon as a lane can take it; `None` when the queue is closed and empty.
+/// Returns the next batch as soon as a lane can take it; `None` when the queue is closed and empty.
 fn poll_next(
     balance: &mut Balance<Changes, Taken>,
     queue: &Arc<Queue>,

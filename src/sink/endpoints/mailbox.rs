@@ -1,4 +1,4 @@
-//! What a lane was given and has not written.
+//! The batches that a lane was given and has not written.
 
 use std::{
     collections::VecDeque,
@@ -8,10 +8,10 @@ use std::{
 
 use crate::{frame_stream::Chunk, router::Taken, sink::driver::Source};
 
-/// Between the one who gives batches to a lane and the lane's driver.
+/// The batches between the dispatcher and the driver of a lane.
 ///
-/// It takes some only while the lane's connection is up. One batch is written and one may wait behind it: more would say
-/// less about who has the least to do, and would wait longer behind a collector that stalls.
+/// It takes batches only while the lane's connection is up. One batch is written and one may wait behind it. With more, the
+/// load would show less well which lane has the least to do, and frames would wait longer behind a collector that stalls.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     state: Mutex<State>,
@@ -23,9 +23,9 @@ struct State {
     waiting: VecDeque<Taken>,
     /// Bytes of what is being written.
     writing: Option<u64>,
-    /// Whoever gives, when there was no room.
+    /// Wakes the dispatcher, which found no room.
     giver: Option<Waker>,
-    /// The lane's driver, when there was nothing to write.
+    /// Wakes the lane's driver, which found nothing to write.
     driver: Option<Waker>,
 }
 
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!((queue.ledger().queued, queue.ledger().delivered), (3, 1));
     }
 
-    /// Takes a request, and panics when it is told to.
+    /// Panics at a request.
     struct Panics;
 
     impl Service<Outgoing> for Panics {

@@ -1,4 +1,4 @@
-//! Which of its name's addresses a sink uses: one at a time, or several, each with a connection of its own.
+//! The addresses that a sink uses at a time: one, or several, each with a connection of its own.
 //!
 //! ```text
 //! failover   queue ─► driver ─► stack
@@ -25,18 +25,18 @@ pub(super) use self::wanted::ENDPOINTS_AT_MOST;
 use super::{SinkError, Stack, driver::drive, restart, stack::Mode};
 use crate::router::Queues;
 
-/// What ends a sink.
+/// The ways to end a sink.
 #[derive(Debug, Clone)]
 pub struct Ends {
     /// Ends its streams in order, and leaves what is queued.
     pub retire: CancellationToken,
     /// Ends whatever it waits for.
     pub abort: CancellationToken,
-    /// How long it may take to empty the queue of an endpoint that is gone, as it is and as it changes.
+    /// The time, which a reload may change, for emptying the queue of an endpoint whose address has left the name.
     pub drain: watch::Receiver<Duration>,
 }
 
-/// Takes from the sink's `queues` until they are closed and empty, or until it is told to [end](Ends), and starts anew
+/// Takes from the sink's `queues` until they are closed and empty, or until an [end](Ends) is requested, and starts again
 /// after a panic.
 pub async fn run(stack: &Stack, queues: &Arc<Queues>, ends: &Ends) {
     let begin = || begin(stack.clone(), Arc::clone(queues), ends.clone());

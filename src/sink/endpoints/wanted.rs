@@ -7,7 +7,7 @@ use crate::net::Addresses;
 /// Endpoints of one sink at the most. Those that come when there are so many are left alone.
 pub(in crate::sink) const ENDPOINTS_AT_MOST: usize = 64;
 
-/// What is known of an address that is in use.
+/// An address in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct InUse {
     pub(super) address: SocketAddr,

@@ -20,14 +20,14 @@ use crate::{
 /// The connection that takes the requests.
 pub(super) struct InUse<M: Service<()>> {
     pub(super) made: M::Response,
-    /// Since when there has been one without a gap.
+    /// The time since which there has been a connection without a gap.
     pub(super) since: Instant,
     renewal: Renewal<M>,
     /// For what is to replace it.
     backoff: Backoff,
 }
 
-/// How far the replacing of a connection has come.
+/// The state of replacing the connection.
 enum Renewal<M: Service<()>> {
     /// There is no reason yet.
     Due(Pin<Box<dyn Future<Output = Disconnect> + Send>>),
@@ -37,8 +37,8 @@ enum Renewal<M: Service<()>> {
     Waiting(Pin<Box<Sleep>>),
 }
 
-/// An attempt in a task of its own: while a collector takes its time with a request nobody polls the service, but the one
-/// that is being connected to does not wait. Dropping it gives the attempt up.
+/// An attempt in a task of its own: while a collector delays the response to a request, the service is not polled, but the
+/// collector that is being connected to does not wait. Dropping it gives the attempt up.
 pub(super) struct Beside<T>(AbortOnDropHandle<T>);
 
 // === impl InUse ===

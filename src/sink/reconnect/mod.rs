@@ -33,7 +33,7 @@ use in_use::InUse;
 ///   lives. It is pending while there is no connection, and it never fails.
 /// - [`Outgoing::Finish`] is accepted at any time, without a connection too.
 /// - `call` never connects. A request that fails is not tried again here: its error says how much of it went out,
-///   and the driver, who owns the queue, sends the rest. The next request is made when the response of the last has come.
+///   and the driver, which owns the queue, sends the rest. The next request is made when the response of the last has come.
 /// - The wait grows with the outage ([`Backoff`]), and starts over only after a connection was up for
 ///   [five seconds](Self::STEADY): a collector that accepts and then closes is down all the same.
 /// - A connection whose [`Term`] is over is replaced: make before break. It goes on taking frames until another has
@@ -56,11 +56,11 @@ pub struct ReconnectLayer {
 /// A connection that was made, its handshake done.
 #[derive(Debug)]
 pub struct Established<C> {
-    /// It.
+    /// The connection.
     pub connection: C,
     /// Where it leads, as shown to people.
     pub endpoint: Arc<str>,
-    /// How long it is to be used.
+    /// The time for which it is used.
     pub term: Term,
 }
 
@@ -121,10 +121,10 @@ impl<M: Service<()>> Layer<M> for ReconnectLayer {
 // === impl Reconnect ===
 
 impl<M: Service<()>> Reconnect<M> {
-    /// How long a connection must have been up for the outage before it to be over.
+    /// The time that a connection must have been up for the outage before it to be over.
     pub const STEADY: Duration = Duration::from_secs(5);
 
-    /// How long a connection that was replaced may take to end, however slowly its collector reads: there may be another one
+    /// The time that a replaced connection may take to end, however slowly its collector reads: there may be another one
     /// each time that a connection is replaced. What the kernel holds of it then is still sent.
     pub const LAST_WORDS: Duration = Duration::from_secs(30);
 }

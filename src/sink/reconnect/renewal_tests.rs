@@ -12,22 +12,22 @@ use crate::{
     sink::ConnectCause,
 };
 
-/// Makes numbered connections as told, and writes down what happens to them.
+/// Makes numbered connections by a script, and writes down what happens to them.
 #[derive(Debug, Default, Clone)]
 struct Script(Arc<Mutex<Scripted>>);
 
 #[derive(Debug, Default)]
 struct Scripted {
-    /// What becomes of each attempt; it succeeds at once if there is nothing.
+    /// The outcomes of the next attempts; without one, an attempt succeeds at once.
     outcomes: VecDeque<Outcome>,
     max_age: Option<Duration>,
     /// The addresses of the name; every connection leads to the first.
     addresses: Option<watch::Sender<Arc<Addresses>>>,
-    /// How long FINISH takes.
+    /// The time until FINISH.
     finish: Duration,
     attempts: Vec<Instant>,
     made: u8,
-    /// In their order: connection 1 takes frames (`1`), is told to end (`1 STOP`), and has ended (`1 FINISH`).
+    /// In their order: connection 1 takes frames (`1`), is asked to end (`1 STOP`), and has ended (`1 FINISH`).
     events: Vec<String>,
     /// Connections that the collector closed.
     closed: Vec<u8>,
@@ -291,7 +291,7 @@ async fn a_collector_that_takes_its_time_does_not_hold_up_the_new_connection() {
     while script.attempts() < 2 {
         sink.idle(Duration::from_secs(1)).await;
     }
-    // As while the driver awaits a response: nobody polls the service.
+    // As while the driver awaits a response: the service is not polled.
     sleep(Duration::from_secs(4)).await;
     assert_eq!(script.change(|it| it.made), 2);
     assert_eq!(script.events(), ["1"], "a request may be under way");
@@ -388,7 +388,7 @@ async fn a_replacement_that_was_made_as_the_sink_ends_is_ended_in_order() {
     while script.attempts() < 2 {
         sink.idle(Duration::from_secs(1)).await;
     }
-    // Nobody polls the service meanwhile, so that it does not take the new connection.
+    // The service is not polled meanwhile, so that it does not take the new connection.
     sleep(Duration::from_secs(4)).await;
     assert_eq!(script.change(|it| it.made), 2);
     sink.service.call(Outgoing::Finish).await.expect("in order");

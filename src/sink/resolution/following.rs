@@ -141,7 +141,7 @@ impl Running {
         let service = stack.build(CancellationToken::new());
         let driven = Arc::clone(&queue);
         let task = tokio::spawn(async move {
-            // Whether it ends in order is no matter here.
+            // The test does not need an end in order.
             let _ = drive(service, &driven, &CancellationToken::new()).await;
         });
         Self {

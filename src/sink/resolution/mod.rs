@@ -1,4 +1,4 @@
-//! Keeps the addresses of a sink's name: looked up anew when they run out, and when the sink needs a connection.
+//! Keeps the addresses of a sink's name: looked up again when their TTL ends, and when the sink needs a connection.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -36,16 +36,16 @@ struct Shared {
     course: watch::Sender<Course>,
 }
 
-/// How the look-ups go.
+/// The state of the lookups.
 #[derive(Debug, Default)]
 struct Course {
     /// One is under way.
     looking: bool,
     /// One is wanted before its time.
     wanted: bool,
-    /// When the last one began.
+    /// The start of the last one.
     began: Option<Instant>,
-    /// How many have ended.
+    /// The number of those that have ended.
     ended: u64,
     /// Why the last one failed, if it did.
     error: Option<Arc<ResolveError>>,
@@ -57,8 +57,8 @@ impl Resolution {
     /// The least time from one look-up's beginning to the next one's.
     pub const PAUSE: Duration = Duration::from_secs(1);
 
-    /// How long an attempt that has addresses waits for newer ones. A name server at hand answers within; and one that
-    /// does not must not hold the sink up.
+    /// The time that an attempt with last good addresses waits for newer ones. A near name server answers within it; one
+    /// that does not must not delay the sink.
     pub const PATIENCE: Duration = Duration::from_millis(250);
 
     /// Nothing is known yet, and nothing is looked up before [`start`](Self::start).
@@ -73,7 +73,7 @@ impl Resolution {
         }
     }
 
-    /// What is looked up.
+    /// Returns the name that is looked up.
     pub fn destination(&self) -> &Destination {
         &self.destination
     }
@@ -106,7 +106,7 @@ impl Resolution {
         }))
     }
 
-    /// The addresses to try now, in order. Has the name looked up anew.
+    /// Returns the addresses to try now, in order. Starts a new lookup of the name.
     ///
     /// If there are addresses, the look-up is waited for only if it can be expected to end [soon](Self::PATIENCE).
     ///
@@ -136,7 +136,7 @@ impl Resolution {
         }
     }
 
-    /// Has the name looked up anew, and does not wait for it.
+    /// Starts a new lookup of the name, and does not wait for it.
     pub(super) fn want(&self) {
         self.ask(|_| {});
     }

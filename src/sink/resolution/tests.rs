@@ -7,7 +7,7 @@ use crate::net::{Authority, Host};
 
 type Outcome = Result<Answer, ResolveError>;
 
-/// What look-ups bring, one after the other, and how long they take; then the last one for ever.
+/// The results of the lookups, one after the other, and their durations; the last one repeats.
 #[derive(Clone)]
 struct Script(Arc<Mutex<Scripted>>);
 
