@@ -16,7 +16,7 @@ pub struct SinkHealth {
     pub endpoints: Vec<EndpointStatus>,
     /// Lookups of its name that failed. It continues with the last good addresses.
     pub resolve_failures: u64,
-    /// Why its name cannot be looked up, and since when; `null` if the last lookup succeeded.
+    /// The error of the lookups and the time at which they began to fail; `null` if the last lookup succeeded.
     pub resolve_error: Option<Failure>,
     /// True if it uses several endpoints at a time.
     #[serde(skip)]

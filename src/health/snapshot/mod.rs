@@ -149,9 +149,9 @@ pub struct ListenerStatus {
     pub name: String,
     /// The bound address, with the port that the system chose if the configuration left it open; `null` for unix sockets.
     pub address: Option<String>,
-    /// Whether the configuration no longer has it.
+    /// True if the configuration no longer has it.
     pub removed: bool,
-    /// Why no sender can connect, and since when: its socket was removed and cannot be bound again. Otherwise `null`.
+    /// The error that keeps senders from connecting: its socket was removed and cannot be bound again. Otherwise `null`.
     #[serde(default)]
     pub not_listening: Option<Failure>,
     /// Open connections of senders.

@@ -14,9 +14,9 @@ pub struct SinkStatus {
     pub name: String,
     /// The destination as configured.
     pub configured: String,
-    /// Whether DNS messages are kept.
+    /// The handling of DNS messages.
     pub mode: Mode,
-    /// Whether the configuration no longer has it.
+    /// True if the configuration no longer has it.
     pub removed: bool,
     /// The verdict; `null` under the same condition as the router's.
     pub verdict: Option<Verdict>,
