@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_accepted_byte_by_byte_comes_out_in_order() {
+    fn bytes_accepted_one_by_one_advance_in_order() {
         let mut cursor = Cursor::new(batch());
         let whole = next(&cursor);
         assert_eq!(whole.len(), 16);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_confirmed_is_not_progress() {
+    fn unconfirmed_bytes_are_not_progress() {
         let mut cursor = Cursor::new(batch());
         cursor.accept(5);
         cursor.confirm();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_hold_no_more_than_asked() {
+    fn slices_fill_at_most_the_given_space() {
         let cursor = Cursor::new(batch());
         let mut one = [IoSlice::new(&[])];
         let slices = cursor.slices(&mut one);

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_that_failed_goes_on_where_it_stood() {
+    async fn a_failed_write_is_continued_where_it_stopped() {
         let queue = queue_of(b"abcde");
         queue.close();
         let failed = |frames| {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_driver_that_is_retired_ends_the_stream_and_leaves_the_queue() {
+    async fn a_retired_driver_ends_the_stream_and_leaves_the_queue() {
         for answers in [vec![Ok(())], vec![]] {
             let queue = queue_of(b"ab");
             let log = Arc::default();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_is_dropped_gives_its_frames_back() {
+    async fn a_dropped_request_returns_its_frames_to_the_queue() {
         let queue = queue_of(b"ab");
         let stack = ObserveLayer.layer(Hangs);
         let never = CancellationToken::new();
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_frame_that_brings_the_sink_down_each_time_is_given_up() {
+    async fn a_frame_that_panics_the_sink_every_time_is_dropped() {
         let queue = queue_of(b"ab");
         for _ in 0..3 {
             assert_eq!(queue.ledger().queued, 2);

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn ages_are_spread_over_a_fifth() {
+    async fn max_age_varies_by_a_tenth_either_way() {
         let age = Duration::from_secs(100);
         let now = Instant::now();
         let terms = (0..1000).map(|_| Term::new(Some(age), None));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_without_bounds_is_used_for_ever() {
+    async fn a_connection_without_limits_is_never_replaced() {
         let mut over = spawn(Term::new(None, None).over());
         assert!(over.poll().is_pending());
         tokio::time::advance(Duration::from_hours(10_000)).await;
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_an_address_that_has_left_others_behind_ends_a_term() {
+    async fn a_term_ends_only_when_the_name_drops_the_address_and_keeps_others() {
         let (one, two) = ("192.0.2.1:6000", "192.0.2.2:6000");
         let addresses = watch::Sender::new(Arc::new(Addresses::of(&[one, two])));
         let place = (one.parse().expect("an address"), addresses.subscribe());

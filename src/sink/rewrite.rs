@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sink_that_asks_for_nothing_gets_the_very_bytes() {
+    async fn a_sink_without_edits_gets_the_original_bytes() {
         let mut service = service(true, Ok(written(2)));
         let chunk = chunk(&[FRAME, NO_DNSTAP]);
         service
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_dnstap_is_passed_over_and_counted_at_its_place() {
+    async fn frames_that_are_not_dnstap_are_skipped_and_counted_at_their_position() {
         // Original places: 0 bad, 1 good, 2 bad, 3 bad, 4 good, 5 bad.
         let batch = vec![
             chunk(&[NO_DNSTAP, FRAME, NO_DNSTAP]),

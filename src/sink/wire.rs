@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_collector_that_is_gone_is_told_from_one_that_hangs() {
+    async fn an_unreachable_collector_is_distinguished_from_a_hung_one() {
         let wire = |heard| Wire::new(Heard(heard), Duration::from_secs(30));
         for (heard, label) in [
             // On a unix socket.

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_furthest_and_was_answered_is_reported() {
+    fn the_furthest_answered_attempt_is_reported() {
         let refused = || dial(io::ErrorKind::ConnectionRefused);
         let unreachable = || dial(io::ErrorKind::NetworkUnreachable);
         let is = |place: &str, others| Some((place.to_owned(), others));
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_of_many_names_is_told_of_by_a_few() {
+    fn only_the_first_names_of_a_certificate_are_shown() {
         let said = |names: usize| {
             let presented = (0..names).map(|name| format!("DnsName(\"h{name}.example\")"));
             let error = rustls::CertificateError::NotValidForNameContext {
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_counts_the_others() {
+    fn the_sentence_counts_the_other_addresses() {
         let sentence = |others| {
             let (stage, cause) = silence(Stage::Tls);
             let error = ConnectError::new(stage, "tls://192.0.2.1:6000", cause);

@@ -168,14 +168,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_answers_in_time_has_no_rival() {
+    async fn an_attempt_that_succeeds_within_the_delay_has_no_rival() {
         let attempts = Attempts::new([(249, Ok(())), (0, Ok(()))]);
         assert_eq!(attempts.race().await, Ok(0));
         assert_eq!(*attempts.begun.borrow(), [0]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_silent_has_another_tried_beside_it_and_is_given_up_when_that_wins() {
+    async fn a_silent_attempt_gets_rivals_and_is_dropped_when_one_wins() {
         let attempts = Attempts::new([(NEVER, Ok(())), (NEVER, Ok(())), (10, Ok(())), (0, Ok(()))]);
         assert_eq!(attempts.race().await, Ok(2));
         assert_eq!(*attempts.begun.borrow(), [0, 250, 500]);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_to_answer_wins_and_not_the_last_to_be_asked() {
+    async fn the_first_success_wins_and_a_tie_goes_to_the_earlier_attempt() {
         let attempts = Attempts::new([(300, Ok(())), (100, Ok(()))]);
         assert_eq!(attempts.race().await, Ok(0));
         assert_eq!(*attempts.begun.borrow(), [0, 250]);
@@ -193,21 +193,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_has_the_next_tried_at_once() {
+    async fn a_failure_starts_the_next_attempt_at_once() {
         let attempts = Attempts::new([(0, Err(())), (20, Err(())), (NEVER, Ok(())), (5, Ok(()))]);
         assert_eq!(attempts.race().await, Ok(3));
         assert_eq!(*attempts.begun.borrow(), [0, 0, 20, 270]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_of_an_earlier_one_does_not_hurry_the_next() {
+    async fn a_failure_of_an_older_attempt_does_not_start_the_next_early() {
         let attempts = Attempts::new([(260, Err(())), (NEVER, Ok(())), (5, Ok(()))]);
         assert_eq!(attempts.race().await, Ok(2));
         assert_eq!(*attempts.begun.borrow(), [0, 250, 500]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_failures_of_all_come_in_the_order_of_the_attempts() {
+    async fn failures_are_returned_in_the_order_of_the_attempts() {
         let attempts = Attempts::new([(700, Err(())), (400, Err(())), (0, Err(()))]);
         assert_eq!(attempts.race().await, Err(vec![0, 1, 2]));
         assert_eq!(attempts.now(), 700);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_cannot_be_sealed_has_not_won() {
+    async fn an_attempt_that_cannot_be_sealed_does_not_win() {
         let attempts = Attempts::new([(300, Ok(())), (100, Ok(())), (NEVER, Ok(()))]);
         let at_seal = RefCell::new(Vec::new());
         let seal = |place| {

@@ -94,7 +94,7 @@ mod tests {
     use crate::health::State;
 
     #[test]
-    fn the_one_that_has_come_furthest_is_shown() {
+    fn the_furthest_attempt_is_reported() {
         let status = Reporter::new("it".into());
         let shown = || {
             let status = status.watch();

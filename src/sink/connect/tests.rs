@@ -98,7 +98,7 @@ fn a_cause_that_differs_only_in_words_is_logged_once() {
 }
 
 #[test]
-fn the_next_cause_is_logged_after_any_number_of_others() {
+fn a_new_cause_is_logged_after_any_number_of_others() {
     let warnings = warnings(|sink| {
         let codes = (1..60).map(io::Error::from_raw_os_error);
         for error in codes {
@@ -127,7 +127,7 @@ fn the_next_cause_is_logged_after_any_number_of_others() {
 }
 
 #[test]
-fn causes_that_take_turns_are_logged_once_each_until_the_outage_is_over() {
+fn alternating_causes_are_logged_once_each_per_outage() {
     let warnings = warnings(|sink| {
         for second in 0..5 {
             fails(sink, 0, expired(1_795_000_000 + second));
@@ -149,7 +149,7 @@ fn causes_that_take_turns_are_logged_once_each_until_the_outage_is_over() {
 }
 
 #[test]
-fn lookups_that_fail_in_turns_are_logged_once_each() {
+fn alternating_lookup_failures_are_logged_once_each() {
     let host = Host::Name("collector.example".into());
     let name = Destination::Host(Authority { host, port: 6000 });
     let fails = |sink: &Reporter, code: &str| {
@@ -181,7 +181,7 @@ fn lookups_that_fail_in_turns_are_logged_once_each() {
 }
 
 #[test]
-fn dates_of_a_certificate_are_written_for_people() {
+fn certificate_dates_are_readable() {
     let (_, cause) = expired(1_795_000_000);
     insta::assert_snapshot!(cause, @"the certificate expired 2024-02-01, 2.7 years ago; renew it at the collector");
     let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));

@@ -142,7 +142,7 @@ async fn a_batch_is_written_whole_through_a_narrow_pipe() {
 }
 
 #[tokio::test]
-async fn a_collector_that_goes_in_mid_frame_has_what_went_out_whole() {
+async fn whole_frames_count_when_the_collector_leaves_mid_frame() {
     for (room, frames, cut) in [(0, 0, false), (9, 0, true), (10, 1, false), (25, 2, true)] {
         let (mut connection, far, _abort) = connection(room.max(1));
         let batch = if room == 0 { Batch::new() } else { batch() };
@@ -168,7 +168,7 @@ async fn a_collector_that_goes_in_mid_frame_has_what_went_out_whole() {
 }
 
 #[tokio::test]
-async fn a_collector_that_closes_is_noticed_with_nothing_to_write() {
+async fn a_closed_connection_is_noticed_with_nothing_to_write() {
     let (mut connection, far, _abort) = connection(64);
     let mut waiting = tokio_test::task::spawn(poll_fn(|cx| match connection.poll_ready(cx) {
         Poll::Ready(Ok(())) => Poll::Pending,
@@ -184,7 +184,7 @@ async fn a_collector_that_closes_is_noticed_with_nothing_to_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_collector_that_takes_nothing_is_noticed_with_nothing_to_write() {
+async fn a_stalled_collector_is_noticed_with_nothing_to_write() {
     // Its system answered lately, or is as silent as the collector.
     for (heard, expected) in [(1, "write_timeout"), (40, "unreachable")] {
         let (io, _far) = duplex(64);
@@ -209,7 +209,7 @@ async fn a_collector_that_takes_nothing_is_noticed_with_nothing_to_write() {
 }
 
 #[tokio::test]
-async fn what_the_collector_says_ends_the_connection_if_it_must() {
+async fn data_on_the_back_channel_ends_the_connection() {
     for (said, expected) in [
         (Control::finish().encode(), "finished"),
         (Control::accept().encode(), "protocol"),
@@ -223,7 +223,7 @@ async fn what_the_collector_says_ends_the_connection_if_it_must() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_collector_that_takes_nothing_is_given_up_after_the_deadline() {
+async fn a_stalled_collector_is_given_up_after_the_deadline() {
     let (mut connection, mut far, _abort) = connection(15);
     let begun = Instant::now();
     let write = tokio::spawn(connection.call(Outgoing::Frames(batch())));
@@ -257,7 +257,7 @@ async fn a_collector_that_takes_nothing_is_given_up_after_the_deadline() {
 }
 
 #[tokio::test]
-async fn an_abort_ends_a_write_and_says_how_far_it_came() {
+async fn an_abort_ends_a_write_and_reports_its_progress() {
     let (mut connection, _far, abort) = connection(25);
     let mut write = tokio_test::task::spawn(connection.call(Outgoing::Frames(batch())));
     assert!(write.poll().is_pending());
@@ -279,7 +279,7 @@ async fn an_abort_ends_a_write_and_says_how_far_it_came() {
 }
 
 #[tokio::test]
-async fn a_write_that_is_dropped_halfway_ends_the_connection() {
+async fn a_write_dropped_halfway_ends_the_connection() {
     let (mut connection, _far, _abort) = connection(25);
     let mut write = tokio_test::task::spawn(connection.call(Outgoing::Frames(batch())));
     assert!(write.poll().is_pending());
@@ -316,7 +316,7 @@ async fn a_stream_ends_with_stop_and_finish() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_collector_that_does_not_finish_is_not_waited_for_for_ever() {
+async fn the_wait_for_finish_has_a_deadline() {
     let (mut connection, _far, _abort) = connection(64);
     let begun = Instant::now();
     let error = connection
@@ -331,7 +331,7 @@ async fn a_collector_that_does_not_finish_is_not_waited_for_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_collector_that_reads_is_waited_for_and_so_is_what_it_has_read_last() {
+async fn finish_is_awaited_while_the_collector_reads_and_as_long_again() {
     for (reads, answers) in [(0, 3), (7, 10), (20, 39)] {
         let (stop, mut far, _abort) = stop_after(reads);
         let answer = async {
@@ -359,7 +359,7 @@ async fn a_collector_that_reads_is_waited_for_and_so_is_what_it_has_read_last() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_is_cut_short_says_what_is_unconfirmed() {
+async fn an_aborted_end_reports_the_unconfirmed_bytes() {
     let (stop, mut far, abort) = stop_after(100);
     let mut stop = tokio_test::task::spawn(stop);
     assert!(stop.poll().is_pending());
@@ -381,7 +381,7 @@ async fn an_end_that_is_cut_short_says_what_is_unconfirmed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_collector_that_takes_nothing_for_a_second_is_a_stall_each_time() {
+async fn each_second_without_progress_starts_one_stall() {
     let (connection, mut far, _abort) = connection(7);
     let status = Reporter::new("siem".into());
     let mut connection = connection.reporting_to(status.clone());

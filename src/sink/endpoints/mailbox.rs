@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn it_has_room_for_two_while_it_is_up() {
+    fn it_has_room_for_two_batches_while_the_lane_is_up() {
         let (queue, mailbox) = (queue(4), Mailbox::default());
         let mut room = spawn(poll_fn(|cx| mailbox.poll_room(cx)));
         assert!(room.poll().is_pending());
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lane_that_panics_gives_back_what_it_had_and_is_cut_by_what_it_wrote() {
+    async fn a_lane_that_panics_returns_its_batches_and_only_the_one_being_written_is_cut() {
         let (queue, mailbox) = (queue(2), Mailbox::default());
         let never = CancellationToken::new();
         for round in 0..3 {

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn those_in_use_stay_when_there_are_more_than_the_bound() {
+    fn endpoints_in_use_stay_when_the_name_has_more_than_the_limit() {
         let name = |range: std::ops::RangeInclusive<u8>| {
             Addresses::with_priorities(range.map(|last| (0, address(last))))
         };
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_two_records_lead_to_is_used_once() {
+    fn an_address_in_two_records_is_used_once() {
         let twice = Addresses::with_priorities([(1, address(1)), (1, address(1)), (2, address(1))]);
         assert_eq!(all(&twice, &[]), (vec![address(1)], 0));
     }

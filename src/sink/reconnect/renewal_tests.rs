@@ -207,7 +207,7 @@ impl Driven {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_old_one_is_used_until_the_new_one_is_up_and_then_ends_in_order() {
+async fn the_old_connection_is_used_until_the_new_one_is_up_and_then_ends_in_order() {
     let slow = Outcome::Up(Duration::from_secs(3));
     let script = Script::aging([Outcome::Up(Duration::ZERO), slow]);
     script.change(|it| it.finish = Duration::from_secs(2));
@@ -248,7 +248,7 @@ async fn the_old_one_is_used_until_the_new_one_is_up_and_then_ends_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_old_one_stays_while_no_new_one_can_be_made() {
+async fn the_old_connection_stays_while_no_new_one_can_be_made() {
     let refused = [Outcome::Refused; 1000];
     let up = Outcome::Up(Duration::ZERO);
     let script = Script::aging([up].into_iter().chain(refused));
@@ -283,7 +283,7 @@ async fn the_old_one_stays_while_no_new_one_can_be_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_collector_that_takes_its_time_does_not_hold_up_the_new_connection() {
+async fn a_slow_collector_does_not_delay_the_new_connection() {
     let slow = Outcome::Up(Duration::from_secs(3));
     let script = Script::aging([Outcome::Up(Duration::ZERO), slow]);
     let mut sink = Driven::new(&script);
@@ -300,7 +300,7 @@ async fn a_collector_that_takes_its_time_does_not_hold_up_the_new_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loss_meanwhile_waits_for_the_new_one_and_for_nothing_else() {
+async fn a_loss_during_renewal_waits_only_for_the_new_connection() {
     let slow = Outcome::Up(Duration::from_secs(3));
     let script = Script::aging([Outcome::Up(Duration::ZERO), slow]);
     let mut sink = Driven::new(&script);
@@ -326,7 +326,7 @@ async fn a_loss_meanwhile_waits_for_the_new_one_and_for_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loss_between_attempts_is_a_loss_like_any_other() {
+async fn a_loss_between_renewal_attempts_is_an_ordinary_loss() {
     let script = Script::aging([Outcome::Up(Duration::ZERO), Outcome::Refused]);
     let mut sink = Driven::new(&script);
     sink.send().await;
@@ -342,7 +342,7 @@ async fn a_loss_between_attempts_is_a_loss_like_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_the_sink_waits_for_those_that_were_replaced() {
+async fn the_end_of_a_sink_waits_for_replaced_connections() {
     let script = Script::aging([]);
     script.change(|it| it.finish = Duration::from_secs(4));
     let mut sink = Driven::new(&script);
@@ -360,7 +360,7 @@ async fn the_end_of_the_sink_waits_for_those_that_were_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_sink_that_is_down_waits_for_those_that_were_replaced() {
+async fn the_end_of_a_sink_that_is_down_waits_for_replaced_connections() {
     let up = Outcome::Up(Duration::ZERO);
     let script = Script::aging([up, up, Outcome::Refused]);
     script.change(|it| it.finish = Duration::from_secs(4));
@@ -380,7 +380,7 @@ async fn the_end_of_a_sink_that_is_down_waits_for_those_that_were_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replacement_that_was_made_as_the_sink_ends_is_ended_in_order() {
+async fn a_replacement_completed_while_the_sink_ends_is_ended_in_order() {
     let slow = Outcome::Up(Duration::from_secs(3));
     let script = Script::aging([Outcome::Up(Duration::ZERO), slow]);
     let mut sink = Driven::new(&script);
@@ -399,7 +399,7 @@ async fn a_replacement_that_was_made_as_the_sink_ends_is_ended_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_the_sink_does_not_wait_for_one_that_is_being_made() {
+async fn the_end_of_a_sink_does_not_wait_for_an_attempt() {
     let never = Outcome::Up(Duration::from_hours(1));
     let script = Script::aging([Outcome::Up(Duration::ZERO), never]);
     let mut sink = Driven::new(&script);
@@ -416,7 +416,7 @@ async fn the_end_of_the_sink_does_not_wait_for_one_that_is_being_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_is_dropped_leaves_nothing_behind() {
+async fn a_dropped_sink_leaves_no_connection_behind() {
     let never = Outcome::Up(Duration::from_hours(1));
     let up = Outcome::Up(Duration::ZERO);
     let script = Script::aging([up, up, never]);
@@ -432,7 +432,7 @@ async fn a_sink_that_is_dropped_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_has_left_is_left_and_one_that_came_back_is_kept() {
+async fn a_connection_moves_when_its_address_leaves_the_name_and_stays_if_it_returns() {
     let (one, two) = ("192.0.2.1:6000", "192.0.2.2:6000");
     let script = Script::default();
     script.lead_to(&[one]);

@@ -111,7 +111,7 @@ async fn until_ready(service: &mut Reconnect<Script>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_pending_while_the_sink_is_down_and_tries_until_it_is_up() {
+async fn poll_ready_is_pending_while_the_sink_is_down_and_attempts_go_on() {
     let script = Script::new([false, false, false, true]);
     let (mut service, reporter) = reconnect(&script);
     assert!(
@@ -151,7 +151,7 @@ async fn it_is_pending_while_the_sink_is_down_and_tries_until_it_is_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_of_a_second_is_over_an_eighth_of_a_second_later_at_most() {
+async fn a_collector_back_after_a_second_is_found_within_an_eighth_of_a_second() {
     for _ in 0..50 {
         let script = Script::new([true].into_iter().chain([false; 200]));
         let (mut service, _) = reconnect(&script);
@@ -173,7 +173,7 @@ async fn an_outage_of_a_second_is_over_an_eighth_of_a_second_later_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_collector_that_accepts_and_closes_is_asked_less_and_less() {
+async fn a_collector_that_accepts_and_closes_is_retried_with_growing_delays() {
     let script = Script::new([true; 2000]);
     let (mut service, _) = reconnect(&script);
     let begun = Instant::now();
@@ -196,7 +196,7 @@ async fn a_collector_that_accepts_and_closes_is_asked_less_and_less() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_steady_connection_starts_the_backoff_over() {
+async fn a_steady_connection_resets_the_backoff() {
     let script = Script::new([true; 10]);
     let (mut service, reporter) = reconnect(&script);
     until_ready(&mut service).await;
@@ -215,7 +215,7 @@ async fn a_steady_connection_starts_the_backoff_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_while_it_is_down_does_nothing_and_says_so() {
+async fn a_call_while_the_sink_is_down_fails_without_progress() {
     let script = Script::new([]);
     let (mut service, _) = reconnect(&script);
     let error = service

@@ -184,7 +184,7 @@ fn address(ip: &str) -> impl Fn(&str, RecordType) -> Says + Send + use<> {
 }
 
 #[tokio::test]
-async fn a_sink_follows_its_name_once_the_old_collector_went_away() {
+async fn a_sink_follows_its_name_after_the_old_collector_stops() {
     let server = Server::start(address("127.0.0.2")).await;
     let (old, port) = Collector::start("127.0.0.2", 0).await;
     let (new, _) = Collector::start("127.0.0.3", port).await;
@@ -208,7 +208,7 @@ async fn a_sink_follows_its_name_once_the_old_collector_went_away() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_gone_for_a_while_changes_nothing() {
+async fn a_name_that_stops_resolving_changes_nothing() {
     let server = Server::start(address("127.0.0.2")).await;
     let (collector, port) = Collector::start("127.0.0.2", 0).await;
     let sink = Running::start(&format!("tcp://collector.example.:{port}"), &server);
@@ -246,7 +246,7 @@ async fn a_name_that_is_gone_for_a_while_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_service_goes_to_its_second_priority_when_the_first_is_away() {
+async fn a_service_uses_its_second_priority_while_the_first_is_down() {
     let (first, port_of_first) = Collector::start("127.0.0.2", 0).await;
     let (second, port_of_second) = Collector::start("127.0.0.3", 0).await;
     let server = Server::start(move |name, family| match (name, family) {

@@ -114,7 +114,7 @@ impl Running {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_ttl_counts_within_its_bounds_give_or_take_a_fifth() {
+async fn lookups_follow_the_ttl_within_its_bounds_with_jitter() {
     let cases: [(fn() -> Outcome, u64); 4] = [
         (|| found(0, &[ONE]), 5),
         (|| found(30, &[ONE]), 30),
@@ -151,7 +151,7 @@ async fn the_first_attempt_waits_for_the_first_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_without_addresses_says_why_there_are_none() {
+async fn an_attempt_without_addresses_gets_the_lookup_error() {
     let running = run([(AT_ONCE, silence), (AT_ONCE, no_name)]);
     let first = running.attempt().await.expect_err("nothing");
     assert!(first.contains("no name server answered"), "{first}");
@@ -162,7 +162,7 @@ async fn an_attempt_without_addresses_says_why_there_are_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn quick_attempts_ask_once_a_second() {
+async fn frequent_attempts_look_up_once_a_second() {
     for outcome in [no_name as fn() -> Outcome, || found(30, &[ONE])] {
         let running = run([(AT_ONCE, || found(30, &[ONE])), (AT_ONCE, outcome)]);
         running.attempt().await.expect("found");
@@ -194,7 +194,7 @@ async fn an_attempt_gets_the_newest_addresses_if_they_come_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_server_that_is_slow_or_fails_holds_no_attempt_up() {
+async fn a_slow_or_failing_name_server_does_not_delay_attempts() {
     let running = run([
         (AT_ONCE, || found(60, &[ONE])),
         (Duration::from_secs(6), silence),
@@ -217,7 +217,7 @@ async fn a_name_server_that_is_slow_or_fails_holds_no_attempt_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_take_nothing_away_and_are_counted() {
+async fn failed_lookups_are_counted_and_keep_the_addresses() {
     let running = run([
         (AT_ONCE, || found(5, &[ONE])),
         (AT_ONCE, no_name),
@@ -253,7 +253,7 @@ async fn failures_take_nothing_away_and_are_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_of_addresses_is_published_and_another_order_is_not() {
+async fn changed_addresses_are_published_but_a_new_order_is_not() {
     let running = run([
         (AT_ONCE, || found(5, &[ONE, TWO])),
         (AT_ONCE, || found(5, &[TWO, ONE])),
@@ -272,7 +272,7 @@ async fn a_change_of_addresses_is_published_and_another_order_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_its_handle_it_asks_no_more() {
+async fn dropping_the_handle_stops_the_lookups() {
     let server = crate::net::test_server::Server::start(|_, _| {
         crate::net::test_server::Says::Addresses(0, vec![[192, 0, 2, 1].into()])
     })
