@@ -1,4 +1,4 @@
-//! The time to wait before the next attempt to connect.
+//! The delay before the next attempt to connect.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tower::util::rng::{HasherRng, Rng};
 
 /// Delays between attempts: a step that starts at 50 ms and doubles to 10 s, with full jitter.
 ///
-/// The step doubles with the age of the outage, not with the number of attempts: it is the largest that the outage
-/// has lasted [eight times](Self::AGE_PER_STEP). So a collector that was away for a second is found again within an
-/// eighth of a second, and one that is away for good is asked every five seconds in the mean. Full jitter (a delay
-/// between nothing and the step) keeps the routers that lost a collector together from coming back together.
+/// The step grows with the age of the outage, not with the number of attempts: it is the largest step of which
+/// [eight](Self::AGE_PER_STEP) fit into the outage so far. A collector that was away for a second is found within an
+/// eighth of a second after it returns, and one that stays away is tried every five seconds on average. Full jitter (a
+/// delay between zero and the step) keeps routers that lost a collector together from reconnecting together.
 #[derive(Debug)]
 pub struct Backoff {
     /// The start of the outage; `None` while there is none.
@@ -25,10 +25,10 @@ impl Backoff {
     pub const MIN: Duration = Duration::from_millis(50);
     /// The last step.
     pub const MAX: Duration = Duration::from_secs(10);
-    /// The age of an outage at which a step is used, in lengths of that step.
+    /// The number of times a step must fit into the age of the outage before it is used.
     pub const AGE_PER_STEP: u32 = 8;
 
-    /// No outage yet.
+    /// A backoff before the first outage.
     pub fn new() -> Self {
         Self {
             began: None,
@@ -36,8 +36,10 @@ impl Backoff {
         }
     }
 
-    /// The delay before the next attempt, after one that failed just now. In whole milliseconds, since people read it; never
-    /// none, so that what fails at once is not tried again within the same poll.
+    /// Returns the delay before the next attempt, after one that failed just now.
+    ///
+    /// It is in whole milliseconds because people read it. It is at least one, so that an attempt that fails at once is not
+    /// repeated within the same poll.
     pub fn next_delay(&mut self) -> Duration {
         let step = self.step(Instant::now());
         let delay = step.mul_f64(self.rng.next_f64().clamp(0.0, 1.0));
@@ -45,13 +47,13 @@ impl Backoff {
         delay.saturating_sub(fraction).max(Duration::from_millis(1))
     }
 
-    /// The delay before the next attempt, after one that only somebody can mend.
+    /// Returns the delay before the next attempt, after a failure that only an operator can fix.
     pub fn longest_delay(&mut self) -> Duration {
         self.began.get_or_insert_with(Instant::now);
         Self::MAX
     }
 
-    /// The outage is over: the next one starts at the first step.
+    /// Ends the outage. The next one starts at the first step.
     pub fn reset(&mut self) {
         self.began = None;
     }

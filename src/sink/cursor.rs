@@ -1,19 +1,18 @@
-//! The progress of writing a batch.
+//! The progress of a batch that is being written.
 
 use std::io::IoSlice;
 
 use crate::{frame_stream::Batch, router::Progress};
 
-/// A place in a batch, in bytes: up to where it was accepted, and up to where it is known to be with the
-/// operating system.
+/// Two positions in a batch: the bytes that the writer accepted, and those confirmed to be with the operating system.
 ///
-/// The two differ under TLS, which takes bytes before it can send them.
+/// They differ under TLS, which accepts bytes before it can send them.
 #[derive(Debug)]
 pub(super) struct Cursor {
     batch: Batch,
     accepted: Place,
     confirmed: Place,
-    /// Bytes accepted in all.
+    /// Total of accepted bytes.
     total: u64,
 }
 
@@ -39,7 +38,7 @@ impl Cursor {
         cursor
     }
 
-    /// Fills `slices` with what comes next and gives the part of it that was filled; empty at the end.
+    /// Fills `slices` with the next bytes and returns the filled part, which is empty at the end of the batch.
     pub(super) fn slices<'s, 'b: 's>(&'b self, slices: &'s mut [IoSlice<'b>]) -> &'s [IoSlice<'b>] {
         let mut skip = self.accepted.byte;
         let mut filled = 0;
@@ -51,7 +50,7 @@ impl Cursor {
         &slices[..filled]
     }
 
-    /// The writer took `bytes` more.
+    /// Advances by `bytes` that the writer accepted.
     pub(super) fn accept(&mut self, bytes: usize) {
         self.total += bytes as u64;
         self.accepted.byte += bytes;
@@ -65,22 +64,22 @@ impl Cursor {
         }
     }
 
-    /// Returns the number of bytes that the writer took.
+    /// The number of bytes that the writer accepted.
     pub(super) fn accepted(&self) -> u64 {
         self.total
     }
 
-    /// All that was accepted is with the operating system.
+    /// Confirms that all accepted bytes are with the operating system.
     pub(super) fn confirm(&mut self) {
         self.confirmed = self.accepted;
     }
 
-    /// Returns whether all of the batch is with the operating system.
+    /// Returns true if the whole batch is with the operating system.
     pub(super) fn is_done(&self) -> bool {
         self.confirmed.chunk == self.batch.len()
     }
 
-    /// The frames that are with the operating system whole.
+    /// The frames that are with the operating system completely.
     pub(super) fn progress(&self) -> Progress {
         let mut progress = Progress::default();
         for chunk in &self.batch[..self.confirmed.chunk] {

@@ -1,19 +1,19 @@
-//! The number of descriptors that a sink may need at a time.
+//! The number of descriptors that a sink may need at the same time.
 
 use super::{connect::ATTEMPTS_AT_ONCE, endpoints::ENDPOINTS_AT_MOST};
 use crate::config::{Endpoints, Sink};
 
-/// The connection in use, and one that ends in order after it was replaced.
+/// The connection in use, and a replaced one that is ending in order.
 const PER_ENDPOINT: u64 = 2;
 
-/// Questions to name servers that are under way.
+/// Queries to name servers in progress.
 const LOOKUP: u64 = 2;
 
-/// The most descriptors that a sink has open at a time, but for the rare case that several replaced connections end at
-/// once.
+/// Returns the most descriptors that a sink has open at the same time. The rare case of several replaced connections that
+/// are ending together is left out.
 pub(crate) fn descriptors_needed(sink: &Sink) -> u64 {
     if !sink.endpoint.is_named() {
-        // With the connection that is about to replace the one in use.
+        // One more for the connection that is about to replace the one in use.
         return PER_ENDPOINT + 1;
     }
     match sink.endpoints {

@@ -1,4 +1,4 @@
-//! Feeds a sink's stack from its queue.
+//! The driver, which feeds a sink's stack from its queue.
 
 use std::{
     future::{Future, poll_fn},
@@ -14,31 +14,30 @@ use tracing::debug;
 use super::{Request, SinkError};
 use crate::router::{Progress, Queue, Taken};
 
-/// Where a driver takes from.
+/// The source of a driver's batches.
 pub(super) trait Source {
-    /// Returns the next batch to write; `None` once there will be no more. Asked when the stack is ready, and so nothing
-    /// is being written.
+    /// Takes the next batch; `None` if none will follow. Called only when the stack is ready, so no write is in progress.
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>>;
 
-    /// Ready once there will be nothing more. Asked in its place while the stack is not ready.
+    /// Ready once no batch will follow. Called in place of `poll_take` while the stack is not ready.
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 enum Next {
     Write(Taken),
-    /// Nothing more will come.
+    /// No batch will follow.
     Finish,
 }
 
-/// Takes from `source` whatever has piled up whenever `stack` is ready, until nothing more will come, or until `retire` is
-/// cancelled: then the stream is ended, and what the source has stays for another driver.
+/// Writes batches from `source` whenever `stack` is ready, until no batch will follow or `retire` is cancelled. A retired
+/// driver ends the stream and leaves the rest of the source to the next driver.
 ///
-/// The stack is polled while there is nothing to write, too: that is how a dead connection is noticed and replaced.
-/// A failed write needs no care here: the stack has settled it with the queue, and the rest comes with the next take.
-/// The stack is asked to finish even while it is down: a connection that it replaced may still be awaiting FINISH.
+/// The stack is polled even with nothing to write, because that is how it notices a dead connection and reconnects. A
+/// failed write needs no handling here: the stack has settled it with the queue, and the next take brings the rest.
+/// `Finish` is sent even while the sink is down, because a replaced connection may still be waiting for FINISH.
 ///
 /// # Errors
-/// If the stream did not end in order. All that was written was settled; the collector may not have stored it.
+/// If the stream did not end in order. All written frames are settled, but the collector may not have stored them.
 pub(super) async fn drive<S>(
     mut stack: S,
     source: &impl Source,
@@ -51,7 +50,7 @@ where
     loop {
         let next = poll_fn(|cx| {
             if retired.as_mut().poll(cx).is_ready() {
-                // Notices a connection that has just been lost.
+                // A connection that was lost just now must not get a STOP.
                 let _ = stack.poll_ready(cx);
                 return Poll::Ready(Next::Finish);
             }
@@ -62,7 +61,7 @@ where
             Next::Finish => return stack.call(Request::Finish).await.map(drop),
         };
         if let Err(error) = stack.call(request).await {
-            debug!(%error, "a request to the collector was not done whole");
+            debug!(%error, "a request to the collector was not completed");
         }
     }
 }
@@ -76,7 +75,7 @@ fn poll_next<S: Service<Request>>(
         Poll::Ready(Ok(())) => source
             .poll_take(cx)
             .map(|taken| taken.map_or(Next::Finish, Next::Write)),
-        // What cannot heal ends the sink.
+        // An error that cannot heal ends the sink.
         Poll::Ready(Err(_)) => Poll::Ready(Next::Finish),
         Poll::Pending => source.poll_end(cx).map(|()| Next::Finish),
     }
@@ -111,7 +110,7 @@ mod tests {
         sink::{ObserveLayer, Outgoing},
     };
 
-    /// A stack that gives the next of its answers to each request, and keeps what it wrote. Down without a further answer.
+    /// A stack that plays scripted answers and records the frames it wrote. It is down once no answer is left.
     #[derive(Debug, Default)]
     struct Scripted {
         answers: VecDeque<Result<(), Progress>>,
@@ -165,7 +164,7 @@ mod tests {
         }
     }
 
-    /// Takes a request and never answers.
+    /// A stack that accepts a request and never answers.
     struct Hangs;
 
     impl Service<Outgoing> for Hangs {
@@ -291,7 +290,7 @@ mod tests {
         );
     }
 
-    /// Takes a request and panics while writing it.
+    /// A stack that accepts a request and panics while it writes.
     struct Panics;
 
     impl Service<Outgoing> for Panics {
@@ -302,7 +301,7 @@ mod tests {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, _: Outgoing) -> Self::Future {
-            poll_fn(|_| panic!("a fault of the sink's own, for the test"))
+            poll_fn(|_| panic!("a panic for the test"))
         }
     }
 

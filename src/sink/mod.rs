@@ -7,11 +7,11 @@
 //!                                                      resolution (addresses of the name, off the data path)
 //! ```
 //!
-//! The request is a [`Request`], and below the ledger [`Outgoing`]: chunks to write, or the end of the stream. The response
-//! says how much went out; so does the error, [`SinkError`]. `poll_ready` stays pending while the sink is down and fails
-//! only for what cannot heal: here, nothing. Every wait on the collector has a deadline.
+//! A request is a [`Request`]; below the ledger it is an [`Outgoing`]: chunks to write, or the end of the stream. The
+//! response counts what went out, and so does the error, [`SinkError`]. `poll_ready` is pending while the sink is down. It
+//! fails only for an error that cannot heal, and there is none today. Every wait on the collector has a deadline.
 //!
-//! It reports events to `health`, and knows nothing of sums and log lines.
+//! The stack reports events to `health`, which makes the sums and the log lines.
 //!
 //! Called by `supervisor`; calls `router` (queues), `health`, `net`, `frame_stream`, `dnstap` and `config` (types).
 

@@ -1,4 +1,4 @@
-//! Keeps the ledger: what went out is settled with the queue, whatever became of the request.
+//! The ledger's layer: every request is settled with its queue, whatever its outcome.
 
 use std::{
     future::Future,
@@ -11,9 +11,11 @@ use tower::{Layer, Service};
 use super::{Outgoing, Request, SinkError};
 use crate::router::{Progress, Taken};
 
-/// Settles every batch with the queue it was taken from: delivered frames and their latency are counted, the rest
-/// goes back to its place. Also when the response is dropped before it is there: then nothing of it counts, and if that
-/// is because writing it panics, a connection has died within it.
+/// A service that settles every batch with the queue it came from: it counts delivered frames and their latency, and
+/// returns the rest to their positions.
+///
+/// A response dropped before it is ready is settled too, with no frame written. If it was dropped by a panic during the
+/// write, the frame that was being written also counts as cut by a lost connection.
 #[derive(Debug, Clone)]
 pub struct Observe<S> {
     inner: S,

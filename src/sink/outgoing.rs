@@ -1,4 +1,4 @@
-//! The requests that travel through a sink's stack, and their error.
+//! The requests and the error of a sink's stack.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use crate::{
     router::{Progress, Taken},
 };
 
-/// A request of the driver to the sink's stack.
+/// A request from the driver to a sink's stack.
 #[derive(Debug)]
 pub enum Request {
-    /// Write these, and settle them.
+    /// Write these frames and settle them.
     Frames(Taken),
     /// End the stream: STOP, and await FINISH.
     Finish,
@@ -20,19 +20,19 @@ pub enum Request {
 /// A request to the layers below the ledger.
 #[derive(Debug, Clone)]
 pub enum Outgoing {
-    /// Write these, in order.
+    /// Write these chunks, in order.
     Frames(Batch),
     /// End the stream: STOP, and await FINISH.
     Finish,
 }
 
-/// Why a request was not done whole, and how much of it was.
+/// The reason a request was not completed, and the part that was.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{cause}")]
 pub struct SinkError {
-    /// The part that went out before the failure.
+    /// The frames that went out before the failure.
     pub progress: Progress,
-    /// The reason for which the connection ended.
+    /// The reason the connection ended.
     #[source]
     pub cause: Arc<Disconnect>,
 }
@@ -40,7 +40,7 @@ pub struct SinkError {
 // === impl SinkError ===
 
 impl From<Arc<Disconnect>> for SinkError {
-    /// The connection ended and nothing of the request went out.
+    /// An error for a connection that ended before any of the request went out.
     fn from(cause: Arc<Disconnect>) -> Self {
         Self {
             progress: Progress::default(),

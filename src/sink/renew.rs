@@ -1,4 +1,4 @@
-//! The reasons to replace a connection that works: it is old, or its name resolves to other addresses.
+//! The reasons to replace a working connection: its age, or a name that no longer resolves to its address.
 
 use std::{
     future::{Future, pending},
@@ -16,12 +16,12 @@ use tower::util::rng::{HasherRng, Rng};
 
 use crate::{health::Disconnect, net::Addresses};
 
-/// The time for which a working connection is used.
+/// The time after which a working connection is replaced.
 #[derive(Debug)]
 pub struct Term {
-    /// The end of its `max_age`.
+    /// The time at which the connection is too old.
     until: Option<Instant>,
-    /// Where it leads, and the addresses among which that should be.
+    /// The address of the connection, and the current addresses of its name.
     place: Option<Place>,
 }
 
@@ -30,10 +30,10 @@ type Place = (SocketAddr, watch::Receiver<Arc<Addresses>>);
 // === impl Term ===
 
 impl Term {
-    /// The term of a connection that was made just now.
+    /// The term of a connection that was established just now.
     ///
-    /// Its `max_age` is shortened or prolonged by up to a tenth, so that connections that were made together do not all
-    /// end together. Its `place` is an address, and the addresses that its name has.
+    /// `max_age` varies by up to a tenth either way, so that connections established together are not all replaced together.
+    /// `place` is the address of the connection, and the current addresses of its name.
     pub fn new(max_age: Option<Duration>, place: Option<Place>) -> Self {
         let tenth = 0.9 + 0.2 * HasherRng::new().next_f64().clamp(0.0, 1.0);
         Self {
@@ -42,7 +42,8 @@ impl Term {
         }
     }
 
-    /// Waits until the term is over, and says why it is. A name that leads nowhere says nothing.
+    /// Waits until the term is over, and returns the reason. A name without any address is not a reason: the name
+    /// server may be at fault.
     pub(super) fn over(&self) -> impl Future<Output = Disconnect> + Send + use<> {
         let (until, place) = (self.until, self.place.clone());
         let aged = async move {
@@ -58,7 +59,7 @@ impl Term {
                     return;
                 }
             }
-            // The name is not looked up any more.
+            // The lookups have ended, so the addresses cannot change again.
             pending::<()>().await;
         };
         async move {
@@ -125,7 +126,7 @@ mod tests {
         addresses.send_replace(Arc::new(Addresses::of(&[two])));
         assert!(over.is_woken());
         assert!(over.poll().is_ready());
-        // Asked again, it looks again.
+        // A second wait looks at the addresses again.
         assert!(spawn(term.over()).poll().is_ready());
         addresses.send_replace(Arc::new(Addresses::of(&[two, one])));
         assert!(spawn(term.over()).poll().is_pending());

@@ -1,4 +1,4 @@
-//! The restart of a sink, or of one of its endpoints, after a fault of tapfan's own.
+//! The restart of a sink, or of one of its endpoints, after a panic.
 
 use std::{future::Future, time::Duration};
 
@@ -8,13 +8,14 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::SinkError;
 use crate::health::{Event, Reporter};
 
-/// The time from a fault of tapfan's own to the restart.
+/// The time from a panic to the restart.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
-/// Runs what `begin` makes to its end, and again if it panics, until `retire` or `abort` is cancelled.
+/// Runs the future that `begin` returns until it ends, and restarts it after a panic, until `retire` or `abort` is
+/// cancelled.
 ///
-/// Queues and their ledgers stay. Frames in flight have gone back to their queue. The frame that was being written counts as
-/// cut by a connection that died, so that a frame that causes the panic each time is given up in the end.
+/// Queues and their ledgers survive a restart. Frames in flight have returned to their queue. The frame that was being
+/// written counts as cut by a lost connection, so a frame that causes the panic every time is dropped after three.
 pub(super) async fn keep_going<F>(
     reporter: &Reporter,
     retire: &CancellationToken,
@@ -23,7 +24,7 @@ pub(super) async fn keep_going<F>(
 ) where
     F: Future<Output = Result<(), SinkError>> + Send + 'static,
 {
-    // The sink may have been changed again while this waited for its turn. Then it must not even connect.
+    // A further reload may have replaced the sink while this task waited to start. Then it must not even connect.
     while !retire.is_cancelled() {
         let fault = match AbortOnDropHandle::new(tokio::spawn(begin())).await {
             Ok(Ok(())) => return,
@@ -51,7 +52,7 @@ where
     F: Future<Output = Result<(), SinkError>>,
 {
     select! {
-        // First, so that a write that `abort` cuts short is still settled.
+        // The future first: `abort` cancels its write too, and the batch must be settled before it is dropped.
         biased;
         ended = future => ended,
         () = abort.cancelled() => Ok(()),

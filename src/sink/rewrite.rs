@@ -1,4 +1,4 @@
-//! Edits frames on their way out: full or no wire, identity, version, extra.
+//! The edits of outgoing frames: DNS wire data kept or removed, identity, version, extra.
 
 use std::{
     future::Future,
@@ -17,10 +17,10 @@ use crate::{
     router::{DropReason, Progress},
 };
 
-/// Edits each frame as the directive asks. A sink that asks for nothing gets the sender's own bytes, uncopied.
+/// A service that edits each frame as the directive asks. Without edits the sink gets the sender's bytes, uncopied.
 ///
 /// A frame that cannot be edited, because it is not a dnstap message, is left out and reported as
-/// [dropped](Progress::dropped). Listeners let none through; callers of the library may.
+/// [dropped](Progress::dropped). Listeners reject such frames, but callers of the library may send them.
 #[derive(Debug, Clone)]
 pub struct RewriteService<S> {
     inner: S,
@@ -40,17 +40,17 @@ pub struct Response<F> {
     left_out: LeftOut,
 }
 
-/// The frames of a batch that are not in the edited one.
+/// The frames of a batch that are missing from the edited batch.
 #[derive(Debug, Default)]
 struct LeftOut {
-    /// The place of each among the frames of the original batch, ascending, and why it was left out.
+    /// The position of each in the original batch, ascending, and the reason it was left out.
     frames: Vec<(usize, DropReason)>,
 }
 
 // === impl RewriteLayer ===
 
 impl RewriteLayer {
-    /// A layer whose service edits as `rewrite` says.
+    /// A layer for the edits of `rewrite`.
     pub fn new(rewrite: Rewrite) -> Self {
         Self {
             rewrite: Arc::new(rewrite),
@@ -117,7 +117,7 @@ fn edit(rewrite: &Rewrite, batch: &Batch, left_out: &mut LeftOut) -> Batch {
     batch.iter().map(edit).collect()
 }
 
-/// Appends the edited frame, length first, and says where it ends; appends nothing if it cannot be edited.
+/// Appends the edited frame with its length prefix and returns its end. Appends nothing if the frame cannot be edited.
 fn append(rewrite: &Rewrite, frame: &[u8], wire: &mut BytesMut) -> Option<u32> {
     let start = wire.len();
     wire.put_u32(0);
@@ -139,7 +139,7 @@ impl LeftOut {
     /// Adds the frames that were left out to `progress`, which counts edited frames only.
     fn add_to(&self, mut progress: Progress) -> Progress {
         for (place, reason) in &self.frames {
-            // `<=`: a frame directly after the last one that was written need not be tried again either.
+            // `<=`: frames left out directly after the last written frame are done too, so the next take skips them.
             if *place <= progress.frames_done() {
                 progress.dropped.count(*reason, 1);
             }
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use crate::{dnstap::Edits, health::Disconnect};
 
-    /// Keeps what it is asked to write, and answers by a script.
+    /// A service that records the batches it gets and returns a fixed answer.
     #[derive(Debug)]
     struct Collector {
         got: Vec<Batch>,

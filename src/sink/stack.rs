@@ -1,4 +1,4 @@
-//! The stack of one directive, put together.
+//! Construction of the stack of one directive.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,8 +22,9 @@ use crate::{
     },
 };
 
-/// The parts of a directive's stack. Everything that can be wrong with them was checked when this was built, so that a new
-/// stack, after a panic, is made without an error.
+/// Everything a directive's stack is built from.
+///
+/// All checks happen when this is made, so building a stack again after a panic cannot fail.
 #[derive(Debug, Clone)]
 pub struct Stack {
     target: Target,
@@ -36,28 +37,29 @@ pub struct Stack {
     endpoints: Endpoints,
 }
 
-/// Which of the addresses of its name a sink uses, and where they come from.
+/// The addresses of its name that a sink uses, and their source.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Mode<'a> {
-    /// One.
+    /// One at a time.
     Failover,
-    /// All, each frame one of them.
+    /// All; each frame goes to one of them.
     Balance(&'a Resolution),
-    /// All, each frame each of them.
+    /// All; each frame goes to every one of them.
     All(&'a Resolution),
 }
 
-/// The type of a whole stack.
+/// The type of the complete stack.
 pub type SinkStack = Observe<RewriteService<Reconnect<Connect>>>;
 
 // === impl Stack ===
 
 impl Stack {
-    /// The stack of a directive. `tls` is what its certificates and authorities were made into; if they are needed and
-    /// were not read before, they are read here. It never sends to one of its `own` router's listeners.
+    /// Prepares the stack of a directive. `tls` is the configuration made from the directive's certificates and
+    /// authorities; if it is `None` and needed, the files are read here. The stack never sends to a listener in `own`,
+    /// the router's own listeners.
     ///
     /// # Errors
-    /// If one of those cannot be used, or no certificate can carry the name of the address.
+    /// If a certificate, key or authority cannot be used, or if no certificate can carry the name of the address.
     pub fn new(
         sink: &config::Sink,
         tls: Option<Arc<ClientConfig>>,
@@ -119,8 +121,8 @@ impl Stack {
         &self.status
     }
 
-    /// Takes the certificates, keys and authorities that `fresh` has read over. Connections live on; the next handshake
-    /// uses them.
+    /// Adopts the certificates, keys and authorities that `fresh` has read. Connections stay; the next handshake uses
+    /// the new files.
     pub fn adopt_tls(&self, fresh: &Self) {
         if let (Target::Tcp { tls: Some(old), .. }, Target::Tcp { tls: Some(new), .. }) =
             (&self.target, &fresh.target)
@@ -129,12 +131,12 @@ impl Stack {
         }
     }
 
-    /// A new stack, that `abort` ends.
+    /// Builds a stack that ends when `abort` is cancelled.
     pub fn build(&self, abort: CancellationToken) -> SinkStack {
         self.build_for(self.target.clone(), &self.status, abort)
     }
 
-    /// A new stack to one of the addresses of the sink's name, that tells `status` what it does and that `abort` ends.
+    /// Builds a stack to one address of the sink's name. It reports to `status` and ends when `abort` is cancelled.
     pub(super) fn build_to(
         &self,
         address: SocketAddr,
@@ -165,7 +167,7 @@ impl Stack {
             .service(connect)
     }
 
-    /// Which of the addresses of its name the sink uses. What has no name has one.
+    /// Returns the addresses that the sink uses. A sink without a name always has a single one.
     pub(super) fn mode(&self) -> Mode<'_> {
         let Target::Tcp {
             place: Place::Named(resolution),
@@ -181,12 +183,12 @@ impl Stack {
         }
     }
 
-    /// Has the name looked up for as long as the handle is kept.
+    /// Starts to look the name up, until the handle is dropped.
     pub(super) fn resolve(&self, resolution: &Resolution) -> AbortOnDropHandle<()> {
         resolution.start(self.resolver.clone(), self.status.clone())
     }
 
-    /// Returns an address as logs and the status show it.
+    /// Returns an address as it is shown to people.
     pub(super) fn label(&self, address: SocketAddr) -> Arc<str> {
         let scheme = match &self.target {
             Target::Tcp { tls: Some(_), .. } => "tls",

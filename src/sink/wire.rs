@@ -1,4 +1,4 @@
-//! The stream of a connection, and what is known of its other end.
+//! The stream of a connection, and the state of its peer.
 
 use std::{
     io,
@@ -16,14 +16,14 @@ use crate::{
     net::{Liveness, PeerCheck, Uptake},
 };
 
-/// The stream and what is known of it, shared by the service and the future of its request.
+/// The stream and the state of its peer, shared by the service and the future of its request.
 #[derive(Debug)]
 pub(super) struct Wire<Io> {
     pub(super) io: Io,
     back_channel: BackChannel,
     /// The reporter of writes that make no progress.
     pub(super) status: Option<Reporter>,
-    /// The time for which the collector may take nothing.
+    /// The time that the collector may take no data.
     patience: Duration,
     check: PeerCheck,
     ended: Option<Arc<Disconnect>>,
@@ -32,7 +32,7 @@ pub(super) struct Wire<Io> {
 // === impl Wire ===
 
 impl<Io> Wire<Io> {
-    /// A stream on which START was sent, to a collector that may take nothing for as long as `patience`.
+    /// A stream on which START was sent, to a collector that may take no data for up to `patience`.
     pub(super) fn new(io: Io, patience: Duration) -> Self {
         Self {
             io,
@@ -46,7 +46,7 @@ impl<Io> Wire<Io> {
 }
 
 impl<Io: AsyncRead + Liveness + Unpin> Wire<Io> {
-    /// Reads the back channel until it has nothing more; ready once the connection has ended.
+    /// Reads the back channel until nothing is left in it. Ready once the connection has ended.
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Disconnect>> {
         loop {
             if let Some(cause) = &self.ended {
@@ -69,22 +69,22 @@ impl<Io: AsyncRead + Liveness + Unpin> Wire<Io> {
 }
 
 impl<Io: Liveness + Uptake> Wire<Io> {
-    /// Ready once the collector has taken nothing of what waits for it, or not answered, for too long.
+    /// Ready once the collector has taken none of the waiting data, or has not answered, for too long.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Disconnect>> {
         self.check.poll(&self.io, cx).map(|()| self.stall())
     }
 }
 
 impl<Io: Liveness> Wire<Io> {
-    /// A read or a write failed.
+    /// Ends the connection after a failed read or write.
     pub(super) fn fail(&mut self, error: io::Error) -> Arc<Disconnect> {
         let answers = self.answers();
         self.end(Disconnect::of(error, answers, self.patience))
     }
 
-    /// The collector took nothing for as long as it may.
+    /// Ends the connection to a collector that took no data for as long as it may.
     pub(super) fn stall(&mut self) -> Arc<Disconnect> {
-        // Without a network between the two there is nothing else that could be gone.
+        // On a unix socket the peer is on this machine, so it can only have stalled.
         let gone = self.io.last_heard().is_some() && !self.answers();
         self.end(if gone {
             Disconnect::Unreachable
@@ -93,25 +93,26 @@ impl<Io: Liveness> Wire<Io> {
         })
     }
 
-    /// Returns whether the collector's machine has answered lately.
+    /// Returns true if the collector's machine has answered lately.
     fn answers(&self) -> bool {
-        // A full collector is asked for room at intervals that double (RFC 9293, 3.8.6.1): the last answer is not older than
-        // three quarters of the time, as measured with the shortest `write_timeout`. One that is gone was heard before it
-        // all began.
+        // The kernel probes a collector with a full window at intervals that double (RFC 9293, 3.8.6.1). The last
+        // answer of a live one is therefore at most three quarters of `patience` old, measured with the shortest
+        // `write_timeout`. A dead one was last heard before the stall began, so its last answer is older than
+        // `patience`.
         let heard = self.io.last_heard();
         heard.is_some_and(|ago| ago < self.patience.mul_f64(0.9))
     }
 }
 
 impl<Io> Wire<Io> {
-    /// The connection is of no more use; the first cause stays.
+    /// Marks the connection as ended. The first cause stays.
     pub(super) fn end(&mut self, cause: Disconnect) -> Arc<Disconnect> {
         Arc::clone(self.ended.get_or_insert_with(|| Arc::new(cause)))
     }
 }
 
 pub(super) fn lock<Io>(wire: &Mutex<Wire<Io>>) -> MutexGuard<'_, Wire<Io>> {
-    // After a panic inside, the place of the stream in a frame is unknown; the restart of the driver drops it.
+    // After a panic the stream may stand anywhere inside a frame, but the restart of the driver drops it.
     wire.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -119,7 +120,7 @@ pub(super) fn lock<Io>(wire: &Mutex<Wire<Io>>) -> MutexGuard<'_, Wire<Io>> {
 mod tests {
     use super::*;
 
-    /// A connection whose peer was heard so many seconds ago.
+    /// A connection that heard its peer the given number of seconds ago.
     struct Heard(Option<u64>);
 
     impl Liveness for Heard {
@@ -134,7 +135,7 @@ mod tests {
         for (heard, label) in [
             // On a unix socket.
             (None, "write_timeout"),
-            // It says that it has no room.
+            // It answers the window probes.
             (Some(0), "write_timeout"),
             (Some(14), "write_timeout"),
             (Some(30), "unreachable"),
@@ -142,7 +143,7 @@ mod tests {
         ] {
             assert_eq!(wire(heard).stall().label(), label, "{heard:?}");
         }
-        // The kernel may be the first to say so.
+        // The kernel's own timeout may come first.
         let time_out = || io::Error::from(io::ErrorKind::TimedOut);
         for (heard, label) in [(Some(1), "write_timeout"), (Some(30), "unreachable")] {
             assert_eq!(wire(heard).fail(time_out()).label(), label, "{heard:?}");
