@@ -1,4 +1,4 @@
-//! One attempt at one address: dial, TLS, READY and ACCEPT; and START, if it is to be used.
+//! One attempt at one address: dial, TLS, READY and ACCEPT, and START if it wins.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,15 +15,15 @@ use crate::{
     net::{self, OwnListeners, Stream, TcpSettings, UnixAddress},
 };
 
-/// A connection whose collector has accepted a stream that was not begun yet: nothing is cut if it is dropped.
+/// A connection after ACCEPT and before START. Dropping it cuts no stream.
 #[derive(Debug)]
 pub(super) struct Accepted<'a> {
     stream: Stream,
     standing: Standing<'a>,
 }
 
-/// For each of: each dial, each TLS handshake, each Frame Streams handshake. `CoreDNS` has the same. The look-up has the
-/// resolver's.
+/// The deadline of each dial, each TLS handshake and each Frame Streams handshake; `CoreDNS` has the same. A lookup has
+/// the resolver's deadline instead.
 const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Dials a unix socket.
@@ -41,7 +41,7 @@ pub(super) async fn unix<'a>(
     Accepted::by(Stream::Unix(stream), standing).await
 }
 
-/// Dials an address, the one at this `place` among those of its name.
+/// Dials `address`, which is at position `place` among the addresses of its name.
 pub(super) async fn tcp<'a>(
     (place, address): (usize, SocketAddr),
     settings: &TcpSettings,
@@ -69,7 +69,7 @@ pub(super) async fn tcp<'a>(
     Accepted::by(stream, standing).await
 }
 
-/// Nothing is sent to a listener of this router: what it took would come back here.
+/// Refuses a connection to a listener of this router, because its frames would come back here.
 fn not_own(listener: Option<Arc<str>>) -> Result<(), ConnectCause> {
     match listener {
         None => Ok(()),
@@ -77,7 +77,7 @@ fn not_own(listener: Option<Arc<str>>) -> Result<(), ConnectCause> {
     }
 }
 
-/// Returns the result of `future`, or an error once `deadline` has passed.
+/// Awaits `future`, for `deadline` at most.
 async fn within<T, E>(
     deadline: Duration,
     future: impl Future<Output = Result<T, E>>,
@@ -100,7 +100,8 @@ impl<'a> Accepted<'a> {
         }
     }
 
-    /// Begins the stream, and gives it and how far it has come: further than the others, for as long as these are there.
+    /// Sends START, and returns the stream with its standing. Keep the standing until the other attempts are dropped: it is
+    /// the furthest, so their ends do not change the reported state.
     pub(super) async fn start(mut self) -> Result<(Stream, Standing<'a>), ConnectError> {
         match frame_stream::start(&mut self.stream, DEADLINE).await {
             Ok(()) => Ok((self.stream, self.standing)),

@@ -1,4 +1,4 @@
-//! Why there is no connection, in an operator's words.
+//! The errors of a connection attempt, in words for operators.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -8,15 +8,15 @@ use crate::{
     net::{self, ResolveError},
 };
 
-/// Why there is no connection.
+/// The error of a connection attempt.
 #[derive(Debug, thiserror::Error)]
 #[error("{stage} {endpoint}: {}", self.sentence())]
 pub struct ConnectError {
-    /// The step that failed.
+    /// The stage that failed.
     pub stage: Stage,
-    /// With which address, or name.
+    /// The address or name that was tried.
     pub endpoint: String,
-    /// The cause of the failure.
+    /// The cause.
     #[source]
     pub cause: ConnectCause,
     /// The number of other addresses of the same name that failed, too.
@@ -38,12 +38,12 @@ pub enum ConnectCause {
     /// The Frame Streams handshake failed.
     #[error("{0}{hint}", hint = handshake_hint(.0))]
     Handshake(#[from] HandshakeError),
-    /// This router itself answers at the address, not a collector.
+    /// The address leads to a listener of this router.
     #[error(
-        "this leads back to the router's own listener {0}, and frames would go round for ever; nothing is sent there, so name the collector's address"
+        "this leads back to the router's own listener {0}, so frames would loop forever; nothing is sent there: name the collector's address"
     )]
     OwnListener(Arc<str>),
-    /// The collector's side did nothing for so long.
+    /// The collector's side did not answer within this time.
     #[error("no answer for {0:?}")]
     Timeout(Duration),
 }
@@ -51,7 +51,7 @@ pub enum ConnectCause {
 // === impl ConnectError ===
 
 impl ConnectError {
-    /// Returns the cause in one sentence, without the stage and the endpoint.
+    /// The cause without the stage and the endpoint.
     pub fn sentence(&self) -> String {
         let Self { cause, others, .. } = self;
         match others {
@@ -61,20 +61,20 @@ impl ConnectError {
         }
     }
 
-    /// Of the errors of all addresses, in the order in which those are preferred, the one to report.
+    /// Picks the error to report from the errors of all addresses, which are in order of preference.
     ///
-    /// The attempt that came furthest met something that comes closest to the collector: that a port is closed is of little
-    /// interest beside a certificate that is wrong. Among equals an answer tells more than silence, and after that the
-    /// address that is preferred counts, so that the same outage is reported in the same words.
+    /// The furthest attempt came closest to the collector: a wrong certificate matters more than a closed port. At the same
+    /// stage an answer tells more than silence. The remaining ties go to the preferred address, so that the same outage is
+    /// always reported in the same words.
     pub(super) fn most_telling(errors: Vec<Self>) -> Option<Self> {
         let others = errors.len().saturating_sub(1);
         let tells = |error: &Self| (error.stage, !error.cause.is_silence());
-        // Of several that are greatest, the last is taken.
+        // `max_by_key` returns the last of several maxima, hence `rev`.
         let error = errors.into_iter().rev().max_by_key(tells);
         error.map(|error| Self { others, ..error })
     }
 
-    /// The same, as an event reports it.
+    /// Returns the error in the form that events carry.
     pub(in crate::sink) fn as_failed(&self) -> FailedAttempt<'_> {
         FailedAttempt {
             stage: self.stage,
@@ -85,7 +85,7 @@ impl ConnectError {
         }
     }
 
-    /// Returns whether the attempt led to a listener of this router.
+    /// Returns true if the attempt led to a listener of this router.
     pub(in crate::sink) fn is_own_listener(&self) -> bool {
         matches!(self.cause, ConnectCause::OwnListener(_))
     }
@@ -103,7 +103,7 @@ impl ConnectError {
 // === impl ConnectCause ===
 
 impl ConnectCause {
-    /// Returns whether the collector sent nothing.
+    /// Returns true if the collector did not answer at all.
     fn is_silence(&self) -> bool {
         match self {
             Self::Timeout(_) | Self::Handshake(HandshakeError::Timeout { .. }) => true,
@@ -130,8 +130,8 @@ fn dial_hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Returns the text of rustls, in plainer words where that text does not help. Of a certificate with many names it has only
-/// the first few: there may be thousands, and each status of the sink would repeat them all.
+/// Returns the error of rustls, with two changes. Refusals that say nothing to a person are put in other words. A
+/// certificate's names are cut to the first few: there may be thousands, and every view of the sink would show them.
 fn tls_said(error: &io::Error) -> String {
     const SHOWN: usize = 5;
     if let Some(rustls::Error::InvalidCertificate(why)) = of_rustls(error)
@@ -192,7 +192,8 @@ fn tls_hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// In TLS 1.3 a collector refuses a client certificate only after the TLS handshake.
+/// Returns the hint for a failed handshake. In TLS 1.3 a collector refuses a client certificate only after the TLS
+/// handshake, so that refusal arrives here.
 fn handshake_hint(error: &HandshakeError) -> &'static str {
     match error {
         HandshakeError::Io { source, .. } => net::client_hint(source),
@@ -200,7 +201,8 @@ fn handshake_hint(error: &HandshakeError) -> &'static str {
     }
 }
 
-/// Returns whether the collector shows a certificate that may only sign, as `openssl req -x509` makes by default.
+/// Returns true if the collector presents a CA certificate as its own. `openssl req -x509` makes such a certificate by
+/// default.
 fn is_authority(error: &rustls::OtherError) -> bool {
     matches!(
         error.0.downcast_ref(),
@@ -227,7 +229,7 @@ mod tests {
         (Stage::Handshake, error.into())
     }
 
-    /// The place of the error that is reported, and how many others it speaks of.
+    /// The position of the reported error, and the number of others that it counts.
     fn reported(errors: Vec<(Stage, ConnectCause)>) -> Option<(String, usize)> {
         let errors = errors.into_iter().enumerate();
         let errors = errors

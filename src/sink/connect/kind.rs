@@ -1,4 +1,5 @@
-//! The kinds of failure: equal for failures that differ only in words, such as a clock, a port or a count in the text.
+//! The kinds of failure, by which the log recognises a repeated one. Failures that differ only in details of their text,
+//! such as a clock, a port or a count, are of the same kind.
 
 use std::{io, mem::discriminant};
 
@@ -22,7 +23,7 @@ impl ConnectError {
     }
 }
 
-/// The kind of a failed lookup. Name servers' answers differ by their response code, in words.
+/// The kind of a failed lookup. Answers of name servers differ by the response code.
 pub(in crate::sink) fn kind_of_lookup(error: &ResolveError) -> FailureKind {
     match error {
         ResolveError::ServerFailure { code, .. } => FailureKind::of(code),
@@ -45,7 +46,7 @@ fn of_handshake(error: &HandshakeError) -> FailureKind {
     FailureKind::of((discriminant(error), found))
 }
 
-/// TLS's errors come as I/O errors, and webpki's within those.
+/// The kind of an I/O error, which may wrap an error of rustls, which may wrap one of webpki.
 fn of_io(error: &io::Error) -> FailureKind {
     use rustls::{CertificateError, Error, OtherError};
     let inner = error.get_ref();

@@ -1,4 +1,4 @@
-//! Makes one connection: resolve, dial, TLS, handshake.
+//! One connection attempt: resolve, dial, TLS, handshake.
 
 mod attempt;
 mod error;
@@ -33,9 +33,9 @@ use crate::{
 
 /// Makes connections to one collector.
 ///
-/// Where its name leads to several addresses, these are in a race: the first that accepts the stream is used. An
-/// accepted connection, or a TLS session, decides nothing, since proxies and meshes give those for a collector that is dead.
-/// START goes to the winner alone, so that no collector sees a stream that is begun and cut.
+/// If a name has several addresses, they race, and the first whose collector sends ACCEPT wins. A TCP connection or a TLS
+/// session decides nothing, because proxies and meshes grant both on behalf of a dead collector. Only the winner gets
+/// START, so no collector sees a stream that starts and is cut.
 #[derive(Debug, Clone)]
 pub struct Connect {
     target: Target,
@@ -45,19 +45,21 @@ pub struct Connect {
     own: OwnListeners,
     status: Reporter,
     abort: CancellationToken,
-    /// Looks the name up, for as long as there is one of these.
+    /// The task that looks the name up, until the last clone is dropped.
     _resolving: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
-/// A collector has read what was sent and says FINISH by then, or it is done without.
+/// The time for the collector to read the rest and answer STOP with FINISH. After it the connection closes without FINISH.
 const FINISH_DEADLINE: Duration = Duration::from_secs(4);
 
 // === impl Connect ===
 
 impl Connect {
-    /// Connections to `target`, that tell `status` what they do and that `abort` ends. One that takes nothing for
-    /// `write_timeout` is given up; one that reaches `max_age` is to be replaced; one that leads to a listener of its `own`
-    /// router is refused before anything is sent. Starts to look the target's name up.
+    /// A service that connects to `target` and reports to `status`. Starts to look the target's name up.
+    ///
+    /// A connection ends when `abort` is cancelled, or when the collector takes no data for `write_timeout`. One that
+    /// reaches `max_age` is to be replaced. One that leads to a listener in `own`, the router's own listeners, is closed
+    /// before anything is sent.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -139,7 +141,7 @@ impl Connect {
             Ok((stream, standing, address)) => {
                 Ok((stream, Arc::clone(standing.endpoint()), address))
             }
-            // There is no answer without addresses: that is one of the resolver's errors.
+            // `unwrap_or_else` is unreachable: the resolver returns an error, never an answer without addresses.
             Err(errors) => Err(ConnectError::most_telling(errors).unwrap_or_else(|| {
                 let cause = ConnectCause::Dial(io::ErrorKind::AddrNotAvailable.into());
                 ConnectError::new(Stage::Resolve, &place.to_string(), cause)
@@ -147,7 +149,7 @@ impl Connect {
         }
     }
 
-    /// The addresses to try, in order.
+    /// Returns the addresses to try, in order.
     async fn addresses(&self, place: &Place) -> Result<Vec<SocketAddr>, ConnectError> {
         self.status.report(&Event::Resolving);
         let addresses = match place {

@@ -1,4 +1,4 @@
-//! Tries several addresses, not one after the other: happy eyeballs (RFC 8305, section 5).
+//! Concurrent attempts at several addresses: happy eyeballs (RFC 8305, section 5).
 
 use std::{
     future::{Future, poll_fn},
@@ -12,22 +12,22 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// The Connection Attempt Delay of RFC 8305: an address that is silent for so long has another tried beside it.
+/// The Connection Attempt Delay of RFC 8305: the time without an answer after which the next attempt starts, too.
 const DELAY: Duration = Duration::from_millis(250);
 
-/// The most attempts that are under way at once. Behind so many silent addresses the next one has to wait until a
-/// deadline has passed; without a bound, a name with hundreds of addresses would have a router open as many sockets
-/// whenever its collectors are slow.
+/// The most attempts in progress at the same time.
+///
+/// Without this limit, a name with hundreds of addresses would make the router open as many sockets whenever its
+/// collectors are slow. The price: behind eight silent addresses the next one waits until a deadline has passed.
 pub(in crate::sink) const AT_ONCE: usize = 8;
 
-/// Begins the `attempts` in their order, and gives what `seal` makes of the first that succeeds; the others are dropped.
+/// Starts the `attempts` in order, and returns the result of `seal` for the first that succeeds. The others are dropped.
 ///
-/// An attempt begins once the one before it has failed, or has taken a [while](DELAY). Of two that succeed at the same
-/// time the one that began earlier wins. The winner is sealed before the others are given up, and if that fails the
-/// race goes on.
+/// An attempt starts once the one before it has failed, or has run for [250 ms](DELAY). If two succeed at the same time,
+/// the earlier one wins. The winner is sealed while the others are still running; if sealing fails, the race goes on.
 ///
 /// # Errors
-/// Those of all attempts, in their order, if all of them failed.
+/// If all attempts failed: their errors, in the order of the attempts.
 pub(super) async fn race<A, T, E, F, W>(
     attempts: impl ExactSizeIterator<Item = A>,
     seal: impl Fn(T) -> F,
@@ -43,6 +43,8 @@ where
     let mut due = true;
     let mut delay = pin!(sleep(DELAY));
     loop {
+        // At most one start per turn, and before the poll below: that poll registers the new attempt's waker. A
+        // full race keeps `due` set, so the next attempt starts as soon as one of the running ones fails.
         if due
             && under_way.len() < AT_ONCE
             && let Some((place, attempt)) = attempts.next()
@@ -53,6 +55,8 @@ where
             due = false;
             delay.as_mut().reset(Instant::now() + DELAY);
         }
+        // Results before the delay: an attempt that succeeds just as the delay ends must not get a rival. The `else`
+        // branch needs both disabled: nothing is running, and `due` could start nothing.
         let (place, outcome) = select! {
             biased;
             ended = first(&mut under_way), if !under_way.is_empty() => ended,
@@ -62,6 +66,8 @@ where
             }
             else => return Err(failures.into_iter().flatten().collect()),
         };
+        // The others stay in `under_way` while the winner is sealed, but are not polled. If START fails, one of them may
+        // still win.
         let outcome = match outcome {
             Ok(won) => seal(won).await,
             Err(error) => Err(error),
@@ -69,6 +75,8 @@ where
         match outcome {
             Ok(won) => return Ok(won),
             Err(error) => {
+                // Only a failure of the newest attempt starts the next at once. An older one had its delay already, and
+                // the newest is still within its own.
                 due |= place == newest;
                 if let Some(failure) = failures.get_mut(place) {
                     *failure = Some(error);
@@ -78,7 +86,8 @@ where
     }
 }
 
-/// Takes out the first of these that is done, and gives its place and output.
+/// Removes the first completed attempt, and returns its position and output. Earlier attempts are polled first, so a tie
+/// goes to the preferred address.
 async fn first<A: Future>(under_way: &mut Vec<(usize, Pin<Box<A>>)>) -> (usize, A::Output) {
     poll_fn(|cx| {
         for (index, (place, attempt)) in under_way.iter_mut().enumerate() {
@@ -102,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    /// Attempts that take so many milliseconds to fail or to succeed, and what became of them.
+    /// Attempts that fail or succeed after the given number of milliseconds, and a record of their course.
     struct Attempts {
         outcomes: Vec<(u64, Result<(), ()>)>,
         origin: Instant,
@@ -187,7 +196,7 @@ mod tests {
         let attempts = Attempts::new([(300, Ok(())), (100, Ok(()))]);
         assert_eq!(attempts.race().await, Ok(0));
         assert_eq!(*attempts.begun.borrow(), [0, 250]);
-        // At the same time: the one that is preferred.
+        // A tie goes to the preferred address.
         let attempts = Attempts::new([(300, Ok(())), (50, Ok(()))]);
         assert_eq!(attempts.race().await, Ok(0));
     }
@@ -221,7 +230,7 @@ mod tests {
         let failed = attempts.race().await.expect_err("all fail");
         assert!(failed.into_iter().eq(0..300));
         assert_eq!(attempts.most.get(), AT_ONCE);
-        // The one behind them is found when the first of them is given up.
+        // The address behind eight silent ones is tried when the first of them fails.
         let silent = (0..AT_ONCE).map(|_| (4000, Err(())));
         let attempts = Attempts::new(silent.chain([(0, Ok(()))]));
         assert_eq!(attempts.race().await, Ok(AT_ONCE));
@@ -238,7 +247,7 @@ mod tests {
         };
         assert_eq!(race(attempts.each(), seal).await, Ok(1));
         assert_eq!(attempts.now(), 350);
-        // The others were still there.
+        // The other attempts were still running while the winner was sealed.
         assert_eq!(*at_seal.borrow(), [1, 0]);
         let attempts = Attempts::new([(0, Ok(())), (0, Ok(()))]);
         let failed = race(attempts.each(), |place| ready(Err::<(), _>(place))).await;

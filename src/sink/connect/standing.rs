@@ -7,15 +7,14 @@ use std::{
 
 use crate::health::{Event, Reporter, Stage};
 
-/// The attempts that are under way. The one that is furthest is reported, and of several at the same stage the first one
-/// that started.
+/// The attempts in progress. The furthest one is reported; of several at the same stage, the first in order.
 #[derive(Debug)]
 pub(super) struct Standings<'a> {
     status: &'a Reporter,
     under_way: Mutex<BTreeMap<usize, (Stage, Arc<str>)>>,
 }
 
-/// The stage of one attempt, for as long as it is under way.
+/// The stage of one attempt, while it is in progress.
 #[derive(Debug)]
 pub(super) struct Standing<'a> {
     all: &'a Standings<'a>,
@@ -33,7 +32,7 @@ impl<'a> Standings<'a> {
         }
     }
 
-    /// Adds an attempt that starts to dial `endpoint`, the one at this `place` in their order.
+    /// Adds an attempt that starts to dial `endpoint`, at position `place` in the order of the attempts.
     pub(super) fn begin(&'a self, place: usize, endpoint: String) -> Standing<'a> {
         let standing = Standing {
             all: self,

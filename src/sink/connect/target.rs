@@ -1,4 +1,4 @@
-//! Where a sink connects to, and how.
+//! The target of a sink's connections.
 
 use std::{fmt, sync::Arc};
 
@@ -12,36 +12,36 @@ use crate::{
     sink::Resolution,
 };
 
-/// Where to connect to, and how.
+/// The target of a sink's connections: an address and the protocol to speak.
 #[derive(Debug, Clone)]
 pub enum Target {
     /// A unix socket.
     Unix(UnixAddress),
-    /// TCP, and TLS on it if there is a configuration for that.
+    /// TCP, with TLS if it is configured.
     Tcp {
-        /// The address or the name to dial.
+        /// The address or name to dial.
         place: Place,
         /// The options of the socket.
         settings: TcpSettings,
-        /// The TLS settings, for a sink that speaks TLS.
+        /// The TLS settings; `None` for plain TCP.
         tls: Option<Tls>,
     },
 }
 
-/// Where a TCP connection goes.
+/// The destination of a TCP connection.
 #[derive(Debug, Clone)]
 pub enum Place {
-    /// To an address that needs no name server.
+    /// An address, which needs no lookup.
     Fixed(Authority),
-    /// To where a name leads.
+    /// The current addresses of a name.
     Named(Resolution),
 }
 
 /// The TLS settings of a sink.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// The configuration of every handshake from now on. Shared by all stacks of the sink, so that certificates can be
-    /// replaced while it runs.
+    /// The configuration of the next handshakes. All stacks of the sink share it, so that certificates can be replaced
+    /// while the sink runs.
     pub config: Arc<ArcSwap<ClientConfig>>,
     /// The name to verify.
     pub name: ServerName<'static>,
@@ -50,7 +50,7 @@ pub struct Tls {
 // === impl Place ===
 
 impl Place {
-    /// The addresses of the name, as they are and as they change.
+    /// The addresses of the name, now and after each change.
     pub(super) fn addresses(&self) -> Option<watch::Receiver<Arc<Addresses>>> {
         match self {
             Self::Fixed(_) => None,

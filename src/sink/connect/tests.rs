@@ -1,4 +1,4 @@
-//! The failures that the log has a line about.
+//! The failures that get a line in the log.
 
 use std::{
     io::{self, Write},
@@ -16,7 +16,7 @@ use crate::{
     net::{Addresses, Authority, Host, ResolveError},
 };
 
-/// The lines that were written to the log.
+/// The text written to the log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -31,7 +31,7 @@ impl Write for Log {
     }
 }
 
-/// The warnings that come of this, one a line.
+/// The warnings that `act` causes, one a line.
 fn warnings(act: impl FnOnce(&Reporter)) -> Vec<String> {
     let log = Log::default();
     let writer = log.clone();
@@ -82,11 +82,11 @@ fn fails(sink: &Reporter, others: usize, (stage, cause): (Stage, ConnectCause)) 
 #[test]
 fn a_cause_that_differs_only_in_words_is_logged_once() {
     let warnings = warnings(|sink| {
-        // rustls has the clock in its words.
+        // The error of rustls contains the current time.
         for second in 0..20 {
             fails(sink, 0, expired(1_795_000_000 + second));
         }
-        // Another count of addresses does not make another cause.
+        // A different count of other addresses is the same cause.
         for others in 0..20 {
             fails(sink, others, refused());
         }
