@@ -1,4 +1,4 @@
-//! One connection to a collector: writes chunks, and reads the back channel.
+//! One connection to a collector: it writes chunks and reads the back channel.
 
 use std::{
     future::Future,
@@ -26,27 +26,28 @@ use crate::{
     router::Progress,
 };
 
-/// An established connection, handshake done, as a service that writes.
+/// A connection whose handshake is complete, as a service that writes.
 ///
-/// `poll_ready` reads the back channel, so that a collector that goes away is noticed although there is nothing to
-/// write; it fails once the connection is of no more use. One request at a time: the next may be made when the
-/// response of the last has come. A response future that is dropped before it is done ends the connection, since
-/// nobody knows then where in a frame it stands.
+/// `poll_ready` reads the back channel, so a collector that goes away is noticed even with nothing to write. It fails once
+/// the connection has ended.
+///
+/// There is one request at a time: the next may start once the response of the last is ready. Dropping a response before
+/// that ends the connection, because the stream may then stand inside a frame.
 #[derive(Debug)]
 pub struct Connection<Io> {
     wire: Arc<Mutex<Wire<Io>>>,
     limits: Deadlines,
-    /// Ends a write or a FINISH that is still waited for, when the time for that is over.
+    /// Ends a write, or the wait for FINISH, when the caller's time is over.
     abort: CancellationToken,
 }
 
-/// The times that a connection waits for the collector.
+/// The deadlines of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// For the collector to take any data at all, while some is waiting for it.
+    /// The time for the collector to take some of the data that waits for it.
     pub write: Duration,
-    /// For the collector to take any data, once STOP was sent, and then to answer with FINISH. One that reads slowly gets as
-    /// long again as it has been reading.
+    /// The same after STOP was sent, and the time to answer with FINISH. A collector that reads slowly gets as long
+    /// again as it has been reading.
     pub finish: Duration,
 }
 
@@ -56,9 +57,9 @@ pub struct Write<Io> {
     wire: Arc<Mutex<Wire<Io>>>,
     work: Work,
     limits: Deadlines,
-    /// Runs while nothing can be written.
+    /// The wait for the collector, while nothing can be written.
     patience: Option<Patience>,
-    /// Set once this wait counts as a stall.
+    /// True if this wait was already counted as a stall.
     stalled: bool,
     abort: Abort,
     done: bool,
@@ -76,19 +77,19 @@ struct Abort {
     waiting: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
-/// A write that waits for so long is a stall, and counted.
+/// The wait after which a write counts as a stall.
 const STALL: Duration = Duration::from_secs(1);
 
-/// From STOP to FINISH, however slowly the collector reads: as long as the longest drain.
+/// The longest time from STOP to FINISH, however slowly the collector reads: as long as the longest drain.
 const FINISH_AT_MOST: Duration = Duration::from_mins(10);
 
-/// Slices in one vectored write. Chunks are large, so that more would hardly ever be filled.
+/// The number of slices in one vectored write. Chunks are large, so more would hardly ever be filled.
 const SLICES: usize = 64;
 
 // === impl Connection ===
 
 impl<Io> Connection<Io> {
-    /// A connection over `io`, after START was sent.
+    /// A connection over `io`, on which START was sent.
     pub fn new(io: Io, limits: Deadlines, abort: CancellationToken) -> Self {
         Self {
             wire: Arc::new(Mutex::new(Wire::new(io, limits.write))),
@@ -150,7 +151,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Future for Write<Io
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        // Held for this poll only. The service looks at it again when the response is there.
+        // Locked for this poll only. The service takes the lock again once the response is ready.
         let wire = Arc::clone(&this.wire);
         let mut wire = lock(&wire);
         let result = ready!(this.poll_work(&mut wire, cx));
@@ -162,7 +163,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Future for Write<Io
         Poll::Ready(match result {
             Ok(()) => Ok(progress),
             Err(cause) => {
-                // What this side has cut says nothing about the frame.
+                // A cut by this side says nothing about the frame, so it must not count towards dropping it.
                 progress.cut &= !matches!(*cause, Disconnect::Aborted);
                 Err(SinkError { progress, cause })
             }
@@ -176,6 +177,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         wire: &mut Wire<Io>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Arc<Disconnect>>> {
+        // The write first, so that every byte the collector can take counts as progress before any deadline is looked at.
         let before = self.work.written();
         let step = match &mut self.work {
             Work::Frames { cursor, unflushed } => poll_frames(wire, cursor, unflushed, cx),
@@ -188,11 +190,14 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
             self.patience = None;
             self.stalled = false;
         }
+        // The back channel next: a reset or a FINISH is a better reason than the deadline that it causes. `poll_stop`
+        // reads it by itself, since FINISH is the success there.
         if let Work::Frames { .. } = self.work
             && let Poll::Ready(cause) = poll_lost(wire, cx)
         {
             return Poll::Ready(Err(cause));
         }
+        // The abort last: if the connection has failed on its own, that is the reason to report.
         if let Poll::Ready(cause) = self.poll_patience(wire, cx) {
             return Poll::Ready(Err(cause));
         }
@@ -203,7 +208,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         }))
     }
 
-    /// Ready when the collector has taken nothing for too long. Counts a stall on the way there.
+    /// Ready when the collector has taken no data for too long. Counts a stall after one second.
     fn poll_patience(
         &mut self,
         wire: &mut Wire<Io>,
@@ -217,7 +222,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         let over = patience.poll(&wire.io, cx);
         let waited = patience.waited();
         if let Work::Stop { .. } = self.work {
-            // It is polled once a second at least, so that this is noticed.
+            // `Patience` wakes this task at least once a second, so `FINISH_AT_MOST` needs no timer of its own.
             return if over.is_ready() || waited >= FINISH_AT_MOST {
                 Poll::Ready(self.leave(wire, cx))
             } else {
@@ -233,10 +238,10 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         over.map(|()| wire.stall())
     }
 
-    /// Ends a stream whose FINISH is not awaited any longer. Nothing is taken back: what the kernel has it sends, since all
-    /// that the collector said was read, so that closing does not send a reset.
+    /// Ends a stream without its FINISH. The kernel still sends the data it holds: everything from the collector has been
+    /// read, so closing the socket causes no reset.
     fn leave(&self, wire: &mut Wire<Io>, cx: &mut Context<'_>) -> Arc<Disconnect> {
-        // For close_notify of TLS, as at an end in order.
+        // Sends the close_notify of TLS, as an orderly end does.
         let _ = Pin::new(&mut wire.io).poll_shutdown(cx);
         let after = self.patience.as_ref().map(Patience::waited);
         wire.end(Disconnect::Unconfirmed {
@@ -254,7 +259,7 @@ impl<Io> Drop for Write<Io> {
     }
 }
 
-/// Ready once the collector has ended the connection, or is gone.
+/// Ready once the collector has ended the connection or is unreachable.
 fn poll_lost<Io: AsyncRead + Liveness + Uptake + Unpin>(
     wire: &mut Wire<Io>,
     cx: &mut Context<'_>,
@@ -266,7 +271,7 @@ fn poll_lost<Io: AsyncRead + Liveness + Uptake + Unpin>(
     wire.poll_gone(cx)
 }
 
-/// Writes the next part of a batch, and sees it to the operating system, until all is there.
+/// Writes and flushes the rest of a batch. Ready once all of it is with the operating system.
 fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
     wire: &mut Wire<Io>,
     cursor: &mut Cursor,
@@ -274,7 +279,7 @@ fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Arc<Disconnect>>> {
     loop {
-        // A TLS stream takes bytes before it sends them: only a flush says that they are gone.
+        // A TLS stream accepts bytes before it sends them. Only a flush confirms that they were sent.
         if *unflushed {
             if let Err(error) = ready!(Pin::new(&mut wire.io).poll_flush(cx)) {
                 return Poll::Ready(Err(wire.fail(error)));
@@ -319,8 +324,8 @@ fn poll_stop<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
         *flushed = true;
     }
     let cause = ready!(wire.poll_ended(cx));
-    // TLS has an end of its own (close_notify), without which the collector must think that the stream was cut. One
-    // try is enough: nothing else is waiting to be sent.
+    // Without the close_notify of TLS the collector would take the stream for cut. One try is enough, because nothing else
+    // is waiting to be sent.
     let _ = Pin::new(&mut wire.io).poll_shutdown(cx);
     Poll::Ready(match *cause {
         Disconnect::Finished | Disconnect::Closed => Ok(()),
@@ -331,11 +336,11 @@ fn poll_stop<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
 // === impl Work ===
 
 impl Work {
-    /// A number that changes when the collector took something.
+    /// A number that changes whenever the collector has taken data.
     fn written(&self) -> u64 {
         match self {
             Self::Frames { cursor, .. } => cursor.accepted(),
-            // One deadline for all of it.
+            // STOP is one small frame with one deadline.
             Self::Stop { .. } => 0,
         }
     }
@@ -352,7 +357,8 @@ impl Work {
 
 impl Abort {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Asked outright first: a future may put its answer off to be fair to other tasks, and this is the last poll.
+        // The flag first: tokio's coop budget may make the future below pending although the token is cancelled, and this
+        // may be the last poll.
         if self.token.is_cancelled() {
             return Poll::Ready(());
         }

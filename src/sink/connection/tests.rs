@@ -16,19 +16,20 @@ const DEADLINES: Deadlines = Deadlines {
     finish: Duration::from_secs(4),
 };
 
-/// In one process there is no network.
+/// A duplex pipe has no network, so it never hears of its peer.
 impl Liveness for DuplexStream {
     fn last_heard(&self) -> Option<Duration> {
         None
     }
 }
 
-/// A stream whose peer reads something every second, for so long, of what the kernel holds. What is written now is behind that.
+/// A stream whose peer reads a byte a second from the kernel's buffer, for a number of seconds. New data queues behind
+/// that.
 struct Reads {
     io: DuplexStream,
     begun: Instant,
     seconds: u64,
-    /// The answer of [`Liveness`].
+    /// The time that [`Liveness`] returns.
     heard: Option<Duration>,
 }
 
@@ -73,7 +74,7 @@ impl AsyncWrite for Reads {
     }
 }
 
-/// STOP to a collector that reads for so many seconds, the collector's side, and what ends the wait.
+/// Sends STOP to a collector that reads for `seconds`. Returns the write, the collector's side, and the abort.
 fn stop_after(seconds: u64) -> (Write<Reads>, DuplexStream, CancellationToken) {
     let (io, far) = duplex(64);
     let begun = Instant::now();
@@ -88,7 +89,7 @@ fn stop_after(seconds: u64) -> (Write<Reads>, DuplexStream, CancellationToken) {
     (connection.call(Outgoing::Finish), far, abort)
 }
 
-/// A connection whose collector holds `room` bytes that it has not read.
+/// A connection to a collector that buffers `room` unread bytes.
 fn connection(room: usize) -> (Connection<DuplexStream>, DuplexStream, CancellationToken) {
     let (near, far) = duplex(room);
     let abort = CancellationToken::new();
@@ -185,7 +186,7 @@ async fn a_closed_connection_is_noticed_with_nothing_to_write() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stalled_collector_is_noticed_with_nothing_to_write() {
-    // Its system answered lately, or is as silent as the collector.
+    // The collector's machine has answered lately, or is as silent as the collector.
     for (heard, expected) in [(1, "write_timeout"), (40, "unreachable")] {
         let (io, _far) = duplex(64);
         let begun = Instant::now();
@@ -244,7 +245,7 @@ async fn a_stalled_collector_is_given_up_after_the_deadline() {
     assert_eq!(
         begun.elapsed().as_secs(),
         59,
-        "the deadline starts anew when something is taken"
+        "the deadline restarts when the collector takes data"
     );
     assert_eq!(
         ready(&mut connection)
@@ -272,7 +273,7 @@ async fn an_abort_ends_a_write_and_reports_its_progress() {
             frames: 2,
             bytes: 20,
             dropped: Drops::default(),
-            // This side cut it: three such do not give the frame up.
+            // This side cut it, so it does not count towards dropping the frame.
             cut: false
         }
     );
@@ -310,7 +311,7 @@ async fn a_stream_ends_with_stop_and_finish() {
     let mut end = tokio_test::task::spawn(far.read_to_end(&mut rest));
     assert!(
         matches!(end.poll(), Poll::Ready(Ok(0))),
-        "the stream is shut down, not only dropped"
+        "the stream is shut down, not just dropped"
     );
     assert!(ready(&mut connection).await.is_err());
 }
@@ -339,7 +340,7 @@ async fn finish_is_awaited_while_the_collector_reads_and_as_long_again() {
             far.write_all(&Control::finish().encode()).await
         };
         let (stopped, answered) = tokio::join!(stop, answer);
-        answered.expect("it is listened to");
+        answered.expect("the connection is still open");
         stopped.expect("confirmed");
     }
     for (reads, left) in [(7, 14), (20, 40), (1000, 600)] {
@@ -395,7 +396,7 @@ async fn each_second_without_progress_starts_one_stall() {
     assert_eq!(stalls(), 0);
     tokio::time::advance(Duration::from_secs(10)).await;
     assert!(write.poll().is_pending());
-    assert_eq!(stalls(), 1, "once, however long it lasts");
+    assert_eq!(stalls(), 1, "one stall, however long it lasts");
     far.read_exact(&mut [0; 7]).await.expect("data");
     assert!(write.poll().is_pending());
     tokio::time::advance(STALL * 2).await;
@@ -403,7 +404,7 @@ async fn each_second_without_progress_starts_one_stall() {
     assert_eq!(
         stalls(),
         2,
-        "another one, since something was taken in between"
+        "a new stall, because the collector took data in between"
     );
     let stalled = Instant::now();
     let error = write.await.expect_err("it takes nothing for ever");
