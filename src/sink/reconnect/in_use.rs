@@ -1,4 +1,4 @@
-//! The connection that takes the requests, and what is to replace it: make before break.
+//! The connection that takes the requests, and its replacement, make before break.
 
 use std::{
     future::{Future, pending},
@@ -20,25 +20,25 @@ use crate::{
 /// The connection that takes the requests.
 pub(super) struct InUse<M: Service<()>> {
     pub(super) made: M::Response,
-    /// The time since which there has been a connection without a gap.
+    /// The start of the time without a gap between connections.
     pub(super) since: Instant,
     renewal: Renewal<M>,
-    /// For what is to replace it.
+    /// The backoff of failed replacements.
     backoff: Backoff,
 }
 
-/// The state of replacing the connection.
+/// The state of the replacement of a connection.
 enum Renewal<M: Service<()>> {
-    /// There is no reason yet.
+    /// Waiting for a reason.
     Due(Pin<Box<dyn Future<Output = Disconnect> + Send>>),
-    /// Another is being made, for this reason.
+    /// Connecting the replacement, for this reason.
     Pending(Beside<Outcome<M>>, Disconnect),
-    /// None could be made.
+    /// Waiting after a failed attempt.
     Waiting(Pin<Box<Sleep>>),
 }
 
-/// An attempt in a task of its own: while a collector delays the response to a request, the service is not polled, but the
-/// collector that is being connected to does not wait. Dropping it gives the attempt up.
+/// An attempt in a task of its own. The service is not polled while a request is in progress, and a slow collector can
+/// make that long; the handshake of the new connection must not wait for it. Dropping this drops the attempt.
 pub(super) struct Beside<T>(AbortOnDropHandle<T>);
 
 // === impl InUse ===
@@ -58,7 +58,7 @@ where
         }
     }
 
-    /// Ready with a connection that is to replace this one.
+    /// Ready with a connection to replace this one.
     pub(super) fn poll_renewal(
         &mut self,
         connect: &mut M,
@@ -85,20 +85,20 @@ where
                 },
                 Renewal::Waiting(delay) => {
                     ready!(delay.as_mut().poll(cx));
-                    // The reason may be gone: the name may lead here again.
+                    // Checks the reason again: the name may resolve to this address by now.
                     Renewal::Due(Box::pin(self.made.term.over()))
                 }
             }
         }
     }
 
-    /// Replaces the connection by `made`, and returns the old one.
+    /// Replaces the connection with `made`, and returns the old one.
     pub(super) fn replace(&mut self, made: Established<C>) -> Established<C> {
         let new = Self::new(made, self.since);
         mem::replace(self, new).made
     }
 
-    /// The connection that was being made to replace this one.
+    /// The attempt in progress to replace this connection.
     pub(super) fn begun(self) -> Option<Attempt<M>> {
         match self.renewal {
             Renewal::Pending(attempt, _) => Some(Box::pin(attempt)),
@@ -106,7 +106,7 @@ where
         }
     }
 
-    /// Ends the making of a replacement, since this connection is the last one. Returns the attempt that is under way.
+    /// Stops all renewal, because this connection is the last one. Returns the attempt in progress.
     pub(super) fn give_up_renewal(&mut self) -> Option<Beside<Outcome<M>>> {
         let never = Renewal::Due(Box::pin(pending()));
         match mem::replace(&mut self.renewal, never) {
@@ -140,7 +140,7 @@ impl<T: Send + 'static> Beside<T> {
 }
 
 impl<C: Send + 'static> Beside<Result<Established<C>, ConnectError>> {
-    /// Gives the attempt up. Returns its connection if START was sent before that: the collector is owed STOP then.
+    /// Aborts the attempt. Returns its connection if it was complete by then: START was sent, so STOP must follow.
     pub(super) async fn stop(self) -> Option<Established<C>> {
         self.0.abort();
         pass_on(self.0.await)?.ok()
@@ -151,7 +151,7 @@ impl<T> Future for Beside<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        // Without an output the runtime is going down, and this with it.
+        // Without an output the runtime is shutting down, and this task with it.
         pass_on(ready!(Pin::new(&mut self.0).poll(cx))).map_or(Poll::Pending, Poll::Ready)
     }
 }

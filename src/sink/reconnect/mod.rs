@@ -1,4 +1,4 @@
-//! Keeps a sink connected: makes a connection, uses it until it ends or is replaced, waits, makes the next.
+//! Reconnection: a sink connects, uses the connection until it ends or is replaced, waits, and connects again.
 
 mod in_use;
 
@@ -27,40 +27,40 @@ use crate::{
 };
 use in_use::InUse;
 
-/// Turns a service that makes connections into one that is always some connection, or pending.
+/// A service over the current connection of a sink; pending while there is none.
 ///
-/// - `poll_ready` drives everything: attempts, the waits between them, and the check that the connection still
-///   lives. It is pending while there is no connection, and it never fails.
-/// - [`Outgoing::Finish`] is accepted at any time, without a connection too.
-/// - `call` never connects. A request that fails is not tried again here: its error says how much of it went out,
-///   and the driver, which owns the queue, sends the rest. The next request is made when the response of the last has come.
-/// - The wait grows with the outage ([`Backoff`]), and starts over only after a connection was up for
-///   [five seconds](Self::STEADY): a collector that accepts and then closes is down all the same.
-/// - A connection whose [`Term`] is over is replaced: make before break. It goes on taking frames until another has
-///   completed its handshake; if none can be made, it stays. Then it is ended in order, beside the new one.
+/// - `poll_ready` drives the attempts, the waits between them, and the check that the connection is alive. It is pending
+///   while there is no connection, and it never fails.
+/// - [`Outgoing::Finish`] is accepted at any time, even without a connection.
+/// - `call` never connects and never retries. The error of a failed request counts what went out, and the driver, which
+///   owns the queue, sends the rest. The next request may start once the response of the last is ready.
+/// - The wait between attempts grows with the outage ([`Backoff`]). It resets only after a connection was up for
+///   [five seconds](Self::STEADY), because a collector that accepts and then closes is as good as down.
+/// - A connection whose [`Term`] is over is replaced, make before break. It takes frames until another one has completed
+///   its handshake, and stays if none can. Then it ends in order while the new one is in use.
 pub struct Reconnect<M: Service<()>> {
     connect: M,
     state: Link<M>,
     backoff: Backoff,
     status: Reporter,
-    /// Connections that were replaced: STOP is on its way, FINISH awaited.
+    /// Replaced connections that are ending: STOP is sent, FINISH is awaited.
     ending: JoinSet<()>,
 }
 
-/// Wraps a service that makes connections in [`Reconnect`].
+/// Wraps a service that connects in [`Reconnect`].
 #[derive(Debug, Clone)]
 pub struct ReconnectLayer {
     status: Reporter,
 }
 
-/// A connection that was made, its handshake done.
+/// A connection whose handshake is complete.
 #[derive(Debug)]
 pub struct Established<C> {
     /// The connection.
     pub connection: C,
-    /// Where it leads, as shown to people.
+    /// The collector's address as it is shown to people.
     pub endpoint: Arc<str>,
-    /// The time for which it is used.
+    /// The time after which the connection is replaced.
     pub term: Term,
 }
 
@@ -71,7 +71,7 @@ enum Link<M: Service<()>> {
     Waiting(Pin<Box<Sleep>>),
 }
 
-/// A connection in the making.
+/// A connection attempt in progress.
 type Attempt<M> = Pin<Box<dyn Future<Output = Outcome<M>> + Send>>;
 
 type Outcome<M> = Result<<M as Service<()>>::Response, <M as Service<()>>::Error>;
@@ -79,18 +79,18 @@ type Outcome<M> = Result<<M as Service<()>>::Response, <M as Service<()>>::Error
 /// The response of [`Reconnect`].
 #[derive(Debug)]
 pub enum Response<F> {
-    /// The connection does it.
+    /// The response of the connection.
     Connection(F),
-    /// The stream ends: the connection in use, if there is one, and those that it replaced.
+    /// The end of the stream, on the connection in use, if any, and on those that it replaced.
     Last {
-        /// The end of the connection in use; `None` when it is over.
+        /// The end of the connection in use; `None` once it is complete.
         connection: Option<F>,
         /// The outcome of `connection`.
         result: Result<Progress, SinkError>,
         /// Replaced connections that still await FINISH.
         ending: JoinSet<()>,
     },
-    /// There is no connection, so that nothing was done.
+    /// There is no connection, so nothing was written.
     Down,
 }
 
@@ -121,11 +121,11 @@ impl<M: Service<()>> Layer<M> for ReconnectLayer {
 // === impl Reconnect ===
 
 impl<M: Service<()>> Reconnect<M> {
-    /// The time that a connection must have been up for the outage before it to be over.
+    /// The time a connection must be up to end the outage before it.
     pub const STEADY: Duration = Duration::from_secs(5);
 
-    /// The time that a replaced connection may take to end, however slowly its collector reads: there may be another one
-    /// each time that a connection is replaced. What the kernel holds of it then is still sent.
+    /// The time for a replaced connection to end, however slowly its collector reads. Without this limit every further
+    /// replacement would add another one. The kernel still sends the data that it holds then.
     pub const LAST_WORDS: Duration = Duration::from_secs(30);
 }
 
@@ -141,18 +141,22 @@ where
     type Future = Response<C::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        // Reaps the replaced connections that have ended, so that `ending` does not grow with every renewal.
         while let Poll::Ready(Some(ended)) = self.ending.poll_join_next(cx) {
             pass_on(ended);
         }
         loop {
             self.state = match &mut self.state {
                 Link::Idle => {
-                    // A `Connect` is always ready; an error would be one of this attempt.
+                    // `Connect` is always ready. An error from another connector counts as a failed attempt, so the sink
+                    // backs off and stays pending.
                     match ready!(self.connect.poll_ready(cx)) {
                         Ok(()) => Link::Pending(Box::pin(self.connect.call(()))),
                         Err(error) => self.wait_after_failure(&error),
                     }
                 }
+                // `Up` is reported before the connection is polled below: if it dies within this very poll, the log
+                // shows that it was up, and then that it was lost.
                 Link::Pending(attempt) => match ready!(attempt.as_mut().poll(cx)) {
                     Ok(made) => {
                         self.status.report(&Event::Up(&made.endpoint));
@@ -161,11 +165,16 @@ where
                     Err(error) => self.wait_after_failure(&error),
                 },
                 Link::Up(up) => {
+                    // The connection first: a dead one must not be replaced in order. Its loss takes over a renewal
+                    // attempt that is in progress instead of starting another.
                     let ready = up.made.connection.poll_ready(cx);
                     if let Poll::Ready(Err(error)) = ready {
                         self.go_on_after_loss(&error.cause)
                     } else {
-                        // No request is under way: its response is awaited before this is called.
+                        // Replacing is safe here, because no request is in progress: the driver awaits each response
+                        // before it polls again. While the renewal is pending the old connection decides whether the
+                        // sink is ready. After a replacement the loop goes round, so that the new connection is polled
+                        // and registers its waker.
                         match up.poll_renewal(&mut self.connect, &self.status, cx) {
                             Poll::Pending => return ready,
                             Poll::Ready(made) => {
@@ -175,6 +184,8 @@ where
                         continue;
                     }
                 }
+                // Once the delay is over the loop starts the attempt in this same poll; returning here without a
+                // registered waker would stall the sink.
                 Link::Waiting(delay) => {
                     ready!(delay.as_mut().poll(cx));
                     Link::Idle
@@ -201,7 +212,7 @@ where
     C: Service<Outgoing, Response = Progress, Error = SinkError> + Send + 'static,
     C::Future: Unpin + Send,
 {
-    /// Ends every connection in order. The sink may be down: a connection that was replaced before still awaits FINISH.
+    /// Ends every connection in order. Even if the sink is down, a replaced connection may still be waiting for FINISH.
     fn finish(&mut self) -> Response<C::Future> {
         let connection = if let Link::Up(up) = &mut self.state {
             self.status.report(&Event::Ended(&Disconnect::Stopped));
@@ -214,7 +225,7 @@ where
             }
             Some(up.made.connection.call(Outgoing::Finish))
         } else {
-            // Gives up the attempt that is under way.
+            // Drops an attempt in progress: it has sent no frames.
             self.state = Link::Idle;
             None
         };
@@ -236,7 +247,8 @@ where
         Link::Waiting(Box::pin(sleep(delay)))
     }
 
-    /// Goes on with the connection that was to replace the lost one, if there is going to be one.
+    /// Handles the loss of the connection in use. If its replacement is already being connected, the sink waits for that;
+    /// otherwise it backs off.
     fn go_on_after_loss(&mut self, cause: &Disconnect) -> Link<M> {
         let (steady, begun) = match mem::replace(&mut self.state, Link::Idle) {
             Link::Up(up) => (up.since.elapsed() >= Self::STEADY, up.begun()),
@@ -258,7 +270,7 @@ where
     }
 }
 
-/// Ends a connection in order, within this time.
+/// Ends a replaced connection in order, or drops it after `within`.
 async fn end<C>(replaced: Established<C>, within: Duration)
 where
     C: Service<Outgoing, Response = Progress, Error = SinkError>,
@@ -271,15 +283,15 @@ where
     match timeout(within, ended).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => {
-            debug!(%endpoint, %error, "a connection that was replaced did not end in order");
+            debug!(%endpoint, %error, "a replaced connection did not end in order");
         }
         Err(_) => {
-            debug!(%endpoint, ?within, "a connection that was replaced did not end in time");
+            debug!(%endpoint, ?within, "a replaced connection did not end in time");
         }
     }
 }
 
-/// A fault in a task of ours is a fault here.
+/// Returns the output of a task. A panic in the task continues here, so that it restarts the whole sink.
 pub(super) fn pass_on<T>(ended: Result<T, JoinError>) -> Option<T> {
     match ended.map_err(JoinError::try_into_panic) {
         Ok(output) => Some(output),

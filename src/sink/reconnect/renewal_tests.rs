@@ -1,4 +1,4 @@
-//! Connections that are replaced while they work.
+//! Tests of working connections that are replaced.
 
 use std::{collections::VecDeque, future::poll_fn, io, net::SocketAddr, sync::Mutex};
 
@@ -12,22 +12,22 @@ use crate::{
     sink::ConnectCause,
 };
 
-/// Makes numbered connections by a script, and writes down what happens to them.
+/// A connector that makes numbered connections by a script, and records their events.
 #[derive(Debug, Default, Clone)]
 struct Script(Arc<Mutex<Scripted>>);
 
 #[derive(Debug, Default)]
 struct Scripted {
-    /// The outcomes of the next attempts; without one, an attempt succeeds at once.
+    /// The outcome of each attempt; once empty, attempts succeed at once.
     outcomes: VecDeque<Outcome>,
     max_age: Option<Duration>,
-    /// The addresses of the name; every connection leads to the first.
+    /// The addresses of the name. Every connection goes to the first.
     addresses: Option<watch::Sender<Arc<Addresses>>>,
-    /// The time until FINISH.
+    /// The time that the collector takes to answer with FINISH.
     finish: Duration,
     attempts: Vec<Instant>,
     made: u8,
-    /// In their order: connection 1 takes frames (`1`), is asked to end (`1 STOP`), and has ended (`1 FINISH`).
+    /// The events in order: connection 1 takes frames (`1`), gets STOP (`1 STOP`), and has ended (`1 FINISH`).
     events: Vec<String>,
     /// Connections that the collector closed.
     closed: Vec<u8>,
@@ -46,9 +46,9 @@ struct Numbered {
 }
 
 const AGE: Duration = Duration::from_secs(100);
-/// More than an age can become.
+/// Longer than any age with its jitter.
 const OLD: Duration = Duration::from_secs(111);
-/// More than the first steps of the backoff.
+/// Longer than the first steps of the backoff.
 const SOON: Duration = Duration::from_millis(120);
 
 impl Script {
@@ -163,7 +163,7 @@ impl Service<Outgoing> for Numbered {
     }
 }
 
-/// A sink's reconnect, with what the driver would do.
+/// A sink's `Reconnect`, driven as the driver would.
 struct Driven {
     service: Reconnect<Script>,
     status: watch::Receiver<SinkHealth>,
@@ -177,7 +177,7 @@ impl Driven {
         Self { service, status }
     }
 
-    /// Waits until the service is ready, and goes on polling it for `time`, as the driver does with an empty queue.
+    /// Waits until the service is ready, and then polls it for `time`, as the driver does with an empty queue.
     async fn idle(&mut self, time: Duration) {
         let service = &mut self.service;
         let polling = poll_fn(|cx| {
@@ -234,7 +234,7 @@ async fn the_old_connection_is_used_until_the_new_one_is_up_and_then_ends_in_ord
     assert_eq!(status.endpoint.as_deref(), Some("connection 2"));
     assert_eq!(sink.disconnects(), [("rotated", 1)]);
     assert_eq!(status.last_error, None);
-    // Its own age counts from its own beginning.
+    // The age of the new connection counts from its own start.
     let [first, second] = script.change(|it| [it.attempts[0], it.attempts[1]]);
     let age = second - first;
     assert!(
@@ -267,7 +267,7 @@ async fn the_old_connection_stays_while_no_new_one_can_be_made() {
         error.starts_with("connect tcp://192.0.2.1:6000: connection refused"),
         "{error}"
     );
-    // The backoff's steps: every five seconds in the mean after a while.
+    // The backoff's steps grow to an attempt every five seconds on average.
     assert_eq!(status.failed_connects, script.attempts() as u64 - 1);
     assert!(
         (50..400).contains(&status.failed_connects),
@@ -291,7 +291,7 @@ async fn a_slow_collector_does_not_delay_the_new_connection() {
     while script.attempts() < 2 {
         sink.idle(Duration::from_secs(1)).await;
     }
-    // As while the driver awaits a response: the service is not polled.
+    // The service is not polled, as while the driver awaits a response.
     sleep(Duration::from_secs(4)).await;
     assert_eq!(script.change(|it| it.made), 2);
     assert_eq!(script.events(), ["1"], "a request may be under way");
@@ -388,7 +388,7 @@ async fn a_replacement_completed_while_the_sink_ends_is_ended_in_order() {
     while script.attempts() < 2 {
         sink.idle(Duration::from_secs(1)).await;
     }
-    // The service is not polled meanwhile, so that it does not take the new connection.
+    // The service is not polled meanwhile, so it does not take the new connection over.
     sleep(Duration::from_secs(4)).await;
     assert_eq!(script.change(|it| it.made), 2);
     sink.service.call(Outgoing::Finish).await.expect("in order");
@@ -438,7 +438,7 @@ async fn a_connection_moves_when_its_address_leaves_the_name_and_stays_if_it_ret
     script.lead_to(&[one]);
     let mut sink = Driven::new(&script);
     sink.send().await;
-    // The order does not matter, and no addresses say nothing.
+    // A new order, or no addresses at all, is not a reason to move.
     for stays in [&[two, one][..], &[]] {
         script.lead_to(stays);
         sink.idle(SOON).await;

@@ -13,7 +13,7 @@ use crate::{
     sink::ConnectCause,
 };
 
-/// Makes connections as the script says: one that can be ended from outside, or none.
+/// A connector that follows a script: it returns a connection that the test can end, or an error.
 #[derive(Debug, Default, Clone)]
 struct Script(Arc<Mutex<Scripted>>);
 
@@ -141,7 +141,7 @@ async fn poll_ready_is_pending_while_the_sink_is_down_and_attempts_go_on() {
     );
     let attempts = script.attempts();
     for pair in attempts.windows(2) {
-        // The timer counts whole milliseconds and rounds up.
+        // The timer rounds up to whole milliseconds.
         assert!(
             pair[1] - pair[0] <= Backoff::MIN + Duration::from_millis(1),
             "{attempts:?}"
