@@ -1,4 +1,4 @@
-//! `endpoints all`: every address gets everything, each from a queue of its own.
+//! `endpoints all`: every address gets every frame, from a queue of its own.
 
 use std::{
     future::{pending, poll_fn},
@@ -38,7 +38,7 @@ struct Endpoints<'a> {
     outlook: Outlook,
     ends: Ends,
     known: Vec<Known>,
-    /// Each gives the queue that it was fed from.
+    /// One task an endpoint; each returns its queue.
     tasks: JoinSet<Arc<Queue>>,
 }
 
@@ -48,14 +48,14 @@ struct Known {
     queue: Arc<Queue>,
     reporter: Reporter,
     abort: CancellationToken,
-    /// The deadline of an endpoint that drains because the name no longer resolves to it.
+    /// The deadline for emptying its queue, once the name no longer has the address.
     leaves: Option<Instant>,
     ended: bool,
 }
 
-/// Feeds each address from its queue, until all queues are closed and empty, or until the sink is retired or aborted.
+/// Feeds each address from its queue, until all queues are closed and empty or `ends` cancels it.
 ///
-/// Whatever goes wrong with one endpoint is logged there, so this ends in order.
+/// Failures of an endpoint are logged by the endpoint, so this always ends in order.
 pub(super) async fn run(
     stack: &Stack,
     resolution: &Resolution,
@@ -92,7 +92,7 @@ pub(super) async fn run(
             () = endpoints.changed() => endpoints.update(),
         }
     }
-    // Each of them hears of the end itself.
+    // Every endpoint's task watches the same tokens, so they end by themselves.
     while let Some(ended) = endpoints.tasks.join_next().await {
         endpoints.ended(pass_on(ended));
     }
@@ -106,7 +106,7 @@ async fn over(queues: &Queues) {
     }
 }
 
-/// Gives each address a queue. What was queued for no address in particular, or for others only, goes to each of them.
+/// Gives each address a queue. Frames queued without an address, or only for addresses that are gone, go to all of them.
 async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
     let entries = queues.entries();
     let offered = entries.iter().filter(|entry| entry.offered);
@@ -133,7 +133,7 @@ async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
     let held: Vec<_> = held.map(|entry| entry.queue).collect();
     queues.exchange(&held, come);
     for queue in held {
-        // Until then somebody may still be offering to it.
+        // Until the queue is closed the router may still offer frames to it.
         poll_fn(|cx| queue.poll_closed(cx)).await;
         queues.hand_over(&queue);
     }
@@ -142,11 +142,11 @@ async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
 // === impl Endpoints ===
 
 impl Endpoints<'_> {
-    /// Begins with the queues that there are.
+    /// Starts an endpoint for each existing queue.
     fn begin(&mut self) {
         for entry in self.queues.entries() {
             if let Some(address) = entry.address {
-                // Another driver has begun to leave it.
+                // The endpoint was already draining under the sink's previous task.
                 let leaves = (!entry.offered).then(|| self.leaves());
                 self.start(address, entry.queue, leaves);
             }
@@ -154,7 +154,7 @@ impl Endpoints<'_> {
         self.update();
     }
 
-    /// Waits until there may be something to [update](Self::update). Cancel safe.
+    /// Waits until an [update](Self::update) may be needed. Cancel safe.
     async fn changed(&mut self) {
         let leaving = self.known.iter().filter(|known| known.is_leaving());
         let next = leaving.filter_map(|known| known.leaves).min();
@@ -172,7 +172,7 @@ impl Endpoints<'_> {
         self.ended(pass_on(ended));
     }
 
-    /// Begins with the endpoints that have come, and begins to leave those that the name no longer leads to.
+    /// Starts endpoints for new addresses, and starts to drain those whose address has left the name.
     fn update(&mut self) {
         let stays = self.known.iter().filter(|known| known.leaves.is_none());
         let in_use: Vec<_> = stays.map(|known| InUse::idle(known.address)).collect();
@@ -197,7 +197,7 @@ impl Endpoints<'_> {
         self.cut();
     }
 
-    /// Returns the deadline of an endpoint that starts to drain now.
+    /// The deadline of an endpoint that starts to drain now.
     fn leaves(&self) -> Instant {
         Instant::now() + *self.ends.drain.borrow()
     }
@@ -227,8 +227,8 @@ impl Endpoints<'_> {
         });
     }
 
-    /// Ends those that have been left for long enough, and the first of those that are too many: a name may lead
-    /// elsewhere with every look-up.
+    /// Aborts the endpoints whose drain deadline has passed, and the oldest ones beyond the limit: a name may change its
+    /// addresses with every lookup, and the draining endpoints would pile up.
     fn cut(&mut self) {
         let now = Instant::now();
         let leaving = self.known.iter().filter(|known| known.is_leaving());
@@ -242,8 +242,8 @@ impl Endpoints<'_> {
         }
     }
 
-    /// Handles the end of an endpoint. Frames that an endpoint left in its queue are lost if the name no longer resolves to
-    /// it, unless another driver may continue with them.
+    /// Handles the end of an endpoint. The frames left in the queue of a drained endpoint are lost, unless the sink
+    /// itself is ending: then its next task goes on with the queue.
     fn ended(&mut self, queue: Option<Arc<Queue>>) {
         let Some(queue) = queue else { return };
         let Some(place) = self
@@ -260,7 +260,7 @@ impl Endpoints<'_> {
             let lost = queue.ledger().queued;
             queue.abandon(DropReason::EndpointGone);
             let endpoint = &self.stack.label(known.address);
-            // The endpoint itself was removed with its task.
+            // The endpoint's own reporter ended with its task.
             self.stack
                 .reporter()
                 .report(&Event::Left { endpoint, lost });
@@ -273,7 +273,7 @@ impl Endpoints<'_> {
 // === impl Known ===
 
 impl Known {
-    /// Returns whether the endpoint drains and its deadline has not passed.
+    /// Returns true if it is draining and was not aborted.
     fn is_leaving(&self) -> bool {
         self.leaves.is_some() && !self.ended && !self.abort.is_cancelled()
     }

@@ -1,4 +1,4 @@
-//! `endpoints balance`: a connection to each address, and each batch to the one that has the least to do.
+//! `endpoints balance`: a connection to each address; each batch goes to the one with the least load.
 
 use std::{
     convert::Infallible,
@@ -27,7 +27,7 @@ use crate::{
     sink::{Resolution, SinkError, Stack, reconnect::pass_on},
 };
 
-/// The lanes that there are to be, as the balancer hears of them.
+/// The lanes that come and go, as a stream for the balancer.
 #[derive(Debug)]
 struct Changes(mpsc::Receiver<Change<u64, Lane>>);
 
@@ -42,17 +42,17 @@ struct Lanes<'a> {
     abort: CancellationToken,
 }
 
-/// A lane that is given batches.
+/// A lane that gets batches.
 struct Known {
     number: u64,
     address: SocketAddr,
     reporter: Reporter,
 }
 
-/// Spreads the batches of `queue` over a lane for each address, until the queue is closed and empty, or until the sink is
-/// retired or aborted. A batch that a lane did not write goes back to the queue, and from there to another lane.
+/// Spreads the batches of `queue` over a lane for each address, until the queue is closed and empty or `ends` cancels it.
+/// Batches that a lane did not write return to the queue, and another lane takes them.
 ///
-/// Whatever goes wrong with one lane is logged there, so this ends in order.
+/// Failures of a lane are logged by the lane, so this always ends in order.
 pub(super) async fn run(
     stack: &Stack,
     resolution: &Resolution,
@@ -67,7 +67,7 @@ pub(super) async fn run(
         () = poll_fn(|cx| queue.poll_end(cx)) => return Ok(()),
         () = outlook.first() => {}
     }
-    // Whatever comes at once, there is room: for as many to come and as many to go.
+    // Room for every lane to leave and as many to come in one update.
     let (changes, heard) = mpsc::channel(2 * ENDPOINTS_AT_MOST);
     let mut balance = Balance::new(Changes(heard));
     let mut lanes = Lanes {
@@ -94,10 +94,10 @@ pub(super) async fn run(
                 None => break,
             },
         };
-        // It is there at once, and cannot fail.
+        // Ready at once, and infallible.
         let _ = balance.call(taken).await;
     }
-    // With it go the lanes' giving ends, so that each ends its stream.
+    // This drops the lanes, so each one ends its stream.
     drop(balance);
     let Lanes {
         changes, mut tasks, ..
@@ -109,7 +109,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Returns the next batch as soon as a lane can take it; `None` when the queue is closed and empty.
+/// Takes the next batch as soon as a lane has room for it; `None` once the queue is closed and empty.
 fn poll_next(
     balance: &mut Balance<Changes, Taken>,
     queue: &Arc<Queue>,
@@ -117,7 +117,7 @@ fn poll_next(
 ) -> Poll<Option<Taken>> {
     match balance.poll_ready(cx) {
         Poll::Ready(Ok(())) => queue.poll_take(cx),
-        // What cannot heal ends the sink.
+        // An error that cannot heal ends the sink.
         Poll::Ready(Err(_)) => Poll::Ready(None),
         Poll::Pending => queue.poll_end(cx).map(|()| None),
     }
@@ -126,7 +126,7 @@ fn poll_next(
 // === impl Lanes ===
 
 impl Lanes<'_> {
-    /// Waits until there may be something to [update](Self::update). Cancel safe.
+    /// Waits until an [update](Self::update) may be needed. Cancel safe.
     async fn changed(&mut self) {
         select! {
             () = self.outlook.changed() => {}
@@ -134,8 +134,8 @@ impl Lanes<'_> {
         }
     }
 
-    /// Begins a lane to each address that is to have one, and ends those of the others: a lane that is up only once
-    /// another that stays is up.
+    /// Starts a lane for each wanted address, and ends the lanes of the others. A lane that is up is ended only once
+    /// one that stays is up, too.
     fn update(&mut self) {
         let in_use: Vec<_> = self.known.iter().map(Known::in_use).collect();
         let (wanted, left_out) = wanted::best(&self.outlook.addresses(), &in_use);
@@ -156,7 +156,7 @@ impl Lanes<'_> {
     }
 
     fn begin(&mut self, address: SocketAddr) {
-        // Without room it is done with the next change.
+        // Without room the lane is started at the next change.
         let Ok(permit) = self.changes.try_reserve() else {
             return;
         };

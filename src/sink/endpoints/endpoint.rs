@@ -1,4 +1,4 @@
-//! An endpoint of a sink that uses several at a time.
+//! An endpoint of a sink that uses several at the same time.
 
 use std::net::SocketAddr;
 
@@ -30,12 +30,12 @@ impl Endpoint {
         }
     }
 
-    /// The reporter of its events.
+    /// The reporter of the endpoint's events.
     pub(super) fn reporter(&self) -> &Reporter {
         &self.reporter
     }
 
-    /// A new stack to it.
+    /// Builds a stack to it.
     pub(super) fn build(&self, abort: CancellationToken) -> SinkStack {
         self.stack.build_to(self.address, &self.reporter, abort)
     }

@@ -20,18 +20,18 @@ use crate::{
     },
 };
 
-/// The giving end of a lane.
+/// The sending end of a lane.
 ///
-/// It is ready while the lane's connection is up and has room. Its [load](Load) is what it was given and has not written,
-/// in bytes. Dropping it ends the lane: what is being written is written, what waits goes back to its queue, and then
-/// come STOP and FINISH.
+/// It is ready while the lane's connection is up and has room. Its [load](Load) is the number of bytes that it was
+/// given and has not written. Dropping it ends the lane: the batch being written is finished, the waiting one returns
+/// to its queue, and STOP and FINISH follow.
 #[derive(Debug)]
 pub(super) struct Lane {
     mailbox: Arc<Mailbox>,
     _retire: DropGuard,
 }
 
-/// Has the mailbox shut when its driver is gone, for whatever reason.
+/// Shuts the mailbox when its driver ends, by a panic too.
 struct ShutOnDrop(Arc<Mailbox>);
 
 // === impl Lane ===
@@ -95,7 +95,7 @@ impl Load for Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        // What is being written is the driver's.
+        // Only the waiting batch returns. The one being written belongs to the driver.
         self.mailbox.shut();
     }
 }

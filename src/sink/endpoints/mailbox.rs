@@ -8,10 +8,10 @@ use std::{
 
 use crate::{frame_stream::Chunk, router::Taken, sink::driver::Source};
 
-/// The batches between the dispatcher and the driver of a lane.
+/// The hand-over of batches from the dispatcher to a lane's driver.
 ///
-/// It takes batches only while the lane's connection is up. One batch is written and one may wait behind it. With more, the
-/// load would show less well which lane has the least to do, and frames would wait longer behind a collector that stalls.
+/// It accepts batches only while the lane's connection is up: one to write, and one to wait behind it. More would blur
+/// which lane has the least load, and would wait longer behind a collector that stalls.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     state: Mutex<State>,
@@ -21,15 +21,15 @@ pub(super) struct Mailbox {
 struct State {
     up: bool,
     waiting: VecDeque<Taken>,
-    /// Bytes of what is being written.
+    /// The bytes of the batch that is being written.
     writing: Option<u64>,
-    /// Wakes the dispatcher, which found no room.
+    /// Wakes the dispatcher once there is room.
     giver: Option<Waker>,
-    /// Wakes the lane's driver, which found nothing to write.
+    /// Wakes the lane's driver once there is a batch to write.
     driver: Option<Waker>,
 }
 
-/// Batches that one lane has at the most.
+/// The most batches in one lane.
 const BATCHES: usize = 2;
 
 // === impl Mailbox ===
@@ -45,7 +45,7 @@ impl Mailbox {
         Poll::Pending
     }
 
-    /// Hands `taken` to the lane; if that is not up any more, it goes back to its queue.
+    /// Hands `taken` to the lane. If the lane is down by now, the batch returns to its queue.
     pub(super) fn put(&self, taken: Taken) {
         let mut state = self.lock();
         if !state.up {
@@ -61,14 +61,14 @@ impl Mailbox {
         }
     }
 
-    /// Bytes that were handed to the lane and that it has not written.
+    /// The bytes that the lane was given and has not written.
     pub(super) fn load(&self) -> u64 {
         let state = self.lock();
         let waiting: u64 = state.waiting.iter().map(size).sum();
         waiting + state.writing.unwrap_or_default()
     }
 
-    /// The lane takes nothing for now. What it has not begun to write goes back to its queue.
+    /// Closes the mailbox until the lane is up again. Batches that it has not started to write return to their queue.
     pub(super) fn shut(&self) {
         let waiting = {
             let mut state = self.lock();
@@ -76,12 +76,12 @@ impl Mailbox {
             state.writing = None;
             std::mem::take(&mut state.waiting)
         };
-        // Each takes the lock of its queue.
+        // Outside the lock: dropping a batch takes the lock of its queue.
         drop(waiting);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics.
+        // No code under the lock panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,7 +89,7 @@ impl Mailbox {
 impl Source for Mailbox {
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
         let mut state = self.lock();
-        // What was being written is done, so there is room now in any case.
+        // The driver takes only when the last write is done, so there is room now in any case.
         state.up = true;
         let next = state.waiting.pop_front();
         state.writing = next.as_ref().map(size);
@@ -196,13 +196,13 @@ mod tests {
         let mut end = spawn(poll_fn(|cx| mailbox.poll_end(cx)));
         assert!(end.poll().is_pending());
         assert!(room.poll().is_pending(), "its connection is lost");
-        // What waited has gone back at once; what was written is the driver's.
+        // The waiting batch returned at once. The one being written belongs to the driver.
         assert_eq!(queue.ledger().in_flight, 1);
         drop(writing);
         assert_eq!((queue.ledger().queued, queue.ledger().delivered), (3, 1));
     }
 
-    /// Panics at a request.
+    /// A stack that is ready and panics on a request.
     struct Panics;
 
     impl Service<Outgoing> for Panics {
@@ -213,7 +213,7 @@ mod tests {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, _: Outgoing) -> Self::Future {
-            panic!("a fault of the lane's own, for the test")
+            panic!("a panic for the test")
         }
     }
 

@@ -1,4 +1,4 @@
-//! The addresses that a sink uses at a time: one, or several, each with a connection of its own.
+//! The addresses of its name that a sink uses: one at a time, or several, each with a connection of its own.
 //!
 //! ```text
 //! failover   queue ─► driver ─► stack
@@ -25,19 +25,18 @@ pub(super) use self::wanted::ENDPOINTS_AT_MOST;
 use super::{SinkError, Stack, driver::drive, restart, stack::Mode};
 use crate::router::Queues;
 
-/// The ways to end a sink.
+/// The signals that end a sink.
 #[derive(Debug, Clone)]
 pub struct Ends {
-    /// Ends its streams in order, and leaves what is queued.
+    /// Ends its streams in order and keeps its queues.
     pub retire: CancellationToken,
-    /// Ends whatever it waits for.
+    /// Ends every wait at once.
     pub abort: CancellationToken,
-    /// The time, which a reload may change, for emptying the queue of an endpoint whose address has left the name.
+    /// The time to empty the queue of an endpoint whose address has left the name, now and after each reload.
     pub drain: watch::Receiver<Duration>,
 }
 
-/// Takes from the sink's `queues` until they are closed and empty, or until an [end](Ends) is requested, and starts again
-/// after a panic.
+/// Runs the sink until its `queues` are closed and empty or `ends` cancels it. Restarts it after a panic.
 pub async fn run(stack: &Stack, queues: &Arc<Queues>, ends: &Ends) {
     let begin = || begin(stack.clone(), Arc::clone(queues), ends.clone());
     restart::keep_going(stack.reporter(), &ends.retire, &ends.abort, begin).await;

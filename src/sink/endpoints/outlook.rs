@@ -23,7 +23,7 @@ pub(super) struct Outlook {
     status: watch::Receiver<SinkHealth>,
     /// Connections that ended and attempts that failed, up to the last lookup that these caused.
     troubles: u64,
-    /// Addresses beyond the limit, as last reported.
+    /// The number of addresses beyond the limit, at the last update.
     left_out: usize,
     _resolving: AbortOnDropHandle<()>,
 }

@@ -1,26 +1,26 @@
-//! Which of the addresses of a name a sink uses that uses several at a time.
+//! The choice of addresses for a sink that uses several at the same time.
 
 use std::{collections::HashSet, net::SocketAddr};
 
 use crate::net::Addresses;
 
-/// Endpoints of one sink at the most. Those that come when there are so many are left alone.
+/// The most endpoints of one sink. Further addresses are not used.
 pub(in crate::sink) const ENDPOINTS_AT_MOST: usize = 64;
 
-/// An address in use.
+/// The state of an address in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct InUse {
     pub(super) address: SocketAddr,
-    /// Its connection works.
+    /// True if it has a working connection.
     pub(super) up: bool,
-    /// It has none, and could not make one since it had.
+    /// True if an attempt has failed since its last connection.
     pub(super) failed: bool,
 }
 
 // === impl InUse ===
 
 impl InUse {
-    /// One of which no more is known.
+    /// An address without a known state.
     pub(super) fn idle(address: SocketAddr) -> Self {
         Self {
             address,
@@ -30,13 +30,13 @@ impl InUse {
     }
 }
 
-/// Every address, those that are in use first, and how many there are beyond the bound.
+/// Returns every address up to the limit, those in use first, and the number of addresses beyond the limit.
 pub(super) fn all(addresses: &Addresses, in_use: &[InUse]) -> (Vec<SocketAddr>, usize) {
     let every = addresses.by_priority().into_iter().flatten();
     bounded(every.collect(), in_use)
 }
 
-/// The addresses of the best priority; and those of the next one as long as none of the better ones can be reached
+/// Returns the addresses of the best priority, and those of the next one while none of the better ones can be reached
 /// (RFC 2782).
 pub(super) fn best(addresses: &Addresses, in_use: &[InUse]) -> (Vec<SocketAddr>, usize) {
     let of = |address: &SocketAddr| in_use.iter().find(|one| one.address == *address);
