@@ -1,4 +1,4 @@
-//! Whole sinks that follow their names, over real sockets.
+//! Tests of whole sinks that follow their names, over real sockets.
 
 use std::{net::IpAddr, sync::Mutex, time::Instant};
 
@@ -25,13 +25,13 @@ use crate::{
     sink::{Stack, driver::drive},
 };
 
-/// Takes frames of one byte until it is dropped, and its connections with it.
+/// A collector that takes frames of one byte. Dropping it drops its connections.
 struct Collector {
     frames: Arc<Mutex<Vec<u8>>>,
     task: JoinHandle<()>,
 }
 
-/// A sink with its queue.
+/// A running sink and its queue.
 struct Running {
     queue: Arc<Queue>,
     reporter: Reporter,
@@ -75,7 +75,7 @@ impl Collector {
 
     async fn stop(mut self) {
         self.task.abort();
-        // The sockets are closed when the task is gone.
+        // The sockets are closed once the task has ended.
         let _ = (&mut self.task).await;
     }
 
@@ -141,7 +141,7 @@ impl Running {
         let service = stack.build(CancellationToken::new());
         let driven = Arc::clone(&queue);
         let task = tokio::spawn(async move {
-            // The test does not need an end in order.
+            // These tests do not depend on an orderly end.
             let _ = drive(service, &driven, &CancellationToken::new()).await;
         });
         Self {
@@ -197,7 +197,7 @@ async fn a_sink_follows_its_name_after_the_old_collector_stops() {
     until(|| sink.status().state != State::Up || sink.status().connects > 1).await;
     sink.send(b'2');
     new.has(b"2").await;
-    // A TTL of one second and a fifth, and the slack of a machine that does other things too.
+    // A TTL of one second with its jitter, and slack for a busy machine.
     assert!(
         gone.elapsed() < Duration::from_secs(3),
         "{:?}",
@@ -229,7 +229,7 @@ async fn a_name_that_stops_resolving_changes_nothing() {
     ]) {
         server.now_says(move |_, _| failure.clone());
         let failures = sink.status().resolve_failures;
-        // A collector that starts again where it was is found again.
+        // A collector that restarts at the same address is found again.
         collector.stop().await;
         collector = Collector::start("127.0.0.2", port).await.0;
         until(|| sink.status().connects == connects).await;

@@ -1,4 +1,4 @@
-//! Keeps the addresses of a sink's name: looked up again when their TTL ends, and when the sink needs a connection.
+//! The addresses of a sink's name, looked up when their TTL ends and when the sink needs a connection.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
 
 /// The last good addresses of one sink's name.
 ///
-/// Its [task](Self::start) looks the name up at the TTL of the last answer, held to the sink's [`Refresh`], give or take
-/// a fifth, so that routers that were started together do not ask together; and at once when an attempt to connect
-/// [asks for addresses](Self::for_attempt), but not more than once in a [second](Self::PAUSE). A look-up that fails takes
-/// nothing away. A clone is the same resolution.
+/// Its [task](Self::start) looks the name up when the TTL of the last answer ends. The sink's [`Refresh`] bounds the TTL,
+/// and a jitter of a fifth keeps routers that started together from querying together. An attempt to connect [wants a
+/// lookup](Self::for_attempt) at once, but there is at most one a [second](Self::PAUSE). A failed lookup keeps the last
+/// good addresses. Clones share one resolution.
 #[derive(Debug, Clone)]
 pub struct Resolution {
     destination: Destination,
@@ -36,32 +36,32 @@ struct Shared {
     course: watch::Sender<Course>,
 }
 
-/// The state of the lookups.
+/// The course of the lookups.
 #[derive(Debug, Default)]
 struct Course {
-    /// One is under way.
+    /// True if one is in progress.
     looking: bool,
-    /// One is wanted before its time.
+    /// True if one is wanted before its time.
     wanted: bool,
     /// The start of the last one.
     began: Option<Instant>,
-    /// The number of those that have ended.
+    /// The number of completed lookups.
     ended: u64,
-    /// Why the last one failed, if it did.
+    /// The error of the last one, if it failed.
     error: Option<Arc<ResolveError>>,
 }
 
 // === impl Resolution ===
 
 impl Resolution {
-    /// The least time from one look-up's beginning to the next one's.
+    /// The shortest time from the start of one lookup to the start of the next.
     pub const PAUSE: Duration = Duration::from_secs(1);
 
-    /// The time that an attempt with last good addresses waits for newer ones. A near name server answers within it; one
+    /// The time that an attempt with addresses waits for newer ones. A name server nearby answers within it, and one
     /// that does not must not delay the sink.
     pub const PATIENCE: Duration = Duration::from_millis(250);
 
-    /// Nothing is known yet, and nothing is looked up before [`start`](Self::start).
+    /// A resolution without addresses. No lookup happens before [`start`](Self::start).
     pub fn new(destination: Destination, refresh: Refresh) -> Self {
         Self {
             destination,
@@ -73,18 +73,18 @@ impl Resolution {
         }
     }
 
-    /// Returns the name that is looked up.
+    /// The name that is looked up.
     pub fn destination(&self) -> &Destination {
         &self.destination
     }
 
-    /// The last good addresses; none before the first answer. It changes when the name leads elsewhere, and not when
-    /// a name server merely turned the order.
+    /// The last good addresses; none before the first answer. The value changes with the set of addresses, not with their
+    /// order, which many name servers rotate.
     pub fn addresses(&self) -> watch::Receiver<Arc<Addresses>> {
         self.shared.addresses.subscribe()
     }
 
-    /// Looks up, again and again, until the handle is dropped.
+    /// Starts the lookups, until the handle is dropped.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -95,7 +95,7 @@ impl Resolution {
             let look_up = || {
                 let (resolver, destination) = (resolver.clone(), destination.clone());
                 async move {
-                    // In a task of its own, so that a panic is an error like any other.
+                    // In a task of its own, so that a panic counts as a failed lookup.
                     let name = destination.to_string();
                     let task = tokio::spawn(async move { resolver.resolve(&destination).await });
                     let fault = Err(ResolveError::Fault(name));
@@ -106,12 +106,12 @@ impl Resolution {
         }))
     }
 
-    /// Returns the addresses to try now, in order. Starts a new lookup of the name.
+    /// Requests a lookup, and returns the addresses to try now, in order.
     ///
-    /// If there are addresses, the look-up is waited for only if it can be expected to end [soon](Self::PATIENCE).
+    /// With addresses at hand it waits for the lookup only if that is likely to end [soon](Self::PATIENCE).
     ///
     /// # Errors
-    /// If there are none, why.
+    /// If there are no addresses: the error of the last lookup.
     pub async fn for_attempt(&self) -> Result<Vec<SocketAddr>, Arc<ResolveError>> {
         let (mut ended, mut soon) = (0, false);
         self.ask(|course| {
@@ -124,7 +124,7 @@ impl Resolution {
         let mut course = self.shared.course.subscribe();
         let next = course.wait_for(|course| course.ended > ended);
         if self.shared.addresses.borrow().is_empty() {
-            // Fails only without a sender, and that is here.
+            // Fails only without a sender, and `self` holds it.
             let _ = next.await;
         } else if soon {
             let _ = timeout(Self::PATIENCE, next).await;
@@ -136,7 +136,7 @@ impl Resolution {
         }
     }
 
-    /// Starts a new lookup of the name, and does not wait for it.
+    /// Requests a lookup without waiting for it.
     pub(super) fn want(&self) {
         self.ask(|_| {});
     }
@@ -164,7 +164,7 @@ impl Resolution {
                 course.began = Some(began);
             });
             let delay = self.settle(look_up().await, status);
-            // A fifth more or less, so that those who began together do not go on together.
+            // A jitter of a fifth, so that routers that started together do not query together.
             let delay = delay.mul_f64(0.8 + 0.4 * rng.next_f64());
             let wanted = async {
                 let _ = course.wait_for(|course| course.wanted).await;
@@ -176,10 +176,11 @@ impl Resolution {
         }
     }
 
-    /// Publishes how a look-up ended, and says how long it is to the next one.
+    /// Publishes the outcome of a lookup, and returns the delay before the next.
     fn settle(&self, result: Result<Answer, ResolveError>, status: &Reporter) -> Duration {
         let (error, delay) = match result {
             Ok(Answer { addresses, ttl }) => {
+                // An SRV answer may lack the addresses of some targets; the last ones known for those stay in use.
                 let before = Arc::clone(&self.shared.addresses.borrow());
                 let addresses = Arc::new(addresses.filled_from(&before));
                 status.report(&Event::Resolved {
@@ -187,6 +188,8 @@ impl Resolution {
                     before: &before,
                     now: &addresses,
                 });
+                // The new order is kept either way, but only a change of the set wakes the watchers: a rotated answer
+                // must not replace any connection.
                 self.shared.addresses.send_if_modified(|current| {
                     *current = Arc::clone(&addresses);
                     !addresses.is_same_set(&before)
@@ -201,6 +204,7 @@ impl Resolution {
                     kind: kind_of_lookup(&error),
                     keeps,
                 });
+                // The old addresses stay. A failed answer has no TTL, so the shortest refresh is the next try.
                 (Some(Arc::new(error)), self.refresh.min)
             }
         };

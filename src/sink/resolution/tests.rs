@@ -7,7 +7,7 @@ use crate::net::{Authority, Host};
 
 type Outcome = Result<Answer, ResolveError>;
 
-/// The results of the lookups, one after the other, and their durations; the last one repeats.
+/// The outcomes of successive lookups, and the time each takes. The last one repeats.
 #[derive(Clone)]
 struct Script(Arc<Mutex<Scripted>>);
 
@@ -91,7 +91,7 @@ impl Running {
         }
     }
 
-    /// Lets so much time pass in small steps, so that everything that is due meanwhile happens.
+    /// Lets `time` pass in small steps, so that everything that falls due happens.
     async fn pass(&self, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until {
@@ -102,7 +102,7 @@ impl Running {
         }
     }
 
-    /// The shortest and the longest time between look-ups.
+    /// The shortest and the longest time between lookups.
     fn gaps(&self) -> (Duration, Duration) {
         let begun = self.script.begun();
         let gaps = || begun.windows(2).map(|pair| pair[1] - pair[0]);
@@ -210,7 +210,7 @@ async fn a_slow_or_failing_name_server_does_not_delay_attempts() {
     );
     running.pass(Duration::from_secs(8)).await;
     assert_eq!(running.reporter.watch().borrow().resolve_failures, 1);
-    // It is known to fail by now.
+    // The last lookup is known to have failed by now.
     let begun = Instant::now();
     assert_eq!(running.attempt().await.expect("the last good"), [ONE]);
     assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -288,7 +288,7 @@ async fn dropping_the_handle_stops_the_lookups() {
     let resolution = Resolution::new(destination, Refresh::default());
     let handle = resolution.start(resolver.expect("made"), Reporter::new("a".into()));
     let mut addresses = resolution.addresses();
-    // The clock does not stand still for the socket's sake.
+    // The paused clock does not wait for the socket.
     tokio::time::resume();
     addresses.changed().await.expect("a sender");
     tokio::time::pause();
