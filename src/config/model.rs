@@ -111,7 +111,7 @@ pub struct Sink {
     pub endpoint: Endpoint,
     /// Settings of TLS; `Some` exactly when `endpoint` is TLS.
     pub tls: Option<ClientTls>,
-    /// Whether `query_message` and `response_message` are kept.
+    /// True if `query_message` and `response_message` are kept.
     pub full: bool,
     /// `SO_SNDBUF` on TCP, in bytes.
     pub write_buffer: usize,

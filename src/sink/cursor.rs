@@ -74,7 +74,7 @@ impl Cursor {
         self.confirmed = self.accepted;
     }
 
-    /// Returns true if the whole batch is with the operating system.
+    /// Returns whether the whole batch is with the operating system.
     pub(super) fn is_done(&self) -> bool {
         self.confirmed.chunk == self.batch.len()
     }

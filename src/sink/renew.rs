@@ -42,8 +42,7 @@ impl Term {
         }
     }
 
-    /// Waits until the term is over, and returns the reason. A name without any address is not a reason: the name
-    /// server may be at fault.
+    /// Waits until the term is over, and returns the reason. An empty set of addresses is not a reason.
     pub(super) fn over(&self) -> impl Future<Output = Disconnect> + Send + use<> {
         let (until, place) = (self.until, self.place.clone());
         let aged = async move {

@@ -93,12 +93,12 @@ impl<Io: Liveness> Wire<Io> {
         })
     }
 
-    /// Returns true if the collector's machine has answered lately.
+    /// Returns whether the collector's machine has answered lately.
     fn answers(&self) -> bool {
         // The kernel probes a collector with a full window at intervals that double (RFC 9293, 3.8.6.1). The last
         // answer of a live one is therefore at most three quarters of `patience` old, measured with the shortest
-        // `write_timeout`. A dead one was last heard before the stall began, so its last answer is older than
-        // `patience`.
+        // `write_timeout`. A dead one was last heard before the stall began, so its last answer is at least as
+        // old as `patience`.
         let heard = self.io.last_heard();
         heard.is_some_and(|ago| ago < self.patience.mul_f64(0.9))
     }

@@ -33,7 +33,7 @@ pub struct Changes {
     pub unfinished_frames: Option<usize>,
     /// The new limit on the memory of all frames, in bytes, if it changed.
     pub memory: Option<usize>,
-    /// Whether `admin`, `probes` or `ready_when` changed.
+    /// True if `admin`, `probes` or `ready_when` changed.
     pub admin: bool,
 }
 

@@ -90,7 +90,7 @@ pub struct ListenerHandle {
     config: Listen,
     material: Material,
     address: Option<SocketAddr>,
-    /// Whether the socket was inherited.
+    /// True if the socket was inherited.
     inherited: bool,
     running: Handle,
     signals: DrainSignals,

@@ -70,7 +70,7 @@ impl Diagnostics {
         }
     }
 
-    /// Whether there is an error, so that the router does not start.
+    /// Returns whether there is an error, so that the router does not start.
     pub fn has_errors(&self) -> bool {
         self.errors() > 0
     }
@@ -85,7 +85,7 @@ impl Diagnostics {
         self.count(Severity::Warning)
     }
 
-    /// Whether there is no problem.
+    /// Returns whether there is no problem.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

@@ -100,8 +100,8 @@ impl<'a> Accepted<'a> {
         }
     }
 
-    /// Sends START, and returns the stream with its standing. Keep the standing until the other attempts are dropped: it is
-    /// the furthest, so their ends do not change the reported state.
+    /// Sends START, and returns the stream with its standing. The caller keeps the standing until the other attempts are
+    /// dropped: it is the furthest, so their ends do not change the reported state.
     pub(super) async fn start(mut self) -> Result<(Stream, Standing<'a>), ConnectError> {
         match frame_stream::start(&mut self.stream, DEADLINE).await {
             Ok(()) => Ok((self.stream, self.standing)),

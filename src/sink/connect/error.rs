@@ -85,7 +85,7 @@ impl ConnectError {
         }
     }
 
-    /// Returns true if the attempt led to a listener of this router.
+    /// Returns whether the attempt led to a listener of this router.
     pub(in crate::sink) fn is_own_listener(&self) -> bool {
         matches!(self.cause, ConnectCause::OwnListener(_))
     }
@@ -103,7 +103,7 @@ impl ConnectError {
 // === impl ConnectCause ===
 
 impl ConnectCause {
-    /// Returns true if the collector did not answer at all.
+    /// Returns whether the collector did not answer at all.
     fn is_silence(&self) -> bool {
         match self {
             Self::Timeout(_) | Self::Handshake(HandshakeError::Timeout { .. }) => true,
@@ -201,7 +201,7 @@ fn handshake_hint(error: &HandshakeError) -> &'static str {
     }
 }
 
-/// Returns true if the collector presents a CA certificate as its own. `openssl req -x509` makes such a certificate by
+/// Returns whether the collector presents a CA certificate as its own. `openssl req -x509` makes such a certificate by
 /// default.
 fn is_authority(error: &rustls::OtherError) -> bool {
     matches!(

@@ -340,7 +340,7 @@ impl Work {
     fn written(&self) -> u64 {
         match self {
             Self::Frames { cursor, .. } => cursor.accepted(),
-            // STOP is one small frame with one deadline.
+            // STOP and FINISH share one deadline, so the bytes of STOP must not extend it.
             Self::Stop { .. } => 0,
         }
     }

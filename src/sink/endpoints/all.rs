@@ -273,7 +273,7 @@ impl Endpoints<'_> {
 // === impl Known ===
 
 impl Known {
-    /// Returns true if it is draining and was not aborted.
+    /// Returns whether it is draining and was not aborted.
     fn is_leaving(&self) -> bool {
         self.leaves.is_some() && !self.ended && !self.abort.is_cancelled()
     }

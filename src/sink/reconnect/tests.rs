@@ -122,7 +122,7 @@ async fn poll_ready_is_pending_while_the_sink_is_down_and_attempts_go_on() {
     let status = reporter.watch().borrow().clone();
     assert_eq!((status.state, status.failures), (State::Backoff, 1));
     assert!(status.next_attempt.is_some());
-    let cause = &status.last_error.as_ref().expect("told").error;
+    let cause = &status.last_error.as_ref().expect("an error").error;
     assert!(
         cause.starts_with("connect tcp://192.0.2.1:6000: connection refused"),
         "{cause}"

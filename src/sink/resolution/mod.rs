@@ -180,7 +180,7 @@ impl Resolution {
     fn settle(&self, result: Result<Answer, ResolveError>, status: &Reporter) -> Duration {
         let (error, delay) = match result {
             Ok(Answer { addresses, ttl }) => {
-                // An SRV answer may lack the addresses of some targets; the last ones known for those stay in use.
+                // Hosts and families without an answer this time keep their last addresses.
                 let before = Arc::clone(&self.shared.addresses.borrow());
                 let addresses = Arc::new(addresses.filled_from(&before));
                 status.report(&Event::Resolved {

@@ -146,7 +146,7 @@ async fn the_first_attempt_waits_for_the_first_answer() {
     assert_eq!(
         running.script.begun().len(),
         1,
-        "it joins the one under way"
+        "the attempt joins the lookup in progress"
     );
 }
 
@@ -296,5 +296,5 @@ async fn dropping_the_handle_stops_the_lookups() {
     let questions = server.questions();
     sleep(Duration::from_mins(10)).await;
     assert_eq!(server.questions(), questions);
-    assert!(!addresses.borrow().is_empty(), "and they stay known");
+    assert!(!addresses.borrow().is_empty(), "the addresses stay known");
 }
