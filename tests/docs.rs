@@ -233,7 +233,8 @@ fn every_command_flag_and_metric_exists() {
                 }
             } else if line.starts_with("--") {
                 let flag = line.split([' ', '=']).next().expect("a flag");
-                assert!(help.contains(flag), "{from}: {flag}");
+                let is_cargos = flag == "--no-default-features";
+                assert!(is_cargos || help.contains(flag), "{from}: {flag}");
             }
             for word in line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
                 if word.starts_with("tapfan_") {

@@ -96,6 +96,8 @@ fn answer(mut stream: TcpStream) -> Vec<u8> {
             Ok(0) => break,
             Ok(read) => answer.extend_from_slice(&part[..read]),
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+            // libFuzzer's timer interrupts system calls.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => panic!("no answer: {error}"),
         }
         let events = b"text/event-stream";

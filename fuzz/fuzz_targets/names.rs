@@ -6,7 +6,8 @@ use std::{fmt, str::FromStr};
 
 use libfuzzer_sys::fuzz_target;
 use tapfan::net::{
-    AddressError, BindAddress, Endpoint, Host, SrvName, name_server_address, socket_address,
+    AddressError, Authority, BindAddress, Endpoint, Host, SrvName, name_server_address,
+    socket_address,
 };
 
 fn understood_again<T>(text: &str)
@@ -40,7 +41,7 @@ fuzz_target!(|text: &str| {
     }
     for read in [socket_address, name_server_address] {
         match read(text) {
-            Ok(address) => assert_eq!(read(&address.to_string()), Ok(address)),
+            Ok(address) => assert_eq!(read(&Authority::from(address).to_string()), Ok(address)),
             Err(error) => advice(&error, read),
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     collector::{Behaviour, Collector},
     http::get,
     router::{Folder, Router},
-    sender::{self, Load, OnHalfClose},
+    sender::{self, Load, OnHalfClose, Sender},
     traffic::numbered,
     wait::until,
 };
@@ -78,7 +78,7 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
         .listening();
     stops.behave(Behaviour::Hangs);
     let mut router = Router::start(&format!(
-        "listen {}\ndnstap {} full {{ name good }}\ndnstap {} full 1 {{\nname stops\nwrite_timeout 10m\n}}\n",
+        "listen {}\ndnstap {} full {{ name good }}\ndnstap {} full 1 8 {{\nname stops\nwrite_timeout 10m\n}}\n",
         folder.display("in"),
         good.socket(),
         stops.socket(),
@@ -106,7 +106,13 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     let table = String::from_utf8(status(address, &[]).stdout).expect("text");
     assert!(table.contains("nothing was delivered for "), "{table}");
 
-    // The queue is full.
+    // More than the queue holds.
+    let mut flood = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    for thousand in 0..90 {
+        let first = (1 << 40) + thousand * 1_000;
+        flood.send((first..first + 1_000).map(numbered)).await;
+    }
+    flood.stop().await;
     until_words(address, "dropping", &["ok", "dropping"]).await;
     assert_eq!(
         said(address, &[]),

@@ -7,7 +7,7 @@ use super::{
     dnstap, listen, resolver, router,
     row::described,
 };
-use crate::net::Endpoint;
+use crate::net::{Authority, Endpoint};
 
 /// The length of the longest name of a setting.
 pub(super) const WIDTH: usize = "unfinished_frames".len();
@@ -48,14 +48,26 @@ impl Config {
 fn shown(address: &ListenAddress) -> String {
     match address {
         ListenAddress::Unix(address, _) => Endpoint::Unix(address.clone()).to_string(),
-        ListenAddress::Tcp(address) => format!("tcp://{address}"),
-        ListenAddress::Tls(address, _) => format!("tls://{address}"),
+        ListenAddress::Tcp(address) => format!("tcp://{}", Authority::from(*address)),
+        ListenAddress::Tls(address, _) => format!("tls://{}", Authority::from(*address)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::config;
+
+    #[test]
+    fn a_zone_is_written_so_that_it_is_read_again() {
+        // `%255` would be zone 5: a URL writes `%` as `%25` (RFC 6874).
+        let text = "listen tcp://[fe80::1%25255]:6000\ndnstap @out\n";
+        let loaded = config::parse("Tapfile".as_ref(), text, &|_| None);
+        let described = loaded.config.expect("no errors").describe();
+        assert!(
+            described.contains(" tcp://[fe80::1%25255]:6000\n"),
+            "{described}"
+        );
+    }
 
     #[test]
     fn the_table_shows_every_setting() {

@@ -20,7 +20,7 @@ use listenfd::ListenFd;
 use socket2::SockRef;
 use thiserror::Error;
 
-use super::{BindError, BoundUnix, UnixAddress};
+use super::{Authority, BindError, BoundUnix, UnixAddress};
 
 /// The sockets that the process inherited, each identified by its address.
 ///
@@ -253,7 +253,7 @@ impl Display for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.listening {
             Listening::Unix(address, _) => address.fmt(f)?,
-            Listening::Tcp(address, _) => write!(f, "tcp://{address}")?,
+            Listening::Tcp(address, _) => write!(f, "tcp://{}", Authority::from(*address))?,
         }
         match &self.given.name {
             Some(name) => write!(f, " ({})", name.escape_debug()),
