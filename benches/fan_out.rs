@@ -41,7 +41,7 @@ use nix::{
     },
     unistd::Pid,
 };
-use tapfan::frame_stream::{Control, FileReader};
+use tapfan::{capture::FileReader, internals::Control};
 
 /// Frames that the sender may run ahead. Together with one write this is less than the 10,000 that
 /// a queue holds.

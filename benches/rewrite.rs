@@ -10,7 +10,11 @@ use divan::{
     counter::{BytesCount, ItemsCount},
 };
 use prost::Message as _;
-use tapfan::dnstap::{Edits, Rewrite, proto::Dnstap, validate};
+use tapfan::{
+    config::Edits,
+    internals::{Rewrite, validate},
+    proto::Dnstap,
+};
 
 fn main() {
     divan::main();

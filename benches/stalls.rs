@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tapfan::frame_stream::Control;
+use tapfan::internals::Control;
 use tempfile::TempDir;
 
 /// One kind of misbehaviour.

@@ -14,6 +14,7 @@ macro_rules! closed_set {
         }
     ) => {
         $(#[$attribute])*
+        #[non_exhaustive]
         $visibility enum $name {
             $($(#[$variant_attribute])* $variant,)+
         }

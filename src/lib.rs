@@ -1,25 +1,54 @@
 //! tapfan receives dnstap from DNS servers and sends every frame to several collectors.
 //!
-//! The modules of the router, from the outside in:
+//! A program can run the router itself. It reads a configuration in the syntax of the Tapfile
+//! (`docs/configuration.md`), starts the router on its tokio runtime, watches it, and drains it at the end:
 //!
-//! - [`admin`] reports the state of a running router to people, probes and Prometheus.
-//! - [`supervisor`] owns every task: it starts, watches and drains listeners and sinks.
-//! - [`listener`] accepts connections and cuts their streams into chunks.
-//! - [`router`] pushes each chunk onto the queue of every sink.
-//! - [`sink`] implements a `dnstap` directive: a tower stack and the driver that feeds it.
-//! - [`health`] keeps the account of a router: ledgers, the health of its sinks, and the snapshot of both.
-//! - [`config`], [`net`], [`frame_stream`], [`memory`] and [`dnstap`] are the building blocks of the others.
+//! ```
+//! use std::path::Path;
 //!
-//! Dependencies point one way: `cli` → `admin` → `supervisor` → {`listener`, `sink`} → `router` → `health` →
-//! {`net`, `frame_stream`, `dnstap`, `config`}. See `docs/ARCHITECTURE.md`.
+//! use tapfan::{config, supervisor::Supervisor};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let tapfile = "listen tcp://127.0.0.1:0\ndnstap tcp://127.0.0.1:6000 full { name siem }";
+//! let loaded = config::parse(Path::new("Tapfile"), tapfile, &config::process_environment);
+//! let config = loaded.config.ok_or(loaded.diagnostics)?;
+//!
+//! let router = Supervisor::start(&config)?;
+//! for sink in router.view().snapshot().sinks {
+//!     println!("{}: {}", sink.name, sink.health.state);
+//! }
+//! let report = router.drain(CancellationToken::new()).await;
+//! println!("{} frames delivered", report.sinks[0].ledger.delivered);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`config`] reads a Tapfile and describes what it means.
+//! - [`supervisor`] starts, reloads and drains the router; its `View` shows the router to any thread.
+//! - [`health`] has the types of that view: the state, ledger and latency of each sink.
+//! - `admin` serves probes, metrics and `/status` (feature `admin`).
+//! - [`capture`] reads and writes files of frames; [`proto`] has the types of their messages.
+//!
+//! # Features
+//!
+//! Both are on by default. Without them, the library has no HTTP server and no command line, and problems of a
+//! configuration are plain text.
+//!
+//! - `admin`: the admin endpoint.
+//! - `cli`: the binary, and `Diagnostics::render`, which draws problems with their lines. It needs `admin`.
+//!
+//! The folders and the order of their dependencies are in `docs/ARCHITECTURE.md`.
 
 #[cfg(feature = "admin")]
 pub mod admin;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 mod closed_set;
 pub mod config;
-pub mod dnstap;
+mod dnstap;
 #[cfg_attr(
     not(feature = "cli"),
     allow(
@@ -29,11 +58,20 @@ pub mod dnstap;
     )
 )]
 mod files;
-pub mod frame_stream;
+mod frame_stream;
 pub mod health;
-pub mod listener;
-pub mod memory;
-pub mod net;
-pub mod router;
-pub mod sink;
+#[doc(hidden)]
+pub mod internals;
+mod listener;
+mod memory;
+mod net;
+mod router;
+mod sink;
 pub mod supervisor;
+
+pub use dnstap::proto;
+
+/// Files of dnstap frames, as `fstrm_capture` and golang-dnstap write them.
+pub mod capture {
+    pub use crate::frame_stream::{CONTENT_TYPE, FileError, FileReader, FileWriter};
+}

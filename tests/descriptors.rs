@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tapfan::frame_stream::Control;
+use tapfan::internals::Control;
 
 /// More than the router's soft limit on descriptors.
 const SENDERS: usize = 100;

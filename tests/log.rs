@@ -13,7 +13,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tapfan::frame_stream::Control;
+use tapfan::internals::Control;
 
 const TAPFAN: &str = env!("CARGO_BIN_EXE_tapfan");
 

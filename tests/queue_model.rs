@@ -10,7 +10,7 @@ mod config {
 }
 
 mod frame_stream {
-    pub use tapfan::frame_stream::{Batch, Chunk, Source};
+    pub use tapfan::internals::{Batch, Chunk, Source};
 }
 
 mod sync {

@@ -10,7 +10,11 @@ use bytes::{Bytes, BytesMut};
 use model::{Body, Piece, encode, fragile, top_level};
 use proptest::{prelude::*, sample::Index};
 use prost::Message as _;
-use tapfan::dnstap::{Edits, Malformed, Rewrite, proto::Dnstap, validate};
+use tapfan::{
+    config::Edits,
+    internals::{Malformed, Rewrite, validate},
+    proto::Dnstap,
+};
 
 const IDENTITY: u32 = 1;
 const EXTRA: u32 = 3;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tapfan::frame_stream::{BackChannel, BackChannelEvent, ControlError, ControlKind};
+use tapfan::internals::{BackChannel, BackChannelEvent, ControlError, ControlKind};
 use tapfan_fuzz::Dice;
 
 type Said = Result<Option<BackChannelEvent>, ControlError>;
@@ -17,7 +17,11 @@ fn in_parts(mut data: &[u8], dice: &mut Dice) -> Said {
         let now = back.feed(part);
         match said {
             Ok(None) => said = now,
-            Ok(Some(_)) => assert_eq!(now, Ok(None), "FINISH is reported once, and nothing after it"),
+            Ok(Some(_)) => assert_eq!(
+                now,
+                Ok(None),
+                "FINISH is reported once, and nothing after it"
+            ),
             Err(_) => assert_eq!(now, said, "an error stays"),
         }
     }

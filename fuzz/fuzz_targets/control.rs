@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tapfan::frame_stream::{Control, MAX_CONTROL_LENGTH};
+use tapfan::internals::{Control, MAX_CONTROL_LENGTH};
 
 fuzz_target!(|body: &[u8]| {
     match Control::parse(body) {

@@ -6,11 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use tapfan::{
-    dnstap::validate,
-    frame_stream::{Chunk, Control, ControlError, ControlKind},
-    listener::{Cutter, End},
-};
+use tapfan::internals::{Chunk, Control, ControlError, ControlKind, Cutter, End, validate};
 use tapfan_fuzz::Dice;
 
 #[derive(Debug, Default, PartialEq, Eq)]

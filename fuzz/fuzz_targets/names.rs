@@ -5,9 +5,9 @@
 use std::{fmt, str::FromStr};
 
 use libfuzzer_sys::fuzz_target;
-use tapfan::net::{
-    AddressError, Authority, BindAddress, Endpoint, Host, SrvName, name_server_address,
-    socket_address,
+use tapfan::{
+    config::{AddressError, Authority, Endpoint, Host, SrvName},
+    internals::{BindAddress, name_server_address, socket_address},
 };
 
 fn understood_again<T>(text: &str)

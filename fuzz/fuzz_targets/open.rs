@@ -3,9 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tapfan::frame_stream::{
-    CONTENT_TYPE, Control, ControlKind, HandshakeError, offer, open, start,
-};
+use tapfan::internals::{CONTENT_TYPE, Control, ControlKind, HandshakeError, offer, open, start};
 use tapfan_fuzz::{DEADLINE, Dice, Peer, first_control, paused};
 
 fuzz_target!(|data: &[u8]| {

@@ -6,7 +6,10 @@
 use std::{cell::RefCell, collections::HashSet, net::SocketAddr, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
-use tapfan::net::{Addresses, Authority, Destination, Resolver, ResolverSettings};
+use tapfan::{
+    config::{Authority, ResolverSettings},
+    internals::{Addresses, Destination, Resolver},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, UdpSocket},

@@ -6,7 +6,11 @@
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
-use tapfan::dnstap::{Edits, Malformed, Rewrite, message_type, proto::Dnstap, validate};
+use tapfan::{
+    config::Edits,
+    internals::{Malformed, Rewrite, message_type, validate},
+    proto::Dnstap,
+};
 
 /// Derives `full` and the edits from the first byte of an input.
 fn wanted(choice: u8) -> (bool, Edits) {

@@ -4,7 +4,7 @@ mod peer;
 
 use std::time::Duration;
 
-use tapfan::frame_stream::{Control, ControlError};
+use tapfan::internals::{Control, ControlError};
 use tokio::runtime::{Builder, Runtime};
 
 pub use peer::{Peer, Then};

@@ -96,6 +96,7 @@ struct Serving {
 
 /// The reason why the admin endpoint cannot be bound.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AdminError {
     /// The `admin` address cannot be bound.
     #[error("admin {address}: {source}")]

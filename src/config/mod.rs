@@ -32,14 +32,21 @@ pub use source::Position;
 #[cfg(feature = "cli")]
 pub(crate) use source::{ReadError, read};
 
-pub use crate::dnstap::Edits;
 use crate::files::waiting_for;
+pub use crate::{
+    dnstap::Edits,
+    net::{
+        AddressError, Authority, ClientTls, Endpoint, Host, ResolverSettings, ServerTls, SrvName,
+        UnixAddress, UnixPermissions,
+    },
+};
 
 /// The paths at which a configuration is looked for, in this order.
 const PLACES: [&str; 2] = ["./Tapfile", "/etc/tapfan/Tapfile"];
 
 /// A configuration, as far as it was understood, with all its problems.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Loaded {
     /// `None` if there is any error.
     pub config: Option<Config>,

@@ -49,6 +49,7 @@ pub struct Admin {
 
 /// The address of the admin endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AdminAddress {
     /// [`DEFAULT`](Self::DEFAULT) if that is free. No line asked for it, so the router starts without it.
     #[default]
@@ -61,6 +62,7 @@ pub enum AdminAddress {
 
 /// Sinks that must be up for readiness, once every listener is bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ReadyWhen {
     /// None: a router whose sinks are down still accepts and counts frames.
     #[default]
@@ -84,6 +86,7 @@ pub struct Listen {
 
 /// An address that a listener binds.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ListenAddress {
     /// A unix socket with a path or an abstract name.
     Unix(UnixAddress, UnixPermissions),
@@ -131,6 +134,7 @@ pub struct Sink {
 
 /// The use of several addresses of a sink's name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Endpoints {
     /// One at a time, as long as it works.
     #[default]

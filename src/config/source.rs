@@ -39,6 +39,7 @@ pub(crate) struct Span {
 
 /// A place in a file, by line and column.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Position {
     /// The file as it was named.
     pub file: String,

@@ -19,7 +19,9 @@ mod validate;
 mod varint;
 mod wire;
 
-pub use malformed::{Malformed, WireType};
+pub use malformed::Malformed;
+#[cfg(test)]
+pub(crate) use malformed::WireType;
 pub use message_type::MessageType;
 pub use rewrite::{Edits, Rewrite};
 pub use validate::{message_type, validate};

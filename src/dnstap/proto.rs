@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use prost::Message as _;
-//! use tapfan::dnstap::proto::{Dnstap, dnstap};
+//! use tapfan::proto::{Dnstap, dnstap};
 //!
 //! let tap = Dnstap::decode(b"\x0a\x02ns\x78\x01".as_slice())?;
 //! assert_eq!(tap.identity.as_deref(), Some(b"ns".as_slice()));

@@ -28,7 +28,7 @@ pub struct Edits {
 ///
 /// ```
 /// use bytes::BytesMut;
-/// use tapfan::dnstap::{Edits, Rewrite};
+/// use tapfan::{config::Edits, internals::Rewrite};
 ///
 /// let identity = Some("edge".into());
 /// let rewrite = Rewrite::new(false, &Edits { identity, ..Edits::default() });
@@ -36,7 +36,7 @@ pub struct Edits {
 /// // identity "a", message { type 5, query_message "q" }, type 1
 /// rewrite.apply(b"\x0a\x01a\x72\x05\x08\x05\x52\x01q\x78\x01", &mut out)?;
 /// assert_eq!(out, b"\x0a\x04edge\x72\x02\x08\x05\x78\x01".as_slice());
-/// # Ok::<(), tapfan::dnstap::Malformed>(())
+/// # Ok::<(), tapfan::internals::Malformed>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rewrite {

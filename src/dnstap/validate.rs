@@ -24,7 +24,7 @@ use super::{
 /// a `MESSAGE` without checking that it is present.
 ///
 /// ```
-/// use tapfan::dnstap::{Malformed, validate};
+/// use tapfan::internals::{Malformed, validate};
 ///
 /// assert_eq!(validate(b"\x72\x02\x08\x05\x78\x01"), Ok(()));
 /// let error = validate(b"\x72\x02\x08\x05").unwrap_err();
@@ -40,7 +40,7 @@ pub fn validate(frame: &[u8]) -> Result<(), Malformed> {
 /// Validates `frame` like [`validate`], and returns the type of its message.
 ///
 /// ```
-/// use tapfan::dnstap::{MessageType, message_type};
+/// use tapfan::{internals::message_type, supervisor::MessageType};
 ///
 /// assert_eq!(message_type(b"\x72\x02\x08\x05\x78\x01"), Ok(MessageType::ClientQuery));
 /// ```

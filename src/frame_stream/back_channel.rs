@@ -14,13 +14,13 @@ use super::{
 /// should be closed. Bytes after FINISH are ignored.
 ///
 /// ```
-/// use tapfan::frame_stream::{BackChannel, BackChannelEvent, Control};
+/// use tapfan::internals::{BackChannel, BackChannelEvent, Control};
 ///
 /// let finish = Control::finish().encode();
 /// let mut back = BackChannel::new();
 /// assert_eq!(back.feed(&finish[..5])?, None);
 /// assert_eq!(back.feed(&finish[5..])?, Some(BackChannelEvent::Finish));
-/// # Ok::<(), tapfan::frame_stream::ControlError>(())
+/// # Ok::<(), tapfan::internals::ControlError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct BackChannel {

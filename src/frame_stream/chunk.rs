@@ -114,7 +114,7 @@ impl Chunk {
     /// Creates a chunk from `bytes` if they are whole data frames and nothing else.
     ///
     /// ```
-    /// use tapfan::frame_stream::Chunk;
+    /// use tapfan::internals::Chunk;
     ///
     /// let chunk = Chunk::from_wire(b"\0\0\0\x02hi\0\0\0\x01!".as_slice().into()).expect("two frames");
     /// assert_eq!(chunk.frames().collect::<Vec<_>>(), [b"hi".as_slice(), b"!"]);

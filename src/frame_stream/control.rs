@@ -11,7 +11,7 @@ use super::CONTENT_TYPE;
 pub const MAX_CONTROL_LENGTH: usize = 512;
 
 /// The longest content type, in bytes (`FSTRM_CONTROL_FIELD_CONTENT_TYPE_LENGTH_MAX`).
-pub const MAX_CONTENT_TYPE_LENGTH: usize = 256;
+pub(super) const MAX_CONTENT_TYPE_LENGTH: usize = 256;
 
 /// The type of a control frame, with its number on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,7 +31,7 @@ pub enum ControlKind {
 /// A control frame within the limits of the protocol.
 ///
 /// ```
-/// use tapfan::frame_stream::{CONTENT_TYPE, Control, ControlKind};
+/// use tapfan::internals::{CONTENT_TYPE, Control, ControlKind};
 ///
 /// let frame = Control::ready().encode();
 /// let (header, body) = frame.split_at(8);
@@ -39,7 +39,7 @@ pub enum ControlKind {
 /// let control = Control::parse(body)?;
 /// assert_eq!(control.kind(), ControlKind::Ready);
 /// assert!(control.accepts(CONTENT_TYPE));
-/// # Ok::<(), tapfan::frame_stream::ControlError>(())
+/// # Ok::<(), tapfan::internals::ControlError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
@@ -67,7 +67,7 @@ pub enum ControlError {
     /// An unknown field.
     #[error("a control frame with a field of unknown type {0}")]
     UnknownField(u32),
-    /// A content type longer than [`MAX_CONTENT_TYPE_LENGTH`].
+    /// A content type longer than `MAX_CONTENT_TYPE_LENGTH`.
     #[error(
         "a content type of {0} bytes, more than the {MAX_CONTENT_TYPE_LENGTH} that Frame Streams allows"
     )]

@@ -16,7 +16,7 @@ use super::{CONTENT_TYPE, Chunk, Control, ControlError, ControlKind, MAX_CONTROL
 /// frames of unknown types are skipped, as `control.h` requires. Bytes after STOP are not read.
 ///
 /// ```
-/// use tapfan::frame_stream::{FileReader, FileWriter};
+/// use tapfan::capture::{FileReader, FileWriter};
 ///
 /// let mut file = FileWriter::new(Vec::new())?;
 /// file.write_frame(b"one")?;
@@ -24,7 +24,7 @@ use super::{CONTENT_TYPE, Chunk, Control, ControlError, ControlKind, MAX_CONTROL
 /// let file = file.finish()?;
 /// let frames: Result<Vec<_>, _> = FileReader::new(file.as_slice())?.collect();
 /// assert_eq!(frames?, ["one", "two"]);
-/// # Ok::<(), tapfan::frame_stream::FileError>(())
+/// # Ok::<(), tapfan::capture::FileError>(())
 /// ```
 #[derive(Debug)]
 pub struct FileReader<R> {
@@ -43,6 +43,7 @@ pub struct FileWriter<W: Write> {
 
 /// The reason why a file cannot be read or written.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum FileError {
     /// The first bytes are not a START.
     #[error("not a Frame Streams file: it does not begin with START")]

@@ -12,16 +12,18 @@ mod handshake;
 mod index;
 mod source;
 
-pub(crate) use allowance::Allowance;
 pub use back_channel::{BackChannel, BackChannelEvent};
-pub use chunk::{Batch, Chunk, Frames};
-pub use control::{
-    Control, ControlError, ControlKind, MAX_CONTENT_TYPE_LENGTH, MAX_CONTROL_LENGTH,
-};
+pub use chunk::{Batch, Chunk};
+pub use control::{Control, ControlError, ControlKind, MAX_CONTROL_LENGTH};
 pub use file::{FileError, FileReader, FileWriter};
-pub use handshake::{Awaited, HandshakeError, LooksLike, Mode, accept, offer, open, start};
-pub(crate) use index::IndexEntry;
+pub use handshake::{HandshakeError, Mode, accept, offer, open, start};
 pub use source::Source;
+
+pub(crate) use allowance::Allowance;
+#[cfg(test)]
+pub(crate) use handshake::Awaited;
+pub(crate) use handshake::LooksLike;
+pub(crate) use index::IndexEntry;
 
 /// The content type of dnstap, as `dnstap.proto` names it.
 pub const CONTENT_TYPE: &[u8] = b"protobuf:dnstap.Dnstap";

@@ -6,6 +6,7 @@ use crate::{closed_set::closed_set, frame_stream::ControlError};
 
 /// The cause of the end of a connection.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Disconnect {
     /// The collector closed its side: FIN.
     #[error("the collector closed the connection")]

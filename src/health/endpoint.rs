@@ -12,6 +12,7 @@ use crate::closed_set::closed_set;
 
 /// The health of an endpoint, or of a sink as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Health {
     /// The state.
     pub state: State,
@@ -41,6 +42,7 @@ pub struct Health {
 
 /// One of a sink's endpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EndpointStatus {
     /// Its connections.
     #[serde(flatten)]

@@ -107,6 +107,7 @@ pub(crate) struct FailedAttempt<'a> {
 
 /// A step on the way to a connection, in order; or writing, once it is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Stage {
     /// Looking the name up.
     Resolve,

@@ -29,6 +29,7 @@ pub struct Drops([u64; DropReason::ALL.len()]);
 ///
 /// `offered = delivered + dropped + queued + in flight`, always: see [`balances`](Self::balances).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ledger {
     /// Handed to the sink's queue by the router.
     pub offered: u64,

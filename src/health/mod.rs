@@ -29,7 +29,7 @@ pub use event::Stage;
 pub(crate) use event::{Event, FailedAttempt, FailureKind};
 pub use latency::Latency;
 pub use ledger::{DropReason, Drops, Ledger};
-pub use reporter::Reporter;
+pub(crate) use reporter::Reporter;
 pub use sink::SinkHealth;
 pub use snapshot::{
     CertificateStatus, ConfigStatus, Counts, DroppedBySender, Failure, LatencyStatus, LedgerStatus,

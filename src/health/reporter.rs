@@ -17,7 +17,7 @@ use super::{
 ///
 /// The health is published on a `watch` channel.
 #[derive(Debug, Clone)]
-pub struct Reporter {
+pub(crate) struct Reporter {
     sink: Arc<str>,
     /// The number of the endpoint; `None` for the sink itself.
     number: Option<u64>,
@@ -29,7 +29,7 @@ pub struct Reporter {
 
 impl Reporter {
     /// A reporter for the sink of this name, which has not started yet.
-    pub fn new(sink: Arc<str>) -> Self {
+    pub(crate) fn new(sink: Arc<str>) -> Self {
         Self {
             sink,
             number: None,
@@ -56,12 +56,12 @@ impl Reporter {
     }
 
     /// The sink's name.
-    pub fn sink(&self) -> &Arc<str> {
+    pub(crate) fn sink(&self) -> &Arc<str> {
         &self.sink
     }
 
     /// The sink's health, now and as it changes.
-    pub fn watch(&self) -> watch::Receiver<SinkHealth> {
+    pub(crate) fn watch(&self) -> watch::Receiver<SinkHealth> {
         self.health.subscribe()
     }
 

@@ -8,6 +8,7 @@ use super::{EndpointStatus, Event, Failure, Health, State, endpoint::has_health}
 
 /// The health of a sink, folded from its endpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SinkHealth {
     /// The state of the endpoint that is closest to taking frames, and the counts of all endpoints so far.
     #[serde(flatten)]

@@ -19,7 +19,7 @@ use time::{
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
-/// use tapfan::admin::Timestamp;
+/// use tapfan::health::Timestamp;
 ///
 /// let when = Timestamp::from(UNIX_EPOCH + Duration::from_millis(1_500));
 /// assert_eq!(when.to_string(), "1970-01-01T00:00:01.500Z");

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A bound listener. Senders that connect wait in the kernel until it [runs](Self::run).
-pub struct Listener {
+pub(crate) struct Listener {
     socket: Socket,
     /// True if the socket was passed to this process at its start.
     inherited: bool,
@@ -36,7 +36,7 @@ pub struct Listener {
 
 /// A handle on a listener that runs.
 #[derive(Debug, Clone)]
-pub struct Handle {
+pub(crate) struct Handle {
     intake: Arc<Intake>,
     settings: Arc<ArcSwap<Settings>>,
     /// `None` if the socket has no file, or the file is not this process's.
@@ -45,6 +45,7 @@ pub struct Handle {
 
 /// The error of setting up a listener.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ListenerSetupError {
     /// Its socket cannot be bound.
     #[error(transparent)]
@@ -68,7 +69,7 @@ impl Listener {
     ///
     /// # Errors
     /// If the address cannot be bound.
-    pub fn bind(
+    pub(crate) fn bind(
         listen: &Listen,
         settings: Settings,
         inherited: &Inherited,
@@ -114,12 +115,12 @@ impl Listener {
     }
 
     /// Returns whether the socket was passed to this process at its start.
-    pub fn is_inherited(&self) -> bool {
+    pub(crate) fn is_inherited(&self) -> bool {
         self.inherited
     }
 
     /// The address that it is bound to, with the port that the system has chosen for port 0; `None` for unix sockets.
-    pub fn local_address(&self) -> Option<SocketAddr> {
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Unix(_) => None,
             Socket::Tcp(socket) => socket.local_addr().ok(),
@@ -127,12 +128,12 @@ impl Listener {
     }
 
     /// A handle for the time when it runs.
-    pub fn handle(&self) -> Handle {
+    pub(crate) fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
     /// Accepts and serves connections until the drain begins, then serves those that are open to their end.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let address = self.local_address();
         let Self {
             mut socket,
@@ -233,17 +234,17 @@ async fn bound_again(rebound: &mut Option<Rebound>) -> Arc<BoundUnix> {
 
 impl Handle {
     /// The listener's counters.
-    pub fn counters(&self) -> &Arc<Counters> {
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.intake.counters
     }
 
     /// The state of the socket's path; `None` if the socket has no file of its own.
-    pub fn reachability(&self) -> Option<&Arc<Reachability>> {
+    pub(crate) fn reachability(&self) -> Option<&Arc<Reachability>> {
         self.path.as_ref().map(|path| path.reachability())
     }
 
     /// Requests a check of the socket's file. If the file is gone, the path is bound again.
-    pub fn look(&self) {
+    pub(crate) fn look(&self) {
         if let Some(path) = &self.path {
             path.look();
         }
@@ -253,13 +254,13 @@ impl Handle {
     ///
     /// # Errors
     /// If something else is at the path, or the system refuses.
-    pub fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
+    pub(crate) fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
         let path = self.path.as_ref();
         path.map_or(Ok(()), |path| path.change_permissions(change))
     }
 
     /// Serves new connections by `settings` from now on. Those that are open keep theirs.
-    pub fn replace(&self, settings: Settings) {
+    pub(crate) fn replace(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
     }
 }

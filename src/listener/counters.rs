@@ -59,6 +59,7 @@ pub struct Counters {
 
 /// The counts at about one moment: frames may come in while they are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// Connections that are open now.
     pub connections: u64,

@@ -23,11 +23,13 @@ mod tests;
 mod unfinished;
 mod warning_limit;
 
-pub use accept::{Handle, Listener, ListenerSetupError};
-pub use budgets::Budgets;
+pub use accept::ListenerSetupError;
 pub use counters::{Counters, ErrorReason, Snapshot};
 pub use cutter::{Cut, Cutter, End};
-pub use drain_signals::DrainSignals;
-pub use settings::Settings;
-pub use socket_path::{NotListening, Reachability};
 pub use unfinished::Unfinished;
+
+pub(crate) use accept::{Handle, Listener};
+pub(crate) use budgets::Budgets;
+pub(crate) use drain_signals::DrainSignals;
+pub(crate) use settings::Settings;
+pub(crate) use socket_path::Reachability;

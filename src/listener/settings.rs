@@ -7,7 +7,7 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use crate::config::{Listen, ListenLimits};
 
 /// The settings of a listener for new connections. A reload replaces them while the listener runs.
-pub struct Settings {
+pub(crate) struct Settings {
     pub(super) limits: ListenLimits,
     pub(super) tls: Option<TlsAcceptor>,
 }
@@ -16,7 +16,7 @@ pub struct Settings {
 
 impl Settings {
     /// The limits of `listen`, and its certificate and key as `tls`; `None` without TLS.
-    pub fn new(listen: &Listen, tls: Option<Arc<ServerConfig>>) -> Self {
+    pub(crate) fn new(listen: &Listen, tls: Option<Arc<ServerConfig>>) -> Self {
         Self {
             limits: listen.limits,
             tls: tls.map(TlsAcceptor::from),

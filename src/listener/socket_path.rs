@@ -33,11 +33,11 @@ pub(super) struct SocketPath {
 
 /// The state of a listener's path: senders can connect, or the reason for which they cannot.
 #[derive(Debug, Default)]
-pub struct Reachability(ArcSwapOption<NotListening>);
+pub(crate) struct Reachability(ArcSwapOption<NotListening>);
 
 /// A listener's socket file is gone, and its path cannot be bound again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotListening {
+pub(crate) struct NotListening {
     /// The time at which this was noticed.
     pub since: SystemTime,
     /// The error of the last attempt to bind the path.
@@ -194,7 +194,7 @@ impl SocketPath {
 
 impl Reachability {
     /// The reason for which senders cannot connect; `None` if they can.
-    pub fn get(&self) -> Option<Arc<NotListening>> {
+    pub(crate) fn get(&self) -> Option<Arc<NotListening>> {
         self.0.load_full()
     }
 }

@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use procfs::Current as _;
 
-pub use budget::{Budget, Reservation};
+pub use budget::Budget;
+pub(crate) use budget::Reservation;
 
 /// The default memory limit of a router: three quarters of the available memory.
 ///
 /// The rest is for memory that is not counted: the program, buffers of TLS and the kernel, the allocator's reserve.
-pub fn default_limit() -> usize {
+pub(crate) fn default_limit() -> usize {
     /// Assumed if the system reports nothing.
     const UNKNOWN: u64 = 1 << 30;
     let available = available().unwrap_or(UNKNOWN);
@@ -33,7 +34,7 @@ fn three_quarters(bytes: u64) -> u64 {
 ///
 /// If `/proc` cannot be read because no descriptor is left, it returns the previous value, so that a reload at such a time
 /// does not change the limit.
-pub fn available() -> Option<u64> {
+pub(crate) fn available() -> Option<u64> {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let limit = cgroup::limit();
     let machine = procfs::Meminfo::current().ok();

@@ -43,7 +43,7 @@ pub(crate) enum Incoming {
 #[error(
     "RLIMIT_NOFILE allows {limit} descriptors, and the last {kept} are kept for sinks, admin endpoint and reloads; raise it (LimitNOFILE= of the unit, `ulimit -n`), not max_connections"
 )]
-pub struct DescriptorsShort {
+pub(crate) struct DescriptorsShort {
     /// `RLIMIT_NOFILE` of the process.
     pub limit: u64,
     /// The size of the reserve.

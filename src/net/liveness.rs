@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A connection that may know when its peer's kernel was last heard.
-pub trait Liveness {
+pub(crate) trait Liveness {
     /// The time since the peer's kernel acknowledged anything; also available after the connection has failed.
     ///
     /// A kernel acknowledges data, and reports a full receive buffer, even while its program reads nothing. This

@@ -18,31 +18,31 @@ mod tls;
 mod uptake;
 
 pub use address::{
-    AddressError, Authority, BindAddress, Endpoint, Host, SrvName, UNIX_PATH_LIMIT, UnixAddress,
+    AddressError, Authority, BindAddress, Endpoint, Host, SrvName, UnixAddress,
     name_server_address, socket_address,
 };
-pub use bind::{BindError, BoundUnix, PermissionChange, UnixPermissions, bind_tcp, bind_unix};
-pub(crate) use descriptors::Incoming;
-pub use descriptors::{Descriptors, DescriptorsShort};
+pub use bind::{BindError, UnixPermissions};
 pub use inherit::{Given, InheritError, Inherited};
-pub use liveness::Liveness;
-pub use own::{OwnListener, OwnListeners, OwnPlace};
-pub(crate) use own::{real_path, takes_all};
-pub use patience::Patience;
+pub use resolve::{Addresses, Destination, ResolveError, Resolver, ResolverSettings};
+pub use socket::{Keepalive, UserTimeout};
+pub use stream::Stream;
+pub use tls::{ClientTls, ServerTls, TlsError, server_name};
+
+pub(crate) use address::UNIX_PATH_LIMIT;
+pub(crate) use bind::{BoundUnix, PermissionChange, bind_tcp, bind_unix};
+pub(crate) use descriptors::{Descriptors, Incoming};
+pub(crate) use liveness::Liveness;
+pub(crate) use own::{OwnListener, OwnListeners, OwnPlace, real_path, takes_all};
+pub(crate) use patience::Patience;
 pub(crate) use peer_check::PeerCheck;
+pub(crate) use resolve::Answer;
 #[cfg(test)]
 pub(crate) use resolve::test_server;
-pub use resolve::{Addresses, Answer, Destination, ResolveError, Resolver, ResolverSettings};
-pub use socket::{
-    Keepalive, SendBuffer, TcpSettings, UserTimeout, dial_tcp, dial_unix, prepare_accepted,
-    prepare_served,
-};
-pub use stream::Stream;
-pub use tls::{
-    BinaryForm, ClientTls, ServerTls, TlsError, Validity, ValidityState, client_config,
-    server_config, server_name,
-};
+#[cfg(feature = "admin")]
+pub(crate) use socket::prepare_served;
+pub(crate) use socket::{SendBuffer, TcpSettings, dial_tcp, dial_unix, prepare_accepted};
 pub(crate) use tls::{
-    client_hint, is_version_1, refusal, server_hint, validity_in_file, validity_of_first,
+    Validity, ValidityState, client_config, client_hint, is_version_1, refusal, server_config,
+    server_hint, validity_in_file, validity_of_first,
 };
-pub use uptake::{Uptake, UptakeLevel};
+pub(crate) use uptake::{Uptake, UptakeLevel};

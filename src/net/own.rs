@@ -18,11 +18,11 @@ use super::UnixAddress;
 /// A sink that sent to one of them would send every frame round in a loop. The set belongs to one router, since
 /// another router or a collector may run in the same process.
 #[derive(Debug, Clone, Default)]
-pub struct OwnListeners(Arc<Mutex<Vec<Entry>>>);
+pub(crate) struct OwnListeners(Arc<Mutex<Vec<Entry>>>);
 
 /// A listener's entry in its [`OwnListeners`]. Dropping it removes the entry.
 #[derive(Debug)]
-pub struct OwnListener {
+pub(crate) struct OwnListener {
     all: OwnListeners,
     id: u64,
 }
@@ -36,7 +36,7 @@ struct Entry {
 
 /// The address of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OwnPlace {
+pub(crate) enum OwnPlace {
     /// A unix socket.
     Unix {
         /// The address it was bound to.
@@ -52,7 +52,7 @@ pub enum OwnPlace {
 
 impl OwnListeners {
     /// Adds a listener. Call it before the listener accepts, so that no sink reaches it unnoticed.
-    pub fn add(&self, name: Arc<str>, place: OwnPlace) -> OwnListener {
+    pub(crate) fn add(&self, name: Arc<str>, place: OwnPlace) -> OwnListener {
         let mut entries = self.locked();
         let id = entries.last().map_or(0, |last| last.id + 1);
         entries.push(Entry { id, name, place });
@@ -68,7 +68,7 @@ impl OwnListeners {
     ///
     /// Compares the socket files, so that a symbolic link or another spelling is recognised. If another process has
     /// put its own socket in place of ours, its process id gives it away.
-    pub fn at_unix(&self, stream: &UnixStream, dialled: &UnixAddress) -> Option<Arc<str>> {
+    pub(crate) fn at_unix(&self, stream: &UnixStream, dialled: &UnixAddress) -> Option<Arc<str>> {
         let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let is_this_process = peer.is_some_and(|pid| pid.cast_unsigned() == process::id());
         let reached = stream.peer_addr().ok().map(Into::into);
@@ -81,7 +81,7 @@ impl OwnListeners {
     }
 
     /// The same for TCP: finds a listener bound to the peer's address, or to every address of this machine.
-    pub fn at_tcp(&self, stream: &TcpStream) -> Option<Arc<str>> {
+    pub(crate) fn at_tcp(&self, stream: &TcpStream) -> Option<Arc<str>> {
         let (local, peer) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
         self.find(|place| matches!(place, OwnPlace::Tcp(bound) if is_at(*bound, local, peer)))
     }
@@ -108,7 +108,7 @@ impl OwnListeners {
 impl OwnListener {
     /// Records the address that the listener was actually bound to, for instance the port that the system chose for
     /// 0.
-    pub fn bound_to(&self, address: SocketAddr) {
+    pub(crate) fn bound_to(&self, address: SocketAddr) {
         let mut entries = self.all.locked();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.id == self.id) {
             entry.place = OwnPlace::Tcp(address);

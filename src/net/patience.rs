@@ -16,7 +16,7 @@ use super::{Uptake, UptakeLevel};
 /// Create one when a write has to wait, and another after the write has made progress. Until the first look it costs
 /// only a timer: a write that waits less than 100 ms makes no extra system call.
 #[derive(Debug)]
-pub struct Patience {
+pub(crate) struct Patience {
     allowed: Duration,
     /// If set, a peer may pause for as long as it has been taking, when that is longer than `allowed`.
     grows: bool,
@@ -38,7 +38,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 impl Patience {
     /// A wait that begins now, for a peer that may take nothing for `allowed`.
-    pub fn new(allowed: Duration) -> Self {
+    pub(crate) fn new(allowed: Duration) -> Self {
         let begun = Instant::now();
         Self {
             allowed,
@@ -55,20 +55,20 @@ impl Patience {
     /// For an answer that the peer sends after it has read everything. By then its kernel has taken all bytes, so no more
     /// progress shows, although a slow program still needs time to read them.
     #[must_use]
-    pub fn growing(mut self) -> Self {
+    pub(crate) fn growing(mut self) -> Self {
         self.grows = true;
         self
     }
 
     /// The time since the wait began.
-    pub fn waited(&self) -> Duration {
+    pub(crate) fn waited(&self) -> Duration {
         self.begun.elapsed()
     }
 
     /// Ready when the peer has taken nothing for as long as it may.
     ///
     /// If the operating system does not report the uptake, the whole wait is limited to that time.
-    pub fn poll(&mut self, peer: &impl Uptake, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, peer: &impl Uptake, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.next_look.as_mut().poll(cx));
             let now = Instant::now();

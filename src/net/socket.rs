@@ -30,17 +30,17 @@ pub struct Keepalive {
 
 /// The time that written bytes may stay unacknowledged before the connection is closed.
 ///
-/// [`prepare_served`] sets it as `TCP_USER_TIMEOUT`, and [`dial_tcp`] twice as much where the caller can look itself.
+/// `prepare_served` sets it as `TCP_USER_TIMEOUT`, and `dial_tcp` twice as much where the caller can look itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserTimeout(pub Duration);
 
 /// `SO_SNDBUF`, in bytes. The kernel silently caps it at `net.core.wmem_max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SendBuffer(pub usize);
+pub(crate) struct SendBuffer(pub usize);
 
 /// The options of a dialled TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TcpSettings {
+pub(crate) struct TcpSettings {
     /// `None` leaves the size to the kernel.
     pub send_buffer: Option<SendBuffer>,
     /// See [`Keepalive`].
@@ -53,7 +53,7 @@ pub struct TcpSettings {
 ///
 /// # Errors
 /// Whatever the operating system reports about the socket, its options or the peer.
-pub async fn dial_tcp(address: SocketAddr, settings: &TcpSettings) -> io::Result<TcpStream> {
+pub(crate) async fn dial_tcp(address: SocketAddr, settings: &TcpSettings) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
@@ -87,7 +87,7 @@ fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
 ///
 /// # Errors
 /// Whatever the operating system reports.
-pub async fn dial_unix(address: &UnixAddress) -> io::Result<UnixStream> {
+pub(crate) async fn dial_unix(address: &UnixAddress) -> io::Result<UnixStream> {
     match address {
         UnixAddress::Path(path) => UnixStream::connect(path).await,
         UnixAddress::Abstract(name) => UnixStream::connect(abstract_path(name)).await,
@@ -98,7 +98,7 @@ pub async fn dial_unix(address: &UnixAddress) -> io::Result<UnixStream> {
 ///
 /// # Errors
 /// Whatever the operating system reports; the connection may be gone already.
-pub fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
+pub(crate) fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
     let options = SockRef::from(stream);
     options.set_tcp_nodelay(true)?;
     options.set_tcp_keepalive(&Keepalive::default().options())
@@ -109,7 +109,8 @@ pub fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
 ///
 /// # Errors
 /// Whatever the operating system reports; the connection may be gone already.
-pub fn prepare_served(stream: &TcpStream, allowed: UserTimeout) -> io::Result<()> {
+#[cfg(any(feature = "admin", test))]
+pub(crate) fn prepare_served(stream: &TcpStream, allowed: UserTimeout) -> io::Result<()> {
     let options = SockRef::from(stream);
     // Each answer is written whole, so there is nothing for Nagle's algorithm to collect.
     options.set_tcp_nodelay(true)?;
@@ -130,7 +131,7 @@ impl Keepalive {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use tapfan::net::{Keepalive, UserTimeout};
+    /// use tapfan::internals::{Keepalive, UserTimeout};
     ///
     /// assert_eq!(Keepalive::within(UserTimeout::default()), Keepalive::default());
     /// let short = Keepalive::within(UserTimeout(Duration::from_secs(6)));

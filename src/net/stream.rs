@@ -49,7 +49,7 @@ impl Stream {
     /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     /// # let _guard = runtime.enter();
     /// let (ours, _theirs) = tokio::net::UnixStream::pair()?;
-    /// let peer = tapfan::net::Stream::Unix(ours).peer();
+    /// let peer = tapfan::internals::Stream::Unix(ours).peer();
     /// assert!(peer.starts_with(&format!("pid {}, uid ", std::process::id())));
     /// # Ok::<(), std::io::Error>(())
     /// ```

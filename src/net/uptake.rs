@@ -5,7 +5,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::tcp_info;
 
 /// A connection that may know how much its peer has taken.
-pub trait Uptake {
+pub(crate) trait Uptake {
     /// Returns the amount taken by now; `None` if the operating system does not report it.
     ///
     /// Waiting for the socket to become writable is too coarse: Linux reports that only once a third of a TCP send
@@ -20,7 +20,7 @@ pub trait Uptake {
 /// acknowledges more only once a sixteenth of the buffer is free again (RFC 9293, 3.8.6.2.2; `__tcp_select_window` in
 /// Linux). On a unix socket, data counts as taken when the peer's program has read it, in pieces of up to 36 KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UptakeLevel {
+pub(crate) struct UptakeLevel {
     /// Everything taken since the connection began, if known.
     total: Option<u64>,
     waiting: u64,
@@ -30,7 +30,7 @@ pub struct UptakeLevel {
 
 impl UptakeLevel {
     /// Returns whether the peer has taken something since `before`. Nothing may have been written in between.
-    pub fn is_past(self, before: Self) -> bool {
+    pub(crate) fn is_past(self, before: Self) -> bool {
         match (self.total, before.total) {
             (Some(now), Some(then)) => now > then,
             _ => self.waiting < before.waiting,
@@ -55,7 +55,7 @@ impl UptakeLevel {
 
     /// An upper bound on the bytes that were written and not yet taken. On a unix socket it is the memory that holds
     /// them.
-    pub fn waiting(self) -> u64 {
+    pub(crate) fn waiting(self) -> u64 {
         self.waiting
     }
 }

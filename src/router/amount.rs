@@ -2,7 +2,7 @@
 
 use std::ops::{AddAssign, Div, SubAssign};
 
-pub use crate::config::QueueLimits as Limits;
+pub(crate) use crate::config::QueueLimits as Limits;
 use crate::frame_stream::Chunk;
 
 /// A number of frames, and their bytes of memory.

@@ -7,7 +7,7 @@ use crate::{frame_stream::Chunk, memory::Budget};
 
 /// Offers each chunk to the queues of every sink. Cheap to clone; all clones share one set of sinks.
 #[derive(Debug, Clone)]
-pub struct Router {
+pub(crate) struct Router {
     sinks: Arc<Inlets<Queues>>,
     memory: Budget,
 }
@@ -16,12 +16,13 @@ pub struct Router {
 
 impl Router {
     /// A router to the sinks with these queues. Their memory is bounded for each queue only.
-    pub fn new(sinks: impl IntoIterator<Item = Arc<Queues>>) -> Self {
+    #[cfg(test)]
+    pub(crate) fn new(sinks: impl IntoIterator<Item = Arc<Queues>>) -> Self {
         Self::within(Budget::default(), sinks)
     }
 
     /// A router to these sinks, which share `memory`. When it is short, the queue that holds most makes way.
-    pub fn within(memory: Budget, sinks: impl IntoIterator<Item = Arc<Queues>>) -> Self {
+    pub(crate) fn within(memory: Budget, sinks: impl IntoIterator<Item = Arc<Queues>>) -> Self {
         let router = Self {
             sinks: Arc::default(),
             memory,
@@ -31,7 +32,7 @@ impl Router {
     }
 
     /// Offers `chunk` to every sink. Never waits: each queue takes what it has room for and counts the rest as lost.
-    pub fn offer(&self, chunk: &Chunk) {
+    pub(crate) fn offer(&self, chunk: &Chunk) {
         let sinks = self.sinks.load();
         if self.memory.is_short() {
             let inlets: Vec<_> = sinks.iter().flat_map(|queues| queues.inlets()).collect();
@@ -48,7 +49,7 @@ impl Router {
     /// sink that is gone are closed as soon as the last offer to them is over.
     ///
     /// Two calls must not overlap.
-    pub fn replace(&self, sinks: impl IntoIterator<Item = Arc<Queues>>) {
+    pub(crate) fn replace(&self, sinks: impl IntoIterator<Item = Arc<Queues>>) {
         self.sinks.replace(sinks);
     }
 }

@@ -26,11 +26,12 @@ mod sync {
     pub(super) use std::sync::{Mutex, MutexGuard};
 }
 
-pub use crate::health::{DropReason, Drops, Latency, Ledger};
-pub use amount::Limits;
-pub use fan_out::Router;
-pub use losses::Losses;
-pub use progress::Progress;
-pub use queue::Queue;
-pub use queues::{EndpointAccount, Queues};
-pub use taken::Taken;
+pub use queues::Queues;
+
+pub(crate) use crate::health::{DropReason, Drops, Latency, Ledger};
+pub(crate) use amount::Limits;
+pub(crate) use fan_out::Router;
+pub(crate) use losses::Losses;
+pub(crate) use progress::Progress;
+pub(crate) use queue::Queue;
+pub(crate) use taken::Taken;

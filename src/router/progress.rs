@@ -4,7 +4,7 @@ use super::Drops;
 
 /// The frames in flight that are done with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Frames that were handed whole to the operating system.
     pub frames: usize,
     /// Their bytes on the wire, after the sink's edits.
@@ -19,7 +19,7 @@ pub struct Progress {
 
 impl Progress {
     /// The number of frames that are done with: written or dropped.
-    pub fn frames_done(&self) -> usize {
+    pub(crate) fn frames_done(&self) -> usize {
         let dropped = usize::try_from(self.dropped.total()).unwrap_or(usize::MAX);
         self.frames.saturating_add(dropped)
     }

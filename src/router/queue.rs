@@ -28,7 +28,7 @@ use crate::frame_stream::Chunk;
 /// A queue has one consumer. The frames that it takes are *in flight* until they are [settled](Taken::settle), and count
 /// against the bounds for that time. Frames that were not written then go back to their positions, before all later ones.
 /// The consumer may take more while others are in flight.
-pub struct Queue {
+pub(crate) struct Queue {
     contents: Mutex<Contents>,
 }
 
@@ -36,19 +36,19 @@ pub struct Queue {
 
 impl Queue {
     /// An empty queue.
-    pub fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             contents: Mutex::new(Contents::new(limits)),
         }
     }
 
     /// The bounds of the queue.
-    pub fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         self.lock().limits
     }
 
     /// Changes the bounds. Frames that are in the queue already stay, even if they are more than the new bounds allow.
-    pub fn set_limits(&self, limits: Limits) {
+    pub(crate) fn set_limits(&self, limits: Limits) {
         self.lock().limits = limits;
     }
 
@@ -56,7 +56,7 @@ impl Queue {
     ///
     /// A full queue is shared fairly. A sender with less than an equal share of the room gets its frames in, and the sender
     /// that is furthest above its share loses its newest frames for them.
-    pub fn push(&self, chunk: &Chunk) {
+    pub(crate) fn push(&self, chunk: &Chunk) {
         self.change(|contents| contents.push(chunk));
     }
 
@@ -81,7 +81,7 @@ impl Queue {
 
     /// Takes the frames that have piled up, oldest first; they are in flight then. `None` once the queue is closed and
     /// empty.
-    pub fn poll_take(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
+    pub(crate) fn poll_take(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
         let mut contents = self.lock();
         if contents.waiting.is_empty() {
             return contents.poll_end(cx).map(|()| None);
@@ -91,7 +91,7 @@ impl Queue {
     }
 
     /// Waits until the queue is closed and empty. For a consumer that cannot take now.
-    pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.lock().poll_end(cx)
     }
 
@@ -109,7 +109,7 @@ impl Queue {
     }
 
     /// Closes the queue: nothing more will be pushed. The frames in it are still to be taken.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.change(Contents::close);
     }
 
@@ -140,27 +140,27 @@ impl Queue {
     }
 
     /// Ends the queue: its frames, and any that are still pushed, are counted as lost for `reason`.
-    pub fn abandon(&self, reason: DropReason) {
+    pub(crate) fn abandon(&self, reason: DropReason) {
         self.change(|contents| contents.abandon(reason));
     }
 
     /// The ledger now.
-    pub fn ledger(&self) -> Ledger {
+    pub(crate) fn ledger(&self) -> Ledger {
         self.lock().ledger.clone()
     }
 
     /// The frames that were dropped for want of room, by sender.
-    pub fn losses(&self) -> Losses {
+    pub(crate) fn losses(&self) -> Losses {
         self.lock().losses.clone()
     }
 
     /// The latencies of the frames that were delivered.
-    pub fn latency(&self) -> Latency {
+    pub(crate) fn latency(&self) -> Latency {
         self.lock().latency.clone()
     }
 
     /// The time at which the oldest frame in the queue was read from its sender.
-    pub fn oldest(&self) -> Option<Instant> {
+    pub(crate) fn oldest(&self) -> Option<Instant> {
         self.lock().oldest()
     }
 

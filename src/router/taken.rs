@@ -9,7 +9,7 @@ use crate::frame_stream::{Batch, Chunk};
 ///
 /// They are settled once. Dropping this gives all of them back; if a panic drops it in the middle of a write, the first
 /// frame counts as one that a connection died in.
-pub struct Taken {
+pub(crate) struct Taken {
     queue: Arc<Queue>,
     number: u64,
     /// `None` once it is settled.
@@ -31,18 +31,18 @@ impl Taken {
     }
 
     /// The chunks to write, in order.
-    pub fn begin(&mut self) -> Batch {
+    pub(crate) fn begin(&mut self) -> Batch {
         self.begun = true;
         self.chunks().cloned().collect()
     }
 
     /// The chunks, without starting to write them.
-    pub fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &Chunk> {
         self.held.iter().flatten().map(|held| &held.chunk)
     }
 
     /// Counts the frames that `progress` covers. The others go back to their positions in the queue.
-    pub fn settle(mut self, progress: Progress) {
+    pub(crate) fn settle(mut self, progress: Progress) {
         self.end(progress);
     }
 

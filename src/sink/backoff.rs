@@ -12,7 +12,7 @@ use tower::util::rng::{HasherRng, Rng};
 /// eighth of a second after it returns, and one that stays away is tried every five seconds on average. Full jitter (a
 /// delay between zero and the step) keeps routers that lost a collector together from reconnecting together.
 #[derive(Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     /// The start of the outage; `None` while there is none.
     began: Option<Instant>,
     rng: HasherRng,
@@ -22,14 +22,14 @@ pub struct Backoff {
 
 impl Backoff {
     /// The first step.
-    pub const MIN: Duration = Duration::from_millis(50);
+    pub(crate) const MIN: Duration = Duration::from_millis(50);
     /// The last step.
-    pub const MAX: Duration = Duration::from_secs(10);
+    pub(crate) const MAX: Duration = Duration::from_secs(10);
     /// The number of times a step must fit into the age of the outage before it is used.
-    pub const AGE_PER_STEP: u32 = 8;
+    pub(crate) const AGE_PER_STEP: u32 = 8;
 
     /// A backoff before the first outage.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             began: None,
             rng: HasherRng::new(),
@@ -40,7 +40,7 @@ impl Backoff {
     ///
     /// It is in whole milliseconds because people read it. It is at least one, so that an attempt that fails at once is not
     /// repeated within the same poll.
-    pub fn next_delay(&mut self) -> Duration {
+    pub(crate) fn next_delay(&mut self) -> Duration {
         let step = self.step(Instant::now());
         let delay = step.mul_f64(self.rng.next_f64().clamp(0.0, 1.0));
         let fraction = Duration::from_nanos((delay.subsec_nanos() % 1_000_000).into());
@@ -48,13 +48,13 @@ impl Backoff {
     }
 
     /// Returns the delay before the next attempt, after a failure that only an operator can fix.
-    pub fn longest_delay(&mut self) -> Duration {
+    pub(crate) fn longest_delay(&mut self) -> Duration {
         self.began.get_or_insert_with(Instant::now);
         Self::MAX
     }
 
     /// Ends the outage. The next one starts at the first step.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.began = None;
     }
 

@@ -17,17 +17,17 @@ use crate::router::{Progress, Taken};
 /// A response dropped before it is ready is settled too, with no frame written. If it was dropped by a panic during the
 /// write, the frame that was being written also counts as cut by a lost connection.
 #[derive(Debug, Clone)]
-pub struct Observe<S> {
+pub(crate) struct Observe<S> {
     inner: S,
 }
 
 /// Wraps a sink's service in [`Observe`].
 #[derive(Debug, Clone, Default)]
-pub struct ObserveLayer;
+pub(crate) struct ObserveLayer;
 
 /// The response of [`Observe`].
 #[derive(Debug)]
-pub struct Response<F> {
+pub(crate) struct Response<F> {
     inner: F,
     /// Taken once settled; `None` from the start if there is nothing to settle.
     taken: Option<Taken>,

@@ -10,7 +10,7 @@ use crate::{
 
 /// A request from the driver to a sink's stack.
 #[derive(Debug)]
-pub enum Request {
+pub(crate) enum Request {
     /// Write these frames and settle them.
     Frames(Taken),
     /// End the stream: STOP, and await FINISH.
@@ -19,7 +19,7 @@ pub enum Request {
 
 /// A request to the layers below the ledger.
 #[derive(Debug, Clone)]
-pub enum Outgoing {
+pub(crate) enum Outgoing {
     /// Write these chunks, in order.
     Frames(Batch),
     /// End the stream: STOP, and await FINISH.
@@ -29,7 +29,7 @@ pub enum Outgoing {
 /// The reason a request was not completed, and the part that was.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{cause}")]
-pub struct SinkError {
+pub(crate) struct SinkError {
     /// The frames that went out before the failure.
     pub progress: Progress,
     /// The reason the connection ended.

@@ -18,7 +18,7 @@ use crate::{health::Disconnect, net::Addresses};
 
 /// The time after which a working connection is replaced.
 #[derive(Debug)]
-pub struct Term {
+pub(crate) struct Term {
     /// The time at which the connection is too old.
     until: Option<Instant>,
     /// The address of the connection, and the current addresses of its name.
@@ -34,7 +34,7 @@ impl Term {
     ///
     /// `max_age` varies by up to a tenth either way, so that connections established together are not all replaced together.
     /// `place` is the address of the connection, and the current addresses of its name.
-    pub fn new(max_age: Option<Duration>, place: Option<Place>) -> Self {
+    pub(crate) fn new(max_age: Option<Duration>, place: Option<Place>) -> Self {
         let tenth = 0.9 + 0.2 * HasherRng::new().next_f64().clamp(0.0, 1.0);
         Self {
             until: max_age.map(|age| Instant::now() + age.mul_f64(tenth)),

@@ -22,20 +22,20 @@ use crate::{
 /// A frame that cannot be edited, because it is not a dnstap message, is left out and reported as
 /// [dropped](Progress::dropped). Listeners reject such frames, but callers of the library may send them.
 #[derive(Debug, Clone)]
-pub struct RewriteService<S> {
+pub(crate) struct RewriteService<S> {
     inner: S,
     rewrite: Arc<Rewrite>,
 }
 
 /// Wraps a sink's service in [`RewriteService`].
 #[derive(Debug, Clone)]
-pub struct RewriteLayer {
+pub(crate) struct RewriteLayer {
     rewrite: Arc<Rewrite>,
 }
 
 /// The response of [`RewriteService`].
 #[derive(Debug)]
-pub struct Response<F> {
+pub(crate) struct Response<F> {
     inner: F,
     left_out: LeftOut,
 }
@@ -51,7 +51,7 @@ struct LeftOut {
 
 impl RewriteLayer {
     /// A layer for the edits of `rewrite`.
-    pub fn new(rewrite: Rewrite) -> Self {
+    pub(crate) fn new(rewrite: Rewrite) -> Self {
         Self {
             rewrite: Arc::new(rewrite),
         }

@@ -26,7 +26,7 @@ use crate::{
 ///
 /// All checks happen when this is made, so building a stack again after a panic cannot fail.
 #[derive(Debug, Clone)]
-pub struct Stack {
+pub(crate) struct Stack {
     target: Target,
     write_timeout: Duration,
     max_age: Option<Duration>,
@@ -49,7 +49,7 @@ pub(super) enum Mode<'a> {
 }
 
 /// The type of the complete stack.
-pub type SinkStack = Observe<RewriteService<Reconnect<Connect>>>;
+pub(crate) type SinkStack = Observe<RewriteService<Reconnect<Connect>>>;
 
 // === impl Stack ===
 
@@ -60,7 +60,7 @@ impl Stack {
     ///
     /// # Errors
     /// If a certificate, key or authority cannot be used, or if no certificate can carry the name of the address.
-    pub fn new(
+    pub(crate) fn new(
         sink: &config::Sink,
         tls: Option<Arc<ClientConfig>>,
         resolver: Resolver,
@@ -117,13 +117,13 @@ impl Stack {
     }
 
     /// The reporter of the sink's events.
-    pub fn reporter(&self) -> &Reporter {
+    pub(crate) fn reporter(&self) -> &Reporter {
         &self.status
     }
 
     /// Adopts the certificates, keys and authorities that `fresh` has read. Connections stay; the next handshake uses
     /// the new files.
-    pub fn adopt_tls(&self, fresh: &Self) {
+    pub(crate) fn adopt_tls(&self, fresh: &Self) {
         if let (Target::Tcp { tls: Some(old), .. }, Target::Tcp { tls: Some(new), .. }) =
             (&self.target, &fresh.target)
         {
@@ -132,7 +132,7 @@ impl Stack {
     }
 
     /// Builds a stack that ends when `abort` is cancelled.
-    pub fn build(&self, abort: CancellationToken) -> SinkStack {
+    pub(crate) fn build(&self, abort: CancellationToken) -> SinkStack {
         self.build_for(self.target.clone(), &self.status, abort)
     }
 

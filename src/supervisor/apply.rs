@@ -20,6 +20,7 @@ use crate::{
 
 /// The changes of a reload, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Changes {
     /// Listeners and sinks that were started.
     pub started: Vec<Arc<str>>,

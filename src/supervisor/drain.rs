@@ -18,6 +18,7 @@ use crate::{
 
 /// The final counts of the router.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Report {
     /// The report of each listener.
     pub listeners: Vec<ListenerReport>,
@@ -27,6 +28,7 @@ pub struct Report {
 
 /// The final counts of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListenerReport {
     /// Its name.
     pub name: Arc<str>,
@@ -36,6 +38,7 @@ pub struct ListenerReport {
 
 /// The final ledger of a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SinkReport {
     /// Its name.
     pub name: Arc<str>,

@@ -36,6 +36,12 @@ pub use plan::{StartError, StartProblem};
 pub use prepared::Prepared;
 pub use view::View;
 
+pub use crate::{
+    dnstap::MessageType,
+    listener::{Counters, ErrorReason, ListenerSetupError, Snapshot},
+    net::{BindError, Given, InheritError, Inherited, ResolveError, TlsError},
+};
+
 use self::{
     descriptors::Shortage,
     material::Material,
@@ -45,8 +51,8 @@ use self::{
 use crate::{
     config::{self, Config, Listen},
     health::{RouterPhase, SinkHealth},
-    listener::{Budgets, Counters, DrainSignals, Handle},
-    net::{Inherited, OwnListeners},
+    listener::{Budgets, DrainSignals, Handle},
+    net::OwnListeners,
     router::{Ledger, Queues, Router},
 };
 

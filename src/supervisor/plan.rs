@@ -18,6 +18,7 @@ pub struct StartError(pub Vec<StartProblem>);
 
 /// One reason why the router did not start or change.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartProblem {
     /// A listener could not be set up.
     #[error("listen {name}: {source}")]

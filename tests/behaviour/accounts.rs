@@ -1,7 +1,7 @@
 //! The ledgers balance at every moment, through outages, stalls and drains. At the end they match
 //! what came in.
 
-use tapfan::{frame_stream::Mode, router::DropReason};
+use tapfan::{health::DropReason, internals::Mode};
 
 use crate::{
     collector::{self, Collector},

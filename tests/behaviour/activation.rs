@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use tapfan::frame_stream::Mode;
+use tapfan::internals::Mode;
 
 use crate::{
     binary::Tapfan,

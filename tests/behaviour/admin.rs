@@ -13,12 +13,9 @@ use std::{
 
 use tapfan::{
     admin::{RouterStatus, Server},
-    dnstap::MessageType,
-    frame_stream::Mode,
-    health::{Counts, Disconnect, RouterPhase, State},
-    listener::ErrorReason,
-    router::DropReason,
-    supervisor::{Supervisor, View},
+    health::{Counts, Disconnect, DropReason, RouterPhase, State},
+    internals::Mode,
+    supervisor::{ErrorReason, MessageType, Supervisor, View},
 };
 use tokio::{runtime::Handle, task::block_in_place, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -365,7 +362,7 @@ async fn frames_are_counted_by_message_type() {
     let mut expected: Counts = MessageType::ALL.map(|of| (of.label().into(), 0)).into();
     for frame in &frames {
         use prost::Message as _;
-        let tap = tapfan::dnstap::proto::Dnstap::decode(frame.clone()).expect("dnstap");
+        let tap = tapfan::proto::Dnstap::decode(frame.clone()).expect("dnstap");
         let of = tap.message.expect("a message").r#type().as_str_name();
         *expected.get_mut(of).expect("a known type") += 1;
     }

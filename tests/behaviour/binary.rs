@@ -10,7 +10,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tapfan::frame_stream::Mode;
+use tapfan::internals::Mode;
 use tokio::io::AsyncWriteExt;
 
 use crate::{

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use tapfan::{
-    frame_stream::Mode,
-    listener::{ErrorReason, Snapshot},
+    internals::Mode,
+    supervisor::{ErrorReason, Snapshot},
 };
 use tokio::task::JoinSet;
 

@@ -14,7 +14,7 @@ use std::{
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rustls::ServerConfig;
 use socket2::{Domain, Socket, Type};
-use tapfan::net::Stream;
+use tapfan::internals::Stream;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, UnixListener},

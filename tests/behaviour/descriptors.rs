@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use tapfan::{admin::RouterStatus, net::Stream};
+use tapfan::{admin::RouterStatus, internals::Stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::block_in_place,

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tapfan::{frame_stream::Mode, health::State, router::DropReason};
+use tapfan::{
+    health::{DropReason, State},
+    internals::Mode,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

@@ -3,9 +3,8 @@
 use std::{collections::HashSet, net::Ipv4Addr};
 
 use tapfan::{
-    frame_stream::Mode,
-    health::{SinkHealth, State},
-    router::DropReason,
+    health::{DropReason, SinkHealth, State},
+    internals::Mode,
 };
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;

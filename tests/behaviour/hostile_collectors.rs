@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use tapfan::{
-    frame_stream::Mode,
-    health::{SinkHealth, State},
-    router::DropReason,
+    health::{DropReason, SinkHealth, State},
+    internals::Mode,
 };
 use tokio::time::Instant;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tapfan::{frame_stream::Mode, listener::ErrorReason};
+use tapfan::{internals::Mode, supervisor::ErrorReason};
 use tokio::{
     io::AsyncWriteExt,
     time::{Instant, interval},

@@ -3,7 +3,7 @@
 use std::fs;
 
 use nix::sys::signal::Signal;
-use tapfan::frame_stream::Mode;
+use tapfan::internals::Mode;
 
 use crate::{
     binary::Tapfan,

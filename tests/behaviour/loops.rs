@@ -9,8 +9,8 @@ use std::{
 
 use tapfan::{
     config::{self, Loaded},
-    frame_stream::Mode,
     health::{Failure, SinkHealth, State},
+    internals::Mode,
 };
 
 use crate::{
@@ -31,7 +31,7 @@ fn refusals(status: &SinkHealth) -> u64 {
 async fn wait_for_refusal(router: &Router, sink: usize, listener: &str) {
     let refused = |status: &SinkHealth| status.state == State::Backoff && refusals(status) > 0;
     let status = router.until(sink, "is refused", refused).await;
-    let Failure { error, at } = status.last_error.clone().expect("an error");
+    let Failure { error, at, .. } = status.last_error.clone().expect("an error");
     assert!(error.contains("the router's own listener"), "{error}");
     assert!(error.contains(listener), "{error}");
     let next = status.next_attempt.expect("it is in backoff");

@@ -3,8 +3,8 @@
 use nix::sys::signal::Signal;
 use tapfan::{
     admin::{RouterStatus, SinkStatus},
-    frame_stream::Mode,
-    router::DropReason,
+    health::DropReason,
+    internals::Mode,
 };
 use tokio::task::block_in_place;
 

@@ -1,6 +1,6 @@
 //! Guarantees for senders: order, FINISH, and sinks that connect late.
 
-use tapfan::{frame_stream::Mode, health::State};
+use tapfan::{health::State, internals::Mode};
 
 use crate::{
     collector::{Collector, Ended},

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use tapfan::frame_stream::Mode;
+use tapfan::internals::Mode;
 
 use crate::{
     certificates::{Certificates, ServerCertificate},

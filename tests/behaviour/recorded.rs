@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use tapfan::{dnstap::proto::Dnstap, frame_stream::Mode};
+use tapfan::{internals::Mode, proto::Dnstap};
 
 use crate::{
     certificates::{Certificates, ServerCertificate},

@@ -9,11 +9,10 @@ use std::{
 
 use prost::Message as _;
 use tapfan::{
-    dnstap::proto::Dnstap,
-    frame_stream::Mode,
-    health::{SinkHealth, State},
-    listener::ErrorReason,
-    router::DropReason,
+    health::{DropReason, SinkHealth, State},
+    internals::Mode,
+    proto::Dnstap,
+    supervisor::ErrorReason,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use nix::sys::signal::Signal;
-use tapfan::frame_stream::Mode;
+use tapfan::internals::Mode;
 use tokio::time::sleep;
 
 use crate::{

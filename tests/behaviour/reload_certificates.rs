@@ -1,6 +1,6 @@
 //! Certificates and keys that are replaced while the router runs.
 
-use tapfan::frame_stream::Mode;
+use tapfan::internals::Mode;
 use tokio_util::sync::CancellationToken;
 
 use crate::{

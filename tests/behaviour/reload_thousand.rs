@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs, net::TcpListener, path::Path, sync::Arc, time::Duration};
 
-use tapfan::{config, health::SinkHealth, router::Queues};
+use tapfan::{config, health::SinkHealth, internals::Queues};
 use tokio::time::sleep;
 
 use crate::{

@@ -3,8 +3,8 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use tapfan::{
-    frame_stream::Mode,
     health::{Disconnect, SinkHealth, State},
+    internals::Mode,
 };
 use tokio::time::Instant;
 

@@ -9,12 +9,10 @@ use std::{
 
 use rustls::ClientConfig;
 use tapfan::{
-    config::{self, Config, ListenAddress},
-    health::{SinkHealth, State},
-    listener::Snapshot,
-    net::UnixAddress,
-    router::{Ledger, Queues},
-    supervisor::{Changes, Report, StartError, Supervisor, View},
+    config::{self, Config, ListenAddress, UnixAddress},
+    health::{Ledger, SinkHealth, State},
+    internals::Queues,
+    supervisor::{Changes, Report, Snapshot, StartError, Supervisor, View},
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -103,6 +101,7 @@ impl Router {
                 let address = self.supervisor.listeners()[listener].address();
                 Target::Tcp(address.expect("a TCP listener"))
             }
+            other => panic!("no target for {other:?}"),
         }
     }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use socket2::SockRef;
-use tapfan::{frame_stream::Mode, net::Stream};
+use tapfan::internals::{Mode, Stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixStream},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tapfan::{admin::RouterStatus, frame_stream::Mode, router::DropReason};
+use tapfan::{admin::RouterStatus, health::DropReason, internals::Mode};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tapfan::{frame_stream::Mode, health::SinkHealth};
+use tapfan::{health::SinkHealth, internals::Mode};
 use tokio::time::sleep;
 
 use crate::{

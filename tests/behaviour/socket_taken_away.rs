@@ -12,7 +12,7 @@ use std::{
 use nix::sys::signal::Signal;
 use tapfan::{
     admin::{RouterStatus, VerdictWord},
-    frame_stream::Mode,
+    internals::Mode,
 };
 use tokio::{net::UnixStream, task::block_in_place};
 

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, os::unix::net::UnixListener, path::Path};
 
-use tapfan::frame_stream::Mode;
+use tapfan::internals::Mode;
 
 use crate::{
     collector::Collector,

@@ -5,8 +5,8 @@ use std::{fs::File, path::Path, sync::LazyLock};
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
 use tapfan::{
-    dnstap::proto::{Dnstap, Message, dnstap, message},
-    frame_stream::FileReader,
+    capture::FileReader,
+    proto::{Dnstap, Message, dnstap, message},
 };
 
 /// The payloads of every capture in `tests/data`, one capture after the other.

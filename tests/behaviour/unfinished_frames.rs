@@ -1,7 +1,7 @@
 //! Senders that stop in the middle of long frames: their memory is limited, and no other sender
 //! suffers.
 
-use tapfan::{frame_stream::Mode, listener::ErrorReason};
+use tapfan::{internals::Mode, supervisor::ErrorReason};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 const MIB: usize = 1 << 20;
 
 /// Opens a connection that sends this much of a frame of 1 MiB, and stops.
-async fn stop_inside(target: &Target, sent: usize) -> tapfan::net::Stream {
+async fn stop_inside(target: &Target, sent: usize) -> tapfan::internals::Stream {
     let mut stream = target.dial().await.expect("connected");
     let frame = wire::data([numbered_large(0, MIB - 100)]);
     stream.write_all(START).await.expect("written");

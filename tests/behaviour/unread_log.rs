@@ -17,7 +17,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tapfan::{admin::RouterStatus, frame_stream::Mode};
+use tapfan::{admin::RouterStatus, internals::Mode};
 use tokio::{
     task::{JoinHandle, block_in_place},
     time::timeout,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tapfan::frame_stream::Mode;
+use tapfan::internals::Mode;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 

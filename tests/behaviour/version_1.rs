@@ -1,6 +1,6 @@
 //! Certificates of X.509 version 1, which `openssl x509 -req` makes when it is given no extensions.
 
-use tapfan::frame_stream::Mode;
+use tapfan::internals::Mode;
 
 use crate::{
     collector::Collector,

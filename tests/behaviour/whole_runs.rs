@@ -15,7 +15,7 @@ use proptest::{
     prelude::*,
     test_runner::{TestCaseError, TestRunner},
 };
-use tapfan::{frame_stream::Mode, net::Stream};
+use tapfan::internals::{Mode, Stream};
 use tokio::{io::AsyncWriteExt, runtime, time::sleep};
 use tokio_util::sync::CancellationToken;
 

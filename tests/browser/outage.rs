@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tapfan::frame_stream::Mode;
+use tapfan::internals::Mode;
 use tokio::time::sleep;
 
 use crate::{

@@ -7,12 +7,10 @@ mod refused;
 use std::{fs, path::Path, time::Duration};
 
 use bytes::Bytes;
-use tapfan::{
-    config::{
-        self, Admin, AdminAddress, Config, Diagnostics, Edits, Endpoints, Listen, ListenAddress,
-        Loaded, QueueLimits, ReadyWhen, Refresh, Severity, Sink,
-    },
-    net::{ClientTls, ResolverSettings, ServerTls, UnixAddress, UnixPermissions},
+use tapfan::config::{
+    self, Admin, AdminAddress, ClientTls, Config, Diagnostics, Edits, Endpoints, Listen,
+    ListenAddress, Loaded, QueueLimits, ReadyWhen, Refresh, ResolverSettings, ServerTls, Severity,
+    Sink, UnixAddress, UnixPermissions,
 };
 
 /// The folder of the files to import. Paths are relative to the package, so that messages are the

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use tapfan::{
-    config::{Admin, AdminAddress, Config, Edits, Listen, ListenAddress, Sink},
-    net::{UnixAddress, UnixPermissions},
+use tapfan::config::{
+    Admin, AdminAddress, Config, Edits, Listen, ListenAddress, Sink, UnixAddress, UnixPermissions,
 };
 
 use super::{parse, plain_sink};

@@ -14,7 +14,15 @@ const HISTORY: &[&str] = &["CHANGELOG.md"];
 
 /// Folders of the repository that documents name with their path.
 const FOLDERS: &[&str] = &[
-    "src/", "tests/", "docs/", "deploy/", "benches/", "fuzz/", "proto/", ".ci/",
+    "src/",
+    "tests/",
+    "docs/",
+    "deploy/",
+    "benches/",
+    "examples/",
+    "fuzz/",
+    "proto/",
+    ".ci/",
 ];
 
 #[test]

@@ -126,7 +126,11 @@ fn serialized(text: &str) -> Vec<(String, Vec<Field>)> {
     let mut structs = Vec::new();
     for derive in text.split("#[derive(").skip(1) {
         let (derived, item) = derive.split_once(")]").expect("the end of an attribute");
-        let is_struct = item.trim_start().starts_with("pub struct ");
+        let item = item.trim_start();
+        let item = item
+            .strip_prefix("#[non_exhaustive]")
+            .map_or(item, str::trim_start);
+        let is_struct = item.starts_with("pub struct ");
         let Some((head, rest)) = item.split_once('{').filter(|_| is_struct) else {
             continue;
         };

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tapfan::frame_stream::Control;
+use tapfan::internals::Control;
 use tempfile::TempDir;
 
 /// Resident memory of the router's process, in bytes.

@@ -4,8 +4,8 @@ use std::{fs, net::Ipv4Addr, time::Duration};
 
 use tapfan::{
     config::Endpoints,
-    frame_stream::Mode,
     health::{Disconnect, SinkHealth, State},
+    internals::Mode,
     supervisor::SinkReport,
 };
 

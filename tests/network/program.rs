@@ -10,7 +10,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use tapfan::{config::Endpoints, frame_stream::Mode};
+use tapfan::{config::Endpoints, internals::Mode};
 
 use crate::{
     collector::Shutdown,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tapfan::{config::Endpoints, router::DropReason};
+use tapfan::{config::Endpoints, health::DropReason};
 
 use crate::{
     collector::{Ended, Shutdown},
@@ -52,6 +52,7 @@ async fn nothing_is_lost(network: Network, endpoints: Endpoints, removal: Remova
         Endpoints::All => {
             assert_each_has_all_from_its_first_to_its_last(&fleet, &streams, &outcome);
         }
+        other => panic!("no expectation for {other}"),
     }
     for stream in &streams {
         let ended = stream.ended.expect("waited for");

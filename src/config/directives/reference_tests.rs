@@ -134,10 +134,10 @@ fn the_sections_of_the_reference_are_those_of_the_directives() {
 
 fn config(text: &str) -> Config {
     let loaded = parse("Tapfile".as_ref(), text, &|_| None);
-    let rendered = loaded.diagnostics.render(false);
+    let problems = loaded.diagnostics;
     loaded
         .config
-        .unwrap_or_else(|| panic!("{text}\n{rendered}"))
+        .unwrap_or_else(|| panic!("{text}\n{problems}"))
 }
 
 /// A model with all defaults is described as the rows say.

@@ -15,7 +15,8 @@ use tokio::{
     time::{self, Instant},
 };
 
-pub use self::error::{Awaited, HandshakeError, LooksLike};
+pub use self::error::HandshakeError;
+pub(crate) use self::error::{Awaited, LooksLike};
 use super::{CONTENT_TYPE, Control, ControlError, ControlKind, MAX_CONTROL_LENGTH};
 
 /// The variant of Frame Streams that a sender uses, recognised by its first frame: READY or START.

@@ -31,6 +31,7 @@ pub type Counts = BTreeMap<Cow<'static, str>, u64>;
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RouterStatus {
     /// The version of tapfan.
     pub version: String,
@@ -67,6 +68,7 @@ pub struct RouterStatus {
 
 /// Memory that the router holds for frames: queued, in flight and unfinished.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MemoryStatus {
     /// Bytes held now. What several sinks share counts once.
     pub held_bytes: u64,
@@ -76,6 +78,7 @@ pub struct MemoryStatus {
 
 /// Memory of frames that have begun to arrive and are not complete.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct UnfinishedStatus {
     /// Bytes held now.
     pub bytes: u64,
@@ -100,6 +103,7 @@ closed_set! {
 
 /// The source of the configuration in use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ConfigStatus {
     /// The file that was named or found; `null` if a program that embeds the router made the configuration.
     pub path: Option<String>,
@@ -113,6 +117,7 @@ pub struct ConfigStatus {
 
 /// Configuration reloads since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ReloadsStatus {
     /// Reloads that were applied; some may have changed nothing.
     pub succeeded: u64,
@@ -126,6 +131,7 @@ pub struct ReloadsStatus {
 
 /// One reload of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ReloadStatus {
     /// The time at which it was applied or refused.
     pub at: Timestamp,
@@ -137,6 +143,7 @@ pub struct ReloadStatus {
 
 /// The log of a router.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LogStatus {
     /// Lines lost because the reader of stderr did not keep up, or because stderr could not be written.
     pub lines_lost: u64,
@@ -144,6 +151,7 @@ pub struct LogStatus {
 
 /// A listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ListenerStatus {
     /// The address as configured; the `listener` label in logs and metrics.
     pub name: String,
@@ -173,6 +181,7 @@ pub struct ListenerStatus {
 
 /// A certificate that a listener or sink shows to its peers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CertificateStatus {
     /// The file that it was read from.
     pub file: String,
@@ -187,6 +196,7 @@ pub struct CertificateStatus {
 
 /// An error and its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Failure {
     /// The error, in one sentence.
     pub error: String,
@@ -196,6 +206,7 @@ pub struct Failure {
 
 /// The verdict on a router or a sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Verdict {
     /// One of a closed set of words.
     pub word: VerdictWord,

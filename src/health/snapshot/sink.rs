@@ -9,6 +9,7 @@ use crate::health::{DropReason, Latency, Ledger, SinkHealth, endpoint::has_healt
 
 /// A sink: its directive, its health and its account.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SinkStatus {
     /// The `sink` label in logs and metrics.
     pub name: String,
@@ -50,6 +51,7 @@ pub enum Mode {
 ///
 /// `offered = delivered + the sum of dropped + queued + in_flight`, always.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LedgerStatus {
     /// Frames offered to the sink.
     pub offered: u64,
@@ -69,6 +71,7 @@ pub struct LedgerStatus {
 ///
 /// Together as many as the ledger's `dropped` for `queue_full` and `memory`, or a few more: the ledger is read first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DroppedBySender {
     /// The senders that lost most, heaviest first: 16 at most.
     pub senders: Vec<SenderDrops>,
@@ -78,6 +81,7 @@ pub struct DroppedBySender {
 
 /// The frames of one sender that a sink lost for lack of room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SenderDrops {
     /// The listener that the sender is connected to.
     pub listener: String,
@@ -89,6 +93,7 @@ pub struct SenderDrops {
 
 /// The queue of a sink. Frames in flight count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct QueueStatus {
     /// Frames held.
     pub frames: u64,
@@ -104,6 +109,7 @@ pub struct QueueStatus {
 
 /// The time of frames from being read to being written: a histogram since the start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LatencyStatus {
     /// The upper bounds of the buckets in seconds. The last bucket has none.
     pub bounds_seconds: Vec<f64>,

@@ -23,12 +23,12 @@ impl FromStr for Authority {
     /// Reads a host and a port.
     ///
     /// ```
-    /// use tapfan::net::Authority;
+    /// use tapfan::config::Authority;
     ///
     /// assert_eq!("collector.example:6000".parse::<Authority>()?.port, 6000);
     /// assert_eq!("[::1]:6000".parse::<Authority>()?.to_string(), "[::1]:6000");
     /// assert!("collector.example".parse::<Authority>().is_err());
-    /// # Ok::<(), tapfan::net::AddressError>(())
+    /// # Ok::<(), tapfan::config::AddressError>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, AddressError> {
         read_authority(text, text, PortZero::Refused)

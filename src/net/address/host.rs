@@ -19,12 +19,12 @@ impl FromStr for Host {
     /// Reads a name or an address. Brackets around an IPv6 address are optional.
     ///
     /// ```
-    /// use tapfan::net::Host;
+    /// use tapfan::config::Host;
     ///
     /// assert_eq!("collector.example.".parse::<Host>()?.to_string(), "collector.example.");
     /// assert_eq!("[fe80::1%eth0]".parse::<Host>()?.to_string(), "[fe80::1%25eth0]");
     /// assert!("300.1.1.1".parse::<Host>().is_err());
-    /// # Ok::<(), tapfan::net::AddressError>(())
+    /// # Ok::<(), tapfan::config::AddressError>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, AddressError> {
         match text.strip_prefix('[') {

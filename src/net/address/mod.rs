@@ -20,7 +20,7 @@ pub use parse::{name_server_address, socket_address};
 pub use srv::SrvName;
 
 /// The longest path of a unix socket, in bytes: `sun_path` holds 108, the last of them NUL.
-pub const UNIX_PATH_LIMIT: usize = 107;
+pub(crate) const UNIX_PATH_LIMIT: usize = 107;
 
 /// The address of a sink.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -36,12 +36,12 @@ impl FromStr for Endpoint {
     /// Reads a SOCKET as in the `dnstap` directive of CoreDNS, or one that names SRV records.
     ///
     /// ```
-    /// use tapfan::net::Endpoint;
+    /// use tapfan::config::Endpoint;
     ///
     /// assert_eq!("/run/dnstap.sock".parse::<Endpoint>()?.to_string(), "unix:///run/dnstap.sock");
     /// assert_eq!("tcp://[::1]:6000".parse::<Endpoint>()?.to_string(), "tcp://[::1]:6000");
     /// assert!("tcp:collector:6000".parse::<Endpoint>().is_err());
-    /// # Ok::<(), tapfan::net::AddressError>(())
+    /// # Ok::<(), tapfan::config::AddressError>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, AddressError> {
         endpoint(text).map_err(|error| error.with_sound_proposal(endpoint))
@@ -67,12 +67,12 @@ impl FromStr for BindAddress {
     /// Reads the URL of a `listen` line: the forms of an [`Endpoint`], without names.
     ///
     /// ```
-    /// use tapfan::net::BindAddress;
+    /// use tapfan::internals::BindAddress;
     ///
     /// let address = "tls://[::]:6443".parse::<BindAddress>()?;
     /// assert_eq!(address, BindAddress::Tls(([0_u16; 8], 6443).into()));
     /// assert!("tcp://localhost:6000".parse::<BindAddress>().is_err());
-    /// # Ok::<(), tapfan::net::AddressError>(())
+    /// # Ok::<(), tapfan::config::AddressError>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, AddressError> {
         bind_address(text).map_err(|error| error.with_sound_proposal(bind_address))
@@ -106,12 +106,12 @@ fn bare_address(text: &str) -> Result<SocketAddr, AddressError> {
 /// Reads the address of a name server: an IP address, and a port if it is not 53.
 ///
 /// ```
-/// use tapfan::net::name_server_address;
+/// use tapfan::internals::name_server_address;
 ///
 /// assert_eq!(name_server_address("10.96.0.10")?, ([10, 96, 0, 10], 53).into());
 /// assert_eq!(name_server_address("[fd00::a]:5353")?.port(), 5353);
 /// assert!(name_server_address("dns.example").is_err());
-/// # Ok::<(), tapfan::net::AddressError>(())
+/// # Ok::<(), tapfan::config::AddressError>(())
 /// ```
 ///
 /// # Errors

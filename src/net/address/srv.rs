@@ -7,12 +7,12 @@ use super::{AddressError, Host, host};
 /// The name of SRV records: `_service._protocol.domain`. With a trailing dot it is looked up as it is.
 ///
 /// ```
-/// use tapfan::net::SrvName;
+/// use tapfan::config::SrvName;
 ///
 /// let name = "_dnstap._tcp.collector.dns-obs.svc.cluster.local.".parse::<SrvName>()?;
 /// assert_eq!(name.domain(), "collector.dns-obs.svc.cluster.local.");
 /// assert!("collector.dns-obs".parse::<SrvName>().is_err());
-/// # Ok::<(), tapfan::net::AddressError>(())
+/// # Ok::<(), tapfan::config::AddressError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SrvName(Arc<str>);

@@ -12,6 +12,7 @@ use crate::net::UNIX_PATH_LIMIT;
 
 /// The reason why a socket cannot be bound.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum BindError {
     /// Another process listens on the unix socket.
     #[error("{} is in use{}; stop that process, or give this listener another path", path.display(), by_whom(*by))]

@@ -71,7 +71,7 @@ const SET_GROUP_ID: u32 = 0o2000;
 ///
 /// # Errors
 /// See [`BindError`]. Nothing is left behind in that case.
-pub fn bind_unix(
+pub(crate) fn bind_unix(
     address: &UnixAddress,
     permissions: &UnixPermissions,
 ) -> Result<BoundUnix, BindError> {
@@ -87,7 +87,7 @@ pub fn bind_unix(
 ///
 /// # Errors
 /// See [`BindError`].
-pub fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
+pub(crate) fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
     let listen = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         if address.is_ipv6() {

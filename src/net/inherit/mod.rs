@@ -32,6 +32,7 @@ pub struct Inherited {
 
 /// The reason why an inherited socket cannot be used.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum InheritError {
     /// Neither TCP nor a unix stream socket.
     #[error("{0} is not a stream socket, unix or TCP; tapfan takes what `ListenStream=` makes")]

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 /// The reason why a name has no addresses.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ResolveError {
     /// The name servers say that the name does not exist.
     #[error(

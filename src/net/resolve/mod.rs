@@ -26,10 +26,8 @@ use std::{
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use tokio::time::Instant;
 
-pub use self::{
-    answer::{Addresses, Answer},
-    error::ResolveError,
-};
+pub(crate) use self::answer::Answer;
+pub use self::{answer::Addresses, error::ResolveError};
 use self::{
     sources::{Servers, Sources, read_name},
     system::{HostsFile, ResolvConf},

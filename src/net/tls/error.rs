@@ -12,6 +12,7 @@ use super::key::Unusable;
 
 /// The reason why a TLS configuration cannot be built. Never quotes a key file.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum TlsError {
     /// The file cannot be read.
     #[error("cannot read {}: {source}", path.display())]

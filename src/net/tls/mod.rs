@@ -23,9 +23,10 @@ use rustls::{
 use rustls_pki_types::ServerName;
 use rustls_platform_verifier::Verifier;
 
+pub use self::error::TlsError;
 use self::unverified::Unverified;
-pub use self::{
-    error::{BinaryForm, TlsError},
+pub(crate) use self::{
+    error::BinaryForm,
     validity::{Validity, ValidityState},
 };
 pub(crate) use self::{
@@ -66,7 +67,7 @@ pub struct ClientTls {
 ///
 /// # Errors
 /// See [`TlsError`]: each names the file and the problem.
-pub fn client_config(tls: &ClientTls) -> Result<Arc<ClientConfig>, TlsError> {
+pub(crate) fn client_config(tls: &ClientTls) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = verifying(tls, &provider)?;
     let config = match &tls.client {
@@ -83,7 +84,7 @@ pub fn client_config(tls: &ClientTls) -> Result<Arc<ClientConfig>, TlsError> {
 ///
 /// # Errors
 /// See [`TlsError`]: each names the file and the problem.
-pub fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsError> {
+pub(crate) fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let identity = pem::identity(&tls.cert, &tls.key, &provider)?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -118,12 +119,12 @@ pub fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsError> {
 /// [`TlsError::ServerName`] if no certificate can contain the name.
 ///
 /// ```
-/// use tapfan::net::{ClientTls, Host, server_name};
+/// use tapfan::{config::{ClientTls, Host}, internals::server_name};
 ///
 /// let collector = Host::Name("siem.example.net.".into());
 /// let name = server_name(&collector, &ClientTls::default())?;
 /// assert_eq!(name.to_str(), "siem.example.net");
-/// # Ok::<(), tapfan::net::TlsError>(())
+/// # Ok::<(), tapfan::supervisor::TlsError>(())
 /// ```
 pub fn server_name(host: &Host, tls: &ClientTls) -> Result<ServerName<'static>, TlsError> {
     let name = match (&tls.server_name, host) {

@@ -11,7 +11,7 @@ use crate::closed_set::closed_set;
 
 /// The period in which a certificate is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Validity {
+pub(crate) struct Validity {
     /// The first moment.
     pub starts: SystemTime,
     /// The last moment.
@@ -21,7 +21,7 @@ pub struct Validity {
 closed_set! {
     /// The meaning of a certificate's dates at some time.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-    pub enum ValidityState {
+    pub(crate) enum ValidityState {
         /// It is valid for more than [`Validity::SOON`].
         Valid => "valid",
         /// It is valid, for less than that.
@@ -47,7 +47,7 @@ const YEAR: u64 = 365 * DAY + DAY / 4;
 
 impl Validity {
     /// A certificate should be renewed when less than this is left.
-    pub const SOON: Duration = Duration::from_secs(14 * DAY);
+    pub(crate) const SOON: Duration = Duration::from_secs(14 * DAY);
 
     pub(super) fn of(dates: &x509_parser::certificate::Validity) -> Self {
         // Any date before 1970 is long past, so it may count as 1970.
@@ -62,7 +62,7 @@ impl Validity {
     }
 
     /// Returns the state at the time `now`.
-    pub fn state(&self, now: SystemTime) -> ValidityState {
+    pub(crate) fn state(&self, now: SystemTime) -> ValidityState {
         if now < self.starts {
             ValidityState::NotYetValid
         } else {
@@ -76,7 +76,7 @@ impl Validity {
 
     /// Describes the problem at the time `now` as the rest of a sentence: `expired 2024-02-01, 2.8 years ago`. `None`
     /// without one.
-    pub fn problem(&self, now: SystemTime) -> Option<String> {
+    pub(crate) fn problem(&self, now: SystemTime) -> Option<String> {
         let (words, date) = match self.state(now) {
             ValidityState::Valid => return None,
             ValidityState::ExpiresSoon => ("expires", self.expires),

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-pub use accounts::EndpointAccount;
+pub(crate) use accounts::EndpointAccount;
 use accounts::{Accounts, EndpointQueue};
 
 use super::{

@@ -11,7 +11,7 @@ use crate::{
 /// The error of a connection attempt.
 #[derive(Debug, thiserror::Error)]
 #[error("{stage} {endpoint}: {}", self.sentence())]
-pub struct ConnectError {
+pub(crate) struct ConnectError {
     /// The stage that failed.
     pub stage: Stage,
     /// The address or name that was tried.
@@ -25,7 +25,7 @@ pub struct ConnectError {
 
 /// The cause of a failed attempt.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectCause {
+pub(crate) enum ConnectCause {
     /// The name gave no address.
     #[error(transparent)]
     Resolve(Arc<ResolveError>),
@@ -52,7 +52,7 @@ pub enum ConnectCause {
 
 impl ConnectError {
     /// The cause without the stage and the endpoint.
-    pub fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let Self { cause, others, .. } = self;
         match others {
             0 => cause.to_string(),

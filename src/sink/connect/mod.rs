@@ -20,7 +20,7 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::Service;
 
-pub use self::error::{ConnectCause, ConnectError};
+pub(crate) use self::error::{ConnectCause, ConnectError};
 pub(super) use self::kind::kind_of_lookup;
 pub(super) use self::race::AT_ONCE as ATTEMPTS_AT_ONCE;
 pub(super) use self::target::{Place, Target, Tls};
@@ -37,7 +37,7 @@ use crate::{
 /// session decides nothing, because proxies and meshes grant both on behalf of a dead collector. Only the winner gets
 /// START, so no collector sees a stream that starts and is cut.
 #[derive(Debug, Clone)]
-pub struct Connect {
+pub(crate) struct Connect {
     target: Target,
     deadlines: Deadlines,
     max_age: Option<Duration>,
@@ -63,7 +63,7 @@ impl Connect {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn new(
+    pub(crate) fn new(
         target: Target,
         write_timeout: Duration,
         max_age: Option<Duration>,

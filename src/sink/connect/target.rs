@@ -14,7 +14,7 @@ use crate::{
 
 /// The target of a sink's connections: an address and the protocol to speak.
 #[derive(Debug, Clone)]
-pub enum Target {
+pub(crate) enum Target {
     /// A unix socket.
     Unix(UnixAddress),
     /// TCP, with TLS if it is configured.
@@ -30,7 +30,7 @@ pub enum Target {
 
 /// The destination of a TCP connection.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub(crate) enum Place {
     /// An address, which needs no lookup.
     Fixed(Authority),
     /// The current addresses of a name.
@@ -39,7 +39,7 @@ pub enum Place {
 
 /// The TLS settings of a sink.
 #[derive(Debug, Clone)]
-pub struct Tls {
+pub(crate) struct Tls {
     /// The configuration of the next handshakes. All stacks of the sink share it, so that certificates can be replaced
     /// while the sink runs.
     pub config: Arc<ArcSwap<ClientConfig>>,

@@ -34,7 +34,7 @@ use crate::{
 /// There is one request at a time: the next may start once the response of the last is ready. Dropping a response before
 /// that ends the connection, because the stream may then stand inside a frame.
 #[derive(Debug)]
-pub struct Connection<Io> {
+pub(crate) struct Connection<Io> {
     wire: Arc<Mutex<Wire<Io>>>,
     limits: Deadlines,
     /// Ends a write, or the wait for FINISH, when the caller's time is over.
@@ -43,7 +43,7 @@ pub struct Connection<Io> {
 
 /// The deadlines of a connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Deadlines {
+pub(crate) struct Deadlines {
     /// The time for the collector to take some of the data that waits for it.
     pub write: Duration,
     /// The same after STOP was sent, and the time to answer with FINISH. A collector that reads slowly gets as long
@@ -53,7 +53,7 @@ pub struct Deadlines {
 
 /// The response of a [`Connection`].
 #[derive(Debug)]
-pub struct Write<Io> {
+pub(crate) struct Write<Io> {
     wire: Arc<Mutex<Wire<Io>>>,
     work: Work,
     limits: Deadlines,
@@ -90,7 +90,7 @@ const SLICES: usize = 64;
 
 impl<Io> Connection<Io> {
     /// A connection over `io`, on which START was sent.
-    pub fn new(io: Io, limits: Deadlines, abort: CancellationToken) -> Self {
+    pub(crate) fn new(io: Io, limits: Deadlines, abort: CancellationToken) -> Self {
         Self {
             wire: Arc::new(Mutex::new(Wire::new(io, limits.write))),
             limits,
@@ -100,7 +100,7 @@ impl<Io> Connection<Io> {
 
     /// Reports writes that make no progress to `status`.
     #[must_use]
-    pub fn reporting_to(self, status: Reporter) -> Self {
+    pub(crate) fn reporting_to(self, status: Reporter) -> Self {
         lock(&self.wire).status = Some(status);
         self
     }

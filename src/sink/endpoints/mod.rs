@@ -27,7 +27,7 @@ use crate::router::Queues;
 
 /// The signals that end a sink.
 #[derive(Debug, Clone)]
-pub struct Ends {
+pub(crate) struct Ends {
     /// Ends its streams in order and keeps its queues.
     pub retire: CancellationToken,
     /// Ends every wait at once.
@@ -37,7 +37,7 @@ pub struct Ends {
 }
 
 /// Runs the sink until its `queues` are closed and empty or `ends` cancels it. Restarts it after a panic.
-pub async fn run(stack: &Stack, queues: &Arc<Queues>, ends: &Ends) {
+pub(crate) async fn run(stack: &Stack, queues: &Arc<Queues>, ends: &Ends) {
     let begin = || begin(stack.clone(), Arc::clone(queues), ends.clone());
     restart::keep_going(stack.reporter(), &ends.retire, &ends.abort, begin).await;
 }

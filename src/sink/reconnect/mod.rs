@@ -38,7 +38,7 @@ use in_use::InUse;
 ///   [five seconds](Self::STEADY), because a collector that accepts and then closes is as good as down.
 /// - A connection whose [`Term`] is over is replaced, make before break. It takes frames until another one has completed
 ///   its handshake, and stays if none can. Then it ends in order while the new one is in use.
-pub struct Reconnect<M: Service<()>> {
+pub(crate) struct Reconnect<M: Service<()>> {
     connect: M,
     state: Link<M>,
     backoff: Backoff,
@@ -49,13 +49,13 @@ pub struct Reconnect<M: Service<()>> {
 
 /// Wraps a service that connects in [`Reconnect`].
 #[derive(Debug, Clone)]
-pub struct ReconnectLayer {
+pub(crate) struct ReconnectLayer {
     status: Reporter,
 }
 
 /// A connection whose handshake is complete.
 #[derive(Debug)]
-pub struct Established<C> {
+pub(crate) struct Established<C> {
     /// The connection.
     pub connection: C,
     /// The collector's address as it is shown to people.
@@ -78,7 +78,7 @@ type Outcome<M> = Result<<M as Service<()>>::Response, <M as Service<()>>::Error
 
 /// The response of [`Reconnect`].
 #[derive(Debug)]
-pub enum Response<F> {
+pub(crate) enum Response<F> {
     /// The response of the connection.
     Connection(F),
     /// The end of the stream, on the connection in use, if any, and on those that it replaced.
@@ -98,7 +98,7 @@ pub enum Response<F> {
 
 impl ReconnectLayer {
     /// A layer whose service reports to `status`.
-    pub fn new(status: Reporter) -> Self {
+    pub(crate) fn new(status: Reporter) -> Self {
         Self { status }
     }
 }
@@ -122,11 +122,11 @@ impl<M: Service<()>> Layer<M> for ReconnectLayer {
 
 impl<M: Service<()>> Reconnect<M> {
     /// The time a connection must be up to end the outage before it.
-    pub const STEADY: Duration = Duration::from_secs(5);
+    pub(crate) const STEADY: Duration = Duration::from_secs(5);
 
     /// The time for a replaced connection to end, however slowly its collector reads. Without this limit every further
     /// replacement would add another one. The kernel still sends the data that it holds then.
-    pub const LAST_WORDS: Duration = Duration::from_secs(30);
+    pub(crate) const LAST_WORDS: Duration = Duration::from_secs(30);
 }
 
 impl<M, C> Service<Outgoing> for Reconnect<M>

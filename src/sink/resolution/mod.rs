@@ -24,7 +24,7 @@ use crate::{
 /// lookup](Self::for_attempt) at once, but there is at most one a [second](Self::PAUSE). A failed lookup keeps the last
 /// good addresses. Clones share one resolution.
 #[derive(Debug, Clone)]
-pub struct Resolution {
+pub(crate) struct Resolution {
     destination: Destination,
     refresh: Refresh,
     shared: Arc<Shared>,
@@ -55,14 +55,14 @@ struct Course {
 
 impl Resolution {
     /// The shortest time from the start of one lookup to the start of the next.
-    pub const PAUSE: Duration = Duration::from_secs(1);
+    pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
     /// The time that an attempt with addresses waits for newer ones. A name server nearby answers within it, and one
     /// that does not must not delay the sink.
-    pub const PATIENCE: Duration = Duration::from_millis(250);
+    pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
 
     /// A resolution without addresses. No lookup happens before [`start`](Self::start).
-    pub fn new(destination: Destination, refresh: Refresh) -> Self {
+    pub(crate) fn new(destination: Destination, refresh: Refresh) -> Self {
         Self {
             destination,
             refresh,
@@ -74,13 +74,13 @@ impl Resolution {
     }
 
     /// The name that is looked up.
-    pub fn destination(&self) -> &Destination {
+    pub(crate) fn destination(&self) -> &Destination {
         &self.destination
     }
 
     /// The last good addresses; none before the first answer. The value changes with the set of addresses, not with their
     /// order, which many name servers rotate.
-    pub fn addresses(&self) -> watch::Receiver<Arc<Addresses>> {
+    pub(crate) fn addresses(&self) -> watch::Receiver<Arc<Addresses>> {
         self.shared.addresses.subscribe()
     }
 
@@ -88,7 +88,7 @@ impl Resolution {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn start(&self, resolver: Resolver, status: Reporter) -> AbortOnDropHandle<()> {
+    pub(crate) fn start(&self, resolver: Resolver, status: Reporter) -> AbortOnDropHandle<()> {
         let this = self.clone();
         AbortOnDropHandle::new(tokio::spawn(async move {
             let destination = this.destination.clone();
@@ -112,7 +112,7 @@ impl Resolution {
     ///
     /// # Errors
     /// If there are no addresses: the error of the last lookup.
-    pub async fn for_attempt(&self) -> Result<Vec<SocketAddr>, Arc<ResolveError>> {
+    pub(crate) async fn for_attempt(&self) -> Result<Vec<SocketAddr>, Arc<ResolveError>> {
         let (mut ended, mut soon) = (0, false);
         self.ask(|course| {
             let pausing = course

@@ -1,0 +1,18 @@
+//! Parts of the router for the tests, benchmarks, fuzz targets and doc examples of this repository.
+//!
+//! Any version may change or remove them.
+
+pub use crate::{
+    dnstap::{Malformed, Rewrite, message_type, validate},
+    frame_stream::{
+        BackChannel, BackChannelEvent, Batch, CONTENT_TYPE, Chunk, Control, ControlError,
+        ControlKind, HandshakeError, MAX_CONTROL_LENGTH, Mode, Source, accept, offer, open, start,
+    },
+    listener::{Cut, Cutter, End, Unfinished},
+    memory::Budget,
+    net::{
+        Addresses, BindAddress, Destination, Keepalive, Resolver, Stream, UserTimeout,
+        name_server_address, server_name, socket_address,
+    },
+    router::Queues,
+};
