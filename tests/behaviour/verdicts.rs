@@ -78,7 +78,7 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
         .listening();
     stops.behave(Behaviour::Hangs);
     let mut router = Router::start(&format!(
-        "listen {}\ndnstap {} full {{ name good }}\ndnstap {} full 1 8 {{\nname stops\nwrite_timeout 10m\n}}\n",
+        "listen {}\ndnstap {} full 1 16 {{ name good }}\ndnstap {} full 1 8 {{\nname stops\nwrite_timeout 10m\n}}\n",
         folder.display("in"),
         good.socket(),
         stops.socket(),
@@ -133,7 +133,7 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     // history.
     router
         .reload(&format!(
-            "listen {}\ndnstap {} full {{ name good }}\ndnstap {} full 1 {{ name other }}\n",
+            "listen {}\ndnstap {} full 1 16 {{ name good }}\ndnstap {} full 1 {{ name other }}\n",
             folder.display("in"),
             good.socket(),
             stops.socket(),
