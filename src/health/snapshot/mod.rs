@@ -23,9 +23,9 @@ pub type Counts = BTreeMap<Cow<'static, str>, u64>;
 /// does not know, as serde does. An absent value is `null`.
 ///
 /// ```
-/// use tapfan::{admin::RouterStatus, supervisor::View};
+/// use tapfan::{health::RouterStatus, supervisor::View};
 ///
-/// let text = serde_json::to_string(&RouterStatus::of(&View::new()))?;
+/// let text = serde_json::to_string(&View::new().snapshot())?;
 /// let read: RouterStatus = serde_json::from_str(&text)?;
 /// assert_eq!(read.version, env!("CARGO_PKG_VERSION"));
 /// # Ok::<(), serde_json::Error>(())
