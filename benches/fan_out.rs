@@ -18,6 +18,8 @@
 //! with a few thousand frames each. It fails unless every frame arrives once and the admin endpoint
 //! answers. Its figures mean nothing.
 
+mod handshake;
+
 use std::{
     env, fs, io,
     io::{BufRead, BufReader, Read, Write},
@@ -43,12 +45,14 @@ use nix::{
 };
 use tapfan::{capture::FileReader, internals::Control};
 
+use handshake::{accept, open};
+
 /// Frames that the sender may run ahead. Together with one write this is less than the 10,000 that
 /// a queue holds.
 const WINDOW: u64 = 5_000;
 const WRITE: usize = 256 << 10;
 const FLOOR: &str = "TAPFAN_BENCH_FLOOR";
-/// How long anything but the traffic may take.
+/// The deadline of every step but the traffic.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
@@ -404,31 +408,6 @@ fn connect(socket: &Path) -> Result<UnixStream> {
             Err(_) => thread::sleep(Duration::from_millis(5)),
         }
     }
-}
-
-/// The sender's side of the handshake.
-fn open(stream: &mut UnixStream) -> Result<()> {
-    stream.write_all(&Control::ready().encode())?;
-    read_control(stream)?;
-    stream.write_all(&Control::start().encode())?;
-    Ok(())
-}
-
-/// The collector's side of the handshake.
-fn accept(stream: &mut UnixStream) -> io::Result<()> {
-    read_control(stream)?;
-    stream.write_all(&Control::accept().encode())?;
-    read_control(stream)
-}
-
-fn read_control(stream: &mut UnixStream) -> io::Result<()> {
-    let mut header = [0; 8];
-    stream.read_exact(&mut header)?;
-    let [0, 0, 0, 0, length @ ..] = header else {
-        return Err(io::Error::other("not a control frame"));
-    };
-    let mut body = vec![0; u32::from_be_bytes(length).min(512) as usize];
-    stream.read_exact(&mut body)
 }
 
 /// The minimum work of a router between one sender and two collectors.

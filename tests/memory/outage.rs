@@ -1,6 +1,9 @@
 //! An outage with small frames, and the memory of the router's process before it, when it ends, and
 //! afterwards.
 
+#[path = "../../benches/handshake/mod.rs"]
+mod handshake;
+
 use std::{
     fs,
     io::{self, Read, Write},
@@ -64,9 +67,7 @@ pub(crate) fn measure(
     let peak = router.resident()?;
     let out = UnixListener::bind(folder.path().join("out"))?;
     let (mut collector, _) = out.accept()?;
-    read_control(&mut collector)?;
-    collector.write_all(&Control::accept().encode())?;
-    read_control(&mut collector)?;
+    handshake::accept(&mut collector)?;
     let wire = each * SENDERS * frame().len() as u64;
     let read = io::copy(&mut (&collector).take(wire), &mut io::sink())?;
     if read != wire {
@@ -129,9 +130,7 @@ impl Router {
                 Err(_) => thread::sleep(Duration::from_millis(5)),
             }
         };
-        stream.write_all(&Control::ready().encode())?;
-        read_control(&mut stream)?;
-        stream.write_all(&Control::start().encode())?;
+        handshake::open(&mut stream)?;
         Ok(stream)
     }
 
@@ -176,16 +175,6 @@ fn frame() -> Vec<u8> {
     payload.extend(b"\x72\x02\x08\x01\x78\x01");
     let length = u32::try_from(payload.len()).expect("short");
     [&length.to_be_bytes(), payload.as_slice()].concat()
-}
-
-fn read_control(stream: &mut UnixStream) -> io::Result<()> {
-    let mut header = [0; 8];
-    stream.read_exact(&mut header)?;
-    let [0, 0, 0, 0, length @ ..] = header else {
-        return Err(io::Error::other("not a control frame"));
-    };
-    let mut body = vec![0; u32::from_be_bytes(length).min(512) as usize];
-    stream.read_exact(&mut body)
 }
 
 fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
