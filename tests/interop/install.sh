@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Installs the DNS servers and dnstap tools that the interop tests run, from Debian's or Ubuntu's
-# packages. Needs root, or sudo without a password. Quick if everything is installed.
+# Installs the DNS servers and dnstap tools that the interop tests run.
 set -euo pipefail
 
 packages=(
@@ -18,19 +17,12 @@ packages=(
     unbound
 )
 
-missing=()
-for package in "${packages[@]}"; do
-    status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
-    [[ $status == installed ]] || missing+=("$package")
-done
-if ((${#missing[@]} == 0)); then
-    echo "interop: all ${#packages[@]} packages are installed"
-    exit 0
+states=$(dpkg-query --show --showformat='${db:Status-Status}\n' "${packages[@]}" 2>&1 | sort --unique || true)
+if [[ $states == installed ]]; then
+    exec "$(dirname "$0")/../packages.sh" interop "${packages[@]}"
 fi
-
 as_root=()
 ((EUID == 0)) || as_root=(sudo --non-interactive)
-apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet=2)
 
 # Each package would start its server on port 53; the tests start their own. An existing policy is
 # kept.
@@ -45,9 +37,7 @@ tidy() {
 }
 trap tidy EXIT
 
-echo "interop: installing ${missing[*]}"
-"${apt[@]}" update
-"${apt[@]}" install --no-install-recommends "${missing[@]}" >/dev/null
+"$(dirname "$0")/../packages.sh" interop "${packages[@]}"
 
 # Otherwise they would start at the next boot.
 if [[ -n $made_policy && -d /run/systemd/system ]]; then
