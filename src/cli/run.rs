@@ -12,6 +12,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     spawn,
     task::block_in_place,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -22,7 +23,7 @@ use super::{
     log::Log,
     readings::{Readings, Wanted},
     tapfile::{Read, Tapfile},
-    watch::Watch,
+    watch::{PATIENCE, Watch},
 };
 use crate::{
     admin::{AdminError, Server, Sockets},
@@ -66,6 +67,8 @@ struct Running {
     unused: Unused,
     watch: Watch,
     digest: u64,
+    /// The time of the first read dropped because files were changing; `None` if the last read counted.
+    postponed: Option<Instant>,
 }
 
 pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
@@ -162,6 +165,7 @@ impl Running {
             unused,
             watch,
             digest: read.digest,
+            postponed: None,
         })
     }
 
@@ -179,7 +183,11 @@ impl Running {
                 () = self.watch.changed() => {
                     self.readings.ask(Wanted::IfChanged);
                 }
-                (wanted, read) = self.readings.done() => self.reload(wanted, read),
+                (wanted, read) = self.readings.done() => {
+                    if !self.postpones(wanted) {
+                        self.reload(wanted, read);
+                    }
+                }
             }
         };
         info!(signal = name, "received a signal, draining");
@@ -197,6 +205,15 @@ impl Running {
         self.supervisor.drain(hurry).await;
         drop(self.admin);
         ExitCode::SUCCESS
+    }
+
+    /// Returns whether to drop what was read, because a file has changed since: it may have been read half-written. Another
+    /// read follows when the folders are quiet. A folder that is never quiet delays a reload by [`PATIENCE`].
+    fn postpones(&mut self, wanted: Wanted) -> bool {
+        let may_be_torn = wanted == Wanted::IfChanged && self.watch.is_changing();
+        let since = may_be_torn.then(|| self.postponed.unwrap_or_else(Instant::now));
+        self.postponed = since.filter(|since| since.elapsed() < PATIENCE);
+        self.postponed.is_some()
     }
 
     /// Applies a configuration that was read. If anything is wrong with it, nothing changes.

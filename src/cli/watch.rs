@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    future::pending,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc as blocking},
     thread,
@@ -25,6 +26,15 @@ pub(super) struct Watch {
     /// Wakes the thread; it ends when this is dropped.
     wake: blocking::SyncSender<()>,
     changes: mpsc::Receiver<()>,
+    burst: Option<Burst>,
+}
+
+/// A burst of events that counts as one change.
+struct Burst {
+    /// The time at which it ends unless another event comes.
+    end: Instant,
+    /// The time at which it ends even if the folder is never quiet.
+    latest: Instant,
 }
 
 /// The folders that are watched.
@@ -38,7 +48,7 @@ struct Folders {
 const QUIET: Duration = Duration::from_millis(200);
 
 /// The longest wait for such a pause, for a folder that is never quiet.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 // === impl Watch ===
 
@@ -78,6 +88,7 @@ impl Watch {
             wanted,
             wake,
             changes,
+            burst: None,
         }
     }
 
@@ -91,22 +102,45 @@ impl Watch {
         let _ = self.wake.try_send(());
     }
 
-    /// Waits for an event in the folders, then for the end of the burst. Cancel safe: an event that was received starts
-    /// the wait for the end of the burst at once.
+    /// Waits for an event in the folders, then for the end of its burst. Cancel safe: the burst goes on in the next call.
     pub(super) async fn changed(&mut self) {
-        // Waits for ever if nothing can be watched.
-        self.changes.recv().await;
-        let patience = Instant::now() + PATIENCE;
         loop {
-            let quiet = (Instant::now() + QUIET).min(patience);
-            match timeout_at(quiet, self.changes.recv()).await {
-                Ok(Some(())) => {}
-                Ok(None) | Err(_) => break,
-            }
-            if Instant::now() >= patience {
-                break;
+            let Some(burst) = &mut self.burst else {
+                match self.changes.recv().await {
+                    Some(()) => self.burst = Some(Burst::start()),
+                    // Nothing can be watched.
+                    None => return pending().await,
+                }
+                continue;
+            };
+            match timeout_at(burst.end, self.changes.recv()).await {
+                Ok(Some(())) if Instant::now() < burst.latest => burst.extend(),
+                // Quiet for long enough, never quiet, or no longer watched.
+                Ok(_) | Err(_) => break,
             }
         }
+        self.burst = None;
+    }
+
+    /// Returns whether there was an event that [`changed`](Self::changed) has not returned for yet.
+    pub(super) fn is_changing(&self) -> bool {
+        self.burst.is_some() || !self.changes.is_empty()
+    }
+}
+
+// === impl Burst ===
+
+impl Burst {
+    fn start() -> Self {
+        let now = Instant::now();
+        Self {
+            end: now + QUIET,
+            latest: now + PATIENCE,
+        }
+    }
+
+    fn extend(&mut self) {
+        self.end = (Instant::now() + QUIET).min(self.latest);
     }
 }
 
@@ -186,6 +220,53 @@ mod tests {
         symlink("..1", path("..data_tmp")).expect("linked");
         fs::rename(path("..data_tmp"), path("..data")).expect("renamed");
         assert!(notices(&mut watch).await, "relinked");
+    }
+
+    /// A watch whose events come from the sender.
+    fn fed() -> (mpsc::Sender<()>, Watch) {
+        let (notify, changes) = mpsc::channel(1);
+        let watch = Watch {
+            wanted: Arc::default(),
+            wake: blocking::sync_channel(1).0,
+            changes,
+            burst: None,
+        };
+        (notify, watch)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_is_not_lost_when_the_wait_is_cancelled() {
+        let (notify, mut watch) = fed();
+        assert!(!watch.is_changing());
+        notify.try_send(()).expect("room");
+        assert!(watch.is_changing());
+        let cancelled = tokio::time::timeout(QUIET / 2, watch.changed()).await;
+        cancelled.expect_err("the burst may go on");
+        assert!(watch.is_changing());
+        assert!(notices(&mut watch).await);
+        assert!(!watch.is_changing());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_folder_that_is_never_quiet_changes_all_the_same() {
+        let (notify, mut watch) = fed();
+        let begun = Instant::now();
+        let feeding = tokio::spawn(async move {
+            while notify.send(()).await.is_ok() {
+                tokio::time::sleep(QUIET / 2).await;
+            }
+        });
+        assert!(notices(&mut watch).await);
+        assert_eq!(begun.elapsed().as_secs(), PATIENCE.as_secs());
+        drop(watch);
+        feeding.await.expect("no panic");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_cannot_be_made_is_never_ready() {
+        let (notify, mut watch) = fed();
+        drop(notify);
+        assert!(!notices(&mut watch).await);
     }
 
     #[tokio::test]
