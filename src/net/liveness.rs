@@ -10,6 +10,15 @@ pub(crate) trait Liveness {
     /// distinguishes a collector that hangs from a machine or network that is gone. `None` for a unix socket, or
     /// if the operating system does not report it.
     fn last_heard(&self) -> Option<Duration>;
+
+    /// Returns whether the kernel has repeated data or probed the peer, and the peer has not answered since. True if
+    /// the operating system does not report it.
+    ///
+    /// The kernel probes a peer without room at intervals that double (RFC 9293, 3.8.6.1). A peer that answers all of
+    /// them may still have been heard long ago.
+    fn awaits_answer(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]
@@ -17,7 +26,7 @@ mod tests {
     use tokio::{
         io::AsyncWriteExt,
         net::{TcpListener, TcpStream, UnixStream},
-        time::{Instant, sleep},
+        time::{Instant, sleep, timeout},
     };
 
     use super::*;
@@ -45,6 +54,28 @@ mod tests {
         while stream.last_heard().expect("known") >= silence {
             sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_answers_window_probes_owes_no_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let mut stream = Stream::Tcp(TcpStream::connect(address).await.expect("connected"));
+        let (_theirs, _) = listener.accept().await.expect("accepted");
+        // More than both kernels hold.
+        let data = vec![0; 64 << 20];
+        let write = stream.write_all(&data);
+        timeout(Duration::from_secs(1), write)
+            .await
+            .expect_err("no room");
+        // Between a probe and its answer is no time on loopback, so most looks see none.
+        let mut owed = 0;
+        for _ in 0..100 {
+            owed += u32::from(stream.awaits_answer());
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert!(owed < 50, "{owed} of 100 looks");
+        assert!(stream.last_heard().expect("known") > Duration::ZERO);
     }
 
     #[tokio::test]

@@ -12,7 +12,10 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::{Liveness, Uptake, UptakeLevel, tcp_info::last_acknowledged};
+use super::{
+    Liveness, Uptake, UptakeLevel,
+    tcp_info::{awaits_answer, last_acknowledged},
+};
 
 /// A connection that a listener accepted or a sink opened.
 ///
@@ -90,6 +93,16 @@ impl Liveness for Stream {
             Self::TlsServer(io) => last_acknowledged(io.get_ref().0),
             Self::TlsClient(io) => last_acknowledged(io.get_ref().0),
         }
+    }
+
+    fn awaits_answer(&self) -> bool {
+        let awaits = match self {
+            Self::Unix(_) => None,
+            Self::Tcp(io) => awaits_answer(io),
+            Self::TlsServer(io) => awaits_answer(io.get_ref().0),
+            Self::TlsClient(io) => awaits_answer(io.get_ref().0),
+        };
+        awaits.unwrap_or(true)
     }
 }
 

@@ -18,7 +18,9 @@ type Longer = [u32; 37];
 /// The beginning of the array that `SO_MEMINFO` returns. Later kernels only append to it.
 type Memory = [u32; 6];
 
-/// Indices into `struct tcp_info`. The last but one is the first half of a 64-bit value.
+/// Indices into `struct tcp_info`. The first word holds four bytes: `tcpi_state`, `tcpi_ca_state`, `tcpi_retransmits` and
+/// `tcpi_probes`. The last but one is the first half of a 64-bit value.
+const COUNTS: usize = 0;
 const SEGMENT_SIZE: usize = 4;
 const SEGMENTS_IN_FLIGHT: usize = 6;
 const LAST_ACK_RECEIVED: usize = 14;
@@ -74,6 +76,13 @@ pub(super) struct Sending {
 pub(super) fn last_acknowledged(socket: &impl AsFd) -> Option<Duration> {
     let info = getsockopt(socket, TcpInfo).ok()?;
     Some(Duration::from_millis(info[LAST_ACK_RECEIVED].into()))
+}
+
+/// Returns whether the kernel has repeated data or probed the peer of a TCP socket without an answer since.
+pub(super) fn awaits_answer(socket: &impl AsFd) -> Option<bool> {
+    let info = getsockopt(socket, TcpInfo).ok()?;
+    let [_, _, retransmits, probes] = info[COUNTS].to_ne_bytes();
+    Some(retransmits > 0 || probes > 0)
 }
 
 /// Returns the sent and pending bytes of a TCP connection; `None` before Linux 4.12.

@@ -95,12 +95,11 @@ impl<Io: Liveness> Wire<Io> {
 
     /// Returns whether the collector's machine has answered lately.
     fn answers(&self) -> bool {
-        // The kernel probes a collector with a full window at intervals that double (RFC 9293, 3.8.6.1). The last
-        // answer of a live one is therefore at most three quarters of `patience` old, measured with the shortest
-        // `write_timeout`. A dead one was last heard before the stall began, so its last answer is at least as
-        // old as `patience`.
+        // A dead collector owes an answer, and was last heard before the stall began, so at least `patience` ago. A
+        // live one owes none except just after a probe. The age alone would not do: on a busy machine the question
+        // comes late, and the kernel doubles the time between its probes.
         let heard = self.io.last_heard();
-        heard.is_some_and(|ago| ago < self.patience.mul_f64(0.9))
+        heard.is_some_and(|ago| ago < self.patience.mul_f64(0.9) || !self.io.awaits_answer())
     }
 }
 
@@ -120,18 +119,22 @@ pub(super) fn lock<Io>(wire: &Mutex<Wire<Io>>) -> MutexGuard<'_, Wire<Io>> {
 mod tests {
     use super::*;
 
-    /// A connection that heard its peer the given number of seconds ago.
-    struct Heard(Option<u64>);
+    /// A connection that heard its peer the given number of seconds ago, and awaits an answer or not.
+    struct Heard(Option<u64>, bool);
 
     impl Liveness for Heard {
         fn last_heard(&self) -> Option<Duration> {
             self.0.map(Duration::from_secs)
         }
+
+        fn awaits_answer(&self) -> bool {
+            self.1
+        }
     }
 
     #[tokio::test]
     async fn an_unreachable_collector_is_distinguished_from_a_hung_one() {
-        let wire = |heard| Wire::new(Heard(heard), Duration::from_secs(30));
+        let wire = |heard| Wire::new(Heard(heard, true), Duration::from_secs(30));
         for (heard, label) in [
             // On a unix socket.
             (None, "write_timeout"),
@@ -143,6 +146,9 @@ mod tests {
         ] {
             assert_eq!(wire(heard).stall().label(), label, "{heard:?}");
         }
+        // The question came late, but the last probe was answered.
+        let mut late = Wire::new(Heard(Some(31), false), Duration::from_secs(30));
+        assert_eq!(late.stall().label(), "write_timeout");
         // The kernel's own timeout may come first.
         let time_out = || io::Error::from(io::ErrorKind::TimedOut);
         for (heard, label) in [(Some(1), "write_timeout"), (Some(30), "unreachable")] {
