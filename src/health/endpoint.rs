@@ -152,7 +152,17 @@ impl Health {
             Event::NotRenewed { attempt, .. } => self.fail(attempt.to_string(), now),
             Event::Draining => self.enter(State::Draining, now),
             Event::Stopped => self.change(State::Stopped, now),
-            _ => {}
+            // Of the sink's name, of its other endpoints, or for the log alone.
+            Event::Stalled
+            | Event::Unconfirmed(_)
+            | Event::Fault { .. }
+            | Event::Added
+            | Event::Removed
+            | Event::Left { .. }
+            | Event::Divided
+            | Event::Resolved { .. }
+            | Event::LookupFailed { .. }
+            | Event::LeftOut { .. } => {}
         }
     }
 
@@ -172,7 +182,21 @@ impl Health {
             }
             Event::Lost { cause, .. } | Event::Ended(cause) => self.count_end(cause),
             Event::Stalled => self.write_stalls += 1,
-            _ => {}
+            Event::Started
+            | Event::Resolving
+            | Event::Connecting(_)
+            | Event::Handshaking(_)
+            | Event::Unconfirmed(_)
+            | Event::Fault { .. }
+            | Event::Draining
+            | Event::Stopped
+            | Event::Added
+            | Event::Removed
+            | Event::Left { .. }
+            | Event::Divided
+            | Event::Resolved { .. }
+            | Event::LookupFailed { .. }
+            | Event::LeftOut { .. } => {}
         }
     }
 

@@ -57,7 +57,7 @@ pub(crate) enum Event<'a> {
     Ended(&'a Disconnect),
     /// The collector did not confirm the end of its stream.
     Unconfirmed(&'a dyn Error),
-    /// A fault of tapfan's own ended the stack.
+    /// A bug in tapfan ended the stack.
     Fault {
         fault: &'a dyn Error,
         restart_in: Duration,

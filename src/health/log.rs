@@ -73,15 +73,25 @@ impl Line<'_> {
                 warn!(target: TARGET, sink, endpoint = of_several, %cause, "the collector did not confirm the end of its stream");
             }
             Event::Fault { fault, restart_in } => {
-                error!(target: TARGET, sink, endpoint = of_several, %fault, ?restart_in, "a sink was ended by a fault of tapfan's own; please report it");
+                error!(target: TARGET, sink, endpoint = of_several, %fault, ?restart_in, "a sink ended by a bug in tapfan; please report it");
             }
             Event::Left { endpoint, lost } => {
-                info!(target: TARGET, sink, endpoint, lost, "an endpoint that the name no longer leads to is at its end");
+                info!(target: TARGET, sink, endpoint, lost, "an endpoint that left the sink's name has ended");
             }
             Event::LeftOut { used, left_out } => {
                 warn!(target: TARGET, sink, used, left_out, "the name has more addresses than a sink uses; the others get nothing");
             }
-            _ => {}
+            // The debug line on the new state, above, is enough.
+            Event::Started
+            | Event::Resolving
+            | Event::Connecting(_)
+            | Event::Handshaking(_)
+            | Event::Ended(_)
+            | Event::Draining
+            | Event::Stopped
+            | Event::Added
+            | Event::Removed
+            | Event::Divided => {}
         }
     }
 
