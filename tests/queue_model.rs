@@ -106,7 +106,7 @@ fn no_wake_is_lost_between_push_take_and_close() {
                 queue.close();
             })
         };
-        // A lost wake would block this for ever, which loom reports as a deadlock.
+        // A lost wake would block this forever, which loom reports as a deadlock.
         assert_eq!(consume(&queue), 2);
         router.join().expect("no panic");
         assert_eq!(queue.ledger().delivered, 2);

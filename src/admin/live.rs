@@ -57,7 +57,7 @@ impl Live {
         }
     }
 
-    /// Samples the router once a second, for ever.
+    /// Samples the router once a second until the task is aborted.
     pub(super) async fn run(&self, view: &View) {
         let mut ticks = interval(History::PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

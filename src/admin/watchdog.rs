@@ -88,7 +88,7 @@ impl Watchdog {
         stuck.map(Stuck::of).collect()
     }
 
-    /// Watches for ever.
+    /// Watches until the task is aborted.
     pub(super) async fn watch(&self, runtime: runtime::Handle) {
         let beats = Arc::new(AtomicU64::new(0));
         let beating = Arc::clone(&beats);

@@ -52,7 +52,7 @@ impl Readings {
         true
     }
 
-    /// Waits for the result of the read in progress, for ever if there is none. Cancel safe.
+    /// Waits for the result of the read in progress. Without one it is never ready. Cancel safe.
     pub(super) async fn done(&mut self) -> (Wanted, Result<Read, Unanswered>) {
         loop {
             let (wanted, read) = select! {

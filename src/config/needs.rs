@@ -89,7 +89,7 @@ fn in_a_circle(sink: &Path, listeners: &[(PathBuf, Span)], span: Span) -> Option
 
 /// The error for a sink that leads back to a listener.
 pub(super) const BACK: &str = "this sink leads back to a listener";
-pub(super) const ROUND: &str = "frames would loop for ever";
+pub(super) const ROUND: &str = "frames would loop forever";
 
 /// Adds the listener and the advice to that error.
 pub(super) fn back_to_listener(problem: Diagnostic, listener: Span) -> Diagnostic {

@@ -76,7 +76,7 @@ const SMALLEST_BATCH: Amount = Amount {
 };
 
 /// The number of connections that may die in the middle of the same frame. With this many the frame is dropped, since the
-/// frames behind it would wait for ever.
+/// frames behind it would wait forever.
 const CUTS_ALLOWED: u32 = 3;
 
 // === impl Contents ===

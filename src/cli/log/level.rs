@@ -16,7 +16,7 @@ pub(crate) struct BadLevel(String);
 
 /// Targets that are silent unless the filter names them. `rustls_platform_verifier` logs each certificate that it refuses,
 /// without the sink's name; the sink logs the same with its name. `notify` logs each change in the Tapfile's folder at
-/// trace, and a log file in that folder would grow for ever.
+/// trace, and a log file in that folder would grow forever.
 const SILENT: &str = "rustls_platform_verifier=off,notify=info";
 
 /// The level as given, and a handle to change the filter.

@@ -122,7 +122,7 @@ fn require_both_ends(file: &str, parts: &Parts<'_>, findings: &mut Findings<'_>)
     }
 }
 
-/// Reports a sink that connects to a listener of this configuration: frames would loop for ever.
+/// Reports a sink that connects to a listener of this configuration: frames would loop forever.
 fn check_loops(
     sinks: &[dnstap::Found<'_>],
     listeners: &[(Span, Listen)],
