@@ -229,7 +229,7 @@ fn the_guide_has_the_limits_of_listeners_and_memory() {
     guide.says(format!("at most {warnings} refusals in {window} and then"));
     let pause = of.time("src/listener", "LONGEST_PAUSE");
     guide.says(format!(
-        "tapfan retries at least every {pause}, and at once on SIGHUP"
+        "tapfan retries at least every {pause}, and immediately on SIGHUP"
     ));
     guide.check();
 }
