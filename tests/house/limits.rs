@@ -315,7 +315,7 @@ fn the_documents_of_log_and_alerts_have_the_limits_of_the_sources() {
         "for at most {at_most}, and gives up after {idle} without progress"
     ));
     let losses = of.time("src/supervisor/drops.rs", "PERIOD");
-    log.says(format!("one line a sink in {losses}"));
+    log.says(format!("one line per sink in {losses}"));
     log.says(format!(
         "only the first {} are logged",
         of.count("src/cli/tapfile.rs", "LINES")
