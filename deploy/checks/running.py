@@ -67,7 +67,7 @@ def ask(workload, router):
 
 
 def answered(router, port, path):
-    """Retries, since readiness may take a moment."""
+    """Retries, because readiness may take a moment."""
     end = time.monotonic() + 5
     while True:
         status, body = router.get(port, path)

@@ -60,7 +60,7 @@ def placed(said, places, lines):
 
 
 def grafana(folder):
-    """Copies Grafana's types with string enums as unions, since a string from JSON is not a member of an enum."""
+    """Copies Grafana's types with string enums as unions, because a string from JSON is not a member of an enum."""
     for part in ("raw/dashboard/x", "veneer", "common"):
         for path in (MODULES / GRAFANA / part).glob("*.d.ts"):
             copy = folder / "grafana" / part / path.name
