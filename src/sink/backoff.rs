@@ -5,12 +5,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower::util::rng::{HasherRng, Rng};
 
-/// Delays between attempts: a step that starts at 50 ms and doubles to 10 s, with full jitter.
+/// The delays between attempts: a step that starts at 50 ms and doubles up to 10 s, with full jitter.
 ///
-/// The step grows with the age of the outage, not with the number of attempts: it is the largest step of which
-/// [eight](Self::AGE_PER_STEP) fit into the outage so far. A collector that was away for a second is found within an
-/// eighth of a second after it returns, and one that stays away is tried every five seconds on average. Full jitter (a
-/// delay between zero and the step) keeps routers that lost a collector together from reconnecting together.
+/// The step grows with the age of the outage, not with the number of attempts. It is the largest step that fits into
+/// the outage so far [eight](Self::AGE_PER_STEP) times. So the first attempt after an outage of one second comes within
+/// an eighth of a second, and in a long outage there is an attempt every five seconds on average. Full jitter means a
+/// random delay between zero and the step. It keeps routers that lost a collector at the same time from reconnecting at
+/// the same time.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     /// The start of the outage; `None` while there is none.
@@ -25,10 +26,10 @@ impl Backoff {
     pub(crate) const MIN: Duration = Duration::from_millis(50);
     /// The last step.
     pub(crate) const MAX: Duration = Duration::from_secs(10);
-    /// The number of times a step must fit into the age of the outage before it is used.
+    /// A step is used only if it fits this many times into the age of the outage.
     pub(crate) const AGE_PER_STEP: u32 = 8;
 
-    /// A backoff before the first outage.
+    /// A backoff without an outage.
     pub(crate) fn new() -> Self {
         Self {
             began: None,
@@ -38,8 +39,8 @@ impl Backoff {
 
     /// Returns the delay before the next attempt, after one that failed just now.
     ///
-    /// It is in whole milliseconds because people read it. It is at least one, so that an attempt that fails at once is not
-    /// repeated within the same poll.
+    /// The delay is in whole milliseconds, because people read it. It is at least one millisecond, so that an attempt
+    /// that fails immediately is not repeated within the same poll.
     pub(crate) fn next_delay(&mut self) -> Duration {
         let step = self.step(Instant::now());
         let delay = step.mul_f64(self.rng.next_f64().clamp(0.0, 1.0));

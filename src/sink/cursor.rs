@@ -4,9 +4,10 @@ use std::io::IoSlice;
 
 use crate::{frame_stream::Batch, router::Progress};
 
-/// Two positions in a batch: the bytes that the writer accepted, and those confirmed to be with the operating system.
+/// Two positions in a batch: the end of the bytes that the writer accepted, and the end of the bytes that the operating
+/// system has.
 ///
-/// They differ under TLS, which accepts bytes before it can send them.
+/// They differ for a TLS stream, which accepts bytes before it can send them.
 #[derive(Debug)]
 pub(super) struct Cursor {
     batch: Batch,
@@ -38,7 +39,7 @@ impl Cursor {
         cursor
     }
 
-    /// Fills `slices` with the next bytes and returns the filled part, which is empty at the end of the batch.
+    /// Fills `slices` with the next bytes, and returns the filled slices. There are none at the end of the batch.
     pub(super) fn slices<'s, 'b: 's>(&'b self, slices: &'s mut [IoSlice<'b>]) -> &'s [IoSlice<'b>] {
         let mut skip = self.accepted.byte;
         let mut filled = 0;
@@ -69,17 +70,17 @@ impl Cursor {
         self.total
     }
 
-    /// Confirms that all accepted bytes are with the operating system.
+    /// Records that the operating system has all accepted bytes.
     pub(super) fn confirm(&mut self) {
         self.confirmed = self.accepted;
     }
 
-    /// Returns whether the whole batch is with the operating system.
+    /// Returns whether the operating system has the whole batch.
     pub(super) fn is_done(&self) -> bool {
         self.confirmed.chunk == self.batch.len()
     }
 
-    /// The frames that are with the operating system completely.
+    /// The frames that the operating system has completely.
     pub(super) fn progress(&self) -> Progress {
         let mut progress = Progress::default();
         for chunk in &self.batch[..self.confirmed.chunk] {

@@ -1,19 +1,19 @@
-//! The number of descriptors that a sink may need at the same time.
+//! The number of file descriptors that a sink can need at the same time.
 
 use super::{connect::ATTEMPTS_AT_ONCE, endpoints::ENDPOINTS_AT_MOST};
 use crate::config::{Endpoints, Sink};
 
-/// The connection in use, and a replaced one that is ending in order.
+/// The connection in use, and a replaced connection that is ending.
 const PER_ENDPOINT: u64 = 2;
 
-/// Queries to name servers in progress.
+/// The queries to name servers that can be in progress.
 const LOOKUP: u64 = 2;
 
-/// Returns the most descriptors that a sink has open at the same time. The rare case of several replaced connections that
-/// are ending together is left out.
+/// Returns the largest number of descriptors that a sink has open at the same time. It ignores the rare case in which
+/// several replaced connections are ending at the same time.
 pub(crate) fn descriptors_needed(sink: &Sink) -> u64 {
     if !sink.endpoint.is_named() {
-        // One more for the connection that is about to replace the one in use.
+        // One more, for the attempt that is to replace the connection in use.
         return PER_ENDPOINT + 1;
     }
     match sink.endpoints {

@@ -1,4 +1,4 @@
-//! The driver, which feeds a sink's stack from its queue.
+//! The driver, which feeds a sink's stack from the sink's queue.
 
 use std::{
     future::{Future, poll_fn},
@@ -16,10 +16,12 @@ use crate::router::{Progress, Queue, Taken};
 
 /// The source of a driver's batches.
 pub(super) trait Source {
-    /// Takes the next batch; `None` if none will follow. Called only when the stack is ready, so no write is in progress.
+    /// Takes the next batch; `None` if no batch will follow. The driver calls this only when the stack is ready, so no
+    /// write is in progress.
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>>;
 
-    /// Ready once no batch will follow. Called in place of `poll_take` while the stack is not ready.
+    /// Becomes ready when no batch will follow. The driver calls this instead of `poll_take` while the stack is not
+    /// ready.
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
@@ -29,15 +31,16 @@ enum Next {
     Finish,
 }
 
-/// Writes batches from `source` whenever `stack` is ready, until no batch will follow or `retire` is cancelled. A retired
-/// driver ends the stream and leaves the rest of the source to the next driver.
+/// Writes batches from `source` whenever `stack` is ready, until no batch will follow or `retire` is cancelled. A
+/// retired driver ends the stream and leaves the remaining batches to the next driver.
 ///
-/// The stack is polled even with nothing to write, because that is how it notices a dead connection and reconnects. A
-/// failed write needs no handling here: the stack has settled it with the queue, and the next take brings the rest.
-/// `Finish` is sent even while the sink is down, because a replaced connection may still be waiting for FINISH.
+/// The stack is polled even if there is nothing to write, because it notices dead connections and reconnects only when
+/// it is polled. A failed write needs no handling here: the stack has returned the unwritten frames to the queue, and
+/// the next take gets them again. `Finish` is sent even while the sink is down, because a replaced connection may still
+/// be waiting for FINISH.
 ///
 /// # Errors
-/// If the stream did not end in order. All written frames are settled, but the collector may not have stored them.
+/// If the stream did not end cleanly. All written frames are settled, but the collector may not have stored them.
 pub(super) async fn drive<S>(
     mut stack: S,
     source: &impl Source,
@@ -50,7 +53,7 @@ where
     loop {
         let next = poll_fn(|cx| {
             if retired.as_mut().poll(cx).is_ready() {
-                // A connection that was lost just now must not get a STOP.
+                // This poll notices a connection that was just lost, so that no STOP is sent on it.
                 let _ = stack.poll_ready(cx);
                 return Poll::Ready(Next::Finish);
             }
@@ -75,7 +78,7 @@ fn poll_next<S: Service<Request>>(
         Poll::Ready(Ok(())) => source
             .poll_take(cx)
             .map(|taken| taken.map_or(Next::Finish, Next::Write)),
-        // An error that cannot heal ends the sink.
+        // A permanent error ends the sink.
         Poll::Ready(Err(_)) => Poll::Ready(Next::Finish),
         Poll::Pending => source.poll_end(cx).map(|()| Next::Finish),
     }
@@ -110,7 +113,7 @@ mod tests {
         sink::{ObserveLayer, Outgoing},
     };
 
-    /// A stack that plays scripted answers and records the frames it wrote. It is down once no answer is left.
+    /// A stack that returns scripted answers and records the frames that it wrote. When no answer is left, it is down.
     #[derive(Debug, Default)]
     struct Scripted {
         answers: VecDeque<Result<(), Progress>>,

@@ -7,11 +7,12 @@
 //!                                                      resolution (addresses of the name, off the data path)
 //! ```
 //!
-//! A request is a [`Request`]; below the ledger it is an [`Outgoing`]: chunks to write, or the end of the stream. The
-//! response counts what went out, and so does the error, [`SinkError`]. `poll_ready` is pending while the sink is down. It
-//! fails only for an error that cannot heal, and there is none today. Every wait on the collector has a deadline.
+//! The driver sends a [`Request`]. The layers below `observe` get an [`Outgoing`]: chunks to write, or the end of the
+//! stream. The response counts the frames that went out, and so does the error, [`SinkError`]. `poll_ready` is pending
+//! while the sink is down. It fails only because of a permanent error, and no layer has such an error now. Every wait
+//! on the collector has a deadline.
 //!
-//! The stack reports events to `health`, which makes the sums and the log lines.
+//! The stack reports events to `health`, which computes the sums and writes the log lines.
 //!
 //! Called by `supervisor`; calls `router` (queues), `health`, `net`, `frame_stream`, `dnstap` and `config` (types).
 

@@ -1,4 +1,4 @@
-//! The ledger's layer: every request is settled with its queue, whatever its outcome.
+//! The layer that keeps the ledger: it settles every batch with its queue, whatever the outcome of the request.
 
 use std::{
     future::Future,
@@ -11,11 +11,11 @@ use tower::{Layer, Service};
 use super::{Outgoing, Request, SinkError};
 use crate::router::{Progress, Taken};
 
-/// A service that settles every batch with the queue it came from: it counts delivered frames and their latency, and
-/// returns the rest to their positions.
+/// A service that settles every batch with the queue that it came from. The queue counts the delivered frames and their
+/// latency, and takes back the other frames at their positions.
 ///
-/// A response dropped before it is ready is settled too, with no frame written. If it was dropped by a panic during the
-/// write, the frame that was being written also counts as cut by a lost connection.
+/// If the response is dropped before it is ready, the batch is settled with no frame written. If a panic dropped it
+/// during the write, the frame that was being written also counts as cut by a lost connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Observe<S> {
     inner: S,
@@ -29,7 +29,7 @@ pub(crate) struct ObserveLayer;
 #[derive(Debug)]
 pub(crate) struct Response<F> {
     inner: F,
-    /// Taken once settled; `None` from the start if there is nothing to settle.
+    /// The batch to settle. `None` after it is settled, or if the request has no batch.
     taken: Option<Taken>,
 }
 

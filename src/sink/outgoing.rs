@@ -17,7 +17,7 @@ pub(crate) enum Request {
     Finish,
 }
 
-/// A request to the layers below the ledger.
+/// A request to the layers below [`Observe`](super::observe::Observe).
 #[derive(Debug, Clone)]
 pub(crate) enum Outgoing {
     /// Write these chunks, in order.
@@ -26,7 +26,7 @@ pub(crate) enum Outgoing {
     Finish,
 }
 
-/// The reason a request was not completed, and the part that was.
+/// The reason why a request failed, and the progress that it made.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{cause}")]
 pub(crate) struct SinkError {
@@ -40,7 +40,7 @@ pub(crate) struct SinkError {
 // === impl SinkError ===
 
 impl From<Arc<Disconnect>> for SinkError {
-    /// An error for a connection that ended before any of the request went out.
+    /// The error of a connection that ended before any frame of the request went out.
     fn from(cause: Arc<Disconnect>) -> Self {
         Self {
             progress: Progress::default(),

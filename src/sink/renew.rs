@@ -1,4 +1,4 @@
-//! The reasons to replace a working connection: its age, or a name that no longer resolves to its address.
+//! The reasons to replace a working connection: its age, or that the sink's name no longer has its address.
 
 use std::{
     future::{Future, pending},
@@ -30,10 +30,10 @@ type Place = (SocketAddr, watch::Receiver<Arc<Addresses>>);
 // === impl Term ===
 
 impl Term {
-    /// The term of a connection that was established just now.
+    /// The term of a connection that has just been established.
     ///
-    /// `max_age` varies by up to a tenth either way, so that connections established together are not all replaced together.
-    /// `place` is the address of the connection, and the current addresses of its name.
+    /// `max_age` varies randomly by up to a tenth, so that connections that were established together are not replaced
+    /// together. `place` is the address of the connection, and the current addresses of its name.
     pub(crate) fn new(max_age: Option<Duration>, place: Option<Place>) -> Self {
         let tenth = 0.9 + 0.2 * HasherRng::new().next_f64().clamp(0.0, 1.0);
         Self {
@@ -42,7 +42,8 @@ impl Term {
         }
     }
 
-    /// Waits until the term is over, and returns the reason. An empty set of addresses is not a reason.
+    /// Waits until the term is over, and returns the reason. An empty set of addresses is not a reason to replace the
+    /// connection.
     pub(super) fn over(&self) -> impl Future<Output = Disconnect> + Send + use<> {
         let (until, place) = (self.until, self.place.clone());
         let aged = async move {
@@ -125,7 +126,7 @@ mod tests {
         addresses.send_replace(Arc::new(Addresses::of(&[two])));
         assert!(over.is_woken());
         assert!(over.poll().is_ready());
-        // A second wait looks at the addresses again.
+        // Each wait reads the current addresses.
         assert!(spawn(term.over()).poll().is_ready());
         addresses.send_replace(Arc::new(Addresses::of(&[two, one])));
         assert!(spawn(term.over()).poll().is_pending());

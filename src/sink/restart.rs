@@ -14,8 +14,8 @@ const RESTART_DELAY: Duration = Duration::from_secs(1);
 /// Runs the future that `begin` returns until it ends, and restarts it after a panic, until `retire` or `abort` is
 /// cancelled.
 ///
-/// Queues and their ledgers survive a restart. Frames in flight have returned to their queue. The frame that was being
-/// written counts as cut by a lost connection, so a frame that causes the panic every time is dropped after three.
+/// Queues and their ledgers survive a restart, and frames in flight return to their queue. The frame that was being
+/// written counts as cut by a lost connection, so a frame that always causes a panic is dropped after three panics.
 pub(super) async fn keep_going<F>(
     reporter: &Reporter,
     retire: &CancellationToken,
@@ -24,7 +24,7 @@ pub(super) async fn keep_going<F>(
 ) where
     F: Future<Output = Result<(), SinkError>> + Send + 'static,
 {
-    // A further reload may have replaced the sink while this task waited to start. Then it must not even connect.
+    // Another reload may have replaced the sink while this task waited to start. Then the task must not connect at all.
     while !retire.is_cancelled() {
         let fault = match AbortOnDropHandle::new(tokio::spawn(begin())).await {
             Ok(Ok(())) => return,
@@ -52,7 +52,8 @@ where
     F: Future<Output = Result<(), SinkError>>,
 {
     select! {
-        // The future first: `abort` cancels its write too, and the batch must be settled before it is dropped.
+        // Poll the future first: `abort` also cancels its write, and the batch must be settled before the future is
+        // dropped.
         biased;
         ended = future => ended,
         () = abort.cancelled() => Ok(()),

@@ -1,4 +1,4 @@
-//! The edits of outgoing frames: DNS wire data kept or removed, identity, version, extra.
+//! The layer that edits outgoing frames: it can remove DNS wire data and set identity, version and extra.
 
 use std::{
     future::Future,
@@ -17,10 +17,11 @@ use crate::{
     router::{DropReason, Progress},
 };
 
-/// A service that edits each frame as the directive asks. Without edits the sink gets the sender's bytes, uncopied.
+/// A service that edits each frame as the directive says. Without edits, it passes on the sender's bytes without a
+/// copy.
 ///
-/// A frame that cannot be edited, because it is not a dnstap message, is left out and reported as
-/// [dropped](Progress::dropped). Listeners reject such frames, but callers of the library may send them.
+/// A frame that is not a dnstap message cannot be edited. It is left out and reported as [dropped](Progress::dropped).
+/// Listeners reject such frames already, but callers of the library can offer them.
 #[derive(Debug, Clone)]
 pub(crate) struct RewriteService<S> {
     inner: S,
@@ -40,10 +41,10 @@ pub(crate) struct Response<F> {
     left_out: LeftOut,
 }
 
-/// The frames of a batch that are missing from the edited batch.
+/// The frames of the original batch that the edited batch does not contain.
 #[derive(Debug, Default)]
 struct LeftOut {
-    /// The position of each in the original batch, ascending, and the reason it was left out.
+    /// The position of each frame in the original batch, ascending, and the drop reason.
     frames: Vec<(usize, DropReason)>,
 }
 
@@ -106,7 +107,7 @@ fn edit(rewrite: &Rewrite, batch: &Batch, left_out: &mut LeftOut) -> Batch {
         let mut index = Vec::with_capacity(chunk.len());
         for (frame, message_type) in chunk.frames().zip(chunk.message_types()) {
             match append(rewrite, frame, &mut wire) {
-                // No edit changes the type.
+                // No edit changes the message type.
                 Some(end) => index.push(IndexEntry::new(end, message_type)),
                 None => left_out.frames.push((place, DropReason::Malformed)),
             }
@@ -136,10 +137,11 @@ fn append(rewrite: &Rewrite, frame: &[u8], wire: &mut BytesMut) -> Option<u32> {
 // === impl LeftOut ===
 
 impl LeftOut {
-    /// Adds the frames that were left out to `progress`, which counts edited frames only.
+    /// Adds the frames that were left out to `progress`, which counts only frames of the edited batch.
     fn add_to(&self, mut progress: Progress) -> Progress {
         for (place, reason) in &self.frames {
-            // `<=`: frames left out directly after the last written frame are done too, so the next take skips them.
+            // `<=` includes the frames that were left out directly after the last written frame. They are done, so the
+            // next take must not return them.
             if *place <= progress.frames_done() {
                 progress.dropped.count(*reason, 1);
             }

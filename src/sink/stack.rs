@@ -37,14 +37,14 @@ pub(crate) struct Stack {
     endpoints: Endpoints,
 }
 
-/// The addresses of its name that a sink uses, and their source.
+/// The number of addresses that a sink uses at a time, and the source of the addresses.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Mode<'a> {
-    /// One at a time.
+    /// One address at a time.
     Failover,
-    /// All; each frame goes to one of them.
+    /// All addresses. Each frame goes to one of them.
     Balance(&'a Resolution),
-    /// All; each frame goes to every one of them.
+    /// All addresses. Each frame goes to every one of them.
     All(&'a Resolution),
 }
 
@@ -55,11 +55,12 @@ pub(crate) type SinkStack = Observe<RewriteService<Reconnect<Connect>>>;
 
 impl Stack {
     /// Prepares the stack of a directive. `tls` is the configuration made from the directive's certificates and
-    /// authorities; if it is `None` and needed, the files are read here. The stack never sends to a listener in `own`,
-    /// the router's own listeners.
+    /// authorities; if it is needed but `None`, the files are read here. `own` lists the router's own listeners, to
+    /// which the stack never sends.
     ///
     /// # Errors
-    /// If a certificate, key or authority cannot be used, or if no certificate can carry the name of the address.
+    /// If a certificate, key or authority cannot be used, or if no certificate can be valid for the name of the
+    /// address.
     pub(crate) fn new(
         sink: &config::Sink,
         tls: Option<Arc<ClientConfig>>,
@@ -121,8 +122,8 @@ impl Stack {
         &self.status
     }
 
-    /// Adopts the certificates, keys and authorities that `fresh` has read. Connections stay; the next handshake uses
-    /// the new files.
+    /// Takes over the certificates, keys and authorities that `fresh` has read. Connections stay; the next handshake
+    /// uses the new files.
     pub(crate) fn adopt_tls(&self, fresh: &Self) {
         if let (Target::Tcp { tls: Some(old), .. }, Target::Tcp { tls: Some(new), .. }) =
             (&self.target, &fresh.target)
@@ -183,12 +184,12 @@ impl Stack {
         }
     }
 
-    /// Starts to look the name up, until the handle is dropped.
+    /// Starts the lookups of the name. They stop when the handle is dropped.
     pub(super) fn resolve(&self, resolution: &Resolution) -> AbortOnDropHandle<()> {
         resolution.start(self.resolver.clone(), self.status.clone())
     }
 
-    /// Returns an address as it is shown to people.
+    /// Returns the text of an address for people.
     pub(super) fn label(&self, address: SocketAddr) -> Arc<str> {
         let scheme = match &self.target {
             Target::Tcp { tls: Some(_), .. } => "tls",

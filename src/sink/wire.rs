@@ -16,14 +16,14 @@ use crate::{
     net::{Liveness, PeerCheck, Uptake},
 };
 
-/// The stream and the state of its peer, shared by the service and the future of its request.
+/// The stream and the state of its peer. The service and the future of its request share it.
 #[derive(Debug)]
 pub(super) struct Wire<Io> {
     pub(super) io: Io,
     back_channel: BackChannel,
     /// The reporter of writes that make no progress.
     pub(super) status: Option<Reporter>,
-    /// The time that the collector may take no data.
+    /// The longest time for which the collector may take no data.
     patience: Duration,
     check: PeerCheck,
     ended: Option<Arc<Disconnect>>,
@@ -46,7 +46,7 @@ impl<Io> Wire<Io> {
 }
 
 impl<Io: AsyncRead + Liveness + Unpin> Wire<Io> {
-    /// Reads the back channel until nothing is left in it. Ready once the connection has ended.
+    /// Reads the back channel until it is empty. Becomes ready when the connection has ended.
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Disconnect>> {
         loop {
             if let Some(cause) = &self.ended {
@@ -69,7 +69,7 @@ impl<Io: AsyncRead + Liveness + Unpin> Wire<Io> {
 }
 
 impl<Io: Liveness + Uptake> Wire<Io> {
-    /// Ready once the collector has taken none of the waiting data, or has not answered, for too long.
+    /// Becomes ready when the collector has taken none of the waiting data, or has not answered, for too long.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Disconnect>> {
         self.check.poll(&self.io, cx).map(|()| self.stall())
     }
@@ -82,9 +82,9 @@ impl<Io: Liveness> Wire<Io> {
         self.end(Disconnect::of(error, answers, self.patience))
     }
 
-    /// Ends the connection to a collector that took no data for as long as it may.
+    /// Ends the connection because the collector took no data for too long.
     pub(super) fn stall(&mut self) -> Arc<Disconnect> {
-        // On a unix socket the peer is on this machine, so it can only have stalled.
+        // The peer of a unix socket is on this machine, so it can stall but not be unreachable.
         let gone = self.io.last_heard().is_some() && !self.answers();
         self.end(if gone {
             Disconnect::Unreachable
@@ -93,25 +93,26 @@ impl<Io: Liveness> Wire<Io> {
         })
     }
 
-    /// Returns whether the collector's machine has answered lately.
+    /// Returns whether the collector's machine still answers.
     fn answers(&self) -> bool {
-        // A dead collector owes an answer, and was last heard before the stall began, so at least `patience` ago. A
-        // live one owes none except just after a probe. The age alone would not do: on a busy machine the question
-        // comes late, and the kernel doubles the time between its probes.
+        // A dead machine has not answered the kernel's last probe, and its last answer came before the stall began, so
+        // at least `patience` ago. A live machine has answered, except in the moment after a probe. The age of the last
+        // answer is not enough: on a busy machine this check runs late, and the kernel doubles the time between its
+        // probes.
         let heard = self.io.last_heard();
         heard.is_some_and(|ago| ago < self.patience.mul_f64(0.9) || !self.io.awaits_answer())
     }
 }
 
 impl<Io> Wire<Io> {
-    /// Marks the connection as ended. The first cause stays.
+    /// Marks the connection as ended. If it has already ended, the first cause stays.
     pub(super) fn end(&mut self, cause: Disconnect) -> Arc<Disconnect> {
         Arc::clone(self.ended.get_or_insert_with(|| Arc::new(cause)))
     }
 }
 
 pub(super) fn lock<Io>(wire: &Mutex<Wire<Io>>) -> MutexGuard<'_, Wire<Io>> {
-    // After a panic the stream may stand anywhere inside a frame, but the restart of the driver drops it.
+    // After a panic a frame may be half written, but the restart of the driver drops the stream.
     wire.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -119,7 +120,7 @@ pub(super) fn lock<Io>(wire: &Mutex<Wire<Io>>) -> MutexGuard<'_, Wire<Io>> {
 mod tests {
     use super::*;
 
-    /// A connection that heard its peer the given number of seconds ago, and awaits an answer or not.
+    /// The time in seconds since the peer was last heard, and whether an answer is awaited.
     struct Heard(Option<u64>, bool);
 
     impl Liveness for Heard {
@@ -138,7 +139,7 @@ mod tests {
         for (heard, label) in [
             // On a unix socket.
             (None, "write_timeout"),
-            // It answers the window probes.
+            // The peer answers the window probes.
             (Some(0), "write_timeout"),
             (Some(14), "write_timeout"),
             (Some(30), "unreachable"),
@@ -146,10 +147,10 @@ mod tests {
         ] {
             assert_eq!(wire(heard).stall().label(), label, "{heard:?}");
         }
-        // The question came late, but the last probe was answered.
+        // The check runs late, but the last probe was answered.
         let mut late = Wire::new(Heard(Some(31), false), Duration::from_secs(30));
         assert_eq!(late.stall().label(), "write_timeout");
-        // The kernel's own timeout may come first.
+        // The kernel's own timeout can come first.
         let time_out = || io::Error::from(io::ErrorKind::TimedOut);
         for (heard, label) in [(Some(1), "write_timeout"), (Some(30), "unreachable")] {
             assert_eq!(wire(heard).fail(time_out()).label(), label, "{heard:?}");

@@ -71,7 +71,7 @@ async fn a_wrong_answer_to_the_handshake_is_reported_and_retried() {
     collectors.push(refuses);
     let absent = Collector::unix(folder.path("absent"));
     expected.push(format!(
-        "connect {}: No such file or directory (os error 2); the collector makes this socket when it starts: is it running?",
+        "connect {}: No such file or directory (os error 2); the collector creates this socket when it starts: is it running?",
         absent.socket()
     ));
     collectors.push(absent);
@@ -350,13 +350,13 @@ async fn an_untrusted_certificate_is_an_error_with_advice() {
     assert_eq!(
         failure(&router, 0).await,
         at(&good)
-            + "invalid peer certificate: UnknownIssuer; name the authority with `ca`, or see what `skipverify` means"
+            + "invalid peer certificate: UnknownIssuer; set `ca` to the authority that issued the certificate, or read about `skipverify`"
     );
     let wrong_name = failure(&router, 1).await;
     assert!(wrong_name.starts_with(&at(&elsewhere)), "{wrong_name}");
     assert!(wrong_name.contains("elsewhere.example"), "{wrong_name}");
     assert!(
-        wrong_name.ends_with("; name what the certificate is for with `server_name`"),
+        wrong_name.ends_with("; set `server_name` to a name in the certificate"),
         "{wrong_name}"
     );
     let too_late = failure(&router, 2).await;

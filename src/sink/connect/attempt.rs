@@ -1,4 +1,4 @@
-//! One attempt at one address: dial, TLS, READY and ACCEPT, and START if it wins.
+//! One connection attempt to one address: dial, TLS, READY and ACCEPT, and START if the attempt wins.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,15 +15,15 @@ use crate::{
     net::{self, OwnListeners, Stream, TcpSettings, UnixAddress},
 };
 
-/// A connection after ACCEPT and before START. Dropping it cuts no stream.
+/// A connection after ACCEPT and before START. It can be dropped, because the stream has not started yet.
 #[derive(Debug)]
 pub(super) struct Accepted<'a> {
     stream: Stream,
     standing: Standing<'a>,
 }
 
-/// The deadline of each dial, each TLS handshake and each Frame Streams handshake; `CoreDNS` has the same. A lookup has
-/// the resolver's deadline instead.
+/// The deadline of each dial, each TLS handshake and each Frame Streams handshake. `CoreDNS` uses the same value. A
+/// lookup has the resolver's deadline instead.
 const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Dials a unix socket.
@@ -77,7 +77,7 @@ fn not_own(listener: Option<Arc<str>>) -> Result<(), ConnectCause> {
     }
 }
 
-/// Awaits `future`, for `deadline` at most.
+/// Awaits `future` until `deadline` has passed.
 async fn within<T, E>(
     deadline: Duration,
     future: impl Future<Output = Result<T, E>>,
@@ -100,8 +100,8 @@ impl<'a> Accepted<'a> {
         }
     }
 
-    /// Sends START, and returns the stream with its standing. The caller keeps the standing until the other attempts are
-    /// dropped: it is the furthest, so their ends do not change the reported state.
+    /// Sends START, and returns the stream with its standing. The caller must keep the standing until it has dropped
+    /// the other attempts. It is the furthest of all, so the reported state does not change when they end.
     pub(super) async fn start(mut self) -> Result<(Stream, Standing<'a>), ConnectError> {
         match frame_stream::start(&mut self.stream, DEADLINE).await {
             Ok(()) => Ok((self.stream, self.standing)),

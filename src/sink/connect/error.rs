@@ -19,14 +19,14 @@ pub(crate) struct ConnectError {
     /// The cause.
     #[source]
     pub cause: ConnectCause,
-    /// The number of other addresses of the same name that failed, too.
+    /// The number of other addresses of the name that also failed.
     pub others: usize,
 }
 
 /// The cause of a failed attempt.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectCause {
-    /// The name gave no address.
+    /// The lookup of the name failed.
     #[error(transparent)]
     Resolve(Arc<ResolveError>),
     /// Dialling failed.
@@ -40,10 +40,10 @@ pub(crate) enum ConnectCause {
     Handshake(#[from] HandshakeError),
     /// The address leads to a listener of this router.
     #[error(
-        "this leads back to the router's own listener {0}, so frames would loop forever; nothing is sent there: name the collector's address"
+        "the address leads to this router's own listener {0}, so frames would loop forever; no frame is sent there; change it to the collector's address"
     )]
     OwnListener(Arc<str>),
-    /// The collector's side did not answer within this time.
+    /// The peer did not answer within this time.
     #[error("no answer for {0:?}")]
     Timeout(Duration),
 }
@@ -61,11 +61,11 @@ impl ConnectError {
         }
     }
 
-    /// Picks the error to report from the errors of all addresses, which are in order of preference.
+    /// Picks the error to report. `errors` has one error for each address, in order of preference.
     ///
-    /// The furthest attempt came closest to the collector: a wrong certificate matters more than a closed port. At the same
-    /// stage an answer tells more than silence. The remaining ties go to the preferred address, so that the same outage is
-    /// always reported in the same words.
+    /// The error of the furthest stage is reported, because a wrong certificate says more than a closed port. At the
+    /// same stage, an answer says more than silence. Among equals, the preferred address is reported, so that one
+    /// outage is always reported in the same words.
     pub(super) fn most_telling(errors: Vec<Self>) -> Option<Self> {
         let others = errors.len().saturating_sub(1);
         let tells = |error: &Self| (error.stage, !error.cause.is_silence());
@@ -74,7 +74,7 @@ impl ConnectError {
         error.map(|error| Self { others, ..error })
     }
 
-    /// Returns the error in the form that events carry.
+    /// Returns the error as a part of an event.
     pub(in crate::sink) fn as_failed(&self) -> FailedAttempt<'_> {
         FailedAttempt {
             stage: self.stage,
@@ -122,16 +122,21 @@ fn dial_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "; is the collector running, and listening there?",
         io::ErrorKind::NotFound => {
-            "; the collector makes this socket when it starts: is it running?"
+            "; the collector creates this socket when it starts: is it running?"
         }
-        io::ErrorKind::PermissionDenied => "; may this user write to the collector's socket?",
-        io::ErrorKind::WouldBlock => "; the collector's backlog is full: it does not accept",
+        io::ErrorKind::PermissionDenied => {
+            "; does this user have write permission for the collector's socket?"
+        }
+        io::ErrorKind::WouldBlock => {
+            "; the collector's backlog is full, because it does not accept connections"
+        }
         _ => "",
     }
 }
 
-/// Returns the error of rustls, with two changes. Refusals that say nothing to a person are put in other words. A
-/// certificate's names are cut to the first few: there may be thousands, and every view of the sink would show them.
+/// Returns the error text of rustls with two changes. Refusals that people do not understand get other words. Of a
+/// certificate's names only the first few are shown: there can be thousands, and every view of the sink would show them
+/// all.
 fn tls_said(error: &io::Error) -> String {
     const SHOWN: usize = 5;
     if let Some(rustls::Error::InvalidCertificate(why)) = of_rustls(error)
@@ -165,35 +170,35 @@ fn of_rustls(error: &io::Error) -> Option<&rustls::Error> {
 fn tls_hint(error: &io::Error) -> &'static str {
     match of_rustls(error) {
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
-            "; name the authority with `ca`, or see what `skipverify` means"
+            "; set `ca` to the authority that issued the certificate, or read about `skipverify`"
         }
         Some(rustls::Error::InvalidCertificate(
             rustls::CertificateError::NotValidForName
             | rustls::CertificateError::NotValidForNameContext { .. },
-        )) => "; name what the certificate is for with `server_name`",
+        )) => "; set `server_name` to a name in the certificate",
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)))
             if net::is_version_1(other) =>
         {
-            "; make one of version 3 (with extensions) for the collector, or see what `skipverify` means"
+            "; make a certificate of version 3 (with extensions) for the collector, or read about `skipverify`"
         }
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)))
             if is_authority(other) =>
         {
-            "; it is an authority's own certificate: make one for the collector, with basicConstraints=CA:FALSE"
+            "; this is the certificate of an authority; make one for the collector, with basicConstraints=CA:FALSE"
         }
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::ExpiredContext {
             ..
         })) => "; renew it at the collector",
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::NotValidYetContext {
             ..
-        })) => "; are the clocks right, here and where it was made?",
+        })) => "; are the clocks of this host and of the certificate's issuer right?",
         Some(rustls::Error::InvalidMessage(_)) => "; does this port speak TLS?",
         _ => net::client_hint(error),
     }
 }
 
-/// Returns the hint for a failed handshake. In TLS 1.3 a collector refuses a client certificate only after the TLS
-/// handshake, so that refusal arrives here.
+/// Returns the hint for a failed Frame Streams handshake. In TLS 1.3, a collector refuses a client certificate only
+/// after the TLS handshake, so this handshake can fail because of a certificate.
 fn handshake_hint(error: &HandshakeError) -> &'static str {
     match error {
         HandshakeError::Io { source, .. } => net::client_hint(source),
@@ -229,7 +234,7 @@ mod tests {
         (Stage::Handshake, error.into())
     }
 
-    /// The position of the reported error, and the number of others that it counts.
+    /// The position of the reported error, and its count of other addresses.
     fn reported(errors: Vec<(Stage, ConnectCause)>) -> Option<(String, usize)> {
         let errors = errors.into_iter().enumerate();
         let errors = errors
@@ -267,8 +272,8 @@ mod tests {
             let cause = ConnectCause::Tls(io::Error::new(io::ErrorKind::InvalidData, error));
             ConnectError::new(Stage::Tls, "tls://192.0.2.1:6000", cause).to_string()
         };
-        insta::assert_snapshot!(said(2), @r#"TLS tls://192.0.2.1:6000: invalid peer certificate: certificate not valid for name "collector"; certificate is only valid for DnsName("h0.example") or DnsName("h1.example"); name what the certificate is for with `server_name`"#);
-        insta::assert_snapshot!(said(3000), @r#"TLS tls://192.0.2.1:6000: invalid peer certificate: certificate not valid for name "collector"; certificate is only valid for DnsName("h0.example"), DnsName("h1.example"), DnsName("h2.example"), DnsName("h3.example"), DnsName("h4.example") and 2995 more; name what the certificate is for with `server_name`"#);
+        insta::assert_snapshot!(said(2), @r#"TLS tls://192.0.2.1:6000: invalid peer certificate: certificate not valid for name "collector"; certificate is only valid for DnsName("h0.example") or DnsName("h1.example"); set `server_name` to a name in the certificate"#);
+        insta::assert_snapshot!(said(3000), @r#"TLS tls://192.0.2.1:6000: invalid peer certificate: certificate not valid for name "collector"; certificate is only valid for DnsName("h0.example"), DnsName("h1.example"), DnsName("h2.example"), DnsName("h3.example"), DnsName("h4.example") and 2995 more; set `server_name` to a name in the certificate"#);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The kinds of failure, by which the log recognises a repeated one. Failures that differ only in details of their text,
-//! such as a clock, a port or a count, are of the same kind.
+//! The kinds of connection failures. The log uses them to recognise a repeated failure: two failures are of the same
+//! kind if their texts differ only in details such as a time, a port or a count.
 
 use std::{io, mem::discriminant};
 
@@ -23,7 +23,7 @@ impl ConnectError {
     }
 }
 
-/// The kind of a failed lookup. Answers of name servers differ by the response code.
+/// The kind of a failed lookup. Error answers of name servers are distinguished by their response code.
 pub(in crate::sink) fn kind_of_lookup(error: &ResolveError) -> FailureKind {
     match error {
         ResolveError::ServerFailure { code, .. } => FailureKind::of(code),
@@ -46,7 +46,7 @@ fn of_handshake(error: &HandshakeError) -> FailureKind {
     FailureKind::of((discriminant(error), found))
 }
 
-/// The kind of an I/O error, which may wrap an error of rustls, which may wrap one of webpki.
+/// The kind of an I/O error. The error can wrap an error of rustls, and that can wrap an error of webpki.
 fn of_io(error: &io::Error) -> FailureKind {
     use rustls::{CertificateError, Error, OtherError};
     let inner = error.get_ref();

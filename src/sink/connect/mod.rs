@@ -33,9 +33,9 @@ use crate::{
 
 /// Makes connections to one collector.
 ///
-/// If a name has several addresses, they race, and the first whose collector sends ACCEPT wins. A TCP connection or a TLS
-/// session decides nothing, because proxies and meshes grant both on behalf of a dead collector. Only the winner gets
-/// START, so no collector sees a stream that starts and is cut.
+/// If a name has several addresses, the attempts race, and the first collector to send ACCEPT wins. A TCP connection or
+/// a TLS session alone does not win, because proxies and meshes set up both for a dead collector. Only the winner gets
+/// START, so no other collector sees a stream that starts and is cut.
 #[derive(Debug, Clone)]
 pub(crate) struct Connect {
     target: Target,
@@ -49,17 +49,18 @@ pub(crate) struct Connect {
     _resolving: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
-/// The time for the collector to read the rest and answer STOP with FINISH. After it the connection closes without FINISH.
+/// The time that the collector has to read the remaining data and answer STOP with FINISH. After that, the connection
+/// is closed without FINISH.
 const FINISH_DEADLINE: Duration = Duration::from_secs(4);
 
 // === impl Connect ===
 
 impl Connect {
-    /// A service that connects to `target` and reports to `status`. Starts to look the target's name up.
+    /// A service that connects to `target` and reports to `status`. Starts the lookups of the target's name.
     ///
-    /// A connection ends when `abort` is cancelled, or when the collector takes no data for `write_timeout`. One that
-    /// reaches `max_age` is to be replaced. One that leads to a listener in `own`, the router's own listeners, is closed
-    /// before anything is sent.
+    /// A connection ends when `abort` is cancelled, or when the collector takes no data for `write_timeout`. A
+    /// connection that reaches `max_age` must be replaced. `own` lists the router's own listeners: a connection that
+    /// leads to one of them is closed before anything is sent.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -141,7 +142,7 @@ impl Connect {
             Ok((stream, standing, address)) => {
                 Ok((stream, Arc::clone(standing.endpoint()), address))
             }
-            // `unwrap_or_else` is unreachable: the resolver returns an error, never an answer without addresses.
+            // The fallback is unreachable: without addresses the resolver returns an error.
             Err(errors) => Err(ConnectError::most_telling(errors).unwrap_or_else(|| {
                 let cause = ConnectCause::Dial(io::ErrorKind::AddrNotAvailable.into());
                 ConnectError::new(Stage::Resolve, &place.to_string(), cause)

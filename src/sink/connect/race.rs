@@ -12,19 +12,20 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// The Connection Attempt Delay of RFC 8305: the time without an answer after which the next attempt starts, too.
+/// The Connection Attempt Delay of RFC 8305. The next attempt starts when an attempt has had no answer for this time.
 const DELAY: Duration = Duration::from_millis(250);
 
-/// The most attempts in progress at the same time.
+/// The largest number of attempts in progress at the same time.
 ///
 /// Without this limit, a name with hundreds of addresses would make the router open as many sockets whenever its
-/// collectors are slow. The price: behind eight silent addresses the next one waits until a deadline has passed.
+/// collectors are slow. The drawback: if the first eight addresses are silent, the ninth is tried only after a deadline
+/// has passed.
 pub(in crate::sink) const AT_ONCE: usize = 8;
 
 /// Starts the `attempts` in order, and returns the result of `seal` for the first that succeeds. The others are dropped.
 ///
-/// An attempt starts once the one before it has failed, or has run for [250 ms](DELAY). If two succeed at the same time,
-/// the earlier one wins. The winner is sealed while the others are still running; if sealing fails, the race goes on.
+/// An attempt starts when the one before it has failed or has run for [250 ms](DELAY). If two succeed at the same time,
+/// the earlier one wins. While the winner is sealed, the others stay open; if sealing fails, the race continues.
 ///
 /// # Errors
 /// If all attempts failed: their errors, in the order of the attempts.
@@ -43,8 +44,8 @@ where
     let mut due = true;
     let mut delay = pin!(sleep(DELAY));
     loop {
-        // At most one start per turn, and before the poll below: that poll registers the new attempt's waker. A
-        // full race keeps `due` set, so the next attempt starts as soon as one of the running ones fails.
+        // At most one attempt starts per turn. It starts before the poll below, which registers its waker. While the
+        // race is full, `due` stays set, so the next attempt starts as soon as a running one fails.
         if due
             && under_way.len() < AT_ONCE
             && let Some((place, attempt)) = attempts.next()
@@ -55,8 +56,8 @@ where
             due = false;
             delay.as_mut().reset(Instant::now() + DELAY);
         }
-        // Results before the delay: an attempt that succeeds just as the delay ends must not get a rival. The `else`
-        // branch needs both disabled: nothing is running, and `due` could start nothing.
+        // Results are checked before the delay: if an attempt succeeds just when the delay ends, no other attempt must
+        // start. `else` runs only if nothing is in progress and no attempt is left to start.
         let (place, outcome) = select! {
             biased;
             ended = first(&mut under_way), if !under_way.is_empty() => ended,
@@ -66,8 +67,8 @@ where
             }
             else => return Err(failures.into_iter().flatten().collect()),
         };
-        // The others stay in `under_way` while the winner is sealed, but are not polled. If START fails, one of them may
-        // still win.
+        // While the winner is sealed, the others stay in `under_way` but are not polled. If START fails, another
+        // attempt can still win.
         let outcome = match outcome {
             Ok(won) => seal(won).await,
             Err(error) => Err(error),
@@ -75,8 +76,8 @@ where
         match outcome {
             Ok(won) => return Ok(won),
             Err(error) => {
-                // Only a failure of the newest attempt starts the next at once. An older one had its delay already, and
-                // the newest is still within its own.
+                // Only a failure of the newest attempt starts the next attempt immediately. If an older attempt fails,
+                // the delay of the newest still runs.
                 due |= place == newest;
                 if let Some(failure) = failures.get_mut(place) {
                     *failure = Some(error);
@@ -111,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// Attempts that fail or succeed after the given number of milliseconds, and a record of their course.
+    /// Attempts that fail or succeed after the given numbers of milliseconds, and a record of them.
     struct Attempts {
         outcomes: Vec<(u64, Result<(), ()>)>,
         origin: Instant,
@@ -230,7 +231,7 @@ mod tests {
         let failed = attempts.race().await.expect_err("all fail");
         assert!(failed.into_iter().eq(0..300));
         assert_eq!(attempts.most.get(), AT_ONCE);
-        // The address behind eight silent ones is tried when the first of them fails.
+        // The address after eight silent ones is tried when the first of the eight fails.
         let silent = (0..AT_ONCE).map(|_| (4000, Err(())));
         let attempts = Attempts::new(silent.chain([(0, Ok(()))]));
         assert_eq!(attempts.race().await, Ok(AT_ONCE));

@@ -1,4 +1,4 @@
-//! Reports the furthest of several concurrent attempts.
+//! The report of the furthest of several concurrent attempts.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::health::{Event, Reporter, Stage};
 
-/// The attempts in progress. The furthest one is reported; of several at the same stage, the first in order.
+/// The attempts in progress. The furthest is reported. If several are at the same stage, the first of them is reported.
 #[derive(Debug)]
 pub(super) struct Standings<'a> {
     status: &'a Reporter,

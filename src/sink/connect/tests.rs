@@ -1,4 +1,4 @@
-//! The failures that get a line in the log.
+//! Tests of the failures that are logged.
 
 use std::{
     io::{self, Write},
@@ -31,7 +31,7 @@ impl Write for Log {
     }
 }
 
-/// The warnings that `act` causes, one a line.
+/// The warnings that `act` causes, one item per line.
 fn warnings(act: impl FnOnce(&Reporter)) -> Vec<String> {
     let log = Log::default();
     let writer = log.clone();
@@ -86,7 +86,7 @@ fn a_cause_that_differs_only_in_words_is_logged_once() {
         for second in 0..20 {
             fails(sink, 0, expired(1_795_000_000 + second));
         }
-        // A different count of other addresses is the same cause.
+        // A different count of other addresses does not make a different cause.
         for others in 0..20 {
             fails(sink, others, refused());
         }
@@ -189,5 +189,5 @@ fn certificate_dates_are_readable() {
         time: at(1_795_000_000),
         not_before: at(1_795_500_000),
     });
-    insta::assert_snapshot!(cause, @"the certificate is not valid before 2026-11-24, in 5 days; are the clocks right, here and where it was made?");
+    insta::assert_snapshot!(cause, @"the certificate is not valid before 2026-11-24, in 5 days; are the clocks of this host and of the certificate's issuer right?");
 }

@@ -28,26 +28,26 @@ use crate::{
 
 /// A connection whose handshake is complete, as a service that writes.
 ///
-/// `poll_ready` reads the back channel, so a collector that goes away is noticed even with nothing to write. It fails once
-/// the connection has ended.
+/// `poll_ready` reads the back channel, so a lost collector is noticed even if there is nothing to write. It fails
+/// after the connection has ended.
 ///
-/// There is one request at a time: the next may start once the response of the last is ready. Dropping a response before
-/// that ends the connection, because the stream may then stand inside a frame.
+/// There is one request at a time: the next one must not start before the response of the last one is ready. Dropping a
+/// response before it is ready ends the connection, because a frame may be half written.
 #[derive(Debug)]
 pub(crate) struct Connection<Io> {
     wire: Arc<Mutex<Wire<Io>>>,
     limits: Deadlines,
-    /// Ends a write, or the wait for FINISH, when the caller's time is over.
+    /// Ends a write, or the wait for FINISH, when the caller cancels it.
     abort: CancellationToken,
 }
 
 /// The deadlines of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
-    /// The time for the collector to take some of the data that waits for it.
+    /// The longest time without progress in which the collector takes none of the waiting data.
     pub write: Duration,
-    /// The same after STOP was sent, and the time to answer with FINISH. A collector that reads slowly gets as long
-    /// again as it has been reading.
+    /// The longest time without progress after STOP was sent, and the time to answer with FINISH. A collector that
+    /// reads slowly gets additional time, as long as it has been reading.
     pub finish: Duration,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Write<Io> {
     limits: Deadlines,
     /// The wait for the collector, while nothing can be written.
     patience: Option<Patience>,
-    /// True if this wait was already counted as a stall.
+    /// True if the current wait was already counted as a stall.
     stalled: bool,
     abort: Abort,
     done: bool,
@@ -80,7 +80,8 @@ struct Abort {
 /// The wait after which a write counts as a stall.
 const STALL: Duration = Duration::from_secs(1);
 
-/// The longest time from STOP to FINISH, however slowly the collector reads: as long as the longest drain.
+/// The longest time from STOP to FINISH, however slowly the collector reads. It is the longest `drain` that can be
+/// configured.
 const FINISH_AT_MOST: Duration = Duration::from_mins(10);
 
 /// The number of slices in one vectored write. Chunks are large, so more would hardly ever be filled.
@@ -151,7 +152,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Future for Write<Io
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        // Locked for this poll only. The service takes the lock again once the response is ready.
+        // The lock is held for this poll only. The service locks again after the response is ready.
         let wire = Arc::clone(&this.wire);
         let mut wire = lock(&wire);
         let result = ready!(this.poll_work(&mut wire, cx));
@@ -163,7 +164,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Future for Write<Io
         Poll::Ready(match result {
             Ok(()) => Ok(progress),
             Err(cause) => {
-                // A cut by this side says nothing about the frame, so it must not count towards dropping it.
+                // If this side cut the connection, the frame is not to blame, so the cut must not count against it.
                 progress.cut &= !matches!(*cause, Disconnect::Aborted);
                 Err(SinkError { progress, cause })
             }
@@ -177,7 +178,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         wire: &mut Wire<Io>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Arc<Disconnect>>> {
-        // The write first, so that every byte the collector can take counts as progress before any deadline is looked at.
+        // Write first: every byte that the collector can take must count as progress before a deadline is checked.
         let before = self.work.written();
         let step = match &mut self.work {
             Work::Frames { cursor, unflushed } => poll_frames(wire, cursor, unflushed, cx),
@@ -190,14 +191,14 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
             self.patience = None;
             self.stalled = false;
         }
-        // The back channel next: a reset or a FINISH is a better reason than the deadline that it causes. `poll_stop`
-        // reads it by itself, since FINISH is the success there.
+        // Then read the back channel: a reset or a FINISH is a better reason to report than a passed deadline.
+        // `poll_stop` reads the back channel itself, because FINISH means success there.
         if let Work::Frames { .. } = self.work
             && let Poll::Ready(cause) = poll_lost(wire, cx)
         {
             return Poll::Ready(Err(cause));
         }
-        // The abort last: if the connection has failed on its own, that is the reason to report.
+        // Check the abort last: if the connection has failed by itself, that is the reason to report.
         if let Poll::Ready(cause) = self.poll_patience(wire, cx) {
             return Poll::Ready(Err(cause));
         }
@@ -208,7 +209,8 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         }))
     }
 
-    /// Ready when the collector has taken no data for too long. Counts a stall after one second.
+    /// Becomes ready when the collector has taken no data for too long. Counts a stall after one second without
+    /// progress.
     fn poll_patience(
         &mut self,
         wire: &mut Wire<Io>,
@@ -238,10 +240,10 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         over.map(|()| wire.stall())
     }
 
-    /// Ends a stream without its FINISH. The kernel still sends the data it holds: everything from the collector has been
-    /// read, so closing the socket causes no reset.
+    /// Ends a stream without waiting for FINISH any longer. The kernel still sends the data that it holds: closing the
+    /// socket causes no reset, because everything from the collector has been read.
     fn leave(&self, wire: &mut Wire<Io>, cx: &mut Context<'_>) -> Arc<Disconnect> {
-        // Sends the close_notify of TLS, as an orderly end does.
+        // Sends the close_notify of TLS, like a clean end.
         let _ = Pin::new(&mut wire.io).poll_shutdown(cx);
         let after = self.patience.as_ref().map(Patience::waited);
         wire.end(Disconnect::Unconfirmed {
@@ -259,7 +261,7 @@ impl<Io> Drop for Write<Io> {
     }
 }
 
-/// Ready once the collector has ended the connection or is unreachable.
+/// Becomes ready when the collector has ended the connection or is unreachable.
 fn poll_lost<Io: AsyncRead + Liveness + Uptake + Unpin>(
     wire: &mut Wire<Io>,
     cx: &mut Context<'_>,
@@ -271,7 +273,7 @@ fn poll_lost<Io: AsyncRead + Liveness + Uptake + Unpin>(
     wire.poll_gone(cx)
 }
 
-/// Writes and flushes the rest of a batch. Ready once all of it is with the operating system.
+/// Writes and flushes the remaining bytes of a batch. Becomes ready when the operating system has accepted all of them.
 fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
     wire: &mut Wire<Io>,
     cursor: &mut Cursor,
@@ -324,8 +326,8 @@ fn poll_stop<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
         *flushed = true;
     }
     let cause = ready!(wire.poll_ended(cx));
-    // Without the close_notify of TLS the collector would take the stream for cut. One try is enough, because nothing else
-    // is waiting to be sent.
+    // Without the close_notify of TLS, the collector would treat the stream as cut. One try is enough, because no other
+    // data waits to be sent.
     let _ = Pin::new(&mut wire.io).poll_shutdown(cx);
     Poll::Ready(match *cause {
         Disconnect::Finished | Disconnect::Closed => Ok(()),
@@ -336,7 +338,7 @@ fn poll_stop<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
 // === impl Work ===
 
 impl Work {
-    /// A number that changes whenever the collector has taken data.
+    /// A number that changes whenever the collector takes data.
     fn written(&self) -> u64 {
         match self {
             Self::Frames { cursor, .. } => cursor.accepted(),
@@ -357,8 +359,8 @@ impl Work {
 
 impl Abort {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // The flag first: tokio's coop budget may make the future below pending although the token is cancelled, and this
-        // may be the last poll.
+        // Check the flag first. If tokio's coop budget is used up, the future below is pending although the token is
+        // cancelled, and no further poll may come.
         if self.token.is_cancelled() {
             return Poll::Ready(());
         }

@@ -16,20 +16,20 @@ const DEADLINES: Deadlines = Deadlines {
     finish: Duration::from_secs(4),
 };
 
-/// A duplex pipe has no network, so it never hears of its peer.
+/// A duplex pipe has no network, so the time when the peer was last heard is unknown.
 impl Liveness for DuplexStream {
     fn last_heard(&self) -> Option<Duration> {
         None
     }
 }
 
-/// A stream whose peer reads a byte a second from the kernel's buffer, for a number of seconds. New data queues behind
-/// that.
+/// A stream whose peer reads one byte per second from the kernel's buffer, for `seconds` seconds. New data queues
+/// behind these bytes.
 struct Reads {
     io: DuplexStream,
     begun: Instant,
     seconds: u64,
-    /// The time that [`Liveness`] returns.
+    /// The value that [`Liveness`] returns.
     heard: Option<Duration>,
 }
 
@@ -74,7 +74,8 @@ impl AsyncWrite for Reads {
     }
 }
 
-/// Sends STOP to a collector that reads for `seconds`. Returns the write, the collector's side, and the abort.
+/// Sends STOP to a collector that reads for `seconds`. Returns the write, the collector's end of the stream, and the
+/// abort token.
 fn stop_after(seconds: u64) -> (Write<Reads>, DuplexStream, CancellationToken) {
     let (io, far) = duplex(64);
     let begun = Instant::now();
@@ -89,14 +90,14 @@ fn stop_after(seconds: u64) -> (Write<Reads>, DuplexStream, CancellationToken) {
     (connection.call(Outgoing::Finish), far, abort)
 }
 
-/// A connection to a collector that buffers `room` unread bytes.
+/// A connection to a collector that buffers up to `room` unread bytes.
 fn connection(room: usize) -> (Connection<DuplexStream>, DuplexStream, CancellationToken) {
     let (near, far) = duplex(room);
     let abort = CancellationToken::new();
     (Connection::new(near, DEADLINES, abort.clone()), far, abort)
 }
 
-/// Two chunks, three frames of ten bytes on the wire.
+/// Two chunks with three frames in all, each of ten bytes on the wire.
 fn batch() -> Batch {
     let chunk = |wire: &'static [u8]| Chunk::from_wire(wire.into()).expect("whole frames");
     vec![
@@ -186,7 +187,7 @@ async fn a_closed_connection_is_noticed_with_nothing_to_write() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stalled_collector_is_noticed_with_nothing_to_write() {
-    // The collector's machine has answered lately, or is as silent as the collector.
+    // First the collector's machine has answered recently, then it is as silent as the collector.
     for (heard, expected) in [(1, "write_timeout"), (40, "unreachable")] {
         let (io, _far) = duplex(64);
         let begun = Instant::now();
@@ -273,7 +274,7 @@ async fn an_abort_ends_a_write_and_reports_its_progress() {
             frames: 2,
             bytes: 20,
             dropped: Drops::default(),
-            // This side cut it, so it does not count towards dropping the frame.
+            // This side cut the connection, so the cut does not count against the frame.
             cut: false
         }
     );
@@ -377,7 +378,7 @@ async fn an_aborted_end_reports_the_unconfirmed_bytes() {
     };
     assert_eq!(error.cause.to_string(), expected.to_string());
     let mut rest = Vec::new();
-    far.read_to_end(&mut rest).await.expect("an end in order");
+    far.read_to_end(&mut rest).await.expect("a clean end");
     assert_eq!(rest, *Control::stop().encode());
 }
 

@@ -1,4 +1,4 @@
-//! `endpoints all`: every address gets every frame, from a queue of its own.
+//! `endpoints all`: every address gets every frame, through its own queue.
 
 use std::{
     future::{pending, poll_fn},
@@ -38,7 +38,7 @@ struct Endpoints<'a> {
     outlook: Outlook,
     ends: Ends,
     known: Vec<Known>,
-    /// One task an endpoint; each returns its queue.
+    /// One task for each endpoint. A task returns the endpoint's queue.
     tasks: JoinSet<Arc<Queue>>,
 }
 
@@ -48,14 +48,14 @@ struct Known {
     queue: Arc<Queue>,
     reporter: Reporter,
     abort: CancellationToken,
-    /// The deadline for emptying its queue, once the name no longer has the address.
+    /// The deadline to drain the queue; `None` as long as the name has the address.
     leaves: Option<Instant>,
     ended: bool,
 }
 
 /// Feeds each address from its queue, until all queues are closed and empty or `ends` cancels it.
 ///
-/// Failures of an endpoint are logged by the endpoint, so this always ends in order.
+/// Each endpoint logs its own failures, so this never returns an error.
 pub(super) async fn run(
     stack: &Stack,
     resolution: &Resolution,
@@ -92,7 +92,7 @@ pub(super) async fn run(
             () = endpoints.changed() => endpoints.update(),
         }
     }
-    // Every endpoint's task watches the same tokens, so they end by themselves.
+    // The tasks of the endpoints watch the tokens of `ends` themselves, so they end without being stopped here.
     while let Some(ended) = endpoints.tasks.join_next().await {
         endpoints.ended(pass_on(ended));
     }
@@ -106,7 +106,8 @@ async fn over(queues: &Queues) {
     }
 }
 
-/// Gives each address a queue. Frames queued without an address, or only for addresses that are gone, go to all of them.
+/// Gives each address a queue. Frames in the single queue, or in the queues of former addresses if no current address
+/// has a queue yet, go to all new queues.
 async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
     let entries = queues.entries();
     let offered = entries.iter().filter(|entry| entry.offered);
@@ -133,7 +134,7 @@ async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
     let held: Vec<_> = held.map(|entry| entry.queue).collect();
     queues.exchange(&held, come);
     for queue in held {
-        // Until the queue is closed the router may still offer frames to it.
+        // Until the queue is closed, the router can still offer frames to it.
         poll_fn(|cx| queue.poll_closed(cx)).await;
         queues.hand_over(&queue);
     }
@@ -146,7 +147,7 @@ impl Endpoints<'_> {
     fn begin(&mut self) {
         for entry in self.queues.entries() {
             if let Some(address) = entry.address {
-                // The endpoint was already draining under the sink's previous task.
+                // An endpoint without offers was already draining in the sink's previous task.
                 let leaves = (!entry.offered).then(|| self.leaves());
                 self.start(address, entry.queue, leaves);
             }
@@ -172,7 +173,7 @@ impl Endpoints<'_> {
         self.ended(pass_on(ended));
     }
 
-    /// Starts endpoints for new addresses, and starts to drain those whose address has left the name.
+    /// Starts endpoints for new addresses, and starts to drain the endpoints whose address the name no longer has.
     fn update(&mut self) {
         let stays = self.known.iter().filter(|known| known.leaves.is_none());
         let in_use: Vec<_> = stays.map(|known| InUse::idle(known.address)).collect();
@@ -227,8 +228,8 @@ impl Endpoints<'_> {
         });
     }
 
-    /// Aborts the endpoints whose drain deadline has passed, and the oldest ones beyond the limit: a name may change its
-    /// addresses with every lookup, and the draining endpoints would pile up.
+    /// Aborts the endpoints whose drain deadline has passed. It also aborts the oldest draining endpoints beyond the
+    /// limit: if the name's addresses change with every lookup, draining endpoints would pile up.
     fn cut(&mut self) {
         let now = Instant::now();
         let leaving = self.known.iter().filter(|known| known.is_leaving());
@@ -242,8 +243,8 @@ impl Endpoints<'_> {
         }
     }
 
-    /// Handles the end of an endpoint. The frames left in the queue of a drained endpoint are lost, unless the sink
-    /// itself is ending: then its next task goes on with the queue.
+    /// Handles the end of an endpoint. If it was draining, the frames left in its queue are lost, unless the sink
+    /// itself is ending: then the sink's next task continues with the queue.
     fn ended(&mut self, queue: Option<Arc<Queue>>) {
         let Some(queue) = queue else { return };
         let Some(place) = self

@@ -1,4 +1,4 @@
-//! `endpoints balance`: a connection to each address; each batch goes to the one with the least load.
+//! `endpoints balance`: a connection to each address. Each batch goes to a connection with little load.
 
 use std::{
     convert::Infallible,
@@ -27,7 +27,7 @@ use crate::{
     sink::{Resolution, SinkError, Stack, reconnect::pass_on},
 };
 
-/// The lanes that come and go, as a stream for the balancer.
+/// The stream that tells the balancer which lanes are added and removed.
 #[derive(Debug)]
 struct Changes(mpsc::Receiver<Change<u64, Lane>>);
 
@@ -49,10 +49,10 @@ struct Known {
     reporter: Reporter,
 }
 
-/// Spreads the batches of `queue` over a lane for each address, until the queue is closed and empty or `ends` cancels it.
-/// Batches that a lane did not write return to the queue, and another lane takes them.
+/// Distributes the batches of `queue` over the lanes, one for each address, until the queue is closed and empty or
+/// `ends` cancels it. Batches that a lane did not write return to the queue, and another lane takes them.
 ///
-/// Failures of a lane are logged by the lane, so this always ends in order.
+/// Each lane logs its own failures, so this never returns an error.
 pub(super) async fn run(
     stack: &Stack,
     resolution: &Resolution,
@@ -67,7 +67,7 @@ pub(super) async fn run(
         () = poll_fn(|cx| queue.poll_end(cx)) => return Ok(()),
         () = outlook.first() => {}
     }
-    // Room for every lane to leave and as many to come in one update.
+    // The channel has room for an update that removes every lane and adds as many new ones.
     let (changes, heard) = mpsc::channel(2 * ENDPOINTS_AT_MOST);
     let mut balance = Balance::new(Changes(heard));
     let mut lanes = Lanes {
@@ -94,7 +94,7 @@ pub(super) async fn run(
                 None => break,
             },
         };
-        // Ready at once, and infallible.
+        // This is ready immediately and cannot fail.
         let _ = balance.call(taken).await;
     }
     // This drops the lanes, so each one ends its stream.
@@ -109,7 +109,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Takes the next batch as soon as a lane has room for it; `None` once the queue is closed and empty.
+/// Takes the next batch as soon as a lane has room for it. Returns `None` when the queue is closed and empty.
 fn poll_next(
     balance: &mut Balance<Changes, Taken>,
     queue: &Arc<Queue>,
@@ -117,7 +117,7 @@ fn poll_next(
 ) -> Poll<Option<Taken>> {
     match balance.poll_ready(cx) {
         Poll::Ready(Ok(())) => queue.poll_take(cx),
-        // An error that cannot heal ends the sink.
+        // A permanent error ends the sink.
         Poll::Ready(Err(_)) => Poll::Ready(None),
         Poll::Pending => queue.poll_end(cx).map(|()| None),
     }
@@ -134,8 +134,8 @@ impl Lanes<'_> {
         }
     }
 
-    /// Starts a lane for each wanted address, and ends the lanes of the others. A lane that is up is ended only once
-    /// one that stays is up, too.
+    /// Starts a lane for each wanted address, and ends the lanes of the others. A lane with a working connection is
+    /// ended only if a lane that stays has a working connection, too.
     fn update(&mut self) {
         let in_use: Vec<_> = self.known.iter().map(Known::in_use).collect();
         let (wanted, left_out) = wanted::best(&self.outlook.addresses(), &in_use);
@@ -156,7 +156,7 @@ impl Lanes<'_> {
     }
 
     fn begin(&mut self, address: SocketAddr) {
-        // Without room the lane is started at the next change.
+        // If the channel is full, the lane is started at the next change.
         let Ok(permit) = self.changes.try_reserve() else {
             return;
         };

@@ -1,4 +1,4 @@
-//! An endpoint of a sink that uses several at the same time.
+//! One endpoint of a sink that uses several endpoints at the same time.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use crate::{
     sink::{SinkStack, Stack},
 };
 
-/// An address and everything needed to connect to it. It is part of the sink's health until it is dropped.
+/// An address and everything needed to connect to it. Until it is dropped, the sink's health includes it.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     address: SocketAddr,
@@ -35,7 +35,7 @@ impl Endpoint {
         &self.reporter
     }
 
-    /// Builds a stack to it.
+    /// Builds a stack that connects to this address.
     pub(super) fn build(&self, abort: CancellationToken) -> SinkStack {
         self.stack.build_to(self.address, &self.reporter, abort)
     }

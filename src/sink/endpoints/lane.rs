@@ -22,22 +22,22 @@ use crate::{
 
 /// The sending end of a lane.
 ///
-/// It is ready while the lane's connection is up and has room. Its [load](Load) is the number of bytes that it was
-/// given and has not written. Dropping it ends the lane: the batch being written is finished, the waiting one returns
-/// to its queue, and STOP and FINISH follow.
+/// It is ready while the lane's connection is up and the mailbox has room. Its [load](Load) is the number of bytes that
+/// were put into the lane and are not written yet. Dropping it ends the lane: the driver finishes the batch that is
+/// being written, the waiting batch returns to its queue, and STOP and FINISH follow.
 #[derive(Debug)]
 pub(super) struct Lane {
     mailbox: Arc<Mailbox>,
     _retire: DropGuard,
 }
 
-/// Shuts the mailbox when its driver ends, by a panic too.
+/// Shuts the mailbox when the lane's driver ends, also if it panics.
 struct ShutOnDrop(Arc<Mailbox>);
 
 // === impl Lane ===
 
 impl Lane {
-    /// A lane to `endpoint`, and the task that keeps it going until the lane is dropped or `abort` is cancelled.
+    /// A lane to `endpoint`, and the task that serves it until the lane is dropped or `abort` is cancelled.
     pub(super) fn new(
         endpoint: Endpoint,
         abort: CancellationToken,
@@ -95,7 +95,7 @@ impl Load for Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        // Only the waiting batch returns. The one being written belongs to the driver.
+        // Only the waiting batch returns to the queue. The driver owns the batch that is being written.
         self.mailbox.shut();
     }
 }

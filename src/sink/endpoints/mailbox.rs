@@ -1,4 +1,4 @@
-//! The batches that a lane was given and has not written.
+//! The batches that were put into a lane and are not written yet.
 
 use std::{
     collections::VecDeque,
@@ -10,8 +10,9 @@ use crate::{frame_stream::Chunk, router::Taken, sink::driver::Source};
 
 /// The hand-over of batches from the dispatcher to a lane's driver.
 ///
-/// It accepts batches only while the lane's connection is up: one to write, and one to wait behind it. More would blur
-/// which lane has the least load, and would wait longer behind a collector that stalls.
+/// It accepts batches only while the lane's connection is up: one to write, and one to wait behind it. With more
+/// batches the loads of the lanes would be harder to compare, and more frames would wait behind a collector that
+/// stalls.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     state: Mutex<State>,
@@ -29,13 +30,13 @@ struct State {
     driver: Option<Waker>,
 }
 
-/// The most batches in one lane.
+/// The largest number of batches in one lane.
 const BATCHES: usize = 2;
 
 // === impl Mailbox ===
 
 impl Mailbox {
-    /// Ready while the lane is up and has room.
+    /// Becomes ready when the lane is up and has room.
     pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.up && state.waiting.len() + usize::from(state.writing.is_some()) < BATCHES {
@@ -45,7 +46,7 @@ impl Mailbox {
         Poll::Pending
     }
 
-    /// Hands `taken` to the lane. If the lane is down by now, the batch returns to its queue.
+    /// Hands `taken` to the lane. If the lane has gone down, the batch returns to its queue.
     pub(super) fn put(&self, taken: Taken) {
         let mut state = self.lock();
         if !state.up {
@@ -61,7 +62,7 @@ impl Mailbox {
         }
     }
 
-    /// The bytes that the lane was given and has not written.
+    /// The bytes that were put into the lane and are not written yet.
     pub(super) fn load(&self) -> u64 {
         let state = self.lock();
         let waiting: u64 = state.waiting.iter().map(size).sum();
@@ -76,7 +77,7 @@ impl Mailbox {
             state.writing = None;
             std::mem::take(&mut state.waiting)
         };
-        // Outside the lock: dropping a batch takes the lock of its queue.
+        // The batches are dropped outside the lock, because dropping a batch locks its queue.
         drop(waiting);
     }
 
@@ -89,7 +90,7 @@ impl Mailbox {
 impl Source for Mailbox {
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
         let mut state = self.lock();
-        // The driver takes only when the last write is done, so there is room now in any case.
+        // The driver takes a batch only after its last write is done, so there is room now.
         state.up = true;
         let next = state.waiting.pop_front();
         state.writing = next.as_ref().map(size);
@@ -196,7 +197,7 @@ mod tests {
         let mut end = spawn(poll_fn(|cx| mailbox.poll_end(cx)));
         assert!(end.poll().is_pending());
         assert!(room.poll().is_pending(), "its connection is lost");
-        // The waiting batch returned at once. The one being written belongs to the driver.
+        // The waiting batch returned to the queue immediately. The driver owns the batch that is being written.
         assert_eq!(queue.ledger().in_flight, 1);
         drop(writing);
         assert_eq!((queue.ledger().queued, queue.ledger().delivered), (3, 1));

@@ -1,4 +1,4 @@
-//! The addresses of its name that a sink uses: one at a time, or several, each with a connection of its own.
+//! The addresses of its name that a sink uses: one at a time, or several with a connection to each.
 //!
 //! ```text
 //! failover   queue ─► driver ─► stack
@@ -28,11 +28,11 @@ use crate::router::Queues;
 /// The signals that end a sink.
 #[derive(Debug, Clone)]
 pub(crate) struct Ends {
-    /// Ends its streams in order and keeps its queues.
+    /// Ends the sink's streams cleanly, and keeps its queues.
     pub retire: CancellationToken,
-    /// Ends every wait at once.
+    /// Ends every wait immediately.
     pub abort: CancellationToken,
-    /// The time to empty the queue of an endpoint whose address has left the name, now and after each reload.
+    /// The time to drain the queue of an endpoint whose address the name no longer has. A reload can change it.
     pub drain: watch::Receiver<Duration>,
 }
 

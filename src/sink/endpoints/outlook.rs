@@ -1,4 +1,4 @@
-//! The addresses of a sink that uses several endpoints, and the health of these.
+//! The addresses of a sink that uses several endpoints, and the health of the endpoints.
 
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ pub(super) struct Outlook {
     reporter: Reporter,
     addresses: watch::Receiver<Arc<Addresses>>,
     status: watch::Receiver<SinkHealth>,
-    /// Connections that ended and attempts that failed, up to the last lookup that these caused.
+    /// The number of ended connections and failed attempts when they last caused a lookup.
     troubles: u64,
-    /// The number of addresses beyond the limit, at the last update.
+    /// The number of addresses beyond the limit at the last update.
     left_out: usize,
     _resolving: AbortOnDropHandle<()>,
 }
@@ -31,7 +31,7 @@ pub(super) struct Outlook {
 // === impl Outlook ===
 
 impl Outlook {
-    /// Starts to look the name up.
+    /// Starts the lookups of the name.
     pub(super) fn new(stack: &Stack, resolution: &Resolution) -> Self {
         let reporter = stack.reporter().clone();
         reporter.report(&Event::Divided);
@@ -67,7 +67,7 @@ impl Outlook {
             }
             select! {
                 () = sleep(delay) => {}
-                // A lookup between two attempts may find addresses.
+                // A lookup during the delay can also find addresses.
                 _ = self.addresses.changed() => {}
             }
         }
@@ -78,10 +78,10 @@ impl Outlook {
         Arc::clone(&self.addresses.borrow())
     }
 
-    /// Waits for a change. Looks the name up at once after an attempt failed or a connection ended. Cancel safe.
+    /// Waits for a change. Requests an immediate lookup after an attempt failed or a connection ended. Cancel safe.
     pub(super) async fn changed(&mut self) {
         select! {
-            // Neither fails: this owns both senders.
+            // Neither branch fails, because `self` owns both senders.
             _ = self.addresses.changed() => {}
             _ = self.status.changed() => {
                 let troubles = troubles(&self.status.borrow_and_update());
@@ -93,7 +93,7 @@ impl Outlook {
         }
     }
 
-    /// Reports addresses that are not used, unless there were some before.
+    /// Reports that some addresses are not used, unless some were already left out before.
     pub(super) fn leave_out(&mut self, left_out: usize) {
         if left_out > 0 && self.left_out == 0 {
             let used = ENDPOINTS_AT_MOST;

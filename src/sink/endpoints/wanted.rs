@@ -4,7 +4,7 @@ use std::{collections::HashSet, net::SocketAddr};
 
 use crate::net::Addresses;
 
-/// The most endpoints of one sink. Further addresses are not used.
+/// The largest number of endpoints of one sink. Further addresses are not used.
 pub(in crate::sink) const ENDPOINTS_AT_MOST: usize = 64;
 
 /// The state of an address in use.
@@ -30,14 +30,14 @@ impl InUse {
     }
 }
 
-/// Returns every address up to the limit, those in use first, and the number of addresses beyond the limit.
+/// Returns the addresses up to the limit, addresses in use first, and the number of addresses beyond the limit.
 pub(super) fn all(addresses: &Addresses, in_use: &[InUse]) -> (Vec<SocketAddr>, usize) {
     let every = addresses.by_priority().into_iter().flatten();
     bounded(every.collect(), in_use)
 }
 
-/// Returns the addresses of the best priority, and those of the next one while none of the better ones can be reached
-/// (RFC 2782).
+/// Returns the addresses of the best priority. As long as none of these can be reached, adds the addresses of the next
+/// priority, and so on (RFC 2782).
 pub(super) fn best(addresses: &Addresses, in_use: &[InUse]) -> (Vec<SocketAddr>, usize) {
     let of = |address: &SocketAddr| in_use.iter().find(|one| one.address == *address);
     let mut wanted = Vec::new();
@@ -54,7 +54,7 @@ pub(super) fn best(addresses: &Addresses, in_use: &[InUse]) -> (Vec<SocketAddr>,
 fn bounded(mut wanted: Vec<SocketAddr>, in_use: &[InUse]) -> (Vec<SocketAddr>, usize) {
     let mut seen = HashSet::new();
     wanted.retain(|address| seen.insert(*address));
-    // Stable, so that the priorities stay in order.
+    // The sort is stable, so the addresses stay in the order of their priorities.
     wanted.sort_by_key(|address| !in_use.iter().any(|one| one.address == *address));
     let left_out = wanted.len().saturating_sub(ENDPOINTS_AT_MOST);
     wanted.truncate(ENDPOINTS_AT_MOST);

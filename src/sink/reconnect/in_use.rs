@@ -1,4 +1,4 @@
-//! The connection that takes the requests, and its replacement, make before break.
+//! The connection that takes the requests, and its replacement. The new connection is made before the old one ends.
 
 use std::{
     future::{Future, pending},
@@ -20,10 +20,10 @@ use crate::{
 /// The connection that takes the requests.
 pub(super) struct InUse<M: Service<()>> {
     pub(super) made: M::Response,
-    /// The start of the time without a gap between connections.
+    /// The time since which there has always been a connection: a replacement leaves no gap.
     pub(super) since: Instant,
     renewal: Renewal<M>,
-    /// The backoff of failed replacements.
+    /// The backoff after failed replacements.
     backoff: Backoff,
 }
 
@@ -37,8 +37,9 @@ enum Renewal<M: Service<()>> {
     Waiting(Pin<Box<Sleep>>),
 }
 
-/// An attempt in a task of its own. The service is not polled while a request is in progress, and a slow collector can
-/// make that long; the handshake of the new connection must not wait for it. Dropping this drops the attempt.
+/// A connection attempt in a task of its own. The service is not polled while a request is in progress, and a slow
+/// collector can take long; the handshake of the new connection must not wait for that. Dropping this drops the
+/// attempt.
 pub(super) struct Beside<T>(AbortOnDropHandle<T>);
 
 // === impl InUse ===
@@ -58,7 +59,7 @@ where
         }
     }
 
-    /// Ready with a connection to replace this one.
+    /// Becomes ready with the connection that replaces this one.
     pub(super) fn poll_renewal(
         &mut self,
         connect: &mut M,
@@ -85,7 +86,7 @@ where
                 },
                 Renewal::Waiting(delay) => {
                     ready!(delay.as_mut().poll(cx));
-                    // Checks the reason again: the name may resolve to this address by now.
+                    // Check the reason again: the name may resolve to this address again.
                     Renewal::Due(Box::pin(self.made.term.over()))
                 }
             }
@@ -98,7 +99,7 @@ where
         mem::replace(self, new).made
     }
 
-    /// The attempt in progress to replace this connection.
+    /// The attempt to replace this connection, if one is in progress.
     pub(super) fn begun(self) -> Option<Attempt<M>> {
         match self.renewal {
             Renewal::Pending(attempt, _) => Some(Box::pin(attempt)),
@@ -106,7 +107,7 @@ where
         }
     }
 
-    /// Stops all renewal, because this connection is the last one. Returns the attempt in progress.
+    /// Stops the renewal, because no connection will follow this one. Returns the attempt that is in progress, if any.
     pub(super) fn give_up_renewal(&mut self) -> Option<Beside<Outcome<M>>> {
         let never = Renewal::Due(Box::pin(pending()));
         match mem::replace(&mut self.renewal, never) {
@@ -140,7 +141,8 @@ impl<T: Send + 'static> Beside<T> {
 }
 
 impl<C: Send + 'static> Beside<Result<Established<C>, ConnectError>> {
-    /// Aborts the attempt. Returns its connection if it was complete by then: START was sent, so STOP must follow.
+    /// Aborts the attempt. If the attempt had already completed, returns its connection: START was sent on it, so STOP
+    /// must follow.
     pub(super) async fn stop(self) -> Option<Established<C>> {
         self.0.abort();
         pass_on(self.0.await)?.ok()
@@ -151,7 +153,7 @@ impl<T> Future for Beside<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        // Without an output the runtime is shutting down, and this task with it.
+        // There is no output only if the runtime is shutting down, and then this task ends, too.
         pass_on(ready!(Pin::new(&mut self.0).poll(cx))).map_or(Poll::Pending, Poll::Ready)
     }
 }

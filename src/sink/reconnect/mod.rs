@@ -1,4 +1,5 @@
-//! Reconnection: a sink connects, uses the connection until it ends or is replaced, waits, and connects again.
+//! Reconnection: a sink connects, uses the connection until it is lost or replaced, and connects again, after a loss
+//! with a delay.
 
 mod in_use;
 
@@ -27,17 +28,19 @@ use crate::{
 };
 use in_use::InUse;
 
-/// A service over the current connection of a sink; pending while there is none.
+/// A service that uses the current connection of a sink and is pending while there is none.
 ///
 /// - `poll_ready` drives the attempts, the waits between them, and the check that the connection is alive. It is pending
 ///   while there is no connection, and it never fails.
 /// - [`Outgoing::Finish`] is accepted at any time, even without a connection.
-/// - `call` never connects and never retries. The error of a failed request counts what went out, and the driver, which
-///   owns the queue, sends the rest. The next request may start once the response of the last is ready.
+/// - `call` never connects and never retries. The error of a failed request counts the frames that went out; the others
+///   return to the queue, and the driver takes them again. The next request must not start before the response of the
+///   last one is ready.
 /// - The wait between attempts grows with the outage ([`Backoff`]). It resets only after a connection was up for
 ///   [five seconds](Self::STEADY), because a collector that accepts and then closes is as good as down.
-/// - A connection whose [`Term`] is over is replaced, make before break. It takes frames until another one has completed
-///   its handshake, and stays if none can. Then it ends in order while the new one is in use.
+/// - A connection whose [`Term`] is over is replaced. It takes frames until a new connection has completed its
+///   handshake, and stays in use if none does. After the replacement it ends cleanly while the new connection is
+///   already in use.
 pub(crate) struct Reconnect<M: Service<()>> {
     connect: M,
     state: Link<M>,
@@ -58,7 +61,7 @@ pub(crate) struct ReconnectLayer {
 pub(crate) struct Established<C> {
     /// The connection.
     pub connection: C,
-    /// The collector's address as it is shown to people.
+    /// The collector's address, for people.
     pub endpoint: Arc<str>,
     /// The time after which the connection is replaced.
     pub term: Term,
@@ -81,9 +84,9 @@ type Outcome<M> = Result<<M as Service<()>>::Response, <M as Service<()>>::Error
 pub(crate) enum Response<F> {
     /// The response of the connection.
     Connection(F),
-    /// The end of the stream, on the connection in use, if any, and on those that it replaced.
+    /// The end of the stream on the connection in use, if any, and on the connections that were replaced.
     Last {
-        /// The end of the connection in use; `None` once it is complete.
+        /// The end of the connection in use; `None` after it has completed.
         connection: Option<F>,
         /// The outcome of `connection`.
         result: Result<Progress, SinkError>,
@@ -121,11 +124,12 @@ impl<M: Service<()>> Layer<M> for ReconnectLayer {
 // === impl Reconnect ===
 
 impl<M: Service<()>> Reconnect<M> {
-    /// The time a connection must be up to end the outage before it.
+    /// The time for which a connection must be up before the outage counts as over.
     pub(crate) const STEADY: Duration = Duration::from_secs(5);
 
-    /// The time for a replaced connection to end, however slowly its collector reads. Without this limit every further
-    /// replacement would add another one. The kernel still sends the data that it holds then.
+    /// The time that a replaced connection has to end, however slowly its collector reads. Without this limit, ending
+    /// connections would pile up with every replacement. After this time, the kernel still sends the data that it
+    /// holds.
     pub(crate) const LAST_WORDS: Duration = Duration::from_secs(30);
 }
 
@@ -141,7 +145,7 @@ where
     type Future = Response<C::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        // Reaps the replaced connections that have ended, so that `ending` does not grow with every renewal.
+        // Removes the replaced connections that have ended, so that `ending` does not grow with every renewal.
         while let Poll::Ready(Some(ended)) = self.ending.poll_join_next(cx) {
             pass_on(ended);
         }
@@ -155,8 +159,8 @@ where
                         Err(error) => self.wait_after_failure(&error),
                     }
                 }
-                // `Up` is reported before the connection is polled below: if it dies within this very poll, the log
-                // shows that it was up, and then that it was lost.
+                // `Up` is reported before the connection is polled below. If the connection dies during this poll, the
+                // log shows first that it was up and then that it was lost.
                 Link::Pending(attempt) => match ready!(attempt.as_mut().poll(cx)) {
                     Ok(made) => {
                         self.status.report(&Event::Up(&made.endpoint));
@@ -165,15 +169,15 @@ where
                     Err(error) => self.wait_after_failure(&error),
                 },
                 Link::Up(up) => {
-                    // The connection first: a dead one must not be replaced in order. Its loss takes over a renewal
-                    // attempt that is in progress instead of starting another.
+                    // Poll the connection first, because a dead connection cannot end cleanly. If a renewal is in
+                    // progress, the sink reconnects with that attempt instead of starting another.
                     let ready = up.made.connection.poll_ready(cx);
                     if let Poll::Ready(Err(error)) = ready {
                         self.go_on_after_loss(&error.cause)
                     } else {
                         // Replacing is safe here, because no request is in progress: the driver awaits each response
-                        // before it polls again. While the renewal is pending the old connection decides whether the
-                        // sink is ready. After a replacement the loop goes round, so that the new connection is polled
+                        // before it polls again. While the renewal is pending, the old connection decides whether the
+                        // sink is ready. After a replacement the loop runs again, so that the new connection is polled
                         // and registers its waker.
                         match up.poll_renewal(&mut self.connect, &self.status, cx) {
                             Poll::Pending => return ready,
@@ -184,8 +188,8 @@ where
                         continue;
                     }
                 }
-                // Once the delay is over the loop starts the attempt in this same poll; returning here without a
-                // registered waker would stall the sink.
+                // After the delay, the loop starts the attempt in this same poll. Returning without a registered waker
+                // would stall the sink.
                 Link::Waiting(delay) => {
                     ready!(delay.as_mut().poll(cx));
                     Link::Idle
@@ -212,7 +216,7 @@ where
     C: Service<Outgoing, Response = Progress, Error = SinkError> + Send + 'static,
     C::Future: Unpin + Send,
 {
-    /// Ends every connection in order. Even if the sink is down, a replaced connection may still be waiting for FINISH.
+    /// Ends every connection cleanly. Even if the sink is down, a replaced connection may still be waiting for FINISH.
     fn finish(&mut self) -> Response<C::Future> {
         let connection = if let Link::Up(up) = &mut self.state {
             self.status.report(&Event::Ended(&Disconnect::Stopped));
@@ -225,7 +229,7 @@ where
             }
             Some(up.made.connection.call(Outgoing::Finish))
         } else {
-            // Drops an attempt in progress: it has sent no frames.
+            // An attempt in progress can be dropped, because it has sent no frames.
             self.state = Link::Idle;
             None
         };
@@ -247,8 +251,8 @@ where
         Link::Waiting(Box::pin(sleep(delay)))
     }
 
-    /// Handles the loss of the connection in use. If its replacement is already being connected, the sink waits for that;
-    /// otherwise it backs off.
+    /// Handles the loss of the connection in use. If a replacement attempt is in progress, the sink waits for that
+    /// attempt. Otherwise it backs off.
     fn go_on_after_loss(&mut self, cause: &Disconnect) -> Link<M> {
         let (steady, begun) = match mem::replace(&mut self.state, Link::Idle) {
             Link::Up(up) => (up.since.elapsed() >= Self::STEADY, up.begun()),
@@ -270,7 +274,7 @@ where
     }
 }
 
-/// Ends a replaced connection in order, or drops it after `within`.
+/// Ends a replaced connection cleanly, or drops it when `within` has passed.
 async fn end<C>(replaced: Established<C>, within: Duration)
 where
     C: Service<Outgoing, Response = Progress, Error = SinkError>,
@@ -283,7 +287,7 @@ where
     match timeout(within, ended).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => {
-            debug!(%endpoint, %error, "a replaced connection did not end in order");
+            debug!(%endpoint, %error, "a replaced connection did not end cleanly");
         }
         Err(_) => {
             debug!(%endpoint, ?within, "a replaced connection did not end in time");
@@ -291,7 +295,7 @@ where
     }
 }
 
-/// Returns the output of a task. A panic in the task continues here, so that it restarts the whole sink.
+/// Returns the output of a task. Resumes a panic of the task, so that the panic restarts the whole sink.
 pub(super) fn pass_on<T>(ended: Result<T, JoinError>) -> Option<T> {
     match ended.map_err(JoinError::try_into_panic) {
         Ok(output) => Some(output),

@@ -1,4 +1,4 @@
-//! Tests of working connections that are replaced.
+//! Tests of the replacement of working connections.
 
 use std::{collections::VecDeque, future::poll_fn, io, net::SocketAddr, sync::Mutex};
 
@@ -12,22 +12,23 @@ use crate::{
     sink::ConnectCause,
 };
 
-/// A connector that makes numbered connections by a script, and records their events.
+/// A connector that follows a script, numbers its connections, and records their events.
 #[derive(Debug, Default, Clone)]
 struct Script(Arc<Mutex<Scripted>>);
 
 #[derive(Debug, Default)]
 struct Scripted {
-    /// The outcome of each attempt; once empty, attempts succeed at once.
+    /// The outcomes of the next attempts. When none is left, attempts succeed immediately.
     outcomes: VecDeque<Outcome>,
     max_age: Option<Duration>,
-    /// The addresses of the name. Every connection goes to the first.
+    /// The addresses of the name. Every connection goes to the first of them.
     addresses: Option<watch::Sender<Arc<Addresses>>>,
     /// The time that the collector takes to answer with FINISH.
     finish: Duration,
     attempts: Vec<Instant>,
     made: u8,
-    /// The events in order: connection 1 takes frames (`1`), gets STOP (`1 STOP`), and has ended (`1 FINISH`).
+    /// The events in their order. For connection 1: it takes frames (`1`), gets STOP (`1 STOP`), and has ended (`1
+    /// FINISH`).
     events: Vec<String>,
     /// Connections that the collector closed.
     closed: Vec<u8>,
@@ -163,7 +164,7 @@ impl Service<Outgoing> for Numbered {
     }
 }
 
-/// A sink's `Reconnect`, driven as the driver would.
+/// A sink's `Reconnect`, polled like the driver polls it.
 struct Driven {
     service: Reconnect<Script>,
     status: watch::Receiver<SinkHealth>,
@@ -177,7 +178,7 @@ impl Driven {
         Self { service, status }
     }
 
-    /// Waits until the service is ready, and then polls it for `time`, as the driver does with an empty queue.
+    /// Polls the service for `time`, like the driver does with an empty queue.
     async fn idle(&mut self, time: Duration) {
         let service = &mut self.service;
         let polling = poll_fn(|cx| {
@@ -267,7 +268,7 @@ async fn the_old_connection_stays_while_no_new_one_can_be_made() {
         error.starts_with("connect tcp://192.0.2.1:6000: connection refused"),
         "{error}"
     );
-    // The backoff's steps grow to an attempt every five seconds on average.
+    // The backoff grows until there is an attempt every five seconds on average.
     assert_eq!(status.failed_connects, script.attempts() as u64 - 1);
     assert!(
         (50..400).contains(&status.failed_connects),
@@ -291,7 +292,7 @@ async fn a_slow_collector_does_not_delay_the_new_connection() {
     while script.attempts() < 2 {
         sink.idle(Duration::from_secs(1)).await;
     }
-    // The service is not polled, as while the driver awaits a response.
+    // The service is not polled now, like while the driver awaits a response.
     sleep(Duration::from_secs(4)).await;
     assert_eq!(script.change(|it| it.made), 2);
     assert_eq!(script.events(), ["1"], "a request may be under way");
@@ -388,7 +389,7 @@ async fn a_replacement_completed_while_the_sink_ends_is_ended_in_order() {
     while script.attempts() < 2 {
         sink.idle(Duration::from_secs(1)).await;
     }
-    // The service is not polled meanwhile, so it does not take the new connection over.
+    // The service is not polled during the sleep, so it does not take over the new connection.
     sleep(Duration::from_secs(4)).await;
     assert_eq!(script.change(|it| it.made), 2);
     sink.service.call(Outgoing::Finish).await.expect("in order");
@@ -438,7 +439,7 @@ async fn a_connection_moves_when_its_address_leaves_the_name_and_stays_if_it_ret
     script.lead_to(&[one]);
     let mut sink = Driven::new(&script);
     sink.send().await;
-    // A new order, or no addresses at all, is not a reason to move.
+    // Neither a new order nor an empty set of addresses is a reason to move.
     for stays in [&[two, one][..], &[]] {
         script.lead_to(stays);
         sink.idle(SOON).await;

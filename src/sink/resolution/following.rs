@@ -25,7 +25,7 @@ use crate::{
     sink::{Stack, driver::drive},
 };
 
-/// A collector that takes frames of one byte. Dropping it drops its connections.
+/// A collector that takes frames of one byte each. Dropping it drops its connections.
 struct Collector {
     frames: Arc<Mutex<Vec<u8>>>,
     task: JoinHandle<()>,
@@ -75,7 +75,7 @@ impl Collector {
 
     async fn stop(mut self) {
         self.task.abort();
-        // The sockets are closed once the task has ended.
+        // When the task has ended, the sockets are closed.
         let _ = (&mut self.task).await;
     }
 
@@ -141,7 +141,7 @@ impl Running {
         let service = stack.build(CancellationToken::new());
         let driven = Arc::clone(&queue);
         let task = tokio::spawn(async move {
-            // These tests do not depend on an orderly end.
+            // These tests do not depend on a clean end.
             let _ = drive(service, &driven, &CancellationToken::new()).await;
         });
         Self {
@@ -197,7 +197,7 @@ async fn a_sink_follows_its_name_after_the_old_collector_stops() {
     until(|| sink.status().state != State::Up || sink.status().connects > 1).await;
     sink.send(b'2');
     new.has(b"2").await;
-    // A TTL of one second with its jitter, and slack for a busy machine.
+    // The TTL of one second plus its jitter, and some extra time for a busy machine.
     assert!(
         gone.elapsed() < Duration::from_secs(3),
         "{:?}",

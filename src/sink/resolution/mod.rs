@@ -1,4 +1,4 @@
-//! The addresses of a sink's name, looked up when their TTL ends and when the sink needs a connection.
+//! The addresses of a sink's name. They are looked up when their TTL ends and when the sink needs a connection.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
 
 /// The last good addresses of one sink's name.
 ///
-/// Its [task](Self::start) looks the name up when the TTL of the last answer ends. The sink's [`Refresh`] bounds the TTL,
-/// and a jitter of a fifth keeps routers that started together from querying together. An attempt to connect [wants a
-/// lookup](Self::for_attempt) at once, but there is at most one a [second](Self::PAUSE). A failed lookup keeps the last
-/// good addresses. Clones share one resolution.
+/// Its [task](Self::start) looks the name up when the TTL of the last answer ends. The sink's [`Refresh`] bounds the
+/// TTL, and a jitter of a fifth keeps routers that started together from querying together. An attempt to connect
+/// [requests an immediate lookup](Self::for_attempt), but there is at most one lookup per [second](Self::PAUSE). After
+/// a failed lookup, the last good addresses stay. Clones share one resolution.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolution {
     destination: Destination,
@@ -36,18 +36,18 @@ struct Shared {
     course: watch::Sender<Course>,
 }
 
-/// The course of the lookups.
+/// The state of the lookups.
 #[derive(Debug, Default)]
 struct Course {
-    /// True if one is in progress.
+    /// True while a lookup is in progress.
     looking: bool,
-    /// True if one is wanted before its time.
+    /// True if a lookup was requested before the TTL ends.
     wanted: bool,
-    /// The start of the last one.
+    /// The start of the last lookup.
     began: Option<Instant>,
     /// The number of completed lookups.
     ended: u64,
-    /// The error of the last one, if it failed.
+    /// The error of the last lookup, if it failed.
     error: Option<Arc<ResolveError>>,
 }
 
@@ -57,8 +57,8 @@ impl Resolution {
     /// The shortest time from the start of one lookup to the start of the next.
     pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
-    /// The time that an attempt with addresses waits for newer ones. A name server nearby answers within it, and one
-    /// that does not must not delay the sink.
+    /// The time that an attempt waits for newer addresses if it already has some. A name server nearby answers within
+    /// this time; a slower one must not delay the sink.
     pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
 
     /// A resolution without addresses. No lookup happens before [`start`](Self::start).
@@ -78,8 +78,8 @@ impl Resolution {
         &self.destination
     }
 
-    /// The last good addresses; none before the first answer. The value changes with the set of addresses, not with their
-    /// order, which many name servers rotate.
+    /// The last good addresses, empty before the first answer. The receiver is notified of changes of the set, but not
+    /// of the order, which many name servers rotate.
     pub(crate) fn addresses(&self) -> watch::Receiver<Arc<Addresses>> {
         self.shared.addresses.subscribe()
     }
@@ -95,7 +95,7 @@ impl Resolution {
             let look_up = || {
                 let (resolver, destination) = (resolver.clone(), destination.clone());
                 async move {
-                    // In a task of its own, so that a panic counts as a failed lookup.
+                    // The lookup runs in its own task, so that a panic counts as a failed lookup.
                     let name = destination.to_string();
                     let task = tokio::spawn(async move { resolver.resolve(&destination).await });
                     let fault = Err(ResolveError::Fault(name));
@@ -106,12 +106,12 @@ impl Resolution {
         }))
     }
 
-    /// Requests a lookup, and returns the addresses to try now, in order.
+    /// Requests a lookup, and returns the addresses to try, in order.
     ///
-    /// With addresses at hand it waits for the lookup only if that is likely to end [soon](Self::PATIENCE).
+    /// If addresses are known, it waits for the lookup only if the lookup is likely to end [soon](Self::PATIENCE).
     ///
     /// # Errors
-    /// If there are no addresses: the error of the last lookup.
+    /// If no addresses are known: the error of the last lookup.
     pub(crate) async fn for_attempt(&self) -> Result<Vec<SocketAddr>, Arc<ResolveError>> {
         let (mut ended, mut soon) = (0, false);
         self.ask(|course| {
@@ -124,7 +124,7 @@ impl Resolution {
         let mut course = self.shared.course.subscribe();
         let next = course.wait_for(|course| course.ended > ended);
         if self.shared.addresses.borrow().is_empty() {
-            // Fails only without a sender, and `self` holds it.
+            // This fails only if the sender is gone, and `self` holds it.
             let _ = next.await;
         } else if soon {
             let _ = timeout(Self::PATIENCE, next).await;
@@ -164,7 +164,7 @@ impl Resolution {
                 course.began = Some(began);
             });
             let delay = self.settle(look_up().await, status);
-            // A jitter of a fifth, so that routers that started together do not query together.
+            // The jitter of a fifth keeps routers that started together from querying together.
             let delay = delay.mul_f64(0.8 + 0.4 * rng.next_f64());
             let wanted = async {
                 let _ = course.wait_for(|course| course.wanted).await;
@@ -176,11 +176,11 @@ impl Resolution {
         }
     }
 
-    /// Publishes the outcome of a lookup, and returns the delay before the next.
+    /// Publishes the outcome of a lookup, and returns the delay before the next lookup.
     fn settle(&self, result: Result<Answer, ResolveError>, status: &Reporter) -> Duration {
         let (error, delay) = match result {
             Ok(Answer { addresses, ttl }) => {
-                // Hosts and families without an answer this time keep their last addresses.
+                // Hosts and address families without an answer this time keep their last addresses.
                 let before = Arc::clone(&self.shared.addresses.borrow());
                 let addresses = Arc::new(addresses.filled_from(&before));
                 status.report(&Event::Resolved {
@@ -188,8 +188,8 @@ impl Resolution {
                     before: &before,
                     now: &addresses,
                 });
-                // The new order is kept either way, but only a change of the set wakes the watchers: a rotated answer
-                // must not replace any connection.
+                // The new order is always stored, but only a change of the set wakes the watchers, because a rotated
+                // answer must not replace connections.
                 self.shared.addresses.send_if_modified(|current| {
                     *current = Arc::clone(&addresses);
                     !addresses.is_same_set(&before)
@@ -204,7 +204,8 @@ impl Resolution {
                     kind: kind_of_lookup(&error),
                     keeps,
                 });
-                // The old addresses stay. A failed answer has no TTL, so the shortest refresh is the next try.
+                // The old addresses stay. A failed lookup has no TTL, so the next one follows after the shortest
+                // refresh interval.
                 (Some(Arc::new(error)), self.refresh.min)
             }
         };

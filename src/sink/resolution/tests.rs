@@ -7,7 +7,7 @@ use crate::net::{Authority, Host};
 
 type Outcome = Result<Answer, ResolveError>;
 
-/// The outcomes of successive lookups, and the time each takes. The last one repeats.
+/// The outcomes of successive lookups, and the time that each takes. The last outcome repeats.
 #[derive(Clone)]
 struct Script(Arc<Mutex<Scripted>>);
 
@@ -91,7 +91,7 @@ impl Running {
         }
     }
 
-    /// Lets `time` pass in small steps, so that everything that falls due happens.
+    /// Advances the clock by `time` in small steps, so that every timer on the way fires.
     async fn pass(&self, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until {
@@ -210,7 +210,7 @@ async fn a_slow_or_failing_name_server_does_not_delay_attempts() {
     );
     running.pass(Duration::from_secs(8)).await;
     assert_eq!(running.reporter.watch().borrow().resolve_failures, 1);
-    // The last lookup is known to have failed by now.
+    // The attempt does not wait now, because the last lookup failed.
     let begun = Instant::now();
     assert_eq!(running.attempt().await.expect("the last good"), [ONE]);
     assert_eq!(begun.elapsed(), Duration::ZERO);
