@@ -24,22 +24,22 @@ use crate::{
     router::Router,
 };
 
-/// A bound listener. Senders that connect wait in the kernel until it [runs](Self::run).
+/// A bound listener. Until it [runs](Self::run), the kernel holds the connections of senders.
 pub(crate) struct Listener {
     socket: Socket,
     /// True if the socket was passed to this process at its start.
     inherited: bool,
-    /// Keeps sinks of this router from connecting to it.
+    /// Keeps the sinks of this router from connecting to this listener.
     own: OwnListener,
     handle: Handle,
 }
 
-/// A handle on a listener that runs.
+/// A handle on a running listener.
 #[derive(Debug, Clone)]
 pub(crate) struct Handle {
     intake: Arc<Intake>,
     settings: Arc<ArcSwap<Settings>>,
-    /// `None` if the socket has no file, or the file is not this process's.
+    /// `None` if the socket has no file, or if this process did not create the file.
     path: Option<Arc<SocketPath>>,
 }
 
@@ -55,8 +55,8 @@ pub enum ListenerSetupError {
     Tls(#[from] TlsError),
 }
 
-/// The pause after `accept` has failed, mostly for want of descriptors: without it the loop would spin until some
-/// connection ends.
+/// The pause after `accept` has failed, usually because no descriptor was free. Without the pause, the loop would spin
+/// until some connection ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 type Rebound = watch::Receiver<Option<Arc<BoundUnix>>>;
@@ -64,8 +64,8 @@ type Rebound = watch::Receiver<Option<Arc<BoundUnix>>>;
 // === impl Listener ===
 
 impl Listener {
-    /// Takes the socket that `listen` names from the `inherited` ones, or binds it. The listener is in `all` for as long
-    /// as its socket is open.
+    /// Takes the socket for `listen` from the `inherited` sockets, or binds it. `all` lists the listener as long as its
+    /// socket is open.
     ///
     /// # Errors
     /// If the address cannot be bound.
@@ -78,7 +78,8 @@ impl Listener {
         signals: DrainSignals,
         budgets: Budgets,
     ) -> Result<Self, ListenerSetupError> {
-        // Registered before it is bound: a sink that waits for this very address may connect as soon as it is.
+        // The listener is registered before it is bound, because a sink with this address can connect as soon as it is
+        // bound.
         let name = Arc::clone(&listen.name);
         let own = all.add(Arc::clone(&name), place(&listen.address, false));
         let (socket, inherited) = Socket::of(&listen.address, inherited)?;
@@ -119,7 +120,7 @@ impl Listener {
         self.inherited
     }
 
-    /// The address that it is bound to, with the port that the system has chosen for port 0; `None` for unix sockets.
+    /// The address that the listener is bound to, with the chosen port instead of port 0; `None` for unix sockets.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Unix(_) => None,
@@ -127,12 +128,12 @@ impl Listener {
         }
     }
 
-    /// A handle for the time when it runs.
+    /// A handle that stays usable while the listener runs.
     pub(crate) fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Accepts and serves connections until the drain begins, then serves those that are open to their end.
+    /// Accepts and serves connections until the drain begins. Then serves the open connections until they end.
     pub(crate) async fn run(self) {
         let address = self.local_address();
         let Self {
@@ -155,10 +156,10 @@ impl Listener {
             .clone()
             .map(|path| AbortOnDropHandle::new(tokio::spawn(path.watch())));
         accept_until_drain(&intake, &mut connections, &mut socket, &mut rebound).await;
-        // The socket must not be bound again once the drain has begun.
+        // After the drain has begun, the path must not be bound again.
         drop(watch);
         let last = path.and_then(|path| path.close());
-        // The connections that wait at an inherited socket are for the process that gets it next.
+        // The connections that wait at an inherited socket are left for the next process that gets the socket.
         if !inherited {
             connections.admit_waiting(&socket).await;
             if let Some(last) = last.map(Socket::Unix) {
@@ -167,7 +168,8 @@ impl Listener {
         }
         drop(socket);
         drop(own);
-        // Only now: a sender such as Unbound ends at once and would connect again at once.
+        // Senders are asked to end only after the socket is closed: Unbound ends its stream immediately when asked, and
+        // would connect again immediately.
         intake.closed.cancel();
         connections.finish().await;
     }
@@ -191,7 +193,7 @@ fn place(address: &ListenAddress, inherited: bool) -> OwnPlace {
     }
 }
 
-/// Accepts connections until the drain begins. `socket` changes when its file is lost and the path is bound again.
+/// Accepts connections until the drain begins. `socket` is replaced when its file is lost and the path is bound again.
 async fn accept_until_drain(
     intake: &Intake,
     connections: &mut Connections,
@@ -238,7 +240,7 @@ impl Handle {
         &self.intake.counters
     }
 
-    /// The state of the socket's path; `None` if the socket has no file of its own.
+    /// The state of the socket's path; `None` if the socket has no file, or if this process did not create the file.
     pub(crate) fn reachability(&self) -> Option<&Arc<Reachability>> {
         self.path.as_ref().map(|path| path.reachability())
     }
@@ -250,7 +252,7 @@ impl Handle {
         }
     }
 
-    /// Changes the permissions of the socket's file, and of one that is bound in its place later.
+    /// Changes the permissions of the socket's file, and of a file that replaces it later.
     ///
     /// # Errors
     /// If something else is at the path, or the system refuses.
@@ -259,7 +261,7 @@ impl Handle {
         path.map_or(Ok(()), |path| path.change_permissions(change))
     }
 
-    /// Serves new connections by `settings` from now on. Those that are open keep theirs.
+    /// Uses `settings` for new connections. Open connections keep their settings.
     pub(crate) fn replace(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
     }

@@ -21,7 +21,7 @@ pub(super) enum Accepted {
     Tcp(tokio::net::TcpStream, SocketAddr),
 }
 
-/// The reason for which an accepted connection gives no stream.
+/// The reason why an accepted connection has no stream.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoStream {
     #[error("the peer closed the connection without sending anything, as a port probe does")]
@@ -51,20 +51,20 @@ fn describe_tls(error: &io::Error) -> String {
     format!("{error}{}", net::server_hint(error))
 }
 
-/// Returns what to do about a sender's certificate that was refused for one of the reasons of [`net::refusal`].
+/// Returns a hint for a sender's certificate that was refused, for one of the reasons of [`net::refusal`].
 fn remedy(why: &CertificateError) -> &'static str {
     match why {
         CertificateError::NotValidYetContext { .. } => {
-            "; are the clocks right, here and where it was made?"
+            "; are the clocks of this host and of the certificate's issuer right?"
         }
         CertificateError::Other(other) if net::is_version_1(other) => {
-            "; make one of version 3 (with extensions) for the sender"
+            "; make a certificate of version 3 (with extensions) for the sender"
         }
         _ => "; renew it at the sender",
     }
 }
 
-/// The first byte of every TLS connection: a record of the handshake.
+/// The first byte of every TLS connection: the type of a handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
 
 // === impl Accepted ===
@@ -89,11 +89,11 @@ impl Accepted {
         let handshake = async {
             let mut opening = [0; 4];
             let length = peek(&stream, &mut opening).await;
-            // TLS would report a port probe as a failed handshake.
+            // If a port probe got to TLS, it would be reported as a failed handshake.
             if length == 0 {
                 return Err(NoStream::NothingSent);
             }
-            // Even if the first bytes are not TLS: the client gets an alert then, which it may log.
+            // TLS is started even if the first bytes are not TLS. The client then gets an alert, which it can log.
             tls.accept(stream).await.map_err(|error| {
                 if opening[0] == TLS_HANDSHAKE || length < opening.len() {
                     NoStream::Tls(error)
@@ -118,8 +118,8 @@ impl AsRawFd for Accepted {
     }
 }
 
-/// Waits for the peer's first bytes and returns their number so far, 0 if the peer closed instead. On any other error it
-/// returns 1, because TLS will meet the error again and report it.
+/// Waits for the peer's first bytes and returns the number of bytes so far, or 0 if the peer closed the connection.
+/// After any other error it returns 1: TLS will get the same error and report it.
 async fn peek(stream: &tokio::net::TcpStream, opening: &mut [u8; 4]) -> usize {
     match stream.peek(opening).await {
         Ok(bytes) => bytes,
@@ -169,8 +169,8 @@ mod tests {
         .map(|why| describe_tls(&io::Error::other(rustls::Error::InvalidCertificate(why))));
         insta::assert_snapshot!(said.join("\n"), @"
         the certificate expired 2022-01-08, 2.7 years ago; renew it at the sender
-        the certificate is not valid before 2024-11-13, in 40 days; are the clocks right, here and where it was made?
-        the certificate is of X.509 version 1, which cannot be verified; make one of version 3 (with extensions) for the sender
+        the certificate is not valid before 2024-11-13, in 40 days; are the clocks of this host and of the certificate's issuer right?
+        the certificate is of X.509 version 1, which cannot be verified; make a certificate of version 3 (with extensions) for the sender
         ");
     }
 }

@@ -1,4 +1,4 @@
-//! The connection of one sender: handshake, read, cut, offer, until the sender or the router ends.
+//! The connection of one sender: handshake, then read, cut and offer until the sender or the router ends it.
 
 use std::{
     future::poll_fn,
@@ -39,7 +39,7 @@ struct Connection<'a> {
     totals: Totals,
 }
 
-/// Numbers of frames since the connection began.
+/// Counts of frames since the connection began.
 #[derive(Debug, Default)]
 struct Totals {
     frames: u64,
@@ -57,23 +57,23 @@ enum Event {
     Failed(io::Error),
     /// The sender has stopped in the middle of a frame.
     Stalled,
-    /// Unfinished frames hold too much memory, and the one of this connection is the heaviest.
+    /// Unfinished frames hold too much memory, and the unfinished frame of this connection is the heaviest.
     TooMuchHeld,
     /// The drain has begun, and the listener's socket is closed.
     Drain,
-    /// The time for the drain is over.
+    /// The drain's deadline has passed.
     Deadline,
 }
 
-/// The time that one frame may take from its first byte to its last, however its bytes are spread, because they are held
-/// in memory until then. Between two frames a sender may be silent for as long as it likes; keepalive finds out whether it
-/// is still there.
+/// The longest time from a frame's first byte to its last. The frame is held in memory during this time, so bytes that
+/// arrive meanwhile do not extend it. Between two frames a sender may be silent for any time; TCP keepalive notices a
+/// dead one.
 const STALL_DEADLINE: Duration = Duration::from_mins(1);
 
-/// The number of reads after the drain's deadline, for bytes that a sender had written by then.
+/// The number of reads after the drain's deadline. They take the bytes that the sender wrote before the deadline.
 const LAST_READS: usize = 64;
 
-/// Serves one sender to its end.
+/// Serves one sender until its connection ends.
 pub(super) async fn serve(intake: &Intake, mut stream: Stream, max_frame: u32) {
     let peer = stream.peer();
     let handshake = frame_stream::accept(&mut stream, HANDSHAKE_DEADLINE);
@@ -145,14 +145,14 @@ impl Connection<'_> {
         }
     }
 
-    /// Asks the sender to end its stream, by closing the back channel. A sender that does not read the back channel notices
-    /// when the whole connection is closed.
+    /// Asks the sender to end its stream, by closing the back channel. A sender that does not read the back channel
+    /// notices the end only when the whole connection is closed.
     async fn ask_to_end(&mut self) {
         let shutdown = timeout(HANDSHAKE_DEADLINE, self.stream.shutdown());
         let _ = self.intake.before_deadline(shutdown).await;
     }
 
-    /// Counts and logs why a connection is closed that its sender did not end in order.
+    /// Counts and logs a connection that its sender did not end cleanly.
     fn fail(&self, event: Event) {
         let (reason, error) = match event {
             Event::Failed(error) => (ErrorReason::Io, error.to_string()),
@@ -180,7 +180,8 @@ impl Connection<'_> {
         )
     }
 
-    /// Cuts the bytes that were read, and offers the frames to the sinks. Returns the end of the stream if it was there.
+    /// Cuts the bytes that were read, and offers the frames to the sinks. Returns the end of the stream if the bytes
+    /// contained it.
     fn cut(&mut self) -> Option<End> {
         let cut = self.cutter.cut(Instant::now());
         self.report_bad_frames(&cut);
@@ -192,7 +193,8 @@ impl Connection<'_> {
         cut.end
     }
 
-    /// Counts the frames that were taken out. Only the first of each kind is logged: a broken sender has thousands.
+    /// Counts the frames that were removed or skipped. Only the first of each kind is logged, because a broken sender
+    /// sends thousands.
     fn report_bad_frames(&mut self, cut: &Cut) {
         let (intake, totals) = (self.intake, &mut self.totals);
         if let Some(malformation) = cut.malformation {
@@ -231,7 +233,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Ends a stream after STOP, or after an error of the protocol.
+    /// Ends a stream after STOP, or after a protocol error.
     async fn end(&mut self, end: End) {
         if let End::Protocol(error) = end {
             self.intake.refuse(ErrorReason::Protocol, self.peer, &error);
@@ -243,7 +245,7 @@ impl Connection<'_> {
                 self.stream.write_all(&finish).await?;
                 self.stream.shutdown().await
             };
-            // All frames are in the queues by now, so nothing is lost if the sender does not wait for FINISH.
+            // All frames are in the queues already, so nothing is lost if the sender does not wait for FINISH.
             let answer = timeout(HANDSHAKE_DEADLINE, answer);
             if !matches!(self.intake.before_deadline(answer).await, Some(Ok(Ok(())))) {
                 debug!(listener = %self.intake.listener, peer = %self.peer, "the sender did not take FINISH");
@@ -284,7 +286,7 @@ impl Connection<'_> {
     }
 }
 
-/// Reads once. In the middle of a frame this may take no longer than the frame's deadline leaves.
+/// Reads once. In the middle of a frame, it waits no longer than until the frame's deadline.
 async fn read(stream: &mut Stream, cutter: &mut Cutter, holder: &mut Holder) -> Event {
     let mid_frame = cutter.frame_began();
     let bytes = read_some(stream, cutter, holder);
@@ -302,7 +304,8 @@ async fn read(stream: &mut Stream, cutter: &mut Cutter, holder: &mut Holder) -> 
     }
 }
 
-/// Reads once. While it waits, the buffer is shrunk to the unfinished frame, and its memory is counted. Cancel safe.
+/// Reads once. While it waits, the buffer is shrunk to the size of the unfinished frame, and that memory is counted.
+/// Cancel safe.
 async fn read_some(
     stream: &mut Stream,
     cutter: &mut Cutter,

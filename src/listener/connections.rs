@@ -1,4 +1,4 @@
-//! The connections of one listener: admission, and their end.
+//! The connections of one listener, from their admission to their end.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,17 +19,17 @@ use super::{
 };
 use crate::net::Incoming;
 
-/// The connections that a listener has accepted. Each is a task of its own.
+/// The connections that a listener has accepted. Each has its own task.
 pub(super) struct Connections {
     intake: Arc<Intake>,
     settings: Arc<ArcSwap<Settings>>,
     tasks: JoinSet<()>,
 }
 
-/// Counts a connection as open until it is dropped, by a panic too.
+/// Counts a connection as open until this is dropped, also by a panic.
 struct Open(Arc<Intake>);
 
-/// The time that connections have after the drain's deadline to read what has arrived and to close.
+/// The time that connections have after the drain's deadline to read the bytes that have arrived and to close.
 const GRACE: Duration = Duration::from_millis(500);
 
 // === impl Connections ===
@@ -43,7 +43,7 @@ impl Connections {
         }
     }
 
-    /// Serves a connection that was accepted, or refuses it if there are too many.
+    /// Serves an accepted connection, or refuses it if too many are open.
     pub(super) fn admit(&mut self, accepted: Accepted) {
         let settings = self.settings.load_full();
         let limit = settings.limits.connections;
@@ -71,8 +71,8 @@ impl Connections {
         });
     }
 
-    /// Admits the connections that wait to be accepted. Their senders may have written frames already, which the kernel
-    /// holds until then.
+    /// Admits the connections that wait to be accepted. Their senders may have written frames already; the kernel holds
+    /// these frames.
     pub(super) async fn admit_waiting(&mut self, socket: &Socket) {
         let limit = self.settings.load().limits.connections;
         for _ in 0..limit {
@@ -83,14 +83,15 @@ impl Connections {
         }
     }
 
-    /// Waits for a connection to end; `None` at once if there is none. Cancel safe.
+    /// Waits for a connection to end. Returns `None` immediately if there is no connection. Cancel safe.
     pub(super) async fn reap(&mut self) -> Option<()> {
         let ended = self.tasks.join_next().await?;
         self.report_panic(ended);
         Some(())
     }
 
-    /// Waits until all connections have ended. Those that are left some time after the drain's deadline are aborted.
+    /// Waits until all connections have ended. Connections that are still open [some time](GRACE) after the drain's
+    /// deadline are aborted.
     pub(super) async fn finish(mut self) {
         let deadline = self.intake.signals.deadline.clone();
         let all = async { while self.reap().await.is_some() {} };

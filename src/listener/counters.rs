@@ -1,4 +1,4 @@
-//! The counters of a listener: frames taken, and errors.
+//! The counters of a listener: connections, frames and errors.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -9,13 +9,13 @@ use crate::{
 };
 
 closed_set! {
-    /// The reason for which a listener refused or ended a connection, or left a frame out. A closed set: it is a metric
-    /// label.
+    /// The reason why a listener refused or ended a connection, or left out a frame. It is a closed set, because it is
+    /// a metric label.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum ErrorReason {
-        /// `accept` failed, for want of descriptors or memory.
+        /// `accept` failed, because descriptors or memory were short.
         Accept => "accept",
-        /// As many connections were open as are allowed.
+        /// The largest allowed number of connections was already open.
         ConnectionLimit => "connection_limit",
         /// The TLS handshake failed, took too long, or was cut short by the drain's deadline.
         Tls => "tls",
@@ -29,15 +29,16 @@ closed_set! {
         Probe => "probe",
         /// The peer closed the connection before the handshake was complete.
         Closed => "closed",
-        /// A frame was longer than allowed. It was skipped, and the stream went on.
+        /// A frame was longer than allowed. It was skipped, and the stream continued.
         Oversize => "oversize",
-        /// A frame was not a dnstap message. It was removed, and the stream went on.
+        /// A frame was not a dnstap message. It was removed, and the stream continued.
         Malformed => "malformed",
-        /// A control frame was unknown, or had no meaning in mid-stream. It was skipped, and the stream went on.
+        /// A control frame was unknown, or had no meaning in mid-stream. It was skipped, and the stream continued.
         Control => "control",
         /// The peer stopped in the middle of a frame.
         Stalled => "stalled",
-        /// Unfinished frames of all connections held too much memory, and this connection held most of it for longest.
+        /// The unfinished frames of all connections held too much memory, and this connection's frame was the heaviest:
+        /// its bytes times its age were the most.
         Unfinished => "unfinished",
         /// Reading or writing failed, or the stream ended in the middle of a frame.
         Io => "io",
@@ -57,7 +58,7 @@ pub struct Counters {
     errors: [AtomicU64; ErrorReason::ALL.len()],
 }
 
-/// The counts at about one moment: frames may come in while they are read.
+/// The counts at about one moment. They are not read atomically, so frames may arrive in between.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -65,7 +66,7 @@ pub struct Snapshot {
     pub connections: u64,
     /// Connections accepted since the start.
     pub accepted: u64,
-    /// Frames offered to the sinks.
+    /// Frames that were offered to the sinks.
     pub frames: u64,
     /// Their bytes on the wire.
     pub bytes: u64,
@@ -94,7 +95,7 @@ impl From<&HandshakeError> for ErrorReason {
 // === impl Counters ===
 
 impl Counters {
-    /// The counts now.
+    /// The current counts.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             connections: self.connections.load(Relaxed),
@@ -115,8 +116,8 @@ impl Counters {
         self.connections.fetch_sub(1, Relaxed);
     }
 
-    /// Counts the frames of a chunk. Their types are added up first, so the shared counters change once a chunk, not once a
-    /// frame.
+    /// Counts the frames of a chunk. The types are summed first, so the shared counters change once per chunk instead
+    /// of once per frame.
     pub(super) fn count_chunk(&self, chunk: &Chunk) {
         self.frames.fetch_add(chunk.len() as u64, Relaxed);
         self.bytes.fetch_add(chunk.wire().len() as u64, Relaxed);
@@ -144,13 +145,13 @@ impl Snapshot {
         self.types[of as usize]
     }
 
-    /// Errors for `reason`. They are frames for [`ErrorReason::Oversize`], [`ErrorReason::Malformed`] and
-    /// [`ErrorReason::Control`], and connections otherwise.
+    /// The number of errors with this reason. It counts frames for [`ErrorReason::Oversize`],
+    /// [`ErrorReason::Malformed`] and [`ErrorReason::Control`], and connections for all other reasons.
     pub fn errors(&self, reason: ErrorReason) -> u64 {
         self.errors[reason as usize]
     }
 
-    /// The errors as `reason=times`, separated by spaces; empty if there were none.
+    /// The errors as `reason=count`, separated by spaces. Empty if there were none.
     pub fn described_errors(&self) -> String {
         let each = ErrorReason::ALL.into_iter().filter_map(|reason| {
             let times = self.errors(reason);
@@ -169,7 +170,7 @@ mod tests {
     #[test]
     fn the_frames_of_a_chunk_are_counted_by_type() {
         let counters = Counters::default();
-        // Twice CLIENT_QUERY, and once a frame that is not a dnstap message.
+        // CLIENT_QUERY, a frame that is not a dnstap message, and CLIENT_QUERY.
         let wire =
             b"\0\0\0\x06\x72\x02\x08\x05\x78\x01\0\0\0\x01x\0\0\0\x06\x72\x02\x08\x05\x78\x01";
         let mut chunk = Chunk::from_wire(wire.as_slice().into()).expect("whole frames");

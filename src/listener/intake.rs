@@ -21,20 +21,21 @@ pub(super) struct Intake {
     pub(super) router: Router,
     pub(super) counters: Arc<Counters>,
     pub(super) signals: DrainSignals,
-    /// Asks senders to end their streams. It comes after [`DrainSignals::drain`]: the listener's socket is closed by then,
-    /// so a sender that ends at once cannot connect again.
+    /// Asks senders to end their streams. It is cancelled later than [`DrainSignals::drain`], after the listener's
+    /// socket is closed, so that a sender that ends immediately cannot connect again.
     pub(super) closed: CancellationToken,
     pub(super) warnings: WarningLimit,
     pub(super) budgets: Budgets,
 }
 
-/// The deadline of a handshake, of TLS or of Frame Streams, and of writing FINISH. Senders themselves wait 4 to 5 s.
+/// The deadline of a TLS handshake, of a Frame Streams handshake, and of writing FINISH. Senders wait 4 to 5 s for
+/// each.
 pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
 // === impl Intake ===
 
 impl Intake {
-    /// Returns the result of `step`, or `None` if the drain's deadline comes first.
+    /// Returns the result of `step`, or `None` if the drain's deadline passes first.
     pub(super) async fn before_deadline<T>(&self, step: impl Future<Output = T>) -> Option<T> {
         select! {
             biased;
@@ -54,7 +55,7 @@ impl Intake {
         self.warn(reason, peer, format_args!("{error}"));
     }
 
-    /// Logs an error of a sender, unless there were too many lately.
+    /// Logs an error of a sender, unless too many were logged recently.
     pub(super) fn warn(&self, reason: ErrorReason, peer: &str, error: fmt::Arguments<'_>) {
         let (listener, reason, error) = (&self.listener, reason.label(), error.to_string());
         let error = error.as_str();

@@ -1,7 +1,8 @@
 //! The listeners: sockets, the connections of senders, and the chunks that are cut from their streams.
 //!
-//! A listener accepts connections. Each is a task of its own, which does the handshakes, reads, cuts the bytes into chunks
-//! and offers each chunk to the router. It never waits for a sink, and no sender can slow another one's connection.
+//! A listener accepts connections. Each connection has its own task, which does the handshakes, reads, cuts the bytes
+//! into chunks and offers each chunk to the router. The task never waits for a sink, and no sender can slow the
+//! connection of another.
 //!
 //! Called by `supervisor`; calls `router` (to offer), `net`, `frame_stream`, `dnstap` (to validate), `memory` and `config`
 //! (types).

@@ -15,7 +15,7 @@ pub(crate) struct Settings {
 // === impl Settings ===
 
 impl Settings {
-    /// The limits of `listen`, and its certificate and key as `tls`; `None` without TLS.
+    /// The settings of `listen`. `tls` contains its certificate and key, and is `None` without TLS.
     pub(crate) fn new(listen: &Listen, tls: Option<Arc<ServerConfig>>) -> Self {
         Self {
             limits: listen.limits,

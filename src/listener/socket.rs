@@ -19,7 +19,8 @@ pub(super) enum Socket {
 // === impl Socket ===
 
 impl Socket {
-    /// Takes the socket for `address` from the `inherited` ones, or binds it. Returns whether it was inherited.
+    /// Takes the socket for `address` from the `inherited` sockets, or binds it. Returns the socket and whether it was
+    /// inherited.
     pub(super) fn of(
         address: &ListenAddress,
         inherited: &Inherited,
@@ -41,7 +42,7 @@ impl Socket {
         })
     }
 
-    /// Its path; `None` if it has no file, or the file is not this process's.
+    /// The socket's path. `None` if the socket has no file, or if this process did not create the file.
     pub(super) fn path(&self, listen: &Listen) -> Option<SocketPath> {
         let (Self::Unix(socket), ListenAddress::Unix(address, permissions)) =
             (self, &listen.address)

@@ -1,5 +1,5 @@
-//! The path of a listener's unix socket. Another process may remove or replace the file there, and then no sender can
-//! connect any more: the path is watched, and bound again.
+//! The path of a listener's unix socket. If another process removes or replaces the file at the path, no sender can
+//! connect any more. So the path is watched, and bound again when the file is lost.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,34 +22,35 @@ use crate::net::{self, BindError, BoundUnix, PermissionChange, UnixAddress, Unix
 pub(super) struct SocketPath {
     listener: Arc<str>,
     address: UnixAddress,
-    /// Locked while the file is checked, bound or changed, so that these exclude one another.
+    /// The permissions of the file. The lock is held while the file is checked, bound or changed, so that no two of
+    /// these happen at the same time.
     permissions: Mutex<UnixPermissions>,
-    /// The socket that is bound; `None` once the listener no longer accepts.
+    /// The bound socket; `None` when the listener no longer accepts connections.
     socket: watch::Sender<Option<Arc<BoundUnix>>>,
-    /// Asks for a check now.
+    /// Requests an immediate check.
     look: Notify,
     reachability: Arc<Reachability>,
 }
 
-/// The state of a listener's path: senders can connect, or the reason for which they cannot.
+/// The state of a listener's path: either senders can connect, or there is a reason why they cannot.
 #[derive(Debug, Default)]
 pub(crate) struct Reachability(ArcSwapOption<NotListening>);
 
-/// A listener's socket file is gone, and its path cannot be bound again.
+/// The reason why senders cannot connect: the listener's socket file is gone, and the path cannot be bound again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NotListening {
-    /// The time at which this was noticed.
+    /// The time at which the loss was noticed.
     pub since: SystemTime,
     /// The error of the last attempt to bind the path.
     pub error: Arc<str>,
 }
 
-/// The result of one check of the file, and of binding the path if it was needed.
+/// The result of a check of the file, and of binding the path again if that was necessary.
 #[derive(Debug)]
 enum Found {
-    /// The file is this listener's socket, or the listener no longer accepts.
+    /// The file is this listener's socket, or the listener no longer accepts connections.
     InPlace,
-    /// The file was gone at the last check and is back: the process that had moved it has moved it back.
+    /// The file was gone at the last check and is back, because another process moved it away and back.
     Returned,
     /// The file was gone, and the path is bound again.
     BoundAgain { lost: BindError },
@@ -60,7 +61,7 @@ enum Found {
 /// The time between two checks. One stat(2) takes a microsecond.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The longest pause between two attempts to bind the path; it doubles up to this.
+/// The longest pause between two attempts to bind the path. The pause doubles up to this value.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 // === impl SocketPath ===
@@ -82,7 +83,7 @@ impl SocketPath {
         }
     }
 
-    /// The socket that is bound, and those that replace it.
+    /// The bound socket, and each socket that replaces it.
     pub(super) fn socket(&self) -> watch::Receiver<Option<Arc<BoundUnix>>> {
         self.socket.subscribe()
     }
@@ -96,10 +97,11 @@ impl SocketPath {
         self.look.notify_one();
     }
 
-    /// Changes the permissions of the file, and of those that will be bound at the same path.
+    /// Changes the permissions of the file, and of files that are bound at the path later.
     ///
     /// # Errors
-    /// If the file is gone or replaced, or the system refuses. A socket that is bound later gets the permissions even so.
+    /// If the file is gone or replaced, or the system refuses. A file that is bound later gets the new permissions
+    /// anyway.
     pub(super) fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
         let mut permissions = self.lock();
         permissions.clone_from(change.wanted());
@@ -107,13 +109,13 @@ impl SocketPath {
         socket.map_or(Ok(()), |socket| socket.change_permissions(change))
     }
 
-    /// Stops binding the path again. Returns the socket that is bound.
+    /// Ends the binding of the path. Returns the bound socket.
     pub(super) fn close(&self) -> Option<Arc<BoundUnix>> {
         let _no_check_meanwhile = self.lock();
         self.socket.send_replace(None)
     }
 
-    /// Checks the file every second for as long as the task runs.
+    /// Checks the file every second, or less often while the path cannot be bound. Runs until the task is aborted.
     pub(super) async fn watch(self: Arc<Self>) {
         let mut pause = PERIOD;
         loop {
@@ -125,7 +127,7 @@ impl SocketPath {
                 pause = PERIOD;
             }
             let path = Arc::clone(&self);
-            // A file system that hangs blocks a thread of the pool then, and no worker.
+            // A hung file system then blocks a thread of the blocking pool instead of a worker.
             let Ok(found) = spawn_blocking(move || path.check()).await else {
                 return;
             };
@@ -158,7 +160,7 @@ impl SocketPath {
         }
     }
 
-    /// Stores and logs the result of a check. An error that repeats is logged once.
+    /// Stores and logs the result of a check. A repeated error is logged once.
     fn record(&self, found: &Found) {
         let listener = &self.listener;
         let before = self.reachability.0.load_full();
@@ -167,17 +169,18 @@ impl SocketPath {
             Found::Returned => info!(%listener, "the listener's socket file is back"),
             Found::BoundAgain { lost } => {
                 self.reachability.0.store(None);
-                warn!(%listener, %lost, "the listener's socket was taken away: bound it again, open connections go on");
+                warn!(%listener, %lost, "the listener's socket file was removed or replaced: bound the path again; open connections continue");
             }
             Found::Lost { lost, error } => {
-                let text: Arc<str> = format!("{lost}, and cannot be bound again: {error}").into();
+                let text: Arc<str> =
+                    format!("{lost}; the path cannot be bound again: {error}").into();
                 let is_new = before.as_ref().is_none_or(|before| before.error != text);
                 let since = before.map_or_else(SystemTime::now, |before| before.since);
                 self.reachability
                     .0
                     .store(Some(Arc::new(NotListening { since, error: text })));
                 if is_new {
-                    error!(%listener, %lost, %error, "the listener's socket was taken away and cannot be bound again: no sender can connect, open connections go on; trying again every few seconds, and at once on SIGHUP");
+                    error!(%listener, %lost, %error, "the listener's socket file was removed or replaced and cannot be bound again: no sender can connect; open connections continue; retrying every few seconds, and immediately on SIGHUP");
                 }
             }
         }
@@ -193,7 +196,7 @@ impl SocketPath {
 // === impl Reachability ===
 
 impl Reachability {
-    /// The reason for which senders cannot connect; `None` if they can.
+    /// The reason why senders cannot connect; `None` if they can.
     pub(crate) fn get(&self) -> Option<Arc<NotListening>> {
         self.0.load_full()
     }
@@ -213,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    /// A path that is watched, on the paused clock.
+    /// A watched path, on a paused clock.
     fn watched() -> (TempDir, PathBuf, Arc<SocketPath>, AbortOnDropHandle<()>) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("d.sock");
@@ -278,7 +281,7 @@ mod tests {
             .error
             .to_string();
         let error = error.replace(&folder.path().display().to_string(), "FOLDER");
-        insta::assert_snapshot!(error, @"FOLDER/d.sock is no longer this listener's socket: another process has put something else in its place, and cannot be bound again: FOLDER/d.sock exists and is not a socket; remove it, or give this listener another path");
+        insta::assert_snapshot!(error, @"FOLDER/d.sock is no longer this listener's socket: another process has put something else in its place; the path cannot be bound again: FOLDER/d.sock exists and is not a socket; remove it, or give this listener another path");
         sleep(Duration::from_hours(1)).await;
         assert_eq!(
             socket_path
@@ -295,7 +298,7 @@ mod tests {
         bound_again(&mut socket).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
         until(|| socket_path.reachability().get().is_none()).await;
-        // Without a request it takes no longer than the longest pause.
+        // Without a request, the path is bound again within the longest pause.
         fs::remove_file(&path).expect("removed");
         symlink("elsewhere", &path).expect("linked");
         until(|| socket_path.reachability().get().is_some()).await;

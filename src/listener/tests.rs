@@ -1,4 +1,4 @@
-//! Listeners on real sockets.
+//! Tests of listeners on real sockets.
 
 use std::{
     io::{Read, Write},
@@ -21,7 +21,7 @@ use crate::{
     router::{Limits, Queues, Router},
 };
 
-/// A valid frame, length first.
+/// A valid frame with its length prefix.
 const FRAME: &[u8] = b"\0\0\0\x06\x72\x02\x08\x05\x78\x01";
 
 fn listener(signals: &DrainSignals) -> (Listener, SocketAddr, Arc<Queues>) {
@@ -110,7 +110,7 @@ async fn an_unfinished_handshake_does_not_outlast_the_deadline() {
         .expect("no panic");
 }
 
-/// The reason names the handshake that was cut short: `timeout` is that of Frame Streams.
+/// The reason says which handshake was cut short: `tls`, or `timeout` for Frame Streams.
 #[tokio::test]
 async fn a_handshake_that_the_drain_cuts_short_is_counted_by_its_kind() {
     let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -138,7 +138,8 @@ async fn a_handshake_that_the_drain_cuts_short_is_counted_by_its_kind() {
     }
 }
 
-/// Unbound ends its stream at once when it is asked to, and would connect again before its last connection is closed.
+/// Unbound ends its stream immediately when it is asked to. It would then connect again before its last connection is
+/// closed.
 #[tokio::test]
 async fn a_sender_that_is_asked_to_end_cannot_connect_again() {
     let signals = DrainSignals::default();

@@ -1,8 +1,8 @@
-//! A bound on the memory of unfinished frames, over all connections of all listeners.
+//! A bound on the memory of unfinished frames. All connections of all listeners share it.
 //!
-//! A frame is unfinished while its first bytes have arrived and its last have not. A sender that stops inside a long frame
-//! makes the router hold the bytes so far until the frame's deadline. One connection may do that; a thousand would exhaust
-//! the memory of the machine.
+//! A frame is unfinished while its first bytes have arrived and its last bytes have not. If a sender stops inside a
+//! long frame, the router holds the bytes that have arrived until the frame's deadline. A single connection like that
+//! does no harm, but a thousand would exhaust the memory of the machine.
 
 use std::{
     collections::HashMap,
@@ -14,16 +14,16 @@ use tokio::sync::Notify;
 
 use crate::memory::{Budget, Reservation};
 
-/// The memory that unfinished frames of all connections together may hold. Clones share one bound.
+/// The bound on the memory of the unfinished frames of all connections. Clones share the bound.
 #[derive(Debug, Clone)]
 pub struct Unfinished(Arc<Mutex<Holdings>>);
 
-/// The share of one connection. Dropping it gives its bytes back.
+/// The memory of one connection. Dropping it frees its bytes.
 #[derive(Debug)]
 pub(super) struct Holder {
     unfinished: Unfinished,
     key: u64,
-    /// The bytes that are counted for it.
+    /// The bytes that are counted for the connection.
     bytes: usize,
     close: Arc<Notify>,
 }
@@ -44,17 +44,18 @@ struct Holding {
     bytes: usize,
     /// The time of the frame's first byte.
     began: Instant,
-    /// Asks its connection to close.
+    /// Asks the connection to close.
     close: Arc<Notify>,
 }
 
-/// Bytes that a connection may hold uncounted. Most frames are shorter, so most connections never take the lock.
+/// The number of bytes that a connection can hold without being counted. Most frames are shorter, so most connections
+/// never take the lock.
 pub(super) const FREE: usize = 4 << 10;
 
 // === impl Unfinished ===
 
 impl Unfinished {
-    /// A bound of `limit` bytes, which also count against the `memory` of the whole router.
+    /// A bound of `limit` bytes. The held bytes also count against `memory`, the budget of the whole router.
     pub(crate) fn new(limit: usize, memory: &Budget) -> Self {
         Self(Arc::new(Mutex::new(Holdings {
             limit,
@@ -65,7 +66,7 @@ impl Unfinished {
         })))
     }
 
-    /// The bytes that are held now. A connection that holds 4 KiB or less is not counted.
+    /// The held bytes of all connections. A connection that holds 4 KiB or less is not counted.
     pub fn held(&self) -> usize {
         self.with(|holdings| holdings.held)
     }
@@ -75,7 +76,8 @@ impl Unfinished {
         self.with(|holdings| holdings.limit)
     }
 
-    /// Changes the bound. If more is held already, as many connections are closed as it takes.
+    /// Changes the bound. If more is held already, connections are asked to close until the others are within the
+    /// bound.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.with(|holdings| {
             holdings.limit = limit;
@@ -83,7 +85,7 @@ impl Unfinished {
         });
     }
 
-    /// The share of a new connection, which holds nothing yet.
+    /// The holder of a new connection, which holds nothing yet.
     pub(super) fn holder(&self) -> Holder {
         let key = self.with(|holdings| {
             holdings.next_key += 1;
@@ -109,8 +111,9 @@ impl Unfinished {
 // === impl Holder ===
 
 impl Holder {
-    /// Sets the bytes that this connection holds for a frame that `began` at some time; 0 between two frames. If all
-    /// connections together exceed the bound, the heaviest is asked to close, which may be this one.
+    /// Sets the bytes that this connection holds for the frame that `began` at this time; 0 between two frames. If all
+    /// connections together exceed the bound, the heaviest connection is asked to close. This can be the calling
+    /// connection itself.
     pub(super) fn hold(&mut self, bytes: usize, began: Option<Instant>) {
         let bytes = if bytes <= FREE { 0 } else { bytes };
         if bytes == self.bytes {
@@ -120,8 +123,8 @@ impl Holder {
         let (key, close) = (self.key, &self.close);
         self.unfinished.with(|holdings| {
             let known = holdings.remove(key);
-            // A connection that was asked to close is no longer in `each`, and frees its bytes soon. If they counted
-            // again, another connection might have to close.
+            // A connection that was asked to close is no longer in `each`, and will soon free its bytes. If these bytes
+            // were counted again, another connection might have to close.
             if bytes == 0 || before > 0 && !known {
                 return;
             }
@@ -191,8 +194,8 @@ impl Holdings {
 // === impl Holding ===
 
 impl Holding {
-    /// Bytes times the age of the frame. A sender in the middle of a long frame holds much, but for milliseconds; a sender
-    /// that has stopped soon outweighs it, even with a shorter frame.
+    /// The bytes times the age of the frame. A sender in the middle of a long frame holds many bytes, but only for
+    /// milliseconds. A sender that has stopped soon has more weight, even with a shorter frame.
     fn weight(&self, now: Instant) -> u128 {
         let age = now.saturating_duration_since(self.began).as_millis() + 1;
         self.bytes as u128 * age
@@ -233,7 +236,7 @@ mod tests {
         for other in [&large_and_new, &small_and_old, &last] {
             assert!(!is_asked(other));
         }
-        // It may read a little more before it closes, which is not counted.
+        // The connection may read more bytes before it closes. They are not counted.
         stopped.hold(1024 * KIB, Some(ago(10)));
         drop(stopped);
         assert_eq!(unfinished.held(), 2064 * KIB);

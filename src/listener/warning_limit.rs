@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Limits the warnings about the senders of one listener: the first few of each window are logged, the others counted.
+/// Limits the warnings about the senders of one listener. The first few of each time window are logged, and the others
+/// are only counted.
 #[derive(Debug, Default)]
 pub(super) struct WarningLimit {
     window: Mutex<Option<Window>>,
@@ -23,8 +24,8 @@ const WARNINGS: u64 = 10;
 // === impl WarningLimit ===
 
 impl WarningLimit {
-    /// Returns the number of warnings held back since the last one that was logged, or `None` if this one is to be held
-    /// back as well.
+    /// Returns the number of warnings held back since the last logged warning, or `None` if this warning must be held
+    /// back, too.
     pub(super) fn admit(&self, now: Instant) -> Option<u64> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let current = window.get_or_insert(Window {

@@ -11,25 +11,25 @@ use crate::{
     },
 };
 
-/// Cuts the bytes of a stream after START into chunks, read by read.
+/// Cuts the bytes of a stream after START into chunks, one chunk for each read.
 ///
-/// The whole frames of one read make one chunk, which never waits for more. A frame whose end has not arrived stays for the
-/// next read. A frame that is too long is skipped without being held, and a frame that is not a dnstap message is removed.
-/// Memory is never allocated from a length that a peer claims: the buffer grows with the bytes that have arrived, and
-/// shrinks to them while the connection [waits](Self::wait).
+/// The complete frames after one read make one chunk, which never waits for more frames. The bytes of an incomplete
+/// frame stay for the next read. A frame that is too long is skipped without being held, and a frame that is not a
+/// dnstap message is removed. Memory is never allocated from a length that a peer claims: the buffer grows with the
+/// bytes that have arrived. While the connection [waits](Self::wait), the buffer shrinks to these bytes.
 #[derive(Debug)]
 pub struct Cutter {
     buffer: BytesMut,
     max_frame: u32,
     /// The bytes of an oversize frame that have not been skipped yet.
     skip: usize,
-    /// The time of the unfinished frame's first byte.
+    /// The time at which the first byte of the unfinished frame arrived; `None` between two frames.
     began: Option<Instant>,
     /// The index of the chunk that is being cut. It is a field so that its allocation is reused.
     index: Vec<IndexEntry>,
-    /// The number of bytes that the next read may bring.
+    /// The largest size of the next read, in bytes.
     read_size: usize,
-    /// The allowance for control frames that are skipped.
+    /// The limit on skipped control frames.
     skippable: Allowance,
 }
 
@@ -40,26 +40,26 @@ pub struct Cut {
     pub chunk: Option<Chunk>,
     /// The number of frames that were removed because they are not dnstap messages.
     pub malformed: u64,
-    /// The error of the first of them.
+    /// The error of the first malformed frame.
     pub malformation: Option<dnstap::Malformed>,
     /// The number of frames that were skipped because they are too long.
     pub oversize: u64,
-    /// The length of the last of them.
+    /// The length of the last oversize frame.
     pub oversize_length: u32,
     /// The number of control frames that were skipped because they are unknown or have no meaning in mid-stream.
     pub control: u64,
-    /// The kind of the last of them; `None` if it is unknown.
+    /// The kind of the last skipped control frame; `None` if it is unknown.
     pub control_kind: Option<ControlKind>,
-    /// The end of the stream, if it was in this read. The bytes behind it are ignored.
+    /// The end of the stream, if this read contained it. The bytes after the end are ignored.
     pub end: Option<End>,
 }
 
 /// The end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// With STOP.
+    /// STOP.
     Stop,
-    /// With an error after which the boundaries of frames are unknown.
+    /// An error after which the boundaries of frames are unknown.
     Protocol(ControlError),
 }
 
@@ -69,7 +69,7 @@ const MAX_READ: usize = 256 << 10;
 /// A buffer up to this size is not shrunk while the connection waits.
 const SMALL: usize = super::unfinished::FREE;
 
-/// The next thing in the buffer. An `end` is the offset of the first byte after it.
+/// The next item in the buffer. `end` is the offset of the first byte after the item.
 enum Item {
     Data {
         end: usize,
@@ -81,19 +81,19 @@ enum Item {
         end: usize,
     },
     Broken(ControlError),
-    /// Its last byte has not arrived yet.
+    /// An item whose last byte has not arrived yet.
     Partial,
 }
 
 /// The progress of one call of [`Cutter::cut`] through the buffer.
 #[derive(Debug, Default)]
 struct Scan {
-    /// The bytes before this offset have been looked at.
+    /// The bytes before this offset have been processed.
     at: usize,
-    /// The frames of the chunk are before this offset. It is less than `at` only after a frame was removed: the next valid
-    /// frame is moved over the gap.
+    /// The frames of the chunk are before this offset. It is less than `at` only after a frame was removed; the next
+    /// valid frame is then moved forward to close the gap.
     kept: usize,
-    /// True once a frame has ended in this read.
+    /// True if a frame has ended in this read.
     one_ended: bool,
 }
 
@@ -113,17 +113,18 @@ impl Cutter {
         }
     }
 
-    /// The length of the longest payload that it takes.
+    /// The length of the longest payload that it accepts.
     pub fn max_frame(&self) -> u32 {
         self.max_frame
     }
 
-    /// The buffer for the next read, which appends to it, within its capacity.
+    /// The buffer for the next read. The read must append to it, within its capacity.
     pub fn buffer(&mut self) -> &mut BytesMut {
         let length = self.buffer.len();
         let room = self.read_size.saturating_sub(length).max(MIN_READ);
         if self.buffer.capacity() - length < room {
-            // The buffer doubles, so that a long frame is copied only a few times, but not far beyond the frame's end.
+            // The buffer doubles, so that a long frame is copied only a few times. But it does not grow far beyond the
+            // frame's end.
             let twice = match self.frame_end() {
                 Some(end) if end <= 2 * (length + MIN_READ) => end + MIN_READ,
                 _ => 2 * length,
@@ -133,8 +134,8 @@ impl Cutter {
         &mut self.buffer
     }
 
-    /// Frees the memory for the next read while the connection has nothing to read. Returns the bytes that an unfinished
-    /// frame still holds; 0 between two frames.
+    /// Frees the unused memory of the buffer while the connection has nothing to read. Returns the bytes of memory that
+    /// the unfinished frame still holds; 0 between two frames.
     pub fn wait(&mut self) -> usize {
         let length = self.buffer.len();
         if length == 0 {
@@ -145,7 +146,7 @@ impl Cutter {
         self.buffer.capacity()
     }
 
-    /// The time of the unfinished frame's first byte; `None` between two frames.
+    /// The time at which the first byte of the unfinished frame arrived; `None` between two frames.
     pub fn frame_began(&self) -> Option<Instant> {
         self.began
     }
@@ -172,17 +173,17 @@ impl Cutter {
         }
         cut.chunk = self.take_chunk(scan.at, scan.kept, now);
         self.began = match self.began {
-            // Nothing is left over: the stream is between two frames.
+            // No bytes are left: the stream is between two frames.
             _ if self.skip == 0 && self.buffer.is_empty() => None,
-            // The frame that was unfinished before this read still is, so its deadline stands.
+            // The frame that was unfinished before this read is still unfinished, so its deadline stays.
             Some(began) if !scan.one_ended => Some(began),
-            // Its first byte came with this read.
+            // The first byte of the unfinished frame arrived with this read.
             _ => Some(now),
         };
         cut
     }
 
-    /// Skips the part of an oversize frame that has arrived. The rest is skipped in the reads that bring it.
+    /// Skips the part of an oversize frame that has arrived. Later reads skip the remaining part.
     fn skip_oversize(&mut self, scan: &mut Scan) {
         if self.skip > 0 {
             let skipped = self.skip.min(self.buffer.len() - scan.at);
@@ -205,7 +206,7 @@ impl Cutter {
                     self.buffer.copy_within(scan.at..end, scan.kept);
                 }
                 scan.kept += end - scan.at;
-                // A read and a frame together are far below 4 GiB.
+                // The buffer holds at most a frame and a read, far less than 4 GiB.
                 #[allow(clippy::cast_possible_truncation)]
                 let end = scan.kept as u32;
                 self.index.push(IndexEntry::new(end, message_type));
@@ -216,7 +217,7 @@ impl Cutter {
     }
 
     /// Ends the stream at STOP, or at a control frame that breaks the rules. Other control frames are skipped, as fstrm
-    /// asks for (`control.h`), but a peer may not send them without end.
+    /// requires (`control.h`), but only a limited number of them.
     fn take_control(&mut self, end: usize, scan: &mut Scan, cut: &mut Cut, now: Instant) {
         match Control::parse(&self.buffer[scan.at + 8..end]) {
             Ok(control) if control.kind() == ControlKind::Stop => {
@@ -237,7 +238,8 @@ impl Cutter {
         scan.one_ended = true;
     }
 
-    /// The end of the frame at the start of the buffer; `None` if its length has not arrived, or the frame is not held.
+    /// The end of the frame at the start of the buffer. `None` if the length has not arrived, or if the frame is a
+    /// control frame or too long.
     fn frame_end(&self) -> Option<usize> {
         match u32::from_be_bytes(*self.buffer.first_chunk::<4>()?) {
             length if length > 0 && length <= self.max_frame => Some(length as usize + 4),
@@ -259,7 +261,7 @@ impl Cutter {
             return Item::Partial;
         };
         match u32::from_be_bytes(*length) {
-            // Length 0 is the escape of a control frame, whose own length follows.
+            // Length 0 announces a control frame, whose length follows.
             0 => match behind
                 .first_chunk::<4>()
                 .map(|length| u32::from_be_bytes(*length))
@@ -281,10 +283,10 @@ impl Cutter {
         }
     }
 
-    /// Takes the frames before `kept` out of the buffer as a chunk, and leaves the bytes from `at` on.
+    /// Takes the frames before `kept` out of the buffer as a chunk. The bytes from `at` on stay in the buffer.
     fn take_chunk(&mut self, at: usize, kept: usize, now: Instant) -> Option<Chunk> {
-        // A chunk keeps its whole buffer in memory. So it takes the buffer over only if it fills at least half of it;
-        // otherwise its bytes are copied.
+        // A chunk keeps the whole buffer that contains it in memory. So a chunk takes over the buffer only if its
+        // frames fill at least half of the buffer; otherwise the frames are copied.
         let chunk = if kept == 0 {
             None
         } else if kept * 2 >= self.buffer.capacity() {
@@ -301,14 +303,14 @@ impl Cutter {
         let rest = self.buffer.len() - at;
         self.buffer.copy_within(at.., 0);
         self.buffer.truncate(rest);
-        // A buffer that grew for a long frame is freed after it.
+        // A buffer that grew for a long frame is freed after that frame.
         if rest == 0 && self.buffer.capacity() > self.read_size * 4 {
             self.buffer = BytesMut::new();
         }
         chunk
     }
 
-    /// Doubles the read size for a sender that fills it, and halves it for one that fills less than an eighth.
+    /// Doubles the read size if the sender fills it. Halves it if the sender fills less than an eighth.
     fn adapt(&mut self) {
         if self.buffer.len() >= self.read_size {
             self.read_size = (self.read_size * 2).min(MAX_READ);

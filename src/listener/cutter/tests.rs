@@ -28,7 +28,7 @@ fn data(payload: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// Everything that was cut from a stream.
+/// The results of cutting a whole stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     frames: Vec<Vec<u8>>,
