@@ -5,7 +5,7 @@ use std::ops::{AddAssign, Div, SubAssign};
 pub(crate) use crate::config::QueueLimits as Limits;
 use crate::frame_stream::Chunk;
 
-/// A number of frames, and their bytes of memory.
+/// A number of frames, and the memory that they occupy, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Amount {
     pub(super) frames: usize,
@@ -22,7 +22,7 @@ pub(super) enum Dimension {
 // === impl Dimension ===
 
 impl Dimension {
-    /// An amount of this dimension, and nothing of the other.
+    /// An amount of `size` in this dimension, and 0 in the other.
     pub(super) fn amount(self, size: usize) -> Amount {
         match self {
             Self::Frames => Amount {
@@ -110,7 +110,7 @@ impl SubAssign for Amount {
 impl Div<usize> for Amount {
     type Output = Self;
 
-    /// One of `parts` equal parts; the whole for 0 parts.
+    /// Divides both dimensions by `parts`. Divides by 1 if `parts` is 0.
     fn div(self, parts: usize) -> Self {
         Self {
             frames: self.frames / parts.max(1),

@@ -1,4 +1,5 @@
-//! The contents of a queue: the frames, the accounts of their senders, and the ledger, changed together under its lock.
+//! The contents of a queue: its frames, the accounts of their senders, and its ledger. They change together, under the
+//! queue's lock.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,28 +19,29 @@ use crate::frame_stream::Chunk;
 
 pub(super) struct Contents {
     pub(super) limits: Limits,
-    /// The chunks that wait, by their positions.
+    /// The waiting chunks, by position.
     pub(super) waiting: BTreeMap<u64, Held>,
     pub(super) ledger: Ledger,
     pub(super) losses: Losses,
     pub(super) latency: Latency,
-    /// The consumer, if it waits.
+    /// Wakes the consumer; `None` if it does not wait.
     pub(super) consumer: Option<Waker>,
     /// The senders of the frames in `waiting`.
     pub(super) senders: Senders,
     in_flight: Vec<Flight>,
-    /// The position of the oldest chunk so far.
+    /// The lowest position so far.
     first_position: u64,
-    /// The position of the next chunk.
+    /// The position of the next chunk that is pushed.
     next_position: u64,
     /// The number of the next flight.
     next_flight: u64,
-    /// Nothing more will be pushed. An abandoned queue may still be pushed to, so this is apart from `lifecycle`.
+    /// True once nothing more will be pushed. This is not a part of `lifecycle`, because chunks can still be pushed to
+    /// an abandoned queue.
     closed: bool,
     lifecycle: Lifecycle,
 }
 
-/// Something that was [`Taken`](super::Taken) and is not settled.
+/// A batch that was [`Taken`](super::Taken) and is not settled yet.
 struct Flight {
     number: u64,
     /// The time at which its oldest frame was read from its sender.
@@ -51,39 +53,39 @@ enum Lifecycle {
     Open,
     /// Nothing more will be pushed. The consumer ends when the queue is empty.
     Closing,
-    /// The consumer is gone. Frames that are still pushed are lost for this reason.
+    /// The consumer is gone. Frames that are pushed now are dropped, for this reason.
     Ended(DropReason),
 }
 
-/// The bounds that a chunk is held to, and the reason for which its frames beyond them are dropped.
+/// The bounds that apply when a chunk is added, and the drop reason of the frames that do not fit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) held: Amount,
     pub(super) reason: DropReason,
 }
 
-/// The bounds of one take: about as much as a socket accepts at once, and as much as the largest read brings. Frames in
-/// flight count against the bounds of the queue until the whole batch is written, so larger batches would make the queue
-/// smaller than configured.
+/// The bounds of one batch. The bytes are about what a socket accepts in one write, and what the largest read brings. A
+/// batch counts against the bounds of the queue until all of it is written, so larger batches would leave less room for
+/// waiting frames than configured.
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_CHUNKS: usize = 256;
 
-/// The amount that one take may bring even if it is more than half of the room. It keeps the batches of small queues large
-/// enough to be worth a write.
+/// A batch may have this amount even if it is more than half of the room. Otherwise the batches of small queues would
+/// be too small to be worth a write.
 const SMALLEST_BATCH: Amount = Amount {
     frames: 64,
     bytes: 16 << 10,
 };
 
-/// The number of connections that may die in the middle of the same frame. With this many the frame is dropped, since the
-/// frames behind it would wait forever.
+/// A frame is dropped after this number of connections died in the middle of it. Otherwise the frames behind it could
+/// wait forever.
 const CUTS_ALLOWED: u32 = 3;
 
 // === impl Contents ===
 
 impl Contents {
     pub(super) fn new(limits: Limits) -> Self {
-        // In the middle of the range: `prepend` needs positions before the first one.
+        // The middle of the range, because `prepend` uses positions below the first one.
         let position = 1 << 63;
         Self {
             limits,
@@ -110,10 +112,10 @@ impl Contents {
         self.admit(chunk, position, self.bounds());
     }
 
-    /// Pushes a chunk without holding more memory than before: the current size is the bound.
+    /// Pushes a chunk without letting the queue grow. The bytes that the queue holds now are the bound.
     pub(super) fn push_in_place(&mut self, chunk: &Chunk) {
         let mut bounds = self.bounds();
-        // A chunk that does not fit anyway is lost to the queue's own bounds, not to the lack of memory.
+        // If the chunk does not fit within the queue's own bounds, these apply, and the drop reason is `QueueFull`.
         if self.free(bounds).room_for(chunk) == chunk.len() {
             bounds.held.bytes = to_usize(self.ledger.held_bytes);
             bounds.reason = DropReason::Memory;
@@ -123,7 +125,7 @@ impl Contents {
         self.admit(chunk, position, bounds);
     }
 
-    /// Takes `chunks` as if they had been offered before all others.
+    /// Adds `chunks` as if they had been offered before all others.
     pub(super) fn prepend(&mut self, chunks: &[Chunk]) {
         let frames: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         self.first_position -= frames;
@@ -134,7 +136,7 @@ impl Contents {
         }
     }
 
-    /// Takes the frames of `chunk` that there is room for, from its front, and counts the rest as lost.
+    /// Adds as many frames from the front of `chunk` as fit, and counts the others as lost.
     fn admit(&mut self, chunk: &Chunk, position: u64, bounds: Bounds) {
         let offered = chunk.len();
         self.ledger.offered += offered as u64;
@@ -144,7 +146,7 @@ impl Contents {
         }
         let mut fits = self.free(bounds).room_for(chunk);
         if fits < offered {
-            // The queue is full. Its sender may be entitled to room that another sender has.
+            // The queue is full, but the sender of this chunk may be entitled to room that another sender occupies.
             fits = self.make_room(chunk, fits, bounds);
             self.lose(chunk, offered - fits, bounds.reason);
         }
@@ -153,7 +155,7 @@ impl Contents {
         }
         let mut admitted = chunk.clone();
         if fits < offered {
-            // A copy, so that the frames that were lost do not stay in memory.
+            // Without a copy, the lost frames would stay in memory.
             admitted = admitted.split_to(fits).compact();
         }
         let held = Held::new(admitted, position);
@@ -198,10 +200,10 @@ impl Contents {
 
     // --- Out
 
-    /// Takes the chunks of the next batch. Returns the number of the flight with them.
+    /// Takes the chunks of the next batch. Returns the number of their flight, and the chunks.
     ///
-    /// A batch is at most half of the room for waiting frames. Frames in flight cannot make way for other senders, so a
-    /// batch of everything would leave a sender below its share without room.
+    /// A batch is at most half of the room for waiting frames. Frames in flight cannot be dropped to make room, so a
+    /// batch of all frames would leave no room for a sender below its share.
     pub(super) fn take(&mut self) -> (u64, VecDeque<Held>) {
         let half = self.room(self.bounds()) / 2;
         let mut most = Amount {
@@ -214,7 +216,7 @@ impl Contents {
             let chunk = &first.get().chunk;
             wire += chunk.wire().len();
             let (frames, fits) = (chunk.len(), most.room_for(chunk));
-            // The first chunk is always taken, however large it is.
+            // The first chunk is always taken, even if only a part of it fits.
             let is_more = wire > BATCH_BYTES || taken.len() == BATCH_CHUNKS || fits < frames;
             if is_more && !taken.is_empty() {
                 break;
@@ -222,7 +224,7 @@ impl Contents {
             let mut held = first.remove();
             self.senders
                 .remove(held.chunk.source(), held.position, held.amount());
-            // If it is the first and does not fit, the part that fits is taken, one frame at least.
+            // Only the first chunk can be too large here. The part that fits is taken, but at least one frame.
             if fits.max(1) < frames {
                 let first = held.split_to(fits.max(1));
                 self.wait(std::mem::replace(&mut held, first));
@@ -241,7 +243,8 @@ impl Contents {
         (number, taken)
     }
 
-    /// Ends the flight `number` with the chunks `held`. Frames that `progress` does not cover go back to their positions.
+    /// Ends the flight `number`, whose chunks are `held`. Frames that `progress` does not cover return to their
+    /// positions.
     pub(super) fn settle(&mut self, number: u64, mut held: VecDeque<Held>, progress: Progress) {
         // An abandoned queue has counted its frames in flight as lost already.
         if let Lifecycle::Ended(_) = self.lifecycle {
@@ -251,15 +254,15 @@ impl Contents {
         let done = progress.frames_done();
         let mut delivered = self.release(&mut held, done, Some(Instant::now()));
         for (reason, frames) in progress.dropped.each() {
-            // The ledger balances even if a consumer claims to have dropped more than was in flight.
+            // The ledger must balance even if a consumer claims more drops than it had frames in flight.
             let frames = frames.min(delivered);
             delivered -= frames;
             self.ledger.count_dropped(reason, frames);
         }
         self.ledger.delivered += delivered;
         self.ledger.delivered_bytes += progress.bytes;
-        // The collector may have died of the frame that was being written. One that died between two frames has said
-        // nothing about the next one.
+        // The frame that was being written may have caused the connection to die. If the connection died between two
+        // frames, the next frame is not suspect.
         if let Some(first) = held.front_mut().filter(|_| progress.cut) {
             first.cuts += 1;
             if first.cuts >= CUTS_ALLOWED {
@@ -268,7 +271,7 @@ impl Contents {
                     .count_dropped(DropReason::Disconnected, given_up);
             }
         }
-        // The rest waits again, for the next connection. It keeps its count of cuts.
+        // The remaining chunks wait again, for the next connection, and keep their counts of cuts.
         for back in held {
             let frames = back.chunk.len() as u64;
             self.ledger.in_flight -= frames;
@@ -277,8 +280,8 @@ impl Contents {
         }
     }
 
-    /// Removes the first `frames` frames in flight and returns how many there were. Their latency is recorded if they were
-    /// `written` at some time.
+    /// Removes the first `frames` frames of a flight, and returns the number of frames removed. Records their latency
+    /// if they were `written`.
     fn release(
         &mut self,
         held: &mut VecDeque<Held>,
@@ -308,7 +311,7 @@ impl Contents {
         released
     }
 
-    /// Removes the waiting chunks, as if they had never been offered.
+    /// Removes and returns the waiting chunks, as if they had never been offered.
     pub(super) fn withdraw(&mut self) -> Vec<Chunk> {
         let total = self.senders.total();
         self.ledger.offered -= total.frames as u64;
@@ -321,7 +324,7 @@ impl Contents {
 
     // --- The end
 
-    /// Returns whether nothing is left, so that the consumer may end. An open queue is never over.
+    /// Returns whether the consumer can end: the queue is not open, and it holds no frames.
     pub(super) fn is_over(&self) -> bool {
         self.lifecycle != Lifecycle::Open && self.waiting.is_empty() && self.in_flight.is_empty()
     }
@@ -377,7 +380,7 @@ impl Contents {
     }
 }
 
-/// Converts a count back that came from `usize`.
+/// Converts a count that came from a `usize` back to one.
 fn to_usize(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }

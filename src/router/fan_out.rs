@@ -15,13 +15,14 @@ pub(crate) struct Router {
 // === impl Router ===
 
 impl Router {
-    /// A router to the sinks with these queues. Their memory is bounded for each queue only.
+    /// A router to these sinks, without a common memory limit.
     #[cfg(test)]
     pub(crate) fn new(sinks: impl IntoIterator<Item = Arc<Queues>>) -> Self {
         Self::within(Budget::default(), sinks)
     }
 
-    /// A router to these sinks, which share `memory`. When it is short, the queue that holds most makes way.
+    /// A router to these sinks, which share `memory`. When memory is short, the queue that holds the most loses frames
+    /// first.
     pub(crate) fn within(memory: Budget, sinks: impl IntoIterator<Item = Arc<Queues>>) -> Self {
         let router = Self {
             sinks: Arc::default(),
@@ -31,7 +32,8 @@ impl Router {
         router
     }
 
-    /// Offers `chunk` to every sink. Never waits: each queue takes what it has room for and counts the rest as lost.
+    /// Offers `chunk` to every sink. It never waits: each queue keeps the frames that fit and counts the others as
+    /// lost.
     pub(crate) fn offer(&self, chunk: &Chunk) {
         let sinks = self.sinks.load();
         if self.memory.is_short() {
@@ -45,8 +47,8 @@ impl Router {
         }
     }
 
-    /// Offers to these sinks from the next chunk on. A sink that stays misses no chunk and gets none twice. The queues of a
-    /// sink that is gone are closed as soon as the last offer to them is over.
+    /// Replaces the sinks, from the next chunk on. A sink in both sets misses no chunk and gets none twice. The queues
+    /// of a removed sink are closed as soon as the last offer to them is over.
     ///
     /// Two calls must not overlap.
     pub(crate) fn replace(&self, sinks: impl IntoIterator<Item = Arc<Queues>>) {
@@ -78,7 +80,7 @@ mod tests {
         let chunk = Chunk::from_wire(b"\0\0\0\x01a".as_slice().into()).expect("a frame");
         let (stays, goes) = (queues(), queues());
         let router = Router::new([Arc::clone(&stays), Arc::clone(&goes)]);
-        // As in an offer that is not over yet.
+        // Like an offer that is still in progress.
         let offering = router.sinks.load();
         router.replace([Arc::clone(&stays)]);
         router.replace([queues(), Arc::clone(&stays)]);

@@ -6,11 +6,12 @@ use crate::frame_stream::Chunk;
 /// A chunk that a queue holds, waiting or in flight.
 pub(super) struct Held {
     pub(super) chunk: Chunk,
-    /// The number of its first frame, counted over all frames that the queue was offered.
+    /// The position of its first frame. Each frame that is offered to the queue has the next position.
     pub(super) position: u64,
     /// The number of connections that died in the middle of its first frame.
     pub(super) cuts: u32,
-    /// The bytes of memory that it accounts for. If a chunk is split, one of the parts bears the fixed cost.
+    /// The bytes of memory that count for it. After a split, the fixed cost of the chunk counts for one of the parts
+    /// only.
     bytes: usize,
 }
 
@@ -33,7 +34,8 @@ impl Held {
         }
     }
 
-    /// Splits the first `frames` frames off, or all if there are fewer. The amounts of the two parts add up to the whole.
+    /// Splits off and returns the first `frames` frames, or all if there are fewer. The amounts of the two parts add up
+    /// to the whole.
     pub(super) fn split_to(&mut self, frames: usize) -> Self {
         let head = self.chunk.split_to(frames);
         let (position, cuts) = (self.position, self.cuts);
@@ -59,20 +61,20 @@ impl Held {
         }
     }
 
-    /// The number of its first frames that stay if `excess` is dropped from its end.
+    /// The number of frames that stay if `excess` is dropped from the end.
     pub(super) fn kept_without(&self, excess: Amount) -> usize {
         let bytes = self.chunk.footprint().saturating_sub(excess.bytes);
         let frames = self.chunk.len().saturating_sub(excess.frames);
         frames.min(self.chunk.frames_within(bytes))
     }
 
-    /// Keeps the first `frames` frames only. Returns the amount of the others.
+    /// Keeps only the first `frames` frames. Returns the amount that this frees.
     pub(super) fn truncate(&mut self, frames: usize) -> Amount {
         let before = self.amount();
         let mut rest = self.chunk.clone();
         let head = rest.split_to(frames);
         self.bytes -= rest.content();
-        // Otherwise the dropped frames would stay in memory for as long as the chunk does.
+        // Without the copy, the dropped frames could stay in memory as long as the chunk.
         self.chunk = head.compact_if_sparse();
         before.without(self.amount())
     }

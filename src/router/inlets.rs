@@ -1,10 +1,10 @@
-//! The queues that chunks are offered to: a set that is read once a chunk, without a lock.
+//! The set of queues that chunks are offered to. It is read for each chunk, without a lock.
 
 use std::{ops::Deref, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
 
-/// One or several queues that can be closed: nothing more will be offered to them.
+/// One or several queues that can be closed. Nothing is offered to them after that.
 pub(super) trait Close {
     fn close(&self);
 }
@@ -13,23 +13,23 @@ pub(super) trait Close {
 #[derive(Debug)]
 pub(super) struct Inlets<Q: Close>(ArcSwap<Vec<Arc<Inlet<Q>>>>);
 
-/// A hold on one of the queues. When the last hold is dropped, the queue is closed.
+/// A hold on one of the queues. Dropping it closes the queue.
 ///
-/// Two sets that have a queue in common share its inlet. A thread that is still offering to an old set holds that set, and
-/// so keeps its queues open until it is done.
+/// All sets that contain the queue share one inlet. A thread that still offers to an old set therefore keeps the queues
+/// of that set open until it is done.
 #[derive(Debug)]
 pub(super) struct Inlet<Q: Close>(Arc<Q>);
 
 // === impl Inlets ===
 
 impl<Q: Close> Inlets<Q> {
-    /// The set as it is now. Its queues stay open for as long as the guard lives.
+    /// The current set. Its queues stay open as long as the guard lives.
     pub(super) fn load(&self) -> Guard<Arc<Vec<Arc<Inlet<Q>>>>> {
         self.0.load()
     }
 
-    /// Offers go to `queues` from the next chunk on. A queue in both sets misses no chunk and gets none twice. A queue in
-    /// the old set only is closed as soon as the last offer to it is over.
+    /// Replaces the set, from the next chunk on. A queue in both sets misses no chunk and gets none twice. A queue that
+    /// is only in the old set is closed as soon as the last offer to it is over.
     ///
     /// Two calls must not overlap.
     pub(super) fn replace(&self, queues: impl IntoIterator<Item = Arc<Q>>) {

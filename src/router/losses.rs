@@ -4,10 +4,11 @@ use std::fmt;
 
 use crate::frame_stream::Source;
 
-/// The frames that were dropped for want of room, by sender: a row for each sender that lost most, and a sum of the others.
+/// The frames that were dropped because there was no room, by sender. The senders that lost the most have a row each;
+/// the others have a common sum.
 ///
-/// A sender is a peer at a listener. After it has reconnected, from the same address or as the same process, it has the
-/// same row.
+/// A sender is a peer at a listener. A sender that reconnects from the same address, or that is the same process, keeps
+/// its row.
 #[derive(Debug, Clone, Default)]
 pub struct Losses {
     senders: Vec<(Source, u64)>,
@@ -20,9 +21,9 @@ impl Losses {
     /// The greatest number of senders with a row of their own.
     pub const SENDERS: usize = 16;
 
-    /// The senders that lost most, and the frames of each, heaviest first.
+    /// The senders that lost the most, each with its lost frames, in descending order.
     ///
-    /// When a sender's row is given to another one, its frames so far are added to the [others](Self::others).
+    /// When a new sender takes over a row, the frames of the former one are added to the [others](Self::others).
     pub fn senders(&self) -> Vec<(&Source, u64)> {
         let rows = self.senders.iter();
         let mut rows: Vec<_> = rows.map(|(source, frames)| (source, *frames)).collect();
@@ -30,17 +31,17 @@ impl Losses {
         rows
     }
 
-    /// The frames of the senders without a row.
+    /// The lost frames of the senders without a row.
     pub fn others(&self) -> u64 {
         self.others
     }
 
-    /// The frames of all senders.
+    /// The lost frames of all senders.
     pub fn total(&self) -> u64 {
         self.others + self.senders.iter().map(|(_, frames)| frames).sum::<u64>()
     }
 
-    /// The frames of the sender that `source` belongs to; 0 if it has no row.
+    /// The lost frames of the sender that `source` belongs to; 0 if it has no row.
     pub fn of(&self, source: &Source) -> u64 {
         let row = self
             .senders
@@ -78,7 +79,7 @@ impl Losses {
         if let Some(row) = known.and_then(|known| rows.get_mut(known)) {
             row.1 += frames;
             if row.0 != *source {
-                // The next chunk of this connection is found by the number of its source, which is faster.
+                // The next chunk of this connection then finds the row by the number of its source, which is faster.
                 row.0 = source.clone();
             }
             return;
@@ -101,7 +102,7 @@ impl Losses {
 }
 
 impl fmt::Display for Losses {
-    /// Writes the heaviest few and the sum of the rest; nothing if nothing was lost.
+    /// Writes the three senders that lost the most, and the sum of all others. Writes nothing if nothing was lost.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMED: usize = 3;
         let rows = self.senders();

@@ -1,15 +1,16 @@
-//! The progress of a batch: the frames in flight that are done with.
+//! The progress of a batch.
 
 use super::Drops;
 
-/// The frames in flight that are done with.
+/// The frames of a batch that were written or dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// Frames that were handed whole to the operating system.
+    /// Frames that the operating system accepted completely.
     pub frames: usize,
     /// Their bytes on the wire, after the sink's edits.
     pub bytes: u64,
-    /// Frames among these, or directly after them, that the sink has dropped instead.
+    /// Frames that the sink dropped. They were between the written frames or directly after them, and `frames` does not
+    /// count them.
     pub dropped: Drops,
     /// True if the connection died in the middle of the next frame.
     pub cut: bool,
@@ -18,7 +19,7 @@ pub(crate) struct Progress {
 // === impl Progress ===
 
 impl Progress {
-    /// The number of frames that are done with: written or dropped.
+    /// The number of frames that were written or dropped.
     pub(crate) fn frames_done(&self) -> usize {
         let dropped = usize::try_from(self.dropped.total()).unwrap_or(usize::MAX);
         self.frames.saturating_add(dropped)

@@ -22,12 +22,12 @@ use crate::frame_stream::Chunk;
 
 /// A queue of chunks between the router and the driver of a sink, or of one of its endpoints.
 ///
-/// It belongs to the directive, not to the connection, so it survives reconnects. One lock guards the frames and the ledger
-/// together and is taken once a chunk, so the ledger balances whenever it is read.
+/// It belongs to the directive, not to the connection, so it survives reconnects. One lock guards the frames and the
+/// ledger, so the ledger balances whenever it is read. The lock is taken once for each chunk.
 ///
-/// A queue has one consumer. The frames that it takes are *in flight* until they are [settled](Taken::settle), and count
-/// against the bounds for that time. Frames that were not written then go back to their positions, before all later ones.
-/// The consumer may take more while others are in flight.
+/// A queue has one consumer. The frames that the consumer takes are *in flight* until they are
+/// [settled](Taken::settle), and count against the bounds until then. Settling returns the frames that were not written
+/// to their positions, before all later ones. The consumer can take more frames while others are in flight.
 pub(crate) struct Queue {
     contents: Mutex<Contents>,
 }
@@ -52,35 +52,35 @@ impl Queue {
         self.lock().limits = limits;
     }
 
-    /// Takes the frames of `chunk` that there is room for, from its front, and counts the others as lost.
+    /// Adds as many frames from the front of `chunk` as fit, and counts the others as lost.
     ///
-    /// A full queue is shared fairly. A sender with less than an equal share of the room gets its frames in, and the sender
-    /// that is furthest above its share loses its newest frames for them.
+    /// A full queue is shared fairly. If the sender of `chunk` has less than an equal share of the room, its frames are
+    /// added up to that share, and the sender that is furthest above its share loses its newest frames.
     pub(crate) fn push(&self, chunk: &Chunk) {
         self.change(|contents| contents.push(chunk));
     }
 
-    /// Pushes `chunk` without letting the queue grow: either the sender that is furthest above its share makes room, or the
-    /// new frames are lost.
+    /// Pushes `chunk` without letting the queue grow: either the sender that is furthest above its share loses frames,
+    /// or the new frames are lost.
     pub(super) fn push_in_place(&self, chunk: &Chunk) {
         self.change(|contents| contents.push_in_place(chunk));
     }
 
-    /// Drops the newest waiting frames of the senders that are furthest above their share, until `bytes` are free or nothing
-    /// waits.
+    /// Drops the newest waiting frames of the senders that are furthest above their share, until `bytes` are freed or
+    /// no frame waits.
     pub(super) fn evict(&self, bytes: usize) {
         self.lock().evict(bytes);
     }
 
-    /// The bytes that the queue holds, and how many of them wait: the others are in flight.
+    /// The bytes of all frames in the queue, and the bytes of the waiting frames alone. The difference is in flight.
     pub(super) fn held_bytes(&self) -> (usize, usize) {
         let contents = self.lock();
         let held = usize::try_from(contents.ledger.held_bytes).unwrap_or(usize::MAX);
         (held, contents.senders.total().bytes)
     }
 
-    /// Takes the frames that have piled up, oldest first; they are in flight then. `None` once the queue is closed and
-    /// empty.
+    /// Takes the next batch of waiting frames, oldest first. They are in flight from then on. Returns `None` when the
+    /// queue is closed and empty.
     pub(crate) fn poll_take(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
         let mut contents = self.lock();
         if contents.waiting.is_empty() {
@@ -90,7 +90,7 @@ impl Queue {
         Poll::Ready(Some(Taken::new(Arc::clone(self), number, held)))
     }
 
-    /// Waits until the queue is closed and empty. For a consumer that cannot take now.
+    /// Waits until the queue is closed and empty. For a consumer that cannot take frames now.
     pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.lock().poll_end(cx)
     }
@@ -99,7 +99,7 @@ impl Queue {
         let consumer = {
             let mut contents = self.lock();
             contents.settle(number, held, progress);
-            // A consumer waits for frames to take, which may have come back, or for the end, which may be here.
+            // The consumer waits for frames, or for the end of the queue. The settlement can bring either.
             let is_news = !contents.waiting.is_empty() || contents.is_over();
             contents.consumer.take_if(|_| is_news)
         };
@@ -108,12 +108,12 @@ impl Queue {
         }
     }
 
-    /// Closes the queue: nothing more will be pushed. The frames in it are still to be taken.
+    /// Closes the queue: nothing more will be pushed. The consumer still takes the frames that it holds.
     pub(crate) fn close(&self) {
         self.change(Contents::close);
     }
 
-    /// Waits until the queue is [closed](Self::close), whatever it holds. For its consumer.
+    /// Waits until the queue is [closed](Self::close), even if it still holds frames. Only its consumer may call this.
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut contents = self.lock();
         if contents.is_closed() {
@@ -129,27 +129,28 @@ impl Queue {
         contents.is_closed() && contents.is_over()
     }
 
-    /// Removes the waiting chunks, as if they had never been offered.
+    /// Removes and returns the waiting chunks, as if they had never been offered.
     pub(super) fn withdraw(&self) -> Vec<Chunk> {
         self.lock().withdraw()
     }
 
-    /// Takes `chunks` as if they had been offered before all others. The queue must not have a consumer: none is woken.
+    /// Adds `chunks` as if they had been offered before all others. The queue must not have a consumer, because none is
+    /// woken.
     pub(super) fn prepend(&self, chunks: &[Chunk]) {
         self.lock().prepend(chunks);
     }
 
-    /// Ends the queue: its frames, and any that are still pushed, are counted as lost for `reason`.
+    /// Ends the queue. Its frames, and all frames that are pushed later, are counted as dropped for `reason`.
     pub(crate) fn abandon(&self, reason: DropReason) {
         self.change(|contents| contents.abandon(reason));
     }
 
-    /// The ledger now.
+    /// The current ledger.
     pub(crate) fn ledger(&self) -> Ledger {
         self.lock().ledger.clone()
     }
 
-    /// The frames that were dropped for want of room, by sender.
+    /// The frames that were dropped because there was no room, by sender.
     pub(crate) fn losses(&self) -> Losses {
         self.lock().losses.clone()
     }
@@ -164,7 +165,7 @@ impl Queue {
         self.lock().oldest()
     }
 
-    /// Changes the contents, and wakes the consumer when the lock is free again.
+    /// Changes the contents, and wakes the consumer after the lock is released.
     fn change(&self, change: impl FnOnce(&mut Contents)) {
         let consumer = {
             let mut contents = self.lock();
@@ -177,7 +178,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
-        // Only running out of memory can panic under the lock. The counts are still the best there are.
+        // Only a failed allocation can panic under the lock. The counts are still usable then.
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,5 @@
-//! Tests of the queue, by example and against a model. They are not in `queue.rs` because that is compiled with loom, too.
+//! Tests of the queue, by example and against a model. They are not in `queue.rs` because `tests/queue_model.rs`
+//! compiles that file with loom.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -138,7 +139,7 @@ fn frames_that_were_not_written_are_first_in_the_next_take() {
     assert_eq!(numbers(&take(&queue)), [4, 5, 6]);
 }
 
-/// A chunk that is so large that one take brings no other.
+/// A chunk that is so large that a take returns it alone.
 fn large(from: u32, frames: u32) -> Chunk {
     let mut wire = BytesMut::new();
     for number in from..from + frames {
@@ -238,7 +239,7 @@ fn a_frame_in_which_three_connections_died_is_dropped() {
         let taken = take(&queue);
         assert_eq!(numbers(&taken), [0, 1, 2]);
         taken.settle(cut);
-        // A connection that dies between two frames is not the frame's fault.
+        // A connection that dies between two frames does not count against the next frame.
         take(&queue).settle(Progress::default());
     }
     take(&queue).settle(cut);
@@ -377,7 +378,7 @@ fn an_abandoned_queue_counts_its_frames_and_later_ones_as_lost() {
 enum Step {
     Push(u32),
     Take,
-    /// Settles one of the flights, of which a share was written.
+    /// Settles one of the flights, after a share of its frames was written.
     Settle {
         which: prop::sample::Index,
         share: f64,
@@ -401,8 +402,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// With any number of flights, the ledger balances, frames are taken in the order in which they came, no frame is in two
-    /// flights, and every lost frame is counted.
+    /// With any number of flights, the ledger balances, frames are taken in the order of their arrival, no frame is in
+    /// two flights, and every lost frame is counted.
     #[test]
     fn the_ledger_balances_and_the_order_is_kept(
         steps in prop::collection::vec(step(), 0..160),

@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, VecDeque};
 use super::amount::{Amount, Dimension};
 use crate::frame_stream::Source;
 
-/// An account for each connection that has something waiting.
+/// An account for each connection that has frames waiting.
 ///
-/// Frames in flight are in no account: they cannot be dropped to make room, so they count against no
-/// sender's share.
+/// Frames in flight are in no account. They cannot be dropped to make room, so they do not count against a sender's
+/// share.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
-    /// The accounts, by the number of the source. An empty account stays for a while, with its allocation.
+    /// The accounts, by the number of the source. An empty account stays for a while, so that its allocation can be
+    /// used again.
     accounts: BTreeMap<u64, Account>,
-    /// The number of each sender's accounts that are not empty. A 0 stays for as long as empty accounts do.
+    /// For each sender, the number of its accounts that are not empty. An entry of 0 stays until the empty accounts are
+    /// removed.
     connections: BTreeMap<u64, usize>,
     /// The number of accounts that are not empty.
     active: usize,
-    /// The number of senders with an account that is not empty. A full queue is divided by it.
+    /// The number of senders with an account that is not empty. A full queue is divided by this number.
     divisor: usize,
     total: Amount,
 }
@@ -34,8 +36,8 @@ struct Account {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Division {
     per_sender: Amount,
-    /// The sender of a chunk that is about to be added, if the chunk is the first of its connection: the connection counts,
-    /// though it has no account yet.
+    /// The sender of the chunk that is about to be added, if nothing else of the chunk's connection waits. That
+    /// connection has no account yet, but it gets a share.
     joined: Option<u64>,
 }
 
@@ -48,24 +50,24 @@ pub(super) struct Excess {
     pub(super) newest: u64,
 }
 
-/// The number of empty accounts that are kept in addition to twice the number of others.
+/// Empty accounts are removed when the number of all accounts exceeds twice the active ones plus this number.
 const SPARE: usize = 8;
 
 // === impl Senders ===
 
 impl Senders {
-    /// The amount that waits, over all senders.
+    /// The waiting amount of all senders.
     pub(super) fn total(&self) -> Amount {
         self.total
     }
 
-    /// The amount of `source` that waits.
+    /// The waiting amount of `source`.
     pub(super) fn waiting(&self, source: Option<&Source>) -> Amount {
         let account = self.accounts.get(&number(source));
         account.map_or_else(Amount::default, |account| account.waiting)
     }
 
-    /// Divides `room` among the senders that have something waiting, and that of `source`.
+    /// Divides `room` among the senders that have frames waiting, and the sender of `source`.
     pub(super) fn divide(&self, room: Amount, source: Option<&Source>) -> Division {
         let joins = self.waiting(source).frames == 0;
         let joined = joins.then(|| sender(source));
@@ -76,7 +78,7 @@ impl Senders {
         }
     }
 
-    /// Divides `room` among the senders that have something waiting.
+    /// Divides `room` among the senders that have frames waiting.
     pub(super) fn divide_as_it_is(&self, room: Amount) -> Division {
         Division {
             per_sender: room / self.divisor,
@@ -84,7 +86,7 @@ impl Senders {
         }
     }
 
-    /// The share of `source`, and of every other connection of its sender.
+    /// The share of `source`. All connections of one sender have the same share.
     pub(super) fn share(&self, division: Division, source: Option<&Source>) -> Amount {
         self.share_of(division, sender(source))
     }
@@ -129,7 +131,7 @@ impl Senders {
         }
         account.waiting += amount;
         self.total += amount;
-        // Nearly always the chunk is the newest one. Only a chunk that comes back from a dead connection is older.
+        // The chunk is nearly always the newest one. It is older if it returns from a dead connection or is prepended.
         match account.positions.back() {
             Some(last) if *last > position => {
                 let index = account.positions.partition_point(|other| *other < position);
@@ -161,7 +163,7 @@ impl Senders {
         }
     }
 
-    /// Removes a part of a chunk of `source`. The rest of the chunk keeps its position.
+    /// Removes a part of a chunk of `source`. The remaining part keeps its position.
     pub(super) fn shrink(&mut self, source: Option<&Source>, amount: Amount) {
         self.total -= amount;
         if let Some(account) = self.accounts.get_mut(&number(source)) {
@@ -175,12 +177,12 @@ impl Senders {
     }
 }
 
-/// The key of its account. Chunks without a source share one.
+/// The key of the account of `source`. All chunks without a source share one account.
 fn number(source: Option<&Source>) -> u64 {
     source.map_or(0, Source::number)
 }
 
-/// The key of its sender. Chunks without a source share one.
+/// The key of the sender of `source`. All chunks without a source count as one sender.
 fn sender(source: Option<&Source>) -> u64 {
     source.map_or(0, Source::sender)
 }

@@ -8,14 +8,15 @@ use super::{
 use crate::frame_stream::Chunk;
 
 impl Contents {
-    /// Makes room for the frames of `chunk` that its sender is entitled to, if they are more than the `free` frames that
-    /// fit anyway. Returns how many of its frames fit then.
+    /// Makes room for the frames of `chunk` that its connection is entitled to, if these are more than the `free`
+    /// frames that fit already. Returns the number of frames of `chunk` that fit afterwards.
     ///
-    /// The room is divided equally among the senders that have something waiting, and the share of a sender equally among
-    /// its connections, so a sender gains nothing by opening many. The shares add up to the whole room. So while the queue
-    /// is full and one connection is below its share, another one is above its own. The connection that is furthest above
-    /// its share loses its newest frames, and no connection within its share loses any. A connection that loses all of its
-    /// frames makes the shares of its sender's other connections larger; they still add up to no more than the room.
+    /// The room is divided equally among the senders that have frames waiting, and each sender's share equally among
+    /// its connections. So a sender gains nothing by opening many connections. The shares add up to the whole room: if
+    /// the queue is full and one connection is below its share, another connection is above its own. The connection
+    /// that is furthest above its share loses its newest frames; a connection within its share loses none. If a
+    /// connection loses all of its frames, the shares of its sender's other connections grow, but all shares together
+    /// still do not exceed the room.
     pub(super) fn make_room(&mut self, chunk: &Chunk, free: usize, bounds: Bounds) -> usize {
         let source = chunk.source();
         let division = self.senders.divide(self.room(bounds), source);
@@ -26,7 +27,7 @@ impl Contents {
         }
         let wanted = Amount::of(&chunk.clone().split_to(entitled));
         loop {
-            // Frames first, then bytes: a queue may be full in one of them or in both.
+            // A queue may be full in frames, in bytes or in both. Frames are handled first.
             let lacking = wanted.without(self.free(bounds));
             let Some(dimension) = lacking.dimension() else {
                 return entitled;
@@ -45,8 +46,8 @@ impl Contents {
         }
     }
 
-    /// Drops `excess` from the end of the chunk that waits at `position`, or the whole chunk if it has no more. Returns
-    /// whether there is such a chunk, because a loop that waits for room must end if there is none.
+    /// Drops `excess` from the end of the chunk that waits at `position`, or the whole chunk if it is not larger.
+    /// Returns false if no chunk waits there: the loops that make room must end then.
     fn cut_back(&mut self, position: u64, excess: Amount, reason: DropReason) -> bool {
         let Some(mut held) = self.waiting.remove(&position) else {
             debug_assert!(false, "an account names a chunk that does not wait");
@@ -71,8 +72,8 @@ impl Contents {
         true
     }
 
-    /// Drops the newest chunks of the connections that are furthest above their share of what is left afterwards, until
-    /// `bytes` are free or nothing waits.
+    /// Drops chunks until `bytes` are freed or nothing waits. Each is the newest chunk of the connection that is then
+    /// furthest above its share. The shares divide the amount that is left after the eviction.
     pub(super) fn evict(&mut self, bytes: usize) {
         let before = self.senders.total();
         let left = before.without(Dimension::Bytes.amount(bytes));
@@ -80,7 +81,7 @@ impl Contents {
         while before.without(self.senders.total()).bytes < bytes
             && let Some(excess) = self.senders.furthest_above(division, Dimension::Bytes)
         {
-            // Whole chunks: the rest of a chunk would keep its buffer in memory.
+            // Whole chunks are dropped, because any remaining part would keep the chunk's buffer in memory.
             let all = Dimension::Bytes.amount(before.bytes);
             if !self.cut_back(excess.newest, all, DropReason::Memory) {
                 break;

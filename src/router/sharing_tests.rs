@@ -1,5 +1,5 @@
-//! Tests of the fair sharing of a full queue, by example and against a model. They are not in `sharing.rs` because that is
-//! compiled with loom, too.
+//! Tests of the fair sharing of a full queue, by example and against a model. They are not in `sharing.rs` because
+//! `tests/queue_model.rs` compiles that file with loom.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -115,7 +115,7 @@ fn many_connections_of_a_sender_get_no_more_than_one() {
     assert_eq!((lost, queue.ledger().queued), (0, 100));
     queue.push(&chunk(&quiet, 2000, 1, 4));
     assert_eq!(queue.losses().of(&quiet), 1, "its half is used up");
-    // The half of the crowd is divided among its connections: 50 / 21.
+    // The crowd's half of the room is divided among its connections: 50 / 21.
     let newcomer = source("192.0.2.1:99");
     queue.push(&chunk(&newcomer, 3000, 2, 4));
     assert_eq!(queue.losses().of(&newcomer), 0);
@@ -242,8 +242,8 @@ struct Frame {
     content: usize,
 }
 
-/// The number of frames, and an upper bound of their bytes: the fixed cost counts for each part of a chunk, though only
-/// one part bears it.
+/// The number of frames, and an upper bound of their bytes. The bound includes the fixed cost for each part of a chunk,
+/// although the queue counts it for one part only.
 fn hold<'a>(frames: impl Iterator<Item = &'a Frame>) -> (usize, usize) {
     const OVERHEAD: usize = 128;
     let (mut count, mut bytes, mut chunks) = (0, 0, BTreeSet::new());
@@ -258,7 +258,8 @@ fn hold<'a>(frames: impl Iterator<Item = &'a Frame>) -> (usize, usize) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// A sender within its share of the room loses neither frames that it pushes nor frames that wait, whatever the others do. Every lost frame is counted for one sender. The order of each sender's frames is kept.
+    /// A sender within its share of the room loses neither frames that it pushes nor frames that wait, whatever the
+    /// other senders do. Every lost frame is counted for one sender. The order of each sender's frames is kept.
     #[test]
     fn a_sender_within_its_share_loses_nothing(
         steps in prop::collection::vec(step(), 0..120),
@@ -307,7 +308,7 @@ proptest! {
                         if other == sender {
                             continue;
                         }
-                        // It loses its newest frames.
+                        // A sender loses its newest frames first.
                         for _ in 0..lost(other) {
                             let newest = waiting.iter().rev().find(|(_, frame)| frame.sender == other);
                             let newest = *newest.expect("as many").0;

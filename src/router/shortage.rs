@@ -1,19 +1,20 @@
-//! The offer of a chunk when the memory of the router is nearly used up.
+//! Offers of chunks when the memory of the router is nearly used up.
 //!
-//! Sinks share chunks, so the memory of a chunk that one sink drops is free only when no other sink has it either. That is
-//! why the budget is read again after each step. No two queues are locked at once.
+//! Sinks share chunks. The memory of a chunk is freed only when the last sink drops it, so the budget is read again
+//! after each step. Two queues are never locked at the same time.
 
 use super::Queue;
 use crate::{frame_stream::Chunk, memory::Budget};
 
-/// The number of evictions for one chunk. A few free more bytes than the chunk brings. If the evicted chunks are being
-/// written by some connection, their memory is not free yet, and the next chunk goes on evicting.
+/// The largest number of evictions for one chunk. A few are usually enough. But the memory of an evicted chunk is not
+/// free while a connection still writes it; then the offer of the next chunk continues the eviction.
 const ROUNDS: usize = 64;
 
-/// Offers `chunk` to `queues` while `memory` is short. The memory of the chunk is counted already.
+/// Offers `chunk` to `queues` while `memory` is short. `memory` includes the chunk already.
 ///
-/// The reserve is for queues that hold little: the queue that holds most may exchange frames but not grow, if it holds more
-/// than the reserve. Above the limit it drops its newest frames, and if that is not enough, no queue may grow.
+/// The reserve is for queues that hold little. So the queue that holds the most must not grow if it holds more than the
+/// reserve; it only exchanges frames. Above the limit, it also drops its newest frames. If that does not free enough,
+/// no queue may grow.
 pub(super) fn offer(memory: &Budget, queues: &[&Queue], chunk: &Chunk) {
     make_room(memory, queues);
     let held: Vec<_> = queues.iter().map(|queue| queue.held_bytes().0).collect();
@@ -29,7 +30,7 @@ pub(super) fn offer(memory: &Budget, queues: &[&Queue], chunk: &Chunk) {
     }
 }
 
-/// Evicts the newest frames of the queues that hold most, until the limit is kept.
+/// Evicts the newest frames of the queue that holds the most, repeatedly, until memory is within the limit.
 fn make_room(memory: &Budget, queues: &[&Queue]) {
     for _ in 0..ROUNDS {
         let excess = memory.excess();
@@ -100,7 +101,7 @@ mod tests {
             assert!(self.memory.held() <= LIMIT, "{:?}", self.memory);
         }
 
-        /// Writes all that waits for a sink.
+        /// Writes everything that waits for a sink.
         fn write(&self, sink: usize) {
             let queue = self.sinks[sink].one();
             let mut cx = Context::from_waker(Waker::noop());
@@ -132,7 +133,7 @@ mod tests {
         let bench = Bench::new(2);
         for round in 0..1000 {
             bench.offer();
-            // This sink writes now and then only, so it shares chunks with the one that stalls.
+            // This sink writes only in every eighth round, so it shares chunks with the sink that stalls.
             if round % 8 == 0 {
                 bench.write(1);
             }
@@ -170,7 +171,7 @@ mod tests {
             bench.offer();
             bench.write(2);
         }
-        // A chunk that both have is counted once.
+        // The budget counts a chunk that both sinks hold once.
         assert!(bench.held(0) + bench.held(1) > LIMIT);
         assert_eq!(bench.dropped(2), 0);
         bench.write(0);

@@ -5,16 +5,16 @@ use std::{collections::VecDeque, fmt, sync::Arc, thread};
 use super::{held::Held, progress::Progress, queue::Queue};
 use crate::frame_stream::{Batch, Chunk};
 
-/// Frames in flight: taken from a queue, and neither written nor given back.
+/// Frames in flight: taken from a queue, and neither written nor returned yet.
 ///
-/// They are settled once. Dropping this gives all of them back; if a panic drops it in the middle of a write, the first
-/// frame counts as one that a connection died in.
+/// [`settle`](Self::settle) ends the flight. Without it, a drop returns all frames to the queue. If a panic causes the
+/// drop after a write has begun, the first frame counts as one in which a connection died.
 pub(crate) struct Taken {
     queue: Arc<Queue>,
     number: u64,
-    /// `None` once it is settled.
+    /// `None` after the flight is settled.
     held: Option<VecDeque<Held>>,
-    /// True once a write was tried.
+    /// True after a write has begun.
     begun: bool,
 }
 
@@ -30,18 +30,18 @@ impl Taken {
         }
     }
 
-    /// The chunks to write, in order.
+    /// Marks the write as begun, and returns the chunks in order.
     pub(crate) fn begin(&mut self) -> Batch {
         self.begun = true;
         self.chunks().cloned().collect()
     }
 
-    /// The chunks, without starting to write them.
+    /// The chunks in order. The write does not count as begun.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = &Chunk> {
         self.held.iter().flatten().map(|held| &held.chunk)
     }
 
-    /// Counts the frames that `progress` covers. The others go back to their positions in the queue.
+    /// Counts the frames that `progress` covers. The others return to their positions in the queue.
     pub(crate) fn settle(mut self, progress: Progress) {
         self.end(progress);
     }

@@ -1,4 +1,4 @@
-//! The accounts of a sink's queues: those of now, and the sums of the past.
+//! The accounts of a sink's queues: the current queues, and the sums of the former ones.
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
@@ -30,9 +30,9 @@ pub(crate) struct EndpointQueue {
 pub(super) struct Accounts {
     limits: Limits,
     entries: Vec<EndpointQueue>,
-    /// Nothing more will be offered.
+    /// True once nothing more will be offered.
     closed: bool,
-    /// The sums of the queues that are gone.
+    /// The sums of the former queues.
     past: Past,
 }
 
@@ -55,7 +55,7 @@ impl Accounts {
         }
     }
 
-    /// Adds an empty queue. It gets chunks once it is published.
+    /// Adds an empty queue. It gets chunks only after it is published.
     pub(super) fn add(&mut self, address: Option<SocketAddr>, label: Arc<str>) -> Arc<Queue> {
         let queue = Arc::new(Queue::new(self.limits));
         self.entries.push(EndpointQueue {
@@ -141,18 +141,18 @@ impl Accounts {
         }
     }
 
-    /// The queue with the oldest frame, of those that chunks are offered to; any of them if all are empty.
+    /// The queue with the oldest frame among those that chunks are offered to. If all are empty, it is any of them.
     pub(super) fn furthest_behind(&self) -> Option<Arc<Queue>> {
         let offered = self.entries.iter().filter(|entry| entry.offered);
         let furthest = offered.min_by_key(|entry| {
             let oldest = entry.queue.oldest();
-            // An empty queue is last: `None` on its own would be first.
+            // An empty queue must come last; `None` alone would come first.
             (oldest.is_none(), oldest)
         });
         furthest.map(|entry| Arc::clone(&entry.queue))
     }
 
-    /// Moves the counts of finished queues to the sums of the past, and forgets the queues.
+    /// Adds the counts of finished queues to the sums of the former ones, and removes these queues.
     pub(super) fn retire_finished(&mut self) {
         let Past {
             ledger,
@@ -160,7 +160,7 @@ impl Accounts {
             losses,
         } = &mut self.past;
         self.entries.retain(|EndpointQueue { queue, offered, .. }| {
-            // The counts of a queue that is offered to may still change.
+            // The counts of a queue can change as long as chunks are offered to it.
             let stays = *offered || !queue.is_finished();
             if !stays {
                 ledger.add(&queue.ledger());

@@ -1,4 +1,4 @@
-//! The queues of one sink, and the sums over them.
+//! The queues of one sink, and their sums.
 
 mod accounts;
 #[cfg(test)]
@@ -19,10 +19,11 @@ use super::{
 };
 use crate::frame_stream::Chunk;
 
-/// The queues of one sink: a single one, or with `endpoints all` one for each endpoint. It may outlive the sink.
+/// The queues of one sink: a single queue, or with `endpoints all` a queue for each endpoint. This value can outlive
+/// the sink.
 ///
-/// The ledger, the losses and the latency are sums over all queues, those of former endpoints included. So they never
-/// decrease, and the ledger [balances](Ledger::balances).
+/// The ledger, the losses and the latency are sums over all queues, including those of former endpoints. So no counter
+/// ever decreases, and the ledger [balances](Ledger::balances).
 #[derive(Debug)]
 pub struct Queues {
     /// The queues that chunks are offered to.
@@ -47,7 +48,7 @@ impl Queues {
         queues
     }
 
-    /// The sink's ledger now.
+    /// The sink's current ledger.
     pub fn ledger(&self) -> Ledger {
         self.lock().ledger()
     }
@@ -57,7 +58,7 @@ impl Queues {
         self.lock().latency()
     }
 
-    /// The frames that were dropped for want of room, by sender.
+    /// The frames that were dropped because there was no room, by sender.
     pub fn losses(&self) -> Losses {
         self.lock().losses()
     }
@@ -72,7 +73,7 @@ impl Queues {
         self.lock().limits()
     }
 
-    /// The account of each endpoint that has a queue of its own, with `endpoints all`. Otherwise there are none.
+    /// With `endpoints all`, the account of each endpoint that has its own queue. Otherwise it is empty.
     pub fn endpoints(&self) -> Vec<EndpointAccount> {
         self.lock().endpoints()
     }
@@ -89,27 +90,27 @@ impl Queues {
         }
     }
 
-    /// The queues that chunks are offered to. None of them is closed while its inlet lives.
+    /// The queues that chunks are offered to. A queue is not closed while its inlet exists.
     pub(super) fn inlets(&self) -> Vec<Arc<Inlet<Queue>>> {
         self.inlets.load().to_vec()
     }
 
-    /// Closes every queue, and those that are added later: nothing more will be offered.
+    /// Closes every queue, also those that are added later. Nothing more will be offered.
     pub(crate) fn close(&self) {
         self.lock().close();
     }
 
-    /// Ends every queue: its frames, and any that are still offered, are counted as lost to the shutdown.
+    /// Ends every queue. Its frames, and all frames that are offered later, are counted as lost to the shutdown.
     pub(crate) fn abandon(&self) {
         for entry in self.lock().entries() {
             entry.queue.abandon(DropReason::Shutdown);
         }
     }
 
-    /// Goes back to a single queue for all endpoints and returns it. Of several queues, which mostly hold the same frames,
-    /// the one that is furthest behind stays. What only the others hold is lost with their endpoints.
+    /// Returns to a single queue for all endpoints. Several queues mostly hold the same frames: the queue that is
+    /// furthest behind stays, and the frames that only the others hold are counted as lost with their endpoints.
     ///
-    /// None of the queues may have a consumer.
+    /// The queues must not have a consumer.
     pub(crate) fn one(&self) -> Arc<Queue> {
         let mut accounts = self.lock();
         let Some(stays) = accounts.furthest_behind() else {
@@ -143,11 +144,11 @@ impl Queues {
         }
     }
 
-    /// Replaces the queues `gone` by an empty queue for each of the endpoints `come`. Returns the new queues, in the order of
-    /// their endpoints.
+    /// Replaces the queues `gone` with an empty queue for each of the endpoints `come`. Returns the new queues, in the
+    /// order of their endpoints.
     ///
-    /// Each chunk is offered either to the old queues or to the new ones, never to both. A queue that is gone is
-    /// closed as soon as the last offer to it is over.
+    /// Each chunk is offered either to the old queues or to the new ones, never to both. An old queue is closed as soon
+    /// as the last offer to it is over.
     pub(crate) fn exchange(
         &self,
         gone: &[Arc<Queue>],
@@ -164,10 +165,10 @@ impl Queues {
         queues
     }
 
-    /// Moves the frames of `from` to every queue that chunks are offered to, before all that it holds. `from` is closed, and
-    /// the others have no consumer yet.
+    /// Moves the frames of `from` to every queue that chunks are offered to, in front of the frames there. `from` must
+    /// be closed, and the other queues must not have a consumer yet.
     pub(crate) fn hand_over(&self, from: &Arc<Queue>) {
-        // Under the lock of the accounts, so that a sum that is read meanwhile has the frames once.
+        // The accounts stay locked, so that a sum that is read meanwhile counts the frames once.
         let mut accounts = self.lock();
         let chunks = from.withdraw();
         for entry in accounts.entries().iter().filter(|entry| entry.offered) {
@@ -176,12 +177,12 @@ impl Queues {
         accounts.retire_finished();
     }
 
-    /// Moves the counts of finished queues to the sums of the past, and forgets the queues.
+    /// Adds the counts of finished queues to the sums of the former ones, and removes these queues.
     pub(crate) fn retire_finished(&self) {
         self.lock().retire_finished();
     }
 
-    /// Has chunks offered to the queues that `accounts` says.
+    /// From the next chunk on, offers go to the queues that are marked as offered in `accounts`.
     fn publish(&self, accounts: &Accounts) {
         let offered = accounts.entries().iter().filter(|entry| entry.offered);
         self.inlets
