@@ -1,8 +1,8 @@
 //! A reserve of file descriptors that incoming connections must leave for the router's own use.
 //!
-//! A process may have a limited number of descriptors open (`RLIMIT_NOFILE`). Senders and clients of the admin
-//! endpoint open connections and keep them as long as they like. Without a reserve they can use up all descriptors,
-//! and then no sink connects, no name resolves and no file can be read until some of them close.
+//! The number of descriptors that a process can have open is limited (`RLIMIT_NOFILE`). Senders and clients of the
+//! admin endpoint keep connections open as long as they like. Without a reserve, they could use up all descriptors.
+//! Until some of them close, no sink could then connect, no name could be resolved and no file could be read.
 
 use std::{
     os::fd::AsRawFd,
@@ -23,17 +23,17 @@ pub struct Descriptors(Arc<Reserve>);
 struct Reserve {
     /// Descriptors kept for sinks, lookups and files.
     own: AtomicU64,
-    /// Descriptors open before the first sender connects. Under a low limit only the rest is divided.
+    /// Descriptors that are open before the first sender connects. A low limit is divided after these are subtracted.
     in_use: AtomicU64,
 }
 
 /// The purpose of an accepted connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Incoming {
-    /// Carries frames. It also leaves room for the admin endpoint, so that the endpoint can still report the
+    /// Carries frames. It must also leave room for the admin endpoint, so that the endpoint can still report the
     /// problem.
     Sender,
-    /// Asks the admin endpoint something.
+    /// Carries requests to the admin endpoint.
     #[cfg_attr(not(feature = "admin"), allow(dead_code))]
     Admin,
 }
@@ -41,7 +41,7 @@ pub(crate) enum Incoming {
 /// The connection would use a descriptor of the reserve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
-    "RLIMIT_NOFILE allows {limit} descriptors, and the last {kept} are kept for sinks, admin endpoint and reloads; raise it (LimitNOFILE= of the unit, `ulimit -n`), not max_connections"
+    "RLIMIT_NOFILE allows {limit} descriptors, and the last {kept} are kept for sinks, admin endpoint and reloads; raise RLIMIT_NOFILE (`LimitNOFILE=` of the unit, or `ulimit -n`), not max_connections"
 )]
 pub(crate) struct DescriptorsShort {
     /// `RLIMIT_NOFILE` of the process.
@@ -50,13 +50,14 @@ pub(crate) struct DescriptorsShort {
     pub kept: u64,
 }
 
-/// Kept for connections to `admin` (64) and to `probes` (16).
+/// Descriptors kept for connections to `admin` (64) and to `probes` (16).
 const ADMIN: u64 = 64 + 16;
 
 // === impl Descriptors ===
 
 impl Descriptors {
-    /// Keeps `own` descriptors for the router's own use, on top of the `in_use` that it always has open.
+    /// Keeps `own` descriptors for the router's own use, in addition to the `in_use` descriptors that it always has
+    /// open.
     pub(crate) fn reserve(&self, own: u64, in_use: u64) {
         self.0.own.store(own, Relaxed);
         self.0.in_use.store(in_use, Relaxed);
@@ -64,9 +65,9 @@ impl Descriptors {
 
     /// Checks that a newly accepted connection may keep its descriptor.
     ///
-    /// The kernel hands out the lowest free number. If `connection` has number N, then N descriptors are in use, by
-    /// whatever part of the process. So comparing the number with the limit less the reserve is enough; nothing has
-    /// to be counted.
+    /// The kernel always assigns the lowest free number. So if `connection` has number N, the process has at least N
+    /// other descriptors open. It is therefore enough to compare the number with the limit minus the reserve; nothing
+    /// has to be counted.
     ///
     /// # Errors
     /// If the descriptor belongs to the reserve.
@@ -101,9 +102,10 @@ impl Descriptors {
         }
     }
 
-    /// The descriptors that `incoming` must leave free. Under a low limit, the router gets at most half of those not
-    /// in use anyway, and the admin endpoint a quarter. Only those are divided: the process itself may have more than
-    /// a quarter of the limit open, and dividing the whole limit would leave no room for any sender.
+    /// The number of descriptors that `incoming` must leave free. Under a low limit, the descriptors that are not
+    /// `in_use` are divided: at most half is kept for the router, and at most a quarter for the admin endpoint. If the
+    /// whole limit were divided instead, senders might get nothing, because the process itself can have more than a
+    /// quarter of the limit open.
     fn kept(&self, limit: u64, incoming: Incoming) -> u64 {
         let spare = limit.saturating_sub(self.0.in_use.load(Relaxed));
         let own = self.0.own.load(Relaxed).min(spare / 2);
@@ -130,7 +132,7 @@ mod tests {
         };
         assert_eq!(highest(1024, Incoming::Sender), Some(1024 - 180 - 1));
         assert_eq!(highest(1024, Incoming::Admin), Some(1024 - 100 - 1));
-        // A low limit is divided, less what is in use.
+        // A low limit is divided after the descriptors in use are subtracted.
         assert_eq!(highest(64, Incoming::Sender), Some(33));
         assert_eq!(highest(64, Incoming::Admin), Some(43));
         assert_eq!(highest(28, Incoming::Sender), Some(24));

@@ -1,21 +1,21 @@
-//! The time since the peer's machine last answered, whether or not its program does.
+//! The time since the peer's kernel last answered. The kernel answers even if the peer's program hangs.
 
 use std::time::Duration;
 
-/// A connection that may know when its peer's kernel was last heard.
+/// A connection that can report when its peer's kernel was last heard.
 pub(crate) trait Liveness {
-    /// The time since the peer's kernel acknowledged anything; also available after the connection has failed.
+    /// The time since the peer's kernel acknowledged anything. It is available even after the connection has failed.
     ///
-    /// A kernel acknowledges data, and reports a full receive buffer, even while its program reads nothing. This
-    /// distinguishes a collector that hangs from a machine or network that is gone. `None` for a unix socket, or
-    /// if the operating system does not report it.
+    /// A kernel acknowledges data, and reports a full receive buffer, even while the program reads nothing. So this
+    /// distinguishes a hung collector from a lost machine or network. `None` for a unix socket, or if the operating
+    /// system does not report it.
     fn last_heard(&self) -> Option<Duration>;
 
-    /// Returns whether the kernel has repeated data or probed the peer, and the peer has not answered since. True if
+    /// Returns whether our kernel has retransmitted data or probed the peer, and the peer has not answered yet. True if
     /// the operating system does not report it.
     ///
-    /// The kernel probes a peer without room at intervals that double (RFC 9293, 3.8.6.1). A peer that answers all of
-    /// them may still have been heard long ago.
+    /// If the peer's receive buffer is full, our kernel probes the peer at intervals that double (RFC 9293, 3.8.6.1).
+    /// So even a peer that answers every probe may have been heard long ago.
     fn awaits_answer(&self) -> bool {
         true
     }
@@ -42,7 +42,7 @@ mod tests {
         let silence = Duration::from_millis(50);
         loop {
             let (before, heard) = (begun.elapsed(), stream.last_heard().expect("known"));
-            // The kernel's clock may tick only every 10 ms.
+            // The kernel's clock can be as coarse as 10 ms.
             assert!(heard + Duration::from_millis(20) >= before, "{heard:?}");
             if heard >= silence {
                 break;
@@ -62,13 +62,13 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let mut stream = Stream::Tcp(TcpStream::connect(address).await.expect("connected"));
         let (_theirs, _) = listener.accept().await.expect("accepted");
-        // More than both kernels hold.
+        // More data than both kernels can buffer.
         let data = vec![0; 64 << 20];
         let write = stream.write_all(&data);
         timeout(Duration::from_secs(1), write)
             .await
             .expect_err("no room");
-        // Between a probe and its answer is no time on loopback, so most looks see none.
+        // On loopback a probe is answered immediately, so an answer is rarely awaited.
         let mut owed = 0;
         for _ in 0..100 {
             owed += u32::from(stream.awaits_answer());

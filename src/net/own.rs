@@ -1,4 +1,5 @@
-//! The sockets that this router listens on, so that no sink sends to one of them.
+//! The sockets on which this router listens. With this list, sinks notice that they would send frames back to the
+//! router.
 
 use std::{
     fs, io,
@@ -15,8 +16,8 @@ use super::UnixAddress;
 
 /// The current listeners of one router. Cheap to clone; all clones share one set.
 ///
-/// A sink that sent to one of them would send every frame round in a loop. The set belongs to one router, since
-/// another router or a collector may run in the same process.
+/// A sink that sends to such a listener would send every frame in a loop. Each router has its own set, because another
+/// router or a collector can run in the same process.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OwnListeners(Arc<Mutex<Vec<Entry>>>);
 
@@ -41,7 +42,7 @@ pub(crate) enum OwnPlace {
     Unix {
         /// The address it was bound to.
         address: UnixAddress,
-        /// The socket was created by another process and handed over (socket activation).
+        /// True if another process created the socket and passed it to this one (socket activation).
         inherited: bool,
     },
     /// TCP, or TLS over TCP.
@@ -51,7 +52,7 @@ pub(crate) enum OwnPlace {
 // === impl OwnListeners ===
 
 impl OwnListeners {
-    /// Adds a listener. Call it before the listener accepts, so that no sink reaches it unnoticed.
+    /// Adds a listener. Call this before the listener can be reached, so that a sink that reaches it is always noticed.
     pub(crate) fn add(&self, name: Arc<str>, place: OwnPlace) -> OwnListener {
         let mut entries = self.locked();
         let id = entries.last().map_or(0, |last| last.id + 1);
@@ -66,8 +67,8 @@ impl OwnListeners {
     /// Returns the name of the listener that a connection to `dialled` has reached; `None` if it has reached
     /// another socket.
     ///
-    /// Compares the socket files, so that a symbolic link or another spelling is recognised. If another process has
-    /// put its own socket in place of ours, its process id gives it away.
+    /// It compares the socket files, so symbolic links and other spellings are recognised. If another process has
+    /// replaced our socket with its own, its process id shows that.
     pub(crate) fn at_unix(&self, stream: &UnixStream, dialled: &UnixAddress) -> Option<Arc<str>> {
         let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let is_this_process = peer.is_some_and(|pid| pid.cast_unsigned() == process::id());
@@ -80,14 +81,15 @@ impl OwnListeners {
         })
     }
 
-    /// The same for TCP: finds a listener bound to the peer's address, or to every address of this machine.
+    /// Like [`at_unix`](Self::at_unix) for TCP: finds a listener bound to the peer's address, or to every address of
+    /// this machine.
     pub(crate) fn at_tcp(&self, stream: &TcpStream) -> Option<Arc<str>> {
         let (local, peer) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
         self.find(|place| matches!(place, OwnPlace::Tcp(bound) if is_at(*bound, local, peer)))
     }
 
     fn find(&self, matches: impl Fn(&OwnPlace) -> bool) -> Option<Arc<str>> {
-        // Copied, so that the file system is not asked under the lock.
+        // The entries are copied, so that the file system is not accessed under the lock.
         let entries: Vec<_> = self
             .locked()
             .iter()
@@ -106,8 +108,8 @@ impl OwnListeners {
 // === impl OwnListener ===
 
 impl OwnListener {
-    /// Records the address that the listener was actually bound to, for instance the port that the system chose for
-    /// 0.
+    /// Records the address that the listener was actually bound to, for example with the port that the system chose
+    /// instead of port 0.
     pub(crate) fn bound_to(&self, address: SocketAddr) {
         let mut entries = self.all.locked();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.id == self.id) {
@@ -153,7 +155,8 @@ fn is_same_file(one: &Path, other: &Path) -> io::Result<bool> {
 fn is_at(bound: SocketAddr, local: SocketAddr, peer: SocketAddr) -> bool {
     let [bound_ip, local_ip, peer_ip] =
         [bound, local, peer].map(|address| address.ip().to_canonical());
-    // Linux connects to one of its own addresses from that same address, and to any of 127.0.0.0/8 from 127.0.0.1.
+    // A connection to one of this machine's addresses comes from that same address. A connection to an address in
+    // 127.0.0.0/8 comes from 127.0.0.1.
     let is_this_machine = peer_ip.is_loopback() || peer_ip == local_ip;
     bound.port() == peer.port()
         && (bound_ip == peer_ip || takes_all(bound.ip(), peer_ip) && is_this_machine)
@@ -164,9 +167,9 @@ pub(crate) fn takes_all(bound: IpAddr, address: IpAddr) -> bool {
     bound.is_unspecified() && (bound.is_ipv6() || address.is_ipv4())
 }
 
-/// Resolves links and `..` as the kernel does, as far as the path exists; the rest stays as written.
+/// Resolves links and `..` like the kernel, as far as the path exists. The part that does not exist stays as written.
 ///
-/// Unlike `canonicalize`, this works for a socket that does not exist yet, before the start, and for links to it.
+/// Unlike `canonicalize`, this works before a socket exists, and for links to such a socket.
 pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
     /// The limit of Linux (`path_resolution(7)`).
     const LINKS: usize = 40;
@@ -189,7 +192,7 @@ pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
                     }
                     rest.extend(parts(&target));
                 }
-                // Not a link, or it does not exist.
+                // The path is not a link, or does not exist.
                 Err(_) => real = next,
             }
         }

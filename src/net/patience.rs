@@ -1,4 +1,4 @@
-//! The time that a peer may take nothing of what was written to it.
+//! The wait for a peer that has to take written data.
 
 use std::{
     future::Future,
@@ -11,33 +11,34 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Uptake, UptakeLevel};
 
-/// A wait for a peer, which ends when the peer has taken nothing for a while. A slow peer is waited for.
+/// A wait for a peer. It ends when the peer has taken no data for some time; as long as the peer takes data slowly, the
+/// wait continues.
 ///
-/// Create one when a write has to wait, and another after the write has made progress. Until the first look it costs
-/// only a timer: a write that waits less than 100 ms makes no extra system call.
+/// Create a new one each time a write has to wait, and again after the write has made progress. It is cheap: the peer
+/// is first checked after 100 ms, so a write that waits less makes no extra system call.
 #[derive(Debug)]
 pub(crate) struct Patience {
     allowed: Duration,
-    /// If set, a peer may pause for as long as it has been taking, when that is longer than `allowed`.
+    /// If set, the peer may pause for as long as it has been taking data, if that is longer than `allowed`.
     grows: bool,
     begun: Instant,
-    /// The last time at which the peer was seen to take something; at first, the beginning of the wait.
+    /// The last time at which progress of the peer was seen; at first, the start of the wait.
     since: Instant,
     seen: Option<UptakeLevel>,
     next_look: Pin<Box<Sleep>>,
 }
 
-/// The delay before the first look at the peer's uptake.
+/// The delay before the first check of the peer's uptake.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 
-/// The longest time between two looks. One look falls exactly one second after the wait began, so that a caller that
-/// counts writes stalled for a second is polled then.
+/// The longest time between two checks. One check happens exactly one second after the wait began, because a caller
+/// that counts writes stalled for a second must be polled at that time.
 const SECOND: Duration = Duration::from_secs(1);
 
 // === impl Patience ===
 
 impl Patience {
-    /// A wait that begins now, for a peer that may take nothing for `allowed`.
+    /// A wait that begins now. The peer may take no data for up to `allowed`.
     pub(crate) fn new(allowed: Duration) -> Self {
         let begun = Instant::now();
         Self {
@@ -50,10 +51,10 @@ impl Patience {
         }
     }
 
-    /// Lets the peer pause for as long as it has been taking, if that is longer than `allowed`.
+    /// Lets the peer pause for as long as it has been taking data, if that is longer than `allowed`.
     ///
-    /// For an answer that the peer sends after it has read everything. By then its kernel has taken all bytes, so no more
-    /// progress shows, although a slow program still needs time to read them.
+    /// This is for an answer that the peer sends after it has read everything. When the peer's kernel has taken all
+    /// bytes, no more progress is visible, but a slow program still needs time to read them.
     #[must_use]
     pub(crate) fn growing(mut self) -> Self {
         self.grows = true;
@@ -65,9 +66,9 @@ impl Patience {
         self.begun.elapsed()
     }
 
-    /// Ready when the peer has taken nothing for as long as it may.
+    /// Becomes ready when the peer has taken no data for too long.
     ///
-    /// If the operating system does not report the uptake, the whole wait is limited to that time.
+    /// If the operating system does not report the uptake, the whole wait is limited to the allowed time.
     pub(crate) fn poll(&mut self, peer: &impl Uptake, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.next_look.as_mut().poll(cx));
@@ -88,7 +89,7 @@ impl Patience {
         }
     }
 
-    /// The time that the peer may take nothing, as of now.
+    /// The time for which the peer may currently take no data.
     fn silence(&self) -> Duration {
         let taking = self.since - self.begun;
         if self.grows && taking > self.allowed {
@@ -98,7 +99,7 @@ impl Patience {
         }
     }
 
-    /// Returns whether the peer may have taken something since the last look. The first look assumes so.
+    /// Returns whether the peer has taken data since the last check. The first check assumes that it has.
     fn look(&mut self, peer: &impl Uptake) -> bool {
         let now = peer.uptake();
         let before = std::mem::replace(&mut self.seen, now);
@@ -148,7 +149,7 @@ mod tests {
         }
     }
 
-    /// A peer about which the operating system reports nothing.
+    /// A peer whose uptake the operating system does not report.
     struct Unknown;
 
     impl Uptake for Unknown {

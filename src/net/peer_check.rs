@@ -1,4 +1,5 @@
-//! A check, while nothing may be waiting to be written, that the peer of a connection is still there and takes what was sent.
+//! A check that the peer of a connection is still there and takes the data that was sent, even while no write is
+//! waiting.
 
 use std::{
     future::Future,
@@ -11,34 +12,36 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Keepalive, Liveness, Uptake, UptakeLevel, UserTimeout};
 
-/// Watches the peer of a TCP connection for as long as the connection is in use.
+/// Watches the peer of a TCP connection as long as the connection is in use.
 ///
-/// A write notices a peer that takes nothing only when the send buffer is full, and `TCP_USER_TIMEOUT` is not a substitute:
-/// while the peer's window is closed, Linux counts probes, and restarts the count only when the window has room for a whole
-/// segment (`tcp_ack_probe`). A segment has up to 64 KiB on loopback, so it cut peers that had just taken data. This check
-/// counts bytes that were acknowledged instead.
+/// A write notices a peer that takes no data only when the send buffer is full. `TCP_USER_TIMEOUT` is not a substitute:
+/// while the peer's window is closed, Linux counts probes, and restarts the count only when the window has room for a
+/// whole segment (`tcp_ack_probe`). A segment has up to 64 KiB on loopback, so Linux cut off peers that had just taken
+/// data. This check counts the acknowledged bytes instead.
 ///
-/// On a unix socket nothing is checked: the peer is a process of this machine, and its end closes the connection.
+/// On a unix socket nothing is checked: the peer is a process of this machine, and the kernel closes the connection
+/// when the process ends.
 #[derive(Debug)]
 pub(crate) struct PeerCheck {
     allowed: Duration,
-    /// Longer than `allowed`, by one keepalive probe: an idle peer is silent until it is asked.
+    /// The longest allowed silence of an idle peer. It is longer than `allowed` by one keepalive interval, because an
+    /// idle peer sends nothing until it is probed.
     silence: Duration,
-    /// The last look that found progress, or the first with bytes that wait.
+    /// The time of the last check that found progress, or of the first check that found waiting bytes.
     since: Instant,
     seen: Option<UptakeLevel>,
     next_look: Pin<Box<Sleep>>,
-    /// Set when there is no network between the two.
+    /// True if there is no network between the two sides.
     off: bool,
 }
 
-/// The longest time between two looks.
+/// The longest time between two checks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 // === impl PeerCheck ===
 
 impl PeerCheck {
-    /// A check that begins now, of a peer that may leave what was sent to it unacknowledged for `allowed`.
+    /// A check that begins now. The peer may leave sent data unacknowledged for up to `allowed`.
     pub(crate) fn new(allowed: Duration) -> Self {
         Self {
             allowed,
@@ -50,7 +53,8 @@ impl PeerCheck {
         }
     }
 
-    /// Ready when the peer has acknowledged nothing of what waits for it for `allowed`, or has not answered keepalive either.
+    /// Becomes ready when the peer has acknowledged none of the waiting data for `allowed`, or has not answered
+    /// keepalive probes.
     pub(crate) fn poll<P: Liveness + Uptake>(
         &mut self,
         peer: &P,
@@ -75,12 +79,13 @@ impl PeerCheck {
         if heard >= self.silence {
             return true;
         }
-        // Without a level, the kernel's own timeout is as short as `allowed`: see `dial_tcp`.
+        // If the level is unknown, the kernel's own timeout applies, which is then as short as `allowed`: see
+        // `dial_tcp`.
         let Some(level) = peer.uptake() else {
             return false;
         };
         let now = Instant::now();
-        // Only what waited at the last look and has not moved since counts: newer bytes are behind it.
+        // Only bytes that already waited at the last check count. Bytes written later queue behind them.
         let before = self.seen.replace(level);
         if before.is_none_or(|before| before.waiting() == 0 || level.is_past(before)) {
             self.since = now;
@@ -104,7 +109,7 @@ mod tests {
     /// A peer on TCP, as a function of the time since it was made.
     struct Peer<F> {
         begun: Instant,
-        /// Seconds to bytes taken, bytes that wait, and seconds since the peer was heard.
+        /// Maps the seconds to the bytes taken, the bytes that wait, and the seconds since the peer was heard.
         at: F,
         looks: Cell<u32>,
     }
@@ -137,7 +142,7 @@ mod tests {
         }
     }
 
-    /// Seconds until the peer is given up; `None` if it is not within ten minutes.
+    /// The seconds until the peer is given up; `None` if it is not given up within ten minutes.
     async fn given_up(at: impl Fn(u64) -> (u64, u64, u64)) -> Option<u64> {
         let peer = Peer::new(at);
         let mut check = PeerCheck::new(ALLOWED);
@@ -148,14 +153,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_of_what_waits_is_given_up() {
-        // It answers all the while: its window is closed.
+        // The peer answers all the time, but its window is closed.
         let took = given_up(|_| (0, 100, 1)).await.expect("given up");
         assert!((30..=32).contains(&took), "{took}");
-        // It took data for 100 s.
+        // The peer takes data for 100 s.
         let took = given_up(|second| (second.min(100), 100, 1)).await;
         let took = took.expect("given up");
         assert!((130..=132).contains(&took), "{took}");
-        // Data is written all the time.
+        // New data is written all the time.
         let took = given_up(|second| (0, second + 1, second)).await;
         let took = took.expect("given up");
         assert!((30..=32).contains(&took), "{took}");
@@ -168,7 +173,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_peer_is_given_up_when_it_does_not_answer_keepalive() {
-        // Asked after 15 s, and every 5 s from then on.
+        // The first keepalive probe is sent after 15 s, and the next ones every 5 s.
         assert_eq!(given_up(|second| (9, 0, second % 15)).await, None);
         let took = given_up(|second| (9, 0, second)).await.expect("given up");
         assert!((35..=36).contains(&took), "{took}");

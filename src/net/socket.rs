@@ -1,6 +1,6 @@
 //! Dialling, and the options of accepted sockets.
 //!
-//! Nothing here has a deadline: the caller puts one around each attempt.
+//! Nothing here has a deadline. The caller sets a deadline for each attempt.
 
 use std::{
     ffi::OsString,
@@ -23,14 +23,15 @@ pub struct Keepalive {
     pub idle: Duration,
     /// Time between probes (`TCP_KEEPINTVL`).
     pub interval: Duration,
-    /// Unanswered probes after which the kernel closes the connection (`TCP_KEEPCNT`). Linux ignores it if a
-    /// [`UserTimeout`] is set, and gives up at the first probe that is due after that much silence.
+    /// Unanswered probes after which the kernel closes the connection (`TCP_KEEPCNT`). If a [`UserTimeout`] is set,
+    /// Linux ignores this number, and closes the connection at the first probe that is due after that much silence.
     pub probes: u32,
 }
 
 /// The time that written bytes may stay unacknowledged before the connection is closed.
 ///
-/// `prepare_served` sets it as `TCP_USER_TIMEOUT`, and `dial_tcp` twice as much where the caller can look itself.
+/// `prepare_served` sets it as `TCP_USER_TIMEOUT`. `dial_tcp` sets at least twice the time if the caller can check the
+/// peer itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserTimeout(pub Duration);
 
@@ -49,10 +50,10 @@ pub(crate) struct TcpSettings {
     pub user_timeout: UserTimeout,
 }
 
-/// Connects by TCP. Sets `TCP_NODELAY`, since callers batch their writes.
+/// Connects by TCP. Sets `TCP_NODELAY`, because callers batch their writes.
 ///
 /// # Errors
-/// Whatever the operating system reports about the socket, its options or the peer.
+/// The operating system's error about the socket, its options or the peer.
 pub(crate) async fn dial_tcp(address: SocketAddr, settings: &TcpSettings) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -71,10 +72,11 @@ pub(crate) async fn dial_tcp(address: SocketAddr, settings: &TcpSettings) -> io:
     Ok(stream)
 }
 
-/// Refuses a connection that the kernel made to itself.
+/// Refuses a connection from a socket to itself.
 ///
-/// If nobody listens on a local port of the ephemeral range, the kernel may choose just this port for the connection's own
-/// side. TCP then connects it to itself (RFC 9293, simultaneous open), and the collector cannot bind its port meanwhile.
+/// If no process listens on a local port of the ephemeral range, the kernel can choose exactly this port as the source
+/// port. TCP then connects the socket to itself (RFC 9293, simultaneous open), and the collector cannot bind its port
+/// as long as the connection exists.
 fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
     if stream.local_addr()? == stream.peer_addr()? {
         return Err(io::ErrorKind::ConnectionRefused.into());
@@ -83,7 +85,7 @@ fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Connects to a unix socket. Never blocks: if the listener's backlog is full, it returns
-/// [`WouldBlock`](io::ErrorKind::WouldBlock) at once, and the caller tries again later.
+/// [`WouldBlock`](io::ErrorKind::WouldBlock) immediately. The caller must try again later.
 ///
 /// # Errors
 /// Whatever the operating system reports.
@@ -104,21 +106,21 @@ pub(crate) fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
     options.set_tcp_keepalive(&Keepalive::default().options())
 }
 
-/// Sets the options of an accepted connection that asks for answers. The kernel closes it if the client takes nothing
-/// of an answer for `allowed`, however short the answer is, and buffers at most 64 KiB of answers.
+/// Sets the options of an accepted connection on which we send answers. The kernel closes the connection if the client
+/// takes no part of an answer for `allowed`, however short the answer is. The kernel buffers at most 64 KiB of answers.
 ///
 /// # Errors
 /// Whatever the operating system reports; the connection may be gone already.
 #[cfg(any(feature = "admin", test))]
 pub(crate) fn prepare_served(stream: &TcpStream, allowed: UserTimeout) -> io::Result<()> {
     let options = SockRef::from(stream);
-    // Each answer is written whole, so there is nothing for Nagle's algorithm to collect.
+    // Each answer is written in one piece, so Nagle's algorithm has nothing to collect.
     options.set_tcp_nodelay(true)?;
     options.set_send_buffer_size(64 << 10)?;
     options.set_tcp_user_timeout(Some(allowed.0))
 }
 
-/// An abstract name in the form that tokio, std and socket2 expect: after a NUL.
+/// An abstract name with a NUL in front, as tokio, std and socket2 expect it.
 pub(super) fn abstract_path(name: &str) -> impl AsRef<Path> + use<> {
     OsString::from_vec([b"\0", name.as_bytes()].concat())
 }
@@ -126,8 +128,8 @@ pub(super) fn abstract_path(name: &str) -> impl AsRef<Path> + use<> {
 // === impl Keepalive ===
 
 impl Keepalive {
-    /// Probes that give up a peer after `timeout` of silence plus one interval. The interval is a sixth of `timeout`,
-    /// between 1 s and 5 s.
+    /// Probes that give up a peer after a silence of `timeout` plus one interval. The interval is a sixth of `timeout`,
+    /// but at least 1 s and at most 5 s.
     ///
     /// ```
     /// use std::time::Duration;
@@ -139,7 +141,7 @@ impl Keepalive {
     /// ```
     pub fn within(UserTimeout(timeout): UserTimeout) -> Self {
         let longest = Self::default();
-        // The kernel counts whole seconds and refuses zero.
+        // The kernel accepts only whole seconds, and not zero.
         let whole = |part: Duration, most| Duration::from_secs(part.as_secs().max(1)).min(most);
         Self {
             idle: whole(timeout / 2, longest.idle),
@@ -170,14 +172,14 @@ impl Default for Keepalive {
 // === impl UserTimeout ===
 
 impl UserTimeout {
-    /// The least time that Linux waits longer than the router.
+    /// The minimum by which Linux waits longer than the router.
     const BACKSTOP: Duration = Duration::from_secs(10);
 
-    /// The time after which Linux ends a connection by itself, also one that was closed with bytes unsent.
+    /// The time after which Linux ends a connection by itself, even a closed connection with unsent bytes.
     ///
-    /// Twice the timeout, and at least [`BACKSTOP`](Self::BACKSTOP) more than it, so that `PeerCheck` is first even on a busy
-    /// machine: Linux cuts peers that read slowly, and its error does not say why. Kernels that do not say what a peer
-    /// has taken leave nothing to check, so there it is the timeout itself.
+    /// It is twice the timeout, and at least [`BACKSTOP`](Self::BACKSTOP) more than the timeout, so that `PeerCheck`
+    /// acts first even on a busy machine. Linux would cut off peers that read slowly, and its error does not say why.
+    /// On kernels that do not report how much a peer has taken, `PeerCheck` cannot work, so this is the timeout itself.
     fn backstop(self, socket: &impl AsFd) -> Duration {
         if tcp_info::sending(socket).is_some() {
             self.0 + self.0.max(Self::BACKSTOP)
@@ -210,7 +212,7 @@ mod tests {
         };
         let stream = dial_tcp(address, &settings).await.expect("connected");
         let options = SockRef::from(&stream);
-        // Linux reports twice the size asked for, to include its own overhead (socket(7)).
+        // Linux reports twice the requested size, which includes its own overhead (socket(7)).
         assert!([65_536, 131_072].contains(&options.send_buffer_size().expect("set")));
         assert!(options.tcp_nodelay().expect("set"));
         assert!(options.keepalive().expect("set"));

@@ -46,7 +46,7 @@ macro_rules! each {
 }
 
 impl Stream {
-    /// The peer's address, for log lines; on a unix socket, its process.
+    /// The peer for log lines: its address, or on a unix socket its process.
     ///
     /// ```
     /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -107,7 +107,7 @@ impl Liveness for Stream {
 }
 
 impl Uptake for Stream {
-    /// Under TLS, the uptake of the TCP connection below it.
+    /// With TLS, this is the uptake of the TCP connection below.
     fn uptake(&self) -> Option<UptakeLevel> {
         match self {
             Self::Unix(io) => io.uptake(),

@@ -7,19 +7,18 @@ use nix::{
     sys::socket::{getsockopt, sockopt::GetStruct},
 };
 
-/// The beginning of the kernel's `struct tcp_info`, in 32-bit words: the part that every kernel since Linux 2.6 fills
-/// in.
+/// The beginning of the kernel's `struct tcp_info`, in 32-bit words. Every kernel since Linux 2.6 fills in this part.
 type Start = [u32; 15];
 
-/// The same up to `tcpi_notsent_bytes`, which every kernel since Linux 4.9 fills in. On an older one `nix` panics,
-/// since it expects the whole length.
+/// `struct tcp_info` up to `tcpi_notsent_bytes`, which every kernel since Linux 4.9 fills in. On an older kernel `nix`
+/// would panic, because it expects the whole length.
 type Longer = [u32; 37];
 
 /// The beginning of the array that `SO_MEMINFO` returns. Later kernels only append to it.
 type Memory = [u32; 6];
 
-/// Indices into `struct tcp_info`. The first word holds four bytes: `tcpi_state`, `tcpi_ca_state`, `tcpi_retransmits` and
-/// `tcpi_probes`. The last but one is the first half of a 64-bit value.
+/// Indices into `struct tcp_info`. The word at `COUNTS` holds four bytes: `tcpi_state`, `tcpi_ca_state`,
+/// `tcpi_retransmits` and `tcpi_probes`. The word at `BYTES_ACKNOWLEDGED` is the first half of a 64-bit value.
 const COUNTS: usize = 0;
 const SEGMENT_SIZE: usize = 4;
 const SEGMENTS_IN_FLIGHT: usize = 6;
@@ -63,7 +62,7 @@ nix::getsockopt_impl!(
     GetStruct<Memory>
 );
 
-/// The bytes that a TCP connection has sent or is to send.
+/// The acknowledged and waiting bytes of a TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sending {
     /// Bytes that the peer's kernel has acknowledged so far, including one for its handshake.
@@ -78,16 +77,17 @@ pub(super) fn last_acknowledged(socket: &impl AsFd) -> Option<Duration> {
     Some(Duration::from_millis(info[LAST_ACK_RECEIVED].into()))
 }
 
-/// Returns whether the kernel has repeated data or probed the peer of a TCP socket without an answer since.
+/// Returns whether the kernel has retransmitted data to the peer of a TCP socket, or probed it, and has had no answer
+/// yet.
 pub(super) fn awaits_answer(socket: &impl AsFd) -> Option<bool> {
     let info = getsockopt(socket, TcpInfo).ok()?;
     let [_, _, retransmits, probes] = info[COUNTS].to_ne_bytes();
     Some(retransmits > 0 || probes > 0)
 }
 
-/// Returns the sent and pending bytes of a TCP connection; `None` before Linux 4.12.
+/// Returns the acknowledged and waiting bytes of a TCP connection; `None` before Linux 4.12.
 pub(super) fn sending(socket: &impl AsFd) -> Option<Sending> {
-    // `SO_MEMINFO` came with Linux 4.12, so a kernel that has it also fills in the longer `tcp_info`.
+    // `SO_MEMINFO` exists since Linux 4.12, so a kernel that has it also fills in the longer `tcp_info`.
     send_memory(socket)?;
     let info = getsockopt(socket, LongerTcpInfo).ok()?;
     let mut acknowledged = [0; 8];
@@ -101,7 +101,7 @@ pub(super) fn sending(socket: &impl AsFd) -> Option<Sending> {
     })
 }
 
-/// The memory that holds the data written to a socket, in bytes. On a unix socket it is held until the peer has read
+/// The memory that holds the data written to a socket, in bytes. On a unix socket, data is held until the peer has read
 /// it.
 pub(super) fn send_memory(socket: &impl AsFd) -> Option<u64> {
     let memory = getsockopt(socket, SocketMemory).ok()?;

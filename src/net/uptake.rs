@@ -1,27 +1,28 @@
-//! The amount of written data that a peer has taken.
+//! The amount of written data that the peer of a connection has taken.
 
 use tokio::net::{TcpStream, UnixStream};
 
 use super::tcp_info;
 
-/// A connection that may know how much its peer has taken.
+/// A connection that can report how much data its peer has taken.
 pub(crate) trait Uptake {
-    /// Returns the amount taken by now; `None` if the operating system does not report it.
+    /// Returns the amount taken so far; `None` if the operating system does not report it.
     ///
-    /// Waiting for the socket to become writable is too coarse: Linux reports that only once a third of a TCP send
-    /// buffer, or three quarters of a unix socket's, is free. For a peer that reads slowly, that takes longer than we
-    /// would wait for one that reads nothing.
+    /// It would be too coarse to wait until the socket is writable. Linux reports a socket as writable only when a
+    /// third of a TCP send buffer, or three quarters of a unix socket's buffer, is free. With a slow peer, that can
+    /// take longer than we wait for a peer that reads nothing.
     fn uptake(&self) -> Option<UptakeLevel>;
 }
 
 /// The amount that a peer had taken at one moment.
 ///
-/// Over TCP, data counts as taken when the peer's kernel acknowledges it. A peer with a full receive buffer
-/// acknowledges more only once a sixteenth of the buffer is free again (RFC 9293, 3.8.6.2.2; `__tcp_select_window` in
-/// Linux). On a unix socket, data counts as taken when the peer's program has read it, in pieces of up to 36 KiB.
+/// Over TCP, data counts as taken when the peer's kernel acknowledges it. If its receive buffer was full, the peer
+/// acknowledges more data only after a sixteenth of the buffer is free again (RFC 9293, 3.8.6.2.2;
+/// `__tcp_select_window` in Linux). On a unix socket, data counts as taken when the peer's program has read it, in
+/// pieces of up to 36 KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UptakeLevel {
-    /// Everything taken since the connection began, if known.
+    /// The bytes taken since the connection began, if known.
     total: Option<u64>,
     waiting: u64,
 }
@@ -29,7 +30,7 @@ pub(crate) struct UptakeLevel {
 // === impl UptakeLevel ===
 
 impl UptakeLevel {
-    /// Returns whether the peer has taken something since `before`. Nothing may have been written in between.
+    /// Returns whether the peer has taken data since `before`. The caller must not have written data in between.
     pub(crate) fn is_past(self, before: Self) -> bool {
         match (self.total, before.total) {
             (Some(now), Some(then)) => now > then,
@@ -37,7 +38,7 @@ impl UptakeLevel {
         }
     }
 
-    /// The level of a peer that takes bytes by acknowledging them.
+    /// The level of a peer that has acknowledged `total` bytes.
     pub(super) fn acknowledged(total: u64, waiting: u64) -> Self {
         Self {
             total: Some(total),
@@ -90,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// The operating system knows nothing of a connection in memory.
+    /// The operating system does not know a connection in memory.
     impl Uptake for DuplexStream {
         fn uptake(&self) -> Option<UptakeLevel> {
             None
@@ -118,7 +119,8 @@ mod tests {
         }
     }
 
-    /// Has the peer read a part, which must show although there is no room to write yet, and then the rest.
+    /// Lets the peer read a part, and then the rest. The first part must show in the level, although there is no room
+    /// to write yet.
     async fn read_part_then_rest(
         ours: &impl Uptake,
         mut theirs: impl AsyncRead + Unpin,
@@ -148,7 +150,7 @@ mod tests {
         let (theirs, _) = listener.accept().await.expect("accepted");
         ours.writable().await.expect("connected");
         let written = fill(async || ours.try_write(&[7; 10_000])).await;
-        // Let data still in transit reach the peer's buffer first.
+        // Wait until the data in transit has reached the peer's buffer.
         until(|| {
             let before = ours.uptake();
             std::thread::sleep(Duration::from_millis(50));
@@ -163,7 +165,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         ours.writable().await.expect("connected");
         let written = fill(async || ours.try_write(&[7; 10_000])).await;
-        // Small pieces cost twice their size: 208 KiB of memory hold half as much.
+        // Small pieces need twice their size in memory: 208 KiB of memory hold half as much data.
         read_part_then_rest(&ours, theirs, written).await;
     }
 }

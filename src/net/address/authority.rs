@@ -1,4 +1,4 @@
-//! Hosts with ports, and the addresses among them that a listener can bind.
+//! Parsing of a host with its port, and of an address that a listener can bind.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6},
@@ -7,7 +7,7 @@ use std::{
 
 use super::{AddressError, Authority, Host, host};
 
-/// The meaning of port 0.
+/// The handling of port 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PortZero {
     /// The system chooses a port.
@@ -35,7 +35,7 @@ impl FromStr for Authority {
     }
 }
 
-/// Returns the part between a scheme and a path, if at most a slash follows it.
+/// Returns the part of `text` before the path. An error if anything but a single slash follows it.
 pub(super) fn before_path(text: &str) -> Result<&str, AddressError> {
     let end = text.find(['/', '?', '#']).unwrap_or(text.len());
     let (text, after) = text.split_at(end);
@@ -55,7 +55,7 @@ pub(super) fn before_path(text: &str) -> Result<&str, AddressError> {
     Ok(text)
 }
 
-/// Reads a host and a port. `whole` is the address that contains them, for proposals.
+/// Reads a host and a port. `whole` is the address that contains `text`; proposals are made from it.
 pub(super) fn read_authority(
     text: &str,
     whole: &str,
@@ -117,7 +117,7 @@ fn read_port(text: &str, zero: PortZero) -> Result<u16, AddressError> {
     }
 }
 
-/// Reads an address that a listener can bind. `whole` is the address that contains it, for proposals.
+/// Reads an address that a listener can bind. `whole` is the address that contains `text`; proposals are made from it.
 pub(super) fn bindable(text: &str, whole: &str) -> Result<SocketAddr, AddressError> {
     if text.starts_with(':') && read_port(&text[1..], PortZero::Allowed).is_ok() {
         let right = whole.replacen(text, &format!("0.0.0.0{text}"), 1);

@@ -2,8 +2,8 @@
 
 /// A mistake in an address.
 ///
-/// [`Display`](std::fmt::Display) describes it, [`advice`](Self::advice) says what to do about it, and
-/// [`instead`](Self::instead) is the correct address, if that is certain.
+/// [`Display`](std::fmt::Display) describes the mistake, [`advice`](Self::advice) says what to do about it, and
+/// [`instead`](Self::instead) is the correct address, if there is only one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
@@ -38,12 +38,12 @@ pub enum AddressError {
         /// The whole address with the slashes.
         right: String,
     },
-    /// `host:port` without a scheme, which CoreDNS takes for the path of a unix socket.
+    /// `host:port` without a scheme. CoreDNS would treat it as the path of a unix socket.
     #[error("`{authority}` has no scheme")]
     MissingScheme {
         /// The address as written.
         authority: String,
-        /// The whole address with `tcp://`, if that makes it one.
+        /// The whole address with `tcp://`, if that is a valid address.
         right: Option<String>,
     },
     /// No host.
@@ -65,12 +65,12 @@ pub enum AddressError {
     #[error("unexpected `{0}` after the port")]
     AfterPort(String),
     /// `user@host`.
-    #[error("the address names a user")]
+    #[error("the address contains a user name")]
     UserInfo,
     /// `::1:6000`.
     #[error("the IPv6 address is not in brackets")]
     UnbracketedIpv6 {
-        /// The host and the port with brackets, if they can be separated.
+        /// The whole address with brackets, if the host and the port can be told apart.
         right: Option<String>,
     },
     /// More than one colon, and no IPv6 address.
@@ -82,13 +82,13 @@ pub enum AddressError {
     /// `[::1]6000`.
     #[error("`{0}` follows `]`, where `:` and the port belong")]
     AfterBracket(String),
-    /// Brackets around something else.
+    /// Brackets around something that is not an IPv6 address.
     #[error("`{0}` is not an IPv6 address")]
     NotIpv6(String),
     /// `[fe80::1%25]`.
     #[error("the zone of the IPv6 address is empty")]
     EmptyZone,
-    /// A zone that cannot be an interface.
+    /// A zone that cannot be a network interface.
     #[error("`{0}` is not the name or number of a network interface")]
     BadZone(String),
     /// `300.1.1.1`.
@@ -104,7 +104,7 @@ pub enum AddressError {
     #[error("the host name has {0} characters; 253 is the limit")]
     LongName(usize),
     /// A letter that is not ASCII.
-    #[error("the host name `{0}` is not in ASCII")]
+    #[error("the host name `{0}` contains characters that are not ASCII")]
     NotAscii(String),
     /// A character that no host name can contain.
     #[error("the host name `{host}` contains {found:?}, which is not allowed")]
@@ -123,7 +123,7 @@ pub enum AddressError {
     /// `@` and nothing else.
     #[error("the abstract unix socket has no name")]
     EmptyAbstract,
-    /// Longer than the system takes.
+    /// A path or abstract name that is longer than the system allows.
     #[error(
         "the {what} has {length} bytes; {} is the limit",
         super::UNIX_PATH_LIMIT
@@ -163,7 +163,7 @@ pub enum AddressError {
     #[error("`{0}://` needs a lookup, but a listener needs an address")]
     BindSrv(&'static str),
     /// `tcp+srv://collector.example`.
-    #[error("`{0}` is not the name of SRV records")]
+    #[error("`{0}` is not of the form `_service._protocol.domain`")]
     NotSrvName(String),
     /// `tcp+srv://_dnstap._tcp.collector.example:6000`.
     #[error("the port `{port}` is not allowed here: the SRV records give it")]
@@ -192,7 +192,7 @@ pub enum AddressError {
 // === impl AddressError ===
 
 impl AddressError {
-    /// Advises an operator, in one sentence.
+    /// Returns advice for an operator, in one sentence.
     pub fn advice(&self) -> String {
         match self {
             Self::MissingScheme {
@@ -241,14 +241,14 @@ impl AddressError {
             Self::UnwantedScheme { .. } => "write only the address and the port",
             Self::EmptyPath => "add the path, as in `unix:///run/tapfan/dnstap.sock`",
             Self::EmptyAbstract => "add the name after the `@`",
-            Self::PathTooLong { .. } => "choose a shorter one; the limit is the system's",
+            Self::PathTooLong { .. } => "choose a shorter one; the operating system sets the limit",
             Self::Directory(_) => "add the name of the socket",
             Self::BindZone(_) => "write the interface's number; `ip link` shows it",
             Self::BindSrv { .. } => {
                 "write an address of this machine and a port, as in `tcp://0.0.0.0:6000`"
             }
             Self::NotSrvName(_) => {
-                "such a name begins with the service and the protocol, as in \
+                "the name of SRV records begins with the service and the protocol, as in \
                  `_dnstap._tcp.collector.example`; a host and a port are written `tcp://host:port`"
             }
             Self::SrvPort { .. } => "remove the port",
@@ -277,22 +277,24 @@ impl AddressError {
             Self::BadZone(_) => "`ip link` lists the interfaces of this machine",
             Self::NotIpv4(_) => "an IPv4 address has four numbers from 0 to 255",
             Self::EmptyLabel(_) => "write one dot between labels, and at most one at the end",
-            Self::LongLabel(_) | Self::LongName(_) => "no such name can be resolved; shorten it",
+            Self::LongLabel(_) | Self::LongName(_) => {
+                "a name as long as this cannot be resolved; shorten it"
+            }
             Self::NotAscii(_) => "write the name as DNS has it, in its `xn--` form",
             Self::BindName { .. } => {
                 "write an address of this machine; `0.0.0.0` and `[::]` stand for all of them"
             }
             Self::BadCharacter { .. } | Self::Hyphen(_) => {
-                "a label has letters, digits, `_`, and hyphens between them"
+                "a label consists of letters, digits and `_`, with hyphens only between them"
             }
             _ => "write the address as in `tcp://192.0.2.1:6000`",
         }
     }
 
-    /// Replaces the proposal by one that `read` accepts.
+    /// Replaces the proposal with an address that `read` accepts.
     ///
-    /// An address may have several mistakes, and then the proposal for one of them still contains another. This corrects
-    /// all of them. If one has no correction, it is returned as the error to report.
+    /// If an address has several mistakes, the proposal that corrects one still contains the others. This corrects all
+    /// of them. If a mistake has no correction, that mistake is returned instead, as the error to report.
     pub(super) fn with_sound_proposal<T>(self, read: impl Fn(&str) -> Result<T, Self>) -> Self {
         if let Self::MissingScheme { authority, .. } = self {
             let right = Self::corrected(format!("tcp://{authority}"), read).ok();
@@ -308,12 +310,12 @@ impl AddressError {
         }
     }
 
-    /// Corrects every mistake of an address, or returns the one that has no correction.
+    /// Corrects every mistake of an address, or returns the first mistake that has no correction.
     fn corrected<T>(
         mut address: String,
         read: impl Fn(&str) -> Result<T, Self>,
     ) -> Result<String, Self> {
-        /// White space, scheme and host can have one correctable mistake each.
+        /// White space, scheme and host can each have one mistake that can be corrected.
         const MISTAKES: usize = 3;
         for _ in 0..MISTAKES {
             match read(&address) {

@@ -54,7 +54,7 @@ pub(super) fn bracketed(text: &str) -> Result<Host, AddressError> {
     })
 }
 
-/// Reads a zone. A leading `25` is removed, since a URL writes `%` as `%25` (RFC 6874).
+/// Reads a zone. A leading `25` is removed, because `%` is written as `%25` in a URL (RFC 6874).
 fn read_zone(text: &str) -> Result<&str, AddressError> {
     let zone = text.strip_prefix("25").unwrap_or(text);
     if zone.is_empty() {

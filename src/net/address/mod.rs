@@ -37,7 +37,7 @@ pub enum Endpoint {
     TlsSrv(SrvName),
 }
 
-/// The address of a listener: like [`Endpoint`], but with nothing left to resolve.
+/// The address of a listener: like [`Endpoint`], but without names that must be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum BindAddress {
     /// A unix stream socket.
@@ -69,7 +69,7 @@ pub struct Authority {
 /// A host as written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// A DNS name. With a trailing dot it is never completed.
+    /// A DNS name. If it ends with a dot, search domains are not appended.
     Name(Arc<str>),
     /// An address; `zone` is an IPv6 interface name or index (RFC 6874), not yet looked up.
     Ip {
@@ -83,7 +83,7 @@ pub enum Host {
 // === impl Authority ===
 
 impl From<SocketAddr> for Authority {
-    /// Gives the zone by its index.
+    /// Writes the zone as its index.
     fn from(address: SocketAddr) -> Self {
         let zone = match address {
             SocketAddr::V6(six) if six.scope_id() != 0 => Some(six.scope_id().to_string().into()),

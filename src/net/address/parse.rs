@@ -33,7 +33,7 @@ const DOMAIN: u16 = 53;
 impl FromStr for Endpoint {
     type Err = AddressError;
 
-    /// Reads a SOCKET as in the `dnstap` directive of CoreDNS, or one that names SRV records.
+    /// Reads the SOCKET of a `dnstap` directive, as in CoreDNS, or the URL of SRV records.
     ///
     /// ```
     /// use tapfan::config::Endpoint;
@@ -90,7 +90,7 @@ fn bind_address(text: &str) -> Result<BindAddress, AddressError> {
     })
 }
 
-/// Reads an address and a port to bind, without a scheme: `127.0.0.1:9180`, `[::]:9180`; port 0 lets the system choose.
+/// Reads an address and a port to bind, without a scheme: `127.0.0.1:9180`, `[::]:9180`. Port 0 lets the system choose.
 ///
 /// # Errors
 /// For anything else, with a proposal where there is one.
@@ -161,7 +161,7 @@ fn check_characters(text: &str) -> Result<(), AddressError> {
     }
 }
 
-/// Splits off the scheme. Refuses typos such as `tcp:host:1`, which CoreDNS would take for the path of a unix socket.
+/// Splits off the scheme. Refuses typos such as `tcp:host:1`, which CoreDNS would treat as the path of a unix socket.
 fn split_scheme(text: &str) -> Result<(Scheme, &str), AddressError> {
     check_characters(text)?;
     let known = |written: &str| {
@@ -239,7 +239,7 @@ fn read_unix(text: &str) -> Result<UnixAddress, AddressError> {
     })
 }
 
-/// Reads the name of SRV records. `whole` is the address that contains it, for proposals.
+/// Reads the name of SRV records. `whole` is the address that contains `text`; proposals are made from it.
 fn read_srv(text: &str, whole: &str) -> Result<SrvName, AddressError> {
     let text = before_path(text)?;
     if text.starts_with('[') {

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{AddressError, Host, host};
 
-/// The name of SRV records: `_service._protocol.domain`. With a trailing dot it is looked up as it is.
+/// The name of SRV records: `_service._protocol.domain`. If it ends with a dot, search domains are not appended.
 ///
 /// ```
 /// use tapfan::config::SrvName;

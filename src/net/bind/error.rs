@@ -17,12 +17,12 @@ pub enum BindError {
     /// Another process listens on the unix socket.
     #[error("{} is in use{}; stop that process, or give this listener another path", path.display(), by_whom(*by))]
     InUse {
-        /// The socket's path; an abstract name behind an `@`.
+        /// The socket's path, or an `@` and the abstract name.
         path: PathBuf,
         /// The process that listens, if the kernel reports it.
         by: Option<i32>,
     },
-    /// The path of the unix socket is taken by something that is not a socket.
+    /// Something that is not a socket is at the path of the unix socket.
     #[error("{} exists and is not a socket; remove it, or give this listener another path", .0.display())]
     NotASocket(PathBuf),
     /// Another process has removed the socket's file.
@@ -55,8 +55,8 @@ pub enum BindError {
         /// Its folder.
         folder: PathBuf,
     },
-    /// The process may not write to the folder, or not replace the stale socket there.
-    #[error("cannot create the socket {}: this process may not write to {}", path.display(), folder.display())]
+    /// The process has no permission to write to the folder, or to replace the stale socket there.
+    #[error("cannot create the socket {}: this process has no permission to write to {}", path.display(), folder.display())]
     FolderDenied {
         /// The path.
         path: PathBuf,
@@ -70,7 +70,7 @@ pub enum BindError {
     #[error("there is no group \"{0}\"; write the name or number of a group")]
     UnknownGroup(String),
     /// The socket's owner or group could not be changed.
-    #[error("cannot change the owner or group of the socket {}: {source}; only root may change the owner, and others may only choose a group of their own", path.display())]
+    #[error("cannot change the owner or group of the socket {}: {source}; only root can change the owner, and other users can only choose one of their own groups", path.display())]
     Ownership {
         /// The path.
         path: PathBuf,
@@ -83,7 +83,7 @@ pub enum BindError {
     /// The machine does not have the address.
     #[error("{0} cannot be bound: no interface of this machine has the address {ip}", ip = .0.ip())]
     NoSuchAddress(SocketAddr),
-    /// The process may not bind the port.
+    /// The process has no permission to bind the port.
     #[error(
         "{0} cannot be bound: ports below 1024 need CAP_NET_BIND_SERVICE; use a higher port or grant it"
     )]

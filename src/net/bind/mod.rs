@@ -26,9 +26,9 @@ use super::{UNIX_PATH_LIMIT, UnixAddress, socket::abstract_path};
 pub struct UnixPermissions {
     /// Permission bits; `0o660` by default.
     pub mode: u32,
-    /// A user's name or number; `None` leaves the process's own user.
+    /// A user's name or number; `None` keeps the process's own user.
     pub owner: Option<String>,
-    /// A group's name or number; `None` leaves the process's own group.
+    /// A group's name or number; `None` keeps the process's own group.
     pub group: Option<String>,
 }
 
@@ -55,7 +55,7 @@ pub struct PermissionChange {
     resolved: Resolved,
 }
 
-/// The backlog: connections that may wait to be accepted. The kernel caps it at `net.core.somaxconn`.
+/// The backlog: the number of connections that can wait to be accepted. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
 
 /// In a directory with this bit, new files get the directory's group (inode(7)).
@@ -124,7 +124,7 @@ fn bind_path(path: &Path, permissions: &UnixPermissions) -> Result<BoundUnix, Bi
     let file = SocketFile::of(path).map_err(failed)?.ok_or_else(replaced)?;
     permissions.set(&file)?;
     let listener = listen(socket).map_err(failed)?;
-    // Until listen(2) the file looks stale, so another tapfan that starts at this moment may have replaced it.
+    // Before listen(2) the file looks stale, so another tapfan that starts at the same moment may have replaced it.
     if !file.is_there() {
         return Err(BindError::InUse {
             path: path.to_owned(),
@@ -191,7 +191,7 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
             by,
         }),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            // Remove only the file that was found stale, not one that another process has created since.
+            // Remove only the file that was found stale. Another process may have created a new file after the check.
             match fs::symlink_metadata(path) {
                 Ok(now) if Identity::of(&now) == Identity::of(&metadata) => {
                     fs::remove_file(path).map_err(failed)
@@ -214,8 +214,8 @@ fn holder(address: &SockAddr) -> io::Result<Option<i32>> {
             // 0 stands for a process outside our PID namespace.
             Ok(peer.pid().filter(|pid| *pid > 0))
         }
-        // The backlog is full, or it is not a stream socket. Some process has it open, but the kernel does not report
-        // which.
+        // The backlog is full, or this is not a stream socket. Some process has the socket open, but the kernel does
+        // not say which.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) if error.raw_os_error() == Some(nix::libc::EPROTOTYPE) => Ok(None),
         Err(error) => Err(error),
@@ -285,8 +285,8 @@ impl Resolved {
 // === impl PermissionChange ===
 
 impl PermissionChange {
-    /// Looks up the user and the group. `None` for an abstract socket, which has no permissions. If no user or group
-    /// is named, the file gets those of a newly created socket.
+    /// Looks up the user and the group. `None` for an abstract socket, which has no permissions. If no user or group is
+    /// configured, the file gets the user and group of a newly created socket.
     ///
     /// # Errors
     /// If the user or group is unknown, or the socket's directory cannot be read.
@@ -328,7 +328,7 @@ impl PermissionChange {
 // === impl BoundUnix ===
 
 impl BoundUnix {
-    /// Wraps a listening socket with a file that belongs to another process.
+    /// Wraps a listening socket whose file belongs to another process.
     pub(super) fn of_another(listener: StdListener) -> io::Result<Self> {
         Ok(Self {
             file: None,
@@ -336,7 +336,7 @@ impl BoundUnix {
         })
     }
 
-    /// Returns whether this process created a file for it. It did not for an abstract or an inherited socket.
+    /// Returns whether this process created a file for the socket. An abstract or inherited socket has no such file.
     pub fn has_file(&self) -> bool {
         self.file.is_some()
     }
@@ -375,7 +375,7 @@ impl BoundUnix {
     /// Waits for a connection. Cancel safe.
     ///
     /// # Errors
-    /// Whatever accept(2) reports; the socket can still accept.
+    /// The error of accept(2). The socket can still accept afterwards.
     pub async fn accept(&self) -> io::Result<UnixStream> {
         let (stream, _) = self.listener.accept().await?;
         Ok(stream)

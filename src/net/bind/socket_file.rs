@@ -17,9 +17,9 @@ use nix::{
 
 /// The socket file that this process created. Dropping it removes the file, unless another file has taken its place.
 ///
-/// A path may change its meaning: another process can remove the socket and put a link in its place. So the file
-/// itself is held open (`O_PATH`, without following links), and permissions are changed through that descriptor.
-/// While it is open, no other file can get its inode number.
+/// Another process can remove the socket and put a link at its path. So the file itself is held open (`O_PATH`, without
+/// following links), and permissions are changed through that descriptor. While the descriptor is open, no other file
+/// can get the same inode number.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -36,7 +36,8 @@ pub(super) struct Identity(u64, u64);
 impl SocketFile {
     /// Opens the file at `path`, just after bind(2). `None` if something else has taken its place.
     pub(super) fn of(path: &Path) -> io::Result<Option<Self>> {
-        // Not by `OpenOptions`: with musl, its `custom_flags` drops `O_PATH`, since `O_ACCMODE` contains it there.
+        // `OpenOptions` cannot be used: with musl, its `custom_flags` drops `O_PATH`, because musl's `O_ACCMODE`
+        // contains that flag.
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let handle = File::from(fcntl::open(path, flags, Mode::empty())?);
         let metadata = handle.metadata()?;
@@ -51,7 +52,7 @@ impl SocketFile {
         &self.path
     }
 
-    /// Returns whether the path still leads to it.
+    /// Returns whether the path still leads to this file.
     pub(super) fn is_there(&self) -> bool {
         fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| Identity::of(&metadata) == self.identity)
@@ -62,12 +63,12 @@ impl SocketFile {
         fs::symlink_metadata(&self.path).is_ok()
     }
 
-    /// Changes the permission bits of the file itself, even if its path leads elsewhere by now.
+    /// Changes the permission bits of the file itself, even if its path now leads to another file.
     pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
         fs::set_permissions(self.by_descriptor(), Permissions::from_mode(mode))
     }
 
-    /// Changes the owner and group of the file itself, even if its path leads elsewhere by now.
+    /// Changes the owner and group of the file itself, even if its path now leads to another file.
     pub(super) fn set_owner(&self, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
         chown_following(self.by_descriptor(), owner, group)
     }
@@ -81,10 +82,10 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Linux has no way to remove a path only if it leads to a certain file. A file that takes its place right
-        // here is removed by mistake; of a link, only the link.
+        // Linux cannot remove a path on the condition that it leads to a certain file. If another file takes the place
+        // of the socket right here, that file is removed by mistake. If it is a link, only the link is removed.
         if self.is_there() {
-            // If that fails, the next start replaces the stale file.
+            // If the removal fails, the next start replaces the stale file.
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -161,7 +161,7 @@ async fn owners_and_groups_are_names_or_numbers() {
     let metadata = fs::metadata(path.parent().expect("a folder")).expect("ours");
     let (uid, gid) = (metadata.uid(), metadata.gid());
     let mut spellings = vec![(uid.to_string(), gid.to_string())];
-    // A container may run as a user without a name.
+    // In a container, the user may have no name.
     let user = User::from_uid(uid.into()).expect("asked");
     let group = Group::from_gid(gid.into()).expect("asked");
     spellings.extend(user.zip(group).map(|(user, group)| (user.name, group.name)));
@@ -212,9 +212,9 @@ async fn errors_for_paths_that_cannot_be_bound() {
 fn errors_of_the_operating_system_are_explained() {
     let path = Path::new("/run/tapfan/d.sock");
     let denied = BindError::from_unix(path, io::ErrorKind::PermissionDenied.into());
-    insta::assert_snapshot!(denied, @"cannot create the socket /run/tapfan/d.sock: this process may not write to /run/tapfan");
+    insta::assert_snapshot!(denied, @"cannot create the socket /run/tapfan/d.sock: this process has no permission to write to /run/tapfan");
     let here = BindError::from_unix(Path::new("d.sock"), io::ErrorKind::PermissionDenied.into());
-    insta::assert_snapshot!(here, @"cannot create the socket d.sock: this process may not write to .");
+    insta::assert_snapshot!(here, @"cannot create the socket d.sock: this process has no permission to write to .");
     let low = BindError::from_tcp(
         ([0, 0, 0, 0], 53).into(),
         io::ErrorKind::PermissionDenied.into(),

@@ -1,6 +1,7 @@
 //! Listening sockets that the process was started with: systemd's socket activation (`sd_listen_fds(3)`).
 //!
-//! The parent process keeps them open as well, so senders can connect before the router runs and while it restarts.
+//! The parent process also keeps these sockets open, so senders can connect before the router runs and while it
+//! restarts.
 
 #[cfg(feature = "cli")]
 use std::env;
@@ -24,7 +25,7 @@ use super::{Authority, BindError, BoundUnix, UnixAddress};
 
 /// The sockets that the process inherited, each identified by its address.
 ///
-/// Listeners use clones. The socket itself stays here after its listener has gone, for a later one.
+/// Listeners use clones. The socket itself stays here after its listener has ended, for a later listener.
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<Socket>,
@@ -35,13 +36,13 @@ pub struct Inherited {
 #[non_exhaustive]
 pub enum InheritError {
     /// Neither TCP nor a unix stream socket.
-    #[error("{0} is not a stream socket, unix or TCP; tapfan takes what `ListenStream=` makes")]
+    #[error("{0} is neither a unix stream socket nor TCP; use `ListenStream=` in the socket unit")]
     Kind(Given),
     /// A connection, not a listening socket.
     #[error("{0} does not listen; the socket unit must say `Accept=no`, which is the default")]
     NotListening(Given),
-    /// A unix socket without a path or a name in UTF-8, which no `listen` line can name.
-    #[error("{0} has no address that a `listen` line can name")]
+    /// A unix socket without a path or abstract name in UTF-8. A `listen` line cannot contain its address.
+    #[error("{0} has no address that can be written in a `listen` line")]
     NoAddress(Given),
     /// Any other error.
     #[error("{given} cannot be used: {source}")]
@@ -77,17 +78,17 @@ enum Listening {
 // === impl Inherited ===
 
 impl Inherited {
-    /// Takes the sockets that the environment describes: `LISTEN_FDS` of them from descriptor 3 on, with the names in
-    /// `LISTEN_FDNAMES`, if `LISTEN_PID` is this process. Child processes do not inherit them.
+    /// Takes the sockets that the environment describes, if `LISTEN_PID` is this process: `LISTEN_FDS` is their number,
+    /// descriptor 3 is the first, and `LISTEN_FDNAMES` lists their names. Child processes do not inherit them.
     ///
-    /// Removes variables from the environment and takes descriptors by number, so call it once, at the start, while
-    /// the process has one thread.
+    /// This removes variables from the environment and takes descriptors by number. Call it once, at the start, while
+    /// the process has only one thread.
     ///
     /// # Errors
-    /// If one of them is not a listening stream socket.
+    /// If one of the sockets is not a listening stream socket.
     #[cfg(feature = "cli")]
     pub fn from_environment() -> Result<Self, InheritError> {
-        // Without LISTEN_PID listenfd would take the sockets, although sd_listen_fds(3) requires the variable.
+        // listenfd takes the sockets even without LISTEN_PID, although sd_listen_fds(3) requires the variable.
         if env::var_os("LISTEN_PID").is_none_or(|pid| pid.is_empty()) {
             return Ok(Self::default());
         }
@@ -146,7 +147,7 @@ impl Inherited {
     }
 
     /// Returns a clone of the unix socket bound to `address`, if there is one. Its file belongs to the parent process
-    /// and is left alone.
+    /// and is not touched.
     ///
     /// # Errors
     /// If no descriptor is left.
@@ -159,7 +160,7 @@ impl Inherited {
         }))
     }
 
-    /// Returns a clone of the TCP socket bound to `address`, if there is one. Port 0 matches none.
+    /// Returns a clone of the TCP socket bound to `address`, if there is one. Port 0 matches no socket.
     ///
     /// # Errors
     /// If no descriptor is left.
@@ -174,10 +175,10 @@ impl Inherited {
         }))
     }
 
-    /// Returns the sockets that no listener at these addresses uses. Clients can connect to them but are never
-    /// accepted.
+    /// Returns the sockets that no listener at these addresses uses. The kernel lets clients connect to them, but
+    /// nothing accepts these connections.
     pub fn unused(&self, unix: &[&UnixAddress], tcp: &[SocketAddr]) -> Vec<String> {
-        // Of two sockets with one address only the first is used.
+        // If two sockets have the same address, only the first is used.
         let place_of = |uses: &dyn Fn(&Socket) -> bool| self.sockets.iter().position(uses);
         let unix = unix
             .iter()
@@ -194,7 +195,7 @@ impl Inherited {
     }
 }
 
-/// Checks that it listens, and makes it non-blocking. The backlog stays as the parent set it.
+/// Checks that the socket listens, and makes it non-blocking. The backlog is not changed.
 fn check(given: &Given, socket: &SockRef<'_>) -> Result<(), InheritError> {
     let failed = |source| InheritError::Io {
         given: given.clone(),
@@ -221,7 +222,8 @@ fn is_same(one: &UnixAddress, other: &UnixAddress) -> bool {
     }
 }
 
-/// Compares paths in any spelling: systemd writes `/var/run` as `/run`, and a Tapfile may have relative paths.
+/// Returns whether two paths lead to the same file, however they are spelled: systemd writes `/var/run` as `/run`, and
+/// a Tapfile can contain relative paths.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     let both = |resolve: fn(&Path) -> io::Result<path::PathBuf>| {
         resolve(one)

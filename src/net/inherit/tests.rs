@@ -32,7 +32,7 @@ async fn a_unix_socket_is_found_by_its_path_and_its_file_stays() {
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(folder.path(), &link).expect("linked");
     for spelled in [path.clone(), link.join("in"), link.join("./in")] {
-        // Each clone works after the previous one has gone.
+        // Each clone works after the previous clone was dropped.
         let taken = inherited.unix(&file(&spelled)).expect("known");
         let taken = taken.expect("cloned");
         let _sender = UnixStream::connect(&path).expect("connected");

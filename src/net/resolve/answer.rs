@@ -13,7 +13,7 @@ use super::{
     target::{Target, Unanswered},
 };
 
-/// The addresses of a [`Destination`](super::Destination), and the time for which they hold.
+/// The addresses of a [`Destination`](super::Destination), and the time for which they are valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Never empty.
@@ -25,8 +25,8 @@ pub struct Answer {
 
 /// The addresses of a name, or of the targets of its SRV records.
 ///
-/// It also records which questions the name servers did not answer, so that a failure for one family or one target
-/// does not remove addresses found before: see [`filled_from`](Self::filled_from).
+/// It also records which questions the name servers did not answer. So a failure for one address family or one target
+/// does not remove the addresses that were found before: see [`filled_from`](Self::filled_from).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Addresses {
     targets: Vec<Target>,
@@ -70,7 +70,7 @@ impl Addresses {
         Self::new(records.into_iter().map(target).collect())
     }
 
-    /// A nameless host with these addresses.
+    /// A host without a name, with these addresses.
     #[cfg(test)]
     pub(crate) fn of(addresses: &[&str]) -> Self {
         let addresses = addresses.iter().map(|it| it.parse().expect("an address"));
@@ -79,8 +79,9 @@ impl Addresses {
 
     /// Returns the addresses in the order to try them, each once.
     ///
-    /// The addresses of a name keep the order of [`resolve`](super::Resolver::resolve). Those of SRV records are
-    /// sorted by priority, then shuffled by weight (RFC 2782), differently on each call.
+    /// The addresses of a name keep the order of [`resolve`](super::Resolver::resolve). The addresses of SRV records
+    /// are sorted by priority. Within a priority they are shuffled by weight (RFC 2782), with a new result on each
+    /// call.
     pub fn in_order(&self) -> Vec<SocketAddr> {
         let mut rng = HasherRng::new();
         let targets = order::by_priority(&self.targets, &mut rng);
@@ -92,8 +93,8 @@ impl Addresses {
             .collect()
     }
 
-    /// Groups the addresses by priority (RFC 2782), best first. An address to which several SRV records point appears
-    /// once for each. A plain name has one priority.
+    /// Groups the addresses by priority (RFC 2782), best priority first. An address to which several SRV records point
+    /// appears once for each record. A plain name has a single priority.
     pub fn by_priority(&self) -> Vec<Vec<SocketAddr>> {
         let mut by_priority = BTreeMap::<u16, Vec<SocketAddr>>::new();
         for target in &self.targets {
@@ -103,8 +104,8 @@ impl Addresses {
         by_priority.into_values().collect()
     }
 
-    /// Iterates over all addresses, in no particular order. An address to which several SRV records point appears
-    /// once for each.
+    /// Iterates over all addresses, in no particular order. An address to which several SRV records point appears once
+    /// for each record.
     pub fn iter(&self) -> impl Iterator<Item = SocketAddr> {
         let targets = self.targets.iter();
         targets.flat_map(|target| target.addresses.iter().copied())
@@ -120,7 +121,7 @@ impl Addresses {
         self.iter().next().is_none()
     }
 
-    /// Returns whether both have the same addresses with the same priorities and weights. The order is ignored, since
+    /// Returns whether both have the same addresses with the same priorities and weights. The order is ignored, because
     /// name servers rotate it.
     pub fn is_same_set(&self, other: &Self) -> bool {
         let set = |addresses: &Self| -> HashSet<(u16, u16, SocketAddr)> {
@@ -135,8 +136,8 @@ impl Addresses {
         set(self) == set(other)
     }
 
-    /// Adds addresses from `before` for the hosts and families that the name servers did not answer this time: no
-    /// answer does not mean that there are none.
+    /// Adds addresses from `before` for the hosts and address families for which the name servers gave no answer this
+    /// time. No answer does not mean that there are no addresses.
     pub fn filled_from(mut self, before: &Self) -> Self {
         for target in &mut self.targets {
             for other in before.targets.iter().filter(|it| it.host == target.host) {

@@ -1,8 +1,8 @@
 //! Lookups with name servers that do not support EDNS, or that send longer UDP answers than announced.
 //!
-//! With EDNS enabled, hickory puts it into every question, and it cannot read an answer that is longer than the size
-//! it announced. The connection here works around both: it repeats a question without EDNS (RFC 6891, section 7), and
-//! reports an answer that was cut off as truncated, so that hickory repeats the question over TCP.
+//! With EDNS enabled, hickory uses EDNS in every question, and it cannot read an answer that is longer than the
+//! announced size. The connection here works around both problems: it repeats a question without EDNS (RFC 6891,
+//! section 7), and it marks an answer that was cut off as truncated, so that hickory repeats the question over TCP.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ use tokio::time::{self, Instant};
 /// The time for which a name server is asked without EDNS before EDNS is tried again.
 const REMEMBERED: Duration = Duration::from_mins(15);
 
-/// Creates hickory's connections, and asks without EDNS where a server needs that.
+/// Creates connections for hickory. They ask a server without EDNS if the server needs that.
 #[derive(Clone, Default)]
 pub(super) struct Connections {
     runtime: TokioRuntimeProvider,
@@ -106,16 +106,17 @@ impl DnsHandle for Connection {
 
 impl Connection {
     async fn answer(&self, request: DnsRequest) -> Outcome {
-        // hickory did not ask for EDNS, or the server is known to lack it.
+        // hickory did not want EDNS, or the server is known not to support it.
         if request.edns.is_none() || self.without_edns.has(self.server) {
             return self.ask(without_edns(request)).await;
         }
         let mut with_edns = pin!(self.ask(request.clone()));
-        // Only half of the time, so that a server that is down takes no longer than without this workaround.
+        // Wait only for half of the time, so that a dead server takes no longer than without this workaround.
         let first = time::timeout(self.timeout / 2, &mut with_edns).await;
         match first {
             Ok(answer) if !is_refusal(&answer) => return answer,
-            // Repeated without EDNS. If that fails too, EDNS was not the cause, and the first answer stands.
+            // Repeat the question without EDNS. If that also fails, EDNS was not the cause, and the first answer is
+            // returned.
             Ok(refusal) => {
                 let answer = self.ask(without_edns(request)).await;
                 if answer.is_ok() && !is_refusal(&answer) {
@@ -126,8 +127,8 @@ impl Connection {
             }
             Err(_) => {}
         }
-        // No answer so far: the server may be slow, or something may drop questions with EDNS. Wait for the first question
-        // and ask without EDNS at the same time.
+        // There is no answer so far: the server is slow, or something drops questions with EDNS. Ask without EDNS, and
+        // keep waiting for the first answer at the same time.
         tokio::select! {
             answer = &mut with_edns => answer,
             answer = self.ask(without_edns(request)) => match answer {
@@ -145,8 +146,8 @@ impl Connection {
         let queries = request.queries.clone();
         let answer = self.exchange.send(request).first_answer().await;
         match answer {
-            // hickory reads no more of a datagram than was announced, so parsing a longer one fails. It has checked the id
-            // and the sender's address by then.
+            // hickory reads a datagram only up to the announced size, so it fails to parse a longer one. Before that,
+            // it has checked the id and the sender's address.
             Err(NetError::Proto(_)) if self.is_udp => {
                 let mut truncated = Message::response(id, op_code);
                 truncated.metadata.truncation = true;
@@ -164,7 +165,7 @@ fn without_edns(mut request: DnsRequest) -> DnsRequest {
     request
 }
 
-/// Returns whether this is how a name server without EDNS support answers (RFC 6891, section 7).
+/// Returns whether `answer` is the answer of a name server without EDNS support (RFC 6891, section 7).
 fn is_refusal(answer: &Outcome) -> bool {
     let code = answer.as_ref().map(|answer| answer.response_code);
     matches!(code, Ok(ResponseCode::FormErr | ResponseCode::NotImp))

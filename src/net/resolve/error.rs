@@ -14,11 +14,11 @@ pub enum ResolveError {
         "{0} does not exist in DNS or /etc/hosts; check its spelling, and that the Service exists"
     )]
     NoSuchName(String),
-    /// The name exists, without addresses.
-    #[error("{0} has no addresses (no A, no AAAA); is anything ready behind it?")]
+    /// The name exists, but has no addresses.
+    #[error("{0} has no addresses (no A, no AAAA); if it is a Service, does it have ready pods?")]
     NoAddresses(String),
-    /// The name exists, without SRV records.
-    #[error("{0} has no SRV records; is the port of the Service named?")]
+    /// The name exists, but has no SRV records.
+    #[error("{0} has no SRV records; does the port of the Service have a name?")]
     NoService(String),
     /// An SRV record with the target `.`: the domain does not offer the service (RFC 2782).
     #[error("{0} is explicitly not offered: its SRV record has the target \".\"")]
@@ -39,13 +39,13 @@ pub enum ResolveError {
     Unreachable {
         /// The name as written.
         name: String,
-        /// The error of the last one.
+        /// The error of the last name server.
         source: NetError,
     },
     /// Not a valid DNS name.
     #[error("\"{0}\" is not a valid DNS name")]
     BadName(String),
-    /// The zone of an IPv6 address names no interface.
+    /// The zone of an IPv6 address is not an interface of this machine.
     #[error("this machine has no network interface \"{0}\"")]
     UnknownZone(String),
     /// `resolv.conf` cannot be read.
@@ -75,7 +75,7 @@ pub enum ResolveError {
 // === impl ResolveError ===
 
 impl ResolveError {
-    /// Returns the more important of two errors for the same name: a failure to answer outranks a denial.
+    /// Returns the more important of two errors for the same name. A failure to answer is more important than a denial.
     pub(super) fn or_worse(self, other: Self) -> Self {
         if other.rank() > self.rank() {
             other
@@ -84,7 +84,8 @@ impl ResolveError {
         }
     }
 
-    /// Returns whether the name servers denied the name or the records, as opposed to failing to answer.
+    /// Returns whether the name servers answered that the name or its records do not exist. False if they failed to
+    /// answer.
     pub(super) fn is_absence(&self) -> bool {
         self.rank() <= 1
     }

@@ -1,7 +1,7 @@
-//! Name resolution: from hosts, and from services with SRV records, to addresses.
+//! Name resolution: it finds the addresses of hosts, and of services with SRV records.
 //!
-//! The modules in order, each using only those before it: `error` and `target`; `order` and `edns`; `answer` and `upstream`;
-//! `system`; `sources`; `service`.
+//! The order of the modules, each of which uses only earlier ones: `error` and `target`; `order` and `edns`; `answer`
+//! and `upstream`; `system`; `sources`; `service`.
 
 mod answer;
 mod edns;
@@ -36,10 +36,10 @@ use self::{
 };
 use super::{Authority, Host, SrvName};
 
-/// Resolves names, from `/etc/hosts` first and DNS second.
+/// Resolves names with `/etc/hosts` first, and then with DNS.
 ///
 /// Nothing is cached here: callers keep an answer for its TTL. `/etc/hosts` and `/etc/resolv.conf` are read again when
-/// they change, so neither needs a restart, and neither needs to exist at the start.
+/// they change. So a change of these files needs no restart, and they do not have to exist at the start.
 #[derive(Clone)]
 pub struct Resolver {
     sources: Arc<Sources>,
@@ -49,15 +49,15 @@ pub struct Resolver {
 /// The settings of a [`Resolver`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolverSettings {
-    /// The name servers; if empty, those of `/etc/resolv.conf`.
+    /// The name servers. If empty, the name servers of `/etc/resolv.conf` are used.
     pub name_servers: Vec<SocketAddr>,
-    /// The domains that complete a relative name. If empty, those of `/etc/resolv.conf`, or none
-    /// if `name_servers` are set.
+    /// The domains that are appended to a relative name. If empty, the search domains of `/etc/resolv.conf` are used,
+    /// or none if `name_servers` are set.
     pub search: Vec<Arc<str>>,
-    /// A name with at least this many dots is looked up as written before it is completed. By default the value of
-    /// `/etc/resolv.conf`, or 1 if `name_servers` are set.
+    /// A name with at least this many dots is looked up as written before search domains are appended. The default is
+    /// the value of `/etc/resolv.conf`, or 1 if `name_servers` are set.
     pub ndots: Option<usize>,
-    /// The time for one lookup, all questions and retries together.
+    /// The time for one lookup, including all questions and retries.
     pub timeout: Duration,
 }
 
@@ -73,7 +73,7 @@ pub enum Destination {
 // === impl Resolver ===
 
 impl Resolver {
-    /// Creates a resolver. It asks and reads nothing yet.
+    /// Creates a resolver. No file is read and no name server is asked yet.
     ///
     /// # Errors
     /// [`ResolveError::Setup`] if the configured name servers cannot be used, [`ResolveError::BadName`] for an invalid
@@ -117,14 +117,14 @@ impl Resolver {
         })
     }
 
-    /// Looks up the addresses of a host or a service; at least one.
+    /// Looks up the addresses of a host or a service. Returns at least one address.
     ///
-    /// The addresses of one host alternate between IPv6 and IPv4, IPv6 first (RFC 8305), so that an unreachable family
-    /// costs one attempt before each working one, not all of them. Within a family they keep the name server's order. A
-    /// literal address is returned as it is, with its zone looked up.
+    /// The addresses of one host alternate between IPv6 and IPv4, IPv6 first (RFC 8305). So if one family is
+    /// unreachable, the second attempt already uses the other. Within a family, the addresses keep the name server's
+    /// order. A literal address is returned unchanged, with its zone looked up.
     ///
-    /// If the name server sends addresses along with SRV records, they are used. Other targets are looked up, as absolute
-    /// names.
+    /// If the name server sends addresses of targets together with SRV records, these are used. All other targets are
+    /// looked up, as absolute names.
     ///
     /// # Errors
     /// See [`ResolveError`].
@@ -173,7 +173,7 @@ impl fmt::Display for Destination {
     }
 }
 
-/// Configures a name server, on UDP, and on TCP for long answers.
+/// Configures a name server, with UDP, and with TCP for long answers.
 fn name_server(address: SocketAddr) -> NameServerConfig {
     let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
         connection.port = address.port();
@@ -197,7 +197,7 @@ fn scope_id(zone: &str) -> Result<u32, ResolveError> {
         return Ok(index);
     }
     let unknown = || ResolveError::UnknownZone(zone.to_owned());
-    // The name becomes part of a path, so it must not lead elsewhere.
+    // The name becomes part of a path, so it must not lead to another folder.
     if zone.is_empty() || zone.starts_with('.') || zone.contains('/') {
         return Err(unknown());
     }

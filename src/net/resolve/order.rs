@@ -7,7 +7,7 @@ use super::target::Target;
 /// Sorts the targets by priority. Within a priority the order is random, weighted as in RFC 2782.
 pub(super) fn by_priority<'a>(targets: &'a [Target], rng: &mut impl Rng) -> Vec<&'a Target> {
     let mut left: Vec<&Target> = targets.iter().collect();
-    // RFC 2782: targets with weight 0 come first among those to draw from, so that they have a small chance.
+    // Within a priority, targets with weight 0 come first, so that they have a small chance to be drawn (RFC 2782).
     left.sort_by_key(|target| (target.priority, target.weight != 0));
     let mut ordered = Vec::with_capacity(left.len());
     for same in left.chunk_by(|one, other| one.priority == other.priority) {
@@ -90,8 +90,7 @@ mod tests {
             let records: Vec<_> = weights.iter().map(|weight| (7, *weight)).collect();
             let sum: f64 = weights.iter().copied().map(f64::from).sum();
             for (weight, count) in weights.iter().zip(firsts(&records, DRAWS)) {
-                // The algorithm of the RFC draws from 0 on, which gives the first target the chance of one extra
-                // weight.
+                // The algorithm of the RFC draws numbers from 0 on, so the first target has one extra chance.
                 let expected = f64::from(*weight) / sum;
                 let found = f64::from(u32::try_from(count).expect("few")) / 4000.0;
                 let slack = 1.0 / sum + 6.0 * (expected * (1.0 - expected) / 4000.0).sqrt();

@@ -16,13 +16,13 @@ use super::{
     upstream::{Found, alternate},
 };
 
-/// Targets looked up at the same time.
+/// The largest number of targets looked up at the same time.
 const AT_ONCE: usize = 16;
 
-/// The addresses of each target, or why there are none.
+/// The addresses of each target, or the reason why it has none.
 type Hosts = HashMap<Name, Result<Found, ResolveError>>;
 
-/// Looks up the addresses of a service; at least one.
+/// Looks up the addresses of a service. Returns at least one address.
 pub(super) async fn look_up(
     sources: &Arc<Sources>,
     written: &str,
@@ -64,9 +64,9 @@ fn records(written: &str, lookup: &Lookup) -> Result<Vec<SRV>, ResolveError> {
     }
 }
 
-/// Returns the addresses that the name server sent along with the records. It sends all of its records of a family or
-/// none (RFC 2181, 5.1), so a target with any address needs no question of its own. For a headless Service that saves
-/// one question per pod.
+/// Returns the addresses that the name server sent together with the SRV records. A name server sends either all
+/// records of a family or none (RFC 2181, 5.1), so a target with any address does not have to be looked up. For a
+/// headless Service this saves the lookup of each pod.
 fn addresses_sent_along(lookup: &Lookup, records: &[SRV]) -> Hosts {
     let mut hosts = Hosts::new();
     for SRV { target, .. } in records {
@@ -115,7 +115,7 @@ async fn look_up_hosts(
             Some(Ok((name, found))) => {
                 hosts.insert(name, found);
             }
-            // The lookup panicked: the target counts as unanswered.
+            // The lookup panicked. The target counts as unanswered.
             Some(Err(_)) => {}
             None => return,
         }
@@ -156,7 +156,7 @@ fn put_together(
     Ok(Answer { addresses, ttl })
 }
 
-/// Returns the target as text with a trailing dot, so that it is never completed from the search list.
+/// Returns the target as text with a trailing dot, so that search domains are not appended.
 fn absolute(target: &Name) -> String {
     let mut name = target.to_lowercase();
     name.set_fqdn(true);

@@ -29,14 +29,15 @@ pub(super) struct ResolvConf {
 struct Reread<T> {
     path: PathBuf,
     last: Mutex<Option<(Vec<u8>, T)>>,
-    /// Lets one lookup read at a time. If the file does not answer, only one thread hangs, not one for each lookup.
+    /// Lets only one lookup read at a time. If the file system hangs, this blocks one thread instead of a thread for
+    /// each lookup.
     turn: Arc<Semaphore>,
 }
 
-/// The time that the file may take. A whole lookup has a few seconds.
+/// The deadline for reading the file. It is shorter than a whole lookup, which has a few seconds.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// The largest file that is read, in bytes. Block lists in `/etc/hosts` take some megabytes.
+/// The largest file that is read, in bytes. Block lists in `/etc/hosts` have some megabytes.
 const LIMIT: usize = 16 << 20;
 
 // === impl HostsFile ===
@@ -46,8 +47,8 @@ impl HostsFile {
         Self(Reread::new(path))
     }
 
-    /// Returns the current contents; empty if the file is missing or unreadable. If the file does not answer, returns
-    /// the previous contents.
+    /// Returns the current contents, which are empty if the file is missing or unreadable. If the file system hangs,
+    /// returns the previous contents.
     pub(super) async fn read(&self) -> Arc<Hosts> {
         let text = match self.0.text().await {
             Ok(text) => text,
@@ -75,7 +76,7 @@ impl ResolvConf {
         }
     }
 
-    /// Returns the current name servers. Connections to them are kept while the file stays the same.
+    /// Returns the current name servers. Connections to the name servers are kept as long as the file does not change.
     pub(super) async fn read(&self) -> Result<Upstream, ResolveError> {
         let path = &self.file.path;
         let text = self.file.text().await;
@@ -226,7 +227,7 @@ mod tests {
         };
         assert!(known(hosts.read().await));
 
-        // Holds the permit, as a lookup that hangs would.
+        // Hold the permit, like a lookup that hangs.
         let turn = Arc::clone(&hosts.0.turn).acquire_owned().await;
         assert!(known(hosts.read().await), "the previous contents");
         drop(turn);

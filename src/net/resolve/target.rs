@@ -1,8 +1,8 @@
-//! A host with its addresses, and the families of addresses that stayed unknown.
+//! A host with its addresses, and the address families that remained unknown.
 
 use std::{net::SocketAddr, sync::Arc};
 
-/// A host: the one that was looked up, or the target of an SRV record.
+/// A host: either the host that was looked up, or the target of an SRV record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) host: Arc<str>,

@@ -21,7 +21,7 @@ use tokio::{
 /// The server's reply to a question.
 #[derive(Clone)]
 pub(crate) enum Says {
-    /// Those of these addresses that have the requested family, with this TTL.
+    /// The addresses in this list that are of the requested family, with this TTL.
     Addresses(u32, Vec<IpAddr>),
     /// An answer section and an additional section.
     Records(Vec<Record>, Vec<Record>),
@@ -29,16 +29,16 @@ pub(crate) enum Says {
     Nothing,
 }
 
-/// A way in which the server departs from today's standards.
+/// A way in which the server deviates from today's standards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Habit {
-    /// None at all.
+    /// No deviation.
     None,
     /// Answers a question that has EDNS with this code.
     RefusesEdns(ResponseCode),
-    /// Answers such a question with FORMERR in a bare header, as name servers older than EDNS do.
+    /// Answers a question that has EDNS with FORMERR and nothing but the header, like name servers older than EDNS.
     RefusesEdnsBare,
-    /// Drops such a question, as some firewalls do.
+    /// Drops a question that has EDNS, like some firewalls.
     DropsEdns,
     /// Sends answers of any length over UDP, and never sets TC.
     SendsLongAnswers,
@@ -65,7 +65,7 @@ impl Drop for Server {
 /// Priority, weight, port and target.
 pub(crate) type Srv<'a> = (u16, u16, u16, &'a str);
 
-/// The longest answer over UDP, as most servers limit it today.
+/// The longest answer over UDP. Most servers have this limit today.
 const UDP_LIMIT: usize = 1232;
 
 impl Server {
@@ -177,7 +177,7 @@ impl Served {
     }
 }
 
-/// Binds UDP and TCP to one port.
+/// Binds UDP and TCP to the same port.
 async fn bind() -> (UdpSocket, TcpListener) {
     for _ in 0..100 {
         let udp = UdpSocket::bind("127.0.0.1:0").await.expect("bound");

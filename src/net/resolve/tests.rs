@@ -168,7 +168,7 @@ async fn errors_for_names_without_addresses() {
     server.now_says(always(60, &[]));
     let nothing = error(&server, "collector.example").await;
     assert!(matches!(nothing, ResolveError::NoAddresses { .. }));
-    insta::assert_snapshot!(nothing, @"collector.example has no addresses (no A, no AAAA); is anything ready behind it?");
+    insta::assert_snapshot!(nothing, @"collector.example has no addresses (no A, no AAAA); if it is a Service, does it have ready pods?");
 
     server.now_says(|_, _| Says::Code(ResponseCode::ServFail));
     let failed = error(&server, "collector.example").await;
@@ -554,7 +554,7 @@ async fn errors_for_services_without_addresses() {
     server.now_says(|_, _| Says::Records(Vec::new(), Vec::new()));
     let none = error().await;
     assert!(matches!(none, ResolveError::NoService { .. }), "{none:?}");
-    insta::assert_snapshot!(none, @"_dnstap._tcp.collector.example. has no SRV records; is the port of the Service named?");
+    insta::assert_snapshot!(none, @"_dnstap._tcp.collector.example. has no SRV records; does the port of the Service have a name?");
     server.now_says(|_, _| Says::Code(ResponseCode::NXDomain));
     let no_name = error().await;
     assert!(
@@ -571,7 +571,7 @@ async fn errors_for_services_without_addresses() {
         matches!(nothing, ResolveError::NoAddresses { .. }),
         "{nothing:?}"
     );
-    insta::assert_snapshot!(nothing, @"a.example. has no addresses (no A, no AAAA); is anything ready behind it?");
+    insta::assert_snapshot!(nothing, @"a.example. has no addresses (no A, no AAAA); if it is a Service, does it have ready pods?");
     server.now_says(move |name, family| match family {
         RecordType::SRV => targets(name, family),
         _ => Says::Code(ResponseCode::ServFail),

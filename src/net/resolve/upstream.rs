@@ -1,4 +1,4 @@
-//! Name servers, and the questions asked for one name.
+//! Name servers, and the questions that are asked for one name.
 
 use std::{
     collections::HashSet,
@@ -22,7 +22,7 @@ use tokio::time;
 
 use super::{edns::Connections, error::ResolveError, target::Unanswered};
 
-/// Name servers, and the rules for completing a relative name.
+/// Name servers, and the rules for appending search domains to a relative name.
 #[derive(Clone)]
 pub(super) struct Upstream {
     resolver: Resolver<Connections>,
@@ -30,7 +30,7 @@ pub(super) struct Upstream {
     ndots: usize,
 }
 
-/// The settings that replace those of `resolv.conf`.
+/// The settings that override `resolv.conf`.
 #[derive(Debug, Clone)]
 pub(super) struct Overrides {
     pub(super) search: Vec<Name>,
@@ -38,7 +38,7 @@ pub(super) struct Overrides {
     pub(super) timeout: Duration,
 }
 
-/// The addresses found for one host; at least one.
+/// The addresses that were found for one host, at least one.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub(super) ips: Vec<IpAddr>,
@@ -49,13 +49,14 @@ pub(super) struct Found {
 /// The addresses of one family, at least one, and their TTL.
 type FamilyAnswer = Result<(Vec<IpAddr>, Duration), ResolveError>;
 
-/// The time that the other family gets once the first has brought addresses. Some name servers never answer AAAA.
+/// The time that the second address family has after the first has returned addresses. Some name servers never answer
+/// AAAA.
 const OTHER_FAMILY: Duration = Duration::from_millis(250);
 
-/// The longest chain of aliases that is followed.
+/// The largest number of aliases in a chain that are followed.
 const ALIASES: usize = 8;
 
-/// The number of times that a question is sent.
+/// The number of times a question is sent.
 const TRIES: u32 = 3;
 
 // === impl Upstream ===
@@ -73,9 +74,9 @@ impl Upstream {
         };
         let ndots = overrides.ndots.unwrap_or(options.ndots);
         options.timeout = options.timeout.min(overrides.timeout / TRIES);
-        // Callers keep the answers: they know the TTL, and when they want a fresh one.
+        // Callers keep the answers. They know the TTL, and decide when they want a fresh answer.
         options.cache_size = 0;
-        // `HostsFile` reads it, again after each change.
+        // `HostsFile` reads `/etc/hosts`, and reads it again after each change.
         options.use_hosts_file = ResolveHosts::Never;
         let servers = config.name_servers().to_vec();
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
@@ -95,7 +96,7 @@ impl Upstream {
         self.first(written, name, ask).await
     }
 
-    /// Looks up the SRV records of a service. Returns them, any records sent along, and their TTL.
+    /// Looks up the SRV records of a service. Returns the answer, including additional records, and the TTL.
     pub(super) async fn srv(
         &self,
         written: &str,
@@ -105,8 +106,8 @@ impl Upstream {
         self.first(written, name, ask).await
     }
 
-    /// Follows aliases here, since hickory cannot: it takes the target of an SRV record for an alias, and loses the
-    /// records if a CNAME comes before them.
+    /// Aliases are followed here, because hickory fails: it treats the target of an SRV record as an alias, and loses
+    /// the records if a CNAME comes before them.
     async fn service(
         &self,
         written: &str,
@@ -212,7 +213,7 @@ impl Upstream {
                 let answers = lookup.answers().iter();
                 let ips: Vec<_> = answers.filter_map(|record| record.data.ip_addr()).collect();
                 if ips.is_empty() {
-                    // A CNAME that leads to no address.
+                    // A CNAME chain that does not lead to an address.
                     return Err(ResolveError::NoAddresses(written));
                 }
                 Ok((ips, ttl(&lookup)))
@@ -240,14 +241,14 @@ impl Found {
     }
 }
 
-/// Returns the smallest TTL of the records, aliases included.
+/// Returns the smallest TTL of the records, including aliases.
 pub(super) fn ttl(lookup: &Lookup) -> Duration {
     let ttls = lookup.answers().iter().map(|record| record.ttl);
     ttls.min()
         .map_or(Duration::MAX, |ttl| Duration::from_secs(ttl.into()))
 }
 
-/// Takes one address of each list in turn, and each address once.
+/// Takes one address from each list in turn. Duplicates are removed.
 pub(super) fn alternate(lists: Vec<Vec<IpAddr>>) -> Vec<IpAddr> {
     let mut seen = HashSet::new();
     let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
@@ -273,7 +274,7 @@ fn alias_of(name: &Name, lookup: &Lookup) -> Option<(Name, Duration)> {
     })
 }
 
-/// Returns whether it remains unknown if the family has addresses.
+/// Returns whether it is still unknown if the family has addresses.
 fn is_unanswered(answer: Option<&FamilyAnswer>) -> bool {
     match answer {
         None => true,
@@ -299,7 +300,7 @@ fn classify(name: String, error: NetError) -> ResolveError {
     }
 }
 
-/// Waits for both answers and returns IPv6 first. Once one family has brought addresses, the other gets only
+/// Waits for both answers and returns IPv6 first. After one family has returned addresses, the other has only
 /// [`OTHER_FAMILY`] more.
 async fn both(
     mut six: impl Future<Output = FamilyAnswer> + Unpin,

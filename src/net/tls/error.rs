@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::key::Unusable;
 
-/// The reason why a TLS configuration cannot be built. Never quotes a key file.
+/// The reason why a TLS configuration cannot be built. Its text never quotes a key file.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -22,7 +22,7 @@ pub enum TlsError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// A section of the file is broken.
+    /// A section of the PEM file is broken.
     #[error("{} is broken PEM: {what}", path.display())]
     BrokenPem {
         /// The file.
@@ -77,7 +77,7 @@ pub enum TlsError {
     #[error("the key in {} is for RSA-PSS only (id-RSASSA-PSS), which is not supported: create an ordinary RSA key (`openssl genrsa 2048`) and a certificate for it", .0.display())]
     RsaPssKey(PathBuf),
     /// The key's certificate is in the file, but not first.
-    #[error("the private key in {} belongs to certificate {number} in {}, which must come first, with its chain after it", key.display(), cert.display())]
+    #[error("the private key in {} belongs to certificate {number} in {}; that certificate must be the first, with its chain after it", key.display(), cert.display())]
     WrongOrder {
         /// The certificates' file.
         cert: PathBuf,
@@ -104,7 +104,7 @@ pub enum TlsError {
     },
     /// The platform has no authorities to trust.
     #[error(
-        "cannot load the system's trusted authorities: {0}; install them (package ca-certificates) or name a file with `ca`"
+        "cannot load the system's trusted authorities: {0}; install them (package ca-certificates) or set `ca` to a file of authorities"
     )]
     PlatformRoots(rustls::Error),
     /// A name that no certificate can contain.
@@ -136,7 +136,7 @@ impl TlsError {
         Self::Authorities { path, source }
     }
 
-    /// The error for an unusable key. `path` is the file of the key or of its certificate.
+    /// The error for an unusable key. `path` is the file of the key, or of the certificate with the key.
     pub(super) fn of_key(key: Unusable, path: &Path) -> Self {
         let path = path.to_owned();
         match key {

@@ -1,12 +1,12 @@
-//! Hints for an operator about a failed TLS handshake, chosen by the type of rustls' error.
+//! Hints for operators about a failed TLS handshake, chosen by the type of rustls' error.
 //!
-//! Each hint is appended to the error text. It is empty if there is nothing to add.
+//! Each hint is appended to the error text. A hint is empty if there is nothing to add.
 
 use std::io;
 
 use rustls::{AlertDescription, Error};
 
-/// Returns a hint at the cause of an error on a connection that we dialled.
+/// Returns a hint about an error on a connection that we dialled.
 pub(crate) fn client_hint(error: &io::Error) -> &'static str {
     match of_rustls(error) {
         Some(Error::AlertReceived(alert)) => collector_alert(*alert),
@@ -14,29 +14,29 @@ pub(crate) fn client_hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Returns a hint at the cause of an error on a connection that a sender dialled.
+/// Returns a hint about an error on a connection that a sender dialled.
 pub(crate) fn server_hint(error: &io::Error) -> &'static str {
     match of_rustls(error) {
         Some(Error::AlertReceived(alert)) => sender_alert(*alert),
         Some(Error::NoCertificatesPresented) => {
-            "; `client_ca` asks for a certificate: give the sender one, or remove `client_ca`"
+            "; `client_ca` requires a client certificate: configure one at the sender, or remove `client_ca`"
         }
         Some(Error::InvalidCertificate(_)) => {
-            "; this is the sender's certificate: did an authority in `client_ca` sign it?"
+            "; the sender's certificate must be signed by an authority in `client_ca`"
         }
         _ => "",
     }
 }
 
-/// Hints at the cause of an alert from a collector. TLS 1.2 has no alert for a missing client certificate: OpenSSL
-/// sends `handshake_failure`, Go `bad_certificate`. TLS 1.3 has `certificate_required`.
+/// Returns a hint about an alert from a collector. TLS 1.2 has no alert for a missing client certificate: OpenSSL sends
+/// `handshake_failure`, and Go sends `bad_certificate`. TLS 1.3 has `certificate_required`.
 fn collector_alert(alert: AlertDescription) -> &'static str {
     match alert {
         AlertDescription::HandshakeFailure => {
-            "; the collector may ask for a client certificate (`cert` and `key`), or it has no TLS version or cipher in common with tapfan; its log says which"
+            "; either the collector requires a client certificate (`cert` and `key`), or it has no TLS version or cipher in common with tapfan; the collector's log says which"
         }
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
-            "; the collector asks for a client certificate: set `cert` and `key`"
+            "; the collector requires a client certificate: set `cert` and `key`"
         }
         alert if refuses_certificate(alert) => {
             "; the collector refuses tapfan's client certificate, or got none: check `cert` and `key`, and which authorities the collector trusts"
@@ -130,6 +130,6 @@ mod tests {
         }
         assert_eq!(client_hint(&io::Error::other("no alert")), "");
         let missing = io::Error::other(Error::NoCertificatesPresented);
-        assert!(server_hint(&missing).contains("`client_ca` asks"));
+        assert!(server_hint(&missing).contains("`client_ca` requires"));
     }
 }

@@ -1,4 +1,5 @@
-//! The kinds of keys that are not supported. rustls reports all of them with the same error.
+//! The kinds of keys that are not supported. They are recognised here, because rustls reports all of them with the same
+//! error.
 
 use rustls_pki_types::PrivateKeyDer;
 use x509_parser::{
@@ -14,13 +15,13 @@ pub(super) const RSA_BITS: usize = 2048;
 /// The reason why a key is not supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// An RSA key of this many bits.
+    /// An RSA key that is too short, with this number of bits.
     ShortRsa(usize),
     /// A key for RSA-PSS only (id-RSASSA-PSS, RFC 4055), which neither rustls nor Go supports.
     RsaPss,
 }
 
-/// Returns the reason why a private key is not supported, if it is one of these.
+/// Returns the reason why a private key is not supported; `None` if the key is of no such kind.
 pub(super) fn unusable(key: &PrivateKeyDer<'_>) -> Option<Unusable> {
     match key {
         PrivateKeyDer::Pkcs1(key) => short(key.secret_pkcs1_der()),
@@ -43,7 +44,8 @@ pub(super) fn is_rsa_pss(algorithm: &AlgorithmIdentifier<'_>) -> bool {
     algorithm.algorithm == RSA_PSS
 }
 
-/// Returns a reason if this is an RSA private key that is too short: version, modulus, … (RFC 8017, appendix A.1.2).
+/// Returns a reason if this is an RSA private key that is too short. Its fields are version, modulus, … (RFC 8017,
+/// appendix A.1.2).
 fn short(key: &[u8]) -> Option<Unusable> {
     let mut fields = within(key, Tag::Sequence)?;
     let _version = next(&mut fields)?;

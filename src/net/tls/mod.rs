@@ -63,7 +63,7 @@ pub struct ClientTls {
 
 /// Builds the rustls configuration of a sink. Blocks: it reads the files and, without `ca`, the system's authorities.
 ///
-/// With `skip_verify` any certificate is accepted, but the peer must still hold its key.
+/// With `skip_verify`, any certificate is accepted, but the peer must have the certificate's key.
 ///
 /// # Errors
 /// See [`TlsError`]: each names the file and the problem.
@@ -101,9 +101,9 @@ pub(crate) fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsErr
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
-    // Senders keep their connections, so session tickets would save nothing. They also do harm: Unbound 1.17 checks
-    // for the end of a connection with a bare recv(2), which swallows a ticket and breaks the stream ("bad record
-    // mac").
+    // Session tickets would save nothing, because senders keep their connections. They also do harm: Unbound 1.17
+    // checks for the end of a connection with a plain recv(2), which consumes a ticket and so breaks the stream ("bad
+    // record mac").
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
@@ -111,8 +111,8 @@ pub(crate) fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsErr
 /// Returns the name that a collector's certificate must contain: `server_name`, or else the configured host, without
 /// a trailing dot.
 ///
-/// For SRV records that is the [domain](super::SrvName::domain) of the service, never one of their targets: a DNS
-/// answer can be forged on the way and must not choose which peer is trusted (RFC 6125, section 6.2.1; RFC 9525,
+/// For SRV records, the host is the [domain](super::SrvName::domain) of the service, never a target of the records: a
+/// DNS answer can be forged on the way, so it must not decide which peer is trusted (RFC 6125, section 6.2.1; RFC 9525,
 /// section 6.1; RFC 7673 allows the target only with DNSSEC).
 ///
 /// # Errors

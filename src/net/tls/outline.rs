@@ -1,7 +1,7 @@
-//! The few parts of a certificate that tapfan reads itself.
+//! The parts of a certificate that tapfan reads itself.
 //!
-//! rustls-webpki parses certificates to verify them, and so refuses some that Go and OpenSSL accept: X.509 version 1,
-//! unknown critical extensions, long serial numbers. If nothing is verified, these do not matter.
+//! rustls-webpki parses certificates in order to verify them. So it refuses some that Go and OpenSSL accept: X.509
+//! version 1, unknown critical extensions, long serial numbers. If nothing is verified, these do not matter.
 
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use x509_parser::{
@@ -26,13 +26,13 @@ pub(crate) struct CertificateOutline<'a> {
 // === impl CertificateOutline ===
 
 impl<'a> CertificateOutline<'a> {
-    /// Reads a certificate (RFC 5280, section 4.1). `None` if it does not have that structure.
+    /// Reads a certificate (RFC 5280, section 4.1). `None` if the bytes do not have its structure.
     pub(crate) fn read(certificate: &'a CertificateDer<'_>) -> Option<Self> {
         let to_be_signed = next(&mut within(certificate, Tag::Sequence)?)?;
         let mut fields = within(to_be_signed, Tag::Sequence)?;
         let first = next(&mut fields)?;
         let (_, header) = Any::from_der(first).ok()?;
-        // The version is optional and has the tag [0]. Without it, this is the serial number.
+        // The version is optional and has the tag [0]. If it is missing, the first field is the serial number.
         if header.class() == Class::ContextSpecific {
             next(&mut fields)?;
         }

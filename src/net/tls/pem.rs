@@ -77,7 +77,7 @@ pub(crate) fn validity_of_first(text: &[u8]) -> Option<Validity> {
     CertificateOutline::read(&certificate)?.validity
 }
 
-/// Reads authorities to trust. Each of them must be usable.
+/// Reads the authorities to trust. An authority that cannot be used is an error.
 pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for (number, certificate) in (1..).zip(certificates(path)?) {
@@ -92,7 +92,7 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// Reads at least one certificate.
+/// Reads the certificates of a file. There must be at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = read(path)?;
     let certificates = CertificateDer::pem_slice_iter(text.as_bytes())
@@ -128,7 +128,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-/// Leaves out the parser's own text, which can quote the file, and so a key.
+/// Describes broken PEM. It leaves out the parser's own text, because that can quote the file, and so a key.
 fn broken(path: &Path, error: &pem::Error) -> TlsError {
     TlsError::BrokenPem {
         path: path.to_owned(),
@@ -141,7 +141,7 @@ fn broken(path: &Path, error: &pem::Error) -> TlsError {
     }
 }
 
-/// Reads a file, cleaned for the PEM parser.
+/// Reads a file, and makes its text readable for the PEM parser.
 fn read(path: &Path) -> Result<String, TlsError> {
     let text = files::read(path, MATERIAL_LIMIT).map_err(|error| TlsError::Unreadable {
         path: path.to_owned(),
@@ -156,10 +156,11 @@ fn read(path: &Path) -> Result<String, TlsError> {
     }
 }
 
-/// Undoes what editors and `cat` do to PEM. Removes byte order marks, which hide the first line of a section. Adds the line
-/// break between an END and a BEGIN line, without which the parser skips the BEGIN.
+/// Undoes the changes that editors and `cat` make to PEM. Removes byte order marks, which hide the first line of a
+/// section. Adds a missing line break between an END and a BEGIN line, because without it the parser skips the BEGIN
+/// line.
 fn plain(text: &[u8]) -> String {
-    // Anything that is not UTF-8 can only be a comment between the sections.
+    // Bytes that are not UTF-8 can only be in comments between the sections.
     String::from_utf8_lossy(text)
         .replace('\u{feff}', "")
         .replace("----------BEGIN ", "-----\n-----BEGIN ")

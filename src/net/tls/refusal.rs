@@ -1,4 +1,4 @@
-//! The reasons why a peer's certificate is refused, where rustls' own text is hard to read.
+//! The reasons why a peer's certificate is refused, for cases in which rustls' own text is hard to read.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,8 +7,8 @@ use rustls_pki_types::UnixTime;
 
 use super::{unverified::ShortKey, validity::Away};
 
-/// Explains why rustls refused a peer's certificate, for instance `the certificate expired 2024-02-01, 2.8 years
-/// ago`. rustls' own text has seconds since 1970, or names of types. `None` if that text is good enough.
+/// Explains why rustls refused a peer's certificate, for instance `the certificate expired 2024-02-01, 2.8 years ago`.
+/// rustls' own text has seconds since 1970, or names of types. Returns `None` if rustls' own text is good enough.
 pub(crate) fn refusal(error: &CertificateError) -> Option<String> {
     match error {
         CertificateError::ExpiredContext {

@@ -13,7 +13,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::*;
 use crate::net::Stream;
 
-/// A directory of PEM files: two authorities, and certificates signed by the first.
+/// A directory of PEM files: two authorities, and certificates signed by the first authority.
 struct Files {
     folder: TempDir,
 }
@@ -78,7 +78,7 @@ impl Files {
         }
     }
 
-    /// Returns the error of both sides for a certificate and key that cannot be used.
+    /// Returns the error for a certificate and key that cannot be used. It is the same on both sides.
     fn refused(&self, cert: &Path, key: &Path) -> String {
         let error = server_config(&server(cert, key)).expect_err("unusable");
         let said = self.said(&error);
@@ -116,7 +116,7 @@ fn named(host: &str) -> Host {
     }
 }
 
-/// Connects both sides, sends a word each way, and returns both ends.
+/// Connects both sides, sends a word in each direction, and returns both ends.
 async fn talk(server: &ServerTls, client: &ClientTls, host: &str) -> io::Result<(Stream, Stream)> {
     let config = server_config(server).expect("server files");
     // Tickets break Unbound 1.17: see `server_config`.
@@ -412,7 +412,7 @@ async fn edited_files_are_read() {
         ("no line's end", |text| text.trim_end().to_owned()),
     ];
     for (what, edit) in edits {
-        // `cat` of two such files.
+        // The result of `cat` with two such files.
         let chain = edit(&certificate) + &edit(&intermediate);
         let server = ServerTls {
             cert: files.write("edited.crt", &chain),

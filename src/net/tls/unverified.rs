@@ -1,4 +1,4 @@
-//! The verifier of `skipverify`: accepts any certificate, if the peer holds its key.
+//! The verifier for `skipverify`. It accepts any certificate, if the peer has the certificate's key.
 
 use std::{error, fmt, sync::Arc};
 
@@ -15,11 +15,11 @@ use super::{
     outline::CertificateOutline,
 };
 
-/// Accepts any certificate, as Go's `InsecureSkipVerify` does. It still checks the signature of the handshake, so a
-/// peer cannot present a certificate without having its key.
+/// Accepts any certificate, like Go's `InsecureSkipVerify`. It still checks the signature of the handshake, so a peer
+/// that presents a certificate must have its key.
 ///
-/// Only the public key is read, without rustls' own functions. Those parse the whole certificate with webpki, which
-/// refuses many that Go accepts (see [`CertificateOutline`]).
+/// It reads only the public key of the certificate, and not with rustls' own functions. Those parse the whole
+/// certificate with webpki, which refuses many certificates that Go accepts (see [`CertificateOutline`]).
 #[derive(Debug)]
 pub(super) struct Unverified {
     provider: Arc<CryptoProvider>,
@@ -38,7 +38,7 @@ impl Unverified {
         Self { provider }
     }
 
-    /// Tries each algorithm that the scheme may stand for: in TLS 1.2 it does not determine the curve.
+    /// Tries each algorithm that the scheme can mean. In TLS 1.2, the scheme does not determine the curve.
     fn verify_tls12(
         &self,
         message: &[u8],
@@ -118,7 +118,7 @@ fn outline<'a>(certificate: &'a CertificateDer<'_>) -> Result<CertificateOutline
     outline.ok_or_else(|| CertificateError::BadEncoding.into())
 }
 
-/// Names a short RSA key as the reason. The crypto provider reports it like a forged signature.
+/// Replaces the error if the RSA key is too short, because the crypto provider reports that like a forged signature.
 fn explained(error: Error, certificate: &CertificateOutline<'_>) -> Error {
     match (error, certificate.unusable()) {
         (

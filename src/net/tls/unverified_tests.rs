@@ -49,7 +49,7 @@ fn strange(change: impl FnOnce(&mut CertificateParams)) -> CertifiedKey {
     certified(certificate.der().clone(), key)
 }
 
-/// Returns the result of dialling, with `skipverify`, a collector that presents this certificate.
+/// Dials a collector that presents this certificate, with `skipverify`, and returns the result.
 async fn handshake(
     shown: CertifiedKey,
     version: &'static SupportedProtocolVersion,
@@ -125,7 +125,7 @@ async fn a_key_of_another_certificate_is_refused() {
                 "{shown}, {version:?}"
             );
         }
-        // The signature's algorithm is not that of the certificate's key.
+        // The algorithm of the signature does not match the certificate's key.
         let other = CertifiedKey::new(of_openssl("v1-rsa").cert, of_openssl("v1-ec").key);
         let refused = handshake(other, version).await;
         assert!(
@@ -201,7 +201,7 @@ async fn verification_refuses_version_1_with_a_readable_reason() {
     insta::assert_snapshot!(refusal(&why(error)).expect("words"), @"the certificate is of X.509 version 1, which cannot be verified");
 }
 
-/// rustls cannot run a collector with such a key, so the verifier is called directly.
+/// rustls cannot run a collector with a short key, so the verifier is called directly.
 #[test]
 fn a_short_key_is_named() {
     let verifier = Unverified::new(Arc::new(aws_lc_rs::default_provider()));

@@ -1,4 +1,4 @@
-//! The period in which a certificate is valid, and its description for people.
+//! The period in which a certificate is valid, and the description of this period for people.
 
 use std::{
     fmt,
@@ -19,12 +19,12 @@ pub(crate) struct Validity {
 }
 
 closed_set! {
-    /// The meaning of a certificate's dates at some time.
+    /// The state of a certificate at some time, according to its dates.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub(crate) enum ValidityState {
         /// It is valid for more than [`Validity::SOON`].
         Valid => "valid",
-        /// It is valid, for less than that.
+        /// It is valid, but not for longer than [`Validity::SOON`].
         ExpiresSoon => "expires_soon",
         /// It has expired.
         Expired => "expired",
@@ -46,11 +46,11 @@ const YEAR: u64 = 365 * DAY + DAY / 4;
 // === impl Validity ===
 
 impl Validity {
-    /// A certificate should be renewed when less than this is left.
+    /// The remaining time below which a certificate should be renewed.
     pub(crate) const SOON: Duration = Duration::from_secs(14 * DAY);
 
     pub(super) fn of(dates: &x509_parser::certificate::Validity) -> Self {
-        // Any date before 1970 is long past, so it may count as 1970.
+        // A date before 1970 is long past, so it can count as 1970.
         let time = |timestamp: i64| {
             let seconds = Duration::from_secs(u64::try_from(timestamp).unwrap_or(0));
             UNIX_EPOCH.checked_add(seconds).unwrap_or(UNIX_EPOCH)
@@ -74,8 +74,8 @@ impl Validity {
         }
     }
 
-    /// Describes the problem at the time `now` as the rest of a sentence: `expired 2024-02-01, 2.8 years ago`. `None`
-    /// without one.
+    /// Describes the problem at the time `now`, as the end of a sentence: `expired 2024-02-01, 2.8 years ago`. `None`
+    /// if there is no problem.
     pub(crate) fn problem(&self, now: SystemTime) -> Option<String> {
         let (words, date) = match self.state(now) {
             ValidityState::Valid => return None,
@@ -94,7 +94,7 @@ impl fmt::Display for Away {
         let Self { date, now } = *self;
         match day(date) {
             Some(day) => f.write_str(&day)?,
-            // A certificate may name a year beyond the calendar.
+            // A certificate can contain a year that `time` does not support.
             None => f.write_str("in a distant year")?,
         }
         match now.duration_since(date) {
