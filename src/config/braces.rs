@@ -1,4 +1,4 @@
-//! Braces: reports misplaced ones and corrects them, so that later stages can rely on them.
+//! Braces. Reports misplaced braces and corrects them, so that later stages can rely on them.
 
 use super::{
     diagnostics::{Diagnostic, shown},
@@ -7,9 +7,9 @@ use super::{
     source::Span,
 };
 
-/// Returns the tokens of one file with balanced braces, each `{` on the line of its directive.
+/// Returns the tokens of one file with balanced braces, and with each `{` on the line of its directive.
 ///
-/// `whole` says that the lexer reached the end of the file, so that a missing `}` is an error.
+/// `whole` is true if the lexer reached the end of the file. Only then is a missing `}` an error.
 pub(super) fn repair(
     tokens: Vec<Token>,
     whole: bool,
@@ -38,7 +38,7 @@ pub(super) fn repair(
             repair.take(second);
         } else if token.kind == Kind::Close && repair.open.is_empty() {
             repair.closes_nothing(&token);
-            // The next token becomes the start of its line.
+            // The token is dropped, so the next token starts the line in its place.
             if let Some(next) = tokens.peek_mut() {
                 next.starts_line |= token.starts_line;
             }
@@ -56,11 +56,11 @@ pub(super) fn repair(
 }
 
 struct Repair<'a> {
-    /// The tokens so far.
+    /// The tokens that were read so far.
     tokens: Vec<Token>,
     /// The index in `tokens` at which the last line starts.
     line: usize,
-    /// The index in `tokens` of the last word that ends in `}`: a missing `}` may be part of it.
+    /// The index in `tokens` of the last word that ends in `}`. If a `}` is missing, it may be part of this word.
     glued: Option<usize>,
     open: Vec<Opened>,
     problems: &'a mut Vec<Diagnostic>,
@@ -70,7 +70,7 @@ struct Repair<'a> {
 struct Opened {
     /// The index of its `{` in `tokens`.
     at: usize,
-    /// A directive of the Tapfile opened it, so that no directive can start in it.
+    /// True if a directive of the Tapfile opened the block. No directive can start in such a block.
     by_directive: bool,
 }
 
@@ -141,7 +141,7 @@ impl Repair<'_> {
         if let Some(directive) = directive {
             problem = problem.at(
                 directive.span,
-                format!("`{}` starts while it is open", directive.text),
+                format!("`{}` starts while the block is open", directive.text),
             );
         }
         let glued = self
@@ -224,7 +224,7 @@ fn split_first(token: &Token) -> Option<(Token, Token)> {
     ))
 }
 
-/// Splits a word into two that are not empty; not one with the environment filled in.
+/// Splits a word into two words that are not empty. Does not split a word that contains environment variables.
 fn split(token: &Token, at: usize) -> Option<(Token, Token)> {
     if token.kind != Kind::Word || token.filled_in {
         return None;
@@ -233,7 +233,8 @@ fn split(token: &Token, at: usize) -> Option<(Token, Token)> {
     if left.is_empty() || right.is_empty() {
         return None;
     }
-    // The text may lack carriage returns, so each half is measured from its own end.
+    // The lexer may have dropped carriage returns from the text, so the length of each half is measured from its own
+    // end of the span.
     let part = |text: &str, start, end, starts_line| Token {
         text: text.to_owned(),
         kind: Kind::Word,

@@ -1,20 +1,22 @@
 //! `{%VAR%}` and `{$VAR}` in a token.
 
-/// Returns the value of an environment variable. A parameter, so that tests need no process environment.
+/// A function that returns the value of an environment variable. Tests pass their own instead of the process
+/// environment.
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// A text with its variables filled in.
+/// A text in which variables are replaced by their values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Filled {
     pub(super) text: String,
-    /// The variables that are not set, in order, with repetitions.
+    /// The variables that are not set, in the order of the text, with repetitions.
     pub(super) unset: Vec<String>,
 }
 
-/// Fills in `{%VAR%}`, then `{$VAR}`; `None` if `text` has neither.
+/// Replaces `{%VAR%}`, then `{$VAR}`. Returns `None` if `text` contains neither.
 ///
-/// As in CoreDNS, the second pass also replaces references in the values of the first, an unset variable gives the empty
-/// string, and a pass ends at a reference without a name. No pass replaces references in its own values.
+/// The rules are those of CoreDNS. The second pass also replaces references in the values that the first pass inserted,
+/// but no pass replaces references in its own values. An unset variable is replaced by the empty string. A pass ends at
+/// a reference without a name.
 pub(super) fn fill_in(text: &str, environment: Environment<'_>) -> Option<Filled> {
     if !text.contains("{%") && !text.contains("{$") {
         return None;
@@ -39,7 +41,8 @@ fn fill_in_form(
     let mut rest = text;
     while let Some(start) = rest.find(open) {
         let (before, reference) = rest.split_at(start);
-        // The search starts at the reference itself: in `{%}` both marks share a character, and there is no name.
+        // The search for the end starts at the reference itself, because in `{%}` the two marks share a character. That
+        // reference has no name.
         let parts = reference.find(close).and_then(|end| {
             let name = reference.get(open.len()..end)?;
             Some((name, reference.get(end + close.len()..)?))

@@ -1,4 +1,4 @@
-//! Words of a file, by the rules of a Corefile: white space, quotes, comments and the environment.
+//! The words of a file, by the rules of a Corefile for white space, quotes, comments and environment variables.
 
 use super::{
     diagnostics::{Diagnostic, shown},
@@ -9,14 +9,14 @@ use super::{
 /// A word of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Token {
-    /// Its text, without quotes and with the environment filled in.
+    /// Its text, without quotes and with environment variables replaced.
     pub(crate) text: String,
     pub(crate) kind: Kind,
-    /// Its place, quotes included.
+    /// Its place, including quotes.
     pub(crate) span: Span,
-    /// It is the first of its line.
+    /// True if it is the first token of its line.
     pub(crate) starts_line: bool,
-    /// `text` contains values of environment variables.
+    /// True if `text` contains values of environment variables.
     pub(crate) filled_in: bool,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Token {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Word,
-    /// A word in quotes; always text.
+    /// A word in quotes. It is always plain text.
     Quoted,
     /// `{` by itself.
     Open,
@@ -36,7 +36,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Lexed {
     pub(crate) tokens: Vec<Token>,
-    /// The tokens reach the end of the file. An unclosed quote swallows the rest.
+    /// True if the tokens reach the end of the file. They do not if a quote is not closed.
     pub(crate) whole: bool,
 }
 
@@ -77,7 +77,7 @@ struct Lexer<'a> {
 // === impl Token ===
 
 impl Token {
-    /// Returns whether it is this word, written without quotes and not filled in from the environment.
+    /// Returns whether it is this word, written without quotes and without environment variables.
     pub(crate) fn is_word(&self, word: &str) -> bool {
         self.kind == Kind::Word && !self.filled_in && self.text == word
     }
@@ -101,7 +101,7 @@ impl Token {
         self.put(Diagnostic::warning(message), label.into())
     }
 
-    /// Proposes `text` for this token; without an edit if the environment is filled in.
+    /// Proposes `text` for this token. If the token contains environment variables, no edit of the file is proposed.
     pub(crate) fn propose(&self, problem: Diagnostic, help: String, text: &str) -> Diagnostic {
         let problem = problem.help(help);
         if self.filled_in {
@@ -117,7 +117,7 @@ impl Token {
         let problem = problem.at(self.span, label);
         if self.filled_in && !self.text.is_empty() {
             problem.note(format!(
-                "with the environment filled in it reads `{}`",
+                "with the environment filled in, this is `{}`",
                 shown(&self.text)
             ))
         } else {
@@ -152,7 +152,7 @@ impl Lexer<'_> {
         self.at += c.len_utf8();
     }
 
-    /// Skips the rest of the line, but not its end.
+    /// Skips everything up to the line end, but not the line end itself.
     fn comment(&mut self) {
         let rest = self.text.get(self.at..).unwrap_or_default();
         self.at += rest.find('\n').unwrap_or(rest.len());
@@ -172,7 +172,7 @@ impl Lexer<'_> {
                     escaped = true;
                     continue;
                 }
-                // Only a quote can be escaped; a backslash before any other character is text.
+                // Only a quote can be escaped. Before any other character, a backslash is plain text.
                 _ if escaped && c != '"' => text.push('\\'),
                 _ => {}
             }
@@ -184,7 +184,7 @@ impl Lexer<'_> {
             self.problems.push(
                 Diagnostic::error("this quote is never closed")
                     .at(self.span(start, start + 1), "the quote opens here")
-                    .help("close it with `\"`; inside, write a quote as `\\\"`"),
+                    .help("close it with `\"`; write a quote inside it as `\\\"`"),
             );
         }
         let span = self.span(start, self.at);
@@ -198,7 +198,8 @@ impl Lexer<'_> {
         let mut carriage_return = None;
         while let Some(c) = self.peek() {
             if c == '\r' {
-                // CoreDNS drops it without ending the word; before a line end that makes no difference.
+                // CoreDNS drops a carriage return and continues the word. At the end of a line that makes no
+                // difference.
                 carriage_return.get_or_insert(self.at);
             } else if c.is_whitespace() || c == '#' {
                 break;
@@ -237,9 +238,9 @@ impl Lexer<'_> {
         let mut problem = Diagnostic::warning("a comment begins inside a word")
             .at(self.span(at, at + 1), "from here to the end of the line")
             .at(self.span(start, at), "the word ends here")
-            .help("put the word in quotes to keep the `#`, or white space before it");
+            .help("put the word in quotes to keep the `#`, or write white space before the `#`");
         if comment.contains(char::is_whitespace) {
-            problem = problem.note("CoreDNS continues after the next white space; tapfan does not");
+            problem = problem.note("in CoreDNS such a comment ends at the next white space");
         }
         self.problems.push(problem);
     }

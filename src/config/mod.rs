@@ -1,11 +1,12 @@
-//! The Tapfile: reads what an operator wrote, checks it and makes a [`Config`] of it.
+//! The Tapfile: reads the file, checks it, and makes a [`Config`] from it.
 //!
 //! Called by `cli` and `supervisor`; calls `files` and `memory`, and `net` and `dnstap` for the types of addresses and settings.
 //!
-//! A file passes these stages: `source` reads it, `lexer` cuts it into words and fills the environment in, `braces`
-//! corrects its blocks, `import` inserts other files and snippets, `parser` makes statements of the words, `directives`
-//! gives them their meaning, `needs` looks for the files that they name. Each stage reports its problems and continues
-//! with what it understood, so that `diagnostics` can show all problems of a configuration at once.
+//! A file passes these stages: `source` reads it, `lexer` cuts it into words and replaces environment variables,
+//! `braces` corrects its blocks, `import` inserts other files and snippets, `parser` groups the words into statements,
+//! `directives` interprets the statements, and `needs` checks that the files named in them exist. Each stage reports
+//! its problems and continues with the part that it understood. So `diagnostics` can show all problems of a
+//! configuration together.
 
 mod braces;
 mod diagnostics;
@@ -41,7 +42,7 @@ pub use crate::{
     },
 };
 
-/// The paths at which a configuration is looked for, in this order.
+/// The paths at which tapfan looks for a configuration, in this order.
 const PLACES: [&str; 2] = ["./Tapfile", "/etc/tapfan/Tapfile"];
 
 /// A configuration, as far as it was understood, with all its problems.
@@ -50,27 +51,28 @@ const PLACES: [&str; 2] = ["./Tapfile", "/etc/tapfan/Tapfile"];
 pub struct Loaded {
     /// `None` if there is any error.
     pub config: Option<Config>,
-    /// The address of its admin endpoint, even if something else is wrong; `None` if that line is wrong, or the file
-    /// cannot be read.
+    /// The address of the admin endpoint, even if other parts have errors. `None` if the `admin` line has an error, or
+    /// the file cannot be read.
     pub admin: Option<AdminAddress>,
     /// Errors and warnings.
     pub diagnostics: Diagnostics,
-    /// Every file that it depends on, existing or not: the configuration itself, the files that it imports (a pattern
-    /// stands for those that do not exist yet), and the certificates and keys that it names.
+    /// Every file that the configuration depends on, even if it does not exist: the configuration itself, the files
+    /// that it imports, and its certificates and keys. A pattern stands for imported files that do not exist yet.
     pub files: Vec<PathBuf>,
-    /// Digest of the texts that were read, to notice changes. Not cryptographic.
+    /// A digest of the texts that were read, to notice changes. It is not cryptographic.
     pub digest: u64,
 }
 
 /// The error of [`find`]: there is no configuration at the usual paths.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no configuration found: neither {} nor {} exists; name a file, or create one of these", PLACES[0], PLACES[1])]
+#[error("no configuration found: neither {} nor {} exists; create one of these files, or give the path of another", PLACES[0], PLACES[1])]
 pub struct NotFound;
 
-/// Reads the configuration file at `path` and its imports, and checks that the files and users it names exist.
+/// Reads the configuration file at `path` and its imports, and checks that the files and users in it exist.
 ///
-/// `environment` returns the value of a variable, or `None` if it is not set; [`process_environment`] does so for this
-/// process. A file that cannot be read is a problem like any other.
+/// `environment` returns the value of a variable, or `None` if it is not set. [`process_environment`] reads the
+/// variables of this process. A file that cannot be read is reported in [`Loaded::diagnostics`], like any other
+/// problem.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded {
     match source::read(path) {
         Ok(text) => understand(path, &text, environment, Needs::Check),
@@ -91,10 +93,10 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded
     }
 }
 
-/// Reads a configuration from `text`, as if it stood in the file `path`.
+/// Reads a configuration from `text`, as if `text` were the contents of the file `path`.
 ///
 /// Imports are read from their files, relative to the folder of `path`. Other files, such as certificates, are not
-/// opened, so a configuration can be tested away from its machine.
+/// opened. So a configuration can be tested on another machine than its own.
 ///
 /// ```
 /// let text = "listen unix:///run/tapfan/dnstap.sock\ndnstap tcp://collector.example:6000 full";
@@ -106,22 +108,22 @@ pub fn parse(path: &Path, text: &str, environment: &dyn Fn(&str) -> Option<Strin
     understand(path, text, environment, Needs::Ignore)
 }
 
-/// Returns the configuration to use when none is named: `./Tapfile`, else `/etc/tapfan/Tapfile`.
+/// Returns the path of the configuration if the user gave none: `./Tapfile`, or else `/etc/tapfan/Tapfile`.
 ///
 /// # Errors
 ///
-/// Neither exists.
+/// If neither exists.
 pub fn find() -> Result<PathBuf, NotFound> {
     find_in(&PLACES).ok_or(NotFound)
 }
 
-/// Returns a variable of this process's environment, for [`load`] and [`parse`]. A value that is not UTF-8 counts as not
-/// set.
+/// Returns a variable of this process's environment, for [`load`] and [`parse`]. A variable whose value is not UTF-8
+/// counts as not set.
 pub fn process_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The handling of files, users and groups that a configuration names.
+/// The handling of the files, users and groups in a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Check,
@@ -169,7 +171,8 @@ fn understand(
     }
 }
 
-/// Returns the first path that exists, even if it cannot be read: a configuration without permission must not be skipped.
+/// Returns the first path that exists. A file without read permission also counts, because it must not be skipped
+/// silently.
 fn find_in(places: &[&str]) -> Option<PathBuf> {
     places.iter().map(PathBuf::from).find(|place| {
         !matches!(

@@ -1,4 +1,4 @@
-//! The meaning of a Tapfile: plain data without text or places in the file.
+//! The meaning of a Tapfile, as plain data without references to the file.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use crate::{
     net::{ClientTls, Endpoint, Host, ResolverSettings, ServerTls, UnixAddress, UnixPermissions},
 };
 
-/// A whole configuration, checked.
+/// A complete and checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Listeners for dnstap, in the order of the file. Not empty after parsing.
@@ -21,14 +21,14 @@ pub struct Config {
     pub sinks: Vec<Sink>,
     /// Addresses of probes, metrics and status, and the condition of readiness.
     pub admin: Admin,
-    /// Deadline of a drain, from the signal to the exit.
+    /// The time limit of a drain, from the signal to the exit.
     pub drain: Duration,
-    /// Memory for frames that have not arrived whole, in bytes, over all connections of all listeners.
+    /// The memory for frames that have not arrived completely, in bytes, for all connections of all listeners together.
     pub unfinished_frames: usize,
-    /// Memory for all frames, in bytes: queued, in flight and unfinished. `None` for three quarters of the available
-    /// memory; see [`memory_limit`](Self::memory_limit).
+    /// The memory for all frames (queued, in flight and unfinished), in bytes. `None` stands for three quarters of the
+    /// available memory; see [`memory_limit`](Self::memory_limit).
     pub memory: Option<usize>,
-    /// Name servers for sinks with a name.
+    /// The name servers for sinks whose address is a name.
     pub resolver: ResolverSettings,
 }
 
@@ -37,11 +37,11 @@ pub struct Config {
 pub struct Admin {
     /// The address of the admin endpoint.
     pub address: AdminAddress,
-    /// Names and addresses that clients may use for it, beside the ones that are always known.
+    /// Names and addresses by which clients may reach the endpoint, in addition to those that are always allowed.
     pub hosts: Vec<Host>,
     /// A second address, for probes and metrics only.
     pub probes: Option<SocketAddr>,
-    /// The same as `hosts`, for the address of `probes`.
+    /// Like `hosts`, but for the address of `probes`.
     pub probes_hosts: Vec<Host>,
     /// Sinks that must be up for readiness.
     pub ready_when: ReadyWhen,
@@ -51,7 +51,8 @@ pub struct Admin {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AdminAddress {
-    /// [`DEFAULT`](Self::DEFAULT) if that is free. No line asked for it, so the router starts without it.
+    /// [`DEFAULT`](Self::DEFAULT) if that address is free. Otherwise the router starts without an admin endpoint,
+    /// because no line requires one.
     #[default]
     Default,
     /// This address; the router does not start if it is taken.
@@ -60,16 +61,16 @@ pub enum AdminAddress {
     Off,
 }
 
-/// Sinks that must be up for readiness, once every listener is bound.
+/// The sinks that must be up for readiness. Every listener must also be bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadyWhen {
-    /// None: a router whose sinks are down still accepts and counts frames.
+    /// No sink: even if its sinks are down, a router accepts and counts frames.
     #[default]
     Always,
-    /// At least one.
+    /// At least one sink.
     Any,
-    /// All.
+    /// All sinks.
     All,
 }
 
@@ -99,20 +100,20 @@ pub enum ListenAddress {
 /// Limits of one listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenLimits {
-    /// Connections at once; the next one is closed and counted.
+    /// The largest number of open connections. A further one is closed and counted.
     pub connections: usize,
-    /// The longest frame, in bytes of payload; a longer one is skipped and counted.
+    /// The longest frame, in bytes of payload. A longer frame is skipped and counted.
     pub frame: u32,
 }
 
 /// One `dnstap` directive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sink {
-    /// The `sink` label everywhere; unique in a configuration.
+    /// The `sink` label in logs and metrics. It is unique in a configuration.
     pub name: Arc<str>,
     /// The address of the collector.
     pub endpoint: Endpoint,
-    /// Settings of TLS; `Some` exactly when `endpoint` is TLS.
+    /// The TLS settings. `Some` exactly if `endpoint` uses TLS.
     pub tls: Option<ClientTls>,
     /// True if `query_message` and `response_message` are kept.
     pub full: bool,
@@ -120,15 +121,15 @@ pub struct Sink {
     pub write_buffer: usize,
     /// The bounds of its queue.
     pub queue: QueueLimits,
-    /// Fields that it sets in each frame.
+    /// The fields that the sink sets in each frame.
     pub edits: Edits,
-    /// The use of several addresses of its name; without effect if `endpoint` has no name.
+    /// The use of several addresses of the sink's name. No effect if `endpoint` has no name.
     pub endpoints: Endpoints,
-    /// The interval of lookups of its name; without effect if `endpoint` has no name.
+    /// The time between lookups of the sink's name. No effect if `endpoint` has no name.
     pub refresh: Refresh,
-    /// Time without progress of a write after which the collector counts as dead.
+    /// The time without progress of a write after which the connection is given up.
     pub write_timeout: Duration,
-    /// Age at which a connection is replaced, give or take a tenth; never if `None`.
+    /// The age at which a connection is replaced, plus or minus a tenth. `None` for never.
     pub max_age: Option<Duration>,
 }
 
@@ -136,16 +137,16 @@ pub struct Sink {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Endpoints {
-    /// One at a time, as long as it works.
+    /// One address at a time, as long as its connection works.
     #[default]
     Failover,
-    /// Each frame goes to one of them, chosen by load.
+    /// Each frame goes to one of the addresses, chosen by load.
     Balance,
-    /// Each frame goes to each of them.
+    /// Each frame goes to every address.
     All,
 }
 
-/// Bounds of the TTL of a lookup.
+/// The bounds of the time between two lookups. Within them, the TTL of the answer decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refresh {
     /// The shortest time to the next lookup.
@@ -154,12 +155,12 @@ pub struct Refresh {
     pub max: Duration,
 }
 
-/// Bounds of one sink's queue, frames in flight included.
+/// The bounds of one sink's queue, including frames in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLimits {
     /// Frames.
     pub frames: usize,
-    /// Bytes of memory that these frames hold.
+    /// The memory that these frames occupy, in bytes.
     pub bytes: usize,
 }
 
@@ -199,7 +200,7 @@ impl Listen {
 // === impl AdminAddress ===
 
 impl AdminAddress {
-    /// The address without an `admin` line: loopback only.
+    /// The address if there is no `admin` line. It is on loopback only.
     pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
 
     /// The address to bind, if any.
@@ -253,7 +254,7 @@ impl Sink {
 // === impl QueueLimits ===
 
 impl QueueLimits {
-    /// The bounds of a queue of so many units: 10,000 frames and 32 MiB each.
+    /// The bounds of a queue of this many units. A unit is 10,000 frames and 32 MiB.
     pub const fn units(units: usize) -> Self {
         Self {
             frames: units.saturating_mul(10_000),

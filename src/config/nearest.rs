@@ -1,4 +1,4 @@
-//! The word that was meant, for the help after a typo.
+//! The search for the word that was meant, for the help after a typo.
 
 use strsim::osa_distance;
 
@@ -7,7 +7,7 @@ pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    // The distance takes quadratic time, and such a text is not a typo.
+    // Computing the distance takes quadratic time, and a text this long is not a typo.
     if word.len() > 64 {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Requirements of a configuration on the machine: files that can be read, users and groups that exist.
+//! The requirements of a configuration on the machine: files must be readable, and users and groups must exist.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,11 +16,11 @@ use crate::{
     net::{self, ClientTls, ServerTls, TlsError, ValidityState},
 };
 
-/// Something that must exist when the router starts.
+/// A requirement that must be met when the router starts.
 #[derive(Debug)]
 pub(super) struct Need {
     pub(super) what: What,
-    /// The place in the configuration that asks for it.
+    /// The place in the configuration that has this requirement.
     pub(super) span: Span,
 }
 
@@ -34,13 +34,14 @@ pub(super) enum What {
     Group(String),
     /// A certificate and key that belong together, and a file of authorities.
     ServerTls(ServerTls),
-    /// The same for a sink.
+    /// The certificate and key of a sink, and its file of authorities.
     ClientTls(ClientTls),
-    /// A sink's socket, which must not be that of a listener. The listeners are given by path and place.
+    /// The path of a sink's socket, which must not be the socket of a listener. The list has the path and the place of
+    /// each listener.
     Apart(PathBuf, Vec<(PathBuf, Span)>),
 }
 
-/// Reports what is missing or cannot be used.
+/// Reports requirements that are not met.
 pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
     for Need { what, span } in needs {
         let problem = match what {
@@ -74,7 +75,7 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Reports a sink that leads to a listener by a link or another spelling of the path.
+/// Reports a sink that leads to a listener through a link or another spelling of the path.
 fn in_a_circle(sink: &Path, listeners: &[(PathBuf, Span)], span: Span) -> Option<Diagnostic> {
     let real = |path: &Path| waiting_for(path.display(), || net::real_path(path)).ok();
     let end = real(sink)?;
@@ -91,14 +92,15 @@ fn in_a_circle(sink: &Path, listeners: &[(PathBuf, Span)], span: Span) -> Option
 pub(super) const BACK: &str = "this sink leads back to a listener";
 pub(super) const ROUND: &str = "frames would loop forever";
 
-/// Adds the listener and the advice to that error.
+/// Adds the listener and the advice to the error for a sink that leads back to a listener.
 pub(super) fn back_to_listener(problem: Diagnostic, listener: Span) -> Diagnostic {
     problem
-        .at(listener, "they would come in again here")
+        .at(listener, "the frames would come in again here")
         .help("write the address of the collector")
 }
 
-/// Reports unusable TLS settings. Unreadable files have an error of their own, where they are named.
+/// Returns the error for unusable TLS settings. Returns nothing for an unreadable file, because it is reported at the
+/// option with its path.
 fn unusable(error: TlsError, span: Span) -> Option<Diagnostic> {
     match error {
         TlsError::Unreadable { .. } => None,
@@ -106,7 +108,7 @@ fn unusable(error: TlsError, span: Span) -> Option<Diagnostic> {
     }
 }
 
-/// Warns of a certificate that peers refuse for its dates, or soon will.
+/// Returns a warning if the certificate is expired, not yet valid, or expires soon.
 fn out_of_date(cert: &Path, span: Span) -> Option<Diagnostic> {
     let validity = net::validity_in_file(cert)?;
     let problem = validity.problem(SystemTime::now())?;
@@ -126,7 +128,7 @@ fn out_of_date(cert: &Path, span: Span) -> Option<Diagnostic> {
     Some(warning.at(span, label).help(help))
 }
 
-/// Returns the files among them.
+/// Returns the files that must be readable.
 pub(super) fn named_files(needs: &[Need]) -> impl Iterator<Item = &PathBuf> {
     needs.iter().filter_map(|need| match &need.what {
         What::File(path) => Some(path),
@@ -134,12 +136,12 @@ pub(super) fn named_files(needs: &[Need]) -> impl Iterator<Item = &PathBuf> {
     })
 }
 
-/// Checks that a user or group exists. Numbers need no entry in the system's tables.
+/// Checks that a user or group exists. A number does not need an entry in the system's tables.
 fn known(name: &str, find: impl FnOnce(&str) -> nix::Result<bool>) -> Result<(), String> {
     if name.parse::<u32>().is_ok() {
         return Ok(());
     }
-    // Where accounts are kept on a directory server, this asks it.
+    // This can ask a directory server, if the accounts are kept there.
     match waiting_for(format_args!("the account `{name}`"), || find(name)) {
         Ok(true) => Ok(()),
         Ok(false) => Err("this machine has no such name".into()),

@@ -19,9 +19,9 @@ pub(super) struct Statement {
 /// The words between braces.
 #[derive(Debug)]
 pub(super) struct Block {
-    /// Its words, without those of blocks within.
+    /// Its words, without the words of nested blocks.
     pub(super) tokens: Vec<Token>,
-    /// The place at which the first block within opens.
+    /// The place at which the first nested block opens.
     pub(super) nested: Option<Span>,
 }
 
@@ -34,7 +34,7 @@ impl Statement {
         self.name.span.to(last.span)
     }
 
-    /// The words of the block; none if there is no block.
+    /// The words of the block. Empty if there is no block.
     pub(super) fn options(&self) -> &[Token] {
         self.block.as_ref().map_or(&[], |block| &block.tokens)
     }
@@ -55,7 +55,7 @@ pub(super) fn parse(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<S
                 block(&mut tokens);
                 continue;
             }
-            // `braces` has reported it.
+            // `braces` has reported this already.
             Kind::Close => continue,
         }
         let mut arguments = Vec::new();
@@ -87,7 +87,7 @@ pub(super) fn parse(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<S
     statements
 }
 
-/// Reads the rest of a block, up to its `}`.
+/// Reads a block after its `{`, up to its `}`.
 fn block(tokens: &mut impl Iterator<Item = Token>) -> Block {
     let mut block = Block {
         tokens: Vec::new(),

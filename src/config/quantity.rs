@@ -10,7 +10,7 @@ pub(crate) struct Size(pub(crate) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time(pub(crate) Duration);
 
-/// The error for a text that is not the quantity it should be.
+/// The error for a text that is not the required quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum QuantityError {
     #[error("{0} is not a whole number")]
@@ -42,7 +42,7 @@ pub(crate) fn number(text: &str, bounds: &RangeInclusive<u64>) -> Result<u64, Qu
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(QuantityError::NotANumber(shown));
     }
-    // Only digits are left, so a number that does not fit is too large.
+    // The text consists of digits, so parsing fails only if the number is too large.
     let value = digits.parse().unwrap_or(u64::MAX);
     let negative = text.starts_with('-') && value > 0;
     within((!negative).then_some(value), bounds, shown, u64::to_string)
@@ -87,7 +87,7 @@ pub(crate) fn time(
     within(Some(value), bounds, shown, |time| Time(*time).to_string())
 }
 
-/// Returns the value if there is one within the bounds; `shown` is the text for the error.
+/// Returns the value if it is within the bounds. `shown` is the text for the error.
 fn within<T: PartialOrd>(
     value: Option<T>,
     bounds: &RangeInclusive<T>,
@@ -103,7 +103,7 @@ fn within<T: PartialOrd>(
         })
 }
 
-/// Returns the sum of a time's parts; saturates, so that it stays beyond all bounds.
+/// Returns the sum of a time's parts. It saturates, so that a time that is too large stays out of bounds.
 fn milliseconds(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut sum = 0_u64;
@@ -115,7 +115,7 @@ fn milliseconds(text: &str) -> Option<u64> {
             .find(|c: char| c.is_ascii_digit())
             .unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
-        // `find` continues behind the unit of the last part, so that each unit comes once and in order.
+        // `find` continues after the unit of the last part, so each unit can occur only once, and only in order.
         let (_, factor) = units.find(|(name, _)| *name == unit)?;
         if digits.is_empty() {
             return None;
@@ -147,7 +147,7 @@ impl QuantityError {
             }
             Self::NotATime(_) => "write numbers with units, as in `500ms`, `10s`, `1m30s`",
             Self::NoUnit(_) => "add the unit, as in `10s` or `500ms`",
-            // The bounds are in the message.
+            // The message already has the bounds.
             Self::OutOfBounds { .. } => return None,
         })
     }

@@ -1,4 +1,4 @@
-//! The memory that a configuration may use, compared with the memory that there is.
+//! The memory that a configuration can use, compared with the available memory.
 
 use super::{Config, Diagnostic, quantity::Size};
 use crate::memory;
@@ -10,19 +10,21 @@ impl Config {
     }
 
     /// The memory for unfinished frames, in bytes: the value of `unfinished_frames`, or half of the
-    /// [memory](Self::memory_limit) if that is less, so that senders cannot take all of it from the sinks.
+    /// [memory](Self::memory_limit) if that is less. So senders can never use up the memory that the sinks need.
     pub fn unfinished_frames_limit(&self) -> usize {
         self.unfinished_frames.min(self.memory_limit() / 2)
     }
 
-    /// The sum of the bounds of all queues and of unfinished frames, in bytes. With `endpoints all` one endpoint counts.
+    /// The sum of the bounds of all queues and of unfinished frames, in bytes. With `endpoints all`, only one endpoint
+    /// of the sink is counted.
     pub fn sum_of_bounds(&self) -> usize {
         let queues = self.sinks.iter().map(|sink| sink.queue.bytes);
         queues.fold(self.unfinished_frames_limit(), usize::saturating_add)
     }
 }
 
-/// Warns if queues and unfinished frames may grow beyond the memory. `file` is the configuration's.
+/// Warns if queues and unfinished frames together can grow beyond the memory limit. `file` is the file of the
+/// configuration.
 pub(super) fn check(file: &str, config: &Config) -> Option<Diagnostic> {
     let (sum, limit) = (config.sum_of_bounds(), config.memory_limit());
     if sum <= limit {
@@ -37,7 +39,7 @@ pub(super) fn check(file: &str, config: &Config) -> Option<Diagnostic> {
         "queues and unfinished frames may hold {sum} together, more than the {limit} that {origin}"
     ));
     Some(warning.in_file(file).help(
-        "near that bound the sink that holds most drops frames, counted as `memory`; lower `queue` or `queue_bytes`, or give the router more memory",
+        "near that limit the sink that holds the most drops frames, counted as `memory`; lower `queue` or `queue_bytes`, or give the router more memory",
     ))
 }
 

@@ -8,10 +8,10 @@ use std::{
 
 use crate::files::{self, FileReadError};
 
-/// The largest file read, in bytes. Far beyond any configuration.
+/// The largest file that is read, in bytes. It is far larger than any real configuration.
 pub(crate) const FILE_LIMIT: usize = 1 << 20;
 
-/// Every file of a configuration, the main one first.
+/// Every file of a configuration, the main file first.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sources {
     files: Vec<Source>,
@@ -29,7 +29,7 @@ struct Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FileId(usize);
 
-/// The bytes of a file from `start` to before `end`, both on character boundaries.
+/// The bytes of a file from `start` up to, but not including, `end`. Both are on character boundaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Span {
     pub(crate) file: FileId,
@@ -41,7 +41,7 @@ pub(crate) struct Span {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Position {
-    /// The file as it was named.
+    /// The path of the file as written.
     pub file: String,
     /// From 1.
     pub line: usize,
@@ -55,13 +55,13 @@ impl fmt::Display for Position {
     }
 }
 
-/// The reason for which a file cannot be read.
+/// The reason why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     /// It does not exist, is not a regular file, or has more than [`FILE_LIMIT`] bytes.
     #[error(transparent)]
     File(#[from] FileReadError),
-    /// It is not text.
+    /// It is not UTF-8 text.
     #[error("it is not UTF-8: line {line} has the byte 0x{byte:02x}")]
     NotUtf8 { line: usize, byte: u8 },
 }
@@ -69,7 +69,7 @@ pub(crate) enum ReadError {
 // === impl Sources ===
 
 impl Sources {
-    /// Adds a file. A byte order mark at its start is left out.
+    /// Adds a file. A byte order mark at its start is removed.
     pub(crate) fn add(&mut self, path: &Path, text: &str) -> FileId {
         self.files.push(Source {
             path: path.to_owned(),
@@ -93,7 +93,7 @@ impl Sources {
         digest.finish()
     }
 
-    /// The name of a file; empty for a file of other sources.
+    /// The name of a file. Empty if `file` is not from these sources.
     pub(crate) fn name(&self, file: FileId) -> &str {
         self.files
             .get(file.0)
@@ -108,14 +108,14 @@ impl Sources {
             .unwrap_or(Path::new(""))
     }
 
-    /// The text of a file; empty for a file of other sources.
+    /// The text of a file. Empty if `file` is not from these sources.
     pub(crate) fn text(&self, file: FileId) -> &str {
         self.files
             .get(file.0)
             .map_or("", |source| source.text.as_str())
     }
 
-    /// The line on which a span starts, without its end.
+    /// The line on which a span starts, without its line end.
     pub(crate) fn line(&self, span: Span) -> &str {
         let text = self.text(span.file);
         let before = text.get(..span.start).unwrap_or_default();
@@ -139,7 +139,8 @@ impl Sources {
 // === impl Span ===
 
 impl Span {
-    /// The span from the start of this one to the end of `other`, if both are in one file and in order.
+    /// The span from the start of this span to the end of `other`, if both are in the same file and `other` does not
+    /// end earlier.
     pub(crate) fn to(self, other: Self) -> Self {
         if self.file == other.file && self.end <= other.end {
             Self {
@@ -152,7 +153,7 @@ impl Span {
     }
 }
 
-/// Reads a file whole.
+/// Reads a whole file.
 pub(crate) fn read(path: &Path) -> Result<String, ReadError> {
     let bytes = files::read(path, FILE_LIMIT)?;
     String::from_utf8(bytes).map_err(|error| {

@@ -1,4 +1,4 @@
-//! The Tapfile from outside: what is accepted, and what is refused with which message.
+//! Tests of the Tapfile: the configurations that are accepted, and the messages for the ones that are not.
 
 mod properties;
 mod reference;
@@ -13,8 +13,8 @@ use tapfan::config::{
     Sink, UnixAddress, UnixPermissions,
 };
 
-/// The folder of the files to import. Paths are relative to the package, so that messages are the
-/// same on every machine.
+/// The folder of the imported files. The path is relative to the package, so that messages are the same on every
+/// machine.
 const FOLDER: &str = "tests/tapfiles";
 
 fn environment(name: &str) -> Option<String> {
@@ -104,7 +104,7 @@ fn arguments_mean_what_they_mean_in_coredns() {
         ("full +4 008", true, 4, 8),
         ("\"full\" 4 8", true, 4, 8),
         ("{$FULL} 4 8", true, 4, 8),
-        // Not set: CoreDNS skips the word but keeps its place.
+        // A variable that is not set: CoreDNS ignores the word, but the word still takes its position.
         ("{$NOTHING} 4 8", false, 4, 8),
     ] {
         let (sink, _) = sink(&format!("dnstap /s {arguments}"));
@@ -602,7 +602,7 @@ fn load_looks_for_the_files_that_are_named() {
             (format!("cannot read `{}`", folder.path().display()), 11),
         ]
     );
-    // Without access to the files the same text is valid.
+    // If the files are not checked, the same text is valid.
     assert!(parse(&text).config.is_some());
 }
 
@@ -640,8 +640,7 @@ fn a_configuration_that_cannot_be_read_is_a_problem_like_any_other() {
     assert!(config::load(&path, &environment).config.is_some());
 }
 
-/// Errors in the content of certificates and keys are diagnostics with their place in the
-/// configuration.
+/// Errors in the content of certificates and keys are reported at the place of the file's path in the configuration.
 #[test]
 fn load_looks_into_certificates_and_keys() {
     let folder = tempfile::tempdir().expect("a temporary folder");

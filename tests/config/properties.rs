@@ -1,5 +1,5 @@
-//! Text from outside never causes a panic, and a written configuration is parsed back to its
-//! meaning.
+//! Properties of parsing: no text causes a panic, and a configuration that is written as text parses to the same
+//! configuration.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tapfan::config::{
 
 use super::{parse, plain_sink};
 
-/// A good configuration with a bit of everything, for mutations.
+/// A valid configuration with many kinds of directives, which the tests mutate.
 const GOOD: &str = r#"# A router for two collectors.
 (common) {
     identity "edge \"1\""
@@ -46,8 +46,8 @@ dnstap tls://siem.example.:6443 {
 }
 "#;
 
-/// Asserts that any text is parsed and rendered without a panic, and that there is no configuration
-/// if there is an error.
+/// Asserts that `text` is parsed and its problems are rendered without a panic, and that there is no configuration if
+/// there is an error.
 fn survives(text: &str) {
     let loaded = parse(text);
     let rendered = loaded.diagnostics.render(false);
@@ -60,7 +60,7 @@ fn survives(text: &str) {
     }
 }
 
-/// A configuration as text, and its meaning.
+/// A part of a configuration as text, and its meaning.
 #[derive(Debug, Clone)]
 struct Written<T> {
     text: String,

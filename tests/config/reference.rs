@@ -29,7 +29,7 @@ fn examples(language: &str) -> Vec<(usize, String)> {
     examples
 }
 
-/// Adds a `listen` or a `dnstap` directive to an example that lacks one.
+/// Adds a `listen` and a `dnstap` directive to an example that does not have them.
 fn completed(example: &str) -> String {
     let has = |directive: &str| {
         let mut lines = example.lines();

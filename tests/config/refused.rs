@@ -1,4 +1,4 @@
-//! Configurations that are refused or accepted with a warning, and the wording of the messages.
+//! Configurations that are refused, or accepted with a warning, and the texts of their messages.
 
 use std::{collections::BTreeSet, fs};
 
@@ -589,7 +589,7 @@ fn what_is_proposed_mends_what_is_wrong() {
             };
             let place = loaded.diagnostics.position(problem);
             if place.is_some_and(|place| !place.file.ends_with("/Tapfile")) {
-                // The suggestion would change an imported file.
+                // The proposal would change an imported file.
                 continue;
             }
             proposals += 1;
@@ -598,8 +598,7 @@ fn what_is_proposed_mends_what_is_wrong() {
                 |loaded: &Loaded| problems(loaded).iter().filter(|one| **one == said).count();
             let (before, after) = (count(&loaded), count(&parse(&mended)));
             assert!(after < before, "{name}: {said} is not mended by\n{mended}");
-            // The fix may uncover an error that was hidden. But if this was the only problem, none
-            // may be left.
+            // The correction can reveal another error. But if this was the only problem, no problem must be left.
             if loaded.diagnostics.iter().count() == 1 {
                 let left = parse(&mended).diagnostics.render(false);
                 assert!(left.is_empty(), "{name}:\n{mended}\n{left}");

@@ -1,4 +1,4 @@
-//! Problems drawn with their lines, as rustc does it.
+//! Problems drawn with their lines, like the errors of rustc.
 
 use annotate_snippets::{
     AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet, normalize_untrusted_str,
@@ -9,7 +9,7 @@ use super::{
     Diagnostic, Diagnostics, RENDER_LIMIT, Severity,
 };
 
-/// The lines of a file on which some spans start, and those between.
+/// The lines of a file from the first to the last on which one of some spans starts.
 struct Window<'a> {
     text: &'a str,
     /// The offset of `text` in the file.
@@ -21,7 +21,8 @@ struct Window<'a> {
 // === impl Diagnostics ===
 
 impl Diagnostics {
-    /// Renders all problems with their lines, separated by empty lines; ends in a line end unless there are none.
+    /// Renders all problems with their lines, separated by empty lines. The text ends with a line end, or is empty if
+    /// there are no problems.
     ///
     /// `color` adds terminal escapes for colours.
     pub fn render(&self, color: bool) -> String {
@@ -79,7 +80,7 @@ impl Diagnostic {
         }
     }
 
-    /// The files of the labels without repetitions, that of the problem first.
+    /// The files of the labels without repetitions. The file of the problem itself comes first.
     fn files(&self) -> Vec<FileId> {
         let mut files = Vec::new();
         for label in &self.labels {

@@ -1,4 +1,5 @@
-//! Problems of a configuration, each with its place, cause and remedy: as plain text, and drawn like those of rustc.
+//! Problems of a configuration, each with its place, cause and remedy. They can be shown as plain text, or drawn like
+//! the errors of rustc.
 
 #[cfg(feature = "cli")]
 mod drawing;
@@ -8,7 +9,7 @@ use std::borrow::Cow;
 
 use super::source::{Position, Sources, Span};
 
-/// The most problems that are rendered; the rest is only counted.
+/// The largest number of problems that are rendered. Further problems are only counted.
 const RENDER_LIMIT: usize = 100;
 
 /// The problems found in a configuration, in the order of its files and lines.
@@ -23,7 +24,7 @@ pub struct Diagnostics {
 pub struct Diagnostic {
     severity: Severity,
     message: String,
-    /// The place of the problem first, then related places.
+    /// The place of the problem, then related places.
     labels: Vec<Label>,
     notes: Vec<String>,
     help: Option<String>,
@@ -35,9 +36,9 @@ pub struct Diagnostic {
 /// The severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// Nothing starts with this configuration.
+    /// The router does not start with this configuration.
     Error,
-    /// It is understood, but may not mean what its author intended.
+    /// The configuration is usable, but it may not mean what its author intended.
     Warning,
 }
 
@@ -54,7 +55,7 @@ impl Diagnostics {
     pub(super) fn new(sources: Sources, list: Vec<Diagnostic>) -> Self {
         let mut kept: Vec<Diagnostic> = Vec::with_capacity(list.len());
         let mut list = list;
-        // A problem without a place concerns the whole and comes last.
+        // A problem without a place concerns the whole configuration and comes last.
         list.sort_by_key(|diagnostic| {
             let span = diagnostic.labels.first().map(|label| label.span);
             (span.is_none(), span)
@@ -70,7 +71,7 @@ impl Diagnostics {
         }
     }
 
-    /// Returns whether there is an error, so that the router does not start.
+    /// Returns whether there is an error. The router does not start then.
     pub fn has_errors(&self) -> bool {
         self.errors() > 0
     }
@@ -101,7 +102,7 @@ impl Diagnostics {
         Some(self.sources.position(label.span))
     }
 
-    /// The text of the problem's file with the proposed replacement; `None` without a proposal.
+    /// The text of the problem's file with the proposed replacement; `None` if the problem has no proposal.
     pub fn mended(&self, problem: &Diagnostic) -> Option<String> {
         let (span, by) = problem.replacement.as_ref()?;
         let mut text = self.sources.text(span.file).to_owned();
@@ -133,13 +134,13 @@ impl Diagnostic {
         &self.message
     }
 
-    /// The problem with the text at its place, if the message does not say it all.
+    /// The text at the place of the problem, if it adds to the message.
     pub fn cause(&self) -> Option<&str> {
         let label = self.labels.first()?;
         Some(label.text.as_str()).filter(|text| !text.is_empty())
     }
 
-    /// Facts that explain it.
+    /// Facts that explain the problem.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -169,14 +170,15 @@ impl Diagnostic {
         }
     }
 
-    /// Adds a place with a label: first the problem's own, then related ones.
+    /// Adds a place with a label. The first call sets the place of the problem itself, and further calls add related
+    /// places.
     pub(super) fn at(mut self, span: Span, text: impl Into<String>) -> Self {
         let text = text.into();
         self.labels.push(Label { span, text });
         self
     }
 
-    /// Names the file, for a problem without a place in it.
+    /// Sets the file, for a problem that has no place in the file.
     pub(super) fn in_file(mut self, name: impl Into<String>) -> Self {
         self.origin = Some(name.into());
         self
@@ -194,19 +196,19 @@ impl Diagnostic {
         self
     }
 
-    /// Sets the edit that mends the problem, to be shown in its line.
+    /// Sets the edit that corrects the problem. It is shown in the line of the problem.
     pub(super) fn replace(mut self, span: Span, by: impl Into<String>) -> Self {
         self.replacement = Some((span, by.into()));
         self
     }
 }
 
-/// Makes a text fit for a message: on one line, without control characters, and not long.
+/// Makes a text suitable for a message: on one line, without control characters, and not long.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
     shown_up_to(64, text)
 }
 
-/// Makes a text fit for one line, without control characters, and cuts it after `limit` characters.
+/// Makes a text suitable for one line, without control characters, and cuts it off after `limit` characters.
 fn shown_up_to(limit: usize, text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_graphic() || c == ' ';
     if text.len() <= limit && text.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! Problems as plain text: place, message, the line and the remedy.
+//! Problems as plain text: place, message, line of the file, and remedy.
 
 use std::{
     error::Error,
@@ -7,7 +7,7 @@ use std::{
 
 use super::{Diagnostic, Diagnostics, RENDER_LIMIT, Severity, shown_up_to};
 
-/// The most characters of a line that are shown.
+/// The largest number of characters of a line that are shown.
 const LINE_LIMIT: usize = 160;
 
 // === impl Diagnostics ===

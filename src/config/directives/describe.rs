@@ -13,10 +13,10 @@ use crate::net::{Authority, Endpoint};
 pub(super) const WIDTH: usize = "unfinished_frames".len();
 
 impl Config {
-    /// Every setting with its value, defaults included, as a table for people.
+    /// Every setting with its value, including defaults, as a table for people.
     pub fn describe(&self) -> String {
         let mut text = String::new();
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let mut section = |heading: &str, lines: &mut dyn Iterator<Item = (&str, String)>| {
             let gap = if text.is_empty() { "" } else { "\n" };
             let _ = writeln!(text, "{gap}{heading}");
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_zone_is_written_so_that_it_is_read_again() {
-        // `%255` would be zone 5: a URL writes `%` as `%25` (RFC 6874).
+        // In a URL, `%` is written as `%25` (RFC 6874), so `%255` would be zone 5.
         let text = "listen tcp://[fe80::1%25255]:6000\ndnstap @out\n";
         let loaded = config::parse("Tapfile".as_ref(), text, &|_| None);
         let described = loaded.config.expect("no errors").describe();

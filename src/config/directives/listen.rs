@@ -1,4 +1,4 @@
-//! `listen URL { … }`: where dnstap comes in.
+//! `listen URL { … }`: a listener.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub(super) const OPTIONS: &[Row<Listen>] = &[
             listen.limits.connections = number;
         }),
         default: "1024",
-        doc: "open connections; one more is closed and counted",
+        doc: "the largest number of open connections; a further one is closed and counted",
         scope: None,
         describe: |listen| Some(listen.limits.connections.to_string()),
     },
@@ -127,7 +127,7 @@ pub(super) fn read(statement: &Statement, findings: &mut Findings<'_>) -> Option
             },
         ),
         Some(BindAddress::Tcp(address)) => ListenAddress::Tcp(address),
-        // Only for the options to be read.
+        // Any address will do: the options are still read, in order to report their problems.
         None => ListenAddress::Tcp(([0, 0, 0, 0], 0).into()),
     };
     let mut listen = Listen::new(url.text.as_str(), address);
@@ -169,7 +169,7 @@ const UNIX: Scope<Listen> = Scope {
             return of_another_kind(given, "unix sockets", url);
         }
         let message = format!("`{}` has no effect here", given.name.text);
-        let label = "everybody may connect to an abstract socket";
+        let label = "any process can connect to an abstract socket";
         let problem = given.name.warning(message, label);
         problem.at(url.span, "this has no file")
     },

@@ -1,4 +1,4 @@
-//! The directives: a file for each block, one for the router's own lines, and the checks across all of them.
+//! The directives: a file for each block, a file for the router's own lines, and the checks across all directives.
 //!
 //! Options are rows ([`row`]) in the file of their directive.
 
@@ -27,19 +27,19 @@ use super::{
 use crate::net::{AddressError, UnixAddress};
 use row::{Row, listed};
 
-/// The directives that are more than one value.
+/// The directives other than the [router's own lines](router::LINES).
 const BLOCKS: [&str; 3] = ["listen", "dnstap", "resolver"];
 
-/// The meaning of a configuration, as far as it could be understood.
+/// The meaning of a configuration, as far as it was understood.
 pub(super) struct Understood {
     /// `None` if there is an error.
     pub(super) config: Option<Config>,
-    /// The meaning of the last `admin` line, whatever is wrong with others; `None` if it is wrong itself.
+    /// The address in the last `admin` line, even if other lines have errors; `None` if the line itself has an error.
     pub(super) admin: Option<AdminAddress>,
     pub(super) needs: Vec<Need>,
 }
 
-/// The results of reading a directive, beside its meaning.
+/// The results of reading a directive, apart from its meaning.
 struct Findings<'a> {
     problems: &'a mut Vec<Diagnostic>,
     needs: Vec<Need>,
@@ -117,7 +117,7 @@ impl Findings<'_> {
     }
 }
 
-/// Returns the argument of a directive that takes one.
+/// Returns the argument of a directive that takes exactly one.
 fn only_argument<'a>(
     statement: &'a Statement,
     advice: &str,
@@ -153,7 +153,7 @@ fn bad_address(token: &Token, error: &AddressError) -> Diagnostic {
     }
 }
 
-/// Warns of `unix://run/…`, where a slash is missing before the folder.
+/// Warns about `unix://run/…`, where a slash is missing before the folder.
 fn check_relative(token: &Token, address: &UnixAddress, findings: &mut Findings<'_>) {
     const ROOTS: [&str; 5] = ["run", "var", "tmp", "etc", "dev"];
     let UnixAddress::Path(path) = address else {

@@ -1,5 +1,5 @@
-//! The options in a directive's block, in CoreDNS's syntax: a name and its values on one line, several to a line if
-//! need be.
+//! The options in a directive's block, in the syntax of CoreDNS: a name and its values on one line. Several options can
+//! be on one line.
 
 use super::{
     super::{
@@ -18,7 +18,7 @@ pub(super) struct Options<'a, T: 'static> {
     given: Vec<(&'static Row<T>, Given<'a>)>,
 }
 
-/// Reads the block of a directive that has these options.
+/// Reads the block of a directive. `rows` are the options that it can have.
 pub(super) fn read<'a, T>(
     statement: &'a Statement,
     rows: &'static [Row<T>],
@@ -127,7 +127,7 @@ fn unknown<T>(statement: &Statement, rows: &[Row<T>], word: &Token) -> Diagnosti
     }
 }
 
-/// The warning for an option or line of which only one counts.
+/// The warning for a repeated option or line that replaces the earlier one.
 pub(super) fn given_twice(name: &str, place: Span, label: &str, first: Span) -> Diagnostic {
     Diagnostic::warning(format!("`{name}` is given twice"))
         .at(place, label)
@@ -138,7 +138,7 @@ pub(super) fn given_twice(name: &str, place: Span, label: &str, first: Span) -> 
 // === impl Options ===
 
 impl<'a, T> Options<'a, T> {
-    /// The option of this name; of several, the first.
+    /// The option with this name. If there are several, the first.
     pub(super) fn get(&self, name: &str) -> Option<Given<'a>> {
         let mut given = self.given.iter();
         given
@@ -146,8 +146,8 @@ impl<'a, T> Options<'a, T> {
             .map(|(_, given)| *given)
     }
 
-    /// Sets all options in `target`. `address` is that of the directive if it could be read: only then it is known
-    /// which options are allowed.
+    /// Sets all options in `target`. `address` is the address of the directive, or `None` if it could not be read; then
+    /// it is unknown which options are allowed.
     pub(super) fn apply(
         &self,
         target: &mut T,
@@ -169,7 +169,7 @@ impl<'a, T> Options<'a, T> {
         }
     }
 
-    /// Adds an option. It replaces an earlier one of its name unless repetitions add up.
+    /// Adds an option. It replaces an earlier option with the same name, unless repetitions add up.
     fn add(&mut self, row: &'static Row<T>, given: Given<'a>, findings: &mut Findings<'_>) {
         let adds_up = matches!(row.value, Value::Several(..));
         let mut earlier = self.given.iter_mut();

@@ -1,4 +1,4 @@
-//! Compares the rows with docs/configuration.md, both ways, and with each other.
+//! Compares the rows with docs/configuration.md in both directions, and with each other.
 
 use std::{collections::BTreeMap, fs};
 
@@ -23,7 +23,7 @@ fn section<'a>(text: &'a str, directive: &str) -> &'a str {
     rest.split("\n## ").next().unwrap_or_default()
 }
 
-/// A text without what only its form needs: `1 MiB` is 1MiB.
+/// The text without formatting characters: `1 MiB` becomes 1MiB.
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !" `,".contains(*c)).collect()
 }
@@ -63,7 +63,7 @@ fn documented(section: &str, heading: &str) -> Facts {
     facts
 }
 
-/// Compares rows with the tables of their section. `syntax` is that of the first column.
+/// Compares rows with the tables of their section. `syntax` returns the text of the first column.
 fn compare<T>(documented: &Facts, rows: &[Row<T>], syntax: impl Fn(&Row<T>) -> String) {
     let names: Vec<&String> = documented.keys().collect();
     let mut expected: Vec<String> = rows.iter().map(&syntax).collect();
@@ -98,7 +98,7 @@ fn the_tables_of_the_reference_are_those_of_the_rows() {
     compare(&arguments, dnstap::ARGUMENTS, |row| row.name.to_owned());
 }
 
-/// The lines of the router have sections instead of a table.
+/// Each line of the router has a section in the reference, not a row in a table.
 #[test]
 fn the_sections_of_the_reference_are_those_of_the_directives() {
     let text = reference();
@@ -140,7 +140,7 @@ fn config(text: &str) -> Config {
         .unwrap_or_else(|| panic!("{text}\n{problems}"))
 }
 
-/// A model with all defaults is described as the rows say.
+/// A model with all defaults is described with the defaults in the rows.
 #[test]
 fn defaults_are_what_the_rows_say() {
     fn check<T>(rows: &[Row<T>], model: &T, others: &[&str]) {
@@ -174,14 +174,14 @@ fn defaults_are_what_the_rows_say() {
     );
     assert_eq!(lines(tls).last().as_deref(), Some("client_ca: none"));
     let sink = &config.sinks[0];
-    // These are shown with their units, or as they follow from the rest of the sink.
+    // These values are shown with their units, or depend on other settings.
     check(dnstap::ARGUMENTS, sink, &["writebuffer", "queue"]);
     check(dnstap::OPTIONS, sink, &["name", "queue_bytes"]);
     check(router::LINES, &config, &["memory"]);
     check(resolver::OPTIONS, &config.resolver, &[]);
 }
 
-/// A default that can be written means the same as none.
+/// An option that is set to its default changes nothing.
 #[test]
 fn a_written_default_changes_nothing() {
     fn check<T>(rows: &[Row<T>], tapfile: impl Fn(&str) -> String) -> usize {

@@ -1,4 +1,4 @@
-//! `resolver { … }`: the name servers for sinks with a name.
+//! `resolver { … }`: the name servers for sinks whose address is a name.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ pub(super) const OPTIONS: &[Row<ResolverSettings>] = &[
             Some(())
         }),
         default: "as in /etc/resolv.conf",
-        doc: "the domains that complete a relative name",
+        doc: "the search domains, which are appended to a relative name",
         scope: None,
         describe: |settings| joined(&settings.search).or_else(|| without_system(settings, "none")),
     },
@@ -48,7 +48,7 @@ pub(super) const OPTIONS: &[Row<ResolverSettings>] = &[
         name: "ndots",
         value: Value::Number(0..=15, |settings, dots| settings.ndots = Some(dots)),
         default: "as in /etc/resolv.conf",
-        doc: "the number of dots from which a name is looked up as it is before it is completed",
+        doc: "a name with at least this many dots is looked up as written before search domains are appended",
         scope: None,
         describe: |settings| {
             let dots = settings.ndots.map(|dots| dots.to_string());
@@ -105,7 +105,7 @@ fn joined(items: &[impl ToString]) -> Option<String> {
     (!items.is_empty()).then(|| items.join(" "))
 }
 
-/// The value of a setting that is not given: with name servers, none comes from /etc/resolv.conf.
+/// The value of a setting that is not given. If name servers are given, /etc/resolv.conf is not used.
 fn without_system(settings: &ResolverSettings, value: &str) -> Option<String> {
     (!settings.name_servers.is_empty()).then(|| value.to_owned())
 }

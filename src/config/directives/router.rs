@@ -114,9 +114,9 @@ pub(super) const HOST: &[Row<Vec<Host>>] = &[Row {
         Some(())
     }),
     default: "none",
-    doc: "further names and IP addresses that clients may use for the endpoint",
+    doc: "more names and IP addresses by which clients may reach the endpoint",
     scope: None,
-    // `check` shows them beside the address.
+    // `check` shows the hosts together with the address.
     describe: |_| None,
 }];
 
@@ -168,7 +168,7 @@ fn admin(argument: &Token, findings: &mut Findings<'_>) -> Option<AdminAddress> 
                     "the admin endpoint can be reached from other machines",
                     "this is not a loopback address",
                 )
-                .note("it has no password, shows names, addresses and errors, and takes a log level")
+                .note("it has no password; it shows names, addresses and errors, and lets clients set the log level")
                 .help("write `admin 127.0.0.1:9180`, and `probes` with this address for probes and metrics"),
         );
     }
@@ -200,7 +200,7 @@ fn bad_host(value: &Token, error: &AddressError) -> Diagnostic {
     problem.help("write a name or an IP address, as in `edge-1.example.net`")
 }
 
-/// An address, and the hosts by which clients may ask there.
+/// An address, and the hosts by which clients may reach it.
 fn served(address: SocketAddr, hosts: &[Host]) -> String {
     if hosts.is_empty() {
         return address.to_string();

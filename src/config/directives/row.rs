@@ -20,25 +20,25 @@ use super::{
 pub(super) struct Row<T: 'static> {
     pub(super) name: &'static str,
     pub(super) value: Value<T>,
-    /// The value without the option, in the words of docs/configuration.md.
+    /// The default value, in the words of docs/configuration.md.
     pub(super) default: &'static str,
     /// The effect, in one line.
     pub(super) doc: &'static str,
-    /// Where the option applies; `None` for everywhere.
+    /// The directives to which the option applies; `None` for all.
     pub(super) scope: Option<&'static Scope<T>>,
-    /// The value in words; `None` for the default.
+    /// The current value in words; `None` if it is the default.
     pub(super) describe: fn(&T) -> Option<String>,
 }
 
-/// The values of an option, and what they set.
+/// The form of an option's values, and the function that sets them.
 pub(super) enum Value<T> {
     Flag(fn(&mut T)),
     Number(RangeInclusive<u64>, fn(&mut T, usize)),
     Size(RangeInclusive<u64>, fn(&mut T, usize)),
     Time(RangeInclusive<Duration>, fn(&mut T, Duration)),
-    /// Two times, the lesser one first.
+    /// Two times, the shorter one first.
     Times(RangeInclusive<Duration>, fn(&mut T, Duration, Duration)),
-    /// A text of at most so many bytes.
+    /// A text of at most this number of bytes.
     Text(&'static str, usize, Parse<T>),
     /// Permission bits in octal.
     Mode(fn(&mut T, u32)),
@@ -56,12 +56,12 @@ pub(super) type Parse<T> = fn(&mut T, &Given<'_>, &mut Findings<'_>) -> Option<(
 /// The directives to which an option applies.
 pub(super) struct Scope<T> {
     pub(super) applies: fn(&T) -> bool,
-    /// The error or warning for an option of a directive, with this address, to which it does not apply. After an error
-    /// the option is not read.
+    /// Returns the error or warning for an option that does not apply to the directive with this address. After an
+    /// error, the option's value is not read.
     pub(super) misplaced: fn(&T, &Given<'_>, &Token) -> Diagnostic,
 }
 
-/// An option as the file has it.
+/// An option as written in the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given<'a> {
     pub(super) name: &'a Token,
@@ -99,7 +99,7 @@ impl<T> Row<T> {
         }
     }
 
-    /// Advice for an option without its value.
+    /// The advice if an option's value is missing.
     pub(super) fn usage(&self) -> String {
         let bounds = self.bounds().map(|bounds| format!("{bounds}; "));
         format!(
@@ -172,7 +172,7 @@ fn range(low: impl fmt::Display, high: impl fmt::Display) -> String {
     format!("{low} to {high}")
 }
 
-/// Returns the quantity, or reports why `value` is none.
+/// Returns the quantity, or reports why `value` is not a quantity.
 fn understood<Q>(
     value: &Token,
     option: &str,
@@ -237,7 +237,7 @@ fn value_of(option: &str) -> String {
 // === impl Value ===
 
 impl<T> Value<T> {
-    /// The values as the documentation writes them.
+    /// The placeholder for the values in the documentation.
     pub(super) fn placeholder(&self) -> &'static str {
         match self {
             Self::Flag(_) => "",
@@ -302,7 +302,7 @@ impl<'a> Given<'a> {
         None
     }
 
-    /// One of a few words.
+    /// Returns the value that the given word stands for.
     pub(super) fn choice<E: Copy, const N: usize>(
         &self,
         all: [E; N],
@@ -335,7 +335,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// These words as in "`a`, `b` and `c`".
+/// Lists words in the form "`a`, `b` and `c`".
 pub(super) fn listed(words: impl IntoIterator<Item = &'static str>) -> String {
     let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
     match words.split_last() {

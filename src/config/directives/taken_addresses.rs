@@ -11,7 +11,7 @@ use crate::net::takes_all;
 const EVERYWHERE: &str =
     "0.0.0.0 takes a port on every IPv4 address of this machine, [::] on every address";
 
-/// Reports an address of `admin` or `probes` that is taken. `lines` are the places of these two directives.
+/// Reports an address of `admin` or `probes` that another socket has. `lines` are the places of these two directives.
 pub(super) fn check_admins(
     admin: &Admin,
     lines: [Option<Span>; 2],
@@ -50,7 +50,7 @@ pub(super) fn check_admins(
     }
 }
 
-/// Reports listeners that cannot all be bound.
+/// Reports listeners that cannot be bound at the same time.
 pub(super) fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findings<'_>) {
     for (index, (span, listen)) in listeners.iter().enumerate() {
         let before = listeners.get(..index).unwrap_or_default();
@@ -86,7 +86,7 @@ fn collide(one: &Listen, other: &Listen) -> bool {
     }
 }
 
-/// Returns whether one binds the port on every address, and so on that of the other.
+/// Returns whether both listeners have the same port, and one of them binds it on an address that includes the other's.
 fn share_port(one: &Listen, other: &Listen) -> bool {
     match (bound(&one.address), bound(&other.address)) {
         (Some(one), Some(other)) => overlap(one, other),

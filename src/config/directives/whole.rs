@@ -1,4 +1,5 @@
-//! Checks across the whole configuration: names, addresses that are taken, sinks that lead back to a listener.
+//! Checks across the whole configuration: repeated names, addresses that are used twice, and sinks that lead back to a
+//! listener.
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -19,18 +20,18 @@ use crate::net::{Endpoint, Host, UnixAddress, takes_all};
 
 /// The directives as they were read.
 pub(super) struct Parts<'a> {
-    /// The lines of the router; listeners and sinks are still apart.
+    /// The settings of the router's own lines. Its listeners and sinks are still empty.
     pub(super) config: Config,
     pub(super) listeners: Vec<(Span, Listen)>,
     pub(super) sinks: Vec<dnstap::Found<'a>>,
-    /// The place of the last line of each name, for directives of which only one counts.
+    /// The place of the last line of each directive that can be given once.
     lines: HashMap<&'static str, Span>,
 }
 
 // === impl Parts ===
 
 impl Parts<'_> {
-    /// Records the place of a line of the router; warns if it replaces an earlier one.
+    /// Records the place of a line of the router. Warns if the line replaces an earlier one.
     pub(super) fn line(
         &mut self,
         name: &'static str,
@@ -67,7 +68,7 @@ impl Default for Parts<'_> {
     }
 }
 
-/// Makes the configuration of its parts; `None` if there is any error.
+/// Makes a configuration from its parts; `None` if there is any error.
 pub(super) fn put_together(
     file: &str,
     parts: Parts<'_>,
@@ -101,7 +102,8 @@ pub(super) fn put_together(
     })
 }
 
-/// Reports a missing listener or sink. Not beside other errors: a directive with an error counts as missing.
+/// Reports a missing listener or sink. Does nothing if there are other errors, because a directive with an error is
+/// missing here.
 fn require_both_ends(file: &str, parts: &Parts<'_>, findings: &mut Findings<'_>) {
     if findings.has_errors() {
         return;
@@ -136,7 +138,7 @@ fn check_loops(
             let problem = found.socket.error(BACK, ROUND);
             findings.report(back_to_listener(problem, *span));
         } else if let Endpoint::Unix(UnixAddress::Path(path)) = &found.sink.endpoint {
-            // Links, and folders with several names, are known only to the machine.
+            // Only a check on the machine itself can find links and folders that have several names.
             let what = What::Apart(path.clone(), paths(listeners));
             let span = found.socket.span;
             findings.needs.push(Need { what, span });
@@ -199,7 +201,7 @@ fn check_queues(
     }
 }
 
-/// Warns if `bound` is so small that one frame of the greatest length has its sender closed.
+/// Warns if `bound` is so small that a single frame of the greatest length causes its sender's connection to be closed.
 fn check_unfinished_frames(
     bound: usize,
     line: Span,
@@ -215,7 +217,7 @@ fn check_unfinished_frames(
             )
             .at(
                 line,
-                "a sender of such a frame may be closed in the middle of it",
+                "the connection of a sender may be closed in the middle of such a frame",
             )
             .at(span, takes_frames(frame))
             .help("make `unfinished_frames` larger or `max_frame` smaller"),
@@ -223,7 +225,7 @@ fn check_unfinished_frames(
     }
 }
 
-/// The listener with the largest `max_frame`, and that size.
+/// The place of the listener with the largest `max_frame`, and this `max_frame`.
 fn largest_frame(listeners: &[(Span, Listen)]) -> Option<(Span, u32)> {
     listeners
         .iter()
@@ -235,7 +237,8 @@ fn takes_frames(largest: u32) -> String {
     format!("takes frames of up to {}", Size(largest.into()))
 }
 
-/// Names every sink: with its `name`, or its SOCKET, with `#2` for the second of the same, and so on.
+/// Names every sink: the option `name`, or else the SOCKET. The second sink with the same SOCKET gets `#2` at the end,
+/// and so on.
 fn name_sinks(sinks: Vec<dnstap::Found<'_>>, findings: &mut Findings<'_>) -> Vec<Sink> {
     let mut unnamed: HashMap<&str, usize> = HashMap::new();
     let mut taken: HashMap<String, Span> = HashMap::new();

@@ -1,4 +1,4 @@
-//! `import` and snippets: makes one list of tokens of all files.
+//! `import` and snippets: combines the tokens of all files into one list.
 
 mod target;
 
@@ -68,9 +68,9 @@ struct Importer<'a> {
     stack: Vec<Active>,
     count: usize,
     tokens: Vec<Token>,
-    /// There were more tokens than are allowed.
+    /// True if there were more tokens than allowed.
     cut: bool,
-    /// The next token starts a line wherever it is, since an import starts or ends before it.
+    /// True if the next token counts as the first of its line, because an import starts or ends directly before it.
     at_line_start: bool,
 }
 
@@ -96,7 +96,7 @@ impl Importer<'_> {
         braces::repair(tokens, whole, &mut self.problems).into()
     }
 
-    /// Adds tokens; replaces the imports among them and keeps the snippets.
+    /// Adds tokens. Replaces the imports among them, and stores the snippets.
     fn run(&mut self, tokens: &[Token]) {
         let mut depth = 0_usize;
         let mut rest = tokens;
@@ -113,7 +113,7 @@ impl Importer<'_> {
                     Kind::Close => depth = depth.saturating_sub(1),
                     Kind::Word | Kind::Quoted => {}
                 }
-                // In `{ import common }` the import is a statement although no line starts there.
+                // In `{ import common }`, the import is a statement although it does not start a line.
                 starts = token.kind == Kind::Open;
                 self.push(token);
                 rest = after;
@@ -124,7 +124,10 @@ impl Importer<'_> {
     fn push(&mut self, token: &Token) {
         if self.tokens.len() == TOKEN_LIMIT {
             if !std::mem::replace(&mut self.cut, true) {
-                let problem = token.error("the configuration is too long", "the rest is ignored");
+                let problem = token.error(
+                    "the configuration is too long",
+                    "everything from here on is ignored",
+                );
                 let limit = format!("the limit is {TOKEN_LIMIT} words in all files together");
                 self.problems.push(problem.note(limit));
             }
@@ -135,7 +138,7 @@ impl Importer<'_> {
         self.tokens.push(token);
     }
 
-    /// Keeps the snippet `(name) { … }` for its imports; returns the tokens behind it.
+    /// Stores the snippet `(name) { … }` for its imports. Returns the tokens after it.
     fn define<'t>(&mut self, token: &Token, after: &'t [Token]) -> &'t [Token] {
         let name = snippet_name(token).unwrap_or_default();
         let (arguments, rest) = arguments(after);
@@ -190,7 +193,7 @@ impl Importer<'_> {
         rest
     }
 
-    /// Replaces the import at `token`; returns the tokens behind it.
+    /// Replaces the import at `token`. Returns the tokens after it.
     fn import<'t>(&mut self, token: &Token, after: &'t [Token]) -> &'t [Token] {
         let (arguments, rest) = arguments(after);
         match arguments {
@@ -238,7 +241,7 @@ fn arguments_of_close(tokens: &[Token]) -> (&[Token], &[Token]) {
     tokens.split_at(end)
 }
 
-/// Returns the index of the `}` of a block whose content starts `tokens`.
+/// Returns the index of the `}` that ends a block. `tokens` starts with the content of the block.
 fn block_end(tokens: &[Token]) -> usize {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate() {

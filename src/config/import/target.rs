@@ -21,8 +21,8 @@ use crate::{
 
 /// The largest depth of imports within imports.
 const DEPTH_LIMIT: usize = 32;
-/// The largest number of imports. The limit on depth is not enough: snippets that import another one twice double it
-/// at each level.
+/// The largest number of imports. The limit on depth is not enough: if each snippet imports the next one twice, the
+/// number doubles at each level.
 const COUNT_LIMIT: usize = 1000;
 
 // === impl Importer ===
@@ -87,7 +87,7 @@ impl Importer<'_> {
         }
     }
 
-    /// Returns a pattern with the folder that it is relative to.
+    /// Returns the pattern. If it is relative, the folder of the importing file is put in front.
     fn whole_pattern(&self, target: &Token) -> String {
         if Path::new(&target.text).is_absolute() {
             return target.text.clone();
@@ -121,7 +121,7 @@ impl Importer<'_> {
         });
     }
 
-    /// The error for a file that cannot be imported; perhaps a snippet was meant.
+    /// The error for a file that cannot be imported. It proposes a snippet with a similar name.
     fn unreadable(&self, target: &Token, path: &Path, error: &ReadError) -> Diagnostic {
         let path = path.display().to_string();
         let path = shown(&path);
@@ -148,7 +148,7 @@ impl Importer<'_> {
         }
     }
 
-    /// Adds the result of `tokens`, unless it is being imported already or a limit is reached.
+    /// Adds the tokens that `tokens` returns, unless `active` is already being imported or a limit is reached.
     fn enter(
         &mut self,
         active: Active,
@@ -175,7 +175,7 @@ impl Importer<'_> {
         }
         self.count += 1;
         if self.count > COUNT_LIMIT {
-            // Reported once; further imports would only repeat it.
+            // The error is reported only once.
             if self.count == COUNT_LIMIT + 1 {
                 self.problems.push(
                     target
@@ -193,9 +193,10 @@ impl Importer<'_> {
     }
 }
 
-/// Finds the files that match a pattern, up to one more than the limit, so that too many are noticed. Folders are skipped.
+/// Finds the files that match a pattern. Stops at one file more than the limit, so that the caller notices that there
+/// are too many. Folders are skipped.
 fn search(pattern: &str) -> Result<Vec<glob::GlobResult>, glob::PatternError> {
-    // Kubernetes mounts a ConfigMap with hidden folders beside its files; a pattern must not match them.
+    // A ConfigMap that Kubernetes mounts has hidden folders beside its files. A pattern must not match these.
     let options = MatchOptions {
         require_literal_leading_dot: true,
         require_literal_separator: true,

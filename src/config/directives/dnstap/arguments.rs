@@ -1,4 +1,4 @@
-//! `[full] [writebuffer] [queue]`: the arguments behind the SOCKET.
+//! `[full] [writebuffer] [queue]`: the arguments after the SOCKET.
 
 use super::{
     super::{
@@ -14,7 +14,7 @@ use crate::config::{
     nearest::nearest,
 };
 
-/// Reads the arguments by their meaning into `sink`. CoreDNS goes by their position alone.
+/// Reads the arguments into `sink`. It recognises them by their form, while CoreDNS considers only their position.
 pub(super) fn read(
     sink: &mut Sink,
     directive: &Token,
@@ -22,7 +22,7 @@ pub(super) fn read(
     findings: &mut Findings<'_>,
 ) {
     let [full_row, number_rows @ ..] = ARGUMENTS;
-    // A variable that is `full` or empty keeps the position, in CoreDNS too.
+    // A variable whose value is `full` or empty still takes the position of `full`, also in CoreDNS.
     let in_place = |token: &Token| token.text == "full" || token.filled_in && token.text.is_empty();
     let (full, rest) = match rest.split_first() {
         Some((first, rest)) if in_place(first) => (Some(first), rest),
@@ -52,7 +52,7 @@ pub(super) fn read(
             let problem = left_over(directive, token).help(USAGE);
             findings.report(match full {
                 Some(_) => problem,
-                None => problem.note("CoreDNS ignores what stands in the place of `full`"),
+                None => problem.note("CoreDNS ignores any other word in the place of `full`"),
             });
         }
     }
@@ -61,7 +61,8 @@ pub(super) fn read(
     }
 }
 
-/// The warning for numbers right after the SOCKET: CoreDNS and its manual, which tapfan follows, read them differently.
+/// The warning for numbers right after the SOCKET. tapfan reads them like the manual of CoreDNS says, but CoreDNS
+/// itself reads them differently.
 fn without_full(numbers: &[&Token]) -> Option<Diagnostic> {
     /// The largest writebuffer of CoreDNS.
     const LIMIT: u64 = 1024;
@@ -69,11 +70,11 @@ fn without_full(numbers: &[&Token]) -> Option<Diagnostic> {
     let ignored = shown(&first.text);
     let value = |at: usize| numbers.get(at).and_then(|number| number.text.parse().ok());
     let (write_buffer, queue) = (value(0).unwrap_or(1_u64), value(1).unwrap_or(1));
-    // CoreDNS takes its third word for the writebuffer, whatever the second one is: setup.go of CoreDNS 1.14.7.
+    // CoreDNS reads the third word as the writebuffer, whatever the second word is (setup.go of CoreDNS 1.14.7).
     let theirs = match numbers.get(1) {
         None => format!("CoreDNS ignores the `{ignored}` and reads writebuffer 1, queue 1"),
         Some(_) if queue > LIMIT => format!(
-            "CoreDNS ignores the `{ignored}`, reads writebuffer {queue}, and refuses the line: {LIMIT} is its limit"
+            "CoreDNS ignores the `{ignored}`, reads writebuffer {queue}, and refuses the line because its limit is {LIMIT}"
         ),
         Some(_) => {
             format!("CoreDNS ignores the `{ignored}` and reads writebuffer {queue}, queue 1")
@@ -98,7 +99,7 @@ fn unknown(directive: &Token, full: Option<&Token>, word: &Token) -> Diagnostic 
             Some(first) => word
                 .error("`full` is given twice", "second here")
                 .at(first.span, "first here"),
-            None => word.error("`full` is misplaced", "it comes right after the SOCKET"),
+            None => word.error("`full` is misplaced", "it must come right after the SOCKET"),
         };
         return problem.help(USAGE);
     }

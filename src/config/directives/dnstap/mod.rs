@@ -1,4 +1,4 @@
-//! `dnstap SOCKET [full] [writebuffer] [queue] { … }`: where dnstap goes, as `CoreDNS` writes it.
+//! `dnstap SOCKET [full] [writebuffer] [queue] { … }`: a sink, in the syntax of CoreDNS.
 
 mod arguments;
 mod rows;
@@ -21,7 +21,7 @@ const USAGE: &str = "the line is `dnstap SOCKET [full] [writebuffer] [queue]`";
 
 /// A sink, and the places of its settings in the file.
 pub(super) struct Found<'a> {
-    /// Its name is the SOCKET as written if none is given.
+    /// The sink. Without the option `name`, its name is the SOCKET as written.
     pub(super) sink: Sink,
     pub(super) socket: &'a Token,
     pub(super) name: Option<&'a Token>,
@@ -61,7 +61,7 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
         check_relative(socket, address, findings);
     }
     let known = endpoint.is_some();
-    // Without an address, only for the options to be read.
+    // If the address is wrong, any address will do: the options are still read, in order to report their problems.
     let endpoint = endpoint.unwrap_or(Endpoint::Unix(UnixAddress::Abstract("".into())));
     let mut sink = Sink::new(socket.text.as_str(), endpoint);
     arguments::read(&mut sink, &statement.name, rest, findings);
@@ -76,7 +76,7 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
     })
 }
 
-/// Reports options of TLS that do not go together.
+/// Reports a certificate without its key or a key without its certificate, and options that contradict each other.
 fn check_tls(
     sink: &Sink,
     socket: &Token,

@@ -180,7 +180,7 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
             |sink, min, max| sink.refresh = Refresh { min, max },
         ),
         default: "5s 1m",
-        doc: "the limits between which the TTL of the sink's name is used",
+        doc: "the shortest and the longest TTL that tapfan uses for the sink's name",
         scope: Some(&NAMED),
         describe: |sink| {
             let Refresh { min, max } = sink.refresh;
@@ -194,7 +194,7 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
             |sink, time| sink.write_timeout = time,
         ),
         default: "30s",
-        doc: "how long a collector may take nothing while data waits for it",
+        doc: "the longest time in which a collector may take none of the data that waits for it",
         scope: None,
         describe: |sink| Some(Time(sink.write_timeout).to_string()),
     },
@@ -242,14 +242,14 @@ const NAMED: Scope<Sink> = Scope {
 
 // === values ===
 
-/// Warns of a placeholder that CoreDNS would replace.
+/// Warns about a placeholder that CoreDNS would replace.
 fn warn_of_placeholder(given: &Given<'_>, findings: &mut Findings<'_>) {
     if let Some(placeholder) = placeholder(&given.value.text) {
         findings.report(
             given
                 .value
                 .warning(
-                    format!("`{}` is sent as it stands", shown(placeholder)),
+                    format!("`{}` is sent as it is", shown(placeholder)),
                     "this is literal text",
                 )
                 .note("placeholders are not replaced in `extra`"),
@@ -257,7 +257,7 @@ fn warn_of_placeholder(given: &Given<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-/// The first part of a text that CoreDNS would replace: `{name}`, `{>id}`, `{/label/name}`.
+/// Returns the first part of a text that CoreDNS would replace: `{name}`, `{>id}`, `{/label/name}`.
 fn placeholder(text: &str) -> Option<&str> {
     let mut start = 0;
     while let Some(length) = text.get(start..)?.find('}') {
@@ -302,7 +302,7 @@ fn tls_mut(sink: &mut Sink, set: impl FnOnce(&mut ClientTls)) {
     }
 }
 
-/// Sets one of certificate and key. [`check_tls`](super::check_tls) reports a missing other one.
+/// Sets the certificate or the key. [`check_tls`](super::check_tls) reports if one of the two is missing.
 fn client_mut(sink: &mut Sink, set: impl FnOnce(&mut (PathBuf, PathBuf))) {
     tls_mut(sink, |tls| set(tls.client.get_or_insert_default()));
 }
