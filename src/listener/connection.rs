@@ -65,9 +65,9 @@ enum Event {
     Deadline,
 }
 
-/// The longest time from a frame's first byte to its last. The frame is held in memory during this time, so bytes that
-/// arrive meanwhile do not extend it. Between two frames a sender may be silent for any time; TCP keepalive notices a
-/// dead one.
+/// The longest time from a frame's first byte to its last. Bytes that arrive within this time do not extend it, because
+/// the frame is held in memory until it is complete. Between two frames a sender may be silent for any time; TCP
+/// keepalive notices a dead one.
 const STALL_DEADLINE: Duration = Duration::from_mins(1);
 
 /// The number of reads after the drain's deadline. They take the bytes that the sender wrote before the deadline.

@@ -37,8 +37,8 @@ closed_set! {
         Control => "control",
         /// The peer stopped in the middle of a frame.
         Stalled => "stalled",
-        /// The unfinished frames of all connections held too much memory, and this connection's frame was the heaviest:
-        /// its bytes times its age were the most.
+        /// The unfinished frames of all connections held too much memory, and this connection had the heaviest one: the
+        /// product of its bytes and its age was the largest.
         Unfinished => "unfinished",
         /// Reading or writing failed, or the stream ended in the middle of a frame.
         Io => "io",

@@ -53,7 +53,7 @@ enum Lifecycle {
     Open,
     /// Nothing more will be pushed. The consumer ends when the queue is empty.
     Closing,
-    /// The consumer is gone. Frames that are pushed now are dropped, for this reason.
+    /// The consumer is gone. Frames that are still pushed are dropped, with this reason.
     Ended(DropReason),
 }
 

@@ -171,7 +171,7 @@ mod tests {
             bench.offer();
             bench.write(2);
         }
-        // The budget counts a chunk that both sinks hold once.
+        // A chunk that both sinks hold counts once in the budget.
         assert!(bench.held(0) + bench.held(1) > LIMIT);
         assert_eq!(bench.dropped(2), 0);
         bench.write(0);

@@ -7,11 +7,11 @@ use tower::util::rng::{HasherRng, Rng};
 
 /// The delays between attempts: a step that starts at 50 ms and doubles up to 10 s, with full jitter.
 ///
-/// The step grows with the age of the outage, not with the number of attempts. It is the largest step that fits into
-/// the outage so far [eight](Self::AGE_PER_STEP) times. So the first attempt after an outage of one second comes within
-/// an eighth of a second, and in a long outage there is an attempt every five seconds on average. Full jitter means a
-/// random delay between zero and the step. It keeps routers that lost a collector at the same time from reconnecting at
-/// the same time.
+/// The step grows with the age of the outage, not with the number of attempts. It is the largest step for which
+/// [eight](Self::AGE_PER_STEP) steps fit into the time since the outage began. So if a collector returns after one
+/// second, the next attempt comes within an eighth of a second. In a long outage there is an attempt every five seconds
+/// on average. Full jitter means a random delay between zero and the step. It keeps routers that lost a collector at
+/// the same time from reconnecting at the same time.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     /// The start of the outage; `None` while there is none.
@@ -37,7 +37,7 @@ impl Backoff {
         }
     }
 
-    /// Returns the delay before the next attempt, after one that failed just now.
+    /// Returns the delay before the next attempt, after an attempt that has just failed.
     ///
     /// The delay is in whole milliseconds, because people read it. It is at least one millisecond, so that an attempt
     /// that fails immediately is not repeated within the same poll.

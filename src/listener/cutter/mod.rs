@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Cuts the bytes of a stream after START into chunks, one chunk for each read.
+/// Cuts the bytes of a stream after START into chunks, at most one chunk for each read.
 ///
 /// The complete frames after one read make one chunk, which never waits for more frames. The bytes of an incomplete
 /// frame stay for the next read. A frame that is too long is skipped without being held, and a frame that is not a
@@ -285,8 +285,8 @@ impl Cutter {
 
     /// Takes the frames before `kept` out of the buffer as a chunk. The bytes from `at` on stay in the buffer.
     fn take_chunk(&mut self, at: usize, kept: usize, now: Instant) -> Option<Chunk> {
-        // A chunk keeps the whole buffer that contains it in memory. So a chunk takes over the buffer only if its
-        // frames fill at least half of the buffer; otherwise the frames are copied.
+        // A chunk keeps its whole buffer in memory, including the unused part. So a chunk takes over this buffer only
+        // if its frames fill at least half of it; otherwise the frames are copied.
         let chunk = if kept == 0 {
             None
         } else if kept * 2 >= self.buffer.capacity() {

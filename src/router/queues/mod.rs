@@ -168,7 +168,7 @@ impl Queues {
     /// Moves the frames of `from` to every queue that chunks are offered to, in front of the frames there. `from` must
     /// be closed, and the other queues must not have a consumer yet.
     pub(crate) fn hand_over(&self, from: &Arc<Queue>) {
-        // The accounts stay locked, so that a sum that is read meanwhile counts the frames once.
+        // The accounts stay locked, so that a concurrent reader of the sums counts the frames exactly once.
         let mut accounts = self.lock();
         let chunks = from.withdraw();
         for entry in accounts.entries().iter().filter(|entry| entry.offered) {

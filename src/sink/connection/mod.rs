@@ -44,10 +44,10 @@ pub(crate) struct Connection<Io> {
 /// The deadlines of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
-    /// The longest time without progress in which the collector takes none of the waiting data.
+    /// The longest time for which the collector may take none of the waiting data.
     pub write: Duration,
-    /// The longest time without progress after STOP was sent, and the time to answer with FINISH. A collector that
-    /// reads slowly gets additional time, as long as it has been reading.
+    /// The limit after STOP was sent, both for taking data and for answering with FINISH. A collector that has been
+    /// reading for longer than this may pause for as long as it has been reading.
     pub finish: Duration,
 }
 

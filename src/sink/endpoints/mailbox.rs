@@ -24,9 +24,9 @@ struct State {
     waiting: VecDeque<Taken>,
     /// The bytes of the batch that is being written.
     writing: Option<u64>,
-    /// Wakes the dispatcher once there is room.
+    /// Wakes the dispatcher when there is room.
     giver: Option<Waker>,
-    /// Wakes the lane's driver once there is a batch to write.
+    /// Wakes the lane's driver when there is a batch to write.
     driver: Option<Waker>,
 }
 

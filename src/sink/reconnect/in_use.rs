@@ -20,7 +20,8 @@ use crate::{
 /// The connection that takes the requests.
 pub(super) struct InUse<M: Service<()>> {
     pub(super) made: M::Response,
-    /// The time since which there has always been a connection: a replacement leaves no gap.
+    /// The start of the time during which there has always been a connection. A replacement does not interrupt this
+    /// time.
     pub(super) since: Instant,
     renewal: Renewal<M>,
     /// The backoff after failed replacements.
