@@ -1,5 +1,5 @@
-//! Writes the initial corpora: from the recordings in `tests/data`, the Tapfiles in the documentation, and a few inputs that
-//! reach far into a target. `fuzz/run` runs it in the root of the repository.
+//! Writes the initial corpora from the recordings in `tests/data` and the Tapfiles in the documentation. Adds a few
+//! inputs that reach deep into a target. `fuzz/run` runs it in the root of the repository.
 
 use std::{fs, io, path::Path};
 

@@ -1,11 +1,11 @@
-//! Enums that are a closed set of words: metric labels, values in JSON, words of the Tapfile.
+//! Enums that are a closed set of words, such as metric labels, values in JSON, or words of the Tapfile.
 
-/// Declares an enum, one row for each variant with its label.
+/// Declares an enum. Each row is a variant with its label.
 ///
-/// The lists `ALL` and `LABELS` and the method `label` are made from the same rows as the variants, so a variant cannot be
-/// missing from them. `ALL` has the variants in the order of their declaration, which is the order in which they are shown. Without
-/// explicit discriminants `variant as usize` is therefore the variant's place in `ALL`, and an array of `ALL.len()` counts
-/// has a place for each.
+/// The lists `ALL` and `LABELS` and the method `label` are made from the same rows as the variants, so no variant can
+/// be missing. `ALL` has the variants in the order of their declaration, in which they are also shown. So without
+/// explicit discriminants, `variant as usize` is the position of the variant in `ALL`, and an array of length
+/// `ALL.len()` has an element for each variant.
 macro_rules! closed_set {
     (
         $(#[$attribute:meta])*
@@ -27,7 +27,7 @@ macro_rules! closed_set {
             #[allow(dead_code, reason = "most callers need the variants, too")]
             $visibility const LABELS: [&'static str; Self::ALL.len()] = [$($label),+];
 
-            /// The word for it in metrics, logs, JSON and on the command line.
+            /// The word for this variant in metrics, logs, JSON and on the command line.
             $visibility const fn label(self) -> &'static str {
                 match self {
                     $(Self::$variant => $label,)+

@@ -1,6 +1,6 @@
 //! Parts of the router for the tests, benchmarks, fuzz targets and doc examples of this repository.
 //!
-//! Any version may change or remove them.
+//! Any new version can change or remove them.
 
 pub use crate::{
     dnstap::{Malformed, Rewrite, message_type, validate},

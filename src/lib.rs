@@ -1,6 +1,6 @@
 //! tapfan receives dnstap from DNS servers and sends every frame to several collectors.
 //!
-//! A program can run the router itself. It reads a configuration in the syntax of the Tapfile
+//! A program can embed the router. The program reads a configuration in the syntax of the Tapfile
 //! (`docs/configuration.md`), starts the router on its tokio runtime, watches it, and drains it at the end:
 //!
 //! ```
@@ -25,7 +25,7 @@
 //! # }
 //! ```
 //!
-//! - [`config`] reads a Tapfile and describes what it means.
+//! - [`config`] reads a Tapfile, and has the types of a configuration.
 //! - [`supervisor`] starts, reloads and drains the router; its `View` shows the router to any thread.
 //! - [`health`] has the types of that view: the state, ledger and latency of each sink.
 //! - `admin` serves probes, metrics and `/status` (feature `admin`).
@@ -33,8 +33,8 @@
 //!
 //! # Features
 //!
-//! Both are on by default. Without them, the library has no HTTP server and no command line, and problems of a
-//! configuration are plain text.
+//! Both features are on by default. Without them, the library has no HTTP server and no command line, and problems of a
+//! configuration are shown as plain text.
 //!
 //! - `admin`: the admin endpoint.
 //! - `cli`: the binary, and `Diagnostics::render`, which draws problems with their lines. It needs `admin`.

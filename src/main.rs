@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Returns memory to the system after an outage, which glibc's allocator does not (see `benches/memory.rs`). musl's does.
+/// Returns memory to the system after an outage. glibc's allocator does not (see `benches/memory.rs`), but musl's does.
 #[cfg(target_env = "gnu")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -1,7 +1,6 @@
-//! The queue under loom: every interleaving of a router, a driver and the end.
+//! Tests of the queue with loom: every interleaving of a router, a driver and the end of the queue.
 //!
-//! It is compiled from the same source as in the crate, with loom's lock instead of the standard
-//! library's.
+//! The queue is compiled from the same source as in the crate, with loom's lock instead of the standard library's.
 
 #![allow(missing_docs, dead_code, unreachable_pub)]
 
@@ -53,8 +52,8 @@ use progress::Progress;
 use queue::Queue;
 use taken::Taken;
 
-/// Explores every interleaving with at most three preemptions. In practice, more find no further
-/// faults and take far too long.
+/// Explores every interleaving with at most three preemptions. More preemptions have found no further faults in
+/// practice, and take far too long.
 fn model(run: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
@@ -74,7 +73,7 @@ fn frames(taken: &Taken) -> usize {
     taken.chunks().map(Chunk::len).sum()
 }
 
-/// Takes until the end. Returns the number of frames.
+/// Takes and delivers batches until the queue is over. Returns the number of frames.
 fn consume(queue: &Arc<Queue>) -> usize {
     let mut written = 0;
     while let Some(taken) = block_on(poll_fn(|cx| queue.poll_take(cx))) {
@@ -84,7 +83,7 @@ fn consume(queue: &Arc<Queue>) -> usize {
     written
 }
 
-/// Delivers all of it.
+/// Delivers all frames of a batch.
 fn write(taken: Taken) -> usize {
     let frames = frames(&taken);
     taken.settle(Progress {
@@ -106,7 +105,7 @@ fn no_wake_is_lost_between_push_take_and_close() {
                 queue.close();
             })
         };
-        // A lost wake would block this forever, which loom reports as a deadlock.
+        // After a lost wake, this would block forever, and loom would report a deadlock.
         assert_eq!(consume(&queue), 2);
         router.join().expect("no panic");
         assert_eq!(queue.ledger().delivered, 2);
@@ -171,7 +170,7 @@ fn a_chunk_returned_by_another_thread_is_taken_again() {
         queue.close();
         let gives_back = thread::spawn(move || drop(first));
         let writes = thread::spawn(move || write(second));
-        // Neither the returned chunk nor the end may be missed.
+        // The consumer must notice both the returned chunk and the end.
         assert_eq!(consume(&queue), 1);
         gives_back.join().expect("no panic");
         assert_eq!(writes.join().expect("no panic"), 1);

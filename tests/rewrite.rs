@@ -1,8 +1,7 @@
-//! `dnstap::validate` and `dnstap::Rewrite` from outside, on arbitrary dnstap messages and on
-//! recorded traffic.
+//! Tests of `dnstap::validate` and `dnstap::Rewrite` with arbitrary dnstap messages and recorded traffic.
 //!
-//! There are two oracles: prost, which decodes, and a model of a frame as a list of fields, which
-//! predicts every byte of the rewritten frame.
+//! There are two oracles: prost decodes the frames, and a model of a frame as a list of fields predicts every byte of
+//! the rewritten frame.
 
 mod model;
 
@@ -122,8 +121,8 @@ fn rewritten_by_prost(full: bool, edits: &Edits, frame: &[u8]) -> Dnstap {
     tap
 }
 
-/// Returns whether [`validate`] refuses this on purpose although prost accepts it; its
-/// documentation says why.
+/// Returns whether [`validate`] returns this error on purpose for frames that prost accepts. The documentation of
+/// `validate` says why.
 fn is_stricter_than_prost(error: Malformed) -> bool {
     use Malformed as M;
     matches!(
@@ -132,7 +131,7 @@ fn is_stricter_than_prost(error: Malformed) -> bool {
     )
 }
 
-/// Damage to a frame.
+/// A way to damage a frame.
 #[derive(Debug, Clone)]
 enum Damage {
     Set(Index, u8),
@@ -254,7 +253,7 @@ proptest! {
     }
 }
 
-/// Complete frames with `fields` at each of the three levels: `Dnstap`, `Message`, `Policy`.
+/// Three complete frames with `fields` in `Dnstap`, in `Message` and in `Policy`.
 fn at_each_level(fields: &[Piece]) -> [Vec<u8>; 3] {
     let typed = |fields: &[Piece]| {
         let kind = Piece::plain(1, Body::Varint(5, 0));
@@ -321,7 +320,7 @@ fn recorded(name: &str) -> Vec<Vec<u8>> {
     let mut rest = file.as_slice();
     while let Some((length, after)) = rest.split_first_chunk() {
         if *length == [0; 4] {
-            // A control frame: its length follows.
+            // A control frame. Its length follows.
             let (length, after) = after.split_first_chunk().expect("a control frame");
             rest = &after[u32::from_be_bytes(*length) as usize..];
         } else {

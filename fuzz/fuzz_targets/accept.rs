@@ -1,4 +1,4 @@
-//! The collector's side of a handshake, against a peer that sends arbitrary bytes.
+//! Fuzzes the collector's side of a handshake. The peer sends arbitrary bytes.
 
 #![no_main]
 

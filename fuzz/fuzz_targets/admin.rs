@@ -1,4 +1,4 @@
-//! The admin endpoint of a running router, asked anything over loopback.
+//! Fuzzes the admin endpoint of a running router with arbitrary requests over loopback.
 
 #![no_main]
 
@@ -26,7 +26,7 @@ struct Scene {
     _runtime: Runtime,
 }
 
-/// A log that writes nothing, and takes no level but [`LEVELS`].
+/// A log that writes nothing, and accepts only the levels in [`LEVELS`].
 struct Log(Mutex<String>);
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -46,13 +46,13 @@ impl LogControl for Log {
     }
 }
 
-/// A request that was not answered at all would hang.
+/// The deadline of an answer. Without it, a request that gets no answer would hang.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// More than any answer has.
+/// More bytes than any answer has.
 const ANSWER: usize = 4 << 20;
 
-/// A panic on any of its threads ends the fuzzer, as libFuzzer's hook has it.
+/// The running router. A panic in any of its threads ends the fuzzer, because of libFuzzer's panic hook.
 fn scene() -> &'static Scene {
     static SCENE: OnceLock<Scene> = OnceLock::new();
     SCENE.get_or_init(|| {
@@ -87,7 +87,7 @@ fn scene() -> &'static Scene {
     })
 }
 
-/// What comes until the endpoint closes, or begins a stream of events, which has no end.
+/// Reads until the endpoint closes the connection or starts a stream of events, which has no end.
 fn answer(mut stream: TcpStream) -> Vec<u8> {
     let mut answer = Vec::new();
     let mut part = vec![0; 64 << 10];
@@ -111,7 +111,7 @@ fn answer(mut stream: TcpStream) -> Vec<u8> {
 fuzz_target!(|request: &[u8]| {
     let mut stream = TcpStream::connect(scene().address).expect("connected");
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
-    // The endpoint may have closed by now, if it is not HTTP.
+    // The endpoint may have closed the connection already, if the request is not HTTP.
     let _ = stream.write_all(request);
     let _ = stream.shutdown(Shutdown::Write);
     let answer = answer(stream);

@@ -1,4 +1,4 @@
-//! The back channel: any split gives the same outcome as one piece, and as an independent parser.
+//! Fuzzes the back channel: however the input is split, the outcome is that of an independent parser.
 
 #![no_main]
 
@@ -28,7 +28,8 @@ fn in_parts(mut data: &[u8], dice: &mut Dice) -> Said {
     said
 }
 
-/// The number of unknown control frames in a row that are skipped. Each second gives one back, but no input takes that long.
+/// The number of unknown control frames in a row that are skipped. The parser would skip one more for each second, but
+/// no input takes that long.
 const SKIPPED: u32 = 64;
 
 /// Returns the outcome of a parser that reads whole frames.

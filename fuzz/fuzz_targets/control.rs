@@ -1,4 +1,4 @@
-//! Control frames: parsing and encoding are inverse.
+//! Fuzzes control frames: encoding a parsed frame returns the same bytes.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! The cutter: random splits give the same outcome as one piece, and as an independent parser.
+//! Fuzzes the cutter: with random splits of the input, the outcome is that of a single piece and of an independent
+//! parser.
 
 #![no_main]
 

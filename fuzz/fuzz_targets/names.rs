@@ -1,4 +1,5 @@
-//! Addresses and names: a parsed address parses again from its `Display`, and so does every address that an error proposes.
+//! Fuzzes addresses and names: the `Display` of a parsed address parses again, and every address that an error proposes
+//! is valid.
 
 #![no_main]
 

@@ -1,5 +1,4 @@
-//! The resolver, asked over loopback, with a name server that answers anything: what the input has, and behind that a
-//! well-formed NXDOMAIN.
+//! Fuzzes the resolver, over loopback. The name server sends the answer in the input, and then a well-formed NXDOMAIN.
 
 #![no_main]
 
@@ -22,7 +21,7 @@ struct Scene {
     resolver: Resolver,
     udp: UdpSocket,
     tcp: TcpListener,
-    /// What the name led to before.
+    /// The addresses from an earlier lookup of the name.
     before: Addresses,
 }
 
@@ -30,7 +29,7 @@ const PORT: u16 = 6000;
 
 impl Scene {
     fn new() -> Self {
-        // On a clock that jumps to the next deadline when nothing else is ready: an answer that is ignored costs no time.
+        // The clock jumps to the next deadline when nothing else is ready, so an ignored answer costs no time.
         let runtime = Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -109,7 +108,7 @@ fn question(query: &[u8]) -> Option<&[u8]> {
     rest.get(..at + 5)
 }
 
-/// Answers to `query`, the made-up one first.
+/// The answers to `query`: first the answer from the input, then NXDOMAIN.
 fn answers(query: &[u8], choice: u8, body: &[u8], over_tcp: bool) -> Option<[Vec<u8>; 2]> {
     let (id, question) = (query.get(..2)?, question(query)?);
     let message = |flags: [u8; 2], counts: [u8; 3], body: &[u8]| {
@@ -123,7 +122,7 @@ fn answers(query: &[u8], choice: u8, body: &[u8], over_tcp: bool) -> Option<[Vec
     };
     let none = message([0x81, 0x83], [0; 3], &[]);
     if choice & 2 != 0 {
-        // All of it but the id.
+        // The input is the whole answer except its id.
         return Some([[id, body].concat(), none]);
     }
     let (counts, body) = body.split_first_chunk::<3>()?;
@@ -145,7 +144,7 @@ async fn serve_udp(socket: &UdpSocket, choice: u8, body: &[u8]) {
             .iter()
             .flatten()
         {
-            // The resolver may be gone.
+            // The resolver may have closed its socket.
             let _ = socket.send_to(answer, client).await;
         }
     }

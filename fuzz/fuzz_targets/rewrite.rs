@@ -1,5 +1,5 @@
-//! Validation and rewriting, with prost as the oracle: valid frames decode, edits match those of a decoded message, and fields
-//! outside the schema survive.
+//! Fuzzes validation and rewriting, with prost as the oracle: valid frames decode, edits have the same effect as on a
+//! decoded message, and fields outside the schema survive.
 
 #![no_main]
 
@@ -19,7 +19,7 @@ fn wanted(choice: u8) -> (bool, Edits) {
             if choice & 1 << 4 == 0 {
                 Bytes::from_static(value)
             } else {
-                // Long enough that its length takes two bytes.
+                // This is so long that its length takes two bytes.
                 Bytes::from(value.repeat(100))
             }
         })
@@ -50,12 +50,13 @@ fn by_prost(full: bool, edits: &Edits, frame: &[u8]) -> Dnstap {
     tap
 }
 
-/// Returns whether prost may accept a frame that `validate` refuses with this error. See its documentation.
+/// Returns whether prost can accept a frame that `validate` refuses with this error. The documentation of `validate`
+/// says why.
 fn is_stricter_than_prost(error: Malformed) -> bool {
     use Malformed as M;
     matches!(
         error,
-        // A compressed frame may parse as unknown fields, without those that dnstap requires.
+        // A compressed frame can parse as unknown fields, but then it does not have the fields that dnstap requires.
         M::Compressed { .. }
             | M::Missing { .. }
             | M::Tag { .. }

@@ -1,4 +1,4 @@
-//! The Tapfile front end, from text to a configuration. The environment is fixed, and imports find no file.
+//! Fuzzes the parsing of a Tapfile, from text to a configuration. The environment is fixed, and imports find no file.
 
 #![no_main]
 
@@ -18,7 +18,7 @@ fn environment(name: &str) -> Option<String> {
 }
 
 fuzz_target!(|text: &str| {
-    // Imports must not read files of this machine: a pattern could match all of them.
+    // Imports must not read files of this machine; a pattern could match all of them.
     let imports = text
         .contains("port")
         .then(|| text.replace(['/', '*', '?', '[', '.'], "_"));

@@ -12,14 +12,14 @@ pub use peer::{Peer, Then};
 /// The deadline of a handshake, on the clock of [`paused`].
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Pseudo-random numbers seeded by the last bytes of an input, so that an input determines its run.
+/// Pseudo-random numbers. The last bytes of an input are the seed, so a run depends only on its input.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
 
 // === impl Dice ===
 
 impl Dice {
-    /// Takes the seed off the end of `data`.
+    /// Splits off the seed from the end of `data`.
     pub fn split(data: &[u8]) -> Option<(&[u8], Self)> {
         let (rest, seed) = data.split_last_chunk()?;
         Some((rest, Self(u64::from_le_bytes(*seed) | 1)))
@@ -34,7 +34,7 @@ impl Dice {
         usize::try_from(self.0 >> 16).expect("48 bits") % bound.max(1)
     }
 
-    /// Returns the length of the next part of `rest` bytes: often a few, sometimes all.
+    /// Returns the length of the next part of `rest` bytes. It is often short, and sometimes all of `rest`.
     pub fn part(&mut self, rest: usize) -> usize {
         let most = match self.below(4) {
             0 => 1,
@@ -55,8 +55,8 @@ pub fn paused() -> Runtime {
         .expect("a runtime")
 }
 
-/// Returns the first control frame of a known type in `data`, and the bytes after it. Skips unknown types. `None` if the frame
-/// is incomplete.
+/// Returns the first control frame of a known type in `data`, and the bytes after it. Skips frames of unknown types.
+/// `None` if the frame is incomplete.
 pub fn first_control(mut data: &[u8]) -> Option<(Result<Control, ControlError>, &[u8])> {
     loop {
         let (escape, rest) = data.split_first_chunk::<4>()?;

@@ -10,13 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::Dice;
 
-/// A peer that sends `data` in parts, receives in parts, and ends as `then` says.
+/// A peer that sends data in parts, receives in parts, and then behaves as in `then`.
 #[derive(Debug)]
 pub struct Peer<'a> {
     rest: &'a [u8],
     then: Then,
     dice: Dice,
-    /// The number of bytes that it still receives.
+    /// The number of bytes that it will still receive.
     room: usize,
     written: Vec<u8>,
 }

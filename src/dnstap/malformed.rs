@@ -2,15 +2,16 @@
 
 use std::fmt;
 
-/// A violation in a payload. Offsets are in bytes from the start of the payload, and a lone number is the offset of the field.
+/// A violation in a payload. Offsets are in bytes from the start of the payload. In variants with a single number, that
+/// number is the offset of the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// The payload is compressed.
     #[error(
-        "it is compressed ({0}); turn compression off at the sender, in DNS-collector `compression: none`"
+        "it is compressed ({0}); turn off compression at the sender (in DNS-collector: `compression: none`)"
     )]
     Compressed(&'static str),
-    /// The bytes end before the field that begins at `offset` does.
+    /// The bytes end before the field that begins at this offset is complete.
     #[error("byte {0}: the field that begins here is cut off")]
     Truncated(usize),
     /// A tag takes more than 32 bits or more than 5 bytes.
@@ -33,7 +34,7 @@ pub enum Malformed {
     /// A length takes more than 32 bits or more than 5 bytes.
     #[error("byte {0}: the length of the field that begins here does not fit 32 bits")]
     Length(usize),
-    /// A field claims more bytes than its message has left.
+    /// A field claims more bytes than are left in its message.
     #[error(
         "byte {offset}: the field that begins here claims {length} bytes, but its message has only {left} left"
     )]
@@ -45,7 +46,7 @@ pub enum Malformed {
         /// The bytes left in the message.
         left: usize,
     },
-    /// The end tag of a group that is not the innermost open one.
+    /// An end tag does not belong to the innermost open group.
     #[error("byte {offset}: group {number} ends here but was not open")]
     GroupEnd {
         /// The start of the end tag.
@@ -61,12 +62,12 @@ pub enum Malformed {
         /// The limit.
         limit: usize,
     },
-    /// A field of the schema has another wire type. Decoders refuse or drop it.
+    /// A field of the schema has the wrong wire type. Decoders refuse the frame or drop the field.
     #[error("byte {offset}: {field} has wire type {found}, but the schema has {expected}")]
     Mismatch {
         /// The start of the field.
         offset: usize,
-        /// Its name, as `Message.query_port`.
+        /// The name of the field, such as `Message.query_port`.
         field: &'static str,
         /// The wire type of the schema.
         expected: WireType,
@@ -78,7 +79,7 @@ pub enum Malformed {
     Missing {
         /// The end of the incomplete message.
         offset: usize,
-        /// Its name, as `Message.type`.
+        /// The name of the field, such as `Message.type`.
         field: &'static str,
     },
     /// A `string` field is not UTF-8. Decoders that check this refuse the whole frame.
@@ -86,7 +87,7 @@ pub enum Malformed {
     Text {
         /// The start of the field.
         offset: usize,
-        /// Its name, as `Policy.type`.
+        /// The name of the field, such as `Policy.type`.
         field: &'static str,
     },
 }
@@ -98,7 +99,7 @@ pub enum WireType {
     Varint = 0,
     /// 1: 8 bytes.
     Fixed64 = 1,
-    /// 2: a length, and as many bytes.
+    /// 2: a length, followed by that many bytes.
     Bytes = 2,
     /// 3 and 4: fields between a start and an end tag; obsolete, but legal.
     Group = 3,

@@ -1,11 +1,11 @@
-//! The kind of message that a frame holds.
+//! The type of the message in a frame.
 
 use crate::closed_set::closed_set;
 
 closed_set! {
-    /// The type of a dnstap message. A closed set: it is a metric label.
+    /// The type of a dnstap message. It is a closed set, because it is a metric label.
     ///
-    /// The order is that of the numbers in `proto/dnstap.proto`, and the labels are its words.
+    /// The order is that of the numbers in `proto/dnstap.proto`, and the labels are the names there.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     #[repr(u8)]
     pub enum MessageType {

@@ -1,11 +1,12 @@
 //! dnstap messages: validation, and edits of the encoded bytes.
 //!
-//! - [`proto`] has the prost types of `proto/dnstap.proto`, for the library API, `dump` and tests. Frames on their way from
-//!   listener to sink are never decoded into them: that would lose unknown fields and cost ten times as much.
+//! - [`proto`] has the prost types of `proto/dnstap.proto`, for the library API, `dump` and tests. Frames on their way
+//!   from listener to sink are never decoded into these types: that would lose unknown fields and cost ten times as
+//!   much.
 //! - [`validate`](validate()) checks that a payload is a dnstap message. [`message_type`](message_type()) also returns its
 //!   type; listeners call it for every frame.
 //! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields.
-//! - `wire`, `varint` and `schema` read protobuf for these two.
+//! - `wire`, `varint` and `schema` read protobuf for validation and edits.
 //!
 //! Called by `listener`, `sink` and `cli`, and by `config` for the type [`Edits`]; calls nothing of this crate.
 //! Sources: `proto/dnstap.proto` as published by dnstap.info, and protobuf's "Encoding" page.

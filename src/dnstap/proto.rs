@@ -1,4 +1,4 @@
-//! The prost types of `proto/dnstap.proto`, as `build.rs` generates them; their comments are the schema's.
+//! The prost types of `proto/dnstap.proto`. `build.rs` generates them, with the comments of the schema.
 //!
 //! ```
 //! use prost::Message as _;

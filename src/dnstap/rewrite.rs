@@ -1,4 +1,4 @@
-//! Edits of a payload by splicing its bytes. Everything that an edit does not concern stays unchanged.
+//! Edits of a payload by splicing its bytes. All other bytes stay unchanged.
 
 use bytes::{Bytes, BytesMut};
 
@@ -8,7 +8,8 @@ use super::{
     wire::{Field, Fields},
 };
 
-/// The fields that a sink sets in each frame. `None` keeps the sender's value; an empty value sets an empty field.
+/// The fields that a sink sets in each frame. `None` keeps the sender's value. An empty value sets the field to the
+/// empty string.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Edits {
     /// `identity`.
@@ -22,8 +23,9 @@ pub struct Edits {
 /// The changes that one sink makes to every frame.
 ///
 /// - Unless the sink is `full`, `query_message` and `response_message` are removed, and the length of the message is adjusted.
-/// - A field with an edit replaces the first of its kind, and others of its kind are removed. Without one, the field goes
-///   to the front, where senders put `identity` and `version`. Several new fields are ordered by number.
+/// - A field that is set replaces its first occurrence in the frame, and further occurrences are removed. If the frame
+///   does not have the field, it is added at the front, where senders put `identity` and `version`. Several added
+///   fields are ordered by number.
 /// - All other bytes stay, in order: unknown fields at both levels, repeated fields, varints with padding.
 ///
 /// ```
@@ -48,7 +50,7 @@ pub struct Rewrite {
 /// A frame that is being copied into a buffer.
 struct Splice<'a> {
     frame: &'a [u8],
-    /// The part of `frame` already copied or left out.
+    /// The number of bytes of `frame` that are already copied or left out.
     done: usize,
     out: &'a mut BytesMut,
 }
@@ -69,18 +71,18 @@ impl Rewrite {
         }
     }
 
-    /// Returns whether it changes nothing, so that chunks can be written unchanged.
+    /// Returns whether this rewrite changes nothing. Chunks can then be written as they are.
     pub fn is_noop(&self) -> bool {
         self.full && !self.edits()
     }
 
     /// Appends the edited payload of `frame`, the payload of one data frame, to `out`.
     ///
-    /// A frame that passed [`validate`](super::validate()) is never refused. Other frames are checked only as far as the edits
-    /// need it.
+    /// A frame that passed [`validate`](super::validate()) is never refused. Other frames are checked only as far as
+    /// the edits require.
     ///
     /// # Errors
-    /// If the frame is malformed; `out` is unchanged then.
+    /// If the frame is malformed. `out` is then unchanged.
     pub fn apply(&self, frame: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
         let before = out.len();
         let edits: usize = self.fields.iter().flatten().map(Bytes::len).sum();
@@ -96,7 +98,7 @@ impl Rewrite {
         self.fields.iter().any(Option::is_some)
     }
 
-    /// Returns the index in `fields` of the edit of a top-level field, if it has one.
+    /// Returns the index in `fields` of the top-level field with this number, if that field is set.
     fn edit(&self, number: u32) -> Option<usize> {
         let index = (number as usize).checked_sub(1)?;
         self.fields.get(index)?.as_ref().map(|_| index)
@@ -104,7 +106,7 @@ impl Rewrite {
 
     fn splice(&self, frame: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
         let mut pending = [const { None }; 3];
-        // Fields that replace none go to the front, so find those in a first pass.
+        // Set fields that are absent from the frame go to the front, so a first pass finds them.
         if self.edits() {
             pending = self.fields.each_ref().map(Option::as_ref);
             let mut absent = pending;
@@ -144,7 +146,7 @@ impl Rewrite {
 // === impl Splice ===
 
 impl Splice<'_> {
-    /// Copies the rest of the frame up to `end`.
+    /// Copies the frame from `done` up to `end`.
     fn copy_to(&mut self, end: usize) {
         self.out.extend_from_slice(&self.frame[self.done..end]);
         self.done = end;
@@ -156,7 +158,8 @@ impl Splice<'_> {
         self.done = field.range.end;
     }
 
-    /// Leaves the DNS messages out of a `Message`. Copies nothing if there are none; a later copy covers it.
+    /// Leaves the DNS messages out of a `Message`. If there are none, copies nothing: a later copy includes the
+    /// `Message`.
     fn strip(&mut self, message: &Field<'_>) -> Result<(), Malformed> {
         let length_at = message.range.start + message.tag;
         let content_at = message.range.end - message.value.len();
@@ -184,7 +187,7 @@ impl Splice<'_> {
     }
 
     /// Overwrites the old length, at `length..content`, with the length of the bytes from `content` on. The new length
-    /// needs no more bytes than the old one, since the content became shorter.
+    /// needs no more bytes than the old one, because the content has become shorter.
     fn set_length(&mut self, length: usize, content: usize) {
         let mut buffer = [0; 10];
         let mut rest = buffer.as_mut_slice();
@@ -200,7 +203,7 @@ impl Splice<'_> {
     }
 }
 
-/// Encodes a whole field of bytes.
+/// Encodes a field of type `bytes`, including its tag and length.
 fn encode(number: u32, value: &Bytes) -> Bytes {
     let mut field = BytesMut::new();
     prost::encoding::bytes::encode(number, value, &mut field);

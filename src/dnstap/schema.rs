@@ -119,7 +119,7 @@ mod tests {
         *,
     };
 
-    /// Compares the tables with messages encoded by prost, whose types are generated from the schema.
+    /// Compares the tables with messages that prost encodes. The types of prost are generated from the schema.
     #[test]
     fn the_tables_agree_with_the_schema() {
         let policy = Policy {

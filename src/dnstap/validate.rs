@@ -1,4 +1,4 @@
-//! Validation of dnstap messages. It runs for every frame, so it takes one pass and does not allocate.
+//! Validation of dnstap messages. It runs for every frame, so it makes a single pass and does not allocate.
 
 use super::{
     malformed::Malformed,
@@ -9,19 +9,19 @@ use super::{
 
 /// Checks that `frame`, the payload of one data frame, is a dnstap message that collectors can decode.
 ///
-/// It checks `Dnstap`, and the `Message` and `Policy` inside:
+/// It checks `Dnstap` and, inside it, `Message` and `Policy`:
 ///
-/// - tags, varints and lengths; groups are skipped, to a depth of 32;
+/// - tags, varints and lengths are valid; groups are skipped, up to a depth of 32;
 /// - each field of `proto/dnstap.proto` has the wire type of the schema;
 /// - `Dnstap.type` and, in a message, `Message.type` are present; if `Dnstap.type` is `MESSAGE`, there is a message;
-/// - `Policy.type`, the only `string`, is UTF-8.
+/// - `Policy.type`, the only field of type `string`, is UTF-8.
 ///
-/// Unknown fields and unknown enum values are accepted. As in all of protobuf, the last value of a repeated field counts, and
-/// repeated messages are merged.
+/// Unknown fields and unknown enum values are accepted. As always in protobuf, the last value of a repeated field
+/// counts, and repeated messages are merged.
 ///
-/// prost decodes every frame that passes, but also some that do not: it does not check required fields, and it accepts tags and
-/// lengths of up to 10 bytes (here 5, as in protobuf-c and C++) and groups to a depth of 99. golang-dnstap reads the message of
-/// a `MESSAGE` without checking that it is present.
+/// prost decodes every frame that passes, and also some that do not pass. It does not check required fields. It accepts
+/// tags and lengths of up to 10 bytes, and groups up to a depth of 99; here, tags and lengths have at most 5 bytes, as
+/// in protobuf-c and C++. golang-dnstap reads the message of a `MESSAGE` without checking that it is present.
 ///
 /// ```
 /// use tapfan::internals::{Malformed, validate};
@@ -32,7 +32,7 @@ use super::{
 /// ```
 ///
 /// # Errors
-/// The first violation, with its offset. Missing fields are reported last.
+/// The first violation, with its offset. Missing fields are checked last.
 pub fn validate(frame: &[u8]) -> Result<(), Malformed> {
     message_type(frame).map(drop)
 }
@@ -46,7 +46,7 @@ pub fn validate(frame: &[u8]) -> Result<(), Malformed> {
 /// ```
 ///
 /// # Errors
-/// As for [`validate`].
+/// The errors of [`validate`].
 pub fn message_type(frame: &[u8]) -> Result<MessageType, Malformed> {
     read(frame).map_err(|error| compressed(frame).unwrap_or(error))
 }
@@ -77,7 +77,7 @@ fn read(frame: &[u8]) -> Result<MessageType, Malformed> {
         let field = field?;
         DNSTAP_FIELDS.check(&field)?;
         match field.number {
-            // An enum is an int32, and decoders drop the higher bits.
+            // An enum is an int32, so decoders drop the higher bits.
             schema::TYPE => kind = Some(field.varint() & u64::from(u32::MAX)),
             schema::MESSAGE => {
                 message_end = Some(field.range.end);
@@ -135,7 +135,7 @@ mod tests {
     fn messages_that_collectors_can_decode_pass() {
         for frame in [
             b"\x72\x02\x08\x05\x78\x01".as_slice(),
-            // Only a type, which the schema does not have.
+            // Only a type, with a value that is not in the schema.
             b"\x78\x02",
             // The last type counts.
             b"\x78\x01\x78\x02",
@@ -233,7 +233,7 @@ mod tests {
         ");
     }
 
-    /// The type comes last, so every truncated frame lacks it or is cut inside a field.
+    /// The type comes last, so a truncated frame either has no type or ends inside a field.
     #[test]
     fn no_truncated_frame_passes() {
         let frame =

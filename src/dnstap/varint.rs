@@ -1,8 +1,10 @@
-//! Varints, the numbers of protobuf: seven bits in each byte, lowest first, with the top bit set on all but the last.
+//! Varints, the numbers of protobuf. Each byte has seven bits of the number, lowest bits first, and the top bit is set
+//! in all bytes but the last.
 
 use super::malformed::Malformed;
 
-/// The limit of tags and lengths, in bytes. protobuf-c and C++ refuse longer ones, even if they pad a small number.
+/// The limit of tags and lengths, in bytes. protobuf-c and C++ refuse longer encodings, even of small numbers with
+/// padding.
 const SHORT: usize = 5;
 
 /// The limit of other numbers, in bytes.
@@ -11,7 +13,7 @@ const LONG: usize = 10;
 /// The reason why a number cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum VarintError {
-    /// The bytes end before the number does.
+    /// The bytes end before the number is complete.
     Truncated,
     /// Too many bytes, or too many bits.
     TooLong,
@@ -20,7 +22,7 @@ pub(super) enum VarintError {
 /// A value, and the bytes after it.
 type Split<'a, T> = (T, &'a [u8]);
 
-/// Splits a tag or a length off the front.
+/// Splits off a tag or a length from the front.
 pub(super) fn short_varint(bytes: &[u8]) -> Result<Split<'_, u32>, VarintError> {
     let mut number = 0_u64;
     for (index, byte) in bytes.iter().take(SHORT).enumerate() {
@@ -33,23 +35,25 @@ pub(super) fn short_varint(bytes: &[u8]) -> Result<Split<'_, u32>, VarintError> 
     Err(too_long(bytes, SHORT))
 }
 
-/// Splits a number of up to 64 bits off the front.
+/// Splits off a number of up to 64 bits from the front.
 pub(super) fn split_varint(bytes: &[u8]) -> Result<Split<'_, &[u8]>, VarintError> {
     match bytes.iter().take(LONG).position(|byte| *byte < 0x80) {
-        // Nine bytes hold 63 bits, so the tenth may have one bit.
+        // Nine bytes hold 63 bits, so only one bit is left for the tenth.
         Some(9) if bytes[9] > 1 => Err(VarintError::TooLong),
         Some(last) => Ok(bytes.split_at(last + 1)),
         None => Err(too_long(bytes, LONG)),
     }
 }
 
-/// A faster [`split_varint`] for numbers of up to 8 bytes. If the number is longer than one byte, it reads 8 bytes.
+/// A faster [`split_varint`] for numbers of up to 8 bytes. If the number has more than one byte, at least 8 bytes must
+/// follow its start.
 #[inline]
 pub(super) fn common_varint(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
     if *bytes.first()? < 0x80 {
         return bytes.split_at_checked(1);
     }
-    // The first byte without a top bit ends the number. This finds it without a loop; times and ports are such numbers.
+    // The first byte without the top bit ends the number. This finds that byte without a loop. Times and ports have
+    // more than one byte.
     let last = !u64::from_le_bytes(*bytes.first_chunk()?) & 0x8080_8080_8080_8080;
     if last == 0 {
         return None;

@@ -1,4 +1,4 @@
-//! A reader of protobuf's wire format, one field at a time, that does not decode or allocate and trusts no length.
+//! A reader of protobuf's wire format, field by field. It does not decode or allocate, and checks every length.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use super::{
 #[derive(Debug, Clone)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
-    /// The end of `rest` in the frame. It makes offsets relative to the frame at every depth.
+    /// The end of `rest` in the frame. With it, offsets are relative to the frame at every depth.
     end: usize,
     /// The number of enclosing groups.
     groups: usize,
@@ -23,15 +23,16 @@ pub(super) struct Field<'a> {
     /// From 1 to 2^29-1.
     pub(super) number: u32,
     pub(super) wire_type: WireType,
-    /// The value: the bytes of a varint, a fixed value, the bytes after a length, the contents of a group.
+    /// The value: the bytes of the varint or of the fixed value, the bytes after the length, or the contents of the
+    /// group.
     pub(super) value: &'a [u8],
-    /// The range of the whole field in the frame, tag included.
+    /// The range of the whole field in the frame, including its tag.
     pub(super) range: Range<usize>,
     /// The number of bytes in its tag. A length, if any, follows it.
     pub(super) tag: usize,
 }
 
-/// The limit on nested groups. dnstap has no groups, so any limit below the 100 of prost and C++ will do.
+/// The limit on nested groups. dnstap has no groups, so any limit below 100, the limit of prost and C++, is sufficient.
 pub(super) const GROUP_DEPTH: usize = 32;
 
 // === impl Fields ===
@@ -64,10 +65,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Consumes the next field if it is of a common kind: a field number below 16, a length below 16384, no group.
+    /// Consumes the next field if it is of a common kind: it has a number below 16 and a length below 16384, and is not
+    /// a group.
     ///
-    /// [`field`](Self::field) handles all fields and reports errors. This one is separate so that it stays small enough to be
-    /// inlined.
+    /// [`field`](Self::field) handles all fields and reports errors. This function is separate so that it stays small
+    /// enough to be inlined.
     #[allow(clippy::inline_always)] // Passing fields through memory instead doubles the time of a validation.
     #[inline(always)]
     fn common_field(&mut self) -> Option<Field<'a>> {

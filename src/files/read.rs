@@ -20,7 +20,7 @@ pub(crate) enum FileReadError {
     /// A directory.
     #[error("it is a directory")]
     Directory,
-    /// A FIFO, a socket or a device: it may never answer, or never end.
+    /// A FIFO, a socket or a device. A read from it may never return, or never end.
     #[error("it is a {0}, not a regular file")]
     NotRegular(&'static str),
     /// Larger than this many bytes.
@@ -35,7 +35,7 @@ pub(crate) enum FileReadError {
 pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileReadError> {
     waiting_for(path.display(), || {
         let mut bytes = Vec::new();
-        // One byte more than allowed distinguishes a file at the limit from a larger one.
+        // Reading one byte more than allowed distinguishes a file at the limit from a larger file.
         let most = limit.saturating_add(1);
         let file = open_regular(path)?;
         file.take(most as u64).read_to_end(&mut bytes)?;
@@ -58,13 +58,15 @@ fn open_regular(path: &Path) -> Result<File, FileReadError> {
     if is_own_descriptor(path) {
         return own_descriptor(path);
     }
-    // Checked before the file is opened: opening a FIFO waits for a writer, and opening a device can have side effects.
+    // Check before the file is opened, because opening a FIFO waits for a writer, and opening a device can have side
+    // effects.
     regular(&fs::metadata(path)?)?;
-    // Checked again below, since another file may take its place in between.
+    // The open file is checked again below, because another file may have taken the place of the first.
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(O_NONBLOCK | O_NOCTTY);
     let file = match options.open(path) {
-        // Another process, such as Samba, holds a lease on the file and must give it up first (fcntl(2)).
+        // Another process, such as Samba, holds a lease on the file and must release it first (fcntl(2)). A blocking
+        // open waits for that.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => File::open(path)?,
         opened => opened?,
     };
@@ -93,8 +95,9 @@ fn name(kind: FileType) -> &'static str {
     }
 }
 
-/// Returns whether a path names a descriptor that this process inherited: `tapfan check /dev/stdin`, or the path that
-/// a shell substitutes for `<(command)`. Such a pipe is accepted, since the operator asked for it and it ends with its writer.
+/// Returns whether a path leads to a descriptor that this process inherited: `tapfan check /dev/stdin`, or the path
+/// that a shell substitutes for `<(command)`. Such a pipe is accepted, because the operator asked for it, and it ends
+/// when its writer ends.
 fn is_own_descriptor(path: &Path) -> bool {
     path == Path::new("/dev/stdin") || path.parent() == Some(Path::new("/dev/fd"))
 }
@@ -159,7 +162,7 @@ mod tests {
     #[test]
     fn a_file_is_read_through_links_up_to_the_limit() {
         let folder = tempfile::tempdir().expect("a folder");
-        // As the kubelet does with a Secret.
+        // Like the kubelet mounts a Secret.
         fs::create_dir(folder.path().join("..1")).expect("made");
         fs::write(folder.path().join("..1/key"), "0123456789").expect("written");
         symlink("..1", folder.path().join("..data")).expect("linked");

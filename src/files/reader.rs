@@ -11,10 +11,10 @@ use tracing::warn;
 
 use super::wait::ThreadWait;
 
-/// Reads files on separate threads, and gives up when one file does not answer.
+/// Reads files on separate threads, and gives up if a file does not answer.
 ///
-/// A thread that hangs cannot be ended. It is abandoned, and ends when its file answers or with the process. At most
-/// [`THREADS`](Self::THREADS) of them hang at a time.
+/// A hung thread cannot be ended. It is abandoned, and ends when its file answers or the process ends. At most
+/// [`THREADS`](Self::THREADS) threads exist at a time.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader {
     threads: Arc<Semaphore>,
@@ -24,38 +24,39 @@ pub(crate) struct Reader {
 /// The reason why a read has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unanswered {
-    /// One file, or another blocking call, did not answer in time.
-    #[error("{name} did not answer within {}s; is its file system mounted, and does it respond?", within.as_secs())]
+    /// A file, or another blocking call, did not answer in time.
+    #[error("{name} did not answer within {}s; is its file system mounted and responding?", within.as_secs())]
     Silent {
         /// The file.
         name: String,
-        /// The time that it had.
+        /// The deadline of each file.
         within: Duration,
     },
     /// Too many earlier reads still hang.
     #[error("{0} earlier reads have not returned yet; is a file system hanging?")]
     Crowded(usize),
-    /// No thread could be started for it.
+    /// No thread could be started for the read.
     #[error("cannot start a thread to read files: {0}")]
     Thread(io::Error),
-    /// Its thread panicked.
+    /// The thread of the read panicked.
     #[error("the thread that reads files failed because of a bug in tapfan; please report it")]
     Fault,
 }
 
-/// The time that one file may take. A file system that fails over needs a few seconds.
+/// The deadline of one file. A file system needs a few seconds for a failover.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The time after which the file is logged.
+/// The time after which a file that does not answer is logged.
 const WARN_AFTER: Duration = Duration::from_secs(1);
 
-/// The time between two looks at the thread.
+/// The time between two checks of the thread.
 const LOOK: Duration = Duration::from_millis(100);
 
 // === impl Reader ===
 
 impl Reader {
-    /// Threads that may hang at a time. Several, so that a changed Tapfile can be read although earlier reads hang.
+    /// The largest number of threads. It is more than one, so that a changed Tapfile can be read although earlier reads
+    /// hang.
     const THREADS: usize = 4;
 
     pub(crate) fn new() -> Self {
@@ -65,9 +66,9 @@ impl Reader {
         }
     }
 
-    /// Runs `work`, which reads files, on another thread. Each file has its own deadline.
+    /// Runs `work`, which reads files, on another thread. Each file that `work` reads has its own deadline.
     ///
-    /// If this future is dropped or the deadline passes, the thread goes on, and its result is lost.
+    /// If this future is dropped or a deadline passes, the thread continues, but its result is lost.
     ///
     /// # Errors
     /// See [`Unanswered`].
@@ -94,13 +95,13 @@ impl Reader {
         watch(answered, &thread_wait).await
     }
 
-    /// Waits until an abandoned read has ended after all. Cancel safe.
+    /// Waits until a thread that was abandoned has ended. Cancel safe.
     pub(crate) async fn answered_late(&self) {
         self.answered.notified().await;
     }
 }
 
-/// Blocks on a [`Reader`]. For commands that do nothing else meanwhile.
+/// Reads like a [`Reader`], but blocks. For commands that have nothing else to do meanwhile.
 ///
 /// # Errors
 /// See [`Unanswered`].
@@ -118,7 +119,7 @@ async fn watch<T>(
 ) -> Result<T, Unanswered> {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The number of the wait, the time it was first seen, and whether it was logged.
+    // The number of the current wait, the time at which it was first seen, and whether it was logged.
     let mut seen = (0, Instant::now(), false);
     loop {
         select! {
@@ -148,7 +149,7 @@ mod tests {
 
     use super::{super::waiting_for, *};
 
-    /// A read of a file that answers when a message is sent.
+    /// A read of a file that answers when a message is sent to the returned channel.
     fn reading(name: &'static str) -> (mpsc::Sender<()>, impl FnOnce() + Send) {
         let (answer, answers) = mpsc::channel();
         let work = move || waiting_for(name, || answers.recv()).expect("an answer");

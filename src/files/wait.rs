@@ -1,4 +1,4 @@
-//! The file that a thread is waiting for.
+//! The record of the file that a thread is waiting for.
 
 use std::{
     cell::RefCell,
@@ -6,10 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// The current wait of a thread, for another thread to observe.
+/// The current wait of a thread. Another thread observes it.
 ///
-/// It is a thread-local of the reading thread ([`watch`](Self::watch)), so no function on the way to the file has to pass
-/// it on.
+/// It is a thread-local of the reading thread ([`watch`](Self::watch)), so it does not have to be an argument of every
+/// function that may read a file.
 #[derive(Debug, Default)]
 pub(super) struct ThreadWait(Mutex<Wait>);
 
@@ -25,7 +25,7 @@ thread_local! {
     static OF_THIS_THREAD: RefCell<Option<Arc<ThreadWait>>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`, which may never return. A [`Reader`](super::Reader) sees this thread wait for `name`.
+/// Runs `work`, which may never return. Records for a [`Reader`](super::Reader) that this thread waits for `name`.
 pub(crate) fn waiting_for<T>(name: impl Display, work: impl FnOnce() -> T) -> T {
     let watched = OF_THIS_THREAD.with_borrow(Clone::clone);
     let Some(wait) = watched else {

@@ -1,23 +1,23 @@
-//! A limit on control frames that have no meaning in mid-stream.
+//! The limit on control frames that have no meaning in mid-stream.
 
 use std::time::Instant;
 
 use super::ControlError;
 
-/// Counts skipped control frames: those of unknown types, which `control.h` says to skip, and known ones that have no
-/// meaning in mid-stream.
+/// Counts skipped control frames. These are frames of unknown types, which must be skipped (`control.h`), and frames of
+/// known types that have no meaning in mid-stream.
 ///
-/// The protocol may grow, so a few of them between data frames, or one now and then on a quiet stream, are harmless. But a
-/// peer that sends nothing else keeps a processor busy without delivering a frame. So a peer may send 64 in a row; each
-/// data frame, and each second, gives one back.
+/// Because the protocol may get new types, a few of them between data frames are harmless, and so is an occasional one
+/// on a quiet stream. But a peer that sends nothing else would keep a processor busy without delivering a frame. So the
+/// allowance is 64 in a row, and grows again by one for each data frame and for each second.
 #[derive(Debug, Clone)]
 pub(crate) struct Allowance {
     left: u32,
-    /// The time up to which seconds have been given back; `None` before the first skipped frame.
+    /// The time up to which seconds have been added to `left`; `None` before the first skipped frame.
     paid: Option<Instant>,
 }
 
-/// The number of control frames that may be skipped in a row.
+/// The largest number of control frames that are skipped in a row.
 const IN_A_ROW: u32 = 64;
 
 // === impl Allowance ===
@@ -30,7 +30,7 @@ impl Allowance {
         }
     }
 
-    /// Gives one back for a data frame.
+    /// Adds one to the allowance for a data frame.
     pub(crate) fn earn(&mut self) {
         self.left = (self.left + 1).min(IN_A_ROW);
     }
@@ -38,7 +38,7 @@ impl Allowance {
     /// Counts a control frame that was skipped at `now`.
     ///
     /// # Errors
-    /// If there were too many. The connection should be closed then.
+    /// If the allowance is used up. The connection should then be closed.
     pub(crate) fn spend(&mut self, now: Instant) -> Result<(), ControlError> {
         let paid = self.paid.get_or_insert(now);
         let seconds = now.saturating_duration_since(*paid).as_secs();

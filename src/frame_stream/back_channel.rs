@@ -1,4 +1,4 @@
-//! The frames that a collector sends back in an open stream. Only FINISH matters.
+//! The control frames that a collector sends back in an open stream. Only FINISH has a meaning there.
 
 use std::time::Instant;
 
@@ -7,11 +7,12 @@ use super::{
     control::{ControlError, ControlKind, MAX_CONTROL_LENGTH},
 };
 
-/// An incremental parser for the collector's side of an open stream. It accepts bytes in any pieces and never allocates.
+/// An incremental parser for the collector's side of an open stream. It accepts the bytes in pieces of any size and
+/// never allocates.
 ///
-/// Control frames of unknown types are skipped, as `control.h` requires, up to a [limit](ControlError::TooMany). Fields are
-/// skipped too. Data frames, and control frames that a collector may not send here, are errors, after which the connection
-/// should be closed. Bytes after FINISH are ignored.
+/// Control frames of unknown types are skipped, as `control.h` requires, up to a [limit](ControlError::TooMany). Fields
+/// are also skipped. Data frames, and control frames that a collector must not send here, are errors. After an error
+/// the connection should be closed. Bytes after FINISH are ignored.
 ///
 /// ```
 /// use tapfan::internals::{BackChannel, BackChannelEvent, Control};
@@ -34,7 +35,8 @@ pub struct BackChannel {
 /// An event on the back channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackChannelEvent {
-    /// FINISH: the collector has read everything up to STOP. Before a STOP, it wants no more frames.
+    /// FINISH. After STOP, it means that the collector has read everything. Before STOP, it means that the collector
+    /// wants no more frames.
     Finish,
 }
 
@@ -45,7 +47,7 @@ enum State {
     Kind {
         length: usize,
     },
-    /// Within the fields of a control frame, with `left` bytes to go.
+    /// Within the fields of a control frame, of which `left` bytes are still to come.
     Fields {
         kind: Option<ControlKind>,
         left: usize,
@@ -67,10 +69,10 @@ impl BackChannel {
         }
     }
 
-    /// Parses `bytes`, all of them.
+    /// Parses all of `bytes`.
     ///
     /// # Errors
-    /// If the collector breaks the protocol; from then on always the same error.
+    /// If the collector violates the protocol. All later calls return the same error.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<Option<BackChannelEvent>, ControlError> {
         loop {
             match self.state {

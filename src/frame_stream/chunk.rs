@@ -10,9 +10,10 @@ use crate::{
     memory::Reservation,
 };
 
-/// A run of whole data frames (4-byte length, payload, 4-byte length, payload …) in one shared buffer.
+/// A sequence of whole data frames (4-byte length, payload, 4-byte length, payload …) in one shared buffer.
 ///
-/// Cloning and splitting are cheap, since all views share the buffer. A chunk never changes; an edit creates a new one.
+/// Cloning and splitting are cheap, because all resulting chunks are views of the same buffer. The buffer never
+/// changes; an edit creates a new chunk.
 #[derive(Clone)]
 pub struct Chunk {
     shared: Arc<Shared>,
@@ -25,13 +26,13 @@ pub type Batch = Vec<Chunk>;
 
 struct Shared {
     bytes: Bytes,
-    /// The end of each frame in `bytes`, and its message type.
+    /// The end and the message type of each frame in `bytes`.
     index: Box<[IndexEntry]>,
     received: Instant,
     source: Option<Source>,
     /// The size of the buffer that `bytes` keeps alive.
     buffer: usize,
-    /// Counts the buffer as held, once for all views, until the last of them is dropped.
+    /// Counts the buffer as held until the last view is dropped. All views together count once.
     #[allow(dead_code, reason = "it is dropped with the buffer")]
     held: Option<Reservation>,
 }
@@ -42,24 +43,26 @@ pub struct Frames<'a> {
     rest: &'a [u8],
 }
 
-/// The memory of a chunk beyond its bytes and its index: the shared header and its allocations.
+/// The fixed cost of a chunk, in bytes of memory: its shared header and the overhead of its allocations. Frames and
+/// index are added.
 const OVERHEAD: usize = 128;
 
-/// The memory of a queued chunk beyond its buffer and its index, as measured with chunks of one frame.
+/// The measured fixed cost of a queued chunk of one frame, in bytes of memory. Buffer and index are added.
 const REAL_OVERHEAD: usize = 320;
 
 // === impl Chunk ===
 
 impl Chunk {
-    /// A chunk of `bytes` that were read at `received`. The ends in `index` ascend, and the last equals `bytes.len()`.
+    /// A chunk of `bytes` that were read at `received`. The ends in `index` must ascend, and the last end must equal
+    /// `bytes.len()`.
     ///
-    /// The caller vouches for the index; [`Chunk::from_wire`] finds it.
+    /// The index is not checked. [`Chunk::from_wire`] computes it instead.
     pub(crate) fn new(bytes: Bytes, index: Box<[IndexEntry]>, received: Instant) -> Self {
         let buffer = bytes.len();
         Self::keeping(buffer, bytes, index, received)
     }
 
-    /// The same for a buffer that may be larger than its contents.
+    /// Like [`new`](Self::new), for a buffer whose capacity may be larger than its contents.
     pub(crate) fn of_buffer(buffer: BytesMut, index: Box<[IndexEntry]>, received: Instant) -> Self {
         Self::keeping(buffer.capacity(), buffer.freeze(), index, received)
     }
@@ -85,7 +88,7 @@ impl Chunk {
 
     /// Attaches the source. From now on the memory of the frames counts against its budget.
     ///
-    /// Copies the index if the chunk has other views; a new chunk has none.
+    /// If the chunk has other views, this copies the index. A new chunk has none.
     pub fn brought_by(mut self, source: &Source) -> Self {
         let index = size_of_val(&*self.shared.index);
         let held = source
@@ -111,7 +114,7 @@ impl Chunk {
         }
     }
 
-    /// Creates a chunk from `bytes` if they are whole data frames and nothing else.
+    /// Creates a chunk from `bytes`. Returns `None` unless `bytes` consists of whole data frames.
     ///
     /// ```
     /// use tapfan::internals::Chunk;
@@ -147,7 +150,7 @@ impl Chunk {
         self.range.is_empty()
     }
 
-    /// The frames in their wire form, lengths included.
+    /// The frames in their wire form, including the lengths.
     pub fn wire(&self) -> &[u8] {
         &self.shared.bytes[self.offset(self.range.start)..self.offset(self.range.end)]
     }
@@ -172,7 +175,8 @@ impl Chunk {
         self.index().iter().map(|entry| entry.message_type())
     }
 
-    /// Returns the number of whole frames in the first `bytes` bytes of [`wire`](Self::wire), and the end of the last one.
+    /// Returns the number of whole frames in the first `bytes` bytes of [`wire`](Self::wire), and the end of the last
+    /// of these frames.
     pub fn whole_frames(&self, bytes: usize) -> (usize, usize) {
         let start = self.offset(self.range.start);
         let index = self.index();
@@ -186,7 +190,7 @@ impl Chunk {
     /// Splits off the first `frames` frames, or all if there are fewer.
     pub fn split_to(&mut self, frames: usize) -> Self {
         let frames = frames.min(self.len());
-        // At most `len`, which fits: it is the difference of two `u32`.
+        // `frames` is at most `len`, the difference of two `u32`, so it fits.
         #[allow(clippy::cast_possible_truncation)]
         let middle = self.range.start + frames as u32;
         let head = Self {
@@ -197,7 +201,7 @@ impl Chunk {
         head
     }
 
-    /// The memory that it accounts for, in bytes: its part of the buffer and of the index, and the fixed cost.
+    /// The memory that counts for this view, in bytes: its part of the buffer and of the index, and the fixed cost.
     pub fn footprint(&self) -> usize {
         self.content() + OVERHEAD
     }
@@ -227,13 +231,13 @@ impl Chunk {
         fit
     }
 
-    /// Copies the frames into a buffer of their own, so that they keep no others alive.
+    /// Copies the frames into a new buffer, so that they do not keep other frames in memory.
     pub fn compact(self) -> Self {
         let wire = self.wire();
         if wire.len() == self.shared.bytes.len() {
             return self;
         }
-        // Both are offsets into a buffer that is indexed by `u32`.
+        // The start is an offset into a buffer that is indexed by `u32`, so it fits.
         #[allow(clippy::cast_possible_truncation)]
         let start = self.offset(self.range.start) as u32;
         let moved = |entry: &IndexEntry| IndexEntry::new(entry.end() - start, entry.message_type());
@@ -249,7 +253,7 @@ impl Chunk {
         }
     }
 
-    /// Copies the frames into a buffer of their own if they fill less than half of the shared one.
+    /// Copies the frames into a new buffer if they fill less than half of the shared buffer.
     pub fn compact_if_sparse(self) -> Self {
         if self.wire().len() * 2 < self.shared.bytes.len() {
             self.compact()
@@ -258,7 +262,7 @@ impl Chunk {
         }
     }
 
-    /// The entries of the frames that this view holds.
+    /// The entries of the frames in this view.
     fn index(&self) -> &[IndexEntry] {
         &self.shared.index[self.range.start as usize..self.range.end as usize]
     }

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::CONTENT_TYPE;
 
-/// The longest control frame, in bytes after its escape and length (`FSTRM_CONTROL_FRAME_LENGTH_MAX`).
+/// The longest control frame, in bytes, without its escape and length (`FSTRM_CONTROL_FRAME_LENGTH_MAX`).
 pub const MAX_CONTROL_LENGTH: usize = 512;
 
 /// The longest content type, in bytes (`FSTRM_CONTROL_FIELD_CONTENT_TYPE_LENGTH_MAX`).
@@ -50,15 +50,15 @@ pub struct Control {
 /// The reason why bytes are not a usable control frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ControlError {
-    /// A data frame of this length, where only a control frame is allowed.
-    #[error("a data frame of {0} bytes where only a control frame is allowed")]
+    /// A data frame of this length in a place where only a control frame is allowed.
+    #[error("a data frame of {0} bytes in a place where only a control frame is allowed")]
     NotControl(u32),
     /// Longer than [`MAX_CONTROL_LENGTH`].
     #[error(
         "a control frame of {0} bytes, more than the {MAX_CONTROL_LENGTH} that Frame Streams allows"
     )]
     TooLong(u32),
-    /// It ends in the middle of its type or of a field.
+    /// The control frame ends in the middle of its type or of a field.
     #[error("a control frame that ends in the middle of its type or of a field")]
     Truncated,
     /// An unknown type. In mid-stream such a frame must be skipped (`control.h`).
@@ -72,7 +72,7 @@ pub enum ControlError {
         "a content type of {0} bytes, more than the {MAX_CONTENT_TYPE_LENGTH} that Frame Streams allows"
     )]
     ContentTypeTooLong(usize),
-    /// More content types than allowed: START may have one, STOP and FINISH none.
+    /// More content types than allowed: START can have one, and STOP and FINISH none.
     #[error("{kind} with {count} content types, more than allowed")]
     TooManyContentTypes {
         /// The type of the frame.
@@ -85,7 +85,7 @@ pub enum ControlError {
     OutOfPlace(ControlKind),
     /// More than this many control frames in a row that have no meaning in mid-stream.
     #[error(
-        "more than {0} control frames without a meaning in mid-stream (a second START, unknown types) and hardly a data frame between them"
+        "more than {0} control frames that have no meaning in mid-stream (a second START, unknown types), with almost no data frames between them"
     )]
     TooMany(u32),
 }
@@ -158,12 +158,12 @@ impl Control {
         Self::dnstap(ControlKind::Ready)
     }
 
-    /// ACCEPT of dnstap.
+    /// ACCEPT that accepts dnstap.
     pub fn accept() -> Self {
         Self::dnstap(ControlKind::Accept)
     }
 
-    /// START of a stream of dnstap.
+    /// START of a dnstap stream.
     pub fn start() -> Self {
         Self::dnstap(ControlKind::Start)
     }
@@ -192,11 +192,11 @@ impl Control {
         }
     }
 
-    /// Parses the type and the fields, the part after a control frame's escape and length.
+    /// Parses the type and the fields of a control frame: the part after its escape and length.
     ///
-    /// Accepts exactly what libfstrm's `fstrm_control_decode` does: an unknown field is an error, and so is a second
-    /// content type in START or any in STOP and FINISH. The type is checked first, so an unknown type is always
-    /// [`ControlError::UnknownKind`], whatever its fields.
+    /// It accepts exactly the frames that libfstrm's `fstrm_control_decode` accepts. Unknown fields are errors, and so
+    /// are more than one content type in START, and any content type in STOP and FINISH. The type is checked first, so
+    /// an unknown type is always [`ControlError::UnknownKind`], whatever its fields.
     ///
     /// # Errors
     /// See [`ControlError`]; never [`ControlError::NotControl`] or [`ControlError::OutOfPlace`], which depend on the
@@ -258,7 +258,7 @@ impl Control {
     /// Appends the whole frame to `wire`.
     ///
     /// # Panics
-    /// If `wire` cannot grow and has too little room. A frame has at most 8 + [`MAX_CONTROL_LENGTH`] bytes.
+    /// If `wire` has too little room and cannot grow. A control frame has at most 8 + [`MAX_CONTROL_LENGTH`] bytes.
     pub fn encode_into(&self, wire: &mut impl BufMut) {
         wire.put_u32(0);
         put_length(wire, self.body_length());
@@ -314,7 +314,7 @@ mod tests {
         body
     }
 
-    /// Compares with the beginning of a capture that libfstrm wrote.
+    /// Compares START with the beginning of a capture that libfstrm wrote.
     #[test]
     fn start_is_what_real_servers_write() {
         let wire = Control::start().encode();
@@ -436,7 +436,7 @@ mod tests {
             let _ = Control::parse(&body);
         }
 
-        /// Bodies that begin correctly reach more of the parser than random bytes.
+        /// The bodies begin correctly, so they reach more of the parser than random bytes.
         #[test]
         fn accepted_bodies_are_encoded_unchanged(
             kind in 0_u32..8,

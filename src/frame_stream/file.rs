@@ -1,4 +1,5 @@
-//! Frame Streams files: START, data frames, STOP. DNS servers write such files if their dnstap output is a file.
+//! Files in the format of Frame Streams: START, data frames, STOP. DNS servers write such files if their dnstap output
+//! is a file.
 
 use std::{
     io::{self, BufReader, BufWriter, Read, Write},
@@ -48,7 +49,7 @@ pub enum FileError {
     /// The first bytes are not a START.
     #[error("not a Frame Streams file: it does not begin with START")]
     NotFrameStreams,
-    /// Frame Streams, but not of dnstap.
+    /// A Frame Streams file whose content is not dnstap.
     #[error("the file's content type is \"{}\", not \"protobuf:dnstap.Dnstap\"", .found.escape_ascii())]
     ContentType {
         /// The content type in START.
@@ -57,12 +58,12 @@ pub enum FileError {
     /// The file ends before STOP: its writer was killed, or is still writing.
     #[error("the file ends at byte {offset} without a STOP, after {frames} whole frames")]
     CutShort {
-        /// The number of whole frames before.
+        /// The number of whole frames before the end.
         frames: u64,
         /// The length of the file, in bytes.
         offset: u64,
     },
-    /// A data frame longer than the limit or than the format allows.
+    /// A data frame that is longer than the limit, or longer than the format allows.
     #[error("the frame at byte {offset} has {length} bytes, more than the {limit} allowed")]
     FrameTooLong {
         /// The offset of the frame's length.
@@ -72,7 +73,7 @@ pub enum FileError {
         /// The limit, in bytes.
         limit: u32,
     },
-    /// A frame without payload. Its length, 0, would mark a control frame.
+    /// A frame without payload. It cannot be written, because a length of 0 marks a control frame.
     #[error("a data frame cannot be empty")]
     EmptyFrame,
     /// A broken control frame, or one that is not allowed at this point.
@@ -97,7 +98,7 @@ impl<R: Read> FileReader<R> {
     /// Reads START. Accepts frames of up to 1 MiB.
     ///
     /// # Errors
-    /// If the file does not begin with a START, is not of dnstap, or cannot be read.
+    /// If the file does not begin with START, does not contain dnstap, or cannot be read.
     pub fn new(file: R) -> Result<Self, FileError> {
         let mut reader = Self {
             file: BufReader::with_capacity(1 << 16, file),
@@ -122,7 +123,7 @@ impl<R: Read> FileReader<R> {
         }
     }
 
-    /// Changes the longest frame accepted, in bytes of payload.
+    /// Changes the length of the longest accepted frame, in bytes of payload.
     pub fn with_max_frame(mut self, bytes: u32) -> Self {
         self.max_frame = bytes;
         self
@@ -167,7 +168,7 @@ impl<R: Read> FileReader<R> {
         }
     }
 
-    /// Reads the control frame after its escape, which was at `offset`. `None` if its type is unknown.
+    /// Reads the control frame whose escape, at `offset`, has been read. Returns `None` if its type is unknown.
     fn read_control(&mut self, offset: u64) -> Result<Option<Control>, FileError> {
         let broken = |source| FileError::Control { offset, source };
         let length = self.read_number()?;
@@ -253,7 +254,7 @@ impl<W: Write> FileWriter<W> {
     /// Writes one data frame.
     ///
     /// # Errors
-    /// If `payload` is empty or longer than 32 bits can express, or the file cannot be written to.
+    /// If `payload` is empty, if its length does not fit into 32 bits, or if the file cannot be written to.
     pub fn write_frame(&mut self, payload: &[u8]) -> Result<(), FileError> {
         if payload.is_empty() {
             return Err(FileError::EmptyFrame);
@@ -284,7 +285,7 @@ impl<W: Write> FileWriter<W> {
         Ok(self.file.flush()?)
     }
 
-    /// Writes STOP and returns the file. Without this the file counts as cut short.
+    /// Writes STOP and returns the file. Without STOP, readers treat the file as cut short.
     ///
     /// # Errors
     /// If the file cannot be written to.

@@ -1,11 +1,12 @@
-//! The index of a chunk: where each of its frames ends, and the dnstap message type of each.
+//! The index of a chunk: the end and the dnstap message type of each frame.
 
 use crate::dnstap::MessageType;
 
 /// One frame in the index of a chunk.
 ///
-/// An entry takes 5 bytes, because its end is not aligned: with a `u32` it would take 8. The index counts against the
-/// bounds of every queue, and many frames are shorter than 100 bytes.
+/// An entry has 5 bytes, because the end is stored unaligned; as a `u32`, it would make the entry 8 bytes long. The
+/// size matters, because the index counts against the bounds of every queue, and many frames are shorter than 100
+/// bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IndexEntry {
     end: [u8; 4],

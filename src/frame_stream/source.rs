@@ -29,12 +29,12 @@ struct Identity {
 // === impl Source ===
 
 impl Source {
-    /// Creates a source for the connection of `peer` to `listener`, both named as in the log.
+    /// Creates a source for the connection of `peer` to `listener`. Both names are those of the log.
     pub fn new(listener: Arc<str>, peer: &str) -> Self {
         Self::within(&Budget::default(), listener, peer)
     }
 
-    /// The same, with a budget for the memory of its chunks and of chunks derived from them.
+    /// Like [`new`](Self::new), with a budget for the memory of the source's chunks and of chunks derived from them.
     pub fn within(memory: &Budget, listener: Arc<str>, peer: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(Arc::new(Identity {
@@ -46,7 +46,7 @@ impl Source {
         }))
     }
 
-    /// A number that no other connection of this process has, before or after. Never 0.
+    /// A number that is unique among all connections in the life of this process. It is never 0.
     pub fn number(&self) -> u64 {
         self.0.number
     }

@@ -1,4 +1,4 @@
-//! A shared limit on the memory of everything that waits.
+//! A shared limit on the memory of all frames that wait.
 
 use std::{
     fmt,
@@ -8,10 +8,10 @@ use std::{
     },
 };
 
-/// The bytes that the router holds and may hold. Clones share one account.
+/// The bytes that the router holds, and the limit on them. Clones share one account.
 ///
-/// A reservation never fails, since the frame is already in memory. Instead, queues check the budget and drop frames when
-/// it is exceeded: see `router::shortage`.
+/// A reservation never fails, because the frame is already in memory. Instead, queues check the budget, and drop frames
+/// if it is exceeded: see `router::shortage`.
 #[derive(Clone)]
 pub struct Budget(Arc<Account>);
 
@@ -20,13 +20,13 @@ struct Account {
     held: AtomicUsize,
 }
 
-/// Bytes counted as held. Dropping it gives them back.
+/// Bytes that are counted as held, until this is dropped.
 pub struct Reservation {
     budget: Budget,
     bytes: usize,
 }
 
-/// The divisor for the part of the limit that is reserved for queues that hold little.
+/// The limit divided by this number is the reserve for queues that hold little.
 const RESERVE: usize = 8;
 
 // === impl Budget ===
@@ -40,17 +40,17 @@ impl Budget {
         }))
     }
 
-    /// The bytes held now.
+    /// The bytes that are held now.
     pub fn held(&self) -> usize {
         self.0.held.load(Relaxed)
     }
 
-    /// The bytes that may be held.
+    /// The limit on the held bytes.
     pub fn limit(&self) -> usize {
         self.0.limit.load(Relaxed)
     }
 
-    /// Changes the limit. Memory already held stays until queues drop frames.
+    /// Changes the limit. Memory that is already held stays held until queues drop frames.
     pub fn set_limit(&self, limit: usize) {
         self.0.limit.store(limit, Relaxed);
     }

@@ -10,16 +10,17 @@ use procfs::{
     process::{MountInfos, Process},
 };
 
-/// Returns the smallest limit among this process's cgroup and its ancestors, in bytes; `None` without one.
+/// Returns the smallest limit of this process's cgroup and its ancestors, in bytes. `None` if there is no limit.
 ///
-/// Checks both versions of cgroups: a machine may have version 2 mounted and still account memory with version 1.
+/// It checks both versions of cgroups, because a machine can have version 2 mounted and still account memory with
+/// version 1.
 pub(super) fn limit() -> Option<u64> {
     let process = Process::myself().ok()?;
     let (groups, mounts) = (process.cgroups().ok()?, process.mountinfo().ok()?);
     smallest(&groups, &mounts, Path::new("/"))
 }
 
-/// The same, with all files below `root`.
+/// Like [`limit`], but with all files below `root`.
 fn smallest(groups: &ProcessCGroups, mounts: &MountInfos, root: &Path) -> Option<u64> {
     let mut limits = Vec::new();
     for group in groups {
@@ -37,7 +38,7 @@ fn smallest(groups: &ProcessCGroups, mounts: &MountInfos, root: &Path) -> Option
                 continue;
             }
             let top = below(root, &mount.mount_point);
-            // A container may see only its own part of the tree, mounted as if it were the root.
+            // In a container, only the container's own part of the tree may be mounted, as if it were the root.
             let group = Path::new(&group.pathname);
             let inside = group.strip_prefix(&mount.root).unwrap_or(Path::new(""));
             for folder in below(&top, inside).ancestors() {
@@ -51,7 +52,7 @@ fn smallest(groups: &ProcessCGroups, mounts: &MountInfos, root: &Path) -> Option
     limits.into_iter().min()
 }
 
-/// Returns `path` with `root` as its root directory.
+/// Returns `path` as a path below `root`.
 fn below(root: &Path, path: &Path) -> PathBuf {
     let parts = path.components();
     let parts = parts.filter(|part| matches!(part, std::path::Component::Normal(_)));

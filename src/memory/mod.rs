@@ -1,4 +1,4 @@
-//! The limit on the router's memory, and the account of its use.
+//! The limit on the router's memory, and the account of the memory in use.
 //!
 //! Called by `frame_stream` (its chunks count), `listener`, `router`, `supervisor`, `config` and `cli`; calls nothing of
 //! this crate.
@@ -15,7 +15,8 @@ pub(crate) use budget::Reservation;
 
 /// The default memory limit of a router: three quarters of the available memory.
 ///
-/// The rest is for memory that is not counted: the program, buffers of TLS and the kernel, the allocator's reserve.
+/// The other quarter is for memory that is not counted: the program, buffers of TLS and of the kernel, and the
+/// allocator's reserve.
 pub(crate) fn default_limit() -> usize {
     /// Assumed if the system reports nothing.
     const UNKNOWN: u64 = 1 << 30;
@@ -23,16 +24,16 @@ pub(crate) fn default_limit() -> usize {
     usize::try_from(three_quarters(available)).unwrap_or(usize::MAX)
 }
 
-/// Rounds to whole MiB, so that people can compare it with other sizes.
+/// Returns three quarters of `bytes`, rounded down to whole MiB, so that people can compare the value with other sizes.
 fn three_quarters(bytes: u64) -> u64 {
     const MIB: u64 = 1 << 20;
     let part = bytes / 4 * 3;
     if part < MIB { part } else { part - part % MIB }
 }
 
-/// Returns the memory available to this process, in bytes: that of the machine, or less if a cgroup limits it.
+/// Returns the memory available to this process, in bytes: the memory of the machine, or less if a cgroup limits it.
 ///
-/// If `/proc` cannot be read because no descriptor is left, it returns the previous value, so that a reload at such a time
+/// If `/proc` cannot be read because no descriptor is left, it returns the previous value. So a reload at such a time
 /// does not change the limit.
 pub(crate) fn available() -> Option<u64> {
     static LAST: AtomicU64 = AtomicU64::new(0);

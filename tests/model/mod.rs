@@ -1,6 +1,5 @@
-//! Arbitrary dnstap messages, as the fields that they consist of: known fields in any order and
-//! number, unknown fields of every wire type at both levels, and varints padded beyond their
-//! minimal length.
+//! Arbitrary dnstap messages as lists of fields. Known fields occur in any order and number, unknown fields have every
+//! wire type and occur at both levels, and varints can be padded beyond their minimal length.
 
 use proptest::{prelude::*, strategy::Union};
 
@@ -8,13 +7,13 @@ use proptest::{prelude::*, strategy::Union};
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     pub(crate) number: u32,
-    /// Bytes by which the tag exceeds its minimal length. At most 5 bytes are written.
+    /// The bytes by which the tag exceeds its minimal length. A tag has at most 5 bytes in all.
     pub(crate) padding: usize,
     pub(crate) body: Body,
 }
 
-/// The value of a field. The last number of `Varint`, `Bytes` and `Message` is its padding: bytes
-/// beyond the minimal length.
+/// The value of a field. The last number of `Varint`, `Bytes` and `Message` is the padding: the bytes beyond the
+/// minimal length of the varint.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     Varint(u64, usize),
@@ -87,7 +86,7 @@ pub(crate) fn encode(pieces: &[Piece]) -> Vec<u8> {
     out
 }
 
-/// Fields of a `Dnstap`, in most cases with all required ones.
+/// The fields of a `Dnstap`. In most cases all required fields are present.
 pub(crate) fn top_level() -> impl Strategy<Value = Vec<Piece>> {
     let kind = prop_oneof![8 => Just(1), 1 => any::<u64>(), 1 => Just(1 << 32 | 1)];
     prop::collection::vec(
@@ -153,7 +152,7 @@ fn policy_field() -> impl Strategy<Value = Piece> {
     ]
 }
 
-/// A field that is in no schema: any number from `lowest` on, any wire type.
+/// A field that is not in the schema. Its number is `lowest` or higher, and its wire type is arbitrary.
 fn unknown(lowest: u32) -> Union<BoxedStrategy<Piece>> {
     let highest = (1 << 29) - 1;
     let number = move || prop_oneof![lowest..40, lowest..=highest, Just(highest)];
@@ -213,7 +212,7 @@ fn padding() -> impl Strategy<Value = usize> {
     prop_oneof![6 => Just(0), 1 => 1..5_usize]
 }
 
-/// Writes a varint with up to `padding` extra bytes, `most` bytes in all.
+/// Writes a varint with `padding` extra bytes, but not more than `most` bytes in all.
 fn varint(out: &mut Vec<u8>, mut number: u64, padding: usize, most: usize) {
     let start = out.len();
     while number >= 0x80 {

@@ -73,7 +73,7 @@ pub enum Awaited {
     Start,
     /// A collector's answer to READY.
     Accept,
-    /// Room to write a control frame: the peer does not read.
+    /// Room to write a control frame, because the peer does not read.
     Room(ControlKind),
 }
 
@@ -88,27 +88,28 @@ pub enum LooksLike {
     Ssh,
     /// The PROXY header of a load balancer.
     ProxyProtocol,
-    /// A control frame of Frame Streams, where TLS was expected.
+    /// A control frame of Frame Streams, although TLS was expected.
     FrameStreams,
-    /// A message of `PowerDNS`'s own protobuf logger: a length of two bytes, then a message that begins with its type.
+    /// A message of `PowerDNS`'s own protobuf logger: a length of two bytes, followed by a message that begins with its
+    /// type.
     PowerDns,
     /// A data frame of this many bytes.
     Data(u32),
-    /// None of these.
+    /// An unknown protocol.
     Unknown([u8; 4]),
 }
 
-/// The largest number that is taken for the length of a data frame. No sender has longer frames; larger numbers are probably
-/// text.
+/// The largest number that is recognised as the length of a data frame. No sender has longer frames, so a larger number
+/// is probably text.
 const LONGEST_DATA: u32 = 16 << 20;
 
-/// The lower limit of the length of `PowerDNS` messages, which contain an identifier of 16 bytes.
+/// The shortest length of `PowerDNS` messages. They contain an identifier of 16 bytes.
 const SHORTEST_POWERDNS: u16 = 20;
 
 // === impl HandshakeError ===
 
 impl HandshakeError {
-    /// Returns the kind of failure, from a closed set of words, as the label of a counter.
+    /// Returns the kind of failure as a word from a closed set, for the label of a counter.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NothingSent => "probe",
@@ -124,7 +125,7 @@ impl HandshakeError {
     }
 }
 
-/// Quotes content types for the log. The peer chose the bytes, so they are escaped.
+/// Quotes content types for the log. They are escaped, because the peer chose the bytes.
 fn quoted(offered: &[Bytes]) -> String {
     let each = offered
         .iter()
@@ -151,7 +152,8 @@ impl LooksLike {
     pub(crate) fn from_first_bytes(bytes: [u8; 4]) -> Self {
         match &bytes {
             [0, 0, 0, 0] => Self::FrameStreams,
-            // Field 1, `type`, an enum up to 4. As the length of a data frame it would exceed 1 MiB.
+            // The message begins with field 1, `type`, an enum up to 4. These four bytes cannot be the length of a data
+            // frame, because that would exceed 1 MiB.
             [high, low, 0x08, 1..=4] if u16::from_be_bytes([*high, *low]) >= SHORTEST_POWERDNS => {
                 Self::PowerDns
             }
@@ -170,7 +172,8 @@ impl LooksLike {
 }
 
 impl LooksLike {
-    /// Returns a hint to append to the error. Replies to READY come from a collector, anything else from a sender.
+    /// Returns a hint to append to the error. If ACCEPT or room was awaited, the peer is a collector; otherwise it is a
+    /// sender.
     fn hint(self, awaited: Awaited) -> &'static str {
         let of_collector = matches!(awaited, Awaited::Accept | Awaited::Room(_));
         match (self, of_collector) {
@@ -178,7 +181,7 @@ impl LooksLike {
                 "; the collector uses TLS on this port: write tls:// instead of tcp://"
             }
             (Self::Tls, false) => {
-                "; the sender uses TLS and this listener does not: turn TLS off at the sender, or write `listen tls://` with `cert` and `key`"
+                "; the sender uses TLS but this listener does not: turn off TLS at the sender, or write `listen tls://` with `cert` and `key`"
             }
             (Self::Http, true) => {
                 "; a web server listens on this port: which port does the collector use for dnstap?"
@@ -203,7 +206,7 @@ impl fmt::Display for LooksLike {
             Self::Http => f.write_str("HTTP"),
             Self::Ssh => f.write_str("SSH"),
             Self::ProxyProtocol => {
-                f.write_str("a PROXY header: turn the PROXY protocol off at the load balancer")
+                f.write_str("a PROXY header: turn off the PROXY protocol at the load balancer")
             }
             Self::Data(length) => write!(f, "a data frame of {length} bytes"),
             Self::Unknown(bytes) => {

@@ -34,7 +34,7 @@ const MAX_UNKNOWN_FRAMES: usize = 16;
 /// A handshake in progress.
 struct Handshake<'a, S> {
     io: &'a mut S,
-    /// The time for the whole handshake, and its end.
+    /// The time for the whole handshake, and the time at which it ends.
     deadline: (Duration, Instant),
     awaited: Awaited,
     heard: bool,
@@ -42,14 +42,14 @@ struct Handshake<'a, S> {
 
 /// Performs the collector's side. Returns after START, and reads no byte beyond it.
 ///
-/// ACCEPT is sent as soon as READY arrives, since some senders serve no DNS before (knot-resolver issue 111). It is sent
-/// even if READY does not offer dnstap, so that the sender can report what would be accepted. A START with another content
-/// type is answered with FINISH if the stream is bidirectional.
+/// ACCEPT is sent as soon as READY arrives, because some senders do not serve DNS until then (knot-resolver issue 111).
+/// ACCEPT is sent even if READY does not offer dnstap, so that the sender can report which type would be accepted. In a
+/// bidirectional stream, a START with another content type is answered with FINISH.
 ///
-/// `deadline` limits the whole handshake, writes included.
+/// `deadline` limits the whole handshake, including writes.
 ///
 /// # Errors
-/// See [`HandshakeError`]. The connection cannot be used any more, and some bytes may have been written to it.
+/// See [`HandshakeError`]. The connection cannot be used after an error; some bytes may have been written to it.
 pub async fn accept<S>(io: &mut S, deadline: Duration) -> Result<Mode, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -59,7 +59,7 @@ where
 
 /// Performs the sender's side of a bidirectional stream: READY, ACCEPT, START. Data frames may follow.
 ///
-/// `deadline` limits the whole handshake, writes included.
+/// `deadline` limits the whole handshake, including writes.
 ///
 /// # Errors
 /// See [`HandshakeError`]; never [`HandshakeError::NothingSent`].
@@ -72,8 +72,8 @@ where
     handshake.write(&Control::start()).await
 }
 
-/// Performs the first part of [`open`]: READY and ACCEPT. The stream has not started yet, so closing the connection instead of
-/// calling [`start`] truncates nothing.
+/// Performs the first part of [`open`]: READY and ACCEPT. The stream has not started then, so the connection can be
+/// closed without cutting a stream. Otherwise call [`start`] next.
 ///
 /// # Errors
 /// As for [`open`].
@@ -84,7 +84,7 @@ where
     Handshake::new(io, deadline).offer().await
 }
 
-/// Performs the rest of [`open`], after [`offer`]: START. Data frames may follow.
+/// Performs the second part of [`open`], after [`offer`]: START. Data frames may follow.
 ///
 /// # Errors
 /// As for [`open`].
@@ -122,7 +122,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
                     return Err(self.out_of_place(start.kind()));
                 }
                 if let Err(error) = content_type(&start) {
-                    // Ignore a failure to send FINISH: the content type is the error to report.
+                    // A failure to send FINISH is ignored, because the error to report is the content type.
                     let _ = self.write(&Control::finish()).await;
                     return Err(error);
                 }
@@ -207,7 +207,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
 
     fn failed(&self, source: io::Error) -> HandshakeError {
         match source.kind() {
-            // From rustls: TCP ended without `close_notify`.
+            // rustls returns this error if TCP ended without `close_notify`.
             io::ErrorKind::UnexpectedEof => self.closed(),
             // The tcpSocket probe of the kubelet resets its connection.
             io::ErrorKind::ConnectionReset if self.awaited == Awaited::Opening && !self.heard => {

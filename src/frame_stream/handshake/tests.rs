@@ -11,12 +11,12 @@ use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(4);
 
-/// A peer with a fixed output.
+/// A peer that sends fixed bytes.
 struct Scripted {
     said: Vec<u8>,
     read: usize,
     written: Vec<u8>,
-    /// The most bytes that one read returns.
+    /// The largest number of bytes that one read returns.
     step: usize,
     end: Option<io::ErrorKind>,
 }
@@ -327,7 +327,7 @@ async fn open_checks_the_reply_to_ready() {
     }
 }
 
-/// Returns the end of the first START, if only control frames come before it.
+/// Returns the end of the first START. `None` if a data frame comes before it.
 fn end_of_start(stream: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
