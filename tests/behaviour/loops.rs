@@ -32,7 +32,7 @@ async fn wait_for_refusal(router: &Router, sink: usize, listener: &str) {
     let refused = |status: &SinkHealth| status.state == State::Backoff && refusals(status) > 0;
     let status = router.until(sink, "is refused", refused).await;
     let Failure { error, at, .. } = status.last_error.clone().expect("an error");
-    assert!(error.contains("the router's own listener"), "{error}");
+    assert!(error.contains("this router's own listener"), "{error}");
     assert!(error.contains(listener), "{error}");
     let next = status.next_attempt.expect("it is in backoff");
     let delay = next.since(at);
