@@ -186,7 +186,7 @@ async fn an_inherited_socket_that_is_not_a_listening_stream_is_refused() {
     let mut tapfan = Tapfan::run_with(PASS, [datagrams().into(), Stdio::null()], &folder, tapfile);
     assert_eq!(tapfan.exit().await.code(), Some(1));
     let log = tapfan.log();
-    let refused = "inherited socket 1 (dns) is not a stream socket, unix or TCP";
+    let refused = "inherited socket 1 (dns) is neither a unix stream socket nor TCP";
     assert!(log.contains(refused), "{log}");
 
     // A parent that was itself socket-activated may leave variables with another process's pid.

@@ -62,7 +62,7 @@ async fn senders_that_speak_something_else_or_trust_us_not_are_named() {
 
     send(&plain, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
     tapfan
-        .wait_for_log("found TLS; the sender uses TLS and this listener does not")
+        .wait_for_log("found TLS; the sender uses TLS but this listener does not")
         .await;
     send(&plain, b"GET /metrics HTTP/1.1\r\n\r\n").await;
     tapfan
