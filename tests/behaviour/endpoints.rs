@@ -266,6 +266,11 @@ async fn all_sends_every_frame_to_every_endpoint_from_the_start() {
     for collector in &scene.collectors {
         collector.got(usize::try_from(sent).expect("few")).await;
     }
+    // A collector may read frames before the router counts them as delivered.
+    wait::until("all is counted as delivered", || {
+        router.ledger(0).delivered == 3 * sent
+    })
+    .await;
     let accounts = router.queues(0).endpoints();
     assert_eq!(accounts.len(), 3);
     for account in accounts {
