@@ -375,7 +375,7 @@ fn the_architecture_has_the_limits_of_the_sources() {
     let of = Constants::read();
     let mut page = Document::read("docs/ARCHITECTURE.md");
     page.says(format!(
-        "reads up to {} at once",
+        "reads up to {} at a time",
         of.size("src/listener/cutter", "MAX_READ")
     ));
     let (bytes, chunks) = (
