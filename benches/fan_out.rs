@@ -16,7 +16,7 @@
 //!
 //! `cargo test --bench fan_out` is a trial of a few seconds: the same programs and the same scrapes,
 //! with a few thousand frames each. It fails unless every frame arrives once and the admin endpoint
-//! answers. Its figures mean nothing.
+//! answers. The figures of a trial mean nothing.
 
 mod handshake;
 
@@ -52,7 +52,7 @@ use handshake::{accept, open};
 const WINDOW: u64 = 5_000;
 const WRITE: usize = 256 << 10;
 const FLOOR: &str = "TAPFAN_BENCH_FLOOR";
-/// The deadline of every step but the traffic.
+/// The deadline of every step except sending the traffic.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;

@@ -5,7 +5,7 @@
 //! samples the process for `FOR` seconds (default 30). `TAPFAN` names another program to measure,
 //! `FRAMES` sets another number of frames.
 //!
-//! `cargo test --bench memory` is a trial of a second with few frames. It fails unless all of them
+//! `cargo test --bench memory` is a trial of a second with few frames. It fails unless all frames
 //! arrive.
 
 #[path = "../tests/memory/outage.rs"]

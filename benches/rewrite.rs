@@ -1,5 +1,5 @@
-//! The cost of a frame's way through `dnstap`, on recorded traffic of BIND, Unbound and dnsdist,
-//! with prost for comparison.
+//! The cost of validating and editing frames in `dnstap`, on recorded traffic of BIND, Unbound and
+//! dnsdist, with prost for comparison.
 //!
 //! Run it with `cargo bench --bench rewrite`. Each iteration processes all recorded frames. The
 //! item counter shows frames per second; the cost of one frame is its inverse.

@@ -123,8 +123,8 @@ const CASES: [Case; 6] = [
         start: |folder, stop| {
             for _ in 0..80 {
                 each_until(folder, stop, |stream, stop| {
-                    // At the connection limit the router closes it at once; otherwise the
-                    // connection stays idle.
+                    // At the connection limit the router closes the connection immediately;
+                    // otherwise the connection stays idle.
                     stream.set_read_timeout(Some(Duration::from_millis(500)))?;
                     while !stop.load(Relaxed) && stream.read(&mut [0]).map_or(true, |n| n > 0) {}
                     thread::sleep(Duration::from_millis(20));
