@@ -18,19 +18,19 @@ use crate::{
 const FRAMES: u64 = 5000;
 
 /// The `write_timeout` of slow collectors, in seconds.
-const SLOW: usize = 5;
+const SLOW: usize = 8;
 
 /// The time for which a slow collector reads nothing once its sockets are full. On loopback, Linux
 /// then acknowledges 65 KB, and up to 130 KB at a time after that. With `CRAWL` the second step comes
-/// after six seconds. A `TCP_USER_TIMEOUT` of five would have cut the connection by then, though no
-/// two steps are more than three and a half seconds apart.
+/// after ten seconds. A `TCP_USER_TIMEOUT` of eight would have cut the connection by then, though no
+/// two steps are more than five and a half seconds apart.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Bytes per read that make a socket unwritable for longer than the `write_timeout` once it is
-/// full. The unix collector reads 20 KiB a second, and its socket becomes writable when three
-/// quarters of 208 KiB are free. The TCP collectors read 48 KiB a second, and theirs become writable
+/// full. The unix collector reads 16 KB a second, and its socket becomes writable when three
+/// quarters of 208 KiB are free. The TCP collectors read 24 KiB a second, and theirs become writable
 /// when a third of 2 MiB is free.
-const CRAWL: [usize; 3] = [1 << 10, 2458, 2458];
+const CRAWL: [usize; 3] = [800, 1229, 1229];
 
 /// The frames that a collector reads in three times the `write_timeout`.
 const fn crawled(crawl: usize) -> usize {
