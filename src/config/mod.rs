@@ -33,6 +33,7 @@ pub use source::Position;
 #[cfg(feature = "cli")]
 pub(crate) use source::{ReadError, read};
 
+use self::directives::Purpose;
 use crate::files::waiting_for;
 pub use crate::{
     dnstap::Edits,
@@ -75,7 +76,7 @@ pub struct NotFound;
 /// problem.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded {
     match source::read(path) {
-        Ok(text) => understand(path, &text, environment, Needs::Check),
+        Ok(text) => understand(path, &text, environment, Purpose::Router, Needs::Check),
         Err(error) => {
             let name = path.display().to_string();
             let problem = Diagnostic::error(format!("cannot read the configuration: {error}"));
@@ -105,7 +106,25 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded
 /// assert_eq!(&*config.sinks[0].name, "tcp://collector.example:6000");
 /// ```
 pub fn parse(path: &Path, text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Loaded {
-    understand(path, text, environment, Needs::Ignore)
+    understand(path, text, environment, Purpose::Router, Needs::Ignore)
+}
+
+/// Reads the configuration of a DNS server that taps its own messages, as [`parse`] does that of a router.
+///
+/// It consists of `dnstap` directives, as they stand in a Corefile, and the lines of a Tapfile that concern sinks. A
+/// `listen` line is an error. Without any `dnstap` directive there are no sinks, which is fine.
+///
+/// ```
+/// let loaded = tapfan::config::parse_for_taps("Tapfile".as_ref(), "dnstap /tmp/dnstap.sock full", &|_| None);
+/// let config = loaded.config.expect("no errors");
+/// assert!(config.listeners.is_empty() && config.sinks[0].full);
+/// ```
+pub fn parse_for_taps(
+    path: &Path,
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Loaded {
+    understand(path, text, environment, Purpose::Taps, Needs::Ignore)
 }
 
 /// Returns the path of the configuration if the user gave none: `./Tapfile`, or else `/etc/tapfan/Tapfile`.
@@ -134,6 +153,7 @@ fn understand(
     path: &Path,
     text: &str,
     environment: environment::Environment<'_>,
+    purpose: Purpose,
     needs: Needs,
 ) -> Loaded {
     let import::Imported {
@@ -144,7 +164,7 @@ fn understand(
     } = import::expand(path, text, environment);
     let statements = parser::parse(tokens, &mut problems);
     let file = path.display().to_string();
-    let mut understood = directives::understand(&file, &statements, &mut problems);
+    let mut understood = directives::understand(&file, &statements, purpose, &mut problems);
     if needs == Needs::Check {
         needs::check(&understood.needs, &mut problems);
         problems.extend(
@@ -226,6 +246,20 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn taps_need_no_sink_and_refuse_a_listener() {
+        let read = |text| parse_for_taps(Path::new("Tapfile"), text, &|_| None);
+        let nothing = read("").config.expect("no errors");
+        assert!(nothing.sinks.is_empty() && nothing.listeners.is_empty());
+        let one = read("drain 2s\ndnstap @out full {\n name siem\n}");
+        let one = one.config.expect("no errors");
+        assert_eq!((&*one.sinks[0].name, one.drain.as_secs()), ("siem", 2));
+        let refused = read("listen @in\ndnstap @out");
+        assert!(refused.config.is_none());
+        let problems = refused.diagnostics.to_string();
+        assert!(problems.contains("`listen` has no use here"), "{problems}");
     }
 
     #[test]

@@ -15,9 +15,9 @@ use crate::{
 /// A complete and checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Listeners for dnstap, in the order of the file. Not empty after parsing.
+    /// Listeners for dnstap, in the order of the file. Not empty after [`parse`](super::parse).
     pub listeners: Vec<Listen>,
-    /// Sinks, one per `dnstap` directive, in the order of the file. Not empty after parsing.
+    /// Sinks, one per `dnstap` directive, in the order of the file. Not empty after [`parse`](super::parse).
     pub sinks: Vec<Sink>,
     /// Addresses of probes, metrics and status, and the condition of readiness.
     pub admin: Admin,

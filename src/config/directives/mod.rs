@@ -59,10 +59,20 @@ fn names_of<T>(rows: &'static [Row<T>]) -> impl Iterator<Item = &'static str> {
     rows.iter().map(|row| row.name)
 }
 
+/// The kind of program that a configuration is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A router, which needs a listener and a sink.
+    Router,
+    /// A DNS server that taps its own messages: it has no listener, and may have no sink.
+    Taps,
+}
+
 /// Understands the statements of a whole configuration in `file`.
 pub(super) fn understand(
     file: &str,
     statements: &[Statement],
+    purpose: Purpose,
     problems: &mut Vec<Diagnostic>,
 ) -> Understood {
     let mut findings = Findings {
@@ -73,6 +83,13 @@ pub(super) fn understand(
     let mut parts = whole::Parts::default();
     for statement in statements {
         match statement.name.text.as_str() {
+            "listen" if purpose == Purpose::Taps => findings.report(
+                statement
+                    .name
+                    .error("`listen` has no use here", "this is for a router")
+                    .note("this program taps its own messages and takes none from others")
+                    .help("remove it, or run a router with this Tapfile: `tapfan run`"),
+            ),
             "listen" => {
                 let listen = listen::read(statement, &mut findings);
                 parts
@@ -98,7 +115,7 @@ pub(super) fn understand(
     }
     Understood {
         admin,
-        config: whole::put_together(file, parts, &mut findings),
+        config: whole::put_together(file, parts, purpose, &mut findings),
         needs: findings.needs,
     }
 }

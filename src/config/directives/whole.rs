@@ -12,7 +12,7 @@ use super::{
         quantity::Size,
         source::Span,
     },
-    Findings, dnstap,
+    Findings, Purpose, dnstap,
     options::given_twice,
     taken_addresses::{bound, check_admins, check_listeners},
 };
@@ -72,9 +72,12 @@ impl Default for Parts<'_> {
 pub(super) fn put_together(
     file: &str,
     parts: Parts<'_>,
+    purpose: Purpose,
     findings: &mut Findings<'_>,
 ) -> Option<Config> {
-    require_both_ends(file, &parts, findings);
+    if purpose == Purpose::Router {
+        require_both_ends(file, &parts, findings);
+    }
     let Parts {
         config,
         listeners,
