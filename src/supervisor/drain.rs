@@ -60,9 +60,15 @@ impl Supervisor {
     /// Takes at most the configured `drain`, and stops early when `hurry` is cancelled. Senders get three quarters of the
     /// time, since a sender that does not read its back channel uses all of its share; the last quarter belongs to the sinks.
     /// Frames that are not delivered by then are counted as dropped with reason `shutdown`.
-    pub async fn drain(mut self, hurry: CancellationToken) -> Report {
-        let begun = Instant::now();
+    pub async fn drain(self, hurry: CancellationToken) -> Report {
         let drain = *self.drain.borrow();
+        self.drain_within(drain, hurry).await
+    }
+
+    /// Does the same within another time than the configured one.
+    pub async fn drain_within(mut self, drain: Duration, hurry: CancellationToken) -> Report {
+        let begun = Instant::now();
+        self.drain.send_replace(drain);
         let (intake_ends, ends) = (begun + drain * 3 / 4, begun + drain);
         info!(at_most = ?drain, "draining: stopped accepting senders, asked connected ones to finish");
         self.view.enter(RouterPhase::Draining);
