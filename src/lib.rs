@@ -31,12 +31,15 @@
 //! - `admin` serves probes, metrics and `/status` (feature `admin`).
 //! - [`capture`] reads and writes files of frames; [`proto`] has the types of their messages.
 //!
+//! - `tap` taps a DNS server from inside, without a router beside it (feature `tap`).
+//!
 //! # Features
 //!
 //! Both features are on by default. Without them, the library has no HTTP server and no command line, and problems of a
 //! configuration are shown as plain text.
 //!
 //! - `admin`: the admin endpoint.
+//! - `tap`: taps from inside a DNS server. It needs neither of the others.
 //! - `cli`: the binary, and `Diagnostics::render`, which draws problems with their lines. It needs `admin`.
 //!
 //! The folders and the order of their dependencies are in `docs/ARCHITECTURE.md`.
@@ -68,6 +71,8 @@ mod net;
 mod router;
 mod sink;
 pub mod supervisor;
+#[cfg(feature = "tap")]
+pub mod tap;
 
 pub use dnstap::proto;
 

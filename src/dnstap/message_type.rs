@@ -45,6 +45,12 @@ closed_set! {
 // === impl MessageType ===
 
 impl MessageType {
+    /// The number in the schema; 0 for [`Unknown`](Self::Unknown).
+    #[cfg(feature = "tap")]
+    pub(crate) const fn number(self) -> u8 {
+        self as u8
+    }
+
     /// Returns the type with this number in the schema.
     pub(super) fn of(number: u64) -> Self {
         let place = usize::try_from(number).unwrap_or(usize::MAX);
@@ -62,6 +68,8 @@ mod tests {
         assert_eq!(MessageType::of(0), MessageType::Unknown);
         for (number, of) in (0..).zip(MessageType::ALL).skip(1) {
             assert_eq!(MessageType::of(number), of);
+            #[cfg(feature = "tap")]
+            assert_eq!(u64::from(of.number()), number);
             let number = i32::try_from(number).expect("small");
             let known = proto::message::Type::try_from(number).expect("of the schema");
             assert_eq!(known.as_str_name(), of.label());

@@ -8,14 +8,18 @@
 //! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields.
 //! - `wire`, `varint` and `schema` read protobuf for validation and edits.
 //!
-//! Called by `listener`, `sink` and `cli`, and by `config` for the type [`Edits`]; calls nothing of this crate.
+//! Called by `listener`, `sink`, `tap` (which writes the fields of `schema`) and `cli`, and by `config` for the type [`Edits`]; calls nothing of this crate.
 //! Sources: `proto/dnstap.proto` as published by dnstap.info, and protobuf's "Encoding" page.
 
 mod malformed;
 mod message_type;
 pub mod proto;
 mod rewrite;
-mod schema;
+#[cfg_attr(
+    not(feature = "tap"),
+    allow(dead_code, reason = "only `tap` writes all fields")
+)]
+pub(crate) mod schema;
 mod validate;
 mod varint;
 mod wire;

@@ -6,30 +6,62 @@ use super::{
 };
 
 /// `Dnstap.identity`.
-pub(super) const IDENTITY: u32 = 1;
+pub(crate) const IDENTITY: u32 = 1;
 /// `Dnstap.version`.
-pub(super) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 2;
 /// `Dnstap.extra`.
 pub(super) const EXTRA: u32 = 3;
 /// `Dnstap.message`.
-pub(super) const MESSAGE: u32 = 14;
+pub(crate) const MESSAGE: u32 = 14;
 /// `Dnstap.type`.
-pub(super) const TYPE: u32 = 15;
+pub(crate) const TYPE: u32 = 15;
 
 /// `Message.type`.
-pub(super) const MESSAGE_TYPE: u32 = 1;
+pub(crate) const MESSAGE_TYPE: u32 = 1;
+/// `Message.socket_family`.
+pub(crate) const SOCKET_FAMILY: u32 = 2;
+/// `Message.socket_protocol`.
+pub(crate) const SOCKET_PROTOCOL: u32 = 3;
+/// `Message.query_address`.
+pub(crate) const QUERY_ADDRESS: u32 = 4;
+/// `Message.response_address`.
+pub(crate) const RESPONSE_ADDRESS: u32 = 5;
+/// `Message.query_port`.
+pub(crate) const QUERY_PORT: u32 = 6;
+/// `Message.response_port`.
+pub(crate) const RESPONSE_PORT: u32 = 7;
+/// `Message.query_time_sec`.
+pub(crate) const QUERY_TIME_SEC: u32 = 8;
+/// `Message.query_time_nsec`.
+pub(crate) const QUERY_TIME_NSEC: u32 = 9;
 /// `Message.query_message`.
-pub(super) const QUERY_MESSAGE: u32 = 10;
+pub(crate) const QUERY_MESSAGE: u32 = 10;
+/// `Message.query_zone`.
+pub(crate) const QUERY_ZONE: u32 = 11;
+/// `Message.response_time_sec`.
+pub(crate) const RESPONSE_TIME_SEC: u32 = 12;
+/// `Message.response_time_nsec`.
+pub(crate) const RESPONSE_TIME_NSEC: u32 = 13;
 /// `Message.response_message`.
-pub(super) const RESPONSE_MESSAGE: u32 = 14;
+pub(crate) const RESPONSE_MESSAGE: u32 = 14;
 /// `Message.policy`.
-pub(super) const POLICY: u32 = 15;
+pub(crate) const POLICY: u32 = 15;
+/// `Message.http_protocol`.
+pub(crate) const HTTP_PROTOCOL: u32 = 16;
 
 /// `Policy.type`.
-pub(super) const POLICY_TYPE: u32 = 1;
+pub(crate) const POLICY_TYPE: u32 = 1;
+/// `Policy.rule`.
+pub(crate) const POLICY_RULE: u32 = 2;
+/// `Policy.action`.
+pub(crate) const POLICY_ACTION: u32 = 3;
+/// `Policy.match`.
+pub(crate) const POLICY_MATCH: u32 = 4;
+/// `Policy.value`.
+pub(crate) const POLICY_VALUE: u32 = 5;
 
 /// `Dnstap.Type.MESSAGE`.
-pub(super) const TYPE_MESSAGE: u64 = 1;
+pub(crate) const TYPE_MESSAGE: u64 = 1;
 
 /// The fields of one message type, by number.
 pub(super) struct Schema(&'static [Option<Known>]);

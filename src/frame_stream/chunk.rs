@@ -67,6 +67,12 @@ impl Chunk {
         Self::keeping(buffer.capacity(), buffer.freeze(), index, received)
     }
 
+    /// The same for a vector, which also may be larger than its contents.
+    #[cfg(feature = "tap")]
+    pub(crate) fn of_vec(bytes: Vec<u8>, index: Box<[IndexEntry]>, received: Instant) -> Self {
+        Self::keeping(bytes.capacity(), bytes.into(), index, received)
+    }
+
     fn keeping(buffer: usize, bytes: Bytes, index: Box<[IndexEntry]>, received: Instant) -> Self {
         debug_assert_eq!(
             index.last().map_or(0, |last| last.end() as usize),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "tap")]
+use super::DropReason;
 use super::{Queues, inlets::Inlets, shortage};
 use crate::{frame_stream::Chunk, memory::Budget};
 
@@ -44,6 +46,14 @@ impl Router {
         }
         for queues in sinks.iter() {
             queues.offer(chunk);
+        }
+    }
+
+    /// Counts `frames` as offered to every sink and lost.
+    #[cfg(feature = "tap")]
+    pub(crate) fn lose(&self, reason: DropReason, frames: u64) {
+        for queues in self.sinks.load().iter() {
+            queues.lose(reason, frames);
         }
     }
 

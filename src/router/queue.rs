@@ -66,6 +66,14 @@ impl Queue {
         self.change(|contents| contents.push_in_place(chunk));
     }
 
+    /// Counts `frames` as offered and lost.
+    #[cfg(feature = "tap")]
+    pub(super) fn lose(&self, reason: DropReason, frames: u64) {
+        let mut contents = self.lock();
+        contents.ledger.offered += frames;
+        contents.ledger.count_dropped(reason, frames);
+    }
+
     /// Drops the newest waiting frames of the senders that are furthest above their share, until `bytes` are freed or
     /// no frame waits.
     pub(super) fn evict(&self, bytes: usize) {

@@ -224,6 +224,12 @@ impl Supervisor {
         &self.view
     }
 
+    /// The router, to offer frames that did not come from a listener.
+    #[cfg(feature = "tap")]
+    pub(crate) fn router(&self) -> &Router {
+        &self.router
+    }
+
     /// The listeners, in the order of the configuration.
     pub fn listeners(&self) -> &[ListenerHandle] {
         &self.listeners

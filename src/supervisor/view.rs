@@ -168,7 +168,7 @@ impl View {
     }
 
     /// Enters a phase. With the first one the configuration was applied.
-    pub(super) fn enter(&self, phase: RouterPhase) {
+    pub(crate) fn enter(&self, phase: RouterPhase) {
         let now = Timestamp::now();
         self.update(|course| {
             course.phase = phase;

@@ -90,6 +90,14 @@ impl Queues {
         }
     }
 
+    /// Counts `frames` as offered to every queue and lost.
+    #[cfg(feature = "tap")]
+    pub(super) fn lose(&self, reason: DropReason, frames: u64) {
+        for queue in self.inlets.load().iter() {
+            queue.lose(reason, frames);
+        }
+    }
+
     /// The queues that chunks are offered to. A queue is not closed while its inlet exists.
     pub(super) fn inlets(&self) -> Vec<Arc<Inlet<Queue>>> {
         self.inlets.load().to_vec()

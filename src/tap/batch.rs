@@ -1,0 +1,98 @@
+//! The messages that one thread has sent and that have not left yet.
+
+use std::time::Instant;
+
+use super::encode::{Encoding, Head};
+use crate::{
+    dnstap::MessageType,
+    frame_stream::{Chunk, IndexEntry},
+};
+
+/// Encoded messages that become one chunk.
+///
+/// A batch that is given away whole gives its buffer to the chunk. One that is given away early is copied into a chunk of
+/// the right size, so that a slow thread does not fill the queues with empty buffers.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    index: Vec<IndexEntry>,
+    /// The time of its first message.
+    begun: Option<Instant>,
+    /// True once nothing gives batches away any more, so that each message must leave at once.
+    pub(super) closed: bool,
+}
+
+/// The bytes at which a batch is given away.
+const FULL: usize = 64 << 10;
+
+/// The bytes of memory that a batch keeps while its thread sends little or nothing.
+const SPARE: usize = 4 << 10;
+
+// === impl Batch ===
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Returns whether a frame of this length fits. Every frame fits into an empty batch.
+    #[inline]
+    pub(super) fn has_room(&self, frame: usize) -> bool {
+        self.bytes.len() + frame <= FULL || self.is_empty()
+    }
+
+    /// Appends a message.
+    #[inline]
+    pub(super) fn push(&mut self, head: &Head, message_type: MessageType, encoding: &Encoding<'_>) {
+        if self.is_empty() {
+            self.begun = Some(Instant::now());
+        }
+        self.reserve(encoding.frame_length());
+        encoding.write(head, &mut self.bytes);
+        // A batch has at most 64 KiB, or one frame, whose length is bounded, too.
+        #[allow(clippy::cast_possible_truncation)]
+        let end = self.bytes.len() as u32;
+        self.index.push(IndexEntry::new(end, message_type));
+    }
+
+    /// Makes room for a frame: doubles the buffer, but not beyond what a batch may have.
+    #[inline]
+    fn reserve(&mut self, frame: usize) {
+        let needed = self.bytes.len() + frame;
+        let capacity = self.bytes.capacity();
+        if needed > capacity {
+            let capacity = (capacity * 2).clamp(SPARE, FULL).max(needed);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+    }
+
+    /// Takes the messages as a chunk; `None` if there are none.
+    pub(super) fn take(&mut self) -> Option<Chunk> {
+        let begun = self.begun.take()?;
+        let index = self.index.as_slice().into();
+        self.index.clear();
+        if self.bytes.len() * 2 < self.bytes.capacity() {
+            let bytes = bytes::Bytes::copy_from_slice(&self.bytes);
+            self.bytes.clear();
+            return Some(Chunk::new(bytes, index, begun));
+        }
+        let full = self.bytes.len() > FULL / 2;
+        let next = Vec::with_capacity(if full { FULL } else { 0 });
+        let bytes = std::mem::replace(&mut self.bytes, next);
+        Some(Chunk::of_vec(bytes, index, begun))
+    }
+
+    /// Gives back most of the memory of a batch that is empty and was when it was last looked at.
+    pub(super) fn shrink(&mut self) {
+        if self.bytes.capacity() > SPARE {
+            self.bytes = Vec::new();
+            self.index = Vec::new();
+        }
+    }
+
+    /// The bytes of memory that it keeps.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.index.capacity() * size_of::<IndexEntry>()
+    }
+}

@@ -1,0 +1,41 @@
+//! The reasons why taps do not start.
+
+use std::{io, sync::Arc};
+
+use crate::{config::Diagnostics, supervisor::StartError};
+
+/// The reason why taps were not started. Nothing runs then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The Tapfile has errors. The text has each with its place.
+    #[error("{0}")]
+    Tapfile(Diagnostics),
+    /// Two sinks have the same name, by which reports and metrics tell them apart.
+    #[error("two sinks have the name `{0}`: give one of them another name")]
+    SameName(Arc<str>),
+    /// `identity` or `version` is too long.
+    #[error(
+        "the {field} has {length} bytes: at most {} are possible",
+        Self::LONGEST_TEXT
+    )]
+    TooLong {
+        /// The field.
+        field: &'static str,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// A certificate or a key cannot be used, or names cannot be looked up.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The system has no thread or no descriptors left.
+    #[error("the thread of the taps did not start: {0}")]
+    Thread(#[from] io::Error),
+}
+
+// === impl Error ===
+
+impl Error {
+    /// The most bytes of `identity` and of `version`, as in a Tapfile.
+    pub(super) const LONGEST_TEXT: usize = 4096;
+}

@@ -1,0 +1,71 @@
+//! The handle by which the threads of a server send messages.
+
+use std::{fmt, sync::Arc};
+
+use super::{Message, MessageType, intake::Intake};
+
+/// Sends messages to the sinks of a [`Taps`](super::Taps) or a [`MemoryTap`](super::MemoryTap).
+///
+/// Clones are cheap and equal. Any thread and any task may use one, at any time: also after the drain, when messages only
+/// count as lost. The default handle has no sinks and sends nothing.
+///
+/// ```
+/// use std::{net::SocketAddr, time::SystemTime};
+/// use tapfan::tap::{Handle, Message, MessageType, Protocol};
+///
+/// fn received(taps: &Handle, client: SocketAddr, wire: &[u8]) {
+///     if taps.wants(MessageType::ClientQuery) {
+///         taps.send(&Message::client_query(Protocol::Udp, client, SystemTime::now(), wire));
+///     }
+/// }
+/// ```
+#[derive(Clone, Default)]
+pub struct Handle(Option<Arc<Intake>>);
+
+// === impl Handle ===
+
+impl Handle {
+    pub(super) fn new(intake: &Arc<Intake>) -> Self {
+        Self(Some(Arc::clone(intake)))
+    }
+
+    /// Returns whether any sink wants messages of this type. If not, the server need not build one.
+    ///
+    /// It reads one number. It is false without sinks and after the drain.
+    #[inline]
+    pub fn wants(&self, message_type: MessageType) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|intake| intake.wants(message_type))
+    }
+
+    /// Returns whether any sink wants the wire bytes of messages: because it is `full`, or because it reads something from
+    /// them. If not, a server that would have to encode them again need not do so.
+    #[inline]
+    pub fn wants_wire(&self) -> bool {
+        self.0.as_ref().is_some_and(|intake| intake.wants_wire())
+    }
+
+    /// Sends a message to every sink.
+    ///
+    /// Never waits for a sink and never fails. A message that a sink's queue has no room for is counted in the ledger of
+    /// that sink, as `queue_full`; one that comes after the drain, as `shutdown`; one without a type in the schema or with
+    /// more than 256 KiB, as `malformed` at every sink.
+    ///
+    /// The message is copied into a batch of this thread, which leaves within a millisecond. The messages of a thread stay
+    /// in order.
+    #[inline]
+    pub fn send(&self, message: &Message<'_>) {
+        if let Some(intake) = &self.0 {
+            intake.send(message);
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("has_sinks", &self.0.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,525 @@
+//! The way of a message from the thread that sends it to the router.
+//!
+//! Each thread has a batch of its own, so threads do not wait for each other. A full batch is given to the router by its
+//! thread; all others by the flusher, a millisecond after their first message at the latest.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{
+            AtomicBool, AtomicU32,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::sleep};
+
+use super::{
+    MessageType,
+    batch::Batch,
+    encode::{Encoding, Head},
+    message::Message,
+    own,
+};
+use crate::{
+    config::Sink,
+    frame_stream::{Chunk, Source},
+    router::{DropReason, Router},
+};
+
+/// The part of a [`Taps`](super::Taps) that its handles and threads share.
+pub(super) struct Intake {
+    /// The types that are wanted, a bit each by their numbers, and [`WIRE`].
+    wanted: AtomicU32,
+    head: Head,
+    router: Router,
+    /// Marks the chunks. A queue treats all threads as one sender.
+    source: Source,
+    slots: Mutex<Slots>,
+    flusher: Alarm,
+}
+
+/// The batch of a thread, which the flusher reaches as well.
+pub(super) type Slot = Mutex<Batch>;
+
+/// The batches of all threads.
+#[derive(Debug, Default)]
+struct Slots {
+    all: Vec<Arc<Slot>>,
+    closed: bool,
+}
+
+/// Wakes the flusher.
+#[derive(Debug, Default)]
+struct Alarm {
+    /// True while the flusher is awake, so that most batches need not wake it.
+    awake: AtomicBool,
+    notify: Notify,
+}
+
+/// The messages that the sinks want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// All, with their wire bytes.
+    Wire,
+    /// All, without.
+    NoWire,
+}
+
+/// The bit in `wanted` for wire bytes.
+const WIRE: u32 = 1 << 31;
+
+/// The longest time that a message waits for others.
+///
+/// tokio's timers end at whole milliseconds, and a shorter sleep ends at the next of them. So this is the time between two
+/// flushes, and a message that comes in between waits for less.
+const TICK: Duration = Duration::from_micros(1);
+
+const _: () = assert!(MessageType::ALL.len() < WIRE.trailing_zeros() as usize);
+
+// === impl Wanted ===
+
+impl Wanted {
+    pub(super) fn by(sinks: &[Sink]) -> Self {
+        if sinks.iter().any(|sink| sink.full) {
+            Self::Wire
+        } else {
+            Self::NoWire
+        }
+    }
+}
+
+// === impl Intake ===
+
+impl Intake {
+    pub(super) fn new(head: Head, router: Router, source: Source, wanted: Wanted) -> Self {
+        let types = MessageType::ALL.iter().map(|of| of.number());
+        let types = types.filter(|number| *number != MessageType::Unknown.number());
+        let types = types.fold(0, |bits, number| bits | 1 << number);
+        Self {
+            wanted: AtomicU32::new(match wanted {
+                Wanted::Wire => types | WIRE,
+                Wanted::NoWire => types,
+            }),
+            head,
+            router,
+            source,
+            slots: Mutex::default(),
+            flusher: Alarm::default(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn wants(&self, message_type: MessageType) -> bool {
+        self.wanted.load(Relaxed) & 1 << message_type.number() != 0
+    }
+
+    #[inline]
+    pub(super) fn wants_wire(&self) -> bool {
+        self.wanted.load(Relaxed) & WIRE != 0
+    }
+
+    // --- In
+
+    /// Sends a message, or counts it as lost if it cannot be sent.
+    #[inline]
+    pub(super) fn send(self: &Arc<Self>, message: &Message<'_>) {
+        let Some(encoding) = Encoding::new(&self.head, message, self.wants_wire()) else {
+            self.router.lose(DropReason::Malformed, 1);
+            return;
+        };
+        own::with_slot(self, |slot| {
+            let mut batch = lock(slot);
+            if !batch.has_room(encoding.frame_length()) {
+                self.offer(&mut batch);
+            }
+            let is_first = batch.is_empty();
+            batch.push(&self.head, message.message_type(), &encoding);
+            if batch.closed {
+                self.offer(&mut batch);
+            } else if is_first {
+                drop(batch);
+                self.flusher.raise();
+            }
+        });
+    }
+
+    /// A new batch for a thread.
+    pub(super) fn register(&self) -> Arc<Slot> {
+        let slot = Arc::new(Slot::default());
+        let mut slots = lock(&self.slots);
+        lock(&slot).closed = slots.closed;
+        slots.all.push(Arc::clone(&slot));
+        slot
+    }
+
+    // --- Out
+
+    /// Gives a batch to the router. The lock of the batch is held meanwhile, so the messages of a thread stay in order.
+    fn offer(&self, batch: &mut Batch) {
+        if let Some(chunk) = batch.take() {
+            self.offer_chunk(chunk);
+        }
+    }
+
+    #[cold]
+    fn offer_chunk(&self, chunk: Chunk) {
+        self.router.offer(&chunk.brought_by(&self.source));
+    }
+
+    /// Gives away what the batches have, forever. Sleeps while they are empty.
+    pub(super) async fn flush_forever(&self) {
+        loop {
+            self.flusher.wait().await;
+            while self.flush() || self.stays_awake() {
+                sleep(TICK).await;
+            }
+        }
+    }
+
+    /// Ends the flusher's watch, unless a message has come meanwhile.
+    fn stays_awake(&self) -> bool {
+        self.flusher.awake.store(false, SeqCst);
+        // A thread that sent before this flush did not see that. One that sends after it does, and wakes the flusher.
+        let missed = self.flush();
+        if missed {
+            self.flusher.awake.store(true, SeqCst);
+        }
+        missed
+    }
+
+    /// Gives away what the batches have, and returns whether there was anything. A batch whose thread is using it is left
+    /// for the next time.
+    fn flush(&self) -> bool {
+        let mut found = false;
+        lock(&self.slots).all.retain(|slot| {
+            let mut batch = match slot.try_lock() {
+                Ok(batch) => batch,
+                Err(TryLockError::Poisoned(error)) => error.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    found = true;
+                    return true;
+                }
+            };
+            if batch.is_empty() {
+                batch.shrink();
+            } else {
+                found = true;
+                self.offer(&mut batch);
+            }
+            // Without its thread, nothing more comes.
+            Arc::strong_count(slot) > 1
+        });
+        found
+    }
+
+    /// Gives away what all batches have. Later messages leave at once: there is no flusher any more. Waits for threads that
+    /// are sending.
+    pub(super) fn close(&self) {
+        self.wanted.store(0, Relaxed);
+        let mut slots = lock(&self.slots);
+        slots.closed = true;
+        for slot in slots.all.drain(..) {
+            let mut batch = lock(&slot);
+            self.offer(&mut batch);
+            batch.shrink();
+            batch.closed = true;
+        }
+    }
+
+    /// Gives away what all batches have now.
+    pub(super) fn flush_all(&self) {
+        for slot in &lock(&self.slots).all {
+            self.offer(&mut lock(slot));
+        }
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        // Threads keep their slots until they end or send to another tap.
+        self.close();
+    }
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake")
+            .field("router", &self.router)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Alarm ===
+
+impl Alarm {
+    /// Wakes the flusher if it sleeps.
+    #[inline]
+    fn raise(&self) {
+        if !self.awake.load(SeqCst) && !self.awake.swap(true, SeqCst) {
+            self.notify.notify_one();
+        }
+    }
+
+    async fn wait(&self) {
+        self.notify.notified().await;
+    }
+}
+
+/// Locks. Only running out of memory can panic under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, thread};
+
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::{
+        dnstap::proto,
+        memory::Budget,
+        router::{Limits, Progress, Queue, Queues},
+        tap::Handle,
+    };
+
+    struct Way {
+        intake: Arc<Intake>,
+        queues: Arc<Queues>,
+        queue: Arc<Queue>,
+    }
+
+    impl Way {
+        fn new() -> Self {
+            let queues = Arc::new(Queues::new(Limits {
+                frames: 1_000_000,
+                bytes: 1 << 30,
+            }));
+            let router = Router::new([Arc::clone(&queues)]);
+            let source = Source::within(&Budget::default(), "tap".into(), "test");
+            let head = Head::new(b"ns1", b"");
+            Self {
+                intake: Arc::new(Intake::new(head, router, source, Wanted::Wire)),
+                queue: queues.one(),
+                queues,
+            }
+        }
+
+        fn offered(&self) -> u64 {
+            self.queues.ledger().offered
+        }
+
+        /// The numbers of the next messages.
+        async fn next(&self) -> Vec<u64> {
+            let taken = poll_fn(|cx| self.queue.poll_take(cx)).await;
+            let taken = taken.expect("the queue is open");
+            let frames: Vec<u64> = taken
+                .chunks()
+                .flat_map(|chunk| chunk.frames().map(number).collect::<Vec<_>>())
+                .collect();
+            taken.settle(Progress {
+                frames: frames.len(),
+                ..Progress::default()
+            });
+            frames
+        }
+    }
+
+    fn send(intake: &Arc<Intake>, number: u64) {
+        let wire = number.to_be_bytes();
+        intake.send(&Message::new(MessageType::ClientQuery).query(&wire));
+    }
+
+    fn number(frame: &[u8]) -> u64 {
+        let frame: proto::Dnstap = prost::Message::decode(frame).expect("a frame");
+        let wire = frame.message.and_then(|message| message.query_message);
+        u64::from_be_bytes(wire.expect("a query").try_into().expect("a number"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lone_message_leaves_at_once_and_those_behind_it_within_a_millisecond() {
+        let way = Way::new();
+        let intake = Arc::clone(&way.intake);
+        let flusher = tokio::spawn(async move { intake.flush_forever().await });
+        for _ in 0..3 {
+            let sent = Instant::now();
+            send(&way.intake, 0);
+            assert_eq!(way.next().await, [0]);
+            assert_eq!(sent.elapsed(), Duration::ZERO);
+            send(&way.intake, 1);
+            send(&way.intake, 2);
+            assert_eq!(way.next().await, [1, 2]);
+            assert!(sent.elapsed() <= Duration::from_millis(1));
+            // Long enough for the flusher to fall asleep.
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert!(!way.intake.flusher.awake.load(SeqCst), "it sleeps");
+        flusher.abort();
+    }
+
+    #[test]
+    fn a_full_batch_leaves_by_its_own_thread() {
+        let way = Way::new();
+        for number in 0..10_000 {
+            send(&way.intake, number);
+        }
+        let left = way.offered();
+        assert!((8_000..10_000).contains(&left), "{left}");
+        way.intake.flush();
+        assert_eq!(way.offered(), 10_000);
+    }
+
+    #[tokio::test]
+    async fn every_message_of_every_thread_arrives_once_and_those_of_a_thread_in_order() {
+        const THREADS: u64 = 8;
+        const EACH: u64 = 20_000;
+        let way = Way::new();
+        let intake = Arc::clone(&way.intake);
+        let flusher = tokio::spawn(async move { intake.flush_forever().await });
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let intake = Arc::clone(&way.intake);
+                thread::spawn(move || (0..EACH).for_each(|n| send(&intake, thread << 32 | n)))
+            })
+            .collect();
+        let mut next = [0; 8];
+        while next.iter().sum::<u64>() < THREADS * EACH {
+            let numbers = timeout(Duration::from_secs(30), way.next()).await;
+            for number in numbers.expect("more to come") {
+                let next = &mut next[usize::try_from(number >> 32).expect("small")];
+                assert_eq!(number & u64::from(u32::MAX), *next);
+                *next += 1;
+            }
+        }
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        flusher.abort();
+        assert_eq!(way.offered(), THREADS * EACH);
+    }
+
+    #[test]
+    fn a_thread_that_ends_loses_nothing_and_leaves_nothing() {
+        let way = Way::new();
+        for number in 0..100 {
+            let intake = Arc::clone(&way.intake);
+            let thread = thread::spawn(move || send(&intake, number));
+            thread.join().expect("no panic");
+        }
+        assert!(way.intake.flush());
+        assert_eq!(way.offered(), 100);
+        assert_eq!(lock(&way.intake.slots).all.len(), 0);
+    }
+
+    #[test]
+    fn a_message_sent_by_a_destructor_of_the_thread_arrives() {
+        struct Last(Arc<Intake>);
+        impl Drop for Last {
+            fn drop(&mut self) {
+                send(&self.0, 2);
+            }
+        }
+        thread_local!(static LAST: std::cell::RefCell<Option<Last>> = const { std::cell::RefCell::new(None) });
+        let way = Way::new();
+        let intake = Arc::clone(&way.intake);
+        let thread = thread::spawn(move || {
+            // Its destructor runs after that of the batches, which are used later.
+            LAST.set(Some(Last(Arc::clone(&intake))));
+            send(&intake, 1);
+        });
+        thread.join().expect("no panic");
+        way.intake.flush();
+        assert_eq!(way.offered(), 2);
+    }
+
+    #[test]
+    fn a_silent_thread_keeps_little_memory() {
+        let way = Way::new();
+        let memory = || {
+            let slots = lock(&way.intake.slots);
+            slots
+                .all
+                .iter()
+                .map(|slot| lock(slot).memory())
+                .sum::<usize>()
+        };
+        for number in 0..10_000 {
+            send(&way.intake, number);
+        }
+        assert!(memory() > 60 << 10);
+        way.intake.flush();
+        way.intake.flush();
+        assert!(memory() <= 5 << 10, "{}", memory());
+    }
+
+    #[test]
+    fn a_chunk_of_few_messages_holds_no_large_buffer() {
+        let way = Way::new();
+        for number in 0..10_000 {
+            send(&way.intake, number);
+        }
+        way.intake.flush();
+        let before = way.queues.ledger().held_bytes;
+        send(&way.intake, 0);
+        way.intake.flush();
+        assert!(way.queues.ledger().held_bytes - before < 200);
+        assert!(lock(&lock(&way.intake.slots).all[0]).memory() > 60 << 10);
+    }
+
+    #[test]
+    fn after_the_end_each_message_is_counted_at_once() {
+        let way = Way::new();
+        send(&way.intake, 0);
+        let handle = Handle::new(&way.intake);
+        assert!(handle.wants(MessageType::ClientQuery) && handle.wants_wire());
+        way.intake.close();
+        way.queues.abandon();
+        assert_eq!(way.queues.ledger().dropped(DropReason::Shutdown), 1);
+        send(&way.intake, 1);
+        let intake = Arc::clone(&way.intake);
+        let thread = thread::spawn(move || send(&intake, 2));
+        thread.join().expect("no panic");
+        assert_eq!(way.queues.ledger().dropped(DropReason::Shutdown), 3);
+        assert!(!handle.wants(MessageType::ClientQuery) && !handle.wants_wire());
+    }
+
+    #[test]
+    fn taps_of_one_thread_are_apart_and_dropping_one_gives_its_batch_away() {
+        let (one, other) = (Way::new(), Way::new());
+        send(&one.intake, 1);
+        send(&other.intake, 2);
+        send(&one.intake, 3);
+        one.intake.flush();
+        other.intake.flush();
+        assert_eq!((one.offered(), other.offered()), (2, 1));
+        send(&one.intake, 4);
+        let Way { intake, queues, .. } = one;
+        drop(intake);
+        assert_eq!(queues.ledger().offered, 3);
+        // The next tap of this thread may have the address of the old one, but not its batch.
+        for _ in 0..10 {
+            let way = Way::new();
+            send(&way.intake, 5);
+            way.intake.flush();
+            assert_eq!(way.offered(), 1);
+        }
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_sent_is_counted() {
+        let way = Way::new();
+        way.intake.send(&Message::new(MessageType::Unknown));
+        let ledger = way.queues.ledger();
+        assert_eq!(
+            (ledger.offered, ledger.dropped(DropReason::Malformed)),
+            (1, 1)
+        );
+        assert!(ledger.balances());
+        assert!(!way.intake.wants(MessageType::Unknown));
+    }
+}

@@ -1,0 +1,76 @@
+//! Taps from inside a DNS server.
+//!
+//! A server that embeds this module sends the DNS messages that it receives and sends to dnstap collectors. It needs no
+//! other process, and it never waits for a collector. The sinks are those of the router: each has a queue, a connection
+//! that is made again when it is lost, and a ledger in which every message is counted once.
+//!
+//! ```
+//! use std::{net::SocketAddr, time::{Duration, SystemTime}};
+//! use tapfan::tap::{Message, MessageType, Protocol, Taps};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A line as in a Corefile. The sinks run on a thread of their own.
+//! let taps = Taps::from_tapfile("dnstap tcp://127.0.0.1:6000 full")?;
+//! let handle = taps.handle();
+//!
+//! # let (client, query): (SocketAddr, _) = ("192.0.2.7:5353".parse()?, [0; 12]);
+//! // In any thread or task, where a query has come in:
+//! if handle.wants(MessageType::ClientQuery) {
+//!     handle.send(&Message::client_query(Protocol::Udp, client, SystemTime::now(), &query));
+//! }
+//!
+//! // At the end of the server:
+//! let report = taps.drain_blocking(Duration::from_millis(100));
+//! for sink in report.sinks {
+//!     println!("{}: {} delivered, {} lost", sink.name, sink.ledger.delivered, sink.ledger.dropped_total());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Taps`] owns the sinks. [`Taps::from_tapfile`] starts those of a Tapfile; [`Builder`] has more settings.
+//! - [`Handle`] sends: [`wants`](Handle::wants) says whether a message need be built at all.
+//! - [`Message`] borrows what the server has. [`Message::client_query`] and three others are shaped as in `CoreDNS`.
+//! - [`MemoryTap`] is for the tests of a server.
+//!
+//! `docs/embedding.md` describes the whole way.
+//!
+//! # Cost
+//!
+//! [`send`](Handle::send) copies the message into a batch of its thread; it takes no lock that another sending thread
+//! holds. A batch leaves when it is full (64 KiB), or within a millisecond. Then it is pushed onto the queue of each sink,
+//! under a lock that is held for about a microsecond. A thread that is silent keeps at most 4 KiB.
+//!
+//! # Losses
+//!
+//! Nothing is lost without being counted. [`View::snapshot`](crate::supervisor::View::snapshot) has the ledger of each sink
+//! at any time, and [`Taps::drain`] returns the last one.
+
+// Called by programs that embed it; calls `supervisor` (to run the sinks), `router` (to offer), `frame_stream` (chunks),
+// `dnstap` (field numbers) and `config` (types and the Tapfile).
+
+mod batch;
+mod builder;
+mod encode;
+mod error;
+mod handle;
+mod host;
+mod intake;
+mod memory;
+mod message;
+mod own;
+mod policy;
+mod taps;
+
+pub use builder::Builder;
+pub use error::Error;
+pub use handle::Handle;
+pub use memory::{MemoryTap, Tapped};
+pub use message::{HttpVersion, Message, Protocol};
+pub use policy::{Policy, PolicyAction, PolicyMatch};
+pub use taps::{Report, Taps};
+
+pub use crate::{
+    health::Ledger,
+    supervisor::{MessageType, SinkReport},
+};

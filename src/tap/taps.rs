@@ -1,0 +1,149 @@
+//! Taps of one server: its sinks and its handles.
+
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use tokio::{runtime, sync::oneshot};
+
+use super::{
+    Builder, Error, Handle,
+    host::{Drain, Way},
+};
+use crate::{
+    router::Queues,
+    supervisor::{SinkReport, View},
+};
+
+/// The taps of a server: sinks that run beside it, and handles that send to them.
+///
+/// [`from_tapfile`](Self::from_tapfile) and [`builder`](Self::builder) start them, [`drain`](Self::drain) ends them. Dropped
+/// instead, they end at once, and messages that still wait count as lost (`shutdown`).
+#[derive(Debug)]
+pub struct Taps {
+    pub(super) handle: Handle,
+    pub(super) view: View,
+    /// `None` without sinks: then nothing runs.
+    pub(super) running: Option<Running>,
+}
+
+/// Sinks that run.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) way: Way,
+    pub(super) host: oneshot::Sender<Drain>,
+    pub(super) runtime: runtime::Handle,
+}
+
+/// The final ledger of each sink.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The sinks in the order of the configuration.
+    pub sinks: Vec<SinkReport>,
+}
+
+/// The time that a drain may take beyond its deadline, for sinks to settle their accounts.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+// === impl Taps ===
+
+impl Taps {
+    /// Starts the sinks of a Tapfile, on a thread of their own: `dnstap` directives, as they stand in a Corefile, and lines
+    /// such as `memory` and `resolver`, but no `listen`. Without any directive there are no sinks, and nothing is started.
+    ///
+    /// Variables are replaced from the environment of the process. Sinks that are down do not fail the start. Blocks while
+    /// it reads the certificates and keys that the text names.
+    ///
+    /// ```
+    /// let taps = tapfan::tap::Taps::from_tapfile("dnstap tcp://127.0.0.1:6000 full")?;
+    /// assert!(taps.handle().wants_wire());
+    /// # Ok::<(), tapfan::tap::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the text has errors, or a certificate cannot be used. Nothing runs then.
+    pub fn from_tapfile(text: &str) -> Result<Self, Error> {
+        Self::builder().tapfile(text)?.start()
+    }
+
+    /// A builder, for more settings.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A handle to send with. Clones are cheap.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// A view of the sinks, usable from any thread: states, ledgers, queues, latencies. It has no listeners.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The runtime on which the sinks run; `None` without sinks. An admin endpoint watches it.
+    pub fn runtime(&self) -> Option<&runtime::Handle> {
+        self.running.as_ref().map(|running| &running.runtime)
+    }
+
+    /// Ends the taps in order: empties the queues, ends the streams to the collectors with STOP and waits for FINISH.
+    ///
+    /// Takes at most `within`, and a little more to settle the accounts. What is not delivered by then counts as lost, as
+    /// `shutdown`, and so does each message that is sent later. Awaits no timer, so any executor can run it. Dropping the
+    /// future ends the taps at once.
+    pub async fn drain(mut self, within: Duration) -> Report {
+        let Some(running) = self.running.take() else {
+            return Report::default();
+        };
+        let Running { way, host, .. } = running;
+        let (done, is_done) = oneshot::channel();
+        let done = Box::new(move || drop(done));
+        if host.send(Drain { within, done }).is_ok() {
+            // The result is an error in any case: `done` is only dropped, as it is if the runtime has ended.
+            let _: Result<(), _> = is_done.await;
+        }
+        Report::after(&way)
+    }
+
+    /// Does the same and blocks the current thread. It must not be the only one of the runtime that the sinks run on.
+    pub fn drain_blocking(mut self, within: Duration) -> Report {
+        let Some(running) = self.running.take() else {
+            return Report::default();
+        };
+        let Running { way, host, .. } = running;
+        let (done, is_done) = mpsc::channel::<()>();
+        let done = Box::new(move || drop(done));
+        if host.send(Drain { within, done }).is_ok() {
+            let _ = is_done.recv_timeout(within.saturating_add(LAST_WORDS));
+        }
+        Report::after(&way)
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    fn after(way: &Way) -> Self {
+        way.end();
+        let report = |(name, queues): &(Arc<str>, Arc<Queues>)| SinkReport {
+            name: Arc::clone(name),
+            ledger: queues.ledger(),
+        };
+        Self {
+            sinks: way.sinks.iter().map(report).collect(),
+        }
+    }
+
+    /// The messages that were delivered, over all sinks.
+    pub fn delivered(&self) -> u64 {
+        self.sinks.iter().map(|sink| sink.ledger.delivered).sum()
+    }
+
+    /// The messages that were lost, over all sinks and for all reasons.
+    pub fn lost(&self) -> u64 {
+        let lost = self.sinks.iter().map(|sink| sink.ledger.dropped_total());
+        lost.sum()
+    }
+}

@@ -1,0 +1,304 @@
+//! Taps from inside a server, with collectors at real sockets.
+
+#![allow(missing_docs)]
+
+mod collector;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tapfan::{
+    config::Sink,
+    health::DropReason,
+    proto::message::Type,
+    tap::{Builder, Error, Handle, Message, MessageType, Protocol, Taps},
+};
+use tokio::runtime;
+
+use collector::Collector;
+
+const LONG: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(200);
+
+fn client() -> SocketAddr {
+    "192.0.2.7:5353".parse().expect("an address")
+}
+
+fn send(handle: &Handle, wire: &[u8]) {
+    handle.send(&Message::client_query(
+        Protocol::Udp,
+        client(),
+        SystemTime::now(),
+        wire,
+    ));
+}
+
+/// The SOCKET of a port at which nothing listens.
+fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    format!("tcp://{}", listener.local_addr().expect("it is bound"))
+}
+
+/// Every message is received by the collector or counted as lost, at each sink, and the messages of a thread are in order.
+#[test]
+fn a_million_messages_of_eight_threads_add_up_with_a_collector_that_is_down() {
+    const THREADS: u64 = 8;
+    const EACH: u64 = 125_000;
+    let collector = Collector::start();
+    let tapfile = format!(
+        "dnstap {} full {{\n name good\n}}\ndnstap {} full {{\n name down\n}}",
+        collector.socket(),
+        nowhere()
+    );
+    let taps = Taps::from_tapfile(&tapfile).expect("started");
+    let threads = (0..THREADS).map(|thread| {
+        let handle = taps.handle();
+        thread::spawn(move || {
+            let mut longest = Duration::ZERO;
+            for number in 0..EACH {
+                let mut wire = [0; 100];
+                wire[..8].copy_from_slice(&(thread << 32 | number).to_be_bytes());
+                let begun = Instant::now();
+                send(&handle, &wire);
+                longest = longest.max(begun.elapsed());
+            }
+            longest
+        })
+    });
+    let threads: Vec<_> = threads.collect();
+    let longest = threads
+        .into_iter()
+        .map(|thread| thread.join().expect("no panic"));
+    println!(
+        "the longest call took {:?}",
+        longest.max().expect("threads")
+    );
+    // The sink that is down keeps the drain waiting to its end, so the good one gets its time before.
+    let begun = Instant::now();
+    while taps.view().snapshot().sinks[0].queue.frames > 0 {
+        assert!(begun.elapsed() < LONG, "the good sink hangs");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let report = taps.drain_blocking(Duration::from_secs(5));
+    let [good, down] = report.sinks.as_slice() else {
+        panic!("two sinks");
+    };
+    for sink in [good, down] {
+        let ledger = &sink.ledger;
+        assert_eq!(ledger.offered, THREADS * EACH, "{}", sink.name);
+        assert_eq!(ledger.delivered + ledger.dropped_total(), ledger.offered);
+        assert!(ledger.balances() && ledger.queued == 0 && ledger.in_flight == 0);
+    }
+    assert_eq!(collector.received(), good.ledger.delivered);
+    assert_eq!(collector.stopped(), 1);
+    assert_eq!(down.ledger.delivered, 0);
+    // What had a place in the queue is lost at the end, the rest before.
+    assert_eq!(down.ledger.dropped(DropReason::Shutdown), 10_000);
+
+    let mut next = [0; 8];
+    for message in collector.messages(0) {
+        let wire = message.query_message.expect("a query");
+        let number = u64::from_be_bytes(*wire.first_chunk().expect("a number"));
+        let next = &mut next[usize::try_from(number >> 32).expect("small")];
+        assert!(number & u64::from(u32::MAX) >= *next, "in order");
+        *next = (number & u64::from(u32::MAX)) + 1;
+    }
+}
+
+#[test]
+fn a_lone_message_arrives_without_another_one() {
+    let collector = Collector::start();
+    let text = format!("dnstap {} full", collector.socket());
+    let taps = Taps::from_tapfile(&text).expect("started");
+    let handle = taps.handle();
+    for round in 0..3 {
+        send(&handle, &[round]);
+        let [message] = &collector.messages(1)[..] else {
+            panic!("one message");
+        };
+        assert_eq!(message.r#type(), Type::ClientQuery);
+        assert_eq!(message.query_message.as_deref(), Some(&[round][..]));
+    }
+    // From a thread that ends at once.
+    thread::spawn(move || send(&handle, b"last"));
+    assert_eq!(
+        collector.messages(1)[0].query_message.as_deref(),
+        Some(b"last".as_slice())
+    );
+    let report = taps.drain_blocking(LONG);
+    assert_eq!((report.delivered(), report.lost()), (4, 0));
+}
+
+#[test]
+fn wire_bytes_identity_and_version_are_as_set() {
+    let collector = Collector::start();
+    let text = format!("dnstap {}", collector.socket());
+    let taps = Taps::from_tapfile(&text).expect("started");
+    let handle = taps.handle();
+    assert!(handle.wants(MessageType::ClientQuery) && !handle.wants_wire());
+    send(&handle, b"query");
+    let [frame] = &collector.frames(1)[..] else {
+        panic!("one frame");
+    };
+    let host = nix::sys::utsname::uname().expect("a system");
+    assert_eq!(
+        frame.identity.as_deref(),
+        Some(host.nodename().as_encoded_bytes())
+    );
+    let version = concat!("tapfan-", env!("CARGO_PKG_VERSION"));
+    assert_eq!(frame.version.as_deref(), Some(version.as_bytes()));
+    let message = frame.message.as_ref().expect("a message");
+    assert_eq!(message.query_message, None);
+    taps.drain_blocking(LONG);
+
+    let mut sink = Sink::new("full", collector.socket().parse().expect("an endpoint"));
+    sink.full = true;
+    sink.edits.version = Some("of the sink".into());
+    let builder = Taps::builder()
+        .identity("ns1")
+        .version("server-1")
+        .sink(sink);
+    let taps = builder.start().expect("started");
+    assert!(taps.handle().wants_wire());
+    send(&taps.handle(), b"query");
+    let [frame] = &collector.frames(1)[..] else {
+        panic!("one frame");
+    };
+    assert_eq!(frame.identity.as_deref(), Some(b"ns1".as_slice()));
+    assert_eq!(frame.version.as_deref(), Some(b"of the sink".as_slice()));
+    taps.drain_blocking(LONG);
+}
+
+#[test]
+fn sinks_run_on_a_given_runtime_and_any_executor_can_drain() {
+    let collector = Collector::start();
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let sink = Sink::new("one", collector.socket().parse().expect("an endpoint"));
+    let builder = Taps::builder().runtime(runtime.handle().clone()).sink(sink);
+    let taps = builder.start().expect("started");
+    let handle = taps.handle();
+    send(&handle, b"query");
+    collector.messages(1);
+    assert_eq!(taps.view().snapshot().sinks[0].ledger.delivered, 1);
+    // This thread has no runtime.
+    let report = futures_executor(taps.drain(LONG));
+    assert_eq!(report.delivered(), 1);
+    assert_eq!(collector.stopped(), 1);
+    // Nothing is wanted any more, and what is sent is counted.
+    assert!(!handle.wants(MessageType::ClientQuery));
+    send(&handle, b"late");
+}
+
+/// The simplest executor: it polls until the future is ready.
+fn futures_executor<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let waker = std::task::Waker::from(std::sync::Arc::new(Unpark(thread::current())));
+    let mut context = std::task::Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => thread::park_timeout(LONG),
+        }
+    }
+}
+
+struct Unpark(thread::Thread);
+
+impl std::task::Wake for Unpark {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[tokio::test]
+async fn taps_can_be_dropped_anywhere_and_what_waited_is_counted() {
+    let on_own_thread = Taps::builder();
+    let on_this = Taps::builder().runtime(runtime::Handle::current());
+    for builder in [on_own_thread, on_this] {
+        let sink = Sink::new("down", nowhere().parse().expect("an endpoint"));
+        let taps = builder.sink(sink).start().expect("started");
+        let (handle, view) = (taps.handle(), taps.view().clone());
+        send(&handle, b"before");
+        drop(taps);
+        send(&handle, b"after");
+        let ledger = &view.snapshot().sinks[0].ledger;
+        assert_eq!((ledger.offered, ledger.dropped_total()), (2, 2));
+    }
+}
+
+#[test]
+fn taps_outlive_their_runtime_and_count() {
+    let runtime = runtime::Runtime::new().expect("a runtime");
+    let sink = Sink::new("down", nowhere().parse().expect("an endpoint"));
+    let builder = Taps::builder().runtime(runtime.handle().clone()).sink(sink);
+    let taps = builder.start().expect("started");
+    let handle = taps.handle();
+    send(&handle, b"before");
+    drop(runtime);
+    send(&handle, b"after");
+    let report = taps.drain_blocking(LONG);
+    let ledger = &report.sinks[0].ledger;
+    assert_eq!(
+        (ledger.offered, ledger.dropped(DropReason::Shutdown)),
+        (2, 2)
+    );
+}
+
+#[test]
+fn a_drain_ends_in_time_and_counts_what_is_left() {
+    let text = format!("dnstap {} full", nowhere());
+    let taps = Taps::from_tapfile(&text).expect("started");
+    let handle = taps.handle();
+    for _ in 0..100 {
+        send(&handle, b"query");
+    }
+    let report = taps.drain_blocking(SHORT);
+    assert_eq!((report.delivered(), report.lost()), (0, 100));
+    assert_eq!(report.sinks[0].ledger.dropped(DropReason::Shutdown), 100);
+}
+
+#[test]
+fn without_sinks_nothing_runs_and_nothing_is_wanted() {
+    let taps = Taps::from_tapfile("drain 2s").expect("started");
+    let handle = taps.handle();
+    assert!(!handle.wants(MessageType::ClientQuery) && !handle.wants_wire());
+    assert!(taps.runtime().is_none());
+    send(&handle, b"query");
+    assert!(taps.view().snapshot().sinks.is_empty());
+    assert_eq!(taps.drain_blocking(SHORT).sinks, []);
+    send(&Handle::default(), b"query");
+}
+
+#[test]
+fn what_cannot_start_says_why() {
+    let refused = |builder: Result<Builder, Error>| {
+        let started = builder.and_then(Builder::start);
+        started.expect_err("refused").to_string()
+    };
+    let tapfile = |text| refused(Taps::builder().tapfile(text));
+    insta::assert_snapshot!(tapfile("listen @in\ndnstap @out"), @r"
+    Tapfile:1:1: error: `listen` has no use here: this is for a router
+        listen @in
+      note: this program taps its own messages and takes none from others
+      help: remove it, or run a router with this Tapfile: `tapfan run`
+    ");
+    insta::assert_snapshot!(tapfile("dnstap udp://192.0.2.1:6000"), @r"
+    Tapfile:1:8: error: `udp://` does not carry dnstap: in this address
+        dnstap udp://192.0.2.1:6000
+      help: use `unix://`, `tcp://` or `tls://`; sinks also accept `tcp+srv://` and `tls+srv://`
+    ");
+    let sink = || Sink::new("one", "@out".parse().expect("an endpoint"));
+    let twice = Taps::builder().sink(sink()).sink(sink());
+    insta::assert_snapshot!(refused(Ok(twice)), @"two sinks have the name `one`: give one of them another name");
+    let long = Taps::builder().sink(sink()).identity([0; 5000]);
+    insta::assert_snapshot!(refused(Ok(long)), @"the identity has 5000 bytes: at most 4096 are possible");
+    let missing = "dnstap tls://192.0.2.1:6000 {\n ca /nonexistent/ca.pem\n}";
+    insta::assert_snapshot!(tapfile(missing), @"dnstap tls://192.0.2.1:6000: cannot read /nonexistent/ca.pem: No such file or directory (os error 2)");
+}
