@@ -141,7 +141,7 @@ fn known(name: &str, find: impl FnOnce(&str) -> nix::Result<bool>) -> Result<(),
     if name.parse::<u32>().is_ok() {
         return Ok(());
     }
-    // This can ask a directory server, if the accounts are kept there.
+    // The lookup can take long: if the accounts are kept on a directory server, the system asks that server.
     match waiting_for(format_args!("the account `{name}`"), || find(name)) {
         Ok(true) => Ok(()),
         Ok(false) => Err("this machine has no such name".into()),

@@ -71,7 +71,7 @@ impl Unfinished {
         self.with(|holdings| holdings.held)
     }
 
-    /// The bytes that may be held.
+    /// The largest number of bytes that can be held.
     pub fn limit(&self) -> usize {
         self.with(|holdings| holdings.limit)
     }

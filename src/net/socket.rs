@@ -28,7 +28,7 @@ pub struct Keepalive {
     pub probes: u32,
 }
 
-/// The time that written bytes may stay unacknowledged before the connection is closed.
+/// The longest time for which written bytes may stay unacknowledged. After this time, the connection is closed.
 ///
 /// `prepare_served` sets it as `TCP_USER_TIMEOUT`. `dial_tcp` sets at least twice the time if the caller can check the
 /// peer itself.
@@ -88,7 +88,7 @@ fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
 /// [`WouldBlock`](io::ErrorKind::WouldBlock) immediately. The caller must try again later.
 ///
 /// # Errors
-/// Whatever the operating system reports.
+/// The error of the operating system.
 pub(crate) async fn dial_unix(address: &UnixAddress) -> io::Result<UnixStream> {
     match address {
         UnixAddress::Path(path) => UnixStream::connect(path).await,
@@ -99,7 +99,7 @@ pub(crate) async fn dial_unix(address: &UnixAddress) -> io::Result<UnixStream> {
 /// Sets the options of an accepted connection, so that a vanished sender is noticed.
 ///
 /// # Errors
-/// Whatever the operating system reports; the connection may be gone already.
+/// The error of the operating system, for example because the connection is gone already.
 pub(crate) fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
     let options = SockRef::from(stream);
     options.set_tcp_nodelay(true)?;
@@ -110,7 +110,7 @@ pub(crate) fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
 /// takes no part of an answer for `allowed`, however short the answer is. The kernel buffers at most 64 KiB of answers.
 ///
 /// # Errors
-/// Whatever the operating system reports; the connection may be gone already.
+/// The error of the operating system, for example because the connection is gone already.
 #[cfg(any(feature = "admin", test))]
 pub(crate) fn prepare_served(stream: &TcpStream, allowed: UserTimeout) -> io::Result<()> {
     let options = SockRef::from(stream);

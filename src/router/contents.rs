@@ -70,7 +70,7 @@ pub(super) struct Bounds {
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_CHUNKS: usize = 256;
 
-/// A batch may have this amount even if it is more than half of the room. Otherwise the batches of small queues would
+/// A batch can have this size even if that is more than half of the room. Otherwise the batches of small queues would
 /// be too small to be worth a write.
 const SMALLEST_BATCH: Amount = Amount {
     frames: 64,

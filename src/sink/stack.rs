@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Everything a directive's stack is built from.
+/// The data from which the stack of a directive is built.
 ///
 /// All checks happen when this is made, so building a stack again after a panic cannot fail.
 #[derive(Debug, Clone)]

@@ -32,7 +32,7 @@ pub(super) struct Wire<Io> {
 // === impl Wire ===
 
 impl<Io> Wire<Io> {
-    /// A stream on which START was sent, to a collector that may take no data for up to `patience`.
+    /// A stream on which START was sent. The collector may take no data for up to `patience`.
     pub(super) fn new(io: Io, patience: Duration) -> Self {
         Self {
             io,

@@ -24,7 +24,7 @@ pub(super) struct Parts<'a> {
     pub(super) config: Config,
     pub(super) listeners: Vec<(Span, Listen)>,
     pub(super) sinks: Vec<dnstap::Found<'a>>,
-    /// The place of the last line of each directive that can be given once.
+    /// The last place of each directive that should occur only once.
     lines: HashMap<&'static str, Span>,
 }
 

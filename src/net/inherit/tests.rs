@@ -65,7 +65,7 @@ async fn a_tcp_socket_is_found_by_its_address_and_port() {
     let mut inherited = Inherited::default();
     let mut addresses = Vec::new();
     for (place, any) in ["127.0.0.1:0", "[::1]:0"].into_iter().enumerate() {
-        // A machine may have no IPv6.
+        // The machine possibly has no IPv6.
         let Ok(listener) = TcpListener::bind(any) else {
             assert_ne!(any, "127.0.0.1:0");
             continue;

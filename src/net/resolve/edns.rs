@@ -42,7 +42,7 @@ pub(super) struct Connection {
     exchange: DnsExchange<TokioRuntimeProvider>,
     server: SocketAddr,
     is_udp: bool,
-    /// The time that one question may take.
+    /// The deadline of one question.
     timeout: Duration,
     without_edns: WithoutEdns,
 }
