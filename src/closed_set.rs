@@ -2,9 +2,9 @@
 
 /// Declares an enum. Each row is a variant with its label.
 ///
-/// The lists `ALL` and `LABELS` and the method `label` are made from the same rows as the variants, so no variant can
-/// be missing. `ALL` has the variants in the order of their declaration, in which they are also shown. So without
-/// explicit discriminants, `variant as usize` is the position of the variant in `ALL`, and an array of length
+/// The lists `ALL` and `LABELS`, the method `label` and `Display` are made from the same rows as the variants, so no
+/// variant can be missing. `ALL` has the variants in the order of their declaration, in which they are also shown. So
+/// without explicit discriminants, `variant as usize` is the position of the variant in `ALL`, and an array of length
 /// `ALL.len()` has an element for each variant.
 macro_rules! closed_set {
     (
@@ -32,6 +32,12 @@ macro_rules! closed_set {
                 match self {
                     $(Self::$variant => $label,)+
                 }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.label())
             }
         }
     };

@@ -5,8 +5,8 @@
 pub use crate::{
     dnstap::{Malformed, Rewrite, message_type, validate},
     frame_stream::{
-        BackChannel, BackChannelEvent, Batch, CONTENT_TYPE, Chunk, Control, ControlError,
-        ControlKind, HandshakeError, MAX_CONTROL_LENGTH, Mode, Source, accept, offer, open, start,
+        BackChannel, Batch, CONTENT_TYPE, Chunk, Control, ControlError, ControlKind,
+        HandshakeError, MAX_CONTROL_LENGTH, Mode, Source, accept, offer, open, start,
     },
     listener::{Cut, Cutter, End, Unfinished},
     memory::Budget,

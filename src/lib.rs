@@ -66,6 +66,7 @@ pub mod health;
 #[doc(hidden)]
 pub mod internals;
 mod listener;
+mod lock;
 mod memory;
 mod net;
 mod router;

@@ -52,6 +52,22 @@ const CLOSED_SETS: &[(&str, Place)] = &[
         Place::Nowhere("the names are those of dnstap's schema, proto/dnstap.proto"),
     ),
     (
+        "Stage",
+        Place::Nowhere("error texts begin with it, and the text says the rest"),
+    ),
+    (
+        "ReadyWhen",
+        Place::Nowhere("the option `ready_when` lists them, and its row is compared"),
+    ),
+    (
+        "Endpoints",
+        Place::Nowhere("the option `endpoints` lists them, and its row is compared"),
+    ),
+    (
+        "WireType",
+        Place::Nowhere("the names are those of protobuf's encoding"),
+    ),
+    (
         "Sort",
         Place::Nowhere("`top` shows them in its list of keys"),
     ),
