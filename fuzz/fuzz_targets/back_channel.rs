@@ -3,23 +3,23 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tapfan::internals::{BackChannel, BackChannelEvent, ControlError, ControlKind};
+use tapfan::internals::{BackChannel, ControlError, ControlKind};
 use tapfan_fuzz::Dice;
 
-type Said = Result<Option<BackChannelEvent>, ControlError>;
+type Said = Result<bool, ControlError>;
 
 fn in_parts(mut data: &[u8], dice: &mut Dice) -> Said {
     let mut back = BackChannel::new();
-    let mut said = Ok(None);
+    let mut said = Ok(false);
     while !data.is_empty() {
         let (part, rest) = data.split_at(dice.part(data.len()));
         data = rest;
         let now = back.feed(part);
         match said {
-            Ok(None) => said = now,
-            Ok(Some(_)) => assert_eq!(
+            Ok(false) => said = now,
+            Ok(true) => assert_eq!(
                 now,
-                Ok(None),
+                Ok(false),
                 "FINISH is reported once, and nothing after it"
             ),
             Err(_) => assert_eq!(now, said, "an error stays"),
@@ -37,13 +37,13 @@ fn expected(mut data: &[u8]) -> Said {
     let mut skipped = 0;
     loop {
         let Some((escape, rest)) = data.split_first_chunk::<4>() else {
-            return Ok(None);
+            return Ok(false);
         };
         if *escape != [0; 4] {
             return Err(ControlError::NotControl(u32::from_be_bytes(*escape)));
         }
         let Some((length, rest)) = rest.split_first_chunk::<4>() else {
-            return Ok(None);
+            return Ok(false);
         };
         let length = match u32::from_be_bytes(*length) {
             0..4 => return Err(ControlError::Truncated),
@@ -51,7 +51,7 @@ fn expected(mut data: &[u8]) -> Said {
             length => return Err(ControlError::TooLong(length)),
         };
         let Some((body, rest)) = rest.split_at_checked(length) else {
-            return Ok(None);
+            return Ok(false);
         };
         let kind = body.first_chunk().map(|kind| u32::from_be_bytes(*kind));
         match kind.and_then(ControlKind::from_number) {
@@ -60,7 +60,7 @@ fn expected(mut data: &[u8]) -> Said {
                 skipped += 1;
                 data = rest;
             }
-            Some(ControlKind::Finish) => return Ok(Some(BackChannelEvent::Finish)),
+            Some(ControlKind::Finish) => return Ok(true),
             Some(kind) => return Err(ControlError::OutOfPlace(kind)),
         }
     }

@@ -1,6 +1,6 @@
 //! The reasons why a payload is not a dnstap message.
 
-use std::fmt;
+use crate::closed_set::closed_set;
 
 /// A violation in a payload. Offsets are in bytes from the start of the payload. In variants with a single number, that
 /// number is the offset of the field.
@@ -92,31 +92,19 @@ pub enum Malformed {
     },
 }
 
-/// The encoding of a protobuf value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WireType {
-    /// 0: a number of 1 to 10 bytes.
-    Varint = 0,
-    /// 1: 8 bytes.
-    Fixed64 = 1,
-    /// 2: a length, followed by that many bytes.
-    Bytes = 2,
-    /// 3 and 4: fields between a start and an end tag; obsolete, but legal.
-    Group = 3,
-    /// 5: 4 bytes.
-    Fixed32 = 5,
-}
-
-// === impl WireType ===
-
-impl fmt::Display for WireType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Varint => "varint",
-            Self::Fixed64 => "fixed64",
-            Self::Bytes => "bytes",
-            Self::Group => "group",
-            Self::Fixed32 => "fixed32",
-        })
+closed_set! {
+    /// The encoding of a protobuf value.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum WireType {
+        /// 0: a number of 1 to 10 bytes.
+        Varint => "varint",
+        /// 1: 8 bytes.
+        Fixed64 => "fixed64",
+        /// 2: a length, followed by that many bytes.
+        Bytes => "bytes",
+        /// 3 and 4: fields between a start and an end tag; obsolete, but legal.
+        Group => "group",
+        /// 5: 4 bytes.
+        Fixed32 => "fixed32",
     }
 }

@@ -8,7 +8,6 @@
 //! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields.
 //! - `wire`, `varint` and `schema` read protobuf for validation and edits.
 //!
-//! Called by `listener`, `sink`, `tap` (which writes the fields of `schema`) and `cli`, and by `config` for the type [`Edits`]; calls nothing of this crate.
 //! Sources: `proto/dnstap.proto` as published by dnstap.info, and protobuf's "Encoding" page.
 
 mod malformed;

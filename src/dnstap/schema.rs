@@ -5,48 +5,29 @@ use super::{
     wire::Field,
 };
 
-/// `Dnstap.identity`.
+// The fields of `Dnstap`.
 pub(crate) const IDENTITY: u32 = 1;
-/// `Dnstap.version`.
 pub(crate) const VERSION: u32 = 2;
-/// `Dnstap.extra`.
 pub(super) const EXTRA: u32 = 3;
-/// `Dnstap.message`.
 pub(crate) const MESSAGE: u32 = 14;
-/// `Dnstap.type`.
 pub(crate) const TYPE: u32 = 15;
 
-/// `Message.type`.
+// The fields of `Message`.
 pub(crate) const MESSAGE_TYPE: u32 = 1;
-/// `Message.socket_family`.
 pub(crate) const SOCKET_FAMILY: u32 = 2;
-/// `Message.socket_protocol`.
 pub(crate) const SOCKET_PROTOCOL: u32 = 3;
-/// `Message.query_address`.
 pub(crate) const QUERY_ADDRESS: u32 = 4;
-/// `Message.response_address`.
 pub(crate) const RESPONSE_ADDRESS: u32 = 5;
-/// `Message.query_port`.
 pub(crate) const QUERY_PORT: u32 = 6;
-/// `Message.response_port`.
 pub(crate) const RESPONSE_PORT: u32 = 7;
-/// `Message.query_time_sec`.
 pub(crate) const QUERY_TIME_SEC: u32 = 8;
-/// `Message.query_time_nsec`.
 pub(crate) const QUERY_TIME_NSEC: u32 = 9;
-/// `Message.query_message`.
 pub(crate) const QUERY_MESSAGE: u32 = 10;
-/// `Message.query_zone`.
 pub(crate) const QUERY_ZONE: u32 = 11;
-/// `Message.response_time_sec`.
 pub(crate) const RESPONSE_TIME_SEC: u32 = 12;
-/// `Message.response_time_nsec`.
 pub(crate) const RESPONSE_TIME_NSEC: u32 = 13;
-/// `Message.response_message`.
 pub(crate) const RESPONSE_MESSAGE: u32 = 14;
-/// `Message.policy`.
 pub(crate) const POLICY: u32 = 15;
-/// `Message.http_protocol`.
 pub(crate) const HTTP_PROTOCOL: u32 = 16;
 
 /// `Policy.type`.
@@ -68,7 +49,6 @@ pub(super) struct Schema(&'static [Option<Known>]);
 
 type Known = (&'static str, WireType);
 
-/// The message `Dnstap`.
 pub(super) static DNSTAP_FIELDS: Schema = Schema(&[
     None,
     Some(("Dnstap.identity", WireType::Bytes)),
@@ -88,7 +68,6 @@ pub(super) static DNSTAP_FIELDS: Schema = Schema(&[
     Some(("Dnstap.type", WireType::Varint)),
 ]);
 
-/// The message `Message`.
 pub(super) static MESSAGE_FIELDS: Schema = Schema(&[
     None,
     Some(("Message.type", WireType::Varint)),
@@ -109,7 +88,6 @@ pub(super) static MESSAGE_FIELDS: Schema = Schema(&[
     Some(("Message.http_protocol", WireType::Varint)),
 ]);
 
-/// The message `Policy`.
 pub(super) static POLICY_FIELDS: Schema = Schema(&[
     None,
     Some(("Policy.type", WireType::Bytes)),

@@ -13,11 +13,9 @@ pub(super) struct Fields<'a> {
     rest: &'a [u8],
     /// The end of `rest` in the frame. With it, offsets are relative to the frame at every depth.
     end: usize,
-    /// The number of enclosing groups.
     groups: usize,
 }
 
-/// One encoded field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field<'a> {
     /// From 1 to 2^29-1.
@@ -126,17 +124,9 @@ impl<'a> Fields<'a> {
             3 => (WireType::Group, self.group(number, after)?),
             4 => return Err(Malformed::GroupEnd { offset, number }),
             5 => (WireType::Fixed32, after.split_at_checked(4).ok_or(cut_off)?),
-            6 => {
-                return Err(Malformed::UndefinedWireType {
-                    offset,
-                    wire_type: 6,
-                });
-            }
-            _ => {
-                return Err(Malformed::UndefinedWireType {
-                    offset,
-                    wire_type: 7,
-                });
+            undefined => {
+                let wire_type = if undefined == 6 { 6 } else { 7 };
+                return Err(Malformed::UndefinedWireType { offset, wire_type });
             }
         };
         let tag = self.rest.len() - after.len();

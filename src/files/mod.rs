@@ -3,16 +3,24 @@
 //! A read from a hung mount never returns and cannot be cancelled. So a task that must not hang reads through a
 //! [`Reader`]. It starts a thread for each read, knows which file the thread waits for, and abandons the thread after a
 //! deadline.
-//!
-//! Called by `cli`, `supervisor`, `config` and `net`; calls nothing of this crate.
 
 mod read;
 mod reader;
 mod wait;
 
+use std::path::Path;
+
 pub(crate) use read::{FileReadError, open, read};
 pub(crate) use reader::{Reader, Unanswered, read_in_time};
 pub(crate) use wait::waiting_for;
+
+/// The folder of a file; the working directory for a bare name.
+pub(crate) fn folder(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
 
 /// The largest certificate, key or bundle of authorities that is read, in bytes. The bundles of Linux distributions
 /// have 200 KiB.

@@ -17,7 +17,6 @@ pub(crate) enum FileReadError {
     /// The operating system's error.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// A directory.
     #[error("it is a directory")]
     Directory,
     /// A FIFO, a socket or a device. A read from it may never return, or never end.
@@ -29,9 +28,6 @@ pub(crate) enum FileReadError {
 }
 
 /// Reads a whole file of up to `limit` bytes. Follows symbolic links.
-///
-/// # Errors
-/// See [`FileReadError`].
 pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileReadError> {
     waiting_for(path.display(), || {
         let mut bytes = Vec::new();
@@ -47,9 +43,6 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileReadError> 
 }
 
 /// Checks that a file can be opened.
-///
-/// # Errors
-/// See [`FileReadError`].
 pub(crate) fn open(path: &Path) -> Result<(), FileReadError> {
     waiting_for(path.display(), || open_regular(path).map(drop))
 }

@@ -27,7 +27,6 @@ pub(crate) enum Unanswered {
     /// A file, or another blocking call, did not answer in time.
     #[error("{name} did not answer within {}s; is its file system mounted and responding?", within.as_secs())]
     Silent {
-        /// The file.
         name: String,
         /// The deadline of each file.
         within: Duration,
@@ -69,9 +68,6 @@ impl Reader {
     /// Runs `work`, which reads files, on another thread. Each file that `work` reads has its own deadline.
     ///
     /// If this future is dropped or a deadline passes, the thread continues, but its result is lost.
-    ///
-    /// # Errors
-    /// See [`Unanswered`].
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -102,9 +98,6 @@ impl Reader {
 }
 
 /// Reads like a [`Reader`], but blocks. For commands that have nothing else to do meanwhile.
-///
-/// # Errors
-/// See [`Unanswered`].
 pub(crate) fn read_in_time<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Unanswered> {

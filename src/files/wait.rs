@@ -1,10 +1,7 @@
 //! The record of the file that a thread is waiting for.
 
-use std::{
-    cell::RefCell,
-    fmt::Display,
-    sync::{Arc, Mutex, PoisonError},
-};
+use crate::lock::Mutex;
+use std::{cell::RefCell, fmt::Display, sync::Arc};
 
 /// The current wait of a thread. Another thread observes it.
 ///
@@ -50,12 +47,12 @@ impl ThreadWait {
 
     /// Returns the number and the name of the current wait.
     pub(super) fn current(&self) -> Option<(u64, String)> {
-        let wait = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = self.0.lock();
         wait.name.clone().map(|name| (wait.number, name))
     }
 
     pub(super) fn change(&self, name: Option<String>) {
-        let mut wait = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wait = self.0.lock();
         wait.number += 1;
         wait.name = name;
     }

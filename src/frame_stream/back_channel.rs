@@ -15,12 +15,12 @@ use super::{
 /// the connection should be closed. Bytes after FINISH are ignored.
 ///
 /// ```
-/// use tapfan::internals::{BackChannel, BackChannelEvent, Control};
+/// use tapfan::internals::{BackChannel, Control};
 ///
 /// let finish = Control::finish().encode();
 /// let mut back = BackChannel::new();
-/// assert_eq!(back.feed(&finish[..5])?, None);
-/// assert_eq!(back.feed(&finish[5..])?, Some(BackChannelEvent::Finish));
+/// assert!(!back.feed(&finish[..5])?);
+/// assert!(back.feed(&finish[5..])?);
 /// # Ok::<(), tapfan::internals::ControlError>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -30,14 +30,6 @@ pub struct BackChannel {
     number: [u8; 4],
     filled: usize,
     unknown: Allowance,
-}
-
-/// An event on the back channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BackChannelEvent {
-    /// FINISH. After STOP, it means that the collector has read everything. Before STOP, it means that the collector
-    /// wants no more frames.
-    Finish,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,16 +61,17 @@ impl BackChannel {
         }
     }
 
-    /// Parses all of `bytes`.
+    /// Parses all of `bytes`. Returns whether FINISH was among them. After STOP, FINISH means that the collector has read
+    /// everything. Before STOP, it means that the collector wants no more frames.
     ///
     /// # Errors
     /// If the collector violates the protocol. All later calls return the same error.
-    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<Option<BackChannelEvent>, ControlError> {
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<bool, ControlError> {
         loop {
             match self.state {
                 State::Escape => {
                     let Some(first) = self.take_number(&mut bytes) else {
-                        return Ok(None);
+                        return Ok(false);
                     };
                     self.state = if first == 0 {
                         State::Length
@@ -88,7 +81,7 @@ impl BackChannel {
                 }
                 State::Length => {
                     let Some(length) = self.take_number(&mut bytes) else {
-                        return Ok(None);
+                        return Ok(false);
                     };
                     self.state = match length as usize {
                         0..4 => State::Failed(ControlError::Truncated),
@@ -98,7 +91,7 @@ impl BackChannel {
                 }
                 State::Kind { length } => {
                     let Some(number) = self.take_number(&mut bytes) else {
-                        return Ok(None);
+                        return Ok(false);
                     };
                     self.state = State::Fields {
                         kind: ControlKind::from_number(number),
@@ -109,7 +102,7 @@ impl BackChannel {
                     let Some(rest) = bytes.get(left..) else {
                         let left = left - bytes.len();
                         self.state = State::Fields { kind, left };
-                        return Ok(None);
+                        return Ok(false);
                     };
                     bytes = rest;
                     self.state = match kind {
@@ -119,12 +112,12 @@ impl BackChannel {
                         },
                         Some(ControlKind::Finish) => {
                             self.state = State::Finished;
-                            return Ok(Some(BackChannelEvent::Finish));
+                            return Ok(true);
                         }
                         Some(kind) => State::Failed(ControlError::OutOfPlace(kind)),
                     };
                 }
-                State::Finished => return Ok(None),
+                State::Finished => return Ok(false),
                 State::Failed(error) => return Err(error),
             }
         }
@@ -155,7 +148,7 @@ mod tests {
     use super::*;
     use crate::frame_stream::Control;
 
-    type Outcome = Result<Option<BackChannelEvent>, ControlError>;
+    type Outcome = Result<bool, ControlError>;
 
     fn whole(bytes: &[u8]) -> Outcome {
         BackChannel::new().feed(bytes)
@@ -164,12 +157,12 @@ mod tests {
     /// Feeds the bytes one by one. Returns the first event, and checks that no other follows.
     fn bytewise(bytes: &[u8]) -> Outcome {
         let mut back = BackChannel::new();
-        let mut outcome = Ok(None);
+        let mut outcome = Ok(false);
         for byte in bytes {
             let now = back.feed(std::slice::from_ref(byte));
             match (outcome, now) {
-                (Ok(None), _) => outcome = now,
-                (Ok(Some(_)), _) => assert_eq!(now, Ok(None), "silent after FINISH"),
+                (Ok(false), _) => outcome = now,
+                (Ok(true), _) => assert_eq!(now, Ok(false), "silent after FINISH"),
                 (Err(_), _) => assert_eq!(now, outcome, "an error stays"),
             }
         }
@@ -193,8 +186,8 @@ mod tests {
             b"whatever".to_vec(),
         ]
         .concat();
-        assert_eq!(whole(&stream), Ok(Some(BackChannelEvent::Finish)));
-        assert_eq!(bytewise(&stream), Ok(Some(BackChannelEvent::Finish)));
+        assert_eq!(whole(&stream), Ok(true));
+        assert_eq!(bytewise(&stream), Ok(true));
     }
 
     #[test]
@@ -219,7 +212,7 @@ mod tests {
 
     #[test]
     fn unknown_frames_are_skipped_up_to_a_limit() {
-        assert_eq!(whole(&unknown(6, 0).repeat(64)), Ok(None));
+        assert_eq!(whole(&unknown(6, 0).repeat(64)), Ok(false));
         let flood = unknown(6, 0).repeat(65);
         assert_eq!(whole(&flood), Err(ControlError::TooMany(64)));
         assert_eq!(bytewise(&flood), Err(ControlError::TooMany(64)));
@@ -229,7 +222,7 @@ mod tests {
     fn an_incomplete_frame_is_not_an_event() {
         let finish = Control::finish().encode();
         for length in 0..finish.len() {
-            assert_eq!(whole(&finish[..length]), Ok(None));
+            assert_eq!(whole(&finish[..length]), Ok(false));
         }
     }
 
@@ -253,7 +246,7 @@ mod tests {
             let mut back = BackChannel::new();
             let (head, tail) = stream.split_at(cut.index(stream.len() + 1));
             let outcome = match back.feed(head) {
-                Ok(None) => back.feed(tail),
+                Ok(false) => back.feed(tail),
                 early => early,
             };
             prop_assert_eq!(outcome, expected);

@@ -1,6 +1,5 @@
 //! Frame Streams, the framing of dnstap: control frames, handshakes, chunks of data frames, files.
 //!
-//! Called by `listener`, `router`, `sink` and `cli`; calls `memory`, and `dnstap` for the types of messages.
 //! Source: the protocol comment in `fstrm`'s `fstrm/control.h` and the Frame Streams page of dnstap.info.
 
 mod allowance;
@@ -12,7 +11,7 @@ mod handshake;
 mod index;
 mod source;
 
-pub use back_channel::{BackChannel, BackChannelEvent};
+pub use back_channel::BackChannel;
 pub use chunk::{Batch, Chunk};
 pub use control::{Control, ControlError, ControlKind, MAX_CONTROL_LENGTH};
 pub use file::{FileError, FileReader, FileWriter};

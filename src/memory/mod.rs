@@ -1,7 +1,4 @@
 //! The limit on the router's memory, and the account of the memory in use.
-//!
-//! Called by `frame_stream` (its chunks count), `listener`, `router`, `supervisor`, `config` and `cli`; calls nothing of
-//! this crate.
 
 mod budget;
 mod cgroup;

@@ -68,9 +68,6 @@ impl Descriptors {
     /// The kernel always assigns the lowest free number. So if `connection` has number N, the process has at least N
     /// other descriptors open. It is therefore enough to compare the number with the limit minus the reserve; nothing
     /// has to be counted.
-    ///
-    /// # Errors
-    /// If the descriptor belongs to the reserve.
     pub(crate) fn admit(
         &self,
         connection: &impl AsRawFd,

@@ -1,6 +1,4 @@
 //! The network under listeners and sinks: addresses, name resolution, TLS and socket options.
-//!
-//! Called by `config` (addresses and settings only), `listener`, `sink` and `supervisor`; calls `files`.
 
 mod address;
 mod bind;

@@ -7,12 +7,13 @@ use std::{
     os::{linux::net::SocketAddrExt, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     process,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use tokio::net::{TcpStream, UnixStream};
 
 use super::UnixAddress;
+use crate::lock::Mutex;
 
 /// The current listeners of one router. Cheap to clone; all clones share one set.
 ///
@@ -38,7 +39,6 @@ struct Entry {
 /// The address of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OwnPlace {
-    /// A unix socket.
     Unix {
         /// The address it was bound to.
         address: UnixAddress,
@@ -54,7 +54,7 @@ pub(crate) enum OwnPlace {
 impl OwnListeners {
     /// Adds a listener. Call this before the listener can be reached, so that a sink that reaches it is always noticed.
     pub(crate) fn add(&self, name: Arc<str>, place: OwnPlace) -> OwnListener {
-        let mut entries = self.locked();
+        let mut entries = self.0.lock();
         let id = entries.last().map_or(0, |last| last.id + 1);
         entries.push(Entry { id, name, place });
         drop(entries);
@@ -91,17 +91,14 @@ impl OwnListeners {
     fn find(&self, matches: impl Fn(&OwnPlace) -> bool) -> Option<Arc<str>> {
         // The entries are copied, so that the file system is not accessed under the lock.
         let entries: Vec<_> = self
-            .locked()
+            .0
+            .lock()
             .iter()
             .map(|entry| (Arc::clone(&entry.name), entry.place.clone()))
             .collect();
         let mut entries = entries.into_iter();
         let found = entries.find(|(_, place)| matches(place));
         found.map(|(name, _)| name)
-    }
-
-    fn locked(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,7 +108,7 @@ impl OwnListener {
     /// Records the address that the listener was actually bound to, for example with the port that the system chose
     /// instead of port 0.
     pub(crate) fn bound_to(&self, address: SocketAddr) {
-        let mut entries = self.all.locked();
+        let mut entries = self.all.0.lock();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.id == self.id) {
             entry.place = OwnPlace::Tcp(address);
         }
@@ -120,7 +117,7 @@ impl OwnListener {
 
 impl Drop for OwnListener {
     fn drop(&mut self) {
-        self.all.locked().retain(|entry| entry.id != self.id);
+        self.all.0.lock().retain(|entry| entry.id != self.id);
     }
 }
 

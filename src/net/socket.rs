@@ -51,9 +51,6 @@ pub(crate) struct TcpSettings {
 }
 
 /// Connects by TCP. Sets `TCP_NODELAY`, because callers batch their writes.
-///
-/// # Errors
-/// The operating system's error about the socket, its options or the peer.
 pub(crate) async fn dial_tcp(address: SocketAddr, settings: &TcpSettings) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -86,9 +83,6 @@ fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
 
 /// Connects to a unix socket. Never blocks: if the listener's backlog is full, it returns
 /// [`WouldBlock`](io::ErrorKind::WouldBlock) immediately. The caller must try again later.
-///
-/// # Errors
-/// The error of the operating system.
 pub(crate) async fn dial_unix(address: &UnixAddress) -> io::Result<UnixStream> {
     match address {
         UnixAddress::Path(path) => UnixStream::connect(path).await,
@@ -97,9 +91,6 @@ pub(crate) async fn dial_unix(address: &UnixAddress) -> io::Result<UnixStream> {
 }
 
 /// Sets the options of an accepted connection, so that a vanished sender is noticed.
-///
-/// # Errors
-/// The error of the operating system, for example because the connection is gone already.
 pub(crate) fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
     let options = SockRef::from(stream);
     options.set_tcp_nodelay(true)?;
@@ -108,9 +99,6 @@ pub(crate) fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
 
 /// Sets the options of an accepted connection on which we send answers. The kernel closes the connection if the client
 /// takes no part of an answer for `allowed`, however short the answer is. The kernel buffers at most 64 KiB of answers.
-///
-/// # Errors
-/// The error of the operating system, for example because the connection is gone already.
 #[cfg(any(feature = "admin", test))]
 pub(crate) fn prepare_served(stream: &TcpStream, allowed: UserTimeout) -> io::Result<()> {
     let options = SockRef::from(stream);

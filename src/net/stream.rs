@@ -57,18 +57,27 @@ impl Stream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn peer(&self) -> String {
-        match self {
-            Self::Unix(io) => match io.peer_cred() {
-                Ok(peer) => match peer.pid() {
-                    // 0 stands for a process outside our PID namespace.
-                    Some(pid) if pid > 0 => format!("pid {pid}, uid {}", peer.uid()),
-                    _ => format!("uid {}", peer.uid()),
-                },
-                Err(_) => "an unknown process".to_owned(),
+        let Self::Unix(io) = self else {
+            let address = self.tcp().and_then(|io| io.peer_addr().ok());
+            return address.map_or_else(|| "a peer that is gone".to_owned(), |it| it.to_string());
+        };
+        match io.peer_cred() {
+            Ok(peer) => match peer.pid() {
+                // 0 stands for a process outside our PID namespace.
+                Some(pid) if pid > 0 => format!("pid {pid}, uid {}", peer.uid()),
+                _ => format!("uid {}", peer.uid()),
             },
-            Self::Tcp(io) => tcp_peer(io),
-            Self::TlsServer(io) => tcp_peer(io.get_ref().0),
-            Self::TlsClient(io) => tcp_peer(io.get_ref().0),
+            Err(_) => "an unknown process".to_owned(),
+        }
+    }
+
+    /// The TCP connection, below TLS too; `None` for a unix socket.
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp(io) => Some(io),
+            Self::TlsServer(io) => Some(io.get_ref().0),
+            Self::TlsClient(io) => Some(io.get_ref().0),
         }
     }
 
@@ -78,31 +87,13 @@ impl Stream {
     }
 }
 
-fn tcp_peer(io: &TcpStream) -> String {
-    io.peer_addr().map_or_else(
-        |_| "a peer that is gone".to_owned(),
-        |address| address.to_string(),
-    )
-}
-
 impl Liveness for Stream {
     fn last_heard(&self) -> Option<Duration> {
-        match self {
-            Self::Unix(_) => None,
-            Self::Tcp(io) => last_acknowledged(io),
-            Self::TlsServer(io) => last_acknowledged(io.get_ref().0),
-            Self::TlsClient(io) => last_acknowledged(io.get_ref().0),
-        }
+        last_acknowledged(self.tcp()?)
     }
 
     fn awaits_answer(&self) -> bool {
-        let awaits = match self {
-            Self::Unix(_) => None,
-            Self::Tcp(io) => awaits_answer(io),
-            Self::TlsServer(io) => awaits_answer(io.get_ref().0),
-            Self::TlsClient(io) => awaits_answer(io.get_ref().0),
-        };
-        awaits.unwrap_or(true)
+        self.tcp().and_then(awaits_answer).unwrap_or(true)
     }
 }
 
@@ -111,9 +102,7 @@ impl Uptake for Stream {
     fn uptake(&self) -> Option<UptakeLevel> {
         match self {
             Self::Unix(io) => io.uptake(),
-            Self::Tcp(io) => io.uptake(),
-            Self::TlsServer(io) => io.get_ref().0.uptake(),
-            Self::TlsClient(io) => io.get_ref().0.uptake(),
+            _ => self.tcp()?.uptake(),
         }
     }
 }

@@ -106,25 +106,6 @@ const LONGEST_DATA: u32 = 16 << 20;
 /// The shortest length of `PowerDNS` messages. They contain an identifier of 16 bytes.
 const SHORTEST_POWERDNS: u16 = 20;
 
-// === impl HandshakeError ===
-
-impl HandshakeError {
-    /// Returns the kind of failure as a word from a closed set, for the label of a counter.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::NothingSent => "probe",
-            Self::Closed { .. } => "closed",
-            Self::Timeout { .. } => "timeout",
-            Self::NotFrameStreams { .. }
-            | Self::Control { .. }
-            | Self::OutOfPlace { .. }
-            | Self::OnlyUnknownFrames { .. } => "protocol",
-            Self::ContentType { .. } => "content_type",
-            Self::Io { .. } => "io",
-        }
-    }
-}
-
 /// Quotes content types for the log. They are escaped, because the peer chose the bytes.
 fn quoted(offered: &[Bytes]) -> String {
     let each = offered
@@ -169,9 +150,7 @@ impl LooksLike {
             },
         }
     }
-}
 
-impl LooksLike {
     /// Returns a hint to append to the error. If ACCEPT or room was awaited, the peer is a collector; otherwise it is a
     /// sender.
     fn hint(self, awaited: Awaited) -> &'static str {

@@ -31,7 +31,6 @@ pub enum Mode {
 /// The number of control frames of unknown types that are skipped before the handshake fails.
 const MAX_UNKNOWN_FRAMES: usize = 16;
 
-/// A handshake in progress.
 struct Handshake<'a, S> {
     io: &'a mut S,
     /// The time for the whole handshake, and the time at which it ends.

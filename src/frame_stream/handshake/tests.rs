@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use tokio::io::{DuplexStream, ReadBuf, duplex};
 
 use super::*;
+use crate::listener::ErrorReason;
 
 const DEADLINE: Duration = Duration::from_secs(4);
 
@@ -181,7 +182,7 @@ async fn a_sender_without_a_content_type_is_accepted() {
 async fn a_sender_of_another_content_type_gets_an_accept_of_dnstap() {
     let (outcome, peer) = accept_bytes(&control(ControlKind::Ready, &[b"a\n", b"b"])).await;
     let error = outcome.expect_err("not dnstap");
-    assert_eq!(error.reason(), "content_type");
+    assert_eq!(ErrorReason::from(&error).label(), "content_type");
     insta::assert_snapshot!(error, @r#"the peer's content type is "a\n", "b", but tapfan supports only "protobuf:dnstap.Dnstap""#);
     assert_eq!(peer.written, Control::accept().encode());
 }
@@ -260,7 +261,7 @@ async fn errors_for_broken_peers() {
         [Control::ready().encode(), Control::ready().encode()].concat(),
     ] {
         let error = accept_bytes(&said).await.0.expect_err("no stream");
-        sentences.push(format!("{:<8} {error}", error.reason()));
+        sentences.push(format!("{:<8} {error}", ErrorReason::from(&error).label()));
     }
     insta::assert_snapshot!(sentences.join("\n"));
 }
@@ -280,7 +281,7 @@ async fn the_deadline_limits_the_whole_handshake() {
     let (outcome, sender) = tokio::join!(accepting, slow);
     let error = outcome.expect_err("too slow");
     assert_eq!(begun.elapsed(), DEADLINE);
-    assert_eq!(error.reason(), "timeout");
+    assert_eq!(ErrorReason::from(&error).label(), "timeout");
     insta::assert_snapshot!(error, @"the handshake took longer than 4s, waiting for START");
     drop(sender);
 }
@@ -314,7 +315,10 @@ async fn open_checks_the_reply_to_ready() {
         let mut peer = Scripted::new(&said);
         let outcome = open(&mut peer, DEADLINE).await;
         assert_eq!(
-            outcome.as_ref().err().map(HandshakeError::reason),
+            outcome
+                .as_ref()
+                .err()
+                .map(|error| ErrorReason::from(error).label()),
             reason,
             "{said:?}"
         );

@@ -7,7 +7,6 @@ use super::{
     authority::{PortZero, before_path, bindable, read_authority},
 };
 
-/// The scheme of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scheme {
     Unix,

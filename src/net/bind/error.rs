@@ -8,7 +8,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::net::UNIX_PATH_LIMIT;
+use crate::{files::folder, net::UNIX_PATH_LIMIT};
 
 /// The reason why a socket cannot be bound.
 #[derive(Debug, Error)]
@@ -103,19 +103,13 @@ pub enum BindError {
 impl BindError {
     pub(super) fn from_unix(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
+        let folder = folder(&path).to_owned();
         match source.kind() {
             // Another process bound it after the file was checked.
             io::ErrorKind::AddrInUse => Self::InUse { path, by: None },
             io::ErrorKind::NotFound => Self::NoFolder { path, folder },
             io::ErrorKind::PermissionDenied => Self::FolderDenied { path, folder },
-            _ => Self::Io {
-                address: path.display().to_string(),
-                source,
-            },
+            _ => Self::io(&path.display(), source),
         }
     }
 
@@ -124,11 +118,13 @@ impl BindError {
             io::ErrorKind::AddrInUse => Self::PortInUse(address),
             io::ErrorKind::AddrNotAvailable => Self::NoSuchAddress(address),
             io::ErrorKind::PermissionDenied => Self::PortDenied(address),
-            _ => Self::Io {
-                address: address.to_string(),
-                source,
-            },
+            _ => Self::io(&address, source),
         }
+    }
+
+    pub(crate) fn io(address: &impl ToString, source: io::Error) -> Self {
+        let address = address.to_string();
+        Self::Io { address, source }
     }
 }
 

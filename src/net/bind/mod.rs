@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 pub use self::error::BindError;
 use self::socket_file::{Identity, SocketFile};
 use super::{UNIX_PATH_LIMIT, UnixAddress, socket::abstract_path};
+use crate::files::folder;
 
 /// The permissions of a unix socket's file. Ignored for an abstract socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +52,8 @@ struct Resolved {
 /// New permissions for the file of a socket that is already bound.
 #[derive(Debug)]
 pub struct PermissionChange {
-    wanted: UnixPermissions,
+    /// The permissions as configured.
+    pub(crate) wanted: UnixPermissions,
     resolved: Resolved,
 }
 
@@ -84,9 +86,6 @@ pub(crate) fn bind_unix(
 /// Binds a TCP port and listens. Port 0 lets the system choose. `[::]` accepts IPv4 as well.
 ///
 /// Call it inside a tokio runtime.
-///
-/// # Errors
-/// See [`BindError`].
 pub(crate) fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
     let listen = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -266,7 +265,7 @@ impl Resolved {
 
     fn set(&self, file: &SocketFile) -> Result<(), BindError> {
         let Self { mode, owner, group } = *self;
-        let path = || file.path().to_owned();
+        let path = || file.path.clone();
         file.set_mode(mode).map_err(|source| BindError::Mode {
             path: path(),
             source,
@@ -287,9 +286,6 @@ impl Resolved {
 impl PermissionChange {
     /// Looks up the user and the group. `None` for an abstract socket, which has no permissions. If no user or group is
     /// configured, the file gets the user and group of a newly created socket.
-    ///
-    /// # Errors
-    /// If the user or group is unknown, or the socket's directory cannot be read.
     pub fn new(
         address: &UnixAddress,
         permissions: &UnixPermissions,
@@ -301,12 +297,8 @@ impl PermissionChange {
         let mut permissions = Resolved::new(permissions)?;
         permissions.owner.get_or_insert(geteuid().as_raw());
         if permissions.group.is_none() {
-            let folder = match path.parent() {
-                Some(folder) if folder != Path::new("") => folder,
-                _ => Path::new("."),
-            };
-            let folder =
-                fs::metadata(folder).map_err(|source| BindError::from_unix(path, source))?;
+            let folder = fs::metadata(folder(path));
+            let folder = folder.map_err(|source| BindError::from_unix(path, source))?;
             permissions.group = Some(if folder.mode() & SET_GROUP_ID == 0 {
                 getegid().as_raw()
             } else {
@@ -317,11 +309,6 @@ impl PermissionChange {
             wanted,
             resolved: permissions,
         }))
-    }
-
-    /// The permissions as configured.
-    pub fn wanted(&self) -> &UnixPermissions {
-        &self.wanted
     }
 }
 
@@ -342,9 +329,6 @@ impl BoundUnix {
     }
 
     /// Checks that its path still leads to its file.
-    ///
-    /// # Errors
-    /// [`BindError::Removed`] or [`BindError::Replaced`].
     pub fn check_file(&self) -> Result<(), BindError> {
         let Some(file) = &self.file else {
             return Ok(());
@@ -352,7 +336,7 @@ impl BoundUnix {
         if file.is_there() {
             return Ok(());
         }
-        let path = file.path().to_owned();
+        let path = file.path.clone();
         Err(if file.is_path_taken() {
             BindError::Replaced(path)
         } else {
@@ -361,9 +345,6 @@ impl BoundUnix {
     }
 
     /// Changes the permissions of its file, but never those of another file at the same path.
-    ///
-    /// # Errors
-    /// If its path no longer leads to its file, or the system refuses.
     pub fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
         self.check_file()?;
         match &self.file {
@@ -373,9 +354,6 @@ impl BoundUnix {
     }
 
     /// Waits for a connection. Cancel safe.
-    ///
-    /// # Errors
-    /// The error of accept(2). The socket can still accept afterwards.
     pub async fn accept(&self) -> io::Result<UnixStream> {
         let (stream, _) = self.listener.accept().await?;
         Ok(stream)

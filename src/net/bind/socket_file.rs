@@ -22,7 +22,7 @@ use nix::{
 /// can get the same inode number.
 #[derive(Debug)]
 pub(super) struct SocketFile {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     handle: File,
     identity: Identity,
 }
@@ -46,10 +46,6 @@ impl SocketFile {
             identity: Identity::of(&metadata),
             handle,
         }))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Returns whether the path still leads to this file.

@@ -119,10 +119,7 @@ impl Inherited {
     /// If it does not listen, or has no address.
     pub fn add_unix(&mut self, given: Given, listener: UnixListener) -> Result<(), InheritError> {
         check(&given, &SockRef::from(&listener))?;
-        let address = listener.local_addr().map_err(|source| InheritError::Io {
-            given: given.clone(),
-            source,
-        })?;
+        let address = listener.local_addr().map_err(given.failed())?;
         let Some(address) = address_of(&address) else {
             return Err(InheritError::NoAddress(given));
         };
@@ -137,10 +134,7 @@ impl Inherited {
     /// If it does not listen.
     pub fn add_tcp(&mut self, given: Given, listener: TcpListener) -> Result<(), InheritError> {
         check(&given, &SockRef::from(&listener))?;
-        let address = listener.local_addr().map_err(|source| InheritError::Io {
-            given: given.clone(),
-            source,
-        })?;
+        let address = listener.local_addr().map_err(given.failed())?;
         let listening = Listening::Tcp(address, listener);
         self.sockets.push(Socket { given, listening });
         Ok(())
@@ -148,31 +142,18 @@ impl Inherited {
 
     /// Returns a clone of the unix socket bound to `address`, if there is one. Its file belongs to the parent process
     /// and is not touched.
-    ///
-    /// # Errors
-    /// If no descriptor is left.
     pub fn unix(&self, address: &UnixAddress) -> Option<Result<BoundUnix, BindError>> {
         let listener = self.sockets.iter().find_map(|socket| socket.unix(address));
         let taken = listener?.try_clone().and_then(BoundUnix::of_another);
-        Some(taken.map_err(|source| BindError::Io {
-            address: address.to_string(),
-            source,
-        }))
+        Some(taken.map_err(|source| BindError::io(address, source)))
     }
 
     /// Returns a clone of the TCP socket bound to `address`, if there is one. Port 0 matches no socket.
-    ///
-    /// # Errors
-    /// If no descriptor is left.
     pub fn tcp(&self, address: SocketAddr) -> Option<Result<tokio::net::TcpListener, BindError>> {
         let listener = self.sockets.iter().find_map(|socket| socket.tcp(address));
-        let taken = listener?
-            .try_clone()
-            .and_then(tokio::net::TcpListener::from_std);
-        Some(taken.map_err(|source| BindError::Io {
-            address: address.to_string(),
-            source,
-        }))
+        let taken = listener?.try_clone();
+        let taken = taken.and_then(tokio::net::TcpListener::from_std);
+        Some(taken.map_err(|source| BindError::io(&address, source)))
     }
 
     /// Returns the sockets that no listener at these addresses uses. The kernel lets clients connect to them, but
@@ -197,14 +178,10 @@ impl Inherited {
 
 /// Checks that the socket listens, and makes it non-blocking. The backlog is not changed.
 fn check(given: &Given, socket: &SockRef<'_>) -> Result<(), InheritError> {
-    let failed = |source| InheritError::Io {
-        given: given.clone(),
-        source,
-    };
-    if !socket.is_listener().map_err(failed)? {
+    if !socket.is_listener().map_err(given.failed())? {
         return Err(InheritError::NotListening(given.clone()));
     }
-    socket.set_nonblocking(true).map_err(failed)
+    socket.set_nonblocking(true).map_err(given.failed())
 }
 
 fn address_of(address: &UnixSocketAddr) -> Option<UnixAddress> {
@@ -266,6 +243,15 @@ impl Display for Socket {
 }
 
 // === impl Given ===
+
+impl Given {
+    fn failed(&self) -> impl FnOnce(io::Error) -> InheritError + '_ {
+        |source| InheritError::Io {
+            given: self.clone(),
+            source,
+        }
+    }
+}
 
 impl Display for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,10 +9,11 @@ use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use crate::lock::Mutex;
 use futures_util::{Stream, stream};
 use hickory_resolver::{
     ConnectionProvider, PoolContext,
@@ -175,16 +176,14 @@ fn is_refusal(answer: &Outcome) -> bool {
 
 impl WithoutEdns {
     fn has(&self, server: SocketAddr) -> bool {
-        let until = self.lock().get(&server).copied();
+        let until = self.until.lock().get(&server).copied();
         until.is_some_and(|until| Instant::now() < until)
     }
 
     fn add(&self, server: SocketAddr) {
         tracing::debug!(%server, "the name server does not support EDNS, asking without it");
-        self.lock().insert(server, Instant::now() + REMEMBERED);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Instant>> {
-        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+        self.until
+            .lock()
+            .insert(server, Instant::now() + REMEMBERED);
     }
 }

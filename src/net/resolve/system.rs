@@ -3,7 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use super::{
     error::ResolveError,
     upstream::{Overrides, Upstream},
 };
-use crate::files;
+use crate::{files, lock::Mutex};
 
 /// `/etc/hosts`.
 pub(super) struct HostsFile(Reread<Arc<Hosts>>);
@@ -131,12 +131,11 @@ impl<T: Clone> Reread<T> {
 
     /// Returns the parsed contents of the last successful read.
     fn last_parsed(&self) -> Option<T> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().map(|(_, parsed)| parsed.clone())
+        self.last.lock().as_ref().map(|(_, parsed)| parsed.clone())
     }
 
     fn parsed<E>(&self, text: Vec<u8>, parse: impl FnOnce(&[u8]) -> Result<T, E>) -> Result<T, E> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         match &*last {
             Some((before, parsed)) if *before == text => Ok(parsed.clone()),
             _ => {

@@ -64,9 +64,6 @@ pub struct ClientTls {
 /// Builds the rustls configuration of a sink. Blocks: it reads the files and, without `ca`, the system's authorities.
 ///
 /// With `skip_verify`, any certificate is accepted, but the peer must have the certificate's key.
-///
-/// # Errors
-/// See [`TlsError`]: each names the file and the problem.
 pub(crate) fn client_config(tls: &ClientTls) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = verifying(tls, &provider)?;
@@ -81,9 +78,6 @@ pub(crate) fn client_config(tls: &ClientTls) -> Result<Arc<ClientConfig>, TlsErr
 }
 
 /// Builds the rustls configuration of a listener. Blocks: it reads the files.
-///
-/// # Errors
-/// See [`TlsError`]: each names the file and the problem.
 pub(crate) fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let identity = pem::identity(&tls.cert, &tls.key, &provider)?;

@@ -69,7 +69,6 @@ impl<'a> CertificateOutline<'a> {
     }
 }
 
-/// Returns the length of a number in bits.
 pub(super) fn bits(number: &[u8]) -> usize {
     let mut significant = number.iter().skip_while(|byte| **byte == 0);
     significant.next().map_or(0, |first| {

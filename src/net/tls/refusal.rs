@@ -1,11 +1,12 @@
 //! The reasons why a peer's certificate is refused, for cases in which rustls' own text is hard to read.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use rustls::CertificateError;
 use rustls_pki_types::UnixTime;
 
-use super::{unverified::ShortKey, validity::Away};
+use super::{
+    unverified::ShortKey,
+    validity::{Away, since_1970},
+};
 
 /// Explains why rustls refused a peer's certificate, for instance `the certificate expired 2024-02-01, 2.8 years ago`.
 /// rustls' own text has seconds since 1970, or names of types. Returns `None` if rustls' own text is good enough.
@@ -37,11 +38,6 @@ pub(crate) fn is_version_1(error: &rustls::OtherError) -> bool {
 }
 
 fn dated(words: &str, date: UnixTime, now: UnixTime) -> String {
-    let (date, now) = (time(date), time(now));
+    let [date, now] = [date, now].map(|time| since_1970(time.as_secs()));
     format!("the certificate {words} {}", Away { date, now })
-}
-
-fn time(time: UnixTime) -> SystemTime {
-    let since = Duration::from_secs(time.as_secs());
-    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }

@@ -1,6 +1,6 @@
 //! The verifier for `skipverify`. It accepts any certificate, if the peer has the certificate's key.
 
-use std::{error, fmt, sync::Arc};
+use std::sync::Arc;
 
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme,
@@ -26,7 +26,8 @@ pub(super) struct Unverified {
 }
 
 /// The peer's RSA key is too short for its signature to be checked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("its RSA key has {bits} bits, but the minimum is {RSA_BITS}")]
 pub(super) struct ShortKey {
     bits: usize,
 }
@@ -131,17 +132,3 @@ fn explained(error: Error, certificate: &CertificateOutline<'_>) -> Error {
         (error, _) => error,
     }
 }
-
-// === impl ShortKey ===
-
-impl fmt::Display for ShortKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "its RSA key has {} bits, but the minimum is {RSA_BITS}",
-            self.bits
-        )
-    }
-}
-
-impl error::Error for ShortKey {}
