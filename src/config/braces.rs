@@ -56,7 +56,6 @@ pub(super) fn repair(
 }
 
 struct Repair<'a> {
-    /// The tokens that were read so far.
     tokens: Vec<Token>,
     /// The index in `tokens` at which the last line starts.
     line: usize,

@@ -87,12 +87,10 @@ impl Token {
         matches!(self.kind, Kind::Open | Kind::Close)
     }
 
-    /// An error at this token.
     pub(crate) fn error(&self, message: impl Into<String>, label: impl Into<String>) -> Diagnostic {
         self.put(Diagnostic::error(message), label.into())
     }
 
-    /// A warning at this token.
     pub(crate) fn warning(
         &self,
         message: impl Into<String>,

@@ -1,7 +1,5 @@
 //! The Tapfile: reads the file, checks it, and makes a [`Config`] from it.
 //!
-//! Called by `cli` and `supervisor`; calls `files` and `memory`, and `net` and `dnstap` for the types of addresses and settings.
-//!
 //! A file passes these stages: `source` reads it, `lexer` cuts it into words and replaces environment variables,
 //! `braces` corrects its blocks, `import` inserts other files and snippets, `parser` groups the words into statements,
 //! `directives` interprets the statements, and `needs` checks that the files named in them exist. Each stage reports

@@ -1,13 +1,13 @@
 //! The meaning of a Tapfile, as plain data without references to the file.
 
 use std::{
-    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
 use crate::{
+    closed_set::closed_set,
     dnstap::Edits,
     net::{ClientTls, Endpoint, Host, ResolverSettings, ServerTls, UnixAddress, UnixPermissions},
 };
@@ -61,17 +61,18 @@ pub enum AdminAddress {
     Off,
 }
 
-/// The sinks that must be up for readiness. Every listener must also be bound.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReadyWhen {
-    /// No sink: even if its sinks are down, a router accepts and counts frames.
-    #[default]
-    Always,
-    /// At least one sink.
-    Any,
-    /// All sinks.
-    All,
+closed_set! {
+    /// The sinks that must be up for readiness. Every listener must also be bound.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub enum ReadyWhen {
+        /// No sink: even if its sinks are down, a router accepts and counts frames.
+        #[default]
+        Always => "always",
+        /// At least one sink.
+        Any => "any",
+        /// All sinks.
+        All => "all",
+    }
 }
 
 /// One `listen` line.
@@ -133,17 +134,18 @@ pub struct Sink {
     pub max_age: Option<Duration>,
 }
 
-/// The use of several addresses of a sink's name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Endpoints {
-    /// One address at a time, as long as its connection works.
-    #[default]
-    Failover,
-    /// Each frame goes to one of the addresses, chosen by load.
-    Balance,
-    /// Each frame goes to every address.
-    All,
+closed_set! {
+    /// The use of several addresses of a sink's name.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub enum Endpoints {
+        /// One address at a time, as long as its connection works.
+        #[default]
+        Failover => "failover",
+        /// Each frame goes to one of the addresses, chosen by load.
+        Balance => "balance",
+        /// Each frame goes to every address.
+        All => "all",
+    }
 }
 
 /// The bounds of the time between two lookups. Within them, the TTL of the answer decides.
@@ -213,22 +215,6 @@ impl AdminAddress {
     }
 }
 
-// === impl ReadyWhen ===
-
-impl ReadyWhen {
-    /// All values, in the order in which they are shown.
-    pub const ALL: [Self; 3] = [Self::Always, Self::Any, Self::All];
-
-    /// Its word in a Tapfile.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Always => "always",
-            Self::Any => "any",
-            Self::All => "all",
-        }
-    }
-}
-
 // === impl Sink ===
 
 impl Sink {
@@ -260,28 +246,6 @@ impl QueueLimits {
             frames: units.saturating_mul(10_000),
             bytes: units.saturating_mul(32 << 20),
         }
-    }
-}
-
-// === impl Endpoints ===
-
-impl Endpoints {
-    /// Every mode, the default first.
-    pub const MODES: [Self; 3] = [Self::Failover, Self::Balance, Self::All];
-
-    /// Its word in a Tapfile.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Failover => "failover",
-            Self::Balance => "balance",
-            Self::All => "all",
-        }
-    }
-}
-
-impl fmt::Display for Endpoints {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
     }
 }
 

@@ -88,7 +88,6 @@ fn in_a_circle(sink: &Path, listeners: &[(PathBuf, Span)], span: Span) -> Option
     Some(back_to_listener(Diagnostic::error(BACK).at(span, ROUND), *listener).note(note))
 }
 
-/// The error for a sink that leads back to a listener.
 pub(super) const BACK: &str = "this sink leads back to a listener";
 pub(super) const ROUND: &str = "frames would loop forever";
 

@@ -40,7 +40,6 @@ impl Statement {
     }
 }
 
-/// Groups tokens into statements.
 pub(super) fn parse(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<Statement> {
     let mut statements = Vec::new();
     let mut tokens = tokens.into_iter().peekable();

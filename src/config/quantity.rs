@@ -39,7 +39,7 @@ const TIMES: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), (
 pub(crate) fn number(text: &str, bounds: &RangeInclusive<u64>) -> Result<u64, QuantityError> {
     let shown = quoted(text);
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+    if !is_digits(digits) {
         return Err(QuantityError::NotANumber(shown));
     }
     // The text consists of digits, so parsing fails only if the number is too large.
@@ -53,20 +53,15 @@ pub(crate) fn size(text: &str, bounds: &RangeInclusive<u64>) -> Result<u64, Quan
     let shown = quoted(text);
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text.strip_prefix(digits).unwrap_or_default();
-    let factor = match unit {
-        "" => Some(1),
-        _ => SIZES
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .map(|(_, factor)| *factor),
-    };
-    let (Some(factor), true) = (factor, is_digits(digits)) else {
+    let mut units = SIZES.iter().chain([&("", 1)]);
+    let factor = units.find(|(name, _)| *name == unit);
+    let (Some((_, factor)), true) = (factor, is_digits(digits)) else {
         return Err(QuantityError::NotASize(shown));
     };
     let value = digits
         .parse::<u64>()
         .ok()
-        .and_then(|value| value.checked_mul(factor))
+        .and_then(|value| value.checked_mul(*factor))
         .unwrap_or(u64::MAX);
     within(Some(value), bounds, shown, |size| Size(*size).to_string())
 }
@@ -154,6 +149,12 @@ impl QuantityError {
 }
 
 // === impl Size ===
+
+impl Size {
+    pub(crate) fn of(bytes: usize) -> Self {
+        Self(bytes as u64)
+    }
+}
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

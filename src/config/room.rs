@@ -30,7 +30,7 @@ pub(super) fn check(file: &str, config: &Config) -> Option<Diagnostic> {
     if sum <= limit {
         return None;
     }
-    let [sum, limit] = [sum, limit].map(|bytes| Size(bytes as u64));
+    let [sum, limit] = [sum, limit].map(Size::of);
     let origin = match config.memory {
         Some(_) => "`memory` allows",
         None => "the router may hold: three quarters of the available memory",

@@ -25,7 +25,6 @@ struct Source {
     text: String,
 }
 
-/// One of the [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FileId(usize);
 
@@ -84,7 +83,6 @@ impl Sources {
         self.files.iter().map(|file| file.path.clone()).collect()
     }
 
-    /// A digest of all texts.
     pub(crate) fn digest(&self) -> u64 {
         let mut digest = DefaultHasher::new();
         for file in &self.files {
@@ -95,24 +93,18 @@ impl Sources {
 
     /// The name of a file. Empty if `file` is not from these sources.
     pub(crate) fn name(&self, file: FileId) -> &str {
-        self.files
-            .get(file.0)
-            .map_or("", |source| source.name.as_str())
+        self.files.get(file.0).map_or("", |source| &source.name)
     }
 
     /// The folder that paths in the file are relative to.
     pub(crate) fn folder(&self, file: FileId) -> &Path {
-        self.files
-            .get(file.0)
-            .and_then(|source| source.path.parent())
-            .unwrap_or(Path::new(""))
+        let folder = self.files.get(file.0).and_then(|file| file.path.parent());
+        folder.unwrap_or(Path::new(""))
     }
 
     /// The text of a file. Empty if `file` is not from these sources.
     pub(crate) fn text(&self, file: FileId) -> &str {
-        self.files
-            .get(file.0)
-            .map_or("", |source| source.text.as_str())
+        self.files.get(file.0).map_or("", |source| &source.text)
     }
 
     /// The line on which a span starts, without its line end.
@@ -153,7 +145,6 @@ impl Span {
     }
 }
 
-/// Reads a whole file.
 pub(crate) fn read(path: &Path) -> Result<String, ReadError> {
     let bytes = files::read(path, FILE_LIMIT)?;
     String::from_utf8(bytes).map_err(|error| {

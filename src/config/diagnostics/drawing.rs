@@ -31,14 +31,9 @@ impl Diagnostics {
         } else {
             Renderer::plain()
         };
-        let mut text = String::new();
-        for (index, diagnostic) in self.list.iter().take(RENDER_LIMIT).enumerate() {
-            if index > 0 {
-                text.push('\n');
-            }
-            text.push_str(&renderer.render(&diagnostic.report(&self.sources)));
-            text.push('\n');
-        }
+        let problems = self.list.iter().take(RENDER_LIMIT);
+        let drawn = problems.map(|it| renderer.render(&it.report(&self.sources)) + "\n");
+        let mut text = drawn.collect::<Vec<_>>().join("\n");
         if let Some(more) = self.list.len().checked_sub(RENDER_LIMIT + 1) {
             text.extend(["\n… and ", &(more + 1).to_string(), " more\n"]);
         }

@@ -52,23 +52,14 @@ struct Label {
 
 impl Diagnostics {
     /// Sorts the problems by place and removes repetitions, which occur when a snippet is imported twice.
-    pub(super) fn new(sources: Sources, list: Vec<Diagnostic>) -> Self {
-        let mut kept: Vec<Diagnostic> = Vec::with_capacity(list.len());
-        let mut list = list;
+    pub(super) fn new(sources: Sources, mut list: Vec<Diagnostic>) -> Self {
         // A problem without a place concerns the whole configuration and comes last.
         list.sort_by_key(|diagnostic| {
             let span = diagnostic.labels.first().map(|label| label.span);
             (span.is_none(), span)
         });
-        for diagnostic in list {
-            if kept.last() != Some(&diagnostic) {
-                kept.push(diagnostic);
-            }
-        }
-        Self {
-            sources,
-            list: kept,
-        }
+        list.dedup();
+        Self { sources, list }
     }
 
     /// Returns whether there is an error. The router does not start then.
@@ -114,10 +105,8 @@ impl Diagnostics {
     }
 
     fn count(&self, severity: Severity) -> usize {
-        self.list
-            .iter()
-            .filter(|diagnostic| diagnostic.severity == severity)
-            .count()
+        let problems = self.list.iter();
+        problems.filter(|it| it.severity == severity).count()
     }
 }
 
@@ -190,7 +179,6 @@ impl Diagnostic {
         self
     }
 
-    /// Sets the remedy.
     pub(super) fn help(mut self, text: impl Into<String>) -> Self {
         self.help = Some(text.into());
         self

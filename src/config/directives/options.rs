@@ -13,7 +13,6 @@ use super::{
     row::{Given, Row, Value, listed},
 };
 
-/// The options of a block.
 pub(super) struct Options<'a, T: 'static> {
     given: Vec<(&'static Row<T>, Given<'a>)>,
 }

@@ -45,13 +45,13 @@ pub(super) const LINES: &[Row<Config>] = &[
     Row {
         name: "ready_when",
         value: Value::One("always|any|all", |config, given, findings| {
-            config.admin.ready_when = given.choice(ReadyWhen::ALL, ReadyWhen::word, findings)?;
+            config.admin.ready_when = given.choice(ReadyWhen::ALL, ReadyWhen::label, findings)?;
             Some(())
         }),
         default: "always",
         doc: "the sinks that must be up for `/readyz` to answer 200",
         scope: None,
-        describe: |config| Some(config.admin.ready_when.word().to_owned()),
+        describe: |config| Some(config.admin.ready_when.to_string()),
     },
     Row {
         name: "drain",
@@ -72,7 +72,7 @@ pub(super) const LINES: &[Row<Config>] = &[
         default: "64MiB",
         doc: "the memory limit for frames that have started but not ended",
         scope: None,
-        describe: |config| Some(size(config.unfinished_frames)),
+        describe: |config| Some(Size::of(config.unfinished_frames).to_string()),
     },
     Row {
         name: "memory",
@@ -89,8 +89,8 @@ pub(super) const LINES: &[Row<Config>] = &[
             };
             Some(format!(
                 "{}{origin}; the bounds of queues and unfinished frames: {} in all",
-                size(config.memory_limit()),
-                size(config.sum_of_bounds())
+                Size::of(config.memory_limit()),
+                Size::of(config.sum_of_bounds())
             ))
         },
     },
@@ -207,8 +207,4 @@ fn served(address: SocketAddr, hosts: &[Host]) -> String {
     }
     let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
     format!("{address}, as {} too", hosts.join(", "))
-}
-
-fn size(bytes: usize) -> String {
-    Size(bytes as u64).to_string()
 }

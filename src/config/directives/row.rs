@@ -302,7 +302,6 @@ impl<'a> Given<'a> {
         None
     }
 
-    /// Returns the value that the given word stands for.
     pub(super) fn choice<E: Copy, const N: usize>(
         &self,
         all: [E; N],

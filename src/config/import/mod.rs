@@ -80,7 +80,6 @@ struct Snippet {
     body: Rc<[Token]>,
 }
 
-/// An import in progress.
 enum Active {
     /// A file, by its canonical path and by its name in the configuration.
     File(PathBuf, PathBuf),
@@ -182,7 +181,7 @@ impl Importer<'_> {
         }
         let rest = rest.get(1..).unwrap_or_default();
         self.at_line_start = true;
-        let (left_over, rest) = arguments_of_close(rest);
+        let (left_over, rest) = split_before(rest, |token| token.starts_line);
         if let Some(extra) = left_over.first() {
             self.problems.push(
                 extra
@@ -225,20 +224,11 @@ fn snippet_name(token: &Token) -> Option<&str> {
 
 /// Splits the tokens at the end of the line or at a brace.
 fn arguments(tokens: &[Token]) -> (&[Token], &[Token]) {
-    let end = tokens
-        .iter()
-        .position(|token| token.starts_line || token.is_brace())
-        .unwrap_or(tokens.len());
-    tokens.split_at(end)
+    split_before(tokens, |token| token.starts_line || token.is_brace())
 }
 
-/// Splits the tokens after a `}` at the end of its line.
-fn arguments_of_close(tokens: &[Token]) -> (&[Token], &[Token]) {
-    let end = tokens
-        .iter()
-        .position(|token| token.starts_line)
-        .unwrap_or(tokens.len());
-    tokens.split_at(end)
+fn split_before(tokens: &[Token], ends: impl Fn(&Token) -> bool) -> (&[Token], &[Token]) {
+    tokens.split_at(tokens.iter().position(ends).unwrap_or(tokens.len()))
 }
 
 /// Returns the index of the `}` that ends a block. `tokens` starts with the content of the block.

@@ -36,7 +36,7 @@ pub(in super::super) const ARGUMENTS: &[Row<Sink>; 3] = &[
         describe: |sink| {
             Some(match sink.endpoint {
                 Endpoint::Unix(_) => "the system's, on a unix socket".to_owned(),
-                _ => size(sink.write_buffer),
+                _ => Size::of(sink.write_buffer).to_string(),
             })
         },
     },
@@ -160,12 +160,12 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         default: "32MiB × queue",
         doc: "the memory that queued frames may hold",
         scope: None,
-        describe: |sink| Some(size(sink.queue.bytes)),
+        describe: |sink| Some(Size::of(sink.queue.bytes).to_string()),
     },
     Row {
         name: "endpoints",
         value: Value::One("failover|balance|all", |sink, given, findings| {
-            sink.endpoints = given.choice(Endpoints::MODES, Endpoints::word, findings)?;
+            sink.endpoints = given.choice(Endpoints::ALL, Endpoints::label, findings)?;
             Some(())
         }),
         default: "failover",
@@ -313,10 +313,6 @@ fn edit(text: Option<&Bytes>) -> Option<String> {
 
 fn file(path: Option<&PathBuf>) -> Option<String> {
     Some(path?.display().to_string())
-}
-
-fn size(bytes: usize) -> String {
-    Size(bytes as u64).to_string()
 }
 
 #[cfg(test)]
