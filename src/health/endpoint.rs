@@ -1,9 +1,6 @@
 //! The health of one endpoint: events change it, and nothing else does.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -79,12 +76,6 @@ closed_set! {
 }
 
 // === impl State ===
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.label())
-    }
-}
 
 impl State {
     /// Returns whether it is on the way to a connection.

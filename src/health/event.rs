@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::Disconnect;
-use crate::net::{Addresses, Destination, ResolveError};
+use crate::{
+    closed_set::closed_set,
+    net::{Addresses, Destination, ResolveError},
+};
 
 /// Something that happened to an endpoint, or to a sink.
 ///
@@ -80,7 +83,6 @@ pub(crate) enum Event<'a> {
         before: &'a Addresses,
         now: &'a Addresses,
     },
-    /// A lookup of the name failed.
     LookupFailed {
         name: &'a Destination,
         error: &'a ResolveError,
@@ -105,20 +107,21 @@ pub(crate) struct FailedAttempt<'a> {
     pub(crate) is_own_listener: bool,
 }
 
-/// A step on the way to a connection, in order; or writing, once it is up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Stage {
-    /// Looking the name up.
-    Resolve,
-    /// Dialling.
-    Connect,
-    /// The TLS handshake.
-    Tls,
-    /// The Frame Streams handshake.
-    Handshake,
-    /// Writing, on a connection that was up.
-    Write,
+closed_set! {
+    /// A step on the way to a connection, in order; or writing, once it is up.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Stage {
+        /// Looking the name up.
+        Resolve => "resolve",
+        /// Dialling.
+        Connect => "connect",
+        /// The TLS handshake.
+        Tls => "TLS",
+        /// The Frame Streams handshake.
+        Handshake => "handshake",
+        /// Writing, on a connection that was up.
+        Write => "write",
+    }
 }
 
 /// The kind of a failure: equal for failures that differ only in words, such as a clock, a port or a count in the text.
@@ -130,20 +133,6 @@ pub(crate) struct FailureKind(u64);
 impl fmt::Display for FailedAttempt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.stage, self.endpoint, self.cause)
-    }
-}
-
-// === impl Stage ===
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Resolve => "resolve",
-            Self::Connect => "connect",
-            Self::Tls => "TLS",
-            Self::Handshake => "handshake",
-            Self::Write => "write",
-        })
     }
 }
 

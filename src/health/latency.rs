@@ -40,7 +40,6 @@ impl Latency {
         self.sum
     }
 
-    /// Adds the frames of another.
     pub(crate) fn add(&mut self, other: &Self) {
         for (sum, count) in self.counts.iter_mut().zip(other.counts) {
             *sum += count;

@@ -88,7 +88,6 @@ impl Ledger {
         self.offered == self.delivered + self.dropped_total() + self.queued + self.in_flight
     }
 
-    /// Adds the frames of another.
     pub(crate) fn add(&mut self, other: &Self) {
         self.offered += other.offered;
         self.delivered += other.delivered;

@@ -36,7 +36,6 @@ const KEPT: usize = 64;
 /// The first few addresses of a name.
 struct List<'a>(&'a Addresses);
 
-/// The line of an event.
 pub(super) struct Line<'a> {
     pub(super) sink: &'a str,
     /// True if the event is of one of several endpoints.

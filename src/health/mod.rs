@@ -6,11 +6,7 @@
 //! router ─► Ledger, Latency ──────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! `endpoint` and `sink` are pure: the same events at the same times make the same state. A counter of sinks is a field of
-//! [`Health`] and a line of its `count`, both in `endpoint`.
-//!
-//! Called by all folders above it: `router` keeps ledgers, `sink` reports events, `supervisor` puts the snapshot together, `admin`
-//! and `cli` read it. Calls `net` and `frame_stream`, for types.
+//! `endpoint` and `sink` are pure: the same events at the same times make the same state.
 
 mod disconnect;
 mod endpoint;

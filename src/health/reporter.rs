@@ -1,9 +1,6 @@
 //! The way of events from a sink's stack to its health and to the log.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::{sync::Arc, time::SystemTime};
 
 use tokio::sync::watch;
 
@@ -12,13 +9,14 @@ use super::{
     log::{Journal, Line},
     sink::Change,
 };
+use crate::lock::Mutex;
 
 /// A handle for the events of a sink, or of one of several endpoints. Cheap to clone.
 ///
 /// The health is published on a `watch` channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Reporter {
-    sink: Arc<str>,
+    pub(crate) sink: Arc<str>,
     /// The number of the endpoint; `None` for the sink itself.
     number: Option<u64>,
     health: Arc<watch::Sender<SinkHealth>>,
@@ -55,11 +53,6 @@ impl Reporter {
         endpoint
     }
 
-    /// The sink's name.
-    pub(crate) fn sink(&self) -> &Arc<str> {
-        &self.sink
-    }
-
     /// The sink's health, now and as it changes.
     pub(crate) fn watch(&self) -> watch::Receiver<SinkHealth> {
         self.health.subscribe()
@@ -91,10 +84,7 @@ impl Reporter {
     }
 
     fn log(&self, event: &Event<'_>, change: Option<Change>) {
-        let journal = self.journal.lock();
-        let is_news = journal
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_news(event);
+        let is_news = self.journal.lock().is_news(event);
         if let Some(change) = change {
             let line = Line {
                 sink: &self.sink,

@@ -22,7 +22,6 @@ pub struct SinkHealth {
     /// True if it uses several endpoints at a time.
     #[serde(skip)]
     several: bool,
-    /// The number of the next endpoint.
     #[serde(skip)]
     next_number: u64,
 }
@@ -63,6 +62,17 @@ impl SinkHealth {
             several: false,
             next_number: 1,
         }
+    }
+
+    /// Returns whether it takes frames, at one endpoint at least.
+    pub fn is_up(&self) -> bool {
+        self.state == State::Up || self.endpoints_up() > 0
+    }
+
+    /// The number of its endpoints that take frames.
+    pub fn endpoints_up(&self) -> usize {
+        let endpoints = self.endpoints.iter();
+        endpoints.filter(|one| one.state == State::Up).count()
     }
 
     /// Adds an endpoint to a sink that uses several at a time, and returns its number.

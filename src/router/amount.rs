@@ -40,7 +40,6 @@ impl Dimension {
 // === impl Amount ===
 
 impl Amount {
-    /// The amount of a whole chunk.
     pub(super) fn of(chunk: &Chunk) -> Self {
         Self {
             frames: chunk.len(),

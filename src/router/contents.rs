@@ -33,11 +33,10 @@ pub(super) struct Contents {
     first_position: u64,
     /// The position of the next chunk that is pushed.
     next_position: u64,
-    /// The number of the next flight.
     next_flight: u64,
     /// True once nothing more will be pushed. This is not a part of `lifecycle`, because chunks can still be pushed to
     /// an abandoned queue.
-    closed: bool,
+    pub(super) closed: bool,
     lifecycle: Lifecycle,
 }
 
@@ -186,7 +185,7 @@ impl Contents {
     pub(super) fn room(&self, bounds: Bounds) -> Amount {
         bounds.held.without(Amount {
             frames: to_usize(self.ledger.in_flight),
-            bytes: to_usize(self.ledger.held_bytes).saturating_sub(self.senders.total().bytes),
+            bytes: to_usize(self.ledger.held_bytes).saturating_sub(self.senders.total.bytes),
         })
     }
 
@@ -313,7 +312,7 @@ impl Contents {
 
     /// Removes and returns the waiting chunks, as if they had never been offered.
     pub(super) fn withdraw(&mut self) -> Vec<Chunk> {
-        let total = self.senders.total();
+        let total = self.senders.total;
         self.ledger.offered -= total.frames as u64;
         self.ledger.queued -= total.frames as u64;
         self.ledger.held_bytes -= total.bytes as u64;
@@ -327,10 +326,6 @@ impl Contents {
     /// Returns whether the consumer can end: the queue is not open, and it holds no frames.
     pub(super) fn is_over(&self) -> bool {
         self.lifecycle != Lifecycle::Open && self.waiting.is_empty() && self.in_flight.is_empty()
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed
     }
 
     pub(super) fn close(&mut self) {

@@ -50,7 +50,6 @@ impl Losses {
         row.map_or(0, |(_, frames)| *frames)
     }
 
-    /// The losses since `before`.
     pub(crate) fn since(&self, before: &Self) -> Self {
         let rows = self.senders.iter();
         let rows = rows.map(|(source, frames)| {

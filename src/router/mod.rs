@@ -1,7 +1,6 @@
 //! The fan-out from listeners to sinks: the router, and the queues of each sink, which keep its ledger.
 //!
-//! Called by `listener` (to offer chunks), `sink` (to take them) and `supervisor`. Calls `frame_stream` (chunks),
-//! `health` (ledger and latency) and `memory`. Nothing here waits, so a sink cannot slow a listener or another sink.
+//! Nothing here waits, so a sink cannot slow a listener or another sink.
 
 mod amount;
 mod contents;

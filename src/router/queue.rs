@@ -35,14 +35,12 @@ pub(crate) struct Queue {
 // === impl Queue ===
 
 impl Queue {
-    /// An empty queue.
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             contents: Mutex::new(Contents::new(limits)),
         }
     }
 
-    /// The bounds of the queue.
     pub(crate) fn limits(&self) -> Limits {
         self.lock().limits
     }
@@ -84,7 +82,7 @@ impl Queue {
     pub(super) fn held_bytes(&self) -> (usize, usize) {
         let contents = self.lock();
         let held = usize::try_from(contents.ledger.held_bytes).unwrap_or(usize::MAX);
-        (held, contents.senders.total().bytes)
+        (held, contents.senders.total.bytes)
     }
 
     /// Takes the next batch of waiting frames, oldest first. They are in flight from then on. Returns `None` when the
@@ -124,7 +122,7 @@ impl Queue {
     /// Waits until the queue is [closed](Self::close), even if it still holds frames. Only its consumer may call this.
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut contents = self.lock();
-        if contents.is_closed() {
+        if contents.closed {
             return Poll::Ready(());
         }
         contents.register(cx);
@@ -134,7 +132,7 @@ impl Queue {
     /// Returns whether the queue is closed and empty, so that its ledger no longer changes.
     pub(super) fn is_finished(&self) -> bool {
         let contents = self.lock();
-        contents.is_closed() && contents.is_over()
+        contents.closed && contents.is_over()
     }
 
     /// Removes and returns the waiting chunks, as if they had never been offered.
@@ -153,7 +151,6 @@ impl Queue {
         self.change(|contents| contents.abandon(reason));
     }
 
-    /// The current ledger.
     pub(crate) fn ledger(&self) -> Ledger {
         self.lock().ledger.clone()
     }

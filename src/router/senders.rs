@@ -21,7 +21,8 @@ pub(super) struct Senders {
     active: usize,
     /// The number of senders with an account that is not empty. A full queue is divided by this number.
     divisor: usize,
-    total: Amount,
+    /// The waiting amount of all senders.
+    pub(super) total: Amount,
 }
 
 #[derive(Debug, Default)]
@@ -56,12 +57,6 @@ const SPARE: usize = 8;
 // === impl Senders ===
 
 impl Senders {
-    /// The waiting amount of all senders.
-    pub(super) fn total(&self) -> Amount {
-        self.total
-    }
-
-    /// The waiting amount of `source`.
     pub(super) fn waiting(&self, source: Option<&Source>) -> Amount {
         let account = self.accounts.get(&number(source));
         account.map_or_else(Amount::default, |account| account.waiting)
@@ -113,7 +108,6 @@ impl Senders {
         self.connections.get(&sender).copied().unwrap_or_default()
     }
 
-    /// Adds a chunk of `source` that waits at `position`.
     pub(super) fn add(&mut self, source: Option<&Source>, position: u64, amount: Amount) {
         let number = number(source);
         if !self.accounts.contains_key(&number) && self.accounts.len() > 2 * self.active + SPARE {
@@ -141,7 +135,6 @@ impl Senders {
         }
     }
 
-    /// Removes the chunk of `source` at `position`.
     pub(super) fn remove(&mut self, source: Option<&Source>, position: u64, amount: Amount) {
         self.shrink(source, amount);
         let Some(account) = self.accounts.get_mut(&number(source)) else {
@@ -171,7 +164,6 @@ impl Senders {
         }
     }
 
-    /// Removes everything.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }

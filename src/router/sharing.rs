@@ -75,10 +75,10 @@ impl Contents {
     /// Drops chunks until `bytes` are freed or nothing waits. Each is the newest chunk of the connection that is then
     /// furthest above its share. The shares divide the amount that is left after the eviction.
     pub(super) fn evict(&mut self, bytes: usize) {
-        let before = self.senders.total();
+        let before = self.senders.total;
         let left = before.without(Dimension::Bytes.amount(bytes));
         let division = self.senders.divide_as_it_is(left);
-        while before.without(self.senders.total()).bytes < bytes
+        while before.without(self.senders.total).bytes < bytes
             && let Some(excess) = self.senders.furthest_above(division, Dimension::Bytes)
         {
             // Whole chunks are dropped, because any remaining part would keep the chunk's buffer in memory.

@@ -2,7 +2,7 @@
 
 mod sink;
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -237,11 +237,5 @@ closed_set! {
         NotListening => "not_listening",
         /// Not up.
         Down => "down",
-    }
-}
-
-impl fmt::Display for VerdictWord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.label())
     }
 }

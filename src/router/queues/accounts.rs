@@ -15,7 +15,6 @@ pub struct EndpointAccount {
     pub oldest: Option<Instant>,
 }
 
-/// A queue and its endpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct EndpointQueue {
     pub(crate) queue: Arc<Queue>,
@@ -28,19 +27,20 @@ pub(crate) struct EndpointQueue {
 
 #[derive(Debug)]
 pub(super) struct Accounts {
-    limits: Limits,
-    entries: Vec<EndpointQueue>,
+    pub(super) limits: Limits,
+    pub(super) entries: Vec<EndpointQueue>,
     /// True once nothing more will be offered.
-    closed: bool,
+    pub(super) closed: bool,
     /// The sums of the former queues.
-    past: Past,
+    past: Sums,
 }
 
-#[derive(Debug, Default)]
-struct Past {
-    ledger: Ledger,
-    latency: Latency,
-    losses: Losses,
+/// The counts of several queues together.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sums {
+    pub(super) ledger: Ledger,
+    pub(super) latency: Latency,
+    pub(super) losses: Losses,
 }
 
 // === impl Accounts ===
@@ -51,7 +51,7 @@ impl Accounts {
             limits,
             entries: Vec::new(),
             closed: false,
-            past: Past::default(),
+            past: Sums::default(),
         }
     }
 
@@ -70,75 +70,13 @@ impl Accounts {
         queue
     }
 
-    pub(super) fn entries(&self) -> &[EndpointQueue] {
-        &self.entries
-    }
-
-    pub(super) fn entries_mut(&mut self) -> &mut [EndpointQueue] {
-        &mut self.entries
-    }
-
-    pub(super) fn ledger(&self) -> Ledger {
-        let mut sum = self.past.ledger.clone();
+    /// The counts of all queues, those that are gone included.
+    pub(super) fn sums(&self) -> Sums {
+        let mut sums = self.past.clone();
         for entry in &self.entries {
-            sum.add(&entry.queue.ledger());
+            sums.add(&entry.queue);
         }
-        sum
-    }
-
-    pub(super) fn latency(&self) -> Latency {
-        let mut sum = self.past.latency.clone();
-        for entry in &self.entries {
-            sum.add(&entry.queue.latency());
-        }
-        sum
-    }
-
-    pub(super) fn losses(&self) -> Losses {
-        let mut sum = self.past.losses.clone();
-        for entry in &self.entries {
-            sum.add(&entry.queue.losses());
-        }
-        sum
-    }
-
-    pub(super) fn oldest(&self) -> Option<Instant> {
-        let queues = self.entries.iter();
-        queues.filter_map(|entry| entry.queue.oldest()).min()
-    }
-
-    pub(super) fn limits(&self) -> Limits {
-        let queues = self.entries.iter().map(|entry| entry.queue.limits());
-        queues
-            .reduce(|one, other| Limits {
-                frames: one.frames.saturating_add(other.frames),
-                bytes: one.bytes.saturating_add(other.bytes),
-            })
-            .unwrap_or(self.limits)
-    }
-
-    pub(super) fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
-        for entry in &self.entries {
-            entry.queue.set_limits(limits);
-        }
-    }
-
-    pub(super) fn endpoints(&self) -> Vec<EndpointAccount> {
-        let own = self.entries.iter().filter(|entry| entry.address.is_some());
-        let accounts = own.map(|entry| EndpointAccount {
-            address: Arc::clone(&entry.label),
-            ledger: entry.queue.ledger(),
-            oldest: entry.queue.oldest(),
-        });
-        accounts.collect()
-    }
-
-    pub(super) fn close(&mut self) {
-        self.closed = true;
-        for entry in &self.entries {
-            entry.queue.close();
-        }
+        sums
     }
 
     /// The queue with the oldest frame among those that chunks are offered to. If all are empty, it is any of them.
@@ -154,20 +92,23 @@ impl Accounts {
 
     /// Adds the counts of finished queues to the sums of the former ones, and removes these queues.
     pub(super) fn retire_finished(&mut self) {
-        let Past {
-            ledger,
-            latency,
-            losses,
-        } = &mut self.past;
         self.entries.retain(|EndpointQueue { queue, offered, .. }| {
             // The counts of a queue can change as long as chunks are offered to it.
             let stays = *offered || !queue.is_finished();
             if !stays {
-                ledger.add(&queue.ledger());
-                latency.add(&queue.latency());
-                losses.add(&queue.losses());
+                self.past.add(queue);
             }
             stays
         });
+    }
+}
+
+// === impl Sums ===
+
+impl Sums {
+    fn add(&mut self, queue: &Queue) {
+        self.ledger.add(&queue.ledger());
+        self.latency.add(&queue.latency());
+        self.losses.add(&queue.losses());
     }
 }

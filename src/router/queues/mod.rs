@@ -4,11 +4,7 @@ mod accounts;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 pub(crate) use accounts::EndpointAccount;
 use accounts::{Accounts, EndpointQueue};
@@ -17,7 +13,7 @@ use super::{
     DropReason, Latency, Ledger, Limits, Losses, Queue,
     inlets::{Close, Inlet, Inlets},
 };
-use crate::frame_stream::Chunk;
+use crate::{frame_stream::Chunk, lock::Mutex};
 
 /// The queues of one sink: a single queue, or with `endpoints all` a queue for each endpoint. This value can outlive
 /// the sink.
@@ -41,7 +37,7 @@ impl Queues {
             accounts: Mutex::new(Accounts::new(limits)),
         };
         {
-            let mut accounts = queues.lock();
+            let mut accounts = queues.accounts.lock();
             accounts.add(None, "".into());
             queues.publish(&accounts);
         }
@@ -50,37 +46,60 @@ impl Queues {
 
     /// The sink's current ledger.
     pub fn ledger(&self) -> Ledger {
-        self.lock().ledger()
+        self.accounts.lock().sums().ledger
     }
 
     /// The latencies of the frames that were delivered.
     pub fn latency(&self) -> Latency {
-        self.lock().latency()
+        self.accounts.lock().sums().latency
     }
 
     /// The frames that were dropped because there was no room, by sender.
     pub fn losses(&self) -> Losses {
-        self.lock().losses()
+        self.accounts.lock().sums().losses
     }
 
     /// The time at which the oldest frame in any of the queues was read from its sender.
     pub fn oldest(&self) -> Option<Instant> {
-        self.lock().oldest()
+        let accounts = self.accounts.lock();
+        let queues = accounts.entries.iter();
+        queues.filter_map(|entry| entry.queue.oldest()).min()
     }
 
     /// The bounds of all queues together.
     pub fn limits(&self) -> Limits {
-        self.lock().limits()
+        let accounts = self.accounts.lock();
+        let queues = accounts.entries.iter().map(|entry| entry.queue.limits());
+        queues
+            .reduce(|one, other| Limits {
+                frames: one.frames.saturating_add(other.frames),
+                bytes: one.bytes.saturating_add(other.bytes),
+            })
+            .unwrap_or(accounts.limits)
     }
 
     /// With `endpoints all`, the account of each endpoint that has its own queue. Otherwise it is empty.
     pub fn endpoints(&self) -> Vec<EndpointAccount> {
-        self.lock().endpoints()
+        let accounts = self.accounts.lock();
+        let own = accounts
+            .entries
+            .iter()
+            .filter(|entry| entry.address.is_some());
+        let own = own.map(|entry| EndpointAccount {
+            address: Arc::clone(&entry.label),
+            ledger: entry.queue.ledger(),
+            oldest: entry.queue.oldest(),
+        });
+        own.collect()
     }
 
     /// Changes the bounds of each queue. Frames that are in a queue already stay.
     pub(crate) fn set_limits(&self, limits: Limits) {
-        self.lock().set_limits(limits);
+        let mut accounts = self.accounts.lock();
+        accounts.limits = limits;
+        for entry in &accounts.entries {
+            entry.queue.set_limits(limits);
+        }
     }
 
     /// Offers `chunk` to every queue. Never waits.
@@ -105,12 +124,16 @@ impl Queues {
 
     /// Closes every queue, also those that are added later. Nothing more will be offered.
     pub(crate) fn close(&self) {
-        self.lock().close();
+        let mut accounts = self.accounts.lock();
+        accounts.closed = true;
+        for entry in &accounts.entries {
+            entry.queue.close();
+        }
     }
 
     /// Ends every queue. Its frames, and all frames that are offered later, are counted as lost to the shutdown.
     pub(crate) fn abandon(&self) {
-        for entry in self.lock().entries() {
+        for entry in &self.accounts.lock().entries {
             entry.queue.abandon(DropReason::Shutdown);
         }
     }
@@ -120,18 +143,18 @@ impl Queues {
     ///
     /// The queues must not have a consumer.
     pub(crate) fn one(&self) -> Arc<Queue> {
-        let mut accounts = self.lock();
+        let mut accounts = self.accounts.lock();
         let Some(stays) = accounts.furthest_behind() else {
             let queue = accounts.add(None, "".into());
             self.publish(&accounts);
             return queue;
         };
-        for entry in accounts.entries_mut() {
+        for entry in &mut accounts.entries {
             entry.offered = Arc::ptr_eq(&entry.queue, &stays);
             entry.address = entry.address.filter(|_| !entry.offered);
         }
         self.publish(&accounts);
-        for entry in accounts.entries().iter().filter(|entry| !entry.offered) {
+        for entry in accounts.entries.iter().filter(|entry| !entry.offered) {
             entry.queue.abandon(DropReason::EndpointGone);
         }
         accounts.retire_finished();
@@ -140,12 +163,12 @@ impl Queues {
 
     /// All queues, including those of former endpoints that still hold frames.
     pub(crate) fn entries(&self) -> Vec<EndpointQueue> {
-        self.lock().entries().to_vec()
+        self.accounts.lock().entries.clone()
     }
 
     /// Changes the name by which an endpoint is shown.
     pub(crate) fn relabel(&self, address: SocketAddr, label: &Arc<str>) {
-        for entry in self.lock().entries_mut() {
+        for entry in &mut self.accounts.lock().entries {
             if entry.address == Some(address) {
                 entry.label = Arc::clone(label);
             }
@@ -162,8 +185,8 @@ impl Queues {
         gone: &[Arc<Queue>],
         come: impl IntoIterator<Item = (SocketAddr, Arc<str>)>,
     ) -> Vec<Arc<Queue>> {
-        let mut accounts = self.lock();
-        for entry in accounts.entries_mut() {
+        let mut accounts = self.accounts.lock();
+        for entry in &mut accounts.entries {
             entry.offered &= !gone.iter().any(|queue| Arc::ptr_eq(&entry.queue, queue));
         }
         let come = come.into_iter();
@@ -177,9 +200,9 @@ impl Queues {
     /// be closed, and the other queues must not have a consumer yet.
     pub(crate) fn hand_over(&self, from: &Arc<Queue>) {
         // The accounts stay locked, so that a concurrent reader of the sums counts the frames exactly once.
-        let mut accounts = self.lock();
+        let mut accounts = self.accounts.lock();
         let chunks = from.withdraw();
-        for entry in accounts.entries().iter().filter(|entry| entry.offered) {
+        for entry in accounts.entries.iter().filter(|entry| entry.offered) {
             entry.queue.prepend(&chunks);
         }
         accounts.retire_finished();
@@ -187,18 +210,14 @@ impl Queues {
 
     /// Adds the counts of finished queues to the sums of the former ones, and removes these queues.
     pub(crate) fn retire_finished(&self) {
-        self.lock().retire_finished();
+        self.accounts.lock().retire_finished();
     }
 
     /// From the next chunk on, offers go to the queues that are marked as offered in `accounts`.
     fn publish(&self, accounts: &Accounts) {
-        let offered = accounts.entries().iter().filter(|entry| entry.offered);
+        let offered = accounts.entries.iter().filter(|entry| entry.offered);
         self.inlets
             .replace(offered.map(|entry| Arc::clone(&entry.queue)));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Accounts> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
