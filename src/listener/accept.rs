@@ -1,6 +1,6 @@
 //! The accept loop of one listener.
 
-use std::{fmt, future::pending, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{select, sync::watch, time::sleep};
@@ -28,10 +28,10 @@ use crate::{
 pub(crate) struct Listener {
     socket: Socket,
     /// True if the socket was passed to this process at its start.
-    inherited: bool,
+    pub(crate) inherited: bool,
     /// Keeps the sinks of this router from connecting to this listener.
     own: OwnListener,
-    handle: Handle,
+    pub(crate) handle: Handle,
 }
 
 /// A handle on a running listener.
@@ -66,9 +66,6 @@ type Rebound = watch::Receiver<Option<Arc<BoundUnix>>>;
 impl Listener {
     /// Takes the socket for `listen` from the `inherited` sockets, or binds it. `all` lists the listener as long as its
     /// socket is open.
-    ///
-    /// # Errors
-    /// If the address cannot be bound.
     pub(crate) fn bind(
         listen: &Listen,
         settings: Settings,
@@ -115,22 +112,12 @@ impl Listener {
         })
     }
 
-    /// Returns whether the socket was passed to this process at its start.
-    pub(crate) fn is_inherited(&self) -> bool {
-        self.inherited
-    }
-
     /// The address that the listener is bound to, with the chosen port instead of port 0; `None` for unix sockets.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Unix(_) => None,
             Socket::Tcp(socket) => socket.local_addr().ok(),
         }
-    }
-
-    /// A handle that stays usable while the listener runs.
-    pub(crate) fn handle(&self) -> Handle {
-        self.handle.clone()
     }
 
     /// Accepts and serves connections until the drain begins. Then serves the open connections until they end.
@@ -172,14 +159,6 @@ impl Listener {
         // would connect again immediately.
         intake.closed.cancel();
         connections.finish().await;
-    }
-}
-
-impl fmt::Debug for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener")
-            .field("name", &self.handle.intake.listener)
-            .finish_non_exhaustive()
     }
 }
 
@@ -235,14 +214,13 @@ async fn bound_again(rebound: &mut Option<Rebound>) -> Arc<BoundUnix> {
 // === impl Handle ===
 
 impl Handle {
-    /// The listener's counters.
     pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.intake.counters
     }
 
     /// The state of the socket's path; `None` if the socket has no file, or if this process did not create the file.
     pub(crate) fn reachability(&self) -> Option<&Arc<Reachability>> {
-        self.path.as_ref().map(|path| path.reachability())
+        self.path.as_ref().map(|path| &path.reachability)
     }
 
     /// Requests a check of the socket's file. If the file is gone, the path is bound again.
@@ -253,9 +231,6 @@ impl Handle {
     }
 
     /// Changes the permissions of the socket's file, and of a file that replaces it later.
-    ///
-    /// # Errors
-    /// If something else is at the path, or the system refuses.
     pub(crate) fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
         let path = self.path.as_ref();
         path.map_or(Ok(()), |path| path.change_permissions(change))

@@ -1,6 +1,7 @@
 //! The connection of one sender: handshake, then read, cut and offer until the sender or the router ends it.
 
 use std::{
+    fmt,
     future::poll_fn,
     io,
     pin::pin,
@@ -170,8 +171,8 @@ impl Connection<'_> {
     }
 
     fn too_much_held(&self) -> String {
-        let limit = Size(self.holder.limit() as u64);
-        let held = self.holder.bytes();
+        let limit = Size::of(self.holder.unfinished.limit());
+        let held = self.holder.bytes;
         let began = self.cutter.frame_began();
         let age = began.map_or(Duration::ZERO, |began| began.elapsed());
         let age = age.as_secs_f32();
@@ -196,41 +197,43 @@ impl Connection<'_> {
     /// Counts the frames that were removed or skipped. Only the first of each kind is logged, because a broken sender
     /// sends thousands.
     fn report_bad_frames(&mut self, cut: &Cut) {
-        let (intake, totals) = (self.intake, &mut self.totals);
+        let (intake, peer, totals) = (self.intake, self.peer, &mut self.totals);
+        let report = |reason, frames, total: &mut u64, error: fmt::Arguments<'_>| {
+            if frames == 0 {
+                return;
+            }
+            intake.counters.error(reason, frames);
+            if *total == 0 {
+                let error = format_args!("{error}; later ones are only counted");
+                intake.warn(reason, peer, error);
+            }
+            *total += frames;
+        };
         if let Some(malformation) = cut.malformation {
-            intake.counters.error(ErrorReason::Malformed, cut.malformed);
-            if totals.malformed == 0 {
-                let error = format_args!(
-                    "removed a frame that is not a dnstap message: {malformation}; later ones are only counted"
-                );
-                intake.warn(ErrorReason::Malformed, self.peer, error);
-            }
-            totals.malformed += cut.malformed;
+            report(
+                ErrorReason::Malformed,
+                cut.malformed,
+                &mut totals.malformed,
+                format_args!("removed a frame that is not a dnstap message: {malformation}"),
+            );
         }
-        if cut.oversize > 0 {
-            intake.counters.error(ErrorReason::Oversize, cut.oversize);
-            if totals.oversize == 0 {
-                let (length, limit) = (cut.oversize_length, self.cutter.max_frame());
-                let error = format_args!(
-                    "skipped a frame of {length} bytes, more than the {limit} that max_frame allows; later ones are only counted"
-                );
-                intake.warn(ErrorReason::Oversize, self.peer, error);
-            }
-            totals.oversize += cut.oversize;
-        }
-        if cut.control > 0 {
-            intake.counters.error(ErrorReason::Control, cut.control);
-            if totals.control == 0 {
-                let kind = cut
-                    .control_kind
-                    .map_or("a frame of unknown type", ControlKind::name);
-                let error = format_args!(
-                    "skipped a control frame that has no meaning in mid-stream: {kind}; later ones are only counted"
-                );
-                intake.warn(ErrorReason::Control, self.peer, error);
-            }
-            totals.control += cut.control;
-        }
+        let (length, limit) = (cut.oversize_length, self.cutter.max_frame);
+        report(
+            ErrorReason::Oversize,
+            cut.oversize,
+            &mut totals.oversize,
+            format_args!(
+                "skipped a frame of {length} bytes, more than the {limit} that max_frame allows"
+            ),
+        );
+        let kind = cut.control_kind;
+        let kind = kind.map_or("a frame of unknown type", ControlKind::name);
+        report(
+            ErrorReason::Control,
+            cut.control,
+            &mut totals.control,
+            format_args!("skipped a control frame that has no meaning in mid-stream: {kind}"),
+        );
     }
 
     /// Ends a stream after STOP, or after a protocol error.

@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio::{
     select,
-    task::{JoinError, JoinSet},
+    task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tracing::{error, warn};
 
 use super::{
@@ -62,7 +63,7 @@ impl Connections {
         self.tasks.spawn(async move {
             let intake = &open.0;
             let peer = accepted.peer();
-            let stream = accepted.into_stream(settings.tls.clone());
+            let stream = accepted.into_stream(settings.tls.clone().map(TlsAcceptor::from));
             let stream = intake.before_deadline(stream).await;
             match stream.unwrap_or(Err(NoStream::Drained)) {
                 Ok(stream) => connection::serve(intake, stream, settings.limits.frame).await,
@@ -85,8 +86,10 @@ impl Connections {
 
     /// Waits for a connection to end. Returns `None` immediately if there is no connection. Cancel safe.
     pub(super) async fn reap(&mut self) -> Option<()> {
-        let ended = self.tasks.join_next().await?;
-        self.report_panic(ended);
+        if let Err(fault) = self.tasks.join_next().await? {
+            self.intake.counters.error(ErrorReason::Internal, 1);
+            error!(listener = %self.intake.listener, %fault, "a connection ended by a bug in tapfan; please report it");
+        }
         Some(())
     }
 
@@ -114,13 +117,6 @@ impl Connections {
 
     fn refuse(&self, reason: ErrorReason, accepted: &Accepted, error: &dyn std::fmt::Display) {
         self.intake.refuse(reason, &accepted.peer(), error);
-    }
-
-    fn report_panic(&self, ended: Result<(), JoinError>) {
-        if let Err(fault) = ended {
-            self.intake.counters.error(ErrorReason::Internal, 1);
-            error!(listener = %self.intake.listener, %fault, "a connection ended by a bug in tapfan; please report it");
-        }
     }
 }
 

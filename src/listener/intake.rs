@@ -1,4 +1,4 @@
-//! The part of a listener that its connections share.
+//! The state and the settings that the connections of a listener share.
 
 use std::{
     fmt,
@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustls::ServerConfig;
 use tokio::select;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Budgets, Counters, DrainSignals, ErrorReason, warning_limit::WarningLimit};
-use crate::router::Router;
+use super::{Counters, ErrorReason, Unfinished, warning_limit::WarningLimit};
+use crate::{config::ListenLimits, memory::Budget, net::Descriptors, router::Router};
 
 /// The part of a listener that its connections share.
 #[derive(Debug)]
@@ -26,6 +27,34 @@ pub(super) struct Intake {
     pub(super) closed: CancellationToken,
     pub(super) warnings: WarningLimit,
     pub(super) budgets: Budgets,
+}
+
+/// The bounds that the connections of all listeners share. Clones share them, too.
+#[derive(Debug, Clone)]
+pub(crate) struct Budgets {
+    /// The memory of unfinished frames: frames whose first bytes have arrived but whose last bytes have not.
+    pub unfinished: Unfinished,
+    /// The limit that keeps file descriptors free for the other parts of the router.
+    pub descriptors: Descriptors,
+    /// The memory of everything that the router holds.
+    pub memory: Budget,
+}
+
+/// The two signals of a drain, which all connections see. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DrainSignals {
+    /// The drain begins: listeners stop accepting, and senders are asked to end their streams.
+    pub drain: CancellationToken,
+    /// The drain's deadline has passed: connections read the bytes that have arrived, and close.
+    pub deadline: CancellationToken,
+}
+
+/// The settings of a listener for new connections. A reload replaces them while the listener runs.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub limits: ListenLimits,
+    /// The certificate and key; `None` without TLS.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// The deadline of a TLS handshake, of a Frame Streams handshake, and of writing FINISH. Senders wait 4 to 5 s for
@@ -65,6 +94,18 @@ impl Intake {
                 warn!(%listener, %peer, reason, error, held_back, "sender error; similar lines were held back");
             }
             None => {}
+        }
+    }
+}
+
+// === impl DrainSignals ===
+
+impl DrainSignals {
+    /// Signals that are raised with these, and can also be raised alone, for a listener that a reload removes.
+    pub(crate) fn child(&self) -> Self {
+        Self {
+            drain: self.drain.child_token(),
+            deadline: self.deadline.child_token(),
         }
     }
 }

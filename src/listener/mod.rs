@@ -3,20 +3,14 @@
 //! A listener accepts connections. Each connection has its own task, which does the handshakes, reads, cuts the bytes
 //! into chunks and offers each chunk to the router. The task never waits for a sink, and no sender can slow the
 //! connection of another.
-//!
-//! Called by `supervisor`; calls `router` (to offer), `net`, `frame_stream`, `dnstap` (to validate), `memory` and `config`
-//! (types).
 
 mod accept;
 mod accepted;
-mod budgets;
 mod connection;
 mod connections;
 mod counters;
 mod cutter;
-mod drain_signals;
 mod intake;
-mod settings;
 mod socket;
 mod socket_path;
 #[cfg(test)]
@@ -30,7 +24,5 @@ pub use cutter::{Cut, Cutter, End};
 pub use unfinished::Unfinished;
 
 pub(crate) use accept::{Handle, Listener};
-pub(crate) use budgets::Budgets;
-pub(crate) use drain_signals::DrainSignals;
-pub(crate) use settings::Settings;
+pub(crate) use intake::{Budgets, DrainSignals, Settings};
 pub(crate) use socket_path::Reachability;

@@ -10,7 +10,6 @@ use crate::{
     net::{self, BindError, BoundUnix, Inherited},
 };
 
-/// A bound socket.
 pub(super) enum Socket {
     Unix(Arc<BoundUnix>),
     Tcp(TcpListener),

@@ -2,7 +2,7 @@
 //! connect any more. So the path is watched, and bound again when the file is lost.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -15,7 +15,10 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use crate::net::{self, BindError, BoundUnix, PermissionChange, UnixAddress, UnixPermissions};
+use crate::{
+    lock::Mutex,
+    net::{self, BindError, BoundUnix, PermissionChange, UnixAddress, UnixPermissions},
+};
 
 /// A listener's unix socket and the path at which senders find it.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ pub(super) struct SocketPath {
     socket: watch::Sender<Option<Arc<BoundUnix>>>,
     /// Requests an immediate check.
     look: Notify,
-    reachability: Arc<Reachability>,
+    pub(super) reachability: Arc<Reachability>,
 }
 
 /// The state of a listener's path: either senders can connect, or there is a reason why they cannot.
@@ -88,10 +91,6 @@ impl SocketPath {
         self.socket.subscribe()
     }
 
-    pub(super) fn reachability(&self) -> &Arc<Reachability> {
-        &self.reachability
-    }
-
     /// Requests a check of the file. If it is gone, the path is bound again without a pause.
     pub(super) fn look(&self) {
         self.look.notify_one();
@@ -103,15 +102,15 @@ impl SocketPath {
     /// If the file is gone or replaced, or the system refuses. A file that is bound later gets the new permissions
     /// anyway.
     pub(super) fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
-        let mut permissions = self.lock();
-        permissions.clone_from(change.wanted());
+        let mut permissions = self.permissions.lock();
+        permissions.clone_from(&change.wanted);
         let socket = self.socket.borrow().clone();
         socket.map_or(Ok(()), |socket| socket.change_permissions(change))
     }
 
     /// Ends the binding of the path. Returns the bound socket.
     pub(super) fn close(&self) -> Option<Arc<BoundUnix>> {
-        let _no_check_meanwhile = self.lock();
+        let _no_check_meanwhile = self.permissions.lock();
         self.socket.send_replace(None)
     }
 
@@ -141,7 +140,7 @@ impl SocketPath {
 
     /// Checks the file, and binds the path again if it is gone.
     fn check(&self) -> Found {
-        let permissions = self.lock();
+        let permissions = self.permissions.lock();
         let Some(socket) = self.socket.borrow().clone() else {
             return Found::InPlace;
         };
@@ -184,12 +183,6 @@ impl SocketPath {
                 }
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, UnixPermissions> {
-        self.permissions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -259,7 +252,7 @@ mod tests {
         assert!(begun.elapsed() <= PERIOD, "{:?}", begun.elapsed());
         let mode = fs::symlink_metadata(&path).expect("there").permissions();
         assert_eq!(mode.mode() & 0o777, 0o640);
-        assert_eq!(socket_path.reachability().get(), None);
+        assert_eq!(socket_path.reachability.get(), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -268,14 +261,10 @@ mod tests {
         let mut socket = socket_path.socket();
         fs::remove_file(&path).expect("removed");
         fs::write(&path, "precious").expect("written");
-        until(|| socket_path.reachability().get().is_some()).await;
-        let since = socket_path
-            .reachability()
-            .get()
-            .expect("not listening")
-            .since;
+        until(|| socket_path.reachability.get().is_some()).await;
+        let since = socket_path.reachability.get().expect("not listening").since;
         let error = socket_path
-            .reachability()
+            .reachability
             .get()
             .expect("not listening")
             .error
@@ -284,11 +273,7 @@ mod tests {
         insta::assert_snapshot!(error, @"FOLDER/d.sock is no longer this listener's socket: another process has put something else in its place; the path cannot be bound again: FOLDER/d.sock exists and is not a socket; remove it, or give this listener another path");
         sleep(Duration::from_hours(1)).await;
         assert_eq!(
-            socket_path
-                .reachability()
-                .get()
-                .expect("not listening")
-                .since,
+            socket_path.reachability.get().expect("not listening").since,
             since
         );
         assert_eq!(fs::read_to_string(&path).expect("left alone"), "precious");
@@ -297,11 +282,11 @@ mod tests {
         socket_path.look();
         bound_again(&mut socket).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        until(|| socket_path.reachability().get().is_none()).await;
+        until(|| socket_path.reachability.get().is_none()).await;
         // Without a request, the path is bound again within the longest pause.
         fs::remove_file(&path).expect("removed");
         symlink("elsewhere", &path).expect("linked");
-        until(|| socket_path.reachability().get().is_some()).await;
+        until(|| socket_path.reachability.get().is_some()).await;
         sleep(Duration::from_hours(1)).await;
         fs::remove_file(&path).expect("removed");
         let begun = Instant::now();
@@ -316,10 +301,10 @@ mod tests {
         let elsewhere = folder.path().join("elsewhere");
         fs::rename(&path, &elsewhere).expect("moved");
         fs::create_dir(&path).expect("made");
-        until(|| socket_path.reachability().get().is_some()).await;
+        until(|| socket_path.reachability.get().is_some()).await;
         fs::remove_dir(&path).expect("removed");
         fs::rename(&elsewhere, &path).expect("moved");
-        until(|| socket_path.reachability().get().is_none()).await;
+        until(|| socket_path.reachability.get().is_none()).await;
         assert!(!socket.has_changed().expect("open"));
     }
 

@@ -50,7 +50,10 @@ fn listener_with(
         memory: Budget::default(),
         descriptors: Descriptors::default(),
     };
-    let settings = Settings::new(&listen, tls);
+    let settings = Settings {
+        limits: listen.limits,
+        tls,
+    };
     let listener = Listener::bind(
         &listen,
         settings,
@@ -66,7 +69,7 @@ fn listener_with(
 }
 
 fn run(listener: Listener) -> (Handle, JoinHandle<()>) {
-    (listener.handle(), tokio::spawn(listener.run()))
+    (listener.handle.clone(), tokio::spawn(listener.run()))
 }
 
 #[tokio::test]

@@ -4,15 +4,14 @@
 //! long frame, the router holds the bytes that have arrived until the frame's deadline. A single connection like that
 //! does no harm, but a thousand would exhaust the memory of the machine.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use tokio::sync::Notify;
 
-use crate::memory::{Budget, Reservation};
+use crate::{
+    lock::Mutex,
+    memory::{Budget, Reservation},
+};
 
 /// The bound on the memory of the unfinished frames of all connections. Clones share the bound.
 #[derive(Debug, Clone)]
@@ -21,10 +20,10 @@ pub struct Unfinished(Arc<Mutex<Holdings>>);
 /// The memory of one connection. Dropping it frees its bytes.
 #[derive(Debug)]
 pub(super) struct Holder {
-    unfinished: Unfinished,
+    pub(super) unfinished: Unfinished,
     key: u64,
     /// The bytes that are counted for the connection.
-    bytes: usize,
+    pub(super) bytes: usize,
     close: Arc<Notify>,
 }
 
@@ -100,7 +99,7 @@ impl Unfinished {
     }
 
     fn with<T>(&self, body: impl FnOnce(&mut Holdings) -> T) -> T {
-        let mut holdings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut holdings = self.0.lock();
         let result = body(&mut holdings);
         let held = holdings.held;
         holdings.reservation.resize(held);
@@ -141,16 +140,6 @@ impl Holder {
             );
             holdings.make_room(now);
         });
-    }
-
-    /// The bytes that are counted for this connection.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The bound over all connections.
-    pub(super) fn limit(&self) -> usize {
-        self.unfinished.limit()
     }
 
     /// Waits until this connection is asked to close. Cancel safe.

@@ -1,9 +1,7 @@
 //! A limit on warnings, so that a hostile or broken sender cannot fill the log.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use crate::lock::Mutex;
+use std::time::{Duration, Instant};
 
 /// Limits the warnings about the senders of one listener. The first few of each time window are logged, and the others
 /// are only counted.
@@ -27,7 +25,7 @@ impl WarningLimit {
     /// Returns the number of warnings held back since the last logged warning, or `None` if this warning must be held
     /// back, too.
     pub(super) fn admit(&self, now: Instant) -> Option<u64> {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = self.window.lock();
         let current = window.get_or_insert(Window {
             began: now,
             warnings: 0,

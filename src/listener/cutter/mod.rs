@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Cutter {
     buffer: BytesMut,
-    max_frame: u32,
+    pub(super) max_frame: u32,
     /// The bytes of an oversize frame that have not been skipped yet.
     skip: usize,
     /// The time at which the first byte of the unfinished frame arrived; `None` between two frames.
@@ -111,11 +111,6 @@ impl Cutter {
             read_size: MIN_READ,
             skippable: Allowance::new(),
         }
-    }
-
-    /// The length of the longest payload that it accepts.
-    pub fn max_frame(&self) -> u32 {
-        self.max_frame
     }
 
     /// The buffer for the next read. The read must append to it, within its capacity.
