@@ -14,7 +14,7 @@ pub(super) struct Cursor {
     accepted: Place,
     confirmed: Place,
     /// Total of accepted bytes.
-    total: u64,
+    pub(super) total: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,11 +63,6 @@ impl Cursor {
             self.accepted.byte -= length;
             self.accepted.chunk += 1;
         }
-    }
-
-    /// The number of bytes that the writer accepted.
-    pub(super) fn accepted(&self) -> u64 {
-        self.total
     }
 
     /// Records that the operating system has all accepted bytes.

@@ -103,14 +103,13 @@ mod tests {
     };
 
     use bytes::{BufMut, BytesMut};
-    use tower::Layer;
 
     use super::*;
     use crate::{
         frame_stream::Chunk,
         health::Disconnect,
         router::{DropReason, Limits},
-        sink::{ObserveLayer, Outgoing},
+        sink::{Observe, Outgoing},
     };
 
     /// A stack that returns scripted answers and records the frames that it wrote. When no answer is left, it is down.
@@ -205,7 +204,7 @@ mod tests {
             answers: answers.into_iter().collect(),
             written: Arc::clone(&written),
         };
-        let stack = ObserveLayer.layer(stack);
+        let stack = Observe::new(stack);
         tokio::time::timeout(
             Duration::from_secs(10),
             drive(stack, queue, &CancellationToken::new()),
@@ -255,7 +254,7 @@ mod tests {
                 answers: answers.into(),
                 written: Arc::clone(&log),
             };
-            let stack = ObserveLayer.layer(stack);
+            let stack = Observe::new(stack);
             let retire = CancellationToken::new();
             retire.cancel();
             let drive = drive(stack, &queue, &retire);
@@ -278,7 +277,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dropped_request_returns_its_frames_to_the_queue() {
         let queue = queue_of(b"ab");
-        let stack = ObserveLayer.layer(Hangs);
+        let stack = Observe::new(Hangs);
         let never = CancellationToken::new();
         let driving = drive(stack, &queue, &never);
         assert!(
@@ -313,7 +312,7 @@ mod tests {
         let queue = queue_of(b"ab");
         for _ in 0..3 {
             assert_eq!(queue.ledger().queued, 2);
-            let stack = ObserveLayer.layer(Panics);
+            let stack = Observe::new(Panics);
             let driven = Arc::clone(&queue);
             let driving =
                 tokio::spawn(async move { drive(stack, &driven, &CancellationToken::new()).await });

@@ -13,8 +13,6 @@
 //! on the collector has a deadline.
 //!
 //! The stack reports events to `health`, which computes the sums and writes the log lines.
-//!
-//! Called by `supervisor`; calls `router` (queues), `health`, `net`, `frame_stream`, `dnstap` and `config` (types).
 
 mod backoff;
 mod connect;
@@ -38,9 +36,9 @@ pub(crate) use connect::{Connect, ConnectCause, ConnectError};
 pub(crate) use connection::Connection;
 pub(crate) use descriptors::descriptors_needed;
 pub(crate) use endpoints::{Ends, run};
-pub(crate) use observe::{Observe, ObserveLayer};
+pub(crate) use observe::Observe;
 pub(crate) use outgoing::{Outgoing, Request, SinkError};
-pub(crate) use reconnect::{Established, Reconnect, ReconnectLayer};
+pub(crate) use reconnect::{Established, Reconnect};
 pub(crate) use renew::Term;
 pub(crate) use resolution::Resolution;
 pub(crate) use rewrite::{RewriteLayer, RewriteService};

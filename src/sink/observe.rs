@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tower::{Layer, Service};
+use tower::Service;
 
 use super::{Outgoing, Request, SinkError};
 use crate::router::{Progress, Taken};
@@ -21,11 +21,6 @@ pub(crate) struct Observe<S> {
     inner: S,
 }
 
-/// Wraps a sink's service in [`Observe`].
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ObserveLayer;
-
-/// The response of [`Observe`].
 #[derive(Debug)]
 pub(crate) struct Response<F> {
     inner: F,
@@ -33,17 +28,13 @@ pub(crate) struct Response<F> {
     taken: Option<Taken>,
 }
 
-// === impl ObserveLayer ===
+// === impl Observe ===
 
-impl<S> Layer<S> for ObserveLayer {
-    type Service = Observe<S>;
-
-    fn layer(&self, inner: S) -> Observe<S> {
-        Observe { inner }
+impl<S> Observe<S> {
+    pub(crate) fn new(inner: S) -> Self {
+        Self { inner }
     }
 }
-
-// === impl Observe ===
 
 impl<S> Service<Request> for Observe<S>
 where

@@ -46,7 +46,6 @@ pub(super) async fn keep_going<F>(
     }
 }
 
-/// Runs `future` until `abort` is cancelled.
 pub(super) async fn until_aborted<F>(abort: CancellationToken, future: F) -> Result<(), SinkError>
 where
     F: Future<Output = Result<(), SinkError>>,

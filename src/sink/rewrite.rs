@@ -34,7 +34,6 @@ pub(crate) struct RewriteLayer {
     rewrite: Arc<Rewrite>,
 }
 
-/// The response of [`RewriteService`].
 #[derive(Debug)]
 pub(crate) struct Response<F> {
     inner: F,

@@ -8,8 +8,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::ServiceBuilder;
 
 use super::{
-    Connect, Observe, ObserveLayer, Reconnect, ReconnectLayer, Resolution, RewriteLayer,
-    RewriteService,
+    Connect, Observe, Reconnect, Resolution, RewriteLayer, RewriteService,
     connect::{Place, Target, Tls},
 };
 use crate::{
@@ -33,7 +32,7 @@ pub(crate) struct Stack {
     rewrite: Rewrite,
     resolver: Resolver,
     own: OwnListeners,
-    status: Reporter,
+    pub(crate) reporter: Reporter,
     endpoints: Endpoints,
 }
 
@@ -48,7 +47,6 @@ pub(super) enum Mode<'a> {
     All(&'a Resolution),
 }
 
-/// The type of the complete stack.
 pub(crate) type SinkStack = Observe<RewriteService<Reconnect<Connect>>>;
 
 // === impl Stack ===
@@ -57,16 +55,12 @@ impl Stack {
     /// Prepares the stack of a directive. `tls` is the configuration made from the directive's certificates and
     /// authorities; if it is needed but `None`, the files are read here. `own` lists the router's own listeners, to
     /// which the stack never sends.
-    ///
-    /// # Errors
-    /// If a certificate, key or authority cannot be used, or if no certificate can be valid for the name of the
-    /// address.
     pub(crate) fn new(
         sink: &config::Sink,
         tls: Option<Arc<ClientConfig>>,
         resolver: Resolver,
         own: OwnListeners,
-        status: Reporter,
+        reporter: Reporter,
     ) -> Result<Self, TlsError> {
         let user_timeout = UserTimeout(sink.write_timeout);
         let settings = TcpSettings {
@@ -112,14 +106,9 @@ impl Stack {
             rewrite,
             resolver,
             own,
-            status,
+            reporter,
             endpoints: sink.endpoints,
         })
-    }
-
-    /// The reporter of the sink's events.
-    pub(crate) fn reporter(&self) -> &Reporter {
-        &self.status
     }
 
     /// Takes over the certificates, keys and authorities that `fresh` has read. Connections stay; the next handshake
@@ -134,7 +123,7 @@ impl Stack {
 
     /// Builds a stack that ends when `abort` is cancelled.
     pub(crate) fn build(&self, abort: CancellationToken) -> SinkStack {
-        self.build_for(self.target.clone(), &self.status, abort)
+        self.build_for(self.target.clone(), &self.reporter, abort)
     }
 
     /// Builds a stack to one address of the sink's name. It reports to `status` and ends when `abort` is cancelled.
@@ -162,9 +151,9 @@ impl Stack {
             abort,
         );
         ServiceBuilder::new()
-            .layer(ObserveLayer)
+            .layer_fn(Observe::new)
             .layer(RewriteLayer::new(self.rewrite.clone()))
-            .layer(ReconnectLayer::new(status.clone()))
+            .layer_fn(|connect| Reconnect::new(connect, status.clone()))
             .service(connect)
     }
 
@@ -186,7 +175,7 @@ impl Stack {
 
     /// Starts the lookups of the name. They stop when the handle is dropped.
     pub(super) fn resolve(&self, resolution: &Resolution) -> AbortOnDropHandle<()> {
-        resolution.start(self.resolver.clone(), self.status.clone())
+        resolution.start(self.resolver.clone(), self.reporter.clone())
     }
 
     /// Returns the text of an address for people.

@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -11,12 +11,14 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::{
-    frame_stream::{BackChannel, BackChannelEvent},
+    frame_stream::BackChannel,
     health::{Disconnect, Reporter},
     net::{Liveness, PeerCheck, Uptake},
 };
 
 /// The stream and the state of its peer. The service and the future of its request share it.
+///
+/// After a panic a frame may be half written, but the restart of the driver drops the stream.
 #[derive(Debug)]
 pub(super) struct Wire<Io> {
     pub(super) io: Io,
@@ -57,8 +59,8 @@ impl<Io: AsyncRead + Liveness + Unpin> Wire<Io> {
             let cause = match ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)) {
                 Ok(()) if buffer.filled().is_empty() => Disconnect::Closed,
                 Ok(()) => match self.back_channel.feed(buffer.filled()) {
-                    Ok(None) => continue,
-                    Ok(Some(BackChannelEvent::Finish)) => Disconnect::Finished,
+                    Ok(false) => continue,
+                    Ok(true) => Disconnect::Finished,
                     Err(error) => error.into(),
                 },
                 Err(error) => return Poll::Ready(self.fail(error)),
@@ -109,11 +111,6 @@ impl<Io> Wire<Io> {
     pub(super) fn end(&mut self, cause: Disconnect) -> Arc<Disconnect> {
         Arc::clone(self.ended.get_or_insert_with(|| Arc::new(cause)))
     }
-}
-
-pub(super) fn lock<Io>(wire: &Mutex<Wire<Io>>) -> MutexGuard<'_, Wire<Io>> {
-    // After a panic a frame may be half written, but the restart of the driver drops the stream.
-    wire.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

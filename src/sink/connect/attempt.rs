@@ -114,6 +114,6 @@ impl<'a> Accepted<'a> {
 
 impl Standing<'_> {
     fn error(&self, stage: Stage, cause: ConnectCause) -> ConnectError {
-        ConnectError::new(stage, self.endpoint(), cause)
+        ConnectError::new(stage, &self.endpoint, cause)
     }
 }

@@ -8,7 +8,6 @@ use crate::{
     net::{self, ResolveError},
 };
 
-/// The error of a connection attempt.
 #[derive(Debug, thiserror::Error)]
 #[error("{stage} {endpoint}: {}", self.sentence())]
 pub(crate) struct ConnectError {
@@ -23,16 +22,13 @@ pub(crate) struct ConnectError {
     pub others: usize,
 }
 
-/// The cause of a failed attempt.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectCause {
     /// The lookup of the name failed.
     #[error(transparent)]
     Resolve(Arc<ResolveError>),
-    /// Dialling failed.
     #[error("{0}{hint}", hint = dial_hint(.0))]
     Dial(io::Error),
-    /// The TLS handshake failed.
     #[error("{said}{hint}", said = tls_said(.0), hint = tls_hint(.0))]
     Tls(io::Error),
     /// The Frame Streams handshake failed.

@@ -11,7 +11,6 @@ use crate::{frame_stream::HandshakeError, health::FailureKind, net::ResolveError
 // === impl ConnectError ===
 
 impl ConnectError {
-    /// The kind of the failure.
     pub(super) fn kind(&self) -> FailureKind {
         let cause = match &self.cause {
             ConnectCause::Resolve(error) => kind_of_lookup(error),

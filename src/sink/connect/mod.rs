@@ -61,9 +61,6 @@ impl Connect {
     /// A connection ends when `abort` is cancelled, or when the collector takes no data for `write_timeout`. A
     /// connection that reaches `max_age` must be replaced. `own` lists the router's own listeners: a connection that
     /// leads to one of them is closed before anything is sent.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
     pub(crate) fn new(
         target: Target,
         write_timeout: Duration,
@@ -101,7 +98,7 @@ impl Connect {
                 let standings = Standings::new(&self.status);
                 let accepted = attempt::unix(address, &self.own, &standings).await?;
                 let (stream, standing) = accepted.start().await?;
-                (stream, Arc::clone(standing.endpoint()), None)
+                (stream, Arc::clone(&standing.endpoint), None)
             }
             Target::Tcp {
                 place,
@@ -140,7 +137,7 @@ impl Connect {
         });
         match opened.await {
             Ok((stream, standing, address)) => {
-                Ok((stream, Arc::clone(standing.endpoint()), address))
+                Ok((stream, Arc::clone(&standing.endpoint), address))
             }
             // The fallback is unreachable: without addresses the resolver returns an error.
             Err(errors) => Err(ConnectError::most_telling(errors).unwrap_or_else(|| {

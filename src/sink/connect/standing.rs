@@ -1,11 +1,11 @@
 //! The report of the furthest of several concurrent attempts.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::health::{Event, Reporter, Stage};
+use crate::{
+    health::{Event, Reporter, Stage},
+    lock::Mutex,
+};
 
 /// The attempts in progress. The furthest is reported. If several are at the same stage, the first of them is reported.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Standings<'a> {
 pub(super) struct Standing<'a> {
     all: &'a Standings<'a>,
     place: usize,
-    endpoint: Arc<str>,
+    pub(super) endpoint: Arc<str>,
 }
 
 // === impl Standings ===
@@ -44,7 +44,7 @@ impl<'a> Standings<'a> {
     }
 
     fn change(&self, change: impl FnOnce(&mut BTreeMap<usize, (Stage, Arc<str>)>)) {
-        let mut under_way = self.lock();
+        let mut under_way = self.under_way.lock();
         change(&mut under_way);
         // `max_by_key` returns the last of several maxima, hence `rev`.
         let furthest = under_way.values().rev().max_by_key(|(stage, _)| *stage);
@@ -55,22 +55,11 @@ impl<'a> Standings<'a> {
             None => {}
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, (Stage, Arc<str>)>> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 // === impl Standing ===
 
 impl Standing<'_> {
-    pub(super) fn endpoint(&self) -> &Arc<str> {
-        &self.endpoint
-    }
-
-    /// Reports that the attempt has reached this stage.
     pub(super) fn reach(&self, stage: Stage) {
         let now = (stage, Arc::clone(&self.endpoint));
         self.all.change(|under_way| {

@@ -15,13 +15,11 @@ use crate::{
 /// The target of a sink's connections: an address and the protocol to speak.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
-    /// A unix socket.
     Unix(UnixAddress),
     /// TCP, with TLS if it is configured.
     Tcp {
         /// The address or name to dial.
         place: Place,
-        /// The options of the socket.
         settings: TcpSettings,
         /// The TLS settings; `None` for plain TCP.
         tls: Option<Tls>,
@@ -37,7 +35,6 @@ pub(crate) enum Place {
     Named(Resolution),
 }
 
-/// The TLS settings of a sink.
 #[derive(Debug, Clone)]
 pub(crate) struct Tls {
     /// The configuration of the next handshakes. All stacks of the sink share it, so that certificates can be replaced
@@ -63,7 +60,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fixed(authority) => authority.fmt(f),
-            Self::Named(resolution) => resolution.destination().fmt(f),
+            Self::Named(resolution) => resolution.destination.fmt(f),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     io::IoSlice,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,14 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::Service;
 
-use super::{
-    Outgoing, SinkError,
-    cursor::Cursor,
-    wire::{Wire, lock},
-};
+use super::{Outgoing, SinkError, cursor::Cursor, wire::Wire};
 use crate::{
     frame_stream::Control,
     health::{Disconnect, Event, Reporter},
+    lock::Mutex,
     net::{Liveness, Patience, Uptake, UptakeLevel},
     router::Progress,
 };
@@ -41,7 +38,6 @@ pub(crate) struct Connection<Io> {
     abort: CancellationToken,
 }
 
-/// The deadlines of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
     /// The longest time for which the collector may take none of the waiting data.
@@ -102,7 +98,7 @@ impl<Io> Connection<Io> {
     /// Reports writes that make no progress to `status`.
     #[must_use]
     pub(crate) fn reporting_to(self, status: Reporter) -> Self {
-        lock(&self.wire).status = Some(status);
+        self.wire.lock().status = Some(status);
         self
     }
 }
@@ -113,7 +109,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Service<Outgoing> f
     type Future = Write<Io>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        match poll_lost(&mut lock(&self.wire), cx) {
+        match poll_lost(&mut self.wire.lock(), cx) {
             Poll::Ready(cause) => Poll::Ready(Err(cause.into())),
             Poll::Pending => Poll::Ready(Ok(())),
         }
@@ -154,7 +150,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Future for Write<Io
         let this = self.get_mut();
         // The lock is held for this poll only. The service locks again after the response is ready.
         let wire = Arc::clone(&this.wire);
-        let mut wire = lock(&wire);
+        let mut wire = wire.lock();
         let result = ready!(this.poll_work(&mut wire, cx));
         this.done = true;
         if let Work::Stop { .. } = this.work {
@@ -256,7 +252,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
 impl<Io> Drop for Write<Io> {
     fn drop(&mut self) {
         if !self.done {
-            lock(&self.wire).end(Disconnect::Aborted);
+            self.wire.lock().end(Disconnect::Aborted);
         }
     }
 }
@@ -341,7 +337,7 @@ impl Work {
     /// A number that changes whenever the collector takes data.
     fn written(&self) -> u64 {
         match self {
-            Self::Frames { cursor, .. } => cursor.accepted(),
+            Self::Frames { cursor, .. } => cursor.total,
             // STOP and FINISH share one deadline, so the bytes of STOP must not extend it.
             Self::Stop { .. } => 0,
         }

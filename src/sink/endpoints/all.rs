@@ -31,7 +31,6 @@ use crate::{
     },
 };
 
-/// The endpoints of one sink.
 struct Endpoints<'a> {
     stack: &'a Stack,
     queues: &'a Arc<Queues>,
@@ -210,7 +209,7 @@ impl Endpoints<'_> {
         self.known.push(Known {
             address,
             queue: Arc::clone(&queue),
-            reporter: endpoint.reporter().clone(),
+            reporter: endpoint.reporter.clone(),
             abort: abort.clone(),
             leaves,
             ended: false,
@@ -223,7 +222,7 @@ impl Endpoints<'_> {
                     drive(service, &queue, &retire).await
                 })
             };
-            keep_going(endpoint.reporter(), &retire, &abort, begin).await;
+            keep_going(&endpoint.reporter, &retire, &abort, begin).await;
             queue
         });
     }
@@ -262,9 +261,7 @@ impl Endpoints<'_> {
             queue.abandon(DropReason::EndpointGone);
             let endpoint = &self.stack.label(known.address);
             // The endpoint's own reporter ended with its task.
-            self.stack
-                .reporter()
-                .report(&Event::Left { endpoint, lost });
+            self.stack.reporter.report(&Event::Left { endpoint, lost });
             self.known.swap_remove(place);
         }
         self.queues.retire_finished();

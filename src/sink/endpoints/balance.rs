@@ -31,7 +31,6 @@ use crate::{
 #[derive(Debug)]
 struct Changes(mpsc::Receiver<Change<u64, Lane>>);
 
-/// The lanes of one sink.
 struct Lanes<'a> {
     stack: &'a Stack,
     outlook: Outlook,
@@ -166,7 +165,7 @@ impl Lanes<'_> {
         self.known.push(Known {
             number,
             address,
-            reporter: endpoint.reporter().clone(),
+            reporter: endpoint.reporter.clone(),
         });
         let (lane, task) = Lane::new(endpoint, self.abort.clone());
         permit.send(Change::Insert(number, lane));

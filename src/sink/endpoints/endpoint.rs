@@ -14,15 +14,14 @@ use crate::{
 pub(super) struct Endpoint {
     address: SocketAddr,
     stack: Stack,
-    reporter: Reporter,
+    pub(super) reporter: Reporter,
 }
 
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// An endpoint of the sink with this `stack`.
     pub(super) fn new(stack: &Stack, address: SocketAddr) -> Self {
-        let reporter = stack.reporter().endpoint(&stack.label(address));
+        let reporter = stack.reporter.endpoint(&stack.label(address));
         Self {
             address,
             stack: stack.clone(),
@@ -30,12 +29,6 @@ impl Endpoint {
         }
     }
 
-    /// The reporter of the endpoint's events.
-    pub(super) fn reporter(&self) -> &Reporter {
-        &self.reporter
-    }
-
-    /// Builds a stack that connects to this address.
     pub(super) fn build(&self, abort: CancellationToken) -> SinkStack {
         self.stack.build_to(self.address, &self.reporter, abort)
     }

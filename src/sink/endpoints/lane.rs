@@ -50,7 +50,7 @@ impl Lane {
         };
         let task = async move {
             let begin = || lane_of(&endpoint, &mailbox, &retire, &abort);
-            keep_going(endpoint.reporter(), &retire, &abort, begin).await;
+            keep_going(&endpoint.reporter, &retire, &abort, begin).await;
         };
         (lane, task)
     }

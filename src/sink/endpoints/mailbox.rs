@@ -2,11 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
-use crate::{frame_stream::Chunk, router::Taken, sink::driver::Source};
+use crate::{frame_stream::Chunk, lock::Mutex, router::Taken, sink::driver::Source};
 
 /// The hand-over of batches from the dispatcher to a lane's driver.
 ///
@@ -38,7 +37,7 @@ const BATCHES: usize = 2;
 impl Mailbox {
     /// Becomes ready when the lane is up and has room.
     pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.up && state.waiting.len() + usize::from(state.writing.is_some()) < BATCHES {
             return Poll::Ready(());
         }
@@ -48,7 +47,7 @@ impl Mailbox {
 
     /// Hands `taken` to the lane. If the lane has gone down, the batch returns to its queue.
     pub(super) fn put(&self, taken: Taken) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.up {
             drop(state);
             drop(taken);
@@ -64,7 +63,7 @@ impl Mailbox {
 
     /// The bytes that were put into the lane and are not written yet.
     pub(super) fn load(&self) -> u64 {
-        let state = self.lock();
+        let state = self.state.lock();
         let waiting: u64 = state.waiting.iter().map(size).sum();
         waiting + state.writing.unwrap_or_default()
     }
@@ -72,7 +71,7 @@ impl Mailbox {
     /// Closes the mailbox until the lane is up again. Batches that it has not started to write return to their queue.
     pub(super) fn shut(&self) {
         let waiting = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             state.up = false;
             state.writing = None;
             std::mem::take(&mut state.waiting)
@@ -80,16 +79,11 @@ impl Mailbox {
         // The batches are dropped outside the lock, because dropping a batch locks its queue.
         drop(waiting);
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No code under the lock panics.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Source for Mailbox {
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         // The driver takes a batch only after its last write is done, so there is room now.
         state.up = true;
         let next = state.waiting.pop_front();
@@ -132,12 +126,12 @@ mod tests {
 
     use tokio_test::task::spawn;
     use tokio_util::sync::CancellationToken;
-    use tower::{Layer, Service};
+    use tower::Service;
 
     use super::*;
     use crate::{
         router::{DropReason, Limits, Progress, Queue},
-        sink::{ObserveLayer, Outgoing, SinkError, driver::drive},
+        sink::{Observe, Outgoing, SinkError, driver::drive},
     };
 
     /// Batches of one frame each.
@@ -228,7 +222,7 @@ mod tests {
                 0,
                 "{round}"
             );
-            let mut driving = spawn(drive(ObserveLayer.layer(Panics), &mailbox, &never));
+            let mut driving = spawn(drive(Observe::new(Panics), &mailbox, &never));
             assert!(driving.poll().is_pending());
             mailbox.put(take(&queue));
             mailbox.put(take(&queue));

@@ -39,7 +39,7 @@ pub(crate) struct Ends {
 /// Runs the sink until its `queues` are closed and empty or `ends` cancels it. Restarts it after a panic.
 pub(crate) async fn run(stack: &Stack, queues: &Arc<Queues>, ends: &Ends) {
     let begin = || begin(stack.clone(), Arc::clone(queues), ends.clone());
-    restart::keep_going(stack.reporter(), &ends.retire, &ends.abort, begin).await;
+    restart::keep_going(&stack.reporter, &ends.retire, &ends.abort, begin).await;
 }
 
 async fn begin(stack: Stack, queues: Arc<Queues>, ends: Ends) -> Result<(), SinkError> {

@@ -33,7 +33,7 @@ pub(super) struct Outlook {
 impl Outlook {
     /// Starts the lookups of the name.
     pub(super) fn new(stack: &Stack, resolution: &Resolution) -> Self {
-        let reporter = stack.reporter().clone();
+        let reporter = stack.reporter.clone();
         reporter.report(&Event::Divided);
         let status = reporter.watch();
         let troubles = troubles(&status.borrow());
@@ -48,7 +48,6 @@ impl Outlook {
         }
     }
 
-    /// Waits for the first addresses.
     pub(super) async fn first(&mut self) {
         let mut backoff = Backoff::new();
         loop {
@@ -59,7 +58,7 @@ impl Outlook {
             }
             let delay = backoff.next_delay();
             if let Err(error) = answer {
-                let name = self.resolution.destination().to_string();
+                let name = self.resolution.destination.to_string();
                 let cause = ConnectCause::Resolve(error);
                 let error = ConnectError::new(Stage::Resolve, &name, cause);
                 let attempt = &error.as_failed();
@@ -73,7 +72,6 @@ impl Outlook {
         }
     }
 
-    /// The last good addresses.
     pub(super) fn addresses(&self) -> Arc<Addresses> {
         Arc::clone(&self.addresses.borrow())
     }

@@ -4,7 +4,6 @@
 mod in_use;
 
 use std::{
-    fmt,
     future::{Future, poll_fn},
     mem,
     panic::resume_unwind,
@@ -18,7 +17,7 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, Sleep, sleep, timeout},
 };
-use tower::{Layer, Service};
+use tower::Service;
 use tracing::debug;
 
 use super::{Backoff, ConnectError, Outgoing, SinkError, Term};
@@ -50,12 +49,6 @@ pub(crate) struct Reconnect<M: Service<()>> {
     ending: JoinSet<()>,
 }
 
-/// Wraps a service that connects in [`Reconnect`].
-#[derive(Debug, Clone)]
-pub(crate) struct ReconnectLayer {
-    status: Reporter,
-}
-
 /// A connection whose handshake is complete.
 #[derive(Debug)]
 pub(crate) struct Established<C> {
@@ -74,51 +67,23 @@ enum Link<M: Service<()>> {
     Waiting(Pin<Box<Sleep>>),
 }
 
-/// A connection attempt in progress.
 type Attempt<M> = Pin<Box<dyn Future<Output = Outcome<M>> + Send>>;
 
 type Outcome<M> = Result<<M as Service<()>>::Response, <M as Service<()>>::Error>;
 
-/// The response of [`Reconnect`].
 #[derive(Debug)]
 pub(crate) enum Response<F> {
-    /// The response of the connection.
     Connection(F),
     /// The end of the stream on the connection in use, if any, and on the connections that were replaced.
     Last {
         /// The end of the connection in use; `None` after it has completed.
         connection: Option<F>,
-        /// The outcome of `connection`.
         result: Result<Progress, SinkError>,
         /// Replaced connections that still await FINISH.
         ending: JoinSet<()>,
     },
     /// There is no connection, so nothing was written.
     Down,
-}
-
-// === impl ReconnectLayer ===
-
-impl ReconnectLayer {
-    /// A layer whose service reports to `status`.
-    pub(crate) fn new(status: Reporter) -> Self {
-        Self { status }
-    }
-}
-
-impl<M: Service<()>> Layer<M> for ReconnectLayer {
-    type Service = Reconnect<M>;
-
-    fn layer(&self, connect: M) -> Reconnect<M> {
-        self.status.report(&Event::Started);
-        Reconnect {
-            connect,
-            state: Link::Idle,
-            backoff: Backoff::new(),
-            status: self.status.clone(),
-            ending: JoinSet::new(),
-        }
-    }
 }
 
 // === impl Reconnect ===
@@ -131,6 +96,18 @@ impl<M: Service<()>> Reconnect<M> {
     /// connections would pile up with every replacement. After this time, the kernel still sends the data that it
     /// holds.
     pub(crate) const LAST_WORDS: Duration = Duration::from_secs(30);
+
+    /// A service that uses the connections of `connect` and reports to `status`.
+    pub(crate) fn new(connect: M, status: Reporter) -> Self {
+        status.report(&Event::Started);
+        Self {
+            connect,
+            state: Link::Idle,
+            backoff: Backoff::new(),
+            status,
+            ending: JoinSet::new(),
+        }
+    }
 }
 
 impl<M, C> Service<Outgoing> for Reconnect<M>
@@ -301,15 +278,6 @@ pub(super) fn pass_on<T>(ended: Result<T, JoinError>) -> Option<T> {
         Ok(output) => Some(output),
         Err(Ok(fault)) => resume_unwind(fault),
         Err(Err(_)) => None,
-    }
-}
-
-impl<M: Service<()>> fmt::Debug for Reconnect<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reconnect")
-            .field("backoff", &self.backoff)
-            .field("status", &self.status)
-            .finish_non_exhaustive()
     }
 }
 

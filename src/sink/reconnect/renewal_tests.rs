@@ -174,7 +174,7 @@ impl Driven {
     fn new(script: &Script) -> Self {
         let reporter = Reporter::new("a".into());
         let status = reporter.watch();
-        let service = ReconnectLayer::new(reporter).layer(script.clone());
+        let service = Reconnect::new(script.clone(), reporter);
         Self { service, status }
     }
 

@@ -98,10 +98,7 @@ impl Service<Outgoing> for FakeConnection {
 
 fn reconnect(script: &Script) -> (Reconnect<Script>, Reporter) {
     let reporter = Reporter::new("a".into());
-    (
-        ReconnectLayer::new(reporter.clone()).layer(script.clone()),
-        reporter,
-    )
+    (Reconnect::new(script.clone(), reporter.clone()), reporter)
 }
 
 async fn until_ready(service: &mut Reconnect<Script>) {

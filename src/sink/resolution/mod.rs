@@ -25,7 +25,8 @@ use crate::{
 /// a failed lookup, the last good addresses stay. Clones share one resolution.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolution {
-    destination: Destination,
+    /// The name that is looked up.
+    pub(super) destination: Destination,
     refresh: Refresh,
     shared: Arc<Shared>,
 }
@@ -73,11 +74,6 @@ impl Resolution {
         }
     }
 
-    /// The name that is looked up.
-    pub(crate) fn destination(&self) -> &Destination {
-        &self.destination
-    }
-
     /// The last good addresses, empty before the first answer. The receiver is notified of changes of the set, but not
     /// of the order, which many name servers rotate.
     pub(crate) fn addresses(&self) -> watch::Receiver<Arc<Addresses>> {
@@ -85,9 +81,6 @@ impl Resolution {
     }
 
     /// Starts the lookups, until the handle is dropped.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
     pub(crate) fn start(&self, resolver: Resolver, status: Reporter) -> AbortOnDropHandle<()> {
         let this = self.clone();
         AbortOnDropHandle::new(tokio::spawn(async move {
