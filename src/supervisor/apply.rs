@@ -67,8 +67,8 @@ impl fmt::Display for Changes {
         let parts = parts.map(|(what, names)| format!("{what} {}", names.join(", ")));
         let drain = drain.map(|drain| format!("drain {drain:?}"));
         let unfinished_frames =
-            unfinished_frames.map(|bytes| format!("unfinished_frames {}", Size(bytes as u64)));
-        let memory = memory.map(|bytes| format!("memory {}", Size(bytes as u64)));
+            unfinished_frames.map(|bytes| format!("unfinished_frames {}", Size::of(bytes)));
+        let memory = memory.map(|bytes| format!("memory {}", Size::of(bytes)));
         let admin = admin.then(|| "admin endpoint".to_owned());
         let parts = parts.chain(drain).chain(unfinished_frames).chain(memory);
         let parts = parts.chain(admin);
@@ -79,7 +79,6 @@ impl fmt::Display for Changes {
 }
 
 impl Supervisor {
-    /// Applies the plan.
     pub(super) fn apply(&mut self, plan: Plan) -> Changes {
         let mut changes = Changes {
             drain: (*self.drain.borrow() != plan.drain).then_some(plan.drain),
@@ -180,7 +179,7 @@ impl Supervisor {
             (SinkStep::Build(stack), None) => {
                 warn_about_unverified(&config);
                 let work = Work {
-                    reporter: stack.reporter().clone(),
+                    reporter: stack.reporter.clone(),
                     stack,
                     queues: Arc::new(Queues::new(config.queue)),
                     drain: self.drain.subscribe(),
@@ -240,15 +239,15 @@ fn apply_listener(
         }
         ListenerStep::Start(listener, signals) => {
             changes.started.push(name);
-            if listener.is_inherited() {
+            if listener.inherited {
                 warn_about_permissions(&config);
             }
             ListenerHandle {
                 config,
                 material,
                 address: listener.local_address(),
-                inherited: listener.is_inherited(),
-                running: listener.handle(),
+                inherited: listener.inherited,
+                running: listener.handle.clone(),
                 signals,
                 task: AbortOnDropHandle::new(tokio::spawn(listener.run())),
             }

@@ -1,6 +1,6 @@
 //! The drain: first the senders, then the queues, then the streams to the collectors.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     select,
@@ -89,7 +89,6 @@ impl Supervisor {
     }
 
     async fn end_intake(&mut self, ends: Instant, hurry: &CancellationToken) {
-        let deadline = self.signals.deadline.clone();
         let retiring = &mut self.retiring_listeners;
         let all = async {
             for listener in &mut self.listeners {
@@ -99,23 +98,13 @@ impl Supervisor {
             // Removed listeners also offer frames until they stop.
             while retiring.join_next().await.is_some() {}
         };
-        let mut all = Box::pin(all);
-        select! {
-            () = &mut all => return,
-            () = sleep_until(ends) => {}
-            () = hurry.cancelled() => {}
-        }
-        deadline.cancel();
-        if timeout_at(Instant::now() + LISTENERS_END, all)
-            .await
-            .is_err()
-        {
+        if !ended(all, ends, hurry, &self.signals.deadline, LISTENERS_END).await {
             warn!("a listener did not stop in time and was aborted");
+            for listener in &self.listeners {
+                listener.task.abort();
+            }
+            self.retiring_listeners.abort_all();
         }
-        for listener in &self.listeners {
-            listener.task.abort();
-        }
-        self.retiring_listeners.abort_all();
     }
 
     async fn end_sinks(&mut self, ends: Instant, hurry: &CancellationToken) {
@@ -128,15 +117,7 @@ impl Supervisor {
             }
             while retiring.join_next().await.is_some() {}
         };
-        let mut all = Box::pin(all);
-        select! {
-            () = &mut all => return,
-            () = sleep_until(ends) => {}
-            () = hurry.cancelled() => {}
-        }
-        self.abort.cancel();
-        let in_time = timeout_at(Instant::now() + LAST_WORDS, all).await.is_ok();
-        if !in_time {
+        if !ended(all, ends, hurry, &self.abort, LAST_WORDS).await {
             for sink in &self.sinks {
                 sink.task.cut();
                 sink.work.queues.abandon();
@@ -144,6 +125,24 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// Waits for `all` until `ends` or `hurry`. Then cancels `rest` and waits for `grace` at most. Returns whether `all` ended.
+async fn ended(
+    all: impl Future<Output = ()>,
+    ends: Instant,
+    hurry: &CancellationToken,
+    rest: &CancellationToken,
+    grace: Duration,
+) -> bool {
+    let mut all = pin!(all);
+    select! {
+        () = &mut all => return true,
+        () = sleep_until(ends) => {}
+        () = hurry.cancelled() => {}
+    }
+    rest.cancel();
+    timeout_at(Instant::now() + grace, all).await.is_ok()
 }
 
 // === impl ListenerHandle ===
@@ -173,14 +172,8 @@ impl SinkHandle {
 impl ListenerReport {
     pub(super) fn log(&self) {
         let Self { name, counts } = self;
-        let Snapshot {
-            accepted,
-            frames,
-            bytes,
-            ..
-        } = counts;
         let refused = counts.described_errors();
-        info!(listener = %name, connections = accepted, frames, bytes, %refused, "listener's ledger");
+        info!(listener = %name, connections = counts.accepted, frames = counts.frames, bytes = counts.bytes, %refused, "listener's ledger");
     }
 }
 
@@ -189,13 +182,8 @@ impl ListenerReport {
 impl SinkReport {
     pub(super) fn log(&self) {
         let Self { name, ledger } = self;
-        let Ledger {
-            offered,
-            delivered,
-            delivered_bytes,
-            ..
-        } = ledger;
-        let dropped = ledger.dropped_total();
+        let (offered, delivered) = (ledger.offered, ledger.delivered);
+        let (delivered_bytes, dropped) = (ledger.delivered_bytes, ledger.dropped_total());
         let reasons = drops::describe(ledger, &Ledger::default());
         info!(sink = %name, offered, delivered, delivered_bytes, dropped, %reasons, "sink's ledger");
     }

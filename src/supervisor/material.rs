@@ -22,16 +22,12 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Material {
     digest: u64,
-    certificates: Arc<[Certificate]>,
-    pub(super) tls: Tls,
-}
-
-/// The TLS configuration of a directive.
-#[derive(Debug, Clone)]
-pub(super) enum Tls {
-    None,
-    Client(Arc<ClientConfig>),
-    Server(Arc<ServerConfig>),
+    /// The certificates presented to peers.
+    pub(super) certificates: Arc<[Certificate]>,
+    /// The TLS configuration of a sink.
+    pub(super) client_tls: Option<Arc<ClientConfig>>,
+    /// The TLS configuration of a listener.
+    pub(super) server_tls: Option<Arc<ServerConfig>>,
 }
 
 /// A certificate that a listener or sink presents to its peers.
@@ -56,7 +52,7 @@ impl Material {
         // The digest first: if a file changes before it is read for use, the next digest differs.
         let read = Self::of(ca.iter().chain(files).map(AsRef::as_ref), shown);
         Ok(Self {
-            tls: Tls::Client(net::client_config(tls)?),
+            client_tls: Some(net::client_config(tls)?),
             ..read
         })
     }
@@ -74,18 +70,13 @@ impl Material {
         let files = [cert, key].into_iter().chain(client_ca);
         let read = Self::of(files.map(AsRef::as_ref), Some(cert));
         Ok(Self {
-            tls: Tls::Server(net::server_config(tls)?),
+            server_tls: Some(net::server_config(tls)?),
             ..read
         })
     }
 
     fn none() -> Self {
         Self::of([], None)
-    }
-
-    /// The certificates presented to peers.
-    pub(super) fn certificates(&self) -> Arc<[Certificate]> {
-        Arc::clone(&self.certificates)
     }
 
     fn of<'a>(files: impl IntoIterator<Item = &'a Path>, shown: Option<&Path>) -> Self {
@@ -97,7 +88,8 @@ impl Material {
         Self {
             digest: digest.finish(),
             certificates: shown.and_then(Certificate::read).into_iter().collect(),
-            tls: Tls::None,
+            client_tls: None,
+            server_tls: None,
         }
     }
 }
@@ -105,24 +97,6 @@ impl Material {
 impl PartialEq for Material {
     fn eq(&self, other: &Self) -> bool {
         self.digest == other.digest && self.certificates == other.certificates
-    }
-}
-
-// === impl Tls ===
-
-impl Tls {
-    pub(super) fn client(&self) -> Option<Arc<ClientConfig>> {
-        match self {
-            Self::Client(config) => Some(Arc::clone(config)),
-            Self::None | Self::Server(_) => None,
-        }
-    }
-
-    pub(super) fn server(&self) -> Option<Arc<ServerConfig>> {
-        match self {
-            Self::Server(config) => Some(Arc::clone(config)),
-            Self::None | Self::Client(_) => None,
-        }
     }
 }
 

@@ -3,8 +3,6 @@
 //!
 //! A start is a change from an empty router: `plan` does everything that can fail, and then `apply` changes the running
 //! parts.
-//!
-//! Called by `cli` and by programs that embed the router; calls `listener`, `router`, `sink`, `net` and `config`.
 
 mod apply;
 mod descriptors;
@@ -74,7 +72,6 @@ pub struct Supervisor {
     signals: DrainSignals,
     /// The bounds that all listeners share.
     budgets: Budgets,
-    /// The shortage of descriptors, if there is one.
     shortage: Option<Shortage>,
     /// Aborts what sinks wait for when the drain's deadline passes.
     abort: CancellationToken,
@@ -86,7 +83,6 @@ pub struct Supervisor {
     retiring_listeners: JoinSet<()>,
     /// Removed sinks that have not stopped yet.
     retiring_sinks: JoinSet<()>,
-    /// Logs expiring certificates.
     _expiry_log: AbortOnDropHandle<()>,
 }
 
@@ -96,7 +92,6 @@ pub struct ListenerHandle {
     config: Listen,
     material: Material,
     address: Option<SocketAddr>,
-    /// True if the socket was inherited.
     inherited: bool,
     running: Handle,
     signals: DrainSignals,
@@ -131,10 +126,7 @@ impl Supervisor {
     /// Does the same and publishes the router in an existing `view`, which shows it starting.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
-    ///
-    /// # Panics
-    /// As [`start`](Self::start).
+    /// As [`start`](Self::start), which also says where it panics.
     pub fn start_in(view: View, config: &Config) -> Result<Self, StartError> {
         let prepared = Prepared::new(config.clone());
         Self::start_with(Inherited::default(), view, prepared)
@@ -144,10 +136,7 @@ impl Supervisor {
     /// socket uses that one instead of binding its own, now and after any reload.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
-    ///
-    /// # Panics
-    /// As [`start`](Self::start).
+    /// As [`start`](Self::start), which also says where it panics.
     pub fn start_with(
         inherited: Inherited,
         view: View,
@@ -202,10 +191,7 @@ impl Supervisor {
     /// Does the same with files that were read before.
     ///
     /// # Errors
-    /// As [`reload`](Self::reload).
-    ///
-    /// # Panics
-    /// As [`reload`](Self::reload).
+    /// As [`reload`](Self::reload), which also says where it panics.
     pub fn change(&mut self, prepared: Prepared) -> Result<Changes, StartError> {
         let plan = plan::Plan::new(prepared, self)
             .inspect_err(|error| self.view.refused(&error.to_string()))?;

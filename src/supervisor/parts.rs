@@ -51,7 +51,7 @@ impl ListenerPart {
             name: Arc::clone(listener.name()),
             address: listener.address,
             counters: Arc::clone(listener.counters()),
-            certificates: listener.material.certificates(),
+            certificates: Arc::clone(&listener.material.certificates),
             reachability: listener.running.reachability().cloned(),
             removed: false,
         }
@@ -95,7 +95,7 @@ impl SinkPart {
             config: Arc::new(sink.config.clone()),
             queues: Arc::clone(sink.queues()),
             health: sink.status(),
-            certificates: sink.material.certificates(),
+            certificates: Arc::clone(&sink.material.certificates),
             removed: false,
         }
     }

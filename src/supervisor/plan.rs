@@ -1,6 +1,6 @@
 //! The plan of a change. Making it does everything that can fail, before any running part is touched.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{Prepared, Supervisor, descriptors::Needed, material::Material};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 
 /// All reasons why the router did not start or change.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", Lines(.0))]
+#[error("{}", lines(.0))]
 pub struct StartError(pub Vec<StartProblem>);
 
 /// One reason why the router did not start or change.
@@ -41,8 +41,6 @@ pub enum StartProblem {
     Resolver(#[from] ResolveError),
 }
 
-struct Lines<'a>(&'a [StartProblem]);
-
 /// A change that is ready to be applied.
 pub(super) struct Plan {
     pub(super) sinks: Vec<PlannedSink>,
@@ -50,13 +48,11 @@ pub(super) struct Plan {
     pub(super) names: Names,
     pub(super) drain: Duration,
     pub(super) unfinished_frames: usize,
-    /// The descriptors that the configuration may need.
     pub(super) descriptors: Needed,
     pub(super) memory: usize,
     pub(super) admin: config::Admin,
 }
 
-/// The resolver, with its settings.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     settings: ResolverSettings,
@@ -70,7 +66,6 @@ pub(super) struct PlannedSink {
 }
 
 pub(super) enum SinkStep {
-    /// Keeps running unchanged.
     Keep,
     /// Keeps running, with the certificates of this stack from the next handshake on.
     Adopt(Stack),
@@ -85,7 +80,6 @@ pub(super) struct PlannedListener {
 }
 
 pub(super) enum ListenerStep {
-    /// Keeps running unchanged.
     Keep,
     /// Keeps running, with these settings for new connections.
     Change(Settings, Option<PermissionChange>),
@@ -108,7 +102,11 @@ impl Names {
 impl Plan {
     /// Plans the change from `running` to the configuration in `prepared`.
     pub(super) fn new(prepared: Prepared, running: &Supervisor) -> Result<Self, StartError> {
-        let (config, of_sinks, of_listeners) = prepared.into_parts();
+        let Prepared {
+            config,
+            sinks: of_sinks,
+            listeners: of_listeners,
+        } = prepared;
         let mut problems = Vec::new();
         let mut names = running.names.clone();
         if names.settings != config.resolver {
@@ -172,7 +170,7 @@ impl PlannedSink {
             .iter()
             .find(|old| old.config.name == sink.name);
         let asks_others = names.settings != running.names.settings;
-        let tls = material.tls.client();
+        let tls = material.client_tls.clone();
         let stack = |reporter| {
             let (resolver, own) = (names.resolver.clone(), running.own.clone());
             Stack::new(sink, tls.clone(), resolver, own, reporter)
@@ -203,7 +201,10 @@ impl PlannedListener {
         material: Material,
         running: &Supervisor,
     ) -> Result<Self, ListenerSetupError> {
-        let settings = || Settings::new(listen, material.tls.server());
+        let settings = || Settings {
+            limits: listen.limits,
+            tls: material.server_tls.clone(),
+        };
         let old = running
             .listeners
             .iter()
@@ -263,14 +264,7 @@ pub(super) fn is_same_place(one: &Listen, other: &Listen) -> bool {
     }
 }
 
-impl fmt::Display for Lines<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, problem) in self.0.iter().enumerate() {
-            if place > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{problem}")?;
-        }
-        Ok(())
-    }
+fn lines(problems: &[StartProblem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }

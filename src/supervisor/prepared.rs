@@ -9,9 +9,9 @@ use crate::{config::Config, net::TlsError};
 /// can run on any thread.
 #[derive(Debug)]
 pub struct Prepared {
-    config: Config,
-    sinks: Vec<Read>,
-    listeners: Vec<Read>,
+    pub(super) config: Config,
+    pub(super) sinks: Vec<Read>,
+    pub(super) listeners: Vec<Read>,
 }
 
 /// The result of reading the files of one directive.
@@ -33,10 +33,5 @@ impl Prepared {
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// Returns the configuration, the materials of its sinks, and those of its listeners, in order.
-    pub(super) fn into_parts(self) -> (Config, Vec<Read>, Vec<Read>) {
-        (self.config, self.sinks, self.listeners)
     }
 }

@@ -87,7 +87,7 @@ impl SinkTask {
     async fn retire(mut self, reporter: &Reporter) {
         self.retire.cancel();
         if timeout(HANDOVER, self.ended()).await.is_err() {
-            warn!(sink = %reporter.sink(), "the changed sink's old stream did not finish in time and was aborted");
+            warn!(sink = %reporter.sink, "the changed sink's old stream did not finish in time and was aborted");
             self.abort.cancel();
             // No deadline: the queue has a single consumer, and frames in flight belong to this task until it ends.
             self.ended().await;
