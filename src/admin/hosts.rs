@@ -5,7 +5,7 @@
 //! keeps such pages out. Addresses and names that others cannot choose are always known; `host` adds more.
 
 use std::{
-    fmt,
+    fmt, iter,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -35,10 +35,7 @@ pub(super) struct Local(pub(super) SocketAddr);
 
 /// The verdict on the host of a request.
 #[derive(Debug, Clone)]
-pub(super) enum Standing {
-    Known,
-    Refused(Refusal),
-}
+pub(super) struct Standing(pub(super) Result<(), Refusal>);
 
 /// The reason why a request is refused.
 #[derive(Debug, Clone)]
@@ -81,10 +78,7 @@ impl Hosts {
             return Err(Refusal::Unreadable);
         };
         let host = Authority::try_from(host.as_bytes()).map_err(|_| Refusal::Unreadable)?;
-        for authority in [Some(&host), request.uri().authority()]
-            .into_iter()
-            .flatten()
-        {
+        for authority in iter::once(&host).chain(request.uri().authority()) {
             let host = Named::read(authority).ok_or(Refusal::Unreadable)?;
             if !self.knows(&host, local) {
                 return Err(Refusal::Foreign {
@@ -114,10 +108,7 @@ pub(super) async fn judge(
     let local = request.extensions().get::<Local>();
     // A dual-stack socket reports IPv4 addresses mapped to IPv6.
     let local = local.map(|Local(address)| address.ip().to_canonical());
-    let standing = match hosts.load().judge(&request, local) {
-        Ok(()) => Standing::Known,
-        Err(refusal) => Standing::Refused(refusal),
-    };
+    let standing = Standing(hosts.load().judge(&request, local));
     request.extensions_mut().insert(standing);
     next.run(request).await
 }
@@ -128,9 +119,9 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    match standing {
-        Standing::Known => next.run(request).await,
-        Standing::Refused(refusal) => refusal.into_response(),
+    match standing.0 {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
     }
 }
 

@@ -1,9 +1,6 @@
 //! `GET /events`: the state of the router once a second, as server-sent events.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{convert::Infallible, sync::Arc};
 
 use axum::response::{
     IntoResponse, Response,
@@ -12,12 +9,12 @@ use axum::response::{
 use futures_util::{Stream, stream};
 use serde::Serialize;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Semaphore, watch},
     time::{Instant, MissedTickBehavior, interval},
 };
 
 use super::history::{History, Points};
-use crate::{health::RouterStatus, supervisor::View};
+use crate::{health::RouterStatus, lock::Mutex, supervisor::View};
 
 /// State shared by all watchers: the history, and one event a second, which is made once for all watchers and not at all
 /// without any.
@@ -34,13 +31,6 @@ pub(super) struct Live {
 struct Picture {
     status: RouterStatus,
     points: Points,
-}
-
-/// The state of one watcher's stream.
-struct Watching {
-    opening: Option<Event>,
-    latest: watch::Receiver<Event>,
-    _place: OwnedSemaphorePermit,
 }
 
 // === impl Live ===
@@ -65,7 +55,7 @@ impl Live {
         loop {
             let now = ticks.tick().await;
             let status = view.snapshot();
-            self.history().look(&status, now - last);
+            self.history.lock().look(&status, now - last);
             last = now;
             if self.latest.receiver_count() > 0 {
                 let _ = self.latest.send_replace(self.picture(status, 1));
@@ -89,7 +79,7 @@ impl Live {
     }
 
     fn judged(&self, mut status: RouterStatus) -> RouterStatus {
-        let history = self.history();
+        let history = self.history.lock();
         status.judge(|sink| history.lately(sink));
         status
     }
@@ -98,20 +88,26 @@ impl Live {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         // Subscribes before the opening picture: a sample between the two comes twice rather than not at all.
         let latest = self.latest.subscribe();
-        let watching = Watching {
-            opening: Some(self.picture(view.snapshot(), History::POINTS)),
-            latest,
-            _place: place,
-        };
-        Some(stream::unfold(watching, |mut watching| async {
-            let event = watching.next().await?;
-            Some((Ok(event), watching))
-        }))
+        let opening = self.picture(view.snapshot(), History::POINTS);
+        let watching = (Some(opening), latest, place);
+        Some(stream::unfold(
+            watching,
+            |(opening, mut latest, place)| async {
+                let event = if let Some(opening) = opening {
+                    opening
+                } else {
+                    // Fails when the router has ended.
+                    latest.changed().await.ok()?;
+                    latest.borrow_and_update().clone()
+                };
+                Some((Ok(event), (None, latest, place)))
+            },
+        ))
     }
 
     fn picture(&self, status: RouterStatus, points: usize) -> Event {
         // Releases the lock before `status`, which takes it again.
-        let points = self.history().last(points);
+        let points = self.history.lock().last(points);
         let picture = Picture {
             points,
             status: self.judged(status),
@@ -119,23 +115,6 @@ impl Live {
         let event = Event::default().event("picture");
         // Serialization cannot fail: every map has strings as keys.
         event.json_data(picture).unwrap_or_default()
-    }
-
-    fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl Watching ===
-
-impl Watching {
-    /// Returns the next event; `None` when the router has ended.
-    async fn next(&mut self) -> Option<Event> {
-        if let Some(opening) = self.opening.take() {
-            return Some(opening);
-        }
-        self.latest.changed().await.ok()?;
-        Some(self.latest.borrow_and_update().clone())
     }
 }
 

@@ -1,9 +1,6 @@
 //! `/log-level`: shows and changes the log level.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{self, Body},
@@ -39,7 +36,7 @@ type Answer = (StatusCode, String);
 
 /// Answers `GET` with the current level.
 pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Answer {
-    match log(&shared) {
+    match shared.log.lock().clone() {
         Some(log) => (StatusCode::OK, log.level() + "\n"),
         None => (StatusCode::NOT_FOUND, NO_LOG.to_owned()),
     }
@@ -58,7 +55,7 @@ pub(super) async fn change(
         let text = "browsers may not change the log level: use curl\n";
         return (StatusCode::FORBIDDEN, text.to_owned());
     }
-    let Some(log) = log(&shared) else {
+    let Some(log) = shared.log.lock().clone() else {
         return (StatusCode::NOT_FOUND, NO_LOG.to_owned());
     };
     let text = match timeout(BODY_DEADLINE, body::to_bytes(body, LIMIT)).await {
@@ -96,9 +93,4 @@ fn set(log: &dyn LogControl, text: &str) -> Result<String, String> {
         log.set_level(text)?;
     }
     Ok(log.level())
-}
-
-fn log(shared: &Shared) -> Option<Arc<dyn LogControl>> {
-    let log = shared.log.lock().unwrap_or_else(PoisonError::into_inner);
-    log.clone()
 }

@@ -2,9 +2,6 @@
 //!
 //! It has a thread and a runtime of its own, and reads the router through a [`View`](crate::supervisor::View), which takes
 //! no lock that a stuck router can hold. So it can report that the router is stuck. `routes` maps paths to handlers.
-//!
-//! Called by `cli` and by programs that embed the router; calls `supervisor` and `net` (to bind), and uses types of
-//! `listener`, `router`, `sink` and `config`.
 
 mod history;
 mod hosts;

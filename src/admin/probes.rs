@@ -5,7 +5,6 @@ use std::{fmt::Write as _, sync::Arc};
 use axum::{
     extract::{Extension, State},
     http::StatusCode,
-    response::{IntoResponse, Response},
 };
 
 use super::{hosts::Standing, server::Shared};
@@ -14,27 +13,29 @@ use crate::{
     health::{Failure, RouterPhase, RouterStatus, SinkStatus, State as SinkState},
 };
 
+type Answer = (StatusCode, String);
+
 /// Liveness: 200 if the router's workers make progress. Takes no lock that they hold.
-pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Response {
+pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Answer {
     let stuck = shared.watchdog.stuck();
     if stuck.is_empty() {
-        return answer(StatusCode::OK, "live\n".to_owned());
+        return (StatusCode::OK, "live\n".to_owned());
     }
     let mut text = "not live\n".to_owned();
     for stuck in stuck {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{stuck}");
     }
-    answer(StatusCode::SERVICE_UNAVAILABLE, text)
+    (StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
 /// Readiness: 200 if senders can connect. Only requests that name a known host see names and errors of sinks.
 pub(super) async fn ready(
     State(shared): State<Arc<Shared>>,
     Extension(standing): Extension<Standing>,
-) -> Response {
+) -> Answer {
     let (is_ready, mut text) = readiness(&shared.view.snapshot(), **shared.ready_when.load());
-    if let (Standing::Refused(_), Some(end)) = (standing, text.find('\n')) {
+    if let (Standing(Err(_)), Some(end)) = (standing, text.find('\n')) {
         text.truncate(end + 1);
     }
     let status = if is_ready {
@@ -42,7 +43,7 @@ pub(super) async fn ready(
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    answer(status, text)
+    (status, text)
 }
 
 fn readiness(status: &RouterStatus, when: ReadyWhen) -> (bool, String) {
@@ -61,10 +62,7 @@ fn readiness(status: &RouterStatus, when: ReadyWhen) -> (bool, String) {
     let mut text = match asked {
         None if lost.is_empty() => "ready\n".to_owned(),
         None => lost.clone(),
-        Some(why) => format!(
-            "{lost}not ready: {why}, and ready_when is {}\n",
-            when.word()
-        ),
+        Some(why) => format!("{lost}not ready: {why}, and ready_when is {when}\n"),
     };
     for sink in degraded {
         let (name, state, since) = (&sink.name, sink.state, sink.since);
@@ -76,9 +74,7 @@ fn readiness(status: &RouterStatus, when: ReadyWhen) -> (bool, String) {
         text.push('\n');
     }
     for sink in &sinks {
-        let of = sink.endpoints.len();
-        let up = sink.endpoints.iter();
-        let up = up.filter(|one| one.state == SinkState::Up).count();
+        let (up, of) = (sink.endpoints_up(), sink.endpoints.len());
         if sink.state == SinkState::Up && up < of {
             let name = &sink.name;
             let _ = writeln!(text, "degraded: {name}: {up} of {of} endpoints are up");
@@ -101,8 +97,4 @@ fn lost_listeners(status: &RouterStatus) -> String {
         }
     }
     text
-}
-
-fn answer(status: StatusCode, text: String) -> Response {
-    (status, text).into_response()
 }

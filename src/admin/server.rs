@@ -1,11 +1,6 @@
 //! The thread and the runtime of the admin endpoint, and its sockets.
 
-use std::{
-    fmt, io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-};
+use std::{fmt, io, net::SocketAddr, sync::Arc, thread};
 
 use arc_swap::ArcSwap;
 use tokio::{net::TcpListener, runtime};
@@ -15,6 +10,7 @@ use tracing::info;
 use super::{hosts::Hosts, live::Live, log_level::LogControl, routes, serve, watchdog::Watchdog};
 use crate::{
     config::{self, AdminAddress, ReadyWhen},
+    lock::Mutex,
     net::{self, BindError},
     supervisor::View,
 };
@@ -77,14 +73,8 @@ pub struct Sockets {
 #[derive(Debug)]
 enum Step {
     Keep,
-    Replace(Option<Socket>),
-}
-
-#[derive(Debug)]
-struct Socket {
-    /// The configured address; the port may be 0.
-    configured: SocketAddr,
-    listener: TcpListener,
+    /// The configured address, whose port may be 0, and its socket.
+    Replace(Option<(SocketAddr, TcpListener)>),
 }
 
 #[derive(Debug)]
@@ -139,7 +129,7 @@ impl Server {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             view,
-            watchdog: Watchdog::new(),
+            watchdog: Watchdog::default(),
             live: Live::new(),
             ready_when: ArcSwap::default(),
             log: Mutex::default(),
@@ -174,11 +164,7 @@ impl Server {
     /// Lets `/log-level` show and change the level of `log`. Without it, the path answers 404.
     #[must_use]
     pub fn with_log(self, log: Arc<dyn LogControl>) -> Self {
-        *self
-            .shared
-            .log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(log);
+        *self.shared.log.lock() = Some(log);
         self
     }
 
@@ -254,17 +240,14 @@ impl Server {
         // Registers the socket with the admin runtime.
         let _guard = self.runtime.enter();
         let listener = net::bind_tcp(configured).map_err(|error| (configured, error))?;
-        Ok(Step::Replace(Some(Socket {
-            configured,
-            listener,
-        })))
+        Ok(Step::Replace(Some((configured, listener))))
     }
 
-    fn serve(&self, socket: Socket, routes: axum::Router) -> Option<Serving> {
-        let Socket {
-            configured,
-            listener,
-        } = socket;
+    fn serve(
+        &self,
+        (configured, listener): (SocketAddr, TcpListener),
+        routes: axum::Router,
+    ) -> Option<Serving> {
         let bound = listener.local_addr().ok()?;
         let stop = self.stop.child_token();
         self.runtime.spawn(serve::serve(

@@ -30,8 +30,7 @@ pub(super) const NOW: Duration = Duration::from_secs(10);
 /// A sink with its verdict and the facts behind it.
 struct Judged<'a> {
     sink: &'a SinkStatus,
-    word: VerdictWord,
-    sentence: String,
+    verdict: Verdict,
     is_behind: bool,
     is_losing: bool,
 }
@@ -65,7 +64,7 @@ impl RouterStatus {
             .map(|sink| Judged::new(sink, now, lately(sink)))
             .collect();
         let verdict = of_router(self, &judged);
-        let of_sinks: Vec<Verdict> = judged.into_iter().map(Verdict::from).collect();
+        let of_sinks: Vec<Verdict> = judged.into_iter().map(|one| one.verdict).collect();
         self.verdict = Some(verdict);
         for (sink, verdict) in self.sinks.iter_mut().zip(of_sinks) {
             sink.verdict = Some(verdict);
@@ -104,7 +103,7 @@ fn of_listeners(status: &RouterStatus) -> Option<(VerdictWord, String)> {
 /// The worst word of the configured sinks, and a sentence about the sinks with that word.
 fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String) {
     let sinks: Vec<_> = sinks.iter().filter(|one| !one.sink.removed).collect();
-    let word = sinks.iter().map(|one| one.word).max();
+    let word = sinks.iter().map(|one| one.verdict.word).max();
     let word = word.unwrap_or(VerdictWord::Ok);
     // A single sink is named, several are counted.
     let who = |is: &dyn Fn(&Judged<'_>) -> bool, one: &str, many: &str| {
@@ -115,7 +114,7 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
         }
     };
     let has = |is: fn(&Judged<'_>) -> bool| sinks.iter().any(|one| is(one));
-    let worst = |one: &Judged<'_>| one.word == word;
+    let worst = |one: &Judged<'_>| one.verdict.word == word;
     let sentence = match word {
         VerdictWord::Down => who(
             &worst,
@@ -158,8 +157,7 @@ impl<'a> Judged<'a> {
         // The number may come from another program and be invalid.
         let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
         let is_behind = oldest > BEHIND;
-        let mut endpoints = sink.endpoints.iter();
-        let is_up = sink.state == State::Up || endpoints.any(|one| one.state == State::Up);
+        let is_up = sink.is_up();
         let (word, sentence) = match sink.state {
             _ if sink.removed => (
                 VerdictWord::Draining,
@@ -176,28 +174,17 @@ impl<'a> Judged<'a> {
         };
         Self {
             sink,
-            word,
-            sentence,
+            verdict: Verdict { word, sentence },
             is_behind: is_up && is_behind,
             is_losing: is_up && lately.losing > 0,
         }
     }
 }
 
-impl From<Judged<'_>> for Verdict {
-    fn from(judged: Judged<'_>) -> Self {
-        Self {
-            word: judged.word,
-            sentence: judged.sentence,
-        }
-    }
-}
-
 fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (VerdictWord, String) {
     let behind = (oldest > BEHIND).then(|| behind(sink, lately, oldest));
-    let down = sink.endpoints.iter().filter(|one| one.state != State::Up);
-    let (down, of) = (down.count(), sink.endpoints.len());
-    let degraded = (down > 0).then(|| format!("only {} of {of} endpoints are up", of - down));
+    let (up, of) = (sink.endpoints_up(), sink.endpoints.len());
+    let degraded = (up < of).then(|| format!("only {up} of {of} endpoints are up"));
     let lost = (lately.lost > 0).then(|| {
         let lost = frames(lately.lost);
         let reasons = sink.ledger.dropped.iter();

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Timestamp;
+use crate::lock::Mutex;
 
 /// Watches the workers of a runtime from a thread outside of it.
 ///
@@ -25,7 +26,7 @@ use super::Timestamp;
 ///
 /// The watchdog adds up only time that it observed itself, so a stopped process or a suspended machine does not look like a
 /// stuck runtime.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Watchdog {
     /// Empty until the first check.
     watched: Mutex<Vec<Watched>>,
@@ -33,7 +34,7 @@ pub(super) struct Watchdog {
 
 /// A worker, or the beat, with its last sign of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Watched {
+pub(super) struct Watched {
     what: What,
     last: Sign,
     /// The observed time without progress.
@@ -54,14 +55,6 @@ enum Sign {
     Beat(u64),
 }
 
-/// A worker, or the beat, without progress for too long.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stuck {
-    what: What,
-    still: Duration,
-    since: Timestamp,
-}
-
 // === impl Watchdog ===
 
 impl Watchdog {
@@ -75,17 +68,11 @@ impl Watchdog {
     /// The interval between beats.
     const BEAT: Duration = Duration::from_secs(1);
 
-    pub(super) fn new() -> Self {
-        Self {
-            watched: Mutex::default(),
-        }
-    }
-
     /// Returns what is stuck; an empty list if nothing is.
-    pub(super) fn stuck(&self) -> Vec<Stuck> {
-        let watched = self.watched();
-        let stuck = watched.iter().filter(|one| one.still >= one.what.allowed());
-        stuck.map(Stuck::of).collect()
+    pub(super) fn stuck(&self) -> Vec<Watched> {
+        let mut watched = self.watched.lock().clone();
+        watched.retain(|one| one.still >= one.what.allowed());
+        watched
     }
 
     /// Watches until the task is aborted.
@@ -115,7 +102,7 @@ impl Watchdog {
         // A longer gap means that this thread was stopped itself and observed nothing.
         let passed = passed.min(Self::PERIOD * 2);
         let now = Timestamp::now();
-        let mut watched = self.watched();
+        let mut watched = self.watched.lock();
         let before = std::mem::take(&mut *watched);
         let mut before = before.into_iter();
         *watched = signs
@@ -133,11 +120,6 @@ impl Watchdog {
                 },
             })
             .collect();
-    }
-
-    fn watched(&self) -> MutexGuard<'_, Vec<Watched>> {
-        // Only the watching thread ever holds it.
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -179,22 +161,13 @@ impl Sign {
     }
 }
 
-// === impl Stuck ===
+// === impl Watched ===
 
-impl Stuck {
-    fn of(watched: &Watched) -> Self {
-        Self {
-            what: watched.what,
-            still: watched.still,
-            since: watched.since,
-        }
-    }
-}
-
-impl fmt::Display for Stuck {
+/// Says that it is stuck.
+impl fmt::Display for Watched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, still, since } = self;
-        match what {
+        let Self { still, since, .. } = self;
+        match self.what {
             What::Worker { index, of } => {
                 write!(f, "worker {} of {of} is stuck in a task", index + 1)?;
             }
@@ -223,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_busy_worker_without_progress_is_stuck_after_five_seconds() {
-        let watchdog = Watchdog::new();
+        let watchdog = Watchdog::default();
         let minute = Duration::from_mins(1);
         check_for(&watchdog, &worker(7, 5), minute);
         assert_eq!(watchdog.stuck(), [], "parked");
@@ -246,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_stopped_process_does_not_look_stuck() {
-        let watchdog = Watchdog::new();
+        let watchdog = Watchdog::default();
         watchdog.check(&worker(8, 5), Watchdog::PERIOD);
         watchdog.check(&worker(8, 5), Duration::from_hours(1));
         assert_eq!(watchdog.stuck(), []);

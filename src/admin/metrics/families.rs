@@ -10,7 +10,6 @@ use super::{
 };
 use crate::health::{Counts, ListenerStatus, RouterPhase, RouterStatus, SinkStatus, State};
 
-/// The data of one scrape.
 #[derive(Debug)]
 pub(super) struct Scrape {
     pub(super) status: RouterStatus,
@@ -82,7 +81,7 @@ impl Scrape {
             "0 if the last reload was refused, so that the router runs an older configuration than its files.",
             [(vec![], u64::from(!failed))],
         )?;
-        to.floats(
+        to.gauges(
             "tapfan_config_last_reload_success_timestamp_seconds",
             "Time at which the running configuration was applied, at the start or by a reload.",
             reloads
@@ -206,7 +205,7 @@ fn frames_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
         "Limit on the memory of frames queued and in flight; frames beyond it are dropped as queue_full.",
         each(|sink| sink.queue.capacity_bytes),
     )?;
-    to.floats(
+    to.gauges(
         "tapfan_sink_queue_oldest_age_seconds",
         "Age of the oldest frame queued or in flight, since it was read from its sender; 0 if there is none.",
         sinks
@@ -228,13 +227,12 @@ fn states_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
         "1 for the sink's current state.",
         sinks.iter().flat_map(|sink| {
             State::ALL.map(|state| {
-                let mut labels = of_sink(sink);
-                labels.push(("state", state.label()));
+                let labels = [of_sink(sink), vec![("state", state.label())]].concat();
                 (labels, u64::from(sink.state == state))
             })
         }),
     )?;
-    to.floats(
+    to.gauges(
         "tapfan_sink_since_timestamp_seconds",
         "Time at which the sink last came up or went down.",
         sinks
@@ -249,16 +247,12 @@ fn states_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
     to.gauges(
         "tapfan_sink_endpoints_up",
         "Addresses of the sink with a connection that takes frames.",
-        each(|sink| {
-            let up = sink.endpoints.iter();
-            up.filter(|endpoint| endpoint.state == State::Up).count() as u64
-        }),
+        each(|sink| sink.endpoints_up() as u64),
     )
 }
 
 fn connections_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result {
-    let each =
-        |value: fn(&SinkStatus) -> u64| sinks.iter().map(move |sink| (of_sink(sink), value(sink)));
+    let each = |value| each(sinks, of_sink, value);
     to.counters(
         "tapfan_sink_connects",
         "Attempts to connect that completed the handshake (success) or failed (failure).",
@@ -268,8 +262,7 @@ fn connections_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Re
                 ("failure", sink.failed_connects),
             ]
             .map(|(result, count)| {
-                let mut labels = of_sink(sink);
-                labels.push(("result", result));
+                let labels = [of_sink(sink), vec![("result", result)]].concat();
                 (labels, count)
             })
         }),
@@ -304,7 +297,7 @@ fn certificates(
         let whose = ("sink", sink.name.as_str());
         (whose, &sink.certificates)
     });
-    to.floats(
+    to.gauges(
         "tapfan_certificate_expiry_timestamp_seconds",
         "Expiry time of the certificate that a listener or sink presents to its peers.",
         of_listeners
@@ -350,8 +343,7 @@ fn by_label<'a, T>(
 ) -> impl Iterator<Item = (Labels<'a>, u64)> {
     all.iter().flat_map(move |one| {
         counts(one).iter().map(move |(value, count)| {
-            let mut labels = labels(one);
-            labels.push((label, &**value));
+            let labels = [labels(one), vec![(label, &**value)]].concat();
             (labels, *count)
         })
     })

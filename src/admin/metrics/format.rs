@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-/// A format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// OpenMetrics 1.0.0.
@@ -48,7 +47,6 @@ impl Format {
         }
     }
 
-    /// The `Content-Type`.
     pub(super) const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",

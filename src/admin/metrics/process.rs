@@ -53,18 +53,8 @@ impl Process {
         }
     }
 
-    /// Writes the metrics.
     pub(super) fn encode(&self, to: &mut Families<'_>) -> fmt::Result {
-        let Process {
-            processor_seconds,
-            resident_bytes,
-            virtual_bytes,
-            threads,
-            started,
-            descriptors,
-            max_descriptors,
-        } = *self;
-        if let Some(seconds) = processor_seconds {
+        if let Some(seconds) = self.processor_seconds {
             let counter = ConstCounter::new(seconds);
             let encoder = to.family(
                 "process_cpu_seconds",
@@ -73,32 +63,32 @@ impl Process {
             )?;
             counter.encode(encoder)?;
         }
-        to.floats(
+        to.gauges(
             "process_start_time_seconds",
             "Start time of the process.",
-            started.map(|started| (vec![], started)),
+            self.started.map(|started| (vec![], started)),
         )?;
         for (name, help, value) in [
             (
                 "process_resident_memory_bytes",
                 "Resident memory of the process.",
-                resident_bytes,
+                self.resident_bytes,
             ),
             (
                 "process_virtual_memory_bytes",
                 "Virtual memory of the process.",
-                virtual_bytes,
+                self.virtual_bytes,
             ),
-            ("process_threads", "Threads of the process.", threads),
+            ("process_threads", "Threads of the process.", self.threads),
             (
                 "process_open_fds",
                 "Open descriptors of the process, mostly sockets.",
-                descriptors,
+                self.descriptors,
             ),
             (
                 "process_max_fds",
                 "Limit on open descriptors.",
-                max_descriptors,
+                self.max_descriptors,
             ),
         ] {
             to.gauges(name, help, value.map(|value| (vec![], value)))?;

@@ -3,13 +3,12 @@
 use std::fmt;
 
 use prometheus_client::{
-    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
+    encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric, MetricEncoder, NoLabelSet},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
 use crate::admin::SinkStatus;
 
-/// The labels of a series.
 pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
 
 /// Writes metric families, leaving out those without a series.
@@ -30,24 +29,11 @@ impl Families<'_> {
         self.each(name, help, MetricType::Counter, series)
     }
 
-    pub(super) fn gauges<'a>(
+    pub(super) fn gauges<'a, N: EncodeGaugeValue>(
         &mut self,
         name: &'static str,
         help: &str,
-        series: impl IntoIterator<Item = (Labels<'a>, u64)>,
-    ) -> fmt::Result {
-        let series = series
-            .into_iter()
-            .map(|(labels, value)| (labels, ConstGauge::new(value)));
-        self.each(name, help, MetricType::Gauge, series)
-    }
-
-    /// Writes gauges with fractions.
-    pub(super) fn floats<'a>(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        series: impl IntoIterator<Item = (Labels<'a>, f64)>,
+        series: impl IntoIterator<Item = (Labels<'a>, N)>,
     ) -> fmt::Result {
         let series = series
             .into_iter()

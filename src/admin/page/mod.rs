@@ -8,7 +8,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// A file of the page.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct File {
     /// The path. The page refers to its files by relative paths, so that it works under a prefix behind a proxy.
@@ -17,7 +16,6 @@ pub(super) struct File {
     text: &'static str,
 }
 
-/// Every file of the page.
 pub(super) const FILES: [File; 11] = [
     File::new("/", HTML, include_str!("index.html")),
     File::new("/page/page.css", CSS, include_str!("page.css")),
