@@ -1,12 +1,12 @@
 //! `tapfan check [FILE]`: prints every problem of a configuration, and all its settings.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use super::{BAD_CONFIGURATION, eprint};
+use super::{BAD_CONFIGURATION, FAILED, eprint, fail, paint, print};
 use crate::{
     config::{self, Diagnostics},
     files::{Unanswered, read_in_time},
@@ -26,42 +26,29 @@ pub(crate) struct CheckArgs {
 pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
     let path = match choose(arguments.file.as_deref().or(arguments.config.as_deref())) {
         Ok(path) => path,
-        Err(error) => {
-            eprint(format_args!("tapfan: {error}\n"));
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
+        Err(error) => return fail(BAD_CONFIGURATION, format_args!("{error}")),
     };
     let named = path.clone();
     let loaded = read_in_time(move || config::load(&named, &config::process_environment));
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
-            eprint(format_args!(
-                "tapfan: cannot read {}: {error}\n",
-                path.display()
-            ));
-            return ExitCode::from(BAD_CONFIGURATION);
+            let path = path.display();
+            return fail(
+                BAD_CONFIGURATION,
+                format_args!("cannot read {path}: {error}"),
+            );
         }
     };
-    eprint(format_args!(
-        "{}",
-        loaded.diagnostics.render(colored_stderr())
-    ));
-    eprint(format_args!(
-        "tapfan: {}\n",
-        summary(&path, &loaded.diagnostics)
-    ));
+    let problems = loaded.diagnostics.render(colored_stderr());
+    let summary = summary(&path, &loaded.diagnostics);
+    eprint(format_args!("{problems}tapfan: {summary}\n"));
     let Some(config) = loaded.config else {
         return ExitCode::from(BAD_CONFIGURATION);
     };
-    match io::stdout().lock().write_all(config.describe().as_bytes()) {
+    match print(config.describe().as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
-        // `tapfan check | head` stops reading early.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            eprint(format_args!("tapfan: cannot write to stdout: {error}\n"));
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(FAILED, format_args!("cannot write to stdout: {error}")),
     }
 }
 
@@ -84,9 +71,9 @@ pub(crate) fn choose(named: Option<&Path>) -> Result<PathBuf, NoTapfile> {
     Ok(path)
 }
 
-/// Returns whether problems are coloured: stderr is a terminal, and `NO_COLOR` (<https://no-color.org>) is not set.
+/// Returns whether text on stderr is coloured.
 pub(crate) fn colored_stderr() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    io::stderr().is_terminal() && paint::wanted()
 }
 
 /// Sums up the result of a check in one line.

@@ -3,13 +3,7 @@
 use std::time::Duration;
 
 use super::figures::age;
-use crate::health::{Counts, QueueStatus, RouterStatus, SinkStatus, State, Timestamp, VerdictWord};
-
-/// Returns whether a sink is up at one endpoint at least.
-pub(super) fn is_up(sink: &SinkStatus) -> bool {
-    let mut endpoints = sink.endpoints.iter();
-    sink.state == State::Up || endpoints.any(|endpoint| endpoint.state == State::Up)
-}
+use crate::health::{Counts, QueueStatus, RouterStatus, SinkStatus, Timestamp, VerdictWord};
 
 /// The process and its Tapfile: `with /etc/tapfan/Tapfile (pid 4711 on edge-1)`.
 pub(super) fn identity(status: &RouterStatus) -> String {
@@ -72,7 +66,7 @@ pub(super) fn next_attempt(sink: &SinkStatus, now: Timestamp) -> Option<String> 
 /// The number of configured sinks that are up.
 pub(super) fn summary(status: &RouterStatus) -> String {
     let sinks = || status.sinks.iter().filter(|sink| !sink.removed);
-    let up = sinks().filter(|sink| is_up(sink)).count();
+    let up = sinks().filter(|sink| sink.is_up()).count();
     match sinks().count() {
         1 if up == 1 => "the sink is up".to_owned(),
         1 => "the sink is not up".to_owned(),

@@ -2,7 +2,6 @@
 
 mod check;
 mod demo;
-mod descriptors;
 mod facts;
 mod figures;
 #[cfg(test)]
@@ -13,6 +12,7 @@ mod paint;
 mod readings;
 mod remote;
 mod run;
+mod signals;
 mod status;
 mod tapfile;
 mod top;
@@ -116,6 +116,21 @@ impl Command {
             // Their own output shows the state of the sinks.
             Self::Demo(_) | Self::Status(_) | Self::Top(_) => "error",
         }
+    }
+}
+
+/// Writes on stderr why a command ends, and returns its exit status.
+fn fail(status: u8, why: fmt::Arguments<'_>) -> ExitCode {
+    eprint(format_args!("tapfan: {why}\n"));
+    ExitCode::from(status)
+}
+
+/// Writes the result of a command to stdout.
+fn print(text: &[u8]) -> io::Result<()> {
+    match io::stdout().lock().write_all(text) {
+        // `tapfan status | head` closes the pipe early.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 

@@ -43,7 +43,6 @@ impl Paint {
         self.with("31", text)
     }
 
-    /// The head of a table.
     pub(super) fn head(self, text: &str) -> String {
         self.with("1", text)
     }

@@ -1,27 +1,25 @@
 //! `tapfan run`: runs the router until a signal ends it.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::Args;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
-    runtime, select,
-    signal::unix::{Signal, SignalKind, signal},
-    spawn,
-    task::block_in_place,
-    time::Instant,
+    runtime, select, signal::unix::SignalKind, spawn, task::block_in_place, time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    BAD_CONFIGURATION, FAILED, descriptors, eprint, inherited,
+    BAD_CONFIGURATION, FAILED, fail, inherited,
     inherited::Unused,
     log::Log,
     readings::{Readings, Wanted},
+    signals::Signals,
     tapfile::{Read, Tapfile},
     watch::{PATIENCE, Watch},
 };
@@ -45,13 +43,8 @@ pub(super) struct RunArgs {
     file: Option<PathBuf>,
 }
 
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
 /// The request that a signal stands for.
+#[derive(Clone, Copy)]
 enum Asked {
     Reload,
     End(&'static str),
@@ -76,9 +69,8 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
     let Some(inherited) = inherited::take() else {
         return ExitCode::from(FAILED);
     };
-    if let Err(error) = log.outlet().start() {
-        eprint(format_args!("tapfan: cannot start the log: {error}\n"));
-        return ExitCode::from(FAILED);
+    if let Err(error) = log.outlet.start() {
+        return fail(FAILED, format_args!("cannot start the log: {error}"));
     }
     let Some(tapfile) = Tapfile::choose(args.config.as_ref().or(args.file.as_ref()), log) else {
         return ExitCode::from(BAD_CONFIGURATION);
@@ -86,16 +78,16 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
     let mut read = match tapfile.read_in_time() {
         Ok(read) => read,
         Err(error) => {
-            error!(path = %tapfile.path().display(), %error, "cannot read the configuration, exiting");
+            error!(path = %tapfile.path.display(), %error, "cannot read the configuration, exiting");
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
     read.report();
     let Some(prepared) = read.prepared.take() else {
-        error!(path = %tapfile.path().display(), "the configuration has errors, exiting");
+        error!(path = %tapfile.path.display(), "the configuration has errors, exiting");
         return ExitCode::from(BAD_CONFIGURATION);
     };
-    descriptors::raise_limit();
+    raise_descriptor_limit();
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -104,15 +96,20 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
         }
     };
     let view = View::new();
-    view.set_log_lines_lost(log.outlet().lost());
+    view.set_log_lines_lost(log.outlet.lost());
     // Before the router, so that probes can see it start; and dropped after it.
     let admin = Server::start(view.clone(), runtime.handle())
         .inspect_err(|error| error!(%error, "cannot start the admin endpoint"));
-    let Ok(mut admin) = admin.map(|admin| admin.with_log(log.control())) else {
+    let Ok(mut admin) = admin.map(|admin| admin.with_log(Arc::clone(&log.control))) else {
         return ExitCode::from(FAILED);
     };
     let status = runtime.block_on(async {
-        let signals = Signals::new()
+        let signals = Signals::new([
+            (SignalKind::terminate(), Asked::End("SIGTERM")),
+            (SignalKind::interrupt(), Asked::End("SIGINT")),
+            (SignalKind::hangup(), Asked::Reload),
+        ]);
+        let signals = signals
             .inspect_err(|error| error!(%error, "cannot install signal handlers"))
             .ok()?;
         let sockets = bind_admin(&admin, prepared.config())
@@ -126,6 +123,16 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
     // Does not wait for blocking calls that hang, such as a lookup or the read of a file.
     runtime.shutdown_background();
     status.unwrap_or(ExitCode::from(FAILED))
+}
+
+/// Raises the soft limit on descriptors to the hard limit.
+///
+/// The usual soft limit of 1024 exists for programs that use select(2), and tapfan is not one of them. If the hard limit is
+/// too low for the configuration, the supervisor logs that.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }
 
 // === impl Running ===
@@ -152,7 +159,7 @@ impl Running {
             listeners = supervisor.listeners().len(),
             sinks = supervisor.sinks().len(),
             memory = %Size(supervisor.view().memory().limit() as u64),
-            sum_of_bounds = %Size(bounds as u64),
+            sum_of_bounds = %Size::of(bounds),
             "tapfan is running"
         );
         let watch = Watch::new();
@@ -169,7 +176,7 @@ impl Running {
         })
     }
 
-    async fn route(mut self, mut signals: Signals) -> ExitCode {
+    async fn route(mut self, mut signals: Signals<Asked>) -> ExitCode {
         let name = loop {
             select! {
                 asked = signals.next() => match asked {
@@ -225,7 +232,7 @@ impl Running {
             }
             Ok(_) => {}
             Err(error) => {
-                let path = self.tapfile.path().display();
+                let path = self.tapfile.path.display();
                 self.supervisor.view().refused(&error.to_string());
                 error!(%path, %error, "reload refused: cannot read the new configuration; the old one stays in effect");
             }
@@ -240,7 +247,7 @@ impl Running {
     }
 
     fn change(&mut self, mut read: Read) {
-        let path = self.tapfile.path().to_owned();
+        let path = self.tapfile.path.clone();
         let path = path.display();
         read.report();
         self.watch.files(&read.files);
@@ -300,30 +307,9 @@ fn bind_admin(admin: &Server, config: &Config) -> Result<Sockets, AdminError> {
 fn configured(tapfile: &Tapfile, read: &Read) -> ConfigStatus {
     let shown = |path: &Path| path.display().to_string();
     ConfigStatus {
-        path: Some(shown(tapfile.path())),
+        path: Some(shown(&tapfile.path)),
         absolute_path: read.absolute_path.as_deref().map(shown),
         files: read.files.iter().map(|file| shown(file)).collect(),
         digest: format!("{:016x}", read.digest),
-    }
-}
-
-// === impl Signals ===
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for the next signal. Cancel safe.
-    async fn next(&mut self) -> Asked {
-        select! {
-            _ = self.terminate.recv() => Asked::End("SIGTERM"),
-            _ = self.interrupt.recv() => Asked::End("SIGINT"),
-            _ = self.hang_up.recv() => Asked::Reload,
-        }
     }
 }

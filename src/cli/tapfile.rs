@@ -21,12 +21,11 @@ use crate::{
 /// A configuration file, and the way its problems are reported.
 #[derive(Clone)]
 pub(super) struct Tapfile {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// Where its problems are drawn; `None` if they are logged.
     drawn: Option<Outlet>,
 }
 
-/// A configuration as read.
 pub(super) struct Read {
     /// The configuration with its certificates and keys; `None` if there is an error.
     pub(super) prepared: Option<Prepared>,
@@ -42,9 +41,6 @@ pub(super) struct Read {
 
 /// Returns the absolute path of a file, with the symbolic links of its folder resolved. A link in place of the file itself
 /// stays: the kubelet puts one there, and its target changes with each update.
-///
-/// # Errors
-/// If the folder does not exist.
 pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
     waiting_for(path.display(), || {
         let path = path::absolute(path)?;
@@ -60,7 +56,7 @@ pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
 impl Tapfile {
     /// Returns the named file, or else the one at a default place; logs that and returns `None` if there is none.
     pub(super) fn choose(named: Option<&PathBuf>, log: &Log) -> Option<Self> {
-        let drawn = log.is_at_a_terminal().then(|| log.outlet().clone());
+        let drawn = log.is_at_a_terminal().then(|| log.outlet.clone());
         let path = match named {
             Some(path) => Ok(path.clone()),
             None => config::find().inspect(
@@ -76,22 +72,12 @@ impl Tapfile {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Reads the Tapfile, and the files that it names, on another thread.
-    ///
-    /// # Errors
-    /// If a file does not answer in time.
     pub(super) async fn read(self, reader: Reader) -> Result<Read, Unanswered> {
         reader.read(move || self.read_here()).await
     }
 
     /// Does the same and blocks until the end.
-    ///
-    /// # Errors
-    /// If a file does not answer in time.
     pub(super) fn read_in_time(&self) -> Result<Read, Unanswered> {
         let tapfile = self.clone();
         read_in_time(move || tapfile.read_here())

@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeSet,
     future::pending,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc as blocking},
+    path::PathBuf,
+    sync::{Arc, mpsc as blocking},
     thread,
     time::Duration,
 };
 
+use crate::{files::folder, lock::Mutex};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{
     sync::mpsc,
@@ -37,7 +38,6 @@ struct Burst {
     latest: Instant,
 }
 
-/// The folders that are watched.
 struct Folders {
     watcher: RecommendedWatcher,
     watched: BTreeSet<PathBuf>,
@@ -73,7 +73,8 @@ impl Watch {
                 let mut folders = Folders::new(watcher, notify);
                 let follow = move || {
                     while woken.recv().is_ok() {
-                        if let Some(wanted) = take(&to_take) {
+                        let wanted = to_take.lock().take();
+                        if let Some(wanted) = wanted {
                             folders.watch(wanted);
                         }
                     }
@@ -95,9 +96,8 @@ impl Watch {
     /// Watches the folders of `files` and no others. A new folder counts as changed: its files may have changed between
     /// being read and being watched.
     pub(super) fn files(&self, files: &[PathBuf]) {
-        let folders = files.iter().map(|file| folder(file)).collect();
-        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        *wanted = Some(folders);
+        let folders = files.iter().map(|file| folder(file).to_owned()).collect();
+        *self.wanted.lock() = Some(folders);
         // A full channel wakes the thread already; a closed one has no thread.
         let _ = self.wake.try_send(());
     }
@@ -144,10 +144,6 @@ impl Burst {
     }
 }
 
-fn take(wanted: &Mutex<Option<BTreeSet<PathBuf>>>) -> Option<BTreeSet<PathBuf>> {
-    wanted.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
 // === impl Folders ===
 
 impl Folders {
@@ -178,13 +174,6 @@ impl Folders {
                 }
         });
         self.watched = kept.collect();
-    }
-}
-
-fn folder(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(folder) if folder != Path::new("") => folder.to_owned(),
-        _ => PathBuf::from("."),
     }
 }
 

@@ -21,12 +21,7 @@ pub(super) struct Account {
 impl Account {
     /// Returns the discrepancies in the account after `sent` frames; an empty list if there are none.
     pub(super) fn faults(&self, sent: u64) -> Vec<String> {
-        let Self {
-            name,
-            ledger,
-            tally,
-            unread,
-        } = self;
+        let (name, ledger, tally, unread) = (&self.name, &self.ledger, self.tally, self.unread);
         let lost = ledger.dropped_total();
         let waiting = ledger.queued + ledger.in_flight;
         [
@@ -45,7 +40,7 @@ impl Account {
                 )
             }),
             // Fewer may be missing than unread: nothing shows the gap if no frame follows it.
-            (tally.missing > *unread || tally.repeated > 0).then(|| {
+            (tally.missing > unread || tally.repeated > 0).then(|| {
                 format!(
                     "{name}: its collector missed {} frames and got {} twice",
                     tally.missing, tally.repeated

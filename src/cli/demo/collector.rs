@@ -4,7 +4,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,6 +24,7 @@ use crate::{
     dnstap::proto::Dnstap,
     frame_stream::{self, Control},
     listener::{Cutter, End},
+    lock::Mutex,
     net::{self, BindError, BoundUnix, Stream, UnixAddress, UnixPermissions},
 };
 
@@ -66,7 +67,6 @@ pub(super) enum Expects {
     SendersBytes,
     /// No DNS messages.
     NoMessages,
-    /// The given identity.
     Identity(&'static str),
 }
 
@@ -132,10 +132,9 @@ impl Collector {
     }
 
     pub(super) fn tally(&self) -> Tally {
-        *self.desk.tally()
+        *self.desk.tally.lock()
     }
 
-    /// Starts to listen.
     pub(super) fn open(&mut self) -> Result<(), BindError> {
         let door = match &self.place {
             Place::Unix(path) => {
@@ -204,7 +203,7 @@ impl Desk {
                     self.take(frame);
                 }
             }
-            self.tally().wrong += cut.malformed + cut.oversize;
+            self.tally.lock().wrong += cut.malformed + cut.oversize;
             match cut.end {
                 None => {}
                 Some(End::Protocol(_)) => return,
@@ -234,11 +233,7 @@ impl Desk {
             }
             _ => false,
         };
-        self.tally().count(number, as_expected);
-    }
-
-    fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tally.lock().count(number, as_expected);
     }
 }
 

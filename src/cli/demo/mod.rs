@@ -16,7 +16,7 @@ mod verdict;
 
 use std::{
     error::Error,
-    io,
+    path::Path,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -25,7 +25,7 @@ use std::{
 use clap::Args;
 use tokio::{
     runtime, select,
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::SignalKind,
     spawn,
     sync::mpsc,
     task::JoinHandle,
@@ -41,12 +41,12 @@ use self::{
     folder::Folder,
     screen::{Screen, shown},
     sender::{RATE, SenderError},
-    tapfile::{configuration, tapfile},
+    tapfile::tapfile,
     traffic::Traffic,
     verdict::conclude,
 };
-use super::{FAILED, eprint};
-use crate::{config::Config, health::State, supervisor::Supervisor};
+use super::{FAILED, fail, signals::Signals};
+use crate::{config, health::State, supervisor::Supervisor};
 
 /// Arguments of `tapfan demo`.
 #[derive(Debug, Args)]
@@ -56,37 +56,16 @@ pub(super) struct DemoArgs {
     seconds: u64,
 }
 
-/// The times of the events, counted from the start.
-#[derive(Debug, Clone, Copy)]
-struct Plan {
-    leaves: Duration,
-    returns: Duration,
-    ends: Duration,
-}
-
-/// The progress of the plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scene {
-    Whole,
-    Away,
-    Back,
-}
-
-/// The running demo.
 struct Play {
     screen: Screen,
     collectors: Collectors,
     router: Supervisor,
     changes: mpsc::Receiver<Change>,
-    scene: Scene,
     absence: Absence,
 }
 
 /// SIGINT or SIGTERM.
-struct End {
-    interrupt: Signal,
-    terminate: Signal,
-}
+type End = Signals<()>;
 
 type Failure = Box<dyn Error>;
 
@@ -96,30 +75,28 @@ const LONGEST_ABSENCE: Duration = Duration::from_secs(20);
 pub(super) fn run(args: &DemoArgs) -> ExitCode {
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
+        Err(error) => return fail(FAILED, format_args!("the demo failed: {error}")),
     };
     match runtime.block_on(play(Duration::from_secs(args.seconds))) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
-        Err(error) => failed(&*error),
+        Err(error) => fail(FAILED, format_args!("the demo failed: {error}")),
     }
-}
-
-fn failed(error: &dyn Error) -> ExitCode {
-    eprint(format_args!("tapfan: the demo failed: {error}\n"));
-    ExitCode::from(FAILED)
 }
 
 /// Plays the demo and returns whether every figure adds up.
 async fn play(length: Duration) -> Result<bool, Failure> {
-    let mut end = End::new()?;
+    let mut end =
+        End::new([SignalKind::interrupt(), SignalKind::terminate()].map(|kind| (kind, ())))?;
     let folder = Folder::new()?;
     let traffic = Arc::new(Traffic::new()?);
     let mut collectors = Collectors::new(folder.path(), &traffic)?;
     let socket = folder.path().join("dnstap.sock");
-    let config = configuration(&socket, folder.path(), &collectors);
+    let tapfile = tapfile(&socket, folder.path(), &collectors);
+    let loaded = config::parse(Path::new("Tapfile"), &tapfile, &|_| None);
+    let config = loaded.config.ok_or(loaded.diagnostics)?;
     let screen = Screen::new();
-    introduce(&screen, &traffic, &config, length);
+    introduce(&screen, &traffic, &tapfile, length);
 
     collectors.open_all()?;
     let router = Supervisor::start(&config)?;
@@ -132,11 +109,9 @@ async fn play(length: Duration) -> Result<bool, Failure> {
         collectors,
         router,
         changes,
-        scene: Scene::Whole,
         absence: Absence::default(),
     };
-    play.perform(Plan::new(length), &mut sender, &mut end)
-        .await?;
+    play.perform(length, &mut sender, &mut end).await?;
     let text = "the server ends its stream, and tapfan drains";
     play.screen.event(format_args!("{text}"));
     stop.cancel();
@@ -144,7 +119,7 @@ async fn play(length: Duration) -> Result<bool, Failure> {
     Ok(play.finish(sent, end).await)
 }
 
-fn introduce(screen: &Screen, traffic: &Traffic, config: &Config, length: Duration) {
+fn introduce(screen: &Screen, traffic: &Traffic, tapfile: &str, length: Duration) {
     let servers = traffic.servers().join(", ");
     screen.line(format_args!(
         "This is a demo of tapfan {}, {length:?} long. A sender replays frames recorded from
@@ -159,14 +134,20 @@ The Tapfile for this is:
 ",
         env!("CARGO_PKG_VERSION")
     ));
-    for line in tapfile(config).lines() {
+    for line in tapfile.lines() {
         screen.line(format_args!("    {line}"));
     }
 }
 
-fn show_change(screen: &Screen, change: &Change, scene: Scene, absence: &mut Absence) {
+/// The times from the start at which siem leaves and returns, for a demo of this length.
+fn absence_in(length: Duration) -> [Duration; 2] {
+    let leaves = length / 4;
+    [leaves, leaves + (length / 3).min(LONGEST_ABSENCE)]
+}
+
+fn show_change(screen: &Screen, change: &Change, absence: &mut Absence) {
     screen.change(&change.sink, &change.status);
-    if scene == Scene::Back && *change.sink == *SIEM && change.status.state == State::Up {
+    if absence.returned.is_some() && *change.sink == *SIEM && change.status.state == State::Up {
         absence.up_again.get_or_insert(change.at);
     }
 }
@@ -174,19 +155,25 @@ fn show_change(screen: &Screen, change: &Change, scene: Scene, absence: &mut Abs
 // === impl Play ===
 
 impl Play {
-    /// Follows the plan to its end or to a signal. A collector that is away by then comes back first.
+    /// Plays until the end or a signal. A collector that is away by then comes back first.
     async fn perform(
         &mut self,
-        plan: Plan,
+        length: Duration,
         sender: &mut JoinHandle<Result<u64, SenderError>>,
         end: &mut End,
     ) -> Result<(), Failure> {
         let start = time::Instant::now();
+        let [leaves, returns] = absence_in(length);
         let mut rows = interval_at(start + Duration::from_secs(1), Duration::from_secs(1));
         loop {
+            let next = match (self.absence.left, self.absence.returned) {
+                (None, _) => leaves,
+                (_, None) => returns,
+                _ => length,
+            };
             select! {
                 biased;
-                () = end.requested() => {
+                () = end.next() => {
                     self.screen.event(format_args!("received a signal"));
                     break;
                 }
@@ -196,20 +183,17 @@ impl Play {
                     return Err("the sender ended early".into());
                 }
                 Some(change) = self.changes.recv() => {
-                    show_change(&self.screen, &change, self.scene, &mut self.absence);
+                    show_change(&self.screen, &change, &mut self.absence);
                 }
-                () = sleep_until(start + plan.next(self.scene)) => match self.scene {
-                    Scene::Whole => {
-                        self.absence.leave(&self.screen, &mut self.collectors).await;
-                        self.scene = Scene::Away;
-                    }
-                    Scene::Away => self.bring_back().await?,
-                    Scene::Back => break,
+                () = sleep_until(start + next) => match (self.absence.left, self.absence.returned) {
+                    (None, _) => self.absence.leave(&self.screen, &mut self.collectors).await,
+                    (_, None) => self.bring_back().await?,
+                    _ => break,
                 },
                 _ = rows.tick() => self.screen.row(&self.router),
             }
         }
-        if self.scene == Scene::Away {
+        if self.absence.left.is_some() && self.absence.returned.is_none() {
             self.bring_back().await?;
         }
         Ok(())
@@ -218,9 +202,7 @@ impl Play {
     async fn bring_back(&mut self) -> Result<(), Failure> {
         self.absence
             .come_back(&self.screen, &mut self.collectors, &self.router)
-            .await?;
-        self.scene = Scene::Back;
-        Ok(())
+            .await
     }
 
     /// Drains the router and prints the accounts; a signal cuts the drain short.
@@ -230,13 +212,12 @@ impl Play {
             collectors,
             router,
             mut changes,
-            scene,
             mut absence,
         } = self;
         let hurry = CancellationToken::new();
         let second = hurry.clone();
         spawn(async move {
-            end.requested().await;
+            end.next().await;
             second.cancel();
         });
         let start = Instant::now();
@@ -244,7 +225,7 @@ impl Play {
         let drained_in = start.elapsed();
         // The last change may be unread.
         while let Ok(change) = changes.try_recv() {
-            show_change(&screen, &change, scene, &mut absence);
+            show_change(&screen, &change, &mut absence);
         }
         screen.event(format_args!("drained in {}", shown(drained_in)));
 
@@ -267,45 +248,6 @@ impl Play {
     }
 }
 
-// === impl Plan ===
-
-impl Plan {
-    fn new(length: Duration) -> Self {
-        let leaves = length / 4;
-        Self {
-            leaves,
-            returns: leaves + (length / 3).min(LONGEST_ABSENCE),
-            ends: length,
-        }
-    }
-
-    fn next(self, scene: Scene) -> Duration {
-        match scene {
-            Scene::Whole => self.leaves,
-            Scene::Away => self.returns,
-            Scene::Back => self.ends,
-        }
-    }
-}
-
-// === impl End ===
-
-impl End {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn requested(&mut self) {
-        select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,7 +256,7 @@ mod tests {
     fn the_longest_absence_fits_into_the_queue() {
         let most = RATE * LONGEST_ABSENCE.as_secs();
         assert!(most * 2 <= collectors::SIEM_QUEUE as u64 * 10_000);
-        let plan = Plan::new(Duration::from_hours(1));
-        assert_eq!(plan.returns, plan.leaves + LONGEST_ABSENCE);
+        let [leaves, returns] = absence_in(Duration::from_hours(1));
+        assert_eq!(returns, leaves + LONGEST_ABSENCE);
     }
 }

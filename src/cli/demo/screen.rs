@@ -8,7 +8,7 @@ use std::{
 
 use super::account::Account;
 use crate::{
-    health::{Failure, Ledger, SinkHealth, State},
+    health::{Failure, SinkHealth, State},
     supervisor::Supervisor,
 };
 
@@ -36,12 +36,10 @@ impl Screen {
         let _ = out.flush();
     }
 
-    /// Prints an event with its time.
     pub(super) fn event(&self, text: Arguments<'_>) {
         self.line(format_args!("{} * {text}", self.time()));
     }
 
-    /// Prints the head of the table.
     pub(super) fn head(&self, router: &Supervisor) {
         let mut names = String::new();
         for sink in router.sinks() {
@@ -86,23 +84,12 @@ impl Screen {
             "\nsink         offered = delivered + dropped + queued + in flight | collector read  missing  repeated"
         ));
         for account in accounts {
-            let Account {
-                name,
-                ledger,
-                tally,
-                ..
-            } = account;
-            let Ledger {
-                offered,
-                delivered,
-                queued,
-                in_flight,
-                ..
-            } = ledger;
-            let dropped = ledger.dropped_total();
+            let (ledger, tally) = (&account.ledger, account.tally);
+            let (offered, delivered) = (ledger.offered, ledger.delivered);
+            let (dropped, queued) = (ledger.dropped_total(), ledger.queued);
             self.line(format_args!(
-                "{name:<11} {offered:>8}   {delivered:>9}   {dropped:>7}   {queued:>6}   {in_flight:>9} | {:>14} {:>8} {:>9}",
-                tally.frames, tally.missing, tally.repeated
+                "{:<11} {offered:>8}   {delivered:>9}   {dropped:>7}   {queued:>6}   {:>9} | {:>14} {:>8} {:>9}",
+                account.name, ledger.in_flight, tally.frames, tally.missing, tally.repeated
             ));
         }
     }

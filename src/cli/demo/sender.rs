@@ -17,7 +17,6 @@ use crate::{
     frame_stream::{self, BackChannel, Control, ControlError, HandshakeError},
 };
 
-/// The error that stopped the sender.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SenderError {
     #[error(transparent)]
@@ -78,8 +77,7 @@ async fn finish(stream: &mut UnixStream) -> Result<(), SenderError> {
         match stream.read(&mut bytes).await? {
             0 => return Err(SenderError::NoFinish),
             read => {
-                let read = bytes.get(..read).unwrap_or_default();
-                if back_channel.feed(read)?.is_some() {
+                if back_channel.feed(bytes.get(..read).unwrap_or_default())? {
                     return Ok(());
                 }
             }

@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use crate::lock::Mutex;
 use tracing::{Event, Subscriber, warn};
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, filter::LevelFilter, layer::Context};
@@ -68,12 +69,12 @@ impl Gate {
             let is_level = target.is_empty() || target.parse::<LevelFilter>().is_ok();
             (!is_level).then(|| target.to_owned())
         });
-        self.state().named = targets.collect();
+        self.state.lock().named = targets.collect();
     }
 
     /// Returns whether a line of a foreign target may pass.
     fn passes(&self, target: &str, now: Instant) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         // A prefix match, as in `EnvFilter`.
         if state.named.iter().any(|named| target.starts_with(named)) {
             return true;
@@ -99,7 +100,7 @@ impl Gate {
 
     /// The earliest end of an open window, if there is one.
     pub(super) fn next_end(&self) -> Option<Instant> {
-        let state = self.state();
+        let state = self.state.lock();
         let ends = state.windows.values().map(|window| window.began + WINDOW);
         ends.min()
     }
@@ -107,7 +108,7 @@ impl Gate {
     /// Closes the windows that have ended by `now`, or all windows for `None`, and returns the counts of lines held back.
     pub(super) fn close(&self, now: Option<Instant>) -> Vec<HeldBack> {
         let mut held_back = Vec::new();
-        self.state().windows.retain(|target, window| {
+        self.state.lock().windows.retain(|target, window| {
             if now.is_some_and(|now| now.saturating_duration_since(window.began) < WINDOW) {
                 return true;
             }
@@ -120,10 +121,6 @@ impl Gate {
             false
         });
         held_back
-    }
-
-    fn state(&self) -> MutexGuard<'_, Inner> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -209,7 +206,7 @@ mod tests {
         }
         let passed = (0..1000).filter(|more| gate.passes(&format!("more {more}"), now));
         assert_eq!(passed.count(), 10);
-        assert_eq!(gate.state().windows.len(), TARGETS + 1);
+        assert_eq!(gate.state.lock().windows.len(), TARGETS + 1);
         assert_eq!(gate.close(None), [held_back(REST, 990)]);
     }
 

@@ -1,11 +1,11 @@
 //! The level or filter of the log, which can change while the program runs.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tracing_subscriber::{EnvFilter, Registry, filter::LevelFilter, reload};
 
 use super::gate::Gate;
-use crate::admin::LogControl;
+use crate::{admin::LogControl, lock::Mutex};
 
 /// The error for a text that is neither a level nor a filter.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,6 @@ pub(super) struct Level {
     gate: Arc<Gate>,
 }
 
-/// Parses a level or a filter.
 pub(super) fn read(text: &str) -> Result<EnvFilter, BadLevel> {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
     // `EnvFilter` reads a misspelled level as the name of a target, and then all others are silent. An empty part silences
@@ -53,21 +52,17 @@ impl Level {
         let text = Mutex::new(text);
         Arc::new(Self { text, filter, gate })
     }
-
-    fn text(&self) -> MutexGuard<'_, String> {
-        self.text.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl LogControl for Level {
     fn level(&self) -> String {
-        self.text().clone()
+        self.text.lock().clone()
     }
 
     fn set_level(&self, text: &str) -> Result<(), String> {
         let filter = read(text).map_err(|error| error.to_string())?;
         // The lock makes changes atomic, so that text and filter agree.
-        let mut current = self.text();
+        let mut current = self.text.lock();
         self.filter
             .reload(filter)
             .map_err(|error| error.to_string())?;

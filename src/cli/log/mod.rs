@@ -56,8 +56,8 @@ pub(super) enum LogFormat {
 
 /// The process's log. Dropping it writes the lines that still wait, if stderr takes them in time.
 pub(super) struct Log {
-    control: Arc<dyn LogControl>,
-    outlet: Outlet,
+    pub(super) control: Arc<dyn LogControl>,
+    pub(super) outlet: Outlet,
     format: LogFormat,
 }
 
@@ -119,14 +119,6 @@ impl Log {
         })
     }
 
-    pub(super) fn control(&self) -> Arc<dyn LogControl> {
-        Arc::clone(&self.control)
-    }
-
-    pub(super) fn outlet(&self) -> &Outlet {
-        &self.outlet
-    }
-
     /// Returns whether the log goes to a terminal, where problems can be drawn instead of logged.
     pub(super) fn is_at_a_terminal(&self) -> bool {
         self.format == LogFormat::Text && io::stderr().is_terminal()
@@ -157,9 +149,6 @@ impl Outlet {
     }
 
     /// Starts the writer's thread of a queued log. Lines that were logged before wait until then.
-    ///
-    /// # Errors
-    /// If the system has no threads left.
     pub(super) fn start(&self) -> io::Result<()> {
         match self {
             Self::Direct => Ok(()),
@@ -191,7 +180,7 @@ impl Outlet {
     pub(super) fn lost(&self) -> Arc<AtomicU64> {
         match self {
             Self::Direct => Arc::default(),
-            Self::Queued(queued) => Arc::clone(queued.queue.lost()),
+            Self::Queued(queued) => Arc::clone(&queued.queue.lost),
         }
     }
 

@@ -103,7 +103,7 @@ mod tests {
             log_level: Some(level.to_owned()),
         };
         let log = Log::init(&args, "info", Outlet::queued()).expect("a level");
-        log.outlet().start().expect("a thread");
+        log.outlet.start().expect("a thread");
         let thread = std::thread::spawn(|| panic!("of no use"));
         assert!(thread.join().is_err());
         println!("joined");

@@ -3,12 +3,13 @@
 use std::{
     io,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
+use crate::lock::Mutex;
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -22,7 +23,8 @@ pub(super) struct Queue {
     filled: Condvar,
     /// Wakes the threads in [`flush`](Self::flush) when bytes were written.
     written: Condvar,
-    lost: Arc<AtomicU64>,
+    /// The number of lines lost so far.
+    pub(super) lost: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -56,18 +58,13 @@ impl Queue {
     /// The largest capacity that a buffer keeps between batches.
     const KEPT: usize = 64 << 10;
 
-    /// The number of lines lost so far.
-    pub(super) fn lost(&self) -> &Arc<AtomicU64> {
-        &self.lost
-    }
-
     /// Queues whole lines, or counts them as lost if they do not fit.
     pub(super) fn push(&self, lines: &[u8]) {
         self.push_within(Self::LIMIT, lines);
     }
 
     fn push_within(&self, limit: usize, lines: &[u8]) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.waiting.len() + lines.len() > limit {
             drop(state);
             self.lose(lines);
@@ -78,7 +75,6 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Counts lines as lost.
     pub(super) fn lose(&self, lines: &[u8]) {
         let lines = lines.split_inclusive(|byte| *byte == b'\n').count();
         self.lost.fetch_add(lines as u64, Relaxed);
@@ -87,7 +83,7 @@ impl Queue {
     /// Waits for lines and moves them to `batch`, which must be empty and stays empty if the deadline passes first. Only the
     /// writer calls it.
     pub(super) fn take(&self, batch: &mut Vec<u8>, deadline: Option<Instant>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.writing = false;
         self.written.notify_all();
         while state.waiting.is_empty() {
@@ -112,7 +108,7 @@ impl Queue {
 
     /// Notes progress: stderr took part of the batch. Only the writer calls it.
     pub(super) fn step(&self) {
-        self.state().steps += 1;
+        self.state.lock().steps += 1;
         self.written.notify_all();
     }
 
@@ -120,7 +116,7 @@ impl Queue {
     /// all lines were written.
     pub(super) fn flush(&self, idle: Duration, most: Duration) -> bool {
         let end = Instant::now() + most;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let (mut steps, mut patience) = (state.steps, Instant::now() + idle);
         while state.writing || !state.waiting.is_empty() {
             let now = Instant::now();
@@ -135,10 +131,6 @@ impl Queue {
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
-    }
-
-    fn state(&self) -> MutexGuard<'_, Inner> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -189,7 +181,7 @@ mod tests {
     const LONG: Duration = Duration::from_mins(1);
 
     fn lost(queue: &Queue) -> u64 {
-        queue.lost().load(Relaxed)
+        queue.lost.load(Relaxed)
     }
 
     #[test]

@@ -36,9 +36,6 @@ const PIECE: usize = 4096;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Starts the thread, which runs until the process ends.
-///
-/// # Errors
-/// If the system has no threads left.
 pub(super) fn start(queue: Arc<Queue>, gate: Arc<Gate>) -> io::Result<()> {
     // A blocked write holds the standard library's lock on stderr, so nothing else in `run` may write there.
     let out = io::stderr();
@@ -86,7 +83,7 @@ impl<W: Write> Writer<W> {
 
     /// Returns the number of lines lost since the last call, if any.
     fn unreported(&mut self) -> Option<u64> {
-        let lost = self.queue.lost().load(Relaxed);
+        let lost = self.queue.lost.load(Relaxed);
         let new = lost - self.reported;
         self.reported = lost;
         (new > 0).then_some(new)

@@ -27,7 +27,6 @@ const LONGEST: usize = 16 << 20;
 pub(in crate::cli) struct Answer {
     /// The JSON as received.
     pub(in crate::cli) text: Bytes,
-    /// The parsed status.
     pub(in crate::cli) status: RouterStatus,
 }
 
@@ -67,7 +66,14 @@ async fn ask(address: &Address) -> Result<Answer, FetchError> {
     let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Ends the connection's task with this request.
     let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
-    let response = requests.send_request(request(address)).await?;
+    let request = Request::get("/status")
+        .header(HOST, address.to_string())
+        .header(ACCEPT, "application/json")
+        .header(CONNECTION, "close")
+        .body(String::new());
+    // Does not fail: every address is a valid header value.
+    let request = request.map_err(|error| FetchError::Connect(io::Error::other(error)))?;
+    let response = requests.send_request(request).await?;
     match response.status() {
         StatusCode::OK => {}
         StatusCode::FORBIDDEN => return Err(FetchError::Host),
@@ -79,22 +85,6 @@ async fn ask(address: &Address) -> Result<Answer, FetchError> {
         text,
         status: status.judged(),
     })
-}
-
-fn request(address: &Address) -> Request<String> {
-    let mut request = Request::new(String::new());
-    *request.uri_mut() = hyper::Uri::from_static("/status");
-    let headers = request.headers_mut();
-    // Every address is a valid header value.
-    if let Ok(host) = address.to_string().parse() {
-        headers.insert(HOST, host);
-    }
-    headers.insert(
-        ACCEPT,
-        hyper::header::HeaderValue::from_static("application/json"),
-    );
-    headers.insert(CONNECTION, hyper::header::HeaderValue::from_static("close"));
-    request
 }
 
 async fn read(body: Incoming) -> Result<Bytes, FetchError> {

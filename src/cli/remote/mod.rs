@@ -13,7 +13,7 @@ pub(super) use self::{
     client::{Answer, FetchError, fetch},
     whereabouts::{RouterArgs, Whereabouts},
 };
-use super::{BAD_CONFIGURATION, FAILED, eprint};
+use super::{BAD_CONFIGURATION, FAILED, fail};
 
 /// Finds the router that `args` choose and runs `command` with its address, on a runtime of one thread.
 pub(super) fn run(
@@ -22,17 +22,11 @@ pub(super) fn run(
 ) -> ExitCode {
     let whereabouts = match args.whereabouts() {
         Ok(whereabouts) => whereabouts,
-        Err(error) => {
-            eprint(format_args!("tapfan: {error}\n"));
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
+        Err(error) => return fail(BAD_CONFIGURATION, format_args!("{error}")),
     };
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            eprint(format_args!("tapfan: cannot start the runtime: {error}\n"));
-            return ExitCode::from(FAILED);
-        }
+        Err(error) => return fail(FAILED, format_args!("cannot start the runtime: {error}")),
     };
     let status = runtime.block_on(command(whereabouts));
     // Does not wait for a name lookup that hangs.

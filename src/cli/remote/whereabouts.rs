@@ -43,7 +43,6 @@ struct Own {
     real: Option<PathBuf>,
 }
 
-/// The origin of an address.
 #[derive(Debug, Clone)]
 enum Origin {
     Named,

@@ -3,11 +3,7 @@
 mod table;
 mod wait;
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io, process::ExitCode, time::Duration};
 
 use clap::{
     Args, ValueEnum,
@@ -16,9 +12,9 @@ use clap::{
 
 use self::table::table;
 use super::{
-    BAD_CONFIGURATION, FAILED, eprint,
-    facts::is_up,
+    BAD_CONFIGURATION, FAILED, eprint, fail,
     paint::{self, Paint},
+    print,
     remote::{self, Answer, RouterArgs, Whereabouts, fetch},
 };
 use crate::{
@@ -77,10 +73,7 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
                 let mismatch = whereabouts.mismatch(&answer.status).await;
                 show(args, &whereabouts, &answer, mismatch.as_deref())
             }
-            Err(problem) => {
-                eprint(format_args!("tapfan: {}\n", paint::lines(&problem)));
-                ExitCode::from(FAILED)
-            }
+            Err(problem) => fail(FAILED, format_args!("{}", paint::lines(&problem))),
         }
     })
 }
@@ -120,11 +113,8 @@ fn show(
 ) -> ExitCode {
     let chosen = Chosen::of(args, &answer.status);
     if !chosen.unknown.is_empty() {
-        eprint(format_args!(
-            "tapfan: {}\n",
-            paint::lines(&chosen.misses(whereabouts, &answer.status))
-        ));
-        return ExitCode::from(BAD_CONFIGURATION);
+        let misses = paint::lines(&chosen.misses(whereabouts, &answer.status));
+        return fail(BAD_CONFIGURATION, format_args!("{misses}"));
     }
     if let Some(warning) = mismatch {
         eprint(format_args!("tapfan: {}\n", paint::one_line(warning)));
@@ -140,14 +130,10 @@ fn show(
         if !text.ends_with(b"\n") {
             text.push(b'\n');
         }
-        io::stdout().lock().write_all(&text)
+        print(&text)
     });
     match written {
-        // `tapfan status | head` closes the pipe early.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprint(format_args!("tapfan: cannot write to stdout: {error}\n"));
-            ExitCode::from(FAILED)
-        }
+        Err(error) => fail(FAILED, format_args!("cannot write to stdout: {error}")),
         _ if chosen.are_well(args, &answer.status) => ExitCode::SUCCESS,
         _ => ExitCode::from(FAILED),
     }
@@ -173,7 +159,7 @@ impl<'a> Chosen<'a> {
     /// Returns whether all chosen sinks exist and are up; removed ones need not be.
     fn are_up(&self) -> bool {
         let mut sinks = self.sinks.iter();
-        self.unknown.is_empty() && sinks.all(|sink| sink.removed || is_up(sink))
+        self.unknown.is_empty() && sinks.all(|sink| sink.removed || sink.is_up())
     }
 
     /// Returns whether the exit status is 0. After `--wait` the awaited state is enough, unless `--fail-on` is given.

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, iter};
 use ratatui::text::Span;
 
 use super::super::{
-    facts::{fill, identity, is_alarming, is_up, next_attempt, reasons, summary},
+    facts::{fill, identity, is_alarming, next_attempt, reasons, summary},
     figures::{age, percent},
     paint::{self, Paint},
 };
@@ -137,7 +137,7 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
     if dropped > 0 {
         below.push(format!("dropped: {}", reasons(&sink.ledger.dropped)));
     }
-    if !is_up(sink) {
+    if !sink.is_up() {
         let last = sink.last_error.as_ref();
         below.extend(last.map(|last| format!("{} ago: {}", age(now.since(last.at)), last.error)));
         below.extend(next_attempt(sink, now));
@@ -171,16 +171,11 @@ fn listener_row(listener: &ListenerStatus) -> Row {
     if !refused.is_empty() {
         below.push(format!("refused: {refused}"));
     }
-    let ListenerStatus {
-        connections,
-        frames,
-        ..
-    } = listener;
     Row {
         cells: vec![
             Cell::new(&listener.name),
-            Cell::new(&connections.to_string()),
-            Cell::new(&frames.to_string()),
+            Cell::new(&listener.connections.to_string()),
+            Cell::new(&listener.frames.to_string()),
         ],
         below,
     }

@@ -7,10 +7,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{Chosen, StatusArgs};
 use crate::{
     admin::SinkStatus,
-    cli::{
-        facts::is_up,
-        remote::{Answer, FetchError, Whereabouts, fetch},
-    },
+    cli::remote::{Answer, FetchError, Whereabouts, fetch},
     config::quantity::Time,
 };
 
@@ -64,7 +61,7 @@ fn missing(
     let down = chosen
         .sinks
         .iter()
-        .filter(|sink| !sink.removed && !is_up(sink));
+        .filter(|sink| !sink.removed && !sink.is_up());
     missing.extend(down.map(|sink| said_of(sink)));
     missing
 }

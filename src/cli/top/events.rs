@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::{
     admin::{Failure, RouterStatus, SinkStatus, Timestamp},
-    cli::facts::{is_up, reasons},
+    cli::facts::reasons,
 };
 
 /// The number of events kept.
@@ -71,7 +71,7 @@ impl Events {
         if later.removed && !earlier.removed {
             self.push(now, name, "removed from the configuration".to_owned());
         }
-        if is_up(earlier) && !is_up(later) {
+        if earlier.is_up() && !later.is_up() {
             self.push(later.since, name, format!("down, in {}", later.state));
         }
         // A new error shows that a sink went down between two polls, even if it is up again.
@@ -105,7 +105,7 @@ impl Events {
             }
         }
         let endpoint = later.endpoint.as_deref().unwrap_or("an unknown address");
-        let came = match (is_up(earlier), is_up(later)) {
+        let came = match (earlier.is_up(), later.is_up()) {
             (false, true) => Some(format!("up, at {endpoint}")),
             (true, true) if earlier.connects < later.connects => {
                 Some(format!("reconnected, to {endpoint}"))

@@ -23,7 +23,7 @@ use clap::Args;
 use ratatui::crossterm::event::Event;
 use tokio::{
     select,
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::SignalKind,
     sync::mpsc,
     time::{MissedTickBehavior, interval},
 };
@@ -36,8 +36,9 @@ use self::{
     view::{Theme, draw},
 };
 use super::{
-    BAD_CONFIGURATION, FAILED, eprint,
+    BAD_CONFIGURATION, FAILED, fail,
     remote::{self, Answer, FetchError, RouterArgs, Whereabouts, fetch},
+    signals::Signals,
 };
 use crate::{admin::RouterStatus, config::quantity};
 
@@ -51,14 +52,6 @@ pub(super) struct TopArgs {
     interval: Duration,
 }
 
-/// The signals that end or wake the program.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-    proceed: Signal,
-}
-
 /// The request that a signal stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
@@ -70,18 +63,13 @@ enum Asked {
 /// Shows a router until a key or a signal ends it.
 pub(super) fn run(args: &TopArgs) -> ExitCode {
     if let Err(reason) = terminal_is_there() {
-        eprint(format_args!(
-            "tapfan: {reason}; `tapfan status` prints the same once, anywhere\n"
-        ));
-        return ExitCode::from(BAD_CONFIGURATION);
+        let why = format_args!("{reason}; `tapfan status` prints the same once, anywhere");
+        return fail(BAD_CONFIGURATION, why);
     }
     remote::run(&args.router, async |whereabouts| {
         match watch(&whereabouts, args.interval).await {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprint(format_args!("tapfan: the terminal failed: {error}\n"));
-                ExitCode::from(FAILED)
-            }
+            Err(error) => fail(FAILED, format_args!("the terminal failed: {error}")),
         }
     })
 }
@@ -105,7 +93,14 @@ fn pace(text: &str) -> Result<Duration, String> {
 }
 
 async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
-    let mut signals = Signals::new()?;
+    /// The number on every architecture that tapfan is built for; tokio has no constant for it.
+    const SIGCONT: i32 = 18;
+    let mut signals = Signals::new([
+        (SignalKind::terminate(), Asked::Leave),
+        (SignalKind::interrupt(), Asked::Leave),
+        (SignalKind::hangup(), Asked::Leave),
+        (SignalKind::from_raw(SIGCONT), Asked::Redraw),
+    ])?;
     let theme = Theme::of_environment();
     let mut model = Model::new(whereabouts.to_string(), pace);
     let (sender, mut polls) = mpsc::channel(1);
@@ -175,30 +170,6 @@ async fn poll(
         };
         if to.send(seen).await.is_err() {
             return;
-        }
-    }
-}
-
-// === impl Signals ===
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        /// The number on every architecture that tapfan is built for; tokio has no constant for it.
-        const SIGCONT: i32 = 18;
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-            proceed: signal(SignalKind::from_raw(SIGCONT))?,
-        })
-    }
-
-    async fn next(&mut self) -> Asked {
-        select! {
-            _ = self.terminate.recv() => Asked::Leave,
-            _ = self.interrupt.recv() => Asked::Leave,
-            _ = self.hang_up.recv() => Asked::Leave,
-            _ = self.proceed.recv() => Asked::Redraw,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::watched::Watched;
 use crate::{
     admin::SinkStatus,
     cli::{
-        facts::{fill, is_alarming, is_up},
+        facts::{fill, is_alarming},
         figures::age,
     },
     closed_set::closed_set,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Everything that the screen depends on, except the time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) watched: Watched,
     /// The router's address and its origin.
@@ -34,17 +34,18 @@ pub(super) struct Model {
     selected: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Screen {
+    #[default]
     Sinks,
     /// The history of the selected sink.
     History,
 }
 
 closed_set! {
-    /// The sort order of the sinks.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub(super) enum Sort {
+        #[default]
         Configured => "as configured",
         Name => "by name",
         State => "by state, down first",
@@ -59,16 +60,9 @@ closed_set! {
 impl Model {
     pub(super) fn new(whereabouts: String, pace: Duration) -> Self {
         Self {
-            pace,
-            watched: Watched::default(),
             whereabouts,
-            mismatch: None,
-            sort: Sort::Configured,
-            reversed: false,
-            screen: Screen::Sinks,
-            help: false,
-            scrolled: 0,
-            selected: None,
+            pace,
+            ..Self::default()
         }
     }
 
@@ -178,7 +172,7 @@ impl Sort {
 fn severity(sink: &SinkStatus) -> u8 {
     let word = sink.verdict.as_ref().map(|verdict| verdict.word);
     match sink.state {
-        _ if is_up(sink) => match word {
+        _ if sink.is_up() => match word {
             Some(word) if is_alarming(word) => 6,
             _ => 7,
         },

@@ -2,22 +2,18 @@
 
 use std::{
     convert::Infallible,
-    io::{self, Stdout, stdout},
-    panic,
-    sync::Once,
+    io::{self, stdout},
     thread,
     time::Duration,
 };
 
 use ratatui::{
-    Terminal,
-    backend::CrosstermBackend,
+    DefaultTerminal,
     buffer::Buffer,
     crossterm::{
-        cursor::{Hide, Show},
         event::{self, Event},
         execute,
-        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+        terminal::{EnterAlternateScreen, enable_raw_mode},
     },
     layout::Rect,
 };
@@ -25,7 +21,7 @@ use tokio::sync::mpsc;
 
 /// The terminal in raw mode; dropping it restores the terminal.
 pub(super) struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    terminal: DefaultTerminal,
 }
 
 /// Keys and resizes, read by a thread of its own because reading blocks.
@@ -41,13 +37,10 @@ const NOTICE: Duration = Duration::from_millis(50);
 // === impl Screen ===
 
 impl Screen {
+    /// Takes the terminal over. A panic restores it before its message, so that the message is readable.
     pub(super) fn open() -> io::Result<Self> {
-        restore_on_panic();
-        let terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
-        let screen = Self { terminal };
-        // From here on, the drop restores the terminal, even if `take` fails halfway.
-        take()?;
-        Ok(screen)
+        let terminal = ratatui::try_init().inspect_err(|_| restore())?;
+        Ok(Self { terminal })
     }
 
     pub(super) fn draw(&mut self, draw: impl FnOnce(Rect, &mut Buffer)) -> io::Result<()> {
@@ -58,7 +51,8 @@ impl Screen {
 
     /// Takes the terminal over again after another process used it.
     pub(super) fn take_again(&mut self) -> io::Result<()> {
-        take()?;
+        enable_raw_mode()?;
+        execute!(stdout(), EnterAlternateScreen)?;
         self.terminal.clear()
     }
 }
@@ -69,27 +63,9 @@ impl Drop for Screen {
     }
 }
 
-fn take() -> io::Result<()> {
-    enable_raw_mode()?;
-    execute!(stdout(), EnterAlternateScreen, Hide)
-}
-
 /// Restores the terminal. Ignores errors: a terminal that is gone needs no restoring.
 fn restore() {
-    let _ = disable_raw_mode();
-    let _ = execute!(stdout(), LeaveAlternateScreen, Show);
-}
-
-/// Restores the terminal before a panic message, so that the message is readable.
-fn restore_on_panic() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            restore();
-            before(info);
-        }));
-    });
+    let _ = ratatui::try_restore();
 }
 
 // === impl Keyboard ===

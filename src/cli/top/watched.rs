@@ -27,7 +27,6 @@ pub(super) struct Watched {
     listeners: BTreeMap<String, ListenerHistory>,
 }
 
-/// The recent history of a sink.
 #[derive(Debug, Default)]
 pub(super) struct SinkHistory {
     /// The rates between the last two polls; `None` unless both reached the same router.
@@ -41,7 +40,6 @@ pub(super) struct SinkHistory {
     latencies: VecDeque<Vec<u64>>,
 }
 
-/// The recent history of a listener.
 #[derive(Debug, Default)]
 pub(super) struct ListenerHistory {
     pub(super) rates: Option<ListenerRates>,

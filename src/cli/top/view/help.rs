@@ -2,7 +2,7 @@
 
 use ratatui::{
     buffer::Buffer,
-    layout::Rect,
+    layout::{Constraint, Rect},
     text::{Line, Span},
     widgets::{Block, Clear, Paragraph, Widget as _},
 };
@@ -26,15 +26,9 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer) {
     let keys = Span::styled(format!(" {:<17} ", "r"), Theme::heading());
     lines.push(Line::from(vec![keys, Span::from("reverse the order")]));
     let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
-    let (width, height) = (WIDTH.min(area.width), height.min(area.height));
-    let middle = Rect {
-        x: area.x + (area.width - width) / 2,
-        y: area.y + (area.height - height) / 2,
-        width,
-        height,
-    };
+    let middle = area.centered(Constraint::Length(WIDTH), Constraint::Length(height));
     Clear.render(middle, buffer);
-    let title = cut(" Keys ", usize::from(width.saturating_sub(2)));
+    let title = cut(" Keys ", usize::from(middle.width.saturating_sub(2)));
     Paragraph::new(lines)
         .block(Block::bordered().title(title))
         .render(middle, buffer);

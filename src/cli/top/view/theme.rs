@@ -32,7 +32,6 @@ impl Theme {
         }
     }
 
-    /// The style of alarms.
     pub(super) fn alarm(self) -> Style {
         self.fore(Color::Red).add_modifier(Modifier::BOLD)
     }

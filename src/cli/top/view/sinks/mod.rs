@@ -13,11 +13,10 @@ use super::{
 use crate::{
     admin::{RouterStatus, SinkStatus},
     cli::{
-        facts::{is_alarming, is_up, next_attempt, reasons},
+        facts::{is_alarming, next_attempt, reasons},
         figures::{age, bytes, rate},
         top::{model::Model, series::KEPT},
     },
-    health::State,
 };
 
 /// The lines of the selected sink's details.
@@ -134,28 +133,21 @@ fn selected(
     }
 }
 
-/// The problem of a sink in one line.
 fn problem(status: &RouterStatus, sink: &SinkStatus, theme: Theme) -> Line<'static> {
     let last = sink.last_error.as_ref();
     let failure = last.map(|last| {
         let since = age(status.now.since(last.at));
         format!("{since} ago: {}", last.error)
     });
-    if !is_up(sink) {
+    if !sink.is_up() {
         let parts = [next_attempt(sink, status.now), failure];
         let text: Vec<String> = parts.into_iter().flatten().collect();
         return Line::from(Span::styled(text.join("; "), theme.alarm()));
     }
-    let down = sink
-        .endpoints
-        .iter()
-        .filter(|endpoint| endpoint.state != State::Up);
-    let down = down.count();
+    let of = sink.endpoints.len();
+    let down = of - sink.endpoints_up();
     if down > 0 {
-        let text = format!(
-            "{down} of {} endpoints not up; Enter shows them",
-            sink.endpoints.len()
-        );
+        let text = format!("{down} of {of} endpoints not up; Enter shows them");
         return Line::from(Span::styled(text, theme.alarm()));
     }
     if let Some(verdict) = &sink.verdict

@@ -1,0 +1,32 @@
+//! The signals that a command waits for.
+
+use std::{future::poll_fn, io, task::Poll};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Signals, each with the request that it stands for.
+pub(super) struct Signals<T>(Vec<(Signal, T)>);
+
+// === impl Signals ===
+
+impl<T: Copy> Signals<T> {
+    /// From now on these signals no longer have their default effect.
+    pub(super) fn new(each: impl IntoIterator<Item = (SignalKind, T)>) -> io::Result<Self> {
+        let each = each.into_iter();
+        let signals = each.map(|(kind, request)| Ok((signal(kind)?, request)));
+        signals.collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Waits for the next signal. Cancel safe.
+    pub(super) async fn next(&mut self) -> T {
+        poll_fn(|cx| {
+            for (signal, request) in &mut self.0 {
+                if signal.poll_recv(cx).is_ready() {
+                    return Poll::Ready(*request);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
