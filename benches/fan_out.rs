@@ -1,20 +1,20 @@
-//! Processor time per frame of a whole router process: one unix sender, two unix collectors, no
-//! frame dropped.
+//! Measures the processor time per frame of a whole router process with one unix sender and two
+//! unix collectors. No frame is dropped.
 //!
 //! `cargo bench --bench fan_out` sends the recorded traffic of `tests/data` repeatedly, in bulk,
-//! through
-//! - the floor: a process that reads 256 KiB at a time and writes them to both collectors, without
-//!   any framing;
+//! through - the floor: a process that reads 256 KiB at a time and writes these bytes to both
+//! collectors, without any framing;
 //! - `tapfan run`, with two `full` sinks, and with two sinks that edit each frame;
 //! - golang-dnstap's `dnstap`, if it is installed.
 //!
-//! For each it prints the user and system time per frame, as the operating system reports it for
-//! the process that ended. For tapfan it also prints the cost of monitoring: the admin thread's
-//! share of the processor time at full load, with one scrape a second and one page open. The sender
-//! stays at most [`WINDOW`] frames ahead of the slower collector, so that no program has to drop
-//! frames. Compare only the ratios within one run, never the figures of different runs.
+//! For each program it prints the user and system time per frame. The times are those that the
+//! operating system reports for the process when it has ended. For tapfan it also prints the cost
+//! of monitoring: the admin thread's share of the processor time at full load, with one scrape a
+//! second and one page open. The sender stays at most [`WINDOW`] frames ahead of the slower
+//! collector, so that no program has to drop frames. Compare only the ratios within one run, never
+//! the figures of different runs.
 //!
-//! `cargo test --bench fan_out` is a trial of a few seconds: the same programs and the same scrapes,
+//! `cargo test --bench fan_out` is a trial of a few seconds: it runs the same programs and scrapes
 //! with a few thousand frames each. It fails unless every frame arrives once and the admin endpoint
 //! answers. The figures of a trial mean nothing.
 
@@ -47,8 +47,8 @@ use tapfan::{capture::FileReader, internals::Control};
 
 use handshake::{accept, open};
 
-/// Frames that the sender may run ahead. Together with one write this is less than the 10,000 that
-/// a queue holds.
+/// The number of frames that the sender may be ahead of the slower collector. Together with one
+/// write this is less than the 10,000 frames that a queue holds.
 const WINDOW: u64 = 5_000;
 const WRITE: usize = 256 << 10;
 const FLOOR: &str = "TAPFAN_BENCH_FLOOR";
@@ -157,7 +157,7 @@ fn watched(folder: &Path, traffic: &Traffic, rounds: u64, floor: &Cost) -> Resul
         let child = tapfan(folder, "full", &admin.to_string())?;
         let pid = child.id();
         watcher = Some(thread::spawn(move || watch(admin, pid, watching, &is_over)));
-        // If it fails instead, that is reported below.
+        // If the watcher fails instead, `run` reports that below.
         let _ = is_watching.recv_timeout(PATIENCE);
         Ok(child)
     })?;
@@ -176,7 +176,7 @@ fn watched(folder: &Path, traffic: &Traffic, rounds: u64, floor: &Cost) -> Resul
 
 /// Scrapes once a second while the process runs, with the page open. Drops `watching` after the
 /// first event and the first scrape. Returns the number of scrapes, and the nanoseconds that the
-/// admin endpoint's thread and all threads had used at the last one.
+/// admin endpoint's thread and all threads together had used at the last scrape.
 fn watch(
     admin: SocketAddr,
     pid: u32,
@@ -185,7 +185,7 @@ fn watch(
 ) -> io::Result<(u64, u64, u64)> {
     let (event, has_event) = mpsc::channel();
     let page = thread::spawn(move || page(admin, &event));
-    // A page that fails drops the sender without an event.
+    // If the page fails, it drops the sender without an event.
     let mut is_open = has_event.recv_timeout(PATIENCE).is_ok();
     if is_open {
         scrape(admin)?;
@@ -249,7 +249,7 @@ fn page(admin: SocketAddr, event: &mpsc::Sender<()>) -> io::Result<u64> {
     }
 }
 
-/// Requests `path`. Returns the response after its first line, which has to be `200 OK`.
+/// Requests `path`. Returns the response after its first line, which must be `200 OK`.
 fn get(admin: SocketAddr, path: &str, headers: &str) -> io::Result<BufReader<TcpStream>> {
     let mut stream = TcpStream::connect(admin)?;
     write!(
@@ -267,7 +267,8 @@ fn get(admin: SocketAddr, path: &str, headers: &str) -> io::Result<BufReader<Tcp
     }
 }
 
-/// Processor time of the admin endpoint's thread, and of all threads, in nanoseconds.
+/// Returns the processor time of the admin endpoint's thread, and that of all threads, in
+/// nanoseconds.
 fn processor_time(pid: u32) -> io::Result<(u64, u64)> {
     let (mut admin, mut all) = (0, 0);
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -410,7 +411,7 @@ fn connect(socket: &Path) -> Result<UnixStream> {
     }
 }
 
-/// The minimum work of a router between one sender and two collectors.
+/// Does the minimum work of a router between one sender and two collectors.
 fn floor(folder: &Path) -> Result<()> {
     let listener = UnixListener::bind(folder.join("in"))?;
     let mut sinks = [connect(&folder.join("a"))?, connect(&folder.join("b"))?];
@@ -461,8 +462,8 @@ impl Traffic {
         Ok(traffic)
     }
 
-    /// The traffic in parts of about [`WRITE`] bytes that end between frames, each with its number
-    /// of frames.
+    /// Returns the traffic in parts of about [`WRITE`] bytes, each with its number of frames. No
+    /// part ends within a frame.
     fn parts(&self) -> Vec<(&[u8], u64)> {
         let mut parts = Vec::new();
         let (mut start, mut at, mut frames) = (0, 0, 0);

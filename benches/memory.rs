@@ -1,4 +1,5 @@
-//! Resident memory before an outage of small frames, when it ends, and afterwards.
+//! Measures the resident memory of the router before an outage, at the end of the outage, and
+//! afterwards. The frames are small.
 //!
 //! `cargo bench --bench memory` starts `tapfan run`. Four senders send 200,000 frames of about 100
 //! bytes one by one while the collector is away. Then the collector comes back, and the benchmark

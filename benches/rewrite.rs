@@ -1,5 +1,5 @@
-//! The cost of validating and editing frames in `dnstap`, on recorded traffic of BIND, Unbound and
-//! dnsdist, with prost for comparison.
+//! Measures the cost of validating and editing frames in `dnstap`, and that of decoding them with
+//! prost for comparison. The frames are recorded traffic of BIND, Unbound and dnsdist.
 //!
 //! Run it with `cargo bench --bench rewrite`. Each iteration processes all recorded frames. The
 //! item counter shows frames per second; the cost of one frame is its inverse.

@@ -1,12 +1,12 @@
-//! The longest write of a well-behaved DNS server while another peer misbehaves.
+//! Measures the longest write of a well-behaved DNS server while another peer misbehaves.
 //!
-//! `cargo bench --bench stalls` starts `tapfan run` once for each case below. A sender writes 2,000
-//! frames a second through a unix socket, and a collector reads everything. Beside them one peer
-//! misbehaves for `FOR` seconds (default 10). The benchmark prints the longest write of the good
-//! sender. It fails if the good collector misses a frame, or if a write took longer than [`LONGEST`].
+//! `cargo bench --bench stalls` starts `tapfan run` once for each case below. A sender writes 2,000 frames a second
+//! through a unix socket, and a collector reads everything. At the same time one peer misbehaves for `FOR` seconds
+//! (default 10). The benchmark prints the longest write of the good sender. It fails if the good collector misses a
+//! frame, or if a write took longer than [`LONGEST`].
 //!
-//! The time includes the machine's scheduling delays; the first case, in which nothing misbehaves,
-//! shows how large those are.
+//! The measured time includes the machine's scheduling delays. The first case, in which no peer misbehaves, shows how
+//! large these delays are.
 
 mod handshake;
 
@@ -104,7 +104,7 @@ const CASES: [Case; 6] = [
                 wait(&stop_stalled);
                 drop(stream);
             });
-            // Large frames, no faster than the good collector reads them.
+            // Sends large frames, but no faster than the good collector reads them.
             each_until(folder, stop, |stream, stop| {
                 let frames = frame(LOUD, 4000).repeat(16);
                 while !stop.load(Relaxed) {
@@ -135,10 +135,11 @@ const CASES: [Case; 6] = [
     },
 ];
 
-/// Frames of other senders are numbered from here.
+/// The first frame number of the other senders. The good sender's numbers are lower.
 const LOUD: u64 = 1 << 40;
 
-/// A longer write would delay a DNS server noticeably. Not checked in a trial: it may run on a busy machine.
+/// The longest write that is allowed: a longer one would delay a DNS server noticeably. A trial does not check it,
+/// because the machine may be busy.
 const LONGEST: Duration = Duration::from_millis(100);
 
 /// The good sender writes two frames each millisecond.
@@ -205,7 +206,7 @@ fn run(case: &Case, program: &Path, lasts: Duration) -> Result<(u64, Duration), 
     Ok((writes, longest))
 }
 
-/// A router that is killed at the end.
+/// A router that is killed when dropped.
 struct Router {
     process: Child,
 }
@@ -235,7 +236,7 @@ impl Router {
 
 impl Drop for Router {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Ignores errors: the process may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -250,7 +251,7 @@ fn each_until(
     let (socket, stop): (PathBuf, _) = (folder.join("in"), Arc::clone(stop));
     thread::spawn(move || {
         while !stop.load(Relaxed) {
-            // The router closes the connection: this case provokes that.
+            // Ignores errors: this case makes the router close the connection.
             let _ = UnixStream::connect(&socket).and_then(|mut stream| {
                 stream.write_all(&Control::start().encode())?;
                 body(&mut stream, &stop)

@@ -39,7 +39,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         sleep(Duration::from_millis(200)).await;
     }
 
-    // Waits until the queues are empty, at most as long as `drain` says. The token ends the wait earlier.
+    // Waits until the queues are empty, at most for the time in the `drain` line. Cancelling the token would end the
+    // wait earlier.
     let report = router.drain(CancellationToken::new()).await;
     for sink in report.sinks {
         println!("{}: {} frames lost", sink.name, sink.ledger.dropped_total());

@@ -1,4 +1,4 @@
-//! Senders leave the descriptors that sinks need.
+//! Senders cannot use the descriptors that sinks need.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use std::{
 
 use tapfan::internals::Control;
 
-/// More than the router's soft limit on descriptors.
+/// The number of senders, larger than the router's soft limit on descriptors.
 const SENDERS: usize = 100;
 
 /// Kills the router when the test ends, even on failure.

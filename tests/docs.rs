@@ -87,7 +87,7 @@ fn every_tapfile_parses_without_a_warning() {
                 continue;
             }
             seen += 1;
-            // A snippet may show one side only.
+            // A snippet may contain only listeners or only sinks; adds what is missing.
             let mut text = block.text.clone();
             if !text.contains("listen ") {
                 text.push_str("\nlisten @docs\n");
@@ -107,7 +107,7 @@ fn every_tapfile_parses_without_a_warning() {
     }
 }
 
-/// The anchor that GitHub makes of a heading.
+/// Returns the anchor that GitHub makes from a heading.
 fn anchor(heading: &str) -> String {
     heading
         .trim()

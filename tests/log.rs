@@ -1,4 +1,4 @@
-//! The log after its reader is gone, and with senders that could flood it.
+//! The log when its reader is gone, and when senders could flood it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -62,8 +62,9 @@ fn the_router_keeps_running_and_drains_when_its_log_is_closed() {
     assert_eq!(status.code(), Some(0), "{status}");
 }
 
-/// Each change in the Tapfile's folder is an event for the file watcher, and so is each line of a
-/// log in that folder. A log line about such an event would cause the next one.
+/// Each change in the Tapfile's folder is an event for the file watcher, including each line that
+/// is written to a log file there. A log line about such an event would therefore cause the next
+/// event.
 #[test]
 fn a_log_beside_the_tapfile_does_not_log_its_own_changes() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -1,4 +1,4 @@
-//! Tests of the queue with loom: every interleaving of a router, a driver and the end of the queue.
+//! Tests of the queue with loom, which runs every interleaving of a router, a driver and the end of the queue.
 //!
 //! The queue is compiled from the same source as in the crate, with loom's lock instead of the standard library's.
 
@@ -73,7 +73,7 @@ fn frames(taken: &Taken) -> usize {
     taken.chunks().map(Chunk::len).sum()
 }
 
-/// Takes and delivers batches until the queue is over. Returns the number of frames.
+/// Takes and delivers batches until the queue has ended. Returns the number of frames.
 fn consume(queue: &Arc<Queue>) -> usize {
     let mut written = 0;
     while let Some(taken) = block_on(poll_fn(|cx| queue.poll_take(cx))) {

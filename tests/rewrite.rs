@@ -1,7 +1,7 @@
 //! Tests of `dnstap::validate` and `dnstap::Rewrite` with arbitrary dnstap messages and recorded traffic.
 //!
-//! There are two oracles: prost decodes the frames, and a model of a frame as a list of fields predicts every byte of
-//! the rewritten frame.
+//! The results are checked in two ways: against prost, which decodes the frames, and against a model of a frame as a
+//! list of fields, which predicts every byte of the rewritten frame.
 
 mod model;
 
@@ -121,8 +121,8 @@ fn rewritten_by_prost(full: bool, edits: &Edits, frame: &[u8]) -> Dnstap {
     tap
 }
 
-/// Returns whether [`validate`] returns this error on purpose for frames that prost accepts. The documentation of
-/// `validate` says why.
+/// Returns whether [`validate`] deliberately returns this error for some frames that prost accepts. The documentation
+/// of `validate` explains why.
 fn is_stricter_than_prost(error: Malformed) -> bool {
     use Malformed as M;
     matches!(

@@ -79,7 +79,7 @@ fn head_of(stream: &TcpStream) -> String {
     head
 }
 
-/// A sink with this name and state, and with no problem but its last error.
+/// Returns a sink with this name and state. Its only problem is its last error.
 fn sink(name: &str, state: &str) -> Value {
     let last_error = (state != "up")
         .then(|| json!({"error": "Connection refused", "at": "2026-11-22T12:00:00Z"}));
@@ -186,7 +186,7 @@ fn a_table_goes_to_stdout_without_colour() {
 #[test]
 fn json_is_the_routers_own_output() {
     let said = status(&[sink("a", "up"), sink("b", "backoff")]);
-    // Formatted differently from the router's output.
+    // The JSON has another format than the router's, to show that it is printed unchanged.
     let pretty = serde_json::to_string_pretty(&said).expect("text");
     let server = Server::answering(ok(&pretty));
     let output = status_of(&server, &["--json"]);
@@ -221,7 +221,7 @@ fn a_server_that_is_not_a_router_is_an_error() {
         ),
         (
             b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n".to_vec(),
-            "does not accept that host name: it answered 403 Forbidden; give its IP address with --admin, or add `host 127.0.0.1` to",
+            "does not accept this host name: it answered 403 Forbidden; give its IP address with --admin, or add `host 127.0.0.1` to",
         ),
         (ok("<html>"), "not a tapfan status"),
         (ok("{}"), "not a tapfan status"),
@@ -439,8 +439,8 @@ fn a_router_that_starts_late_is_waited_for() {
     ];
     thread::scope(|scope| {
         let waiting = scope.spawn(|| command(folder.path(), &arguments).output().expect("run"));
-        // By then it has almost certainly failed once. If not, the test still passes but checks
-        // less.
+        // After this time, the command has almost certainly failed to connect once. If it has not,
+        // the test passes, too, but checks less.
         thread::sleep(Duration::from_millis(300));
         let listener = TcpListener::bind(address).expect("no other program took the port");
         let (stream, _) = listener.accept().expect("a connection");

@@ -1,4 +1,4 @@
-//! The last five minutes of every sink, with one point a second.
+//! The last five minutes of every sink, with one point per second.
 
 use std::{collections::VecDeque, mem, time::Duration};
 
@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::verdict::{self, Lately};
 use crate::health::{LedgerStatus, ListenerStatus, RouterStatus, SinkStatus, State};
 
-/// The points within which losses count as ongoing.
+/// The number of points for which a loss counts as ongoing.
 #[allow(clippy::cast_possible_truncation)]
 const NOW_POINTS: usize = verdict::NOW.as_secs() as usize;
 
-/// The recent history of listeners and sinks, sampled from their counters once a second, which is its only cost for the
-/// router. It is kept even without watchers, so that a page opened during an outage shows how it began.
+/// The recent history of listeners and sinks. It reads the router's counters once a second, even if no page is open, so that
+/// a page opened during an outage shows how the outage began.
 #[derive(Debug, Default)]
 pub(super) struct History {
     /// The number of samples taken.
@@ -21,14 +21,14 @@ pub(super) struct History {
     sinks: Vec<SinkTrace>,
 }
 
-/// A listener's count, and its rate since the look before.
+/// A listener's count of frames, and its rate since the previous sample.
 #[derive(Debug, Clone, Serialize)]
 struct ListenerTrace {
     name: String,
     removed: bool,
     #[serde(skip)]
     frames: u64,
-    /// Frames a second.
+    /// Frames per second.
     rate: u64,
 }
 
@@ -49,14 +49,14 @@ struct SinkTrace {
     points: VecDeque<Point>,
 }
 
-/// One second of a sink.
+/// The counts of a sink in one second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Point {
-    /// Frames a second.
+    /// Frames per second.
     offered: u32,
-    /// Frames a second.
+    /// Frames per second.
     delivered: u32,
-    /// Frames.
+    /// Frames lost in this second.
     dropped: u32,
     up: bool,
 }
@@ -64,7 +64,7 @@ struct Point {
 /// The latest points for the page, in the order of the listeners and sinks in the status.
 #[derive(Debug, Serialize)]
 pub(super) struct Points {
-    /// The number of the latest second, by which a reader finds how many it has missed.
+    /// The number of the latest second. A reader compares it with the previous number to find how many seconds it missed.
     second: u64,
     listeners: Vec<ListenerTrace>,
     sinks: Vec<SinkPoints>,
@@ -74,12 +74,12 @@ pub(super) struct Points {
 struct SinkPoints {
     name: String,
     removed: bool,
-    /// Frames a second, the latest last.
+    /// Frames per second, the latest last.
     offered: Vec<u32>,
     delivered: Vec<u32>,
-    /// Frames.
+    /// Frames lost in each second.
     dropped: Vec<u32>,
-    /// 1 if it was up, otherwise 0.
+    /// 1 if the sink was up, otherwise 0.
     up: Vec<u8>,
 }
 
@@ -92,7 +92,7 @@ impl History {
     /// Points kept for each sink: five minutes in about 5 KiB.
     pub(super) const POINTS: usize = 300;
 
-    /// Adds a snapshot, taken `elapsed` after the last one.
+    /// Adds a snapshot, taken `elapsed` after the previous one.
     pub(super) fn look(&mut self, status: &RouterStatus, elapsed: Duration) {
         self.record(
             status.listeners.iter().map(ListenerTrace::begin),
@@ -114,7 +114,7 @@ impl History {
         }
     }
 
-    /// The recent past of a sink; empty before its first sample.
+    /// Returns the recent losses and deliveries of a sink; all zero before its first sample.
     pub(super) fn lately(&self, sink: &SinkStatus) -> Lately {
         let is_it =
             |trace: &&SinkTrace| trace.last.name == sink.name && trace.last.removed == sink.removed;
@@ -176,7 +176,8 @@ impl SinkTrace {
         self
     }
 
-    /// The recent past for the verdict, including counts of `ledger` that are newer than the last point.
+    /// Returns the recent losses and deliveries for the verdict, including counts of `ledger` that are newer than the last
+    /// point.
     fn lately(&self, ledger: &LedgerStatus) -> Lately {
         let fresh = ledger.dropped_total().saturating_sub(self.last.dropped);
         let lost = |points: usize| {
@@ -245,7 +246,7 @@ impl SinkPoints {
     }
 }
 
-/// The growth of a counter. A counter that went back belongs to a new sink of the same name and started at 0.
+/// Returns the growth of a counter. A counter that decreased belongs to a new sink of the same name, which started at 0.
 fn grown(before: u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
 }

@@ -23,7 +23,7 @@ const PROBES: [(&str, &str); 4] = [
     ("/livez", "200 unless a worker has stopped making progress"),
     (
         "/readyz",
-        "200 while every listener is bound; 503 if one is not, while starting and while draining",
+        "200 if every listener is bound; 503 if one is not, during the start and during a drain",
     ),
     ("/healthz", "same as /readyz"),
     (
@@ -56,13 +56,13 @@ pub(super) fn admin(shared: Arc<Shared>, hosts: Arc<ArcSwap<Hosts>>) -> Router {
     finish(guarded, &[&PROBES, &ADMIN], shared, hosts)
 }
 
-/// Returns the routes of the `probes` address, which other hosts may reach: only probes and metrics.
+/// Returns the routes of the `probes` address: only probes and metrics, because other machines may be able to reach it.
 pub(super) fn probes(shared: Arc<Shared>, hosts: Arc<ArcSwap<Hosts>>) -> Router {
     let guarded = Router::new().route("/metrics", get(metrics::scrape));
     finish(guarded, &[&PROBES], shared, hosts)
 }
 
-/// Adds the probes. They answer to any `Host`: a kubelet sends the Pod's address, or the host of its `httpGet`.
+/// Adds the probes, which accept any `Host`: a kubelet sends the Pod's address, or the host in the probe's `httpGet`.
 fn finish(
     guarded: Router<Arc<Shared>>,
     paths: &[&[(&str, &str)]],

@@ -1,4 +1,4 @@
-//! The HTTP/1.1 server, with a limit on connections and deadlines, so that a slow or hostile client affects only itself.
+//! The HTTP/1.1 server. Its deadlines and its limit on connections keep a slow or hostile client from affecting others.
 
 use std::{collections::VecDeque, io, pin::pin, time::Duration};
 
@@ -19,14 +19,14 @@ use tower::ServiceExt as _;
 use super::{hosts::Local, write_deadline::WriteDeadline};
 use crate::net::{Descriptors, Incoming, UserTimeout, prepare_served};
 
-/// The limit on connections, if there are descriptors for as many. A further connection closes the oldest one, so that a
-/// client that holds connections open cannot keep a probe out.
+/// The largest number of connections; fewer if the process runs out of descriptors. A further connection closes the oldest
+/// one, so that a client that keeps connections open cannot lock out a probe.
 const CONNECTIONS: usize = 64;
 
-/// The deadline for the head of a request, and so for an idle connection.
+/// The deadline for receiving the head of a request. It also bounds the time that a connection may be idle.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The deadline for progress of a write. Data in the receive buffer of the client's system counts as progress.
+/// The deadline for progress of a write. Data counts as progress once it is in the receive buffer of the client's system.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The longest head of a request, in bytes. hyper allows no smaller limit.
@@ -35,7 +35,7 @@ const HEAD_LIMIT: usize = 8 << 10;
 /// The pause after a failed accept, for example when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The time for requests in flight after the socket was closed.
+/// The time that requests in flight have after the listening socket was closed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves `routes` until `stop` is cancelled.
@@ -70,8 +70,8 @@ pub(super) async fn serve(
                     let one = connection(stream, routes.clone(), stop.clone());
                     by_age.push_back(connections.spawn(one));
                 }
-                // No log line, neither here nor below: any client could fill the log, and an embedding program may log to
-                // a place that blocks. Probes must be answered even then.
+                // Logs nothing, neither here nor below: any client could fill the log. Logging may also block in a program
+                // that embeds the router, and probes must be answered even then.
                 Err(error) => {
                     if is_out_of_descriptors(&error) && let Some(oldest) = by_age.pop_front() {
                         end(&oldest, &mut connections).await;
@@ -87,15 +87,15 @@ pub(super) async fn serve(
     let _ = timeout(LAST_WORDS, all).await;
 }
 
-/// Aborts a connection and waits until its descriptor is free. Without the wait, a burst of clients would be accepted
-/// first and use up the descriptors reserved for reloads.
+/// Aborts a connection and waits until its descriptor is free. Without the wait, the server would accept a burst of clients
+/// before any descriptor is freed, and use up the descriptors reserved for reloads.
 async fn end(connection: &AbortHandle, connections: &mut JoinSet<()>) {
     connection.abort();
     while !connection.is_finished() && connections.join_next().await.is_some() {}
 }
 
-/// Moves a connection from a reserved descriptor to the lowest free one. Otherwise the next client would get the lowest
-/// one and be admitted, and clients would use up the reserve one by one.
+/// Moves a connection to the lowest free descriptor. An admitted connection that kept a reserved descriptor would leave the
+/// lower one to the next client, and clients would use up the reserved descriptors one by one.
 fn with_lowest_descriptor(stream: TcpStream) -> io::Result<TcpStream> {
     let stream = stream.into_std()?;
     TcpStream::from_std(stream.try_clone()?)
@@ -110,8 +110,9 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 }
 
 async fn connection(stream: TcpStream, routes: axum::Router, stop: CancellationToken) {
-    // The system's default send buffer of megabytes can hold minutes of a watcher's small events, so a client that stopped
-    // reading would go unnoticed. TCP_USER_TIMEOUT bounds unacknowledged data, `WriteDeadline` data that cannot be written.
+    // Makes the send buffer small: the default of several megabytes can hold the small events of many minutes, so a watcher
+    // that stopped reading would go unnoticed. TCP_USER_TIMEOUT limits the time that sent data stays unacknowledged, and
+    // `WriteDeadline` the time that a write makes no progress.
     let _ = prepare_served(&stream, UserTimeout(WRITE_DEADLINE));
     let local = stream.local_addr().ok();
     let routes = routes.map_request(move |mut request: Request<body::Incoming>| {
@@ -127,7 +128,7 @@ async fn connection(stream: TcpStream, routes: axum::Router, stop: CancellationT
         .max_buf_size(HEAD_LIMIT)
         .serve_connection(io, TowerToHyperService::new(routes));
     let mut connection = pin!(connection);
-    // The result is ignored: there is no log line, as above.
+    // Ignores the result, because errors of clients are not logged, as explained above.
     let _ = select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {

@@ -5,17 +5,17 @@ use std::time::Duration;
 const COUNTS: [&str; 6] = ["", "k", "M", "G", "T", "P"];
 const BYTES: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
-/// A count in at most five characters: `999`, `1.2k`, `19.8k`, `198k`.
+/// Formats a count in at most five characters: `999`, `1.2k`, `19.8k`, `198k`.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn count(number: u64) -> String {
     scaled(number as f64, 1000.0, &COUNTS)
 }
 
-/// A rate in at most five characters: as [`count`], with one decimal below 10.
+/// Formats a rate in at most five characters: like [`count`], but with one decimal below 10.
 pub(super) fn rate(per_second: f64) -> String {
     if per_second > 0.0 && per_second < 9.95 {
         let text = format!("{per_second:.1}");
-        // A small rate must not look like none.
+        // A small rate must not look like 0.
         return if text == "0.0" {
             "<0.1".to_owned()
         } else {
@@ -25,12 +25,12 @@ pub(super) fn rate(per_second: f64) -> String {
     scaled(per_second, 1000.0, &COUNTS)
 }
 
-/// A number of bytes, or of bytes per second: `512B`, `1.2MiB`.
+/// Formats a number of bytes: `512B`, `1.2MiB`.
 pub(super) fn bytes(number: f64) -> String {
     scaled(number, 1024.0, &BYTES)
 }
 
-/// A time in its two largest units: `12s`, `3m12s`, `3h12m`, `2d4h`.
+/// Formats a time in its two largest units: `12s`, `3m12s`, `3h12m`, `2d4h`.
 pub(super) fn age(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -43,7 +43,7 @@ pub(super) fn age(time: Duration) -> String {
     }
 }
 
-/// A short time in one unit: `120µs`, `1.2ms`, `12ms`, `3.4s`.
+/// Formats a short time in one unit: `120µs`, `1.2ms`, `12ms`, `3.4s`.
 pub(super) fn latency(seconds: f64) -> String {
     let (value, unit) = match seconds {
         _ if seconds < 0.000_999_5 => (seconds * 1e6, "µs"),
@@ -57,7 +57,7 @@ pub(super) fn latency(seconds: f64) -> String {
     }
 }
 
-/// A share in whole percent. Only an exact 0 shows as `0%`, and only an exact 1 as `100%`.
+/// Formats a share in whole percent. Only an exact 0 gives `0%`, and only an exact 1 gives `100%`.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub(super) fn percent(share: f64) -> String {
     match share {

@@ -9,13 +9,13 @@ use crate::health::{
     UnfinishedStatus,
 };
 
-/// The time `seconds` after 2026-11-22T12:00:00Z, the time of the first poll in the tests.
+/// Returns the time `seconds` after 2026-11-22T12:00:00Z, which is the time of the first poll in the tests.
 pub(super) fn at(seconds: i64) -> Timestamp {
     let second = 1_795_348_800_i64.saturating_add(seconds);
     (UNIX_EPOCH + Duration::from_secs(second.unsigned_abs())).into()
 }
 
-/// A router that was started an hour before.
+/// Returns the status of a router that was started an hour before.
 pub(super) fn router(sinks: Vec<SinkStatus>) -> RouterStatus {
     RouterStatus {
         version: "0.1.0".to_owned(),
@@ -46,7 +46,7 @@ pub(super) fn router(sinks: Vec<SinkStatus>) -> RouterStatus {
     .judged()
 }
 
-/// The router with a refused last reload.
+/// Returns `router` with its last reload refused.
 pub(super) fn refused(mut router: RouterStatus) -> RouterStatus {
     router.reloads.failed = 1;
     router.reloads.last = Some(ReloadStatus {
@@ -73,7 +73,7 @@ pub(super) fn listener(name: &str, frames: u64) -> ListenerStatus {
     }
 }
 
-/// A sink that has been up for an hour without a loss.
+/// Returns a sink that has been up for an hour without a loss.
 pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
     let mut health = SinkHealth::new(SystemTime::from(at(-3590)));
     health.endpoints = vec![self::endpoint(endpoint)];
@@ -113,7 +113,7 @@ pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
     }
 }
 
-/// The same, down for 12 seconds, with a queue that overflows.
+/// Returns a sink that has been down for 12 seconds and whose queue overflows.
 pub(super) fn down(name: &str, endpoint: &str) -> SinkStatus {
     let mut sink = sink(name, endpoint);
     sink.state = State::Backoff;

@@ -1,4 +1,4 @@
-//! Sockets that `tapfan run` inherits, and warnings about those that no `listen` line uses.
+//! The sockets that `tapfan run` inherits, with warnings about sockets that no `listen` line uses.
 
 use tracing::{error, warn};
 
@@ -7,11 +7,11 @@ use crate::{
     net::Inherited,
 };
 
-/// The unused inherited sockets that were logged already.
+/// The unused inherited sockets about which a warning was logged.
 #[derive(Debug, Default)]
 pub(super) struct Unused(Vec<String>);
 
-/// Takes the sockets that systemd passed; logs why and returns `None` if one cannot be used.
+/// Takes the sockets that systemd passed. If one cannot be used, logs the error and returns `None`.
 pub(super) fn take() -> Option<Inherited> {
     Inherited::from_environment()
         .inspect_err(|error| error!(%error, "cannot use an inherited socket"))
@@ -21,7 +21,7 @@ pub(super) fn take() -> Option<Inherited> {
 // === impl Unused ===
 
 impl Unused {
-    /// Logs a warning for each socket that `config` does not use, unless it was logged before.
+    /// Logs a warning for each socket that `config` does not use. Repeats no warning while the socket stays unused.
     pub(super) fn warn(&mut self, inherited: &Inherited, config: &Config) {
         let (mut unix, mut tcp) = (Vec::new(), Vec::new());
         for listen in &config.listeners {
@@ -32,7 +32,7 @@ impl Unused {
         }
         let unused = inherited.unused(&unix, &tcp);
         for socket in unused.iter().filter(|socket| !self.0.contains(socket)) {
-            warn!(%socket, "no `listen` line names this inherited socket; senders that connect to it are never served");
+            warn!(%socket, "no `listen` line names this inherited socket; senders that connect to it get no answer");
         }
         self.0 = unused;
     }

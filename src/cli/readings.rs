@@ -1,4 +1,5 @@
-//! Reads of the Tapfile while the router runs. They run beside the signal handling, however long they take.
+//! Reads the Tapfile while the router runs. A read runs in the background, so that signals are handled even if it takes
+//! long.
 
 use std::{
     future::{Future, pending},
@@ -10,7 +11,7 @@ use tokio::select;
 use super::tapfile::{Read, Tapfile};
 use crate::files::{Reader, Unanswered};
 
-/// The read in progress, and the one to follow it.
+/// The read in progress, and the request for a further one.
 pub(super) struct Readings {
     tapfile: Tapfile,
     reader: Reader,
@@ -20,7 +21,7 @@ pub(super) struct Readings {
 
 type Reading = Pin<Box<dyn Future<Output = Result<Read, Unanswered>> + Send>>;
 
-/// The reason to read the Tapfile again, the weaker one first.
+/// The reason to read the Tapfile again. A later variant takes precedence over an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wanted {
     /// A file may have changed.
@@ -41,7 +42,8 @@ impl Readings {
         }
     }
 
-    /// Starts a read. If one is in progress, returns `false`, and one more read follows it, however often it was requested.
+    /// Starts a read. If a read is in progress, returns `false`; one further read then follows it, no matter how often this
+    /// is called meanwhile.
     pub(super) fn ask(&mut self, wanted: Wanted) -> bool {
         if self.under_way.is_some() {
             self.next = self.next.max(Some(wanted));
@@ -52,12 +54,12 @@ impl Readings {
         true
     }
 
-    /// Waits for the result of the read in progress. Without one it is never ready. Cancel safe.
+    /// Waits for the result of the read in progress. If there is none, waits until one is started. Cancel safe.
     pub(super) async fn done(&mut self) -> (Wanted, Result<Read, Unanswered>) {
         loop {
             let (wanted, read) = select! {
                 read = end(&mut self.under_way) => read,
-                // A file that missed the deadline of an earlier read has answered now.
+                // A file that did not answer an earlier read in time has answered now.
                 () = self.reader.answered_late() => {
                     self.ask(Wanted::IfChanged);
                     continue;

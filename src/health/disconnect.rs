@@ -1,61 +1,63 @@
-//! The causes of the end of a connection to a collector.
+//! The reasons why a connection to a collector ended.
 
 use std::{io, time::Duration};
 
 use crate::{closed_set::closed_set, frame_stream::ControlError};
 
-/// The cause of the end of a connection.
+/// The reason why a connection to a collector ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Disconnect {
-    /// The collector closed its side: FIN.
+    /// The collector closed its side of the connection (TCP FIN).
     #[error("the collector closed the connection")]
     Closed,
-    /// RST.
-    #[error("the connection was reset: the collector died, or something between cut it off")]
+    /// The connection was reset (TCP RST).
+    #[error(
+        "the connection was reset: the collector crashed, or a device on the path cut the connection"
+    )]
     Reset,
-    /// The collector sent FINISH without a STOP from this side.
+    /// The collector sent FINISH although this side had not sent STOP.
     #[error("the collector ended the stream with FINISH")]
     Finished,
-    /// The collector's machine acknowledged neither data nor keepalive.
-    #[error("the collector's machine no longer answers: it is gone, or the network to it is")]
+    /// The collector's machine acknowledged neither data nor keepalive probes.
+    #[error("the collector's machine no longer answers: the machine or the network to it is down")]
     Unreachable,
-    /// Another error of a read or a write.
+    /// A read or a write failed for another reason.
     #[error("the connection broke: {0}")]
     Io(io::Error),
     /// The collector took nothing for the whole write deadline, though its machine answers.
     #[error("the collector took no data for {0:?}; it hangs, or it is far too slow")]
     Stalled(Duration),
     /// The collector sent something other than a control frame.
-    #[error("the collector sent what is not Frame Streams: {0}")]
+    #[error("the collector sent data that is not Frame Streams: {0}")]
     Protocol(#[from] ControlError),
     /// This side sent STOP, and the collector answered with FINISH or closed.
-    #[error("the stream was ended in order")]
+    #[error("the stream was ended cleanly")]
     Stopped,
     /// This side sent STOP, and the collector did not answer before the deadline.
     #[error("the collector did not answer STOP with FINISH for {after:.1?}; {}", remains(*.waiting))]
     Unconfirmed {
-        /// The time that FINISH was awaited.
+        /// The time that this side waited for FINISH.
         after: Duration,
-        /// Bytes that the collector had not taken by then, at most; `None` if unknown.
+        /// The upper bound of the bytes that the collector had not acknowledged by then; `None` if unknown.
         waiting: Option<u64>,
     },
-    /// The time for a clean end was over, or the request was dropped.
-    #[error("given up before all was written, as the sink ends or changes")]
+    /// This side closed the connection before everything was written: a deadline passed, or the caller dropped the write.
+    #[error("closed before everything was written, because the sink ends or changes")]
     Aborted,
-    /// Another connection replaced it, because it had reached `max_age`.
+    /// A new connection replaced this one, which had reached `max_age`.
     #[error("the connection has reached its max_age")]
     Rotated,
-    /// Another connection replaced it, because the name resolves to other addresses.
-    #[error("the name no longer leads to this address")]
+    /// A new connection replaced this one, because the name no longer resolves to its address.
+    #[error("the name no longer resolves to this address")]
     Moved,
-    /// It led to a listener of this router. Nothing was sent.
+    /// The connection led to a listener of this router. No frame was sent.
     #[error("the connection led back to a listener of this router")]
     OwnListener,
 }
 
 closed_set! {
-    /// The part of a [`Disconnect`] that is counted.
+    /// A [`Disconnect`] without its details, by which connections are counted.
     #[derive(Debug, Clone, Copy)]
     enum Reason {
         Closed => "closed",
@@ -101,15 +103,15 @@ impl Disconnect {
         }
     }
 
-    /// The cause that an error of a read or a write stands for.
+    /// Returns the reason for a failed read or write.
     ///
-    /// `answers` is whether the collector's machine was heard within `patience`. A time-out alone does not say: with
-    /// `TCP_USER_TIMEOUT` (tcp(7)), Linux reports the same error for a peer that is gone and for one that acknowledges but has
-    /// no room.
+    /// `answers` is true if the collector's machine sent anything within `patience`. The error alone does not show that:
+    /// with `TCP_USER_TIMEOUT` (tcp(7)), Linux reports a time-out both for a peer that is gone and for a peer that
+    /// acknowledges but has no room for data.
     pub(crate) fn of(error: io::Error, answers: bool, patience: Duration) -> Self {
         match error.kind() {
             io::ErrorKind::TimedOut if answers => Self::Stalled(patience),
-            // `HostUnreachable` and `NetworkUnreachable` come from ICMP messages of a router on the path, before the time-out.
+            // A router on the path reports `HostUnreachable` and `NetworkUnreachable` by ICMP, before the time-out.
             io::ErrorKind::TimedOut
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
@@ -121,12 +123,12 @@ impl Disconnect {
     }
 }
 
-/// Describes what is unconfirmed at the end of a connection.
+/// Describes the data that the collector has not confirmed.
 fn remains(waiting: Option<u64>) -> String {
     match waiting {
-        None | Some(0) => "did it store what it was sent?".to_owned(),
+        None | Some(0) => "it may not have stored all frames".to_owned(),
         Some(bytes) => format!(
-            "up to {bytes} bytes wait for it in the kernel, which goes on sending them for as long as this machine or container runs"
+            "up to {bytes} bytes for it are still in the kernel, which keeps sending them while this machine or container runs"
         ),
     }
 }
@@ -144,9 +146,9 @@ mod tests {
         insta::assert_snapshot!(
             [None, Some(0), Some(65_536)].map(said).join("\n"),
             @"
-        the collector did not answer STOP with FINISH for 4.0s; did it store what it was sent?
-        the collector did not answer STOP with FINISH for 4.0s; did it store what it was sent?
-        the collector did not answer STOP with FINISH for 4.0s; up to 65536 bytes wait for it in the kernel, which goes on sending them for as long as this machine or container runs
+        the collector did not answer STOP with FINISH for 4.0s; it may not have stored all frames
+        the collector did not answer STOP with FINISH for 4.0s; it may not have stored all frames
+        the collector did not answer STOP with FINISH for 4.0s; up to 65536 bytes for it are still in the kernel, which keeps sending them while this machine or container runs
         "
         );
     }

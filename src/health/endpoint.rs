@@ -13,13 +13,14 @@ use crate::closed_set::closed_set;
 pub struct Health {
     /// The state.
     pub state: State,
-    /// The time at which it came up or went down, began to drain, or stopped. Reconnect attempts do not reset it.
+    /// The time of the last change: the endpoint came up, went down, began to drain, or stopped. Reconnect attempts do not
+    /// reset this time.
     pub since: Timestamp,
-    /// The address that it is connected to, or last tried; `null` before the first attempt.
+    /// The address of the connection, or of the last attempt; `null` before the first attempt.
     pub endpoint: Option<String>,
-    /// The last error; `null` if there never was one. It stays when the sink is up again.
+    /// The last error; `null` if there was none. It is kept when the sink is up again.
     pub last_error: Option<Failure>,
-    /// Failed attempts since it was up.
+    /// Failed attempts since the last time it was up.
     pub failures: u32,
     /// The time of the next attempt; `null` unless the state is `backoff`.
     pub next_attempt: Option<Timestamp>,
@@ -32,7 +33,7 @@ pub struct Health {
     /// Writes that made no progress for one second.
     #[serde(default)]
     pub write_stalls: u64,
-    /// True if there is a connection in use. Another one may be in the making beside it.
+    /// True if a connection is in use. An attempt to replace that connection may run at the same time.
     #[serde(skip)]
     pub(super) connected: bool,
 }
@@ -41,14 +42,15 @@ pub struct Health {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EndpointStatus {
-    /// Its connections.
+    /// The state and the counts of its connections.
     #[serde(flatten)]
     pub health: Health,
-    /// The account of the frames offered to it; `null` unless each endpoint of the sink has a queue of its own.
+    /// The account of the frames offered to it; `null` unless each endpoint of the sink has its own queue.
     pub ledger: Option<LedgerStatus>,
-    /// The age of the oldest frame in that queue, in seconds.
+    /// The age in seconds of the oldest frame in its own queue; `null` without one.
     pub oldest_seconds: Option<f64>,
-    /// The number among all endpoints that the sink has had: an address may come back while it is still being drained.
+    /// The index of this endpoint among all that the sink has had. The address does not identify an endpoint: it may come
+    /// back while the old endpoint with that address still drains.
     #[serde(skip)]
     pub(super) number: u64,
 }
@@ -78,7 +80,7 @@ closed_set! {
 // === impl State ===
 
 impl State {
-    /// Returns whether it is on the way to a connection.
+    /// Returns whether an attempt to connect is in progress or waits for its backoff.
     const fn is_attempt(self) -> bool {
         matches!(
             self,
@@ -86,7 +88,7 @@ impl State {
         )
     }
 
-    /// Returns whether it drains or has stopped, which is final.
+    /// Returns whether it drains or has stopped. It never leaves these states.
     pub(super) const fn is_leaving(self) -> bool {
         matches!(self, Self::Draining | Self::Stopped)
     }
@@ -95,7 +97,7 @@ impl State {
 // === impl Health ===
 
 impl Health {
-    /// Nothing has happened yet.
+    /// Returns the health of an endpoint without any event so far.
     pub(crate) fn new(state: State, now: SystemTime) -> Self {
         Self {
             state,
@@ -112,7 +114,7 @@ impl Health {
         }
     }
 
-    /// Takes an event of this endpoint into account.
+    /// Updates the health for an event of this endpoint.
     pub(super) fn apply(&mut self, event: &Event<'_>, now: SystemTime) {
         self.count(event);
         match *event {
@@ -143,7 +145,7 @@ impl Health {
             Event::NotRenewed { attempt, .. } => self.fail(attempt.to_string(), now),
             Event::Draining => self.enter(State::Draining, now),
             Event::Stopped => self.change(State::Stopped, now),
-            // Of the sink's name, of its other endpoints, or for the log alone.
+            // Events that do not change this endpoint: they concern the sink's name or other endpoints, or are only logged.
             Event::Stalled
             | Event::Unconfirmed(_)
             | Event::Fault { .. }
@@ -157,7 +159,7 @@ impl Health {
         }
     }
 
-    /// Counts an event: for its endpoint, and for the sink as a whole.
+    /// Counts an event. Called for its endpoint, and again for the sink as a whole.
     pub(super) fn count(&mut self, event: &Event<'_>) {
         match *event {
             Event::Up(_) => self.connects += 1,
@@ -207,8 +209,8 @@ impl Health {
         }
     }
 
-    /// Enters a state on the way to a connection, unless there is a connection in use: an attempt beside it shows only once
-    /// it has succeeded or failed.
+    /// Enters a state of an attempt to connect, unless a connection is in use. While one is, an attempt to replace it does
+    /// not change the state until the attempt succeeds or fails.
     fn attempt(&mut self, state: State, endpoint: Option<&str>, now: SystemTime) {
         if !self.connected {
             self.enter(state, now);
@@ -218,14 +220,14 @@ impl Health {
         }
     }
 
-    /// Enters a state, unless it is on the way out.
+    /// Enters a state, unless the endpoint drains or has stopped.
     pub(super) fn enter(&mut self, state: State, now: SystemTime) {
         if self.state != state && !self.state.is_leaving() {
             self.change(state, now);
         }
     }
 
-    /// The attempts of one outage do not change `since`.
+    /// Sets the state. Keeps `since` if an outage merely goes on with its next attempt.
     fn change(&mut self, state: State, now: SystemTime) {
         if !(self.state.is_attempt() && state.is_attempt()) {
             self.since = now.into();
@@ -237,7 +239,7 @@ impl Health {
 
 // === impl EndpointStatus ===
 
-/// The fields of one struct stand among those of another in JSON, and can be used in the same way here.
+/// Gives direct access to the fields of the flattened `health`, as in JSON, where they stand among the struct's own fields.
 macro_rules! has_health {
     ($whole:ty, $part:ty) => {
         impl std::ops::Deref for $whole {
@@ -261,7 +263,7 @@ pub(super) use has_health;
 has_health!(EndpointStatus, Health);
 
 impl EndpointStatus {
-    /// An endpoint without a queue of its own.
+    /// Makes an endpoint without its own queue.
     pub(crate) fn new(health: Health, number: u64) -> Self {
         Self {
             health,

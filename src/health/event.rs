@@ -15,14 +15,14 @@ use crate::{
 
 /// Something that happened to an endpoint, or to a sink.
 ///
-/// A sink with one endpoint at a time reports its endpoint's events as its own.
+/// A sink that uses one endpoint at a time reports the endpoint's events as events of the sink.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Event<'a> {
-    /// A new stack starts without a connection.
+    /// A new sink stack has started and has no connection yet.
     Started,
-    /// The attempt waits for a lookup of the name.
+    /// An attempt to connect waits for a lookup of the name.
     Resolving,
-    /// The attempt dials this address.
+    /// The attempt connects to this address.
     Connecting(&'a str),
     /// The attempt starts the Frame Streams handshake with this address.
     Handshaking(&'a str),
@@ -36,9 +36,9 @@ pub(crate) enum Event<'a> {
     /// The connection in use ended.
     Lost {
         cause: &'a Disconnect,
-        /// True if the connection lasted long enough to end the outage before it.
+        /// True if the connection lasted long enough to count as the end of the previous outage.
         steady: bool,
-        /// The time until the next attempt; `None` if one is under way already.
+        /// The time until the next attempt; `None` if one is already in progress.
         delay: Option<Duration>,
     },
     /// A new connection replaced the one in use.
@@ -47,16 +47,16 @@ pub(crate) enum Event<'a> {
         /// Why the old one was replaced.
         reason: &'a Disconnect,
     },
-    /// The connection in use should be replaced, and the attempt to make a new one failed.
+    /// An attempt to replace the connection in use failed. The old connection stays in use.
     NotRenewed {
         attempt: &'a FailedAttempt<'a>,
-        /// Why the connection should be replaced.
+        /// Why the connection is to be replaced.
         reason: &'a Disconnect,
         delay: Duration,
     },
     /// A write made no progress for one second.
     Stalled,
-    /// The last connection of a stack ends.
+    /// The last connection of a sink stack has ended.
     Ended(&'a Disconnect),
     /// The collector did not confirm the end of its stream.
     Unconfirmed(&'a dyn Error),
@@ -69,13 +69,14 @@ pub(crate) enum Event<'a> {
     Draining,
     /// The sink has ended.
     Stopped,
-    /// The endpoint is new among several of the sink.
+    /// A sink with several endpoints got this new one.
     Added,
-    /// The endpoint is no longer part of the sink. Its counts stay in the sink's.
+    /// The endpoint is no longer part of the sink. The sink's totals keep its counts.
     Removed,
-    /// An endpoint has ended because the name no longer resolves to its address; frames that it had not taken are lost.
+    /// An endpoint has ended because the name no longer resolves to its address. `lost` counts the frames that it had not
+    /// taken.
     Left { endpoint: &'a str, lost: u64 },
-    /// The sink uses several endpoints at a time from now on. It has still to look them up.
+    /// The sink now uses several endpoints at a time. It has not looked up their addresses yet.
     Divided,
     /// A lookup of the name succeeded.
     Resolved {
@@ -87,7 +88,7 @@ pub(crate) enum Event<'a> {
         name: &'a Destination,
         error: &'a ResolveError,
         kind: FailureKind,
-        /// True if there are last good addresses, which stay in use.
+        /// True if the sink keeps using the addresses of its last successful lookup.
         keeps: bool,
     },
     /// The name has more addresses than a sink uses.
@@ -103,17 +104,17 @@ pub(crate) struct FailedAttempt<'a> {
     /// The error, in one sentence.
     pub(crate) cause: String,
     pub(crate) kind: FailureKind,
-    /// True if there was a connection, which this side ended because it led to a listener of this router.
+    /// True if the attempt reached a listener of this router, and this side closed the connection for that reason.
     pub(crate) is_own_listener: bool,
 }
 
 closed_set! {
-    /// A step on the way to a connection, in order; or writing, once it is up.
+    /// The stage of a failure: the steps of an attempt to connect, in their sequence, and then writing.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Stage {
         /// Looking the name up.
         Resolve => "resolve",
-        /// Dialling.
+        /// Connecting the socket.
         Connect => "connect",
         /// The TLS handshake.
         Tls => "TLS",
@@ -124,7 +125,8 @@ closed_set! {
     }
 }
 
-/// The kind of a failure: equal for failures that differ only in words, such as a clock, a port or a count in the text.
+/// The kind of a failure. Failures have the same kind if their texts differ only in details such as a time, a port or a
+/// count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FailureKind(u64);
 
@@ -139,8 +141,8 @@ impl fmt::Display for FailedAttempt<'_> {
 // === impl FailureKind ===
 
 impl FailureKind {
-    /// The kind of the failures that are equal in `parts`. As a hash, since it may be made of types that cannot be stored,
-    /// such as errors' discriminants; a collision would only silence a log line.
+    /// Returns the kind that is identified by `parts`. It is a hash of them, because some parts cannot be stored, such as
+    /// the discriminants of errors. A collision would only suppress a log line.
     pub(crate) fn of(parts: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         parts.hash(&mut hasher);

@@ -1,8 +1,8 @@
-//! The time of frames from being read to being written.
+//! The latency of frames: from the read from the sender to the write to the collector.
 
 use std::time::Duration;
 
-/// A histogram of frames by the time from the read that brought them to the write that took them.
+/// A histogram of frames by their latency: from the end of the read that received them to the write that sent them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Latency {
     counts: [u64; Self::BOUNDS.len() + 1],
@@ -12,7 +12,7 @@ pub struct Latency {
 // === impl Latency ===
 
 impl Latency {
-    /// The upper bounds of the buckets. The last bucket has none.
+    /// The upper bounds of all buckets but the last, which has none.
     pub const BOUNDS: [Duration; 14] = [
         Duration::from_micros(50),
         Duration::from_micros(100),
@@ -30,12 +30,12 @@ impl Latency {
         Duration::from_mins(1),
     ];
 
-    /// Frames in each bucket, not cumulative; the last one has those that took longer than every bound.
+    /// Frames in each bucket, not cumulative. The last bucket counts frames above the highest bound.
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// The sum over all frames.
+    /// The sum of the latencies of all frames.
     pub fn sum(&self) -> Duration {
         self.sum
     }

@@ -6,22 +6,22 @@ closed_set! {
     /// Why a sink lost a frame. A closed set: it is a metric label.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum DropReason {
-        /// The queue had no room for it: the sink was down, stalled or too slow for too long.
+        /// The queue was full: the sink was down, stalled or too slow for too long.
         QueueFull => "queue_full",
-        /// It was not a dnstap message, so it could not be edited.
+        /// The frame was not a dnstap message, so the sink could not edit it.
         Malformed => "malformed",
-        /// Several connections died in the middle of it, so it was given up for the frames behind it.
+        /// Several connections ended in the middle of this frame, so the sink skipped it.
         Disconnected => "disconnected",
-        /// It was still queued or in flight when the drain's time was over.
+        /// The frame was still queued or in flight at the drain's deadline.
         Shutdown => "shutdown",
-        /// It was for an endpoint that the sink's name no longer resolves to, and that did not take it in time.
+        /// The sink's name no longer resolves to the frame's endpoint, and the endpoint did not take the frame in time.
         EndpointGone => "endpoint_gone",
-        /// The router was near the bound of its memory, and this sink held most of it.
+        /// The router was near its memory limit, and this sink held more memory than any other.
         Memory => "memory",
     }
 }
 
-/// Numbers of frames lost, one for each reason.
+/// Lost frames, counted by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Drops([u64; DropReason::ALL.len()]);
 
@@ -31,17 +31,17 @@ pub struct Drops([u64; DropReason::ALL.len()]);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ledger {
-    /// Handed to the sink's queue by the router.
+    /// Frames that the router offered to the sink's queue.
     pub offered: u64,
-    /// Handed whole to the operating system on a connection whose handshake had completed.
+    /// Frames handed whole to the operating system on a connection whose handshake had completed.
     pub delivered: u64,
-    /// The same in bytes on the wire, as the sink's edits made them.
+    /// The bytes of the delivered frames on the wire, after the sink's edits.
     pub delivered_bytes: u64,
-    /// Waiting in the queue.
+    /// Frames waiting in the queue.
     pub queued: u64,
-    /// The same in bytes of memory accounted for, in flight included.
+    /// The bytes of memory that the queued frames and those in flight hold.
     pub held_bytes: u64,
-    /// Taken by the driver, and neither written whole nor given back.
+    /// Frames that the driver took from the queue and has neither written whole nor put back.
     pub in_flight: u64,
     dropped: Drops,
 }
@@ -64,7 +64,7 @@ impl Drops {
         DropReason::ALL.into_iter().zip(self.0)
     }
 
-    /// Counts `frames` more as lost for `reason`.
+    /// Counts `frames` additional frames as lost for `reason`.
     pub fn count(&mut self, reason: DropReason, frames: u64) {
         self.0[reason as usize] += frames;
     }

@@ -1,4 +1,4 @@
-//! The log lines of events: one line for each event, and a failure once an outage.
+//! The log lines of events. Each event has one line; a kind of failure is a warning only once in an outage.
 //!
 //! `{subject}` is `sink`, or `an endpoint` of a sink that uses several at a time.
 
@@ -12,36 +12,37 @@ use super::{
 };
 use crate::net::Addresses;
 
-/// The failures of one endpoint that the log has a line about.
+/// The kinds of failure of one endpoint that have been logged.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    /// Of attempts, since the outage began.
+    /// Failures of attempts to connect, since the outage began.
     attempts: Known,
-    /// Of attempts to replace the connection in use.
+    /// Failures of attempts to replace the connection in use.
     renewals: Known,
-    /// Of lookups.
+    /// Failures of lookups.
     lookups: Known,
 }
 
-/// The kinds of failure of one outage that were logged. A kind is logged once, whatever happens in between.
+/// The kinds of failure that were logged in one outage. A kind is logged once, even if other kinds come in between.
 #[derive(Debug, Default)]
 struct Known(VecDeque<FailureKind>);
 
 /// The target of these lines, for filters such as `tapfan::sink=debug`.
 const TARGET: &str = "tapfan::sink";
 
-/// Kinds that are remembered. An outage has fewer; a collector that fails in more ways makes the log repeat the oldest.
+/// The number of kinds that are remembered, more than an ordinary outage has. Beyond it, the oldest kind is forgotten and
+/// may be logged again.
 const KEPT: usize = 64;
 
-/// The first few addresses of a name.
+/// Displays the first few addresses of a name.
 struct List<'a>(&'a Addresses);
 
 pub(super) struct Line<'a> {
     pub(super) sink: &'a str,
-    /// True if the event is of one of several endpoints.
+    /// True if the event is of an endpoint of a sink that uses several at a time.
     pub(super) of_endpoint: bool,
     pub(super) change: &'a Change,
-    /// True if a failure has no line yet: it is a warning then, and a repeated one is for debugging.
+    /// True if this kind of failure was not logged yet. It is a warning then; repetitions are logged at debug.
     pub(super) is_news: bool,
 }
 
@@ -59,26 +60,26 @@ impl Line<'_> {
         if self.change.before.state != now.state {
             debug!(target: TARGET, sink, state = %now.state, "sink changes state");
         }
-        // Only where it could be confused with another endpoint of the sink.
+        // Names the endpoint only if the sink uses several at a time.
         let of_several = endpoint.filter(|_| self.of_endpoint);
         match *event {
             Event::Up(_) | Event::Failed { .. } | Event::Lost { .. } => self.outage(event),
             Event::Renewed { .. } | Event::NotRenewed { .. } => self.renewal(event),
             Event::Resolved { .. } | Event::LookupFailed { .. } => self.lookup(event),
             Event::Stalled => {
-                debug!(target: TARGET, sink, "the collector does not take what is written");
+                debug!(target: TARGET, sink, "a write to the collector made no progress for one second");
             }
             Event::Unconfirmed(cause) => {
                 warn!(target: TARGET, sink, endpoint = of_several, %cause, "the collector did not confirm the end of its stream");
             }
             Event::Fault { fault, restart_in } => {
-                error!(target: TARGET, sink, endpoint = of_several, %fault, ?restart_in, "a sink ended by a bug in tapfan; please report it");
+                error!(target: TARGET, sink, endpoint = of_several, %fault, ?restart_in, "a bug in tapfan ended a sink; please report it");
             }
             Event::Left { endpoint, lost } => {
-                info!(target: TARGET, sink, endpoint, lost, "an endpoint that left the sink's name has ended");
+                info!(target: TARGET, sink, endpoint, lost, "stopped using an address that the sink's name no longer resolves to");
             }
             Event::LeftOut { used, left_out } => {
-                warn!(target: TARGET, sink, used, left_out, "the name has more addresses than a sink uses; the others get nothing");
+                warn!(target: TARGET, sink, used, left_out, "the name has more addresses than a sink uses; the remaining addresses get no frames");
             }
             // The debug line on the new state, above, is enough.
             Event::Started
@@ -124,7 +125,7 @@ impl Line<'_> {
         }
     }
 
-    /// The replacing of a connection that works.
+    /// Logs that a working connection was replaced, or could not be.
     fn renewal(&self, event: &Event<'_>) {
         let sink = self.sink;
         match *event {
@@ -165,7 +166,7 @@ impl Line<'_> {
                 if self.change.lookups_failed {
                     info!(target: TARGET, sink, %name, %addresses, "the name can be looked up again");
                 } else if moved && !before.is_empty() {
-                    info!(target: TARGET, sink, %name, %addresses, before = %List(before), "the name leads elsewhere now");
+                    info!(target: TARGET, sink, %name, %addresses, before = %List(before), "the name now resolves to other addresses");
                 } else if moved {
                     debug!(target: TARGET, sink, %name, %addresses, "the name was looked up");
                 }
@@ -187,12 +188,13 @@ impl Line<'_> {
 // === impl Journal ===
 
 impl Journal {
-    /// Returns whether the log has no line about this failure yet, and remembers it. Also ends outages.
+    /// Returns whether this kind of failure was not logged yet in this outage, and remembers the kind. Events that end an
+    /// outage clear the kinds.
     pub(super) fn is_news(&mut self, event: &Event<'_>) -> bool {
         match *event {
             Event::Failed { attempt, .. } => return self.attempts.is_news(attempt.kind),
             Event::NotRenewed { attempt, .. } => return self.renewals.is_news(attempt.kind),
-            // Without addresses the attempt to connect fails, and has a line.
+            // Without addresses the attempt to connect fails as well, and that failure is logged.
             Event::LookupFailed { kind, keeps, .. } => return keeps && self.lookups.is_news(kind),
             Event::Lost { steady: true, .. } => self.attempts.0.clear(),
             Event::Up(_) | Event::Renewed { .. } => self.renewals.0.clear(),

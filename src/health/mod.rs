@@ -1,4 +1,4 @@
-//! One account of a router and its sinks: what happened, how they are, and what `/status` and the log say of it.
+//! The state and the counts of a router and its sinks, updated by events and shown in `/status` and the log.
 //!
 //! ```text
 //! sink ─► Reporter ─► Event ─┬─► Health of the endpoint ─► SinkHealth, folded from its endpoints ─┐

@@ -1,4 +1,4 @@
-//! The way of events from a sink's stack to its health and to the log.
+//! Reports events of a sink's stack to its health and to the log.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::lock::Mutex;
 
-/// A handle for the events of a sink, or of one of several endpoints. Cheap to clone.
+/// A handle that reports the events of a sink, or of one of its endpoints. Cheap to clone.
 ///
 /// The health is published on a `watch` channel.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub(crate) struct Reporter {
 // === impl Reporter ===
 
 impl Reporter {
-    /// A reporter for the sink of this name, which has not started yet.
+    /// Makes a reporter for the sink with this name, which has not started yet.
     pub(crate) fn new(sink: Arc<str>) -> Self {
         Self {
             sink,
@@ -36,7 +36,7 @@ impl Reporter {
         }
     }
 
-    /// A reporter for a new endpoint of a sink that uses several at a time.
+    /// Makes a reporter for a new endpoint of a sink that uses several at a time.
     #[must_use]
     pub(crate) fn endpoint(&self, address: &str) -> Self {
         let mut number = None;
@@ -53,12 +53,12 @@ impl Reporter {
         endpoint
     }
 
-    /// The sink's health, now and as it changes.
+    /// Subscribes to the sink's health.
     pub(crate) fn watch(&self) -> watch::Receiver<SinkHealth> {
         self.health.subscribe()
     }
 
-    /// Looks at the endpoint's health, unless the endpoint was removed.
+    /// Calls `look` with the endpoint's health. Returns `None` if the endpoint was removed.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Health) -> T) -> Option<T> {
         let sink = self.health.borrow();
         let mut endpoints = sink.endpoints.iter();
@@ -69,7 +69,8 @@ impl Reporter {
     /// Applies an event to the health, and logs it.
     pub(crate) fn report(&self, event: &Event<'_>) {
         let change = self.change(|sink, now| sink.apply(self.number, event, now));
-        // Not under the lock: a log that is not read blocks its writers, and must not block readers of the health.
+        // Logs after the lock is released: if nothing reads the log, a log call may block, and must not block readers of the
+        // health.
         self.log(event, change);
     }
 

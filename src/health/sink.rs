@@ -1,4 +1,4 @@
-//! The health of a sink, as a fold over its endpoints.
+//! The health of a sink, computed from its endpoints.
 
 use std::time::SystemTime;
 
@@ -6,18 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{EndpointStatus, Event, Failure, Health, State, endpoint::has_health};
 
-/// The health of a sink, folded from its endpoints.
+/// The health of a sink, computed from its endpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SinkHealth {
-    /// The state of the endpoint that is closest to taking frames, and the counts of all endpoints so far.
+    /// The best state among the endpoints, and the counts of all endpoints that the sink has had.
     #[serde(flatten)]
     pub health: Health,
-    /// The endpoints in use. With `endpoints failover` there is one, once it was tried.
+    /// The endpoints in use. With `endpoints failover` there is one, from the first attempt on.
     pub endpoints: Vec<EndpointStatus>,
-    /// Lookups of its name that failed. It continues with the last good addresses.
+    /// Failed lookups of its name. The sink keeps using the addresses of the last successful lookup.
     pub resolve_failures: u64,
-    /// The error of the lookups and the time at which they began to fail; `null` if the last lookup succeeded.
+    /// The error of the last lookup, with the time at which lookups began to fail with it; `null` if the last lookup
+    /// succeeded.
     pub resolve_error: Option<Failure>,
     /// True if it uses several endpoints at a time.
     #[serde(skip)]
@@ -26,24 +27,24 @@ pub struct SinkHealth {
     next_number: u64,
 }
 
-/// The change that an event made, as far as the log needs it.
+/// The change that an event made, for the log.
 #[derive(Debug)]
 pub(super) struct Change {
     /// The endpoint before the event, and after it.
     pub(super) before: Health,
     pub(super) after: Health,
-    /// The consequence for a sink with several endpoints.
+    /// The change of the sink as a whole, if it uses several endpoints.
     pub(super) turn: Option<Turn>,
-    /// True if lookups failed before.
+    /// True if the last lookup before this event had failed.
     pub(super) lookups_failed: bool,
 }
 
-/// A change of a sink with several endpoints.
+/// A change of a sink that uses several endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// The first of its endpoints came up.
     Up,
-    /// The last one went down.
+    /// The last of its endpoints that was up went down.
     Down,
 }
 
@@ -52,7 +53,7 @@ pub(super) enum Turn {
 has_health!(SinkHealth, Health);
 
 impl SinkHealth {
-    /// A sink that has not started yet.
+    /// Returns the health of a sink that has not started yet.
     pub(crate) fn new(now: SystemTime) -> Self {
         Self {
             health: Health::new(State::Resolving, now),
@@ -64,12 +65,12 @@ impl SinkHealth {
         }
     }
 
-    /// Returns whether it takes frames, at one endpoint at least.
+    /// Returns whether at least one endpoint of the sink takes frames.
     pub fn is_up(&self) -> bool {
         self.state == State::Up || self.endpoints_up() > 0
     }
 
-    /// The number of its endpoints that take frames.
+    /// Returns the number of its endpoints that take frames.
     pub fn endpoints_up(&self) -> usize {
         let endpoints = self.endpoints.iter();
         endpoints.filter(|one| one.state == State::Up).count()
@@ -87,8 +88,8 @@ impl SinkHealth {
         number
     }
 
-    /// Takes an event into account: of the endpoint with this number, or of the sink. `None` if there is no such endpoint:
-    /// parts of its stack may still be ending after it was removed.
+    /// Updates the health for an event of the endpoint with this number, or of the sink. Returns `None` if there is no such
+    /// endpoint: a removed endpoint may still report events while its tasks end.
     pub(super) fn apply(
         &mut self,
         number: Option<u64>,
@@ -115,8 +116,8 @@ impl SinkHealth {
         })
     }
 
-    /// An event of the sink itself. If it uses one endpoint at a time, that endpoint's health is the sink's. Returns it before
-    /// and after the event.
+    /// Applies an event of the sink itself. A sink that uses one endpoint at a time has the health of that endpoint. Returns
+    /// the health before and after the event.
     fn apply_to_whole(&mut self, event: &Event<'_>, now: SystemTime) -> (Health, Health) {
         let before = self.health.clone();
         match *event {
@@ -150,7 +151,7 @@ impl SinkHealth {
         (before, self.health.clone())
     }
 
-    /// Returns the endpoint's health before and after the event.
+    /// Applies an event of an endpoint. Returns its health before and after the event.
     fn apply_to_endpoint(
         &mut self,
         number: u64,
@@ -173,7 +174,7 @@ impl SinkHealth {
         Some((before, after))
     }
 
-    /// The sink is as well as the best of its endpoints. One that is on the way out does not count.
+    /// Sets the sink's state to the best state of its endpoints. Endpoints that drain or have stopped do not count.
     fn fold(&mut self, now: SystemTime) {
         let Self {
             health: sink,
@@ -185,7 +186,7 @@ impl SinkHealth {
         else {
             return;
         };
-        // It keeps its address for as long as no other endpoint is better.
+        // The sink keeps showing the same address while no other endpoint has a better state.
         if !used().any(|one| one.state == best.state && one.endpoint == sink.endpoint) {
             sink.endpoint.clone_from(&best.endpoint);
         }

@@ -1,4 +1,4 @@
-//! A sink and its endpoints, after any events.
+//! Tests of the health of a sink and its endpoints after arbitrary events.
 
 use std::{
     collections::BTreeSet,
@@ -80,7 +80,7 @@ fn the_counts_of_an_endpoint_outlive_it() {
     sink.report(&Event::Divided);
     let address = ADDRESSES[0];
     for round in 1..=3 {
-        // The same address again is another endpoint.
+        // An endpoint that is added with the address of a removed one is a new endpoint.
         let endpoint = sink.endpoint(address);
         endpoint.report(&Event::Up(address));
         lose(&endpoint);
@@ -157,7 +157,7 @@ fn the_health_of_a_sink_and_its_endpoints_is_flat_in_json() {
     assert_eq!(serde_json::to_value(&read).expect("JSON"), json);
 }
 
-/// An event of a connection, without borrowed parts.
+/// An event, without borrowed parts.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Started,
@@ -234,7 +234,7 @@ impl Step {
     }
 }
 
-/// Every count of a sink or an endpoint.
+/// Returns every count of a sink or an endpoint.
 fn counts(health: &Health) -> Vec<u64> {
     let fixed = [health.connects, health.failed_connects, health.write_stalls];
     let fixed = fixed.into_iter();
@@ -253,7 +253,7 @@ fn sum<'a>(all: impl IntoIterator<Item = &'a Health>) -> Vec<u64> {
     )
 }
 
-/// The states between which `since` does not change.
+/// Returns the class of a state. A change between states of the same class does not change `since`.
 fn class(state: State) -> u8 {
     match state {
         State::Resolving | State::Connecting | State::Handshaking | State::Backoff => 0,
@@ -268,7 +268,7 @@ fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
 }
 
 proptest! {
-    /// With several endpoints, one of which may be removed and another added in its place at any time.
+    /// The sink has several endpoints; at any time one may be removed and a new one added in its place.
     #[test]
     fn the_sums_of_a_sink_are_those_of_its_endpoints(steps in steps(), removals in any::<u64>()) {
         let mut now = SystemTime::UNIX_EPOCH;
@@ -319,7 +319,7 @@ proptest! {
         }
     }
 
-    /// A kind of failure is logged once until a connection that lasted was lost.
+    /// Each kind of failure is logged once in an outage. An outage ends with a steady connection.
     #[test]
     fn each_kind_of_failure_is_logged_once_an_outage(steps in steps()) {
         let mut journal = Journal::default();

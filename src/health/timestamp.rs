@@ -15,7 +15,7 @@ use time::{
     },
 };
 
-/// A point in time to the millisecond, in text as RFC 3339 in UTC: `2026-11-22T22:18:40.123Z`.
+/// A point in time. Its text is RFC 3339 in UTC, to the millisecond: `2026-11-22T22:18:40.123Z`.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -44,18 +44,18 @@ impl Timestamp {
         SystemTime::now().into()
     }
 
-    /// The time from `earlier` to this; zero if the clock was set back in between.
+    /// Returns the time from `earlier` to `self`; zero if `earlier` is later, because the clock was set back.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.duration_since(earlier.0).unwrap_or_default()
     }
 
-    /// Seconds since 1970, the form of Prometheus.
+    /// Returns the seconds since 1970, as in Prometheus's metrics.
     pub fn as_unix_seconds(self) -> f64 {
         self.since_epoch().as_secs_f64()
     }
 
     fn since_epoch(self) -> Duration {
-        // Only a wrong clock gives a time before 1970.
+        // A time before 1970 can come only from a wrong clock; it counts as 1970.
         self.0.duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
@@ -77,7 +77,7 @@ impl From<Timestamp> for SystemTime {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = i128::try_from(self.since_epoch().as_nanos()).unwrap_or(0);
-        // RFC 3339 ends with the year 9999; a certificate may claim a later one.
+        // RFC 3339 has no years after 9999, but a certificate may contain such a date.
         let text = OffsetDateTime::from_unix_timestamp_nanos(nanos)
             .ok()
             .and_then(|time| time.format(&Iso8601::<FORM>).ok());

@@ -1,39 +1,40 @@
-//! The descriptors reserved for the router itself, and the check whether the rest suffices for the configured senders.
+//! The file descriptors reserved for the router itself, and a check whether the remaining ones are enough for the configured
+//! senders.
 
 use nix::sys::resource::{Resource, getrlimit};
 use tracing::warn;
 
 use crate::{config::Config, net::Descriptors, sink::descriptors_needed};
 
-/// Descriptors for a reload: files, new listeners, and the sockets of draining sinks.
+/// Descriptors that a reload may need: for files, new listeners, and the sockets of draining sinks.
 const RELOAD: u64 = 8;
 
-/// Descriptors of the process: standard streams, signals, the runtimes, the watch on files, and libraries.
+/// Descriptors that the process may need: for standard streams, signals, the runtimes, the watch on files, and libraries.
 const PROCESS: u64 = 32;
 
-/// Open descriptors of an idle router, apart from its listeners: standard streams, signals, the runtimes, the watch on
-/// files and the admin endpoint's socket. Measured: 17.
+/// An upper bound of the descriptors that an idle router has open, without its listeners: standard streams, signals, the
+/// runtimes, the watch on files and the admin endpoint's socket. A running router had 17.
 const IDLE: u64 = 20;
 
-/// The socket of a listener, and the descriptor by which it recognizes its socket file.
+/// Descriptors of a listener: its socket, and the open socket file by which it recognizes that the file was replaced.
 const PER_LISTENER: u64 = 2;
 
-/// A limit too low for the configured number of senders.
+/// A limit on descriptors that is too low for the configured number of senders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shortage {
     limit: u64,
-    /// The number that the configuration may need.
+    /// The number of descriptors that the configuration may need.
     needed: u64,
 }
 
 /// The descriptors that a configuration may need.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Needed {
-    /// For everything that the router opens itself.
+    /// Descriptors for everything that the router opens itself.
     own: u64,
-    /// For senders, and for the sockets that they connect to.
+    /// Descriptors for senders, and for the sockets that senders connect to.
     senders: u64,
-    /// Open before the first sender connects.
+    /// Descriptors that are open before the first sender connects.
     in_use: u64,
 }
 
@@ -68,7 +69,7 @@ impl Shortage {
         warn!(
             limit,
             needed,
-            "the limit on open files (RLIMIT_NOFILE) is lower than max_connections may need: connections beyond it are closed at once and counted as connection_limit; raise it (LimitNOFILE= in the unit, `ulimit -n`) or lower max_connections"
+            "the limit on open files (RLIMIT_NOFILE) is lower than max_connections may need: connections beyond the limit are closed immediately and counted as connection_limit; raise the limit (LimitNOFILE= in the unit, `ulimit -n`) or lower max_connections"
         );
     }
 }

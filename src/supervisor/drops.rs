@@ -1,4 +1,4 @@
-//! Log lines about lost frames: one for each sink and period with losses.
+//! Log lines about lost frames: one line for each sink that lost frames in a period.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,6 +1,7 @@
-//! Log lines about certificates that are expired, expire soon or are not valid yet: at once and then daily.
+//! Logs certificates that are expired, expire soon or are not valid yet: when a certificate enters such a state, and then
+//! daily.
 //!
-//! At the start and at a reload, warnings about the configuration cover this. The lines here are for changes in between.
+//! At the start and at a reload, warnings about the configuration report the same. This task covers the time in between.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,7 @@ use crate::net::{Validity, ValidityState};
 /// The interval between checks.
 const LOOK: Duration = Duration::from_hours(1);
 
-/// The time after which a line is repeated.
+/// The interval between log lines about the same certificate in the same state.
 const REPEAT: Duration = Duration::from_hours(24);
 
 /// The listener or sink that presents a certificate.
@@ -74,8 +75,8 @@ fn shown(view: &View) -> Vec<(Shower, Certificate)> {
 // === impl Watch ===
 
 impl Watch {
-    /// Returns the certificates to log now. Certificates that are new to this watch were read at the time `taken_up`, when the
-    /// configuration's warnings covered them.
+    /// Returns the certificates to log now. A certificate that was not seen before was read at `taken_up`; the
+    /// configuration's warnings reported its state at that time.
     fn look(
         &mut self,
         shown: &[(Shower, Certificate)],
@@ -159,7 +160,7 @@ mod tests {
         vec![(shower, Certificate { file, validity })]
     }
 
-    /// The hours in which a line is logged, for a router that was started in the first of them.
+    /// Returns the hours in which a line is logged, for a router that was started in the first hour.
     fn logged(hours: std::ops::Range<u64>, shown: &[(Shower, Certificate)]) -> Vec<u64> {
         let mut watch = Watch::default();
         let start = at(hours.start * HOUR);
@@ -170,7 +171,7 @@ mod tests {
     #[test]
     fn a_certificate_is_logged_daily_from_14_days_before_its_expiry() {
         let shown = shown(0, 20 * DAY);
-        // 14 days before its end, each day, and at the end.
+        // From 14 days before the expiry, once a day, and at the expiry.
         let mut expected: Vec<u64> = (0..14).map(|day| 24 * (6 + day) + 1).collect();
         expected.extend([20 * 24 + 1, 21 * 24 + 1]);
         assert_eq!(logged(0..21 * 24 + 20, &shown), expected);
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn a_certificate_with_a_configuration_warning_is_logged_a_day_later() {
         assert_eq!(logged(100..150, &shown(0, DAY)), [124, 148]);
-        // Becoming valid is not logged.
+        // A certificate that becomes valid is not logged.
         assert_eq!(logged(0..100, &shown(30 * HOUR, 100 * DAY)), [24]);
         assert!(logged(0..1000, &shown(0, 100 * DAY)).is_empty());
     }

@@ -9,8 +9,8 @@ use super::{ListenerHandle, SinkHandle, Supervisor};
 use crate::health::Event;
 
 impl Supervisor {
-    /// Drains a removed sink: empties its queue and ends its stream within the drain's deadline. The router closed the queue
-    /// when it dropped it.
+    /// Drains a removed sink: empties its queue and ends its stream within the drain's deadline. The queue takes no new
+    /// frames: the router closed it when it removed the sink from its set.
     pub(super) fn retire_sink(&mut self, mut sink: SinkHandle) {
         let (drain, abort) = (*self.drain.borrow(), self.abort.clone());
         sink.work.reporter.report(&Event::Draining);
@@ -30,7 +30,7 @@ impl Supervisor {
         });
     }
 
-    /// Drains a removed listener: asks its senders to finish and reads what they still write.
+    /// Drains a removed listener: asks its senders to finish and reads the frames that they still send.
     pub(super) fn retire_listener(&mut self, mut listener: ListenerHandle) {
         let drain = *self.drain.borrow();
         listener.signals.drain.cancel();
@@ -41,7 +41,7 @@ impl Supervisor {
                 _ = &mut listener.task => {}
                 () = sleep(drain) => {
                     listener.signals.deadline.cancel();
-                    // The listener now cuts its connections and stops soon.
+                    // The listener now closes its connections, and stops soon.
                     let _ = (&mut listener.task).await;
                 }
             }

@@ -1,5 +1,5 @@
-//! The ledgers balance at every moment, through outages, stalls and drains. At the end they match
-//! what came in.
+//! The ledgers balance at every moment, also during outages, stalls and drains. At the end they
+//! match the number of frames received.
 
 use tapfan::{health::DropReason, internals::Mode};
 

@@ -1,4 +1,4 @@
-//! Inherited sockets, passed the way systemd passes them.
+//! Inherited sockets, passed in the way in which systemd passes them.
 
 use std::{
     fs,
@@ -26,8 +26,8 @@ use crate::{
 const UNUSED: &str = "no `listen` line names this inherited socket";
 const CHANGED: &str = "reloaded the configuration";
 
-/// Shell commands that do systemd's part: they pass descriptors from 3 on, and the variables that
-/// describe them.
+/// Shell commands that act as systemd does: they pass descriptors from 3 on, and set the variables
+/// that describe them.
 const PASS: &str =
     "exec 3<&0 4<&1 0</dev/null 1>&2; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=dns:more;";
 
@@ -156,8 +156,8 @@ async fn a_reload_releases_an_inherited_socket_and_takes_it_back() {
     changed(&tapfan, &folder, &with_tcp, 1).await;
     collector.got(1).await;
     waits.stop().await;
-    // The port now speaks TLS. With a socket of its own the router could not switch: the port would
-    // be in use.
+    // The listener now uses TLS on the same port. If the router had bound its own socket, it could
+    // not switch, because the port would be in use.
     changed(&tapfan, &folder, &with_tls, 2).await;
     send(&Target::Tls(address, certificates.sender(false)), 1).await;
     collector.got(2).await;
@@ -189,8 +189,8 @@ async fn an_inherited_socket_that_is_not_a_listening_stream_is_refused() {
     let refused = "inherited socket 1 (dns) is neither a unix stream socket nor TCP";
     assert!(log.contains(refused), "{log}");
 
-    // A parent that was itself socket-activated may leave variables with another process's pid.
-    // They are ignored.
+    // If the parent process was socket-activated itself, it may pass on variables with its own pid.
+    // The router ignores these.
     let for_another = PASS.replace("LISTEN_PID=$$", "LISTEN_PID=1");
     let mut tapfan = Tapfan::run_with(
         &for_another,

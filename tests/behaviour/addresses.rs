@@ -15,10 +15,10 @@ use crate::{
 };
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
-/// A loopback address at which none of these collectors listens.
+/// A loopback address at which no collector listens.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A configuration with one sink, whose name `server` resolves.
+/// Returns a configuration with one sink, whose name `server` resolves.
 fn tapfile(server: &NameServer, collector: &Collector, folder: &Folder) -> String {
     format!(
         "resolver {{\n nameserver {}\n}}\nlisten unix://{}\ndnstap tcp://collector.example.:{} full",
@@ -28,7 +28,8 @@ fn tapfile(server: &NameServer, collector: &Collector, folder: &Folder) -> Strin
     )
 }
 
-/// A router whose only sink is resolved by `server`, with `frames` frames queued for `collector`.
+/// Starts a router whose sink's name `server` resolves, with `frames` frames queued for
+/// `collector`.
 async fn router_to(server: &NameServer, collector: &Collector, frames: u64) -> (Router, Folder) {
     let folder = Folder::new();
     let router = Router::start(&tapfile(server, collector, &folder));

@@ -77,7 +77,7 @@ impl Scraper {
         let (enough, scrapes) = (CancellationToken::new(), Arc::<AtomicU64>::default());
         let (until, count) = (enough.clone(), Arc::clone(&scrapes));
         let thread = thread::spawn(move || {
-            // Counters of the sinks that exist throughout.
+            // The last counters of the sinks that are in every scrape.
             let mut last: BTreeMap<String, f64> = BTreeMap::new();
             loop {
                 let is_last = until.is_cancelled();
@@ -181,7 +181,7 @@ async fn every_scrape_balances_through_outages_drops_reloads_and_a_drain() {
         router.up(1).await;
         router.reload(&tapfile("")).expect("good");
     }
-    // A removed sink stays in the metrics until it is drained, and no longer.
+    // A removed sink is in the metrics until it is drained.
     until("the removed sink is gone", || {
         !metrics(address).sinks().contains(&"passes".to_owned())
     })
@@ -513,7 +513,8 @@ async fn a_separate_probes_address_serves_only_probes_and_metrics() {
         }
         assert!(get(admin, "/nowhere").body.contains("/status"));
     });
-    // A reload closes the address that is no longer configured and keeps the other.
+    // A reload closes the probes address, which is no longer configured, and keeps the admin
+    // address.
     apply(&mut server, "");
     assert_eq!(server.probes_address(), None);
     assert_eq!(server.address(), Some(admin));

@@ -138,7 +138,8 @@ async fn a_reload_moves_the_admin_endpoints_and_is_reported() {
     assert_eq!(error, "./Tapfile:3:1: unknown option `nme`");
     let scrape = Exposition::read(&block_in_place(|| get(first, "/metrics")).body);
     assert!(scrape.value("tapfan_config_last_reload_successful").abs() < 0.1);
-    // The address is free again: both endpoints move, and the old one closes.
+    // The new address is free again: the admin endpoint moves to it, the probes endpoint starts,
+    // and the old address closes.
     drop(taken.0);
     replace(&lines(&format!("admin {}\nprobes 127.0.0.1:0", taken.1)));
     let probes = tapfan.address_of("probes", 1).await;
@@ -179,8 +180,8 @@ async fn an_address_in_use_prevents_the_start_only_if_it_was_configured() {
         );
         assert!(!folder.path("in.sock").exists(), "nothing is left behind");
     }
-    // The default port may be in use by another program on this machine. The router runs either
-    // way.
+    // Occupies the default port, unless another program on this machine already uses it. The router
+    // runs in both cases.
     let _at_default = std::net::TcpListener::bind("127.0.0.1:9180");
     let tapfan = Tapfan::run(&folder, TAPFILE);
     tapfan.wait_for_log("tapfan is running").await;

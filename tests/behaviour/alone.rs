@@ -1,10 +1,11 @@
-//! Runs a test in its own process, for measurements that concern a whole process.
+//! Runs a test in its own process, for measurements of a whole process.
 
 use std::{env, future::Future, process::Command};
 
 const MARK: &str = "TAPFAN_TEST_ALONE";
 
-/// Runs `body` in a new process as the test `name`, and fails if it fails there.
+/// Starts a new process that runs only the test `name`, and runs `body` there. Fails if the test
+/// fails there.
 pub(crate) fn run<F: Future<Output = ()>>(name: &str, body: impl FnOnce() -> F) {
     if env::var_os(MARK).is_some() {
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -165,7 +165,7 @@ async fn a_second_signal_exits_at_once() {
     tapfan.signal(Signal::SIGINT);
     sender.half_closed().await;
     tapfan.signal(Signal::SIGTERM);
-    // `exit` waits far less long than the drain would take.
+    // The wait in `exit` is far shorter than the drain.
     assert_eq!(tapfan.exit().await.code(), Some(0));
     let log = tapfan.log();
     assert!(log.contains(" reasons=\"shutdown=10\""), "{log}");
@@ -181,7 +181,7 @@ async fn a_failed_start_exits_with_its_status() {
     let listen = "listen unix://in.sock\ndnstap out.sock";
     let running = Tapfan::run(&folder, listen);
     running.wait_for_log("tapfan is running").await;
-    // Its log file replaces that of the first process.
+    // The second process's log file replaces that of the first.
     let mut second = Tapfan::run(&folder, listen);
     assert_eq!(second.exit().await.code(), Some(1));
     assert!(

@@ -12,7 +12,8 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 
-/// One authority, a second one that no peer trusts, and certificates that the first one signed.
+/// A certificate authority, a second one that no peer trusts, and certificates signed by the first
+/// authority.
 pub(crate) struct Certificates {
     folder: TempDir,
     authority: CertificateDer<'static>,
@@ -79,7 +80,8 @@ impl Certificates {
         self.folder.path().join(name)
     }
 
-    /// Overwrites the file of this name in `other` in place, without a rename.
+    /// Overwrites the contents of the file with this name in `other`. Does not replace the file by
+    /// a rename.
     pub(crate) fn copy_to(&self, name: &str, other: &Self) {
         fs::copy(self.path(name), other.path(name)).expect("written");
     }
@@ -119,7 +121,7 @@ impl Certificates {
         Arc::new(config.expect("an identity"))
     }
 
-    /// The configuration of a sender that trusts the other authority only.
+    /// Returns the configuration of a sender that trusts only the second authority.
     pub(crate) fn distrustful_sender(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.other.clone()).expect("an authority");

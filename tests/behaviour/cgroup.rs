@@ -11,7 +11,7 @@ use std::{
 pub(crate) struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// Creates one with a limit in bytes. Returns `None` where this process lacks the permission.
+    /// Creates a cgroup with a limit in bytes. Returns `None` if this process lacks the permission.
     pub(crate) fn new(bytes: usize) -> Option<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let (pid, number) = (std::process::id(), NEXT.fetch_add(1, Relaxed));
@@ -43,7 +43,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // The kernel refuses the removal until the process, killed a moment ago, is gone.
+        // The kernel refuses the removal until the killed process has ended.
         for _ in 0..200 {
             if fs::remove_dir(&self.0).is_ok() {
                 return;

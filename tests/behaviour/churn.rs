@@ -23,12 +23,12 @@ const CONNECTIONS: u64 = 10_000;
 /// One connection in ten sends garbage.
 const GARBAGE_EVERY: u64 = 10;
 const AT_ONCE: usize = 32;
-/// Frames of the short connections are numbered from here, those of the good sender below.
+/// The first frame number of the short connections. The good sender's numbers are lower.
 const CHURN: u64 = 1 << 32;
 
 #[test]
 fn ten_thousand_connections_leave_no_descriptor_task_or_memory_behind() {
-    // Counts the descriptors of the process, so it needs a process of its own.
+    // Counts the descriptors of the process, so it must run in its own process.
     alone::run(
         "churn::ten_thousand_connections_leave_no_descriptor_task_or_memory_behind",
         churn,
@@ -61,8 +61,7 @@ async fn churn() {
         router.target(1),
         router.tls_target(2, certificates.sender(false)),
     ];
-    // A first pass allocates everything that is allocated once and kept, so that the counts
-    // compare.
+    // Before the first count, a pass allocates everything that is allocated once and kept.
     pass(&targets, 0..500).await;
     settled(&router).await;
     let before = Resources::now();
@@ -182,12 +181,14 @@ impl Garbage {
         Self::PlainToTls,
     ];
 
-    /// The garbage that the connection with this number sends, if it is a bad one.
+    /// Returns the garbage that the connection with this number sends; `None` if it is a good
+    /// connection.
     fn of(number: u64) -> Option<Self> {
         if !number.is_multiple_of(GARBAGE_EVERY) {
             return None;
         }
-        // Out of step with `listener_of`, so that each kind reaches each listener.
+        // The kinds change in another rhythm than in `listener_of`, so that each kind reaches each
+        // listener.
         let kind = number / GARBAGE_EVERY / 10 + number / GARBAGE_EVERY;
         let kind = usize::try_from(kind).expect("few") % Self::ALL.len();
         match Self::ALL[kind] {
@@ -240,7 +241,8 @@ impl Garbage {
     }
 }
 
-/// Bytes that differ for each number and are never zero: a control frame begins with zeros.
+/// Returns bytes that differ for each number. None of them is zero, because a control frame begins
+/// with zeros.
 fn noise(number: u64) -> Bytes {
     let mut state = number | 1;
     let mut next = || {

@@ -31,13 +31,13 @@ use crate::{
     wire::{ACCEPT, FINISH, READY, START, STOP},
 };
 
-/// A collector at one address, listening or not.
+/// A collector at one address. It listens only between `listen` and `kill` or `shut_down`.
 pub(crate) struct Collector {
     place: Place,
     shared: Arc<Shared>,
     /// Set while it listens.
     running: Option<Running>,
-    /// Keeps the port from other programs while the collector does not listen.
+    /// A bound socket that reserves the port while the collector does not listen.
     _reserved: Option<Socket>,
 }
 
@@ -46,64 +46,65 @@ pub(crate) struct Collector {
 pub(crate) enum Behaviour {
     /// Reads everything, and answers STOP with FINISH.
     Good,
-    /// Reads nothing after the handshake, until the behaviour changes.
+    /// Completes the handshake, and reads nothing afterwards until the behaviour changes.
     Hangs,
-    /// Accepts the connection and never sends a byte, not even of TLS.
+    /// Accepts the connection and never sends a byte. Does not do the TLS handshake, either.
     Silent,
     /// Completes the TLS handshake and never sends a byte of Frame Streams.
     SilentInTls,
-    /// Answers READY with these bytes instead of ACCEPT, and closes.
+    /// Answers READY with these bytes instead of ACCEPT, and closes the connection.
     Answers(&'static [u8]),
-    /// Sends these bytes after START, and is good otherwise.
+    /// Sends these bytes after START, and otherwise behaves like `Good`.
     Sends(&'static [u8]),
-    /// Closes after this many bytes of data.
+    /// Closes the connection after this many bytes of data.
     ClosesAfter(usize),
-    /// Does the same once, and is good from then on.
+    /// Closes one connection after this many bytes of data, and then behaves like `Good`.
     ClosesOnceAfter(usize),
     /// Reads everything, but never answers STOP.
     NeverFinishes,
-    /// Until the behaviour changes, pauses before each read and reads at most this many bytes. Good
-    /// otherwise.
+    /// Pauses before each read and reads at most this many bytes, until the behaviour changes.
+    /// Otherwise behaves like `Good`.
     ReadsSlowly(usize, Duration),
-    /// Closes in order right after the handshake.
+    /// Closes the connection cleanly right after the handshake.
     ClosesAfterHandshake,
-    /// Answers READY only when the behaviour changes, and is good from then on.
+    /// Answers READY only when the behaviour changes, and then behaves like `Good`.
     AcceptsLate,
 }
 
 /// The record of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
-    /// READY and START were correct.
+    /// True if READY and START were correct.
     pub(crate) begun: bool,
-    /// Payloads in order. With `numbers_only`, the last eight bytes of each.
+    /// The payloads in the order received; with `numbers_only`, only the last eight bytes of each.
     pub(crate) frames: Vec<Bytes>,
     /// Bytes that a silent collector received.
     pub(crate) received: Vec<u8>,
-    /// STOP was received. Set before FINISH is sent, so that a peer that waited for FINISH finds it
-    /// set.
+    /// True if STOP was received. It is set before FINISH is sent, so that a test that waits for
+    /// FINISH finds it set.
     pub(crate) stopped: bool,
-    /// The end of the connection. Set a while after FINISH, since the router closes after that.
+    /// The way in which the connection ended. It is set later than FINISH is sent, because the
+    /// router closes the connection only then.
     pub(crate) ended: Option<Ended>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// By STOP.
+    /// The stream ended with STOP.
     Stopped,
-    /// Closed by the router without STOP, this many bytes into a frame.
+    /// The router closed the connection without STOP, after this many bytes of an unfinished frame.
     Closed(usize),
-    /// Closed by this collector.
+    /// This collector closed the connection.
     Killed,
 }
 
-/// The way in which a collector that shuts down in order asks the sender to stop. It reads
-/// everything that is still sent.
+/// The way in which a collector that shuts down cleanly asks the sender to stop. The collector then
+/// reads everything that is still sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shutdown {
-    /// FIN: shuts down its write side.
+    /// Shuts down its write side, which sends FIN.
     Fin,
-    /// Unsolicited FINISH, then FIN.
+    /// Sends FINISH without a STOP before it, then FIN.
     Finish,
 }
 
@@ -111,7 +112,7 @@ pub(crate) enum Shutdown {
 enum Place {
     Unix(PathBuf),
     Tcp(SocketAddr, Option<Arc<ServerConfig>>),
-    /// In another network namespace; only this closure can create the socket.
+    /// An address in another network namespace, where only this closure can create a socket.
     Namespace(SocketAddr, Arc<MakeListener>),
 }
 
@@ -120,7 +121,7 @@ type MakeListener = dyn Fn(SocketAddr) -> std::net::TcpListener + Send + Sync;
 struct Shared {
     behaviour: watch::Sender<Behaviour>,
     connections: watch::Sender<Vec<Connection>>,
-    /// Keep only the last eight bytes of each frame.
+    /// True if only the last eight bytes of each frame are kept.
     numbers_only: bool,
 }
 
@@ -143,7 +144,8 @@ enum Listening {
 }
 
 impl Collector {
-    /// A collector at a unix socket that does not exist yet. An abstract name begins with a NUL.
+    /// Makes a collector with a unix socket. The socket does not exist until the collector listens.
+    /// An abstract name begins with a NUL.
     pub(crate) fn unix(path: impl AsRef<Path>) -> Self {
         Self::new(Place::Unix(path.as_ref().to_owned()), None)
     }
@@ -158,12 +160,14 @@ impl Collector {
         Self::on_tcp(Some(config))
     }
 
-    /// A collector at this address. Another program may take the port while it does not listen.
+    /// Makes a collector at this address. Another program may take the port while the collector
+    /// does not listen.
     pub(crate) fn tcp_at(address: SocketAddr) -> Self {
         Self::new(Place::Tcp(address, None), None)
     }
 
-    /// A collector at an address of another network namespace; `listener` binds there.
+    /// Makes a collector at an address of another network namespace, in which `listener` binds the
+    /// socket.
     pub(crate) fn in_namespace(
         address: SocketAddr,
         listener: impl Fn(SocketAddr) -> std::net::TcpListener + Send + Sync + 'static,
@@ -178,8 +182,8 @@ impl Collector {
 
     fn on_tcp(tls: Option<Arc<ServerConfig>>) -> Self {
         // A socket that is bound with SO_REUSEADDR but does not listen refuses connections. The
-        // system gives its port to no other program, yet a listener that asks for this very port
-        // gets it.
+        // system chooses its port for no other program, but a listener that names this port can
+        // bind it.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_reuse_address(true).expect("set");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -204,19 +208,19 @@ impl Collector {
         }
     }
 
-    /// Makes it keep only the last eight bytes of each frame.
+    /// Makes the collector keep only the last eight bytes of each frame.
     pub(crate) fn numbers_only(mut self) -> Self {
         let shared = Arc::get_mut(&mut self.shared).expect("not listening yet");
         shared.numbers_only = true;
         self
     }
 
-    /// Sets the behaviour for new connections, and for those that hang or read slowly now.
+    /// Sets the behaviour for new connections, and for existing ones that hang or read slowly.
     pub(crate) fn behave(&self, behaviour: Behaviour) {
         self.shared.behaviour.send_replace(behaviour);
     }
 
-    /// Its address in the syntax of the Tapfile.
+    /// Returns its address in the syntax of a Tapfile.
     pub(crate) fn socket(&self) -> String {
         match &self.place {
             Place::Unix(path) => format!("unix://{}", path.display()).replace('\0', "@"),
@@ -225,7 +229,7 @@ impl Collector {
         }
     }
 
-    /// Its address with `localhost` in place of 127.0.0.1.
+    /// Returns its address with `localhost` instead of 127.0.0.1.
     pub(crate) fn socket_by_name(&self) -> String {
         self.socket().replace("127.0.0.1", "localhost")
     }
@@ -234,7 +238,7 @@ impl Collector {
         matches!(self.place, Place::Tcp(_, Some(_)))
     }
 
-    /// Sets the TLS configuration for the next time it listens.
+    /// Sets the TLS configuration that is used from the next `listen` on.
     pub(crate) fn set_tls_config(&mut self, config: Arc<ServerConfig>) {
         assert!(self.running.is_none(), "it listens");
         match &mut self.place {
@@ -250,7 +254,7 @@ impl Collector {
         }
     }
 
-    /// Starts to listen. Returns the time just before.
+    /// Starts to listen. Returns the time right before that.
     pub(crate) fn listen(&mut self) -> SystemTime {
         assert!(self.running.is_none(), "it listens already");
         let before = SystemTime::now();
@@ -297,7 +301,7 @@ impl Collector {
         self
     }
 
-    /// Dies: resets its connections and stops listening.
+    /// Stops like a killed process: resets its connections and stops listening.
     pub(crate) async fn kill(&mut self) {
         let running = self.running.take().expect("it listens");
         running.killed.cancel();
@@ -308,8 +312,8 @@ impl Collector {
         }
     }
 
-    /// Shuts down in order: stops listening, asks the senders to stop, and reads what they still
-    /// send.
+    /// Shuts down cleanly: stops listening, asks the senders to stop, and reads the frames that
+    /// they still send.
     pub(crate) async fn shut_down(&mut self, shutdown: Shutdown) {
         let running = self.running.take().expect("it listens");
         running.shutdown.send_replace(Some(shutdown));
@@ -326,7 +330,7 @@ impl Collector {
             .expect("the sender exists");
     }
 
-    /// Waits until it has received this many frames in all.
+    /// Waits until it has received this many frames in total.
     pub(crate) async fn got(&self, frames: usize) {
         let mut connections = self.shared.connections.subscribe();
         let waiting = connections.wait_for(|connections| count(connections) >= frames);
@@ -350,9 +354,8 @@ impl Collector {
         self.inspect(last).expect("it has ended")
     }
 
-    /// Asserts that every stream has received STOP, as is the case after a drain, and waits until
-    /// the router has closed each connection. A connection that the router gave up before START has
-    /// no stream.
+    /// Asserts that every stream has received STOP, as after a drain, and waits until the router
+    /// has closed each connection. A connection that the router closed before START has no stream.
     pub(crate) async fn assert_stopped(&self) {
         self.inspect(|connections| {
             for (number, connection) in connections.iter().enumerate() {
@@ -378,7 +381,7 @@ impl Collector {
         });
     }
 
-    /// The number of streams it received.
+    /// Returns the number of streams that it has received.
     pub(crate) fn streams(&self) -> u64 {
         self.inspect(|connections| connections.iter().filter(|one| one.begun).count() as u64)
     }
@@ -388,7 +391,7 @@ impl Collector {
         inspect(&self.shared.connections.borrow())
     }
 
-    /// All frames of all connections.
+    /// Returns all frames of all connections.
     pub(crate) fn frames(&self) -> Vec<Bytes> {
         self.inspect(|connections| {
             let frames = connections.iter().flat_map(|connection| &connection.frames);
@@ -421,8 +424,8 @@ impl Drop for Collector {
     }
 }
 
-/// Binds `socket`. The address may still be in use for a moment: a program that another test starts
-/// holds copies of this process's listening sockets between fork and exec.
+/// Binds `socket`. Retries, because the address may still be in use for a moment: a program that
+/// another test starts has copies of this process's listening sockets between fork and exec.
 fn bind(socket: &Socket, address: SocketAddr) {
     let deadline = Instant::now() + TIMEOUT;
     while let Err(error) = socket.bind(&address.into()) {
@@ -452,12 +455,12 @@ async fn accept(
     }
 }
 
-/// Waits until the collector is asked to shut down in order.
+/// Waits until the test asks the collector to shut down cleanly.
 async fn shutdown_requested(shutdown: &mut watch::Receiver<Option<Shutdown>>) -> Shutdown {
     let said = shutdown.wait_for(Option::is_some).await.map(|said| *said);
     match said {
         Ok(said) => said.expect("waited for"),
-        // The collector was killed, or its handle was dropped although it keeps running.
+        // The test has dropped the collector, so it will not ask for a shutdown any more.
         Err(_) => pending().await,
     }
 }
@@ -525,7 +528,7 @@ impl Shared {
     ) -> Ended {
         if matches!(behaviour, Behaviour::Silent | Behaviour::SilentInTls) {
             let mut received = Vec::new();
-            // The kind of close does not matter.
+            // It does not matter how the connection is closed.
             let _ = stream.read_to_end(&mut received).await;
             self.change(number, |connection| connection.received = received);
             return Ended::Closed(0);
@@ -542,10 +545,10 @@ impl Shared {
         }
         if behaviour == Behaviour::AcceptsLate {
             self.until_changed(behaviour).await;
-            // The router may have given up already.
+            // Ignores errors: the router may have closed the connection already.
             let _ = stream.write_all(ACCEPT).await;
         } else {
-            // The router may have given up already.
+            // Ignores errors: the router may have closed the connection already.
             let _ = stream.write_all(ACCEPT).await;
             let _ = stream.flush().await;
         }
@@ -601,7 +604,7 @@ impl Shared {
                     if shutdown == Shutdown::Finish {
                         let _ = stream.write_all(FINISH).await;
                     }
-                    // If the peer has closed already, it needs no FIN.
+                    // Ignores errors: if the peer has closed already, it needs no FIN.
                     let _ = stream.shutdown().await;
                     continue;
                 }
@@ -618,7 +621,7 @@ impl Shared {
                 assert_eq!(buffer, STOP);
                 self.change(number, |connection| connection.stopped = true);
                 if behaviour != Behaviour::NeverFinishes {
-                    // A router that does not wait for FINISH has lost nothing.
+                    // Ignores errors: a router that does not wait for FINISH has lost nothing.
                     let _ = stream.write_all(FINISH).await;
                     let _ = stream.flush().await;
                 }
@@ -641,7 +644,7 @@ impl Shared {
         stream.read_buf(&mut buffer.limit(bytes)).await
     }
 
-    /// Removes the whole data frames from the front.
+    /// Removes the whole data frames at the front of the buffer and returns them.
     fn whole_frames(&self, buffer: &mut BytesMut) -> Vec<Bytes> {
         let mut frames = Vec::new();
         while let Some(length) = buffer.first_chunk().copied().map(u32::from_be_bytes) {
@@ -667,6 +670,6 @@ impl Shared {
 }
 
 async fn until_closed(stream: &mut Stream) {
-    // The content and the kind of close do not matter.
+    // Ignores the content and any error.
     let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
 }

@@ -1,5 +1,6 @@
-//! Collectors that close or die while no data is written to them. The sink notices at once, and
-//! tells a close from a reset. A deadline would give another reason.
+//! Collectors that close or reset their connections while no data is written to them. The sink
+//! notices immediately and distinguishes a close from a reset. A connection that ended only by a
+//! deadline would have another reason.
 //!
 //! Collectors that hang are in `hostile_collectors` and `renewal`.
 
@@ -11,7 +12,7 @@ use crate::{
     router::{Folder, Router},
 };
 
-/// A unix, a TCP and a TLS collector, and a router with a sink for each.
+/// Returns a unix, a TCP and a TLS collector, and a router with a sink for each of them.
 fn three_kinds(
     folder: &Folder,
     certificates: &Certificates,
@@ -72,7 +73,7 @@ async fn a_collector_that_is_killed_is_noticed_at_once() {
     router.all_up().await;
     for (sink, collector) in collectors.iter_mut().enumerate() {
         collector.kill().await;
-        // The kernel resets the connection, except on a unix socket without unread data.
+        // The kernel resets the connection. Only a unix socket without unread data is closed.
         let label = if sink == 0 { "closed" } else { "reset" };
         let (found, words) = disconnect_reason(&router, sink).await;
         assert_eq!(found, label, "{words}");

@@ -1,4 +1,5 @@
-//! A low limit on descriptors: senders leave enough of them for the rest of the router.
+//! A low limit on descriptors: senders cannot use the descriptors that the rest of the router
+//! needs.
 
 use std::{fs, time::Duration};
 
@@ -20,7 +21,7 @@ use crate::{
     wire::{ACCEPT, READY, START},
 };
 
-/// Opens an idle sender. Returns `None` if the router closes it at once.
+/// Opens an idle sender. Returns `None` if the router closes it immediately.
 pub(crate) async fn idle_sender(target: &Target) -> Option<Stream> {
     let mut stream = target.dial().await.expect("connected");
     let mut answer = vec![0; ACCEPT.len()];
@@ -113,7 +114,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
         "{log}"
     );
     assert!(!log.contains("Too many open files"), "{log}");
-    // The second sink has reserved its share of the limit, too, so more than one sender has to go.
+    // The second sink has reserved descriptors, too, so more than one sender must be closed.
     idlers.truncate(2);
     let mut sender = timeout(Duration::from_secs(20), async {
         loop {
@@ -134,8 +135,8 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_low_limit_on_descriptors_still_admits_senders() {
-    // In the first case two sinks with names need more than half of the limit. In the second an
-    // idle router has half of it open.
+    // In the first case, two sinks with names need more than half of the limit. In the second case,
+    // an idle router has half of the limit open.
     for (limit, sinks) in [(64, 2), (40, 1)] {
         let folder = Folder::new();
         let sinks: Vec<_> = (0..sinks)

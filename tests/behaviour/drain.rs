@@ -107,8 +107,8 @@ async fn a_drain_under_load_loses_no_written_frame() {
     }
 }
 
-/// Runs on one thread, which the senders block, so that the runtime has not even seen the
-/// connections when the drain begins. A fast sender in another process can cause the same.
+/// Runs on one thread, which the senders block. So the runtime has not seen the connections yet
+/// when the drain begins. A fast sender in another process can cause the same.
 #[tokio::test]
 async fn senders_that_wrote_just_before_the_drain_lose_nothing() {
     const SENDERS: u64 = 20;
@@ -233,7 +233,7 @@ async fn a_sender_that_never_ends_is_closed_and_its_frames_are_delivered() {
 }
 
 /// Runs on one thread, which the sender blocks while it writes. So the runtime sees the data and
-/// the cancelled drain together.
+/// the cancellation of the drain at the same time.
 #[tokio::test]
 async fn frames_written_before_the_drain_is_cut_short_are_still_read() {
     let folder = Folder::new();
@@ -262,7 +262,7 @@ async fn frames_written_before_the_drain_is_cut_short_are_still_read() {
     hurry.cancel();
     let report = draining.await.expect("no panic");
     assert_eq!(report.listeners[0].counts.frames, 1000);
-    // The sink's drain is cut short, too, so the sink may drop frames.
+    // The cancellation also ends the sink's drain early, so the sink may drop frames.
     let ledger = &report.sinks[0].ledger;
     assert_eq!(
         ledger.delivered + ledger.dropped(DropReason::Shutdown),
@@ -290,7 +290,7 @@ async fn a_drain_that_is_cut_short_ends_at_once() {
     ));
     router.up(0).await;
     router.up(1).await;
-    // One connection in its handshake, one that never ends, one in the middle of a frame.
+    // Opens one connection in its handshake, one that never ends, and one in the middle of a frame.
     let _shaking_hands = router.target(1).dial().await.expect("connected");
     let mut never_ends = Sender::open(&router.target(0), Mode::Bidirectional).await;
     never_ends.send((0..100).map(numbered)).await;
@@ -302,7 +302,8 @@ async fn a_drain_that_is_cut_short_ends_at_once() {
     never_ends.half_closed().await;
     mid_frame.half_closed().await;
     hurry.cancel();
-    // A drain that takes longer than `TIMEOUT` fails, and this one could take ten minutes.
+    // The drain may take ten minutes, but the test fails after `TIMEOUT`. So it passes only if the
+    // drain ends early.
     let report = draining.await.expect("no panic");
     for down in &report.sinks[2..] {
         assert_eq!(down.ledger.dropped(DropReason::Shutdown), 100);
@@ -338,7 +339,8 @@ async fn a_drain_waits_four_seconds_for_finish() {
     let folder = Folder::new();
     let collector = Collector::tcp().listening();
     collector.behave(collector::Behaviour::NeverFinishes);
-    // A drain that takes longer than `TIMEOUT` fails, and this one could take ten minutes.
+    // The drain may take ten minutes, but the test fails after `TIMEOUT`. So it passes only if the
+    // drain ends early.
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {} full\ndrain 10m",
         folder.display("in"),

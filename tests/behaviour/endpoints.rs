@@ -20,7 +20,7 @@ use crate::{
     wait,
 };
 
-/// A router with one sink, and three collectors that the sink's name may resolve to.
+/// Three collectors, and a name server that resolves the sink's name to some of them.
 struct Scene {
     folder: Folder,
     server: NameServer,
@@ -34,7 +34,8 @@ const HOSTS: [Ipv4Addr; 3] = [
 ];
 
 impl Scene {
-    /// The name resolves to the first `addresses` collectors. None of them listens.
+    /// Makes a scene in which the name resolves to the first `addresses` collectors. No collector
+    /// listens.
     async fn new(addresses: usize) -> Self {
         let first = Collector::tcp();
         let port = first.port();
@@ -66,7 +67,7 @@ impl Scene {
         Router::start(&self.tapfile(options))
     }
 
-    /// The frame numbers that each collector received.
+    /// Returns the frame numbers that each collector received.
     fn numbers(&self) -> [Vec<u64>; 3] {
         self.collectors
             .each_ref()
@@ -158,8 +159,8 @@ async fn frames_of_a_dead_endpoint_go_to_the_others() {
     let all = scene.numbers().concat();
     let distinct: HashSet<_> = all.iter().collect();
     assert_eq!(all.len(), distinct.len(), "a frame arrived twice");
-    // The only frames lost are those that the dead collector's kernel had accepted and the
-    // collector had not read.
+    // A frame is lost only if the killed collector's kernel had accepted it and the collector had
+    // not read it.
     let window = 8_u64 << 20;
     assert!(sent - (all.len() as u64) < window / 100);
 }
@@ -176,8 +177,8 @@ async fn a_stalled_endpoint_does_not_delay_the_others() {
     for number in 0..FRAMES as u64 {
         sender.send([numbered_large(number, 60_000)]).await;
     }
-    // The stalled endpoint keeps what its socket buffers hold and at most two batches. The others
-    // get the rest.
+    // The stalled endpoint keeps the frames in its socket buffers and at most two batches. The
+    // other endpoints get all other frames.
     let ledger = || router.ledger(0);
     wait::until("the other endpoints took the rest", || {
         let ledger = ledger();
@@ -356,7 +357,7 @@ async fn frames_left_in_the_queue_of_a_removed_endpoint_are_counted() {
 async fn a_name_that_changes_with_every_lookup_keeps_a_bounded_number_of_endpoints() {
     let scene = Scene::new(1).await;
     let tapfile = scene.tapfile("endpoints all");
-    // None of these collectors listens, so that each endpoint is kept for as long as allowed.
+    // No collector listens, so that the router keeps each removed endpoint for the full `drain`.
     let router = Router::start(&tapfile.replace("drain 3s", "drain 10m"));
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     for net in 1..=4 {
@@ -411,7 +412,7 @@ async fn a_change_of_mode_keeps_the_queue() {
         .expect("good");
     wait::until("each endpoint has a queue", || queued(&router, 300)).await;
     assert_eq!(router.ledger(0).offered, 300);
-    // With another setting, each endpoint keeps its queue.
+    // After a change of another setting, each endpoint still has its queue.
     router
         .reload(&scene.tapfile("endpoints all\n write_timeout 5s"))
         .expect("good");
@@ -427,8 +428,8 @@ async fn a_change_of_mode_keeps_the_queue() {
     router
         .reload(&scene.tapfile("endpoints failover"))
         .expect("good");
-    // Two endpoints still have 200 undelivered frames each. One of the two queues is kept, the
-    // other is dropped.
+    // Two endpoints still have 200 undelivered frames each. The sink keeps one of the two queues
+    // and drops the other.
     scene.collectors[2].got(400).await;
     let ledger = router.ledger(0);
     assert_eq!(ledger.dropped(DropReason::EndpointGone), 200);

@@ -20,8 +20,8 @@ use crate::{
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Writes a certificate with these dates and its key. Returns their common path without the
-/// extension.
+/// Writes a certificate with these dates, and its key. Returns the path of both files without their
+/// extensions.
 fn write(folder: &Folder, name: &str, starts: SystemTime, expires: SystemTime) -> PathBuf {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
@@ -122,7 +122,7 @@ async fn the_log_says_so_at_the_start_and_at_a_reload() {
         "{}",
         tapfan.log()
     );
-    // A failed renewal: the file that was put in place is the wrong one.
+    // A reload takes up a certificate that expires soon, and then an expired one.
     for (file, said) in [
         (&soon, "soon.crt expires"),
         (&expired, "expired.crt expired"),

@@ -1,4 +1,4 @@
-//! Peers that speak another protocol or reject our certificate: the log and the status say what to
+//! Peers that use another protocol or reject our certificate: the log and the status say what to
 //! do.
 
 use std::net::SocketAddr;
@@ -79,7 +79,7 @@ async fn senders_that_speak_something_else_or_trust_us_not_are_named() {
         .await;
 }
 
-/// A collector that requires a client certificate and gets none sends the alert `handshake_failure`
+/// A collector that requires a client certificate but gets none sends the alert `handshake_failure`
 /// in TLS 1.2, and `certificate_required` in TLS 1.3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_misses_a_client_certificate_is_understood() {

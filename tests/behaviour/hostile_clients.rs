@@ -1,4 +1,4 @@
-//! Clients of the admin endpoint that try to block others.
+//! Clients of the admin endpoint that try to block other clients.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -40,7 +40,7 @@ async fn slow_silent_and_greedy_clients_do_not_block_probes() {
             assert_eq!(answer.status, 200);
             assert!(begun.elapsed() < TIMEOUT, "probes have to wait");
         }
-        // The first of them was closed to make room.
+        // The server has closed the first of these connections to make room.
         let first = &mut held[0];
         first
             .set_read_timeout(Some(Duration::from_secs(20)))
@@ -64,7 +64,7 @@ async fn an_unfinished_request_head_times_out_and_a_long_one_is_refused() {
             .expect("set");
         slow.write_all(b"GET /livez HTTP/1.1\r\n").expect("written");
         let mut said = Vec::new();
-        // It may end with a reset, but not with the timeout above.
+        // The read may end with a reset, but must not end with the timeout above.
         let ended = slow.read_to_end(&mut said).map_err(|error| error.kind());
         assert_ne!(ended, Err(ErrorKind::WouldBlock), "it is still open");
         assert!(!said.starts_with(b"HTTP/1.1 200"));
@@ -83,7 +83,7 @@ fn watch(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The name of the first event that a new client gets.
+/// Returns the name of the first event that a new client gets.
 fn first_event(address: SocketAddr) -> String {
     let mut stream = watch(address);
     stream
@@ -104,7 +104,7 @@ fn first_event(address: SocketAddr) -> String {
     }
 }
 
-/// Without the limit on unread data this would take minutes.
+/// Without the limit on unread data, this test would take minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn event_clients_that_never_read_are_closed() {
     let router = Router::start("listen @tapfan-test-watchers\ndnstap @tapfan-test-nobody\n");

@@ -190,10 +190,11 @@ async fn unexpected_bytes_from_a_collector_end_the_connection() {
     }
 }
 
-/// More than the kernel buffers while the peer does not read.
+/// The size of a frame that is larger than the kernel's buffers.
 const LARGE: usize = 8 << 20;
 
-/// A collector of each kind, each with a sink that takes large frames.
+/// Returns a unix, a TCP and a TLS collector, and a router with one sink for each. The sinks take
+/// large frames.
 fn three_kinds(folder: &Folder, certificates: &Certificates) -> ([Collector; 3], Router) {
     let collectors = [
         Collector::unix(folder.path("out")).listening(),
@@ -276,7 +277,8 @@ async fn a_frame_cut_off_by_three_disconnects_is_dropped() {
         collector.behave(Behaviour::Good);
     }
     for (sink, collector) in collectors.iter_mut().enumerate() {
-        // An earlier connection may still wait for its 1000 bytes, and would swallow these frames.
+        // An earlier connection may still wait for its 1000 bytes and would take the next frames.
+        // Killing the collector ends it.
         collector.kill().await;
         collector.listen();
         router.up(sink).await;
@@ -290,7 +292,7 @@ async fn a_frame_cut_off_by_three_disconnects_is_dropped() {
         assert_eq!(sink.ledger.dropped(DropReason::Disconnected), 1);
         assert_eq!((sink.ledger.delivered, sink.ledger.dropped_total()), (7, 1));
         let numbers = numbers_of(&collector.frames());
-        // The frames behind it may have gone to the connection that was killed.
+        // The frames after the skipped one may have gone to the killed connection.
         assert!(numbers.ends_with(&[4, 5, 6, 7]), "{numbers:?}");
         assert!(!numbers.contains(&0));
     }

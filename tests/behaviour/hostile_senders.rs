@@ -1,5 +1,5 @@
-//! Senders that misbehave: each gets the right answer and the right counter, and harms no other
-//! sender.
+//! Senders that misbehave: the router gives each the right answer, counts the right error, and
+//! serves other senders as before.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ async fn bytes_that_are_not_frame_streams_are_counted_and_the_connection_closed(
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(),
         client_hello,
         b"\xde\xad\xbe\xef\xfe\xed\xfa\xce and more of that kind",
-        // Control frames with a wrong length, or not allowed at this place.
+        // Control frames that have a wrong length or are not allowed at this place.
         b"\0\0\0\0\xff\xff\xff\xff\0\0\0\x04",
         b"\0\0\0\0\0\0\0\0",
         STOP,
@@ -125,7 +125,7 @@ async fn a_truncated_handshake_is_distinguished_from_a_probe() {
 #[tokio::test]
 async fn another_content_type_is_answered_with_ours_or_finish() {
     let bench = Bench::new("").await;
-    // ACCEPT lists the content type that the router would have taken.
+    // ACCEPT lists the content type that the router accepts.
     let mut stream = bench.target().dial().await.expect("connected");
     stream.write_all(READY_FOR_LOGS).await.expect("written");
     assert_eq!(sender::rest(&mut stream).await, ACCEPT);
@@ -155,7 +155,8 @@ async fn an_oversize_frame_is_skipped_and_the_stream_goes_on() {
         numbered(2),
     ]);
     sender.write_in_pieces(&stream, 4096).await;
-    // The largest possible length. Skipping it would take 4 GiB, so the rest of the stream is lost.
+    // The bytes announce the largest possible length. To skip such a frame, the router would have
+    // to read 4 GiB, so the rest of the stream is lost.
     sender.write(&[0xff; 100]).await;
     sender.send([numbered(668)]).await;
     sender.close().await;
@@ -215,7 +216,7 @@ async fn a_stream_that_ends_inside_a_frame_loses_only_that_frame() {
         sender.close().await;
     }
     bench.errors(&[(ErrorReason::Io, 5)]).await;
-    // A control frame that breaks the protocol ends the stream; the frames before it are kept.
+    // A control frame that breaks the protocol ends the stream. The frames before it are delivered.
     let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
     sender.send([numbered(5)]).await;
     sender.write(b"\0\0\0\0\0\0\x02\x01").await;
@@ -287,7 +288,7 @@ async fn a_handshake_times_out_after_five_seconds() {
             assert!(answer.is_empty() || answer == ACCEPT);
         }));
     }
-    // A sender that trickles its handshake is closed by the same deadline.
+    // A sender that sends its handshake byte by byte is closed at the same deadline.
     let mut trickle = router.target(0).dial().await.expect("connected");
     waiting.push(tokio::spawn(async move {
         let mut ticks = interval(Duration::from_millis(500));
@@ -347,7 +348,7 @@ async fn a_tls_listener_accepts_only_trusted_clients() {
         router.counts(0).errors(ErrorReason::Tls) == 2
     })
     .await;
-    // A connection that closes without sending a byte is a probe, on a TLS listener too.
+    // A connection that is closed without a byte counts as a probe, also on a TLS listener.
     let probe = without.dial_plain().await.expect("connected");
     assert_eq!(sender::exchange(probe, b"").await, b"");
     let reset = without.dial_plain().await.expect("connected");
@@ -388,7 +389,7 @@ async fn a_sender_that_floods_control_frames_is_counted_and_closed() {
         .await;
         let mut stream = sender.into_stream();
         let flood = frame.repeat(100_000);
-        // The router closes the connection before all of that is written.
+        // Ignores the error: the router closes the connection before everything is written.
         let written = stream.write_all(&flood).await;
         assert!(written.is_err(), "the router read everything");
     }
@@ -397,8 +398,8 @@ async fn a_sender_that_floods_control_frames_is_counted_and_closed() {
     bench
         .errors(&[(ErrorReason::Control, control), (ErrorReason::Protocol, 3)])
         .await;
-    // Any number of control frames is skipped if data lies between them: a later version of Frame
-    // Streams may add types.
+    // Unknown control frames are skipped, however many there are, if there are data frames between
+    // them: a later version of Frame Streams may add types.
     let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
     for number in 0..500 {
         sender.write(UNKNOWN).await;

@@ -1,5 +1,5 @@
-//! Requests with a foreign `Host`: a web page whose name was made to resolve to this machine (DNS
-//! rebinding) must read nothing.
+//! Requests with a foreign `Host`. A web page whose name was made to resolve to this machine (DNS
+//! rebinding) must not be able to read anything.
 
 use std::{fmt::Write as _, net::SocketAddr};
 
@@ -68,7 +68,8 @@ async fn a_foreign_host_header_can_read_and_change_nothing() {
     let answer = ask(probes, "GET", "/metrics", &["evil.example"]);
     assert_eq!(answer.status, 403);
     assert!(answer.body.contains("`probes`"), "{}", answer.body);
-    // The address was translated (NAT) on the way, so advice to use the IP address would not help.
+    // The address was translated (NAT) on the way, so the answer must not advise to use the IP
+    // address.
     let answer = ask(address, "GET", "/status", &["192.0.2.7"]);
     assert_eq!(answer.status, 403);
     assert!(

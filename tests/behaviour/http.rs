@@ -45,7 +45,8 @@ pub(crate) fn exchange(address: SocketAddr, request: &str) -> Answer {
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("set");
-    // A server that answers before it has read everything may close before all is written.
+    // Ignores errors: a server that answers early may close the connection before the whole request
+    // is written.
     let _ = stream.write_all(request.as_bytes());
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);

@@ -1,6 +1,7 @@
 //! Configuration files that never answer, or are not regular files.
 //!
-//! The file that never answers is standard input: a pipe whose other end the test holds.
+//! Standard input serves as the file that never answers: it is a pipe whose other end the test
+//! holds.
 
 use std::{
     fs,
@@ -149,7 +150,7 @@ async fn a_file_that_does_not_answer_in_time_changes_nothing_until_it_answers() 
     assert!(refused.contains("/dev/stdin"), "{refused}");
     delivers(&folder, &collector, 1).await;
 
-    // Once the file answers, its content is applied without another signal.
+    // When the file answers, its content is applied without another signal.
     silent.write_all(b"# at last\n").expect("written");
     drop(silent);
     tapfan.wait_for_log(CHANGED).await;

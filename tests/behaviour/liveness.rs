@@ -15,8 +15,8 @@ use crate::{admin::serve_for, http::get, router::parse};
 const WORKERS: usize = 2;
 
 /// The longest time that an answer may take in any state of the data plane. Only the fastest of
-/// several answers must meet it: other load on this machine delays some answers, a blocked data
-/// plane would delay all.
+/// several answers must meet it. Other load on this machine delays some of the answers, but a
+/// blocked data plane would delay all of them.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
 fn data_plane() -> Runtime {

@@ -5,7 +5,7 @@ use std::{iter::Peekable, str::Chars};
 /// The key-value pairs of one line, in order.
 pub(crate) type Pairs = Vec<(String, String)>;
 
-/// Parses one line. An error describes the place that is not logfmt.
+/// Parses one line. The error describes the part that is not logfmt.
 pub(crate) fn read(line: &str) -> Result<Pairs, String> {
     let mut pairs: Pairs = Vec::new();
     let mut rest = line.chars().peekable();

@@ -22,12 +22,14 @@ use crate::{
     traffic::{numbered, numbers_of},
 };
 
-/// The number of times that a sink was refused because it leads to a listener of the same router.
+/// Returns how often the router refused a connection of the sink because it led to a listener of
+/// the same router.
 fn refusals(status: &SinkHealth) -> u64 {
     status.disconnects["own_listener"]
 }
 
-/// Waits until a sink was refused with `own_listener` and is in a long backoff.
+/// Waits until a connection of the sink was refused as `own_listener` and the sink is in a long
+/// backoff.
 async fn wait_for_refusal(router: &Router, sink: usize, listener: &str) {
     let refused = |status: &SinkHealth| status.state == State::Backoff && refusals(status) > 0;
     let status = router.until(sink, "is refused", refused).await;
@@ -84,7 +86,8 @@ async fn a_sink_that_leads_back_to_a_listener_is_refused() {
     );
     let mut router = Router::start(&base);
     router.up(0).await;
-    // Linked after the start, so that no check of the configuration could see it.
+    // The link is created after the start, so that no check of the configuration could find the
+    // loop.
     symlink(folder.path("in"), folder.path("link")).expect("linked");
     let (to_tcp, to_tls) = (
         format!("tcp://0.0.0.0:{tcp}"),
@@ -95,7 +98,7 @@ async fn a_sink_that_leads_back_to_a_listener_is_refused() {
     wait_for_refusal(&router, 3, &to_tls).await;
     wait_for_refusal(&router, 4, &to_tcp).await;
 
-    // A listener that is added where a sink already waits.
+    // A reload adds a listener at the address at which a sink already tries to connect.
     let more = format!("{base}listen unix://{}more\n", folder.display(""));
     router.reload(&more).expect("sound");
     symlink(folder.path("more"), folder.path("later")).expect("linked");

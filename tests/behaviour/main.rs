@@ -1,8 +1,8 @@
 //! Behaviour from outside: real senders, sockets and collectors, and their failure modes.
 //!
 //! The router starts from a Tapfile, as in production. Its peers are `sender` and `collector`,
-//! which have their own implementation of Frame Streams (`wire`). No test sleeps and hopes: `wait`
-//! waits for conditions, with a deadline.
+//! which have their own implementation of Frame Streams (`wire`). No test relies on sleeping long
+//! enough: `wait` waits for conditions, with a deadline.
 
 mod alone;
 mod certificates;

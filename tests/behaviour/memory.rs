@@ -32,8 +32,8 @@ fn lost(sink: &SinkStatus) -> u64 {
     sink.ledger.dropped.values().sum()
 }
 
-/// Where no cgroup can be created, the address space is limited instead, and `memory` sets the
-/// limit.
+/// If this process cannot create a cgroup, the test limits the address space instead, and sets the
+/// router's limit with `memory`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_larger_than_memory_harms_neither_the_router_nor_a_good_sink() {
     const BATCHES: u64 = 800;
@@ -75,7 +75,7 @@ async fn a_queue_larger_than_memory_harms_neither_the_router_nor_a_good_sink() {
     let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
     for number in 0..BATCHES {
         with_timeout("the router reads", sender.send(batch(number))).await;
-        // No faster than the good collector reads.
+        // Sends no faster than the good collector reads.
         let so_far = usize::try_from((number + 1) * BATCH).expect("few");
         if number % 8 == 7 {
             good.got(so_far).await;
@@ -101,7 +101,7 @@ async fn a_queue_larger_than_memory_harms_neither_the_router_nor_a_good_sink() {
     let dropped = second.ledger.dropped["memory"];
     assert_eq!((lost(second), second.ledger.offered), (dropped, sent));
     assert!(second.ledger.balances() && dropped > sent / 2, "{second:?}");
-    // The stalled sink uses the memory that there is.
+    // The stalled sink uses most of the memory.
     assert!(second.queue.bytes > 48 * MIB as u64, "{second:?}");
     assert_eq!(second.dropped_by_sender.senders[0].frames, dropped);
 

@@ -22,14 +22,14 @@ pub(crate) struct NameServer {
     task: JoinHandle<()>,
 }
 
-/// Its response to each query.
+/// The name server's response to each query.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
     /// These addresses, possibly none.
     Addresses(Vec<Ipv4Addr>),
     /// This error code.
     Fails(ResponseCode),
-    /// These addresses, but FORMERR for a query with EDNS.
+    /// These addresses for a query without EDNS, and FORMERR for one with EDNS.
     WithoutEdns(Vec<Ipv4Addr>),
     /// No response.
     Silence,

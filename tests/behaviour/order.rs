@@ -16,7 +16,7 @@ async fn finish_is_sent_after_every_frame_was_offered_to_every_sink() {
     let folder = Folder::new();
     let (one, another) = (
         Collector::unix(folder.path("one")).listening(),
-        // Not listening, so that the frames stay in the sink's queue.
+        // This collector does not listen yet, so that the frames stay in the sink's queue.
         Collector::tcp(),
     );
     let router = Router::start(&format!(
@@ -56,7 +56,7 @@ async fn concurrent_senders_keep_their_order_and_their_frames_whole() {
         tokio::spawn(async move {
             let mut stream = Sender::open(&target, Mode::Bidirectional).await;
             let frames = wire::data(numbers.map(numbered));
-            // Cut anywhere, at different places for each sender.
+            // Splits the stream at arbitrary places, different ones for each sender.
             let size = 997 + 512 * usize::try_from(sender).expect("few");
             stream.write_in_pieces(&frames, size).await;
             stream.stop().await;

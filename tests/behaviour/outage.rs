@@ -1,4 +1,4 @@
-//! A collector that dies or hangs costs at most its own frames.
+//! When a collector is killed or hangs, other collectors lose no frames.
 
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ fn is_up(status: &SinkHealth) -> bool {
     status.state == State::Up
 }
 
-/// The outage itself is checked in every attempt. The time to reconnect gets three attempts,
-/// because it depends on the machine's other load.
+/// The time to reconnect depends on other load on the machine, so only one of three attempts has to meet the limit.
+/// Every attempt checks the frames.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sinks_reconnect_at_once_and_deliver_their_queues() {
     let mut best = Duration::MAX;
@@ -82,7 +82,7 @@ async fn outage_of_a_second() -> Duration {
     for sink in KILLED {
         router.until(sink, "is down", |status| !is_up(status)).await;
     }
-    // Nothing is in flight without a connection, so this is the number delivered on the first one.
+    // Without a connection no frame is in flight, so this is the number of frames delivered on the first connection.
     let delivered = KILLED.map(|sink| router.ledger(sink).delivered);
     keeps_up(&router, &others, load.sent()).await;
     sleep_until(down_since + Duration::from_secs(1)).await;
@@ -145,7 +145,7 @@ async fn keeps_up(router: &Router, collectors: &[Collector], sent: u64) {
 
 #[test]
 fn a_collector_that_hangs_costs_only_its_own_drops_and_bounded_memory() {
-    // Measures the memory of the process, so it needs a process of its own.
+    // Measures the memory of the process, so it must run in its own process.
     alone::run(
         "outage::a_collector_that_hangs_costs_only_its_own_drops_and_bounded_memory",
         hang_of_ten_seconds,
@@ -188,8 +188,8 @@ async fn hang_of_ten_seconds() {
         most = most.max(resident_bytes());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // Much more data passes than the queues may hold: 20 MB and 8 MiB, and the same again for
-    // chunks that fill only half of their buffer.
+    // The queues can hold 20 MB and 8 MiB, and use up to twice that for chunks that fill only half of their buffer. Far
+    // more data than that must pass.
     let passed = router.counts(0).bytes;
     assert!(passed > 100 << 20, "only {passed} bytes passed");
     let grown = most.saturating_sub(before);

@@ -36,8 +36,8 @@ impl Resources {
         }
     }
 
-    /// Waits until descriptors and tasks are back to these numbers, and asserts that memory has
-    /// grown by less than `bytes`.
+    /// Waits until the numbers of descriptors and tasks are back to these values, and asserts that
+    /// memory has grown by less than `bytes`.
     pub(crate) async fn assert_released(&self, bytes: u64) {
         let deadline = Instant::now() + TIMEOUT;
         let mut now = Self::now();

@@ -1,5 +1,5 @@
-//! Names with several addresses, some of which accept connections but are dead. The first collector
-//! that accepts the stream gets it.
+//! Names with several addresses, of which some accept connections but never answer. The first
+//! collector that accepts the stream gets it.
 
 use std::net::Ipv4Addr;
 
@@ -131,7 +131,8 @@ async fn a_collector_that_accepts_too_late_gets_no_start() {
     bench.router.up(0).await;
     bench.first.behave(Behaviour::Good);
     bench.assert_second_won().await;
-    // The first address is listed again, and first; a connection that works is kept.
+    // The name lists the first address again, in the first place. The sink keeps its working
+    // connection.
     bench.server.wait_for_queries(4).await;
     bench.drain().await;
 }
@@ -139,7 +140,7 @@ async fn a_collector_that_accepts_too_late_gets_no_start() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_collector_wins_if_no_other_accepts() {
     let bench = Bench::new(None, Behaviour::AcceptsLate).await;
-    // The race is over: the losing connection is closed, and no attempt is left.
+    // The race is over: the losing connection is closed, and no attempt is in progress.
     bench.router.up(0).await;
     let Bench {
         first,
@@ -148,7 +149,8 @@ async fn a_slow_collector_wins_if_no_other_accepts() {
         ..
     } = bench;
     second.kill().await;
-    // Both addresses are dialled again. Only the first collector is left, and it accepts late.
+    // The sink connects to both addresses again. Only the first collector still runs, and it
+    // accepts late.
     let dialled = |connections: &[crate::collector::Connection]| connections.len() > 1;
     first
         .until("the first collector is dialled again", dialled)

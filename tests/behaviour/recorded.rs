@@ -111,7 +111,7 @@ fn every(frames: &[Bytes], times: usize) -> impl Iterator<Item = Bytes> {
     frames.iter().cycle().take(frames.len() * times).cloned()
 }
 
-/// Asserts that every stream has the same frames, because the same were sent.
+/// Asserts that all streams have the same frames, because all senders sent the same ones.
 fn same_in_every_stream(collector: &Collector, frames: usize) {
     let got = collector.frames();
     assert!(got.chunks(frames).all(|stream| stream == &got[..frames]));

@@ -78,7 +78,7 @@ async fn a_changed_sink_that_is_down_keeps_its_queue_and_delivers_it_in_its_new_
     )));
     let audit = router.audit();
     send(&router, 0..3000).await;
-    // Another form and queue size, the same address.
+    // Changes the form and the queue size, but not the address.
     let changes = router.reload(&tapfile(&format!(
         "{} 1 2 {{\n name a\n identity new\n }}",
         at_first.socket()
@@ -93,7 +93,7 @@ async fn a_changed_sink_that_is_down_keeps_its_queue_and_delivers_it_in_its_new_
     assert!(numbers_of(&frames).into_iter().eq(0..15_000));
     let form = Form::new("new", false);
     assert!(frames.iter().all(|frame| Form::of(frame) == form));
-    // Another address.
+    // Changes the address.
     at_first.kill().await;
     send(&router, 15_000..18_000).await;
     let changes = router.reload(&tapfile(&format!(
@@ -155,7 +155,7 @@ async fn a_sink_that_changes_under_load_loses_nothing_and_repeats_nothing() {
     assert_eq!(same_still.connects, 1);
     same.inspect(|connections| assert_eq!(connections.len(), 1));
     assert!(numbers_of(&same.frames()).into_iter().eq(0..sent));
-    // One connection for each form, each ended with STOP.
+    // The collector got one connection for each form, and each ended with STOP.
     let mut streams = Vec::new();
     for collector in &collectors {
         collector.assert_stopped().await;
@@ -230,8 +230,7 @@ async fn a_sink_whose_collector_hangs_is_cut_after_a_while_and_loses_nothing() {
             .iter()
             .map(|connection| numbers_of(&connection.frames));
         let mut numbers: Vec<_> = numbers.flatten().collect();
-        // The kernel of a collector that reads late also holds the frame that was cut off, but no
-        // frame twice.
+        // A collector that reads late may also read the frame that was cut off, but no frame twice.
         assert!(numbers.is_sorted());
         numbers.dedup();
         assert!(numbers.into_iter().eq(0..all));
@@ -324,12 +323,12 @@ async fn an_added_listener_serves_and_a_removed_one_drains_its_senders() {
     assert_eq!(changes.removed.len(), 1);
     leaves.half_closed().await;
     until("its socket is gone", || !folder.path("two").exists()).await;
-    // Frames that it still sends are delivered.
+    // Frames that this sender still sends are delivered.
     leaves.send((1000..2000).map(numbered)).await;
     leaves.close().await;
     stays.send((2000..3000).map(numbered)).await;
     collector.got(3000).await;
-    // Another listener may take the place, and the same one may come back.
+    // A new listener can use the address of the removed one, even if it is the same listener again.
     router.reload(&tapfile(&["one", "two"])).expect("free");
     Sender::open(&router.target(1), Mode::Bidirectional)
         .await
@@ -391,7 +390,7 @@ async fn changed_limits_count_for_connections_that_come() {
     second.send([numbered_large(0, 4000)]).await;
     second.stop().await;
     collector.got(1).await;
-    // A connection keeps the limits with which it began.
+    // An existing connection keeps its old limits.
     first.send([numbered_large(1, 4000), numbered(2)]).await;
     first.stop().await;
     collector.got(2).await;
@@ -516,7 +515,7 @@ async fn a_port_goes_from_one_kind_of_listener_to_another_in_two_steps() {
         .expect_err("the port is taken")
         .to_string();
     assert!(problem.contains("is in use"), "{problem}");
-    // A sender that does not end does not keep the port.
+    // A removed listener frees its port even if one of its senders does not end.
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     router.reload(&sink).expect("sound");
     until("the port is free", || router.reload(&tls).is_ok()).await;

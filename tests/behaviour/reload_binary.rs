@@ -52,8 +52,8 @@ async fn sighup_reloads_and_a_drain_after_it_loses_nothing() {
     let tapfile = |sinks: &str| format!("listen in.sock\n{sinks}");
     let one = format!("dnstap {} full 1 8\n", collectors[0].socket());
     let both = format!("{one}dnstap {} full 1 8\n", collectors[1].socket());
-    // A change behind a symbolic link into another folder is not watched, so only SIGHUP applies
-    // it.
+    // The router does not watch the target of a symbolic link into another folder, so only SIGHUP
+    // applies a change there.
     let elsewhere = Folder::new();
     symlink(elsewhere.path("Tapfile"), folder.path("link")).expect("linked");
     let mut tapfan = Tapfan::run(&folder, "import link\n");
@@ -110,7 +110,7 @@ async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     tapfan.wait_for_log_times(CHANGED, 1).await;
     tapfan.wait_for_log_times("sink is up", 2).await;
 
-    // The same content again, replaced and rewritten in place, logs nothing.
+    // Writing the same content again, by rename and in place, causes no log line.
     replace(&file, &tapfile("two"));
     fs::write(&file, tapfile("two")).expect("written");
     sleep(Duration::from_secs(1)).await;
@@ -148,8 +148,8 @@ async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     assert_eq!(tapfan.reload_results(), [3, 2, 0], "{}", tapfan.log());
 }
 
-/// Creates or updates a volume as the kubelet does: files are links into `..data`, which is a link
-/// that is replaced.
+/// Creates or updates a volume as the kubelet does: the files are links into `..data`, which itself
+/// is a link and is replaced by an update.
 fn project(volume: &Path, version: &str, files: &[(&str, String)]) {
     let folder = format!("..{version}");
     fs::create_dir(volume.join(&folder)).expect("made");
@@ -218,7 +218,7 @@ async fn updates_of_kubernetes_volumes_are_noticed() {
     collector.got(2).await;
     lives.stop().await;
 
-    // A Secret that is missing for a while.
+    // The files of the Secret are missing for a while.
     for name in ["tls.crt", "tls.key"] {
         fs::remove_file(secret.join(name)).expect("removed");
     }

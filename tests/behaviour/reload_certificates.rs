@@ -14,7 +14,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_presents_its_new_certificate_at_the_next_handshake() {
     let folder = Folder::new();
-    // Each sender trusts only its own authority.
+    // The senders of each set trust only the authority of that set.
     let (old, new) = (Certificates::new(), Certificates::new());
     let (trusts_old, trusts_new) = (old.sender(true), new.sender(true));
     let collector = Collector::unix(folder.path("out")).listening();

@@ -33,7 +33,7 @@ fn a_thousand_reloads_under_load_lose_nothing_and_leave_nothing_behind() {
     );
 }
 
-/// Everything that this test's Tapfiles refer to.
+/// Everything to which this test's Tapfiles refer.
 struct Scene {
     folder: Folder,
     certificates: Certificates,
@@ -78,7 +78,7 @@ async fn reloads() {
     let before = Resources::now();
     scene.reload(&mut router, WARM_UP..WARM_UP + RELOADS).await;
     scene.settled(&mut router, "warm").await;
-    // The allowance is for the collector that keeps whole frames to compare their forms.
+    // The bytes allowed are for the collector that keeps whole frames to compare their forms.
     before.assert_released(96 << 20).await;
 
     let sent = [first.end().await, second.end().await];
@@ -100,8 +100,8 @@ async fn reloads() {
         is_all(numbers_of(&collector.frames()), sent);
     }
     scene.changing.assert_stopped().await;
-    // There is one stream for each form that lasted long enough to connect. Together the streams
-    // have all frames in order.
+    // There is one stream for each form that lasted long enough for a connection. Together the
+    // streams have all frames in order.
     scene.changing.inspect(|connections| {
         let mut forms = HashMap::new();
         let mut numbers = Vec::new();
@@ -141,7 +141,8 @@ async fn reloads() {
     });
 }
 
-/// Asserts that these are all frames of both senders, each sender's in order.
+/// Asserts that these are all frames of both senders, and that the frames of each sender are in
+/// order.
 fn is_all(numbers: Vec<u64>, sent: [u64; 2]) {
     let (first, second): (Vec<_>, Vec<_>) =
         numbers.into_iter().partition(|number| *number < SECOND);
@@ -220,7 +221,7 @@ impl Scene {
                 );
                 return;
             }
-            // The kinds from here on have one error and several valid changes.
+            // The kinds from here on have several valid changes and one error.
             7 => base
                 .replace("form", "wrong")
                 .replace(&certificate("server.key"), &certificate("client.key")),

@@ -120,7 +120,8 @@ async fn a_sink_follows_its_name_to_a_new_address() {
     let load = load(&router, 20_000).await;
     old.got(10_000).await;
 
-    // A further address, in any order, does not move the sink. Neither does an empty answer.
+    // An additional address does not move the sink, even if it comes first. Neither does an empty
+    // answer.
     server.set_addresses(&[elsewhere, Ipv4Addr::LOCALHOST]);
     server.wait_for_queries(4).await;
     server.set_addresses(&[]);
@@ -173,7 +174,7 @@ async fn a_collector_that_reads_nothing_is_disconnected_after_the_write_timeout(
         let status = router.until(sink, "disconnects its collector", ended).await;
         assert!(begun.elapsed() >= Duration::from_secs(4));
         assert_eq!(disconnects(&status), [("write_timeout", 1)]);
-        // Not the default of 30 s.
+        // The error names the configured deadline instead of the default of 30 s.
         let error = status.health.last_error.expect("a reason").error;
         assert!(error.contains(" 4s"), "{error}");
     }

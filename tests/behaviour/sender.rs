@@ -46,11 +46,11 @@ pub(crate) struct Sender {
     mode: Mode,
 }
 
-/// The reaction of a sender when the router half-closes its back channel, the signal that a drain
-/// has begun.
+/// The reaction of a sender when the router half-closes the back channel, which it does at the
+/// start of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnHalfClose {
-    /// Sends STOP, as fstrm's own tools do.
+    /// Sends STOP, as the tools of fstrm do.
     Stop,
     /// Closes without STOP, as Unbound does.
     Close,
@@ -73,14 +73,14 @@ pub(crate) struct LoadProfile {
     pub(crate) rate: u64,
     /// Makes the frame with this number.
     pub(crate) frame: fn(u64) -> Bytes,
-    /// The first number; the others follow.
+    /// The number of the first frame. Each further frame has the next number.
     pub(crate) first: u64,
 }
 
 const TICK: Duration = Duration::from_millis(10);
 
 impl Target {
-    /// Connects, with TLS if the target has it, and sends nothing yet.
+    /// Connects, with TLS if it is a TLS target. Does not send anything.
     pub(crate) async fn dial(&self) -> io::Result<Stream> {
         match self {
             Self::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
@@ -114,7 +114,8 @@ impl Target {
 /// Sends `bytes` on `stream`, shuts down the write side, and returns everything that the router
 /// sends until it closes.
 pub(crate) async fn exchange(mut stream: Stream, bytes: &[u8]) -> Vec<u8> {
-    // The router may have closed already; only its answer matters.
+    // Continues after an error: the router may have closed the connection already, and only its
+    // answer matters.
     if stream.write_all(bytes).await.is_ok() {
         let _ = stream.shutdown().await;
     }
@@ -124,8 +125,8 @@ pub(crate) async fn exchange(mut stream: Stream, bytes: &[u8]) -> Vec<u8> {
 /// Returns everything that the router sends until it closes.
 pub(crate) async fn rest(stream: &mut Stream) -> Vec<u8> {
     let mut answer = Vec::new();
-    // A reset, or TCP that ends without `close_notify`, is a close, too. The bytes before it are in
-    // `answer`.
+    // Ignores errors: a reset, or the end of TCP without `close_notify`, counts as a close, too.
+    // The bytes received before are in `answer`.
     let _ = with_timeout("the router closes", stream.read_to_end(&mut answer)).await;
     answer
 }
@@ -162,7 +163,7 @@ impl Sender {
         self.stream.flush().await.expect("written");
     }
 
-    /// Writes bytes in pieces of this size, so that frames are cut anywhere.
+    /// Writes bytes in pieces of this size, so that pieces end within frames.
     pub(crate) async fn write_in_pieces(&mut self, bytes: &[u8], size: usize) {
         for piece in bytes.chunks(size) {
             self.write(piece).await;
@@ -186,24 +187,24 @@ impl Sender {
         assert_eq!(rest(&mut self.stream).await, b"");
     }
 
-    /// Waits until the router half-closes, which it does when it drains.
+    /// Waits until the router half-closes the connection, which it does when it drains.
     pub(crate) async fn half_closed(&mut self) {
         let mut byte = [0];
         let read = with_timeout("the router half-closes", self.stream.read(&mut byte)).await;
         assert_eq!(read.expect("no reset"), 0, "data on the back channel");
     }
 
-    /// Waits until the router closes the connection. Ignores what it sends before.
+    /// Waits until the router closes the connection. Ignores the data that the router sends before.
     pub(crate) async fn cut(mut self) {
         rest(&mut self.stream).await;
     }
 
-    /// Its connection.
+    /// Returns its connection.
     pub(crate) fn into_stream(self) -> Stream {
         self.stream
     }
 
-    /// Dies: the kernel resets the connection.
+    /// Ends like a killed process: the kernel resets the connection.
     pub(crate) fn reset(self) {
         reset_on_close(&self.stream);
     }
@@ -243,8 +244,8 @@ impl Load {
         self.ended().await
     }
 
-    /// Waits until it ends because the router drains or closes. Returns the number of frames
-    /// written.
+    /// Waits until the load ends because the router drains or closes the connection. Returns the
+    /// number of frames written.
     pub(crate) async fn ended(self) -> u64 {
         with_timeout("the sender ends", self.task)
             .await

@@ -1,4 +1,5 @@
-//! Senders that share a sink which is too slow for one of them.
+//! Two senders share a sink. The sink is too slow for one of them, and the other must not lose
+//! frames because of that.
 
 use std::time::Duration;
 
@@ -14,16 +15,17 @@ use crate::{
     wire,
 };
 
-/// Frames of the flooding sender are numbered from here.
+/// The first frame number of the flooding sender. The quiet sender's numbers are lower.
 const LOUD: u64 = 1 << 40;
 
-/// The quiet sender sends `STEP` frames each time that the sink has delivered another
-/// `TAKEN_A_STEP` frames.
+/// The number of frames that the quiet sender sends each time after the sink has delivered
+/// `TAKEN_A_STEP` more frames.
 const STEP: u64 = 20;
 const STEPS: u64 = 40;
 const TAKEN_A_STEP: u64 = 400;
 
-/// Writes as fast as the router reads, until cancelled. Returns the number of frames written.
+/// Writes frames as fast as the router reads, until `enough` is cancelled. Returns the number of
+/// frames written.
 async fn flood(target: Target, enough: CancellationToken) -> u64 {
     let mut sender = Sender::open(&target, Mode::Unidirectional).await;
     let frames = 500;
@@ -41,7 +43,7 @@ async fn flood(target: Target, enough: CancellationToken) -> u64 {
 async fn a_flood_costs_a_quiet_sender_nothing() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).numbers_only();
-    // About 20,000 frames a second.
+    // The collector reads about 20,000 frames per second.
     collector.behave(Behaviour::ReadsSlowly(2048, Duration::from_millis(1)));
     let collector = collector.listening();
     let router = Router::start(&format!(

@@ -1,4 +1,5 @@
-//! Collectors that read slowly keep their connection. One that reads nothing loses it.
+//! Collectors that read slowly keep their connections. A collector that reads nothing loses its
+//! connection.
 
 use std::time::Duration;
 
@@ -14,36 +15,38 @@ use crate::{
     wait::until,
 };
 
-/// Frames of a kilobyte, more than the kernels buffer for one connection.
+/// The number of frames sent. Each has a kilobyte; all of them are more than the kernels buffer for
+/// one connection.
 const FRAMES: u64 = 5000;
 
 /// The `write_timeout` of slow collectors, in seconds.
 const SLOW: usize = 8;
 
-/// The time for which a slow collector reads nothing once its sockets are full. On loopback, Linux
-/// then acknowledges 65 KB, and up to 130 KB at a time after that. With `CRAWL` the second step comes
-/// after ten seconds. A `TCP_USER_TIMEOUT` of eight would have cut the connection by then, though no
-/// two steps are more than five and a half seconds apart.
+/// The time for which a slow collector reads nothing when its sockets are full. When it reads
+/// again, Linux acknowledges 65 KB on loopback, and then up to 130 KB at a time. With `CRAWL`, the
+/// second of these steps comes after ten seconds. A `TCP_USER_TIMEOUT` of eight seconds would have
+/// ended the connection by then, although the steps are at most five and a half seconds apart.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Bytes per read that make a socket unwritable for longer than the `write_timeout` once it is
-/// full. The unix collector reads 16 KB a second, and its socket becomes writable when three
-/// quarters of 208 KiB are free. The TCP collectors read 24 KiB a second, and theirs become writable
-/// when a third of 2 MiB is free.
+/// The bytes per read of the unix, the TCP and the TLS collector. They are so few that a full
+/// socket stays unwritable for longer than the `write_timeout`. The unix collector reads 16 KB per
+/// second, and its socket becomes writable when three quarters of 208 KiB are free. The TCP and TLS
+/// collectors read 24 KiB per second, and their sockets become writable when a third of 2 MiB is
+/// free.
 const CRAWL: [usize; 3] = [800, 1229, 1229];
 
-/// The frames that a collector reads in three times the `write_timeout`.
+/// Returns the number of frames that a collector reads in three times the `write_timeout`.
 const fn crawled(crawl: usize) -> usize {
     3 * SLOW * 20 * crawl / 1024
 }
 
-/// Reads this many bytes 20 times a second.
+/// Returns the behaviour of reading this many bytes 20 times per second.
 fn crawls(bytes: usize) -> Behaviour {
     Behaviour::ReadsSlowly(bytes, Duration::from_millis(50))
 }
 
-/// A collector of each kind, which hangs, and a router whose sinks have a `write_timeout` of so many
-/// seconds.
+/// Returns a unix, a TCP and a TLS collector, which all hang, and a router whose sinks have this
+/// `write_timeout` in seconds.
 fn three_kinds(
     folder: &Folder,
     certificates: &Certificates,
@@ -136,7 +139,7 @@ async fn a_collector_that_reads_nothing_is_cut() {
         collector.behave(Behaviour::Good);
     }
     for (sink, collector) in collectors.iter().enumerate() {
-        // Frames that the first connection held are lost with it.
+        // The frames that the first connection held are lost, so waits only for the last frame.
         let last = FRAMES - 1;
         until("the rest arrives", || {
             numbers_of(&collector.frames()).last() == Some(&last)
@@ -148,7 +151,7 @@ async fn a_collector_that_reads_nothing_is_cut() {
 }
 
 /// The drain waits only briefly for FINISH from a collector that reads nothing. These collectors
-/// take much longer to get to STOP, but they read.
+/// take much longer until they read STOP, but they do read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn finish_is_awaited_while_the_collector_reads() {
     let (folder, certificates) = (Folder::new(), Certificates::new());

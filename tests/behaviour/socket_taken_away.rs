@@ -81,7 +81,7 @@ async fn a_removed_socket_is_bound_again_and_connections_stay() {
             socket.exists() && mode(&socket) == 0o606
         })
         .await;
-        // Between bind(2) and listen(2) connections are refused.
+        // Retries: between bind(2) and listen(2), connections are refused.
         let mut late = loop {
             if UnixStream::connect(&socket).await.is_ok() {
                 break Sender::open(&target, Mode::Bidirectional).await;
@@ -147,13 +147,13 @@ async fn a_socket_taken_by_another_process_is_left_alone_and_not_ready() {
     // The existing connection is still served.
     early.send([numbered(0)]).await;
     collector.got(1).await;
-    // The other process's socket is left alone, by a reload too.
+    // The router does not touch the other process's socket, not even in a reload.
     tapfan.signal(Signal::SIGHUP);
     tapfan.wait_for_log("reload changed nothing").await;
     other.set_nonblocking(true).expect("set");
     assert!(socket.exists());
     drop(other);
-    // The stale file that it left behind is replaced.
+    // The other process has left a stale socket file behind, which the router replaces.
     tapfan.signal(Signal::SIGHUP);
     until("the router is ready", || ask("/readyz").status == 200).await;
     assert!(up());

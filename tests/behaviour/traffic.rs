@@ -25,7 +25,7 @@ pub(crate) fn recorded() -> Vec<Bytes> {
     frames
 }
 
-/// A dnstap frame with its number in `extra`, its last eight bytes.
+/// Returns a dnstap frame whose last eight bytes, the field `extra`, are `number`.
 pub(crate) fn numbered(number: u64) -> Bytes {
     static SMALL: LazyLock<Bytes> = LazyLock::new(|| beginning(60));
     with_number(&SMALL, number)
@@ -36,7 +36,7 @@ pub(crate) fn numbered_large(number: u64, size: usize) -> Bytes {
     with_number(&beginning(size), number)
 }
 
-/// The number of a numbered frame. Edits of other fields do not change it.
+/// Returns the number of a numbered frame. Edits of other fields keep the number.
 pub(crate) fn number_of(frame: &[u8]) -> u64 {
     u64::from_be_bytes(*frame.last_chunk().expect("a numbered frame"))
 }
@@ -46,7 +46,7 @@ pub(crate) fn numbers_of<'a>(frames: impl IntoIterator<Item = &'a Bytes>) -> Vec
     frames.into_iter().map(|frame| number_of(frame)).collect()
 }
 
-/// Everything of a numbered frame but its last eight bytes, the content of `extra`.
+/// Returns a numbered frame without its last eight bytes, which are the content of `extra`.
 fn beginning(query: usize) -> Bytes {
     let message = Message {
         r#type: message::Type::ClientQuery.into(),

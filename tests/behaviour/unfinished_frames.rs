@@ -1,5 +1,5 @@
-//! Senders that stop in the middle of long frames: their memory is limited, and no other sender
-//! suffers.
+//! Senders that stop in the middle of long frames. The memory for such frames is limited, and no
+//! other sender suffers.
 
 use tapfan::{internals::Mode, supervisor::ErrorReason};
 use tokio::io::AsyncWriteExt;
@@ -17,12 +17,12 @@ use crate::{
 
 const MIB: usize = 1 << 20;
 
-/// Opens a connection that sends this much of a frame of 1 MiB, and stops.
+/// Opens a connection and sends the first `sent` bytes of a frame of 1 MiB.
 async fn stop_inside(target: &Target, sent: usize) -> tapfan::internals::Stream {
     let mut stream = target.dial().await.expect("connected");
     let frame = wire::data([numbered_large(0, MIB - 100)]);
     stream.write_all(START).await.expect("written");
-    // The router may choose this connection to be closed while it writes.
+    // Ignores errors: the router may close this very connection during the write.
     let _ = stream.write_all(&frame[..sent]).await;
     stream
 }
@@ -45,7 +45,7 @@ async fn the_senders_that_hold_most_memory_are_closed_and_others_unaffected() {
         first,
     };
     let small = Load::start(&router.target(0), profile(numbered, 0, 2000)).await;
-    // Its frames are long, too, but complete.
+    // The good sender's frames are also long, but complete.
     let large_frames = |number| numbered_large(number, 300_000);
     let large = Load::start(&router.target(0), profile(large_frames, 1 << 32, 100)).await;
     let unfinished = router.view().unfinished_frames().clone();
@@ -60,8 +60,8 @@ async fn the_senders_that_hold_most_memory_are_closed_and_others_unaffected() {
         let of = |listener| router.counts(listener).errors(ErrorReason::Unfinished);
         of(0) + of(1)
     };
-    // The limit has room for four unfinished frames of 900 kB. The good sender's frames may push
-    // out one of them.
+    // The limit has room for four unfinished frames of 900 kB. One of them may have to make room
+    // for frames of the good sender.
     until("the other connections are closed", || closed() >= 15).await;
     assert!(closed() <= 18, "{}", closed());
     let sent = small.end().await + large.end().await;
@@ -104,8 +104,8 @@ async fn a_lower_limit_applies_at_the_reload() {
         .reload(&tapfile("unfinished_frames 1MiB"))
         .expect("good");
     assert_eq!(changes.to_string(), "unfinished_frames 1MiB");
-    // A buffer may be twice as large as the data in it. So at least two connections have to go, and
-    // at least one stays.
+    // A buffer may be up to twice as large as the data in it. So the router must close at least two
+    // connections, and keeps at least one.
     until("some connections are closed", || {
         let counts = router.counts(0);
         let closed = counts.errors(ErrorReason::Unfinished);
@@ -115,8 +115,8 @@ async fn a_lower_limit_applies_at_the_reload() {
     assert!(unfinished.held() <= MIB);
 }
 
-/// Where no cgroup can be created, the address space is limited instead. That is less exact,
-/// because a thread maps more than it uses.
+/// If this process cannot create a cgroup, the test limits the address space instead. That is less
+/// exact, because threads map more memory than they use.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_router_with_64_mib_survives_hundreds_of_unfinished_frames() {
     const SENDERS: usize = 300;

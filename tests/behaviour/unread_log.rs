@@ -35,14 +35,14 @@ use crate::{
     wire::{START, STOP},
 };
 
-/// A program whose stderr is read only when the test asks for it.
+/// A `tapfan run` whose stderr is read only when the test calls a method that reads.
 struct Program {
     child: Child,
     stderr: PipeReader,
     text: String,
 }
 
-/// Senders of garbage, each of which causes log lines.
+/// Senders of garbage. Each of them causes log lines.
 struct Garbage {
     enough: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -171,7 +171,7 @@ fn ask(address: SocketAddr, path: &str) -> Answer {
     block_in_place(|| get(address, path))
 }
 
-/// The number of lost lines, by the metrics.
+/// Returns the number of lost log lines in the metrics.
 fn lost(address: SocketAddr) -> Option<f64> {
     Exposition::read(&ask(address, "/metrics").body).get(LOST)
 }
@@ -187,7 +187,7 @@ async fn an_unread_log_loses_lines_and_nothing_else() {
     let target = Target::Unix(folder.path("in.sock"));
     let mut good = Sender::open(&target, Mode::Bidirectional).await;
 
-    // From here on the log is not read.
+    // From here on the test does not read the log.
     let garbage = Garbage::start(&target);
     let (begun, mut sent) = (Instant::now(), 0);
     while lost(address).is_none_or(|lost| lost < 100.0) {
@@ -197,7 +197,7 @@ async fn an_unread_log_loses_lines_and_nothing_else() {
         assert_eq!(ask(address, "/livez").body, "live\n");
         assert!(begun.elapsed() < Duration::from_mins(2), "no line is lost");
     }
-    // The same while lines are being lost.
+    // The sender is also served while log lines are being lost.
     for _ in 0..50 {
         let frames = (sent..sent + 100).map(numbered);
         timeout(WRITE, good.send(frames)).await.expect("room");
@@ -211,7 +211,7 @@ async fn an_unread_log_loses_lines_and_nothing_else() {
         serde_json::from_str(&ask(address, "/status").body).expect("the status");
     assert!(status.log.lines_lost >= 100, "{:?}", status.log);
 
-    // The log is read once more, and then no longer.
+    // The test reads the log once more, and then stops reading again.
     program.wait_for_log("log lines were lost").await;
     let garbage = Garbage::start(&target);
     let before = lost(address).expect("a counter");

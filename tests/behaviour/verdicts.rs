@@ -66,7 +66,8 @@ fn said(address: SocketAddr, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), first)
 }
 
-/// A collector that SIGSTOP has stopped looks like this: the connection stays, and nothing is read.
+/// The collector behaves as if it were stopped by SIGSTOP: the connection stays open, and nothing
+/// is read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     let folder = Folder::new();
@@ -106,7 +107,7 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     let table = String::from_utf8(status(address, &[]).stdout).expect("text");
     assert!(table.contains("nothing was delivered for "), "{table}");
 
-    // More than the queue holds.
+    // Sends more frames than the queue holds.
     let mut flood = Sender::open(&router.target(0), Mode::Bidirectional).await;
     for thousand in 0..90 {
         let first = (1 << 40) + thousand * 1_000;
@@ -129,7 +130,7 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     until("it takes all again", || said(address, &[]).1 == lost).await;
     assert_eq!(said(address, &[]).0, Some(1));
     assert_eq!(words(address).1, ["ok", "dropping"]);
-    // A changed sink starts a new connection and keeps its history; a sink with another name has no
+    // A changed sink makes a new connection and keeps its history. A sink with a new name has no
     // history.
     router
         .reload(&format!(
@@ -169,7 +170,7 @@ async fn a_collector_that_is_away_is_down_and_what_it_lost_is_known_to_who_looks
     collector.listen();
     router.all_up().await;
     load.end().await;
-    // No client has read `/events`: the router keeps the history itself.
+    // The router keeps the history itself: no client has read `/events`.
     until_words(address, "dropping", &["dropping"]).await;
     assert_eq!(said(address, &[]).0, Some(1));
     assert_eq!(

@@ -1,4 +1,5 @@
-//! Certificates of X.509 version 1, which `openssl x509 -req` makes when it is given no extensions.
+//! Certificates of X.509 version 1. `openssl x509 -req` makes such certificates unless it gets
+//! extensions.
 
 use tapfan::internals::Mode;
 

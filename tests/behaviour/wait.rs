@@ -4,7 +4,7 @@ use std::{fmt::Display, future::Future, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
-/// The timeout of everything that a test waits for; generous, because the machine may be busy.
+/// The timeout of every wait of a test. It is long, because the machine may be busy.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Returns the output of `future`. Panics if that takes too long.

@@ -1,9 +1,9 @@
 //! Whole runs: random sequences of faults of senders, collectors, the name server and the
 //! configuration, against the real router.
 //!
-//! In every run each ledger balances whenever it is read, a good sink misses nothing while another
-//! sink fails, and everything ends with the drain. `PROPTEST_CASES=1000` runs that many sequences,
-//! however long they take. Add a sequence that fails to [`KEPT`].
+//! In every run, each ledger balances whenever it is read, a good sink gets all frames while
+//! another sink fails, and the drain ends everything. With `PROPTEST_CASES=1000` the test runs that
+//! many sequences, no matter how long they take. If a sequence fails, add it to [`KEPT`].
 
 use std::{
     net::Ipv4Addr,
@@ -32,22 +32,23 @@ use crate::{
 /// A fault, or a recovery.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A sender sends these bytes, after a handshake if the flag is set, and closes.
+    /// A sender sends these bytes and closes the connection. If the flag is true, it does a
+    /// handshake first.
     Garbage(bool, Vec<u8>),
     /// A sender stops in the middle of a frame and stays connected.
     MidFrame,
     /// A sender closes without STOP after this many frames.
     Disconnect(u64),
-    /// A sender writes [`FLOOD`] frames at once.
+    /// A sender writes [`FLOOD`] frames as fast as it can.
     Flood,
-    /// The collector at this address behaves like this; connections that hang resume.
+    /// The collector at this address gets this behaviour, also on connections that hang.
     Collector(usize, Behaviour),
     /// The collector at this address stops listening and resets its connections.
     Refuses(usize),
     /// The collector at this address listens again. If it listens already, it resets its
     /// connections first.
     Returns(usize),
-    /// The collector at this address shuts down in order, and listens again.
+    /// The collector at this address shuts down cleanly, and listens again.
     Leaves(usize, Shutdown),
     NameServer(Answer),
     Reload(Reload),
@@ -56,27 +57,28 @@ enum Step {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Reload {
-    /// The bad sink with this identity and this value of `endpoints`.
+    /// A reload configures the bad sink with this identity and this value of `endpoints`.
     Sink(u8, &'static str),
-    /// No bad sink.
+    /// A reload removes the bad sink.
     Without,
-    /// A configuration that is refused.
+    /// A reload with an invalid configuration, which is refused.
     Unsound,
 }
 
-/// Frames in a flood: more than the bad sink's queue holds, and far fewer than the good one's.
+/// The number of frames in a flood. It is more than the bad sink's queue holds, and far less than
+/// the good sink's queue holds.
 const FLOOD: u64 = 15_000;
 
-/// No other sequence begins after this time, unless `PROPTEST_CASES` is set. One takes a second or
-/// two, and up to ten if it has to wait for deadlines.
+/// No further sequence begins after this time, unless `PROPTEST_CASES` is set. A sequence takes one
+/// or two seconds, or up to ten if it waits for deadlines.
 const ENOUGH: Duration = Duration::from_secs(10);
 
-/// Frames of all senders but the good one are numbered from here.
+/// The first frame number of all senders except the good one, whose numbers are lower.
 const OTHERS: u64 = 1 << 40;
 
 const HOSTS: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
 
-/// Sequences that are always run: those that once failed, and the hardest known ones.
+/// Sequences that the test always runs, because they failed once or are the hardest known ones.
 const KEPT: [&[Step]; 2] = [
     // At the end the sink has no connection, and a replaced connection still waits for FINISH.
     &[
@@ -182,7 +184,7 @@ impl Scene {
                 self.listens(*at);
             }
             Step::Leaves(at, farewell) => {
-                // A collector that reads nothing would never reach the end of the data.
+                // A collector that reads nothing would never read the end of the stream.
                 self.bad[*at].behave(Behaviour::Good);
                 if std::mem::take(&mut self.listening[*at]) {
                     self.bad[*at].shut_down(*farewell).await;
@@ -232,8 +234,7 @@ impl Scene {
     /// Ends the run, and checks the properties that every run must have.
     async fn end(self) {
         let sent = self.load.end().await;
-        // The drain of one second is only long enough to give up the bad sink, so this waits for
-        // the good one.
+        // Waits for the good sink first: the drain of one second may be too short for it.
         until("the good sink has delivered all", || {
             let ledger = self.router.ledger(0);
             ledger.offered >= sent && ledger.delivered == ledger.offered
@@ -363,7 +364,7 @@ fn whatever_goes_wrong_the_ledgers_add_up_and_the_good_sink_misses_nothing() {
         config.cases = 6;
     }
     config.failure_persistence = None;
-    // To shrink a failing sequence, proptest runs it again without each of its steps.
+    // To shrink a failing sequence, proptest runs it again, leaving out one step at a time.
     config.max_shrink_iters = if is_short { 10 } else { 60 };
     let begun = Instant::now();
     let outcome = TestRunner::new(config).run(&steps(), |steps| {

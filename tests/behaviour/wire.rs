@@ -1,5 +1,5 @@
-//! Frame Streams in bytes, written from `control.h` of `fstrm`. These peers share no code with the
-//! router.
+//! The bytes of Frame Streams, taken from `control.h` of `fstrm`. The test peers share no code with
+//! the router.
 
 /// READY that offers dnstap.
 pub(crate) const READY: &[u8] =

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{wait::TIMEOUT, webdriver::Driver};
 
-/// A headless Chromium with a fresh profile and no background traffic of its own.
+/// A headless Chromium with a new profile and without background traffic.
 pub(crate) struct Chromium {
     driver: Driver,
     session: String,
@@ -45,7 +45,7 @@ impl Chromium {
             session,
             _profile: profile,
         };
-        // Discards the log of the first tab, whose page loads files of the browser's own.
+        // Discards the log of the first tab, because its page loads files of the browser itself.
         browser.open("about:blank");
         browser.requests();
         browser
@@ -61,8 +61,8 @@ impl Chromium {
         self.post("execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// The text of the first element that matches the selector. Empty if there is none or if it is
-    /// not visible.
+    /// Returns the text of the first element that matches the selector. It is empty if there is no
+    /// such element or if it is not visible.
     pub(crate) fn text(&self, selector: &str) -> String {
         let selector = json!(selector);
         let script = format!(
@@ -99,7 +99,7 @@ impl Chromium {
         }
     }
 
-    /// Presses a key; the codes are those of `WebDriver`.
+    /// Presses a key, given by its code in `WebDriver`.
     pub(crate) fn press(&self, key: char) {
         let down = json!({"type": "keyDown", "value": key.to_string()});
         let up = json!({"type": "keyUp", "value": key.to_string()});
@@ -177,8 +177,8 @@ impl Chromium {
 impl Drop for Chromium {
     fn drop(&mut self) {
         let path = format!("/session/{}", self.session);
-        // Chromium ends with its session. If the driver were killed first, the browser would be
-        // left behind.
+        // Chromium ends with its session. If the driver were killed first, the browser would keep
+        // running.
         let _ = self.driver.ask("DELETE", &path, &Value::Null);
     }
 }

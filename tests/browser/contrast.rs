@@ -2,8 +2,8 @@
 
 use crate::chromium::Chromium;
 
-/// Every text of the page, in HTML and SVG, with less contrast than level AA of WCAG 2 requires:
-/// 4.5, or 3 for large text.
+/// Returns every text of the page, in HTML and SVG, with less contrast than level AA of WCAG 2
+/// requires: 4.5, or 3 for large text.
 pub(crate) fn faint_texts(browser: &Chromium) -> Vec<String> {
     let found = browser.run(
         "const rgb = (color) => color.match(/[\\d.]+/g).map(Number);

@@ -3,8 +3,8 @@
 //! `tests/browser/install.sh` installs Chromium and its driver; `.ci/run` runs these tests with
 //! `cargo test --test browser -- --ignored`. The router's peers are those of `tests/behaviour`.
 //!
-//! With `TAPFAN_SCREENSHOTS=docs` the test of the outage saves `page.png` for the README, and
-//! further variants, to that folder.
+//! With `TAPFAN_SCREENSHOTS=docs` the test of the outage saves screenshots to the folder `docs`:
+//! `page.png` for the README, and further variants.
 
 #[allow(dead_code, reason = "tests/behaviour uses the rest")]
 #[path = "../behaviour/collector.rs"]

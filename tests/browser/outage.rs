@@ -1,4 +1,4 @@
-//! A collector goes down and comes back, then the router does, and the page shows it.
+//! The page while a collector goes down and comes back, and then while the router does.
 
 use std::{
     env, fs,
@@ -161,7 +161,7 @@ fn all_is_well(title: &str) -> bool {
     title == "Every collector is getting its taps"
 }
 
-/// A user opens the details with the keyboard. They stay open while the figures change.
+/// Opens the details with the keyboard, and asserts that they stay open while the figures change.
 async fn assert_details_stay_open(browser: &Chromium) {
     let fact = analytics!("details dd");
     browser.run("document.querySelector('[data-sink=archive] summary').focus()");
@@ -255,7 +255,7 @@ async fn assert_router_found(browser: &Chromium) {
     assert_eq!(browser.run("return document.body.className"), "");
 }
 
-/// Drawings have a text alternative, and the headings form an outline.
+/// Asserts that drawings have a text alternative, and that the headings form an outline.
 fn assert_described(browser: &Chromium) {
     let pictures = browser.run(
         "return [...document.querySelectorAll('svg')].filter((one) => !one.closest('[aria-hidden]'))

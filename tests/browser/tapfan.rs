@@ -15,11 +15,12 @@ use socket2::{Domain, Socket, Type};
 
 use crate::wait::until;
 
-/// A Tapfile and an address for its admin endpoint, whether the program runs or not.
+/// A program with a Tapfile and a fixed address for its admin endpoint. The program may be started
+/// and stopped several times.
 pub(crate) struct Tapfan {
     folder: PathBuf,
     admin: SocketAddr,
-    /// Keeps the port from other programs while tapfan does not listen.
+    /// A bound socket that reserves the port while tapfan does not listen.
     _reserved: Socket,
     child: Option<Child>,
 }

@@ -27,8 +27,7 @@ async fn a_name_with_markup_is_shown_as_text_and_the_policy_holds() {
     assert_eq!(made, json!(0));
     assert_eq!(browser.console(), [""; 0]);
 
-    // If the page inserted it as markup, or an attacker found another way, the browser would refuse
-    // it.
+    // Even if the page inserted text as markup, the browser would refuse that.
     let refused = browser.run("try { document.body.innerHTML = '<p>'; return 'made' } catch (error) { return error.name }");
     assert_eq!(refused, json!("TypeError"));
     let ran = browser.run(

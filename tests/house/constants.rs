@@ -23,7 +23,7 @@ impl Constants {
         Self(sources().iter().map(code).collect())
     }
 
-    /// The constant of this name that a file below `path`, or the file `path`, declares.
+    /// Returns the value of the constant with this name. `path` is the file that declares it, or a folder above.
     pub(crate) fn count(&self, path: &str, name: &str) -> u64 {
         let declared = format!("const {name}: ");
         let found: Vec<(&str, &str)> = self
@@ -54,7 +54,7 @@ impl Constants {
         Size(self.count(path, name))
     }
 
-    /// The value that a file gives to a field of this name with a plain number or duration.
+    /// Returns the value that a file gives to a field with this name. The value must be a plain number or duration.
     pub(crate) fn field(&self, path: &str, name: &str) -> u64 {
         let (file, code) = self
             .below(path)
@@ -78,7 +78,8 @@ impl Constants {
         all.filter(move |(file, _)| below(file))
     }
 
-    /// The value of an expression of numbers, durations (in milliseconds) and constants of the same file.
+    /// Returns the value of an expression of numbers, durations and constants of the same file. Durations are in
+    /// milliseconds.
     fn evaluate(&self, file: &str, expression: &str) -> Option<u64> {
         let expression = expression.trim();
         let part = |part: &str| self.evaluate(file, part);
@@ -94,7 +95,7 @@ impl Constants {
             };
             return part(argument)?.checked_mul(unit);
         }
-        // From the loosest operator to the tightest.
+        // Splits at the operators with the lowest precedence first.
         if let Some((left, right)) = expression.rsplit_once("<<") {
             return part(left)?.checked_shl(u32::try_from(part(right)?).ok()?);
         }

@@ -1,4 +1,4 @@
-//! Comments are plain English: a crude measure of turns that have to be read twice.
+//! Comments are plain English. The test counts turns of phrase that have to be read twice, as a crude measure.
 
 use crate::{
     assert_none,
@@ -6,10 +6,10 @@ use crate::{
     tree,
 };
 
-/// The most odd turns in a thousand comment lines.
+/// The largest number of odd turns allowed in a thousand comment lines.
 const ALLOWED: usize = 5;
 
-/// Turns that hide the subject or are out of use. `there is no …` and `is no longer` are plain and do not count.
+/// Turns that hide the subject or are archaic. `there is no …` and `is no longer` are plain and do not count.
 const TURNS: &[&str] = &[
     "whoever",
     "whom",
@@ -30,7 +30,7 @@ const DOINGS: &[&str] = &[
     "makes", "owns", "reads", "sends", "takes", "uses", "waits", "wants", "was", "writes",
 ];
 
-/// First words of a doc comment that should be a noun or a verb.
+/// Words with which a doc comment must not begin: it should begin with a noun or a verb.
 const OPENINGS: &[&str] = &[
     "what",
     "how",
@@ -54,7 +54,7 @@ fn the_comments_of_the_tests_are_plain() {
 fn check(folders: &[&str]) {
     let (mut lines, mut odd) = (0, Vec::new());
     for path in folders.iter().flat_map(|folder| tree::files(folder, "rs")) {
-        // This file has the words that it looks for.
+        // Skips this file, because it contains the words that it looks for.
         if path == file!() {
             continue;
         }
@@ -77,7 +77,7 @@ fn check(folders: &[&str]) {
     assert!(lines > 500, "only {lines} comment lines were found");
 }
 
-/// The odd turns, each with its line. A turn may go on in the next line.
+/// Returns the odd turns, each with its line. A turn may continue on the next line.
 fn turns(comments: &[Comment<'_>]) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut words: Vec<(usize, String)> = Vec::new();
@@ -86,7 +86,7 @@ fn turns(comments: &[Comment<'_>]) -> Vec<(usize, String)> {
             .last()
             .is_none_or(|(line, _)| line + 1 == comment.line);
         if !is_next {
-            // A turn does not reach over code.
+            // Code between two comments ends a turn.
             words.push((0, String::new()));
         }
         let text = comment.text.to_lowercase();

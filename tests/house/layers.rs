@@ -9,10 +9,11 @@ use crate::{
     tree::read,
 };
 
-/// The folders from top to bottom. Code may use folders of lower rows only; folders of one row do not know each other.
+/// The rows of folders from top to bottom. Code must use only folders of lower rows, and no other folder of its own
+/// row.
 type Layers = Vec<Vec<String>>;
 
-/// Arrows that do not point down, each with its reason.
+/// Paths that do not point down, each with the reason why it is allowed.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[(
     "router",
     "config",
@@ -22,7 +23,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[(
 /// A path from one folder into another.
 struct Arrow {
     to: String,
-    /// The byte in the source at which it is.
+    /// The offset of the path in the source, in bytes.
     at: usize,
 }
 
@@ -82,7 +83,7 @@ fn every_folder_has_a_layer() {
     );
 }
 
-/// The order that the code map has, as in `a → {b, c} → d`.
+/// Returns the order of the folders in the code map, which has the form `a → {b, c} → d`.
 fn layers() -> Layers {
     let map = read("docs/ARCHITECTURE.md");
     let map = section(&map, "## Code map");
@@ -105,7 +106,7 @@ fn layer(layers: &Layers, folder: &str) -> usize {
     place.unwrap_or_else(|| panic!("give `{folder}` a place in the order of docs/ARCHITECTURE.md"))
 }
 
-/// Every path of the source that starts at the root of the crate and names a folder there.
+/// Returns every path in the source that starts at the root of the crate and names a folder there.
 fn arrows(source: &Source) -> Vec<Arrow> {
     let code = source.code_without_tests();
     let depth = source.module().len();
@@ -139,7 +140,8 @@ fn arrows(source: &Source) -> Vec<Arrow> {
     arrows
 }
 
-/// Adds the paths of a `use` tree, or a single path, to `found`, each with its place. Returns its length.
+/// Adds the paths of a `use` tree, or a single path, to `found`, each with its place. Returns the length of the tree or
+/// path.
 fn paths(
     code: &str,
     place: usize,
@@ -161,7 +163,7 @@ fn paths(
             let mut inner = at + 1;
             while inner < end - 1 {
                 inner += paths(&code[inner..end - 1], place + inner, prefix, found);
-                // Past the comma, or what else follows.
+                // Continues after the comma, or after other text that follows the path.
                 inner += code[inner..end - 1]
                     .find(',')
                     .map_or(end, |comma| comma + 1);

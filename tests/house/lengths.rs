@@ -70,7 +70,7 @@ struct Function<'a> {
     name: &'a str,
     line: usize,
     lines: usize,
-    /// The comment lines right before it, and right at the start of its body.
+    /// The comment lines right before the function, and right at the start of its body.
     head: Vec<&'a str>,
 }
 
@@ -105,7 +105,7 @@ fn functions_of(source: &Source) -> Vec<Function<'_>> {
     functions
 }
 
-/// The place of a function's opening brace; `None` if it is only declared.
+/// Returns the offset of a function's opening brace; `None` if the function has no body.
 fn body(function: &str) -> Option<usize> {
     let mut depth = 0;
     for (at, c) in function.char_indices() {
@@ -120,7 +120,7 @@ fn body(function: &str) -> Option<usize> {
     None
 }
 
-/// The comment lines before the first code of a file.
+/// Returns the comment lines before the first code of a file.
 fn head_of_file(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .map(str::trim)

@@ -1,7 +1,7 @@
-//! The documents state the deadlines and limits that the sources have.
+//! The documents state the same deadlines and limits as the sources.
 //!
-//! A document that repeats a number of the sources gets a line here. Bounds and defaults of options are compared in
-//! `src/config/directives`.
+//! Each number that a document repeats from the sources has a line here. The bounds and defaults of options are checked
+//! in `src/config/directives`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     tree::read,
 };
 
-/// Rows of the guide's table of limits that no constant sets, each with the reason.
+/// Rows in the guide's table of limits whose limits are not constants, each with the reason.
 const WITHOUT_A_CONSTANT: &[(&str, &str)] = &[
     ("descriptors", "the operating system's limit"),
     (
@@ -61,7 +61,7 @@ fn the_guides_table_of_limits_is_complete_and_right() {
     );
 }
 
-/// Names of rows of the table, and how their limits begin.
+/// Returns names of rows in the table, each with the beginning of its limit.
 fn limits_of_sinks(of: &Constants) -> Vec<(&'static str, String)> {
     let at_once = of.count(RACE, "AT_ONCE");
     let each = of.count("src/sink/descriptors.rs", "PER_ENDPOINT");
@@ -144,10 +144,10 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A document, and the claims about numbers that it does not make.
+/// A document, and the expected claims about numbers that are missing in it.
 struct Document {
     path: &'static str,
-    /// With every run of white space as one space.
+    /// The document's text, in which each run of white space is one space.
     text: String,
     missing: Vec<String>,
 }
@@ -398,7 +398,7 @@ fn the_architecture_has_the_limits_of_the_sources() {
     page.check();
 }
 
-/// A small number in words.
+/// Returns a small number in words.
 fn word(number: u64) -> String {
     match number {
         3 => "three".to_owned(),
@@ -420,7 +420,7 @@ impl Document {
         }
     }
 
-    /// Expects this claim, with numbers from the sources, in the document.
+    /// Records a claim, with numbers from the sources, that the document must contain.
     fn says(&mut self, claim: String) {
         if !self.text.contains(&claim) {
             self.missing.push(claim);

@@ -1,7 +1,7 @@
 //! The rules of the project that a compiler does not check, read from its sources and documents as text.
 //!
-//! Each failure says which rule is broken, where, and what to do. CONTRIBUTING.md has the rules in words. Only the standard
-//! library is used, so a change of the crate breaks no test here except by breaking a rule.
+//! Each failure says which rule is broken, where, and what to do. CONTRIBUTING.md explains the rules. The tests do not
+//! compile the crate, so a change of the crate breaks a test here only if it breaks a rule.
 
 mod constants;
 mod documented;
@@ -17,7 +17,7 @@ mod status_fields;
 mod tables;
 mod tree;
 
-/// Fails with every problem, one a line, and with what to do about them.
+/// Fails if there are problems. The message lists them, one per line, and says what to do.
 #[track_caller]
 fn assert_none(problems: &[String], advice: &str) {
     let list = problems.join("\n");

@@ -9,7 +9,7 @@ use crate::{
     tree::{documents, files, read, root},
 };
 
-/// Documents of the past: what they name may be gone.
+/// Documents about the past. The tests and files that they name may no longer exist.
 const HISTORY: &[&str] = &["CHANGELOG.md"];
 
 /// Folders of the repository that documents name with their path.
@@ -43,7 +43,7 @@ fn every_file_that_a_document_names_exists() {
                     gone.push(format!("{document}: {path}"));
                 }
             } else if is_path && Path::new(path).extension().is_some_and(|it| it == "rs") {
-                // The end of a path, where the folder is clear.
+                // A document may name only the end of a path if the folder is clear.
                 seen += 1;
                 let end = format!("/{path}");
                 if !sources.iter().any(|source| source.ends_with(&end)) {
@@ -78,7 +78,7 @@ fn every_test_that_guards_an_invariant_exists() {
             continue;
         }
         seen += 1;
-        // `…::test` is in the same place as the test before it.
+        // `…::test` is in the same module as the test before it.
         if module != "…" {
             folder = module;
         }

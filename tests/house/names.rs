@@ -7,7 +7,7 @@ use crate::{
     tree::{files, root},
 };
 
-/// Names that fit everything.
+/// Names that fit any content.
 const EMPTY_WORDS: &[&str] = &["common", "helper", "helpers", "misc", "util", "utils"];
 
 #[test]

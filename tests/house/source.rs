@@ -1,4 +1,5 @@
-//! Rust source text, divided into code, comments and literals, and into tests and the rest.
+//! Rust source text. It is divided into code, comments and literals, and also into tests and other
+//! code.
 
 use std::{collections::BTreeSet, ops::Range, sync::LazyLock};
 
@@ -10,9 +11,9 @@ pub(crate) struct Source {
     pub(crate) path: String,
     /// The file as it is.
     pub(crate) text: String,
-    /// The file with comments and the content of literals blanked, byte for byte.
+    /// The file's text, in which each byte of comments and of the content of literals is a blank.
     pub(crate) code: String,
-    /// The bytes of items that are compiled for tests only.
+    /// The byte ranges of items that are compiled only for tests.
     tests: Vec<Range<usize>>,
     comments: Vec<Range<usize>>,
 }
@@ -61,7 +62,7 @@ impl Source {
         }
     }
 
-    /// The module that the file is, as path segments: `src/net/tls/mod.rs` is `net`, `tls`.
+    /// Returns the file's module path as segments: `src/net/tls/mod.rs` is `net`, `tls`.
     pub(crate) fn module(&self) -> Vec<&str> {
         let path = self.path.trim_start_matches("src/").trim_end_matches(".rs");
         let mut segments: Vec<&str> = path.split('/').collect();
@@ -71,12 +72,13 @@ impl Source {
         segments
     }
 
-    /// The code without test items, byte for byte.
+    /// Returns the code, in which each byte of test items is a blank.
     pub(crate) fn code_without_tests(&self) -> String {
         self.blank_tests(&self.code)
     }
 
-    /// The text, with its literals, without comments and test items, byte for byte.
+    /// Returns the text with its literals, in which each byte of comments and test items is a
+    /// blank.
     pub(crate) fn text_without_tests(&self) -> String {
         let mut text = self.blank_tests(&self.text).into_bytes();
         for range in &self.comments {
@@ -122,7 +124,7 @@ impl Source {
         String::from_utf8(text).expect("text stays text")
     }
 
-    /// The paths, without extension, of the modules that this file declares for tests only.
+    /// Returns the paths, without extension, of the modules that this file declares only for tests.
     fn test_modules(&self) -> Vec<String> {
         let folder = match self.path.rsplit_once('/').expect("a folder") {
             (folder, "mod.rs" | "lib.rs" | "main.rs") => folder.to_owned(),
@@ -137,7 +139,7 @@ impl Source {
     }
 }
 
-/// Blanks comments and literals in `text`. Also returns the places of the comments.
+/// Returns `text` with comments and literals blanked, and the byte ranges of the comments.
 fn split(text: &str) -> (String, Vec<Range<usize>>) {
     let bytes = text.as_bytes();
     let mut code = bytes.to_owned();
@@ -150,7 +152,7 @@ fn split(text: &str) -> (String, Vec<Range<usize>>) {
         } else if rest.starts_with("/*") {
             at + rest.find("*/").map_or(rest.len(), |end| end + 2)
         } else if let Some(length) = literal(rest, bytes[..at].last().copied()) {
-            // The quotes stay, so that a call with a text looks like one.
+            // Keeps the quotes, so that a call with a string still looks like one.
             blank(&mut code[at + 1..at + length - 1]);
             at += length;
             continue;
@@ -165,7 +167,8 @@ fn split(text: &str) -> (String, Vec<Range<usize>>) {
     (String::from_utf8(code).expect("text stays text"), comments)
 }
 
-/// The length of the literal that `rest` starts with: a text, a raw text, or a character.
+/// Returns the length of the literal at the start of `rest`: a string, a raw string, or a
+/// character.
 fn literal(rest: &str, before: Option<u8>) -> Option<usize> {
     let in_word = before.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
     if let Some(text) = rest.strip_prefix('"') {
@@ -193,12 +196,13 @@ fn literal(rest: &str, before: Option<u8>) -> Option<usize> {
     if quoted.starts_with('\\') {
         return quoted[2..].find('\'').map(|end| end + 4);
     }
-    // Otherwise it is a lifetime.
+    // A quote that does not end after one character starts a lifetime.
     let length = quoted.chars().next()?.len_utf8();
     quoted[length..].starts_with('\'').then_some(length + 2)
 }
 
-/// The places of the items that are compiled for tests only, each with its attributes.
+/// Returns the byte ranges of the items that are compiled only for tests, including their
+/// attributes.
 fn test_items(code: &str) -> Vec<Range<usize>> {
     let mut items: Vec<Range<usize>> = Vec::new();
     for (start, attribute) in code.match_indices("#[cfg(test)]") {
@@ -206,7 +210,7 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
             continue;
         }
         let mut end = start + attribute.len();
-        // Further attributes, such as `#[path]`.
+        // Skips further attributes, such as `#[path]`.
         while let Some(next) = code[end..].trim_start().strip_prefix("#[") {
             let next = code.len() - next.len();
             end = next + matching(&code[next..], '[', ']');
@@ -216,7 +220,7 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
             Some(open) if rest[open..].starts_with('{') => {
                 let body = open + 1;
                 let close = body + matching(&rest[body..], '{', '}');
-                // A `use` of a group goes on to its semicolon.
+                // A `use` with braces ends only at its semicolon.
                 close + usize::from(rest[close..].starts_with(';'))
             }
             Some(semicolon) => semicolon + 1,
@@ -227,7 +231,8 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
     items
 }
 
-/// The length of `text` up to and including the bracket that closes one which was opened before it.
+/// Returns the length of `text` up to and including the bracket that closes an opening bracket
+/// right before `text`.
 pub(crate) fn matching(text: &str, open: char, close: char) -> usize {
     let mut depth = 1;
     for (at, c) in text.char_indices() {
@@ -243,7 +248,7 @@ pub(crate) fn matching(text: &str, open: char, close: char) -> usize {
     text.len()
 }
 
-/// The place where the line at this byte begins.
+/// Returns the offset of the start of the line that contains this byte.
 pub(crate) fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |end| end + 1)
 }

@@ -1,4 +1,4 @@
-//! Each field of `/status` has its row in docs/reference.md, and each row its field.
+//! Each field of `/status` has a row in docs/reference.md, and each such row has a field.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     tree::read,
 };
 
-/// The objects that have a table of their own. Other objects are described in the row of their field.
+/// The objects that have their own tables. Any other object is described in the row of its field.
 const TABLES: &[(&str, &str)] = &[
     ("RouterStatus", "## Status"),
     ("ListenerStatus", "### A listener"),
@@ -62,7 +62,8 @@ fn every_field_of_the_status_is_documented_and_exists() {
     assert_none(&problems, "Change the tables of docs/reference.md as said.");
 }
 
-/// The differences between the fields of an object and those that the row which describes it names.
+/// Compares the fields of an object with the fields that the object's row names, and returns the
+/// differences.
 fn wrong_parts(structs: &Structs, field: &Field, content: &str) -> impl Iterator<Item = String> {
     let name = &field.name;
     let is_reference = content.starts_with("as for ");
@@ -80,12 +81,13 @@ fn wrong_parts(structs: &Structs, field: &Field, content: &str) -> impl Iterator
     missing.chain(wrong).collect::<Vec<_>>().into_iter()
 }
 
-/// A value that a row may name beside fields.
+/// Returns whether a code span is a value, which a row may name in addition to fields.
 fn is_value(span: &str) -> bool {
     matches!(span, "null" | "queue_full" | "memory" | "listener" | "sink")
 }
 
-/// The fields of the object of this type, and of the objects in it, unless it has a table of its own.
+/// Returns the fields of the object of this type and of the objects in it; none if the object has
+/// its own table.
 fn parts(structs: &Structs, ty: &str) -> Vec<String> {
     let name = ty
         .rsplit(['<', ':', ' '])
@@ -103,7 +105,7 @@ fn parts(structs: &Structs, ty: &str) -> Vec<String> {
     found
 }
 
-/// The fields of a struct in JSON: those of flattened structs stand among the others.
+/// Returns the fields of a struct in JSON, including the fields of flattened structs.
 fn fields_of(structs: &Structs, name: &str) -> Vec<Field> {
     let Some(fields) = structs.get(name) else {
         panic!(
@@ -121,7 +123,7 @@ fn fields_of(structs: &Structs, name: &str) -> Vec<Field> {
     found
 }
 
-/// The structs of a source that derive `Serialize`.
+/// Returns the structs in a source that derive `Serialize`.
 fn serialized(text: &str) -> Vec<(String, Vec<Field>)> {
     let mut structs = Vec::new();
     for derive in text.split("#[derive(").skip(1) {

@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The root of the repository: the one that cargo tests, so that a built test can check another checkout.
+/// Returns the root of the repository that cargo tests. It is read at run time, so that a built test can check another
+/// checkout.
 pub(crate) fn root() -> PathBuf {
     env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)

@@ -132,7 +132,7 @@ fn bind_exits_promptly() {
     test_bed.sinks.check();
 }
 
-/// libfstrm retries every 5 s once a write has failed.
+/// After a failed write, libfstrm tries to reconnect every 5 s.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn bind_reconnects_when_tapfan_restarts() {
@@ -149,8 +149,8 @@ fn bind_reconnects_when_tapfan_restarts() {
 
     let tapfan = test_bed.tapfan(DRAIN);
     eventually("named to connect again", || {
-        // named loses its taps until it reconnects. They are needed all the same: it notices the
-        // outage only when it writes.
+        // named loses the taps of these queries. The queries are needed nevertheless: named notices
+        // the outage only when it writes a tap.
         ask(setting.dns, "again.example.test", 1, false).expect("an answer");
         if full.frames().len() > before {
             Ok(())
@@ -164,8 +164,8 @@ fn bind_reconnects_when_tapfan_restarts() {
     test_bed.sinks.check();
 }
 
-/// As fast as named answers, but no more than its queue holds: every tap arrives, in the order in
-/// which named wrote them.
+/// Sends queries as fast as named answers, but no more than its queue holds. Every tap arrives, in
+/// the order in which named wrote them.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn every_tap_of_a_burst_of_queries_arrives() {

@@ -26,8 +26,8 @@ impl Certificates {
         fs::create_dir(dir).expect("a new directory");
         let authority_key = KeyPair::generate().expect("a key");
         let mut authority = CertificateParams::default();
-        // rcgen gives every certificate the same name by default. OpenSSL takes a certificate for
-        // self-signed if its issuer has the same name.
+        // Sets a name, because rcgen gives every certificate the same one by default. OpenSSL then
+        // takes the server's certificate for self-signed, because its issuer has the same name.
         authority
             .distinguished_name
             .push(DnType::CommonName, "an authority for one test");

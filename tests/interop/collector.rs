@@ -25,24 +25,24 @@ use crate::{
 pub(crate) enum Handshake {
     /// READY, ACCEPT, START.
     Bidirectional,
-    /// START without a handshake.
+    /// Only START, without a handshake.
     Unidirectional,
 }
 
 /// The record of one connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recording {
-    /// The handshake, once it is complete.
+    /// The kind of handshake; `None` until the handshake is complete.
     pub(crate) handshake: Option<Handshake>,
-    /// The payloads, in order.
+    /// The payloads in the order received.
     pub(crate) frames: Vec<Vec<u8>>,
-    /// True if it ended with STOP.
+    /// True if the connection ended with STOP.
     pub(crate) stopped: bool,
-    /// True if it ended in any way.
+    /// True if the connection has ended, with or without STOP.
     pub(crate) ended: bool,
 }
 
-/// The collector. Its threads end with the test process.
+/// A collector. Its threads end with the test process.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Collector {
     recordings: Arc<Mutex<Vec<Recording>>>,
@@ -86,8 +86,8 @@ impl Collector {
 
     /// The records of all connections so far, in the order in which they were accepted.
     ///
-    /// Connections without a single byte are left out: Unbound tries its unix socket before it uses
-    /// it.
+    /// This leaves out connections without a single byte: Unbound makes such a connection to check
+    /// its unix socket before it uses it.
     pub(crate) fn recordings(&self) -> Vec<Recording> {
         let recordings = self.recordings.lock().expect("no reader panics");
         let silent = |recording: &&Recording| recording.ended && recording.handshake.is_none();
@@ -168,7 +168,7 @@ impl Collector {
 // === impl Recorder ===
 
 impl Recorder {
-    /// The reader's side of the protocol.
+    /// Serves the reader's side of the protocol.
     fn serve(&self, stream: &mut (impl Read + Write)) -> io::Result<()> {
         let mut handshake = Handshake::Unidirectional;
         while let Some(frame) = read(stream)? {
@@ -183,7 +183,8 @@ impl Recorder {
                 }
                 Frame::Control(STOP) => {
                     self.change(|recording| recording.stopped = true);
-                    // Unbound may have closed without waiting for this.
+                    // Ignores errors: Unbound may have closed the connection without waiting for
+                    // FINISH.
                     if handshake == Handshake::Bidirectional {
                         stream.write_all(&control(FINISH))?;
                         stream.flush()?;

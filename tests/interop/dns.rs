@@ -1,4 +1,4 @@
-//! A minimal DNS codec: enough to ask for an address, and to read the name in a question.
+//! A minimal DNS codec, which can ask for an address and read the name in a question.
 
 use std::{
     io,
@@ -27,7 +27,8 @@ pub(crate) fn ask(
     ask_through(&socket, name, id, recursion)
 }
 
-/// Asks for `count` different names under `zone` in turn. Panics if one gets no answer.
+/// Asks for `count` different names under `zone`, one after the other. Panics if a query gets no
+/// answer.
 pub(crate) fn ask_many(
     server: SocketAddr,
     zone: &str,

@@ -1,7 +1,8 @@
-//! dnstap messages as lists of protobuf fields: the oracle for the edits of a sink.
+//! dnstap messages as lists of protobuf fields, from which the tests compute what the edits of a
+//! sink must produce.
 //!
-//! It knows only the wire format and a few field numbers of `dnstap.proto`, so that it compares a
-//! field unknown to tapfan like any other.
+//! This module knows only the wire format and a few field numbers of `dnstap.proto`. It therefore
+//! also compares fields that tapfan does not know.
 
 /// Fields of `Dnstap`.
 pub(crate) const IDENTITY: u64 = 1;
@@ -13,7 +14,7 @@ const TYPE: u64 = 1;
 pub(crate) const QUERY_MESSAGE: u64 = 10;
 pub(crate) const RESPONSE_MESSAGE: u64 = 14;
 
-/// One field: number, wire type and the bytes of the value, without a length prefix.
+/// One field: its number, its wire type, and the bytes of its value without a length prefix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Field {
     number: u64,
@@ -21,7 +22,7 @@ pub(crate) struct Field {
     value: Vec<u8>,
 }
 
-/// A `Dnstap` message, split into its fields and those of its `Message`.
+/// A `Dnstap` message, split into its own fields and the fields of its `Message`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dnstap {
     outer: Vec<Field>,
@@ -43,14 +44,14 @@ impl Dnstap {
         Self { outer, message }.in_order()
     }
 
-    /// The same message without `query_message` and `response_message`.
+    /// Removes `query_message` and `response_message` from the message.
     pub(crate) fn without_wire(mut self) -> Self {
         self.message
             .retain(|field| field.number != QUERY_MESSAGE && field.number != RESPONSE_MESSAGE);
         self
     }
 
-    /// The same message with `number`, a field of `Dnstap`, set to `value`.
+    /// Sets the field `number` of `Dnstap` to `value`.
     pub(crate) fn with(mut self, number: u64, value: &str) -> Self {
         self.outer.retain(|field| field.number != number);
         self.outer.push(Field {
@@ -83,7 +84,8 @@ impl Dnstap {
             .map(|field| field.value.as_slice())
     }
 
-    /// Sorts by number. Protobuf gives a meaning only to the order of fields with the same number.
+    /// Sorts the fields by number and keeps the order of fields with the same number, because only
+    /// that order has a meaning in protobuf.
     fn in_order(mut self) -> Self {
         self.outer.sort_by_key(|field| field.number);
         self.message.sort_by_key(|field| field.number);
@@ -138,7 +140,7 @@ fn recorded_frames_are_split_into_their_fields() {
     for frame in frames {
         let frame = Dnstap::parse(&frame);
         assert!((5..=8).contains(&frame.message_type()));
-        // CLIENT_QUERY and FORWARDER_QUERY are odd, and a query contains no response.
+        // Queries such as CLIENT_QUERY have odd numbers. A query contains no response message.
         let query = frame.message_type() % 2 == 1;
         assert_eq!(frame.message_field(RESPONSE_MESSAGE).is_none(), query);
         let bare = frame.clone().without_wire();

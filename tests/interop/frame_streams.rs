@@ -1,4 +1,4 @@
-//! A minimal Frame Streams reader for these tests. It shares no code with tapfan's.
+//! A minimal Frame Streams reader for these tests. It shares no code with tapfan.
 
 use std::{fs, io, io::Read, path::Path};
 
@@ -11,9 +11,9 @@ pub(crate) const FINISH: u32 = 5;
 /// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// A control frame's type. If there was a content type, it was dnstap's.
+    /// A control frame of this type. Its content type, if it has one, is dnstap's.
     Control(u32),
-    /// A data frame's payload.
+    /// A data frame with this payload.
     Data(Vec<u8>),
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn read(from: &mut impl Read) -> io::Result<Option<Frame>> {
     Ok(Some(Frame::Control(u32::from_be_bytes(*kind))))
 }
 
-/// Encodes a control frame; all but STOP and FINISH name dnstap's content type.
+/// Encodes a control frame. All control frames except STOP and FINISH name dnstap's content type.
 pub(crate) fn control(kind: u32) -> Vec<u8> {
     let fields = match kind {
         STOP | FINISH => Vec::new(),
@@ -68,7 +68,7 @@ pub(crate) fn parse(mut bytes: &[u8]) -> (Vec<Frame>, bool) {
     }
 }
 
-/// The payloads among `frames`.
+/// Returns the payloads of the data frames in `frames`.
 pub(crate) fn data(frames: Vec<Frame>) -> Vec<Vec<u8>> {
     frames
         .into_iter()
@@ -79,7 +79,7 @@ pub(crate) fn data(frames: Vec<Frame>) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The payloads of a complete Frame Streams file: START, data, STOP.
+/// Returns the payloads of a Frame Streams file. The file must be complete: START, data, STOP.
 pub(crate) fn whole_file(path: &Path) -> Vec<Vec<u8>> {
     let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let (mut frames, whole) = parse(&bytes);

@@ -1,5 +1,5 @@
-//! libfstrm's own tools: `fstrm_capture` as a collector that writes a file, `fstrm_replay` as a
-//! sender that reads one.
+//! The tools of libfstrm: `fstrm_capture` as a collector that writes a file, and `fstrm_replay` as
+//! a sender that reads a file.
 
 use std::{
     path::{Path, PathBuf},
@@ -29,7 +29,7 @@ pub(crate) struct FstrmCapture {
 // === impl FstrmCapture ===
 
 impl FstrmCapture {
-    /// Starts one.
+    /// Starts `fstrm_capture`.
     pub(crate) fn start(dir: &Path, place: &Place) -> Self {
         let file = unused(dir, "capture.fstrm");
         let mut command = Command::new("/usr/bin/fstrm_capture");
@@ -94,7 +94,7 @@ fn data(recording: &str) -> PathBuf {
         .collect()
 }
 
-/// All tools at the same time, over every transport that they support.
+/// Runs all tools at the same time, over every transport that they support.
 #[test]
 #[ignore = "needs real dnstap tools: tests/interop/install.sh"]
 fn all_tools_at_once_get_every_frame() {
@@ -107,7 +107,8 @@ fn all_tools_at_once_get_every_frame() {
         Place::unix(dir, "capture.sock"),
         Place::tcp(),
     ];
-    // A queue of 20,000 frames, because the tools may read more slowly than `fstrm_replay` sends.
+    // Each sink has a queue of 20,000 frames, because the tools may read more slowly than
+    // `fstrm_replay` sends.
     let sinks = places
         .each_ref()
         .map(|place| format!("dnstap {} full 1 2\n", place.socket()));

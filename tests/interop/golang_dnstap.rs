@@ -43,7 +43,8 @@ impl Place {
         Self::Tcp(free_address())
     }
 
-    /// The address for the Tapfile. TCP uses a name, so that it is resolved.
+    /// Returns the address for the Tapfile. A TCP address has a name instead of an IP address, so
+    /// that tapfan resolves it.
     pub(crate) fn socket(&self) -> String {
         match self {
             Self::Unix(path) => format!("unix://{}", path.display()),
@@ -55,7 +56,7 @@ impl Place {
 // === impl GolangDnstap ===
 
 impl GolangDnstap {
-    /// Starts one.
+    /// Starts `dnstap`.
     pub(crate) fn start(dir: &Path, place: &Place) -> Self {
         let file = unused(dir, "golang.fstrm");
         let mut command = Command::new("/usr/bin/dnstap");
@@ -84,10 +85,10 @@ impl GolangDnstap {
         });
     }
 
-    /// Waits until it has written `count` frames, and returns them from its finished files.
+    /// Waits until it has written `count` frames, and returns the frames of its finished files.
     ///
-    /// Version 0.4.0 flushes its file neither regularly nor on exit. On SIGHUP it finishes the
-    /// file, which was renamed before, and starts a new one.
+    /// Version 0.4.0 does not flush its file, neither regularly nor on exit. On SIGHUP it finishes
+    /// the file and starts a new one, so this renames the file and sends SIGHUP.
     pub(crate) fn collected(&mut self, count: usize) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
         eventually(&format!("{count} frames in dnstap's files"), || {

@@ -1,4 +1,4 @@
-//! The transports between a sender and its reader.
+//! The transports between a sender under test and its reader.
 
 use std::path::Path;
 
@@ -16,8 +16,8 @@ pub(crate) enum Via {
     Tls,
 }
 
-/// The listener of tapfan for the sender under test. In front of it is a relay that keeps a copy,
-/// unless the transport is encrypted.
+/// The listener of tapfan for the sender under test. Unless the transport is encrypted, the sender
+/// connects to a relay in front of the listener, which keeps a copy of all data.
 pub(crate) struct Ingress {
     /// The line of the Tapfile.
     pub(crate) listen: String,
@@ -69,7 +69,7 @@ impl Ingress {
         }
     }
 
-    /// A unix listener of tapfan without a relay.
+    /// Makes a unix listener of tapfan without a relay.
     pub(crate) fn bare(dir: &Path) -> Self {
         let router = dir.join("tapfan.sock");
         Self {
@@ -81,7 +81,7 @@ impl Ingress {
     }
 }
 
-/// A recording collector, and the address for the sender.
+/// Starts a recording collector. Returns it with the address for the sender.
 pub(crate) fn reader(dir: &Path, via: Via) -> (Collector, Target) {
     match via {
         Via::Unix => {

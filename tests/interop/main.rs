@@ -1,14 +1,15 @@
-//! tapfan between the programs it is made for: real DNS servers as senders, real dnstap tools as
-//! collectors.
+//! tapfan with the programs for which it is made: real DNS servers as senders, and real dnstap
+//! tools as collectors.
 //!
 //! `tests/interop/install.sh` installs them; `.ci/run` runs these tests with `cargo test --test
 //! interop -- --ignored`, where a missing program is a failure. Plain `cargo test` runs only the
 //! unit tests of the harness.
 //!
-//! A sender is checked like this. The server writes to tapfan through a relay that records every
-//! byte. tapfan writes to three collectors that record every frame. The client that queries the
-//! server and the upstream that the server queries keep their packets, too. So the expected frames
-//! have two independent witnesses, and neither shares code with tapfan.
+//! The check of a sender works as follows. The server writes to tapfan through a relay that records
+//! every byte. tapfan writes to three collectors that record every frame. The client that queries
+//! the server keeps its packets, and so does the upstream that the server queries. The expected
+//! frames are thus known from two independent sources, the relay and the packets, and neither
+//! shares code with tapfan.
 
 mod activation;
 mod bind;

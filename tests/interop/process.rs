@@ -1,5 +1,5 @@
-//! Programs that the tests start: in the foreground, with their output in a file, killed with the
-//! test.
+//! Programs that the tests start. They run in the foreground, write their output to a file, and are
+//! killed at the end of the test.
 
 use std::{
     fmt, fs,
@@ -16,10 +16,10 @@ use nix::{
     unistd::Pid,
 };
 
-/// The timeout for a condition to hold.
+/// The longest wait for a condition.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A running program. Killed when dropped, and its output is printed if the test failed.
+/// A running program. Dropping it kills the program, and prints its output if the test failed.
 pub(crate) struct Process {
     name: String,
     child: Child,
@@ -54,7 +54,8 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// The number of its sockets. One more than its listeners means that a peer is connected.
+    /// Returns the number of its sockets. If it has more sockets than listeners, a peer is
+    /// connected.
     pub(crate) fn sockets(&self) -> usize {
         let Ok(descriptors) = fs::read_dir(format!("/proc/{}/fd", self.child.id())) else {
             return 0;
@@ -72,12 +73,14 @@ impl Process {
         }
     }
 
-    /// Sends SIGTERM, and waits until it has exited. Returns the time that took.
+    /// Sends SIGTERM, and waits until the program has exited. Returns the exit status and the time
+    /// that the exit took.
     pub(crate) fn terminate(&mut self) -> (ExitStatus, Duration) {
         self.end(Signal::SIGTERM)
     }
 
-    /// Does the same with SIGINT.
+    /// Sends SIGINT, and waits until the program has exited. Returns the exit status and the time
+    /// that the exit took.
     pub(crate) fn interrupt(&mut self) -> (ExitStatus, Duration) {
         self.end(Signal::SIGINT)
     }
@@ -107,7 +110,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // In most tests it has exited already. Then these fail, which does no harm.
+        // Ignores errors: in most tests the program has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
@@ -136,7 +139,7 @@ pub(crate) fn eventually<T, E: fmt::Display>(
 
 /// A loopback address whose port is free for UDP and TCP.
 ///
-/// The port is below the range from which the kernel chooses, so that no other socket takes it
+/// The port is below the range from which the kernel chooses ports, so that no other socket gets it
 /// before the program under test binds it.
 pub(crate) fn free_address() -> SocketAddr {
     const FIRST: u16 = 12_000;

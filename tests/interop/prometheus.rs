@@ -1,4 +1,4 @@
-//! Prometheus itself reads the metrics: its linter, and a server that scrapes them.
+//! Prometheus reads the metrics: its linter checks them, and a server scrapes them.
 
 use std::{
     fs,
@@ -101,7 +101,7 @@ fn prometheus_scrapes_every_series() {
     let up = ask("tapfan_sink_up").expect("an answer");
     assert!(up.contains("\"sink\":\"siem\""), "{up}");
     assert!(up.contains(r#""sink":"a \"b\" \\c""#), "{up}");
-    // As many samples were stored as exposed: none was rejected.
+    // The server has stored as many samples as tapfan exposed, so it has rejected none.
     let exposed = get(admin, "/metrics", "*/*").expect("metrics");
     let samples = exposed
         .lines()

@@ -9,15 +9,16 @@ use crate::{
     upstream::Upstream,
 };
 
-/// Names in each zone and batch. The two taps of each name fit into libfstrm's default queue of
-/// 512, so that a server loses none even if its writer thread has not run yet.
+/// The number of names in each zone and batch. Each name causes two taps. All taps of a batch fit
+/// into libfstrm's default queue of 512, so that a server loses none even if its writer thread has
+/// not run yet.
 const NAMES: u16 = 200;
 
 /// Queries that a server answered, which it must have tapped.
 pub(crate) struct QueryBatch<'a> {
     server: &'a Server,
     batch: &'static str,
-    /// One list for each of the server's questions.
+    /// The client's queries and responses, in one list for each of the server's questions.
     client: Vec<Vec<Exchange>>,
     upstream: &'a Upstream,
 }
@@ -39,8 +40,8 @@ impl<'a> QueryBatch<'a> {
         }
     }
 
-    /// Waits until every expected tap is at `collector`, and asserts that each holds the packet
-    /// that its witness saw.
+    /// Waits until `collector` has every expected tap, and asserts that each tap contains the
+    /// packet that its witness saw.
     pub(crate) fn wait_for(&self, collector: &Collector) {
         let expected = self.server.taps.len() * usize::from(NAMES);
         eventually("every tap of every name", || {

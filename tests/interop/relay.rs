@@ -19,7 +19,7 @@ use crate::{
 struct Passed {
     from_sender: Vec<u8>,
     to_sender: Vec<u8>,
-    /// True once the sender's side, and tapfan's side, has ended.
+    /// Two flags: the sender's side has ended, and tapfan's side has ended.
     ended: (bool, bool),
 }
 
@@ -39,14 +39,14 @@ trait Wire: Read + Write + Send + Sized + 'static {
 // === impl Relay ===
 
 impl Relay {
-    /// Relays from a new unix socket at `path` to the one at `to`.
+    /// Relays from a new unix socket at `path` to the unix socket at `to`.
     pub(crate) fn unix(path: &Path, to: PathBuf) -> Self {
         let listener = UnixListener::bind(path).expect("a new socket");
         let relay = Self::default();
         let accepting = relay.clone();
         thread::spawn(move || {
             for sender in listener.incoming() {
-                // If tapfan is not running, the sender's connection is closed at once.
+                // If tapfan is not running, the relay closes the sender's connection immediately.
                 if let Ok(router) = UnixStream::connect(&to) {
                     accepting.join(&sender.expect("a connection"), &router);
                 }
@@ -77,7 +77,8 @@ impl Relay {
         self.finished().into_iter().map(frames).collect()
     }
 
-    /// Waits until every connection has ended. Returns the frames that tapfan wrote on each.
+    /// Waits until every connection has ended. Returns the frames that tapfan wrote on each
+    /// connection.
     pub(crate) fn answered(&self) -> Vec<Vec<Frame>> {
         let frames = |passed: Passed| parse(&passed.to_sender).0;
         self.finished().into_iter().map(frames).collect()
@@ -86,7 +87,7 @@ impl Relay {
     fn finished(&self) -> Vec<Passed> {
         eventually("the sender's connections to end", || {
             let mut connections = self.connections.lock().expect("no thread panics").clone();
-            // Unbound tries its unix socket before it uses it, and sends nothing there.
+            // Unbound first makes a connection without data to check its unix socket.
             connections.retain(|passed| !passed.ended.0 || !passed.from_sender.is_empty());
             let ended = connections
                 .iter()

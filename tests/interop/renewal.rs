@@ -17,8 +17,8 @@ use crate::{
 /// Duration of the test in seconds, unless `TAPFAN_RENEWAL_SECONDS` is set.
 const SECONDS: u64 = 10;
 
-/// Sorts frames. The tools serve each connection independently, so frames of a new connection may
-/// overtake unread ones of the old.
+/// Sorts frames. The tools serve their connections independently, so frames of a new connection may
+/// be read before earlier frames of the old connection.
 fn sorted(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     frames.sort_unstable();
     frames
@@ -64,7 +64,8 @@ fn every_tool_gets_every_frame_over_rotated_connections() {
         }
         replay(dir, recording, &ingress);
         sent.extend(recorded(recording));
-        // A rate that the tools can follow on any machine; the queues absorb the rest.
+        // Slows the sending down to a rate that the tools can follow on any machine. The queues
+        // absorb bursts.
         thread::sleep(Duration::from_millis(100));
     }
     let log = tapfan.stop();

@@ -1,5 +1,5 @@
-//! The checks for every sender: its taps arrive as sent and in the form that each sink asks for,
-//! also after the server's restart.
+//! The checks for every sender. Its taps arrive at each sink in the form that the sink's options
+//! require, also after a restart of the server.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -59,7 +59,7 @@ impl TestBed {
     }
 }
 
-/// The server writes to tapfan, which writes to three sinks. The server is restarted once.
+/// Lets the server write to tapfan, which writes to three sinks, and restarts the server once.
 pub(crate) fn fan_out(server: &Server, via: Via) {
     let test_bed = TestBed::new(|dir| Ingress::new(dir, via));
     let setting = test_bed.setting();
@@ -91,8 +91,8 @@ pub(crate) fn fan_out(server: &Server, via: Via) {
     test_bed.sinks.check();
 }
 
-/// The server writes to a recording collector directly. This checks the server and the harness
-/// without tapfan.
+/// Lets the server write to a recording collector directly. This checks the server and the test's
+/// own code without tapfan.
 pub(crate) fn direct(server: &Server, via: Via) {
     let dir = TempDir::new().expect("a directory");
     let upstream = Upstream::start();

@@ -1,4 +1,4 @@
-//! The properties of a DNS server that the scenarios need; each server has a file of its own.
+//! The properties of a DNS server that the scenarios need. Each server has its own file.
 
 use std::{
     net::SocketAddr,
@@ -10,13 +10,13 @@ use crate::{process::Process, upstream::Upstream};
 /// A kind of DNS server.
 #[derive(Clone, Copy)]
 pub(crate) struct Server {
-    /// Starts it, and waits until it answers.
+    /// Starts the server, and waits until it answers.
     pub(crate) start: fn(&Setting<'_>) -> Process,
-    /// True if it sends STOP before it closes.
+    /// True if the server sends STOP before it closes the connection.
     pub(crate) stops: bool,
     /// Names to query.
     pub(crate) questions: &'static [Question],
-    /// Taps that these queries must cause.
+    /// The taps that the queries for these names must cause.
     pub(crate) taps: &'static [Tap],
 }
 
@@ -72,7 +72,7 @@ pub(crate) enum Witness {
     Upstream,
 }
 
-/// The zone of the authoritative servers; a wildcard has an address.
+/// The zone of the authoritative servers. A wildcard in it has an address.
 pub(crate) const LOCAL: &str = "example.test";
 /// A zone that only the upstream serves.
 pub(crate) const FORWARDED: &str = "forwarded.test";
@@ -90,8 +90,8 @@ ns A 192.0.2.53
 // === impl Tap ===
 
 impl Tap {
-    /// Returns whether the message is a response: in dnstap.proto queries are odd and responses
-    /// even.
+    /// Returns whether the message is a response. In dnstap.proto, queries have odd numbers and
+    /// responses have even ones.
     pub(crate) fn is_response(self) -> bool {
         self.message_type.is_multiple_of(2)
     }

@@ -23,8 +23,8 @@ pub(crate) struct Sinks {
 // === impl Sinks ===
 
 impl Sinks {
-    /// The write buffer, and a queue that holds more than the largest test sends, so that this
-    /// machine's read speed does not matter.
+    /// The arguments for the write buffer and the queue. The queue holds more frames than any test
+    /// sends, so the speed of the collectors does not matter.
     const QUEUE: &str = "1 2";
     const IDENTITY: &str = "edge-1";
     const VERSION: &str = "of the sink's own";
@@ -58,8 +58,8 @@ impl Sinks {
         }
     }
 
-    /// Asserts, after tapfan has exited, that the sinks have the same frames in the same order,
-    /// each in the form of its directive.
+    /// Asserts, after tapfan has exited, that all sinks got the same frames in the same order, each
+    /// sink in the form of its directive.
     pub(crate) fn check(&self) {
         for sink in [&self.full, &self.no_wire, &self.edited] {
             sink.wait_for_the_end();
@@ -82,11 +82,10 @@ impl Sinks {
     }
 }
 
-/// Asserts that `merged` contains exactly the frames of all connections, those of each connection
-/// in order.
+/// Asserts that `merged` contains exactly the frames of all connections, and that the frames of
+/// each connection are in order.
 ///
-/// No two frames of a run are equal by chance: they contain times in nanoseconds and names of the
-/// batch.
+/// All frames of a run differ, because they contain times in nanoseconds and names of the batch.
 pub(crate) fn assert_merged(merged: &[Vec<u8>], connections: &[Vec<Vec<u8>>]) {
     let sent = connections.iter().map(Vec::len).sum::<usize>();
     assert_eq!(merged.len(), sent, "frames at the full sink, of those sent");

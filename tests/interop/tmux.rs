@@ -1,4 +1,4 @@
-//! A terminal for programs that need one: tmux, with a server of its own.
+//! A terminal for programs that need one: tmux with a separate server.
 
 use std::{
     fmt,
@@ -28,8 +28,7 @@ impl Tmux {
             socket: dir.join("tmux.sock"),
             dir: dir.to_owned(),
         };
-        // The user who runs the tests may have a tmux configuration and an environment of their
-        // own.
+        // Does not use the tmux configuration and the environment of the user who runs the tests.
         tmux.run(&[
             "-f",
             "/dev/null",
@@ -117,7 +116,7 @@ impl Tmux {
 impl Drop for Tmux {
     fn drop(&mut self) {
         let mut kill = Command::new("tmux");
-        // The shell and its programs are killed as well. An error does no harm.
+        // This also kills the shell and its programs. Ignores errors.
         let _ = kill.arg("-S").arg(&self.socket).arg("kill-server").output();
     }
 }
@@ -125,7 +124,7 @@ impl Drop for Tmux {
 // === impl Captured ===
 
 impl Captured {
-    /// The rest of the first line that starts with `beginning`.
+    /// Returns the part after `beginning` of the first line that starts with `beginning`.
     pub(crate) fn line(&self, beginning: &str) -> Option<&str> {
         self.0.lines().find_map(|line| line.strip_prefix(beginning))
     }

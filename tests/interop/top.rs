@@ -54,7 +54,7 @@ impl Drop for Load {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(sending) = self.sending.take() {
-            // Its panic message was printed already.
+            // Ignores a panic, whose message was printed already.
             let _ = sending.join();
         }
     }
@@ -96,7 +96,7 @@ impl Scene {
     /// Starts `top` in a terminal, with an interval of 200 ms.
     fn top(&self) -> Tmux {
         let tmux = Tmux::start(self.dir.path());
-        // Saves the terminal's state, to be compared with the state afterwards.
+        // Saves the terminal's state, for the comparison with the state after `top`.
         tmux.type_line("stty -g > before");
         self.run_top(&tmux);
         tmux
@@ -240,7 +240,7 @@ fn top_exits_when_its_terminal_closes() {
     let process = format!("/proc/{}/cmdline", scene.pid_of_top());
     tmux.close();
     eventually("the end of top", || {
-        // The command line of a zombie is empty.
+        // A process that has exited may still be there as a zombie, with an empty command line.
         match fs::read(&process) {
             Ok(line) if !line.is_empty() => Err("it runs"),
             _ => Ok(()),

@@ -31,7 +31,7 @@ impl Upstream {
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             loop {
-                // If an earlier client is gone, the next read reports it as an error.
+                // Continues after an error: a read fails if an earlier client has gone.
                 let Ok((read, client)) = socket.recv_from(&mut buffer) else {
                     continue;
                 };

@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 
 use outage::Memory;
 
-/// Enough frames that the queue is most of the process's memory.
+/// The number of frames, so large that the queue is most of the process's memory.
 const FRAMES: u64 = 120_000;
 
 /// The allocator returns memory with a delay of up to ten seconds on an idle machine.

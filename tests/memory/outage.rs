@@ -1,4 +1,4 @@
-//! An outage with small frames, and the memory of the router's process before it, when it ends, and
+//! Measures the memory of the router's process before an outage with small frames, at its end, and
 //! afterwards.
 
 #[path = "../../benches/handshake/mod.rs"]
@@ -20,11 +20,11 @@ use tempfile::TempDir;
 /// Resident memory of the router's process, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// After the senders have connected, before they send.
+    /// The memory after the senders have connected, and before they send a frame.
     pub(crate) before: u64,
-    /// While every frame is queued.
+    /// The memory while all frames are queued.
     pub(crate) peak: u64,
-    /// With the time since the queue became empty.
+    /// Samples after the outage, each with the time since the queue became empty.
     pub(crate) after: Vec<(Duration, u64)>,
 }
 
@@ -44,8 +44,8 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 /// Measures the memory of `program` in an outage: queues `frames` while the collector is away, then
 /// lets the collector return.
 ///
-/// Once the queue is empty it samples the memory every second, until `seen` returns true or for the
-/// time `most`. One sender continues with a few frames throughout.
+/// After the queue has become empty, samples the memory every second, until `seen` returns true or
+/// the time `most` has passed. Meanwhile one sender keeps sending a few frames.
 pub(crate) fn measure(
     program: &Path,
     frames: u64,

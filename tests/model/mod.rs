@@ -7,13 +7,13 @@ use proptest::{prelude::*, strategy::Union};
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     pub(crate) number: u32,
-    /// The bytes by which the tag exceeds its minimal length. A tag has at most 5 bytes in all.
+    /// The number of bytes by which the tag exceeds its minimal length. A tag has at most 5 bytes in total.
     pub(crate) padding: usize,
     pub(crate) body: Body,
 }
 
-/// The value of a field. The last number of `Varint`, `Bytes` and `Message` is the padding: the bytes beyond the
-/// minimal length of the varint.
+/// The value of a field. The last number of `Varint`, `Bytes` and `Message` is the padding: the number of bytes by
+/// which the varint exceeds its minimal length.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     Varint(u64, usize),
@@ -100,8 +100,8 @@ pub(crate) fn top_level() -> impl Strategy<Value = Vec<Piece>> {
     )
 }
 
-/// A short, complete `Dnstap` that consists mostly of a policy and unknown fields, so that any
-/// damage has an effect.
+/// Returns a short, complete `Dnstap` that consists mostly of a policy and unknown fields. Any damaged byte in it has
+/// an effect.
 pub(crate) fn fragile() -> impl Strategy<Value = Vec<Piece>> {
     let policy = prop::collection::vec(policy_field(), 1..3);
     let unknown = || prop::collection::vec(unknown(17), 0..2);
@@ -170,7 +170,7 @@ fn unknown(lowest: u32) -> Union<BoxedStrategy<Piece>> {
         })
     };
     let group = leaf().prop_recursive(4, 8, 3, move |inside| {
-        // Within a group, known numbers have no meaning.
+        // Fields in a group may have known numbers, because the numbers have no meaning there.
         let inside = (inside, prop::option::of(1..17_u32)).prop_map(|(piece, number)| Piece {
             number: number.unwrap_or(piece.number),
             ..piece
@@ -212,7 +212,7 @@ fn padding() -> impl Strategy<Value = usize> {
     prop_oneof![6 => Just(0), 1 => 1..5_usize]
 }
 
-/// Writes a varint with `padding` extra bytes, but not more than `most` bytes in all.
+/// Writes a varint with `padding` extra bytes, but with at most `most` bytes in total.
 fn varint(out: &mut Vec<u8>, mut number: u64, padding: usize, most: usize) {
     let start = out.len();
     while number >= 0x80 {

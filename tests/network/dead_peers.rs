@@ -1,5 +1,5 @@
-//! Collectors that can no longer answer: the network drops packets, the machine is gone, or another
-//! machine has its address.
+//! Collectors that can no longer answer: the network drops packets, the collector's machine is
+//! gone, or another machine has its address.
 
 use std::{fs, time::Duration};
 
@@ -14,14 +14,15 @@ use crate::{
 
 /// The `write_timeout`; all other times follow from it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
-/// The first retransmission, or an interval between probes: the kernel may take this much longer.
+/// The delay that the kernel can add: the time until its first retransmission, or the interval
+/// between two probes.
 const KERNEL: Duration = Duration::from_secs(1);
-/// Slack for a machine that runs other things, too.
+/// Extra time for a busy machine.
 const SLACK: Duration = Duration::from_millis(1500);
 
 const OPTION: &str = "write_timeout 3s";
 
-/// Waits until the connection in use has ended. Returns the reason and the time that took.
+/// Waits until the connection in use has ended. Returns the reason and the duration of the wait.
 async fn notices(pipeline: &Pipeline) -> (&'static str, Duration) {
     let begun = Instant::now();
     let ended = |status: &SinkHealth| !disconnects(status).is_empty();
@@ -33,7 +34,7 @@ async fn notices(pipeline: &Pipeline) -> (&'static str, Duration) {
     (reason, took)
 }
 
-/// Waits until the collector's machine has acknowledged all data; START is the last.
+/// Waits until the collector's machine has acknowledged all data. The last data is START.
 async fn all_is_acknowledged() {
     until("nothing is in flight", || {
         // The test's thread runs in the router's namespace.
@@ -47,8 +48,8 @@ async fn all_is_acknowledged() {
     .await;
 }
 
-/// Data in flight vanishes. The router notices in time and uses the next address. Only the data in
-/// the kernel's buffers of the old connection is lost.
+/// The network drops the data in flight. The router notices that in time and uses the next address.
+/// Only the data in the kernel's buffers of the old connection is lost.
 async fn black_hole(network: Network, rate: u64, disconnect: fn(&Network, &Host)) {
     let mut fleet = Fleet::new(network, 2);
     let pipeline = fleet
@@ -64,7 +65,7 @@ async fn black_hole(network: Network, rate: u64, disconnect: fn(&Network, &Host)
         took > WRITE_TIMEOUT / 2 && took < WRITE_TIMEOUT + KERNEL + SLACK,
         "{took:?}"
     );
-    // Enough to include the frames that are queued by now.
+    // Waits for enough further frames to include the ones that are queued now.
     fleet
         .receives(usize::try_from(rate * 4).expect("few"))
         .await;
@@ -75,7 +76,7 @@ async fn black_hole(network: Network, rate: u64, disconnect: fn(&Network, &Host)
         (outcome.sent, 0)
     );
     fleet.gone.push(pod);
-    // The first collector does not learn that its connection has ended.
+    // The first collector does not notice that its connection has ended.
     let streams = fleet.streams();
     let [before, after] = &streams[..] else {
         panic!("{} streams", streams.len())
@@ -101,7 +102,8 @@ async fn vanished_while_idle(network: Network) {
     fleet.network.vanish(&pod.host);
     let (reason, took) = notices(&pipeline).await;
     assert_eq!(reason, "unreachable");
-    // Not earlier: a peer that was silent for a shorter time may be alive.
+    // The router must not give up earlier, because a peer that was silent for a shorter time may
+    // still work.
     assert!(
         took > WRITE_TIMEOUT / 2 && took < WRITE_TIMEOUT + KERNEL + SLACK,
         "{took:?}"
@@ -111,7 +113,7 @@ async fn vanished_while_idle(network: Network) {
 }
 
 /// Another machine takes over the address. It does not know the connection and answers the first
-/// packet with RST, be it data or a keepalive probe.
+/// packet with RST. That packet is data or a keepalive probe.
 async fn replaced(network: Network, rate: u64, within: Duration) {
     let mut fleet = Fleet::new(network, 1);
     let pipeline = fleet.start_with(Endpoints::Failover, rate, 8, OPTION).await;
@@ -155,10 +157,11 @@ async fn an_address_beside_dead_ones(network: Network) {
     }
     let begun = Instant::now();
     let pipeline = fleet.start_with(Endpoints::Failover, 1000, 8, "").await;
-    // The next address is tried 250 ms after the previous one. A single address would take 4 s.
+    // The router tries the next address 250 ms after the previous one. The attempt at a dead
+    // address alone would take 4 s.
     assert!(begun.elapsed() < SLACK, "{:?}", begun.elapsed());
     fleet.live[2].begins().await;
-    // The same after the good collector has died and come back.
+    // The router also reconnects quickly after the good collector was killed and has come back.
     let pod = fleet.live.pop().expect("three");
     let address = pod.host.address();
     fleet.network.vanish(&pod.host);
@@ -185,7 +188,7 @@ fn a_black_hole_is_noticed_and_another_address_takes_over() {
 #[test]
 #[ignore = "needs root and iproute2"]
 fn a_black_hole_is_noticed_with_little_data_in_flight() {
-    // The send buffer takes all data, so that only the kernel can notice.
+    // At this rate the send buffer takes all data, so only the kernel can notice the outage.
     on_network(|network| black_hole(network, 100, Network::cut));
 }
 
@@ -204,8 +207,8 @@ fn a_machine_that_vanishes_is_noticed_with_nothing_to_write() {
 #[test]
 #[ignore = "needs root and iproute2"]
 fn a_replaced_machine_is_noticed_with_the_next_data() {
-    // A retransmission gets the RST. The intervals between retransmissions grow while the machine
-    // is away.
+    // The next retransmission gets the RST. The intervals between retransmissions grow while the
+    // machine is away.
     on_network(|network| replaced(network, 20_000, Duration::from_secs(2)));
 }
 

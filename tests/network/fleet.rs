@@ -25,7 +25,7 @@ use crate::{
 pub(crate) const RATE: u64 = 20_000;
 
 /// The time in which a change of the name must take effect: 1.2 times the TTL of one second, and
-/// slack for a machine that runs other things, too.
+/// extra time for a busy machine.
 pub(crate) const TTL: Duration = Duration::from_secs(4);
 
 /// The present and former collectors of a name.
@@ -61,12 +61,12 @@ pub(crate) struct Outcome {
 /// A way to remove a collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Removal {
-    /// Removed from the name first. The collector stops once the router has ended the stream with
-    /// STOP, as with a `preStop` hook.
+    /// The collector is first removed from the name. It stops when the router has ended the stream
+    /// with STOP, as with a `preStop` hook.
     LeavesDns,
-    /// Shuts down in order and reads to the end. Then it is removed from the name.
+    /// The collector shuts down cleanly and reads to the end. Then it is removed from the name.
     ShutsDown(Shutdown),
-    /// Dies. Then it is removed from the name.
+    /// The collector is killed. Then it is removed from the name.
     Dies,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct Stream {
 // === impl Fleet ===
 
 impl Fleet {
-    /// A fleet of `pods` collectors, all of them in the name.
+    /// Makes a fleet of `pods` collectors. The name resolves to all of them.
     pub(crate) fn new(network: Network, pods: usize) -> Self {
         let mut fleet = Self {
             server: network.name_server(&[]),
@@ -98,12 +98,12 @@ impl Fleet {
         fleet
     }
 
-    /// A further collector that is not in the name yet.
+    /// Makes a further collector, to which the name does not resolve yet.
     pub(crate) fn pod(&self) -> Pod {
         Pod::on(self.network.host())
     }
 
-    /// A collector at this address that is not in the name yet.
+    /// Makes a collector at this address, to which the name does not resolve yet.
     pub(crate) fn pod_at(&self, address: Ipv4Addr) -> Pod {
         Pod::on(self.network.host_at(address))
     }
@@ -123,8 +123,8 @@ impl Fleet {
         self.start_with(endpoints, RATE, 8, "").await
     }
 
-    /// Starts a router and a sender, with `rate` frames per second, a queue for `queue` times
-    /// 10,000 frames, and these options of the sink.
+    /// Starts a router and a sender with `rate` frames per second. The sink has a queue for `queue`
+    /// times 10,000 frames, and these options.
     pub(crate) async fn start_with(
         &self,
         endpoints: Endpoints,
@@ -157,8 +157,8 @@ impl Fleet {
         }
     }
 
-    /// Waits until a present collector has a connection. Returns the index of the first one that
-    /// has.
+    /// Waits until a present collector has a connection. Returns the index of the first collector
+    /// with one.
     pub(crate) async fn used(&self) -> usize {
         let open = |one: &Connection| one.begun && one.ended.is_none();
         let used = |pod: &Pod| pod.collector.inspect(|all| all.iter().any(open));
@@ -212,7 +212,7 @@ impl Fleet {
         until("the added collector receives frames", || last.got() > 0).await;
     }
 
-    /// Waits until all connections that there ever were have ended.
+    /// Waits until all past and present connections have ended.
     pub(crate) async fn all_ended(&self) {
         let ended = |pod: &Pod| {
             pod.collector
@@ -222,7 +222,7 @@ impl Fleet {
         until("all streams have ended", || pods().all(ended)).await;
     }
 
-    /// All streams that there ever were, ordered by their first frame.
+    /// Returns all past and present streams, ordered by their first frame.
     pub(crate) fn streams(&self) -> Vec<Stream> {
         let mut streams = Vec::new();
         for pod in self.live.iter().chain(&self.gone) {
@@ -254,7 +254,7 @@ impl Pod {
         self.collector.inspect(frames)
     }
 
-    /// The number of streams. A connection without a stream lost the race with another address.
+    /// Returns the number of streams. A connection to an address that lost the race has no stream.
     pub(crate) fn streams(&self) -> usize {
         let begun = |all: &[Connection]| all.iter().filter(|one| one.begun).count();
         self.collector.inspect(begun)
@@ -301,7 +301,7 @@ impl Pipeline {
         self.router.until(0, what, condition).await
     }
 
-    /// Waits until the sink is no longer up. Nothing is in flight then.
+    /// Waits until the sink is no longer up. No frame is in flight then.
     pub(crate) async fn down(&self) {
         let down = |status: &SinkHealth| status.state != State::Up;
         self.until("is down", down).await;
@@ -310,7 +310,8 @@ impl Pipeline {
     /// Ends the sender, the router and the audit. Returns the totals.
     pub(crate) async fn end(self) -> Outcome {
         let sent = self.load.end().await;
-        // With `all` each endpoint is offered only the frames that arrive while it exists.
+        // With `all`, each endpoint is offered only the frames that the router receives while the
+        // endpoint exists.
         let report = match self.endpoints {
             Endpoints::All => {
                 self.router
@@ -334,9 +335,9 @@ pub(crate) fn disconnects(status: &SinkHealth) -> Vec<(&'static str, u64)> {
 
 /// The largest number of frames in the kernels' buffers on both sides of a connection.
 ///
-/// The router's ledger counts a frame as delivered when its own kernel has accepted it; dnstap has
-/// no acknowledgement. So up to this many frames are lost uncounted with a connection that is
-/// reset.
+/// The router counts a frame as delivered when its own kernel has accepted it, because dnstap has
+/// no acknowledgement. So a connection that is reset can lose up to this many frames that are not
+/// counted as dropped.
 pub(crate) fn most_that_sockets_hold() -> u64 {
     let last = |setting: &str| {
         let text = fs::read_to_string(format!("/proc/sys/net/{setting}")).expect("Linux");

@@ -1,10 +1,10 @@
-//! Collectors that move, shut down, die and vanish, each on its own machine, and a name server that
-//! lists their addresses.
+//! Collectors that move, shut down, are killed or vanish. Each is on its own machine, and a name
+//! server lists their addresses.
 //!
 //! Every test creates a network of namespaces: one for the router, one for the name server and the
-//! bridge, and one for each collector. That needs root and `ip`: `tests/network/install.sh`
-//! installs it, and `.ci/run` runs these tests with `cargo test --test network -- --ignored`. The
-//! router, its senders and its peers are those of `tests/behaviour`.
+//! bridge, and one for each collector. That needs root and the program `ip`.
+//! `tests/network/install.sh` installs `ip`, and `.ci/run` runs these tests with `cargo test --test
+//! network -- --ignored`. The router, its senders and its peers are those of `tests/behaviour`.
 
 #[allow(dead_code, reason = "tests/behaviour uses the rest")]
 #[path = "../behaviour/collector.rs"]

@@ -16,10 +16,10 @@ use crate::{
     network::{Network, on_network},
 };
 
-/// Seconds for which the name server fails, unless `TAPFAN_NETWORK_SECONDS` is set.
+/// The seconds for which the name server fails. `TAPFAN_NETWORK_SECONDS` overrides them.
 const SECONDS: u64 = 4;
 
-/// A name server that fails in any way changes nothing.
+/// A failure of the name server, of any kind, does not affect the connection.
 async fn nothing_changes(network: Network, failure: Answer) {
     let seconds = env::var("TAPFAN_NETWORK_SECONDS");
     let seconds = seconds.map_or(SECONDS, |it| it.parse().expect("a number"));
@@ -50,8 +50,8 @@ async fn nothing_changes(network: Network, failure: Answer) {
     assert_eq!(streams[0].ended, Some(Ended::Stopped));
 }
 
-/// A collector dies while its name cannot be looked up: the router uses another of the last known
-/// addresses.
+/// A collector is killed while its name cannot be looked up. The router then uses another address
+/// of the last successful lookup.
 async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
     let mut fleet = Fleet::new(network, 3);
     let pipeline = fleet.start(Endpoints::Failover).await;
@@ -63,7 +63,7 @@ async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
     for connects in [2, 3] {
         let used = fleet.used().await;
         fleet.remove(used, Removal::Dies).await;
-        // `remove` has updated the name server; undo that, since lookups must still fail.
+        // Lookups must still fail, so this undoes the update of the name server by `remove`.
         fleet.server.set_answer(failure.clone());
         let begun = Instant::now();
         let again = |status: &SinkHealth| status.connects == connects;
@@ -83,14 +83,14 @@ async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
     assert_eq!(outcome.sink.ledger.delivered, outcome.sent);
 }
 
-/// Failover uses an added collector when it needs one, within the TTL. It leaves a removed one
-/// within the TTL and never uses it again.
+/// With failover, the sink can use an added collector within the TTL, when it needs one. It leaves
+/// a removed collector within the TTL and never uses it again.
 async fn failover_follows_the_name(network: Network) {
     let mut fleet = Fleet::new(network, 1);
     let pipeline = fleet.start(Endpoints::Failover).await;
     fleet.receives(2000).await;
     fleet.add();
-    // Two queries per lookup.
+    // A lookup makes two queries.
     fleet.server.wait_for_queries(6).await;
     fleet.receives(2000).await;
     assert_eq!(
@@ -110,7 +110,8 @@ async fn failover_follows_the_name(network: Network) {
     assert_eq!(disconnects(&pipeline.status()), [("moved", 1)]);
     fleet.receives(20_000).await;
 
-    // The router does not return to the removed collector when the other one dies, either.
+    // The router does not return to the removed collector either when the other collector is
+    // killed.
     fleet.remove(0, Removal::Dies).await;
     pipeline.down().await;
     let failed = pipeline.status().failed_connects;
@@ -128,8 +129,8 @@ async fn failover_follows_the_name(network: Network) {
     fleet.all_ended().await;
 }
 
-/// With several endpoints, an added collector gets frames within the TTL. The stream to a removed
-/// one is ended with STOP within the TTL, and it gets no more frames.
+/// With several endpoints, an added collector gets frames within the TTL. The router ends the
+/// stream to a removed collector with STOP within the TTL and sends it no more frames.
 async fn several_follow_the_name(network: Network, endpoints: Endpoints) {
     let mut fleet = Fleet::new(network, 2);
     let pipeline = fleet.start(endpoints).await;
@@ -146,7 +147,7 @@ async fn several_follow_the_name(network: Network, endpoints: Endpoints) {
         removed.stopped().await;
         assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
         let had = (removed.got(), removed.streams());
-        // After two further lookups the removed collector still listens.
+        // Waits for two further lookups, during which the removed collector still listens.
         fleet.server.wait_for_queries(4).await;
         fleet.receives(20_000).await;
         assert_eq!((removed.got(), removed.streams()), had);

@@ -13,9 +13,9 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 /// A network namespace with its own interfaces, addresses, routes and sockets.
 ///
-/// It has no name, only this descriptor. So tests that run in parallel cannot clash, and a run that
-/// is killed leaves nothing behind: the kernel removes the namespace and its interfaces with the
-/// last descriptor, socket and process in it.
+/// It has no name, only this descriptor, so tests that run in parallel cannot clash. A run that is
+/// killed leaves nothing behind: the kernel removes the namespace with its interfaces when the last
+/// descriptor, socket and process of it is gone.
 pub(crate) struct Namespace(File);
 
 impl Namespace {
@@ -35,8 +35,8 @@ impl Namespace {
         setns(&self.0, CloneFlags::CLONE_NEWNET).expect("root may");
     }
 
-    /// Runs `act` in the namespace. A socket created there stays there, even if another thread uses
-    /// it.
+    /// Runs `act` in the namespace. A socket that `act` creates stays in the namespace, even if
+    /// another thread uses it.
     pub(crate) fn visit<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let result = thread::scope(|scope| {
             let visit = scope.spawn(|| {
@@ -67,7 +67,7 @@ impl Namespace {
         assert!(output.status.success(), "{commands}\n{complaint}");
     }
 
-    /// A path for `ip` that is valid while this exists.
+    /// Returns a path to the namespace for `ip`. The path is valid until this value is dropped.
     pub(crate) fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
     }

@@ -16,8 +16,8 @@ use tokio::{net::UdpSocket, runtime};
 
 use crate::{collector::Collector, name_server::NameServer, namespace::Namespace};
 
-/// A bridge and the machines connected to it. Its addresses are reserved for documentation (RFC
-/// 5737), and it has no route to the outside.
+/// A bridge and the machines connected to it. The network uses addresses that are reserved for
+/// documentation (RFC 5737), and has no route to other networks.
 pub(crate) struct Network {
     /// Contains the bridge and the name server.
     wire: Namespace,
@@ -29,7 +29,7 @@ pub(crate) struct Network {
 pub(crate) struct Host {
     namespace: Arc<Namespace>,
     address: Ipv4Addr,
-    /// The bridge's end of its cable.
+    /// The name of the bridge's interface to this machine.
     port: String,
 }
 
@@ -69,8 +69,8 @@ pub(crate) fn on_network<F: Future<Output = ()>>(test: impl FnOnce(Network) -> F
 impl Network {
     fn new() -> Self {
         let (wire, router) = (Namespace::new(), Namespace::new());
-        // Without a fixed hardware address the bridge takes the lowest of its ports' addresses,
-        // which changes with each new port.
+        // Sets a fixed hardware address. Without one, the bridge uses the lowest address among its
+        // ports, which can change with each new port.
         let mac = mac(NAME_SERVER);
         wire.ip(&format!(
             "link add wire address {mac} type bridge\naddress add {NAME_SERVER}/24 dev wire\nlink set wire up"
@@ -114,8 +114,8 @@ impl Network {
         port
     }
 
-    /// Disconnects a machine. The router's kernel soon learns by ARP that the address is
-    /// unreachable.
+    /// Disconnects a machine. The router's kernel soon notices that the address is unreachable,
+    /// because nothing answers ARP.
     pub(crate) fn unplug(&self, host: &Host) {
         self.wire.ip(&format!("link set {} down", host.port));
     }
@@ -130,7 +130,7 @@ impl Network {
         self.unplug(host);
     }
 
-    /// Removes a machine and its state. It is disconnected first, so that no peer is notified.
+    /// Removes a machine and its state. Disconnects it first, so that no peer is notified.
     pub(crate) fn vanish(&self, host: &Host) {
         self.cut(host);
         self.wire.ip(&format!("link delete {}", host.port));
@@ -174,8 +174,8 @@ fn listen(address: SocketAddr) -> TcpListener {
     socket.into()
 }
 
-/// The hardware address for an IP address. A machine that replaces another has the same one, so
-/// that packets reach it.
+/// Returns the hardware address for an IP address. A machine that takes over an IP address gets the
+/// same hardware address, so that packets reach it immediately.
 fn mac(address: Ipv4Addr) -> String {
     let [a, b, c, d] = address.octets();
     format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")

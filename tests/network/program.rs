@@ -23,7 +23,8 @@ use crate::{
     wait::until,
 };
 
-/// `tapfan run`, killed with the test if that fails.
+/// A running `tapfan run`. Dropping it kills the process, so that a failed test leaves no process
+/// behind.
 struct Program(Child);
 
 impl Program {

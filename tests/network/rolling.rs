@@ -1,5 +1,5 @@
-//! Rolling restarts: under load, every collector shuts down or dies once and comes back at another
-//! address.
+//! Rolling restarts: under load, every collector shuts down or is killed once, and comes back at
+//! another address.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use crate::{
 
 const PODS: usize = 3;
 
-/// Restarts every collector once. A connected one goes first, if any is left, because that is the
-/// hardest case.
+/// Restarts every collector once. Each time it takes a connected collector, if any is left, because
+/// that is the hardest case.
 pub(crate) async fn restart_all(fleet: &mut Fleet, endpoints: Endpoints, removal: Removal) {
     for left in (1..=PODS).rev() {
         let used = fleet.used().await;
@@ -64,7 +64,7 @@ async fn nothing_is_lost(network: Network, endpoints: Endpoints, removal: Remova
     }
 }
 
-/// The collectors die one after the other, and the queue is long enough. Only frames in the
+/// The collectors are killed one after the other, and the queue has enough room. Only frames in the
 /// kernels' buffers of a reset connection are lost.
 async fn only_what_was_handed_over_is_lost(network: Network, endpoints: Endpoints) {
     let mut fleet = Fleet::new(network, PODS);
@@ -89,9 +89,9 @@ async fn only_what_was_handed_over_is_lost(network: Network, endpoints: Endpoint
     }
 }
 
-/// Asserts that every offered frame is delivered. The exception is `all`: frames for a collector
-/// that is gone, but still in the name, are dropped as `endpoint_gone`, or as `shutdown` if that
-/// comes first.
+/// Asserts that every offered frame was delivered. `all` is an exception: when a collector is gone
+/// while the name still lists it, its frames are dropped later as `endpoint_gone`, or as `shutdown`
+/// if the router ends first.
 fn assert_no_other_drops(endpoints: Endpoints, removal: Removal, outcome: &Outcome) {
     let ledger = &outcome.sink.ledger;
     let left = [DropReason::EndpointGone, DropReason::Shutdown];
@@ -105,8 +105,8 @@ fn assert_no_other_drops(endpoints: Endpoints, removal: Removal, outcome: &Outco
     }
 }
 
-/// Asserts for `all` that each collector has an unbroken run of frames, and that the present ones
-/// have the last frame.
+/// Asserts, for `all`, that each collector has a run of frames without gaps, and that the present
+/// collectors have the last frame.
 fn assert_each_has_all_from_its_first_to_its_last(
     fleet: &Fleet,
     streams: &[Stream],
@@ -126,7 +126,8 @@ fn assert_each_has_all_from_its_first_to_its_last(
     assert!(runs.values().any(|run| run.first() == Some(&0)));
 }
 
-/// All collectors die and stay away until the queue overflows: every dropped frame is counted.
+/// All collectors are killed and stay away until the queue overflows. Every dropped frame is
+/// counted.
 async fn what_the_queue_has_no_room_for_is_counted(network: Network, endpoints: Endpoints) {
     let mut fleet = Fleet::new(network, PODS);
     let pipeline = fleet.start_with(endpoints, RATE, 1, "").await;
@@ -182,8 +183,7 @@ fn assert_each_is_in_order(streams: &[Stream]) {
     }
 }
 
-/// In failover the streams follow each other, so that it is known which frames belonged to which
-/// stream.
+/// In failover, the streams follow one another, so each missing frame can be assigned to a stream.
 fn assert_only_ends_of_killed_streams_are_missing(streams: &[Stream], sent: u64) {
     let mut next = 0;
     let mut may_miss = false;

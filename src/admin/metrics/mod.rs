@@ -1,4 +1,4 @@
-//! `/metrics`: each scrape takes one snapshot of the router, so that the figures add up.
+//! `/metrics`. Each scrape takes a single snapshot of the router, so that the counts of a sink add up.
 
 mod families;
 mod format;

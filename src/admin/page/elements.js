@@ -7,7 +7,7 @@ export function html(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-/** Creates an SVG element in the same way. */
+/** Creates an SVG element with attributes and children. */
 export function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
@@ -24,7 +24,7 @@ export function put(element, name, value) {
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
-/** Sets the text if it differs. Unchanged text needs no layout, and a selection in it survives. */
+/** Sets the text if it differs. Text that is not set again needs no layout and stays selected. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -35,8 +35,8 @@ export function show(element, shown) {
 }
 
 /**
- * Makes `parent` hold one element for each of `items`, in order. An item keeps its element by its key, so that focus and
- * open details survive. `make(item)` returns `{ element, update(item) }`.
+ * Makes `parent` hold one element for each of `items`, in this order. An item with a known key keeps its element, so that
+ * the focus and open details survive. `make(item)` returns `{ element, update(item) }`.
  */
 export function list(parent, items, key, make) {
   const before = parent.parts ?? new Map();
@@ -56,7 +56,7 @@ export function list(parent, items, key, make) {
   parent.parts = parts;
 }
 
-/** Fills a description list from pairs `[term, text]`, without those that have no text. */
+/** Fills a description list from pairs `[term, text]`. Skips pairs without a text. */
 export function facts(dl, pairs) {
   list(dl, pairs.filter(([, text]) => text), ([term]) => term, () => {
     const term = html("dt");
@@ -80,13 +80,13 @@ const SHAPES = {
   gone: ["M2 2h12v12H2z", "M5 8h6"],
 };
 
-/** The shape for a kind of state, so that no meaning depends on colour; 16 wide and high. */
+/** Returns the shape for a kind of state, 16 wide and high. States differ in shape, so that no meaning depends on colour. */
 export function shape(kind) {
   const [body, mark] = SHAPES[kind];
   return [svg("path", { class: `body ${kind}`, d: body }), svg("path", { class: "mark", d: mark })];
 }
 
-/** The same as an inline icon. */
+/** Returns the shape for a kind of state as an inline icon. */
 export function glyph() {
   const element = svg("svg", { class: "glyph", viewBox: "0 0 16 16", "aria-hidden": "true" });
   return {

@@ -4,13 +4,13 @@
 import { put, shape, svg } from "./elements.js";
 import { duration, judge, rate, since } from "./words.js";
 
-/** The height of a row and of the gap between rows, smaller for more rows. */
+/** Returns the height of a row, and that of the gap between rows. Both are smaller if there are more rows. */
 function sizes(rows) {
   if (rows > 20) return { row: 22, gap: 4 };
   return rows > 8 ? { row: 28, gap: 8 } : { row: 46, gap: 10 };
 }
 
-/** Draws the chart in the width of `parent`. The items are those of the lists of listeners and sinks. */
+/** Draws the chart in the width of `parent`. It takes the same items as the lists of listeners and sinks. */
 export function drawFlow(parent, listeners, sinks) {
   const width = Math.max(280, Math.floor(parent.clientWidth));
   const rows = Math.max(listeners.length, sinks.length, 1);
@@ -79,12 +79,12 @@ function words(listeners, sinks, sum) {
   return `Flow: ${rate(sum)} from ${from}. ${to.join("; ")}.`;
 }
 
-/** The width of a line, on a logarithmic scale since rates differ by orders of magnitude. */
+/** Returns the width of a line. The scale is logarithmic, because rates differ by orders of magnitude. */
 function thickness(pace) {
   return pace > 0 ? Math.min(14, 2 + 2 * Math.log10(1 + pace)) : 1.5;
 }
 
-/** The offsets at which lines meet the router: side by side, around its middle. */
+/** Returns the offsets at which the lines meet the router: side by side, centred on its middle. */
 function spread(paces) {
   const widths = paces.map((pace) => thickness(pace) + 3);
   const room = 84;
@@ -123,7 +123,7 @@ function box(x, y, width, height, kind, mark, name, below) {
   return group;
 }
 
-/** Shortens a text in the middle: the ends of an address tell the most. */
+/** Shortens a text in its middle, because the two ends of an address say the most. */
 function cut(text, room) {
   const letters = [...text];
   const fits = Math.max(4, Math.floor(room));

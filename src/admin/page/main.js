@@ -7,13 +7,13 @@ import { showSinks } from "./sinks.js";
 import { news, showNotes, showRouter, showVerdict, verdict } from "./verdict.js";
 import { clock, duration } from "./words.js";
 
-/** Points kept for each sink, as many as the router keeps. */
+/** The number of points kept for each sink, the same as in the router. */
 const POINTS = 300;
 
-/** Pictures arrive every second; without one for this long, the router is lost. */
+/** The time without a picture after which the router counts as lost. Pictures arrive every second. */
 const PATIENCE_MS = 4000;
 
-/** The pause before the next attempt to connect. Constant: the server bounds the number of pages, so no backoff is needed. */
+/** The pause before the next attempt to connect. It needs no backoff, because the server limits the number of pages. */
 const RETRY_MS = 2000;
 
 const byId = (id) => document.getElementById(id);
@@ -62,7 +62,7 @@ function again() {
   look();
 }
 
-/** Shows a picture. The first one of a connection has the points of five minutes, the others the latest one. */
+/** Shows a picture. The first picture of a connection has the points of five minutes, later ones only the latest point. */
 function take({ status, points }, opening) {
   const missed = points.second - known.second - 1;
   const traces = new Map();
@@ -83,7 +83,7 @@ function take({ status, points }, opening) {
 }
 
 function follow(before, latest, missed) {
-  // A second sampled while the connection is set up comes twice: in the first picture and in the next.
+  // A second that the router samples while the connection is set up arrives twice: in the first picture and in the next.
   if (missed < 0) return before;
   const join = (name) => [...before[name], ...Array(Math.min(missed, POINTS)).fill(null), ...latest[name]].slice(-POINTS);
   return {
@@ -116,7 +116,7 @@ function items(status, points) {
   return { listeners, sinks };
 }
 
-/** The mean of the last three seconds: steady enough to read, and soon up to date. */
+/** Returns the mean of the last three seconds, which is steady enough to read and follows changes quickly. */
 function pace(values) {
   const last = values.slice(-3).filter((value) => value !== null);
   return last.length ? last.reduce((sum, value) => sum + value, 0) / last.length : 0;
@@ -137,7 +137,7 @@ function draw() {
 function look() {
   const time = performance.now();
   const silent = time - known.heard;
-  // A connection error is noticed at once, a network that drops all packets only by the missing pictures.
+  // A connection error is noticed immediately. If the network drops all packets, only the missing pictures show it.
   const lost = retry !== null || silent > PATIENCE_MS;
   document.body.classList.toggle("stale", lost && known.status !== null);
   const banner = byId("lost");
@@ -147,7 +147,7 @@ function look() {
   if (!known.lost) {
     known.lost = true;
     document.title = "router lost · tapfan";
-    // Created once, so that screen readers announce it once. The duration changes each second and is hidden from them.
+    // Created once, so that screen readers announce it once. They do not see the duration, which changes each second.
     banner.replaceChildren(
       html("strong", {}, headline()),
       html("span", {}, since()),

@@ -98,7 +98,7 @@ function queueBar() {
       say(frames, count(queue.frames));
       say(capacity, `of ${count(queue.capacity_frames)}`);
       const parts = [queue.oldest_seconds === null ? "empty" : `oldest ${brief(queue.oldest_seconds)}`];
-      // Shows bytes if they are nearer to their bound than the frames.
+      // Shows the bytes instead of the frames if the bytes are nearer to their limit.
       if (full * queue.capacity_frames > queue.frames + 1) parts.push(`${bytes(queue.bytes)} of ${bytes(queue.capacity_bytes)}`);
       say(oldest, parts.join(", "));
     },
@@ -126,7 +126,7 @@ function losses() {
   };
 }
 
-/** Shows a sink's problems, emphasized while they last and quiet afterwards. */
+/** Shows a sink's problems, with emphasis while they last and without it afterwards. */
 function showProblems(parent, sink, { kind }, now) {
   const lines = [];
   const error = sink.last_error;
@@ -199,7 +199,7 @@ function details(sink, now) {
   ];
 }
 
-/** The time to the expiry of a certificate, or since. */
+/** Returns the time until a certificate expires, or the time since it expired. */
 export function expiry(expires, now) {
   const left = since(now, expires);
   return left > 0 ? `expires in ${duration(left)}` : `expired ${duration(-left)} ago`;

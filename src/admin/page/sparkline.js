@@ -1,5 +1,5 @@
-// A chart of five minutes of a sink: the incoming rate as an area, the outgoing rate as a line, the time not up as a band,
-// and losses as marks at the bottom.
+// A chart of the last five minutes of a sink. An area shows the incoming rate, a line the outgoing rate, a band the time
+// during which the sink was not up, and marks at the bottom the losses.
 
 import { put, svg } from "./elements.js";
 import { count, duration, rate } from "./words.js";
@@ -24,7 +24,8 @@ export function sparkline() {
       const { offered, delivered, dropped, up } = points;
       const first = SECONDS - offered.length;
       const top = ceiling(offered, delivered);
-      // While a queue empties, the outgoing rate far exceeds the incoming one. The line is clipped to keep the rest visible.
+      // While a queue empties, the outgoing rate far exceeds the incoming rate. The line is then clipped, so that lower
+      // rates stay visible.
       const y = (value) => (HEIGHT - 1 - Math.min(1, value / top) * (HEIGHT - 3)).toFixed(1);
       put(area, "d", path(offered, first, y, true));
       put(line, "d", path(delivered, first, y, false));
@@ -41,7 +42,7 @@ function ceiling(offered, delivered) {
   return Math.max(1, mostIn ? Math.min(mostIn * 1.5, Math.max(mostIn, most(delivered))) : most(delivered));
 }
 
-/** A line through the values, with gaps for missing ones. */
+/** Returns a line through the values, with gaps where values are missing. */
 function path(values, first, y, closed) {
   let d = "";
   let start = null;
@@ -60,7 +61,7 @@ function path(values, first, y, closed) {
   return d;
 }
 
-/** A rectangle for each run of `marked` places. */
+/** Returns a rectangle for each run of adjacent places that are `marked`. */
 function runs(marked, first, y, height) {
   let d = "";
   let start = null;

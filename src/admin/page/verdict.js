@@ -1,9 +1,9 @@
-// The verdict: is every collector getting its taps, and if not, since when, why, and at what cost?
+// The verdict: says whether every collector gets its taps. If not, it also shows the start, the cause and the cost.
 
 import { facts, glyph, html, list, put, say } from "./elements.js";
 import { KINDS, clock, count, counted, duration, judge, rate, since } from "./words.js";
 
-/** The router's verdict with details: `{ kind, title, lines, short }`; `short` is for the browser's tab. */
+/** Returns the router's verdict with details: `{ kind, title, lines, short }`. `short` is for the browser's tab. */
 export function verdict(status, listeners, sinks) {
   const { word, sentence } = status.verdict;
   const all = sinks.filter(({ sink }) => !sink.removed);
@@ -34,7 +34,7 @@ function lines(word, all, worst, listeners) {
   }
 }
 
-/** The reasons for each sink that is down, or for the first few. */
+/** Returns why each sink is down, for the first few sinks that are. */
 function whys(down) {
   if (down.length <= 3) return down.flatMap((item) => why(item, down.length > 1));
   const lines = down.slice(0, 5).map((item) => why(item, true)[0]);
@@ -42,7 +42,7 @@ function whys(down) {
   return others.length ? [...lines, `And ${others.length} more: ${others.join(", ")}.`] : lines;
 }
 
-/** The start, the cost and the cause of an outage. */
+/** Returns the start, the cost and the cause of an outage. */
 function why({ sink, lost, now }, named) {
   const cost = `${lost ? counted(lost, "frame") : "no frames"} lost in the last five minutes`;
   const held = sink.queue.frames ? `${count(sink.queue.frames)} waiting in its queue` : "nothing in its queue";
@@ -108,7 +108,7 @@ export function showNotes(parent, { now, reloads }) {
   });
 }
 
-/** Changes from one picture to the next, for screen readers: only states, never figures. */
+/** Returns the changes from one picture to the next, for screen readers: changes of states, not of figures. */
 export function news(before, after) {
   const changes = [];
   const known = new Map(before.map(({ sink }) => [sink.name, judge(sink)]));

@@ -61,19 +61,19 @@ export function clock(time, now) {
   return day === now.slice(0, 10) ? `${hours} UTC` : `${day} ${hours} UTC`;
 }
 
-/** The reasons with a count above 0, as `[reason, count]`. */
+/** Returns the reasons with a count above 0, as pairs `[reason, count]`. */
 export function reasons(counts) {
   return Object.entries(counts).filter(([, times]) => times > 0);
 }
 
-/** The fill of a queue from 0 to 1: the larger of its shares in frames and in bytes. */
+/** Returns the fill of a queue from 0 to 1: its share of the limit in frames or in bytes, whichever is larger. */
 export function fullness({ frames, bytes, capacity_frames, capacity_bytes }) {
   return Math.min(1, Math.max(frames / (capacity_frames || 1), bytes / (capacity_bytes || 1)));
 }
 
 const CONNECTING = ["resolving", "connecting", "handshaking"];
 
-/** The kind (colour and shape) for each verdict. */
+/** The kind for each verdict. A kind has a colour and a shape. */
 export const KINDS = {
   ok: "up",
   no_senders: "wait",
@@ -86,12 +86,12 @@ export const KINDS = {
   down: "down",
 };
 
-/** The verdicts shown beside the word of a sink that is up. */
+/** The verdicts that are shown next to the state of a sink that is up. */
 const BESIDE = ["behind", "dropping"];
 
 /**
- * The kind of a sink's state, the word for it, and a detail. The kind follows the router's verdict: `up`, `part` (up but
- * not healthy), `down`, `wait` (making its first connection), `gone` (draining or stopped).
+ * Returns the kind of a sink's state, the word for the state, and a detail. The kind follows the router's verdict: `up`,
+ * `part` (up but not healthy), `down`, `wait` (making its first connection), `gone` (draining or stopped).
  */
 export function judge(sink) {
   const { state, verdict: { word } } = sink;
@@ -106,7 +106,7 @@ export function judge(sink) {
   return { kind, word: "Up", more: [BESIDE.includes(word) && word, endpoints].filter(Boolean).join(", ") };
 }
 
-/** The same for one endpoint of a sink, by its state alone. */
+/** Returns the same for one endpoint of a sink, which has a state but no verdict. */
 export function judgeEndpoint({ state, failures, connects }) {
   if (state === "up") return { kind: "up", word: "Up", more: "" };
   if (state === "draining" || state === "stopped") return { kind: "gone", word: state === "draining" ? "Draining" : "Stopped", more: "" };

@@ -1,4 +1,4 @@
-//! The absence of one collector, and its effect on the sink.
+//! The time during which the collector siem is away, and the effect on its sink.
 
 use std::{
     error::Error,
@@ -17,20 +17,20 @@ use crate::{
     supervisor::{SinkHandle, Supervisor},
 };
 
-/// A sink that went up or down.
+/// A sink that came up or went down.
 pub(super) struct Change {
     pub(super) sink: Arc<str>,
     pub(super) status: SinkHealth,
     pub(super) at: Instant,
 }
 
-/// The course of siem's absence.
+/// The times and counts of siem's absence.
 #[derive(Debug, Default)]
 pub(super) struct Absence {
     pub(super) left: Option<Instant>,
     pub(super) returned: Option<Instant>,
     pub(super) up_again: Option<Instant>,
-    /// The frames queued for it when it came back.
+    /// The number of frames that were queued for siem when it came back.
     pub(super) waited: u64,
     /// See [`Account::unread`](super::account::Account::unread).
     pub(super) unread: u64,
@@ -38,7 +38,7 @@ pub(super) struct Absence {
 
 const NOTICED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Reports each sink that goes up or down.
+/// Returns a channel that reports each sink that comes up or goes down.
 pub(super) fn watch(sinks: &[SinkHandle]) -> mpsc::Receiver<Change> {
     let (sender, changes) = mpsc::channel(64);
     for sink in sinks {
@@ -47,7 +47,7 @@ pub(super) fn watch(sinks: &[SinkHandle]) -> mpsc::Receiver<Change> {
             let mut was_up = false;
             loop {
                 let now = status.borrow_and_update().clone();
-                // The drain is reported as a whole.
+                // The demo reports the drain once, not for each sink.
                 if matches!(now.state, State::Draining | State::Stopped) {
                     return;
                 }
@@ -96,7 +96,8 @@ impl Absence {
         timeout(NOTICED_WITHIN, noticed)
             .await
             .map_err(|_| "the router did not notice in time that siem is gone")??;
-        // The ledger's `delivered` does not change until the sink is up again: the frames delivered and not read are lost.
+        // The ledger's `delivered` does not change until the sink is up again. The frames that are delivered but were not
+        // read are lost.
         let ledger = sink.ledger();
         self.unread = ledger
             .delivered

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::net::BindError;
 
-/// The collectors in the order of the configured sinks.
+/// The collectors, in the order of the sinks in the configuration.
 pub(super) struct Collectors {
     pub(super) archive: Collector,
     pub(super) analytics: Collector,
@@ -20,7 +20,7 @@ pub(super) const ANALYTICS: &str = "analytics";
 pub(super) const SIEM: &str = "siem";
 pub(super) const IDENTITY: &str = "edge-1";
 
-/// The `queue` of siem's sink: 10,000 frames and 32 MiB times this, enough for the longest absence.
+/// The `queue` option of siem's sink. It multiplies 10,000 frames and 32 MiB; the result is enough for the longest absence.
 pub(super) const SIEM_QUEUE: usize = 8;
 
 // === impl Collectors ===

@@ -7,11 +7,11 @@ use std::{
     process,
 };
 
-/// A folder that only this user may enter, removed with its contents on drop.
+/// A folder that only this user can enter. It is removed with its contents when dropped.
 #[derive(Debug)]
 pub(super) struct Folder(PathBuf);
 
-/// The number of names to try, since another user may own the first.
+/// The number of names to try, because folders with the first names may exist already.
 const TRIES: u32 = 100;
 
 // === impl Folder ===
@@ -38,7 +38,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A folder that is left behind does no harm.
+        // Ignores errors: a temporary folder that is left behind does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

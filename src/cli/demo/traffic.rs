@@ -1,4 +1,4 @@
-//! The traffic of the demo's DNS server: frames recorded from real servers, numbered consecutively.
+//! The traffic of the demo's DNS server: frames recorded from real servers, with consecutive numbers.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
@@ -8,7 +8,7 @@ use crate::{
     frame_stream::{FileError, FileReader},
 };
 
-/// Cut from `tests/data` by the test `the_recording_is_cut_from_the_test_data`.
+/// A part of the recordings in `tests/data`, written by the test `the_recording_is_cut_from_the_test_data`.
 const RECORDING: &[u8] = include_bytes!("traffic.fstrm");
 
 /// The recorded frames, sent in a loop.
@@ -25,7 +25,7 @@ impl Traffic {
         Ok(Self { recorded })
     }
 
-    /// The names and versions of the recorded servers, as the frames give them.
+    /// Returns the names and versions of the recorded servers, which the frames contain.
     pub(super) fn servers(&self) -> Vec<String> {
         let mut servers: Vec<String> = Vec::new();
         for frame in &self.recorded {
@@ -40,8 +40,8 @@ impl Traffic {
         servers
     }
 
-    /// Appends the payload of frame `number`, which carries the number in its `extra` field. By that number a collector
-    /// finds missing frames, although the recording repeats.
+    /// Appends the payload of frame `number`, which contains the number in its `extra` field. The number lets a collector
+    /// find missing frames, although the recording repeats.
     pub(super) fn append(&self, number: u64, out: &mut BytesMut) -> Result<(), Malformed> {
         let place = usize::try_from(number).unwrap_or(usize::MAX) % self.recorded.len().max(1);
         let Some(recorded) = self.recorded.get(place) else {
@@ -54,7 +54,7 @@ impl Traffic {
         Rewrite::new(true, &edits).apply(recorded, out)
     }
 
-    /// Appends the frame in its wire form, with its length first.
+    /// Appends the frame in its wire form: its length, then its payload.
     pub(super) fn append_wire(&self, number: u64, out: &mut BytesMut) -> Result<(), Malformed> {
         let mut payload = BytesMut::new();
         self.append(number, &mut payload)?;
@@ -78,8 +78,8 @@ mod tests {
     ];
     const FRAMES_EACH: usize = 300;
 
-    /// Cuts the recordings: the servers alternate with runs of ten frames from all parts of their recordings, so that
-    /// queries and their responses stay together.
+    /// Makes the demo's recording from runs of ten frames. The runs alternate between the servers and come from all parts of
+    /// their recordings. Queries and their responses stay together in a run.
     fn cut() -> Vec<u8> {
         const RUN: usize = 10;
         let recordings = SERVERS.map(|recording| {
@@ -99,7 +99,7 @@ mod tests {
         file.finish().expect("memory")
     }
 
-    /// `TAPFAN_CUT=1 cargo test --lib recording` writes the file again.
+    /// `TAPFAN_CUT=1 cargo test --lib recording` writes the file instead of checking it.
     #[test]
     fn the_recording_is_cut_from_the_test_data() {
         if env::var_os("TAPFAN_CUT").is_some() {

@@ -1,4 +1,4 @@
-//! The demo's closing words: whether every figure adds up.
+//! The demo's last sentences, which say whether all figures add up.
 
 use super::{
     absence::Absence,
@@ -7,7 +7,7 @@ use super::{
     screen::{Screen, shown},
 };
 
-/// Prints the result in sentences and returns whether every figure adds up.
+/// Prints the result in sentences and returns whether all figures add up.
 pub(super) fn conclude(
     screen: &Screen,
     accounts: &[Account],
@@ -44,7 +44,7 @@ pub(super) fn conclude(
         match absence.unread {
             0 => screen.line(format_args!("It missed no frames.")),
             unread => screen.line(format_args!(
-                "It missed {unread} frames that tapfan had delivered and that it had not read when it was killed."
+                "It missed {unread} frames: tapfan had delivered them, and {SIEM} had not read them when it was killed."
             )),
         }
     }

@@ -1,8 +1,8 @@
-//! Log lines as logfmt: `key=value` pairs for people and for programs.
+//! Log lines as logfmt: `key=value` pairs that people and programs can read.
 //!
 //! logfmt has no standard. tapfan writes the dialect that go-logfmt, and so Grafana Loki, reads: a value with a space, a
-//! quote, `=`, a backslash or a control character is quoted, with the escapes of JSON. Only the text of a value decides
-//! whether it is quoted.
+//! quote, `=`, a backslash or a control character is quoted, with the escapes of JSON. The type of a value does not matter,
+//! only its text.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -33,7 +33,7 @@ struct Pairs<'a, 'w> {
     writer: &'a mut Writer<'w>,
     is_own: bool,
     is_log: bool,
-    /// A buffer for formatted values: the whole text decides about quotes.
+    /// A buffer for the text of a value, which must be complete before it is known whether it needs quotes.
     value: String,
     result: fmt::Result,
 }
@@ -56,7 +56,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        // An event from the crate `log` has its target in its fields.
+        // Events from the crate `log` have their own target only in the normalized metadata.
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let is_own = is_own(metadata.target());
@@ -119,7 +119,7 @@ impl Visit for Pairs<'_, '_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let mut text = std::mem::take(&mut self.value);
         text.clear();
-        // Fails only if the value's own `Debug` fails; keep what it has written so far.
+        // This fails only if the value's own `Debug` fails; the line then has the text written so far.
         let _ = write!(text, "{value:?}");
         self.record_str(field, &text);
         self.value = text;
@@ -158,7 +158,7 @@ fn is_plain(c: char) -> bool {
     !(c.is_whitespace() || is_control(c) || matches!(c, '"' | '=' | '\\'))
 }
 
-/// Returns whether a terminal or a line reader may interpret a character.
+/// Returns whether a terminal or a line reader could treat a character as a command or a line end.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// Returns the lines of the events without the time.
+    /// Returns the log lines of `events`, without their time.
     fn written(ansi: bool, events: impl FnOnce()) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();

@@ -1,4 +1,4 @@
-//! The address of an admin endpoint, as given on the command line.
+//! The address of an admin endpoint on the command line.
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
@@ -7,12 +7,12 @@ use crate::net::{AddressError, Authority, Host};
 /// The host and port of an admin endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Address {
-    /// A name or an IP address; an IPv6 address without its brackets.
+    /// A name or an IP address. An IPv6 address has no brackets here.
     pub(super) host: String,
     pub(super) port: u16,
 }
 
-/// The reason why a text is not such an address.
+/// The reason why a text is not the address of an admin endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::cli) enum BadAddress {
     #[error("the admin endpoint speaks plain HTTP, not TLS: use http:// or omit the scheme")]
@@ -53,7 +53,8 @@ impl FromStr for Address {
 }
 
 impl From<SocketAddr> for Address {
-    /// The address to connect to for a socket bound to `bound`: loopback if it is bound to all addresses.
+    /// Returns the address for connections to a socket that is bound to `bound`. That is loopback if the socket is bound to
+    /// all addresses.
     fn from(bound: SocketAddr) -> Self {
         let host = match bound {
             SocketAddr::V4(bound) if bound.ip().is_unspecified() => "127.0.0.1".to_owned(),

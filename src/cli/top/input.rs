@@ -1,17 +1,17 @@
-//! The keys and their effects.
+//! The keys of `top` and their effects.
 
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 use super::model::{Model, Screen, Sort};
 
-/// The decision to continue or to quit.
+/// The decision to continue or to quit after an input event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     Continue,
     Leave,
 }
 
-/// The rows of a page.
+/// The number of rows by which PgUp and PgDn move.
 const PAGE: isize = 10;
 
 /// The keys with their descriptions in the help.
@@ -29,7 +29,7 @@ pub(super) const KEYS: [(&str, &str); 7] = [
 pub(super) fn on(model: &mut Model, event: &Event) -> Flow {
     match event {
         Event::Key(key) if !key.is_release() => on_key(model, *key),
-        // A resize needs nothing but the redraw that follows each event.
+        // A resize only needs a redraw, which follows each event anyway.
         _ => Flow::Continue,
     }
 }
@@ -64,7 +64,7 @@ fn move_about(model: &mut Model, code: KeyCode) {
     };
     match (model.screen, code) {
         (Screen::Sinks, KeyCode::Enter) => {
-            // Fixes the selection to this sink, even if the rows move.
+            // Selects this sink by name, so that it stays selected if the rows move.
             model.select(0);
             model.screen = Screen::History;
             model.scrolled = 0;

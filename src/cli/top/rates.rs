@@ -4,31 +4,32 @@ use std::time::Duration;
 
 use crate::admin::{LedgerStatus, ListenerStatus};
 
-/// A sink's frames per second.
+/// The rates of a sink, in frames per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct SinkRates {
-    /// Offered to it.
+    /// Frames offered to the sink.
     pub(super) incoming: f64,
-    /// Delivered by it.
+    /// Frames delivered by the sink.
     pub(super) outgoing: f64,
     pub(super) dropped: f64,
 }
 
-/// A listener's frames and bytes per second.
+/// The rates of a listener, in frames and bytes per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct ListenerRates {
     pub(super) frames: f64,
     pub(super) bytes: f64,
 }
 
-/// The rate of a counter; `None` if no time has passed, or if the counter went back because the router was restarted.
+/// Returns the rate of a counter; `None` if no time has passed, or if the counter decreased because the router was
+/// restarted.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn per_second(earlier: u64, later: u64, time: Duration) -> Option<f64> {
     let count = later.checked_sub(earlier)?;
     (!time.is_zero()).then(|| count as f64 / time.as_secs_f64())
 }
 
-/// The growth of each bucket of a histogram; `None` if it is another histogram.
+/// Returns the growth of each bucket of a histogram; `None` if the buckets do not match or a count decreased.
 pub(super) fn added(earlier: &[u64], later: &[u64]) -> Option<Vec<u64>> {
     if earlier.len() != later.len() {
         return None;
@@ -78,7 +79,7 @@ mod tests {
     use crate::cli::fixture::sink;
 
     proptest! {
-        /// A rate is never negative, and multiplied by the time it gives the count.
+        /// A rate is never negative, and the rate multiplied by the time is the count.
         #[test]
         fn a_rate_times_the_time_is_the_count(
             earlier in 0..1_u64 << 40,
@@ -101,7 +102,7 @@ mod tests {
             prop_assert_eq!(per_second(earlier, later, Duration::from_secs(1)), None);
         }
 
-        /// The rate in is the sum of the rates out and dropped and of the queue's growth, over any time.
+        /// Over any time, the incoming rate is the sum of the outgoing rate, the rate of drops, and the growth of the queue.
         #[test]
         fn the_rates_of_a_ledger_add_up(
             delivered in 0..1_000_000_u64,

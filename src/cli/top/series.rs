@@ -1,15 +1,15 @@
-//! The recent values of one figure.
+//! The recent values of one quantity, for a chart.
 
 use std::collections::VecDeque;
 
-/// The number of polls kept: five minutes at one a second.
+/// The number of values kept: five minutes at one poll per second.
 pub(super) const KEPT: usize = 300;
 
-/// One value for each poll, the newest last; `None` where it is unknown.
+/// One value for each poll, the newest last. A value is `None` if it is unknown.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Series {
     values: VecDeque<Option<f64>>,
-    /// The number of values dropped before those kept.
+    /// The number of older values that are no longer kept.
     forgotten: usize,
 }
 
@@ -28,9 +28,9 @@ impl Series {
         self.values.back().copied().flatten()
     }
 
-    /// The last `span` values in `width` columns, the newest last; a column is the mean of its values.
+    /// Returns the last `span` values in `width` columns, the newest last. A column is the mean of its values.
     ///
-    /// Values are grouped by their number since the start, so that a complete column keeps its value while it moves to the
+    /// Values are grouped by their index since the start. A complete column therefore keeps its value while it moves to the
     /// left.
     pub(super) fn columns(&self, width: usize, span: usize) -> Vec<Option<f64>> {
         let per_column = span.div_ceil(width.max(1)).max(1);
@@ -99,7 +99,7 @@ mod tests {
             let mut after = values;
             after.extend(std::iter::repeat_n(Some(7.0), per_column));
             let after = series(after).columns(width, KEPT);
-            // All columns have moved by one; the last one was incomplete.
+            // All columns have moved by one, except the last one, which was incomplete before.
             prop_assert_eq!(&before[1..width - 1], &after[..width - 2]);
         }
     }

@@ -1,4 +1,4 @@
-//! The body of `GET /status`, as types that write it and read it.
+//! The body of `GET /status`, as types to write and to read it.
 
 mod sink;
 
@@ -14,13 +14,13 @@ pub use self::sink::{
     quantile,
 };
 
-/// Counts by label. A router writes every label of a closed set; one of another version may have others.
+/// Counts by label. A router writes every label of a fixed set; another version of tapfan may have other labels.
 pub type Counts = BTreeMap<Cow<'static, str>, u64>;
 
 /// A router at one moment: the body of `GET /status`.
 ///
-/// The router writes these types, and readers use the same ones. Fields are only ever added; a reader must skip fields that it
-/// does not know, as serde does. An absent value is `null`.
+/// The router and the readers of its status use the same types. Later versions only add fields; a reader must skip unknown
+/// fields, as serde does. An absent value is `null`.
 ///
 /// ```
 /// use tapfan::{health::RouterStatus, supervisor::View};
@@ -35,17 +35,18 @@ pub type Counts = BTreeMap<Cow<'static, str>, u64>;
 pub struct RouterStatus {
     /// The version of tapfan.
     pub version: String,
-    /// The process ID; `null` from a router older than this field.
+    /// The process ID; `null` if the router is older than this field.
     pub pid: Option<u32>,
     /// The name of the machine or Pod; `null` if it has none.
     pub host: Option<String>,
-    /// The time of this snapshot by the router's clock. Compare other times with it, not with a clock elsewhere.
+    /// The time of this snapshot by the router's clock. Compare other times of the snapshot with this one, not with a local
+    /// clock.
     pub now: Timestamp,
     /// The start of the router.
     pub started: Timestamp,
     /// The router's phase.
     pub phase: RouterPhase,
-    /// The verdict; `null` only from a router older than this field: [`judged`](Self::judged) fills it in.
+    /// The verdict; `null` only if the router is older than this field. [`judged`](Self::judged) then computes it.
     pub verdict: Option<Verdict>,
     /// The configuration in use.
     pub config: ConfigStatus,
@@ -54,11 +55,11 @@ pub struct RouterStatus {
     /// The log.
     #[serde(default)]
     pub log: LogStatus,
-    /// The listeners in the order of the configuration, then removed ones until their senders have ended.
+    /// The listeners in the order of the configuration, then the removed listeners whose senders have not ended yet.
     pub listeners: Vec<ListenerStatus>,
-    /// The sinks in the order of the configuration, then removed ones until they are drained.
+    /// The sinks in the order of the configuration, then the removed sinks that still drain.
     pub sinks: Vec<SinkStatus>,
-    /// Memory of unfinished frames, over all listeners.
+    /// Memory of unfinished frames, summed over all listeners.
     #[serde(default)]
     pub unfinished_frames: UnfinishedStatus,
     /// Memory that the router holds for frames, in total.
@@ -70,19 +71,19 @@ pub struct RouterStatus {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemoryStatus {
-    /// Bytes held now. What several sinks share counts once.
+    /// Bytes held now. Frames that several sinks share count once.
     pub held_bytes: u64,
-    /// The limit in bytes; close to it, the sink that holds most drops frames.
+    /// The limit in bytes. Near the limit, the sink that holds the most drops frames.
     pub limit_bytes: u64,
 }
 
-/// Memory of frames that have begun to arrive and are not complete.
+/// Memory of unfinished frames. Only a part of such a frame has arrived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct UnfinishedStatus {
     /// Bytes held now.
     pub bytes: u64,
-    /// The limit in bytes; beyond it, the connection that has held most for longest is closed.
+    /// The limit in bytes. Beyond it, the connection that has held the most for the longest time is closed.
     pub capacity_bytes: u64,
 }
 
@@ -105,13 +106,16 @@ closed_set! {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ConfigStatus {
-    /// The file that was named or found; `null` if a program that embeds the router made the configuration.
+    /// The file as named on the command line, or as found; `null` if a program that embeds the router made the
+    /// configuration.
     pub path: Option<String>,
-    /// The absolute path, with the links of its folder resolved; `null` like `path`, and from a router older than this field.
+    /// The absolute path, with symbolic links in its folder resolved; `null` if `path` is, or if the router is older than
+    /// this field.
     pub absolute_path: Option<String>,
-    /// Every file that the configuration depends on, with imported files, certificates and keys.
+    /// Every file that the configuration depends on, including imported files, certificates and keys.
     pub files: Vec<String>,
-    /// A digest of the contents of all these files, in hexadecimal: equal if nothing has changed. It is not cryptographic.
+    /// A digest of the contents of all `files`, in hexadecimal. It stays equal while no content changes. It is not
+    /// cryptographic.
     pub digest: String,
 }
 
@@ -119,13 +123,13 @@ pub struct ConfigStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReloadsStatus {
-    /// Reloads that were applied; some may have changed nothing.
+    /// Reloads that were applied, including those that changed nothing.
     pub succeeded: u64,
-    /// Reloads that were refused, and changed nothing.
+    /// Reloads that were refused. A refused reload changes nothing.
     pub failed: u64,
     /// The time at which the configuration in use was applied, at the start or by a reload; `null` while starting.
     pub last_success: Option<Timestamp>,
-    /// The last reload; `null` if there was none.
+    /// The last reload, applied or refused; `null` if there was none.
     pub last: Option<ReloadStatus>,
 }
 
@@ -155,18 +159,18 @@ pub struct LogStatus {
 pub struct ListenerStatus {
     /// The address as configured; the `listener` label in logs and metrics.
     pub name: String,
-    /// The bound address, with the port that the system chose if the configuration left it open; `null` for unix sockets.
+    /// The bound address, with the port that the system chose if the configured port is 0; `null` for unix sockets.
     pub address: Option<String>,
     /// True if the configuration no longer has it.
     pub removed: bool,
-    /// The error that keeps senders from connecting: its socket was removed and cannot be bound again. Otherwise `null`.
+    /// Why senders cannot connect: the listener's socket was removed and cannot be bound again. `null` if they can.
     #[serde(default)]
     pub not_listening: Option<Failure>,
     /// Open connections of senders.
     pub connections: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Frames taken and offered to every sink.
+    /// Frames received and offered to every sink.
     pub frames: u64,
     /// Bytes of these frames on the wire.
     pub bytes: u64,
@@ -175,21 +179,21 @@ pub struct ListenerStatus {
     /// Errors by reason; every reason is present. They count frames for `oversize`, `malformed` and `control`, and connections
     /// otherwise.
     pub errors: Counts,
-    /// The certificate that it shows, if it speaks TLS.
+    /// The certificate that it presents, if it uses TLS.
     pub certificates: Vec<CertificateStatus>,
 }
 
-/// A certificate that a listener or sink shows to its peers.
+/// A certificate that a listener or sink presents to its peers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CertificateStatus {
     /// The file that it was read from.
     pub file: String,
-    /// The start of its validity; `null` from a router older than this field.
+    /// The start of its validity; `null` if the router is older than this field.
     pub valid_from: Option<Timestamp>,
     /// The end of its validity.
     pub expires: Timestamp,
-    /// The meaning of these dates now: `valid`, `expires_soon` (within 14 days), `expired` or `not_yet_valid`.
+    /// The validity at the time of the snapshot: `valid`, `expires_soon` (within 14 days), `expired` or `not_yet_valid`.
     #[serde(default)]
     pub validity: String,
 }
@@ -200,7 +204,7 @@ pub struct CertificateStatus {
 pub struct Failure {
     /// The error, in one sentence.
     pub error: String,
-    /// The time of the failure; if it lasts, of its start.
+    /// The time of the failure, or the start of a failure that lasts.
     pub at: Timestamp,
 }
 
@@ -208,9 +212,9 @@ pub struct Failure {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Verdict {
-    /// One of a closed set of words.
+    /// The verdict in one word, for programs.
     pub word: VerdictWord,
-    /// The same for people.
+    /// The verdict in one sentence, for people.
     pub sentence: String,
 }
 
@@ -221,11 +225,11 @@ closed_set! {
     pub enum VerdictWord {
         /// Up, and takes everything offered to it.
         Ok => "ok",
-        /// Of a router: all sinks are well, but no sender is connected.
+        /// Only for a router: all sinks are well, but no sender is connected.
         NoSenders => "no_senders",
         /// Up, but not at every endpoint.
         Degraded => "degraded",
-        /// Connecting for the first time, without a failure so far; of a router: not every listener is bound.
+        /// A sink makes its first connection, without a failure so far; or a router has not bound every listener yet.
         Starting => "starting",
         /// Shutting down.
         Draining => "draining",
@@ -233,7 +237,7 @@ closed_set! {
         Behind => "behind",
         /// Up, but frames were lost in the last five minutes.
         Dropping => "dropping",
-        /// Of a router: no sender can connect to one of its listeners, whose socket was removed.
+        /// Only for a router: the socket of a listener was removed, and no sender can connect to it.
         NotListening => "not_listening",
         /// Not up.
         Down => "down",

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{CertificateStatus, Counts, Verdict};
 use crate::health::{DropReason, Latency, Ledger, SinkHealth, endpoint::has_health};
 
-/// A sink: its directive, its health and its account.
+/// A sink: its settings, its health and its counts of frames.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SinkStatus {
@@ -15,35 +15,35 @@ pub struct SinkStatus {
     pub name: String,
     /// The destination as configured.
     pub configured: String,
-    /// The handling of DNS messages.
+    /// The handling of the DNS messages in its frames.
     pub mode: Mode,
     /// True if the configuration no longer has it.
     pub removed: bool,
-    /// The verdict; `null` under the same condition as the router's.
+    /// The verdict; `null` only if the router is older than this field.
     pub verdict: Option<Verdict>,
     /// Its connections and endpoints.
     #[serde(flatten)]
     pub health: SinkHealth,
     /// The account of the frames offered to it.
     pub ledger: LedgerStatus,
-    /// The frames that it lost for lack of room, by sender.
+    /// The frames that it lost because its queue or the memory was full, by sender.
     #[serde(default)]
     pub dropped_by_sender: DroppedBySender,
     /// Its queue.
     pub queue: QueueStatus,
     /// The latency of its frames.
     pub latency: LatencyStatus,
-    /// The certificate that it shows, if it shows one.
+    /// The client certificate that it presents, if it has one.
     pub certificates: Vec<CertificateStatus>,
 }
 
-/// The treatment of `query_message` and `response_message`.
+/// The handling of `query_message` and `response_message` by a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// It keeps them.
+    /// The sink sends both.
     Full,
-    /// It leaves them out.
+    /// The sink removes both from every frame.
     NoWire,
 }
 
@@ -57,7 +57,7 @@ pub struct LedgerStatus {
     pub offered: u64,
     /// Frames handed whole to the operating system on a connection whose handshake had completed.
     pub delivered: u64,
-    /// The bytes of these on the wire.
+    /// The bytes of the delivered frames on the wire.
     pub delivered_bytes: u64,
     /// Frames lost, by reason; every reason is present.
     pub dropped: Counts,
@@ -67,59 +67,60 @@ pub struct LedgerStatus {
     pub in_flight: u64,
 }
 
-/// The frames that a sink lost for lack of room, by sender.
+/// The frames that a sink lost because its queue or the memory was full, by sender.
 ///
-/// Together as many as the ledger's `dropped` for `queue_full` and `memory`, or a few more: the ledger is read first.
+/// Their sum equals the ledger's `dropped` for `queue_full` and `memory`, or is slightly higher, because the snapshot reads
+/// the ledger first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DroppedBySender {
-    /// The senders that lost most, heaviest first: 16 at most.
+    /// The senders that lost the most frames, in descending order; at most 16.
     pub senders: Vec<SenderDrops>,
     /// The frames of all other senders.
     pub others: u64,
 }
 
-/// The frames of one sender that a sink lost for lack of room.
+/// The lost frames of one sender.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SenderDrops {
     /// The listener that the sender is connected to.
     pub listener: String,
-    /// Its address, or its process for a unix socket, as log lines name it.
+    /// The sender's address, or its process on a unix socket, as in log lines.
     pub peer: String,
     /// The frames.
     pub frames: u64,
 }
 
-/// The queue of a sink. Frames in flight count.
+/// The queue of a sink, including the frames in flight.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueueStatus {
     /// Frames held.
     pub frames: u64,
-    /// Bytes of memory held for these.
+    /// Bytes of memory that these frames hold.
     pub bytes: u64,
     /// The limit in frames.
     pub capacity_frames: u64,
     /// The limit in bytes.
     pub capacity_bytes: u64,
-    /// The age of the oldest frame since it was read from its sender, in seconds; `null` if the queue is empty.
+    /// The age of the oldest frame in seconds, counted from its read from the sender; `null` if the queue is empty.
     pub oldest_seconds: Option<f64>,
 }
 
-/// The time of frames from being read to being written: a histogram since the start.
+/// The latency of frames, from the read from the sender to the write to the collector: a histogram since the start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LatencyStatus {
-    /// The upper bounds of the buckets in seconds. The last bucket has none.
+    /// The upper bounds in seconds of all buckets but the last, which has none.
     pub bounds_seconds: Vec<f64>,
-    /// Frames in each bucket, not cumulative: one more than there are bounds.
+    /// Frames in each bucket, not cumulative. There is one bucket more than there are bounds.
     pub counts: Vec<u64>,
-    /// The sum over all frames, in seconds.
+    /// The sum of the latencies of all frames, in seconds.
     pub sum_seconds: f64,
-    /// The median, about, in seconds; `null` if there were no frames.
+    /// The estimated median in seconds; `null` if there were no frames.
     pub p50_seconds: Option<f64>,
-    /// The 99th percentile, about, in seconds; `null` if there were no frames.
+    /// The estimated 99th percentile in seconds; `null` if there were no frames.
     pub p99_seconds: Option<f64>,
 }
 
@@ -128,7 +129,7 @@ has_health!(SinkStatus, SinkHealth);
 // === impl LedgerStatus ===
 
 impl LedgerStatus {
-    /// Frames lost, for all reasons together. It saturates: what was read may be nonsense.
+    /// Frames lost, for all reasons together. The sum saturates, because a status from elsewhere may contain any numbers.
     pub fn dropped_total(&self) -> u64 {
         self.dropped
             .values()
@@ -175,10 +176,11 @@ impl From<&Latency> for LatencyStatus {
     }
 }
 
-/// Returns the time that the share `q` of the frames did not exceed.
+/// Returns the quantile `q` of a histogram: the share `q` of the frames had at most this latency.
 ///
-/// Within a bucket, frames count as evenly spread, as in Prometheus's `histogram_quantile`. In the last bucket it is the
-/// bound below. For a stretch of time, pass the differences of two snapshots' counts.
+/// It assumes that the frames are evenly spread within a bucket, as Prometheus's `histogram_quantile` does. For a quantile
+/// in the last bucket, it returns the highest bound. For the quantile of a period, pass the differences between the counts
+/// of two snapshots.
 #[allow(clippy::cast_precision_loss)]
 pub fn quantile(bounds: &[f64], counts: &[u64], q: f64) -> Option<f64> {
     let total: f64 = counts.iter().map(|count| *count as f64).sum();
@@ -232,7 +234,7 @@ mod tests {
         };
         assert!(ledger(6, 0).balances() && ledger(16, 5).balances());
         assert_eq!(ledger(0, u64::MAX).dropped_total(), u64::MAX);
-        // What would come out if the sum went round.
+        // A sum that wraps around would balance here.
         assert!(!ledger(4, u64::MAX).balances());
     }
 }

@@ -1,4 +1,4 @@
-//! Charts of characters.
+//! Charts made of characters.
 
 use ratatui::{
     buffer::Buffer,
@@ -10,12 +10,12 @@ use ratatui::{
 /// The levels of a bar, from 0 to the maximum.
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// A line with a character for each value. The lowest level stands only for 0, and a blank for an unknown value.
+/// Returns a chart of one line with a character for each value. Only 0 has the lowest level; an unknown value is a blank.
 pub(super) fn spark(values: &[Option<f64>]) -> String {
     spark_of(values, most(values))
 }
 
-/// The same, scaled so that the highest level stands for `most`.
+/// Returns a chart like [`spark`], in which the highest level stands for `most`.
 pub(super) fn spark_of(values: &[Option<f64>], most: f64) -> String {
     let level = |value: f64| {
         if value <= 0.0 || most <= 0.0 {
@@ -32,7 +32,7 @@ pub(super) fn spark_of(values: &[Option<f64>], most: f64) -> String {
 
 /// Draws a chart of several lines.
 pub(super) fn chart(values: &[Option<f64>], style: Style, area: Rect, buffer: &mut Buffer) {
-    /// The value of the highest bar, large enough for shares in whole numbers.
+    /// The height of the highest bar. Bars are whole numbers, so it is large enough for precise shares.
     const FULL: u32 = 10_000;
     let most = most(values).max(f64::MIN_POSITIVE);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -47,7 +47,8 @@ pub(super) fn chart(values: &[Option<f64>], style: Style, area: Rect, buffer: &m
         .render(area, buffer);
 }
 
-/// A bar of `width` characters, filled by `share`, rounded up so that a small share is visible.
+/// Returns a bar of `width` characters, of which `share` is filled. The filled part is rounded up, so that a small share is
+/// visible.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,

@@ -16,16 +16,16 @@ use crate::{
     },
 };
 
-/// Polls whose latency is shown as recent: a minute at one poll a second.
+/// The number of polls whose latency is shown as recent: a minute at one poll per second.
 const RECENT: usize = 60;
 
-/// The lines of everything except the large chart, the endpoints and the events.
+/// The number of lines that everything except the large chart, the endpoints and the events needs.
 const WORDS: u16 = 9;
 
 pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mut Page<'_>) {
     let keys = "q quit  ? help  Esc back  Up Down scroll  Left Right other sinks";
     page.foot(&Line::from(Span::styled(keys, Theme::aside())));
-    // The last line is in use.
+    // The foot uses the last line.
     page.area.height = page.area.height.saturating_sub(1);
     let (Some(sink), Some(history)) = (
         model.selected_sink(),
@@ -214,7 +214,7 @@ fn events(model: &Model, sink: &SinkStatus, page: &mut Page<'_>) {
         };
         let clock = clock(event.at);
         let time = clock.trim_end_matches(" UTC");
-        // The number of times stays visible even if the text is cut.
+        // Cuts the text, so that the count at its end stays visible.
         let width = page.width().saturating_sub(time.len() + 2 + times.len());
         let what = cut(&event.what, width);
         page.line(&Line::from(format!("{time}  {what}{times}")));

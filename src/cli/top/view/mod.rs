@@ -86,7 +86,7 @@ impl Page<'_> {
         }
     }
 
-    /// Reserves lines, for callers that draw them directly.
+    /// Reserves up to `lines` lines, which the caller draws directly.
     fn block(&mut self, lines: u16) -> Rect {
         let lines = lines.min(self.left());
         let block = Rect::new(self.area.x, self.y, self.area.width, lines);
@@ -95,7 +95,7 @@ impl Page<'_> {
     }
 }
 
-/// Draws the router's identity, its verdict, and whether it answers.
+/// Draws the router's identity and its verdict, or that the router does not answer.
 fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
     let whereabouts = &model.whereabouts;
     match &model.watched.status {
@@ -137,7 +137,7 @@ fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
     }
 }
 
-/// The verdict, and the number of sinks that are up.
+/// Returns a line with the verdict and the number of sinks that are up.
 fn state_of(status: &RouterStatus, theme: Theme) -> Line<'static> {
     let mut spans = Vec::new();
     if let Some(verdict) = &status.verdict {
@@ -156,7 +156,7 @@ fn state_of(status: &RouterStatus, theme: Theme) -> Line<'static> {
     Line::from(spans)
 }
 
-/// The last reload, if it was refused.
+/// Returns a line about the last reload, if it was refused.
 fn refusal(status: &RouterStatus, theme: Theme) -> Option<Line<'static>> {
     let last = status.reloads.last.as_ref()?;
     let error = last.error.as_ref()?;
@@ -165,7 +165,7 @@ fn refusal(status: &RouterStatus, theme: Theme) -> Option<Line<'static>> {
     Some(Line::from(Span::styled(text, theme.alarm())))
 }
 
-/// The time of day, in UTC.
+/// Returns the time of day, in UTC.
 fn clock(at: Timestamp) -> String {
     let text = at.to_string();
     let time = text.split_once('T').map_or("", |(_, time)| time);

@@ -26,7 +26,7 @@ fn screen(model: &Model, now: Instant, (width, height): (u16, u16)) -> TestBacke
     terminal.backend().clone()
 }
 
-/// A router that was polled for 90 s: `archive` is healthy, `siem` went down 12 s before the end.
+/// Returns a router that was polled for 90 s. `archive` is healthy; `siem` went down 12 s before the end.
 fn model(now: Instant) -> Model {
     let mut model = Model::new("127.0.0.1:9180 (the default)".to_owned(), PACE);
     for second in -89..=0_i64 {
@@ -42,7 +42,7 @@ fn model(now: Instant) -> Model {
         status.now = at(second);
         status.listeners.push(listener("tcp://0.0.0.0:6000", 500));
         let seconds = u64::try_from(second + 89).expect("after the beginning");
-        // The rate rises, and drops every ten seconds.
+        // The rate rises, and falls back every ten seconds.
         let frames = 15_000 * seconds + 100 * (seconds * seconds / 2) - 9_000 * (seconds / 10);
         status.listeners[0].frames += frames;
         status.listeners[0].bytes += frames * 133;
@@ -55,7 +55,7 @@ fn model(now: Instant) -> Model {
             } else {
                 let lost = u64::try_from(second + 13).expect("after it went down") * 19_000;
                 *sink.ledger.dropped.get_mut("queue_full").expect("a reason") += lost;
-                // The count that it had reached when it went down.
+                // The count that the sink had reached when it went down.
                 sink.ledger.delivered = 71_280_000 + 1_350_000;
             }
         }
@@ -199,7 +199,7 @@ fn the_text_is_the_same_without_colour() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Drawing outside of the buffer would panic.
+    /// Checks that no size makes the program draw outside of the buffer, which would panic.
     #[test]
     fn it_is_drawn_at_every_size(
         width in 0..200_u16,

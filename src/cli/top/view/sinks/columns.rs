@@ -50,7 +50,7 @@ const ORDER: [Column; 9] = [
     Column::Chart,
 ];
 
-/// The columns that are left out if there is no room, in this order. The others always stay.
+/// The columns that are left out if there is no room, the first one first. All other columns are always shown.
 const EXPENDABLE: [Column; 6] = [
     Column::Chart,
     Column::In,
@@ -60,10 +60,10 @@ const EXPENDABLE: [Column; 6] = [
     Column::Out,
 ];
 
-/// The width of the mark of the selected row.
+/// The width of the mark in front of the selected row.
 const MARK: usize = 2;
 const SHORTEST_NAME: usize = 8;
-/// The width up to which a name takes precedence over other columns.
+/// Other columns are left out before a name of at most this width is shortened.
 const PREFERRED_NAME: usize = 20;
 const SHORTEST_CHART: usize = 6;
 /// A minute at one poll a second.
@@ -90,7 +90,7 @@ impl Columns {
             if needed(&columns, name) <= width {
                 break;
             }
-            // Only the chart is left out before names are shortened.
+            // The chart is left out before names are shortened; other columns afterwards.
             if column != Column::Chart {
                 let over = needed(&columns, name) - width;
                 name = name.saturating_sub(over).max(SHORTEST_NAME.min(longest));
@@ -206,7 +206,7 @@ impl Column {
         let shown = |per_second: Option<f64>| per_second.map_or_else(|| "-".to_owned(), rate);
         match self {
             Self::Name => sink.name.clone(),
-            // A sink can be up and still not take frames: then the verdict says more than the state.
+            // A sink can be up without taking frames. The verdict then says more than the state.
             Self::State => match &sink.verdict {
                 Some(verdict) if is_up_and_alarming(sink) => verdict.word.label().to_owned(),
                 _ => sink.state.label().to_owned(),
