@@ -1,4 +1,4 @@
-//! Applies a plan. Everything that can fail was done by the plan, except for permissions, whose failure is logged.
+//! Applies a plan. Making the plan did everything that can fail, except for changing permissions, whose failure is logged.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -24,15 +24,15 @@ use crate::{
 pub struct Changes {
     /// Listeners and sinks that were started.
     pub started: Vec<Arc<str>>,
-    /// Those that were changed, including those with new certificates.
+    /// Listeners and sinks that were changed, or that got new certificates.
     pub changed: Vec<Arc<str>>,
-    /// Those that are being drained.
+    /// Listeners and sinks that were removed and are being drained.
     pub removed: Vec<Arc<str>>,
-    /// The new deadline of a drain, if it changed.
+    /// The new longest time of a drain, if it changed.
     pub drain: Option<Duration>,
-    /// The new limit on the memory of unfinished frames, in bytes, if it changed.
+    /// The new limit on the memory of unfinished frames in bytes, if the limit changed.
     pub unfinished_frames: Option<usize>,
-    /// The new limit on the memory of all frames, in bytes, if it changed.
+    /// The new limit on the memory of all frames in bytes, if the limit changed.
     pub memory: Option<usize>,
     /// True if `admin`, `probes` or `ready_when` changed.
     pub admin: bool,
@@ -140,7 +140,7 @@ impl Supervisor {
         changes
     }
 
-    /// Applies the plan of one sink. Returns `None` only for a plan that keeps a sink that does not run; no plan does that.
+    /// Applies the plan of one sink. Returns `None` only if the plan keeps a sink that does not run, which does not happen.
     fn apply_sink(
         &self,
         planned: PlannedSink,
@@ -199,8 +199,8 @@ impl Supervisor {
     }
 }
 
-/// Applies the plan of one listener. Returns `None` only for a plan that keeps a listener that does not run; no plan does
-/// that.
+/// Applies the plan of one listener. Returns `None` only if the plan keeps a listener that does not run, which does not
+/// happen.
 fn apply_listener(
     planned: PlannedListener,
     old: Option<ListenerHandle>,

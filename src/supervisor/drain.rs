@@ -1,4 +1,4 @@
-//! The drain: first the senders, then the queues, then the streams to the collectors.
+//! The drain: ends the senders' streams first, then empties the queues, then ends the streams to the collectors.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -46,26 +46,27 @@ pub struct SinkReport {
     pub ledger: Ledger,
 }
 
-/// The time for listeners to stop after their deadline. A listener cuts its connections after half a second, but that takes
-/// longer on a busy machine. A connection that is aborted here instead may offer frames while the queues close.
+/// The time that listeners have to stop after their deadline. A listener closes its connections within half a second, or
+/// later on a busy machine. After this time the listener's task is aborted, and its connections may then still offer frames
+/// while the queues close.
 const LISTENERS_END: Duration = Duration::from_secs(4);
 
-/// The time for sinks to stop after the deadline.
+/// The time that sinks have to stop after the deadline.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Supervisor {
-    /// Stops the router in order: stops accepting, asks senders to finish and reads what they still write, then empties the
-    /// queues, ends the streams to the collectors with STOP and waits for FINISH.
+    /// Stops the router cleanly. It stops accepting connections, asks senders to finish, and reads the frames that they
+    /// still send. Then it empties the queues, ends the streams to the collectors with STOP, and waits for FINISH.
     ///
-    /// Takes at most the configured `drain`, and stops early when `hurry` is cancelled. Senders get three quarters of the
-    /// time, since a sender that does not read its back channel uses all of its share; the last quarter belongs to the sinks.
-    /// Frames that are not delivered by then are counted as dropped with reason `shutdown`.
+    /// This takes at most the configured `drain`, and ends early when `hurry` is cancelled. Senders get at most three
+    /// quarters of the time, so that sinks have at least a quarter: a sender that does not read its back channel never
+    /// finishes by itself. Frames that are not delivered at the end are counted as dropped with reason `shutdown`.
     pub async fn drain(self, hurry: CancellationToken) -> Report {
         let drain = *self.drain.borrow();
         self.drain_within(drain, hurry).await
     }
 
-    /// Does the same within another time than the configured one.
+    /// Stops the router like [`drain`](Self::drain), within the time `drain` instead of the configured one.
     pub async fn drain_within(mut self, drain: Duration, hurry: CancellationToken) -> Report {
         let begun = Instant::now();
         self.drain.send_replace(drain);
@@ -92,7 +93,7 @@ impl Supervisor {
         let retiring = &mut self.retiring_listeners;
         let all = async {
             for listener in &mut self.listeners {
-                // Ignores a panic, which the panic hook has logged.
+                // The result can only be a panic, which the panic hook has logged.
                 let _ = (&mut listener.task).await;
             }
             // Removed listeners also offer frames until they stop.
@@ -127,7 +128,8 @@ impl Supervisor {
     }
 }
 
-/// Waits for `all` until `ends` or `hurry`. Then cancels `rest` and waits for `grace` at most. Returns whether `all` ended.
+/// Waits until `all` is ready, until `ends`, or until `hurry` is cancelled. If `all` is not ready then, cancels `rest` and
+/// waits for it for at most `grace`. Returns whether `all` became ready.
 async fn ended(
     all: impl Future<Output = ()>,
     ends: Instant,

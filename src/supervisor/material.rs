@@ -15,10 +15,10 @@ use crate::{
     net::{self, ClientTls, ServerTls, TlsError, Validity, validity_of_first},
 };
 
-/// The TLS configuration made from a directive's files. Two are equal if the files' contents are.
+/// The TLS configuration made from a directive's files. Two values are equal if the contents of the files are equal.
 ///
-/// Contents are compared and not times, since Kubernetes replaces a mounted Secret by moving a link. The digest detects
-/// changes; it is not a security measure.
+/// The digest compares contents instead of modification times, because Kubernetes replaces a mounted Secret by changing a
+/// symbolic link. It only detects changes; it is not a security measure.
 #[derive(Debug, Clone)]
 pub(super) struct Material {
     digest: u64,
@@ -33,7 +33,7 @@ pub(super) struct Material {
 /// A certificate that a listener or sink presents to its peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Certificate {
-    /// The file that holds it, first of its chain.
+    /// The file that holds it, as the first certificate of its chain.
     pub(super) file: PathBuf,
     pub(super) validity: Validity,
 }
@@ -49,7 +49,8 @@ impl Material {
         let ClientTls { ca, client, .. } = tls;
         let files = client.iter().flat_map(|(cert, key)| [cert, key]);
         let shown = client.as_ref().map(|(cert, _)| cert.as_path());
-        // The digest first: if a file changes before it is read for use, the next digest differs.
+        // Computes the digest before the files are read for use: if a file changes in between, the digest of the next reload
+        // differs.
         let read = Self::of(ca.iter().chain(files).map(AsRef::as_ref), shown);
         Ok(Self {
             client_tls: Some(net::client_config(tls)?),
@@ -114,7 +115,7 @@ impl Certificate {
 
 /// Returns the contents of a regular file; `None` if it cannot be read.
 pub(crate) fn contents(file: &Path) -> Option<Vec<u8>> {
-    // Not from a pipe, such as `/dev/fd/3`, which can be read only once.
+    // Does not read a pipe, such as `/dev/fd/3`: its contents can be read only once.
     let metadata = waiting_for(file.display(), || fs::metadata(file));
     if !metadata.is_ok_and(|file| file.is_file()) {
         return None;

@@ -1,8 +1,8 @@
-//! The owner of all of the router's tasks: it starts listeners and sinks, restarts sinks, applies new configurations, and
-//! drains everything at the end.
+//! The supervisor owns all tasks of the router: it starts listeners and sinks, restarts sinks, applies new configurations,
+//! and drains everything at the end.
 //!
-//! A start is a change from an empty router: `plan` does everything that can fail, and then `apply` changes the running
-//! parts.
+//! A start is handled as a change of an empty router: `plan` does everything that can fail, and then `apply` changes the
+//! running listeners and sinks.
 
 mod apply;
 mod descriptors;
@@ -56,8 +56,8 @@ use crate::{
 
 /// A running router.
 ///
-/// It runs on the tokio runtime it was started on until it is [drained](Self::drain). Dropping it stops it at once, and
-/// the frames in its queues are lost.
+/// It runs on the tokio runtime on which it was started, until it is [drained](Self::drain). Dropping it stops the router
+/// immediately, and the frames in its queues are lost.
 #[derive(Debug)]
 pub struct Supervisor {
     listeners: Vec<ListenerHandle>,
@@ -65,19 +65,19 @@ pub struct Supervisor {
     router: Router,
     names: Names,
     view: View,
-    /// The sockets that the process inherited, for the listeners that name them.
+    /// The sockets that the process inherited. A listener with the address of such a socket uses it.
     inherited: Inherited,
     /// The addresses of its listeners, so that no sink connects to them.
     own: OwnListeners,
     signals: DrainSignals,
-    /// The bounds that all listeners share.
+    /// The memory limits and descriptors that all listeners share.
     budgets: Budgets,
     shortage: Option<Shortage>,
-    /// Aborts what sinks wait for when the drain's deadline passes.
+    /// Makes sinks abort whatever they wait for. Cancelled when the drain's deadline passes.
     abort: CancellationToken,
-    /// The deadline of a drain; sinks see it change.
+    /// The longest time of a drain. Sinks watch this channel for changes by a reload.
     drain: watch::Sender<Duration>,
-    /// The configuration of the admin endpoint. It is served elsewhere; this is for reporting changes.
+    /// The configuration of the admin endpoint, kept only to report changes: the supervisor does not run that endpoint.
     admin: config::Admin,
     /// Removed listeners that have not stopped yet.
     retiring_listeners: JoinSet<()>,
@@ -118,12 +118,12 @@ impl Supervisor {
     /// If a listener cannot be bound or a certificate cannot be used. The error lists all such problems, and nothing runs.
     ///
     /// # Panics
-    /// Outside of a tokio runtime with its I/O and time drivers.
+    /// If it is called outside of a tokio runtime with its I/O and time drivers.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         Self::start_in(View::new(), config)
     }
 
-    /// Does the same and publishes the router in an existing `view`, which shows it starting.
+    /// Starts the router like [`start`](Self::start) and publishes it in an existing `view`, which shows the router's start.
     ///
     /// # Errors
     /// As [`start`](Self::start), which also says where it panics.
@@ -132,8 +132,9 @@ impl Supervisor {
         Self::start_with(Inherited::default(), view, prepared)
     }
 
-    /// Does the same with files that were read before, and with inherited sockets. A listener at the address of an inherited
-    /// socket uses that one instead of binding its own, now and after any reload.
+    /// Starts the router like [`start`](Self::start), with files that were read before, and with inherited sockets. A
+    /// listener with the address of an inherited socket uses that socket instead of binding a new one, now and after every
+    /// reload.
     ///
     /// # Errors
     /// As [`start`](Self::start), which also says where it panics.
@@ -176,19 +177,19 @@ impl Supervisor {
     /// Changes the running router to the one that `config` describes.
     ///
     /// Listeners and sinks are identified by name. Unchanged ones keep their connections. A changed sink keeps its queue and
-    /// its ledger; its stream is finished and a new one started. Removed ones are drained. Certificates and keys are read
-    /// again, which blocks, and are used from the next handshake on.
+    /// its ledger; it ends its stream and starts a new one. Removed listeners and sinks are drained. Certificates and keys
+    /// are read again, which blocks the caller, and are used from the next handshake on.
     ///
     /// # Errors
     /// If some part cannot be built. The error lists all such problems, and nothing changes.
     ///
     /// # Panics
-    /// Outside of the tokio runtime it was started on.
+    /// If it is called outside of the tokio runtime on which the router was started.
     pub fn reload(&mut self, config: &Config) -> Result<Changes, StartError> {
         self.change(Prepared::new(config.clone()))
     }
 
-    /// Does the same with files that were read before.
+    /// Changes the running router like [`reload`](Self::reload), with files that were read before.
     ///
     /// # Errors
     /// As [`reload`](Self::reload), which also says where it panics.
@@ -210,7 +211,7 @@ impl Supervisor {
         &self.view
     }
 
-    /// The router, to offer frames that did not come from a listener.
+    /// Returns the router, for frames that do not come from a listener.
     #[cfg(feature = "tap")]
     pub(crate) fn router(&self) -> &Router {
         &self.router
@@ -230,7 +231,7 @@ impl Supervisor {
 // === impl ListenerHandle ===
 
 impl ListenerHandle {
-    /// The name: the configured address.
+    /// The name of a listener is its configured address.
     pub fn name(&self) -> &Arc<str> {
         &self.config.name
     }
@@ -240,7 +241,7 @@ impl ListenerHandle {
         self.address
     }
 
-    /// The counters of what it received and refused.
+    /// The counters of the connections and frames that it received or refused.
     pub fn counters(&self) -> &Arc<Counters> {
         self.running.counters()
     }
@@ -254,7 +255,7 @@ impl SinkHandle {
         &self.config.name
     }
 
-    /// The queues with the ledger. They may outlive the sink and be read from any thread.
+    /// The sink's queues with its ledger. They can be read from any thread, also after the sink has ended.
     pub fn queues(&self) -> &Arc<Queues> {
         &self.work.queues
     }
@@ -264,7 +265,7 @@ impl SinkHandle {
         self.work.queues.ledger()
     }
 
-    /// Its health, now and as it changes.
+    /// Subscribes to the sink's health.
     pub fn status(&self) -> watch::Receiver<SinkHealth> {
         self.work.reporter.watch()
     }

@@ -1,4 +1,4 @@
-//! Listeners and sinks as the view shows them.
+//! The data that a view keeps about each listener and sink.
 
 use std::{
     net::SocketAddr,
@@ -20,7 +20,7 @@ use crate::{
     router::{Losses, Queues},
 };
 
-/// A listener, for any thread.
+/// A listener's data. It can be read from any thread.
 #[derive(Debug, Clone)]
 pub(super) struct ListenerPart {
     pub(super) name: Arc<str>,
@@ -32,7 +32,7 @@ pub(super) struct ListenerPart {
     pub(super) removed: bool,
 }
 
-/// A sink, for any thread.
+/// A sink's data. It can be read from any thread.
 #[derive(Debug, Clone)]
 pub(super) struct SinkPart {
     pub(super) config: Arc<config::Sink>,
@@ -132,7 +132,7 @@ impl SinkPart {
         }
     }
 
-    /// The sink's health, with the accounts of endpoints that have a queue of their own.
+    /// Returns the sink's health. For endpoints with their own queues, it includes their counts of frames.
     fn health(&self) -> SinkHealth {
         let mut health = self.health.borrow().clone();
         let accounts = self.queues.endpoints();

@@ -1,4 +1,4 @@
-//! The plan of a change. Making it does everything that can fail, before any running part is touched.
+//! The plan of a change. Making the plan does everything that can fail, before anything that runs is changed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,12 +11,12 @@ use crate::{
     sink::Stack,
 };
 
-/// All reasons why the router did not start or change.
+/// All reasons why the router did not start or was not changed.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", lines(.0))]
 pub struct StartError(pub Vec<StartProblem>);
 
-/// One reason why the router did not start or change.
+/// One reason why the router did not start or was not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartProblem {
@@ -36,7 +36,7 @@ pub enum StartProblem {
         /// The cause.
         source: TlsError,
     },
-    /// Names cannot be looked up.
+    /// The resolver for the names of sinks cannot be set up.
     #[error("name resolution: {0}")]
     Resolver(#[from] ResolveError),
 }
@@ -67,9 +67,9 @@ pub(super) struct PlannedSink {
 
 pub(super) enum SinkStep {
     Keep,
-    /// Keeps running, with the certificates of this stack from the next handshake on.
+    /// Keeps running, and uses the certificates of this stack from the next handshake on.
     Adopt(Stack),
-    /// Continues its queue with this stack, or starts with it.
+    /// Starts with this stack. A sink that already runs keeps its queue and replaces its stack.
     Build(Stack),
 }
 
@@ -81,7 +81,7 @@ pub(super) struct PlannedListener {
 
 pub(super) enum ListenerStep {
     Keep,
-    /// Keeps running, with these settings for new connections.
+    /// Keeps running, and uses these settings for new connections.
     Change(Settings, Option<PermissionChange>),
     Start(Listener, DrainSignals),
 }
@@ -251,7 +251,7 @@ fn permissions(old: &Listen, new: &Listen) -> Result<Option<PermissionChange>, B
     }
 }
 
-/// Returns whether two directives mean the same socket, even if it is spelled differently.
+/// Returns whether two directives mean the same socket, even if they spell its address differently.
 pub(super) fn is_same_place(one: &Listen, other: &Listen) -> bool {
     match (&one.address, &other.address) {
         (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,

@@ -5,8 +5,8 @@ use crate::{config::Config, net::TlsError};
 
 /// A configuration with the TLS settings made from its certificates and keys.
 ///
-/// Starting or changing a router with it reads no file. So a hanging file system can only block [`new`](Self::new), which
-/// can run on any thread.
+/// [`new`](Self::new) reads the files and can run on any thread. Starting or changing a router with the result reads no
+/// file, so a hanging file system does not block the router.
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) config: Config,
@@ -20,8 +20,8 @@ type Read = Result<Material, TlsError>;
 // === impl Prepared ===
 
 impl Prepared {
-    /// Reads the files that `config` names, and blocks while it does. Unusable files are reported when the router is started
-    /// or changed with this.
+    /// Reads the files that `config` names, and blocks meanwhile. Files that cannot be used are reported later, when the
+    /// router is started or changed with the result.
     pub fn new(config: Config) -> Self {
         Self {
             sinks: config.sinks.iter().map(Material::of_sink).collect(),

@@ -16,9 +16,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct SinkTask {
     task: AbortOnDropHandle<()>,
-    /// Ends the stream with STOP and leaves the queue.
+    /// Makes the task end its stream with STOP and release the queue.
     retire: CancellationToken,
-    /// Aborts whatever the task waits for.
+    /// Makes the task abort whatever it waits for.
     abort: CancellationToken,
 }
 
@@ -28,21 +28,22 @@ pub(super) struct Work {
     pub(super) stack: Stack,
     pub(super) reporter: Reporter,
     pub(super) queues: Arc<Queues>,
-    /// The deadline of a drain, and its changes.
+    /// The longest time of a drain, which a reload can change.
     pub(super) drain: watch::Receiver<Duration>,
 }
 
-/// The time for a replaced task to end its stream: the wait for FINISH, and a little more. A slow collector gets no longer,
-/// since its new frames wait; the kernel still sends what it holds of the old stream.
+/// The time that a replaced task has to end its stream: the wait for FINISH, and a margin. A slow collector does not get
+/// more time, because the frames in the queue wait for the new task. The kernel still sends the data of the old stream that
+/// it holds.
 const HANDOVER: Duration = Duration::from_secs(5);
 
-/// The time for a task to stop after `abort`.
+/// The time that a task has to stop after `abort`.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 // === impl SinkTask ===
 
 impl SinkTask {
-    /// Starts the sink. It first waits until a predecessor, `before`, has released the queue.
+    /// Starts the sink's task, which first waits until its predecessor `before` has released the queue.
     pub(super) fn start(work: Work, abort: CancellationToken, before: Option<Self>) -> Self {
         let retire = CancellationToken::new();
         let ends = Ends {
@@ -66,12 +67,13 @@ impl SinkTask {
     /// Waits for the end of the task. Cancel safe.
     pub(super) async fn ended(&mut self) {
         if !self.task.is_finished() {
-            // The sink logs panics itself.
+            // The sink has logged any panic.
             let _ = (&mut self.task).await;
         }
     }
 
-    /// Aborts what the task waits for, and the task itself if it does not settle its account in time.
+    /// Aborts whatever the task waits for, so that it settles its account and ends. If it does not end in time, aborts the
+    /// task itself.
     pub(super) async fn abort(&mut self) {
         self.abort.cancel();
         if timeout(LAST_WORDS, self.ended()).await.is_err() {
@@ -79,7 +81,7 @@ impl SinkTask {
         }
     }
 
-    /// Aborts the task at once.
+    /// Aborts the task immediately.
     pub(super) fn cut(&self) {
         self.task.abort();
     }
@@ -89,7 +91,8 @@ impl SinkTask {
         if timeout(HANDOVER, self.ended()).await.is_err() {
             warn!(sink = %reporter.sink, "the changed sink's old stream did not finish in time and was aborted");
             self.abort.cancel();
-            // No deadline: the queue has a single consumer, and frames in flight belong to this task until it ends.
+            // Waits without a deadline: only one task may consume the queue, and the old task owns its frames in flight
+            // until it ends.
             self.ended().await;
         }
     }

@@ -1,4 +1,4 @@
-//! A look into a running router, at any time and from any thread.
+//! A read-only view of a running router, for any thread.
 
 use std::{
     process,
@@ -26,10 +26,11 @@ use crate::{
     net::Descriptors,
 };
 
-/// A look into a router: cheap to clone, and for any thread.
+/// A read-only view of a router. It is cheap to clone and can be used from any thread.
 ///
-/// It follows the router through reloads, until after its drain. Looking stops nothing: the lists of listeners and sinks
-/// are swapped whole, and the locks of a queue and of a sink's health are held only for a copy, about a microsecond.
+/// The view stays current through reloads and the drain. Reading it never holds up the router: the lists of listeners and
+/// sinks are replaced as a whole, and the locks of a queue and of a sink's health are held only to copy a few values, for
+/// about a microsecond.
 ///
 /// ```
 /// use tapfan::supervisor::{Supervisor, View};
@@ -62,7 +63,7 @@ struct Shared {
     memory: Budget,
 }
 
-/// Listeners and sinks in the order of the configuration, then removed ones until they have ended.
+/// Listeners and sinks in the order of the configuration, then the removed ones that have not ended yet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Parts {
     pub(super) listeners: Vec<ListenerPart>,
@@ -80,12 +81,12 @@ struct Course {
 // === impl View ===
 
 impl View {
-    /// A view of a router that has not started yet.
+    /// Makes a view of a router that has not started yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The router at this moment, without verdicts.
+    /// Returns the router's current status, without verdicts.
     pub fn snapshot(&self) -> RouterStatus {
         let course = self.shared.course.load();
         let parts = self.shared.parts.load();
@@ -112,7 +113,7 @@ impl View {
                 held_bytes: self.shared.memory.held() as u64,
                 limit_bytes: self.shared.memory.limit() as u64,
             },
-            // Last, so that no other time in the snapshot is later.
+            // Read last, so that no other time in the snapshot is later.
             now: Timestamp::now(),
         }
     }
@@ -122,33 +123,34 @@ impl View {
         &self.shared.memory
     }
 
-    /// The memory of unfinished frames, and its limit.
+    /// The memory that unfinished frames hold, and its limit.
     pub fn unfinished_frames(&self) -> &Unfinished {
         &self.shared.unfinished_frames
     }
 
-    /// The descriptors that incoming connections leave for what the router opens itself.
+    /// The file descriptors, of which some are reserved for the router itself: incoming connections cannot use them.
     pub fn descriptors(&self) -> &Descriptors {
         &self.shared.descriptors
     }
 
-    /// Sets the source of the configuration in use. The program that read it calls this: the supervisor does not know.
+    /// Sets the source of the configuration in use. The program that reads the configuration calls this, because the
+    /// supervisor does not know where it comes from.
     pub fn set_configured(&self, config: &ConfigStatus) {
         self.update(|course| course.config.clone_from(config));
     }
 
-    /// Shows this counter as the number of log lines lost. The program that writes the log calls this; only the first call
-    /// has an effect.
+    /// Sets the counter that the view shows as the number of lost log lines. The program that writes the log calls this;
+    /// only the first call has an effect.
     pub fn set_log_lines_lost(&self, counter: Arc<AtomicU64>) {
         let _ = self.shared.log_lines_lost.set(counter);
     }
 
-    /// Counts a reload that was refused before the supervisor was asked, because the configuration is bad.
+    /// Counts a reload that was refused before it reached the supervisor, because the configuration is invalid.
     pub fn refused(&self, why: &str) {
         self.reloaded(Err(why));
     }
 
-    /// Counts a reload, by what it changed or why it was refused.
+    /// Counts a reload. `outcome` is what the reload changed, or why it was refused.
     pub(super) fn reloaded(&self, outcome: Result<&str, &str>) {
         let at = Timestamp::now();
         self.update(|Course { reloads, .. }| {
@@ -167,7 +169,7 @@ impl View {
         });
     }
 
-    /// Enters a phase. With the first one the configuration was applied.
+    /// Enters a phase. The first call also records the time at which the configuration was applied.
     pub(crate) fn enter(&self, phase: RouterPhase) {
         let now = Timestamp::now();
         self.update(|course| {
@@ -176,7 +178,7 @@ impl View {
         });
     }
 
-    /// The time at which the configuration in use was applied.
+    /// Returns the time at which the configuration in use was applied.
     pub(super) fn applied(&self) -> SystemTime {
         let applied = self.shared.course.load().reloads.last_success;
         applied.map_or(self.shared.started, Into::into)
@@ -186,7 +188,7 @@ impl View {
         self.shared.parts.load_full()
     }
 
-    /// Shows these from now on, and still those that are leaving.
+    /// Sets the current listeners and sinks. Those that are marked as removed stay in the view until they have ended.
     pub(super) fn show(&self, listeners: &[ListenerHandle], sinks: &[SinkHandle]) {
         let listeners: Vec<_> = listeners.iter().map(ListenerPart::of).collect();
         let sinks: Vec<_> = sinks.iter().map(SinkPart::of).collect();
@@ -239,7 +241,7 @@ impl View {
 
 impl Default for Shared {
     fn default() -> Self {
-        // The supervisor sets both limits before it accepts anything.
+        // The supervisor sets both limits before it accepts a connection.
         let memory = Budget::default();
         Self {
             started: SystemTime::now(),
