@@ -1,8 +1,9 @@
 //! The hosts that requests may name.
 //!
 //! A web page can make its own name resolve to this machine (DNS rebinding). The browser then treats this endpoint as part
-//! of that page and lets the page read it, but still sends the page's name in `Host`. Answering only to known hosts
-//! keeps such pages out. Addresses and names that others cannot choose are always known; `host` adds more.
+//! of the page's site and lets the page read it, but still sends the page's name in `Host`. The endpoint therefore only
+//! answers requests that name a known host. Addresses and names that an attacker cannot choose are always known; the option
+//! `host` adds others.
 
 use std::{
     fmt, iter,
@@ -21,7 +22,7 @@ use nix::unistd::gethostname;
 
 use crate::net::Host;
 
-/// The hosts known at one address, in addition to loopback and the address itself.
+/// The known hosts of one endpoint, in addition to loopback and the endpoint's own address.
 #[derive(Debug)]
 pub(super) struct Hosts {
     /// The directive whose block can add hosts: `admin` or `probes`.
@@ -33,7 +34,7 @@ pub(super) struct Hosts {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Local(pub(super) SocketAddr);
 
-/// The verdict on the host of a request.
+/// The result of the check of a request's host.
 #[derive(Debug, Clone)]
 pub(super) struct Standing(pub(super) Result<(), Refusal>);
 
@@ -48,7 +49,7 @@ pub(super) enum Refusal {
     },
 }
 
-/// A host in a form for comparison: names in lower case without a final dot, addresses without a zone.
+/// A host, normalized for comparison: names in lower case without a final dot, addresses without a zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Named {
     Address(IpAddr),
@@ -58,7 +59,7 @@ pub(super) enum Named {
 // === impl Hosts ===
 
 impl Hosts {
-    /// Collects the machine's own name, and the hosts in the block of `directive`.
+    /// Collects the machine's own name and the hosts in the block of `directive`.
     pub(super) fn new(directive: &'static str, given: &[Host]) -> Self {
         let own = gethostname().ok().and_then(|name| name.into_string().ok());
         let own = own.and_then(|name| name.parse::<Host>().ok());
@@ -70,8 +71,8 @@ impl Hosts {
 
     /// Checks a request that was received at the address `local`.
     ///
-    /// A request in absolute form has a second host in its target, which takes precedence (RFC 9112, section 3.2.2). Both must
-    /// be known: no legitimate client names two.
+    /// A request in absolute form has a second host in its target, which takes precedence (RFC 9112, section 3.2.2). Both
+    /// hosts must be known, because no legitimate client sends two different ones.
     fn judge(&self, request: &Request, local: Option<IpAddr>) -> Result<(), Refusal> {
         let hosts: Vec<_> = request.headers().get_all(header::HOST).iter().collect();
         let [host] = hosts.as_slice() else {
@@ -99,7 +100,8 @@ impl Hosts {
     }
 }
 
-/// Attaches a [`Standing`] to every request, for [`guard`] and for handlers that answer unknown hosts more briefly.
+/// Attaches a [`Standing`] to every request, for [`guard`] and for handlers that answer a request with an unknown host but
+/// hide details.
 pub(super) async fn judge(
     State(hosts): State<Arc<ArcSwap<Hosts>>>,
     mut request: Request,
@@ -137,7 +139,8 @@ impl IntoResponse for Refusal {
                 .into_response(),
             Self::Foreign { host, directive } => {
                 let address = match host {
-                    // No hint: the address may have been translated on the way.
+                    // Does not advise to use the IP address: the request has one already, which may be translated on the way
+                    // here.
                     Named::Address(_) => "",
                     Named::Name(_) => "use its IP address, or ",
                 };

@@ -1,4 +1,4 @@
-//! `GET /events`: the state of the router once a second, as server-sent events.
+//! `GET /events`: sends the router's state once a second, as server-sent events.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -16,12 +16,12 @@ use tokio::{
 use super::history::{History, Points};
 use crate::{health::RouterStatus, lock::Mutex, supervisor::View};
 
-/// State shared by all watchers: the history, and one event a second, which is made once for all watchers and not at all
-/// without any.
+/// State shared by all watchers: the history and the latest event. Each second, one event is made for all watchers; without
+/// watchers, none is made.
 #[derive(Debug)]
 pub(super) struct Live {
     history: Mutex<History>,
-    /// Only the latest event: a slow watcher misses some, and nothing piles up.
+    /// The latest event. No earlier events are kept, so a slow watcher misses some instead of using memory.
     latest: watch::Sender<Event>,
     places: Arc<Semaphore>,
 }
@@ -36,7 +36,7 @@ struct Picture {
 // === impl Live ===
 
 impl Live {
-    /// The limit on watchers.
+    /// The largest number of watchers.
     pub(super) const PLACES: usize = 16;
 
     pub(super) fn new() -> Self {
@@ -63,9 +63,9 @@ impl Live {
         }
     }
 
-    /// Answers `GET /events` with `picture` events, the first with five minutes of points, the others with the latest one.
-    /// At most 16 watchers; the next one gets a `full` event and is closed. It is an event and not an error status, since
-    /// scripts in a page cannot see the status of an event stream.
+    /// Answers `GET /events` with `picture` events. The first one has the points of five minutes, the others only the latest
+    /// point. There are at most 16 watchers; a further one gets a `full` event and is closed. The refusal is an event
+    /// instead of an error status, because scripts in a page cannot see the status of an event stream.
     pub(super) fn answer(&self, view: &View) -> Response {
         match self.watch(view) {
             Some(events) => Sse::new(events).into_response(),
@@ -73,7 +73,7 @@ impl Live {
         }
     }
 
-    /// Returns the current status, with verdicts that include the last minutes.
+    /// Returns the current status, with verdicts that include the losses of the last minutes.
     pub(super) fn status(&self, view: &View) -> RouterStatus {
         self.judged(view.snapshot())
     }
@@ -86,7 +86,7 @@ impl Live {
 
     fn watch(&self, view: &View) -> Option<impl Stream<Item = Result<Event, Infallible>> + use<>> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        // Subscribes before the opening picture: a sample between the two comes twice rather than not at all.
+        // Subscribes before making the opening picture. The watcher may then get a sample twice, but it misses none.
         let latest = self.latest.subscribe();
         let opening = self.picture(view.snapshot(), History::POINTS);
         let watching = (Some(opening), latest, place);
@@ -96,7 +96,7 @@ impl Live {
                 let event = if let Some(opening) = opening {
                     opening
                 } else {
-                    // Fails when the router has ended.
+                    // This fails when the router has ended.
                     latest.changed().await.ok()?;
                     latest.borrow_and_update().clone()
                 };
@@ -106,7 +106,7 @@ impl Live {
     }
 
     fn picture(&self, status: RouterStatus, points: usize) -> Event {
-        // Releases the lock before `status`, which takes it again.
+        // Releases the lock before the call of `status`, which takes it again.
         let points = self.history.lock().last(points);
         let picture = Picture {
             points,

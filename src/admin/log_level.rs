@@ -20,7 +20,7 @@ pub trait LogControl: Send + Sync {
     /// Sets the level or filter to `text`.
     ///
     /// # Errors
-    /// Returns the reason as a sentence; nothing changes.
+    /// If `text` is not valid. The error is one sentence with the reason, and the level does not change.
     fn set_level(&self, text: &str) -> Result<(), String>;
 }
 
@@ -44,15 +44,15 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Answer {
 
 /// Answers `PUT`, which sets the level.
 ///
-/// Refuses requests with an `Origin`: those come from web pages, and a page that happens to be open in an operator's
-/// browser must not change the log level.
+/// Refuses requests with an `Origin` header: they come from web pages, and a page in an operator's browser must not change
+/// the log level.
 pub(super) async fn change(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
     if headers.contains_key(header::ORIGIN) {
-        let text = "browsers may not change the log level: use curl\n";
+        let text = "a browser must not change the log level: use curl\n";
         return (StatusCode::FORBIDDEN, text.to_owned());
     }
     let Some(log) = shared.log.lock().clone() else {
@@ -69,7 +69,7 @@ pub(super) async fn change(
             return (StatusCode::REQUEST_TIMEOUT, text);
         }
     };
-    // On a blocking thread: a log without a reader must not block the probes.
+    // Runs on a blocking thread: if nothing reads the log, logging the change may block, and must not hold up the probes.
     match spawn_blocking(move || set(&*log, &text)).await {
         Ok(Ok(level)) => (StatusCode::OK, level + "\n"),
         Ok(Err(why)) => (StatusCode::BAD_REQUEST, why + "\n"),
@@ -80,7 +80,8 @@ pub(super) async fn change(
     }
 }
 
-/// Sets the level and logs the change, under the new level or, if that hides warnings, under the old one.
+/// Sets the level and logs the change as a warning. If the new level hides warnings, it logs the change before it sets the
+/// level.
 fn set(log: &dyn LogControl, text: &str) -> Result<String, String> {
     let before = log.level();
     let report = || warn!(%before, now = text, "log level changed");

@@ -1,7 +1,8 @@
 //! The admin endpoint: the page, probes, metrics and status of a running router.
 //!
-//! It has a thread and a runtime of its own, and reads the router through a [`View`](crate::supervisor::View), which takes
-//! no lock that a stuck router can hold. So it can report that the router is stuck. `routes` maps paths to handlers.
+//! The endpoint has its own thread and runtime, and reads the router through a [`View`](crate::supervisor::View), which
+//! takes no lock that a stuck router can hold. The endpoint can therefore still answer, and report the problem, when the
+//! router is stuck. `routes` maps paths to handlers.
 
 mod history;
 mod hosts;

@@ -1,4 +1,4 @@
-//! The thread and the runtime of the admin endpoint, and its sockets.
+//! The admin endpoint's thread, its runtime and its sockets.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, thread};
 
@@ -17,8 +17,8 @@ use crate::{
 
 /// The admin endpoint of a router. It has its own thread and runtime, so that it answers even if the router is stuck.
 ///
-/// It serves nothing until [`apply`](Self::apply), and stops when it is dropped. It may be made before the router is
-/// started; until then it answers that the router is not ready.
+/// It serves nothing before the first call of [`apply`](Self::apply), and stops when it is dropped. It can be started before
+/// the router; it then answers that the router is not ready.
 ///
 /// ```
 /// use tapfan::{admin, supervisor::{Supervisor, View}};
@@ -47,7 +47,7 @@ pub struct Server {
     probes: Option<Serving>,
     /// Hosts that requests to `admin` may name. A reload can replace them without a new socket.
     admin_hosts: Arc<ArcSwap<Hosts>>,
-    /// The same for `probes`.
+    /// Hosts that requests to `probes` may name.
     probes_hosts: Arc<ArcSwap<Hosts>>,
 }
 
@@ -96,7 +96,8 @@ pub enum AdminError {
         /// The cause.
         source: BindError,
     },
-    /// The default address, used without an `admin` line, cannot be bound. The router can run without it.
+    /// The default address, which is used without an `admin` line, cannot be bound. The router can run without an admin
+    /// endpoint.
     #[error(
         "no admin endpoint: {source}. This is the default address: set `admin` to another one, or write `admin off`"
     )]
@@ -146,7 +147,7 @@ impl Server {
                         () = watching.live.run(&watching.view) => {}
                     }
                 });
-                // Does not wait for a change of the log level, which may hang if the log is not read.
+                // Does not wait for blocking tasks: a change of the log level hangs if nothing reads the log.
                 runtime.shutdown_background();
             })?;
         Ok(Self {
@@ -171,8 +172,8 @@ impl Server {
     /// Binds the addresses of `config` that are not served yet. Sockets in use do not change.
     ///
     /// # Errors
-    /// [`AdminError`], after which nothing is left bound. After [`AdminError::Default`], callers may continue with
-    /// [`AdminAddress::Off`].
+    /// If an address cannot be bound; then none of the new sockets stays open. After [`AdminError::Default`], the caller can
+    /// bind again with [`AdminAddress::Off`].
     pub fn bind(&self, config: &config::Admin) -> Result<Sockets, AdminError> {
         let admin = self
             .step(config.address.address(), self.admin.as_ref())
@@ -192,7 +193,7 @@ impl Server {
         })
     }
 
-    /// Serves `sockets`, and closes sockets that are not among them.
+    /// Serves `sockets`, and closes the sockets served so far that are not among them.
     pub fn apply(&mut self, sockets: Sockets) {
         self.shared.ready_when.store(Arc::new(sockets.ready_when));
         self.admin_hosts.store(Arc::new(sockets.admin_hosts));
@@ -237,7 +238,7 @@ impl Server {
         let Some(configured) = wanted else {
             return Ok(Step::Replace(None));
         };
-        // Registers the socket with the admin runtime.
+        // Within this guard, tokio registers the socket with the admin runtime.
         let _guard = self.runtime.enter();
         let listener = net::bind_tcp(configured).map_err(|error| (configured, error))?;
         Ok(Step::Replace(Some((configured, listener))))
@@ -268,7 +269,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(thread) = self.thread.take() {
-            // A panic there has been reported by the panic hook.
+            // The result can only be a panic, which the panic hook has logged.
             let _ = thread.join();
         }
     }

@@ -1,6 +1,6 @@
-//! The verdict: whether every collector gets its taps, as one word and a sentence.
+//! The verdict: one word and one sentence that say whether every collector gets its taps.
 //!
-//! It is computed only here. The page, `tapfan status`, `tapfan top` and programs read it from the status.
+//! Only this module computes it. The page, `tapfan status`, `tapfan top` and other programs read it from the status.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::{
     supervisor::View,
 };
 
-/// The recent past of a sink, as input to the verdict.
+/// The recent losses and deliveries of a sink, for its verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Lately {
     /// Frames lost in the last five minutes.
     pub(super) lost: u64,
-    /// Frames among them that were lost in the last [`NOW`].
+    /// The part of `lost` that was lost within the last [`NOW`].
     pub(super) losing: u64,
     /// The time without a delivery.
     pub(super) idle: Duration,
 }
 
-/// The age of the oldest queued frame beyond which a sink is behind, far longer than a burst takes.
+/// A sink is behind if its oldest queued frame is older than this. A burst empties far sooner.
 const BEHIND: Duration = Duration::from_secs(5);
 
-/// The age up to which losses count as ongoing.
+/// A loss counts as ongoing for this time.
 pub(super) const NOW: Duration = Duration::from_secs(10);
 
 /// A sink with its verdict and the facts behind it.
@@ -38,15 +38,15 @@ struct Judged<'a> {
 // === impl RouterStatus ===
 
 impl RouterStatus {
-    /// The router that `view` looks into, as it stands.
+    /// Returns the current status of the router behind `view`, with verdicts.
     ///
-    /// Its verdicts ignore losses: only a running [`Server`](crate::admin::Server) remembers what was lost in the last minutes.
+    /// These verdicts ignore losses: only a running [`Server`](crate::admin::Server) records the losses of the last minutes.
     pub fn of(view: &View) -> Self {
         view.snapshot().judged()
     }
 
-    /// Fills in the verdicts if the router is too old to give any. A single status has no history, so past losses are
-    /// unknown.
+    /// Computes the verdicts if the status has none, because the router is too old. These verdicts ignore losses: a single
+    /// status has no history.
     #[must_use]
     pub fn judged(mut self) -> Self {
         if self.verdict.is_none() {
@@ -87,7 +87,7 @@ fn of_router(status: &RouterStatus, sinks: &[Judged<'_>]) -> Verdict {
     Verdict { word, sentence }
 }
 
-/// The verdict on listeners that no sender can connect to, if there are any.
+/// Returns the verdict on listeners that senders cannot connect to, if there are any.
 fn of_listeners(status: &RouterStatus) -> Option<(VerdictWord, String)> {
     let listeners = status.listeners.iter().filter(|one| !one.removed);
     let lost = listeners.filter(|one| one.not_listening.is_some());
@@ -100,12 +100,12 @@ fn of_listeners(status: &RouterStatus) -> Option<(VerdictWord, String)> {
     Some((VerdictWord::NotListening, sentence))
 }
 
-/// The worst word of the configured sinks, and a sentence about the sinks with that word.
+/// Returns the worst word of the configured sinks, and a sentence about the sinks with that word.
 fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String) {
     let sinks: Vec<_> = sinks.iter().filter(|one| !one.sink.removed).collect();
     let word = sinks.iter().map(|one| one.verdict.word).max();
     let word = word.unwrap_or(VerdictWord::Ok);
-    // A single sink is named, several are counted.
+    // The sentence names a single sink, and counts several.
     let who = |is: &dyn Fn(&Judged<'_>) -> bool, one: &str, many: &str| {
         let found: Vec<_> = sinks.iter().filter(|one| is(one)).collect();
         match found.as_slice() {
@@ -137,7 +137,7 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
             format!("Connecting to {count} collector{plural}")
         }
         VerdictWord::Degraded => "Not every endpoint is connected".to_owned(),
-        // No sink has the first two words; only routers do.
+        // No sink has the words `NotListening` and `NoSenders`; only routers do.
         VerdictWord::NotListening | VerdictWord::NoSenders | VerdictWord::Ok => {
             if status.listeners.iter().all(|one| one.connections == 0) {
                 let sentence = "Every collector is connected; no DNS server is";
@@ -154,7 +154,7 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
 impl<'a> Judged<'a> {
     fn new(sink: &'a SinkStatus, now: Timestamp, lately: Lately) -> Self {
         let oldest = sink.queue.oldest_seconds.unwrap_or_default();
-        // The number may come from another program and be invalid.
+        // The status may come from another program and contain an invalid number.
         let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
         let is_behind = oldest > BEHIND;
         let is_up = sink.is_up();
@@ -211,14 +211,14 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
     }
 }
 
-/// Describes the backlog, and whether anything is delivered at all.
+/// Describes the backlog, and whether the sink still delivers anything.
 fn behind(sink: &SinkStatus, lately: Lately, oldest: Duration) -> String {
     let idle = lately.idle.min(oldest);
     let waiting = frames(sink.queue.frames);
     let age = seconds(oldest);
     if idle > BEHIND / 2 {
         let idle = seconds(idle);
-        // Not "hangs": the collector may be reading data that the kernels hold.
+        // Does not claim that the collector hangs: it may still be reading data from the buffers of both kernels.
         format!("nothing was delivered for {idle}: {waiting} waiting, the oldest for {age}")
     } else {
         format!("behind: {waiting} waiting, the oldest for {age}")
@@ -279,7 +279,7 @@ mod tests {
         sink
     }
 
-    /// A router with these sinks and one sender.
+    /// Returns the status of a router with these sinks and one sender.
     fn router(phase: &str, sinks: &[Value]) -> RouterStatus {
         let listener = json!({
             "name": "@in", "address": null, "removed": false, "connections": 1, "accepted": 1, "frames": 9, "bytes": 9,

@@ -20,24 +20,24 @@ use crate::lock::Mutex;
 
 /// Watches the workers of a runtime from a thread outside of it.
 ///
-/// A tokio worker is parked or runs tasks. A worker that runs tasks updates its busy time every 61 tasks, also under load;
-/// one that does not for [`ALLOWED`](Self::ALLOWED) is stuck in a task. In addition, a task of the runtime counts beats,
-/// which shows that timers and wake-ups work.
+/// A tokio worker either is parked or runs tasks. A worker that runs tasks updates its busy time after every 61 tasks, also
+/// under load. A worker whose busy time does not change for [`ALLOWED`](Self::ALLOWED) is stuck in a task. In addition, a
+/// task of the runtime counts beats once a second; the count shows that timers and wake-ups work.
 ///
-/// The watchdog adds up only time that it observed itself, so a stopped process or a suspended machine does not look like a
-/// stuck runtime.
+/// The watchdog only adds up the time between its own checks, so a runtime does not look stuck because the process was
+/// stopped or the machine suspended.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog {
     /// Empty until the first check.
     watched: Mutex<Vec<Watched>>,
 }
 
-/// A worker, or the beat, with its last sign of progress.
+/// A worker or the beat, with its last sign of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Watched {
     what: What,
     last: Sign,
-    /// The observed time without progress.
+    /// The time without progress that the watchdog has observed.
     still: Duration,
     since: Timestamp,
 }
@@ -58,8 +58,8 @@ enum Sign {
 // === impl Watchdog ===
 
 impl Watchdog {
-    /// The time that a worker may run tasks without progress. 61 of the largest reads, checks and writes take some tens of
-    /// milliseconds.
+    /// The longest time that a worker may run tasks without a sign of progress. The 61 tasks between two signs take some
+    /// tens of milliseconds, even with the largest reads, checks and writes.
     pub(super) const ALLOWED: Duration = Duration::from_secs(5);
 
     /// The interval between checks.
@@ -68,14 +68,14 @@ impl Watchdog {
     /// The interval between beats.
     const BEAT: Duration = Duration::from_secs(1);
 
-    /// Returns what is stuck; an empty list if nothing is.
+    /// Returns the workers and the beat that are stuck; an empty list if none is.
     pub(super) fn stuck(&self) -> Vec<Watched> {
         let mut watched = self.watched.lock().clone();
         watched.retain(|one| one.still >= one.what.allowed());
         watched
     }
 
-    /// Watches until the task is aborted.
+    /// Checks the runtime regularly until the task is aborted.
     pub(super) async fn watch(&self, runtime: runtime::Handle) {
         let beats = Arc::new(AtomicU64::new(0));
         let beating = Arc::clone(&beats);
@@ -97,9 +97,9 @@ impl Watchdog {
         }
     }
 
-    /// Records the current signs, `passed` after the last check.
+    /// Records the current signs of progress, taken `passed` after the last check.
     fn check(&self, signs: &[(What, Sign)], passed: Duration) {
-        // A longer gap means that this thread was stopped itself and observed nothing.
+        // A longer gap means that this thread itself was stopped and observed nothing meanwhile.
         let passed = passed.min(Self::PERIOD * 2);
         let now = Timestamp::now();
         let mut watched = self.watched.lock();
@@ -143,7 +143,7 @@ impl What {
     fn allowed(self) -> Duration {
         match self {
             Self::Worker { .. } => Watchdog::ALLOWED,
-            // The beat changes only once a second.
+            // The count of beats changes only once a second.
             Self::Beat => Watchdog::ALLOWED + Watchdog::BEAT * 2,
         }
     }
@@ -152,7 +152,8 @@ impl What {
 // === impl Sign ===
 
 impl Sign {
-    /// Returns whether progress is due. A parked worker has nothing to do; its count of parks and unparks is odd.
+    /// Returns whether progress is expected. It is not expected of a parked worker, which has nothing to do and whose count
+    /// of parks and unparks is odd.
     fn is_due(self) -> bool {
         match self {
             Self::Worker { parks, .. } => parks % 2 == 0,
@@ -163,7 +164,7 @@ impl Sign {
 
 // === impl Watched ===
 
-/// Says that it is stuck.
+/// Displays the worker or the beat as stuck.
 impl fmt::Display for Watched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { still, since, .. } = self;

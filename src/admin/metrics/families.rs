@@ -14,7 +14,7 @@ use crate::health::{Counts, ListenerStatus, RouterPhase, RouterStatus, SinkStatu
 pub(super) struct Scrape {
     pub(super) status: RouterStatus,
     pub(super) process: Process,
-    /// The number of stuck parts of the runtime.
+    /// The number of stuck workers, or other parts of the runtime.
     pub(super) stuck: u64,
 }
 
@@ -78,7 +78,7 @@ impl Scrape {
             .is_some_and(|last| last.error.is_some());
         to.gauges(
             "tapfan_config_last_reload_successful",
-            "0 if the last reload was refused, so that the router runs an older configuration than its files.",
+            "0 if the last reload was refused: the router then runs an older configuration than the one in its files.",
             [(vec![], u64::from(!failed))],
         )?;
         to.gauges(
@@ -123,7 +123,7 @@ fn of_listeners(listeners: &[&ListenerStatus], to: &mut Families<'_>) -> fmt::Re
     let each = |value| each(listeners, of_listener, value);
     to.gauges(
         "tapfan_listener_up",
-        "1 if senders can connect; 0 if its socket was taken away and cannot be bound again.",
+        "1 if senders can connect; 0 if the listener's socket was removed and cannot be bound again.",
         each(|listener| u64::from(listener.not_listening.is_none())),
     )?;
     to.gauges(
@@ -153,7 +153,7 @@ fn of_listeners(listeners: &[&ListenerStatus], to: &mut Families<'_>) -> fmt::Re
     )?;
     to.counters(
         "tapfan_listener_errors",
-        "Refusals: of frames for oversize, malformed and control, of connections for all other reasons.",
+        "Errors by reason. The reasons oversize, malformed and control count frames, all others count connections.",
         by_label(listeners, of_listener, "reason", |one| &one.errors),
     )
 }
@@ -311,7 +311,7 @@ fn certificates(
     )
 }
 
-/// Keeps only the first entry of each name: a removed sink or listener may have a successor of the same name.
+/// Keeps only the first entry of each name: a removed sink or listener may still drain while a new one has its name.
 fn without_namesakes<T>(all: &[T], name: impl Fn(&T) -> &str) -> Vec<&T> {
     let mut names = BTreeSet::new();
     all.iter().filter(|one| names.insert(name(one))).collect()
@@ -325,7 +325,7 @@ fn of_listener(listener: &ListenerStatus) -> Labels<'_> {
     vec![("listener", listener.name.as_str())]
 }
 
-/// A series for each of `all`.
+/// Returns one series for each of `all`.
 fn each<'a, T>(
     all: &'a [&'a T],
     labels: fn(&T) -> Labels<'_>,
@@ -334,7 +334,7 @@ fn each<'a, T>(
     all.iter().map(move |one| (labels(one), value(one)))
 }
 
-/// A series for each of `all` and each of its counts.
+/// Returns one series for each of `all` and each label of its counts.
 fn by_label<'a, T>(
     all: &'a [&'a T],
     labels: fn(&T) -> Labels<'_>,

@@ -15,8 +15,8 @@ pub(super) enum Format {
 impl Format {
     /// Chooses the format by the `Accept` header (RFC 9110, section 12.5.1).
     ///
-    /// A client that accepts both gets the one it prefers; on a tie, OpenMetrics. A client without a preference, such as curl,
-    /// gets the older format, which every tool reads.
+    /// A client that accepts both formats gets the one that it prefers, or OpenMetrics if it prefers neither. A client that
+    /// does not ask for a format, such as curl, gets the older one, which every tool reads.
     pub(super) fn negotiate(accept: &str) -> Self {
         let (mut open_metrics, mut text) = (0.0_f32, 0.0_f32);
         for range in accept.split(',') {
@@ -57,9 +57,9 @@ impl Format {
 
 /// Converts OpenMetrics to the older text format.
 ///
-/// The older format uses a counter's full name (`x_total`) in comments as well, writes infos as gauges, and has no units
-/// and no end marker. Samples are the same in both, since there are no exemplars. Working by lines is safe: line ends in
-/// labels are escaped.
+/// The older format uses a counter's full name (`x_total`) also in comments, writes infos as gauges, and has no units and no
+/// end marker. The lines with samples are the same in both formats, because tapfan writes no exemplars. The conversion works
+/// line by line, which is safe because line ends in labels are escaped.
 pub(super) fn to_text(open_metrics: &str) -> String {
     let types: HashMap<&str, &str> = open_metrics
         .lines()
@@ -101,7 +101,7 @@ mod tests {
             "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
             // Prometheus 2.26 to 2.32.
             "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-            // Prometheus 3, and with the protobuf format asked for.
+            // Prometheus 3, without and with a request for the protobuf format.
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
             "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4,*/*;q=0.2",
             "Application/OpenMetrics-Text",
@@ -114,7 +114,7 @@ mod tests {
             "*/*",
             "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
             "text/plain;version=0.0.4",
-            // Prometheus 1, and 2 before 2.5.
+            // Prometheus 1, and Prometheus 2 before 2.5.
             "text/plain;version=0.0.4;q=1,*/*;q=0.1",
             "application/openmetrics-text;version=2.0.0",
             "application/openmetrics-text;q=0",

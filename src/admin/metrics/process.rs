@@ -11,7 +11,7 @@ use prometheus_client::{
 
 use super::writer::Families;
 
-/// The current usage; `None` for what the system does not report.
+/// The current resource usage. A value is `None` if the system does not report it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Process {
     /// User and system time, in seconds.
@@ -28,7 +28,7 @@ pub(super) struct Process {
 // === impl Process ===
 
 impl Process {
-    /// Reads `/proc`.
+    /// Reads the usage from `/proc`.
     pub(super) fn now() -> Self {
         let Ok(process) = process::Process::myself() else {
             return Self::default();
@@ -97,7 +97,7 @@ impl Process {
     }
 }
 
-/// Converts ticks or seconds, which are far below 2^52.
+/// Converts a count of ticks or seconds. The conversion is exact, because such counts are far below 2^52.
 #[allow(clippy::cast_precision_loss)]
 fn exact(count: u64) -> f64 {
     count as f64

@@ -11,7 +11,7 @@ use crate::admin::SinkStatus;
 
 pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
 
-/// Writes metric families, leaving out those without a series.
+/// Writes metric families. It leaves out families without a series.
 pub(super) struct Families<'a>(pub(super) DescriptorEncoder<'a>);
 
 // === impl Families ===
@@ -88,7 +88,7 @@ impl Families<'_> {
         }
         let mut encoder = self.family(name, help, kind)?;
         for (labels, metric) in series {
-            // Some parsers reject empty braces.
+            // Some parsers reject empty braces after the name of a metric.
             if labels.is_empty() {
                 return metric.encode(encoder);
             }

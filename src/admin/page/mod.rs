@@ -1,7 +1,7 @@
-//! The page at `/`: shows the data of `/events` to people.
+//! The page at `/`, which shows the data of `/events`.
 //!
-//! Its files are compiled in and served unchanged. The content security policy forbids the browser to fetch anything from
-//! elsewhere.
+//! The page's files are part of the binary and are served unchanged. A content security policy forbids the browser to fetch
+//! anything from another server.
 
 use axum::{
     http::{HeaderName, header},
@@ -10,7 +10,8 @@ use axum::{
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct File {
-    /// The path. The page refers to its files by relative paths, so that it works under a prefix behind a proxy.
+    /// The path. The page refers to its files by relative paths, so that it also works behind a proxy that serves it under a
+    /// prefix.
     pub(super) path: &'static str,
     content_type: &'static str,
     text: &'static str,
@@ -35,7 +36,8 @@ const CSS: &str = "text/css; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// The policy: only files of this server, no inline scripts or styles, no markup made from text, no framing.
+/// The content security policy: only files of this server, no inline scripts or styles, no markup made from strings, no
+/// embedding in frames of other pages.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -92,7 +94,7 @@ mod tests {
         for file in FILES {
             let foreign = file.text.replace("http://www.w3.org/2000/svg", "");
             assert!(!foreign.contains("://"), "{}", file.path);
-            // The policy forbids these, so they would silently not work.
+            // The browser blocks these because of the policy, so the page must not use them.
             for forbidden in [
                 "innerHTML",
                 "outerHTML",
