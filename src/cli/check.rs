@@ -1,4 +1,4 @@
-//! `tapfan check [FILE]`: prints every problem of a configuration, and all its settings.
+//! `tapfan check [FILE]`: prints all problems and all settings of a configuration.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -15,14 +15,14 @@ use crate::{
 /// Arguments of `tapfan check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
-    /// The configuration to read; ./Tapfile or /etc/tapfan/Tapfile if none is named
+    /// The Tapfile to check; by default ./Tapfile, or else /etc/tapfan/Tapfile
     file: Option<PathBuf>,
-    /// The same, as `tapfan run` takes it.
+    /// The Tapfile to check, as with `tapfan run`
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
 }
 
-/// Checks a configuration. Problems go to stderr, settings to stdout; the status is 2 if there is an error.
+/// Checks a configuration. Prints problems to stderr and settings to stdout; the exit status is 2 if there is an error.
 pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
     let path = match choose(arguments.file.as_deref().or(arguments.config.as_deref())) {
         Ok(path) => path,
@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
     }
 }
 
-/// The error when no configuration was named and none was found.
+/// The error if no configuration was named on the command line and none was found.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoTapfile {
     #[error(transparent)]
@@ -61,7 +61,7 @@ pub(crate) enum NoTapfile {
     Unanswered(#[from] Unanswered),
 }
 
-/// Returns the configuration that was named, or else the one that is found, with a line on stderr.
+/// Returns the path of the named configuration. If none was named, looks for one and prints its path to stderr.
 pub(crate) fn choose(named: Option<&Path>) -> Result<PathBuf, NoTapfile> {
     if let Some(path) = named {
         return Ok(path.to_owned());
@@ -71,7 +71,7 @@ pub(crate) fn choose(named: Option<&Path>) -> Result<PathBuf, NoTapfile> {
     Ok(path)
 }
 
-/// Returns whether text on stderr is coloured.
+/// Returns whether to print in colour on stderr.
 pub(crate) fn colored_stderr() -> bool {
     io::stderr().is_terminal() && paint::wanted()
 }

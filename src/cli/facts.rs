@@ -1,11 +1,11 @@
-//! Facts about a sink that `status` and `top` show in the same words.
+//! Facts about a router and its sinks that `status` and `top` show in the same words.
 
 use std::time::Duration;
 
 use super::figures::age;
 use crate::health::{Counts, QueueStatus, RouterStatus, SinkStatus, Timestamp, VerdictWord};
 
-/// The process and its Tapfile: `with /etc/tapfan/Tapfile (pid 4711 on edge-1)`.
+/// Describes the process and its Tapfile: `with /etc/tapfan/Tapfile (pid 4711 on edge-1)`.
 pub(super) fn identity(status: &RouterStatus) -> String {
     let config = &status.config;
     let path = config.absolute_path.as_ref().or(config.path.as_ref());
@@ -22,7 +22,7 @@ pub(super) fn is_alarming(word: VerdictWord) -> bool {
     word >= VerdictWord::Behind
 }
 
-/// The fill of a queue from 0 to 1: the larger of its shares in frames and in bytes.
+/// Returns the fill of a queue from 0 to 1: its share of the limit in frames or in bytes, whichever is larger.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn fill(queue: &QueueStatus) -> f64 {
     let share = |held: u64, capacity: u64| {
@@ -36,7 +36,7 @@ pub(super) fn fill(queue: &QueueStatus) -> f64 {
     frames.max(share(queue.bytes, queue.capacity_bytes))
 }
 
-/// The counts that are not 0, largest first: `queue_full 500, shutdown 67`.
+/// Returns the counts that are not 0 as text, the largest first: `queue_full 500, shutdown 67`.
 pub(super) fn reasons(counts: &Counts) -> String {
     let mut counts: Vec<_> = counts.iter().filter(|(_, count)| **count > 0).collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
@@ -47,7 +47,7 @@ pub(super) fn reasons(counts: &Counts) -> String {
     counts.join(", ")
 }
 
-/// The time of the next attempt and the number of failed ones: `next attempt in 3s, after 7 failed attempts`.
+/// Returns the time until the next attempt and the number of failed ones: `next attempt in 3s, after 7 failed attempts`.
 pub(super) fn next_attempt(sink: &SinkStatus, now: Timestamp) -> Option<String> {
     let next = sink.next_attempt?;
     let wait = next.since(now);
@@ -63,7 +63,7 @@ pub(super) fn next_attempt(sink: &SinkStatus, now: Timestamp) -> Option<String> 
     })
 }
 
-/// The number of configured sinks that are up.
+/// Describes how many of the configured sinks are up.
 pub(super) fn summary(status: &RouterStatus) -> String {
     let sinks = || status.sinks.iter().filter(|sink| !sink.removed);
     let up = sinks().filter(|sink| sink.is_up()).count();

@@ -1,4 +1,4 @@
-//! The command line: one file or folder for each command. Only `main` calls it; it may call everything.
+//! The command line, with a file or folder for each command. Only `main` calls it; it can use all other folders.
 
 mod check;
 mod demo;
@@ -40,15 +40,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the router until SIGTERM or SIGINT, then drains; a second signal exits at once.
+    /// Runs the router until SIGTERM or SIGINT, then drains; a second signal exits immediately
     Run(run::RunArgs),
-    /// Checks a configuration: prints every problem with its place in the file, and the resulting settings.
+    /// Checks a configuration: prints all problems with their places in the file, and the resulting settings
     Check(check::CheckArgs),
-    /// Runs a router on loopback with recorded traffic, and takes one of its collectors away for a while.
+    /// Runs a router on loopback with recorded traffic, and stops one of its collectors for a while
     Demo(demo::DemoArgs),
-    /// Shows the sinks of a running router once; the exit status is 1 unless all are healthy.
+    /// Shows the sinks of a running router once; the exit status is 1 unless all sinks are healthy
     Status(status::StatusArgs),
-    /// Shows the sinks of a running router live, with their history; keys sort and select.
+    /// Shows the sinks of a running router live, with their history
     Top(top::TopArgs),
 }
 
@@ -82,8 +82,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints the help, or the error in the arguments. Printing an error never waits for the reader of stderr: if the arguments
-/// are those of `run`, a service manager waits for the exit.
+/// Prints the help, or the error in the arguments. Printing an error does not wait for the reader of stderr: the arguments
+/// may be for `run`, and then the service manager waits for the process to exit.
 fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         error.exit();
@@ -101,7 +101,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 // === impl Command ===
 
 impl Command {
-    /// The way that this command's log takes to stderr.
+    /// Returns the way in which this command's log gets to stderr.
     fn outlet(&self) -> Outlet {
         match self {
             Self::Run(_) => Outlet::queued(),
@@ -113,13 +113,13 @@ impl Command {
     fn log_level(&self) -> &'static str {
         match self {
             Self::Run(_) | Self::Check(_) => "info",
-            // Their own output shows the state of the sinks.
+            // The output of these commands shows the state of the sinks, so log lines would only repeat it.
             Self::Demo(_) | Self::Status(_) | Self::Top(_) => "error",
         }
     }
 }
 
-/// Writes on stderr why a command ends, and returns its exit status.
+/// Writes the reason why a command ends to stderr, and returns the exit status.
 fn fail(status: u8, why: fmt::Arguments<'_>) -> ExitCode {
     eprint(format_args!("tapfan: {why}\n"));
     ExitCode::from(status)
@@ -128,13 +128,13 @@ fn fail(status: u8, why: fmt::Arguments<'_>) -> ExitCode {
 /// Writes the result of a command to stdout.
 fn print(text: &[u8]) -> io::Result<()> {
     match io::stdout().lock().write_all(text) {
-        // `tapfan status | head` closes the pipe early.
+        // `head` in `tapfan status | head` closes the pipe early, which is not an error.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
 }
 
-/// Writes to stderr and ignores errors, where `eprint!` would panic. Not for `run`, which has an [`Outlet`].
+/// Writes to stderr and ignores errors, on which `eprint!` would panic. `run` must use its [`Outlet`] instead.
 fn eprint(text: fmt::Arguments<'_>) {
     let _ = io::stderr().write_fmt(text);
 }

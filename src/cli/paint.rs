@@ -1,5 +1,5 @@
-//! Colour and safe text for terminals. Colour needs a terminal, honours <https://no-color.org> and never carries a meaning
-//! alone. Text from elsewhere is escaped, so that it cannot control the terminal.
+//! Colour and safe text for terminals. Colour is used only on a terminal, only if `NO_COLOR` (<https://no-color.org>) is not
+//! set, and never as the only sign of a state. Text from other programs is escaped, so that it cannot control the terminal.
 
 use std::{
     env,
@@ -27,7 +27,7 @@ impl Paint {
         }
     }
 
-    /// The word for a state, in its colour.
+    /// Returns the word for a state, in the state's colour.
     pub(super) fn state(self, state: State) -> String {
         let code = match state {
             State::Up => "32",
@@ -38,7 +38,7 @@ impl Paint {
         self.with(code, state.label())
     }
 
-    /// Text that an operator should not miss.
+    /// Returns text in the colour of an alarm.
     pub(super) fn alarm(self, text: &str) -> String {
         self.with("31", text)
     }
@@ -60,7 +60,7 @@ pub(super) fn wanted() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Returns foreign text as one line with its control characters escaped.
+/// Returns text from another program as one line, with its control characters escaped.
 pub(super) fn one_line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -74,7 +74,7 @@ pub(super) fn one_line(text: &str) -> String {
     shown
 }
 
-/// Does the same for text of several lines, which stay separate.
+/// Escapes text from another program like [`one_line`], but keeps its line ends.
 pub(super) fn lines(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(one_line).collect();
     lines.join("\n")

@@ -35,37 +35,37 @@ use crate::{
 /// Arguments of `tapfan run`.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// The Tapfile; by default ./Tapfile, or else /etc/tapfan/Tapfile.
+    /// The Tapfile; by default ./Tapfile, or else /etc/tapfan/Tapfile
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The Tapfile, without the option.
+    /// The Tapfile, the same as with --config
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<PathBuf>,
 }
 
-/// The request that a signal stands for.
+/// The request of a signal.
 #[derive(Clone, Copy)]
 enum Asked {
     Reload,
     End(&'static str),
 }
 
-/// A running router, and the configuration that it last applied or refused.
+/// A running router, and the last configuration that it applied or refused.
 struct Running {
     tapfile: Tapfile,
     readings: Readings,
     supervisor: Supervisor,
-    /// Dropped after the supervisor, so that it answers until the end.
+    /// The admin endpoint. It is dropped after the supervisor, so that it answers until the end.
     admin: Server,
     unused: Unused,
     watch: Watch,
     digest: u64,
-    /// The time of the first read dropped because files were changing; `None` if the last read counted.
+    /// The time since which reads are dropped because files keep changing; `None` if the last read was used.
     postponed: Option<Instant>,
 }
 
 pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
-    // First: taking inherited sockets requires a single-threaded process, and the log starts a thread.
+    // This comes first: taking inherited sockets requires a single-threaded process, and the log starts a thread.
     let Some(inherited) = inherited::take() else {
         return ExitCode::from(FAILED);
     };
@@ -97,7 +97,7 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
     };
     let view = View::new();
     view.set_log_lines_lost(log.outlet.lost());
-    // Before the router, so that probes can see it start; and dropped after it.
+    // The admin endpoint is started before the router and dropped after it, so that probes see the router start and drain.
     let admin = Server::start(view.clone(), runtime.handle())
         .inspect_err(|error| error!(%error, "cannot start the admin endpoint"));
     let Ok(mut admin) = admin.map(|admin| admin.with_log(Arc::clone(&log.control))) else {
@@ -120,15 +120,15 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
         let running = Running::start(tapfile, inherited, view, admin, prepared, &read)?;
         Some(running.route(signals).await)
     });
-    // Does not wait for blocking calls that hang, such as a lookup or the read of a file.
+    // Does not wait for blocking calls that hang, such as a name lookup or the read of a file.
     runtime.shutdown_background();
     status.unwrap_or(ExitCode::from(FAILED))
 }
 
-/// Raises the soft limit on descriptors to the hard limit.
+/// Raises the soft limit on file descriptors to the hard limit.
 ///
-/// The usual soft limit of 1024 exists for programs that use select(2), and tapfan is not one of them. If the hard limit is
-/// too low for the configuration, the supervisor logs that.
+/// The usual soft limit of 1024 protects programs that use select(2), which tapfan does not use. If the hard limit is too
+/// low for the configuration, the supervisor logs a warning.
 fn raise_descriptor_limit() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
@@ -138,7 +138,7 @@ fn raise_descriptor_limit() {
 // === impl Running ===
 
 impl Running {
-    /// Starts the router; logs why and returns `None` if it cannot start.
+    /// Starts the router. If that fails, logs the errors and returns `None`.
     fn start(
         tapfile: Tapfile,
         inherited: Inherited,
@@ -148,7 +148,8 @@ impl Running {
         read: &Read,
     ) -> Option<Self> {
         let mut unused = Unused::default();
-        // Before the start, which may fail because an inherited socket's address is spelled differently in the Tapfile.
+        // Warns before the start: if the Tapfile spells an inherited socket's address differently, the start fails, and the
+        // warning shows why.
         unused.warn(&inherited, prepared.config());
         let bounds = prepared.config().sum_of_bounds();
         let supervisor = Supervisor::start_with(inherited, view, prepared)
@@ -214,8 +215,9 @@ impl Running {
         ExitCode::SUCCESS
     }
 
-    /// Returns whether to drop what was read, because a file has changed since: it may have been read half-written. Another
-    /// read follows when the folders are quiet. A folder that is never quiet delays a reload by [`PATIENCE`].
+    /// Returns whether to drop the configuration that was read, because files are still changing and it may have been read
+    /// half-written. Another read follows when the folders are quiet. A folder that is never quiet delays a reload by
+    /// [`PATIENCE`] at most.
     fn postpones(&mut self, wanted: Wanted) -> bool {
         let may_be_torn = wanted == Wanted::IfChanged && self.watch.is_changing();
         let since = may_be_torn.then(|| self.postponed.unwrap_or_else(Instant::now));
@@ -223,11 +225,11 @@ impl Running {
         self.postponed.is_some()
     }
 
-    /// Applies a configuration that was read. If anything is wrong with it, nothing changes.
+    /// Applies a configuration that was read. If it has any error, nothing changes.
     fn reload(&mut self, wanted: Wanted, read: Result<Read, Unanswered>) {
         match read {
             Ok(read) if wanted == Wanted::Always || read.digest != self.digest => {
-                // Looks up users and groups, and binds sockets.
+                // The change blocks: it looks up users and groups, and binds sockets.
                 block_in_place(|| self.change(read));
             }
             Ok(_) => {}
@@ -290,7 +292,8 @@ fn log_problems(StartError(problems): &StartError) {
     }
 }
 
-/// Binds the admin endpoint. If the default address is taken, which no line asked for, the router runs without one.
+/// Binds the admin endpoint. If the Tapfile has no `admin` line and the default address is in use, the router runs without
+/// an admin endpoint.
 fn bind_admin(admin: &Server, config: &Config) -> Result<Sockets, AdminError> {
     admin.bind(&config.admin).or_else(|error| {
         if !matches!(error, AdminError::Default { .. }) {

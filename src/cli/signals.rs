@@ -4,13 +4,13 @@ use std::{future::poll_fn, io, task::Poll};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Signals, each with the request that it stands for.
+/// The signals, each with the request that it makes.
 pub(super) struct Signals<T>(Vec<(Signal, T)>);
 
 // === impl Signals ===
 
 impl<T: Copy> Signals<T> {
-    /// From now on these signals no longer have their default effect.
+    /// Listens for these signals. From now on they no longer have their default effect.
     pub(super) fn new(each: impl IntoIterator<Item = (SignalKind, T)>) -> io::Result<Self> {
         let each = each.into_iter();
         let signals = each.map(|(kind, request)| Ok((signal(kind)?, request)));

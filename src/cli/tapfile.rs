@@ -18,20 +18,21 @@ use crate::{
     supervisor::{Prepared, contents},
 };
 
-/// A configuration file, and the way its problems are reported.
+/// A configuration file, and the way in which its problems are reported.
 #[derive(Clone)]
 pub(super) struct Tapfile {
     pub(super) path: PathBuf,
-    /// Where its problems are drawn; `None` if they are logged.
+    /// The terminal on which its problems are shown with their source lines; `None` if they are logged.
     drawn: Option<Outlet>,
 }
 
 pub(super) struct Read {
-    /// The configuration with its certificates and keys; `None` if there is an error.
+    /// The configuration with its certificates and keys; `None` if it has an error.
     pub(super) prepared: Option<Prepared>,
-    /// Every file that it depends on, present or not: the Tapfile, imported files, certificates and keys.
+    /// Every file that the configuration depends on, whether it exists or not: the Tapfile, imported files, certificates and
+    /// keys.
     pub(super) files: Vec<PathBuf>,
-    /// A digest of the contents of all those files, equal if nothing has changed.
+    /// A digest of the contents of all `files`. It stays equal while no content changes.
     pub(super) digest: u64,
     /// The absolute path of the Tapfile; `None` if it cannot be determined.
     pub(super) absolute_path: Option<PathBuf>,
@@ -39,8 +40,8 @@ pub(super) struct Read {
     drawn: Option<Outlet>,
 }
 
-/// Returns the absolute path of a file, with the symbolic links of its folder resolved. A link in place of the file itself
-/// stays: the kubelet puts one there, and its target changes with each update.
+/// Returns the absolute path of a file, with the symbolic links in its folder's path resolved. If the file itself is a
+/// symbolic link, it is not resolved: the kubelet mounts files as links whose target changes with each update.
 pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
     waiting_for(path.display(), || {
         let path = path::absolute(path)?;
@@ -54,13 +55,13 @@ pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
 // === impl Tapfile ===
 
 impl Tapfile {
-    /// Returns the named file, or else the one at a default place; logs that and returns `None` if there is none.
+    /// Returns the named file, or else the file at a default place. If there is none, logs an error and returns `None`.
     pub(super) fn choose(named: Option<&PathBuf>, log: &Log) -> Option<Self> {
         let drawn = log.is_at_a_terminal().then(|| log.outlet.clone());
         let path = match named {
             Some(path) => Ok(path.clone()),
             None => config::find().inspect(
-                |path| info!(path = %path.display(), "no Tapfile given, reading this one"),
+                |path| info!(path = %path.display(), "no Tapfile given, reading the default one"),
             ),
         };
         match path {
@@ -72,12 +73,12 @@ impl Tapfile {
         }
     }
 
-    /// Reads the Tapfile, and the files that it names, on another thread.
+    /// Reads the Tapfile and the files that it names, on another thread.
     pub(super) async fn read(self, reader: Reader) -> Result<Read, Unanswered> {
         reader.read(move || self.read_here()).await
     }
 
-    /// Does the same and blocks until the end.
+    /// Reads the same files like [`read`](Self::read), and blocks until they are read.
     pub(super) fn read_in_time(&self) -> Result<Read, Unanswered> {
         let tapfile = self.clone();
         read_in_time(move || tapfile.read_here())
@@ -91,7 +92,8 @@ impl Tapfile {
             digest,
             ..
         } = config::load(&self.path, &config::process_environment);
-        // The digest first: if a file changes before it is read for use, the next digest differs.
+        // Computes the digest before the files are read for use: if a file changes in between, the digest of the next read
+        // differs.
         let digest = of_all(digest, &files);
         Read {
             prepared: config.map(Prepared::new),
@@ -107,11 +109,11 @@ impl Tapfile {
 // === impl Read ===
 
 impl Read {
-    /// The number of problems that are logged; the drawing has the same limit.
+    /// The largest number of problems that are logged. A terminal shows at most the same number.
     const LINES: usize = 100;
 
-    /// Returns the first few errors as one line. Not all, since a file that is not a Tapfile has an error in each line, and
-    /// this text is part of every `/status`.
+    /// Returns the first few errors as one line. It leaves out further ones: a file that is not a Tapfile has an error in
+    /// each line, and every `/status` contains this text.
     pub(super) fn errors(&self) -> String {
         const SHOWN: usize = 8;
         let is_error = |problem: &&Diagnostic| problem.severity() == Severity::Error;
@@ -125,7 +127,7 @@ impl Read {
         errors.chain(more).collect::<Vec<_>>().join("; ")
     }
 
-    /// Reports the problems: drawn as by `check` on a terminal, as log lines elsewhere.
+    /// Reports the problems: on a terminal in the same form as `check`, elsewhere as log lines.
     pub(super) fn report(&self) {
         let diagnostics = &self.diagnostics;
         if let Some(outlet) = &self.drawn {
@@ -162,8 +164,7 @@ impl Read {
     }
 }
 
-/// Returns a digest of the texts that were parsed and of the files' contents now: if a file has changed since it was
-/// read, the next digest differs.
+/// Returns a digest of `texts`, the digest of the parsed texts, and of the current contents of the files.
 fn of_all(texts: u64, files: &[PathBuf]) -> u64 {
     let mut digest = DefaultHasher::new();
     texts.hash(&mut digest);

@@ -17,12 +17,13 @@ use tokio::{
 };
 use tracing::warn;
 
-/// A watch on the folders of files. It watches folders, not files, since editors replace files and Kubernetes replaces a
-/// link beside them. It may report a change where there is none; the digest of the files decides.
+/// A watch on the folders of files. It watches folders instead of files, because editors replace files, and Kubernetes
+/// replaces a symbolic link next to them. It may report a change although no file has changed; the digest of the files
+/// decides.
 ///
-/// A thread of its own adds and removes the watches: on a mount that hangs, `inotify_add_watch(2)` does not return.
+/// A separate thread adds and removes the watches, because `inotify_add_watch(2)` does not return on a mount that hangs.
 pub(super) struct Watch {
-    /// The folders to watch, for the thread to take.
+    /// The folders to watch, until the thread takes them.
     wanted: Arc<Mutex<Option<BTreeSet<PathBuf>>>>,
     /// Wakes the thread; it ends when this is dropped.
     wake: blocking::SyncSender<()>,
@@ -32,9 +33,9 @@ pub(super) struct Watch {
 
 /// A burst of events that counts as one change.
 struct Burst {
-    /// The time at which it ends unless another event comes.
+    /// The time at which the burst ends unless another event comes.
     end: Instant,
-    /// The time at which it ends even if the folder is never quiet.
+    /// The time at which the burst ends even if events keep coming.
     latest: Instant,
 }
 
@@ -44,10 +45,10 @@ struct Folders {
     notify: mpsc::Sender<()>,
 }
 
-/// The pause after which a burst of events counts as one change.
+/// The pause without events that ends a burst.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// The longest wait for such a pause, for a folder that is never quiet.
+/// The longest time that a burst lasts, for a folder that is never quiet.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 // === impl Watch ===
@@ -55,7 +56,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 impl Watch {
     /// Makes a watch without folders.
     pub(super) fn new() -> Self {
-        // One place is enough: one pending event stands for all.
+        // A capacity of one is enough: one pending event stands for all.
         let (notify, changes) = mpsc::channel(1);
         let of_watcher = notify.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -93,8 +94,8 @@ impl Watch {
         }
     }
 
-    /// Watches the folders of `files` and no others. A new folder counts as changed: its files may have changed between
-    /// being read and being watched.
+    /// Watches the folders of `files` and no others. A new folder counts as changed, because its files may have changed
+    /// after they were read and before the watch began.
     pub(super) fn files(&self, files: &[PathBuf]) {
         let folders = files.iter().map(|file| folder(file).to_owned()).collect();
         *self.wanted.lock() = Some(folders);
@@ -102,27 +103,28 @@ impl Watch {
         let _ = self.wake.try_send(());
     }
 
-    /// Waits for an event in the folders, then for the end of its burst. Cancel safe: the burst goes on in the next call.
+    /// Waits for an event in the folders, then for the end of its burst. Cancel safe: the next call continues with the same
+    /// burst.
     pub(super) async fn changed(&mut self) {
         loop {
             let Some(burst) = &mut self.burst else {
                 match self.changes.recv().await {
                     Some(()) => self.burst = Some(Burst::start()),
-                    // Nothing can be watched.
+                    // The thread has ended, so there will be no event.
                     None => return pending().await,
                 }
                 continue;
             };
             match timeout_at(burst.end, self.changes.recv()).await {
                 Ok(Some(())) if Instant::now() < burst.latest => burst.extend(),
-                // Quiet for long enough, never quiet, or no longer watched.
+                // The burst has ended, or there will be no further event.
                 Ok(_) | Err(_) => break,
             }
         }
         self.burst = None;
     }
 
-    /// Returns whether there was an event that [`changed`](Self::changed) has not returned for yet.
+    /// Returns whether there was an event that [`changed`](Self::changed) has not reported yet.
     pub(super) fn is_changing(&self) -> bool {
         self.burst.is_some() || !self.changes.is_empty()
     }
@@ -157,7 +159,7 @@ impl Folders {
 
     fn watch(&mut self, wanted: BTreeSet<PathBuf>) {
         for folder in self.watched.difference(&wanted) {
-            // Fails only for a deleted folder, whose watch is gone already.
+            // This fails only for a deleted folder, whose watch has ended already.
             let _ = self.watcher.unwatch(folder);
         }
         let kept = wanted.into_iter().filter(|folder| {
@@ -204,14 +206,14 @@ mod tests {
         fs::write(path("new"), "b").expect("written");
         fs::rename(path("new"), path("Tapfile")).expect("renamed");
         assert!(notices(&mut watch).await, "replaced");
-        // The kubelet updates a ConfigMap in this way.
+        // Updates the files in the way in which the kubelet updates a ConfigMap.
         fs::create_dir(path("..1")).expect("made");
         symlink("..1", path("..data_tmp")).expect("linked");
         fs::rename(path("..data_tmp"), path("..data")).expect("renamed");
         assert!(notices(&mut watch).await, "relinked");
     }
 
-    /// A watch whose events come from the sender.
+    /// Returns a watch, and the sender through which the test sends its events.
     fn fed() -> (mpsc::Sender<()>, Watch) {
         let (notify, changes) = mpsc::channel(1);
         let watch = Watch {

@@ -1,4 +1,4 @@
-//! The account of one sink: tapfan's ledger against what the collector read.
+//! The account of one sink: compares tapfan's ledger with the frames that the collector read.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::router::Ledger;
 #[derive(Debug, Clone)]
 pub(super) struct Account {
     pub(super) name: Arc<str>,
-    /// At the end of the drain.
+    /// The ledger at the end of the drain.
     pub(super) ledger: Ledger,
     pub(super) tally: Tally,
-    /// Frames delivered to the operating system that the collector had not read when it was killed.
+    /// Frames that tapfan had delivered and that the collector had not read when it was killed.
     pub(super) unread: u64,
 }
 
@@ -39,7 +39,7 @@ impl Account {
                     tally.frames, ledger.delivered
                 )
             }),
-            // Fewer may be missing than unread: nothing shows the gap if no frame follows it.
+            // `missing` may be less than `unread`: a gap does not show if no frame follows it.
             (tally.missing > unread || tally.repeated > 0).then(|| {
                 format!(
                     "{name}: its collector missed {} frames and got {} twice",

@@ -28,7 +28,7 @@ use crate::{
     net::{self, BindError, BoundUnix, Stream, UnixAddress, UnixPermissions},
 };
 
-/// A collector that can be killed and opened again.
+/// A collector that can be killed and started again.
 #[derive(Debug)]
 pub(super) struct Collector {
     place: Place,
@@ -50,7 +50,7 @@ enum Place {
     Unix(PathBuf),
     Tcp {
         address: SocketAddr,
-        /// Bound but not listening: reserves the port while the collector is away.
+        /// A bound socket that does not listen. It reserves the port while the collector is away.
         _reserved: Socket,
     },
 }
@@ -60,12 +60,12 @@ enum Door {
     Tcp(TcpListener),
 }
 
-/// The requirement that each frame is checked for.
+/// The property that the collector checks in each frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expects {
-    /// Exactly the sender's bytes.
+    /// The frame has exactly the sender's bytes.
     SendersBytes,
-    /// No DNS messages.
+    /// The frame has no DNS message.
     NoMessages,
     Identity(&'static str),
 }
@@ -75,9 +75,9 @@ pub(super) enum Expects {
 pub(super) struct Tally {
     /// Frames read.
     pub(super) frames: u64,
-    /// Frames missing between those read, by their numbers.
+    /// Frames whose numbers are missing between the numbers of the frames read.
     pub(super) missing: u64,
-    /// Frames that came twice or out of order.
+    /// Frames that were read twice or out of order.
     pub(super) repeated: u64,
     /// Frames with unexpected contents.
     pub(super) wrong: u64,
@@ -91,12 +91,12 @@ const MAX_FRAME: u32 = 1 << 20;
 // === impl Collector ===
 
 impl Collector {
-    /// Makes a collector at a unix socket. It does not listen yet.
+    /// Makes a collector with a unix socket. It does not listen yet.
     pub(super) fn unix(path: PathBuf, expects: Expects, traffic: &Arc<Traffic>) -> Self {
         Self::new(Place::Unix(path), expects, traffic)
     }
 
-    /// Makes a collector at a free port on loopback. It does not listen yet.
+    /// Makes a collector with a free port on loopback. It does not listen yet.
     pub(super) fn tcp(expects: Expects, traffic: &Arc<Traffic>) -> io::Result<Self> {
         let reserved = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         reserved.set_reuse_address(true)?;
@@ -123,7 +123,7 @@ impl Collector {
         }
     }
 
-    /// The port it is to listen on; `None` for a unix socket.
+    /// Returns the collector's port, whether it listens or not; `None` for a unix socket.
     pub(super) fn port(&self) -> Option<u16> {
         match &self.place {
             Place::Unix(_) => None,
@@ -157,11 +157,11 @@ impl Collector {
         Ok(())
     }
 
-    /// Stops like a killed process: unread data is lost, and the port refuses connections.
+    /// Stops the collector as if its process were killed: unread data is lost, and the port refuses connections.
     pub(super) async fn kill(&mut self) {
         if let Some((kill, task)) = self.serving.take() {
             kill.cancel();
-            // Fails only by a panic, after which the collector is gone as well.
+            // The task fails only if it panics, and then the collector has stopped, too.
             let _ = task.await;
         }
     }
@@ -170,7 +170,7 @@ impl Collector {
 // === impl Desk ===
 
 impl Desk {
-    /// Serves one connection at a time, which is enough for the demo's single router.
+    /// Serves one connection at a time, because the demo's only router makes one.
     async fn serve(self, door: Door, kill: CancellationToken) {
         loop {
             select! {
@@ -208,7 +208,7 @@ impl Desk {
                 None => {}
                 Some(End::Protocol(_)) => return,
                 Some(End::Stop) => {
-                    // The frames are counted already; FINISH only saves the router the wait for it.
+                    // Ignores errors: the frames are counted already, and FINISH only spares the router a wait.
                     let _ = stream.write_all(&Control::finish().encode()).await;
                     let _ = stream.shutdown().await;
                     return;
@@ -237,15 +237,15 @@ impl Desk {
     }
 }
 
-/// The number that the sender put into the frame.
+/// Returns the number that the sender wrote into the frame.
 fn number(frame: &Dnstap) -> Option<u64> {
     str::from_utf8(frame.extra()).ok()?.parse().ok()
 }
 
-/// Makes TCP send RST on close, as for a process that dies with unread data.
+/// Makes TCP send RST when the stream is closed, as it does for a process that is killed with unread data.
 fn reset_when_dropped(stream: &Stream) {
     if let Stream::Tcp(stream) = stream {
-        // If that fails, the router sees an orderly end, and the sink is down all the same.
+        // If this fails, the router sees a clean close instead of a reset, and its sink goes down as well.
         let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
     }
 }

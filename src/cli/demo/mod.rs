@@ -1,7 +1,7 @@
 //! `tapfan demo`: runs the router on loopback with recorded traffic and embedded collectors.
 //!
-//! One collector is taken away for a while. Each collector checks every frame, and at the end the demo compares what the
-//! collectors read with the router's ledgers: every figure that it prints was counted.
+//! The demo kills one collector for a while. Each collector checks every frame. At the end the demo compares the frames that
+//! the collectors read with the router's ledgers, and prints both counts.
 
 mod absence;
 mod account;
@@ -51,7 +51,7 @@ use crate::{config, health::State, supervisor::Supervisor};
 /// Arguments of `tapfan demo`.
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// The length of the demo in seconds, without the drain.
+    /// The length of the demo in seconds, without the drain
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(2..=3600))]
     seconds: u64,
 }
@@ -64,12 +64,12 @@ struct Play {
     absence: Absence,
 }
 
-/// SIGINT or SIGTERM.
+/// The signals that end the demo: SIGINT and SIGTERM.
 type End = Signals<()>;
 
 type Failure = Box<dyn Error>;
 
-/// The longest absence: what is sent in that time fits into the queue.
+/// The longest absence. All frames that are sent in that time fit into the queue.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(args: &DemoArgs) -> ExitCode {
@@ -139,7 +139,7 @@ The Tapfile for this is:
     }
 }
 
-/// The times from the start at which siem leaves and returns, for a demo of this length.
+/// Returns the times, counted from the start, at which siem leaves and returns in a demo of this length.
 fn absence_in(length: Duration) -> [Duration; 2] {
     let leaves = length / 4;
     [leaves, leaves + (length / 3).min(LONGEST_ABSENCE)]
@@ -155,7 +155,7 @@ fn show_change(screen: &Screen, change: &Change, absence: &mut Absence) {
 // === impl Play ===
 
 impl Play {
-    /// Plays until the end or a signal. A collector that is away by then comes back first.
+    /// Plays until the end or a signal. If the collector is away then, it comes back before this returns.
     async fn perform(
         &mut self,
         length: Duration,
@@ -177,7 +177,7 @@ impl Play {
                     self.screen.event(format_args!("received a signal"));
                     break;
                 }
-                // Ends only with an error.
+                // The sender ends by itself only after an error.
                 sent = &mut *sender => {
                     sent??;
                     return Err("the sender ended early".into());
@@ -205,7 +205,7 @@ impl Play {
             .await
     }
 
-    /// Drains the router and prints the accounts; a signal cuts the drain short.
+    /// Drains the router and prints the accounts. A signal ends the drain early.
     async fn finish(self, sent: u64, mut end: End) -> bool {
         let Self {
             screen,
@@ -223,7 +223,7 @@ impl Play {
         let start = Instant::now();
         let report = router.drain(hurry).await;
         let drained_in = start.elapsed();
-        // The last change may be unread.
+        // Prints the changes that are still in the channel.
         while let Ok(change) = changes.try_recv() {
             show_change(&screen, &change, &mut absence);
         }

@@ -1,4 +1,4 @@
-//! The demo's DNS server: writes recorded frames to the router's socket, in the way of libfstrm.
+//! The demo's DNS server: writes recorded frames to the router's socket, as libfstrm does.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ pub(super) enum SenderError {
     NoFinish,
 }
 
-/// Frames a second.
+/// The number of frames sent per second.
 pub(super) const RATE: u64 = 2000;
 
 const TICK: Duration = Duration::from_millis(10);

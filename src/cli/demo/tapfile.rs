@@ -1,4 +1,4 @@
-//! The router's configuration, as an operator would write it.
+//! The configuration of the demo's router, as a Tapfile that an operator could write.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ dnstap {siem} full 1 {SIEM_QUEUE} {{
     )
 }
 
-/// The address of a unix socket, in quotes if the folder for temporary files has an unusual name.
+/// Returns the address of a unix socket, in quotes if the path of the temporary folder has unusual characters.
 fn unix(path: &Path) -> String {
     let address = format!("unix://{}", path.display());
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, ':' | '/' | '.' | '-' | '_');

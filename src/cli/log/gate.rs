@@ -1,4 +1,4 @@
-//! A rate limit for log lines of other crates: a misbehaving name server must not fill the log.
+//! A rate limit for log lines of other crates. Without it, a misbehaving name server could fill the log.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use tracing::{Event, Subscriber, warn};
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, filter::LevelFilter, layer::Context};
 
-/// A gate that passes some lines of each foreign target per window, and counts the rest.
+/// A gate that passes the first lines of each foreign target in a time window, and counts further ones instead.
 ///
 /// Targets that the log filter names are exempt: `hickory_net=debug` asks for all lines.
 #[derive(Debug, Default)]
@@ -45,11 +45,11 @@ pub(super) struct HeldBack {
 #[derive(Debug)]
 pub(super) struct Gated(pub(super) Arc<Gate>);
 
-/// The window and the number of lines in it, the same as for the senders of a listener.
+/// The length of a window and the number of lines that pass in it. Log lines about senders have the same limits.
 const WINDOW: Duration = Duration::from_secs(10);
 const LINES: u64 = 10;
 
-/// Targets with a window of their own; the rest share one. tapfan's dependencies have a few dozen.
+/// The number of targets with their own windows; further targets share one. tapfan's dependencies have a few dozen targets.
 const TARGETS: usize = 64;
 const REST: &str = "others";
 
@@ -62,7 +62,7 @@ pub(super) fn is_own(target: &str) -> bool {
 // === impl Gate ===
 
 impl Gate {
-    /// Exempts the targets that `filter` names, and no others.
+    /// Exempts the targets that `filter` names from the limit, instead of those exempted before.
     pub(super) fn exempt(&self, filter: &str) {
         let targets = filter.split(',').filter_map(|part| {
             let target = part.split(['=', '[']).next()?.trim();
@@ -72,10 +72,10 @@ impl Gate {
         self.state.lock().named = targets.collect();
     }
 
-    /// Returns whether a line of a foreign target may pass.
+    /// Counts a line of a foreign target and returns whether it passes.
     fn passes(&self, target: &str, now: Instant) -> bool {
         let mut state = self.state.lock();
-        // A prefix match, as in `EnvFilter`.
+        // Matches prefixes, as `EnvFilter` does.
         if state.named.iter().any(|named| target.starts_with(named)) {
             return true;
         }
@@ -98,7 +98,7 @@ impl Gate {
         passes
     }
 
-    /// The earliest end of an open window, if there is one.
+    /// Returns the earliest end of an open window, if there is one.
     pub(super) fn next_end(&self) -> Option<Instant> {
         let state = self.state.lock();
         let ends = state.windows.values().map(|window| window.began + WINDOW);
@@ -141,7 +141,7 @@ impl HeldBack {
 
 impl<S: Subscriber> Layer<S> for Gated {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
-        // Events of the crate `log` have the target `log` until they are normalized.
+        // Events from the crate `log` have their own target only in the normalized metadata.
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         is_own(metadata.target()) || self.0.passes(metadata.target(), Instant::now())

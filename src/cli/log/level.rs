@@ -14,9 +14,9 @@ use crate::{admin::LogControl, lock::Mutex};
 )]
 pub(crate) struct BadLevel(String);
 
-/// Targets that are silent unless the filter names them. `rustls_platform_verifier` logs each certificate that it refuses,
-/// without the sink's name; the sink logs the same with its name. `notify` logs each change in the Tapfile's folder at
-/// trace, and a log file in that folder would grow forever.
+/// Targets that are limited unless the filter names them. `rustls_platform_verifier` logs each certificate that it refuses;
+/// the sink logs the same error with its name. `notify` logs each change in the Tapfile's folder at trace; if the log file
+/// is in that folder, each such line would cause the next one.
 const SILENT: &str = "rustls_platform_verifier=off,notify=info";
 
 /// The level as given, and a handle to change the filter.
@@ -28,8 +28,8 @@ pub(super) struct Level {
 
 pub(super) fn read(text: &str) -> Result<EnvFilter, BadLevel> {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
-    // `EnvFilter` reads a misspelled level as the name of a target, and then all others are silent. An empty part silences
-    // them as well.
+    // `EnvFilter` takes a misspelled level as the name of a target, and then silences all other targets. An empty part has
+    // the same effect.
     let is_typo = |part: &str| {
         part.is_empty() || (!part.contains([':', '=', '[']) && part.parse::<LevelFilter>().is_err())
     };
@@ -61,7 +61,7 @@ impl LogControl for Level {
 
     fn set_level(&self, text: &str) -> Result<(), String> {
         let filter = read(text).map_err(|error| error.to_string())?;
-        // The lock makes changes atomic, so that text and filter agree.
+        // The lock is held during the whole change, so that the text and the filter agree.
         let mut current = self.text.lock();
         self.filter
             .reload(filter)
@@ -93,7 +93,7 @@ mod tests {
             ("dbug", "dbug"),
             ("inof", "inof"),
             ("info,lodu", "lodu"),
-            // An empty level would silence the whole log.
+            // `EnvFilter` would accept an empty level and silence the whole log.
             ("", ""),
             (" ", ""),
             (",", ""),

@@ -1,7 +1,7 @@
 //! The log, written to stderr as logfmt or JSON.
 //!
-//! Most commands write their lines directly. `tapfan run` must not wait for the reader of stderr: its lines go through a
-//! bounded [`queue`] to a thread of their own, the [`writer`], and only that thread waits.
+//! Most commands write their lines to stderr directly. `tapfan run` must not wait for the reader of stderr, so its lines go
+//! through a bounded [`queue`] to a separate thread, the [`writer`]. Only that thread waits for the reader.
 
 mod gate;
 mod level;
@@ -40,7 +40,7 @@ use crate::admin::LogControl;
 /// Logging arguments of every command.
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
-    /// The format of log lines on stderr.
+    /// The format of log lines on stderr
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
     /// The least severe level to log, or a filter as in `RUST_LOG`; overrides `RUST_LOG`
@@ -54,19 +54,19 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// The process's log. Dropping it writes the lines that still wait, if stderr takes them in time.
+/// The process's log. Dropping it writes the lines that are still queued, if stderr takes them in time.
 pub(super) struct Log {
     pub(super) control: Arc<dyn LogControl>,
     pub(super) outlet: Outlet,
     format: LogFormat,
 }
 
-/// The path of text to stderr.
+/// The way in which text gets to stderr.
 #[derive(Clone)]
 pub(super) enum Outlet {
-    /// Writes directly and waits, for commands with nothing else to do.
+    /// Text is written directly and may wait for the reader. For commands that have nothing else to do.
     Direct,
-    /// Queues for another thread and loses what does not fit, for `run`.
+    /// Text is queued for another thread, or lost if the queue is full. For `run`.
     Queued(Queued),
 }
 
@@ -74,21 +74,22 @@ pub(super) enum Outlet {
 #[derive(Clone, Default)]
 pub(super) struct Queued {
     queue: Arc<Queue>,
-    /// Its windows are closed by the writer.
+    /// The rate limit. The writer closes its windows.
     gate: Arc<Gate>,
     is_started: Arc<AtomicBool>,
 }
 
-/// The longest waits for stderr at the end of the process: without progress, and in total.
+/// The longest waits for stderr at the end of the process: `IDLE` without progress, `AT_MOST` in total.
 const IDLE: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_secs(5);
 
 // === impl Log ===
 
 impl Log {
-    /// Sets up the process's log, at level `default` unless the command line or `RUST_LOG` gives another. Call it once.
+    /// Sets up the process's log with the level of the command line or `RUST_LOG`, or else with the level `default`. Must be
+    /// called only once.
     ///
-    /// A queued log writes nothing before it is [started](Outlet::start), or dropped.
+    /// A queued log writes nothing before it is [started](Outlet::start) or dropped.
     pub(super) fn init(args: &LogArgs, default: &str, outlet: Outlet) -> Result<Self, BadLevel> {
         let text = args
             .log_level
@@ -119,7 +120,8 @@ impl Log {
         })
     }
 
-    /// Returns whether the log goes to a terminal, where problems can be drawn instead of logged.
+    /// Returns whether the log goes to a terminal. Problems of a Tapfile are then shown with their source lines instead of
+    /// being logged.
     pub(super) fn is_at_a_terminal(&self) -> bool {
         self.format == LogFormat::Text && io::stderr().is_terminal()
     }
@@ -130,7 +132,8 @@ fn lines<S>(format: LogFormat, writer: BoxMakeWriter) -> Box<dyn Layer<S> + Send
 where
     S: tracing::Subscriber + for<'a> registry::LookupSpan<'a>,
 {
-    // If the reader of stderr is gone, reporting that on stderr would panic; losing the log must not end the process.
+    // If the reader of stderr is gone, an internal error cannot be printed there either: the attempt would panic, and losing
+    // the log must not end the process.
     let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
     match format {
         LogFormat::Text => layer
@@ -148,7 +151,7 @@ impl Outlet {
         Self::Queued(Queued::default())
     }
 
-    /// Starts the writer's thread of a queued log. Lines that were logged before wait until then.
+    /// Starts the writer's thread of a queued log. Lines that were logged earlier wait in the queue.
     pub(super) fn start(&self) -> io::Result<()> {
         match self {
             Self::Direct => Ok(()),
@@ -156,7 +159,7 @@ impl Outlet {
         }
     }
 
-    /// Writes text that is not a log line. Ignores errors, where `eprint!` would panic.
+    /// Writes text that is not a log line. Ignores errors, on which `eprint!` would panic.
     pub(super) fn print(&self, text: std::fmt::Arguments<'_>) {
         match self {
             Self::Direct => {
@@ -166,7 +169,7 @@ impl Outlet {
         }
     }
 
-    /// Waits until everything is written, or until stderr takes no more.
+    /// Waits until all lines are written, or until stderr has taken no data for too long.
     pub(super) fn flush(&self) {
         if let Self::Queued(queued) = self
             && queued.start().is_ok()
@@ -176,7 +179,7 @@ impl Outlet {
         }
     }
 
-    /// The counter of lost lines.
+    /// Returns the counter of lost lines.
     pub(super) fn lost(&self) -> Arc<AtomicU64> {
         match self {
             Self::Direct => Arc::default(),

@@ -1,5 +1,5 @@
-//! Panic messages in the log. The standard library's hook writes to stderr itself, where a worker would wait for the
-//! reader.
+//! Writes panic messages to the log. The standard library's hook would write to stderr directly, where a worker may block
+//! until the reader reads.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -12,7 +12,8 @@ use tracing::{Level, enabled, error};
 
 use super::queue::Queue;
 
-/// Logs each panic from now on. If the filter hides errors, the bare message goes to `queue`: a panic is never silent.
+/// Logs each panic from now on. If the log level hides errors, the message goes to `queue` directly, so that no panic is
+/// silent.
 pub(super) fn log(queue: &Arc<Queue>) {
     let queue = Arc::clone(queue);
     panic::set_hook(Box::new(move |info| {
@@ -29,7 +30,7 @@ fn report(info: &PanicHookInfo<'_>) {
     let thread = thread.name().unwrap_or("without a name");
     let location = info.location().map(tracing::field::display);
     let panic = info.payload_as_str().unwrap_or("not a text");
-    // As in the standard library's hook: empty unless RUST_BACKTRACE is set.
+    // Captured only if RUST_BACKTRACE is set, as in the standard library's hook.
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
     let backtrace = backtrace.as_ref().map(tracing::field::display);
@@ -55,7 +56,7 @@ mod tests {
     const LEVEL: &str = "TAPFAN_TEST_PANIC_AT_LEVEL";
     const NAME: &str = "cli::log::panics::tests::a_panic_is_logged_without_waiting_for_the_reader";
 
-    /// The hook belongs to the whole process, so this test runs itself in a child process whose stderr is full.
+    /// The hook affects the whole process, so this test runs itself in a child process. The stderr of that process is full.
     #[test]
     fn a_panic_is_logged_without_waiting_for_the_reader() {
         if let Ok(level) = env::var(LEVEL) {

@@ -1,4 +1,4 @@
-//! The queue of log lines for stderr. It is bounded in bytes: a reader that stops costs log lines and nothing else.
+//! The queue of log lines for stderr. Its size is limited in bytes, so a reader that stops reading costs only log lines.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use crate::lock::Mutex;
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Whole lines on their way from the threads that log to the one that writes.
+/// Whole lines on their way from the threads that log to the writer's thread.
 ///
 /// [`push`](Self::push) never waits for the writer: a line that does not fit is dropped and counted.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Queue {
     state: Mutex<Inner>,
     /// Wakes the writer when there are lines.
     filled: Condvar,
-    /// Wakes the threads in [`flush`](Self::flush) when bytes were written.
+    /// Wakes the threads that wait in [`flush`](Self::flush) when bytes were written.
     written: Condvar,
     /// The number of lines lost so far.
     pub(super) lost: Arc<AtomicU64>,
@@ -32,7 +32,7 @@ struct Inner {
     waiting: Vec<u8>,
     /// True while the writer holds lines that are not written yet.
     writing: bool,
-    /// The number of writes so far, by which a flush sees progress.
+    /// The number of writes so far. It shows a flush that the writer makes progress.
     steps: u64,
 }
 
@@ -50,12 +50,12 @@ pub(super) struct Line<'a> {
 // === impl Queue ===
 
 impl Queue {
-    /// Bytes that may wait; the writer may hold as many again. About 5,000 lines, a burst that a healthy reader catches up
-    /// with in a moment.
+    /// The limit of queued bytes; the writer can hold the same number in addition. This is about 5,000 lines, a burst that a
+    /// healthy reader reads within a moment.
     const LIMIT: usize = 1 << 20;
-    /// Bytes reserved for the log's own reports of lost lines.
+    /// Bytes in addition to the limit that are reserved for the log's own reports of lost lines.
     const RESERVED: usize = 16 << 10;
-    /// The largest capacity that a buffer keeps between batches.
+    /// The largest capacity in bytes that a buffer keeps between batches.
     const KEPT: usize = 64 << 10;
 
     /// Queues whole lines, or counts them as lost if they do not fit.
@@ -80,8 +80,8 @@ impl Queue {
         self.lost.fetch_add(lines as u64, Relaxed);
     }
 
-    /// Waits for lines and moves them to `batch`, which must be empty and stays empty if the deadline passes first. Only the
-    /// writer calls it.
+    /// Waits for lines and moves them to `batch`, which must be empty. It stays empty if the deadline passes first. Only the
+    /// writer calls this.
     pub(super) fn take(&self, batch: &mut Vec<u8>, deadline: Option<Instant>) {
         let mut state = self.state.lock();
         state.writing = false;
@@ -106,14 +106,14 @@ impl Queue {
         state.writing = true;
     }
 
-    /// Notes progress: stderr took part of the batch. Only the writer calls it.
+    /// Records that stderr took a part of the batch. Only the writer calls this.
     pub(super) fn step(&self) {
         self.state.lock().steps += 1;
         self.written.notify_all();
     }
 
-    /// Waits until every line is written, for at most `idle` without progress and at most `most` in total. Returns whether
-    /// all lines were written.
+    /// Waits until every line is written. Gives up after the time `idle` without progress, or after `most` in total. Returns
+    /// whether all lines were written.
     pub(super) fn flush(&self, idle: Duration, most: Duration) -> bool {
         let end = Instant::now() + most;
         let mut state = self.state.lock();

@@ -1,4 +1,4 @@
-//! The thread that writes the log to stderr. It alone waits for the reader.
+//! The thread that writes the log to stderr, and the only thread that waits for the reader of stderr.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -14,30 +14,30 @@ use super::{
     queue::Queue,
 };
 
-/// The target of the log's own reports, for which the queue reserves room.
+/// The target of the log's own reports. The queue reserves room for lines with this target.
 pub(super) const TARGET: &str = module_path!();
 
-/// The writer of batches, which reports lost lines.
+/// Writes batches of lines and reports lost lines.
 struct Writer<W> {
     queue: Arc<Queue>,
     gate: Arc<Gate>,
     out: W,
     /// The number of lost lines that the log has reported.
     reported: u64,
-    /// True if the last byte written was not the end of a line.
+    /// True if the last byte written was in the middle of a line.
     within_line: bool,
 }
 
-/// Bytes of one write. A pipe takes up to `PIPE_BUF` bytes as a whole, so lines of other writers do not end up inside
-/// ours; and small pieces show that a slow reader makes progress.
+/// The largest number of bytes in one write. A pipe takes up to `PIPE_BUF` bytes as a whole, so other processes' lines do
+/// not end up in the middle of ours. Small writes also show that a slow reader makes progress.
 const PIECE: usize = 4096;
 
-/// The pause before the next attempt on a stderr that another process made non-blocking.
+/// The pause before the next attempt to write to a stderr that is full and that another process made non-blocking.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Starts the thread, which runs until the process ends.
 pub(super) fn start(queue: Arc<Queue>, gate: Arc<Gate>) -> io::Result<()> {
-    // A blocked write holds the standard library's lock on stderr, so nothing else in `run` may write there.
+    // A blocked write holds the standard library's lock on stderr, so nothing else in `run` must write to stderr.
     let out = io::stderr();
     let thread = thread::Builder::new().name("tapfan-log".to_owned());
     thread.spawn(move || Writer::new(queue, gate, out).run())?;
@@ -67,12 +67,12 @@ impl<W: Write> Writer<W> {
     fn run(mut self) {
         let mut batch = Vec::new();
         loop {
-            // A window opens with a line that passes, and that line wakes this thread in time for the window's end.
+            // A window opens when a line passes. That line also wakes this thread, which then knows the window's end.
             self.queue.take(&mut batch, self.gate.next_end());
             if self.write(&batch)
                 && let Some(lost) = self.unreported()
             {
-                // Queued behind the waiting lines, which are older than the lost ones.
+                // The report goes to the end of the queue: the queued lines are older than the lost ones.
                 report(lost);
             }
             batch.clear();
@@ -99,10 +99,10 @@ impl<W: Write> Writer<W> {
         result.is_ok()
     }
 
-    /// Writes `rest`; on an error it still holds the unwritten part.
+    /// Writes `rest`. After an error, `rest` is the part that was not written.
     fn write_all(&mut self, rest: &mut &[u8]) -> io::Result<()> {
         if self.within_line {
-            // Ends the line that an earlier error cut.
+            // Ends the line that an earlier error cut off.
             self.write_some(b"\n")?;
             self.within_line = false;
         }
@@ -116,13 +116,14 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Writes some of `bytes`, and waits until that is possible.
+    /// Waits until stderr takes data, and writes at least a part of `bytes`.
     fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match self.out.write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Any process that shares the terminal or the pipe can set O_NONBLOCK for all of them.
+                // Any process that shares the terminal or the pipe can set O_NONBLOCK, which then also applies to this
+                // process.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
                 result => return result,
             }
@@ -130,7 +131,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Returns as many whole lines as fit into one write, or the beginning of a longer line.
+/// Returns as many whole lines as fit into one write. If the first line is longer than that, returns its beginning.
 fn piece(bytes: &[u8]) -> &[u8] {
     let head = bytes.get(..PIECE).unwrap_or(bytes);
     let end = head.iter().rposition(|byte| *byte == b'\n');
@@ -143,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// A stderr with scripted results of its first writes; it takes everything after those.
+    /// A stderr whose first writes have the given results. Later writes succeed.
     #[derive(Default)]
     struct Script {
         answers: Vec<io::Result<usize>>,

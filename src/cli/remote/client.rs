@@ -19,7 +19,7 @@ use crate::admin::RouterStatus;
 /// The deadline of a request, from the lookup of the name to the last byte.
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
 
-/// The longest answer that is read, with room for thousands of sinks.
+/// The longest answer that is read, in bytes. It has room for thousands of sinks.
 const LONGEST: usize = 16 << 20;
 
 /// A router's answer to `GET /status`.
@@ -30,7 +30,7 @@ pub(in crate::cli) struct Answer {
     pub(in crate::cli) status: RouterStatus,
 }
 
-/// The reason why a router gave no status: one clause, without the address.
+/// The reason why a router gave no status. Its text is one clause without the address.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum FetchError {
     #[error("cannot connect: {0}")]
@@ -40,7 +40,7 @@ pub(in crate::cli) enum FetchError {
     #[error("the peer does not speak HTTP, or closed the connection: {}", innermost(.0))]
     Http(#[from] hyper::Error),
     #[error(
-        "it does not accept that host name: it answered {}",
+        "it does not accept this host name: it answered {}",
         StatusCode::FORBIDDEN
     )]
     Host,
@@ -64,14 +64,14 @@ async fn ask(address: &Address) -> Result<Answer, FetchError> {
         .await
         .map_err(FetchError::Connect)?;
     let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Ends the connection's task with this request.
+    // Aborts the connection's task when this function returns.
     let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let request = Request::get("/status")
         .header(HOST, address.to_string())
         .header(ACCEPT, "application/json")
         .header(CONNECTION, "close")
         .body(String::new());
-    // Does not fail: every address is a valid header value.
+    // This always succeeds: every address is a valid header value.
     let request = request.map_err(|error| FetchError::Connect(io::Error::other(error)))?;
     let response = requests.send_request(request).await?;
     match response.status() {
@@ -89,7 +89,8 @@ async fn ask(address: &Address) -> Result<Answer, FetchError> {
 
 async fn read(body: Incoming) -> Result<Bytes, FetchError> {
     let mut body = pin!(body);
-    // Refuses a length that is announced as too long. The bytes are counted in any case: the announcement may be wrong.
+    // Refuses an answer whose announced length is too long. The bytes are counted as well, because an answer can be longer
+    // than announced.
     if body.size_hint().lower() > LONGEST as u64 {
         return Err(FetchError::TooLong);
     }
@@ -105,7 +106,7 @@ async fn read(body: Incoming) -> Result<Bytes, FetchError> {
     Ok(text.freeze())
 }
 
-/// Returns the innermost source: hyper's own errors do not name the cause.
+/// Returns the innermost source of an error, because hyper's own text does not name the cause.
 fn innermost(error: &hyper::Error) -> &dyn Error {
     let mut innermost: &dyn Error = error;
     while let Some(source) = innermost.source() {

@@ -1,4 +1,4 @@
-//! The running router that `status` and `top` show: the address of its admin endpoint, and a client for it.
+//! Access to the running router that `status` and `top` show: the address of its admin endpoint, and a client for it.
 
 mod address;
 mod client;
@@ -15,7 +15,7 @@ pub(super) use self::{
 };
 use super::{BAD_CONFIGURATION, FAILED, fail};
 
-/// Finds the router that `args` choose and runs `command` with its address, on a runtime of one thread.
+/// Finds the address of the router that `args` choose, and runs `command` with the address on a runtime with one thread.
 pub(super) fn run(
     args: &RouterArgs,
     command: impl AsyncFnOnce(Whereabouts) -> ExitCode,
@@ -29,7 +29,7 @@ pub(super) fn run(
         Err(error) => return fail(FAILED, format_args!("cannot start the runtime: {error}")),
     };
     let status = runtime.block_on(command(whereabouts));
-    // Does not wait for a name lookup that hangs.
+    // Does not wait for blocking tasks, such as a name lookup that hangs.
     runtime.shutdown_background();
     status
 }

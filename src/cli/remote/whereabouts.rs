@@ -18,10 +18,10 @@ use crate::{
 /// Arguments that choose the router.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RouterArgs {
-    /// The router's admin endpoint: HOST:PORT or http://HOST:PORT; by default as in the Tapfile
+    /// The router's admin endpoint, as HOST:PORT or http://HOST:PORT; by default the `admin` address in the Tapfile
     #[arg(long, value_name = "ADDR", conflicts_with = "config")]
     admin: Option<Address>,
-    /// The Tapfile with the `admin` line to use; by default the one that `tapfan run` would read
+    /// The Tapfile whose `admin` line gives the address; by default the Tapfile that `tapfan run` would read
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -31,11 +31,11 @@ pub(in crate::cli) struct RouterArgs {
 pub(in crate::cli) struct Whereabouts {
     pub(in crate::cli) address: Address,
     origin: Origin,
-    /// The Tapfile that the address was read from.
+    /// The Tapfile from which the address was read.
     read: Option<Own>,
 }
 
-/// The Tapfile that this command read.
+/// The paths of the Tapfile that this command read.
 #[derive(Debug, Clone)]
 struct Own {
     absolute: PathBuf,
@@ -58,7 +58,7 @@ pub(in crate::cli) enum NoAddress {
     #[error("cannot read the Tapfile: {0} Give another file with -c, or the address with --admin")]
     Unanswered(#[from] Unanswered),
     #[error(
-        "{} says `admin off`, so its router has no admin endpoint; write `admin 127.0.0.1:9180` there, or give the address with --admin",
+        "{} has the line `admin off`, so its router has no admin endpoint; write `admin 127.0.0.1:9180` instead, or give the address of another router with --admin",
         .0.display()
     )]
     Off(PathBuf),
@@ -77,7 +77,7 @@ pub(in crate::cli) enum NoAddress {
 // === impl RouterArgs ===
 
 impl RouterArgs {
-    /// Returns the address of the router. Reads the Tapfile if no address was given.
+    /// Returns the address of the router. If none was given on the command line, reads it from the Tapfile.
     pub(in crate::cli) fn whereabouts(&self) -> Result<Whereabouts, NoAddress> {
         if let Some(address) = &self.admin {
             return Ok(Whereabouts {
@@ -102,7 +102,7 @@ fn said_in(path: PathBuf) -> Result<Whereabouts, NoAddress> {
     }
 }
 
-/// Returns the address of a router that runs with this Tapfile.
+/// Returns the address of a router that runs with the Tapfile that has this text.
 fn said_by(path: PathBuf, text: &str) -> Result<Whereabouts, NoAddress> {
     let said = config::parse(&path, text, &config::process_environment).admin;
     let read = Some(Own::of(&path));
@@ -133,7 +133,7 @@ impl Own {
     }
 }
 
-/// The path with every symbolic link resolved; `None` if it does not exist.
+/// Returns the path with every symbolic link resolved; `None` if it does not exist.
 fn real(path: &Path) -> Option<PathBuf> {
     waiting_for(path.display(), || path.canonicalize().ok())
 }
@@ -151,7 +151,7 @@ impl Default for Whereabouts {
 }
 
 impl Whereabouts {
-    /// Returns a warning if the router runs with another Tapfile than the one that this command read.
+    /// Returns a warning if the router runs with a different Tapfile than the one that this command read.
     pub(in crate::cli) async fn mismatch(&self, status: &RouterStatus) -> Option<String> {
         let own = self.read.as_ref()?;
         let theirs = PathBuf::from(status.config.absolute_path.as_ref()?);
@@ -170,7 +170,7 @@ impl Whereabouts {
         ))
     }
 
-    /// Returns one sentence with the address, the cause and a remedy.
+    /// Returns an error message with the address, the cause and a remedy.
     pub(in crate::cli) fn explain(&self, error: &FetchError) -> String {
         let advice = match (error, &self.origin) {
             (FetchError::Connect(_), Origin::Named) => {
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
     use crate::cli::fixture;
 
-    /// Runs on a runtime, as in `top`, where nothing may block.
+    /// This test runs on a runtime, as `top` does, where the check must not block.
     #[tokio::test]
     async fn a_router_with_another_tapfile_is_reported() {
         let folder = tempfile::tempdir().expect("a folder");

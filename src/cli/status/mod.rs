@@ -1,4 +1,5 @@
-//! `tapfan status`: prints the verdict on a running router and its sinks, at once or when the sinks are up.
+//! `tapfan status`: prints the verdict on a running router and its sinks, immediately or after waiting until the sinks are
+//! up.
 
 mod table;
 mod wait;
@@ -30,11 +31,11 @@ pub(super) struct StatusArgs {
     /// Show only this sink; may be given several times
     #[arg(long = "sink", value_name = "NAME")]
     sinks: Vec<String>,
-    /// Print the router's JSON unchanged; with --sink, a list of the chosen sinks
+    /// Print the router's JSON unchanged; with --sink, print a JSON list of the chosen sinks
     #[arg(long)]
     json: bool,
-    /// Exit with status 1 for these verdicts, instead of for all worse than `degraded`; with --sink, only the chosen sinks
-    /// count, without it the router and all its sinks
+    /// Exit with status 1 for these verdicts; by default for every verdict worse than `degraded`. With --sink, only the
+    /// verdicts on the chosen sinks count; otherwise those on the router and all its sinks
     #[arg(long, value_name = "WORD", value_delimiter = ',', value_parser = word())]
     fail_on: Vec<VerdictWord>,
     /// Wait until every sink is up, or every sink given with --sink
@@ -48,7 +49,7 @@ pub(super) struct StatusArgs {
 /// The states that `--wait` can wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Awaited {
-    /// Every sink is up at one endpoint at least
+    /// Every sink has at least one endpoint that is up
     Up,
 }
 
@@ -59,7 +60,7 @@ struct Chosen<'a> {
     unknown: Vec<&'a str>,
 }
 
-/// Prints the sinks of a router; the exit status is 1 if the verdict on one of them is bad.
+/// Prints the sinks of a router. The exit status is 1 if a verdict is among the failing ones.
 pub(super) fn run(args: &StatusArgs) -> ExitCode {
     remote::run(&args.router, async |whereabouts| {
         let answer = match args.wait {
@@ -78,7 +79,8 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
     })
 }
 
-/// The verdicts that fail by default: a sink is not up, loses frames or is about to, or a listener cannot be reached.
+/// The verdicts that fail by default: a sink is not up, loses frames or is about to lose some, or senders cannot connect to
+/// a listener.
 const FAILING: [VerdictWord; 6] = [
     VerdictWord::Starting,
     VerdictWord::Draining,
@@ -98,13 +100,13 @@ fn word() -> impl TypedValueParser<Value = VerdictWord> {
     })
 }
 
-/// Parses a time as in a Tapfile.
+/// Parses a time with the syntax of a Tapfile.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     quantity::time(text, &(Duration::from_millis(1)..=Duration::from_hours(24)))
         .map_err(|error| format!("{error}: write it as in 500ms, 10s or 1m30s"))
 }
 
-/// Prints an answer, and the warning about a `mismatch` of Tapfiles.
+/// Prints an answer. Also prints `mismatch`, the warning that the router runs with a different Tapfile.
 fn show(
     args: &StatusArgs,
     whereabouts: &Whereabouts,
@@ -156,13 +158,14 @@ impl<'a> Chosen<'a> {
         }
     }
 
-    /// Returns whether all chosen sinks exist and are up; removed ones need not be.
+    /// Returns whether all chosen sinks exist and are up. Sinks that were removed from the configuration do not count.
     fn are_up(&self) -> bool {
         let mut sinks = self.sinks.iter();
         self.unknown.is_empty() && sinks.all(|sink| sink.removed || sink.is_up())
     }
 
-    /// Returns whether the exit status is 0. After `--wait` the awaited state is enough, unless `--fail-on` is given.
+    /// Returns whether the exit status is 0. With `--wait` and without `--fail-on`, it is 0 if the sinks have reached the
+    /// awaited state.
     fn are_well(&self, args: &StatusArgs, status: &RouterStatus) -> bool {
         let failing = match args.fail_on.as_slice() {
             [] if args.wait.is_some() => return self.are_up(),
@@ -177,7 +180,7 @@ impl<'a> Chosen<'a> {
             .any(|verdict| failing.contains(&verdict.word))
     }
 
-    /// Names the missing sinks and the existing ones.
+    /// Returns an error that names the missing sinks and the existing ones.
     fn misses(&self, whereabouts: &Whereabouts, status: &RouterStatus) -> String {
         let names: Vec<&str> = status.sinks.iter().map(|sink| sink.name.as_str()).collect();
         format!(
@@ -187,7 +190,7 @@ impl<'a> Chosen<'a> {
         )
     }
 
-    /// Returns the router's own JSON of the chosen sinks.
+    /// Returns the JSON of the chosen sinks as the router sent it.
     fn json(&self, answer: &Answer) -> io::Result<Vec<u8>> {
         let whole: serde_json::Value = serde_json::from_slice(&answer.text)?;
         let said = whole["sinks"].as_array().into_iter().flatten();

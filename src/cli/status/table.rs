@@ -24,7 +24,7 @@ struct Row {
 
 struct Cell {
     text: String,
-    /// The same with colour.
+    /// The text with colour.
     painted: String,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn table(status: &RouterStatus, sinks: &[&SinkStatus], paint: Paint) 
         heads.extend(["DELIVERED", "DROPPED", "QUEUE"].map(|head| (head, Side::Right)));
         heads
     };
-    // The endpoint has a column of its own if there is room, and is a detail line otherwise.
+    // The endpoint has its own column if there is room; otherwise it is a detail line below the row.
     let wide = layout(&heads(true), &rows(true), paint);
     let fits = |line: &str| line.starts_with(' ') || visible(line) <= WIDTH;
     if wide.lines().all(fits) {
@@ -220,7 +220,8 @@ fn layout(heads: &[(&str, Side)], rows: &[Row], paint: Paint) -> String {
     text
 }
 
-/// The width on a terminal, without escape sequences: some characters take two columns, combining accents none.
+/// Returns the width of a text on a terminal. Escape sequences and combining accents take no column, some characters take
+/// two.
 fn visible(text: &str) -> usize {
     let mut seen = String::new();
     let mut escape = false;

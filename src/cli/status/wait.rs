@@ -11,21 +11,21 @@ use crate::{
     config::quantity::Time,
 };
 
-/// The poll interval. Constant, without backoff: one client asks a local endpoint for a bounded time.
+/// The poll interval. It needs no backoff: a single client asks one endpoint for a limited time.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Polls until every chosen sink is up.
 ///
 /// # Errors
 ///
-/// If the time is over before: a message that says what was missing.
+/// If the sinks are not up in time. The error says what was missing.
 pub(super) async fn until_up(
     whereabouts: &Whereabouts,
     args: &StatusArgs,
 ) -> Result<Answer, String> {
     let end = Instant::now() + args.timeout;
     let mut last = None;
-    // A poll that the deadline cuts does not count; the last complete one does.
+    // If the deadline interrupts a poll, the result of the previous poll counts.
     while let Ok(answer) = timeout_at(end, fetch(&whereabouts.address)).await {
         match answer {
             Ok(answer) if Chosen::of(args, &answer.status).are_up() => return Ok(answer),

@@ -1,4 +1,4 @@
-//! Events, found by comparing successive statuses of the router.
+//! Events, which `top` finds by comparing successive statuses of the router.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use crate::{
 /// The number of events kept.
 const KEPT: usize = 500;
 
-/// The number of a sink's latest events that are searched for an equal one.
+/// The number of a sink's latest events among which an equal event is counted instead of repeated.
 const RECENT: usize = 8;
 
 /// A change of a sink or of the router.
@@ -21,7 +21,7 @@ pub(super) struct Event {
     /// The sink; `None` for the router itself.
     pub(super) sink: Option<String>,
     pub(super) what: String,
-    /// The number of times that it happened lately.
+    /// The number of times that the event happened in short succession.
     pub(super) times: u32,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Events {
 // === impl Events ===
 
 impl Events {
-    /// The events of one sink and of the router, the newest first.
+    /// Returns the events of one sink and of the router, the newest first.
     pub(super) fn of<'a>(&'a self, sink: &'a str) -> impl Iterator<Item = &'a Event> {
         let events = self.events.iter().rev();
         events.filter(move |event| event.sink.as_deref().is_none_or(|name| name == sink))
@@ -74,7 +74,7 @@ impl Events {
         if earlier.is_up() && !later.is_up() {
             self.push(later.since, name, format!("down, in {}", later.state));
         }
-        // A new error shows that a sink went down between two polls, even if it is up again.
+        // A new error shows that a sink went down between two polls, even if both polls saw it up.
         let failed = self.failed(
             &later.name,
             "",
@@ -118,7 +118,7 @@ impl Events {
         self.losses(earlier, later, now);
     }
 
-    /// Records losses: one event while they last.
+    /// Records losses. Losses in successive polls are one event.
     fn losses(&mut self, earlier: &SinkStatus, later: &SinkStatus, now: Timestamp) {
         let (before, after) = (&earlier.ledger.dropped, &later.ledger.dropped);
         let lost = later.ledger.dropped_total();
@@ -131,7 +131,7 @@ impl Events {
                 (reason.clone(), count.saturating_sub(before))
             });
             let why = reasons(&by_reason.collect());
-            // Without the counts, which change with each poll, equal events merge into one.
+            // Leaves out the counts, which change with each poll, so that events with the same reason merge into one.
             let why = why.split(' ').next().unwrap_or_default();
             self.again(now, &later.name, format!("losing frames: {why}"));
         }

@@ -1,7 +1,7 @@
 //! `tapfan top`: shows the sinks of a running router live, until the user quits.
 //!
-//! `watched` holds the polled statuses, and `rates` derives rates from them. `model` adds the user's choices, which `input`
-//! changes, and `view` draws the model onto a buffer. Only `screen` touches the terminal.
+//! `watched` keeps the polled statuses, and `rates` computes rates from them. `model` adds the user's choices, which `input`
+//! changes. `view` draws the model into a buffer. Only `screen` uses the terminal.
 
 mod events;
 mod input;
@@ -52,18 +52,19 @@ pub(super) struct TopArgs {
     interval: Duration,
 }
 
-/// The request that a signal stands for.
+/// The request of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Leave,
-    /// The process was stopped, and another one used the terminal.
+    /// The process was stopped for a while, and another process may have used the terminal.
     Redraw,
 }
 
-/// Shows a router until a key or a signal ends it.
+/// Shows a router until a key or a signal ends the program.
 pub(super) fn run(args: &TopArgs) -> ExitCode {
     if let Err(reason) = terminal_is_there() {
-        let why = format_args!("{reason}; `tapfan status` prints the same once, anywhere");
+        let why =
+            format_args!("{reason}; `tapfan status` prints the sinks once and needs no terminal");
         return fail(BAD_CONFIGURATION, why);
     }
     remote::run(&args.router, async |whereabouts| {
@@ -93,7 +94,7 @@ fn pace(text: &str) -> Result<Duration, String> {
 }
 
 async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
-    /// The number on every architecture that tapfan is built for; tokio has no constant for it.
+    /// The signal's number on every architecture for which tapfan is built. tokio has no constant for it.
     const SIGCONT: i32 = 18;
     let mut signals = Signals::new([
         (SignalKind::terminate(), Asked::Leave),
@@ -107,9 +108,10 @@ async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
     let polling = poll(whereabouts.clone(), pace, sender);
     let _polling = AbortOnDropHandle::new(tokio::spawn(polling));
     let mut screen = Screen::open()?;
-    // After the screen, so that its drop stops reading keys before the terminal is restored.
+    // Declared after the screen, so that it is dropped first: the keyboard must not be read any more when the terminal is
+    // restored.
     let mut keyboard = Keyboard::open();
-    // Redraws elapsed times when no poll succeeds.
+    // Redraws each second, so that elapsed times are right even if no poll succeeds.
     let mut seconds = interval(Duration::from_secs(1));
     loop {
         screen.draw(|area, buffer| draw(&model, Instant::now(), theme, area, buffer))?;
@@ -137,14 +139,14 @@ async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
     }
 }
 
-/// A status of the router, and a warning if the router runs with another Tapfile.
+/// A status of the router, and a warning if the router runs with a different Tapfile than this command read.
 struct Seen {
     status: RouterStatus,
     mismatch: Option<String>,
 }
 
-/// Polls the router every `pace` until the receiver is gone. A failed poll is not retried sooner or later than that: the
-/// interval is the user's choice, and there is one client, so that there is no backoff.
+/// Polls the router every `pace` until the receiver is gone. Failed polls have no other interval and no backoff: the user
+/// chose the interval, and there is only this client.
 async fn poll(
     whereabouts: Whereabouts,
     pace: Duration,
@@ -152,7 +154,8 @@ async fn poll(
 ) {
     let mut ticks = interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The Tapfile in the last answer. Comparing paths reads the file system, so it is done only when the Tapfile changes.
+    // The Tapfile that the last answer named. Comparing paths reads the file system, so it is done only if the answer names
+    // another Tapfile.
     let mut known: Option<Option<String>> = None;
     let mut mismatch = None;
     loop {

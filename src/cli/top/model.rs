@@ -13,13 +13,13 @@ use crate::{
     health::State,
 };
 
-/// Everything that the screen depends on, except the time.
+/// Everything that the screen shows, except the time.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) watched: Watched,
     /// The router's address and its origin.
     pub(super) whereabouts: String,
-    /// A warning if the router runs with another Tapfile than the one that was read.
+    /// A warning if the router runs with a different Tapfile than this command read.
     pub(super) mismatch: Option<String>,
     /// The poll interval.
     pub(super) pace: Duration,
@@ -28,9 +28,9 @@ pub(super) struct Model {
     pub(super) reversed: bool,
     pub(super) screen: Screen,
     pub(super) help: bool,
-    /// The number of events scrolled past in a history.
+    /// The number of events that are scrolled out at the top of a history.
     pub(super) scrolled: usize,
-    /// The name of the selected sink, since rows move.
+    /// The name of the selected sink. A row number would not do, because rows move.
     selected: Option<String>,
 }
 
@@ -66,7 +66,7 @@ impl Model {
         }
     }
 
-    /// The sinks in display order.
+    /// Returns the sinks in display order.
     pub(super) fn sinks(&self) -> Vec<&SinkStatus> {
         let status = self.watched.status.iter();
         let mut sinks: Vec<&SinkStatus> = status.flat_map(|status| &status.sinks).collect();
@@ -77,7 +77,8 @@ impl Model {
         sinks
     }
 
-    /// The index of the selected sink in [`sinks`](Self::sinks): the first if none is selected or it is gone.
+    /// Returns the index of the selected sink in [`sinks`](Self::sinks), or 0 if none is selected or the selected sink is
+    /// gone.
     pub(super) fn selected(&self) -> usize {
         let sinks = self.sinks();
         let mut names = sinks.iter().map(|sink| Some(&sink.name));
@@ -90,11 +91,11 @@ impl Model {
         self.sinks().get(self.selected()).copied()
     }
 
-    /// The time that `polls` polls take, in words.
+    /// Returns the time that `polls` polls take, as text.
     pub(super) fn span(&self, polls: usize) -> String {
         let polls = u32::try_from(polls).unwrap_or(u32::MAX);
         let text = age(self.pace.saturating_mul(polls));
-        // 5m, not 5m0s.
+        // Shows `5m` instead of `5m0s`.
         match text.strip_suffix("m0s") {
             Some(minutes) => format!("{minutes}m"),
             None => text,
@@ -115,7 +116,7 @@ impl Model {
         self.scrolled = 0;
     }
 
-    /// Scrolls a history by `by` events within its length.
+    /// Scrolls a history by `by` events, at most to its ends.
     pub(super) fn scroll(&mut self, by: isize) {
         let events = self
             .selected_sink()
@@ -124,9 +125,9 @@ impl Model {
         self.scrolled = self.scrolled.saturating_add_signed(by).min(last);
     }
 
-    /// Sorts by `sort`; a second call with the same one reverses the order.
+    /// Sorts by `sort`. A second call with the same value reverses the order.
     pub(super) fn sort_by(&mut self, sort: Sort) {
-        // The selection follows its sink to the new row.
+        // Selects the current sink by name, so that the selection follows it to its new row.
         self.select(0);
         self.reversed = sort == self.sort && !self.reversed;
         self.sort = sort;
@@ -168,7 +169,7 @@ impl Sort {
     }
 }
 
-/// The rank of a sink by severity, the worst being 0.
+/// Returns the rank of a sink by severity; the worst is 0.
 fn severity(sink: &SinkStatus) -> u8 {
     let word = sink.verdict.as_ref().map(|verdict| verdict.word);
     match sink.state {

@@ -1,4 +1,4 @@
-//! The terminal: takes it over, draws on it, reads keys, and restores it on every way out.
+//! The terminal: takes it over, draws on it, reads keys, and restores it however the program ends.
 
 use std::{
     convert::Infallible,
@@ -24,20 +24,21 @@ pub(super) struct Screen {
     terminal: DefaultTerminal,
 }
 
-/// Keys and resizes, read by a thread of its own because reading blocks.
+/// Keys and resizes. A separate thread reads them, because reading blocks.
 pub(super) struct Keyboard {
     events: mpsc::Receiver<io::Result<Event>>,
     /// Disconnected when the reader's thread has ended.
     reading: std::sync::mpsc::Receiver<Infallible>,
 }
 
-/// The time in which the reader's thread notices that its receiver is gone.
+/// The interval in which the reader's thread checks whether its receiver is gone.
 const NOTICE: Duration = Duration::from_millis(50);
 
 // === impl Screen ===
 
 impl Screen {
-    /// Takes the terminal over. A panic restores it before its message, so that the message is readable.
+    /// Takes the terminal over. After a panic, the terminal is restored before the panic message is printed, so that the
+    /// message is readable.
     pub(super) fn open() -> io::Result<Self> {
         let terminal = ratatui::try_init().inspect_err(|_| restore())?;
         Ok(Self { terminal })
@@ -63,7 +64,7 @@ impl Drop for Screen {
     }
 }
 
-/// Restores the terminal. Ignores errors: a terminal that is gone needs no restoring.
+/// Restores the terminal. Ignores errors: they mean that the terminal is gone.
 fn restore() {
     let _ = ratatui::try_restore();
 }
@@ -101,8 +102,8 @@ impl Keyboard {
 impl Drop for Keyboard {
     fn drop(&mut self) {
         self.events.close();
-        // On a closed terminal, crossterm reads the end of file in an endless loop. So the wait for the reader's thread is
-        // bounded; it ends with the process.
+        // If the terminal was closed, the reader's thread never ends: crossterm reads the end of file in an endless loop.
+        // The wait for the thread is therefore limited; the thread ends with the process.
         let _ = self.reading.recv_timeout(4 * NOTICE);
     }
 }

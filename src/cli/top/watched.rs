@@ -1,4 +1,4 @@
-//! The polled state of the router: its last status, rates and recent history.
+//! The polled state of the router: its last status, its rates and its recent history.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Watched {
     /// The last status received.
     pub(super) status: Option<RouterStatus>,
-    /// The local time since which polls fail, and the reason; `None` if the last one succeeded.
+    /// The local time since which polls fail, and the reason; `None` if the last poll succeeded.
     pub(super) lost: Option<(Instant, String)>,
     pub(super) events: Events,
     sinks: BTreeMap<String, SinkHistory>,
@@ -29,14 +29,14 @@ pub(super) struct Watched {
 
 #[derive(Debug, Default)]
 pub(super) struct SinkHistory {
-    /// The rates between the last two polls; `None` unless both reached the same router.
+    /// The rates between the last two polls; `None` unless both polls reached the same run of the router.
     pub(super) rates: Option<SinkRates>,
     pub(super) incoming: Series,
     pub(super) outgoing: Series,
     pub(super) dropped: Series,
     /// The fill of the queue from 0 to 1.
     pub(super) fill: Series,
-    /// The growth of the latency histogram at each poll.
+    /// The growth of the latency histogram from poll to poll.
     latencies: VecDeque<Vec<u64>>,
 }
 
@@ -126,7 +126,7 @@ impl Watched {
     }
 }
 
-/// Drops removed entries whose name is in use again, since histories are kept by name.
+/// Drops removed entries whose name is in use again, because histories are kept by name.
 fn without_namesakes(status: &mut RouterStatus) {
     let mut sinks = HashSet::new();
     status.sinks.retain(|sink| sinks.insert(sink.name.clone()));
@@ -151,7 +151,7 @@ impl SinkHistory {
                 }
                 self.latencies.push_back(added);
             }
-            // Another histogram, or the first one, when there is nothing to clear.
+            // The histogram has other buckets, or it is the first one.
             None => self.latencies.clear(),
         }
     }
@@ -168,7 +168,7 @@ impl SinkHistory {
         self.fill.push(fill);
     }
 
-    /// The quantile `q` of the latency over the last `polls`, in seconds.
+    /// Returns the quantile `q` of the latency over the last `polls` polls, in seconds.
     pub(super) fn latency(&self, bounds: &[f64], polls: usize, q: f64) -> Option<f64> {
         let mut sum = vec![0_u64; bounds.len() + 1];
         for added in self.latencies.iter().rev().take(polls) {
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use crate::cli::fixture::{at, router, sink};
 
-    /// The router `seconds` later, with `frames` more frames through its listener and its sink.
+    /// Returns the router's status `seconds` later, with `frames` more frames through its listener and its sink.
     fn later(seconds: i64, frames: u64) -> RouterStatus {
         let mut status = router(vec![sink("a", "unix:///a")]);
         status.now = at(seconds);

@@ -23,7 +23,7 @@ use crate::{
 const DETAILS: u16 = 4;
 
 pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mut Page<'_>) {
-    // The table comes first; the rest gets the room that it leaves.
+    // Reserves room for the table first; the other parts share the remaining lines.
     let rows = u16::try_from(status.sinks.len()).unwrap_or(u16::MAX);
     let needed = rows.min(5).saturating_add(2);
     if page.left() > needed + 3 {
@@ -46,7 +46,7 @@ fn listeners(model: &Model, status: &RouterStatus, theme: Theme, room: u16, page
         .listeners
         .iter()
         .map(|listener| listener.name.chars().count());
-    // The head and the empty line below take two of the lines.
+    // The heading and the empty line below the list take two lines.
     let most = usize::from(room.saturating_sub(2));
     if most == 0 || status.listeners.is_empty() {
         return;
@@ -61,7 +61,7 @@ fn listeners(model: &Model, status: &RouterStatus, theme: Theme, room: u16, page
     );
     page.line(&Line::from(Span::styled(head, Theme::heading())));
     let count = status.listeners.len();
-    // The last line counts those that do not fit.
+    // If there is no room for all listeners, the last line counts the remaining ones.
     let shown = if count > most { most - 1 } else { count };
     for listener in &status.listeners[..shown] {
         let history = model.watched.listener(&listener.name);
