@@ -1,6 +1,7 @@
-//! Each reason, state, log line, alert and document has its row in the documents, and each row has its counterpart.
+//! Each reason, state, log line, alert and document has a row in the documents, and each such row has a counterpart in
+//! the sources.
 //!
-//! Two more lists are compared where they are made: options in `src/config/directives`, metrics with a running router in
+//! Two more lists are checked elsewhere: the options in `src/config/directives`, and the metrics of a running router in
 //! `tests/behaviour/admin_binary.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,13 +14,13 @@ use crate::{
     tree::{files, read},
 };
 
-/// The place that documents the words of a closed set.
+/// The part of the documents that lists the words of a closed set.
 enum Place {
-    /// The first column of the tables below this heading of this document.
+    /// The first column of the tables in this document below this heading.
     Rows(&'static str, &'static str),
-    /// The last cell of the row of this name in this document.
+    /// The last cell of the row in this document with this name.
     Row(&'static str, &'static str),
-    /// No document lists them, for this reason.
+    /// No document lists the words. The text is the reason.
     Nowhere(#[allow(dead_code, reason = "for the reader of the table")] &'static str),
 }
 
@@ -130,7 +131,7 @@ fn closed_sets(text: &str) -> Vec<(String, Vec<String>)> {
 fn first_column(document: &str, heading: &str) -> Vec<String> {
     let text = read(document);
     let below = section(&text, heading);
-    // The tables of a section's own text only.
+    // Uses only the section's own text, without its subsections.
     let below = below.split("\n#").next().unwrap_or_default();
     let rows = rows(below);
     let words = rows.iter().flat_map(|row| code_spans(&row[0]));
@@ -145,7 +146,7 @@ fn last_cell(document: &str, name: &str) -> Vec<String> {
     code_spans(cell).map(str::to_owned).collect()
 }
 
-/// A log line: its level and its text. A `{…}` in the text stands for anything.
+/// A log line: its level and its text. A `{…}` in the text stands for any text.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Event {
     level: String,
@@ -165,12 +166,12 @@ fn every_log_line_from_info_on_is_documented_and_every_documented_one_is_written
             panic!("docs/log.md: {row:?} does not have four cells");
         };
         for field in code_spans(fields) {
-            // Or a row refers to another one with the same fields.
+            // A row may also refer to another row with the same fields.
             if !is_in_sources(field) && !log.contains(&format!("| `{field}` |")) {
                 problems.push(format!("{text} has no field `{field}`: correct the row"));
             }
         }
-        // A line may contain code spans of its own.
+        // The text of a log line may contain code spans itself.
         let text = text
             .trim_start_matches('`')
             .trim_end_matches('`')
@@ -180,7 +181,7 @@ fn every_log_line_from_info_on_is_documented_and_every_documented_one_is_written
     }
     for row in &documented {
         let Event { level, text } = row;
-        // Lines about the log itself are not written with a macro.
+        // Lines of the log about itself are not written with a macro.
         let is_event = written.iter().any(|event| event.has_text_of(row));
         let is_literal = !is_event && is_in_sources(&format!("\"{text}"));
         if !is_literal && !written.iter().any(|event| event.matches(row)) {
@@ -203,7 +204,8 @@ fn every_log_line_from_info_on_is_documented_and_every_documented_one_is_written
     );
 }
 
-/// The events that a source logs at `debug` or above. A text is the last one in the call of the macro.
+/// Returns the events that a source logs at `debug` or a higher level. The text of an event is the last string in the
+/// call of the macro.
 fn events(source: &str) -> Vec<Event> {
     let mut events = Vec::new();
     for level in ["debug", "info", "warn", "error"] {
@@ -239,7 +241,7 @@ impl Event {
         self.level == row.level && self.has_text_of(row)
     }
 
-    /// Compares the texts. A row may leave out the end of a text.
+    /// Returns whether the texts match. The text in a row may be only the beginning.
     fn has_text_of(&self, row: &Self) -> bool {
         let mut parts = self.text.split(['{', '}']).step_by(2);
         let first = parts.next().unwrap_or_default();

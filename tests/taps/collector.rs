@@ -1,4 +1,4 @@
-//! A collector of its own implementation: it reads everything, and answers STOP with FINISH.
+//! A collector that shares no code with tapfan. It reads everything, and answers STOP with FINISH.
 
 use std::{
     io::{self, BufReader, Read, Write},
@@ -54,14 +54,14 @@ impl Collector {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, shared) = (stream.expect("a connection"), Arc::clone(&shared));
-                // A stream that breaks off is for the test to notice.
+                // Ignores errors: a test notices by itself if a stream breaks off.
                 thread::spawn(move || serve(stream, &shared));
             }
         });
         collector
     }
 
-    /// Its SOCKET in a Tapfile.
+    /// Returns its SOCKET argument for a Tapfile.
     pub(crate) fn socket(&self) -> String {
         format!("tcp://{}", self.address)
     }
@@ -76,7 +76,7 @@ impl Collector {
         self.shared.lock().stopped
     }
 
-    /// Takes the frames, once there are as many.
+    /// Waits until there are this many frames, and takes them.
     pub(crate) fn frames(&self, number: usize) -> Vec<Dnstap> {
         let (mut state, begun) = (self.shared.lock(), Instant::now());
         while state.frames.len() < number {
@@ -88,7 +88,7 @@ impl Collector {
         std::mem::take(&mut state.frames)
     }
 
-    /// Takes the messages, once there are as many.
+    /// Waits until there are this many messages, and takes them.
     pub(crate) fn messages(&self, number: usize) -> Vec<Message> {
         let frames = self.frames(number).into_iter();
         frames

@@ -36,13 +36,14 @@ fn send(handle: &Handle, wire: &[u8]) {
     ));
 }
 
-/// The SOCKET of a port at which nothing listens.
+/// Returns the SOCKET argument for a port on which no program listens.
 fn nowhere() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     format!("tcp://{}", listener.local_addr().expect("it is bound"))
 }
 
-/// Every message is received by the collector or counted as lost, at each sink, and the messages of a thread are in order.
+/// At each sink, every message is either received by the collector or counted as lost. The messages of each thread are
+/// in order.
 #[test]
 fn a_million_messages_of_eight_threads_add_up_with_a_collector_that_is_down() {
     const THREADS: u64 = 8;
@@ -76,7 +77,7 @@ fn a_million_messages_of_eight_threads_add_up_with_a_collector_that_is_down() {
         "the longest call took {:?}",
         longest.max().expect("threads")
     );
-    // The sink that is down keeps the drain waiting to its end, so the good one gets its time before.
+    // The sink that is down makes the drain wait until its deadline, so waits here until the good sink has sent everything.
     let begun = Instant::now();
     while taps.view().snapshot().sinks[0].queue.frames > 0 {
         assert!(begun.elapsed() < LONG, "the good sink hangs");
@@ -95,7 +96,7 @@ fn a_million_messages_of_eight_threads_add_up_with_a_collector_that_is_down() {
     assert_eq!(collector.received(), good.ledger.delivered);
     assert_eq!(collector.stopped(), 1);
     assert_eq!(down.ledger.delivered, 0);
-    // What had a place in the queue is lost at the end, the rest before.
+    // Messages in the queue are lost at the end of the drain. All others were lost earlier, when the queue was full.
     assert_eq!(down.ledger.dropped(DropReason::Shutdown), 10_000);
 
     let mut next = [0; 8];
@@ -122,7 +123,7 @@ fn a_lone_message_arrives_without_another_one() {
         assert_eq!(message.r#type(), Type::ClientQuery);
         assert_eq!(message.query_message.as_deref(), Some(&[round][..]));
     }
-    // From a thread that ends at once.
+    // Sends from a thread that ends immediately.
     thread::spawn(move || send(&handle, b"last"));
     assert_eq!(
         collector.messages(1)[0].query_message.as_deref(),
@@ -191,7 +192,7 @@ fn sinks_run_on_a_given_runtime_and_any_executor_can_drain() {
     let report = futures_executor(taps.drain(LONG));
     assert_eq!(report.delivered(), 1);
     assert_eq!(collector.stopped(), 1);
-    // Nothing is wanted any more, and what is sent is counted.
+    // After the drain no message is wanted, and messages that are sent nevertheless are counted as lost.
     assert!(!handle.wants(MessageType::ClientQuery));
     send(&handle, b"late");
 }
