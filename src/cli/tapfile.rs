@@ -78,7 +78,7 @@ impl Tapfile {
         reader.read(move || self.read_here()).await
     }
 
-    /// Reads the same files like [`read`](Self::read), and blocks until they are read.
+    /// Reads the same files as [`read`](Self::read), and blocks until they are read.
     pub(super) fn read_in_time(&self) -> Result<Read, Unanswered> {
         let tapfile = self.clone();
         read_in_time(move || tapfile.read_here())

@@ -67,7 +67,7 @@ pub struct Supervisor {
     view: View,
     /// The sockets that the process inherited. A listener with the address of such a socket uses it.
     inherited: Inherited,
-    /// The addresses of its listeners, so that no sink connects to them.
+    /// The addresses of the listeners. Sinks use them to refuse connections to this router itself.
     own: OwnListeners,
     signals: DrainSignals,
     /// The memory limits and descriptors that all listeners share.
