@@ -3,7 +3,10 @@
 //! Any new version can change or remove them.
 
 pub use crate::{
-    dnstap::{Malformed, Rewrite, message_type, validate},
+    dnstap::{
+        DnsMessage, DnsQuestion, FrameView, Malformed, Opt, Protocol, Rewrite, message_type,
+        validate,
+    },
     frame_stream::{
         BackChannel, Batch, CONTENT_TYPE, Chunk, Control, ControlError, ControlKind,
         HandshakeError, MAX_CONTROL_LENGTH, Mode, Source, accept, offer, open, start,

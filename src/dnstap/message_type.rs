@@ -6,10 +6,11 @@ closed_set! {
     /// The type of a dnstap message. It is a closed set, because it is a metric label.
     ///
     /// The order is that of the numbers in `proto/dnstap.proto`, and the labels are the names there.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     #[repr(u8)]
     pub enum MessageType {
         /// A number that the schema does not have, or a frame that is not a `MESSAGE`.
+        #[default]
         Unknown => "unknown",
         /// An authoritative server got a query.
         AuthQuery => "AUTH_QUERY",

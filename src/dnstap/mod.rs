@@ -6,13 +6,16 @@
 //! - [`validate`](validate()) checks that a payload is a dnstap message. [`message_type`](message_type()) also returns its
 //!   type; listeners call it for every frame.
 //! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields.
-//! - `wire`, `varint` and `schema` read protobuf for validation and edits.
+//! - [`FrameView`] shows the fields of a payload in place; [`DnsMessage`] those of the DNS messages in it.
+//! - `wire`, `varint` and `schema` read protobuf for validation, edits and views.
 //!
 //! Sources: `proto/dnstap.proto` as published by dnstap.info, and protobuf's "Encoding" page.
 
+mod dns;
 mod malformed;
 mod message_type;
 pub mod proto;
+mod protocol;
 mod rewrite;
 #[cfg_attr(
     not(feature = "tap"),
@@ -21,11 +24,15 @@ mod rewrite;
 pub(crate) mod schema;
 mod validate;
 mod varint;
+mod view;
 mod wire;
 
+pub use dns::{DnsMessage, DnsQuestion, Opt};
 pub use malformed::Malformed;
 #[cfg(test)]
 pub(crate) use malformed::WireType;
 pub use message_type::MessageType;
+pub use protocol::Protocol;
 pub use rewrite::{Edits, Rewrite};
 pub use validate::{message_type, validate};
+pub use view::FrameView;

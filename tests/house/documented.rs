@@ -69,6 +69,10 @@ const CLOSED_SETS: &[(&str, Place)] = &[
         Place::Nowhere("the names are those of protobuf's encoding"),
     ),
     (
+        "Protocol",
+        Place::Nowhere("the names are those of dnstap's schema, proto/dnstap.proto"),
+    ),
+    (
         "Sort",
         Place::Nowhere("`top` shows them in its list of keys"),
     ),

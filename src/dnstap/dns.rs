@@ -1,0 +1,198 @@
+//! A view of a DNS message: its header, its question and its OPT record, read in place without allocating.
+
+use domain::{
+    base::{Header, Message, ParsedName, Question, Rtype, iana::OptRcode, wire::ParseError},
+    dep::octseq::Parser,
+};
+
+/// A DNS message as a frame has it. Nothing is checked until it is read, so it may be any bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DnsMessage<'a>(&'a [u8]);
+
+/// The question of a DNS message.
+pub type DnsQuestion<'a> = Question<ParsedName<&'a [u8]>>;
+
+/// The fixed part of an OPT record (RFC 6891).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Opt {
+    /// The size of UDP messages that the sender accepts.
+    pub udp_size: u16,
+    /// The upper bits of the response code.
+    pub extended_rcode: u8,
+    /// Whether the bit `DO` asks for DNSSEC.
+    pub dnssec_ok: bool,
+}
+
+/// The length of the header, in bytes (RFC 1035).
+const HEADER: usize = 12;
+
+// === impl DnsMessage ===
+
+impl<'a> DnsMessage<'a> {
+    /// A view of the bytes of a message, without the length that precedes it on TCP.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes.
+    pub const fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Returns the header, if the message is long enough for one.
+    pub fn header(self) -> Option<Header> {
+        Some(self.message()?.header())
+    }
+
+    /// Returns the first question, if there is one that can be read.
+    pub fn question(self) -> Option<DnsQuestion<'a>> {
+        self.message()?.first_question()
+    }
+
+    /// Returns the OPT record, if the message has one. Of several, which RFC 6891 forbids, the last one counts.
+    ///
+    /// Takes time in proportion to the length of the message, because it does not follow the pointers of compressed names: a
+    /// message can be made of records whose names are chains of hundreds of pointers.
+    ///
+    /// # Errors
+    /// If the message is malformed, so that this cannot be known.
+    pub fn opt(self) -> Result<Option<Opt>, ParseError> {
+        find_opt(self.message().ok_or(ParseError::ShortInput)?)
+    }
+
+    /// Returns the response code with the upper bits of the OPT record, or without them if the message is malformed behind its
+    /// header.
+    pub fn rcode(self) -> Option<OptRcode> {
+        let header = self.header()?;
+        let opt = self.opt().ok().flatten().unwrap_or_default();
+        Some(OptRcode::from_parts(header.rcode(), opt.extended_rcode))
+    }
+
+    fn message(self) -> Option<&'a Message<[u8]>> {
+        Message::from_slice(self.0).ok()
+    }
+}
+
+fn find_opt(message: &Message<[u8]>) -> Result<Option<Opt>, ParseError> {
+    let counts = message.header_counts();
+    if counts.arcount() == 0 {
+        return Ok(None);
+    }
+    let mut parser = Parser::from_ref(message.as_slice());
+    parser.advance(HEADER)?;
+    for _ in 0..counts.qdcount() {
+        Question::skip(&mut parser)?;
+    }
+    for _ in 0..u32::from(counts.ancount()) + u32::from(counts.nscount()) {
+        record(&mut parser)?;
+    }
+    let mut opt = None;
+    for _ in 0..counts.arcount() {
+        opt = record(&mut parser)?.or(opt);
+    }
+    Ok(opt)
+}
+
+/// Skips a record, and returns it if it is an OPT record.
+fn record(parser: &mut Parser<'_, [u8]>) -> Result<Option<Opt>, ParseError> {
+    ParsedName::skip(parser)?;
+    let rtype = Rtype::from_int(parser.parse_u16_be()?);
+    let udp_size = parser.parse_u16_be()?;
+    let [extended_rcode, _version, flags, _] = parser.parse_u32_be()?.to_be_bytes();
+    let length = parser.parse_u16_be()?;
+    parser.advance(length.into())?;
+    Ok((rtype == Rtype::OPT).then_some(Opt {
+        udp_size,
+        extended_rcode,
+        dnssec_ok: flags & 0x80 != 0,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A query for `www.Example.` of type A with an OPT record of 1232 bytes and `DO`.
+    const QUERY: &[u8] = b"\x12\x34\x01\x20\0\x01\0\0\0\0\0\x01\x03www\x07Example\0\0\x01\0\x01\0\0\x29\x04\xd0\0\0\x80\0\0\0";
+
+    /// A response `BADVERS` without a question, with an answer and two additional records.
+    const RESPONSE: &[u8] = b"\x12\x34\x84\x00\0\0\0\x01\0\0\0\x02\
+        \x01a\0\0\x10\0\x01\0\0\0\0\0\x02\x01x\
+        \0\0\x29\x02\0\x01\0\0\0\0\0\
+        \xc0\x0c\0\x01\0\x01\0\0\0\0\0\x04\x7f\0\0\x01";
+
+    #[test]
+    fn header_question_and_opt_are_read() {
+        let query = DnsMessage::new(QUERY);
+        let header = query.header().expect("a header");
+        assert_eq!((header.id(), header.opcode().to_int()), (0x1234, 0));
+        let question = query.question().expect("a question");
+        assert_eq!(question.qname().to_string(), "www.Example");
+        assert_eq!(
+            (question.qtype(), question.qclass().to_int()),
+            (Rtype::A, 1)
+        );
+        let opt = Opt {
+            udp_size: 1232,
+            extended_rcode: 0,
+            dnssec_ok: true,
+        };
+        assert_eq!(query.opt(), Ok(Some(opt)));
+        assert_eq!(query.rcode(), Some(OptRcode::NOERROR));
+    }
+
+    #[test]
+    fn the_extended_rcode_is_that_of_the_opt_record() {
+        let response = DnsMessage::new(RESPONSE);
+        assert!(response.question().is_none());
+        let opt = Opt {
+            udp_size: 512,
+            extended_rcode: 1,
+            dnssec_ok: false,
+        };
+        assert_eq!(response.opt(), Ok(Some(opt)));
+        assert_eq!(response.rcode(), Some(OptRcode::BADVERS));
+    }
+
+    #[test]
+    fn a_message_without_opt_differs_from_a_malformed_one() {
+        let mut plain = QUERY[..QUERY.len() - 11].to_vec();
+        assert!(
+            DnsMessage::new(&plain).opt().is_err(),
+            "a count without its record"
+        );
+        plain[11] = 0;
+        assert_eq!(DnsMessage::new(&plain).opt(), Ok(None));
+    }
+
+    #[test]
+    fn no_cut_message_panics_and_its_question_is_known_once_whole() {
+        for message in [QUERY, RESPONSE] {
+            for end in 0..message.len() {
+                let cut = DnsMessage::new(&message[..end]);
+                assert_eq!(cut.header().is_some(), end >= 12, "{end}");
+                assert!(cut.opt().is_err(), "{end}");
+                let whole = message == QUERY && end >= 12 + 13 + 4;
+                assert_eq!(cut.question().is_some(), whole, "{end}");
+            }
+        }
+    }
+
+    /// Pointers that point at pointers: domain follows at most 255, this view none.
+    #[test]
+    fn names_of_pointers_are_skipped() {
+        let mut message = b"\0\0\0\0\0\0\0\0\0\0\xff\xff\0".to_vec();
+        message.truncate(12);
+        let mut last = [0xc0, 0x0b];
+        for _ in 0..0xffff {
+            let at = message.len();
+            message.extend([last.as_slice(), &[0, 1, 0, 1, 0, 0, 0, 0, 0, 0]].concat());
+            if at < 0x3fff {
+                last = u16::try_from(0xc000 | at)
+                    .expect("below 2^16")
+                    .to_be_bytes();
+            }
+        }
+        assert_eq!(DnsMessage::new(&message).opt(), Ok(None));
+    }
+}
