@@ -7,6 +7,7 @@ pub use crate::{
         DnsMessage, DnsQuestion, FrameView, Malformed, Opt, Protocol, Rewrite, message_type,
         validate,
     },
+    extra::{Labels, METADATA_LIMIT, Metadata, Origin, Tapped, Template, VALUE_LIMIT, Value},
     frame_stream::{
         BackChannel, Batch, CONTENT_TYPE, Chunk, Control, ControlError, ControlKind,
         HandshakeError, MAX_CONTROL_LENGTH, Mode, Source, accept, offer, open, start,

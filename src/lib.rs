@@ -52,6 +52,7 @@ pub mod cli;
 mod closed_set;
 pub mod config;
 mod dnstap;
+mod extra;
 #[cfg_attr(
     not(feature = "cli"),
     allow(

@@ -73,6 +73,11 @@ const CLOSED_SETS: &[(&str, Place)] = &[
         Place::Nowhere("the names are those of dnstap's schema, proto/dnstap.proto"),
     ),
     (
+        "Placeholder",
+        Place::Nowhere("no option has placeholders yet"),
+    ),
+    ("OwnLabel", Place::Nowhere("the same")),
+    (
         "Sort",
         Place::Nowhere("`top` shows them in its list of keys"),
     ),

@@ -1,0 +1,21 @@
+//! The option `extra`: templates with placeholders that are replaced for each frame, and the metadata of a message.
+//!
+//! - [`Template`] is compiled once from its text. [`Template::evaluate`] writes its [`Value`] for one frame.
+//! - [`Metadata`] holds the labels that a DNS server passes with a message.
+//!
+//! Called by `config`, `frame_stream`, `sink` and `cli`; calls `dnstap`.
+//! Source: the package `plugin/pkg/replacer` of CoreDNS, whose output this one equals wherever CoreDNS has a value.
+
+mod evaluate;
+mod metadata;
+mod mnemonics;
+mod placeholder;
+mod template;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use evaluate::{Origin, Tapped};
+pub use metadata::{Labels, METADATA_LIMIT, Metadata};
+pub use template::Template;
+pub use text::{VALUE_LIMIT, Value};

@@ -1,0 +1,247 @@
+//! A template as it was compiled: literal text and placeholders.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use super::placeholder::{OwnLabel, Placeholder};
+
+/// The text of the option `extra`, with placeholders that are replaced for each frame.
+///
+/// The grammar is that of CoreDNS: the next `}` ends a placeholder, and the nearest `{` before it begins it. Any text is a
+/// template: a brace without its partner, or a word in braces that is no placeholder, stays as written.
+///
+/// Clones are cheap. Templates are equal if their texts are.
+#[derive(Clone)]
+pub struct Template {
+    text: Arc<str>,
+    parts: Arc<[Part]>,
+}
+
+/// A part of a template. Ranges are parts of its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    Literal(Range<usize>),
+    Placeholder(Placeholder),
+    Own(OwnLabel),
+    /// The label of metadata, without `{/` and `}`.
+    Metadata(Range<usize>),
+}
+
+// === impl Template ===
+
+impl Template {
+    /// Compiles a text. This cannot fail.
+    pub fn new(text: &str) -> Self {
+        let mut parts = Vec::new();
+        // The start of the literal text before the next placeholder.
+        let mut start = 0;
+        for braces in Braces::new(text) {
+            let part = match &text[braces.clone()] {
+                label if label.starts_with("{/") => {
+                    let label = braces.start + 2..braces.end - 1;
+                    let own = OwnLabel::of(&text[label.clone()]);
+                    Some(own.map_or(Part::Metadata(label), Part::Own))
+                }
+                name => Placeholder::of(name).map(Part::Placeholder),
+            };
+            if let Some(part) = part {
+                parts.extend(literal(start..braces.start));
+                parts.push(part);
+                start = braces.end;
+            }
+        }
+        parts.extend(literal(start..text.len()));
+        Self {
+            text: text.into(),
+            parts: parts.into(),
+        }
+    }
+
+    /// The text as written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns whether it has no placeholder, so that its value is [its text](Self::text) for every frame.
+    pub fn is_literal(&self) -> bool {
+        self.parts
+            .iter()
+            .all(|part| matches!(part, Part::Literal(_)))
+    }
+
+    /// Returns whether it reads DNS messages, so that its values differ once they are left out of a frame.
+    pub fn needs_wire(&self) -> bool {
+        let needs = |part: &Part| matches!(part, Part::Placeholder(placeholder) if placeholder.needs_wire());
+        self.parts.iter().any(needs)
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+}
+
+impl From<&str> for Template {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Template {}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Template").field(&self.text).finish()
+    }
+}
+
+/// No part for an empty text.
+fn literal(range: Range<usize>) -> Option<Part> {
+    (!range.is_empty()).then_some(Part::Literal(range))
+}
+
+// === Braces ===
+
+/// The places of a text from the nearest `{` to each `}`, braces included. A `{` before an earlier `}` does not count.
+struct Braces<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Braces<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+}
+
+impl Iterator for Braces<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        loop {
+            let start = self.at;
+            let length = self.text[start..].find('}')?;
+            self.at = start + length + 1;
+            if let Some(open) = self.text[start..self.at].rfind('{') {
+                return Some(start + open..self.at);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The parts of a text, placeholders in angle brackets, literal text in round ones.
+    fn parts(text: &str) -> String {
+        let template = Template::new(text);
+        let part = |part: &Part| match part {
+            Part::Literal(range) => format!("({})", &text[range.clone()]),
+            Part::Placeholder(placeholder) => format!("<{}>", placeholder.label()),
+            Part::Own(label) => format!("<own {}>", label.label()),
+            Part::Metadata(range) => format!("<{}>", &text[range.clone()]),
+        };
+        template.parts.iter().map(part).collect()
+    }
+
+    /// The cases of `TestParseFormat` in CoreDNS, whose parser leaves neighbouring literals apart.
+    #[test]
+    fn a_text_has_the_parts_that_coredns_finds() {
+        for (text, expected) in [
+            ("", ""),
+            ("A", "(A)"),
+            ("A {A}", "(A {A})"),
+            ("{{remote}}", "({)<{remote}>(})"),
+            ("{ A {remote} A }", "({ A )<{remote}>( A })"),
+            ("{remote}}", "<{remote}>(})"),
+            ("{{remote}", "({)<{remote}>"),
+            ("Foo } {remote}", "(Foo } )<{remote}>"),
+            ("{ Foo", "({ Foo)"),
+            ("} Foo", "(} Foo)"),
+            (
+                "A { {remote} {type} {/meta1} } B",
+                "(A { )<{remote}>( )<{type}>( )<meta1>( } B)",
+            ),
+            (
+                "{>id} \"{type} {>do}\" {/meta1}-{/meta2} {duration} END",
+                "<{>id}>( \")<{type}>( )<{>do}>(\" )<meta1>(-)<meta2>( )<{duration}>( END)",
+            ),
+            ("{/}", "<>"),
+            ("{/tap/peer}", "<own tap/peer>"),
+            ("{Type}{>ID}", "({Type}{>ID})"),
+            ("ß{name}ß", "(ß)<{name}>(ß)"),
+        ] {
+            assert_eq!(parts(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_placeholder_is_found() {
+        for label in Placeholder::LABELS {
+            assert_eq!(parts(label), format!("<{label}>"));
+        }
+        for label in OwnLabel::LABELS {
+            assert_eq!(parts(&format!("{{/{label}}}")), format!("<own {label}>"));
+        }
+    }
+
+    #[test]
+    fn a_text_without_placeholders_is_literal() {
+        for (text, literal) in [
+            ("", true),
+            ("rack 7", true),
+            ("{x} {", true),
+            ("a{type}", false),
+            ("{/a/b}", false),
+            ("{/tap/peer}", false),
+        ] {
+            assert_eq!(Template::new(text).is_literal(), literal, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_values_from_dns_messages_need_the_wire() {
+        for (text, needs) in [
+            ("{name}", true),
+            ("{remote} {rcode}", true),
+            ("{remote}:{port} {local} {proto} {duration}", false),
+            ("{/tap/peer} {/a/b} {x}", false),
+        ] {
+            assert_eq!(Template::new(text).needs_wire(), needs, "{text}");
+        }
+    }
+
+    #[test]
+    fn templates_are_equal_if_their_texts_are() {
+        assert_eq!(Template::new("{name}"), Template::from("{name}"));
+        assert_ne!(Template::new("{name}"), Template::new("{type}"));
+    }
+
+    proptest! {
+        /// As `TestParseFormatNodes` in CoreDNS.
+        #[test]
+        fn the_parts_make_up_the_text(
+            text in prop::collection::vec(
+                prop::sample::select(vec!["{", "}", "/", "{type}", "{/a/b}", "{/tap/peer}", "{>id}", "a", " ", "ß"]),
+                0..20,
+            )
+        ) {
+            let text = text.concat();
+            let template = Template::new(&text);
+            let part = |part: &Part| match part {
+                Part::Literal(range) => text[range.clone()].to_owned(),
+                Part::Placeholder(placeholder) => placeholder.label().to_owned(),
+                Part::Own(label) => format!("{{/{}}}", label.label()),
+                Part::Metadata(range) => format!("{{/{}}}", &text[range.clone()]),
+            };
+            prop_assert_eq!(template.parts.iter().map(part).collect::<String>(), text);
+        }
+    }
+}
