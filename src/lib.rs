@@ -47,6 +47,7 @@
 #[cfg(feature = "admin")]
 pub mod admin;
 #[cfg(feature = "cli")]
+#[clippy::msrv = "1.95"]
 #[doc(hidden)]
 pub mod cli;
 mod closed_set;

@@ -256,7 +256,7 @@ impl Default for Refresh {
     fn default() -> Self {
         Self {
             min: Duration::from_secs(5),
-            max: Duration::from_mins(1),
+            max: Duration::from_secs(60),
         }
     }
 }

@@ -27,7 +27,7 @@ impl Latency {
         Duration::from_millis(500),
         Duration::from_secs(2),
         Duration::from_secs(10),
-        Duration::from_mins(1),
+        Duration::from_secs(60),
     ];
 
     /// Frames in each bucket, not cumulative. The last bucket counts frames above the highest bound.

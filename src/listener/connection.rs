@@ -69,7 +69,7 @@ enum Event {
 /// The longest time from a frame's first byte to its last. Bytes that arrive within this time do not extend it, because
 /// the frame is held in memory until it is complete. Between two frames a sender may be silent for any time; TCP
 /// keepalive notices a dead one.
-const STALL_DEADLINE: Duration = Duration::from_mins(1);
+const STALL_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The number of reads after the drain's deadline. They take the bytes that the sender wrote before the deadline.
 const LAST_READS: usize = 64;
@@ -204,8 +204,11 @@ impl Connection<'_> {
             }
             intake.counters.error(reason, frames);
             if *total == 0 {
-                let error = format_args!("{error}; later ones are only counted");
-                intake.warn(reason, peer, error);
+                intake.warn(
+                    reason,
+                    peer,
+                    format_args!("{error}; later ones are only counted"),
+                );
             }
             *total += frames;
         };

@@ -17,10 +17,10 @@ use super::{View, material::Certificate};
 use crate::net::{Validity, ValidityState};
 
 /// The interval between checks.
-const LOOK: Duration = Duration::from_hours(1);
+const LOOK: Duration = Duration::from_secs(60 * 60);
 
 /// The interval between log lines about the same certificate in the same state.
-const REPEAT: Duration = Duration::from_hours(24);
+const REPEAT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The listener or sink that presents a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

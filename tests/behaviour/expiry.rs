@@ -18,7 +18,7 @@ use crate::{
     wait::until,
 };
 
-const DAY: Duration = Duration::from_hours(24);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Writes a certificate with these dates, and its key. Returns the path of both files without their
 /// extensions.

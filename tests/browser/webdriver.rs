@@ -43,7 +43,7 @@ impl Driver {
     pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("a driver");
         stream
-            .set_read_timeout(Some(Duration::from_mins(1)))
+            .set_read_timeout(Some(Duration::from_secs(60)))
             .expect("set");
         let body = if method == "POST" {
             body.to_string()

@@ -10,7 +10,7 @@ use outage::Memory;
 const FRAMES: u64 = 120_000;
 
 /// The allocator returns memory with a delay of up to ten seconds on an idle machine.
-const TIMEOUT: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_memory_of_an_outage_is_returned() {

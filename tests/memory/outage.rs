@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_micros(50);
 const PAYLOAD: usize = 100;
 
 /// A generous timeout.
-const TIMEOUT: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Measures the memory of `program` in an outage: queues `frames` while the collector is away, then
 /// lets the collector return.

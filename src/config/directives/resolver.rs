@@ -58,7 +58,7 @@ pub(super) const OPTIONS: &[Row<ResolverSettings>] = &[
     Row {
         name: "timeout",
         value: Value::Time(
-            Duration::from_millis(100)..=Duration::from_mins(1),
+            Duration::from_millis(100)..=Duration::from_secs(60),
             |settings, time| settings.timeout = time,
         ),
         default: "6s",

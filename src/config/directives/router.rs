@@ -56,7 +56,7 @@ pub(super) const LINES: &[Row<Config>] = &[
     Row {
         name: "drain",
         value: Value::Time(
-            Duration::from_millis(100)..=Duration::from_mins(10),
+            Duration::from_millis(100)..=Duration::from_secs(10 * 60),
             |config, time| config.drain = time,
         ),
         default: "10s",

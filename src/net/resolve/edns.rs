@@ -28,7 +28,7 @@ use hickory_resolver::{
 use tokio::time::{self, Instant};
 
 /// The time for which a name server is asked without EDNS before EDNS is tried again.
-const REMEMBERED: Duration = Duration::from_mins(15);
+const REMEMBERED: Duration = Duration::from_secs(15 * 60);
 
 /// Creates connections for hickory. They ask a server without EDNS if the server needs that.
 #[derive(Clone, Default)]

@@ -78,7 +78,7 @@ const STALL: Duration = Duration::from_secs(1);
 
 /// The longest time from STOP to FINISH, however slowly the collector reads. It is the longest `drain` that can be
 /// configured.
-const FINISH_AT_MOST: Duration = Duration::from_mins(10);
+const FINISH_AT_MOST: Duration = Duration::from_secs(10 * 60);
 
 /// The number of slices in one vectored write. Chunks are large, so more would hardly ever be filled.
 const SLICES: usize = 64;

@@ -176,7 +176,7 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
     Row {
         name: "refresh",
         value: Value::Times(
-            Duration::from_secs(1)..=Duration::from_hours(1),
+            Duration::from_secs(1)..=Duration::from_secs(60 * 60),
             |sink, min, max| sink.refresh = Refresh { min, max },
         ),
         default: "5s 1m",
@@ -190,7 +190,7 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
     Row {
         name: "write_timeout",
         value: Value::Time(
-            Duration::from_secs(1)..=Duration::from_mins(10),
+            Duration::from_secs(1)..=Duration::from_secs(10 * 60),
             |sink, time| sink.write_timeout = time,
         ),
         default: "30s",
@@ -201,7 +201,7 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
     Row {
         name: "max_age",
         value: Value::Time(
-            Duration::from_secs(1)..=Duration::from_hours(7 * 24),
+            Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 60 * 60),
             |sink, age| sink.max_age = Some(age),
         ),
         default: "none",
