@@ -2,6 +2,8 @@
 //!
 //! Any new version can change or remove them.
 
+#[cfg(feature = "tls")]
+pub use crate::net::server_name;
 pub use crate::{
     dnstap::{
         DnsMessage, DnsQuestion, FrameView, Malformed, Opt, Protocol, Rewrite, message_type,
@@ -16,7 +18,7 @@ pub use crate::{
     memory::Budget,
     net::{
         Addresses, BindAddress, Destination, Keepalive, Resolver, Stream, UserTimeout,
-        name_server_address, server_name, socket_address,
+        name_server_address, socket_address,
     },
     router::Queues,
 };

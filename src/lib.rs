@@ -29,18 +29,24 @@
 //! - [`supervisor`] starts, reloads and drains the router; its `View` shows the router to any thread.
 //! - [`health`] has the types of that view: the state, ledger and latency of each sink.
 //! - `admin` serves probes, metrics and `/status` (feature `admin`).
-//! - [`capture`] reads and writes files of frames; [`proto`] has the types of their messages.
+//! - [`capture`] reads and writes files of frames; `proto` has the types of their messages (feature `proto`).
 //!
 //! - `tap` taps a DNS server from inside, without a router beside it (feature `tap`).
 //!
 //! # Features
 //!
-//! Both features are on by default. Without them, the library has no HTTP server and no command line, and problems of a
-//! configuration are shown as plain text.
+//! All are on by default. Without them, the library has listeners and sinks on unix sockets and TCP addresses,
+//! and problems of a configuration are plain text. `docs/dependencies.md` counts the crates of each.
 //!
 //! - `admin`: the admin endpoint.
-//! - `tap`: taps from inside a DNS server. It needs neither of the others.
-//! - `cli`: the binary, and `Diagnostics::render`, which draws problems with their lines. It needs `admin`.
+//! - `cli`: the binary, and `Diagnostics::render`, which draws problems with their lines. It needs `admin`, `resolver` and
+//!   `tls`.
+//! - `proto`: the module `proto`.
+//! - `resolver`: sinks with a name. Without it, a name is an error of the configuration.
+//! - `tap`: taps from inside a DNS server. It needs none of the others.
+//! - `tls`: TLS for listeners and sinks. Without it, `tls://` is an error of the configuration.
+//!
+//! The library needs Rust 1.88 or later, with `cli` 1.95.
 //!
 //! The folders and the order of their dependencies are in `docs/ARCHITECTURE.md`.
 
@@ -77,6 +83,7 @@ pub mod supervisor;
 #[cfg(feature = "tap")]
 pub mod tap;
 
+#[cfg(feature = "proto")]
 pub use dnstap::proto;
 
 /// Files of dnstap frames, as `fstrm_capture` and golang-dnstap write them.

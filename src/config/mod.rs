@@ -98,10 +98,10 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded
 /// opened. So a configuration can be tested on another machine than its own.
 ///
 /// ```
-/// let text = "listen unix:///run/tapfan/dnstap.sock\ndnstap tcp://collector.example:6000 full";
+/// let text = "listen unix:///run/tapfan/dnstap.sock\ndnstap tcp://192.0.2.1:6000 full";
 /// let loaded = tapfan::config::parse("Tapfile".as_ref(), text, &|_| None);
 /// let config = loaded.config.expect("no errors");
-/// assert_eq!(&*config.sinks[0].name, "tcp://collector.example:6000");
+/// assert_eq!(&*config.sinks[0].name, "tcp://192.0.2.1:6000");
 /// ```
 pub fn parse(path: &Path, text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Loaded {
     understand(path, text, environment, Purpose::Router, Needs::Ignore)

@@ -98,11 +98,11 @@ pub(super) fn back_to_listener(problem: Diagnostic, listener: Span) -> Diagnosti
         .help("write the address of the collector")
 }
 
-/// Returns the error for unusable TLS settings. Returns nothing for an unreadable file, because it is reported at the
-/// option with its path.
+/// Returns the error for unusable TLS settings. Returns nothing for an unreadable file and for a build without TLS,
+/// because these are reported at the option and the address.
 fn unusable(error: TlsError, span: Span) -> Option<Diagnostic> {
     match error {
-        TlsError::Unreadable { .. } => None,
+        TlsError::Unreadable { .. } | TlsError::NotBuilt => None,
         error => Some(Diagnostic::error(error.to_string()).at(span, "TLS cannot be set up here")),
     }
 }

@@ -59,7 +59,7 @@ impl MessageType {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "proto"))]
 mod tests {
     use super::*;
     use crate::dnstap::proto;

@@ -1,6 +1,6 @@
 //! dnstap messages: validation, and edits of the encoded bytes.
 //!
-//! - [`proto`] has the prost types of `proto/dnstap.proto`, for the library API, `dump` and tests. Frames on their way
+//! - `proto` has the prost types of `proto/dnstap.proto`, for the library API, `dump` and tests. Frames on their way
 //!   from listener to sink are never decoded into these types: that would lose unknown fields and cost ten times as
 //!   much.
 //! - [`validate`](validate()) checks that a payload is a dnstap message. [`message_type`](message_type()) also returns its
@@ -14,6 +14,7 @@
 mod dns;
 mod malformed;
 mod message_type;
+#[cfg(feature = "proto")]
 pub mod proto;
 mod protocol;
 mod rewrite;

@@ -4,15 +4,15 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::{AsRawFd, RawFd},
+    sync::Arc,
 };
 
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, rustls::CertificateError};
 
 use super::{ErrorReason, intake::HANDSHAKE_DEADLINE};
 use crate::{
     frame_stream::LooksLike,
-    net::{self, Stream},
+    net::{self, ServerConfig, Stream},
 };
 
 /// An accepted connection, before TLS.
@@ -28,7 +28,7 @@ pub(super) enum NoStream {
     NothingSent,
     #[error("the connection broke: {0}")]
     Broken(io::Error),
-    #[error("{}", describe_tls(.0))]
+    #[error("{}", net::server_failure(.0))]
     Tls(io::Error),
     #[error(
         "this listener speaks TLS, but the sender began with {0}; turn TLS on at the sender, or write `listen tcp://`"
@@ -38,30 +38,6 @@ pub(super) enum NoStream {
     Timeout,
     #[error("the drain ended before the TLS handshake was complete")]
     Drained,
-}
-
-/// Describes why TLS failed, and what to do about it.
-fn describe_tls(error: &io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    if let Some(rustls::Error::InvalidCertificate(why)) = inner
-        && let Some(said) = net::refusal(why)
-    {
-        return said + remedy(why);
-    }
-    format!("{error}{}", net::server_hint(error))
-}
-
-/// Returns a hint for a sender's certificate that was refused, for one of the reasons of [`net::refusal`].
-fn remedy(why: &CertificateError) -> &'static str {
-    match why {
-        CertificateError::NotValidYetContext { .. } => {
-            "; are the clocks of this host and of the certificate's issuer right?"
-        }
-        CertificateError::Other(other) if net::is_version_1(other) => {
-            "; make a certificate of version 3 (with extensions) for the sender"
-        }
-        _ => "; renew it at the sender",
-    }
 }
 
 /// The first byte of every TLS connection: the type of a handshake record.
@@ -77,7 +53,10 @@ impl Accepted {
         }
     }
 
-    pub(super) async fn into_stream(self, tls: Option<TlsAcceptor>) -> Result<Stream, NoStream> {
+    pub(super) async fn into_stream(
+        self,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Result<Stream, NoStream> {
         let stream = match self {
             Self::Unix(stream) => return Ok(Stream::Unix(stream)),
             Self::Tcp(stream, _) => stream,
@@ -94,7 +73,7 @@ impl Accepted {
                 return Err(NoStream::NothingSent);
             }
             // TLS is started even if the first bytes are not TLS. The client then gets an alert, which it can log.
-            tls.accept(stream).await.map_err(|error| {
+            net::accept_tls(tls, stream).await.map_err(|error| {
                 if opening[0] == TLS_HANDSHAKE || length < opening.len() {
                     NoStream::Tls(error)
                 } else {
@@ -103,7 +82,7 @@ impl Accepted {
             })
         };
         match timeout(HANDSHAKE_DEADLINE, handshake).await {
-            Ok(result) => result.map(|stream| Stream::TlsServer(Box::new(stream))),
+            Ok(result) => result,
             Err(_) => Err(NoStream::Timeout),
         }
     }
@@ -139,38 +118,5 @@ impl From<&NoStream> for ErrorReason {
                 Self::Tls
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{sync::Arc, time::Duration};
-
-    use rustls_pki_types::UnixTime;
-
-    use super::*;
-
-    #[test]
-    fn a_refused_certificate_comes_with_its_remedy() {
-        let at = |days: u64| UnixTime::since_unix_epoch(Duration::from_hours(24 * days));
-        let version_1 = webpki::Error::UnsupportedCertVersion;
-        let version_1 = rustls::OtherError(Arc::new(version_1));
-        let said = [
-            CertificateError::ExpiredContext {
-                time: at(20_000),
-                not_after: at(19_000),
-            },
-            CertificateError::NotValidYetContext {
-                time: at(20_000),
-                not_before: at(20_040),
-            },
-            CertificateError::Other(version_1),
-        ]
-        .map(|why| describe_tls(&io::Error::other(rustls::Error::InvalidCertificate(why))));
-        insta::assert_snapshot!(said.join("\n"), @"
-        the certificate expired 2022-01-08, 2.7 years ago; renew it at the sender
-        the certificate is not valid before 2024-11-13, in 40 days; are the clocks of this host and of the certificate's issuer right?
-        the certificate is of X.509 version 1, which cannot be verified; make a certificate of version 3 (with extensions) for the sender
-        ");
     }
 }

@@ -8,7 +8,6 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
 use tracing::{error, warn};
 
 use super::{
@@ -63,7 +62,7 @@ impl Connections {
         self.tasks.spawn(async move {
             let intake = &open.0;
             let peer = accepted.peer();
-            let stream = accepted.into_stream(settings.tls.clone().map(TlsAcceptor::from));
+            let stream = accepted.into_stream(settings.tls.clone());
             let stream = intake.before_deadline(stream).await;
             match stream.unwrap_or(Err(NoStream::Drained)) {
                 Ok(stream) => connection::serve(intake, stream, settings.limits.frame).await,

@@ -6,13 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustls::ServerConfig;
 use tokio::select;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{Counters, ErrorReason, Unfinished, warning_limit::WarningLimit};
-use crate::{config::ListenLimits, memory::Budget, net::Descriptors, router::Router};
+use crate::{
+    config::ListenLimits,
+    memory::Budget,
+    net::{Descriptors, ServerConfig},
+    router::Router,
+};
 
 /// The part of a listener that its connections share.
 #[derive(Debug)]

@@ -8,16 +8,13 @@ use std::{
 };
 
 use tokio::{task::JoinHandle, time::timeout};
-use tokio_rustls::rustls::{
-    ServerConfig, crypto::aws_lc_rs::default_provider, server::ResolvesServerCertUsingSni,
-};
 
-use super::{Budgets, DrainSignals, ErrorReason, Handle, Listener, Settings, Unfinished};
+use super::{Budgets, DrainSignals, Handle, Listener, Settings, Unfinished};
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
     frame_stream::Control,
     memory::Budget,
-    net::{Descriptors, Inherited, OwnListeners},
+    net::{Descriptors, Inherited, OwnListeners, ServerConfig},
     router::{Limits, Queues, Router},
 };
 
@@ -114,8 +111,13 @@ async fn an_unfinished_handshake_does_not_outlast_the_deadline() {
 }
 
 /// The reason says which handshake was cut short: `tls`, or `timeout` for Frame Streams.
+#[cfg(feature = "tls")]
 #[tokio::test]
 async fn a_handshake_that_the_drain_cuts_short_is_counted_by_its_kind() {
+    use rustls::{crypto::aws_lc_rs::default_provider, server::ResolvesServerCertUsingSni};
+
+    use super::ErrorReason;
+
     let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")

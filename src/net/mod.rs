@@ -21,10 +21,12 @@ pub use address::{
 };
 pub use bind::{BindError, UnixPermissions};
 pub use inherit::{Given, InheritError, Inherited};
-pub use resolve::{Addresses, Destination, ResolveError, Resolver, ResolverSettings};
+pub use resolve::{Addresses, Destination, ResolveError, Resolver, ResolverSettings, ServerError};
 pub use socket::{Keepalive, UserTimeout};
 pub use stream::Stream;
-pub use tls::{ClientTls, ServerTls, TlsError, server_name};
+#[cfg(feature = "tls")]
+pub use tls::server_name;
+pub use tls::{ClientTls, ServerTls, TlsError};
 
 pub(crate) use address::UNIX_PATH_LIMIT;
 pub(crate) use bind::{BoundUnix, PermissionChange, bind_tcp, bind_unix};
@@ -33,14 +35,15 @@ pub(crate) use liveness::Liveness;
 pub(crate) use own::{OwnListener, OwnListeners, OwnPlace, real_path, takes_all};
 pub(crate) use patience::Patience;
 pub(crate) use peer_check::PeerCheck;
-pub(crate) use resolve::Answer;
-#[cfg(test)]
+#[cfg(all(test, feature = "resolver"))]
 pub(crate) use resolve::test_server;
+pub(crate) use resolve::{Answer, Literal};
 #[cfg(feature = "admin")]
 pub(crate) use socket::prepare_served;
 pub(crate) use socket::{SendBuffer, TcpSettings, dial_tcp, dial_unix, prepare_accepted};
 pub(crate) use tls::{
-    Validity, ValidityState, client_config, client_hint, is_version_1, refusal, server_config,
-    server_hint, validity_in_file, validity_of_first,
+    ClientConfig, Connector, ServerConfig, Validity, ValidityState, accept as accept_tls,
+    client_config, client_failure, client_hint, failure_kind as tls_failure_kind, server_config,
+    server_failure, validity_in_file, validity_of_first,
 };
 pub(crate) use uptake::{Uptake, UptakeLevel};

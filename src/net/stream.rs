@@ -26,10 +26,9 @@ pub enum Stream {
     Unix(UnixStream),
     /// TCP.
     Tcp(TcpStream),
-    /// TLS over TCP, on the accepting side.
-    TlsServer(Box<tokio_rustls::server::TlsStream<TcpStream>>),
-    /// TLS over TCP, on the dialling side.
-    TlsClient(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    /// TLS over TCP, of either side.
+    #[cfg(feature = "tls")]
+    Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
 }
 
 // === impl Stream ===
@@ -39,8 +38,8 @@ macro_rules! each {
         match $stream {
             Stream::Unix($io) => $call,
             Stream::Tcp($io) => $call,
-            Stream::TlsServer($io) => $call,
-            Stream::TlsClient($io) => $call,
+            #[cfg(feature = "tls")]
+            Stream::Tls($io) => $call,
         }
     };
 }
@@ -76,14 +75,14 @@ impl Stream {
         match self {
             Self::Unix(_) => None,
             Self::Tcp(io) => Some(io),
-            Self::TlsServer(io) => Some(io.get_ref().0),
-            Self::TlsClient(io) => Some(io.get_ref().0),
+            #[cfg(feature = "tls")]
+            Self::Tls(io) => Some(io.get_ref().0),
         }
     }
 
     /// Returns whether the connection is encrypted.
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::TlsServer(_) | Self::TlsClient(_))
+        !matches!(self, Self::Unix(_) | Self::Tcp(_))
     }
 }
 
@@ -100,10 +99,10 @@ impl Liveness for Stream {
 impl Uptake for Stream {
     /// With TLS, this is the uptake of the TCP connection below.
     fn uptake(&self) -> Option<UptakeLevel> {
-        match self {
-            Self::Unix(io) => io.uptake(),
-            _ => self.tcp()?.uptake(),
+        if let Self::Unix(io) = self {
+            return io.uptake();
         }
+        self.tcp()?.uptake()
     }
 }
 

@@ -2,22 +2,20 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
-use rustls::ClientConfig;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::ServiceBuilder;
 
 use super::{
-    Connect, Observe, Reconnect, Resolution, RewriteLayer, RewriteService,
-    connect::{Place, Target, Tls},
+    Connect, Names, Observe, Reconnect, Resolution, RewriteLayer, RewriteService,
+    connect::{Place, Target},
 };
 use crate::{
     config::{self, Endpoints},
     dnstap::Rewrite,
     health::Reporter,
     net::{
-        self, Authority, Destination, Endpoint, Host, Keepalive, OwnListeners, Resolver,
-        SendBuffer, SrvName, TcpSettings, TlsError, UserTimeout,
+        self, Authority, ClientConfig, Connector, Destination, Endpoint, Host, Keepalive, Literal,
+        OwnListeners, ResolveError, SendBuffer, SrvName, TcpSettings, TlsError, UserTimeout,
     },
 };
 
@@ -30,10 +28,21 @@ pub(crate) struct Stack {
     write_timeout: Duration,
     max_age: Option<Duration>,
     rewrite: Rewrite,
-    resolver: Resolver,
     own: OwnListeners,
     pub(crate) reporter: Reporter,
     endpoints: Endpoints,
+}
+
+/// The reason why a sink cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkSetupError {
+    /// A certificate, key or authority cannot be used, or no certificate can carry the name of the address.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Names cannot be looked up.
+    #[error(transparent)]
+    Names(#[from] ResolveError),
 }
 
 /// The number of addresses that a sink uses at a time, and the source of the addresses.
@@ -58,10 +67,10 @@ impl Stack {
     pub(crate) fn new(
         sink: &config::Sink,
         tls: Option<Arc<ClientConfig>>,
-        resolver: Resolver,
+        names: &Names,
         own: OwnListeners,
         reporter: Reporter,
-    ) -> Result<Self, TlsError> {
+    ) -> Result<Self, SinkSetupError> {
         let user_timeout = UserTimeout(sink.write_timeout);
         let settings = TcpSettings {
             send_buffer: Some(SendBuffer(sink.write_buffer)),
@@ -79,23 +88,21 @@ impl Stack {
                 Some(config) => config,
                 None => net::client_config(&settings_of_tls)?,
             };
-            let tls = Tls {
-                config: Arc::new(ArcSwap::new(config)),
-                name: net::server_name(host, &settings_of_tls)?,
-            };
-            Ok(Target::Tcp {
+            let tls = Some(Connector::new(config, host, &settings_of_tls)?);
+            Ok::<_, TlsError>(Target::Tcp {
                 place,
                 settings,
-                tls: Some(tls),
+                tls,
             })
         };
         let target = match &sink.endpoint {
             Endpoint::Unix(address) => Target::Unix(address.clone()),
-            Endpoint::Tcp(authority) => plain(host(authority, sink)),
-            Endpoint::TcpSrv(name) => plain(service(name, sink)),
-            Endpoint::Tls(authority) => encrypted(host(authority, sink), &authority.host)?,
+            Endpoint::Tcp(authority) => plain(host(authority, sink, names)?),
+            Endpoint::TcpSrv(name) => plain(service(name, sink, names)?),
+            Endpoint::Tls(authority) => encrypted(host(authority, sink, names)?, &authority.host)?,
             Endpoint::TlsSrv(name) => {
-                encrypted(service(name, sink), &Host::Name(name.domain().into()))?
+                let place = service(name, sink, names)?;
+                encrypted(place, &Host::Name(name.domain().into()))?
             }
         };
         let rewrite = Rewrite::new(sink.full, &sink.edits);
@@ -104,7 +111,6 @@ impl Stack {
             write_timeout: sink.write_timeout,
             max_age: sink.max_age,
             rewrite,
-            resolver,
             own,
             reporter,
             endpoints: sink.endpoints,
@@ -117,7 +123,7 @@ impl Stack {
         if let (Target::Tcp { tls: Some(old), .. }, Target::Tcp { tls: Some(new), .. }) =
             (&self.target, &fresh.target)
         {
-            old.config.store(new.config.load_full());
+            old.adopt(new);
         }
     }
 
@@ -135,7 +141,7 @@ impl Stack {
     ) -> SinkStack {
         let mut target = self.target.clone();
         if let Target::Tcp { place, .. } = &mut target {
-            *place = Place::Fixed(Authority::from(address));
+            *place = Place::Fixed(Literal::from(address));
         }
         self.build_for(target, status, abort)
     }
@@ -145,7 +151,6 @@ impl Stack {
             target,
             self.write_timeout,
             self.max_age,
-            self.resolver.clone(),
             self.own.clone(),
             status.clone(),
             abort,
@@ -175,7 +180,7 @@ impl Stack {
 
     /// Starts the lookups of the name. They stop when the handle is dropped.
     pub(super) fn resolve(&self, resolution: &Resolution) -> AbortOnDropHandle<()> {
-        resolution.start(self.resolver.clone(), self.reporter.clone())
+        resolution.start(self.reporter.clone())
     }
 
     /// Returns the text of an address for people.
@@ -188,19 +193,26 @@ impl Stack {
     }
 }
 
-fn host(authority: &Authority, sink: &config::Sink) -> Place {
-    match authority.host {
-        Host::Ip { .. } => Place::Fixed(authority.clone()),
-        Host::Name(_) => Place::Named(Resolution::new(
-            Destination::Host(authority.clone()),
-            sink.refresh,
-        )),
+fn host(authority: &Authority, sink: &config::Sink, names: &Names) -> Result<Place, ResolveError> {
+    match &authority.host {
+        Host::Ip { address, zone } => {
+            let literal = Literal::new(*address, zone.clone(), authority.port);
+            Ok(Place::Fixed(literal))
+        }
+        Host::Name(_) => named(Destination::Host(authority.clone()), sink, names),
     }
 }
 
-fn service(name: &SrvName, sink: &config::Sink) -> Place {
-    Place::Named(Resolution::new(
-        Destination::Service(name.clone()),
-        sink.refresh,
-    ))
+fn service(name: &SrvName, sink: &config::Sink, names: &Names) -> Result<Place, ResolveError> {
+    named(Destination::Service(name.clone()), sink, names)
+}
+
+fn named(
+    destination: Destination,
+    sink: &config::Sink,
+    names: &Names,
+) -> Result<Place, ResolveError> {
+    let resolver = names.resolver()?;
+    let resolution = Resolution::new(destination, sink.refresh, resolver);
+    Ok(Place::Named(resolution))
 }

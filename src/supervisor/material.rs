@@ -7,12 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use rustls::{ClientConfig, ServerConfig};
-
 use crate::{
     config::{self, Listen, ListenAddress},
     files::{self, MATERIAL_LIMIT, waiting_for},
-    net::{self, ClientTls, ServerTls, TlsError, Validity, validity_of_first},
+    net::{
+        self, ClientConfig, ClientTls, ServerConfig, ServerTls, TlsError, Validity,
+        validity_of_first,
+    },
 };
 
 /// The TLS configuration made from a directive's files. Two values are equal if the contents of the files are equal.
@@ -125,8 +126,6 @@ pub(crate) fn contents(file: &Path) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
     use super::*;
 
     #[test]
@@ -146,8 +145,11 @@ mod tests {
         assert_ne!(of_both(), before);
     }
 
+    #[cfg(feature = "tls")]
     #[test]
     fn the_expiry_of_a_certificate_is_read() {
+        use std::time::{Duration, UNIX_EPOCH};
+
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("tls.crt");
         let mut params = rcgen::CertificateParams::new(["tapfan.test".to_owned()]).expect("a name");

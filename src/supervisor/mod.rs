@@ -37,13 +37,13 @@ pub use view::View;
 pub use crate::{
     dnstap::MessageType,
     listener::{Counters, ErrorReason, ListenerSetupError, Snapshot},
-    net::{BindError, Given, InheritError, Inherited, ResolveError, TlsError},
+    net::{BindError, Given, InheritError, Inherited, ResolveError, ServerError, TlsError},
+    sink::SinkSetupError,
 };
 
 use self::{
     descriptors::Shortage,
     material::Material,
-    plan::Names,
     sink_task::{SinkTask, Work},
 };
 use crate::{
@@ -52,6 +52,7 @@ use crate::{
     listener::{Budgets, DrainSignals, Handle},
     net::OwnListeners,
     router::{Ledger, Queues, Router},
+    sink::Names,
 };
 
 /// A running router.
@@ -154,7 +155,7 @@ impl Supervisor {
             listeners: Vec::new(),
             sinks: Vec::new(),
             router: Router::within(view.memory().clone(), []),
-            names: Names::new(&config.resolver).map_err(|problem| StartError(vec![problem]))?,
+            names: Names::new(&config.resolver),
             view,
             inherited,
             own: OwnListeners::default(),

@@ -7,8 +7,8 @@ use crate::{
     config::{self, Listen, ListenAddress},
     health::Reporter,
     listener::{DrainSignals, Listener, ListenerSetupError, Settings},
-    net::{BindError, PermissionChange, ResolveError, Resolver, ResolverSettings, TlsError},
-    sink::Stack,
+    net::{BindError, PermissionChange},
+    sink::{Names, SinkSetupError, Stack},
 };
 
 /// All reasons why the router did not start or was not changed.
@@ -28,17 +28,14 @@ pub enum StartProblem {
         /// The cause.
         source: ListenerSetupError,
     },
-    /// A sink's certificate, key or name cannot be used.
+    /// A sink could not be set up.
     #[error("dnstap {name}: {source}")]
     Sink {
         /// Its name.
         name: Arc<str>,
         /// The cause.
-        source: TlsError,
+        source: SinkSetupError,
     },
-    /// The resolver for the names of sinks cannot be set up.
-    #[error("name resolution: {0}")]
-    Resolver(#[from] ResolveError),
 }
 
 /// A change that is ready to be applied.
@@ -51,12 +48,6 @@ pub(super) struct Plan {
     pub(super) descriptors: Needed,
     pub(super) memory: usize,
     pub(super) admin: config::Admin,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Names {
-    settings: ResolverSettings,
-    resolver: Resolver,
 }
 
 pub(super) struct PlannedSink {
@@ -86,17 +77,6 @@ pub(super) enum ListenerStep {
     Start(Listener, DrainSignals),
 }
 
-// === impl Names ===
-
-impl Names {
-    pub(super) fn new(settings: &ResolverSettings) -> Result<Self, StartProblem> {
-        Ok(Self {
-            settings: settings.clone(),
-            resolver: Resolver::new(settings.clone())?,
-        })
-    }
-}
-
 // === impl Plan ===
 
 impl Plan {
@@ -109,16 +89,14 @@ impl Plan {
         } = prepared;
         let mut problems = Vec::new();
         let mut names = running.names.clone();
-        if names.settings != config.resolver {
-            match Names::new(&config.resolver) {
-                Ok(others) => names = others,
-                Err(problem) => problems.push(problem),
-            }
+        if *names.settings() != config.resolver {
+            names = Names::new(&config.resolver);
         }
         let mut sinks = Vec::new();
         for (sink, material) in config.sinks.iter().zip(of_sinks) {
-            let planned =
-                material.and_then(|material| PlannedSink::new(sink, material, &names, running));
+            let planned = material
+                .map_err(SinkSetupError::from)
+                .and_then(|material| PlannedSink::new(sink, material, &names, running));
             match planned {
                 Ok(planned) => sinks.push(planned),
                 Err(source) => problems.push(StartProblem::Sink {
@@ -164,17 +142,14 @@ impl PlannedSink {
         material: Material,
         names: &Names,
         running: &Supervisor,
-    ) -> Result<Self, TlsError> {
+    ) -> Result<Self, SinkSetupError> {
         let old = running
             .sinks
             .iter()
             .find(|old| old.config.name == sink.name);
-        let asks_others = names.settings != running.names.settings;
+        let asks_others = names.settings() != running.names.settings();
         let tls = material.client_tls.clone();
-        let stack = |reporter| {
-            let (resolver, own) = (names.resolver.clone(), running.own.clone());
-            Stack::new(sink, tls.clone(), resolver, own, reporter)
-        };
+        let stack = |reporter| Stack::new(sink, tls.clone(), names, running.own.clone(), reporter);
         let step = match old {
             None => SinkStep::Build(stack(Reporter::new(Arc::clone(&sink.name)))?),
             Some(old) if old.config != *sink || (asks_others && sink.endpoint.is_named()) => {
@@ -267,4 +242,24 @@ pub(super) fn is_same_place(one: &Listen, other: &Listen) -> bool {
 fn lines(problems: &[StartProblem]) -> String {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     lines.join("\n")
+}
+
+#[cfg(all(test, not(feature = "resolver"), not(feature = "tls")))]
+mod tests {
+    use crate::{
+        config::{Config, Sink},
+        supervisor::Supervisor,
+    };
+
+    /// The Tapfile front end refuses such addresses, but a program can make a configuration by itself.
+    #[tokio::test]
+    async fn addresses_that_need_a_feature_are_refused_at_the_start() {
+        let sinks = ["tcp://collector.example:6000", "tls://192.0.2.1:6000"]
+            .map(|socket| Sink::new(socket, socket.parse().expect("a SOCKET")));
+        let error = Supervisor::start(&Config::new(Vec::new(), sinks.into()));
+        insta::assert_snapshot!(error.expect_err("refused"), @r"
+        dnstap tcp://collector.example:6000: names cannot be looked up, because this program was built without the feature `resolver` of tapfan; write an address
+        dnstap tls://192.0.2.1:6000: TLS cannot be used, because this program was built without the feature `tls` of tapfan; use TCP or a unix socket
+        ");
+    }
 }

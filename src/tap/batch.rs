@@ -91,7 +91,7 @@ impl Batch {
     }
 
     /// The bytes of memory that it keeps.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "proto"))]
     pub(super) fn memory(&self) -> usize {
         self.bytes.capacity() + self.index.capacity() * size_of::<IndexEntry>()
     }

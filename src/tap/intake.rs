@@ -231,6 +231,7 @@ impl Intake {
     }
 
     /// Gives away what all batches have now.
+    #[cfg(feature = "proto")]
     pub(super) fn flush_all(&self) {
         for slot in &lock(&self.slots).all {
             self.offer(&mut lock(slot));
@@ -274,7 +275,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "proto"))]
 mod tests {
     use std::{future::poll_fn, thread};
 

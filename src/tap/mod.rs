@@ -31,7 +31,7 @@
 //! - [`Taps`] owns the sinks. [`Taps::from_tapfile`] starts those of a Tapfile; [`Builder`] has more settings.
 //! - [`Handle`] sends: [`wants`](Handle::wants) says whether a message need be built at all.
 //! - [`Message`] borrows what the server has. [`Message::client_query`] and three others are shaped as in `CoreDNS`.
-//! - [`MemoryTap`] is for the tests of a server.
+//! - `MemoryTap` is for the tests of a server (feature `proto`, which a server needs for its tests only).
 //!
 //! `docs/embedding.md` describes the whole way.
 //!
@@ -56,6 +56,7 @@ mod error;
 mod handle;
 mod host;
 mod intake;
+#[cfg(feature = "proto")]
 mod memory;
 mod message;
 mod own;
@@ -65,6 +66,7 @@ mod taps;
 pub use builder::Builder;
 pub use error::Error;
 pub use handle::Handle;
+#[cfg(feature = "proto")]
 pub use memory::{MemoryTap, Tapped};
 pub use message::{HttpVersion, Message, Protocol};
 pub use policy::{Policy, PolicyAction, PolicyMatch};

@@ -501,7 +501,7 @@ impl Shared {
                 };
                 // The router rejects our certificate, and reports the reason itself.
                 let Ok(tls) = accepted else { return };
-                Stream::TlsServer(Box::new(tls))
+                Stream::Tls(Box::new(tls.into()))
             }
             (stream, _) => stream,
         };

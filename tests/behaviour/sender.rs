@@ -90,7 +90,7 @@ impl Target {
                 let name = ServerName::try_from("localhost").expect("a name");
                 let connector = TlsConnector::from(Arc::clone(config));
                 let tls = connector.connect(name, tcp).await?;
-                Ok(Stream::TlsClient(Box::new(tls)))
+                Ok(Stream::Tls(Box::new(tls.into())))
             }
         }
     }
@@ -215,8 +215,7 @@ pub(crate) fn reset_on_close(stream: &Stream) {
     let tcp = match stream {
         Stream::Unix(_) => return,
         Stream::Tcp(tcp) => tcp,
-        Stream::TlsServer(tls) => tls.get_ref().0,
-        Stream::TlsClient(tls) => tls.get_ref().0,
+        Stream::Tls(tls) => tls.get_ref().0,
     };
     SockRef::from(tcp)
         .set_linger(Some(Duration::ZERO))

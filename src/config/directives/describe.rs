@@ -69,6 +69,7 @@ mod tests {
         );
     }
 
+    #[cfg(all(feature = "resolver", feature = "tls"))]
     #[test]
     fn the_table_shows_every_setting() {
         let text = r#"listen /run/tapfan/dnstap.sock { group dns }

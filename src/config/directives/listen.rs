@@ -11,7 +11,7 @@ use super::{
         parser::Statement,
         quantity::Size,
     },
-    Findings, bad_address, check_relative, only_argument,
+    Findings, bad_address, check_relative, features, only_argument,
     options::{self, Options},
     row::{Given, Row, Scope, Value},
 };
@@ -112,6 +112,9 @@ pub(super) fn read(statement: &Statement, findings: &mut Findings<'_>) -> Option
         .ok();
     if let Some(BindAddress::Unix(address)) = &address {
         check_relative(url, address, findings);
+    }
+    if let Some(address) = &address {
+        features::check_listener(address, url, findings);
     }
     let known = address.is_some();
     let address = match address {

@@ -4,9 +4,10 @@
 
 mod describe;
 mod dnstap;
+mod features;
 mod listen;
 mod options;
-#[cfg(test)]
+#[cfg(all(test, feature = "resolver", feature = "tls"))]
 mod reference_tests;
 mod resolver;
 mod router;

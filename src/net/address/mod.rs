@@ -82,23 +82,6 @@ pub enum Host {
 
 // === impl Authority ===
 
-impl From<SocketAddr> for Authority {
-    /// Writes the zone as its index.
-    fn from(address: SocketAddr) -> Self {
-        let zone = match address {
-            SocketAddr::V6(six) if six.scope_id() != 0 => Some(six.scope_id().to_string().into()),
-            _ => None,
-        };
-        Self {
-            host: Host::Ip {
-                address: address.ip(),
-                zone,
-            },
-            port: address.port(),
-        }
-    }
-}
-
 impl fmt::Display for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)

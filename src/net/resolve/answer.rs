@@ -8,10 +8,9 @@ use std::{
 
 use tower::util::rng::HasherRng;
 
-use super::{
-    order,
-    target::{Target, Unanswered},
-};
+#[cfg(test)]
+use super::target::Unanswered;
+use super::{order, target::Target};
 
 /// The addresses of a [`Destination`](super::Destination), and the time for which they are valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,25 +34,9 @@ pub struct Addresses {
 // === impl Addresses ===
 
 impl Addresses {
+    #[cfg(any(feature = "resolver", test))]
     pub(super) fn new(targets: Vec<Target>) -> Self {
         Self { targets }
-    }
-
-    /// A single host, with its addresses in the order to try them.
-    pub(super) fn of_host(
-        host: &str,
-        addresses: Vec<SocketAddr>,
-        port: u16,
-        unanswered: Unanswered,
-    ) -> Self {
-        Self::new(vec![Target {
-            host: host.into(),
-            port,
-            priority: 0,
-            weight: 0,
-            addresses,
-            unanswered,
-        }])
     }
 
     /// SRV records with these priorities, each with its own target.
@@ -74,7 +57,14 @@ impl Addresses {
     #[cfg(test)]
     pub(crate) fn of(addresses: &[&str]) -> Self {
         let addresses = addresses.iter().map(|it| it.parse().expect("an address"));
-        Self::of_host("", addresses.collect(), 0, Unanswered::default())
+        Self::new(vec![Target {
+            host: "".into(),
+            port: 0,
+            priority: 0,
+            weight: 0,
+            addresses: addresses.collect(),
+            unanswered: Unanswered::default(),
+        }])
     }
 
     /// Returns the addresses in the order to try them, each once.

@@ -2,8 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-use hickory_resolver::net::NetError;
 use thiserror::Error;
+
+use super::ServerError;
 
 /// The reason why a name has no addresses.
 #[derive(Debug, Error)]
@@ -40,7 +41,7 @@ pub enum ResolveError {
         /// The name as written.
         name: String,
         /// The error of the last name server.
-        source: NetError,
+        source: ServerError,
     },
     /// Not a valid DNS name.
     #[error("\"{0}\" is not a valid DNS name")]
@@ -62,41 +63,17 @@ pub enum ResolveError {
         /// The file.
         path: PathBuf,
         /// The parser's error.
-        source: NetError,
+        source: ServerError,
     },
     /// The configured name servers cannot be used.
     #[error("the name servers cannot be used: {0}")]
-    Setup(NetError),
+    Setup(ServerError),
+    /// This program was built without the feature `resolver`.
+    #[error(
+        "names cannot be looked up, because this program was built without the feature `resolver` of tapfan; write an address"
+    )]
+    NotBuilt,
     /// The lookup of a target panicked.
     #[error("the lookup of {0} failed because of a bug in tapfan; please report it")]
     Fault(String),
-}
-
-// === impl ResolveError ===
-
-impl ResolveError {
-    /// Returns the more important of two errors for the same name. A failure to answer is more important than a denial.
-    pub(super) fn or_worse(self, other: Self) -> Self {
-        if other.rank() > self.rank() {
-            other
-        } else {
-            self
-        }
-    }
-
-    /// Returns whether the name servers answered that the name or its records do not exist. False if they failed to
-    /// answer.
-    pub(super) fn is_absence(&self) -> bool {
-        self.rank() <= 1
-    }
-
-    fn rank(&self) -> u8 {
-        match self {
-            Self::NoSuchName { .. } => 0,
-            Self::NoAddresses { .. } | Self::NoService { .. } | Self::NotOffered { .. } => 1,
-            Self::ServerFailure { .. } => 2,
-            Self::Unreachable { .. } => 3,
-            _ => 4,
-        }
-    }
 }

@@ -23,6 +23,7 @@ pub(super) struct Unanswered {
 // === impl Unanswered ===
 
 impl Unanswered {
+    #[cfg(any(feature = "resolver", test))]
     pub(super) const BOTH: Self = Self {
         four: true,
         six: true,

@@ -1,14 +1,15 @@
 //! The reasons why a TLS configuration cannot be built, in an operator's words.
 
 use std::{
+    error::Error as StdError,
     fmt, io,
     path::{Path, PathBuf},
 };
 
-use rustls::server::VerifierBuilderError;
 use thiserror::Error;
 
-use super::key::Unusable;
+/// An error of the library that implements TLS.
+type Cause = Box<dyn StdError + Send + Sync>;
 
 /// The reason why a TLS configuration cannot be built. Its text never quotes a key file.
 #[derive(Debug, Error)]
@@ -48,14 +49,14 @@ pub enum TlsError {
     #[error("the private key in {path} is encrypted; decrypt it with `openssl pkey -in {path} -out FILE`, and make FILE readable only for tapfan", path = .0.display())]
     EncryptedKey(PathBuf),
     /// A certificate cannot be used.
-    #[error("certificate {number} in {} cannot be used: {}", path.display(), said(source))]
+    #[error("certificate {number} in {} cannot be used: {why}", path.display())]
     BadCertificate {
         /// The file.
         path: PathBuf,
         /// Its number in the file, from 1.
         number: usize,
-        /// The error of rustls.
-        source: rustls::Error,
+        /// The reason, in words.
+        why: String,
     },
     /// The private key cannot be used.
     #[error("the private key in {} is broken or of an unsupported kind: create an RSA key of 2048 bits or more, an ECDSA key on P-256, P-384 or P-521, or an Ed25519 key", path.display())]
@@ -63,7 +64,7 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
         /// The error of rustls.
-        source: rustls::Error,
+        source: Cause,
     },
     /// An RSA key is too short.
     #[error("the RSA key in {} has {bits} bits, but the minimum is 2048: create a longer one (`openssl genrsa 2048`) and a certificate for it", path.display())]
@@ -100,19 +101,24 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
         /// The error of rustls.
-        source: VerifierBuilderError,
+        source: Cause,
     },
     /// The platform has no authorities to trust.
     #[error(
         "cannot load the system's trusted authorities: {0}; install them (package ca-certificates) or set `ca` to a file of authorities"
     )]
-    PlatformRoots(rustls::Error),
+    PlatformRoots(Cause),
     /// A name that no certificate can contain.
     #[error("\"{0}\" cannot be the name in a certificate; set `server_name`")]
     ServerName(String),
     /// The crypto provider lacks what TLS 1.2 and 1.3 need.
     #[error("TLS cannot be set up: {0}")]
-    Setup(rustls::Error),
+    Setup(Cause),
+    /// This program was built without the feature `tls`.
+    #[error(
+        "TLS cannot be used, because this program was built without the feature `tls` of tapfan; use TCP or a unix socket"
+    )]
+    NotBuilt,
 }
 
 /// A format of certificates and keys other than PEM.
@@ -126,32 +132,6 @@ pub enum BinaryForm {
     Pkcs12,
     /// Text in UTF-16.
     Utf16,
-}
-
-// === impl TlsError ===
-
-impl TlsError {
-    pub(super) fn authorities(path: &Path, source: VerifierBuilderError) -> Self {
-        let path = path.to_owned();
-        Self::Authorities { path, source }
-    }
-
-    /// The error for an unusable key. `path` is the file of the key, or of the certificate with the key.
-    pub(super) fn of_key(key: Unusable, path: &Path) -> Self {
-        let path = path.to_owned();
-        match key {
-            Unusable::ShortRsa(bits) => Self::ShortRsaKey { path, bits },
-            Unusable::RsaPss => Self::RsaPssKey(path),
-        }
-    }
-}
-
-/// Returns rustls' text about a certificate, without its prefix for a peer's certificate.
-fn said(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidCertificate(why) => why.to_string(),
-        error => error.to_string(),
-    }
 }
 
 // === impl BinaryForm ===

@@ -49,15 +49,6 @@ impl Validity {
     /// The remaining time below which a certificate should be renewed.
     pub(crate) const SOON: Duration = Duration::from_secs(14 * DAY);
 
-    pub(super) fn of(dates: &x509_parser::certificate::Validity) -> Self {
-        // A date before 1970 is long past, so it can count as 1970.
-        let time = |timestamp: i64| since_1970(u64::try_from(timestamp).unwrap_or(0));
-        Self {
-            starts: time(dates.not_before.timestamp()),
-            expires: time(dates.not_after.timestamp()),
-        }
-    }
-
     pub(crate) fn state(&self, now: SystemTime) -> ValidityState {
         if now < self.starts {
             ValidityState::NotYetValid
@@ -81,12 +72,6 @@ impl Validity {
         };
         Some(format!("{words} {}", Away { date, now }))
     }
-}
-
-/// Returns the time so many seconds after 1970 began.
-pub(super) fn since_1970(seconds: u64) -> SystemTime {
-    let since = Duration::from_secs(seconds);
-    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }
 
 // === impl Away ===

@@ -3,16 +3,15 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use super::{
-    ConnectCause, ConnectError, Tls,
+    ConnectCause, ConnectError,
     standing::{Standing, Standings},
 };
 use crate::{
     frame_stream,
     health::Stage,
-    net::{self, OwnListeners, Stream, TcpSettings, UnixAddress},
+    net::{self, Connector, OwnListeners, Stream, TcpSettings, UnixAddress},
 };
 
 /// A connection after ACCEPT and before START. It can be dropped, because the stream has not started yet.
@@ -45,7 +44,7 @@ pub(super) async fn unix<'a>(
 pub(super) async fn tcp<'a>(
     (place, address): (usize, SocketAddr),
     settings: &TcpSettings,
-    tls: Option<&Tls>,
+    tls: Option<&Connector>,
     own: &OwnListeners,
     standings: &'a Standings<'a>,
 ) -> Result<Accepted<'a>, ConnectError> {
@@ -57,13 +56,10 @@ pub(super) async fn tcp<'a>(
     not_own(own.at_tcp(&tcp)).map_err(|cause| standing.error(Stage::Connect, cause))?;
     let stream = match tls {
         None => Stream::Tcp(tcp),
-        Some(Tls { config, name }) => {
+        Some(tls) => {
             standing.reach(Stage::Tls);
-            let connector = TlsConnector::from(config.load_full());
-            let tls = connector.connect(name.clone(), tcp);
-            let tls = within(DEADLINE, tls, ConnectCause::Tls).await;
-            let tls = tls.map_err(|cause| standing.error(Stage::Tls, cause))?;
-            Stream::TlsClient(Box::new(tls))
+            let tls = within(DEADLINE, tls.connect(tcp), ConnectCause::Tls).await;
+            tls.map_err(|cause| standing.error(Stage::Tls, cause))?
         }
     };
     Accepted::by(stream, standing).await

@@ -29,7 +29,7 @@ pub(crate) enum ConnectCause {
     Resolve(Arc<ResolveError>),
     #[error("{0}{hint}", hint = dial_hint(.0))]
     Dial(io::Error),
-    #[error("{said}{hint}", said = tls_said(.0), hint = tls_hint(.0))]
+    #[error("{}", net::client_failure(.0))]
     Tls(io::Error),
     /// The Frame Streams handshake failed.
     #[error("{0}{hint}", hint = handshake_hint(.0))]
@@ -130,69 +130,6 @@ fn dial_hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Returns the error text of rustls with two changes. Refusals that people do not understand get other words. Of a
-/// certificate's names only the first few are shown: there can be thousands, and every view of the sink would show them
-/// all.
-fn tls_said(error: &io::Error) -> String {
-    const SHOWN: usize = 5;
-    if let Some(rustls::Error::InvalidCertificate(why)) = of_rustls(error)
-        && let Some(said) = net::refusal(why)
-    {
-        return said;
-    }
-    match of_rustls(error) {
-        Some(rustls::Error::InvalidCertificate(
-            rustls::CertificateError::NotValidForNameContext {
-                expected,
-                presented,
-            },
-        )) if presented.len() > SHOWN => {
-            let first: Vec<&str> = presented.iter().take(SHOWN).map(String::as_str).collect();
-            format!(
-                "invalid peer certificate: certificate not valid for name {:?}; certificate is only valid for {} and {} more",
-                expected.to_str(),
-                first.join(", "),
-                presented.len() - SHOWN
-            )
-        }
-        _ => error.to_string(),
-    }
-}
-
-fn of_rustls(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
-}
-
-fn tls_hint(error: &io::Error) -> &'static str {
-    match of_rustls(error) {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
-            "; set `ca` to the authority that issued the certificate, or read about `skipverify`"
-        }
-        Some(rustls::Error::InvalidCertificate(
-            rustls::CertificateError::NotValidForName
-            | rustls::CertificateError::NotValidForNameContext { .. },
-        )) => "; set `server_name` to a name in the certificate",
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)))
-            if net::is_version_1(other) =>
-        {
-            "; make a certificate of version 3 (with extensions) for the collector, or read about `skipverify`"
-        }
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)))
-            if is_authority(other) =>
-        {
-            "; this is the certificate of an authority; make one for the collector, with basicConstraints=CA:FALSE"
-        }
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::ExpiredContext {
-            ..
-        })) => "; renew it at the collector",
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::NotValidYetContext {
-            ..
-        })) => "; are the clocks of this host and of the certificate's issuer right?",
-        Some(rustls::Error::InvalidMessage(_)) => "; does this port speak TLS?",
-        _ => net::client_hint(error),
-    }
-}
-
 /// Returns the hint for a failed Frame Streams handshake. In TLS 1.3, a collector refuses a client certificate only
 /// after the TLS handshake, so this handshake can fail because of a certificate.
 fn handshake_hint(error: &HandshakeError) -> &'static str {
@@ -200,15 +137,6 @@ fn handshake_hint(error: &HandshakeError) -> &'static str {
         HandshakeError::Io { source, .. } => net::client_hint(source),
         _ => "",
     }
-}
-
-/// Returns whether the collector presents a CA certificate as its own. `openssl req -x509` makes such a certificate by
-/// default.
-fn is_authority(error: &rustls::OtherError) -> bool {
-    matches!(
-        error.0.downcast_ref(),
-        Some(webpki::Error::CaUsedAsEndEntity)
-    )
 }
 
 #[cfg(test)]
@@ -254,22 +182,6 @@ mod tests {
         assert_eq!(reported(errors), is("1", 2));
         let errors = vec![refused(), silence(Stage::Handshake), http(), http()];
         assert_eq!(reported(errors), is("2", 3));
-    }
-
-    #[test]
-    fn only_the_first_names_of_a_certificate_are_shown() {
-        let said = |names: usize| {
-            let presented = (0..names).map(|name| format!("DnsName(\"h{name}.example\")"));
-            let error = rustls::CertificateError::NotValidForNameContext {
-                expected: "collector".try_into().expect("a name"),
-                presented: presented.collect(),
-            };
-            let error = rustls::Error::InvalidCertificate(error);
-            let cause = ConnectCause::Tls(io::Error::new(io::ErrorKind::InvalidData, error));
-            ConnectError::new(Stage::Tls, "tls://192.0.2.1:6000", cause).to_string()
-        };
-        insta::assert_snapshot!(said(2), @r#"TLS tls://192.0.2.1:6000: invalid peer certificate: certificate not valid for name "collector"; certificate is only valid for DnsName("h0.example") or DnsName("h1.example"); set `server_name` to a name in the certificate"#);
-        insta::assert_snapshot!(said(3000), @r#"TLS tls://192.0.2.1:6000: invalid peer certificate: certificate not valid for name "collector"; certificate is only valid for DnsName("h0.example"), DnsName("h1.example"), DnsName("h2.example"), DnsName("h3.example"), DnsName("h4.example") and 2995 more; set `server_name` to a name in the certificate"#);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 
 use std::{io, mem::discriminant};
 
-use hickory_resolver::net::NetError;
-
 use super::{ConnectCause, ConnectError};
-use crate::{frame_stream::HandshakeError, health::FailureKind, net::ResolveError};
+use crate::{
+    frame_stream::HandshakeError,
+    health::FailureKind,
+    net::{self, ResolveError},
+};
 
 // === impl ConnectError ===
 
@@ -26,9 +28,9 @@ impl ConnectError {
 pub(in crate::sink) fn kind_of_lookup(error: &ResolveError) -> FailureKind {
     match error {
         ResolveError::ServerFailure { code, .. } => FailureKind::of(code),
-        ResolveError::Unreachable { source, .. } => match source {
-            NetError::Io(error) => of_io(error),
-            source => FailureKind::of(discriminant(source)),
+        ResolveError::Unreachable { source, .. } => match source.as_io() {
+            Some(error) => of_io(error),
+            None => FailureKind::of(source.kind()),
         },
         error => FailureKind::of(discriminant(error)),
     }
@@ -45,22 +47,10 @@ fn of_handshake(error: &HandshakeError) -> FailureKind {
     FailureKind::of((discriminant(error), found))
 }
 
-/// The kind of an I/O error. The error can wrap an error of rustls, and that can wrap an error of webpki.
+/// The kind of an I/O error. The error can wrap an error of TLS.
 fn of_io(error: &io::Error) -> FailureKind {
-    use rustls::{CertificateError, Error, OtherError};
-    let inner = error.get_ref();
-    match inner.and_then(|inner| inner.downcast_ref::<Error>()) {
+    match net::tls_failure_kind(error) {
+        Some(kind) => FailureKind::of(kind),
         None => FailureKind::of((error.kind(), error.raw_os_error())),
-        Some(Error::AlertReceived(alert)) => FailureKind::of(("alert", u8::from(*alert))),
-        Some(Error::InvalidCertificate(why)) => match why {
-            CertificateError::Other(OtherError(other)) => {
-                other.downcast_ref::<webpki::Error>().map_or(
-                    FailureKind::of(("certificate", discriminant(why))),
-                    |error| FailureKind::of(("webpki", discriminant(error))),
-                )
-            }
-            why => FailureKind::of(("certificate", discriminant(why))),
-        },
-        Some(error) => FailureKind::of(("TLS", discriminant(error))),
     }
 }

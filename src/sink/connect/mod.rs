@@ -23,12 +23,12 @@ use tower::Service;
 pub(crate) use self::error::{ConnectCause, ConnectError};
 pub(super) use self::kind::kind_of_lookup;
 pub(super) use self::race::AT_ONCE as ATTEMPTS_AT_ONCE;
-pub(super) use self::target::{Place, Target, Tls};
+pub(super) use self::target::{Place, Target};
 use self::{race::race, standing::Standings};
 use super::{Connection, Established, Term, connection::Deadlines};
 use crate::{
     health::{Event, Reporter, Stage},
-    net::{Destination, OwnListeners, Resolver, Stream, TcpSettings},
+    net::{Connector, OwnListeners, Stream, TcpSettings},
 };
 
 /// Makes connections to one collector.
@@ -41,7 +41,6 @@ pub(crate) struct Connect {
     target: Target,
     deadlines: Deadlines,
     max_age: Option<Duration>,
-    resolver: Resolver,
     own: OwnListeners,
     status: Reporter,
     abort: CancellationToken,
@@ -65,7 +64,6 @@ impl Connect {
         target: Target,
         write_timeout: Duration,
         max_age: Option<Duration>,
-        resolver: Resolver,
         own: OwnListeners,
         status: Reporter,
         abort: CancellationToken,
@@ -74,7 +72,7 @@ impl Connect {
             Target::Tcp {
                 place: Place::Named(resolution),
                 ..
-            } => Some(resolution.start(resolver.clone(), status.clone())),
+            } => Some(resolution.start(status.clone())),
             _ => None,
         };
         Self {
@@ -84,7 +82,6 @@ impl Connect {
                 finish: FINISH_DEADLINE,
             },
             max_age,
-            resolver,
             own,
             status,
             abort,
@@ -105,7 +102,7 @@ impl Connect {
                 settings,
                 tls,
             } => {
-                let tls = tls.as_ref();
+                let tls = tls.as_deref();
                 let (stream, endpoint, address) = self.connect_tcp(place, settings, tls).await?;
                 let place = place.addresses().map(|addresses| (address, addresses));
                 (stream, endpoint, place)
@@ -123,7 +120,7 @@ impl Connect {
         &self,
         place: &Place,
         settings: &TcpSettings,
-        tls: Option<&Tls>,
+        tls: Option<&Connector>,
     ) -> Result<(Stream, Arc<str>, SocketAddr), ConnectError> {
         let addresses = self.addresses(place).await?;
         let standings = Standings::new(&self.status);
@@ -151,11 +148,10 @@ impl Connect {
     async fn addresses(&self, place: &Place) -> Result<Vec<SocketAddr>, ConnectError> {
         self.status.report(&Event::Resolving);
         let addresses = match place {
-            Place::Fixed(authority) => {
-                let address = Destination::Host(authority.clone());
-                let answer = self.resolver.resolve(&address).await.map_err(Arc::new);
-                answer.map(|answer| answer.addresses.in_order())
-            }
+            Place::Fixed(literal) => literal
+                .address()
+                .map(|address| vec![address])
+                .map_err(Arc::new),
             Place::Named(resolution) => resolution.for_attempt().await,
         };
         addresses.map_err(|error| {
@@ -179,5 +175,5 @@ impl Service<()> for Connect {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tls"))]
 mod tests;

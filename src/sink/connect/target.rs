@@ -2,13 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use arc_swap::ArcSwap;
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
 use tokio::sync::watch;
 
 use crate::{
-    net::{Addresses, Authority, TcpSettings, UnixAddress},
+    net::{Addresses, Connector, Literal, TcpSettings, UnixAddress},
     sink::Resolution,
 };
 
@@ -21,8 +18,8 @@ pub(crate) enum Target {
         /// The address or name to dial.
         place: Place,
         settings: TcpSettings,
-        /// The TLS settings; `None` for plain TCP.
-        tls: Option<Tls>,
+        /// Makes the TLS sessions; `None` for plain TCP. All stacks of the sink share it.
+        tls: Option<Arc<Connector>>,
     },
 }
 
@@ -30,18 +27,9 @@ pub(crate) enum Target {
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
     /// An address, which needs no lookup.
-    Fixed(Authority),
+    Fixed(Literal),
     /// The current addresses of a name.
     Named(Resolution),
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Tls {
-    /// The configuration of the next handshakes. All stacks of the sink share it, so that certificates can be replaced
-    /// while the sink runs.
-    pub config: Arc<ArcSwap<ClientConfig>>,
-    /// The name to verify.
-    pub name: ServerName<'static>,
 }
 
 // === impl Place ===
@@ -59,7 +47,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fixed(authority) => authority.fmt(f),
+            Self::Fixed(literal) => literal.fmt(f),
             Self::Named(resolution) => resolution.destination.fmt(f),
         }
     }

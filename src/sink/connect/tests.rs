@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     frame_stream::{Awaited, HandshakeError, LooksLike},
     health::Disconnect,
-    net::{Addresses, Authority, Host, ResolveError},
+    net::{Addresses, Authority, Destination, Host, ResolveError},
 };
 
 /// The text written to the log.

@@ -22,7 +22,7 @@ use crate::{
         test_server::{Says, Server, service},
     },
     router::{Limits, Queue},
-    sink::{Stack, driver::drive},
+    sink::{Names, Stack, driver::drive},
 };
 
 /// A collector that takes frames of one byte each. Dropping it drops its connections.
@@ -120,7 +120,7 @@ impl Running {
             },
             ..Sink::new("a", socket.parse().expect("a SOCKET"))
         };
-        let resolver = Resolver::new(ResolverSettings {
+        let names = Names::new(&ResolverSettings {
             name_servers: vec![server.address],
             timeout: Duration::from_secs(1),
             ..ResolverSettings::default()
@@ -129,7 +129,7 @@ impl Running {
         let stack = Stack::new(
             &sink,
             None,
-            resolver.expect("made"),
+            &names,
             OwnListeners::default(),
             reporter.clone(),
         );

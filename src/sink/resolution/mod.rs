@@ -28,6 +28,7 @@ pub(crate) struct Resolution {
     /// The name that is looked up.
     pub(super) destination: Destination,
     refresh: Refresh,
+    resolver: Resolver,
     shared: Arc<Shared>,
 }
 
@@ -63,10 +64,11 @@ impl Resolution {
     pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
 
     /// A resolution without addresses. No lookup happens before [`start`](Self::start).
-    pub(crate) fn new(destination: Destination, refresh: Refresh) -> Self {
+    pub(crate) fn new(destination: Destination, refresh: Refresh, resolver: Resolver) -> Self {
         Self {
             destination,
             refresh,
+            resolver,
             shared: Arc::new(Shared {
                 addresses: watch::Sender::default(),
                 course: watch::Sender::default(),
@@ -81,12 +83,12 @@ impl Resolution {
     }
 
     /// Starts the lookups, until the handle is dropped.
-    pub(crate) fn start(&self, resolver: Resolver, status: Reporter) -> AbortOnDropHandle<()> {
+    pub(crate) fn start(&self, status: Reporter) -> AbortOnDropHandle<()> {
         let this = self.clone();
         AbortOnDropHandle::new(tokio::spawn(async move {
             let destination = this.destination.clone();
             let look_up = || {
-                let (resolver, destination) = (resolver.clone(), destination.clone());
+                let (resolver, destination) = (this.resolver.clone(), destination.clone());
                 async move {
                     // The lookup runs in its own task, so that a panic counts as a failed lookup.
                     let name = destination.to_string();
@@ -211,7 +213,7 @@ impl Resolution {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "resolver", feature = "tls"))]
 mod following;
-#[cfg(test)]
+#[cfg(all(test, feature = "resolver"))]
 mod tests;

@@ -3,7 +3,7 @@ use std::{collections::VecDeque, sync::Mutex};
 use tokio::{task::JoinHandle, time::advance};
 
 use super::*;
-use crate::net::{Authority, Host};
+use crate::net::{Authority, Host, ResolverSettings};
 
 type Outcome = Result<Answer, ResolveError>;
 
@@ -48,7 +48,8 @@ fn run<const N: usize>(outcomes: [(Duration, fn() -> Outcome); N]) -> Running {
         host: Host::Name("c".into()),
         port: 6000,
     });
-    let resolution = Resolution::new(destination, Refresh::default());
+    let resolver = Resolver::new(ResolverSettings::default()).expect("made");
+    let resolution = Resolution::new(destination, Refresh::default(), resolver);
     let script = Script(Arc::new(Mutex::new(Scripted {
         outcomes: outcomes.into_iter().collect(),
         begun: Vec::new(),
@@ -277,7 +278,7 @@ async fn dropping_the_handle_stops_the_lookups() {
         crate::net::test_server::Says::Addresses(0, vec![[192, 0, 2, 1].into()])
     })
     .await;
-    let resolver = Resolver::new(crate::net::ResolverSettings {
+    let resolver = Resolver::new(ResolverSettings {
         name_servers: vec![server.address],
         ..Default::default()
     });
@@ -285,8 +286,9 @@ async fn dropping_the_handle_stops_the_lookups() {
         host: Host::Name("collector.example.".into()),
         port: 6000,
     });
-    let resolution = Resolution::new(destination, Refresh::default());
-    let handle = resolution.start(resolver.expect("made"), Reporter::new("a".into()));
+    let resolver = resolver.expect("made");
+    let resolution = Resolution::new(destination, Refresh::default(), resolver);
+    let handle = resolution.start(Reporter::new("a".into()));
     let mut addresses = resolution.addresses();
     // The paused clock does not wait for the socket.
     tokio::time::resume();

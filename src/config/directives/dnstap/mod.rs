@@ -10,7 +10,7 @@ use super::{
         needs::{Need, What},
         parser::Statement,
     },
-    Findings, bad_address, check_relative,
+    Findings, bad_address, check_relative, features,
     options::{self, Options},
 };
 use crate::net::{Endpoint, UnixAddress};
@@ -59,6 +59,9 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
         .ok();
     if let Some(Endpoint::Unix(address)) = &endpoint {
         check_relative(socket, address, findings);
+    }
+    if let Some(endpoint) = &endpoint {
+        features::check_sink(endpoint, socket, findings);
     }
     let known = endpoint.is_some();
     // If the address is wrong, any address will do: the options are still read, in order to report their problems.

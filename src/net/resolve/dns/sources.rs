@@ -12,7 +12,7 @@ use hickory_resolver::{
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    error::ResolveError,
+    super::ResolveError,
     system::{HostsFile, ResolvConf},
     upstream::{Found, Upstream, alternate},
 };

@@ -1,4 +1,8 @@
-use std::{fs, io, net::IpAddr, path::Path};
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ProtocolVersion;
@@ -6,12 +10,11 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::net::Stream;
 
 /// A directory of PEM files: two authorities, and certificates signed by the first authority.
 struct Files {
@@ -128,7 +131,7 @@ async fn talk(server: &ServerTls, client: &ClientTls, host: &str) -> io::Result<
     let address = listener.local_addr()?;
     let accepting = async {
         let (tcp, _) = listener.accept().await?;
-        let mut stream = Stream::TlsServer(Box::new(acceptor.accept(tcp).await?));
+        let mut stream = Stream::Tls(Box::new(acceptor.accept(tcp).await?.into()));
         let mut word = [0; 4];
         stream.read_exact(&mut word).await?;
         stream.write_all(&word).await?;
@@ -137,7 +140,7 @@ async fn talk(server: &ServerTls, client: &ClientTls, host: &str) -> io::Result<
     };
     let dialling = async {
         let tcp = TcpStream::connect(address).await?;
-        let mut stream = Stream::TlsClient(Box::new(connector.connect(name, tcp).await?));
+        let mut stream = Stream::Tls(Box::new(connector.connect(name, tcp).await?.into()));
         stream.write_all(b"ping").await?;
         stream.flush().await?;
         let mut word = [0; 4];
@@ -171,7 +174,7 @@ async fn a_connection_works_by_name_and_by_address() {
         assert!(accepted.is_tls() && dialled.is_tls());
         assert!(accepted.is_write_vectored());
         assert!(accepted.peer().starts_with("127.0.0.1:"));
-        let Stream::TlsClient(stream) = dialled else {
+        let Stream::Tls(stream) = dialled else {
             panic!("the dialling side")
         };
         assert_eq!(

@@ -15,7 +15,7 @@ pub(crate) fn client_hint(error: &io::Error) -> &'static str {
 }
 
 /// Returns a hint about an error on a connection that a sender dialled.
-pub(crate) fn server_hint(error: &io::Error) -> &'static str {
+pub(super) fn server_hint(error: &io::Error) -> &'static str {
     match of_rustls(error) {
         Some(Error::AlertReceived(alert)) => sender_alert(*alert),
         Some(Error::NoCertificatesPresented) => {
@@ -77,7 +77,7 @@ fn refuses_certificate(alert: AlertDescription) -> bool {
     )
 }
 
-fn of_rustls(error: &io::Error) -> Option<&Error> {
+pub(super) fn of_rustls(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 

@@ -11,7 +11,7 @@ use hickory_resolver::{Hosts, system_conf::parse_resolv_conf};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use super::{
-    error::ResolveError,
+    super::ResolveError,
     upstream::{Overrides, Upstream},
 };
 use crate::{files, lock::Mutex};
@@ -90,9 +90,9 @@ impl ResolvConf {
         };
         self.file
             .parsed(text, parse)
-            .map_err(|source| ResolveError::Unusable {
+            .map_err(|error| ResolveError::Unusable {
                 path: path.clone(),
-                source,
+                source: error.into(),
             })
     }
 }

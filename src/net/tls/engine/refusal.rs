@@ -3,14 +3,11 @@
 use rustls::CertificateError;
 use rustls_pki_types::UnixTime;
 
-use super::{
-    unverified::ShortKey,
-    validity::{Away, since_1970},
-};
+use super::{outline::since_1970, unverified::ShortKey, validity::Away};
 
 /// Explains why rustls refused a peer's certificate, for instance `the certificate expired 2024-02-01, 2.8 years ago`.
 /// rustls' own text has seconds since 1970, or names of types. Returns `None` if rustls' own text is good enough.
-pub(crate) fn refusal(error: &CertificateError) -> Option<String> {
+pub(super) fn refusal(error: &CertificateError) -> Option<String> {
     match error {
         CertificateError::ExpiredContext {
             time: now,
@@ -32,7 +29,7 @@ pub(crate) fn refusal(error: &CertificateError) -> Option<String> {
 }
 
 /// Returns whether a certificate was refused because its X.509 version is not 3.
-pub(crate) fn is_version_1(error: &rustls::OtherError) -> bool {
+pub(super) fn is_version_1(error: &rustls::OtherError) -> bool {
     let error = error.0.downcast_ref();
     matches!(error, Some(webpki::Error::UnsupportedCertVersion))
 }

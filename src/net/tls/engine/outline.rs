@@ -3,6 +3,8 @@
 //! rustls-webpki parses certificates in order to verify them. So it refuses some that Go and OpenSSL accept: X.509
 //! version 1, unknown critical extensions, long serial numbers. If nothing is verified, these do not matter.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use x509_parser::{
     asn1_rs::{Any, Class, FromDer, Tag},
@@ -41,7 +43,7 @@ impl<'a> CertificateOutline<'a> {
         let _subject = next(&mut fields)?;
         let (_, key) = SubjectPublicKeyInfo::from_der(next(&mut fields)?).ok()?;
         Some(Self {
-            validity: validity.ok().map(|(_, dates)| Validity::of(&dates)),
+            validity: validity.ok().map(|(_, dates)| dates_of(&dates)),
             key,
         })
     }
@@ -90,12 +92,27 @@ pub(super) fn next<'a>(elements: &mut &'a [u8]) -> Option<&'a [u8]> {
     all.get(..all.len().checked_sub(rest.len())?)
 }
 
+/// Returns the time so many seconds after 1970 began.
+pub(super) fn since_1970(seconds: u64) -> SystemTime {
+    let since = Duration::from_secs(seconds);
+    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+}
+
+fn dates_of(dates: &certificate::Validity) -> Validity {
+    // A date before 1970 is long past, so it can count as 1970.
+    let time = |timestamp: i64| since_1970(u64::try_from(timestamp).unwrap_or(0));
+    Validity {
+        starts: time(dates.not_before.timestamp()),
+        expires: time(dates.not_after.timestamp()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::net::tls::unverified_tests::file;
+    use crate::net::tls::engine::unverified_tests::file;
     use rustls_pki_types::pem::PemObject as _;
 
     fn of_openssl(name: &str) -> CertificateDer<'static> {
@@ -113,7 +130,7 @@ mod tests {
             let outline = CertificateOutline::read(&certificate).expect("a certificate");
             let (_, whole) = x509_parser::parse_x509_certificate(&certificate).expect("parsed");
             assert_eq!(outline.rsa_bits(), rsa_bits);
-            assert_eq!(outline.validity, Some(Validity::of(whole.validity())));
+            assert_eq!(outline.validity, Some(dates_of(whole.validity())));
             assert_eq!(outline.public_key().as_ref(), whole.public_key().raw);
         }
     }

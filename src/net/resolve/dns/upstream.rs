@@ -20,7 +20,10 @@ use hickory_resolver::{
 };
 use tokio::time;
 
-use super::{edns::Connections, error::ResolveError, target::Unanswered};
+use super::{
+    super::{ResolveError, target::Unanswered},
+    edns::Connections,
+};
 
 /// Name servers, and the rules for appending search domains to a relative name.
 #[derive(Clone)]
@@ -296,7 +299,10 @@ fn classify(name: String, error: NetError) -> ResolveError {
             code: code.to_string(),
         },
         NetError::Timeout => ResolveError::Timeout(name),
-        source => ResolveError::Unreachable { name, source },
+        error => ResolveError::Unreachable {
+            name,
+            source: error.into(),
+        },
     }
 }
 

@@ -9,10 +9,11 @@ use hickory_resolver::{
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    answer::{Addresses, Answer},
-    error::ResolveError,
+    super::{
+        Addresses, Answer, ResolveError,
+        target::{Target, Unanswered},
+    },
     sources::{Sources, by, read_name},
-    target::{Target, Unanswered},
     upstream::{Found, alternate},
 };
 

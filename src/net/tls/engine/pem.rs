@@ -36,11 +36,11 @@ pub(super) fn identity(
             return Err(TlsError::BadCertificate {
                 path: cert.to_owned(),
                 number,
-                source: CertificateError::BadEncoding.into(),
+                why: CertificateError::BadEncoding.to_string(),
             });
         };
         if let (1, Some(why)) = (number, outline.unusable()) {
-            return Err(TlsError::of_key(why, cert));
+            return Err(why.in_file(cert));
         }
         public_keys.push(outline.public_key());
     }
@@ -83,10 +83,10 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     for (number, certificate) in (1..).zip(certificates(path)?) {
         roots
             .add(certificate)
-            .map_err(|source| TlsError::BadCertificate {
+            .map_err(|error| TlsError::BadCertificate {
                 path: path.to_owned(),
                 number,
-                source,
+                why: said(&error),
             })?;
     }
     Ok(roots)
@@ -104,15 +104,23 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(certificates)
 }
 
+/// Returns rustls' text about a certificate, without its prefix for a peer's certificate.
+fn said(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(why) => why.to_string(),
+        error => error.to_string(),
+    }
+}
+
 fn load(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, TlsError> {
     let key = private_key(path)?;
     let why = key::unusable(&key);
     let loaded = provider.key_provider.load_private_key(key);
     loaded.map_err(|source| match why {
-        Some(why) => TlsError::of_key(why, path),
+        Some(why) => why.in_file(path),
         None => TlsError::BadKey {
             path: path.to_owned(),
-            source,
+            source: source.into(),
         },
     })
 }

@@ -1,4 +1,7 @@
-use std::{net::Ipv4Addr, time::Instant};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddrV6},
+    time::Instant,
+};
 
 use hickory_resolver::proto::{
     op::ResponseCode,
@@ -353,20 +356,6 @@ async fn literal_addresses_need_no_lookup_and_keep_their_zone() {
         );
     }
     assert_eq!(server.questions(), 0);
-}
-
-#[test]
-fn a_zone_may_be_an_interface_name() {
-    let Ok(interfaces) = fs::read_dir("/sys/class/net") else {
-        return;
-    };
-    for interface in interfaces.flatten() {
-        let Ok(index) = fs::read_to_string(interface.path().join("ifindex")) else {
-            continue;
-        };
-        let name = interface.file_name().into_string().expect("ASCII");
-        assert_eq!(scope_id(&name).expect("known").to_string(), index.trim());
-    }
 }
 
 #[test]

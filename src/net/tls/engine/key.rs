@@ -1,13 +1,18 @@
 //! The kinds of keys that are not supported. They are recognised here, because rustls reports all of them with the same
 //! error.
 
+use std::path::Path;
+
 use rustls_pki_types::PrivateKeyDer;
 use x509_parser::{
     asn1_rs::{Any, FromDer, Oid, Tag, oid},
     x509::AlgorithmIdentifier,
 };
 
-use super::outline::{bits, next, within};
+use super::{
+    TlsError,
+    outline::{bits, next, within},
+};
 
 /// The shortest RSA key that aws-lc-rs supports.
 pub(super) const RSA_BITS: usize = 2048;
@@ -19,6 +24,19 @@ pub(super) enum Unusable {
     ShortRsa(usize),
     /// A key for RSA-PSS only (id-RSASSA-PSS, RFC 4055), which neither rustls nor Go supports.
     RsaPss,
+}
+
+// === impl Unusable ===
+
+impl Unusable {
+    /// The error for such a key. `path` is the file of the key, or of the certificate with the key.
+    pub(super) fn in_file(self, path: &Path) -> TlsError {
+        let path = path.to_owned();
+        match self {
+            Self::ShortRsa(bits) => TlsError::ShortRsaKey { path, bits },
+            Self::RsaPss => TlsError::RsaPssKey(path),
+        }
+    }
 }
 
 /// Returns the reason why a private key is not supported; `None` if the key is of no such kind.

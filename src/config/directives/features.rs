@@ -1,0 +1,84 @@
+//! Errors for addresses that need a feature of the library that this program was built without.
+
+use super::{super::lexer::Token, Findings};
+use crate::net::{BindAddress, Endpoint};
+
+/// Reports what the address of a sink needs and the program lacks.
+pub(super) fn check_sink(endpoint: &Endpoint, socket: &Token, findings: &mut Findings<'_>) {
+    if matches!(endpoint, Endpoint::Tls(_) | Endpoint::TlsSrv(_)) {
+        require_tls(socket, findings);
+    }
+    if endpoint.is_named() && !cfg!(feature = "resolver") {
+        let message = "this program cannot look names up";
+        let problem = socket.error(
+            message,
+            "needs the feature `resolver` of the library tapfan",
+        );
+        findings
+            .report(problem.help("write an IP address, or build the program with that feature"));
+    }
+}
+
+/// Reports what the address of a listener needs and the program lacks.
+pub(super) fn check_listener(address: &BindAddress, url: &Token, findings: &mut Findings<'_>) {
+    if matches!(address, BindAddress::Tls(_)) {
+        require_tls(url, findings);
+    }
+}
+
+fn require_tls(address: &Token, findings: &mut Findings<'_>) {
+    if !cfg!(feature = "tls") {
+        let message = "this program was built without TLS";
+        let problem = address.error(message, "needs the feature `tls` of the library tapfan");
+        findings.report(problem.help("write `tcp://`, or build the program with that feature"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::parse;
+
+    /// The plain text of the problems with a sink and a listener.
+    fn problems(tapfile: &str) -> String {
+        let loaded = parse(Path::new("Tapfile"), tapfile, &|_| None);
+        loaded.diagnostics.to_string()
+    }
+
+    #[test]
+    fn a_name_needs_the_feature_resolver() {
+        let said = ["tcp://collector.example:6000", "tcp+srv://_a._tcp.example"]
+            .map(|socket| problems(&format!("listen @in\ndnstap {socket}")));
+        if cfg!(feature = "resolver") {
+            assert_eq!(said, ["", ""]);
+        } else {
+            insta::assert_snapshot!(said.join("\n"), @r"
+            Tapfile:2:8: error: this program cannot look names up: needs the feature `resolver` of the library tapfan
+                dnstap tcp://collector.example:6000
+              help: write an IP address, or build the program with that feature
+            Tapfile:2:8: error: this program cannot look names up: needs the feature `resolver` of the library tapfan
+                dnstap tcp+srv://_a._tcp.example
+              help: write an IP address, or build the program with that feature
+            ");
+        }
+    }
+
+    #[test]
+    fn tls_needs_the_feature_tls() {
+        let said =
+            problems("listen tls://127.0.0.1:0 {\n cert a\n key b\n}\ndnstap tls://192.0.2.1:6000");
+        if cfg!(feature = "tls") {
+            assert_eq!(said, "");
+        } else {
+            insta::assert_snapshot!(said, @r"
+            Tapfile:1:8: error: this program was built without TLS: needs the feature `tls` of the library tapfan
+                listen tls://127.0.0.1:0 {
+              help: write `tcp://`, or build the program with that feature
+            Tapfile:5:8: error: this program was built without TLS: needs the feature `tls` of the library tapfan
+                dnstap tls://192.0.2.1:6000
+              help: write `tcp://`, or build the program with that feature
+            ");
+        }
+    }
+}

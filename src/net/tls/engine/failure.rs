@@ -1,0 +1,176 @@
+//! The meaning of a failed TLS handshake, in an operator's words, and its kind.
+
+use std::{
+    hash::Hash,
+    io,
+    mem::{Discriminant, discriminant},
+};
+
+use rustls::{CertificateError, Error, OtherError};
+
+use super::{
+    hint::{client_hint, of_rustls, server_hint},
+    refusal::{is_version_1, refusal},
+};
+
+/// The kind of a failure. Two that differ only in details of their text, such as a clock, are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Alert(u8),
+    Certificate(Discriminant<CertificateError>),
+    Webpki(Discriminant<webpki::Error>),
+    Other(Discriminant<Error>),
+}
+
+/// Describes why TLS failed on a connection that we dialled, and what to do about it.
+pub(crate) fn client_failure(error: &io::Error) -> String {
+    collector_said(error) + collector_hint(error)
+}
+
+/// Describes why TLS failed on a connection that a sender dialled, and what to do about it.
+pub(crate) fn server_failure(error: &io::Error) -> String {
+    if let Some(Error::InvalidCertificate(why)) = of_rustls(error)
+        && let Some(said) = refusal(why)
+    {
+        return said + sender_remedy(why);
+    }
+    format!("{error}{}", server_hint(error))
+}
+
+/// Returns the kind of an error of TLS; `None` for any other I/O error.
+pub(crate) fn failure_kind(error: &io::Error) -> Option<impl Hash + use<>> {
+    Some(match of_rustls(error)? {
+        Error::AlertReceived(alert) => Kind::Alert(u8::from(*alert)),
+        Error::InvalidCertificate(why) => match why {
+            CertificateError::Other(OtherError(other)) => other
+                .downcast_ref()
+                .map_or(Kind::Certificate(discriminant(why)), |error| {
+                    Kind::Webpki(discriminant(error))
+                }),
+            why => Kind::Certificate(discriminant(why)),
+        },
+        error => Kind::Other(discriminant(error)),
+    })
+}
+
+/// Returns the error text of rustls with two changes. Refusals that people do not understand get other words. Of a
+/// certificate's names only the first few are shown: there can be thousands, and every view of the sink would show them
+/// all.
+fn collector_said(error: &io::Error) -> String {
+    const SHOWN: usize = 5;
+    if let Some(Error::InvalidCertificate(why)) = of_rustls(error)
+        && let Some(said) = refusal(why)
+    {
+        return said;
+    }
+    match of_rustls(error) {
+        Some(Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        })) if presented.len() > SHOWN => {
+            let first: Vec<&str> = presented.iter().take(SHOWN).map(String::as_str).collect();
+            format!(
+                "invalid peer certificate: certificate not valid for name {:?}; certificate is only valid for {} and {} more",
+                expected.to_str(),
+                first.join(", "),
+                presented.len() - SHOWN
+            )
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn collector_hint(error: &io::Error) -> &'static str {
+    match of_rustls(error) {
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "; set `ca` to the authority that issued the certificate, or read about `skipverify`"
+        }
+        Some(Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => "; set `server_name` to a name in the certificate",
+        Some(Error::InvalidCertificate(CertificateError::Other(other))) if is_version_1(other) => {
+            "; make a certificate of version 3 (with extensions) for the collector, or read about `skipverify`"
+        }
+        Some(Error::InvalidCertificate(CertificateError::Other(other))) if is_authority(other) => {
+            "; this is the certificate of an authority; make one for the collector, with basicConstraints=CA:FALSE"
+        }
+        Some(Error::InvalidCertificate(CertificateError::ExpiredContext { .. })) => {
+            "; renew it at the collector"
+        }
+        Some(Error::InvalidCertificate(CertificateError::NotValidYetContext { .. })) => {
+            "; are the clocks of this host and of the certificate's issuer right?"
+        }
+        Some(Error::InvalidMessage(_)) => "; does this port speak TLS?",
+        _ => client_hint(error),
+    }
+}
+
+/// Returns whether the collector presents a CA certificate as its own. `openssl req -x509` makes such a certificate by
+/// default.
+fn is_authority(error: &OtherError) -> bool {
+    matches!(
+        error.0.downcast_ref(),
+        Some(webpki::Error::CaUsedAsEndEntity)
+    )
+}
+
+/// Returns a hint for a sender's certificate that was refused, for one of the reasons of [`refusal`].
+fn sender_remedy(why: &CertificateError) -> &'static str {
+    match why {
+        CertificateError::NotValidYetContext { .. } => {
+            "; are the clocks of this host and of the certificate's issuer right?"
+        }
+        CertificateError::Other(other) if is_version_1(other) => {
+            "; make a certificate of version 3 (with extensions) for the sender"
+        }
+        _ => "; renew it at the sender",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use rustls_pki_types::UnixTime;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_certificate_comes_with_its_remedy() {
+        let at = |days: u64| UnixTime::since_unix_epoch(Duration::from_hours(24 * days));
+        let version_1 = webpki::Error::UnsupportedCertVersion;
+        let version_1 = OtherError(Arc::new(version_1));
+        let said = [
+            CertificateError::ExpiredContext {
+                time: at(20_000),
+                not_after: at(19_000),
+            },
+            CertificateError::NotValidYetContext {
+                time: at(20_000),
+                not_before: at(20_040),
+            },
+            CertificateError::Other(version_1),
+        ]
+        .map(|why| server_failure(&io::Error::other(Error::InvalidCertificate(why))));
+        insta::assert_snapshot!(said.join("\n"), @"
+        the certificate expired 2022-01-08, 2.7 years ago; renew it at the sender
+        the certificate is not valid before 2024-11-13, in 40 days; are the clocks of this host and of the certificate's issuer right?
+        the certificate is of X.509 version 1, which cannot be verified; make a certificate of version 3 (with extensions) for the sender
+        ");
+    }
+
+    #[test]
+    fn only_the_first_names_of_a_certificate_are_shown() {
+        let said = |names: usize| {
+            let presented = (0..names).map(|name| format!("DnsName(\"h{name}.example\")"));
+            let error = CertificateError::NotValidForNameContext {
+                expected: "collector".try_into().expect("a name"),
+                presented: presented.collect(),
+            };
+            let error = Error::InvalidCertificate(error);
+            client_failure(&io::Error::new(io::ErrorKind::InvalidData, error))
+        };
+        insta::assert_snapshot!(said(2), @r#"invalid peer certificate: certificate not valid for name "collector"; certificate is only valid for DnsName("h0.example") or DnsName("h1.example"); set `server_name` to a name in the certificate"#);
+        insta::assert_snapshot!(said(3000), @r#"invalid peer certificate: certificate not valid for name "collector"; certificate is only valid for DnsName("h0.example"), DnsName("h1.example"), DnsName("h2.example"), DnsName("h3.example"), DnsName("h4.example") and 2995 more; set `server_name` to a name in the certificate"#);
+    }
+}

@@ -1,0 +1,39 @@
+//! The resolver that all sinks with a name share.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::net::{ResolveError, Resolver, ResolverSettings};
+
+/// The settings of the resolver, and the resolver, made for the first sink that has a name. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    settings: ResolverSettings,
+    resolver: Arc<OnceLock<Resolver>>,
+}
+
+// === impl Names ===
+
+impl Names {
+    pub(crate) fn new(settings: &ResolverSettings) -> Self {
+        Self {
+            settings: settings.clone(),
+            resolver: Arc::default(),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &ResolverSettings {
+        &self.settings
+    }
+
+    /// Returns the resolver.
+    ///
+    /// # Errors
+    /// As [`Resolver::new`].
+    pub(super) fn resolver(&self) -> Result<Resolver, ResolveError> {
+        if let Some(resolver) = self.resolver.get() {
+            return Ok(resolver.clone());
+        }
+        let made = Resolver::new(self.settings.clone())?;
+        Ok(self.resolver.get_or_init(|| made).clone())
+    }
+}
