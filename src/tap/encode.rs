@@ -317,7 +317,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(low(value));
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "proto"))]
 mod tests {
     use proptest::prelude::*;
     use prost::Message as _;

@@ -250,7 +250,7 @@ fn the_guide_has_the_limits_of_files_and_the_page() {
         "After {warning} the log names the file, and after {deadline} the reload is refused"
     ));
     guide.says(format!("exit with status 2 after the {deadline}."));
-    let hosts = of.time("src/net/resolve/system.rs", "DEADLINE");
+    let hosts = of.time("src/net/resolve/dns/system.rs", "DEADLINE");
     guide.says(format!("`/etc/hosts` get {hosts} in each lookup"));
     guide.says(format!(
         "expire within {} days",

@@ -5,6 +5,7 @@
 
 mod constants;
 mod documented;
+mod features;
 mod language;
 mod layers;
 mod lengths;

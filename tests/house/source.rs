@@ -205,11 +205,16 @@ fn literal(rest: &str, before: Option<u8>) -> Option<usize> {
 /// attributes.
 fn test_items(code: &str) -> Vec<Range<usize>> {
     let mut items: Vec<Range<usize>> = Vec::new();
-    for (start, attribute) in code.match_indices("#[cfg(test)]") {
+    for (start, opening) in code.match_indices("#[cfg(") {
         if items.last().is_some_and(|item| start < item.end) {
             continue;
         }
-        let mut end = start + attribute.len();
+        let inside = &code[start + opening.len()..];
+        if !inside.starts_with("test)") && !inside.starts_with("all(test,") {
+            continue;
+        }
+        let mut end = start + "#[".len();
+        end += matching(&code[end..], '[', ']');
         // Skips further attributes, such as `#[path]`.
         while let Some(next) = code[end..].trim_start().strip_prefix("#[") {
             let next = code.len() - next.len();
@@ -274,6 +279,8 @@ use {a::b, c};
 #[cfg(test)]
 #[path = "elsewhere.rs"]
 mod tests;
+#[cfg(all(test, feature = "tls"))]
+use d;
 mod kept;
 #[cfg(test)]
 mod tests {

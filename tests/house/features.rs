@@ -1,0 +1,114 @@
+//! The features of the crate: each is documented, with the number of crates that a program gets, and `tap` stays lean.
+
+use std::{
+    collections::BTreeSet,
+    process::{Command, Stdio},
+};
+
+use crate::{
+    assert_none,
+    markdown::code_spans,
+    tables::{rows, section},
+    tree::{read, root},
+};
+
+/// Crates that a DNS server must not get with its taps.
+const NOT_WITH_TAP: [&str; 7] = [
+    "axum",
+    "clap",
+    "hickory-resolver",
+    "hyper",
+    "prometheus-client",
+    "ratatui",
+    "rustls",
+];
+
+/// The most crates that a DNS server gets with its taps.
+const MOST_WITH_TAP: usize = 59;
+
+#[test]
+fn every_feature_is_documented() {
+    let manifest = read("Cargo.toml");
+    let (_, features) = manifest.split_once("\n[features]\n").expect("features");
+    let (features, _) = features.split_once("\n\n[").expect("the next section");
+    let declared: BTreeSet<&str> = features
+        .lines()
+        .filter_map(|line| Some(line.split_once(" = ")?.0))
+        .filter(|name| *name != "default")
+        .collect();
+    let text = read("docs/dependencies.md");
+    // The first table only; the second counts the crates.
+    let table = section(&text, "## Features").split("```").next();
+    let rows = rows(table.unwrap_or_default());
+    let first = |row: &Vec<String>| code_spans(&row[0]).next().map(str::to_owned);
+    let documented: BTreeSet<String> = rows.iter().filter_map(first).collect();
+    let missing: Vec<String> = declared
+        .iter()
+        .filter(|name| !documented.contains(**name))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    assert_none(
+        &missing,
+        "Give these features their rows in docs/dependencies.md.",
+    );
+}
+
+#[test]
+fn the_crates_of_a_combination_are_counted() {
+    let text = read("docs/dependencies.md");
+    let mut wrong = Vec::new();
+    let mut counted = 0;
+    for row in rows(section(&text, "## Features")) {
+        let [_, arguments, number] = row.as_slice() else {
+            continue;
+        };
+        let Ok(number) = number.parse::<usize>() else {
+            continue;
+        };
+        let arguments = arguments.trim_matches('`');
+        let found = crates(arguments).len();
+        counted += 1;
+        if found != number {
+            wrong.push(format!("`cargo tree {arguments}`: {found}, not {number}"));
+        }
+    }
+    assert!(counted >= 5, "only {counted} combinations were found");
+    assert_none(&wrong, "Correct the numbers in docs/dependencies.md.");
+}
+
+#[test]
+fn a_tap_brings_few_crates() {
+    let crates = crates("--no-default-features --features tap");
+    let unwanted: Vec<String> = NOT_WITH_TAP
+        .iter()
+        .filter(|name| crates.iter().any(|it| it.split(' ').next() == Some(name)))
+        .map(|name| (*name).to_owned())
+        .collect();
+    assert_none(
+        &unwanted,
+        "DNS servers that use the feature `tap` must not get these crates.",
+    );
+    let number = crates.len();
+    assert!(
+        number <= MOST_WITH_TAP,
+        "a DNS server gets {number} crates with its taps: {crates:#?}"
+    );
+}
+
+/// The crates of a program for Linux with glibc that is built with these arguments, with their versions.
+fn crates(arguments: &str) -> BTreeSet<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--offline", "--locked", "-e", "normal"])
+        .args(["--no-dedupe", "--prefix", "none"])
+        .args(["--target", "x86_64-unknown-linux-gnu"])
+        .args(arguments.split_whitespace())
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .output()
+        .expect("cargo runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let lines = String::from_utf8(output.stdout).expect("names");
+    lines.lines().map(str::to_owned).collect()
+}
