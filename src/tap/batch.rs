@@ -25,6 +25,9 @@ pub(super) struct Batch {
 /// The bytes at which a batch is given away.
 const FULL: usize = 64 << 10;
 
+/// The most bytes of a batch that cannot be given away now.
+const MOST: usize = 4 * FULL;
+
 /// The bytes of memory that a batch keeps while its thread sends little or nothing.
 const SPARE: usize = 4 << 10;
 
@@ -41,6 +44,11 @@ impl Batch {
         self.bytes.len() + frame <= FULL || self.is_empty()
     }
 
+    /// Returns whether a frame of this length may be added to a full batch.
+    pub(super) fn may_grow(&self, frame: usize) -> bool {
+        self.bytes.len() + frame <= MOST
+    }
+
     /// Appends a message.
     #[inline]
     pub(super) fn push(&mut self, head: &Head, message_type: MessageType, encoding: &Encoding<'_>) {
@@ -49,19 +57,25 @@ impl Batch {
         }
         self.reserve(encoding.frame_length());
         encoding.write(head, &mut self.bytes);
-        // A batch has at most 64 KiB, or one frame, whose length is bounded, too.
+        // A batch has at most 256 KiB, or one frame, whose length is bounded, too.
         #[allow(clippy::cast_possible_truncation)]
         let end = self.bytes.len() as u32;
         self.index.push(IndexEntry::new(end, message_type));
     }
 
-    /// Makes room for a frame: doubles the buffer, but not beyond what a batch may have.
+    /// Makes room for a frame: doubles the buffer, but not beyond what a batch normally has.
     #[inline]
     fn reserve(&mut self, frame: usize) {
         let needed = self.bytes.len() + frame;
         let capacity = self.bytes.capacity();
         if needed > capacity {
-            let capacity = (capacity * 2).clamp(SPARE, FULL).max(needed);
+            let doubled = (capacity * 2).max(SPARE);
+            let capacity = if needed <= FULL {
+                doubled.min(FULL)
+            } else {
+                doubled
+            };
+            let capacity = capacity.max(needed);
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
     }

@@ -9,7 +9,8 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{
             AtomicBool, AtomicU32,
-            Ordering::{Relaxed, SeqCst},
+            Ordering::{Acquire, Relaxed, SeqCst},
+            fence,
         },
     },
     time::Duration,
@@ -43,7 +44,13 @@ pub(super) struct Intake {
 }
 
 /// The batch of a thread, which the flusher reaches as well.
-pub(super) type Slot = Mutex<Batch>;
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    batch: Mutex<Batch>,
+    /// Held while a batch goes to the router, so that a later one does not overtake it. It is taken before `batch`, or only
+    /// tried.
+    leaving: Mutex<()>,
+}
 
 /// The batches of all threads.
 #[derive(Debug, Default)]
@@ -132,14 +139,14 @@ impl Intake {
             return;
         };
         own::with_slot(self, |slot| {
-            let mut batch = lock(slot);
+            let mut batch = lock(&slot.batch);
             if !batch.has_room(encoding.frame_length()) {
-                self.offer(&mut batch);
+                batch = self.make_room(slot, batch, encoding.frame_length());
             }
             let is_first = batch.is_empty();
             batch.push(&self.head, message.message_type(), &encoding);
             if batch.closed {
-                self.offer(&mut batch);
+                self.offer(batch.take());
             } else if is_first {
                 drop(batch);
                 self.flusher.raise();
@@ -147,27 +154,45 @@ impl Intake {
         });
     }
 
+    /// Gives away the full batch of a thread. While the flusher gives away an earlier one, the batch grows for a while
+    /// instead: the system may have stopped the flusher's thread, and the sender must not wait for that.
+    #[cold]
+    fn make_room<'a>(
+        &self,
+        slot: &'a Slot,
+        mut batch: MutexGuard<'a, Batch>,
+        frame: usize,
+    ) -> MutexGuard<'a, Batch> {
+        if let Some(_turn) = try_lock(&slot.leaving) {
+            self.offer(batch.take());
+            return batch;
+        }
+        if batch.may_grow(frame) {
+            return batch;
+        }
+        drop(batch);
+        let _turn = lock(&slot.leaving);
+        let mut batch = lock(&slot.batch);
+        self.offer(batch.take());
+        batch
+    }
+
     /// A new batch for a thread.
     pub(super) fn register(&self) -> Arc<Slot> {
         let slot = Arc::new(Slot::default());
         let mut slots = lock(&self.slots);
-        lock(&slot).closed = slots.closed;
+        lock(&slot.batch).closed = slots.closed;
         slots.all.push(Arc::clone(&slot));
         slot
     }
 
     // --- Out
 
-    /// Gives a batch to the router. The lock of the batch is held meanwhile, so the messages of a thread stay in order.
-    fn offer(&self, batch: &mut Batch) {
-        if let Some(chunk) = batch.take() {
-            self.offer_chunk(chunk);
-        }
-    }
-
     #[cold]
-    fn offer_chunk(&self, chunk: Chunk) {
-        self.router.offer(&chunk.brought_by(&self.source));
+    fn offer(&self, chunk: Option<Chunk>) {
+        if let Some(chunk) = chunk {
+            self.router.offer(&chunk.brought_by(&self.source));
+        }
     }
 
     /// Gives away what the batches have, forever. Sleeps while they are empty.
@@ -195,25 +220,36 @@ impl Intake {
     /// for the next time.
     fn flush(&self) -> bool {
         let mut found = false;
-        lock(&self.slots).all.retain(|slot| {
-            let mut batch = match slot.try_lock() {
-                Ok(batch) => batch,
-                Err(TryLockError::Poisoned(error)) => error.into_inner(),
-                Err(TryLockError::WouldBlock) => {
-                    found = true;
-                    return true;
-                }
-            };
-            if batch.is_empty() {
-                batch.shrink();
-            } else {
-                found = true;
-                self.offer(&mut batch);
-            }
-            // Without its thread, nothing more comes.
-            Arc::strong_count(slot) > 1
-        });
+        let batches = &mut lock(&self.slots).all;
+        batches.retain(|slot| self.flush_slot(slot, &mut found));
         found
+    }
+
+    /// Does so for one batch. Returns whether its thread still exists.
+    fn flush_slot(&self, slot: &Arc<Slot>, found: &mut bool) -> bool {
+        let turn = try_lock(&slot.leaving);
+        let batch = turn.as_ref().and_then(|_| try_lock(&slot.batch));
+        let Some(mut batch) = batch else {
+            *found = true;
+            return true;
+        };
+        let chunk = batch.take();
+        if chunk.is_none() {
+            batch.shrink();
+        }
+        // The thread may go on while its messages go to the router.
+        drop(batch);
+        *found |= chunk.is_some();
+        self.offer(chunk);
+        if Arc::strong_count(slot) > 1 {
+            return true;
+        }
+        // The thread has ended, maybe just now. This makes all that it sent visible here.
+        fence(Acquire);
+        let rest = lock(&slot.batch).take();
+        *found |= rest.is_some();
+        self.offer(rest);
+        false
     }
 
     /// Gives away what all batches have. Later messages leave at once: there is no flusher any more. Waits for threads that
@@ -223,8 +259,9 @@ impl Intake {
         let mut slots = lock(&self.slots);
         slots.closed = true;
         for slot in slots.all.drain(..) {
-            let mut batch = lock(&slot);
-            self.offer(&mut batch);
+            let _turn = lock(&slot.leaving);
+            let mut batch = lock(&slot.batch);
+            self.offer(batch.take());
             batch.shrink();
             batch.closed = true;
         }
@@ -234,7 +271,9 @@ impl Intake {
     #[cfg(feature = "proto")]
     pub(super) fn flush_all(&self) {
         for slot in &lock(&self.slots).all {
-            self.offer(&mut lock(slot));
+            let _turn = lock(&slot.leaving);
+            let chunk = lock(&slot.batch).take();
+            self.offer(chunk);
         }
     }
 }
@@ -267,6 +306,15 @@ impl Alarm {
 
     async fn wait(&self) {
         self.notify.notified().await;
+    }
+}
+
+/// Locks without waiting; `None` if another thread has the lock.
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 
@@ -446,7 +494,7 @@ mod tests {
             slots
                 .all
                 .iter()
-                .map(|slot| lock(slot).memory())
+                .map(|slot| lock(&slot.batch).memory())
                 .sum::<usize>()
         };
         for number in 0..10_000 {
@@ -469,7 +517,7 @@ mod tests {
         send(&way.intake, 0);
         way.intake.flush();
         assert!(way.queues.ledger().held_bytes - before < 200);
-        assert!(lock(&lock(&way.intake.slots).all[0]).memory() > 60 << 10);
+        assert!(lock(&lock(&way.intake.slots).all[0].batch).memory() > 60 << 10);
     }
 
     #[test]
@@ -509,6 +557,27 @@ mod tests {
             way.intake.flush();
             assert_eq!(way.offered(), 1);
         }
+    }
+
+    #[test]
+    fn a_sender_does_not_wait_for_a_flusher_that_was_stopped() {
+        let way = Way::new();
+        send(&way.intake, 0);
+        let slot = Arc::clone(&lock(&way.intake.slots).all[0]);
+        let stopped = lock(&slot.leaving);
+        let wire = vec![0; 60_000];
+        let large = Message::new(MessageType::ClientQuery).query(&wire);
+        for _ in 0..3 {
+            way.intake.send(&large);
+        }
+        send(&way.intake, 1);
+        assert_eq!(way.offered(), 0);
+        assert!(way.intake.flush(), "there is something to come back for");
+        drop(stopped);
+        send(&way.intake, 2);
+        assert_eq!(way.offered(), 5);
+        way.intake.flush();
+        assert_eq!(way.offered(), 6);
     }
 
     #[test]
