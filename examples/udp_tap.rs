@@ -1,0 +1,50 @@
+//! A DNS server of a few lines that taps what it receives and sends. It answers every query with REFUSED.
+//!
+//! ```sh
+//! cargo run --no-default-features --features tap --example udp_tap
+//! dig @127.0.0.1 -p 5300 example.com
+//! ```
+//!
+//! Ctrl+C ends it at once. A server that shuts down in order calls `taps.drain_blocking`, as `docs/embedding.md` shows.
+
+use std::{error::Error, net::UdpSocket, time::SystemTime};
+
+use tapfan::tap::{Message, MessageType, Protocol, Taps};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // The collector need not be there yet.
+    let taps = Taps::from_tapfile("dnstap /tmp/dnstap.sock full")?;
+    let handle = taps.handle();
+    let socket = UdpSocket::bind("127.0.0.1:5300")?;
+    let mut buffer = [0; 4096];
+    loop {
+        let (length, client) = socket.recv_from(&mut buffer)?;
+        let received = SystemTime::now();
+        let message = &mut buffer[..length];
+        if handle.wants(MessageType::ClientQuery) {
+            handle.send(&Message::client_query(
+                Protocol::Udp,
+                client,
+                received,
+                message,
+            ));
+        }
+        // The query becomes the response: QR is set, and the code is 5.
+        let [_, _, flags, code, ..] = message else {
+            continue;
+        };
+        *flags |= 0x80;
+        *code = 5;
+        socket.send_to(message, client)?;
+        if handle.wants(MessageType::ClientResponse) {
+            let sent = SystemTime::now();
+            handle.send(&Message::client_response(
+                Protocol::Udp,
+                client,
+                received,
+                sent,
+                message,
+            ));
+        }
+    }
+}
