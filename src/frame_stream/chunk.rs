@@ -4,7 +4,9 @@ use std::{fmt, ops::Range, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Source, index::IndexEntry};
+use super::{Source, index::IndexEntry, labels::FrameLabels};
+#[cfg(any(test, feature = "tap"))]
+use crate::extra::Labels;
 use crate::{
     dnstap::{self, MessageType},
     memory::Reservation,
@@ -29,6 +31,8 @@ struct Shared {
     /// The end and the message type of each frame in `bytes`.
     index: Box<[IndexEntry]>,
     received: Instant,
+    /// `None` for nearly all chunks.
+    labels: Option<Box<FrameLabels>>,
     source: Option<Source>,
     /// The size of the buffer that `bytes` keeps alive.
     buffer: usize,
@@ -84,6 +88,7 @@ impl Chunk {
                 bytes,
                 index,
                 received,
+                labels: None,
                 source: None,
                 buffer,
                 held: None,
@@ -96,7 +101,7 @@ impl Chunk {
     ///
     /// If the chunk has other views, this copies the index. A new chunk has none.
     pub fn brought_by(mut self, source: &Source) -> Self {
-        let index = size_of_val(&*self.shared.index);
+        let index = size_of_val(&*self.shared.index) + self.labels_size(&self.range);
         let held = source
             .memory()
             .reserve(self.shared.buffer + index + REAL_OVERHEAD);
@@ -110,6 +115,7 @@ impl Chunk {
             bytes: self.shared.bytes.clone(),
             index: self.shared.index.clone(),
             received: self.shared.received,
+            labels: self.shared.labels.clone(),
             source,
             buffer: self.shared.buffer,
             held,
@@ -144,6 +150,15 @@ impl Chunk {
             index.push(IndexEntry::new(u32::try_from(at).ok()?, message_type));
         }
         Some(Self::new(bytes, index.into_boxed_slice(), Instant::now()))
+    }
+
+    /// Attaches the metadata of the frames. The chunk must be new.
+    #[cfg(any(test, feature = "tap"))]
+    pub(crate) fn labelled(mut self, labels: FrameLabels) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.labels = Some(Box::new(labels));
+        }
+        self
     }
 
     /// The number of frames.
@@ -181,6 +196,14 @@ impl Chunk {
         self.index().iter().map(|entry| entry.message_type())
     }
 
+    /// The metadata of each frame, in order.
+    #[cfg(any(test, feature = "tap"))]
+    pub(crate) fn labels(&self) -> impl Iterator<Item = Labels<'_>> {
+        let labels = self.shared.labels.as_deref();
+        let of = move |frame| labels.map_or_else(Labels::default, |labels| labels.of(frame));
+        self.range.clone().map(of)
+    }
+
     /// Returns the number of whole frames in the first `bytes` bytes of [`wire`](Self::wire), and the end of the last
     /// of these frames.
     pub fn whole_frames(&self, bytes: usize) -> (usize, usize) {
@@ -214,7 +237,7 @@ impl Chunk {
 
     /// The part of the [footprint](Self::footprint) that grows with the frames.
     pub fn content(&self) -> usize {
-        self.wire().len() + size_of_val(self.index())
+        self.wire().len() + size_of_val(self.index()) + self.labels_size(&self.range)
     }
 
     /// Returns the number of leading frames that together take at most `bytes` of memory.
@@ -228,7 +251,10 @@ impl Chunk {
         while over - fit > 1 {
             let middle = usize::midpoint(fit, over);
             let content = index[middle - 1].end() as usize - start + size_of_val(&index[..middle]);
-            if content <= room {
+            // At most `len`, which fits.
+            #[allow(clippy::cast_possible_truncation)]
+            let frames = self.range.start..self.range.start + middle as u32;
+            if content + self.labels_size(&frames) <= room {
                 fit = middle;
             } else {
                 over = middle;
@@ -248,7 +274,11 @@ impl Chunk {
         let start = self.offset(self.range.start) as u32;
         let moved = |entry: &IndexEntry| IndexEntry::new(entry.end() - start, entry.message_type());
         let index = self.index().iter().map(moved).collect();
-        Self::new(Bytes::copy_from_slice(wire), index, self.received()).derived_from(&self)
+        let mut copy = Self::new(Bytes::copy_from_slice(wire), index, self.received());
+        if let (Some(labels), Some(new)) = (&self.shared.labels, Arc::get_mut(&mut copy.shared)) {
+            new.labels = Some(Box::new(labels.copy(&self.range)));
+        }
+        copy.derived_from(&self)
     }
 
     /// Attaches the source of `other`, from which these frames were derived.
@@ -266,6 +296,11 @@ impl Chunk {
         } else {
             self
         }
+    }
+
+    fn labels_size(&self, frames: &Range<u32>) -> usize {
+        let labels = self.shared.labels.as_ref();
+        labels.map_or(0, |labels| labels.size(frames))
     }
 
     /// The entries of the frames in this view.
@@ -375,6 +410,50 @@ mod tests {
         let expected = [answer, MessageType::Unknown, query];
         assert_eq!(types(&rest), expected);
         assert_eq!(types(&rest.compact()), expected);
+    }
+
+    #[test]
+    fn every_view_of_a_chunk_has_the_metadata_of_its_frames_and_accounts_for_it() {
+        let metadata = ["", "first", "", "second and longer"].map(|value| {
+            let mut metadata = crate::extra::Metadata::new();
+            assert!(value.is_empty() || metadata.set("a/b", value));
+            metadata
+        });
+        let (mut ends, mut bytes) = (Vec::new(), Vec::new());
+        for of in &metadata {
+            bytes.extend_from_slice(of.bytes());
+            ends.push(u32::try_from(bytes.len()).expect("small"));
+        }
+        let wire = b"\0\0\0\x01a\0\0\0\x01b\0\0\0\x01c\0\0\0\x01d";
+        let plain = Chunk::from_wire(wire.as_slice().into()).expect("whole frames");
+        assert!(plain.labels().eq([Labels::default(); 4]));
+        let without = plain.content();
+        let whole = plain.labelled(FrameLabels::new(&ends, &bytes));
+        assert_eq!(
+            whole.content(),
+            without + bytes.len() + 4 * size_of::<u32>()
+        );
+        for first in 0..4 {
+            for last in first..=4 {
+                let mut view = whole.clone();
+                view.split_to(first);
+                let view = view.split_to(last - first);
+                let expected = || {
+                    metadata[first..last]
+                        .iter()
+                        .map(crate::extra::Metadata::labels)
+                };
+                assert!(view.labels().eq(expected()));
+                let compact = view.clone().compact();
+                assert!(compact.labels().eq(expected()));
+                assert_eq!(compact.content(), view.content());
+                for frames in 0..=view.len() {
+                    let footprint = view.clone().split_to(frames).footprint();
+                    assert_eq!(view.frames_within(footprint), frames);
+                    assert_eq!(view.frames_within(footprint - 1), frames.saturating_sub(1));
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod control;
 mod file;
 mod handshake;
 mod index;
+mod labels;
 mod source;
 
 pub use back_channel::BackChannel;
@@ -23,6 +24,8 @@ pub(crate) use allowance::Allowance;
 pub(crate) use handshake::Awaited;
 pub(crate) use handshake::LooksLike;
 pub(crate) use index::IndexEntry;
+#[cfg(any(test, feature = "tap"))]
+pub(crate) use labels::FrameLabels;
 
 /// The content type of dnstap, as `dnstap.proto` names it.
 pub const CONTENT_TYPE: &[u8] = b"protobuf:dnstap.Dnstap";

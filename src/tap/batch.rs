@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::encode::{Encoding, Head};
 use crate::{
     dnstap::MessageType,
-    frame_stream::{Chunk, IndexEntry},
+    frame_stream::{Chunk, FrameLabels, IndexEntry},
 };
 
 /// Encoded messages that become one chunk.
@@ -16,6 +16,9 @@ use crate::{
 pub(super) struct Batch {
     bytes: Vec<u8>,
     index: Vec<IndexEntry>,
+    labels: Vec<u8>,
+    /// The end of each message's part of `labels`. Empty as long as none has metadata.
+    label_ends: Vec<u32>,
     /// The time of its first message.
     begun: Option<Instant>,
     /// True once nothing gives batches away any more, so that each message must leave at once.
@@ -38,22 +41,31 @@ impl Batch {
         self.index.is_empty()
     }
 
-    /// Returns whether a frame of this length fits. Every frame fits into an empty batch.
+    /// Returns whether a message of this many bytes, with its metadata, fits. Every message fits into an empty batch.
     #[inline]
-    pub(super) fn has_room(&self, frame: usize) -> bool {
-        self.bytes.len() + frame <= FULL || self.is_empty()
+    pub(super) fn has_room(&self, message: usize) -> bool {
+        self.bytes.len() + self.labels.len() + message <= FULL || self.is_empty()
     }
 
-    /// Returns whether a frame of this length may be added to a full batch.
-    pub(super) fn may_grow(&self, frame: usize) -> bool {
-        self.bytes.len() + frame <= MOST
+    /// Returns whether a message of this many bytes may be added to a full batch.
+    pub(super) fn may_grow(&self, message: usize) -> bool {
+        self.bytes.len() + self.labels.len() + message <= MOST
     }
 
-    /// Appends a message.
+    /// Appends a message, with the bytes of its metadata.
     #[inline]
-    pub(super) fn push(&mut self, head: &Head, message_type: MessageType, encoding: &Encoding<'_>) {
+    pub(super) fn push(
+        &mut self,
+        head: &Head,
+        message_type: MessageType,
+        encoding: &Encoding<'_>,
+        labels: &[u8],
+    ) {
         if self.is_empty() {
             self.begun = Some(Instant::now());
+        }
+        if !labels.is_empty() || !self.label_ends.is_empty() {
+            self.push_labels(labels);
         }
         self.reserve(encoding.frame_length());
         encoding.write(head, &mut self.bytes);
@@ -61,6 +73,16 @@ impl Batch {
         #[allow(clippy::cast_possible_truncation)]
         let end = self.bytes.len() as u32;
         self.index.push(IndexEntry::new(end, message_type));
+    }
+
+    #[cold]
+    fn push_labels(&mut self, labels: &[u8]) {
+        // The messages before the first one with metadata have none.
+        self.label_ends.resize(self.index.len(), 0);
+        self.labels.extend_from_slice(labels);
+        // As the end of the frames, below.
+        #[allow(clippy::cast_possible_truncation)]
+        self.label_ends.push(self.labels.len() as u32);
     }
 
     /// Makes room for a frame: doubles the buffer, but not beyond what a batch normally has.
@@ -85,15 +107,26 @@ impl Batch {
         let begun = self.begun.take()?;
         let index = self.index.as_slice().into();
         self.index.clear();
+        let chunk = self.take_frames(index, begun);
+        if self.label_ends.is_empty() {
+            return Some(chunk);
+        }
+        let labels = FrameLabels::new(&self.label_ends, &self.labels);
+        self.label_ends.clear();
+        self.labels.clear();
+        Some(chunk.labelled(labels))
+    }
+
+    fn take_frames(&mut self, index: Box<[IndexEntry]>, begun: Instant) -> Chunk {
         if self.bytes.len() * 2 < self.bytes.capacity() {
             let bytes = bytes::Bytes::copy_from_slice(&self.bytes);
             self.bytes.clear();
-            return Some(Chunk::new(bytes, index, begun));
+            return Chunk::new(bytes, index, begun);
         }
         let full = self.bytes.len() > FULL / 2;
         let next = Vec::with_capacity(if full { FULL } else { 0 });
         let bytes = std::mem::replace(&mut self.bytes, next);
-        Some(Chunk::of_vec(bytes, index, begun))
+        Chunk::of_vec(bytes, index, begun)
     }
 
     /// Gives back most of the memory of a batch that is empty and was when it was last looked at.
@@ -102,11 +135,16 @@ impl Batch {
             self.bytes = Vec::new();
             self.index = Vec::new();
         }
+        if self.labels.capacity() > 0 {
+            self.labels = Vec::new();
+            self.label_ends = Vec::new();
+        }
     }
 
     /// The bytes of memory that it keeps.
     #[cfg(all(test, feature = "proto"))]
     pub(super) fn memory(&self) -> usize {
-        self.bytes.capacity() + self.index.capacity() * size_of::<IndexEntry>()
+        let labels = self.labels.capacity() + self.label_ends.capacity() * size_of::<u32>();
+        self.bytes.capacity() + self.index.capacity() * size_of::<IndexEntry>() + labels
     }
 }

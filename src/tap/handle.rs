@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Message, MessageType, intake::Intake};
+use super::{Message, MessageType, Metadata, intake::Intake};
 
 /// Sends messages to the sinks of a [`Taps`](super::Taps) or a [`MemoryTap`](super::MemoryTap).
 ///
@@ -46,6 +46,13 @@ impl Handle {
         self.0.as_ref().is_some_and(|intake| intake.wants_wire())
     }
 
+    /// Returns whether any sink wants the metadata of messages, because its `extra` names some.
+    #[inline]
+    pub fn wants_metadata(&self) -> bool {
+        let intake = self.0.as_ref();
+        intake.is_some_and(|intake| intake.wants_metadata())
+    }
+
     /// Sends a message to every sink.
     ///
     /// Never waits for a sink and never fails. A message that a sink's queue has no room for is counted in the ledger of
@@ -57,7 +64,32 @@ impl Handle {
     #[inline]
     pub fn send(&self, message: &Message<'_>) {
         if let Some(intake) = &self.0 {
-            intake.send(message);
+            intake.send(message, &[]);
+        }
+    }
+
+    /// Does the same with metadata, for sinks whose `extra` has placeholders of the form `{/label/name}`. Without such a
+    /// sink it equals [`send`](Self::send).
+    ///
+    /// ```
+    /// use tapfan::tap::{MemoryTap, Message, MessageType, Metadata};
+    ///
+    /// let tap = MemoryTap::new();
+    /// let handle = tap.handle();
+    /// // A server keeps one for each query, or for each thread, and clears it.
+    /// let mut metadata = Metadata::new();
+    /// if handle.wants_metadata() {
+    ///     metadata.set("forward/upstream", "192.0.2.53:53");
+    /// }
+    /// handle.send_with(&Message::new(MessageType::ForwarderQuery), &metadata);
+    /// assert_eq!(tap.take()[0].metadata, metadata);
+    /// ```
+    #[inline]
+    pub fn send_with(&self, message: &Message<'_>, metadata: &Metadata) {
+        if let Some(intake) = &self.0 {
+            let wanted = intake.wants_metadata();
+            let labels = if wanted { metadata.bytes() } else { &[] };
+            intake.send(message, labels);
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::{
 
 /// The part of a [`Taps`](super::Taps) that its handles and threads share.
 pub(super) struct Intake {
-    /// The types that are wanted, a bit each by their numbers, and [`WIRE`].
+    /// The types that are wanted, a bit each by their numbers, and [`WIRE`] and [`METADATA`].
     wanted: AtomicU32,
     head: Head,
     router: Router,
@@ -67,17 +67,18 @@ struct Alarm {
     notify: Notify,
 }
 
-/// The messages that the sinks want.
+/// The parts of messages that the sinks want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// All, with their wire bytes.
-    Wire,
-    /// All, without.
-    NoWire,
+pub(super) struct Wanted {
+    pub(super) wire: bool,
+    pub(super) metadata: bool,
 }
 
 /// The bit in `wanted` for wire bytes.
 const WIRE: u32 = 1 << 31;
+
+/// The bit in `wanted` for metadata.
+const METADATA: u32 = 1 << 30;
 
 /// The longest time that a message waits for others.
 ///
@@ -85,17 +86,21 @@ const WIRE: u32 = 1 << 31;
 /// flushes, and a message that comes in between waits for less.
 const TICK: Duration = Duration::from_micros(1);
 
-const _: () = assert!(MessageType::ALL.len() < WIRE.trailing_zeros() as usize);
+const _: () = assert!(MessageType::ALL.len() < METADATA.trailing_zeros() as usize);
 
 // === impl Wanted ===
 
 impl Wanted {
     pub(super) fn by(sinks: &[Sink]) -> Self {
-        if sinks.iter().any(|sink| sink.full) {
-            Self::Wire
-        } else {
-            Self::NoWire
+        Self {
+            wire: sinks.iter().any(|sink| sink.full),
+            metadata: false,
         }
+    }
+
+    fn bits(self) -> u32 {
+        let bit = |is_wanted, bit| if is_wanted { bit } else { 0 };
+        bit(self.wire, WIRE) | bit(self.metadata, METADATA)
     }
 }
 
@@ -107,10 +112,7 @@ impl Intake {
         let types = types.filter(|number| *number != MessageType::Unknown.number());
         let types = types.fold(0, |bits, number| bits | 1 << number);
         Self {
-            wanted: AtomicU32::new(match wanted {
-                Wanted::Wire => types | WIRE,
-                Wanted::NoWire => types,
-            }),
+            wanted: AtomicU32::new(types | wanted.bits()),
             head,
             router,
             source,
@@ -129,22 +131,28 @@ impl Intake {
         self.wanted.load(Relaxed) & WIRE != 0
     }
 
+    #[inline]
+    pub(super) fn wants_metadata(&self) -> bool {
+        self.wanted.load(Relaxed) & METADATA != 0
+    }
+
     // --- In
 
-    /// Sends a message, or counts it as lost if it cannot be sent.
+    /// Sends a message with the bytes of its metadata, or counts it as lost if it cannot be sent.
     #[inline]
-    pub(super) fn send(self: &Arc<Self>, message: &Message<'_>) {
+    pub(super) fn send(self: &Arc<Self>, message: &Message<'_>, labels: &[u8]) {
         let Some(encoding) = Encoding::new(&self.head, message, self.wants_wire()) else {
             self.router.lose(DropReason::Malformed, 1);
             return;
         };
         own::with_slot(self, |slot| {
             let mut batch = lock(&slot.batch);
-            if !batch.has_room(encoding.frame_length()) {
-                batch = self.make_room(slot, batch, encoding.frame_length());
+            let length = encoding.frame_length() + labels.len();
+            if !batch.has_room(length) {
+                batch = self.make_room(slot, batch, length);
             }
             let is_first = batch.is_empty();
-            batch.push(&self.head, message.message_type(), &encoding);
+            batch.push(&self.head, message.message_type(), &encoding, labels);
             if batch.closed {
                 self.offer(batch.take());
             } else if is_first {
@@ -161,13 +169,13 @@ impl Intake {
         &self,
         slot: &'a Slot,
         mut batch: MutexGuard<'a, Batch>,
-        frame: usize,
+        message: usize,
     ) -> MutexGuard<'a, Batch> {
         if let Some(_turn) = try_lock(&slot.leaving) {
             self.offer(batch.take());
             return batch;
         }
-        if batch.may_grow(frame) {
+        if batch.may_grow(message) {
             return batch;
         }
         drop(batch);
@@ -337,6 +345,11 @@ mod tests {
         tap::Handle,
     };
 
+    const ALL: Wanted = Wanted {
+        wire: true,
+        metadata: true,
+    };
+
     struct Way {
         intake: Arc<Intake>,
         queues: Arc<Queues>,
@@ -353,7 +366,7 @@ mod tests {
             let source = Source::within(&Budget::default(), "tap".into(), "test");
             let head = Head::new(b"ns1", b"");
             Self {
-                intake: Arc::new(Intake::new(head, router, source, Wanted::Wire)),
+                intake: Arc::new(Intake::new(head, router, source, ALL)),
                 queue: queues.one(),
                 queues,
             }
@@ -381,7 +394,7 @@ mod tests {
 
     fn send(intake: &Arc<Intake>, number: u64) {
         let wire = number.to_be_bytes();
-        intake.send(&Message::new(MessageType::ClientQuery).query(&wire));
+        intake.send(&Message::new(MessageType::ClientQuery).query(&wire), &[]);
     }
 
     fn number(frame: &[u8]) -> u64 {
@@ -568,7 +581,7 @@ mod tests {
         let wire = vec![0; 60_000];
         let large = Message::new(MessageType::ClientQuery).query(&wire);
         for _ in 0..3 {
-            way.intake.send(&large);
+            way.intake.send(&large, &[]);
         }
         send(&way.intake, 1);
         assert_eq!(way.offered(), 0);
@@ -581,9 +594,38 @@ mod tests {
     }
 
     #[test]
+    fn metadata_stays_with_its_message_and_counts_against_the_batch() {
+        let tap = crate::tap::MemoryTap::new();
+        let handle = tap.handle();
+        let (mut metadata, mut sent) = (crate::tap::Metadata::new(), Vec::new());
+        for number in 0..1_000_usize {
+            metadata.clear();
+            if number % 3 > 0 {
+                metadata.set("a/b", vec![b'x'; number % 700]);
+            }
+            handle.send_with(&Message::new(MessageType::ClientQuery), &metadata);
+            sent.push(metadata.clone());
+        }
+        let tapped: Vec<_> = tap.take().into_iter().map(|it| it.metadata).collect();
+        assert_eq!(tapped, sent);
+
+        let way = Way::new();
+        let labels = vec![0; 4 << 10];
+        for _ in 0..100 {
+            let message = Message::new(MessageType::ClientQuery);
+            way.intake.send(&message, &labels);
+        }
+        way.intake.flush();
+        let held = way.queues.ledger().held_bytes;
+        assert!(held > 100 * (4 << 10), "{held}");
+        way.intake.flush();
+        assert!(lock(&lock(&way.intake.slots).all[0].batch).memory() <= 5 << 10);
+    }
+
+    #[test]
     fn a_message_that_cannot_be_sent_is_counted() {
         let way = Way::new();
-        way.intake.send(&Message::new(MessageType::Unknown));
+        way.intake.send(&Message::new(MessageType::Unknown), &[]);
         let ledger = way.queues.ledger();
         assert_eq!(
             (ledger.offered, ledger.dropped(DropReason::Malformed)),

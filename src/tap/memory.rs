@@ -8,12 +8,13 @@ use std::{
 use prost::Message as _;
 
 use super::{
-    Handle,
+    Handle, Metadata,
     encode::Head,
     intake::{Intake, Wanted},
 };
 use crate::{
     dnstap::proto,
+    extra::Labels,
     frame_stream::Source,
     memory::Budget,
     router::{Limits, Progress, Queue, Queues, Router},
@@ -58,6 +59,8 @@ pub struct Tapped {
     pub version: Vec<u8>,
     /// The message as a collector decodes it.
     pub message: proto::Message,
+    /// The metadata that was sent with it.
+    pub metadata: Metadata,
 }
 
 /// The bounds of what may wait to be read.
@@ -76,8 +79,12 @@ impl MemoryTap {
         let router = Router::within(budget.clone(), [Arc::clone(&queues)]);
         let source = Source::within(&budget, "tap".into(), "memory");
         let head = Head::new(b"test", b"tapfan");
+        let wanted = Wanted {
+            wire: true,
+            metadata: true,
+        };
         Self {
-            intake: Arc::new(Intake::new(head, router, source, Wanted::Wire)),
+            intake: Arc::new(Intake::new(head, router, source, wanted)),
             queue: queues.one(),
             queues,
         }
@@ -97,7 +104,8 @@ impl MemoryTap {
             let before = tapped.len();
             for chunk in taken.chunks() {
                 // Every frame that a handle encodes can be decoded.
-                tapped.extend(chunk.frames().filter_map(Tapped::of));
+                let frames = chunk.frames().zip(chunk.labels());
+                tapped.extend(frames.filter_map(|(frame, labels)| Tapped::of(frame, labels)));
             }
             taken.settle(Progress {
                 frames: tapped.len() - before,
@@ -122,12 +130,17 @@ impl Default for MemoryTap {
 // === impl Tapped ===
 
 impl Tapped {
-    fn of(frame: &[u8]) -> Option<Self> {
+    fn of(frame: &[u8], labels: Labels<'_>) -> Option<Self> {
+        let mut metadata = Metadata::new();
+        for (label, value) in labels.iter() {
+            metadata.set(str::from_utf8(label).ok()?, value);
+        }
         let frame = proto::Dnstap::decode(frame).ok()?;
         Some(Self {
             identity: frame.identity.unwrap_or_default(),
             version: frame.version.unwrap_or_default(),
             message: frame.message?,
+            metadata,
         })
     }
 }

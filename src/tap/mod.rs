@@ -73,6 +73,7 @@ pub use policy::{Policy, PolicyAction, PolicyMatch};
 pub use taps::{Report, Taps};
 
 pub use crate::{
+    extra::Metadata,
     health::Ledger,
     supervisor::{MessageType, SinkReport},
 };

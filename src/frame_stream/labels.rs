@@ -1,0 +1,62 @@
+//! The metadata of a chunk's frames.
+
+use std::ops::Range;
+
+#[cfg(any(test, feature = "tap"))]
+use crate::extra::Labels;
+
+/// The metadata of each frame of a chunk. Only chunks of a tap whose messages have metadata have it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FrameLabels {
+    /// The end of each frame's part of `bytes`.
+    ends: Box<[u32]>,
+    bytes: Box<[u8]>,
+}
+
+// === impl FrameLabels ===
+
+impl FrameLabels {
+    /// The metadata in `bytes`, in which the part of each frame ends at its place in `ends`.
+    #[cfg(any(test, feature = "tap"))]
+    pub(crate) fn new(ends: &[u32], bytes: &[u8]) -> Self {
+        Self {
+            ends: ends.into(),
+            bytes: bytes.into(),
+        }
+    }
+
+    /// The metadata of one frame.
+    #[cfg(any(test, feature = "tap"))]
+    pub(super) fn of(&self, frame: u32) -> Labels<'_> {
+        let bytes = self.bytes.get(self.part(&(frame..frame + 1)));
+        Labels::of(bytes.unwrap_or_default())
+    }
+
+    /// The memory of some frames' metadata, in bytes.
+    pub(super) fn size(&self, frames: &Range<u32>) -> usize {
+        self.part(frames).len() + frames.len() * size_of::<u32>()
+    }
+
+    /// A copy of some frames' metadata.
+    pub(super) fn copy(&self, frames: &Range<u32>) -> Self {
+        let part = self.part(frames);
+        let ends = frames.clone().map(|frame| self.end(frame + 1) - part.start);
+        // Ends in a part are no greater than ends in the whole.
+        let ends = ends.filter_map(|end| u32::try_from(end).ok());
+        Self {
+            ends: ends.collect(),
+            bytes: self.bytes.get(part.clone()).unwrap_or_default().into(),
+        }
+    }
+
+    fn part(&self, frames: &Range<u32>) -> Range<usize> {
+        self.end(frames.start)..self.end(frames.end)
+    }
+
+    /// The end of the metadata of the first `frames` frames.
+    fn end(&self, frames: u32) -> usize {
+        let last = frames.checked_sub(1);
+        let end = last.and_then(|last| self.ends.get(last as usize));
+        end.map_or(0, |end| *end as usize)
+    }
+}
