@@ -14,6 +14,7 @@
 //!
 //! The stack reports events to `health`, which computes the sums and writes the log lines.
 
+mod abort;
 mod backoff;
 mod connect;
 mod connection;

@@ -11,10 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::{Outgoing, SinkError, cursor::Cursor, wire::Wire};
+use super::{Outgoing, SinkError, abort::Abort, cursor::Cursor, wire::Wire};
 use crate::{
     frame_stream::Control,
     health::{Disconnect, Event, Reporter},
@@ -67,14 +67,8 @@ enum Work {
     Stop { rest: Bytes, flushed: bool },
 }
 
-#[derive(Debug)]
-struct Abort {
-    token: CancellationToken,
-    waiting: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-}
-
 /// The wait after which a write counts as a stall.
-const STALL: Duration = Duration::from_secs(1);
+pub(super) const STALL: Duration = Duration::from_secs(1);
 
 /// The longest time from STOP to FINISH, however slowly the collector reads. It is the longest `drain` that can be
 /// configured.
@@ -132,10 +126,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Service<Outgoing> f
             limits: self.limits,
             patience: None,
             stalled: false,
-            abort: Abort {
-                token: self.abort.clone(),
-                waiting: None,
-            },
+            abort: Abort::new(self.abort.clone()),
             done: false,
         }
     }
@@ -348,23 +339,6 @@ impl Work {
             Self::Frames { cursor, .. } => cursor.progress(),
             Self::Stop { .. } => Progress::default(),
         }
-    }
-}
-
-// === impl Abort ===
-
-impl Abort {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Check the flag first. If tokio's coop budget is used up, the future below is pending although the token is
-        // cancelled, and no further poll may come.
-        if self.token.is_cancelled() {
-            return Poll::Ready(());
-        }
-        let token = &self.token;
-        let waiting = self
-            .waiting
-            .get_or_insert_with(|| Box::pin(token.clone().cancelled_owned()));
-        waiting.as_mut().poll(cx)
     }
 }
 

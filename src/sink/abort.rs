@@ -1,0 +1,41 @@
+//! The end of the time that a sink has.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// A token that a request polls for as long as it waits.
+#[derive(Debug)]
+pub(super) struct Abort {
+    token: CancellationToken,
+    waiting: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+// === impl Abort ===
+
+impl Abort {
+    pub(super) fn new(token: CancellationToken) -> Self {
+        Self {
+            token,
+            waiting: None,
+        }
+    }
+
+    /// Ready once the token is cancelled.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Check the flag first. If tokio's coop budget is used up, the future below is pending although the token is
+        // cancelled, and no further poll may come.
+        if self.token.is_cancelled() {
+            return Poll::Ready(());
+        }
+        let token = &self.token;
+        let waiting = self
+            .waiting
+            .get_or_insert_with(|| Box::pin(token.clone().cancelled_owned()));
+        waiting.as_mut().poll(cx)
+    }
+}
