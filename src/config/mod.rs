@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use model::{
-    Admin, AdminAddress, Config, Endpoints, Listen, ListenAddress, ListenLimits, QueueLimits,
-    ReadyWhen, Refresh, Sink,
+    Admin, AdminAddress, Compression, Config, Endpoints, FileSettings, Listen, ListenAddress,
+    ListenLimits, QueueLimits, ReadyWhen, Refresh, Sink,
 };
 pub use source::Position;
 #[cfg(feature = "cli")]
@@ -36,8 +36,8 @@ use crate::files::waiting_for;
 pub use crate::{
     dnstap::Edits,
     net::{
-        AddressError, Authority, ClientTls, Endpoint, Host, ResolverSettings, ServerTls, SrvName,
-        UnixAddress, UnixPermissions,
+        AddressError, Authority, ClientTls, Endpoint, FilePattern, FilePatternError, Host,
+        ResolverSettings, ServerTls, SrvName, UnixAddress, UnixPermissions,
     },
 };
 

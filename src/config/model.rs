@@ -132,6 +132,34 @@ pub struct Sink {
     pub write_timeout: Duration,
     /// The age at which a connection is replaced, plus or minus a tenth. `None` for never.
     pub max_age: Option<Duration>,
+    /// Settings of its files; without effect unless `endpoint` is a file.
+    pub files: FileSettings,
+}
+
+/// The files of a sink.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileSettings {
+    /// The time from file to file; each begins at a multiple of it since 1970, in UTC.
+    pub rotate: Option<Duration>,
+    /// The length at which a file ends, in bytes.
+    pub size: Option<u64>,
+    /// Files that are kept; the oldest are deleted.
+    pub keep: Option<usize>,
+    /// The compression of the files.
+    pub compress: Compression,
+}
+
+closed_set! {
+    /// The compression of a sink's files.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub enum Compression {
+        /// None.
+        #[default]
+        None => "none",
+        /// Zstandard (RFC 8878). The names of the files end in `.zst`.
+        Zstd => "zstd",
+    }
 }
 
 closed_set! {
@@ -233,6 +261,7 @@ impl Sink {
             refresh: Refresh::default(),
             write_timeout: Duration::from_secs(30),
             max_age: None,
+            files: FileSettings::default(),
         }
     }
 }

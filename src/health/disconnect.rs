@@ -51,6 +51,18 @@ pub enum Disconnect {
     /// A new connection replaced this one, because the name no longer resolves to its address.
     #[error("the name no longer resolves to this address")]
     Moved,
+    /// The next file replaced this one, which had reached `rotate` or `size`.
+    #[error("the file has reached its time or its size")]
+    FileEnded,
+    /// A write to the file failed. The text of the error names the file.
+    #[error("{0}")]
+    File(Box<dyn std::error::Error + Send + Sync>),
+    /// The file system took nothing for the whole write deadline.
+    #[error("the file system took no data for {0:?}; does the disk respond?")]
+    FileStalled(Duration),
+    /// The end of the file was not on the disk before the deadline.
+    #[error("the file was not complete within {0:.1?}; until it is, it has its temporary name")]
+    FileUnfinished(Duration),
     /// The connection led to a listener of this router. No frame was sent.
     #[error("the connection led back to a listener of this router")]
     OwnListener,
@@ -92,12 +104,12 @@ impl Disconnect {
             Self::Reset => Reason::Reset,
             Self::Finished => Reason::Finished,
             Self::Unreachable => Reason::Unreachable,
-            Self::Io(_) => Reason::Io,
-            Self::Stalled(_) => Reason::WriteTimeout,
+            Self::Io(_) | Self::File(_) => Reason::Io,
+            Self::Stalled(_) | Self::FileStalled(_) => Reason::WriteTimeout,
             Self::Protocol(_) => Reason::Protocol,
-            Self::Stopped | Self::Unconfirmed { .. } => Reason::Stopped,
+            Self::Stopped | Self::Unconfirmed { .. } | Self::FileUnfinished(_) => Reason::Stopped,
             Self::Aborted => Reason::Aborted,
-            Self::Rotated => Reason::Rotated,
+            Self::Rotated | Self::FileEnded => Reason::Rotated,
             Self::Moved => Reason::Moved,
             Self::OwnListener => Reason::OwnListener,
         }

@@ -155,6 +155,9 @@ impl Health {
             | Event::Divided
             | Event::Resolved { .. }
             | Event::LookupFailed { .. }
+            | Event::FileCompleted { .. }
+            | Event::FileLeft { .. }
+            | Event::FileNotDeleted { .. }
             | Event::LeftOut { .. } => {}
         }
     }
@@ -189,6 +192,9 @@ impl Health {
             | Event::Divided
             | Event::Resolved { .. }
             | Event::LookupFailed { .. }
+            | Event::FileCompleted { .. }
+            | Event::FileLeft { .. }
+            | Event::FileNotDeleted { .. }
             | Event::LeftOut { .. } => {}
         }
     }

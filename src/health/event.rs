@@ -91,6 +91,17 @@ pub(crate) enum Event<'a> {
         /// True if the sink keeps using the addresses of its last successful lookup.
         keeps: bool,
     },
+    /// A file is whole and has its name.
+    FileCompleted {
+        file: &'a str,
+        frames: u64,
+        /// True if it was left under its temporary name, by a crash or a full disk.
+        was_left: bool,
+    },
+    /// A file stays under its temporary name.
+    FileLeft { file: &'a str, cause: &'a dyn Error },
+    /// A file that is older than those to keep was not deleted.
+    FileNotDeleted { cause: &'a dyn Error },
     /// The name has more addresses than a sink uses.
     LeftOut { used: usize, left_out: usize },
 }

@@ -81,6 +81,9 @@ impl Line<'_> {
             Event::LeftOut { used, left_out } => {
                 warn!(target: TARGET, sink, used, left_out, "the name has more addresses than a sink uses; the remaining addresses get no frames");
             }
+            Event::FileCompleted { .. } | Event::FileLeft { .. } | Event::FileNotDeleted { .. } => {
+                self.file(event);
+            }
             // The debug line on the new state, above, is enough.
             Event::Started
             | Event::Resolving
@@ -134,7 +137,7 @@ impl Line<'_> {
                 reason: cause,
             } => {
                 let (before, reason) = (self.change.before.endpoint.as_deref(), cause.label());
-                if let Disconnect::Rotated = cause {
+                if let Disconnect::Rotated | Disconnect::FileEnded = cause {
                     debug!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new connection");
                 } else {
                     info!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new connection");
@@ -152,6 +155,29 @@ impl Line<'_> {
                 } else {
                     debug!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "the old connection is still in use");
                 }
+            }
+            _ => {}
+        }
+    }
+
+    fn file(&self, event: &Event<'_>) {
+        let sink = self.sink;
+        match *event {
+            Event::FileCompleted {
+                file,
+                frames,
+                was_left: true,
+            } => {
+                info!(target: TARGET, sink, file, frames, "a file that was left under its temporary name is complete");
+            }
+            Event::FileCompleted { file, frames, .. } => {
+                debug!(target: TARGET, sink, file, frames, "a file is complete");
+            }
+            Event::FileLeft { file, cause } => {
+                warn!(target: TARGET, sink, file, %cause, "a file stays under its temporary name");
+            }
+            Event::FileNotDeleted { cause } => {
+                warn!(target: TARGET, sink, %cause, "an old file cannot be deleted");
             }
             _ => {}
         }

@@ -16,8 +16,8 @@ mod tls;
 mod uptake;
 
 pub use address::{
-    AddressError, Authority, BindAddress, Endpoint, Host, SrvName, UnixAddress,
-    name_server_address, socket_address,
+    AddressError, Authority, BindAddress, Endpoint, FilePattern, FilePatternError, Host, SrvName,
+    UnixAddress, name_server_address, socket_address,
 };
 pub use bind::{BindError, UnixPermissions};
 pub use inherit::{Given, InheritError, Inherited};

@@ -1,4 +1,5 @@
-//! The reasons to replace a working connection: its age, or that the sink's name no longer has its address.
+//! The reasons to replace a working connection: its age, the length of a file, or that the sink's name no longer has its
+//! address.
 
 use std::{
     future::{Future, pending},
@@ -12,6 +13,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 use tower::util::rng::{HasherRng, Rng};
 
 use crate::{health::Disconnect, net::Addresses};
@@ -23,6 +25,8 @@ pub(crate) struct Term {
     until: Option<Instant>,
     /// The address of the connection, and the current addresses of its name.
     place: Option<Place>,
+    /// For a file: cancelled once it is long enough.
+    filled: Option<CancellationToken>,
 }
 
 type Place = (SocketAddr, watch::Receiver<Arc<Addresses>>);
@@ -39,13 +43,27 @@ impl Term {
         Self {
             until: max_age.map(|age| Instant::now() + age.mul_f64(tenth)),
             place,
+            filled: None,
+        }
+    }
+
+    /// The term of a file: the time until the next one, and the token that is cancelled once the file is long enough.
+    pub(super) fn of_file(left: Option<Duration>, filled: CancellationToken) -> Self {
+        Self {
+            until: left.map(|left| Instant::now() + left),
+            place: None,
+            filled: Some(filled),
         }
     }
 
     /// Waits until the term is over, and returns the reason. An empty set of addresses is not a reason to replace the
     /// connection.
     pub(super) fn over(&self) -> impl Future<Output = Disconnect> + Send + use<> {
-        let (until, place) = (self.until, self.place.clone());
+        let (until, place, filled) = (self.until, self.place.clone(), self.filled.clone());
+        let reason = match filled {
+            Some(_) => Disconnect::FileEnded,
+            None => Disconnect::Rotated,
+        };
         let aged = async move {
             match until {
                 Some(until) => sleep_until(until).await,
@@ -62,10 +80,17 @@ impl Term {
             // The lookups have ended, so the addresses cannot change again.
             pending::<()>().await;
         };
+        let long = async move {
+            match filled {
+                Some(filled) => filled.cancelled_owned().await,
+                None => pending().await,
+            }
+        };
         async move {
             select! {
                 () = moved => Disconnect::Moved,
-                () = aged => Disconnect::Rotated,
+                () = aged => reason,
+                () = long => Disconnect::FileEnded,
             }
         }
     }

@@ -8,6 +8,7 @@ use tower::ServiceBuilder;
 use super::{
     Connect, Names, Observe, Reconnect, Resolution, RewriteLayer, RewriteService,
     connect::{Place, Target},
+    file::Files,
 };
 use crate::{
     config::{self, Endpoints},
@@ -97,6 +98,9 @@ impl Stack {
         };
         let target = match &sink.endpoint {
             Endpoint::Unix(address) => Target::Unix(address.clone()),
+            Endpoint::File(pattern) => {
+                Target::Files(Files::new(pattern.clone(), sink.files.clone()))
+            }
             Endpoint::Tcp(authority) => plain(host(authority, sink, names)?),
             Endpoint::TcpSrv(name) => plain(service(name, sink, names)?),
             Endpoint::Tls(authority) => encrypted(host(authority, sink, names)?, &authority.host)?,

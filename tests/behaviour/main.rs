@@ -33,6 +33,7 @@ mod descriptors;
 mod drain;
 mod endpoints;
 mod expiry;
+mod files;
 mod hints;
 mod hostile_clients;
 mod hostile_collectors;

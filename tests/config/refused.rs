@@ -51,6 +51,35 @@ const BROKEN: &[(&str, &str)] = &[
         "socket_with_two_mistakes",
         "listen @in\ndnstap TCP://::1:6000\n",
     ),
+    (
+        "file_with_an_unknown_letter",
+        "listen @in\ndnstap file:///var/log/dnstap/%y%m%d.fstrm\n",
+    ),
+    (
+        "file_is_a_device",
+        "listen @in\ndnstap file:///dev/stdout full\n",
+    ),
+    (
+        "file_is_relative",
+        "listen @in\ndnstap file://log/dnstap.fstrm\n",
+    ),
+    (
+        "file_in_a_folder_of_the_time",
+        "listen @in\ndnstap file:///var/log/%Y/%m.fstrm\n",
+    ),
+    (
+        "file_with_options_of_connections",
+        "listen @in\ndnstap file:///f {\n    skipverify\n    ca /ca.pem\n    max_age 1h\n}\n",
+    ),
+    (
+        "file_with_values_out_of_bounds",
+        "listen @in\ndnstap file:///f {\n    rotate 500ms\n    size 1KiB\n    keep 0\n    compress zst\n}\n",
+    ),
+    (
+        "options_of_files_without_a_file",
+        "listen @in\ndnstap /s {\n    rotate 1h\n    compress zstd\n}\n",
+    ),
+    ("listen_on_a_file", "listen file:///var/log/x\ndnstap /s\n"),
     ("listen_on_a_port_alone", "listen :6000\ndnstap /s\n"),
     ("listen_on_a_star", "listen tcp://*:6000\ndnstap /s\n"),
     (

@@ -23,6 +23,7 @@ const WITHOUT_A_CONSTANT: &[(&str, &str)] = &[
 
 const ATTEMPT: &str = "src/sink/connect/attempt.rs";
 const RACE: &str = "src/sink/connect/race.rs";
+const FILES: &str = "src/sink/file/mod.rs";
 const BACKOFF: &str = "src/sink/backoff.rs";
 const LOG: &str = "src/cli/log/mod.rs";
 const LOG_QUEUE: &str = "src/cli/log/queue.rs";
@@ -99,6 +100,14 @@ fn limits_of_sinks(of: &Constants) -> Vec<(&'static str, String)> {
         (
             "a replaced connection",
             of.time("src/sink/reconnect", "LAST_WORDS").to_string(),
+        ),
+        (
+            "opening a file",
+            of.time(FILES, "OPEN_DEADLINE").to_string(),
+        ),
+        (
+            "files of a sink that wait for the file system",
+            of.count(FILES, "THREADS").to_string(),
         ),
     ]
 }

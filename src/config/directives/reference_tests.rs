@@ -1,6 +1,9 @@
 //! Compares the rows with docs/configuration.md in both directions, and with each other.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+};
 
 use super::{
     describe, dnstap, listen, names, resolver, router,
@@ -144,17 +147,15 @@ fn config(text: &str) -> Config {
 #[test]
 fn defaults_are_what_the_rows_say() {
     fn check<T>(rows: &[Row<T>], model: &T, others: &[&str]) {
-        let mut described = described(rows, model);
-        for row in rows {
-            let (name, value) = described.next().expect("every row applies");
-            assert_eq!(name, row.name);
+        for (name, value) in described(rows, model) {
+            let row = rows.iter().find(|row| row.name == name).expect("a row");
             if !others.contains(&name) {
                 assert_eq!(value, row.default, "{name}");
             }
         }
     }
     let config = config(
-        "listen /in\nlisten tls://[::1]:0 {\n cert a\n key b\n}\ndnstap tls://c.example:1\nresolver { }",
+        "listen /in\nlisten tls://[::1]:0 {\n cert a\n key b\n}\ndnstap tls://c.example:1\ndnstap file:///f\nresolver { }",
     );
     let [unix, tls] = config.listeners.as_slice() else {
         panic!("two listeners");
@@ -173,10 +174,14 @@ fn defaults_are_what_the_rows_say() {
         ])
     );
     assert_eq!(lines(tls).last().as_deref(), Some("client_ca: none"));
-    let sink = &config.sinks[0];
-    // These values are shown with their units, or depend on other settings.
-    check(dnstap::ARGUMENTS, sink, &["writebuffer", "queue"]);
-    check(dnstap::OPTIONS, sink, &["name", "queue_bytes"]);
+    let mut shown = HashSet::new();
+    for sink in &config.sinks {
+        // These values are shown with their units, or depend on other settings.
+        check(dnstap::ARGUMENTS, sink, &["writebuffer", "queue"]);
+        check(dnstap::OPTIONS, sink, &["name", "queue_bytes"]);
+        shown.extend(described(dnstap::OPTIONS, sink).map(|(name, _)| name));
+    }
+    assert_eq!(shown.len(), dnstap::OPTIONS.len(), "every row applies");
     check(router::LINES, &config, &["memory"]);
     check(resolver::OPTIONS, &config.resolver, &[]);
 }

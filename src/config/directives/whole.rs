@@ -163,7 +163,9 @@ fn leads_to(endpoint: &Endpoint, address: &ListenAddress) -> bool {
         (Endpoint::Unix(dialled), ListenAddress::Unix(bound, _)) => return dialled == bound,
         (Endpoint::Tcp(authority) | Endpoint::Tls(authority), _) => authority,
         // The targets of SRV records are not known yet.
-        (Endpoint::Unix(_) | Endpoint::TcpSrv(_) | Endpoint::TlsSrv(_), _) => return false,
+        (Endpoint::Unix(_) | Endpoint::TcpSrv(_) | Endpoint::TlsSrv(_) | Endpoint::File(_), _) => {
+            return false;
+        }
     };
     let Some(bound) = bound(address).filter(|bound| bound.port() == authority.port) else {
         return false;

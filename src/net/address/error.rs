@@ -1,5 +1,7 @@
 //! The mistakes in an address, and their corrections.
 
+use super::FilePatternError;
+
 /// A mistake in an address.
 ///
 /// [`Display`](std::fmt::Display) describes the mistake, [`advice`](Self::advice) says what to do about it, and
@@ -179,6 +181,12 @@ pub enum AddressError {
     /// A zone in the address of a name server.
     #[error("the zone `{0}` cannot be used in the address of a name server")]
     NameServerZone(String),
+    /// A mistake in the path of a file sink.
+    #[error(transparent)]
+    File(#[from] FilePatternError),
+    /// `file://`, where a listener needs an address.
+    #[error("`file://` can only be written, but a listener reads")]
+    BindFile,
     /// A scheme, where only an address and a port are allowed.
     #[error("`{scheme}://` is not allowed here")]
     UnwantedScheme {
@@ -211,6 +219,7 @@ impl AddressError {
                 "write the scheme, the host, a colon and the port, as in `tcp://192.0.2.1:6000`; \
                  a unix socket of that name is `./{authority}`"
             ),
+            Self::File(error) => error.advice(),
             Self::BindStar { ipv4, all } => format!(
                 "write `{ipv4}` for every IPv4 address of this machine, or `{all}` for every address"
             ),
@@ -236,7 +245,7 @@ impl AddressError {
             }
             Self::UserInfo => "dnstap has no users; write only the host and the port",
             Self::UnknownScheme { .. } => {
-                "use `unix://`, `tcp://` or `tls://`; sinks also accept `tcp+srv://` and `tls+srv://`"
+                "use `unix://`, `tcp://` or `tls://`; sinks also accept `tcp+srv://`, `tls+srv://` and `file://`"
             }
             Self::UnwantedScheme { .. } => "write only the address and the port",
             Self::EmptyPath => "add the path, as in `unix:///run/tapfan/dnstap.sock`",
@@ -254,6 +263,7 @@ impl AddressError {
             Self::SrvPort { .. } => "remove the port",
             Self::NameServerName(_) => "write its IP address, and its port if that is not 53",
             Self::NameServerZone(_) => "write an address that needs no zone",
+            Self::BindFile => "`tapfan replay` sends the frames of a file to a listener",
             _ => self.host_advice(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod authority;
 mod error;
+mod file;
 mod host;
 mod parse;
 mod srv;
@@ -16,6 +17,7 @@ use std::{
 };
 
 pub use error::AddressError;
+pub use file::{FilePattern, FilePatternError};
 pub use parse::{name_server_address, socket_address};
 pub use srv::SrvName;
 
@@ -35,6 +37,8 @@ pub enum Endpoint {
     TcpSrv(SrvName),
     /// TLS over TCP, to the hosts and ports of SRV records.
     TlsSrv(SrvName),
+    /// Files that the sink writes.
+    File(FilePattern),
 }
 
 /// The address of a listener: like [`Endpoint`], but without names that must be resolved.
@@ -94,7 +98,7 @@ impl Endpoint {
     /// Returns whether its addresses have to be looked up.
     pub fn is_named(&self) -> bool {
         match self {
-            Self::Unix(_) => false,
+            Self::Unix(_) | Self::File(_) => false,
             Self::Tcp(authority) | Self::Tls(authority) => matches!(authority.host, Host::Name(_)),
             Self::TcpSrv(_) | Self::TlsSrv(_) => true,
         }
@@ -109,6 +113,7 @@ impl fmt::Display for Endpoint {
             Self::Tls(authority) => write!(f, "tls://{authority}"),
             Self::TcpSrv(name) => write!(f, "tcp+srv://{name}"),
             Self::TlsSrv(name) => write!(f, "tls+srv://{name}"),
+            Self::File(pattern) => pattern.fmt(f),
         }
     }
 }

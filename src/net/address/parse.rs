@@ -14,14 +14,16 @@ enum Scheme {
     Tls,
     TcpSrv,
     TlsSrv,
+    File,
 }
 
-const SCHEMES: [(&str, Scheme); 5] = [
+const SCHEMES: [(&str, Scheme); 6] = [
     ("unix", Scheme::Unix),
     ("tcp", Scheme::Tcp),
     ("tls", Scheme::Tls),
     ("tcp+srv", Scheme::TcpSrv),
     ("tls+srv", Scheme::TlsSrv),
+    ("file", Scheme::File),
 ];
 
 /// The default port of name servers.
@@ -32,7 +34,7 @@ const DOMAIN: u16 = 53;
 impl FromStr for Endpoint {
     type Err = AddressError;
 
-    /// Reads the SOCKET of a `dnstap` directive, as in CoreDNS, or the URL of SRV records.
+    /// Reads the SOCKET of a `dnstap` directive, as in CoreDNS, or the URL of SRV records or files.
     ///
     /// ```
     /// use tapfan::config::Endpoint;
@@ -55,6 +57,7 @@ fn endpoint(text: &str) -> Result<Endpoint, AddressError> {
         Scheme::Tls => Endpoint::Tls(read_authority(rest, text, PortZero::Refused)?),
         Scheme::TcpSrv => Endpoint::TcpSrv(read_srv(rest, text)?),
         Scheme::TlsSrv => Endpoint::TlsSrv(read_srv(rest, text)?),
+        Scheme::File => Endpoint::File(rest.parse()?),
     })
 }
 
@@ -86,6 +89,7 @@ fn bind_address(text: &str) -> Result<BindAddress, AddressError> {
         Scheme::Tls => BindAddress::Tls(bindable(rest, text)?),
         Scheme::TcpSrv => return Err(AddressError::BindSrv("tcp+srv")),
         Scheme::TlsSrv => return Err(AddressError::BindSrv("tls+srv")),
+        Scheme::File => return Err(AddressError::BindFile),
     })
 }
 
@@ -184,7 +188,7 @@ fn split_scheme(text: &str) -> Result<(Scheme, &str), AddressError> {
         && let Some((name, scheme)) = known(written)
     {
         let rest = match scheme {
-            Scheme::Unix => rest,
+            Scheme::Unix | Scheme::File => rest,
             _ => rest.trim_start_matches('/'),
         };
         return Err(AddressError::MissingSlashes {

@@ -6,6 +6,7 @@ use crate::{
     frame_stream::HandshakeError,
     health::{FailedAttempt, Stage},
     net::{self, ResolveError},
+    sink::FileError,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub(crate) enum ConnectCause {
     /// The Frame Streams handshake failed.
     #[error("{0}{hint}", hint = handshake_hint(.0))]
     Handshake(#[from] HandshakeError),
+    /// A file cannot be opened.
+    #[error(transparent)]
+    File(FileError),
     /// The address leads to a listener of this router.
     #[error(
         "the address leads to this router's own listener {0}, so frames would loop forever; no frame is sent there; change it to the collector's address"
@@ -109,7 +113,11 @@ impl ConnectCause {
                     | io::ErrorKind::HostUnreachable
                     | io::ErrorKind::NetworkUnreachable
             ),
-            Self::Resolve(_) | Self::OwnListener(_) | Self::Tls(_) | Self::Handshake(_) => false,
+            Self::Resolve(_)
+            | Self::OwnListener(_)
+            | Self::Tls(_)
+            | Self::Handshake(_)
+            | Self::File(_) => false,
         }
     }
 }

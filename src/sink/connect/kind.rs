@@ -8,6 +8,7 @@ use crate::{
     frame_stream::HandshakeError,
     health::FailureKind,
     net::{self, ResolveError},
+    sink::FileError,
 };
 
 // === impl ConnectError ===
@@ -18,6 +19,7 @@ impl ConnectError {
             ConnectCause::Resolve(error) => kind_of_lookup(error),
             ConnectCause::Dial(error) | ConnectCause::Tls(error) => of_io(error),
             ConnectCause::Handshake(error) => of_handshake(error),
+            ConnectCause::File(error) => of_file(error),
             cause => FailureKind::of(discriminant(cause)),
         };
         FailureKind::of((self.stage, cause))
@@ -45,6 +47,14 @@ fn of_handshake(error: &HandshakeError) -> FailureKind {
         _ => FailureKind::of(()),
     };
     FailureKind::of((discriminant(error), found))
+}
+
+/// The kind of an error of a file. The names of the files differ from attempt to attempt.
+fn of_file(error: &FileError) -> FailureKind {
+    match error {
+        FileError::Io { doing, source, .. } => FailureKind::of((doing, of_io(source))),
+        error => FailureKind::of(discriminant(error)),
+    }
 }
 
 /// The kind of an I/O error. The error can wrap an error of TLS.

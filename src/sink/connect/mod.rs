@@ -18,14 +18,14 @@ use std::{
 };
 
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tower::Service;
+use tower::{Service, util::Either};
 
 pub(crate) use self::error::{ConnectCause, ConnectError};
 pub(super) use self::kind::kind_of_lookup;
 pub(super) use self::race::AT_ONCE as ATTEMPTS_AT_ONCE;
 pub(super) use self::target::{Place, Target};
 use self::{race::race, standing::Standings};
-use super::{Connection, Established, Term, connection::Deadlines};
+use super::{Connection, Established, FileConnection, Term, connection::Deadlines, file::Files};
 use crate::{
     health::{Event, Reporter, Stage},
     net::{Connector, OwnListeners, Stream, TcpSettings},
@@ -47,6 +47,9 @@ pub(crate) struct Connect {
     /// The task that looks the name up, until the last clone is dropped.
     _resolving: Option<Arc<AbortOnDropHandle<()>>>,
 }
+
+/// A connection to a collector, or a file.
+pub(crate) type AnyConnection = Either<Connection<Stream>, FileConnection>;
 
 /// The time that the collector has to read the remaining data and answer STOP with FINISH. After that, the connection
 /// is closed without FINISH.
@@ -89,8 +92,9 @@ impl Connect {
         }
     }
 
-    async fn connect(self) -> Result<Established<Connection<Stream>>, ConnectError> {
+    async fn connect(self) -> Result<Established<AnyConnection>, ConnectError> {
         let (stream, endpoint, place) = match &self.target {
+            Target::Files(files) => return self.open(files).await,
             Target::Unix(address) => {
                 let standings = Standings::new(&self.status);
                 let accepted = attempt::unix(address, &self.own, &standings).await?;
@@ -109,11 +113,29 @@ impl Connect {
             }
         };
         Ok(Established {
-            connection: Connection::new(stream, self.deadlines, self.abort)
-                .reporting_to(self.status),
+            connection: Either::Left(
+                Connection::new(stream, self.deadlines, self.abort).reporting_to(self.status),
+            ),
             endpoint,
             term: Term::new(self.max_age, place),
         })
+    }
+
+    async fn open(&self, files: &Files) -> Result<Established<AnyConnection>, ConnectError> {
+        let endpoint = files.to_string();
+        self.status.report(&Event::Connecting(&endpoint));
+        let abort = self.abort.clone();
+        match files.open(self.deadlines.write, &self.status, abort).await {
+            Ok(file) => Ok(Established {
+                connection: Either::Right(file.connection),
+                endpoint: file.endpoint,
+                term: file.term,
+            }),
+            Err(error) => {
+                let cause = ConnectCause::File(error);
+                Err(ConnectError::new(Stage::Connect, &endpoint, cause))
+            }
+        }
     }
 
     async fn connect_tcp(
@@ -162,7 +184,7 @@ impl Connect {
 }
 
 impl Service<()> for Connect {
-    type Response = Established<Connection<Stream>>;
+    type Response = Established<AnyConnection>;
     type Error = ConnectError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
 

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::{
     net::{Addresses, Connector, Literal, TcpSettings, UnixAddress},
-    sink::Resolution,
+    sink::{Resolution, file::Files},
 };
 
 /// The target of a sink's connections: an address and the protocol to speak.
@@ -21,6 +21,8 @@ pub(crate) enum Target {
         /// Makes the TLS sessions; `None` for plain TCP. All stacks of the sink share it.
         tls: Option<Arc<Connector>>,
     },
+    /// Files.
+    Files(Files),
 }
 
 /// The destination of a TCP connection.

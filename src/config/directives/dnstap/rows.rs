@@ -10,7 +10,7 @@ use super::super::{
 };
 use crate::{
     config::{
-        Endpoints, QueueLimits, Refresh, Sink,
+        Compression, Endpoints, QueueLimits, Refresh, Sink,
         diagnostics::shown,
         quantity::{Size, Time},
     },
@@ -36,6 +36,7 @@ pub(in super::super) const ARGUMENTS: &[Row<Sink>; 3] = &[
         describe: |sink| {
             Some(match sink.endpoint {
                 Endpoint::Unix(_) => "the system's, on a unix socket".to_owned(),
+                Endpoint::File(_) => "none, for a file".to_owned(),
                 _ => Size::of(sink.write_buffer).to_string(),
             })
         },
@@ -206,8 +207,48 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         ),
         default: "none",
         doc: "the age at which a connection is replaced, plus or minus a tenth",
-        scope: None,
+        scope: Some(&CONNECTED),
         describe: |sink| Some(format!("{}, plus or minus a tenth", Time(sink.max_age?))),
+    },
+    Row {
+        name: "rotate",
+        value: Value::Time(
+            Duration::from_secs(1)..=Duration::from_hours(7 * 24),
+            |sink, age| sink.files.rotate = Some(age),
+        ),
+        default: "never",
+        doc: "the time after which the next file begins",
+        scope: Some(&FILE),
+        describe: |sink| Some(Time(sink.files.rotate?).to_string()),
+    },
+    Row {
+        name: "size",
+        value: Value::Size(64 << 10..=1 << 40, |sink, bytes| {
+            sink.files.size = Some(bytes as u64);
+        }),
+        default: "no limit",
+        doc: "the length after which the next file begins",
+        scope: Some(&FILE),
+        describe: |sink| Some(Size(sink.files.size?).to_string()),
+    },
+    Row {
+        name: "keep",
+        value: Value::Number(1..=1_000_000, |sink, files| sink.files.keep = Some(files)),
+        default: "all",
+        doc: "how many files are kept; the oldest ones are deleted",
+        scope: Some(&FILE),
+        describe: |sink| Some(format!("{} files", sink.files.keep?)),
+    },
+    Row {
+        name: "compress",
+        value: Value::One("none|zstd", |sink, given, findings| {
+            sink.files.compress = given.choice(Compression::ALL, Compression::label, findings)?;
+            Some(())
+        }),
+        default: "none",
+        doc: "the compression of the files",
+        scope: Some(&FILE),
+        describe: |sink| Some(sink.files.compress.label().to_owned()),
     },
 ];
 
@@ -231,12 +272,34 @@ const TLS: Scope<Sink> = Scope {
 
 const NAMED: Scope<Sink> = Scope {
     applies: |sink| sink.endpoint.is_named(),
-    misplaced: |_, given, socket| {
+    misplaced: |sink, given, socket| {
         let message = format!("`{}` has no effect here", given.name.text);
         let problem = given.name.warning(message, "there is no name to look up");
-        problem
-            .at(socket.span, "this is an address")
-            .help("remove it")
+        let what = match sink.endpoint {
+            Endpoint::File(_) => "this is a file",
+            _ => "this is an address",
+        };
+        problem.at(socket.span, what).help("remove it")
+    },
+};
+
+const CONNECTED: Scope<Sink> = Scope {
+    applies: |sink| !matches!(sink.endpoint, Endpoint::File(_)),
+    misplaced: |_, given, socket| {
+        let message = format!("`{}` is for connections", given.name.text);
+        let problem = given.name.error(message, "it has no meaning here");
+        let problem = problem.at(socket.span, "this is a file");
+        problem.help("the next file begins after `rotate TIME` or `size SIZE`")
+    },
+};
+
+const FILE: Scope<Sink> = Scope {
+    applies: |sink| matches!(sink.endpoint, Endpoint::File(_)),
+    misplaced: |_, given, socket| {
+        let message = format!("`{}` is for `file://` sinks", given.name.text);
+        let problem = given.name.error(message, "it has no meaning here");
+        let problem = problem.at(socket.span, "this sink writes no files");
+        problem.help("remove it, or make the SOCKET `file:///folder/name`")
     },
 };
 

@@ -1,0 +1,189 @@
+//! The bytes of a file: as they are, or compressed.
+
+use std::{
+    fs::File,
+    io::{self, IoSlice, Write as _},
+    mem,
+};
+
+use crate::{
+    config::Compression,
+    frame_stream::{Batch, Control},
+    sink::cursor::Cursor,
+};
+
+/// Writes the frames of a file, without holding any of them back.
+pub(super) enum Encoder {
+    Plain,
+    Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
+}
+
+/// The level of zstd's own command. On recorded traffic it compresses faster than a disk writes.
+const LEVEL: i32 = zstd::DEFAULT_COMPRESSION_LEVEL;
+
+/// An empty last block, which ends a frame of zstd at any block (RFC 8878, section 3.1.1.2). The frames have no checksum.
+const LAST_BLOCK: [u8; 3] = [1, 0, 0];
+
+/// The number of slices in one vectored write.
+const SLICES: usize = 64;
+
+// === impl Encoder ===
+
+impl Encoder {
+    pub(super) fn new(compression: Compression) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::None => Self::Plain,
+            Compression::Zstd => {
+                let encoder = zstd::stream::write::Encoder::new(Vec::new(), LEVEL)?;
+                Self::Zstd(Box::new(encoder))
+            }
+        })
+    }
+
+    /// Returns START as it stands in the file.
+    pub(super) fn start(&mut self) -> io::Result<Vec<u8>> {
+        self.encode(&Control::start().encode())
+    }
+
+    /// Writes a batch whole.
+    pub(super) fn write(&mut self, file: &mut File, batch: Batch) -> io::Result<()> {
+        match self {
+            Self::Plain => write_plain(file, batch),
+            Self::Zstd(encoder) => {
+                for chunk in &batch {
+                    encoder.write_all(chunk.wire())?;
+                }
+                // Each batch ends a block, so that all its frames are in the file and can be read from it.
+                encoder.flush()?;
+                file.write_all(&mem::take(encoder.get_mut()))
+            }
+        }
+    }
+
+    /// Returns the end of a file to which every `write` succeeded: STOP.
+    pub(super) fn end(self) -> io::Result<Vec<u8>> {
+        let stop = Control::stop().encode();
+        match self {
+            Self::Plain => Ok(stop.to_vec()),
+            Self::Zstd(mut encoder) => {
+                encoder.write_all(&stop)?;
+                encoder.finish()
+            }
+        }
+    }
+
+    /// Returns the end of a file whose last `write` was taken back: STOP, in another frame of zstd.
+    pub(super) fn end_after_failure(self) -> io::Result<Vec<u8>> {
+        let stop = Control::stop().encode();
+        match self {
+            Self::Plain => Ok(stop.to_vec()),
+            Self::Zstd(_) => {
+                let mut end = LAST_BLOCK.to_vec();
+                end.extend(zstd::stream::encode_all(&*stop, LEVEL)?);
+                Ok(end)
+            }
+        }
+    }
+
+    fn encode(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Plain => Ok(bytes.to_vec()),
+            Self::Zstd(encoder) => {
+                encoder.write_all(bytes)?;
+                encoder.flush()?;
+                Ok(mem::take(encoder.get_mut()))
+            }
+        }
+    }
+}
+
+fn write_plain(file: &mut File, batch: Batch) -> io::Result<()> {
+    let mut cursor = Cursor::new(batch);
+    while !cursor.is_done() {
+        let written = {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            match file.write_vectored(cursor.slices(&mut slices)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+        };
+        cursor.accept(written);
+        cursor.confirm();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek};
+
+    use super::*;
+    use crate::frame_stream::{Chunk, FileReader};
+
+    fn batch(payload: &str) -> Batch {
+        let mut wire = u32::try_from(payload.len())
+            .expect("short")
+            .to_be_bytes()
+            .to_vec();
+        wire.extend(payload.as_bytes());
+        vec![Chunk::from_wire(wire.into()).expect("a frame"); 100]
+    }
+
+    fn content(file: &mut File, compression: Compression) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        file.rewind().expect("seek");
+        file.read_to_end(&mut bytes).expect("read");
+        match compression {
+            Compression::None => bytes,
+            Compression::Zstd => zstd::stream::decode_all(&*bytes).expect("whole frames of zstd"),
+        }
+    }
+
+    /// A file with two batches, of which the second is taken back if `fails`.
+    fn frames(compression: Compression, fails: bool) -> usize {
+        let mut file = tempfile::tempfile().expect("a file");
+        let mut encoder = Encoder::new(compression).expect("an encoder");
+        let start = encoder.start().expect("START");
+        file.write_all(&start).expect("written");
+        encoder.write(&mut file, batch("one")).expect("written");
+        let good = file.stream_position().expect("a position");
+        encoder
+            .write(&mut file, batch("another one"))
+            .expect("written");
+        let end = if fails {
+            file.set_len(good).expect("shorter");
+            file.seek(io::SeekFrom::Start(good)).expect("seek");
+            encoder.end_after_failure()
+        } else {
+            encoder.end()
+        };
+        file.write_all(&end.expect("STOP")).expect("written");
+        let content = content(&mut file, compression);
+        let read: Result<Vec<_>, _> = FileReader::new(&*content).expect("START").collect();
+        read.expect("whole").len()
+    }
+
+    #[test]
+    fn a_file_is_whole_also_after_a_failure() {
+        for compression in Compression::ALL {
+            assert_eq!(frames(compression, false), 200, "{compression:?}");
+            assert_eq!(frames(compression, true), 100, "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn every_frame_of_a_batch_can_be_read_before_the_file_ends() {
+        let mut file = tempfile::tempfile().expect("a file");
+        let mut encoder = Encoder::new(Compression::Zstd).expect("an encoder");
+        let start = encoder.start().expect("START");
+        file.write_all(&start).expect("written");
+        encoder.write(&mut file, batch("one")).expect("written");
+        file.rewind().expect("seek");
+        let mut decoder = zstd::stream::read::Decoder::new(&mut file).expect("a decoder");
+        let mut content = Vec::new();
+        decoder.read_to_end(&mut content).expect_err("not ended");
+        assert_eq!(content.len(), Control::start().encode().len() + 700);
+    }
+}

@@ -1,0 +1,193 @@
+//! Files that were left under their temporary names, by a crash or a full disk: they are completed.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::OFlag;
+
+use super::{
+    error::FileError,
+    part::{PartFile, SUFFIX, is_at, lock, publish},
+};
+use crate::{
+    config::Compression,
+    frame_stream::{Chunk, Control, FileReader},
+    net::FilePattern,
+};
+
+/// A file that is complete now, and the number of its frames.
+pub(super) type Completed = (PathBuf, u64);
+
+/// The part of an uncompressed file that can be kept.
+#[derive(Debug, PartialEq, Eq)]
+struct Whole {
+    /// The end of the last whole frame.
+    end: u64,
+    frames: u64,
+    /// True if STOP follows.
+    stopped: bool,
+}
+
+/// The longest frame, in bytes of payload: as much as a listener may accept.
+const MAX_FRAME: u32 = 16 << 20;
+
+/// Frames are copied in pieces of about this many bytes.
+const PIECE: usize = 256 << 10;
+
+/// Returns the files of the pattern that stand under their temporary names.
+pub(super) fn find(pattern: &FilePattern) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(pattern.folder())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+        if name.is_some_and(|name| pattern.matches(name)) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Completes one of them: keeps its whole frames, writes STOP and renames it. A file without frames is deleted. `None` for
+/// that, and for a file that is being written.
+pub(super) fn complete(
+    path: &Path,
+    pattern: &FilePattern,
+    compression: Compression,
+) -> Result<Option<Completed>, FileError> {
+    let failed = |doing| move |error| FileError::io(doing, path, error);
+    match fs::symlink_metadata(path) {
+        Ok(about) if about.is_file() => {}
+        Ok(_) => return Err(FileError::NotOurs),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("open")(error)),
+    }
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .write(true)
+        .custom_flags(flags)
+        .open(path);
+    let file = file.map_err(failed("open"))?;
+    if !lock(&file) || !is_at(&file, path) {
+        return Ok(None);
+    }
+    let frames = match compression {
+        Compression::None => {
+            let frames = end_in_place(&file).map_err(failed("complete"))?;
+            frames.ok_or(FileError::NotOurs)?
+        }
+        Compression::Zstd => return copy(file, path, pattern),
+    };
+    if frames == 0 {
+        fs::remove_file(path).map_err(failed("delete"))?;
+        return Ok(None);
+    }
+    publish(path, pattern).map(|target| Some((target, frames)))
+}
+
+/// Cuts the file after its last whole frame, writes STOP if it has none, and returns the number of its frames. `None` if it
+/// does not begin with START.
+fn end_in_place(mut file: &File) -> io::Result<Option<u64>> {
+    let Some(whole) = whole(file)? else {
+        return Ok(None);
+    };
+    if whole.frames > 0 && !whole.stopped {
+        file.set_len(whole.end)?;
+        file.seek(SeekFrom::Start(whole.end))?;
+        file.write_all(&Control::stop().encode())?;
+    }
+    file.sync_all()?;
+    Ok(Some(whole.frames))
+}
+
+/// Finds the whole frames of a file. `None` if it is not one of this program.
+fn whole(file: &File) -> io::Result<Option<Whole>> {
+    let length = file.metadata()?.len();
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let (start, stop) = (Control::start().encode(), Control::stop().encode());
+    let mut head = Vec::new();
+    reader
+        .by_ref()
+        .take(start.len() as u64)
+        .read_to_end(&mut head)?;
+    if !start.starts_with(&head) {
+        return Ok(None);
+    }
+    let mut whole = Whole {
+        end: head.len() as u64,
+        frames: 0,
+        stopped: false,
+    };
+    let mut number = [0; 4];
+    while length - whole.end >= 4 {
+        reader.read_exact(&mut number)?;
+        let payload = u64::from(u32::from_be_bytes(number));
+        if payload == 0 {
+            let mut rest = Vec::new();
+            reader.take(stop.len() as u64 - 4).read_to_end(&mut rest)?;
+            whole.stopped = rest == stop[4..];
+            break;
+        }
+        let end = whole.end + 4 + payload;
+        if end > length {
+            break;
+        }
+        reader.seek_relative(i64::try_from(payload).unwrap_or(i64::MAX))?;
+        whole.end = end;
+        whole.frames += 1;
+    }
+    Ok(Some(whole))
+}
+
+/// Copies the frames of a compressed file to a new one, which gets the next free name, and deletes the old one.
+fn copy(file: File, path: &Path, pattern: &FilePattern) -> Result<Option<Completed>, FileError> {
+    let failed = |doing| move |error| FileError::io(doing, path, error);
+    let length = file.metadata().map_err(failed("read"))?.len();
+    // The lock goes with the file, which the decoder keeps open.
+    let decoder = zstd::stream::read::Decoder::new(file).map_err(failed("read"))?;
+    let frames = match FileReader::new(decoder) {
+        Ok(frames) => frames.with_max_frame(MAX_FRAME),
+        // Less than START was written.
+        Err(_) if length == 0 => {
+            fs::remove_file(path).map_err(failed("delete"))?;
+            return Ok(None);
+        }
+        Err(_) => return Err(FileError::NotOurs),
+    };
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.and_then(|name| name.strip_suffix(SUFFIX));
+    let name = name.ok_or(FileError::NotOurs)?.to_owned();
+    let mut copy = PartFile::create_as(pattern, Compression::Zstd, name)?;
+    let mut piece = Vec::new();
+    // The first error is the end of what can be read.
+    for frame in frames.map_while(Result::ok) {
+        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        piece.extend_from_slice(&length.to_be_bytes());
+        piece.extend_from_slice(&frame);
+        if piece.len() >= PIECE {
+            append(&mut copy, &mut piece)?;
+        }
+    }
+    append(&mut copy, &mut piece)?;
+    let count = copy.frames();
+    let target = copy.complete(pattern)?;
+    fs::remove_file(path).map_err(failed("delete"))?;
+    Ok(target.map(|target| (target, count)))
+}
+
+fn append(copy: &mut PartFile, piece: &mut Vec<u8>) -> Result<(), FileError> {
+    if let Some(chunk) = Chunk::from_wire(std::mem::take(piece).into())
+        && !chunk.is_empty()
+    {
+        copy.write(vec![chunk])?;
+        copy.confirm();
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! A file under its temporary name.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Seek, SeekFrom, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use time::OffsetDateTime;
+
+use super::{encoder::Encoder, error::FileError};
+use crate::{config::Compression, frame_stream::Batch, net::FilePattern};
+
+/// The suffix of the temporary name.
+pub(super) const SUFFIX: &str = ".part";
+
+/// The permissions of a file, less what the umask takes away.
+const MODE: u32 = 0o640;
+
+/// The most files whose names have the same time.
+const NUMBERS: u32 = 100_000;
+
+/// A file that is being written, beside its later name.
+///
+/// It is locked (`flock`), so that nobody takes it for one that a crash left. Dropping it leaves it as it is.
+pub(super) struct PartFile {
+    file: File,
+    path: PathBuf,
+    encoder: Encoder,
+    /// The length of the file with everything that was confirmed.
+    confirmed: u64,
+    /// The number of frames in it, if all were confirmed.
+    frames: Counted,
+    /// True if the last write was taken back.
+    failed: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Counted {
+    confirmed: u64,
+    written: u64,
+}
+
+// === impl PartFile ===
+
+impl PartFile {
+    /// Makes the next file of the time `named`, with START in it.
+    ///
+    /// An existing file is never opened, and a link at its place is not followed.
+    pub(super) fn create(
+        pattern: &FilePattern,
+        compression: Compression,
+        named: OffsetDateTime,
+    ) -> Result<Self, FileError> {
+        let number = next_number(pattern, named)
+            .map_err(|error| FileError::io("read the folder", pattern.folder(), error))?;
+        Self::create_as(pattern, compression, pattern.name(named, number))
+    }
+
+    /// Makes a file that will have this name, or the next one that is free.
+    pub(super) fn create_as(
+        pattern: &FilePattern,
+        compression: Compression,
+        mut name: String,
+    ) -> Result<Self, FileError> {
+        let folder = pattern.folder();
+        for _ in 0..NUMBERS {
+            let path = folder.join(format!("{name}{SUFFIX}"));
+            let file = match claim(&path, &folder.join(&name)) {
+                Ok(Some(file)) => file,
+                Ok(None) => {
+                    name = pattern.after(&name);
+                    continue;
+                }
+                Err(error) => return Err(FileError::io("create", path, error)),
+            };
+            return Self::begin(file, &path, compression).map_err(|error| {
+                // It has no frames yet.
+                let _ = fs::remove_file(&path);
+                FileError::io("write", path, error)
+            });
+        }
+        Err(FileError::Names(NUMBERS))
+    }
+
+    fn begin(mut file: File, path: &Path, compression: Compression) -> io::Result<Self> {
+        let mut encoder = Encoder::new(compression)?;
+        let start = encoder.start()?;
+        file.write_all(&start)?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            encoder,
+            confirmed: start.len() as u64,
+            frames: Counted::default(),
+            failed: false,
+        })
+    }
+
+    /// The temporary name.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The number of confirmed frames.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames.confirmed
+    }
+
+    /// The length of the file, in bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.confirmed
+    }
+
+    /// Writes a batch. The caller confirms it or takes it back.
+    pub(super) fn write(&mut self, batch: Batch) -> Result<(), FileError> {
+        let frames: usize = batch.iter().map(crate::frame_stream::Chunk::len).sum();
+        self.encoder
+            .write(&mut self.file, batch)
+            .map_err(|error| FileError::io("write", &self.path, error))?;
+        self.frames.written += frames as u64;
+        Ok(())
+    }
+
+    /// Keeps what was written.
+    pub(super) fn confirm(&mut self) {
+        self.confirmed = self.file.stream_position().unwrap_or(self.confirmed);
+        self.frames.confirmed = self.frames.written;
+    }
+
+    /// Takes back what was written since the last [`confirm`](Self::confirm). Nothing can be written after this.
+    pub(super) fn take_back(&mut self) -> Result<(), FileError> {
+        self.failed = true;
+        self.file
+            .set_len(self.confirmed)
+            .and_then(|()| self.file.seek(SeekFrom::Start(self.confirmed)))
+            .map(drop)
+            .map_err(|error| FileError::io("shorten", &self.path, error))
+    }
+
+    /// Writes STOP, waits until everything is on the disk, and gives the file its name, which is returned. A file without
+    /// frames is deleted instead.
+    pub(super) fn complete(self, pattern: &FilePattern) -> Result<Option<PathBuf>, FileError> {
+        let Self {
+            mut file,
+            path,
+            encoder,
+            ..
+        } = self;
+        let failed = |error| FileError::io("complete", &path, error);
+        if self.frames.confirmed == 0 {
+            return fs::remove_file(&path).map(|()| None).map_err(failed);
+        }
+        let end = if self.failed {
+            encoder.end_after_failure()
+        } else {
+            encoder.end()
+        };
+        let ended = end.and_then(|end| file.write_all(&end));
+        ended.and_then(|()| file.sync_all()).map_err(failed)?;
+        publish(&path, pattern).map(Some)
+    }
+}
+
+/// Makes and locks the file at `path`. `None` if it, or the file at `target`, exists.
+fn claim(path: &Path, target: &Path) -> io::Result<Option<File>> {
+    // With `create_new` (O_EXCL) a link is not followed.
+    let options = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .clone();
+    let file = match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        opened => opened?,
+    };
+    // Between these two steps another process may have taken the file for one that a crash left.
+    if !lock(&file) || !is_at(&file, path) {
+        return Ok(None);
+    }
+    // Looked at only now: a writer that had this temporary name until just now has renamed its file before.
+    if exists(target) {
+        fs::remove_file(path)?;
+        return Ok(None);
+    }
+    Ok(Some(file))
+}
+
+/// Locks the file for as long as it is open. False if another process has locked it.
+pub(super) fn lock(file: &File) -> bool {
+    // A file system without locks is like one that nobody else uses.
+    !matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
+}
+
+/// Returns whether the file is still the one at this path.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(here), Ok(there)) = (file.metadata(), fs::symlink_metadata(path)) else {
+        return false;
+    };
+    (here.dev(), here.ino()) == (there.dev(), there.ino())
+}
+
+/// Gives a whole file its name, or the name with the next free number. Never replaces another file.
+pub(super) fn publish(path: &Path, pattern: &FilePattern) -> Result<PathBuf, FileError> {
+    let failed = |error| FileError::io("rename", path, error);
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.and_then(|name| name.strip_suffix(SUFFIX));
+    let mut name = name.ok_or(FileError::NotOurs)?.to_owned();
+    let folder = pattern.folder();
+    for _ in 0..NUMBERS {
+        let target = folder.join(&name);
+        match rename(path, &target) {
+            Ok(()) => {
+                // Without this the file may have its temporary name again after a power failure; it is whole even so.
+                let _ = File::open(folder).and_then(|folder| folder.sync_all());
+                return Ok(target);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                name = pattern.after(&name);
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Err(FileError::Names(NUMBERS))
+}
+
+/// Renames a file unless the other name exists.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some file systems, NFS among them, cannot do this in one step.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            if exists(to) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(from, to)
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
+fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// Returns the number after the largest one in use, so that the numbers of one time ascend although old files are deleted.
+fn next_number(pattern: &FilePattern, named: OffsetDateTime) -> io::Result<u32> {
+    let mut next = 0;
+    for entry in fs::read_dir(pattern.folder())? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let name = name.strip_suffix(SUFFIX).unwrap_or(name);
+        if let Some(number) = pattern.number(named, name) {
+            next = next.max(number.saturating_add(1));
+        }
+    }
+    Ok(next)
+}

@@ -1,0 +1,99 @@
+//! The times at which files begin and end.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use time::OffsetDateTime;
+
+/// The time of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// The time that its name is made of.
+    pub(super) named: OffsetDateTime,
+    /// The time until the next file; `None` if it has no end.
+    pub(super) left: Option<Duration>,
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// The slot of a file that begins at `now`. Slots end at multiples of `rotate` since 1970, in UTC.
+    ///
+    /// A file that begins just before the end of a slot belongs to the next one: while a clock is slewed, the timer of a
+    /// slot ends up to 1/2000 early, and the file after it would get the same name.
+    pub(super) fn at(now: SystemTime, rotate: Option<Duration>) -> Self {
+        // Only a wrong clock gives a time before 1970.
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let Some(rotate) = rotate.filter(|rotate| !rotate.is_zero()) else {
+            return Self {
+                named: date(now),
+                left: None,
+            };
+        };
+        let past = now.as_nanos() % rotate.as_nanos();
+        let past = Duration::from_nanos(u64::try_from(past).unwrap_or_default());
+        let left = rotate.saturating_sub(past);
+        if left > rotate / 1000 {
+            return Self {
+                named: date(now),
+                left: Some(left),
+            };
+        }
+        Self {
+            named: date(now + left),
+            left: Some(left + rotate),
+        }
+    }
+}
+
+fn date(since_epoch: Duration) -> OffsetDateTime {
+    // A clock beyond the year 9999 is wrong, too.
+    i64::try_from(since_epoch.as_secs())
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn slot(milliseconds: u64, rotate: Duration) -> (i64, u128) {
+        let now = UNIX_EPOCH + Duration::from_millis(milliseconds);
+        let slot = Slot::at(now, Some(rotate));
+        let left = slot.left.expect("an end");
+        (slot.named.unix_timestamp(), left.as_millis())
+    }
+
+    #[test]
+    fn a_slot_ends_at_a_multiple_of_its_length() {
+        assert_eq!(slot(7_200_000, HOUR), (7200, 3_600_000));
+        assert_eq!(slot(7_200_001, HOUR), (7200, 3_599_999));
+        assert_eq!(slot(10_000_000, HOUR), (10_000, 800_000));
+        let none = Slot::at(UNIX_EPOCH + HOUR, None);
+        assert_eq!((none.named.unix_timestamp(), none.left), (3600, None));
+    }
+
+    #[test]
+    fn a_timer_that_ends_a_little_early_begins_the_next_slot() {
+        assert_eq!(slot(10_796_000, HOUR), (10_796, 4000));
+        assert_eq!(slot(10_796_400, HOUR), (10_800, 3_603_600));
+        assert_eq!(slot(10_799_999, HOUR), (10_800, 3_600_001));
+        assert_eq!(slot(4_999, Duration::from_secs(1)), (5, 1001));
+    }
+
+    #[test]
+    fn no_clock_panics() {
+        let far = Duration::from_secs(u64::MAX >> 2);
+        for now in [
+            UNIX_EPOCH - HOUR,
+            UNIX_EPOCH,
+            UNIX_EPOCH.checked_add(far).unwrap_or(UNIX_EPOCH),
+        ] {
+            for rotate in [None, Some(Duration::ZERO), Some(HOUR)] {
+                Slot::at(now, rotate);
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The thread that writes one file. The runtime never waits for the file system.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
+    time::SystemTime,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{Files, error::FileError, keep, part::PartFile, schedule::Slot};
+use crate::{
+    frame_stream::Batch,
+    health::{Event, Reporter},
+};
+
+/// The answer of the thread to a job.
+pub(super) type Answer = oneshot::Receiver<Result<(), FileError>>;
+
+/// Work for the thread of a file.
+pub(super) enum Job {
+    Write(Batch, oneshot::Sender<Result<(), FileError>>),
+    /// Completes the file.
+    Finish(oneshot::Sender<Result<(), FileError>>),
+}
+
+/// The way to the thread of a file. When it is dropped, the thread completes the file and ends.
+pub(super) struct Writer(pub(super) SyncSender<Job>);
+
+/// A file that was opened.
+pub(super) struct OpenFile {
+    pub(super) writer: Writer,
+    /// Its temporary name.
+    pub(super) path: PathBuf,
+    pub(super) slot: Slot,
+    /// Cancelled once the file is long enough.
+    pub(super) filled: CancellationToken,
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Starts a thread that opens the next file. The receiver gets the file once it is open.
+    pub(super) fn start(
+        files: Files,
+        permit: OwnedSemaphorePermit,
+        status: Reporter,
+    ) -> Result<oneshot::Receiver<Result<OpenFile, FileError>>, FileError> {
+        let (opened, open) = oneshot::channel();
+        let work = move || {
+            let _permit = permit;
+            let settings = &files.settings;
+            let slot = Slot::at(SystemTime::now(), settings.rotate);
+            let part = match PartFile::create(&files.pattern, settings.compress, slot.named) {
+                Ok(part) => part,
+                Err(error) => {
+                    let _ = opened.send(Err(error));
+                    return;
+                }
+            };
+            // One job at a time: the next one comes after the answer, or after this thread was given up.
+            let (jobs, work) = sync_channel(1);
+            let filled = CancellationToken::new();
+            let file = OpenFile {
+                writer: Self(jobs),
+                path: part.path().to_owned(),
+                slot,
+                filled: filled.clone(),
+            };
+            // If nobody waits for the file any more, its channel is closed, and it is deleted without frames.
+            let _ = opened.send(Ok(file));
+            run(part, &work, &files, &filled, &status);
+        };
+        let thread = thread::Builder::new().name("tapfan-file".into());
+        thread.spawn(work).map_err(FileError::Thread)?;
+        Ok(open)
+    }
+
+    /// Writes a batch whole, or nothing of it: if the answer is not received, the batch is taken back.
+    pub(super) fn write(&self, batch: Batch) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        // If this fails, the answer is dropped with the job.
+        let _ = self.0.try_send(Job::Write(batch, answer));
+        answered
+    }
+
+    /// Completes the file.
+    pub(super) fn finish(&self) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.0.try_send(Job::Finish(answer));
+        answered
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Writer")
+    }
+}
+
+/// Works until the file is complete, or cannot be written any more.
+fn run(
+    mut part: PartFile,
+    jobs: &Receiver<Job>,
+    files: &Files,
+    filled: &CancellationToken,
+    status: &Reporter,
+) {
+    let mut finished = None;
+    for job in jobs {
+        match job {
+            Job::Write(batch, answer) => {
+                let written = part.write(batch);
+                let failed = written.is_err();
+                // Without a receiver these frames count as not delivered, and are written again to another file.
+                if answer.send(written).is_err() || failed {
+                    if let Err(cause) = part.take_back() {
+                        let file = &part.path().display().to_string();
+                        let cause = &cause;
+                        status.report(&Event::FileLeft { file, cause });
+                        return;
+                    }
+                    break;
+                }
+                part.confirm();
+                if files
+                    .settings
+                    .size
+                    .is_some_and(|size| part.length() >= size)
+                {
+                    filled.cancel();
+                }
+            }
+            Job::Finish(answer) => {
+                finished = Some(answer);
+                break;
+            }
+        }
+    }
+    let completed = complete(part, files, status);
+    if let Some(answer) = finished {
+        let _ = answer.send(completed);
+    }
+}
+
+fn complete(part: PartFile, files: &Files, status: &Reporter) -> Result<(), FileError> {
+    let (path, frames) = (part.path().display().to_string(), part.frames());
+    match part.complete(&files.pattern) {
+        Ok(None) => return Ok(()),
+        Ok(Some(target)) => status.report(&Event::FileCompleted {
+            file: &target.display().to_string(),
+            frames,
+            was_left: false,
+        }),
+        Err(error) => {
+            let (file, cause) = (&path, &error);
+            status.report(&Event::FileLeft { file, cause });
+            return Err(error);
+        }
+    }
+    delete_oldest(files, status);
+    Ok(())
+}
+
+/// Deletes the oldest files beyond `keep`.
+pub(super) fn delete_oldest(files: &Files, status: &Reporter) {
+    let Some(keep) = files.settings.keep else {
+        return;
+    };
+    for cause in keep::delete_oldest(&files.pattern, keep) {
+        status.report(&Event::FileNotDeleted { cause: &cause });
+    }
+}
