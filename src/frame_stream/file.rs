@@ -4,6 +4,7 @@
 use std::{
     io::{self, BufReader, BufWriter, Read, Write},
     iter::FusedIterator,
+    mem,
 };
 
 use bytes::Bytes;
@@ -34,6 +35,10 @@ pub struct FileReader<R> {
     frames: u64,
     max_frame: u32,
     ended: bool,
+    /// The payload that was read last.
+    payload: Vec<u8>,
+    /// The offset of its length.
+    payload_offset: u64,
 }
 
 /// A buffered writer of data frames. [`finish`](Self::finish) writes STOP.
@@ -106,6 +111,8 @@ impl<R: Read> FileReader<R> {
             frames: 0,
             max_frame: MAX_FRAME,
             ended: false,
+            payload: Vec::new(),
+            payload_offset: 0,
         };
         let start = match reader.read_start() {
             Ok(Some(start)) => start,
@@ -129,6 +136,50 @@ impl<R: Read> FileReader<R> {
         self
     }
 
+    /// Reads the next data frame into a buffer of the reader, which the next call overwrites. Returns `None` after the last one.
+    ///
+    /// ```
+    /// use tapfan::capture::{FileReader, FileWriter};
+    ///
+    /// let mut file = FileWriter::new(Vec::new())?;
+    /// file.write_frame(b"one")?;
+    /// let file = file.finish()?;
+    /// let mut file = FileReader::new(file.as_slice())?;
+    /// assert_eq!(file.next_frame().transpose()?, Some(b"one".as_slice()));
+    /// assert_eq!(file.next_frame().transpose()?, None);
+    /// # Ok::<(), tapfan::capture::FileError>(())
+    /// ```
+    pub fn next_frame(&mut self) -> Option<Result<&[u8], FileError>> {
+        if self.ended {
+            return None;
+        }
+        let read = self.read_frame();
+        self.ended = !matches!(read, Ok(true) | Err(FileError::FrameTooLong { .. }));
+        match read {
+            Ok(true) => Some(Ok(&self.payload)),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// The offset at which the last frame read begins, with its length.
+    pub fn frame_offset(&self) -> u64 {
+        self.payload_offset
+    }
+
+    /// The number of data frames read.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// Returns whether the next frame is in memory already, so that reading it does not wait for the file.
+    pub fn is_next_buffered(&self) -> bool {
+        let Some((length, behind)) = self.file.buffer().split_first_chunk() else {
+            return false;
+        };
+        u32::from_be_bytes(*length) as usize <= behind.len()
+    }
+
     fn read_start(&mut self) -> Result<Option<Control>, FileError> {
         if self.read_number()? != 0 {
             return Ok(None);
@@ -139,14 +190,15 @@ impl<R: Read> FileReader<R> {
         }
     }
 
-    fn read_frame(&mut self) -> Result<Option<Bytes>, FileError> {
+    /// Reads the next data frame into `payload`. Returns false at STOP.
+    fn read_frame(&mut self) -> Result<bool, FileError> {
         loop {
             let offset = self.offset;
             let length = self.read_number()?;
             if length == 0 {
                 match self.read_control(offset)? {
                     None => continue,
-                    Some(control) if control.kind() == ControlKind::Stop => return Ok(None),
+                    Some(control) if control.kind() == ControlKind::Stop => return Ok(false),
                     Some(control) => {
                         let source = ControlError::OutOfPlace(control.kind());
                         return Err(FileError::Control { offset, source });
@@ -161,10 +213,14 @@ impl<R: Read> FileReader<R> {
                     limit: self.max_frame,
                 });
             }
-            let mut frame = vec![0; length as usize];
-            self.fill(&mut frame)?;
+            let mut payload = mem::take(&mut self.payload);
+            payload.resize(length as usize, 0);
+            let filled = self.fill(&mut payload);
+            self.payload = payload;
+            filled?;
+            self.payload_offset = offset;
             self.frames += 1;
-            return Ok(Some(frame.into()));
+            return Ok(true);
         }
     }
 
@@ -227,12 +283,8 @@ impl<R: Read> Iterator for FileReader<R> {
     type Item = Result<Bytes, FileError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let frame = self.read_frame().transpose();
-        self.ended = !matches!(frame, Some(Ok(_) | Err(FileError::FrameTooLong { .. })));
-        frame
+        let frame = self.next_frame()?;
+        Some(frame.map(Bytes::copy_from_slice))
     }
 }
 
@@ -274,7 +326,28 @@ impl<W: Write> FileWriter<W> {
     /// # Errors
     /// If the file cannot be written to.
     pub fn write_chunk(&mut self, chunk: &Chunk) -> Result<(), FileError> {
-        Ok(self.file.write_all(chunk.wire())?)
+        self.write_wire(chunk.wire())
+    }
+
+    /// Writes bytes that are whole data frames, with their lengths.
+    ///
+    /// # Errors
+    /// If the file cannot be written to.
+    #[cfg_attr(
+        not(feature = "cli"),
+        allow(dead_code, reason = "`dump` writes whole batches")
+    )]
+    pub(crate) fn write_wire(&mut self, frames: &[u8]) -> Result<(), FileError> {
+        Ok(self.file.write_all(frames)?)
+    }
+
+    /// The file, behind the buffer.
+    #[cfg_attr(
+        not(feature = "cli"),
+        allow(dead_code, reason = "`dump` asks whether its file was renamed")
+    )]
+    pub(crate) fn get_ref(&self) -> &W {
+        self.file.get_ref()
     }
 
     /// Flushes the buffer to the file.
@@ -387,6 +460,24 @@ mod tests {
         insta::assert_snapshot!(error, @"the frame at byte 49 has 8 bytes, more than the 3 allowed");
         assert_eq!(reader.next().expect("a frame").expect("short"), "de");
         assert!(reader.next().is_none());
+    }
+
+    #[test]
+    fn the_reader_knows_where_frames_begin_and_whether_the_next_one_has_arrived() {
+        let whole = file(&[b"abc", b"de"]);
+        let start = Control::start().encode().len();
+        let mut reader = FileReader::new(whole.as_slice()).expect("START");
+        assert_eq!(
+            reader.next_frame().expect("a frame").expect("whole"),
+            b"abc"
+        );
+        assert_eq!((reader.frame_offset(), reader.frames()), (start as u64, 1));
+        assert!(reader.is_next_buffered());
+        let mut reader = FileReader::new(&whole[..start + 12]).expect("START");
+        assert!(reader.next_frame().expect("a frame").is_ok());
+        assert!(!reader.is_next_buffered());
+        assert!(reader.next_frame().expect("an error").is_err());
+        assert_eq!(reader.frames(), 1);
     }
 
     #[test]
