@@ -7,6 +7,7 @@
 //!   type; listeners call it for every frame.
 //! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields.
 //! - [`FrameView`] shows the fields of a payload in place; [`DnsMessage`] those of the DNS messages in it.
+//! - [`RawFrame`] has the fields as they are, also those with a value that the schema does not have.
 //! - `wire`, `varint` and `schema` read protobuf for validation, edits and views.
 //!
 //! Sources: `proto/dnstap.proto` as published by dnstap.info, and protobuf's "Encoding" page.
@@ -17,6 +18,7 @@ mod message_type;
 #[cfg(feature = "proto")]
 pub mod proto;
 mod protocol;
+mod raw;
 mod rewrite;
 #[cfg_attr(
     not(feature = "tap"),
@@ -34,6 +36,9 @@ pub use malformed::Malformed;
 pub(crate) use malformed::WireType;
 pub use message_type::MessageType;
 pub use protocol::Protocol;
+#[cfg(feature = "cli")]
+pub(crate) use raw::address;
+pub use raw::{Moment, RawFrame, RawMessage};
 pub use rewrite::{Edits, Rewrite};
 pub use validate::{message_type, validate};
 pub use view::FrameView;
