@@ -6,8 +6,8 @@
 pub use crate::net::server_name;
 pub use crate::{
     dnstap::{
-        DnsMessage, DnsQuestion, FrameView, Malformed, Opt, Protocol, Rewrite, message_type,
-        validate,
+        DnsMessage, DnsQuestion, FrameView, Malformed, Moment, Opt, Protocol, RawFrame, RawMessage,
+        Rewrite, message_type, validate,
     },
     extra::{Labels, METADATA_LIMIT, Metadata, Origin, Tapped, Template, VALUE_LIMIT, Value},
     frame_stream::{
@@ -22,3 +22,6 @@ pub use crate::{
     },
     router::Queues,
 };
+
+#[cfg(feature = "cli")]
+pub use crate::presentation::in_every_form;

@@ -58,6 +58,8 @@ pub mod admin;
 pub mod cli;
 mod closed_set;
 pub mod config;
+#[cfg(feature = "cli")]
+mod dns;
 mod dnstap;
 mod extra;
 #[cfg_attr(
@@ -69,6 +71,8 @@ mod extra;
     )
 )]
 mod files;
+#[cfg(feature = "cli")]
+mod filter;
 mod frame_stream;
 pub mod health;
 #[doc(hidden)]
@@ -77,6 +81,8 @@ mod listener;
 mod lock;
 mod memory;
 mod net;
+#[cfg(feature = "cli")]
+mod presentation;
 mod router;
 mod sink;
 pub mod supervisor;

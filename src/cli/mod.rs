@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod dump;
 mod facts;
 mod figures;
 #[cfg(test)]
@@ -46,6 +47,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Runs a router on loopback with recorded traffic, and stops one of its collectors for a while
     Demo(demo::DemoArgs),
+    /// Reads dnstap from captures and sockets, and prints, saves or sends it on
+    Dump(Box<dump::DumpArgs>),
     /// Shows the sinks of a running router once; the exit status is 1 unless all sinks are healthy
     Status(status::StatusArgs),
     /// Shows the sinks of a running router live, with their history
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, &log),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Dump(args) => dump::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Top(args) => top::run(&args),
     }
@@ -105,7 +109,9 @@ impl Command {
     fn outlet(&self) -> Outlet {
         match self {
             Self::Run(_) => Outlet::queued(),
-            Self::Check(_) | Self::Demo(_) | Self::Status(_) | Self::Top(_) => Outlet::Direct,
+            Self::Check(_) | Self::Demo(_) | Self::Dump(_) | Self::Status(_) | Self::Top(_) => {
+                Outlet::Direct
+            }
         }
     }
 
@@ -113,6 +119,8 @@ impl Command {
     fn log_level(&self) -> &'static str {
         match self {
             Self::Run(_) | Self::Check(_) => "info",
+            Self::Dump(args) if args.verbose => "warn,tapfan=debug",
+            Self::Dump(_) => "warn",
             // The output of these commands shows the state of the sinks, so log lines would only repeat it.
             Self::Demo(_) | Self::Status(_) | Self::Top(_) => "error",
         }

@@ -212,8 +212,9 @@ impl Supervisor {
         &self.view
     }
 
-    /// Returns the router, for frames that do not come from a listener.
-    #[cfg(feature = "tap")]
+    /// Returns the router, for frames that do not come from a listener, and for queues that do not belong to a sink. A change of
+    /// the configuration replaces all queues by those of its sinks.
+    #[cfg(any(feature = "cli", feature = "tap"))]
     pub(crate) fn router(&self) -> &Router {
         &self.router
     }

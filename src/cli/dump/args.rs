@@ -1,0 +1,360 @@
+//! Arguments of `tapfan dump`. The short options are those of golang-dnstap's `dnstap`.
+
+use std::{net::ToSocketAddrs as _, num::NonZeroU64, path::PathBuf, time::Duration};
+
+use clap::{Args, ValueHint};
+
+use super::format::Chosen;
+use crate::{
+    config::{
+        Config, Listen, ListenAddress, Sink,
+        quantity::{self, QuantityError},
+    },
+    filter::{BadRule, Filter, Sample},
+    net::{BindAddress, ClientTls, Endpoint, ServerTls, UnixAddress, UnixPermissions},
+};
+
+/// Arguments of `tapfan dump`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DumpArgs {
+    #[command(flatten)]
+    pub(super) input: InputArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+    #[command(flatten)]
+    pub(super) filter: FilterArgs,
+    /// Prints who connects, with which content type, and when a stream ends.
+    #[arg(short, long)]
+    pub(in crate::cli) verbose: bool,
+}
+
+/// Inputs. Each option can be repeated.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Inputs, each of which can be repeated")]
+pub(super) struct InputArgs {
+    /// A capture to read, as with -r.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    files: Vec<PathBuf>,
+    /// Reads a capture; `-` is standard input. Captures compressed by gzip or zstd are recognised.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    read: Vec<PathBuf>,
+    /// Follows each capture as it grows, and continues with the new file when it is replaced.
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Listens at a unix socket.
+    #[arg(short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    unix: Vec<PathBuf>,
+    /// Permissions of the unix sockets, in octal.
+    #[arg(long, value_name = "MODE", default_value = "0660", value_parser = mode)]
+    mode: u32,
+    /// Listens at a TCP address, `HOST:PORT` or `:PORT`; with TLS at `tls://HOST:PORT`.
+    #[arg(short, long, value_name = "ADDRESS", value_parser = listen_address)]
+    listen: Vec<BindAddress>,
+    /// The certificate chain of the TLS addresses, in PEM.
+    #[arg(long, value_name = "FILE", requires = "key", value_hint = ValueHint::FilePath)]
+    cert: Option<PathBuf>,
+    /// The private key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "cert", value_hint = ValueHint::FilePath)]
+    key: Option<PathBuf>,
+    /// The authorities, in PEM, one of which must have signed the certificate of each client.
+    #[arg(long, value_name = "FILE", requires = "cert", value_hint = ValueHint::FilePath)]
+    client_ca: Option<PathBuf>,
+}
+
+/// Outputs.
+#[allow(clippy::struct_excessive_bools)] // Each is a flag of the command line.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Outputs")]
+pub(super) struct OutputArgs {
+    #[command(flatten)]
+    pub(super) chosen: Chosen,
+    /// Appends to the files instead of replacing them; for text only.
+    #[arg(short, long)]
+    pub(super) append: bool,
+    /// Sends the frames to the collector at a unix socket; can be repeated.
+    #[arg(short = 'U', long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    to_unix: Vec<PathBuf>,
+    /// Sends the frames to the collector at a TCP address, `HOST:PORT`, or with TLS at `tls://HOST:PORT`; can be repeated.
+    #[arg(short = 'T', long, value_name = "ADDRESS", value_parser = endpoint)]
+    to_tcp: Vec<Endpoint>,
+    /// The authorities of the collectors with TLS, in PEM, instead of those of the system.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    ca: Option<PathBuf>,
+    /// Accepts any certificate of a collector with TLS.
+    #[arg(long, conflicts_with = "ca")]
+    skip_verify: bool,
+    /// The time after which a collector that takes nothing counts as dead.
+    #[arg(short, long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
+    pub(super) timeout: Duration,
+    /// Prints the number of frames, and not the frames.
+    #[arg(long)]
+    pub(super) count: bool,
+    /// Prints counts of types, codes, names and clients, and latencies, and not the frames.
+    #[arg(long)]
+    pub(super) stats: bool,
+}
+
+/// Filters. Each option can be repeated; in each kind the first rule that matches decides.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Filters, where `!` before a rule drops what it matches")]
+pub(super) struct FilterArgs {
+    /// Message types, as `client_query`, or `client` for query and response.
+    #[arg(long = "type", value_name = "TYPES")]
+    types: Vec<String>,
+    /// Names of questions: `example.org` and all below it, or `*.example.org` for those below only.
+    #[arg(long, value_name = "NAME")]
+    qname: Vec<String>,
+    /// Record types of questions.
+    #[arg(long, value_name = "TYPES")]
+    qtype: Vec<String>,
+    /// Response codes.
+    #[arg(long, value_name = "CODES")]
+    rcode: Vec<String>,
+    /// Addresses of clients, or their prefixes.
+    #[arg(long, value_name = "ADDRESS")]
+    client: Vec<String>,
+    /// Transport protocols.
+    #[arg(long, value_name = "PROTOCOLS")]
+    protocol: Vec<String>,
+    /// One transaction in so many, as `1/20`: a query with its response, or neither.
+    #[arg(long, value_name = "1/NUMBER")]
+    pub(super) sample: Option<Sample>,
+    /// Stops after this number of frames.
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) limit: Option<NonZeroU64>,
+}
+
+// === impl InputArgs ===
+
+impl InputArgs {
+    /// The captures to read, in order.
+    pub(super) fn captures(&self) -> impl Iterator<Item = &PathBuf> {
+        self.read.iter().chain(&self.files)
+    }
+
+    /// The listeners.
+    pub(super) fn listeners(&self) -> Vec<Listen> {
+        let permissions = UnixPermissions {
+            mode: self.mode,
+            owner: None,
+            group: None,
+        };
+        let unix = self.unix.iter().map(|path| {
+            let address = UnixAddress::Path(path.clone());
+            ListenAddress::Unix(address, permissions.clone())
+        });
+        let others = self.listen.iter().map(|address| match address {
+            BindAddress::Unix(address) => ListenAddress::Unix(address.clone(), permissions.clone()),
+            BindAddress::Tcp(address) => ListenAddress::Tcp(*address),
+            BindAddress::Tls(address) => ListenAddress::Tls(*address, self.tls()),
+        });
+        let named = |address| {
+            let name = match &address {
+                ListenAddress::Unix(address, _) => address.to_string(),
+                ListenAddress::Tcp(address) => format!("tcp://{address}"),
+                ListenAddress::Tls(address, _) => format!("tls://{address}"),
+            };
+            Listen::new(name, address)
+        };
+        unix.chain(others).map(named).collect()
+    }
+
+    /// Returns whether a TLS address lacks its certificate.
+    pub(super) fn lacks_certificate(&self) -> bool {
+        let has_tls = self
+            .listen
+            .iter()
+            .any(|it| matches!(it, BindAddress::Tls(_)));
+        has_tls && self.cert.is_none()
+    }
+
+    fn tls(&self) -> ServerTls {
+        ServerTls {
+            cert: self.cert.clone().unwrap_or_default(),
+            key: self.key.clone().unwrap_or_default(),
+            client_ca: self.client_ca.clone(),
+        }
+    }
+}
+
+// === impl FilterArgs ===
+
+impl FilterArgs {
+    /// The rules.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub(super) fn filter(&self) -> Result<Filter, BadRule> {
+        type Add = fn(&mut Filter, &str) -> Result<(), BadRule>;
+        let kinds: [(&[String], Add); 6] = [
+            (&self.types, Filter::add_type),
+            (&self.qname, Filter::add_qname),
+            (&self.qtype, Filter::add_qtype),
+            (&self.rcode, Filter::add_rcode),
+            (&self.client, Filter::add_client),
+            (&self.protocol, Filter::add_protocol),
+        ];
+        let mut filter = Filter::default();
+        for (rules, add) in kinds {
+            rules.iter().try_for_each(|rule| add(&mut filter, rule))?;
+        }
+        Ok(filter)
+    }
+}
+
+// === impl OutputArgs ===
+
+impl OutputArgs {
+    /// Returns whether the files are wanted: also standard output, if nothing else was asked for.
+    pub(super) fn wants_files(&self) -> bool {
+        let has_collectors = !self.to_unix.is_empty() || !self.to_tcp.is_empty();
+        self.chosen.is_stdout_asked_for || !(has_collectors || self.count || self.stats)
+    }
+
+    /// The router to the collectors; `None` if there are none.
+    pub(super) fn collectors(&self) -> Option<Config> {
+        let unix = self.to_unix.iter();
+        let unix = unix.map(|path| Endpoint::Unix(UnixAddress::Path(path.clone())));
+        let endpoints = unix.chain(self.to_tcp.iter().cloned());
+        let mut sinks: Vec<Sink> = Vec::new();
+        for endpoint in endpoints {
+            // A name identifies a sink.
+            let same = sinks
+                .iter()
+                .filter(|sink| sink.endpoint == endpoint)
+                .count();
+            let name = match same {
+                0 => endpoint.to_string(),
+                _ => format!("{endpoint}#{}", same + 1),
+            };
+            let mut sink = Sink::new(name, endpoint);
+            sink.full = true;
+            sink.write_timeout = self.timeout;
+            if let Some(tls) = &mut sink.tls {
+                *tls = ClientTls {
+                    skip_verify: self.skip_verify,
+                    ca: self.ca.clone(),
+                    ..ClientTls::default()
+                };
+            }
+            sinks.push(sink);
+        }
+        (!sinks.is_empty()).then(|| Config::new(Vec::new(), sinks))
+    }
+}
+
+/// Reads an address as Go's `net.Listen` does, or one with a scheme. A name is looked up.
+fn listen_address(text: &str) -> Result<BindAddress, String> {
+    let (scheme, address) = text.split_once("://").unwrap_or(("tcp", text));
+    if let Some(port) = address.strip_prefix(':') {
+        return whole(scheme, &format!("[::]:{port}")).map_err(|error| error.to_string());
+    }
+    whole(scheme, address).or_else(|error| {
+        let mut found = address.to_socket_addrs().ok().into_iter().flatten();
+        let first = found.next().ok_or_else(|| error.to_string())?;
+        whole(scheme, &first.to_string()).map_err(|error| error.to_string())
+    })
+}
+
+fn whole(scheme: &str, address: &str) -> Result<BindAddress, crate::net::AddressError> {
+    format!("{scheme}://{address}").parse()
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let text = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("tcp://{text}")
+    };
+    text.parse()
+        .map_err(|error: crate::net::AddressError| error.to_string())
+}
+
+fn timeout(text: &str) -> Result<Duration, QuantityError> {
+    // golang-dnstap's default, which means no timeout.
+    if text == "0" || text == "0s" {
+        return Ok(LONGEST);
+    }
+    quantity::time(text, &(Duration::from_secs(1)..=LONGEST))
+}
+
+/// The longest timeout.
+const LONGEST: Duration = Duration::from_hours(1);
+
+fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok();
+    mode.filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| "write an octal number up to 0777".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::{Arg, Command, CommandFactory as _};
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn command() -> Command {
+        let cli = Cli::command();
+        let dump = cli.find_subcommand("dump").expect("a command");
+        dump.clone()
+    }
+
+    /// An option with its value, as the document writes it.
+    fn written(arg: &Arg) -> String {
+        let name = match (arg.get_short(), arg.get_long()) {
+            (Some(short), Some(long)) => format!("-{short}, --{long}"),
+            (None, Some(long)) => format!("--{long}"),
+            _ => String::new(),
+        };
+        let takes_value = arg.get_action().takes_values() && arg.get_num_args() != Some(0.into());
+        let value = arg.get_value_names().filter(|_| takes_value);
+        let value = value.and_then(<[_]>::first).map(ToString::to_string);
+        format!("{name} {}", value.unwrap_or_default())
+            .trim()
+            .to_owned()
+    }
+
+    #[test]
+    fn the_document_lists_the_options_of_the_program() {
+        let options = command();
+        let program = options.get_arguments().map(written);
+        let program: BTreeSet<String> = program.chain(["-h, --help".to_owned()]).collect();
+        let document = include_str!("../../../docs/dump.md");
+        let (_, list) = document.split_once("## Options\n").expect("a section");
+        let (list, _) = list.split_once("\n## ").expect("a section after it");
+        let options = list.lines();
+        let options = options.filter_map(|line| line.strip_prefix("- `")?.split('`').next());
+        let listed: BTreeSet<String> = options.map(str::to_owned).collect();
+        assert_eq!(listed, program);
+    }
+
+    /// The options of `dnstap -h`.
+    #[test]
+    fn the_options_of_golang_dnstap_are_options_here() {
+        let options = command();
+        let shorts = options.get_arguments().filter_map(Arg::get_short);
+        let shorts: BTreeSet<char> = shorts.collect();
+        for short in "TUajlqrtuwy".chars() {
+            assert!(shorts.contains(&short), "-{short}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_read_as_go_reads_them() {
+        let shown = |text| listen_address(text).map(|it| format!("{it:?}"));
+        assert_eq!(shown(":6000").expect("all"), "Tcp([::]:6000)");
+        assert_eq!(shown("127.0.0.1:6000").expect("one"), "Tcp(127.0.0.1:6000)");
+        assert_eq!(shown("tls://[::1]:6443").expect("TLS"), "Tls([::1]:6443)");
+        assert!(shown("localhost:6000").expect("a name").contains(":6000"));
+        assert!(shown("6000").is_err());
+        let collector = |text| endpoint(text).expect(text).to_string();
+        assert_eq!(collector("c.example:1"), "tcp://c.example:1");
+        assert_eq!(collector("tls://c.example:1"), "tls://c.example:1");
+        assert_eq!(timeout("0"), Ok(LONGEST));
+        assert_eq!(timeout("1m30s"), Ok(Duration::from_secs(90)));
+        assert!(timeout("1").is_err());
+    }
+}

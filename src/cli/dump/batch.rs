@@ -1,0 +1,108 @@
+//! The unit that moves from an input to the outputs: a run of frames that have passed validation.
+
+/// A run of frames in their wire form, each with its length before it. All of them are dnstap messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Batch {
+    wire: Vec<u8>,
+    frames: u64,
+    /// False if the frames come from a socket: a DNS server must not wait for an output.
+    may_wait: bool,
+}
+
+/// The size at which a batch is passed on, in bytes.
+pub(super) const FULL: usize = 64 << 10;
+
+// === impl Batch ===
+
+impl Batch {
+    /// An empty batch of frames from a file, which may wait for the outputs.
+    pub(super) fn of_file() -> Self {
+        Self {
+            may_wait: true,
+            ..Self::default()
+        }
+    }
+
+    /// The frames of a listener, which are in their wire form.
+    pub(super) fn of_socket(wire: Vec<u8>, frames: u64) -> Self {
+        Self {
+            wire,
+            frames,
+            may_wait: false,
+        }
+    }
+
+    /// An empty batch with the same origin.
+    pub(super) fn like(other: &Self) -> Self {
+        Self {
+            may_wait: other.may_wait,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a frame. Its length comes from 32 bits of a file or of another batch, so it fits.
+    pub(super) fn push(&mut self, frame: &[u8]) {
+        let length = u32::try_from(frame.len()).unwrap_or_default();
+        self.wire.extend_from_slice(&length.to_be_bytes());
+        self.wire.extend_from_slice(frame);
+        self.frames += 1;
+    }
+
+    /// The frames, in order.
+    pub(super) fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.wire.as_slice();
+        std::iter::from_fn(move || {
+            let (length, behind) = rest.split_first_chunk()?;
+            let length = u32::from_be_bytes(*length) as usize;
+            let (frame, behind) = behind.split_at_checked(length)?;
+            rest = behind;
+            Some(frame)
+        })
+    }
+
+    /// All frames in their wire form.
+    pub(super) fn wire(&self) -> &[u8] {
+        &self.wire
+    }
+
+    /// The number of frames.
+    pub(super) fn len(&self) -> u64 {
+        self.frames
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames == 0
+    }
+
+    /// Returns whether the batch should be passed on.
+    pub(super) fn is_full(&self) -> bool {
+        self.wire.len() >= FULL
+    }
+
+    /// Returns whether the input may wait for an output.
+    pub(super) fn may_wait(&self) -> bool {
+        self.may_wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frames_of_a_batch_are_those_that_were_added() {
+        let mut batch = Batch::of_file();
+        assert!(batch.is_empty());
+        batch.push(b"one");
+        batch.push(b"");
+        batch.push(&vec![7; FULL]);
+        assert_eq!(
+            batch.frames().map(<[u8]>::len).collect::<Vec<_>>(),
+            [3, 0, FULL]
+        );
+        assert!(batch.is_full() && batch.may_wait());
+        let copy = Batch::of_socket(batch.wire().to_vec(), batch.len());
+        assert_eq!(copy.frames().count(), 3);
+        assert!(!Batch::like(&copy).may_wait());
+    }
+}

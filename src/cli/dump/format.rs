@@ -1,0 +1,248 @@
+//! The outputs of `-w`, and the format of each: the order of the options says which belongs to which.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, ValueHint};
+
+/// The format of a file, or of standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// One line for each frame.
+    Quiet,
+    Yaml,
+    Json,
+    /// JSON with a field for each fact.
+    Flat,
+    /// A query and its response in one line.
+    Pair,
+    /// Frame Streams.
+    Binary,
+    /// Packets.
+    Pcap,
+}
+
+/// A file to write; `-` is standard output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) path: PathBuf,
+    pub(super) format: Format,
+}
+
+/// The outputs of `-w` with their formats.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Chosen {
+    /// In the order of the options.
+    pub(super) files: Vec<Written>,
+    /// True if there is no `-w`, but the format of standard output was given.
+    pub(super) is_stdout_asked_for: bool,
+}
+
+/// The option of a format.
+struct Flag {
+    name: &'static str,
+    short: Option<char>,
+    format: Format,
+    help: &'static str,
+}
+
+const FLAGS: [Flag; 7] = [
+    Flag {
+        name: "quiet",
+        short: Some('q'),
+        format: Format::Quiet,
+        help: "Writes one line for each frame; the default on standard output",
+    },
+    Flag {
+        name: "yaml",
+        short: Some('y'),
+        format: Format::Yaml,
+        help: "Writes YAML, with the DNS messages as text",
+    },
+    Flag {
+        name: "json",
+        short: Some('j'),
+        format: Format::Json,
+        help: "Writes JSON, one object a line, with the DNS messages as text",
+    },
+    Flag {
+        name: "flat",
+        short: None,
+        format: Format::Flat,
+        help: "Writes JSON, one object a line, with a field for each fact",
+    },
+    Flag {
+        name: "fstrm",
+        short: None,
+        format: Format::Binary,
+        help: "Writes Frame Streams; the default in a file",
+    },
+    Flag {
+        name: "pair",
+        short: None,
+        format: Format::Pair,
+        help: "Writes a query and its response in one line, with the time between them",
+    },
+    Flag {
+        name: "pcap",
+        short: None,
+        format: Format::Pcap,
+        help: "Writes packets for tcpdump and Wireshark; their IP, UDP and TCP headers are made up",
+    },
+];
+
+// === impl Chosen ===
+
+impl Chosen {
+    fn read(matches: &ArgMatches) -> Result<Self, Error> {
+        let paths = matches.get_many::<PathBuf>("write").into_iter().flatten();
+        let places = matches.indices_of("write").into_iter().flatten();
+        let paths: Vec<(usize, &PathBuf)> = places.zip(paths).collect();
+        let mut formats: Vec<Option<Format>> = vec![None; paths.len().max(1)];
+        let given = FLAGS.iter().flat_map(|flag| {
+            let places = matches.indices_of(flag.name).into_iter().flatten();
+            places.map(|place| (place, flag.format))
+        });
+        let mut given: Vec<(usize, Format)> = given.collect();
+        given.sort_unstable_by_key(|(place, _)| *place);
+        for (place, format) in &given {
+            let before = paths.iter().filter(|(path, _)| path < place).count();
+            let of = formats.get_mut(before.saturating_sub(1));
+            if of.is_some_and(|of| of.replace(*format).is_some_and(|old| old != *format)) {
+                let text = "an output has one format: write at most one of -q, -y, -j, --flat, --pair, --fstrm and --pcap after its -w\n";
+                return Err(Error::raw(clap::error::ErrorKind::ArgumentConflict, text));
+            }
+        }
+        if paths.is_empty() {
+            return Ok(Self {
+                files: vec![Written::new("-".into(), formats.first().copied().flatten())],
+                is_stdout_asked_for: !given.is_empty(),
+            });
+        }
+        let files = paths.into_iter().zip(formats);
+        Ok(Self {
+            files: files
+                .map(|((_, path), format)| Written::new(path.clone(), format))
+                .collect(),
+            is_stdout_asked_for: true,
+        })
+    }
+}
+
+impl FromArgMatches for Chosen {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        Self::read(matches)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::read(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Chosen {
+    fn augment_args(command: Command) -> Command {
+        let write = Arg::new("write")
+            .short('w')
+            .long("write")
+            .value_name("FILE")
+            .value_hint(ValueHint::FilePath)
+            .value_parser(clap::value_parser!(PathBuf))
+            .action(ArgAction::Append)
+            .help("Writes to a file, `-` is standard output; can be repeated, each with its format after it");
+        FLAGS.iter().fold(command.arg(write), |command, flag| {
+            let arg = Arg::new(flag.name)
+                .long(flag.name)
+                .short(flag.short)
+                .num_args(0)
+                .default_missing_value("true")
+                .action(ArgAction::Append)
+                .help(flag.help);
+            command.arg(arg)
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+// === impl Written ===
+
+impl Written {
+    fn new(path: PathBuf, format: Option<Format>) -> Self {
+        let default = if path.as_os_str() == "-" {
+            Format::Quiet
+        } else {
+            Format::Binary
+        };
+        Self {
+            path,
+            format: format.unwrap_or(default),
+        }
+    }
+
+    /// Its name in messages.
+    pub(super) fn name(&self) -> String {
+        if self.is_stdout() {
+            "standard output".to_owned()
+        } else {
+            self.path.display().to_string()
+        }
+    }
+
+    pub(super) fn is_stdout(&self) -> bool {
+        self.path.as_os_str() == "-"
+    }
+}
+
+// === impl Format ===
+
+impl Format {
+    /// Returns whether a file of this format can be continued by another run.
+    pub(super) fn is_text(self) -> bool {
+        !matches!(self, Self::Binary | Self::Pcap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(line: &str) -> Result<Vec<(String, Format)>, String> {
+        let command = Chosen::augment_args(Command::new("dump"));
+        let words = ["dump"].into_iter().chain(line.split_whitespace());
+        let matches = command.try_get_matches_from(words).expect("known options");
+        let chosen = Chosen::from_arg_matches(&matches).map_err(|error| error.to_string())?;
+        let files = chosen.files.iter();
+        Ok(files
+            .map(|file| (file.path.display().to_string(), file.format))
+            .collect())
+    }
+
+    #[test]
+    fn a_format_belongs_to_the_output_before_it() {
+        use Format::{Binary, Flat, Json, Quiet, Yaml};
+        for (line, expected) in [
+            ("", vec![("-", Quiet)]),
+            ("-y", vec![("-", Yaml)]),
+            ("-w -", vec![("-", Quiet)]),
+            ("-w a", vec![("a", Binary)]),
+            ("-q -w a", vec![("a", Quiet)]),
+            ("-w a -q", vec![("a", Quiet)]),
+            (
+                "-w a -q -w b -j -w c",
+                vec![("a", Quiet), ("b", Json), ("c", Binary)],
+            ),
+            ("-w a -w b --flat", vec![("a", Binary), ("b", Flat)]),
+            ("-w - --fstrm -w a -qq", vec![("-", Binary), ("a", Quiet)]),
+        ] {
+            let expected: Vec<_> = expected
+                .into_iter()
+                .map(|(path, format)| (path.to_owned(), format))
+                .collect();
+            assert_eq!(chosen(line).expect(line), expected, "{line}");
+        }
+        assert!(chosen("-w a -q -j").is_err());
+        assert!(chosen("-y -w a -q").is_err());
+    }
+}

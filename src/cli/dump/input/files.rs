@@ -1,0 +1,141 @@
+//! The thread that reads captures, one after the other.
+
+use std::{
+    io::Read,
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc::SyncSender},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Capture;
+use crate::{
+    cli::dump::{
+        account::{Account, REPORTED, complain},
+        batch::Batch,
+    },
+    dnstap,
+    frame_stream::{FileError, FileReader},
+};
+
+/// The way of frames from captures to the pump.
+#[derive(Debug, Clone)]
+pub(in crate::cli::dump) struct Files {
+    pub(in crate::cli::dump) to: SyncSender<Batch>,
+    pub(in crate::cli::dump) account: Arc<Account>,
+    pub(in crate::cli::dump) stop: CancellationToken,
+    /// True if the captures grow, so that none has an end that is too early.
+    pub(in crate::cli::dump) grow: bool,
+}
+
+/// The pump has ended, or asked the inputs to stop.
+pub(super) struct Stopped;
+
+/// Reads `captures` in order, until all are read or the pump stops.
+pub(in crate::cli::dump) fn read(captures: Vec<Capture>, files: &Files) {
+    for capture in captures {
+        let name = capture.name.clone();
+        let read = match capture.decompressed() {
+            Ok(bytes) => files.read_capture(&name, bytes),
+            Err(error) => {
+                files
+                    .account
+                    .fail(format_args!("cannot read {name}: {error}"));
+                Ok(())
+            }
+        };
+        if let Err(Stopped) = read {
+            return;
+        }
+    }
+}
+
+// === impl Files ===
+
+impl Files {
+    /// Reads a capture to its end, or to an error in it, which it reports.
+    pub(super) fn read_capture(&self, name: &str, bytes: impl Read) -> Result<(), Stopped> {
+        let mut reader = match FileReader::new(bytes) {
+            Ok(reader) => reader,
+            Err(error) => {
+                self.report_end(name, &error);
+                return Ok(());
+            }
+        };
+        let mut bad = 0;
+        let ended = self.read_frames(name, &mut reader, &mut bad);
+        if bad > REPORTED {
+            let more = bad - REPORTED;
+            complain(format_args!("{name}: skipped {more} more bad frames"));
+        }
+        ended
+    }
+
+    fn read_frames(
+        &self,
+        name: &str,
+        reader: &mut FileReader<impl Read>,
+        bad: &mut u64,
+    ) -> Result<(), Stopped> {
+        let mut batch = Batch::of_file();
+        for number in 1_u64.. {
+            if !batch.is_empty() && (batch.is_full() || !reader.is_next_buffered()) {
+                batch = self.send(batch)?;
+            }
+            let problem = match reader.next_frame() {
+                None => break,
+                Some(Ok(frame)) => match dnstap::validate(frame) {
+                    Ok(()) => {
+                        batch.push(frame);
+                        continue;
+                    }
+                    Err(error) => {
+                        let at = reader.frame_offset();
+                        format!("frame {number}, at byte {at}, which is not dnstap: {error}")
+                    }
+                },
+                Some(Err(error @ FileError::FrameTooLong { .. })) => {
+                    format!("frame {number}: {error}")
+                }
+                Some(Err(error)) => {
+                    self.send(batch)?;
+                    self.report_end(name, &error);
+                    return Ok(());
+                }
+            };
+            *bad += 1;
+            self.account.bad.fetch_add(1, Relaxed);
+            if *bad <= REPORTED {
+                complain(format_args!("{name}: skipped {problem}"));
+            }
+        }
+        self.send(batch)?;
+        Ok(())
+    }
+
+    /// Reports the error that ends a capture.
+    fn report_end(&self, name: &str, error: &FileError) {
+        let is_early = matches!(
+            error,
+            FileError::CutShort { .. } | FileError::NotFrameStreams
+        );
+        if self.grow && is_early && self.stop.is_cancelled() {
+            // The file was still growing.
+        } else if self.grow && matches!(error, FileError::CutShort { .. }) {
+            complain(format_args!("{name}: {error}"));
+        } else {
+            self.account.fail(format_args!("{name}: {error}"));
+        }
+    }
+
+    /// Sends `batch` to the pump, and returns an empty one.
+    fn send(&self, batch: Batch) -> Result<Batch, Stopped> {
+        if self.stop.is_cancelled() {
+            return Err(Stopped);
+        }
+        if !batch.is_empty() {
+            self.account.read.fetch_add(batch.len(), Relaxed);
+            self.to.send(batch).map_err(|_| Stopped)?;
+        }
+        Ok(Batch::of_file())
+    }
+}

@@ -1,0 +1,132 @@
+//! The listeners, and the thread that takes from their queue.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::SyncSender,
+    },
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, select, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::dump::{
+        account::{Account, complain},
+        batch::Batch,
+    },
+    config::{Config, Listen},
+    router::{Limits, Progress, Queues, Taken},
+    supervisor::{ErrorReason, StartError, Supervisor},
+};
+
+/// The running listeners. Their frames are in a queue that drops the newest ones when the pump is slow.
+#[derive(Debug)]
+pub(in crate::cli::dump) struct Sockets {
+    supervisor: Supervisor,
+    queues: Arc<Queues>,
+}
+
+/// Frames and bytes that wait for the pump, at most.
+const LIMITS: Limits = Limits::units(4);
+
+/// The time for senders to end their streams when the program ends.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// The time after which a lack of senders is worth a hint.
+const HINT_AFTER: Duration = Duration::from_secs(5);
+
+// === impl Sockets ===
+
+impl Sockets {
+    /// Starts the listeners. Call it inside the runtime, which must have a single thread: no connection is accepted before
+    /// this returns.
+    ///
+    /// # Errors
+    /// If one of them cannot be bound, or a certificate cannot be used.
+    pub(in crate::cli::dump) fn start(listeners: Vec<Listen>) -> Result<Self, StartError> {
+        let mut config = Config::new(listeners, Vec::new());
+        config.drain = DRAIN;
+        let supervisor = Supervisor::start(&config)?;
+        let queues = Arc::new(Queues::new(LIMITS));
+        supervisor.router().replace([Arc::clone(&queues)]);
+        Ok(Self { supervisor, queues })
+    }
+
+    /// The queue of the listeners.
+    pub(in crate::cli::dump) fn queues(&self) -> &Arc<Queues> {
+        &self.queues
+    }
+
+    /// Runs until `stop`, then asks the senders to end their streams, and closes the queue behind the last frame.
+    pub(in crate::cli::dump) async fn serve(
+        self,
+        stop: CancellationToken,
+        hurry: CancellationToken,
+        account: Arc<Account>,
+    ) {
+        select! {
+            () = stop.cancelled() => {}
+            () = self.hint_at_silence() => {}
+        }
+        let report = self.supervisor.drain(hurry).await;
+        self.queues.close();
+        for listener in report.listeners {
+            for reason in [ErrorReason::Malformed, ErrorReason::Oversize] {
+                account
+                    .bad
+                    .fetch_add(listener.counts.errors(reason), Relaxed);
+            }
+        }
+    }
+
+    /// Prints a hint if no sender connects. Never returns.
+    async fn hint_at_silence(&self) {
+        sleep(HINT_AFTER).await;
+        let listeners = self.supervisor.listeners();
+        let accepted = |of: &crate::supervisor::ListenerHandle| of.counters().snapshot().accepted;
+        if listeners.iter().all(|listener| accepted(listener) == 0) {
+            let names: Vec<&str> = listeners.iter().map(|it| &**it.name()).collect();
+            complain(format_args!(
+                "nothing has connected to {} for 5 s; is dnstap switched on in the DNS server, with this address, and may its user write to the socket (--mode)?",
+                names.join(", ")
+            ));
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Sends the frames of the listeners to the pump, until their queue is closed or the pump has ended.
+pub(in crate::cli::dump) fn forward(
+    runtime: &Handle,
+    queues: &Queues,
+    to: &SyncSender<Batch>,
+    account: &Account,
+    has_ended: &AtomicBool,
+) {
+    let queue = queues.one();
+    while let Some(taken) = runtime.block_on(poll_fn(|context| queue.poll_take(context))) {
+        if pass_on(taken, to, account).is_err() {
+            break;
+        }
+    }
+    has_ended.store(true, Relaxed);
+}
+
+fn pass_on(mut taken: Taken, to: &SyncSender<Batch>, account: &Account) -> Result<(), ()> {
+    let mut progress = Progress::default();
+    let mut sent = Ok(());
+    for chunk in taken.begin() {
+        let frames = chunk.len() as u64;
+        account.read.fetch_add(frames, Relaxed);
+        progress.frames += chunk.len();
+        progress.bytes += chunk.wire().len() as u64;
+        let batch = Batch::of_socket(chunk.wire().to_vec(), frames);
+        sent = to.send(batch).map_err(drop);
+    }
+    taken.settle(progress);
+    sent
+}

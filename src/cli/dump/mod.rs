@@ -1,0 +1,203 @@
+//! `tapfan dump`: the dnstap command line tool. It listens and reads captures, prints, saves and sends on.
+//!
+//! Frames move in batches from the threads of the inputs to the pump, and from there to the threads of the outputs:
+//!
+//! ```text
+//! captures ──► thread ─┐            ┌─► queue ─► thread: file, standard output
+//! sockets  ──► thread ─┴─► pump ────┼─► queue ─► thread: file
+//!                                   └─► queue ─► thread: collectors (sinks of the router)
+//! ```
+//!
+//! `input` reads and validates, `output` writes, `network` has the runtime of the sockets and the signals.
+
+mod account;
+mod args;
+mod batch;
+mod format;
+mod input;
+mod network;
+mod output;
+mod pump;
+mod stats;
+mod transactions;
+
+use std::{
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc::sync_channel},
+    thread,
+};
+
+pub(super) use args::DumpArgs;
+
+use self::{
+    account::{Account, complain},
+    input::{Capture, Files},
+    network::Network,
+    output::Worker,
+    pump::Pump,
+    stats::Stats,
+};
+use super::{BAD_CONFIGURATION, FAILED};
+
+/// Batches that may wait for the pump.
+const QUEUE: usize = 16;
+
+/// The reason why nothing is read.
+enum Refusal {
+    /// The arguments contradict each other.
+    Usage(String),
+    /// Something cannot be opened or started.
+    Cannot(String),
+}
+
+pub(super) fn run(args: &DumpArgs) -> ExitCode {
+    match dump(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(Refusal::Usage(problem)) => {
+            complain(format_args!("{problem}"));
+            ExitCode::from(BAD_CONFIGURATION)
+        }
+        Err(Refusal::Cannot(problem)) => {
+            complain(format_args!("{problem}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Checks what the types of the arguments do not.
+fn check(args: &DumpArgs) -> Result<(), Refusal> {
+    let (input, output) = (&args.input, &args.output);
+    let has_captures = input.captures().next().is_some();
+    let files = &output.chosen.files;
+    if !has_captures && input.listeners().is_empty() {
+        return Err(Refusal::Usage(
+            "no input: name a capture, or a socket with -u or -l; --help lists the options"
+                .to_owned(),
+        ));
+    }
+    if input.lacks_certificate() {
+        return Err(Refusal::Usage(
+            "-l tls:// needs --cert and --key".to_owned(),
+        ));
+    }
+    if output.append
+        && files
+            .iter()
+            .any(|file| file.is_stdout() || !file.format.is_text())
+    {
+        return Err(Refusal::Usage(
+            "-a appends to files of text only: name them with -w and give their format".to_owned(),
+        ));
+    }
+    if input.follow && input.captures().any(|path| path.as_os_str() == "-") {
+        return Err(Refusal::Usage(
+            "-f follows files, not standard input".to_owned(),
+        ));
+    }
+    if files.iter().filter(|file| file.is_stdout()).count() > 1 {
+        return Err(Refusal::Usage(
+            "only one output can be standard output".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Runs to the end. Returns whether all frames were read and written.
+fn dump(args: &DumpArgs) -> Result<bool, Refusal> {
+    check(args)?;
+    let filter = args.filter.filter();
+    let filter = filter.map_err(|error| Refusal::Usage(error.to_string()))?;
+    let account = Arc::new(Account::default());
+    let captures = open_captures(args)?;
+    let network = Network::start(args).map_err(Refusal::Cannot)?;
+    let (to, batches) = sync_channel(QUEUE);
+    let mut pump = Pump::new(batches, &network);
+    pump.filter = filter;
+    pump.sample.clone_from(&args.filter.sample);
+    pump.limit = args.filter.limit;
+    pump.stats = args.output.stats.then(Stats::new);
+    pump.workers = start_workers(args, &network, &account)?;
+    let cannot = |error| Refusal::Cannot(format!("cannot start a thread: {error}"));
+    let (runtime, sockets) = network.run(to.clone(), &account).map_err(cannot)?;
+    let files = Files {
+        to,
+        account: Arc::clone(&account),
+        stop: pump.stop.clone(),
+        grow: args.input.follow,
+    };
+    start_captures(args, captures, files).map_err(cannot)?;
+    pump.run();
+    let outputs: Vec<_> = pump.workers.drain(..).map(Worker::finish).collect();
+    if args.output.count {
+        print(format_args!("{}\n", pump.passed));
+    }
+    if let Some(stats) = &pump.stats {
+        print(format_args!("{stats}"));
+    }
+    if let Some(sockets) = sockets {
+        let dropped = sockets.ledger().dropped_total();
+        account.overrun.fetch_add(dropped, Relaxed);
+    }
+    runtime.end();
+    let outputs: Vec<_> = outputs.iter().map(AsRef::as_ref).collect();
+    account.sum_up(&outputs);
+    Ok(account.is_good(&outputs))
+}
+
+/// Opens all captures before anything is read, so that a misspelt name is noticed at once.
+fn open_captures(args: &DumpArgs) -> Result<Vec<Capture>, Refusal> {
+    let captures = args.input.captures();
+    captures
+        .map(|path| Capture::open(path).map_err(|error| Refusal::Cannot(error.to_string())))
+        .collect()
+}
+
+/// Starts the threads that read captures: one for all, or one for each that grows.
+fn start_captures(args: &DumpArgs, captures: Vec<Capture>, files: Files) -> io::Result<()> {
+    let thread = || thread::Builder::new().name("captures".to_owned());
+    if !args.input.follow {
+        if !captures.is_empty() {
+            thread().spawn(move || input::read(captures, &files))?;
+        }
+        return Ok(());
+    }
+    for path in args.input.captures() {
+        let (path, files) = (path.clone(), files.clone());
+        thread().spawn(move || input::follow(&path, &files))?;
+    }
+    Ok(())
+}
+
+/// Prints on standard output. A reader that has gone away is no failure.
+fn print(text: fmt::Arguments<'_>) {
+    let mut stdout = io::stdout();
+    let _ = stdout.write_fmt(text).and_then(|()| stdout.flush());
+}
+
+fn start_workers(
+    args: &DumpArgs,
+    network: &Network,
+    account: &Arc<Account>,
+) -> Result<Vec<Worker>, Refusal> {
+    let output = &args.output;
+    let mut outputs = Vec::new();
+    if let Some(collectors) = network.collectors(output).map_err(Refusal::Cannot)? {
+        outputs.push(("collectors".to_owned(), collectors));
+    }
+    if output.wants_files() {
+        for file in &output.chosen.files {
+            let name = file.name();
+            let opened = output::open(file, output.append)
+                .map_err(|error| Refusal::Cannot(format!("cannot write {name}: {error}")))?;
+            outputs.push((name, opened));
+        }
+    }
+    let start = |(name, output)| {
+        Worker::start(name, output, network.reopener(), Arc::clone(account))
+            .map_err(|error| Refusal::Cannot(format!("cannot start a thread: {error}")))
+    };
+    outputs.into_iter().map(start).collect()
+}

@@ -1,0 +1,209 @@
+//! The runtime of the sockets, and the signals.
+
+use std::{
+    io, process,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::SyncSender,
+    },
+    thread,
+};
+
+use tokio::{
+    runtime::{self, Runtime},
+    signal::unix::SignalKind,
+    sync::oneshot,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    account::Account,
+    args::{DumpArgs, OutputArgs},
+    batch::Batch,
+    input::{self, Sockets},
+    output::{Collectors, Output},
+};
+use crate::{
+    cli::{FAILED, signals::Signals},
+    router::Queues,
+};
+
+/// The runtime of the sockets, before it runs.
+pub(super) struct Network {
+    runtime: Runtime,
+    signals: Signals<Asked>,
+    sockets: Option<Sockets>,
+    /// Asks the inputs to stop.
+    stop: CancellationToken,
+    /// Ends the drains at once.
+    hurry: CancellationToken,
+    sockets_ended: Arc<AtomicBool>,
+    reopeners: Reopeners,
+}
+
+/// The request of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    End,
+    Reopen,
+}
+
+/// A flag for each output, which SIGHUP sets.
+type Reopeners = Arc<Mutex<Vec<Arc<AtomicBool>>>>;
+
+/// The thread of the runtime.
+pub(super) struct Running {
+    end: oneshot::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+// === impl Network ===
+
+impl Network {
+    /// Binds the listeners and installs the handlers of signals. Nothing is accepted before it [runs](Self::run).
+    ///
+    /// # Errors
+    /// If a listener cannot be bound, a certificate cannot be used, or the system refuses.
+    pub(super) fn start(args: &DumpArgs) -> Result<Self, String> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("cannot start the runtime: {error}"))?;
+        let listeners = args.input.listeners();
+        let sockets_ended = Arc::new(AtomicBool::new(listeners.is_empty()));
+        let (signals, sockets) = runtime.block_on(async {
+            let signals = Signals::new([
+                (SignalKind::terminate(), Asked::End),
+                (SignalKind::interrupt(), Asked::End),
+                (SignalKind::hangup(), Asked::Reopen),
+            ]);
+            let signals =
+                signals.map_err(|error| format!("cannot install signal handlers: {error}"))?;
+            if listeners.is_empty() {
+                return Ok((signals, None));
+            }
+            let sockets = Sockets::start(listeners).map_err(|error| error.to_string())?;
+            Ok::<_, String>((signals, Some(sockets)))
+        })?;
+        Ok(Self {
+            runtime,
+            signals,
+            sockets,
+            stop: CancellationToken::new(),
+            hurry: CancellationToken::new(),
+            sockets_ended,
+            reopeners: Reopeners::default(),
+        })
+    }
+
+    /// The token that asks the inputs to stop.
+    pub(super) fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// The flag that is set when the listeners have nothing more to send.
+    pub(super) fn sockets_ended(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.sockets_ended)
+    }
+
+    /// A flag that SIGHUP sets.
+    pub(super) fn reopener(&self) -> Arc<AtomicBool> {
+        let flag = Arc::default();
+        let mut flags = self
+            .reopeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        flags.push(Arc::clone(&flag));
+        flag
+    }
+
+    /// Starts the sinks of `-U` and `-T`; `None` if there are none.
+    pub(super) fn collectors(&self, args: &OutputArgs) -> Result<Option<Box<dyn Output>>, String> {
+        let Some(config) = args.collectors() else {
+            return Ok(None);
+        };
+        let (handle, hurry) = (self.runtime.handle().clone(), self.hurry.clone());
+        let start = async { Collectors::start(config, args.timeout, handle, hurry) };
+        let collectors = self.runtime.block_on(start);
+        let collectors = collectors.map_err(|error| error.to_string())?;
+        Ok(Some(Box::new(collectors)))
+    }
+
+    /// Runs the sockets in threads of their own. Returns the queue of the listeners, if there are any.
+    ///
+    /// # Errors
+    /// If the system has no threads left.
+    pub(super) fn run(
+        self,
+        to: SyncSender<Batch>,
+        account: &Arc<Account>,
+    ) -> io::Result<(Running, Option<Arc<Queues>>)> {
+        let Self {
+            runtime,
+            signals,
+            sockets,
+            stop,
+            hurry,
+            sockets_ended,
+            reopeners,
+        } = self;
+        let queues = sockets.as_ref().map(|sockets| Arc::clone(sockets.queues()));
+        if let Some(queues) = queues.clone() {
+            let (handle, account) = (runtime.handle().clone(), Arc::clone(account));
+            thread::Builder::new()
+                .name("sockets".to_owned())
+                .spawn(move || input::forward(&handle, &queues, &to, &account, &sockets_ended))?;
+        }
+        let (end, ended) = oneshot::channel();
+        let account = Arc::clone(account);
+        let thread = thread::Builder::new()
+            .name("network".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    let watch = watch_signals(signals, stop.clone(), hurry.clone(), reopeners);
+                    let watch = tokio::spawn(watch);
+                    if let Some(sockets) = sockets {
+                        sockets.serve(stop, hurry, account).await;
+                    }
+                    // A sender that is dropped ends it as well.
+                    let _ = ended.await;
+                    watch.abort();
+                });
+                // Does not wait for a lookup that hangs.
+                runtime.shutdown_background();
+            })?;
+        Ok((Running { end, thread }, queues))
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Ends the runtime, after the outputs have finished.
+    pub(super) fn end(self) {
+        let _ = self.end.send(());
+        let _ = self.thread.join();
+    }
+}
+
+/// The first signal asks for the end, the second one shortens it, and the third one ends the process.
+async fn watch_signals(
+    mut signals: Signals<Asked>,
+    stop: CancellationToken,
+    hurry: CancellationToken,
+    reopeners: Reopeners,
+) {
+    loop {
+        if signals.next().await == Asked::Reopen {
+            let flags = reopeners.lock().unwrap_or_else(PoisonError::into_inner);
+            flags.iter().for_each(|flag| flag.store(true, Relaxed));
+        } else if hurry.is_cancelled() {
+            process::exit(FAILED.into());
+        } else if stop.is_cancelled() {
+            hurry.cancel();
+        } else {
+            stop.cancel();
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Collectors at sockets: each is a sink of the router, with its queue, its reconnects and its ledger.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Output, OutputError, Wrote};
+use crate::{
+    cli::dump::{account::complain, batch::Batch},
+    config::Config,
+    frame_stream::Chunk,
+    supervisor::{SinkReport, StartError, Supervisor},
+};
+
+/// The collectors of `-U` and `-T`.
+pub(in crate::cli::dump) struct Collectors {
+    supervisor: Supervisor,
+    runtime: Handle,
+    /// Ends the last deliveries at once.
+    hurry: CancellationToken,
+    /// The time after which a collector that takes nothing counts as dead.
+    patience: Duration,
+    /// The progress of each sink.
+    progress: Vec<Progress>,
+}
+
+/// The progress of a sink.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    delivered: u64,
+    /// The time at which `delivered` changed last.
+    since: Instant,
+}
+
+/// The time between two looks at a sink whose queue is full.
+const PAUSE: Duration = Duration::from_millis(2);
+
+// === impl Collectors ===
+
+impl Collectors {
+    /// Starts the sinks of `config`. Call it inside the runtime.
+    ///
+    /// # Errors
+    /// If a certificate cannot be used.
+    pub(in crate::cli::dump) fn start(
+        mut config: Config,
+        patience: Duration,
+        runtime: Handle,
+        hurry: CancellationToken,
+    ) -> Result<Self, StartError> {
+        config.drain = patience;
+        let supervisor = Supervisor::start(&config)?;
+        let now = Progress {
+            delivered: 0,
+            since: Instant::now(),
+        };
+        Ok(Self {
+            progress: vec![now; supervisor.sinks().len()],
+            supervisor,
+            runtime,
+            hurry,
+            patience,
+        })
+    }
+
+    /// Waits until each queue is half empty. A sink that delivers nothing for as long as the patience lasts is not waited for.
+    fn wait_for_room(&mut self) {
+        for (sink, progress) in self.supervisor.sinks().iter().zip(&mut self.progress) {
+            loop {
+                let ledger = sink.ledger();
+                let (limits, now) = (sink.queues().limits(), Instant::now());
+                let waiting = ledger.queued + ledger.in_flight;
+                if waiting == 0 || ledger.delivered != progress.delivered {
+                    *progress = Progress {
+                        delivered: ledger.delivered,
+                        since: now,
+                    };
+                }
+                let is_half_full = waiting >= limits.frames as u64 / 2
+                    || ledger.held_bytes >= limits.bytes as u64 / 2;
+                let is_dead = now - progress.since >= self.patience;
+                if !is_half_full || is_dead || self.hurry.is_cancelled() {
+                    break;
+                }
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
+impl Output for Collectors {
+    fn write(&mut self, batch: &Batch) -> Result<Wrote, OutputError> {
+        if batch.may_wait() {
+            self.wait_for_room();
+        }
+        // A batch has whole frames, and no empty ones.
+        if let Some(chunk) = Chunk::from_wire(Bytes::copy_from_slice(batch.wire())) {
+            self.supervisor.router().offer(&chunk);
+        }
+        Ok(Wrote::default())
+    }
+
+    fn flush(&mut self) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Wrote, OutputError> {
+        let report = self.runtime.block_on(self.supervisor.drain(self.hurry));
+        let mut wrote = Wrote::default();
+        for SinkReport { name, ledger, .. } in report.sinks {
+            let dropped = ledger.dropped_total();
+            if dropped > 0 {
+                complain(format_args!(
+                    "{name}: {} frames delivered, {dropped} dropped",
+                    ledger.delivered
+                ));
+            }
+            wrote.written += ledger.delivered;
+            wrote.dropped += dropped;
+        }
+        Ok(wrote)
+    }
+}

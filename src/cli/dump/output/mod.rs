@@ -1,0 +1,77 @@
+//! Where frames go. Each output has a thread and a bounded queue, so that one that is slow does not slow another.
+
+mod collectors;
+mod file;
+mod painted;
+mod pair;
+mod pcap;
+mod target;
+mod worker;
+
+pub(super) use collectors::Collectors;
+pub(super) use file::open;
+pub(super) use worker::Worker;
+
+use std::io;
+
+use super::batch::Batch;
+use crate::frame_stream::FileError;
+
+/// An output, in its thread.
+pub(super) trait Output: Send {
+    /// Takes the frames of `batch`.
+    ///
+    /// # Errors
+    /// If they cannot be written; the output is given up then.
+    fn write(&mut self, batch: &Batch) -> Result<Wrote, OutputError>;
+
+    /// Writes what is held back. The worker calls it when no batch is waiting.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write).
+    fn flush(&mut self) -> Result<(), OutputError>;
+
+    /// Continues in a new file if the old one was renamed or removed.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write).
+    fn reopen(&mut self) -> Result<(), OutputError>;
+
+    /// Writes the end. Returns the frames that were not counted before.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write).
+    fn finish(self: Box<Self>) -> Result<Wrote, OutputError>;
+}
+
+/// Numbers of frames that an output wrote and dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wrote {
+    pub(super) written: u64,
+    pub(super) dropped: u64,
+}
+
+/// The reason why an output was given up.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OutputError {
+    /// Writing failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Writing Frame Streams failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+// === impl OutputError ===
+
+impl OutputError {
+    /// Returns whether the reader of a pipe has closed it, as `head` does. That is no failure.
+    pub(super) fn is_closed_pipe(&self) -> bool {
+        match self {
+            Self::Io(error) | Self::File(FileError::Io(error)) => {
+                error.kind() == io::ErrorKind::BrokenPipe
+            }
+            Self::File(_) => false,
+        }
+    }
+}

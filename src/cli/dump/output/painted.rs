@@ -1,0 +1,33 @@
+//! Quiet text in colour, for a terminal. The colour shows the kind of a frame at a glance and says nothing that the text does
+//! not.
+
+use crate::{
+    dns::Message,
+    dnstap::{RawFrame, RawMessage},
+    presentation::{Form, Quiet},
+};
+
+/// Quiet text in colour.
+pub(super) struct Painted(pub(super) Quiet);
+
+impl Form for Painted {
+    fn write(&mut self, frame: &RawFrame<'_>, out: &mut Vec<u8>) {
+        let color = frame.message.as_ref().map_or("33", color);
+        out.extend_from_slice(format!("\x1b[{color}m").as_bytes());
+        self.0.write(frame, out);
+        out.pop();
+        out.extend_from_slice(b"\x1b[0m\n");
+    }
+}
+
+/// Queries are cyan, good answers green, names that do not exist yellow, and failures red.
+fn color(message: &RawMessage<'_>) -> &'static str {
+    if message.is_query() {
+        return "36";
+    }
+    match message.dns().and_then(Message::rcode_of) {
+        Some(0) => "32",
+        Some(3) => "33",
+        _ => "31",
+    }
+}

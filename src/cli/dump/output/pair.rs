@@ -1,0 +1,115 @@
+//! Queries with their responses, one transaction a line: `--pair`.
+
+use crate::{
+    cli::dump::transactions::Transactions,
+    dns::{Message, Question, mnemonics, name},
+    dnstap::{MessageType, RawFrame, RawMessage},
+    presentation::{Address, Form, time},
+};
+
+/// Queries with their responses, one transaction a line.
+pub(super) struct Pair {
+    waiting: Transactions<Box<[u8]>>,
+    /// The line of a query, up to its question.
+    line: Vec<u8>,
+}
+
+// === impl Pair ===
+
+impl Pair {
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: Transactions::new(),
+            line: Vec::new(),
+        }
+    }
+
+    fn response(&mut self, message: &RawMessage<'_>, out: &mut Vec<u8>) {
+        let (query, latency) = self.waiting.response(message);
+        match query {
+            Some(query) => out.extend_from_slice(&query),
+            None => write_query(message, out),
+        }
+        let octets = message.dns().unwrap_or_default();
+        out.push(b' ');
+        match Message::rcode_of(octets) {
+            Some(rcode) => mnemonics::rcode(rcode).write(out),
+            None => out.push(b'X'),
+        }
+        let latency = latency.map(|it| format!(" {:.3}ms", it.as_secs_f64() * 1000.0));
+        out.extend_from_slice(latency.as_deref().unwrap_or(" -").as_bytes());
+        out.extend_from_slice(format!(" {}b\n", octets.len()).as_bytes());
+    }
+}
+
+impl Form for Pair {
+    fn write(&mut self, frame: &RawFrame<'_>, out: &mut Vec<u8>) {
+        let Some(message) = frame.message.as_ref().filter(|_| frame.kind == 1) else {
+            return;
+        };
+        if message.is_query() {
+            self.line.clear();
+            write_query(message, &mut self.line);
+            let line = self.line.as_slice().into();
+            if let Some(unanswered) = self.waiting.query(message, line) {
+                write_unanswered(&unanswered, out);
+            }
+        } else {
+            self.response(message, out);
+        }
+        while let Some(unanswered) = self.waiting.expired(message.time()) {
+            write_unanswered(&unanswered, out);
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        while let Some(unanswered) = self.waiting.next() {
+            write_unanswered(&unanswered, out);
+        }
+    }
+}
+
+fn write_unanswered(query: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(query);
+    out.extend_from_slice(b" - - -\n");
+}
+
+/// Appends time, type, addresses, protocol and question. The response of a query that was not seen has them as well.
+fn write_query(message: &RawMessage<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
+    time::write_rfc3339(message.query_time, out);
+    if out.len() == start {
+        time::write_rfc3339(message.time(), out);
+    }
+    if out.len() == start {
+        out.push(b'-');
+    }
+    out.push(b' ');
+    let label = match message.message_type() {
+        MessageType::Unknown => "UNKNOWN",
+        known => known.label().split('_').next().unwrap_or_default(),
+    };
+    out.extend_from_slice(label.as_bytes());
+    for (address, separator) in [
+        (message.query_address, " "),
+        (message.response_address, " > "),
+    ] {
+        out.extend_from_slice(separator.as_bytes());
+        match address {
+            Some(address) => Address(address).write(out),
+            None => out.push(b'-'),
+        }
+    }
+    let octets = message.dns().unwrap_or_default();
+    match Question::first(octets) {
+        Some(question) => {
+            out.extend_from_slice(b" \"");
+            name::write(&question.name, out);
+            out.extend_from_slice(b"\" ");
+            mnemonics::class(question.class).write(out);
+            out.push(b' ');
+            mnemonics::record_type(question.rtype).write(out);
+        }
+        None => out.extend_from_slice(b" X X X"),
+    }
+}

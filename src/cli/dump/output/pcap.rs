@@ -1,0 +1,288 @@
+//! Packet captures with the DNS messages of the frames: `--pcap`. The headers below DNS are made up.
+
+use std::{
+    io::{self, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use super::{Output, OutputError, Wrote, target::Target};
+use crate::{
+    cli::dump::{account::complain, batch::Batch},
+    dnstap::{self, RawFrame, RawMessage},
+};
+
+/// A packet capture.
+pub(super) struct Pcap {
+    target: Target,
+    name: String,
+    held: Vec<u8>,
+    /// Frames without a DNS message, which have no packet.
+    left_out: u64,
+}
+
+/// One side of a packet.
+#[derive(Debug, Clone, Copy)]
+struct Side {
+    address: IpAddr,
+    port: u16,
+}
+
+/// The transport below a DNS message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Udp = 17,
+    Tcp = 6,
+}
+
+/// The magic number of a capture with nanoseconds, in the order of the machine that wrote it: here the lowest byte first.
+const MAGIC: u32 = 0xa1b2_3c4d;
+/// Packets begin with their IP header (`LINKTYPE_RAW`).
+const RAW: u32 = 101;
+/// The longest packet.
+const LONGEST: u32 = 65_535;
+/// The longest DNS message whose packet fits.
+const LONGEST_MESSAGE: usize = 65_000;
+/// The port of DNS.
+const DOMAIN: u16 = 53;
+/// The text that is held back, in bytes.
+const HELD: usize = 64 << 10;
+
+// === impl Pcap ===
+
+impl Pcap {
+    /// Writes the head of the capture.
+    pub(super) fn new(target: Target, name: String) -> Self {
+        complain(format_args!(
+            "{name}: the IP, UDP and TCP headers are made up from the addresses and ports of the frames"
+        ));
+        let mut pcap = Self {
+            target,
+            name,
+            held: Vec::with_capacity(2 * HELD),
+            left_out: 0,
+        };
+        pcap.write_head();
+        pcap
+    }
+
+    fn write_head(&mut self) {
+        self.held.extend_from_slice(&MAGIC.to_le_bytes());
+        self.held.extend_from_slice(&2_u16.to_le_bytes());
+        self.held.extend_from_slice(&4_u16.to_le_bytes());
+        self.held.extend_from_slice(&[0; 8]);
+        self.held.extend_from_slice(&LONGEST.to_le_bytes());
+        self.held.extend_from_slice(&RAW.to_le_bytes());
+    }
+
+    fn write_held(&mut self) -> io::Result<()> {
+        self.target.write_all(&self.held)?;
+        self.held.clear();
+        Ok(())
+    }
+}
+
+impl Output for Pcap {
+    fn write(&mut self, batch: &Batch) -> Result<Wrote, OutputError> {
+        let mut wrote = Wrote::default();
+        for frame in batch.frames() {
+            let frame = RawFrame::of_valid(frame);
+            let message = frame.message.as_ref();
+            if message.is_some_and(|message| write_packet(message, &mut self.held)) {
+                wrote.written += 1;
+            } else {
+                self.left_out += 1;
+            }
+            if self.held.len() >= HELD {
+                self.write_held()?;
+            }
+        }
+        Ok(wrote)
+    }
+
+    fn flush(&mut self) -> Result<(), OutputError> {
+        self.write_held()?;
+        Ok(self.target.flush()?)
+    }
+
+    fn reopen(&mut self) -> Result<(), OutputError> {
+        self.flush()?;
+        if let Some(successor) = self.target.successor()? {
+            self.target = successor;
+            self.write_head();
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Wrote, OutputError> {
+        self.flush()?;
+        if self.left_out > 0 {
+            complain(format_args!(
+                "{}: {} frames have no DNS message that fits a packet and were left out",
+                self.name, self.left_out
+            ));
+        }
+        Ok(Wrote::default())
+    }
+}
+
+/// Appends the packet of a message. Returns false if it has none.
+fn write_packet(message: &RawMessage<'_>, out: &mut Vec<u8>) -> bool {
+    let octets = message
+        .dns()
+        .filter(|octets| octets.len() <= LONGEST_MESSAGE);
+    let Some(octets) = octets else { return false };
+    let transport = transport(message);
+    let [query, response] = sides(message);
+    let (from, to) = if message.is_query() {
+        (query, response)
+    } else {
+        (response, query)
+    };
+    let (seconds, nanoseconds) = message.time().normal().unwrap_or_default();
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    let segment = segment(transport, from, to, octets);
+    let head = ip_head(transport, from.address, to.address, segment.len());
+    let length = u32::try_from(head.len() + segment.len()).unwrap_or(LONGEST);
+    for number in [seconds, nanoseconds, length, length] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    out.extend_from_slice(&head);
+    out.extend_from_slice(&segment);
+    true
+}
+
+/// The transport that carries plain DNS in place of the real one: encrypted protocols have been decrypted already.
+fn transport(message: &RawMessage<'_>) -> Transport {
+    match (message.socket_protocol, message.http_protocol) {
+        // TCP, DoT, DNSCrypt over TCP, and DoH over HTTP/1 and HTTP/2.
+        (Some(2 | 3 | 6), _) => Transport::Tcp,
+        (Some(4), http) if http != Some(3) => Transport::Tcp,
+        _ => Transport::Udp,
+    }
+}
+
+/// The initiator and the responder. A missing address is that of no host, and a missing port of the responder is that of DNS.
+fn sides(message: &RawMessage<'_>) -> [Side; 2] {
+    let address = |bytes: Option<&[u8]>| bytes.and_then(dnstap::address);
+    let (query, response) = (
+        address(message.query_address),
+        address(message.response_address),
+    );
+    let is_v6 = [query, response]
+        .into_iter()
+        .flatten()
+        .any(|it| it.is_ipv6());
+    let known = |address: Option<IpAddr>| match (address, is_v6) {
+        (None, true) => Ipv6Addr::UNSPECIFIED.into(),
+        (None, false) => Ipv4Addr::UNSPECIFIED.into(),
+        (Some(IpAddr::V4(address)), true) => address.to_ipv6_mapped().into(),
+        (Some(address), _) => address,
+    };
+    let port = |port: Option<u32>| port.and_then(|port| u16::try_from(port).ok());
+    // Readers choose the decoder by the port, and what follows is plain DNS.
+    let is_plain = matches!(message.socket_protocol, None | Some(1 | 2));
+    let responder = port(message.response_port).filter(|_| is_plain);
+    [
+        Side {
+            address: known(query),
+            port: port(message.query_port).unwrap_or_default(),
+        },
+        Side {
+            address: known(response),
+            port: responder.unwrap_or(DOMAIN),
+        },
+    ]
+}
+
+/// A UDP packet, or a TCP segment of a connection that was open before.
+fn segment(transport: Transport, from: Side, to: Side, octets: &[u8]) -> Vec<u8> {
+    // At most 65,000 and the header.
+    let short = |length: usize| u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+    let mut segment = Vec::with_capacity(octets.len() + 22);
+    segment.extend_from_slice(&from.port.to_be_bytes());
+    segment.extend_from_slice(&to.port.to_be_bytes());
+    let checksum_at = match transport {
+        Transport::Udp => {
+            segment.extend_from_slice(&short(8 + octets.len()));
+            segment.extend_from_slice(&[0; 2]);
+            6
+        }
+        Transport::Tcp => {
+            // Sequence number and acknowledgement 1, a header of 20 bytes, PSH and ACK, the largest window.
+            segment.extend_from_slice(b"\0\0\0\x01\0\0\0\x01\x50\x18\xff\xff\0\0\0\0");
+            segment.extend_from_slice(&short(octets.len()));
+            16
+        }
+    };
+    segment.extend_from_slice(octets);
+    let mut sum = Sum::default();
+    for address in [from.address, to.address] {
+        match address {
+            IpAddr::V4(address) => sum.add(&address.octets()),
+            IpAddr::V6(address) => sum.add(&address.octets()),
+        }
+    }
+    sum.add(&[0, transport as u8]);
+    sum.add(&short(segment.len()));
+    sum.add(&segment);
+    // In UDP, 0 stands for no checksum.
+    let checksum = match sum.finish() {
+        0 => 0xffff,
+        checksum => checksum,
+    };
+    if let Some(place) = segment.get_mut(checksum_at..checksum_at + 2) {
+        place.copy_from_slice(&checksum.to_be_bytes());
+    }
+    segment
+}
+
+fn ip_head(transport: Transport, from: IpAddr, to: IpAddr, length: usize) -> Vec<u8> {
+    let short = |length: usize| u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+    let mut head = Vec::with_capacity(40);
+    if let (IpAddr::V4(from), IpAddr::V4(to)) = (from, to) {
+        head.extend_from_slice(&[0x45, 0]);
+        head.extend_from_slice(&short(20 + length));
+        // No fragment, 64 hops.
+        head.extend_from_slice(&[0, 0, 0x40, 0, 64, transport as u8, 0, 0]);
+        head.extend_from_slice(&from.octets());
+        head.extend_from_slice(&to.octets());
+        let mut sum = Sum::default();
+        sum.add(&head);
+        head[10..12].copy_from_slice(&sum.finish().to_be_bytes());
+        return head;
+    }
+    let octets = |address| match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    };
+    head.extend_from_slice(&[0x60, 0, 0, 0]);
+    head.extend_from_slice(&short(length));
+    head.extend_from_slice(&[transport as u8, 64]);
+    head.extend_from_slice(&octets(from));
+    head.extend_from_slice(&octets(to));
+    head
+}
+
+/// The checksum of the Internet (RFC 1071).
+#[derive(Debug, Default)]
+struct Sum(u32);
+
+impl Sum {
+    /// Adds bytes, the last of which is padded with zero.
+    fn add(&mut self, bytes: &[u8]) {
+        for pair in bytes.chunks(2) {
+            let word = match pair {
+                [high, low] => u16::from_be_bytes([*high, *low]),
+                [high, ..] => u16::from_be_bytes([*high, 0]),
+                [] => 0,
+            };
+            self.0 += u32::from(word);
+            self.0 = (self.0 & 0xffff) + (self.0 >> 16);
+        }
+    }
+
+    fn finish(&self) -> u16 {
+        // At most 16 bits are left.
+        !u16::try_from((self.0 & 0xffff) + (self.0 >> 16)).unwrap_or(u16::MAX)
+    }
+}

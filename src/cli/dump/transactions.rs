@@ -1,0 +1,138 @@
+//! Queries that wait for their responses.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    time::Duration,
+};
+
+use crate::{
+    dns::Question,
+    dnstap::{Moment, RawMessage},
+};
+
+/// Queries that wait for their responses, oldest first. Their number is bounded: the oldest makes room for the newest.
+#[derive(Debug)]
+pub(super) struct Transactions<T> {
+    waiting: HashMap<u64, Waiting<T>>,
+    /// The keys in the order of their queries, some of which are answered already.
+    order: VecDeque<(u64, u64)>,
+    /// The number of the next query.
+    next: u64,
+    /// The key of the hash, so that a client cannot choose queries that collide.
+    key: RandomState,
+}
+
+/// A query without a response.
+#[derive(Debug)]
+struct Waiting<T> {
+    number: u64,
+    time: Moment,
+    what: T,
+}
+
+/// The queries that wait at once, at most.
+pub(super) const WAITING: usize = 100_000;
+
+/// The time after which a query counts as unanswered, by the times of the frames.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+// === impl Transactions ===
+
+impl<T> Transactions<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: HashMap::new(),
+            order: VecDeque::new(),
+            next: 0,
+            key: RandomState::new(),
+        }
+    }
+
+    /// Adds a query. Returns the one whose place it takes: a query that was asked again, or else the oldest if there are too many.
+    pub(super) fn query(&mut self, message: &RawMessage<'_>, what: T) -> Option<T> {
+        let key = self.key_of(message);
+        let number = self.next;
+        self.next += 1;
+        let waiting = Waiting {
+            number,
+            time: message.query_time,
+            what,
+        };
+        self.order.push_back((key, number));
+        let replaced = self.waiting.insert(key, waiting).map(|old| old.what);
+        if replaced.is_some() {
+            // Its entry in the order is dead; one query asked over and over must not let the order grow.
+            if self.order.len() > 2 * WAITING {
+                self.order.retain(|(key, number)| {
+                    self.waiting.get(key).is_some_and(|it| it.number == *number)
+                });
+            }
+            return replaced;
+        }
+        if self.waiting.len() > WAITING {
+            return self.oldest(|_| true);
+        }
+        None
+    }
+
+    /// Takes the query of a response, and the time between them. The response's own times come first: a server knows them best.
+    pub(super) fn response(&mut self, message: &RawMessage<'_>) -> (Option<T>, Option<Duration>) {
+        let waiting = self.waiting.remove(&self.key_of(message));
+        let since = |waiting: &Waiting<T>| message.response_time.since(waiting.time);
+        let latency = message
+            .latency()
+            .or_else(|| waiting.as_ref().and_then(since));
+        (waiting.map(|waiting| waiting.what), latency)
+    }
+
+    /// Takes the oldest query that is older than [`PATIENCE`] at `now`, the time of the newest frame.
+    pub(super) fn expired(&mut self, now: Moment) -> Option<T> {
+        self.oldest(|time| now.since(time).is_some_and(|age| age > PATIENCE))
+    }
+
+    /// Takes the oldest query.
+    pub(super) fn next(&mut self) -> Option<T> {
+        self.oldest(|_| true)
+    }
+
+    fn oldest(&mut self, is_wanted: impl Fn(Moment) -> bool) -> Option<T> {
+        while let Some((key, number)) = self.order.front().copied() {
+            match self.waiting.get(&key) {
+                Some(waiting) if waiting.number == number => {
+                    if !is_wanted(waiting.time) {
+                        return None;
+                    }
+                    self.order.pop_front();
+                    return self.waiting.remove(&key).map(|waiting| waiting.what);
+                }
+                // It was answered or asked again.
+                _ => {
+                    self.order.pop_front();
+                }
+            }
+        }
+        None
+    }
+
+    /// A query and its response have the same addresses, ports, identifier and question.
+    fn key_of(&self, message: &RawMessage<'_>) -> u64 {
+        let mut hasher = self.key.build_hasher();
+        hasher.write_u32(message.kind.wrapping_sub(1) / 2);
+        hasher.write(message.query_address.unwrap_or_default());
+        hasher.write(message.response_address.unwrap_or_default());
+        hasher.write_u32(message.query_port.unwrap_or_default());
+        let octets = message.dns().unwrap_or_default();
+        hasher.write(octets.get(..2).unwrap_or_default());
+        if let Some(question) = Question::first(octets) {
+            for label in &question.name {
+                for byte in label.as_slice() {
+                    hasher.write_u8(byte.to_ascii_lowercase());
+                }
+                hasher.write_u8(b'.');
+            }
+            hasher.write_u16(question.rtype);
+        }
+        hasher.finish()
+    }
+}

@@ -1,0 +1,353 @@
+//! The sections of a DNS message.
+
+use std::fmt;
+
+use domain::base::{header::HeaderSection, wire::ParseError};
+
+use super::{Name, Parser};
+
+/// A DNS message whose questions and records have been found. The data of the records has not been read yet.
+///
+/// DNS servers send messages that claim more records than they have: a truncated response keeps the counts of the whole one.
+/// As golang-dnstap does, this counts the records that are there, as long as none is cut in the middle.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Message<'a> {
+    octets: &'a [u8],
+    header: HeaderSection,
+    /// The number of questions and records of each section.
+    counts: [u16; 4],
+    /// The position of the first record of each section but the question.
+    starts: [usize; 3],
+    /// The last OPT record of the additional section.
+    opt: Option<Record<'a>>,
+}
+
+/// A section of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    Answer = 1,
+    Authority = 2,
+    Additional = 3,
+}
+
+/// One question.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub(crate) name: Name<'a>,
+    pub(crate) rtype: u16,
+    pub(crate) class: u16,
+}
+
+/// One record. Its data is not read yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'a> {
+    pub(crate) owner: Name<'a>,
+    pub(crate) rtype: u16,
+    pub(crate) class: u16,
+    pub(crate) ttl: u32,
+    /// The data: what remains of this parser.
+    pub(crate) data: Parser<'a>,
+}
+
+/// The reason why a message, or the data of a record, cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    /// The offset of the part that cannot be read, in bytes.
+    pub(crate) at: usize,
+    pub(crate) why: Why,
+}
+
+/// The kinds of errors in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Why {
+    /// The message ends too early.
+    #[error("the message ends in the middle of {0}")]
+    Cut(&'static str),
+    /// A name is broken.
+    #[error("a name is broken: {0}")]
+    Name(&'static str),
+    /// The data of a record is not as its type requires.
+    #[error("{0}")]
+    Data(&'static str),
+}
+
+/// The length of the header, in bytes.
+const HEADER: usize = 12;
+
+/// The longest DNS message, in bytes: over TCP its length has 16 bits.
+const LONGEST: usize = 65_535;
+
+/// The type of OPT records.
+const OPT: u16 = 41;
+
+// === impl Message ===
+
+impl<'a> Message<'a> {
+    /// Finds the questions and records of `octets`.
+    ///
+    /// # Errors
+    /// If the header, a question or a record is cut in the middle, or a name is broken.
+    pub(crate) fn read(octets: &'a [u8]) -> Result<Self, Unreadable> {
+        if octets.len() > LONGEST {
+            return Err(Unreadable::data(
+                LONGEST,
+                "the message is longer than DNS allows",
+            ));
+        }
+        let mut parser = Parser::from_ref(octets);
+        let header = parse_header(&mut parser).ok_or(Unreadable {
+            at: 0,
+            why: Why::Cut("the header"),
+        })?;
+        let claimed = header.counts();
+        let mut message = Self {
+            octets,
+            header,
+            counts: [0; 4],
+            starts: [octets.len(); 3],
+            opt: None,
+        };
+        if parser.remaining() == 0 {
+            return Ok(message);
+        }
+        for _ in 0..claimed.qdcount() {
+            Question::parse(&mut parser)?;
+            message.counts[0] += 1;
+        }
+        let claimed = [claimed.ancount(), claimed.nscount(), claimed.arcount()];
+        for (section, claimed) in claimed.into_iter().enumerate() {
+            message.starts[section] = parser.pos();
+            for _ in 0..claimed {
+                if parser.remaining() == 0 {
+                    break;
+                }
+                let record = Record::parse(&mut parser)?;
+                message.counts[section + 1] += 1;
+                if section == 2 && record.rtype == OPT {
+                    message.opt = Some(record);
+                }
+            }
+        }
+        Ok(message)
+    }
+
+    /// The response code of the message in `octets`, without the upper bits if its records cannot be read; `None` without a
+    /// header.
+    pub(crate) fn rcode_of(octets: &'a [u8]) -> Option<u16> {
+        if let Ok(message) = Self::read(octets) {
+            return Some(message.rcode());
+        }
+        let header = parse_header(&mut Parser::from_ref(octets))?;
+        Some(header.header().rcode().to_int().into())
+    }
+
+    /// The header and the counts that the message claims.
+    pub(crate) fn header(&self) -> &HeaderSection {
+        &self.header
+    }
+
+    /// The response code, with the upper bits that an OPT record has.
+    pub(crate) fn rcode(&self) -> u16 {
+        let upper = self.opt.map_or(0, |opt| opt.ttl >> 24);
+        let lower = self.header.header().rcode().to_int();
+        // At most 8 and 4 bits.
+        #[allow(clippy::cast_possible_truncation)]
+        let upper = upper as u16;
+        upper << 4 | u16::from(lower)
+    }
+
+    /// The last OPT record of the additional section.
+    pub(crate) fn opt(&self) -> Option<&Record<'a>> {
+        self.opt.as_ref()
+    }
+
+    /// The number of questions.
+    pub(crate) fn question_count(&self) -> u16 {
+        self.counts[0]
+    }
+
+    /// The number of records in `section`.
+    pub(crate) fn count(&self, section: Section) -> u16 {
+        self.counts[section as usize]
+    }
+
+    /// The questions.
+    pub(crate) fn questions(&self) -> impl Iterator<Item = Question<'a>> {
+        let mut parser = Parser::from_ref(self.octets);
+        // The header has been read before, so it is there.
+        let _ = parser.advance(HEADER);
+        // They have been read before, so none is cut.
+        (0..self.counts[0]).map_while(move |_| Question::parse(&mut parser).ok())
+    }
+
+    /// The records of `section`.
+    pub(crate) fn records(&self, section: Section) -> impl Iterator<Item = Record<'a>> {
+        let mut parser = Parser::from_ref(self.octets);
+        let start = self.starts[section as usize - 1];
+        let _ = parser.seek(start);
+        (0..self.count(section)).map_while(move |_| Record::parse(&mut parser).ok())
+    }
+}
+
+// === impl Question ===
+
+impl<'a> Question<'a> {
+    /// Reads the first question of a message, whatever follows it; `None` if there is none, or it is broken.
+    pub(crate) fn first(octets: &'a [u8]) -> Option<Self> {
+        let mut parser = Parser::from_ref(octets);
+        let header = parse_header(&mut parser)?;
+        let is_there = header.counts().qdcount() > 0 && parser.remaining() > 0;
+        is_there.then(|| Self::parse(&mut parser).ok()).flatten()
+    }
+
+    /// Reads one. A message may end after its name or its type, as golang-dnstap allows.
+    fn parse(parser: &mut Parser<'a>) -> Result<Self, Unreadable> {
+        let at = parser.pos();
+        let name = parse_name(parser, "a question")?;
+        let mut number = || {
+            if parser.remaining() == 0 {
+                return Ok(0);
+            }
+            let why = Why::Cut("a question");
+            parser.parse_u16_be().map_err(|_| Unreadable { at, why })
+        };
+        Ok(Self {
+            name,
+            rtype: number()?,
+            class: number()?,
+        })
+    }
+}
+
+// === impl Record ===
+
+impl<'a> Record<'a> {
+    fn parse(parser: &mut Parser<'a>) -> Result<Self, Unreadable> {
+        let at = parser.pos();
+        let owner = parse_name(parser, "a record")?;
+        let cut = |_| Unreadable {
+            at,
+            why: Why::Cut("a record"),
+        };
+        let rtype = parser.parse_u16_be().map_err(cut)?;
+        let class = parser.parse_u16_be().map_err(cut)?;
+        let ttl = parser.parse_u32_be().map_err(cut)?;
+        let length = parser.parse_u16_be().map_err(cut)?;
+        Ok(Self {
+            owner,
+            rtype,
+            class,
+            ttl,
+            data: parser.parse_parser(length.into()).map_err(cut)?,
+        })
+    }
+}
+
+fn parse_header(parser: &mut Parser<'_>) -> Option<HeaderSection> {
+    let header = parser.parse_octets(HEADER).ok()?;
+    // It has the length that this call requires.
+    Some(*HeaderSection::for_message_slice(header))
+}
+
+/// Reads a name; `within` names the part of the message that it belongs to.
+pub(crate) fn parse_name<'a>(
+    parser: &mut Parser<'a>,
+    within: &'static str,
+) -> Result<Name<'a>, Unreadable> {
+    let at = parser.pos();
+    Name::parse(parser).map_err(|error| Unreadable {
+        at,
+        why: match error {
+            ParseError::ShortInput => Why::Cut(within),
+            ParseError::Form(_) => Why::Name("its labels are too long, or it points forwards"),
+        },
+    })
+}
+
+// === impl Unreadable ===
+
+impl Unreadable {
+    /// The data of a record at `at` is not as its type requires.
+    pub(crate) fn data(at: usize, why: &'static str) -> Self {
+        let why = Why::Data(why);
+        Self { at, why }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "byte {}: {}", self.at, self.why)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::name;
+
+    /// A response with one question, and an answer and an OPT record whose name is the root.
+    fn response() -> Vec<u8> {
+        [
+            b"\x12\x34\x81\x83\0\x01\0\x01\0\0\0\x01".as_slice(),
+            b"\x01a\x04test\0\0\x01\0\x01",
+            b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x7f\0\0\x01",
+            b"\0\0\x29\x04\xd0\x01\0\x80\0\0\0",
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn sections_are_found() {
+        let response = response();
+        let message = Message::read(&response).expect("whole");
+        assert_eq!(message.question_count(), 1);
+        for end in [22, 24, response.len()] {
+            let question = Question::first(&response[..end]).expect("one");
+            assert_eq!(name::text(&question.name), "a.test.");
+        }
+        assert!(Question::first(&response[..12]).is_none());
+        let answer = message.records(Section::Answer).next().expect("one");
+        assert_eq!(name::text(&answer.owner), "a.test.");
+        assert_eq!((answer.ttl, answer.data.remaining()), (60, 4));
+        assert_eq!(message.records(Section::Authority).count(), 0);
+        assert_eq!(message.count(Section::Additional), 1);
+        // NXDOMAIN, and 1 in the upper bits.
+        assert_eq!(message.rcode(), 19);
+    }
+
+    #[test]
+    fn a_message_may_end_between_records_but_not_within() {
+        let response = response();
+        for end in 0..response.len() {
+            let read = Message::read(&response[..end]);
+            match end {
+                // After the header, after each part of the question, and after the answer.
+                12 | 20 | 22 | 24 | 40 => assert!(read.is_ok(), "{end}"),
+                _ => assert!(read.is_err(), "{end}"),
+            }
+        }
+        let bare = Message::read(&response[..12]).expect("a header");
+        assert_eq!(bare.question_count(), 0);
+    }
+
+    #[test]
+    fn errors_say_where_and_why() {
+        let mut response = response();
+        let said = |octets: &[u8]| Message::read(octets).expect_err("broken").to_string();
+        assert_eq!(
+            said(b"\0"),
+            "byte 0: the message ends in the middle of the header"
+        );
+        assert_eq!(
+            said(&response[..30]),
+            "byte 24: the message ends in the middle of a record"
+        );
+        response[24..26].copy_from_slice(b"\xc0\x20");
+        assert_eq!(
+            said(&response),
+            "byte 24: a name is broken: its labels are too long, or it points forwards"
+        );
+    }
+}

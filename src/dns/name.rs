@@ -1,0 +1,69 @@
+//! Names in the text of master files.
+
+use domain::base::name::ParsedName;
+
+/// A name in a message.
+pub(crate) type Name<'a> = ParsedName<&'a [u8]>;
+
+/// Appends `name` with a dot at its end. Bytes that have a meaning in master files, and those that do not print, are escaped.
+pub(crate) fn write(name: &Name<'_>, out: &mut Vec<u8>) {
+    if name.is_root() {
+        out.push(b'.');
+        return;
+    }
+    for label in name {
+        if label.is_root() {
+            return;
+        }
+        for byte in label.as_slice() {
+            write_byte(*byte, out);
+        }
+        out.push(b'.');
+    }
+}
+
+/// Appends one byte of a label.
+fn write_byte(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        b'.' | b' ' | b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b'\\' => {
+            out.extend_from_slice(&[b'\\', byte]);
+        }
+        b'!'..=b'~' => out.push(byte),
+        _ => write_decimal_escape(byte, out),
+    }
+}
+
+/// Appends `\DDD`.
+pub(crate) fn write_decimal_escape(byte: u8, out: &mut Vec<u8>) {
+    let digit = |of: u8| b'0' + of % 10;
+    out.extend_from_slice(&[b'\\', digit(byte / 100), digit(byte / 10), digit(byte)]);
+}
+
+/// Returns the text of `name`.
+pub(crate) fn text(name: &Name<'_>) -> String {
+    let mut out = Vec::with_capacity(64);
+    write(name, &mut out);
+    // Everything beyond ASCII is escaped.
+    String::from_utf8(out).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::Parser;
+
+    fn written(wire: &[u8]) -> String {
+        let mut parser = Parser::from_ref(wire);
+        text(&Name::parse(&mut parser).expect("a name"))
+    }
+
+    #[test]
+    fn names_are_escaped_as_in_master_files() {
+        assert_eq!(written(b"\0"), ".");
+        assert_eq!(written(b"\x03www\x07Example\0"), "www.Example.");
+        assert_eq!(
+            written(b"\x0a.@;()\"\\' \x09\x03a\xffb\x02\x7f\0\0"),
+            r#"\.\@\;\(\)\"\\\'\ \009.a\255b.\127\000."#
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! A list of rules of one kind.
+
+/// A list of rules; the first one that matches decides.
+#[derive(Debug, Clone)]
+pub(super) struct Rules<M> {
+    rules: Vec<(Verdict, M)>,
+    /// The verdict on what no rule matches.
+    otherwise: Verdict,
+}
+
+/// What happens to a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Keep,
+    Drop,
+}
+
+/// The error in a rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadRule {
+    /// A word is not of the list of known ones.
+    #[error("there is no {what} `{word}`{}", Hint(.hint))]
+    Unknown {
+        /// The kind of word.
+        what: &'static str,
+        /// The word as written.
+        word: String,
+        /// The nearest known word.
+        hint: Option<String>,
+    },
+    /// A text is not a name.
+    #[error("`{0}` is not a name: write `example.org`, or `*.example.org` for the names below it")]
+    Name(String),
+    /// A text is not an address.
+    #[error("`{0}` is not an address or prefix: write `192.0.2.1` or `2001:db8::/32`")]
+    Network(String),
+}
+
+struct Hint<'a>(&'a Option<String>);
+
+impl std::fmt::Display for Hint<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(word) => write!(f, "; do you mean `{word}`?"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Splits the `!` off a rule that drops.
+pub(super) fn verdict(text: &str) -> (Verdict, &str) {
+    match text.strip_prefix('!') {
+        Some(rest) => (Verdict::Drop, rest),
+        None => (Verdict::Keep, text),
+    }
+}
+
+// === impl Rules ===
+
+impl<M> Rules<M> {
+    /// Adds the rule in `text`: `!` before it drops, and `read` reads the rest.
+    pub(super) fn add(
+        &mut self,
+        text: &str,
+        read: impl FnOnce(&str) -> Result<M, BadRule>,
+    ) -> Result<(), BadRule> {
+        let (verdict, text) = verdict(text);
+        self.rules.push((verdict, read(text)?));
+        if verdict == Verdict::Keep {
+            self.otherwise = Verdict::Drop;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Returns whether a frame passes; `matches` compares it with a rule.
+    pub(super) fn pass(&self, matches: impl Fn(&M) -> bool) -> bool {
+        let first = self.rules.iter().find(|(_, rule)| matches(rule));
+        first.map_or(self.otherwise, |(verdict, _)| *verdict) == Verdict::Keep
+    }
+}
+
+impl<M> Default for Rules<M> {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            otherwise: Verdict::Keep,
+        }
+    }
+}

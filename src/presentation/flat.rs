@@ -1,0 +1,253 @@
+//! An object of JSON for a frame with a named field for each fact, in one line: for `jq` and for databases.
+
+use super::{Address, Form, address::write_display, digits, dns, go, time, words};
+use crate::{
+    dns::{Message, Name, Parser, Question, Section, mnemonics, name},
+    dnstap::{Moment, RawFrame, RawMessage},
+};
+
+/// An object of JSON for a frame, without text that has to be taken apart. A field that the frame lacks is left out.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Flat {
+    /// A value, before it is quoted.
+    text: Vec<u8>,
+}
+
+/// The longest text of a section, in bytes. One record more may be written before the rest is left out.
+const LONGEST: usize = 4 << 20;
+
+// === impl Flat ===
+
+impl Form for Flat {
+    fn write(&mut self, frame: &RawFrame<'_>, out: &mut Vec<u8>) {
+        out.push(b'{');
+        let start = out.len();
+        self.write_facts(frame, out);
+        // Each field begins with its comma.
+        if out.get(start) == Some(&b',') {
+            out.remove(start);
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+impl Flat {
+    fn write_facts(&mut self, frame: &RawFrame<'_>, out: &mut Vec<u8>) {
+        let message = frame.message.as_ref().filter(|_| frame.kind == 1);
+        if let Some(message) = message {
+            write_time("time", message.time(), out);
+            write_word("type", |out| words::write_message_type(message, out), out);
+        } else {
+            write_word("type", |out| words::write_kind(frame.kind, out), out);
+        }
+        for (key, value) in [
+            ("identity", frame.identity),
+            ("version", frame.version),
+            ("extra", frame.extra),
+        ] {
+            if let Some(value) = value {
+                write_key(key, out);
+                go::write_json(value, out);
+            }
+        }
+        if let Some(message) = message {
+            write_transport(message, out);
+            self.write_zone(message, out);
+            self.write_dns(message, out);
+        }
+    }
+
+    fn write_zone(&mut self, message: &RawMessage<'_>, out: &mut Vec<u8>) {
+        let zone = message.query_zone.unwrap_or_default();
+        if let Ok(zone) = Name::parse(&mut Parser::from_ref(zone)) {
+            self.write_name("query_zone", &zone, out);
+        }
+    }
+
+    fn write_dns(&mut self, message: &RawMessage<'_>, out: &mut Vec<u8>) {
+        let Some(octets) = message.dns() else { return };
+        write_number("length", octets.len(), out);
+        let read = Message::read(octets);
+        if let Ok(dns) = &read {
+            write_header(dns, out);
+        }
+        if let Some(question) = Question::first(octets) {
+            self.write_name("qname", &question.name, out);
+            write_word(
+                "qtype",
+                |out| mnemonics::record_type(question.rtype).write(out),
+                out,
+            );
+            write_word(
+                "qclass",
+                |out| mnemonics::class(question.class).write(out),
+                out,
+            );
+        }
+        let dns = match read {
+            Ok(dns) => dns,
+            Err(error) => return self.write_error(error, out),
+        };
+        for (key, section) in [
+            ("answer", Section::Answer),
+            ("authority", Section::Authority),
+            ("additional", Section::Additional),
+        ] {
+            self.write_section(key, &dns, section, out);
+        }
+        if let Some(opt) = dns.opt() {
+            write_number("edns_version", opt.ttl >> 16 & 0xff, out);
+            write_number("edns_udp", opt.class, out);
+            write_bool("edns_do", opt.ttl & 0x8000 != 0, out);
+        }
+    }
+
+    fn write_section(&mut self, key: &str, dns: &Message<'_>, section: Section, out: &mut Vec<u8>) {
+        let (start_of_section, mut is_first, mut is_cut) = (out.len(), true, false);
+        // The OPT record has fields of its own.
+        let records = dns.records(section);
+        for record in records.filter(|record| record.rtype != dns::OPT) {
+            if is_first {
+                write_key(key, out);
+            }
+            out.extend_from_slice(if is_first { b"[{" } else { b",{" });
+            is_first = false;
+            let start = out.len();
+            self.write_name("name", &record.owner, out);
+            out.remove(start);
+            write_number("ttl", record.ttl, out);
+            write_word(
+                "class",
+                |out| mnemonics::class(record.class).write(out),
+                out,
+            );
+            write_word(
+                "type",
+                |out| mnemonics::record_type(record.rtype).write(out),
+                out,
+            );
+            self.text.clear();
+            match dns::write_data(&record, &mut self.text) {
+                Ok(()) => {
+                    write_key("data", out);
+                    go::write_json(&self.text, out);
+                }
+                Err(error) => self.write_error(error, out),
+            }
+            out.push(b'}');
+            if out.len() - start_of_section > LONGEST {
+                is_cut = true;
+                break;
+            }
+        }
+        if !is_first {
+            out.push(b']');
+        }
+        if is_cut {
+            self.write_error("the text of the message is longer than 4 MiB", out);
+        }
+    }
+
+    fn write_name(&mut self, key: &str, name: &Name<'_>, out: &mut Vec<u8>) {
+        self.text.clear();
+        name::write(name, &mut self.text);
+        write_key(key, out);
+        go::write_json(&self.text, out);
+    }
+
+    fn write_error(&mut self, error: impl std::fmt::Display, out: &mut Vec<u8>) {
+        self.text.clear();
+        write_display(error, &mut self.text);
+        write_key("error", out);
+        go::write_json(&self.text, out);
+    }
+}
+
+fn write_transport(message: &RawMessage<'_>, out: &mut Vec<u8>) {
+    if let Some(family) = message.socket_family {
+        write_word("family", |out| words::write_family(family, out), out);
+    }
+    if let Some(protocol) = message.socket_protocol {
+        write_word("protocol", |out| words::write_protocol(protocol, out), out);
+    }
+    if let Some(http) = message.http_protocol {
+        write_word("http_protocol", |out| words::write_http(http, out), out);
+    }
+    for (key, address) in [
+        ("query_address", message.query_address),
+        ("response_address", message.response_address),
+    ] {
+        if let Some(address) = address {
+            write_word(key, |out| Address(address).write(out), out);
+        }
+    }
+    for (key, port) in [
+        ("query_port", message.query_port),
+        ("response_port", message.response_port),
+    ] {
+        if let Some(port) = port {
+            write_number(key, port, out);
+        }
+    }
+    write_time("query_time", message.query_time, out);
+    write_time("response_time", message.response_time, out);
+    if let Some(latency) = message.latency() {
+        write_key("latency", out);
+        let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        digits::number(nanoseconds / 1_000_000_000, out);
+        out.push(b'.');
+        digits::padded(nanoseconds % 1_000_000_000, 9, out);
+    }
+}
+
+fn write_header(dns: &Message<'_>, out: &mut Vec<u8>) {
+    let header = dns.header().header();
+    write_number("id", header.id(), out);
+    let opcode = header.opcode().to_int();
+    write_word("opcode", |out| mnemonics::opcode(opcode).write(out), out);
+    // The field means nothing in a query.
+    if header.qr() {
+        write_word("rcode", |out| mnemonics::rcode(dns.rcode()).write(out), out);
+    }
+    for (key, set) in [
+        ("qr", header.qr()),
+        ("aa", header.aa()),
+        ("tc", header.tc()),
+        ("rd", header.rd()),
+        ("ra", header.ra()),
+        ("ad", header.ad()),
+        ("cd", header.cd()),
+    ] {
+        write_bool(key, set, out);
+    }
+}
+
+fn write_key(key: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+/// Appends a value that has nothing to escape.
+fn write_word(key: &str, write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    write_key(key, out);
+    out.push(b'"');
+    write(out);
+    out.push(b'"');
+}
+
+fn write_number(key: &str, number: impl itoa::Integer, out: &mut Vec<u8>) {
+    write_key(key, out);
+    digits::number(number, out);
+}
+
+fn write_bool(key: &str, value: bool, out: &mut Vec<u8>) {
+    write_key(key, out);
+    out.extend_from_slice(if value { b"true" } else { b"false" });
+}
+
+fn write_time(key: &str, time: Moment, out: &mut Vec<u8>) {
+    if time.normal().is_some() {
+        write_word(key, |out| time::write_rfc3339(time, out), out);
+    }
+}

@@ -1,0 +1,130 @@
+//! An object of JSON for a frame, in one line: `dnstap -j`.
+
+use super::{Address, Form, address::write_display, digits, dns, go, time, words};
+use crate::{
+    dns::{Name, Parser, name},
+    dnstap::{Moment, RawFrame, RawMessage},
+};
+
+/// An object of JSON for a frame, with the DNS message as a string.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Json {
+    /// The text of a DNS message, before it is quoted.
+    text: Vec<u8>,
+}
+
+// === impl Json ===
+
+impl Form for Json {
+    fn write(&mut self, frame: &RawFrame<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"type\":\"");
+        words::write_kind(frame.kind, out);
+        out.push(b'"');
+        for (key, value) in [("identity", frame.identity), ("version", frame.version)] {
+            // An empty value is left out, as one that is missing.
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                write_key(key, out);
+                go::write_json(value, out);
+            }
+        }
+        if let Some(message) = frame.message.as_ref().filter(|_| frame.kind == 1) {
+            out.extend_from_slice(b",\"message\":{\"type\":\"");
+            words::write_message_type(message, out);
+            out.push(b'"');
+            self.write_message(message, out);
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+impl Json {
+    fn write_message(&mut self, message: &RawMessage<'_>, out: &mut Vec<u8>) {
+        write_time("query_time", message.query_time, out);
+        write_time("response_time", message.response_time, out);
+        write_word(
+            "socket_family",
+            message.socket_family,
+            words::write_family,
+            out,
+        );
+        write_word(
+            "socket_protocol",
+            message.socket_protocol,
+            words::write_protocol,
+            out,
+        );
+        write_address("query_address", message.query_address, out);
+        write_address("response_address", message.response_address, out);
+        write_port("query_port", message.query_port, out);
+        write_port("response_port", message.response_port, out);
+        if let Some(zone) = message.query_zone {
+            self.text.clear();
+            match Name::parse(&mut Parser::from_ref(zone)) {
+                Ok(zone) => name::write(&zone, &mut self.text),
+                Err(error) => write_display(format_args!("parse failed: {error}"), &mut self.text),
+            }
+            self.write_text("query_zone", out);
+        }
+        for (key, octets) in [
+            ("query_message", message.query_message),
+            ("response_message", message.response_message),
+        ] {
+            let Some(octets) = octets else { continue };
+            self.text.clear();
+            if let Err(error) = dns::write(octets, &mut self.text) {
+                write_display(format_args!("parse failed: {error}"), &mut self.text);
+            }
+            self.write_text(key, out);
+        }
+    }
+
+    fn write_text(&self, key: &str, out: &mut Vec<u8>) {
+        write_key(key, out);
+        go::write_json(&self.text, out);
+    }
+}
+
+fn write_key(key: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn write_time(key: &str, time: Moment, out: &mut Vec<u8>) {
+    if time.normal().is_some() {
+        write_key(key, out);
+        out.push(b'"');
+        time::write_rfc3339(time, out);
+        out.push(b'"');
+    }
+}
+
+fn write_word(key: &str, number: Option<u32>, write: fn(u32, &mut Vec<u8>), out: &mut Vec<u8>) {
+    if let Some(number) = number {
+        write_key(key, out);
+        out.push(b'"');
+        write(number, out);
+        out.push(b'"');
+    }
+}
+
+fn write_address(key: &str, address: Option<&[u8]>, out: &mut Vec<u8>) {
+    if let Some(address) = address {
+        write_key(key, out);
+        out.push(b'"');
+        // In JSON, Go writes an address without bytes as empty.
+        if !address.is_empty() {
+            Address(address).write(out);
+        }
+        out.push(b'"');
+    }
+}
+
+/// The port 0 is left out, as one that is missing.
+fn write_port(key: &str, port: Option<u32>, out: &mut Vec<u8>) {
+    if let Some(port) = port.filter(|port| *port != 0) {
+        write_key(key, out);
+        digits::number(port, out);
+    }
+}

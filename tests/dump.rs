@@ -1,0 +1,657 @@
+//! `tapfan dump`: what it reads is what it writes, from files and sockets, and it says what is wrong with a capture.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tapfan::{
+    capture::FileReader,
+    internals::{BackChannel, Control, open, start},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+
+/// The longest wait for a condition.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+const BIND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/bind.fstrm");
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/dump/sample.fstrm");
+
+/// A running `tapfan dump`, killed when dropped.
+struct Dump {
+    child: Child,
+    stderr: PathBuf,
+}
+
+// === impl Dump ===
+
+impl Dump {
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let stderr = (0..).map(|number| folder.join(format!("stderr-{number}")));
+        let mut free = stderr.skip_while(|path| path.exists());
+        let stderr = free.next().expect("a free name");
+        let child = std::process::Command::new(env!("CARGO_BIN_EXE_tapfan"))
+            .arg("dump")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(fs::File::create(folder.join("stdout")).expect("a file"))
+            .stderr(fs::File::create(&stderr).expect("a file"))
+            .spawn()
+            .expect("it runs");
+        Self { child, stderr }
+    }
+
+    fn stderr(&self) -> String {
+        fs::read_to_string(&self.stderr).expect("a file")
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        kill(Pid::from_raw(pid), signal).expect("sent");
+    }
+
+    /// Waits until it has ended, and returns its exit status and what it wrote to stderr.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut status = None;
+        until("its end", || {
+            status = self.child.try_wait().expect("a child");
+            status.is_some()
+        });
+        (status.expect("ended").code(), self.stderr())
+    }
+}
+
+impl Drop for Dump {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < TIMEOUT, "waited for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn dump(arguments: &[&str]) -> Output {
+    dump_of(b"", arguments)
+}
+
+/// Runs it to its end with this standard input.
+fn dump_of(input: &[u8], arguments: &[&str]) -> Output {
+    assert_cmd::Command::new(env!("CARGO_BIN_EXE_tapfan"))
+        .arg("dump")
+        .args(arguments)
+        .env("TZ", "UTC")
+        .write_stdin(input)
+        .timeout(TIMEOUT)
+        .output()
+        .expect("it runs")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn path(folder: &TempDir, name: &str) -> String {
+    folder.path().join(name).display().to_string()
+}
+
+/// A capture of these frames.
+fn capture(frames: &[&[u8]]) -> Vec<u8> {
+    let mut file = tapfan::capture::FileWriter::new(Vec::new()).expect("memory");
+    for frame in frames {
+        file.write_frame(frame).expect("memory");
+    }
+    file.finish().expect("memory")
+}
+
+/// The smallest frame: a `CLIENT_QUERY` without anything.
+const QUERY: &[u8] = b"\x72\x02\x08\x05\x78\x01";
+
+#[test]
+fn a_capture_that_is_written_is_the_one_that_was_read() {
+    let folder = TempDir::new().expect("a folder");
+    let copy = path(&folder, "copy.fstrm");
+    let output = dump(&["-r", BIND, "-w", &copy]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(fs::read(&copy).expect("a file") == fs::read(BIND).expect("a file"));
+    assert_eq!(
+        stderr(&output),
+        format!("tapfan dump: read 4000 frames; {copy}: wrote 4000\n")
+    );
+    // On standard output as well.
+    let output = dump(&[BIND, "--fstrm"]);
+    assert!(output.stdout == fs::read(BIND).expect("a file"));
+}
+
+#[test]
+fn compressed_captures_and_standard_input_are_read_like_others() {
+    let folder = TempDir::new().expect("a folder");
+    let bytes = fs::read(SAMPLE).expect("a capture");
+    let expected = fs::read(SAMPLE.replace(".fstrm", ".quiet")).expect("text");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&bytes).expect("memory");
+    let gzip = gzip.finish().expect("memory");
+    let zstd = zstd::encode_all(bytes.as_slice(), 1).expect("memory");
+    for (name, bytes) in [("plain", bytes), ("gzip", gzip), ("zstd", zstd)] {
+        let file = path(&folder, name);
+        fs::write(&file, &bytes).expect("written");
+        for output in [dump(&[&file]), dump_of(&bytes, &["-r", "-"])] {
+            assert!(output.status.success(), "{name}: {}", stderr(&output));
+            assert!(output.stdout == expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn several_captures_go_to_several_outputs_in_order() {
+    let folder = TempDir::new().expect("a folder");
+    let (quiet, json, binary) = (path(&folder, "q"), path(&folder, "j"), path(&folder, "b"));
+    let output = dump(&[
+        "-r", SAMPLE, "-r", SAMPLE, "-w", &quiet, "-q", "-w", &json, "-j", "-w", &binary, "-w",
+        "-", "-y",
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let twice = |name: &str| {
+        fs::read_to_string(SAMPLE.replace("fstrm", name))
+            .expect("text")
+            .repeat(2)
+    };
+    assert_eq!(fs::read_to_string(&quiet).expect("a file"), twice("quiet"));
+    assert_eq!(fs::read_to_string(&json).expect("a file"), twice("json"));
+    assert_eq!(
+        String::from_utf8(output.stdout).expect("text"),
+        twice("yaml")
+    );
+    let written = fs::read(&binary).expect("a file");
+    let frames = FileReader::new(written.as_slice()).expect("a capture");
+    assert_eq!(frames.count(), 90);
+    // Text is appended with -a, and replaced without.
+    let output = dump(&[SAMPLE, "-a", "-w", &quiet, "-q"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(
+        fs::read_to_string(&quiet).expect("a file").lines().count(),
+        135
+    );
+    dump(&[SAMPLE, "-w", &quiet, "-q", "--limit", "2"]);
+    assert_eq!(
+        fs::read_to_string(&quiet).expect("a file").lines().count(),
+        2
+    );
+}
+
+#[test]
+fn a_capture_that_is_cut_gives_its_whole_frames_and_says_where() {
+    let bytes = fs::read(SAMPLE).expect("a capture");
+    for (end, frames, problem) in [
+        (
+            bytes.len() - 12,
+            45,
+            "the file ends at byte 5572 without a STOP, after 45 whole frames",
+        ),
+        (
+            300,
+            1,
+            "the file ends at byte 300 without a STOP, after 1 whole frames",
+        ),
+        (
+            20,
+            0,
+            "the file ends at byte 20 without a STOP, after 0 whole frames",
+        ),
+        (
+            3,
+            0,
+            "not a Frame Streams file: it does not begin with START",
+        ),
+        (
+            0,
+            0,
+            "not a Frame Streams file: it does not begin with START",
+        ),
+    ] {
+        let output = dump_of(&bytes[..end], &["-r", "-"]);
+        assert_eq!(output.status.code(), Some(1), "{end}");
+        let text = stderr(&output);
+        assert!(text.contains(problem), "{end}: {text}");
+        let lines = String::from_utf8(output.stdout)
+            .expect("text")
+            .lines()
+            .count();
+        assert_eq!(lines, frames, "{end}");
+    }
+    // Bytes that are not what their head says.
+    for head in [
+        b"\x1f\x8b\x08\0\0".as_slice(),
+        b"\x28\xb5\x2f\xfd\xff\xff\xff",
+        b"GET / HTTP/1.1",
+    ] {
+        let output = dump_of(head, &["-r", "-"]);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn bad_frames_are_skipped_and_counted_with_their_places() {
+    let long = vec![0; (1 << 20) + 1];
+    let bytes = capture(&[QUERY, b"GET / HTTP/1.1", QUERY, &long, b"\x78\x01", QUERY]);
+    let output = dump_of(&bytes, &["-r", "-"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stdout)
+            .expect("text")
+            .lines()
+            .count(),
+        3
+    );
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stderr), @r"
+    tapfan dump: standard input: skipped frame 2, at byte 52, which is not dnstap: byte 0: a field has wire type 7, which protobuf does not define
+    tapfan dump: standard input: skipped frame 4: the frame at byte 80 has 1048577 bytes, more than the 1048576 allowed
+    tapfan dump: standard input: skipped frame 5, at byte 1048661, which is not dnstap: byte 2: Dnstap.message is missing in the message that ends here
+    tapfan dump: read 3 frames, skipped 3 bad; standard output: wrote 3
+    ");
+    // Thousands of bad frames do not flood the terminal.
+    let bytes = capture(&vec![b"x".as_slice(); 5000]);
+    let output = dump_of(&bytes, &["-r", "-"]);
+    let text = stderr(&output);
+    assert_eq!(text.lines().count(), 12, "{text}");
+    assert!(text.contains("skipped 4990 more bad frames"), "{text}");
+}
+
+#[test]
+fn bad_usage_is_refused_before_anything_is_opened() {
+    let folder = TempDir::new().expect("a folder");
+    let file = path(&folder, "new");
+    for (arguments, status, problem) in [
+        (vec![], 2, "no input"),
+        (
+            vec!["-r", SAMPLE, "-q", "-j"],
+            2,
+            "an output has one format",
+        ),
+        (
+            vec!["-r", SAMPLE, "-a", "-w", &file],
+            2,
+            "-a appends to files of text only",
+        ),
+        (
+            vec!["-r", SAMPLE, "-a"],
+            2,
+            "-a appends to files of text only",
+        ),
+        (
+            vec!["-r", SAMPLE, "-w", "-", "-w", "-"],
+            2,
+            "only one output",
+        ),
+        (vec!["-l", "tls://127.0.0.1:0"], 2, "needs --cert and --key"),
+        (
+            vec!["-r", "/missing", "-w", &file],
+            1,
+            "cannot open /missing: No such file",
+        ),
+        (
+            vec!["-r", SAMPLE, "-w", "/missing/file"],
+            1,
+            "cannot write /missing/file",
+        ),
+        (vec!["-u", "/missing/socket"], 1, "/missing/socket"),
+    ] {
+        let output = dump(&arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {text}");
+        assert!(text.contains(problem), "{arguments:?}: {text}");
+        assert!(!Path::new(&file).exists(), "{arguments:?}");
+    }
+}
+
+/// Sends the frames of a capture, and waits for FINISH.
+async fn send(
+    mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    capture: &[u8],
+) {
+    open(&mut stream, TIMEOUT).await.expect("ACCEPT");
+    let start = Control::start().encode().len();
+    stream.write_all(&capture[start..]).await.expect("written");
+    let mut back_channel = BackChannel::new();
+    let mut bytes = [0; 64];
+    loop {
+        let read = timeout(TIMEOUT, stream.read(&mut bytes))
+            .await
+            .expect("in time");
+        let read = read.expect("open");
+        assert!(read > 0, "closed without FINISH");
+        if back_channel.feed(&bytes[..read]).expect("FINISH") {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn senders_at_sockets_get_finish_and_their_frames_are_written() {
+    let folder = TempDir::new().expect("a folder");
+    let (socket, copy) = (path(&folder, "in.sock"), path(&folder, "copy.fstrm"));
+    let bytes = fs::read(SAMPLE).expect("a capture");
+    let running = Dump::start(
+        folder.path(),
+        &["-u", &socket, "-l", "127.0.0.1:0", "-w", &copy, "-v"],
+    );
+    until("its sockets", || {
+        running.stderr().matches("listening").count() == 2
+    });
+    send(
+        UnixStream::connect(&socket).await.expect("listening"),
+        &bytes,
+    )
+    .await;
+    let log = running.stderr();
+    let (_, port) = log.split_once("address=127.0.0.1:").expect("an address");
+    let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+    let tcp = TcpStream::connect(("127.0.0.1", port.parse::<u16>().expect("a port")));
+    send(tcp.await.expect("listening"), &bytes).await;
+    // A sender that only writes: START first, and no FINISH.
+    let mut bare = UnixStream::connect(&socket).await.expect("listening");
+    start(&mut bare, TIMEOUT).await.expect("written");
+    let head = Control::start().encode().len();
+    bare.write_all(&bytes[head..]).await.expect("written");
+    drop(bare);
+    until("the streams to end", || {
+        running.stderr().matches("stream ended").count() == 3
+    });
+    // A sender that is connected at the end is asked to finish.
+    let mut last = UnixStream::connect(&socket).await.expect("listening");
+    open(&mut last, TIMEOUT).await.expect("ACCEPT");
+    running.signal(Signal::SIGINT);
+    let read = timeout(TIMEOUT, last.read_u8()).await.expect("in time");
+    read.expect_err("the back channel is closed");
+    last.write_all(&Control::stop().encode())
+        .await
+        .expect("written");
+    drop(last);
+    let (status, text) = running.end();
+    assert_eq!(status, Some(0), "{text}");
+    assert!(
+        text.contains(&format!("read 135 frames; {copy}: wrote 135")),
+        "{text}"
+    );
+    let written = fs::read(&copy).expect("a file");
+    let frames = FileReader::new(written.as_slice()).expect("a capture");
+    assert_eq!(frames.filter_map(Result::ok).count(), 135);
+    assert!(!Path::new(&socket).exists());
+}
+
+#[test]
+fn what_is_sent_on_arrives_whole() {
+    let folder = TempDir::new().expect("a folder");
+    let (socket, copy) = (path(&folder, "in.sock"), path(&folder, "copy.fstrm"));
+    let collector = Dump::start(folder.path(), &["-u", &socket, "-w", &copy, "-v"]);
+    until("its socket", || collector.stderr().contains("listening"));
+    // More than a queue holds.
+    let output = dump(&[
+        "-r", BIND, "-r", BIND, "-r", BIND, "-r", BIND, "-r", BIND, "-U", &socket,
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(output.stdout.is_empty());
+    assert!(
+        stderr(&output).contains("collectors: wrote 20000\n"),
+        "{}",
+        stderr(&output)
+    );
+    collector.signal(Signal::SIGTERM);
+    let (status, text) = collector.end();
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("read 20000 frames"), "{text}");
+}
+
+#[test]
+fn a_dead_collector_stalls_no_other_output() {
+    let folder = TempDir::new().expect("a folder");
+    let (socket, copy) = (path(&folder, "nobody.sock"), path(&folder, "copy.fstrm"));
+    let output = dump(&[
+        "-r", BIND, "-r", BIND, "-r", BIND, "-r", BIND, "-U", &socket, "-t", "1s", "-w", &copy,
+    ]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("read 16000 frames; collectors: wrote 0, dropped 16000"),
+        "{text}"
+    );
+    assert!(text.contains(&format!("{copy}: wrote 16000\n")), "{text}");
+}
+
+#[test]
+fn a_file_that_was_renamed_is_continued_in_a_new_one() {
+    let folder = TempDir::new().expect("a folder");
+    let (socket, file) = (path(&folder, "in.sock"), path(&folder, "out.fstrm"));
+    let old = path(&folder, "old.fstrm");
+    let running = Dump::start(folder.path(), &["-u", &socket, "-w", &file, "-v"]);
+    until("its socket", || running.stderr().contains("listening"));
+    let send = || {
+        let output = dump(&[SAMPLE, "-U", &socket]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    };
+    let frames = |path: &str| {
+        let bytes = fs::read(path).unwrap_or_default();
+        let reader = FileReader::new(bytes.as_slice()).ok()?;
+        let frames: Result<Vec<_>, _> = reader.collect();
+        frames.ok().map(|frames| frames.len())
+    };
+    send();
+    // The file is still at its path: it goes on.
+    running.signal(Signal::SIGHUP);
+    send();
+    until("both captures in the file", || {
+        fs::metadata(&file).is_ok_and(|it| it.len() > 2 * 5400)
+    });
+    fs::rename(&file, &old).expect("a file");
+    running.signal(Signal::SIGHUP);
+    until("the old file to be finished", || frames(&old) == Some(90));
+    send();
+    running.signal(Signal::SIGTERM);
+    let (status, text) = running.end();
+    assert_eq!(status, Some(0), "{text}");
+    assert_eq!(frames(&file), Some(45));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_without_an_error() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_tapfan"))
+        .args(["dump", BIND, BIND, BIND, "-y"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    drop(child.stdout.take());
+    let stderr: ChildStderr = child.stderr.take().expect("a pipe");
+    let text = std::io::read_to_string(stderr).expect("text");
+    assert!(!text.contains("cannot write"), "{text}");
+    assert!(text.contains("then its reader closed it"), "{text}");
+    assert_eq!(child.wait().expect("a child").code(), Some(0));
+}
+
+/// A query, and its response some time later.
+fn transaction(id: u8, seconds: u8, milliseconds: u32) -> [Vec<u8>; 2] {
+    let dns = |flags: u8, rcode: u8| {
+        let head = [0, id, flags, rcode, 0, 1, 0, 0, 0, 0, 0, 0];
+        [head.as_slice(), b"\x03www\x07example\x03org\0\0\x01\0\x01"].concat()
+    };
+    let message = |kind: u8, fields: &[u8]| {
+        let head = [
+            0x08, kind, 0x10, 1, 0x18, 1, 0x22, 4, 192, 0, 2, id, 0x30, 99,
+        ];
+        let message = [head.as_slice(), fields].concat();
+        let length = u8::try_from(message.len()).expect("short");
+        [&[0x72, length], message.as_slice(), b"\x78\x01"].concat()
+    };
+    let query = [0x40, seconds, 0x4d, 0, 0, 0, 0, 0x52, 33];
+    let query = [query.as_slice(), &dns(1, 0)].concat();
+    let response = [
+        [0x60, seconds, 0x6d].as_slice(),
+        &(milliseconds * 1_000_000).to_le_bytes(),
+        &[0x72, 33],
+        &dns(0x81, 3),
+    ]
+    .concat();
+    [message(5, &query), message(6, &response)]
+}
+
+#[test]
+fn pairs_have_the_latency_between_query_and_response() {
+    let [first, answer] = transaction(1, 10, 25);
+    let [lost, _] = transaction(2, 11, 0);
+    let [_, stray] = transaction(3, 12, 1);
+    let [late, _] = transaction(4, 100, 0);
+    let bytes = capture(&[&first, &lost, &answer, &stray, &late]);
+    let output = dump_of(&bytes, &["-r", "-", "--pair"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r#"
+    1970-01-01T00:00:10Z CLIENT 192.0.2.1 > - "www.example.org." IN A NXDOMAIN 25.000ms 33b
+    1970-01-01T00:00:12.001Z CLIENT 192.0.2.3 > - "www.example.org." IN A NXDOMAIN - 33b
+    1970-01-01T00:00:11Z CLIENT 192.0.2.2 > - "www.example.org." IN A - - -
+    1970-01-01T00:01:40Z CLIENT 192.0.2.4 > - "www.example.org." IN A - - -
+    "#);
+    let output = dump_of(&bytes, &["-r", "-", "--stats"]);
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r"
+    frames     5 in 90.0 s, 0/s
+    types               3  CLIENT_QUERY
+                        2  CLIENT_RESPONSE
+    rcodes              2  NXDOMAIN
+    qtypes              3  A
+    names               3  www.example.org.
+    clients             1  192.0.2.1
+                        1  192.0.2.2
+                        1  192.0.2.4
+    latency    p50 25.000 ms, p99 25.000 ms, max 25.000 ms, of 1 responses
+    unanswered 1
+    ");
+}
+
+#[test]
+fn filters_and_counts_agree_with_a_search_in_the_text() {
+    let json = dump(&[BIND, "-j"]);
+    let json = String::from_utf8(json.stdout).expect("text");
+    let lines = |wanted: &[&str]| {
+        let is_wanted = |line: &&str| wanted.iter().all(|it| line.contains(it));
+        json.lines().filter(is_wanted).count()
+    };
+    let aaaa = "\\tIN\\t AAAA\\n";
+    for (arguments, expected) in [
+        (vec![], 4000),
+        (
+            vec!["--type", "client_response"],
+            lines(&["\"CLIENT_RESPONSE\""]),
+        ),
+        (vec!["--qtype", "AAAA"], lines(&[aaaa])),
+        (vec!["--rcode", "NXDOMAIN"], lines(&["status: NXDOMAIN"])),
+        (
+            vec!["--rcode", "NXDOMAIN", "--qtype", "AAAA"],
+            lines(&["status: NXDOMAIN", aaaa]),
+        ),
+        (
+            vec!["--qname", "host144.example.test"],
+            lines(&[";host144.example.test."]),
+        ),
+        (vec!["--client", "127.0.0.0/8"], 4000),
+        (vec!["--client", "!127.0.0.1"], 0),
+        (vec!["--sample", "1/1"], 4000),
+        (vec!["--limit", "17"], 17),
+    ] {
+        let output = dump(&[vec![BIND, "--count"], arguments.clone()].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let count = String::from_utf8(output.stdout).expect("text");
+        assert_eq!(count, format!("{expected}\n"), "{arguments:?}");
+    }
+    let output = dump(&[BIND, "--rcode", "NXDOMIAN"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(text.contains("do you mean `NXDOMAIN`?"), "{text}");
+}
+
+#[test]
+fn a_capture_is_followed_as_it_grows_and_when_it_is_replaced() {
+    let folder = TempDir::new().expect("a folder");
+    let (file, text) = (path(&folder, "in.fstrm"), path(&folder, "out"));
+    let bytes = fs::read(SAMPLE).expect("a capture");
+    fs::write(&file, &bytes[..200]).expect("written");
+    let running = Dump::start(folder.path(), &["-f", &file, "-w", &text, "-q"]);
+    let lines = || {
+        fs::read_to_string(&text)
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    until("the first frame", || lines() == 1);
+    let mut growing = fs::OpenOptions::new()
+        .append(true)
+        .open(&file)
+        .expect("a file");
+    // Up to the middle of a frame, then the rest without STOP.
+    growing.write_all(&bytes[200..1000]).expect("written");
+    until("more frames", || lines() > 1);
+    assert!(lines() < 45);
+    let stop = bytes.len() - 12;
+    growing.write_all(&bytes[1000..stop]).expect("written");
+    until("all frames", || lines() == 45);
+    fs::rename(&file, path(&folder, "old.fstrm")).expect("renamed");
+    growing.write_all(&bytes[stop..]).expect("written");
+    fs::write(&file, &bytes).expect("written");
+    until("the frames of the new file", || lines() == 90);
+    running.signal(Signal::SIGINT);
+    let (status, text) = running.end();
+    assert_eq!(status, Some(0), "{text}");
+    assert!(
+        text.contains("was replaced, reading the new file"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_lack_of_senders_gets_a_hint() {
+    let folder = TempDir::new().expect("a folder");
+    let socket = path(&folder, "in.sock");
+    let running = Dump::start(folder.path(), &["-u", &socket]);
+    until("the hint", || {
+        let text = running.stderr();
+        text.contains("nothing has connected to unix://")
+    });
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn packets_have_the_messages_of_the_frames() {
+    let output = dump(&[SAMPLE, "--pcap"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stderr(&output);
+    assert!(text.contains("headers are made up"), "{text}");
+    assert!(text.contains("2 frames have no DNS message"), "{text}");
+    let (head, mut rest) = output.stdout.split_at(24);
+    assert_eq!(head[..4], 0xa1b2_3c4d_u32.to_le_bytes());
+    assert_eq!(head[20..], 101_u32.to_le_bytes());
+    let mut packets = 0;
+    while let Some((record, behind)) = rest.split_at_checked(16) {
+        let length = u32::from_le_bytes(record[8..12].try_into().expect("four bytes"));
+        let (packet, behind) = behind.split_at(length as usize);
+        assert!(matches!(packet[0], 0x45 | 0x60), "{packet:02x?}");
+        rest = behind;
+        packets += 1;
+    }
+    assert_eq!((packets, rest.len()), (43, 0));
+}
