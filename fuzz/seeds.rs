@@ -84,6 +84,28 @@ fn of_recordings() -> io::Result<()> {
     rewrite.add(&[b"\x0e", b"\x72\x02\x08\x01\x78\x01"])
 }
 
+/// Frames of recordings, messages with a record of each type, and frames that are cut.
+fn of_dump() -> io::Result<()> {
+    let mut dump = Corpus::of("dump")?;
+    for recording in recordings()? {
+        for frame in frames(&recording).iter().take(FRAMES) {
+            dump.add(&[frame])?;
+        }
+    }
+    for frame in frames(&fs::read("tests/data/dump/sample.fstrm")?) {
+        dump.add(&[frame])?;
+        dump.add(&[frame.get(..frame.len() / 2).unwrap_or_default()])?;
+    }
+    for line in fs::read_to_string("tests/data/dns/records.txt")?.lines() {
+        let Some(wire) = line.strip_prefix("wire ") else { continue };
+        let digits: Vec<u32> = wire.chars().filter_map(|digit| digit.to_digit(16)).collect();
+        let bytes = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | *digit));
+        let bytes: Vec<u8> = bytes.filter_map(|byte| u8::try_from(byte).ok()).collect();
+        dump.add(&[&bytes])?;
+    }
+    Ok(())
+}
+
 fn of_handshakes() -> io::Result<()> {
     let mut control = Corpus::of("control")?;
     for frame in [READY, ACCEPT, START, STOP, FINISH, UNKNOWN] {
@@ -163,6 +185,7 @@ fn of_requests() -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     of_recordings()?;
+    of_dump()?;
     of_handshakes()?;
     of_text()?;
     of_answers()?;

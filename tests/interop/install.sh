@@ -13,6 +13,7 @@ packages=(
     pdns-recursor
     prometheus
     systemd
+    tcpdump
     tmux
     unbound
 )

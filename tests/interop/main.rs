@@ -18,6 +18,7 @@ mod collector;
 mod dns;
 mod dnsdist;
 mod dnstap_fields;
+mod dump;
 mod files;
 mod frame_streams;
 mod fstrm_capture;
