@@ -1,5 +1,6 @@
 //! The command line, with a file or folder for each command. Only `main` calls it; it can use all other folders.
 
+mod capture;
 mod check;
 mod demo;
 mod dump;
@@ -12,6 +13,7 @@ mod log;
 mod paint;
 mod readings;
 mod remote;
+mod replay;
 mod run;
 mod signals;
 mod status;
@@ -49,6 +51,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Reads dnstap from captures and sockets, and prints, saves or sends it on
     Dump(Box<dump::DumpArgs>),
+    /// Sends captures to a listener, as fast as it reads, at a rate, or by the times in the frames
+    Replay(replay::ReplayArgs),
     /// Shows the sinks of a running router once; the exit status is 1 unless all sinks are healthy
     Status(status::StatusArgs),
     /// Shows the sinks of a running router live, with their history
@@ -81,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Dump(args) => dump::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Top(args) => top::run(&args),
     }
@@ -109,9 +114,12 @@ impl Command {
     fn outlet(&self) -> Outlet {
         match self {
             Self::Run(_) => Outlet::queued(),
-            Self::Check(_) | Self::Demo(_) | Self::Dump(_) | Self::Status(_) | Self::Top(_) => {
-                Outlet::Direct
-            }
+            Self::Check(_)
+            | Self::Demo(_)
+            | Self::Dump(_)
+            | Self::Replay(_)
+            | Self::Status(_)
+            | Self::Top(_) => Outlet::Direct,
         }
     }
 
@@ -121,6 +129,7 @@ impl Command {
             Self::Run(_) | Self::Check(_) => "info",
             Self::Dump(args) if args.verbose => "warn,tapfan=debug",
             Self::Dump(_) => "warn",
+            Self::Replay(_) => "warn",
             // The output of these commands shows the state of the sinks, so log lines would only repeat it.
             Self::Demo(_) | Self::Status(_) | Self::Top(_) => "error",
         }

@@ -6,6 +6,7 @@
 //! - [`validate`](validate()) checks that a payload is a dnstap message. [`message_type`](message_type()) also returns its
 //!   type; listeners call it for every frame.
 //! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields.
+//! - `moments` reads the time of a frame and sets it, for `replay`.
 //! - [`FrameView`] shows the fields of a payload in place; [`DnsMessage`] those of the DNS messages in it.
 //! - [`RawFrame`] has the fields as they are, also those with a value that the schema does not have.
 //! - `wire`, `varint` and `schema` read protobuf for validation, edits and views.
@@ -15,6 +16,8 @@
 mod dns;
 mod malformed;
 mod message_type;
+#[cfg(feature = "cli")]
+mod moments;
 #[cfg(feature = "proto")]
 pub mod proto;
 mod protocol;
@@ -35,6 +38,8 @@ pub use malformed::Malformed;
 #[cfg(test)]
 pub(crate) use malformed::WireType;
 pub use message_type::MessageType;
+#[cfg(feature = "cli")]
+pub(crate) use moments::{moment, set_moment};
 pub use protocol::Protocol;
 #[cfg(feature = "cli")]
 pub(crate) use raw::address;

@@ -53,6 +53,7 @@ mod reload_binary;
 mod reload_certificates;
 mod reload_thousand;
 mod renewal;
+mod replay;
 mod sharing;
 mod slow_collectors;
 mod socket_taken_away;

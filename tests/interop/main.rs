@@ -31,6 +31,7 @@ mod query_batch;
 mod recursor;
 mod relay;
 mod renewal;
+mod replay;
 mod scenario;
 mod server;
 mod sinks;

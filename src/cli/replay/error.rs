@@ -1,0 +1,69 @@
+//! The reasons why a replay fails.
+
+use std::io;
+
+use super::args::DEADLINE;
+use crate::{
+    frame_stream::{ControlError, FileError, HandshakeError},
+    net::{ResolveError, TlsError},
+};
+
+/// The reason why a replay fails.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReplayError {
+    /// An option of TLS with an address without it.
+    #[error("the options of TLS are for `tls://`; remove them, or write `--to tls://host:port`")]
+    NotTls,
+    /// A certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The listener's name has no address.
+    #[error("cannot look the listener up: {0}")]
+    Resolve(#[from] ResolveError),
+    /// The listener cannot be reached.
+    #[error("cannot connect to {to}: {source}{hint}", hint = hint(.source))]
+    Dial {
+        /// The address.
+        to: String,
+        /// The error of the last address that was tried.
+        source: io::Error,
+    },
+    /// The listener does not speak Frame Streams, or refuses.
+    #[error("{0}; a listener that never answers READY needs `--unidirectional`")]
+    Handshake(#[from] HandshakeError),
+    /// A write failed.
+    #[error("the connection broke: {0}; did the listener close it? Its log says why")]
+    Write(io::Error),
+    /// A step took too long.
+    #[error("the listener did not {0} within {DEADLINE:?}")]
+    Silent(&'static str),
+    /// The stream ended without FINISH.
+    #[error("the listener closed without FINISH; it may have lost the last frames")]
+    NoFinish,
+    /// The listener sent something else than FINISH.
+    #[error("the listener broke the protocol: {0}")]
+    Protocol(#[from] ControlError),
+    /// A capture cannot be read, or not to its end.
+    #[error("{name}: {source}")]
+    Capture {
+        /// The capture.
+        name: String,
+        /// The error.
+        source: FileError,
+    },
+    /// The thread that reads the captures could not be started, or failed.
+    #[error("cannot read the captures: {0}")]
+    Thread(io::Error),
+    /// A connection's task failed.
+    #[error("a connection failed because of a bug in tapfan; please report it")]
+    Fault,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "; is the listener running?",
+        io::ErrorKind::NotFound => "; the listener makes this socket: is it running?",
+        io::ErrorKind::PermissionDenied => "; may this user write to the socket?",
+        _ => "",
+    }
+}

@@ -1,0 +1,188 @@
+//! `tapfan replay`: sends captures to a listener.
+//!
+//! A thread reads the captures and makes pieces of many frames. Each connection takes the next piece, waits until it is due,
+//! and writes it whole. The buffers of the pieces go back to the thread, so that nothing is allocated for a frame.
+
+mod args;
+mod connection;
+mod error;
+mod pace;
+mod pieces;
+mod progress;
+mod target;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use tokio::{
+    runtime, select,
+    signal::unix::{SignalKind, signal},
+    sync::Mutex,
+    task::JoinSet,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+pub(super) use self::args::ReplayArgs;
+use self::{
+    connection::{Connection, Sent},
+    error::ReplayError,
+    pieces::Pieces,
+    progress::Account,
+    target::Target,
+};
+use super::{BAD_CONFIGURATION, FAILED, eprint};
+
+/// The result of a replay.
+struct Outcome {
+    account: Account,
+    /// True if SIGINT or SIGTERM ended it.
+    interrupted: bool,
+    problems: Vec<ReplayError>,
+}
+
+pub(super) fn run(args: &ReplayArgs) -> ExitCode {
+    let target = match Target::new(args) {
+        Ok(target) => target,
+        Err(error) => {
+            report(&error);
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    let runtime = match runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            report(&ReplayError::Thread(error));
+            return ExitCode::from(FAILED);
+        }
+    };
+    let outcome = runtime.block_on(replay(args, target));
+    // Does not wait for a name lookup that hangs.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(outcome) => conclude(args, &outcome),
+        Err(error) => {
+            report(&error);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Prints what was sent, and why not all of it was.
+fn conclude(args: &ReplayArgs, outcome: &Outcome) -> ExitCode {
+    progress::clear();
+    outcome.problems.iter().for_each(report);
+    let Outcome { account, .. } = outcome;
+    let connections = match args.connections {
+        1 => "1 connection".to_owned(),
+        many => format!("{many} connections"),
+    };
+    let end = if !outcome.problems.is_empty() {
+        "not in order: see the errors"
+    } else if args.unidirectional {
+        "ended with STOP"
+    } else {
+        "FINISH received"
+    };
+    let interrupted = if outcome.interrupted {
+        "interrupted; "
+    } else {
+        ""
+    };
+    // A closed pipe does not change the result.
+    let _ = writeln!(
+        io::stdout(),
+        "sent {account} over {connections}; {interrupted}{end}"
+    );
+    if outcome.problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    }
+}
+
+async fn replay(args: &ReplayArgs, target: Target) -> Result<Outcome, ReplayError> {
+    let stop = CancellationToken::new();
+    let pieces = Pieces::start(args.captures.clone(), args.r#loop, args.pace())?;
+    let sent = Arc::new(Sent::default());
+    let connection = Connection {
+        target,
+        unidirectional: args.unidirectional,
+        rewrites_time: args.rewrites_time(),
+        pieces: Arc::new(Mutex::new(pieces.ready)),
+        buffers: pieces.buffers,
+        sent: Arc::clone(&sent),
+        stop: stop.clone(),
+    };
+    let mut streams = Vec::new();
+    for _ in 0..args.connections {
+        streams.push(connection.open().await?);
+    }
+    let start = Instant::now();
+    let mut connections = JoinSet::new();
+    for stream in streams {
+        connections.spawn(connection.clone().run(stream, start));
+    }
+    // Only the connections keep the pieces: when all have failed, the thread ends.
+    drop(connection);
+    let mut problems = Vec::new();
+    // If a stream has ended in order, all captures were read.
+    let mut read = false;
+    let ended = async {
+        while let Some(ended) = connections.join_next().await {
+            match ended.unwrap_or(Err(ReplayError::Fault)) {
+                Ok(()) => read = true,
+                Err(error) => problems.push(error),
+            }
+        }
+    };
+    select! {
+        () = ended => {}
+        () = stop_on_signals(&stop) => {}
+        () = progress::show(Arc::clone(&sent), start) => {}
+    }
+    let account = Account::of(&sent, start);
+    let interrupted = stop.is_cancelled();
+    if read && !interrupted {
+        match pieces.problems.await {
+            Ok(of_captures) => problems.extend(of_captures),
+            Err(_) => problems.push(ReplayError::Fault),
+        }
+    }
+    Ok(Outcome {
+        account,
+        interrupted,
+        problems,
+    })
+}
+
+/// Ends the streams in order at the first SIGINT or SIGTERM. Ready at the second one, or never.
+async fn stop_on_signals(stop: &CancellationToken) {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        return std::future::pending().await;
+    };
+    for _ in 0..2 {
+        select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+        stop.cancel();
+    }
+}
+
+fn report(error: &ReplayError) {
+    eprint(format_args!("tapfan: {error}\n"));
+}

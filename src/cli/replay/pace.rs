@@ -1,0 +1,118 @@
+//! The times at which frames are due.
+
+use std::time::Duration;
+
+/// The pace at which frames are sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Pace {
+    /// As fast as the listener reads.
+    Unlimited,
+    /// So many frames a second.
+    Rate(f64),
+    /// A multiple of the speed of the capture.
+    Speed(f64),
+}
+
+/// Reckons when each frame is due, from the start on.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    pace: Pace,
+    frames: f64,
+    /// The time of the first frame of this pass, and the time at which it was due.
+    origin: Option<(Duration, Duration)>,
+    /// The time at which the last frame is due.
+    last: Duration,
+}
+
+// === impl Schedule ===
+
+impl Schedule {
+    pub(super) fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            frames: 0.0,
+            origin: None,
+            last: Duration::ZERO,
+        }
+    }
+
+    /// Returns whether the times of the frames matter.
+    pub(super) fn needs_moments(&self) -> bool {
+        matches!(self.pace, Pace::Speed(_))
+    }
+
+    /// Begins another pass through the captures. Its first frame follows the last one at once.
+    pub(super) fn begin_pass(&mut self) {
+        self.origin = None;
+    }
+
+    /// Returns when the next frame is due, from the start on; `None` for at once. `moment` is the time in the frame. A frame
+    /// whose time is before that of an earlier one, or that has none, is due with the one before it.
+    pub(super) fn next(&mut self, moment: Option<Duration>) -> Option<Duration> {
+        match self.pace {
+            Pace::Unlimited => return None,
+            Pace::Rate(rate) => {
+                self.last = seconds(self.frames / rate);
+                self.frames += 1.0;
+            }
+            Pace::Speed(speed) => {
+                if let Some(moment) = moment {
+                    let (first, due) = *self.origin.get_or_insert((moment, self.last));
+                    let passed = moment.saturating_sub(first).as_secs_f64() / speed;
+                    self.last = self.last.max(due.saturating_add(seconds(passed)));
+                }
+            }
+        }
+        Some(self.last)
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(schedule: &mut Schedule, moments: &[Option<u64>]) -> Vec<Option<u128>> {
+        let moments = moments
+            .iter()
+            .map(|moment| moment.map(Duration::from_millis));
+        let due = moments.map(|moment| schedule.next(moment));
+        due.map(|due| due.map(|due| due.as_millis())).collect()
+    }
+
+    #[test]
+    fn a_rate_spreads_the_frames_evenly() {
+        let mut schedule = Schedule::new(Pace::Rate(4.0));
+        assert_eq!(
+            due(&mut schedule, &[None; 3]),
+            [Some(0), Some(250), Some(500)]
+        );
+        schedule.begin_pass();
+        assert_eq!(due(&mut schedule, &[None]), [Some(750)]);
+    }
+
+    #[test]
+    fn a_speed_follows_the_times_of_the_frames() {
+        let mut schedule = Schedule::new(Pace::Speed(2.0));
+        let moments = [Some(9000), Some(9100), None, Some(8000), Some(9500)];
+        let expected = [0, 50, 50, 50, 250].map(Some);
+        assert_eq!(due(&mut schedule, &moments), expected);
+        schedule.begin_pass();
+        assert_eq!(
+            due(&mut schedule, &[Some(9000), Some(9100)]),
+            [Some(250), Some(300)]
+        );
+    }
+
+    #[test]
+    fn without_a_pace_nothing_waits() {
+        let mut schedule = Schedule::new(Pace::Unlimited);
+        assert_eq!(due(&mut schedule, &[Some(1), Some(5)]), [None, None]);
+        let mut schedule = Schedule::new(Pace::Speed(0.001));
+        assert_eq!(schedule.next(Some(Duration::ZERO)), Some(Duration::ZERO));
+        assert_eq!(schedule.next(Some(Duration::MAX)), Some(Duration::MAX));
+    }
+}
