@@ -144,6 +144,15 @@ impl<'a> RawMessage<'a> {
         self.kind % 2 == 1
     }
 
+    /// The kind of exchange that the message is part of: a query and its response have the same one. BIND 9.18 taps a query for
+    /// a zone of its own as `AUTH_QUERY` and the response as `CLIENT_RESPONSE`, so these two kinds are one.
+    pub fn exchange(&self) -> u32 {
+        match self.kind.wrapping_sub(1) / 2 {
+            2 => 0,
+            other => other,
+        }
+    }
+
     /// The DNS message that the type is about: the query of a query, the response of a response.
     pub fn dns(&self) -> Option<&'a [u8]> {
         if self.is_query() {

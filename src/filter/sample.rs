@@ -44,8 +44,7 @@ impl Sample {
         hasher.write(message.query_address.unwrap_or_default());
         hasher.write(message.response_address.unwrap_or_default());
         hasher.write_u32(message.query_port.unwrap_or_default());
-        // The type without its lowest bit, which tells a query from its response.
-        hasher.write_u32(message.kind.wrapping_sub(1) / 2);
+        hasher.write_u32(message.exchange());
         let octets = message.dns().unwrap_or_default();
         hasher.write(octets.get(..2).unwrap_or_default());
         if let Some(question) = Question::first(octets) {

@@ -118,7 +118,7 @@ impl<T> Transactions<T> {
     /// A query and its response have the same addresses, ports, identifier and question.
     fn key_of(&self, message: &RawMessage<'_>) -> u64 {
         let mut hasher = self.key.build_hasher();
-        hasher.write_u32(message.kind.wrapping_sub(1) / 2);
+        hasher.write_u32(message.exchange());
         hasher.write(message.query_address.unwrap_or_default());
         hasher.write(message.response_address.unwrap_or_default());
         hasher.write_u32(message.query_port.unwrap_or_default());
