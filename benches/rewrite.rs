@@ -11,8 +11,7 @@ use divan::{
 };
 use prost::Message as _;
 use tapfan::{
-    config::Edits,
-    internals::{Rewrite, validate},
+    internals::{FieldValues, Rewrite, validate},
     proto::Dnstap,
 };
 
@@ -66,7 +65,7 @@ fn validate_frame(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn strip(bencher: Bencher<'_, '_>) {
-    let rewrite = Rewrite::new(false, &Edits::default());
+    let rewrite = Rewrite::new(false, &FieldValues::default());
     run(bencher, |frame, out| {
         rewrite.apply(frame, out).expect("dnstap");
     });
@@ -103,8 +102,8 @@ fn prost_decode_encode(bencher: Bencher<'_, '_>) {
     });
 }
 
-fn edits() -> Edits {
-    Edits {
+fn edits() -> FieldValues {
+    FieldValues {
         identity: Some("edge-1.example.net".into()),
         version: Some("tapfan 0.1.0".into()),
         extra: Some("rack 7".into()),

@@ -10,8 +10,7 @@ use model::{Body, Piece, encode, fragile, top_level};
 use proptest::{prelude::*, sample::Index};
 use prost::Message as _;
 use tapfan::{
-    config::Edits,
-    internals::{Malformed, Rewrite, validate},
+    internals::{FieldValues, Malformed, Rewrite, validate},
     proto::Dnstap,
 };
 
@@ -20,17 +19,17 @@ const EXTRA: u32 = 3;
 const MESSAGE: u32 = 14;
 const TYPE: u32 = 15;
 
-fn edits() -> impl Strategy<Value = Edits> {
+fn edits() -> impl Strategy<Value = FieldValues> {
     let value =
         || prop::option::of(prop::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from));
-    (value(), value(), value()).prop_map(|(identity, version, extra)| Edits {
+    (value(), value(), value()).prop_map(|(identity, version, extra)| FieldValues {
         identity,
         version,
         extra,
     })
 }
 
-fn apply(full: bool, edits: &Edits, frame: &[u8]) -> Result<Vec<u8>, Malformed> {
+fn apply(full: bool, edits: &FieldValues, frame: &[u8]) -> Result<Vec<u8>, Malformed> {
     let mut out = BytesMut::new();
     Rewrite::new(full, edits).apply(frame, &mut out)?;
     Ok(out.into())
@@ -54,7 +53,7 @@ fn is_complete(pieces: &[Piece]) -> bool {
 }
 
 /// The expected bytes of the rewritten frame.
-fn rewritten(full: bool, edits: &Edits, pieces: &[Piece]) -> Vec<u8> {
+fn rewritten(full: bool, edits: &FieldValues, pieces: &[Piece]) -> Vec<u8> {
     let mut values = [&edits.identity, &edits.version, &edits.extra].map(Clone::clone);
     let set = values.clone();
     let is_set = |piece: &Piece| {
@@ -103,7 +102,7 @@ fn rewritten(full: bool, edits: &Edits, pieces: &[Piece]) -> Vec<u8> {
 }
 
 /// The expected rewritten frame, decoded by prost.
-fn rewritten_by_prost(full: bool, edits: &Edits, frame: &[u8]) -> Dnstap {
+fn rewritten_by_prost(full: bool, edits: &FieldValues, frame: &[u8]) -> Dnstap {
     let mut tap = Dnstap::decode(frame).expect("prost accepts it");
     if let (Some(message), false) = (&mut tap.message, full) {
         message.query_message = None;
@@ -176,7 +175,7 @@ fn harm(frame: &mut Vec<u8>, damage: &Damage) {
 }
 
 /// Checks the properties that hold for arbitrary bytes.
-fn check_any_bytes(bytes: &[u8], full: bool, edits: &Edits) -> Result<(), TestCaseError> {
+fn check_any_bytes(bytes: &[u8], full: bool, edits: &FieldValues) -> Result<(), TestCaseError> {
     let rewritten = apply(full, edits, bytes);
     match validate(bytes) {
         Ok(()) => {
@@ -229,8 +228,8 @@ proptest! {
     #[test]
     fn a_rewrite_that_changes_nothing_gives_the_same_bytes(pieces in top_level()) {
         let frame = encode(&pieces);
-        prop_assert!(Rewrite::new(true, &Edits::default()).is_noop());
-        prop_assert_eq!(apply(true, &Edits::default(), &frame), Ok(frame));
+        prop_assert!(Rewrite::new(true, &FieldValues::default()).is_noop());
+        prop_assert_eq!(apply(true, &FieldValues::default(), &frame), Ok(frame));
     }
 
     #[test]
@@ -335,7 +334,7 @@ fn recorded(name: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn recorded_frames_pass_and_are_rewritten_as_prost_would() {
-    let edits = Edits {
+    let edits = FieldValues {
         identity: Some("edge-1".into()),
         version: Some(Bytes::new()),
         extra: Some("rack 7".into()),
@@ -345,8 +344,8 @@ fn recorded_frames_pass_and_are_rewritten_as_prost_would() {
         for frame in recorded(name) {
             assert_eq!(validate(&frame), Ok(()), "{name}: {frame:02x?}");
             for (full, edits) in [
-                (true, &Edits::default()),
-                (false, &Edits::default()),
+                (true, &FieldValues::default()),
+                (false, &FieldValues::default()),
                 (true, &edits),
                 (false, &edits),
             ] {
@@ -360,9 +359,13 @@ fn recorded_frames_pass_and_are_rewritten_as_prost_would() {
                     "{name}: a second rewrite changes it again"
                 );
             }
-            let stripped = apply(false, &Edits::default(), &frame).expect("well formed");
+            let stripped = apply(false, &FieldValues::default(), &frame).expect("well formed");
             shorter += usize::from(stripped.len() < frame.len());
-            assert_eq!(apply(true, &Edits::default(), &frame), Ok(frame), "{name}");
+            assert_eq!(
+                apply(true, &FieldValues::default(), &frame),
+                Ok(frame),
+                "{name}"
+            );
         }
         assert!(
             shorter >= 3000,

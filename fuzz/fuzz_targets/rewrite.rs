@@ -7,13 +7,12 @@ use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
 use tapfan::{
-    config::Edits,
-    internals::{Malformed, Rewrite, message_type, validate},
+    internals::{FieldValues, Malformed, Rewrite, message_type, validate},
     proto::Dnstap,
 };
 
 /// Derives `full` and the edits from the first byte of an input.
-fn wanted(choice: u8) -> (bool, Edits) {
+fn wanted(choice: u8) -> (bool, FieldValues) {
     let value = |bit: u8, value: &'static [u8]| {
         (choice & (1 << bit) != 0).then(|| {
             if choice & 1 << 4 == 0 {
@@ -24,7 +23,7 @@ fn wanted(choice: u8) -> (bool, Edits) {
             }
         })
     };
-    let edits = Edits {
+    let edits = FieldValues {
         identity: value(1, b"edge-1"),
         version: value(2, b"tapfan"),
         extra: value(3, b""),
@@ -32,7 +31,7 @@ fn wanted(choice: u8) -> (bool, Edits) {
     (choice & 1 != 0, edits)
 }
 
-fn by_prost(full: bool, edits: &Edits, frame: &[u8]) -> Dnstap {
+fn by_prost(full: bool, edits: &FieldValues, frame: &[u8]) -> Dnstap {
     let mut tap = Dnstap::decode(frame).expect("valid frames decode");
     if let (Some(message), false) = (&mut tap.message, full) {
         message.query_message = None;

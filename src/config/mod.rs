@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use model::{
-    Admin, AdminAddress, Compression, Config, Endpoints, FileSettings, Listen, ListenAddress,
-    ListenLimits, QueueLimits, ReadyWhen, Refresh, Sink,
+    Admin, AdminAddress, Compression, Config, Edits, Endpoints, FileSettings, Listen,
+    ListenAddress, ListenLimits, QueueLimits, ReadyWhen, Refresh, Sink,
 };
 pub use source::Position;
 #[cfg(feature = "cli")]
@@ -34,7 +34,7 @@ pub(crate) use source::{ReadError, read};
 use self::directives::Purpose;
 use crate::files::waiting_for;
 pub use crate::{
-    dnstap::Edits,
+    extra::Template,
     net::{
         AddressError, Authority, ClientTls, Endpoint, FilePattern, FilePatternError, Host,
         ResolverSettings, ServerTls, SrvName, UnixAddress, UnixPermissions,

@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+
 use crate::{
     closed_set::closed_set,
-    dnstap::Edits,
+    extra::Template,
     net::{ClientTls, Endpoint, Host, ResolverSettings, ServerTls, UnixAddress, UnixPermissions},
 };
 
@@ -160,6 +162,18 @@ closed_set! {
         /// Zstandard (RFC 8878). The names of the files end in `.zst`.
         Zstd => "zstd",
     }
+}
+
+/// The fields that a sink sets in each frame. `None` keeps the sender's value. An empty value sets the field to the
+/// empty string.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Edits {
+    /// `identity`.
+    pub identity: Option<Bytes>,
+    /// `version`.
+    pub version: Option<Bytes>,
+    /// `extra`, with placeholders that are replaced for each frame.
+    pub extra: Option<Template>,
 }
 
 closed_set! {

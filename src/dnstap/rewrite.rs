@@ -1,6 +1,7 @@
 //! Edits of a payload by splicing its bytes. All other bytes stay unchanged.
 
 use bytes::{Bytes, BytesMut};
+use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::{
     malformed::Malformed,
@@ -8,10 +9,10 @@ use super::{
     wire::{Field, Fields},
 };
 
-/// The fields that a sink sets in each frame. `None` keeps the sender's value. An empty value sets the field to the
-/// empty string.
+/// Values for the fields that a [`Rewrite`] sets. `None` keeps the sender's value. An empty value sets the
+/// field to the empty string.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Edits {
+pub struct FieldValues {
     /// `identity`.
     pub identity: Option<Bytes>,
     /// `version`.
@@ -30,10 +31,10 @@ pub struct Edits {
 ///
 /// ```
 /// use bytes::BytesMut;
-/// use tapfan::{config::Edits, internals::Rewrite};
+/// use tapfan::internals::{FieldValues, Rewrite};
 ///
 /// let identity = Some("edge".into());
-/// let rewrite = Rewrite::new(false, &Edits { identity, ..Edits::default() });
+/// let rewrite = Rewrite::new(false, &FieldValues { identity, ..FieldValues::default() });
 /// let mut out = BytesMut::new();
 /// // identity "a", message { type 5, query_message "q" }, type 1
 /// rewrite.apply(b"\x0a\x01a\x72\x05\x08\x05\x52\x01q\x78\x01", &mut out)?;
@@ -47,6 +48,9 @@ pub struct Rewrite {
     fields: [Option<Bytes>; 3],
 }
 
+/// A field to write, in two parts so that the second need not be copied first.
+type Encoded<'a> = [&'a [u8]; 2];
+
 /// A frame that is being copied into a buffer.
 struct Splice<'a> {
     frame: &'a [u8],
@@ -55,17 +59,20 @@ struct Splice<'a> {
     out: &'a mut BytesMut,
 }
 
+/// The longest encoding of a number, in bytes.
+const MAX_VARINT: usize = 10;
+
 // === impl Rewrite ===
 
 impl Rewrite {
-    /// Creates a rewrite that keeps the DNS messages if `full` is set, and sets the fields of `edits`.
-    pub fn new(full: bool, edits: &Edits) -> Self {
+    /// Creates a rewrite that keeps the DNS messages if `full` is set, and sets the fields of `values`.
+    pub fn new(full: bool, values: &FieldValues) -> Self {
         Self {
             full,
             fields: [
-                (schema::IDENTITY, &edits.identity),
-                (schema::VERSION, &edits.version),
-                (schema::EXTRA, &edits.extra),
+                (schema::IDENTITY, &values.identity),
+                (schema::VERSION, &values.version),
+                (schema::EXTRA, &values.extra),
             ]
             .map(|(number, value)| value.as_ref().map(|value| encode(number, value))),
         }
@@ -73,7 +80,7 @@ impl Rewrite {
 
     /// Returns whether this rewrite changes nothing. Chunks can then be written as they are.
     pub fn is_noop(&self) -> bool {
-        self.full && !self.edits()
+        self.full && self.fields.iter().all(Option::is_none)
     }
 
     /// Appends the edited payload of `frame`, the payload of one data frame, to `out`.
@@ -84,41 +91,73 @@ impl Rewrite {
     /// # Errors
     /// If the frame is malformed. `out` is then unchanged.
     pub fn apply(&self, frame: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
+        self.splice_whole(frame, self.encoded(), out)
+    }
+
+    /// Does the same, and sets `extra` to a value that is only for this frame.
+    ///
+    /// # Errors
+    /// As for [`apply`](Self::apply).
+    pub fn apply_with_extra(
+        &self,
+        frame: &[u8],
+        extra: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<(), Malformed> {
+        let mut buffer = [0; 2 * MAX_VARINT];
+        let head = key(schema::EXTRA, extra.len(), &mut buffer);
+        let [identity, version, _] = self.encoded();
+        self.splice_whole(frame, [identity, version, Some([head, extra])], out)
+    }
+
+    fn encoded(&self) -> [Option<Encoded<'_>>; 3] {
+        self.fields
+            .each_ref()
+            .map(|field| Some([field.as_ref()?.as_ref(), &[]]))
+    }
+
+    fn splice_whole(
+        &self,
+        frame: &[u8],
+        fields: [Option<Encoded<'_>>; 3],
+        out: &mut BytesMut,
+    ) -> Result<(), Malformed> {
         let before = out.len();
-        let edits: usize = self.fields.iter().flatten().map(Bytes::len).sum();
+        let edits: usize = fields
+            .iter()
+            .flatten()
+            .flatten()
+            .map(|part| part.len())
+            .sum();
         out.reserve(frame.len() + edits);
-        let result = self.splice(frame, out);
+        let result = self.splice(frame, fields, out);
         if result.is_err() {
             out.truncate(before);
         }
         result
     }
 
-    fn edits(&self) -> bool {
-        self.fields.iter().any(Option::is_some)
-    }
-
-    /// Returns the index in `fields` of the top-level field with this number, if that field is set.
-    fn edit(&self, number: u32) -> Option<usize> {
-        let index = (number as usize).checked_sub(1)?;
-        self.fields.get(index)?.as_ref().map(|_| index)
-    }
-
-    fn splice(&self, frame: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
-        let mut pending = [const { None }; 3];
+    fn splice(
+        &self,
+        frame: &[u8],
+        fields: [Option<Encoded<'_>>; 3],
+        out: &mut BytesMut,
+    ) -> Result<(), Malformed> {
+        // The index in `fields` of a top-level field that is set.
+        let edit = |number: u32| {
+            let index = (number as usize).checked_sub(1)?;
+            fields.get(index)?.map(|_| index)
+        };
+        let mut pending = fields;
         // Set fields that are absent from the frame go to the front, so a first pass finds them.
-        if self.edits() {
-            pending = self.fields.each_ref().map(Option::as_ref);
-            let mut absent = pending;
+        if fields.iter().any(Option::is_some) {
+            let mut absent = fields;
             for field in Fields::new(frame) {
-                if let Some(index) = self.edit(field?.number) {
+                if let Some(index) = edit(field?.number) {
                     absent[index] = None;
                 }
             }
-            absent
-                .iter()
-                .flatten()
-                .for_each(|field| out.extend_from_slice(field));
+            absent.iter().flatten().for_each(|field| put(field, out));
         }
         let mut splice = Splice {
             frame,
@@ -130,11 +169,11 @@ impl Rewrite {
             if field.number == schema::MESSAGE && !self.full {
                 DNSTAP_FIELDS.check(&field)?;
                 splice.strip(&field)?;
-            } else if let Some(index) = self.edit(field.number) {
+            } else if let Some(index) = edit(field.number) {
                 DNSTAP_FIELDS.check(&field)?;
                 splice.cut(&field);
                 if let Some(field) = pending[index].take() {
-                    splice.out.extend_from_slice(field);
+                    put(&field, splice.out);
                 }
             }
         }
@@ -189,9 +228,9 @@ impl Splice<'_> {
     /// Overwrites the old length, at `length..content`, with the length of the bytes from `content` on. The new length
     /// needs no more bytes than the old one, because the content has become shorter.
     fn set_length(&mut self, length: usize, content: usize) {
-        let mut buffer = [0; 10];
+        let mut buffer = [0; MAX_VARINT];
         let mut rest = buffer.as_mut_slice();
-        prost::encoding::encode_varint((self.out.len() - content) as u64, &mut rest);
+        encode_varint((self.out.len() - content) as u64, &mut rest);
         let unused = rest.len();
         let new = &buffer[..buffer.len() - unused];
         let start = length + new.len();
@@ -201,6 +240,21 @@ impl Splice<'_> {
             self.out.truncate(self.out.len() - (content - start));
         }
     }
+}
+
+fn put(field: &Encoded<'_>, out: &mut BytesMut) {
+    for part in field {
+        out.extend_from_slice(part);
+    }
+}
+
+/// Encodes the tag of a field of type `bytes`, and its length.
+fn key(number: u32, length: usize, buffer: &mut [u8; 2 * MAX_VARINT]) -> &[u8] {
+    let mut rest = buffer.as_mut_slice();
+    encode_key(number, WireType::LengthDelimited, &mut rest);
+    encode_varint(length as u64, &mut rest);
+    let unused = rest.len();
+    &buffer[..buffer.len() - unused]
 }
 
 /// Encodes a field of type `bytes`, including its tag and length.
@@ -216,19 +270,19 @@ mod tests {
 
     const FRAME: &[u8] = b"\x0a\x01a\x72\x08\x08\x05\x52\x01q\x72\x01r\x12\x01v\x78\x01";
 
-    fn edits(identity: &'static str, version: &'static str, extra: &'static str) -> Edits {
+    fn values(identity: &'static str, version: &'static str, extra: &'static str) -> FieldValues {
         let [identity, version, extra] =
             [identity, version, extra].map(|value| Some(Bytes::from(value)));
-        Edits {
+        FieldValues {
             identity,
             version,
             extra,
         }
     }
 
-    fn apply(full: bool, edits: &Edits, frame: &[u8]) -> Vec<u8> {
+    fn apply(full: bool, values: &FieldValues, frame: &[u8]) -> Vec<u8> {
         let mut out = BytesMut::from(b"before".as_slice());
-        Rewrite::new(full, edits)
+        Rewrite::new(full, values)
             .apply(frame, &mut out)
             .expect("well formed");
         out.strip_prefix(b"before")
@@ -238,16 +292,16 @@ mod tests {
 
     #[test]
     fn full_without_edits_is_the_only_noop() {
-        assert!(Rewrite::new(true, &Edits::default()).is_noop());
-        assert!(!Rewrite::new(false, &Edits::default()).is_noop());
-        assert!(!Rewrite::new(true, &edits("", "", "")).is_noop());
-        assert_eq!(apply(true, &Edits::default(), FRAME), FRAME);
+        assert!(Rewrite::new(true, &FieldValues::default()).is_noop());
+        assert!(!Rewrite::new(false, &FieldValues::default()).is_noop());
+        assert!(!Rewrite::new(true, &values("", "", "")).is_noop());
+        assert_eq!(apply(true, &FieldValues::default(), FRAME), FRAME);
     }
 
     #[test]
     fn the_dns_messages_are_removed() {
         assert_eq!(
-            apply(false, &Edits::default(), FRAME),
+            apply(false, &FieldValues::default(), FRAME),
             b"\x0a\x01a\x72\x02\x08\x05\x12\x01v\x78\x01"
         );
     }
@@ -255,7 +309,7 @@ mod tests {
     #[test]
     fn top_level_fields_10_and_14_are_not_dns_messages() {
         let frame = b"\x52\x01q\x78\x01";
-        assert_eq!(apply(false, &Edits::default(), frame), frame);
+        assert_eq!(apply(false, &FieldValues::default(), frame), frame);
     }
 
     #[test]
@@ -263,7 +317,7 @@ mod tests {
         assert_eq!(
             apply(
                 false,
-                &Edits::default(),
+                &FieldValues::default(),
                 b"\x72\x05\x52\x01q\x08\x05\x72\x02\x10\x01\x72\x03\x72\x01r\x78\x01"
             ),
             b"\x72\x02\x08\x05\x72\x02\x10\x01\x72\x00\x78\x01"
@@ -276,15 +330,15 @@ mod tests {
         let message = [b"\x08\x05\x52\xac\x02".as_slice(), &dns, b"\x10\x01"].concat();
         let frame = [b"\x72\xb3\x02".as_slice(), &message, b"\x78\x01"].concat();
         let stripped = b"\x72\x04\x08\x05\x10\x01\x78\x01";
-        assert_eq!(apply(false, &Edits::default(), &frame), stripped);
+        assert_eq!(apply(false, &FieldValues::default(), &frame), stripped);
         let padded = [b"\x72\xb3\x82\x80\x00".as_slice(), &message, b"\x78\x01"].concat();
-        assert_eq!(apply(false, &Edits::default(), &padded), stripped);
+        assert_eq!(apply(false, &FieldValues::default(), &padded), stripped);
     }
 
     #[test]
     fn a_length_stays_as_it_is_if_nothing_is_removed() {
         let frame = b"\x72\x82\x00\x08\x05\x78\x01";
-        assert_eq!(apply(false, &Edits::default(), frame), frame);
+        assert_eq!(apply(false, &FieldValues::default(), frame), frame);
     }
 
     #[test]
@@ -292,9 +346,9 @@ mod tests {
         assert_eq!(
             apply(
                 true,
-                &Edits {
+                &FieldValues {
                     version: Some("new".into()),
-                    ..Edits::default()
+                    ..FieldValues::default()
                 },
                 b"\x0a\x01a\x12\x01v\x78\x01\x12\x02vv\xa0\x06\x01"
             ),
@@ -305,9 +359,31 @@ mod tests {
     #[test]
     fn edits_that_replace_nothing_go_to_the_front_in_order() {
         assert_eq!(
-            apply(true, &edits("i", "", "e"), b"\x78\x01\x12\x01v"),
+            apply(true, &values("i", "", "e"), b"\x78\x01\x12\x01v"),
             b"\x0a\x01i\x1a\x01e\x78\x01\x12\x00"
         );
+    }
+
+    #[test]
+    fn an_extra_for_one_frame_is_set_as_one_for_all() {
+        for length in [0, 1, 127, 128, 4096] {
+            let extra = vec![b'x'; length];
+            for (full, extra_before) in [(true, None), (false, Some("y".into()))] {
+                for frame in [FRAME, b"\x1a\x01z\x78\x01\x1a\x02zz"] {
+                    let mut all = FieldValues {
+                        identity: Some("i".into()),
+                        version: None,
+                        extra: extra_before.clone(),
+                    };
+                    let mut out = BytesMut::new();
+                    Rewrite::new(full, &all)
+                        .apply_with_extra(frame, &extra, &mut out)
+                        .expect("well formed");
+                    all.extra = Some(extra.clone().into());
+                    assert_eq!(out, apply(full, &all, frame), "{length}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -333,7 +409,7 @@ mod tests {
             (b"\x0a\x01a\x00", Malformed::FieldZero(3)),
         ] {
             let mut out = BytesMut::from(b"before".as_slice());
-            let result = Rewrite::new(false, &edits("i", "v", "e")).apply(frame, &mut out);
+            let result = Rewrite::new(false, &values("i", "v", "e")).apply(frame, &mut out);
             assert_eq!((result, out.as_ref()), (Err(error), b"before".as_slice()));
         }
     }

@@ -17,5 +17,7 @@ mod text;
 
 pub use evaluate::{Origin, Tapped};
 pub use metadata::{Labels, METADATA_LIMIT, Metadata};
+pub(crate) use placeholder::{OwnLabel, Placeholder};
+pub(crate) use template::Doubt;
 pub use template::Template;
 pub use text::{VALUE_LIMIT, Value};

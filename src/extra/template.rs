@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range, sync::Arc};
 
-use super::placeholder::{OwnLabel, Placeholder};
+use super::placeholder::{OWN, OwnLabel, Placeholder};
 
 /// The text of the option `extra`, with placeholders that are replaced for each frame.
 ///
@@ -24,6 +24,18 @@ pub(super) enum Part {
     Own(OwnLabel),
     /// The label of metadata, without `{/` and `}`.
     Metadata(Range<usize>),
+}
+
+/// A word in braces that looks like a placeholder, but has no value or is not replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubt<'a> {
+    /// A word that is not a placeholder, as `{nmae}`. It stays as written.
+    Unknown(&'a str),
+    /// A label of metadata that cannot exist: one of `tap/` that tapfan does not have, or one without a `/` inside. Its
+    /// value is `-`.
+    NoSuchLabel(&'a str),
+    /// A label of metadata that only a DNS server sets. Its value is `-` in frames from a listener.
+    Foreign(&'a str),
 }
 
 // === impl Template ===
@@ -74,6 +86,17 @@ impl Template {
         self.parts.iter().any(needs)
     }
 
+    /// Returns whether it reads metadata that only a DNS server sets.
+    pub fn needs_metadata(&self) -> bool {
+        let needs = |part: &Part| matches!(part, Part::Metadata(_));
+        self.parts.iter().any(needs)
+    }
+
+    /// Returns the words in braces that may be mistakes, in order.
+    pub(crate) fn doubts(&self) -> impl Iterator<Item = Doubt<'_>> {
+        Braces::new(&self.text).filter_map(|braces| doubt(&self.text[braces]))
+    }
+
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
     }
@@ -102,6 +125,29 @@ impl fmt::Debug for Template {
 /// No part for an empty text.
 fn literal(range: Range<usize>) -> Option<Part> {
     (!range.is_empty()).then_some(Part::Literal(range))
+}
+
+/// Text such as `{"a":1}` or `{a b}` is no mistake: only words of the form of a placeholder are.
+fn doubt(braces: &str) -> Option<Doubt<'_>> {
+    if let Some(label) = braces.strip_prefix("{/") {
+        let label = label.strip_suffix('}')?;
+        return match label.split_once('/') {
+            _ if OwnLabel::of(label).is_some() => None,
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+                let own = label.starts_with(OWN);
+                Some(if own {
+                    Doubt::NoSuchLabel(braces)
+                } else {
+                    Doubt::Foreign(braces)
+                })
+            }
+            _ => Some(Doubt::NoSuchLabel(braces)),
+        };
+    }
+    let word = braces.strip_prefix('{')?.strip_suffix('}')?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '>' | '/' | '_' | '-');
+    let looks = !word.is_empty() && word.chars().all(is_name);
+    (looks && Placeholder::of(braces).is_none()).then_some(Doubt::Unknown(braces))
 }
 
 // === Braces ===
@@ -215,6 +261,28 @@ mod tests {
             ("{/tap/peer} {/a/b} {x}", false),
         ] {
             assert_eq!(Template::new(text).needs_wire(), needs, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_in_braces_that_may_be_mistakes_are_found() {
+        use Doubt::{Foreign, NoSuchLabel, Unknown};
+        for (text, expected) in [
+            ("{nmae}", vec![Unknown("{nmae}")]),
+            (
+                "{Type} {type} {>ID}",
+                vec![Unknown("{Type}"), Unknown("{>ID}")],
+            ),
+            ("{\"site\":\"ber\"} {} }{ {a b}", vec![]),
+            ("} {x{/zone/name}", vec![Foreign("{/zone/name}")]),
+            ("{/tap/pere} {/tap/peer}", vec![NoSuchLabel("{/tap/pere}")]),
+            (
+                "{/x} {/} {/x/}",
+                ["{/x}", "{/}", "{/x/}"].map(NoSuchLabel).into(),
+            ),
+        ] {
+            let template = Template::new(text);
+            assert_eq!(template.doubts().collect::<Vec<_>>(), expected, "{text}");
         }
     }
 

@@ -5,10 +5,9 @@ use std::{fmt, ops::Range, sync::Arc, time::Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::{Source, index::IndexEntry, labels::FrameLabels};
-#[cfg(any(test, feature = "tap"))]
-use crate::extra::Labels;
 use crate::{
     dnstap::{self, MessageType},
+    extra::Labels,
     memory::Reservation,
 };
 
@@ -197,7 +196,6 @@ impl Chunk {
     }
 
     /// The metadata of each frame, in order.
-    #[cfg(any(test, feature = "tap"))]
     pub(crate) fn labels(&self) -> impl Iterator<Item = Labels<'_>> {
         let labels = self.shared.labels.as_deref();
         let of = move |frame| labels.map_or_else(Labels::default, |labels| labels.of(frame));

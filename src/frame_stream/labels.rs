@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-#[cfg(any(test, feature = "tap"))]
 use crate::extra::Labels;
 
 /// The metadata of each frame of a chunk. Only chunks of a tap whose messages have metadata have it.
@@ -26,7 +25,6 @@ impl FrameLabels {
     }
 
     /// The metadata of one frame.
-    #[cfg(any(test, feature = "tap"))]
     pub(super) fn of(&self, frame: u32) -> Labels<'_> {
         let bytes = self.bytes.get(self.part(&(frame..frame + 1)));
         Labels::of(bytes.unwrap_or_default())

@@ -46,6 +46,6 @@ pub(crate) use outgoing::{Outgoing, Request, SinkError};
 pub(crate) use reconnect::{Established, Reconnect};
 pub(crate) use renew::Term;
 pub(crate) use resolution::Resolution;
-pub(crate) use rewrite::{RewriteLayer, RewriteService};
+pub(crate) use rewrite::{FrameEdits, RewriteLayer, RewriteService};
 pub use stack::SinkSetupError;
 pub(crate) use stack::{SinkStack, Stack};

@@ -7,15 +7,26 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tower::{Layer, Service};
 
 use super::{Outgoing, SinkError};
 use crate::{
-    dnstap::Rewrite,
+    config::Edits,
+    dnstap::{FieldValues, Malformed, Rewrite},
+    extra::{Origin, Tapped, Template, Value},
     frame_stream::{Batch, Chunk, IndexEntry},
     router::{DropReason, Progress},
 };
+
+/// The edits that a directive asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct FrameEdits {
+    /// The edits that are the same for every frame, an `extra` without placeholders among them.
+    rewrite: Rewrite,
+    /// The `extra` that is evaluated for each frame.
+    extra: Option<Template>,
+}
 
 /// A service that edits each frame as the directive says. Without edits, it passes on the sender's bytes without a
 /// copy.
@@ -25,13 +36,15 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct RewriteService<S> {
     inner: S,
-    rewrite: Arc<Rewrite>,
+    edits: Arc<FrameEdits>,
+    /// The `extra` of one frame, kept for its memory.
+    extra: Value,
 }
 
 /// Wraps a sink's service in [`RewriteService`].
 #[derive(Debug, Clone)]
 pub(crate) struct RewriteLayer {
-    rewrite: Arc<Rewrite>,
+    edits: Arc<FrameEdits>,
 }
 
 #[derive(Debug)]
@@ -47,13 +60,57 @@ struct LeftOut {
     frames: Vec<(usize, DropReason)>,
 }
 
+// === impl FrameEdits ===
+
+impl FrameEdits {
+    /// The edits of a sink that keeps DNS messages if it is `full`, and sets the fields of `edits`.
+    pub(crate) fn new(full: bool, edits: &Edits) -> Self {
+        let (literal, template) = match &edits.extra {
+            Some(template) if template.is_literal() => (Some(template.text()), None),
+            template => (None, template.clone()),
+        };
+        let values = FieldValues {
+            identity: edits.identity.clone(),
+            version: edits.version.clone(),
+            extra: literal.map(|text| Bytes::copy_from_slice(text.as_bytes())),
+        };
+        Self {
+            rewrite: Rewrite::new(full, &values),
+            extra: template,
+        }
+    }
+
+    /// Returns whether they change nothing.
+    fn is_noop(&self) -> bool {
+        self.rewrite.is_noop() && self.extra.is_none()
+    }
+
+    /// Appends the edited payload of a frame to `out`. `extra` is overwritten.
+    fn apply(
+        &self,
+        tapped: &Tapped<'_>,
+        extra: &mut Value,
+        out: &mut BytesMut,
+    ) -> Result<(), Malformed> {
+        match &self.extra {
+            Some(template) => {
+                // The template sees the frame as it came, with its DNS messages and the fields of the sender.
+                template.evaluate(tapped, extra);
+                self.rewrite
+                    .apply_with_extra(tapped.frame, extra.bytes(), out)
+            }
+            None => self.rewrite.apply(tapped.frame, out),
+        }
+    }
+}
+
 // === impl RewriteLayer ===
 
 impl RewriteLayer {
-    /// A layer for the edits of `rewrite`.
-    pub(crate) fn new(rewrite: Rewrite) -> Self {
+    /// A layer for these edits.
+    pub(crate) fn new(edits: FrameEdits) -> Self {
         Self {
-            rewrite: Arc::new(rewrite),
+            edits: Arc::new(edits),
         }
     }
 }
@@ -64,7 +121,8 @@ impl<S> Layer<S> for RewriteLayer {
     fn layer(&self, inner: S) -> RewriteService<S> {
         RewriteService {
             inner,
-            rewrite: Arc::clone(&self.rewrite),
+            edits: Arc::clone(&self.edits),
+            extra: Value::default(),
         }
     }
 }
@@ -87,8 +145,8 @@ where
     fn call(&mut self, request: Outgoing) -> Self::Future {
         let mut left_out = LeftOut::default();
         let request = match request {
-            Outgoing::Frames(batch) if !self.rewrite.is_noop() => {
-                Outgoing::Frames(edit(&self.rewrite, &batch, &mut left_out))
+            Outgoing::Frames(batch) if !self.edits.is_noop() => {
+                Outgoing::Frames(edit(&self.edits, &batch, &mut self.extra, &mut left_out))
             }
             untouched => untouched,
         };
@@ -99,14 +157,24 @@ where
     }
 }
 
-fn edit(rewrite: &Rewrite, batch: &Batch, left_out: &mut LeftOut) -> Batch {
+fn edit(edits: &FrameEdits, batch: &Batch, extra: &mut Value, left_out: &mut LeftOut) -> Batch {
     let mut place = 0;
     let edit = |chunk: &Chunk| {
         let mut wire = BytesMut::with_capacity(chunk.wire().len());
         let mut index = Vec::with_capacity(chunk.len());
-        for (frame, message_type) in chunk.frames().zip(chunk.message_types()) {
-            match append(rewrite, frame, &mut wire) {
-                // No edit changes the message type.
+        let origin = chunk.source().map(|source| Origin {
+            listener: source.listener(),
+            peer: source.peer(),
+        });
+        let frames = chunk.frames().zip(chunk.message_types());
+        for ((frame, message_type), labels) in frames.zip(chunk.labels()) {
+            let tapped = Tapped {
+                frame,
+                origin,
+                labels,
+            };
+            match append(&mut wire, |wire| edits.apply(&tapped, extra, wire)) {
+                // No edit changes the type.
                 Some(end) => index.push(IndexEntry::new(end, message_type)),
                 None => left_out.frames.push((place, DropReason::Malformed)),
             }
@@ -117,11 +185,15 @@ fn edit(rewrite: &Rewrite, batch: &Batch, left_out: &mut LeftOut) -> Batch {
     batch.iter().map(edit).collect()
 }
 
-/// Appends the edited frame with its length prefix and returns its end. Appends nothing if the frame cannot be edited.
-fn append(rewrite: &Rewrite, frame: &[u8], wire: &mut BytesMut) -> Option<u32> {
+/// Appends the frame that `apply` writes, with its length prefix, and returns its end. Appends nothing if the frame cannot be
+/// edited.
+fn append(
+    wire: &mut BytesMut,
+    apply: impl FnOnce(&mut BytesMut) -> Result<(), Malformed>,
+) -> Option<u32> {
     let start = wire.len();
     wire.put_u32(0);
-    let end = rewrite.apply(frame, wire).ok().and_then(|()| {
+    let end = apply(wire).ok().and_then(|()| {
         let end = u32::try_from(wire.len()).ok()?;
         let length = u32::try_from(wire.len() - start - 4).ok()?;
         wire[start..start + 4].copy_from_slice(&length.to_be_bytes());
@@ -172,10 +244,8 @@ where
 mod tests {
     use std::future::{Ready, ready};
 
-    use bytes::Bytes;
-
     use super::*;
-    use crate::{dnstap::Edits, health::Disconnect};
+    use crate::{frame_stream::Source, health::Disconnect};
 
     /// A service that records the batches it gets and returns a fixed answer.
     #[derive(Debug)]
@@ -217,7 +287,15 @@ mod tests {
     }
 
     fn service(full: bool, answer: Result<Progress, SinkError>) -> RewriteService<Collector> {
-        RewriteLayer::new(Rewrite::new(full, &Edits::default())).layer(Collector {
+        service_with(full, &Edits::default(), answer)
+    }
+
+    fn service_with(
+        full: bool,
+        edits: &Edits,
+        answer: Result<Progress, SinkError>,
+    ) -> RewriteService<Collector> {
+        RewriteLayer::new(FrameEdits::new(full, edits)).layer(Collector {
             got: Vec::new(),
             answer,
         })
@@ -263,6 +341,55 @@ mod tests {
                 Some(edited.len())
             );
         }
+    }
+
+    #[tokio::test]
+    async fn extra_is_evaluated_for_each_frame_before_its_dns_messages_are_removed() {
+        // `AUTH_QUERY` with a client of 127.0.0.1, the header of a query with this identifier, and a field `extra`.
+        let frame = |id: u8| {
+            let head = b"\x1a\x01e\x72\x16\x08\x01\x22\x04\x7f\0\0\x01\x52\x0c\0";
+            let rest = b"\0\0\0\0\0\0\0\0\0\0\x78\x01";
+            [head.as_slice(), &[id], rest].concat()
+        };
+        let edits = Edits {
+            extra: Some("{>id} {remote} {/tap/peer} {/tap/extra}".into()),
+            ..Edits::default()
+        };
+        let mut service = service_with(false, &edits, Ok(written(2)));
+        let source = Source::new("in".into(), "pid 7");
+        let batch = vec![chunk(&[&frame(5), NO_DNSTAP, &frame(200)]).brought_by(&source)];
+        service
+            .call(Outgoing::Frames(batch))
+            .await
+            .expect("written");
+        let got = &service.inner.got[0][0];
+        let expected = |extra: &str| {
+            let length = u8::try_from(extra.len()).expect("short");
+            let message = b"\x72\x08\x08\x01\x22\x04\x7f\0\0\x01\x78\x01";
+            [b"\x1a", &[length], extra.as_bytes(), message].concat()
+        };
+        assert_eq!(
+            got.frames().collect::<Vec<_>>(),
+            [
+                expected("5 127.0.0.1 pid 7 e"),
+                expected("200 127.0.0.1 pid 7 e")
+            ]
+        );
+        assert_eq!(got.source(), Some(&source));
+    }
+
+    #[test]
+    fn an_extra_without_placeholders_is_the_same_for_every_frame() {
+        let edits = |text: &str| Edits {
+            extra: Some(text.into()),
+            ..Edits::default()
+        };
+        assert!(FrameEdits::new(true, &edits("rack {7}")).extra.is_none());
+        assert!(FrameEdits::new(true, &edits("rack {type}")).extra.is_some());
+        for text in ["", "rack", "{type}"] {
+            assert!(!FrameEdits::new(true, &edits(text)).is_noop(), "{text}");
+        }
+        assert!(FrameEdits::new(true, &Edits::default()).is_noop());
     }
 
     #[tokio::test]

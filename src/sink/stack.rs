@@ -6,13 +6,12 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::ServiceBuilder;
 
 use super::{
-    Connect, Names, Observe, Reconnect, Resolution, RewriteLayer, RewriteService,
+    Connect, FrameEdits, Names, Observe, Reconnect, Resolution, RewriteLayer, RewriteService,
     connect::{Place, Target},
     file::Files,
 };
 use crate::{
     config::{self, Endpoints},
-    dnstap::Rewrite,
     health::Reporter,
     net::{
         self, Authority, ClientConfig, Connector, Destination, Endpoint, Host, Keepalive, Literal,
@@ -28,7 +27,7 @@ pub(crate) struct Stack {
     target: Target,
     write_timeout: Duration,
     max_age: Option<Duration>,
-    rewrite: Rewrite,
+    edits: FrameEdits,
     own: OwnListeners,
     pub(crate) reporter: Reporter,
     endpoints: Endpoints,
@@ -109,12 +108,12 @@ impl Stack {
                 encrypted(place, &Host::Name(name.domain().into()))?
             }
         };
-        let rewrite = Rewrite::new(sink.full, &sink.edits);
+        let edits = FrameEdits::new(sink.full, &sink.edits);
         Ok(Self {
             target,
             write_timeout: sink.write_timeout,
             max_age: sink.max_age,
-            rewrite,
+            edits,
             own,
             reporter,
             endpoints: sink.endpoints,
@@ -161,7 +160,7 @@ impl Stack {
         );
         ServiceBuilder::new()
             .layer_fn(Observe::new)
-            .layer(RewriteLayer::new(self.rewrite.clone()))
+            .layer(RewriteLayer::new(self.edits.clone()))
             .layer_fn(|connect| Reconnect::new(connect, status.clone()))
             .service(connect)
     }

@@ -26,7 +26,7 @@ use super::{
     own,
 };
 use crate::{
-    config::Sink,
+    config::{Sink, Template},
     frame_stream::{Chunk, Source},
     router::{DropReason, Router},
 };
@@ -92,9 +92,13 @@ const _: () = assert!(MessageType::ALL.len() < METADATA.trailing_zeros() as usiz
 
 impl Wanted {
     pub(super) fn by(sinks: &[Sink]) -> Self {
+        let any_extra = |wants: fn(&Template) -> bool| {
+            let extras = sinks.iter().filter_map(|sink| sink.edits.extra.as_ref());
+            extras.into_iter().any(wants)
+        };
         Self {
-            wire: sinks.iter().any(|sink| sink.full),
-            metadata: false,
+            wire: sinks.iter().any(|sink| sink.full) || any_extra(Template::needs_wire),
+            metadata: any_extra(Template::needs_metadata),
         }
     }
 

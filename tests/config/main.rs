@@ -181,7 +181,7 @@ fn options_set_what_they_name() {
             edits: Edits {
                 identity: Some(Bytes::from_static(b"edge 1")),
                 version: Some(Bytes::new()),
-                extra: Some(Bytes::from_static(b"site=ber lin")),
+                extra: Some("site=ber lin".into()),
             },
             ..plain_sink("tls://siem.example:6443")
         }

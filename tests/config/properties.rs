@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use tapfan::config::{
-    Admin, AdminAddress, Config, Edits, Listen, ListenAddress, Sink, UnixAddress, UnixPermissions,
+    Admin, AdminAddress, Config, Edits, Listen, ListenAddress, Sink, Template, UnixAddress,
+    UnixPermissions,
 };
 
 use super::{parse, plain_sink};
@@ -89,7 +90,7 @@ fn edits() -> impl Strategy<Value = Written<Edits>> {
             meaning: Edits {
                 identity: identity.map(Bytes::from),
                 version: version.map(Bytes::from),
-                extra: extra.map(Bytes::from),
+                extra: extra.as_deref().map(Template::new),
             },
         }
     })

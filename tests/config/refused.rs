@@ -537,8 +537,16 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ),
     ("drain_twice", "listen @in\ndnstap /s\ndrain 1s\ndrain 2s\n"),
     (
-        "extra_placeholder",
-        "listen @in\ndnstap /s {\n    extra \"site {type} x\"\n}\n",
+        "extra_unknown_placeholder",
+        "listen @in\ndnstap /s {\n    extra \"site {nmae} {type} {>ID} {xyzzy} {nmae}\"\n}\n",
+    ),
+    (
+        "extra_label_that_cannot_exist",
+        "listen @in\ndnstap /s {\n    extra {/tap/pere}{/upstream}{/tap/peer}\n}\n",
+    ),
+    (
+        "extra_label_of_a_dns_server",
+        "listen @in\ndnstap /s {\n    extra \"upstream: {/forward/upstream} \\\"{/tab/peer}\\\"\"\n}\n",
     ),
     (
         "ca_and_skipverify",

@@ -18,6 +18,8 @@ use crate::{
 enum Place {
     /// The first column of the tables in this document below this heading.
     Rows(&'static str, &'static str),
+    /// The first column of the table in this document whose first column has this heading.
+    Column(&'static str, &'static str),
     /// The last cell of the row in this document with this name.
     Row(&'static str, &'static str),
     /// No document lists the words. The text is the reason.
@@ -74,9 +76,9 @@ const CLOSED_SETS: &[(&str, Place)] = &[
     ),
     (
         "Placeholder",
-        Place::Nowhere("no option has placeholders yet"),
+        Place::Column("docs/configuration.md", "placeholder"),
     ),
-    ("OwnLabel", Place::Nowhere("the same")),
+    ("OwnLabel", Place::Column("docs/configuration.md", "label")),
     (
         "Sort",
         Place::Nowhere("`top` shows them in its list of keys"),
@@ -98,6 +100,7 @@ fn every_reason_and_state_is_documented_and_exists() {
         };
         let (document, mut documented) = match place {
             Place::Rows(document, heading) => (document, first_column(document, heading)),
+            Place::Column(document, heading) => (document, column(document, heading)),
             Place::Row(document, row) => (document, last_cell(document, row)),
             Place::Nowhere(_) => continue,
         };
@@ -144,6 +147,15 @@ fn first_column(document: &str, heading: &str) -> Vec<String> {
     let below = below.split("\n#").next().unwrap_or_default();
     let rows = rows(below);
     let words = rows.iter().flat_map(|row| code_spans(&row[0]));
+    words.map(str::to_owned).collect()
+}
+
+fn column(document: &str, heading: &str) -> Vec<String> {
+    let text = read(document);
+    let start = format!("| {heading} |");
+    let table = text.lines().skip_while(|line| !line.starts_with(&start));
+    let rows = table.skip(2).take_while(|line| line.starts_with('|'));
+    let words = rows.filter_map(|row| code_spans(row).next());
     words.map(str::to_owned).collect()
 }
 

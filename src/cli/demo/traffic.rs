@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
 use crate::{
-    dnstap::{Edits, Malformed, Rewrite, proto::Dnstap},
+    dnstap::{FieldValues, Malformed, Rewrite, proto::Dnstap},
     frame_stream::{FileError, FileReader},
 };
 
@@ -47,11 +47,11 @@ impl Traffic {
         let Some(recorded) = self.recorded.get(place) else {
             return Ok(());
         };
-        let edits = Edits {
+        let values = FieldValues {
             extra: Some(number.to_string().into()),
-            ..Edits::default()
+            ..FieldValues::default()
         };
-        Rewrite::new(true, &edits).apply(recorded, out)
+        Rewrite::new(true, &values).apply(recorded, out)
     }
 
     /// Appends the frame in its wire form: its length, then its payload.

@@ -94,6 +94,11 @@ pub(super) fn put_together(
     );
     check_loops(&sinks, &listeners, findings);
     check_queues(&sinks, &listeners, findings);
+    if purpose == Purpose::Router {
+        for found in &sinks {
+            dnstap::check_foreign(found, findings);
+        }
+    }
     if let Some(line) = place("unfinished_frames") {
         check_unfinished_frames(config.unfinished_frames, line, &listeners, findings);
     }

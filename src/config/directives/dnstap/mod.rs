@@ -1,6 +1,7 @@
 //! `dnstap SOCKET [full] [writebuffer] [queue] { … }`: a sink, in the syntax of CoreDNS.
 
 mod arguments;
+mod placeholders;
 mod rows;
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::net::{Endpoint, UnixAddress};
 
+pub(super) use placeholders::check_foreign;
 pub(super) use rows::{ARGUMENTS, OPTIONS};
 
 const USAGE: &str = "the line is `dnstap SOCKET [full] [writebuffer] [queue]`";
@@ -26,6 +28,7 @@ pub(super) struct Found<'a> {
     pub(super) socket: &'a Token,
     pub(super) name: Option<&'a Token>,
     pub(super) queue_bytes: Option<&'a Token>,
+    pub(super) extra: Option<&'a Token>,
 }
 
 pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) -> Option<Found<'a>> {
@@ -76,6 +79,7 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
         socket,
         name: value("name"),
         queue_bytes: value("queue_bytes"),
+        extra: value("extra"),
     })
 }
 

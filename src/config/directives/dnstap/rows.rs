@@ -4,16 +4,19 @@ use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 
-use super::super::{
-    Findings,
-    row::{Given, Row, Scope, TEXT_LIMIT, Value},
+use super::{
+    super::{
+        Findings,
+        row::{Given, Row, Scope, TEXT_LIMIT, Value},
+    },
+    placeholders,
 };
 use crate::{
     config::{
         Compression, Endpoints, QueueLimits, Refresh, Sink,
-        diagnostics::shown,
         quantity::{Size, Time},
     },
+    extra::Template,
     net::{ClientTls, Endpoint, Host},
 };
 
@@ -79,14 +82,24 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
     Row {
         name: "extra",
         value: Value::Text("EXTRA", TEXT_LIMIT, |sink, given, findings| {
-            warn_of_placeholder(given, findings);
-            sink.edits.extra = Some(bytes(given));
+            let template = Template::new(&given.value.text);
+            placeholders::check(&template, given, findings);
+            sink.edits.extra = Some(template);
             Some(())
         }),
         default: "as sent",
-        doc: "sets the field `extra` of every frame",
+        doc: "sets the field `extra` of every frame, with placeholders filled in",
         scope: None,
-        describe: |sink| edit(sink.edits.extra.as_ref()),
+        describe: |sink| {
+            let template = sink.edits.extra.as_ref()?;
+            let text = format!("{:?}", template.text());
+            let is_same = template.is_literal();
+            Some(if is_same {
+                text
+            } else {
+                format!("{text}, filled in for each frame")
+            })
+        },
     },
     Row {
         name: "skipverify",
@@ -305,38 +318,6 @@ const FILE: Scope<Sink> = Scope {
 
 // === values ===
 
-/// Warns about a placeholder that CoreDNS would replace.
-fn warn_of_placeholder(given: &Given<'_>, findings: &mut Findings<'_>) {
-    if let Some(placeholder) = placeholder(&given.value.text) {
-        findings.report(
-            given
-                .value
-                .warning(
-                    format!("`{}` is sent as it is", shown(placeholder)),
-                    "this is literal text",
-                )
-                .note("placeholders are not replaced in `extra`"),
-        );
-    }
-}
-
-/// Returns the first part of a text that CoreDNS would replace: `{name}`, `{>id}`, `{/label/name}`.
-fn placeholder(text: &str) -> Option<&str> {
-    let mut start = 0;
-    while let Some(length) = text.get(start..)?.find('}') {
-        let end = start + length;
-        if let Some(open) = text.get(start..end)?.rfind('{') {
-            let name = text.get(start + open + 1..end)?;
-            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '>' | '/' | '_' | '-');
-            if !name.is_empty() && name.chars().all(is_name) {
-                return text.get(start + open..=end);
-            }
-        }
-        start = end + 1;
-    }
-    None
-}
-
 fn server_name(given: &Given<'_>, findings: &mut Findings<'_>) -> Option<String> {
     let (message, advice) = match given.word(findings)?.parse::<Host>() {
         Ok(Host::Name(name)) => return Some(name.to_string()),
@@ -376,27 +357,4 @@ fn edit(text: Option<&Bytes>) -> Option<String> {
 
 fn file(path: Option<&PathBuf>) -> Option<String> {
     Some(path?.display().to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_placeholder_is_found_as_its_parser_would() {
-        for (text, found) in [
-            ("{type}", Some("{type}")),
-            ("a {>id} b", Some("{>id}")),
-            ("{{remote}}", Some("{remote}")),
-            ("} {x{/zone/name}", Some("{/zone/name}")),
-            ("{a b} {c}", Some("{c}")),
-            ("", None),
-            ("{}", None),
-            ("}{", None),
-            ("{\"site\":\"ber\"}", None),
-            ("ß}ß", None),
-        ] {
-            assert_eq!(placeholder(text), found, "{text}");
-        }
-    }
 }

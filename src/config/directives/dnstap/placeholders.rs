@@ -1,0 +1,96 @@
+//! Warnings of words in the braces of `extra` that are not replaced, or whose value is always `-`.
+
+use super::{
+    super::{
+        Findings,
+        row::{Given, listed},
+    },
+    Found,
+};
+use crate::{
+    config::{
+        diagnostics::{Diagnostic, shown},
+        lexer::Token,
+        nearest::nearest,
+    },
+    extra::{Doubt, OwnLabel, Placeholder, Template},
+};
+
+/// The most warnings about one text. Each word gets one.
+const AT_MOST: usize = 8;
+
+/// Warns of words that are not placeholders, and of labels of metadata that cannot exist.
+pub(super) fn check(template: &Template, given: &Given<'_>, findings: &mut Findings<'_>) {
+    for doubt in distinct(template) {
+        let (word, message, label, help, candidates) = match doubt {
+            Doubt::Unknown(word) => (
+                word,
+                format!("`{}` is not a placeholder", shown(word)),
+                "it is sent as it stands",
+                format!("the placeholders are {}", listed(Placeholder::LABELS)),
+                Placeholder::LABELS.map(str::to_owned).to_vec(),
+            ),
+            Doubt::NoSuchLabel(word) => (
+                word,
+                format!("`{}` is `-` in every frame", shown(word)),
+                "no metadata has this label",
+                format!("the labels are `{}`", own_labels().join("`, `")),
+                own_labels().to_vec(),
+            ),
+            // Its value depends on the listeners.
+            Doubt::Foreign(_) => continue,
+        };
+        let warning = given.value.warning(message, label);
+        findings.report(suggest(warning, given.value, word, &candidates, help));
+    }
+}
+
+/// Warns of labels that only a DNS server sets that embeds tapfan. Call it if all frames come from listeners.
+pub(in super::super) fn check_foreign(found: &Found<'_>, findings: &mut Findings<'_>) {
+    let (Some(template), Some(token)) = (&found.sink.edits.extra, found.extra) else {
+        return;
+    };
+    for doubt in distinct(template) {
+        if let Doubt::Foreign(word) = doubt {
+            let message = format!("`{}` is `-` in frames from a listener", shown(word));
+            let warning = token.warning(message, "only a DNS server with tapfan inside sets this");
+            let help = "for what the sender put into `extra`, write `{/tap/extra}`".to_owned();
+            findings.report(suggest(warning, token, word, &own_labels(), help));
+        }
+    }
+}
+
+/// The doubts about a text, each once.
+fn distinct(template: &Template) -> Vec<Doubt<'_>> {
+    let mut found = Vec::new();
+    for doubt in template.doubts() {
+        if found.len() < AT_MOST && !found.contains(&doubt) {
+            found.push(doubt);
+        }
+    }
+    found
+}
+
+/// Adds the candidate that was meant, or else `help`.
+fn suggest(
+    warning: Diagnostic,
+    token: &Token,
+    word: &str,
+    candidates: &[String],
+    help: String,
+) -> Diagnostic {
+    let Some(meant) = nearest(word, candidates.iter().map(String::as_str)) else {
+        return warning.help(help);
+    };
+    let question = format!("did you mean `{meant}`?");
+    // A quote would need its escape again.
+    if token.text.contains('"') {
+        return warning.help(question);
+    }
+    token.propose(warning, question, &token.text.replace(word, meant))
+}
+
+/// The labels of tapfan's own metadata, as written.
+fn own_labels() -> [String; OwnLabel::LABELS.len()] {
+    OwnLabel::LABELS.map(|label| format!("{{/{label}}}"))
+}
