@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{BAD_CONFIGURATION, FAILED, eprint, fail, paint, print};
+use super::{BAD_CONFIGURATION, FAILED, eprint, fail, paint, print, sample};
 use crate::{
     config::{self, Diagnostics},
     files::{Unanswered, read_in_time},
@@ -20,6 +20,9 @@ pub(crate) struct CheckArgs {
     /// The Tapfile to check, as with `tapfan run`
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
+    /// Also prints what the placeholders in `extra` give in the first 10 frames of this capture
+    #[arg(long, value_name = "CAPTURE")]
+    sample: Option<PathBuf>,
 }
 
 /// Checks a configuration. Prints problems to stderr and settings to stdout; the exit status is 2 if there is an error.
@@ -46,7 +49,14 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
     let Some(config) = loaded.config else {
         return ExitCode::from(BAD_CONFIGURATION);
     };
-    match print(config.describe().as_bytes()) {
+    let mut settings = config.describe();
+    if let Some(capture) = &arguments.sample {
+        match sample::tables(&config, capture) {
+            Ok(tables) => settings.push_str(&tables),
+            Err(error) => return fail(FAILED, format_args!("{error}")),
+        }
+    }
+    match print(settings.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILED, format_args!("cannot write to stdout: {error}")),
     }
@@ -125,6 +135,7 @@ mod tests {
             run(&CheckArgs {
                 file: Some(file),
                 config: None,
+                sample: None,
             })
         };
         assert_eq!(status("good", "listen @in\ndnstap /s"), ExitCode::SUCCESS);
@@ -136,6 +147,7 @@ mod tests {
         let arguments = CheckArgs {
             file: Some(missing),
             config: None,
+            sample: None,
         };
         assert_eq!(run(&arguments), ExitCode::from(BAD_CONFIGURATION));
     }

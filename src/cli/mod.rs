@@ -15,6 +15,7 @@ mod readings;
 mod remote;
 mod replay;
 mod run;
+mod sample;
 mod signals;
 mod status;
 mod tapfile;
