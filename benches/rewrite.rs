@@ -11,7 +11,7 @@ use divan::{
 };
 use prost::Message as _;
 use tapfan::{
-    internals::{FieldValues, Rewrite, validate},
+    internals::{FieldValues, Rewrite, Tapped, Template, Value, validate},
     proto::Dnstap,
 };
 
@@ -84,6 +84,38 @@ fn strip_and_edit(bencher: Bencher<'_, '_>) {
     let rewrite = Rewrite::new(false, &edits());
     run(bencher, |frame, out| {
         rewrite.apply(frame, out).expect("dnstap");
+    });
+}
+
+#[divan::bench]
+fn extra_of_literal_text(bencher: Bencher<'_, '_>) {
+    let extra = Some("rack 7, a text as long as a name".into());
+    let rewrite = Rewrite::new(
+        true,
+        &FieldValues {
+            extra,
+            ..FieldValues::default()
+        },
+    );
+    run(bencher, |frame, out| {
+        rewrite.apply(frame, out).expect("dnstap");
+    });
+}
+
+#[divan::bench(args = ["{remote}", "{name} {type}", "{remote}:{port} - {>id} \"{type} {class} {name} {proto} {size} {>do} {>bufsize}\" {rcode} {>rflags} {rsize} {duration}"])]
+fn extra_of_template(bencher: Bencher<'_, '_>, text: &str) {
+    let rewrite = Rewrite::new(true, &FieldValues::default());
+    let template = Template::new(text);
+    let mut value = Value::default();
+    run(bencher, |frame, out| {
+        let tapped = Tapped {
+            frame,
+            ..Tapped::default()
+        };
+        template.evaluate(&tapped, &mut value);
+        rewrite
+            .apply_with_extra(frame, value.bytes(), out)
+            .expect("dnstap");
     });
 }
 

@@ -68,10 +68,14 @@ fn recordings() -> io::Result<Vec<Vec<u8>>> {
 
 fn of_recordings() -> io::Result<()> {
     let (mut cutter, mut rewrite) = (Corpus::of("cutter")?, Corpus::of("rewrite")?);
+    let mut templates = Corpus::of("templates")?;
     for recording in recordings()? {
         let frames = frames(&recording);
         for (choice, frame) in (0..32_u8).zip(frames.iter().take(FRAMES)) {
             rewrite.add(&[&[choice], frame])?;
+            // All placeholders, and a text.
+            templates.add(&[&[0], frame])?;
+            templates.add(&[&[25], b"{{name}} {x} {/tap/extra}", frame])?;
         }
         let wire: Vec<_> = frames.iter().take(4).map(|frame| data(frame)).collect();
         let wire = wire.concat();
