@@ -72,17 +72,15 @@ impl Handle {
     /// sink it equals [`send`](Self::send).
     ///
     /// ```
-    /// use tapfan::tap::{MemoryTap, Message, MessageType, Metadata};
+    /// use tapfan::tap::{Handle, Message, Metadata};
     ///
-    /// let tap = MemoryTap::new();
-    /// let handle = tap.handle();
-    /// // A server keeps one for each query, or for each thread, and clears it.
-    /// let mut metadata = Metadata::new();
-    /// if handle.wants_metadata() {
-    ///     metadata.set("forward/upstream", "192.0.2.53:53");
+    /// fn forwarded(taps: &Handle, message: &Message<'_>, upstream: &str) {
+    ///     let mut metadata = Metadata::new();
+    ///     if taps.wants_metadata() {
+    ///         metadata.set("forward/upstream", upstream);
+    ///     }
+    ///     taps.send_with(message, &metadata);
     /// }
-    /// handle.send_with(&Message::new(MessageType::ForwarderQuery), &metadata);
-    /// assert_eq!(tap.take()[0].metadata, metadata);
     /// ```
     #[inline]
     pub fn send_with(&self, message: &Message<'_>, metadata: &Metadata) {
