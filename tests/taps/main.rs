@@ -14,7 +14,7 @@ use tapfan::{
     config::Sink,
     health::DropReason,
     proto::message::Type,
-    tap::{Builder, Error, Handle, Message, MessageType, Protocol, Taps},
+    tap::{Builder, Error, Handle, Message, MessageType, Metadata, Protocol, Taps},
 };
 use tokio::runtime;
 
@@ -171,6 +171,69 @@ fn wire_bytes_identity_and_version_are_as_set() {
     assert_eq!(frame.identity.as_deref(), Some(b"ns1".as_slice()));
     assert_eq!(frame.version.as_deref(), Some(b"of the sink".as_slice()));
     taps.drain_blocking(LONG);
+}
+
+/// The example of CoreDNS's manual, beside a sink that does not want metadata.
+#[test]
+fn each_sink_sees_the_metadata_that_was_sent_with_a_message() {
+    let (upstreams, plain) = (Collector::start(), Collector::start());
+    let text = format!(
+        "dnstap {} {{\n extra \"upstream: {{/forward/upstream}}\"\n}}\ndnstap {} full",
+        upstreams.socket(),
+        plain.socket()
+    );
+    let taps = Taps::from_tapfile(&text).expect("started");
+    let handle = taps.handle();
+    assert!(handle.wants_metadata());
+    let mut metadata = Metadata::new();
+    let upstream = |number: u8| format!("192.0.2.{number}:53");
+    for number in 0..200_u8 {
+        metadata.clear();
+        metadata.set("forward/upstream", upstream(number));
+        let wire = [number];
+        let message = Message::new(MessageType::ForwarderQuery).query(&wire);
+        match number % 4 {
+            0 => handle.send(&message),
+            _ => handle.send_with(&message, &metadata),
+        }
+    }
+    let frames = upstreams.frames(200);
+    for (number, frame) in (0..).zip(&frames) {
+        let upstream = match number % 4 {
+            0 => "-".to_owned(),
+            _ => upstream(number),
+        };
+        let extra = frame.extra.as_deref().map(String::from_utf8_lossy);
+        assert_eq!(extra, Some(format!("upstream: {upstream}").into()));
+    }
+    let messages = plain.messages(200);
+    assert!(
+        (0..)
+            .zip(&messages)
+            .all(|(number, message)| message.query_message == Some(vec![number]))
+    );
+    taps.drain_blocking(LONG);
+}
+
+/// A template may read the wire bytes for a sink that does not keep them.
+#[test]
+fn a_template_that_reads_wire_bytes_wants_them() {
+    for (extra, wire, metadata) in [
+        ("edge", false, false),
+        ("{remote}", false, false),
+        ("{name}", true, false),
+        ("{/forward/upstream}", false, true),
+        ("{/tap/peer}", false, false),
+    ] {
+        let text = format!("dnstap @nowhere {{\n extra \"{extra}\"\n}}");
+        let taps = Taps::from_tapfile(&text).expect("started");
+        let handle = taps.handle();
+        assert_eq!(
+            (handle.wants_wire(), handle.wants_metadata()),
+            (wire, metadata),
+            "{extra}"
+        );
+    }
 }
 
 #[test]
