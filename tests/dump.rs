@@ -25,7 +25,7 @@ use tokio::{
 };
 
 /// The longest wait for a condition.
-const TIMEOUT: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 const BIND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/bind.fstrm");
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/dump/sample.fstrm");

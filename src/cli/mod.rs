@@ -129,8 +129,7 @@ impl Command {
         match self {
             Self::Run(_) | Self::Check(_) => "info",
             Self::Dump(args) if args.verbose => "warn,tapfan=debug",
-            Self::Dump(_) => "warn",
-            Self::Replay(_) => "warn",
+            Self::Dump(_) | Self::Replay(_) => "warn",
             // The output of these commands shows the state of the sinks, so log lines would only repeat it.
             Self::Demo(_) | Self::Status(_) | Self::Top(_) => "error",
         }

@@ -59,6 +59,10 @@ const CLOSED_SETS: &[(&str, Place)] = &[
         Place::Nowhere("error texts begin with it, and the text says the rest"),
     ),
     (
+        "Compression",
+        Place::Nowhere("the option `compress` lists them, and its row is compared"),
+    ),
+    (
         "ReadyWhen",
         Place::Nowhere("the option `ready_when` lists them, and its row is compared"),
     ),

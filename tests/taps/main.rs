@@ -356,7 +356,7 @@ fn what_cannot_start_says_why() {
     insta::assert_snapshot!(tapfile("dnstap udp://192.0.2.1:6000"), @r"
     Tapfile:1:8: error: `udp://` does not carry dnstap: in this address
         dnstap udp://192.0.2.1:6000
-      help: use `unix://`, `tcp://` or `tls://`; sinks also accept `tcp+srv://` and `tls+srv://`
+      help: use `unix://`, `tcp://` or `tls://`; sinks also accept `tcp+srv://`, `tls+srv://` and `file://`
     ");
     let sink = || Sink::new("one", "@out".parse().expect("an endpoint"));
     let twice = Taps::builder().sink(sink()).sink(sink());

@@ -11,7 +11,7 @@ pub(super) enum Flow {
     Leave,
 }
 
-/// The number of rows by which PgUp and PgDn move.
+/// The number of rows by which `PgUp` and `PgDn` move.
 const PAGE: isize = 10;
 
 /// The keys with their descriptions in the help.

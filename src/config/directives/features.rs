@@ -34,6 +34,15 @@ fn require_tls(address: &Token, findings: &mut Findings<'_>) {
     }
 }
 
+/// Reports that the program cannot compress files, if it cannot.
+pub(super) fn check_zstd(value: &Token, findings: &mut Findings<'_>) {
+    if !cfg!(feature = "zstd") {
+        let message = "this program was built without Zstandard";
+        let problem = value.error(message, "needs the feature `zstd` of the library tapfan");
+        findings.report(problem.help("write `none`, or build the program with that feature"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -79,6 +88,16 @@ mod tests {
                 dnstap tls://192.0.2.1:6000
               help: write `tcp://`, or build the program with that feature
             ");
+        }
+    }
+
+    #[test]
+    fn compressed_files_need_the_feature_zstd() {
+        let said = problems("listen @in\ndnstap file:///d/%Y.fstrm {\n compress zstd\n}");
+        if cfg!(feature = "zstd") {
+            assert_eq!(said, "");
+        } else {
+            assert!(said.contains("needs the feature `zstd`"), "{said}");
         }
     }
 }

@@ -12,6 +12,7 @@ use nix::fcntl::OFlag;
 use super::{
     error::FileError,
     part::{PartFile, SUFFIX, is_at, lock, publish},
+    zstandard::decompress,
 };
 use crate::{
     config::Compression,
@@ -151,7 +152,7 @@ fn copy(file: File, path: &Path, pattern: &FilePattern) -> Result<Option<Complet
     let failed = |doing| move |error| FileError::io(doing, path, error);
     let length = file.metadata().map_err(failed("read"))?.len();
     // The lock goes with the file, which the decoder keeps open.
-    let decoder = zstd::stream::read::Decoder::new(file).map_err(failed("read"))?;
+    let decoder = decompress(file).map_err(failed("read"))?;
     let frames = match FileReader::new(decoder) {
         Ok(frames) => frames.with_max_frame(MAX_FRAME),
         // Less than START was written.

@@ -16,6 +16,7 @@ mod left;
 mod part;
 mod schedule;
 mod writer;
+mod zstandard;
 
 use std::{
     collections::HashSet,

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::{
+    fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with},
+    io::Errno,
+};
 use time::OffsetDateTime;
 
 use super::{encoder::Encoder, error::FileError};
@@ -191,7 +194,7 @@ fn claim(path: &Path, target: &Path) -> io::Result<Option<File>> {
 /// Locks the file for as long as it is open. False if another process has locked it.
 pub(super) fn lock(file: &File) -> bool {
     // A file system without locks is like one that nobody else uses.
-    !matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
+    flock(file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK)
 }
 
 /// Returns whether the file is still the one at this path.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        Findings,
+        Findings, features,
         row::{Given, Row, Scope, TEXT_LIMIT, Value},
     },
     placeholders,
@@ -226,7 +226,7 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
     Row {
         name: "rotate",
         value: Value::Time(
-            Duration::from_secs(1)..=Duration::from_hours(7 * 24),
+            Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600),
             |sink, age| sink.files.rotate = Some(age),
         ),
         default: "never",
@@ -256,6 +256,9 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         name: "compress",
         value: Value::One("none|zstd", |sink, given, findings| {
             sink.files.compress = given.choice(Compression::ALL, Compression::label, findings)?;
+            if sink.files.compress == Compression::Zstd {
+                features::check_zstd(given.value, findings);
+            }
             Some(())
         }),
         default: "none",

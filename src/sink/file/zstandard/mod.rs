@@ -1,0 +1,12 @@
+//! Zstandard (RFC 8878) for files. Only `present.rs` knows the crate zstd; without the feature `zstd`, `absent.rs` is
+//! compiled in its place, and the configuration refuses `compress zstd`.
+
+#[cfg(not(feature = "zstd"))]
+mod absent;
+#[cfg(feature = "zstd")]
+mod present;
+
+#[cfg(not(feature = "zstd"))]
+pub(super) use absent::{Compressor, decompress};
+#[cfg(feature = "zstd")]
+pub(super) use present::{Compressor, decompress};

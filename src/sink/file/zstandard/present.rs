@@ -1,0 +1,51 @@
+//! The compressor.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write as _},
+    mem,
+};
+
+use zstd::{
+    DEFAULT_COMPRESSION_LEVEL,
+    stream::{encode_all, read::Decoder, write::Encoder},
+};
+
+/// Compresses the bytes of a file in memory.
+pub(in crate::sink::file) struct Compressor(Box<Encoder<'static, Vec<u8>>>);
+
+/// The level of zstd's own command. On recorded traffic it compresses faster than a disk writes.
+const LEVEL: i32 = DEFAULT_COMPRESSION_LEVEL;
+
+// === impl Compressor ===
+
+impl Compressor {
+    pub(in crate::sink::file) fn new() -> io::Result<Self> {
+        Ok(Self(Box::new(Encoder::new(Vec::new(), LEVEL)?)))
+    }
+
+    pub(in crate::sink::file) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    /// Ends a block, so that everything written so far can be read, and returns what has been compressed.
+    pub(in crate::sink::file) fn flush(&mut self) -> io::Result<Vec<u8>> {
+        self.0.flush()?;
+        Ok(mem::take(self.0.get_mut()))
+    }
+
+    /// Ends the frame of zstd and returns its last bytes.
+    pub(in crate::sink::file) fn finish(self) -> io::Result<Vec<u8>> {
+        self.0.finish()
+    }
+
+    /// Returns a whole frame of zstd with these bytes.
+    pub(in crate::sink::file) fn whole(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        encode_all(bytes, LEVEL)
+    }
+}
+
+/// Returns the decompressed content of a file.
+pub(in crate::sink::file) fn decompress(file: File) -> io::Result<impl Read> {
+    Decoder::new(file)
+}
