@@ -39,12 +39,13 @@
 //! and problems of a configuration are plain text. `docs/dependencies.md` counts the crates of each.
 //!
 //! - `admin`: the admin endpoint.
-//! - `cli`: the binary, and `Diagnostics::render`, which draws problems with their lines. It needs `admin`, `resolver` and
-//!   `tls`.
+//! - `cli`: the binary, and `Diagnostics::render`, which draws problems with their lines. It needs `admin`, `resolver`,
+//!   `tls` and `zstd`.
 //! - `proto`: the module `proto`.
 //! - `resolver`: sinks with a name. Without it, a name is an error of the configuration.
 //! - `tap`: taps from inside a DNS server. It needs none of the others.
 //! - `tls`: TLS for listeners and sinks. Without it, `tls://` is an error of the configuration.
+//! - `zstd`: compressed files of sinks. Without it, `compress zstd` is an error of the configuration.
 //!
 //! The library needs Rust 1.88 or later, with `cli` 1.95.
 //!

@@ -45,7 +45,7 @@ impl Protocol {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "proto"))]
 mod tests {
     use super::*;
     use crate::dnstap::proto;

@@ -199,7 +199,10 @@ impl Moment {
 
 /// Returns the address in an address field; an IPv4 address in the form of IPv6 becomes IPv4. `None` if the field has neither 4 nor
 /// 16 bytes.
-#[cfg(feature = "cli")]
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, reason = "only `dump` shows addresses")
+)]
 pub(crate) fn address(field: &[u8]) -> Option<IpAddr> {
     if let Ok(octets) = <[u8; 4]>::try_from(field) {
         return Some(octets.into());

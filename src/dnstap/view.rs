@@ -192,7 +192,7 @@ fn time(seconds: u64, nanoseconds: Option<u32>) -> Option<u128> {
     (nanoseconds < NANOSECONDS).then(|| whole + u128::from(nanoseconds))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "proto"))]
 mod tests {
     use prost::Message as _;
 

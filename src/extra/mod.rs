@@ -11,7 +11,7 @@ mod metadata;
 mod mnemonics;
 mod placeholder;
 mod template;
-#[cfg(test)]
+#[cfg(all(test, feature = "proto"))]
 mod tests;
 mod text;
 

@@ -1,4 +1,4 @@
-//! Errors for addresses that need a feature of the library that this program was built without.
+//! Errors for addresses and options that need a feature of the library that this program was built without.
 
 use super::{super::lexer::Token, Findings};
 use crate::net::{BindAddress, Endpoint};
@@ -69,6 +69,20 @@ mod tests {
             Tapfile:2:8: error: this program cannot look names up: needs the feature `resolver` of the library tapfan
                 dnstap tcp+srv://_a._tcp.example
               help: write an IP address, or build the program with that feature
+            ");
+        }
+    }
+
+    #[test]
+    fn compression_needs_the_feature_zstd() {
+        let said = problems("listen @in\ndnstap file:///a {\n compress zstd\n}");
+        if cfg!(feature = "zstd") {
+            assert_eq!(said, "");
+        } else {
+            insta::assert_snapshot!(said, @r"
+            Tapfile:3:11: error: this program was built without Zstandard: needs the feature `zstd` of the library tapfan
+                compress zstd
+              help: write `none`, or build the program with that feature
             ");
         }
     }

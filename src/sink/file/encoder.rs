@@ -107,7 +107,7 @@ fn write_plain(file: &mut File, batch: Batch) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "zstd"))]
 mod tests {
     use std::io::{Read, Seek};
 
