@@ -68,13 +68,12 @@ mod tests {
         timeout(Duration::from_secs(1), write)
             .await
             .expect_err("no room");
-        // On loopback a probe is answered immediately, so an answer is rarely awaited.
-        let mut owed = 0;
-        for _ in 0..100 {
-            owed += u32::from(stream.awaits_answer());
+        // Just after a probe the kernel awaits its answer. A peer that is gone would owe one at every look.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while stream.awaits_answer() {
+            assert!(Instant::now() < deadline, "no probe was answered");
             sleep(Duration::from_millis(10)).await;
         }
-        assert!(owed < 50, "{owed} of 100 looks");
         assert!(stream.last_heard().expect("known") > Duration::ZERO);
     }
 
