@@ -74,7 +74,6 @@ mod tests {
             assert!(Instant::now() < deadline, "no probe was answered");
             sleep(Duration::from_millis(10)).await;
         }
-        assert!(stream.last_heard().expect("known") > Duration::ZERO);
     }
 
     #[tokio::test]
