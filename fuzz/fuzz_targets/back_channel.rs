@@ -2,6 +2,8 @@
 
 #![no_main]
 
+use std::time::{Duration, Instant};
+
 use libfuzzer_sys::fuzz_target;
 use tapfan::internals::{BackChannel, ControlError, ControlKind};
 use tapfan_fuzz::Dice;
@@ -28,8 +30,7 @@ fn in_parts(mut data: &[u8], dice: &mut Dice) -> Said {
     said
 }
 
-/// The number of unknown control frames in a row that are skipped. The parser would skip one more for each second, but
-/// no input takes that long.
+/// The number of unknown control frames in a row that are skipped. The parser skips one more for each second.
 const SKIPPED: u32 = 64;
 
 /// Returns the outcome of a parser that reads whole frames.
@@ -70,7 +71,12 @@ fuzz_target!(|data: &[u8]| {
     let Some((data, mut dice)) = Dice::split(data) else {
         return;
     };
+    let begun = Instant::now();
     let at_once = BackChannel::new().feed(data);
-    assert_eq!(at_once, expected(data));
-    assert_eq!(in_parts(data, &mut dice), at_once);
+    let parts = in_parts(data, &mut dice);
+    // Another process may have had the processor for a second.
+    if begun.elapsed() < Duration::from_secs(1) {
+        assert_eq!(at_once, expected(data));
+        assert_eq!(parts, at_once);
+    }
 });
