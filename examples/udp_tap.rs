@@ -21,6 +21,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (length, client) = socket.recv_from(&mut buffer)?;
         let received = SystemTime::now();
         let message = &mut buffer[..length];
+        // A response is never answered: its sender may be a server that would answer in turn.
+        if message.get(2).is_none_or(|flags| flags & 0x80 != 0) {
+            continue;
+        }
         if handle.wants(MessageType::ClientQuery) {
             handle.send(&Message::client_query(
                 Protocol::Udp,

@@ -1,5 +1,7 @@
 //! The lock of state that several threads or tasks share.
 
+#[cfg(feature = "tap")]
+use std::sync::TryLockError;
 use std::sync::{self, MutexGuard, PoisonError};
 
 /// A mutex that a panic does not poison.
@@ -18,5 +20,15 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks without waiting; `None` if another thread holds the lock.
+    #[cfg(feature = "tap")]
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }

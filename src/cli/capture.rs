@@ -12,16 +12,15 @@ use flate2::bufread::MultiGzDecoder;
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 
-/// Opens the file at `path`, or standard input if it is `-`. If the first bytes are those of gzip or zstd, what is read is
-/// decompressed. Waits for those bytes.
+/// Opens the file at `path`, or standard input if it is `-`.
 ///
 /// # Errors
 /// If there is no such file or it cannot be read.
 pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     if is_standard_input(path) {
-        return decompressed(io::stdin());
+        return Ok(Box::new(io::stdin()));
     }
-    decompressed(File::open(path)?)
+    Ok(Box::new(File::open(path)?))
 }
 
 /// Returns the name of a capture for messages.
@@ -37,7 +36,11 @@ pub(super) fn is_standard_input(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn decompressed(bytes: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+/// Decompresses a capture if its first bytes are those of gzip or zstd. Waits for those bytes.
+///
+/// # Errors
+/// If the capture cannot be read.
+pub(super) fn decompressed(bytes: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     let mut bytes = BufReader::with_capacity(64 << 10, bytes);
     let head = bytes.fill_buf()?;
     if head.starts_with(GZIP) {
@@ -73,7 +76,8 @@ mod tests {
             let mut file = tempfile::NamedTempFile::new().expect("a file");
             file.write_all(&bytes).expect("written");
             let mut read = String::new();
-            let mut opened = open(file.path()).expect("opened");
+            let opened = open(file.path()).expect("opened");
+            let mut opened = decompressed(opened).expect("read");
             opened.read_to_string(&mut read).expect("read");
             let expected = if whole {
                 String::from_utf8(bytes).expect("text")

@@ -3,8 +3,6 @@
 //! - [`Message`] finds the sections of a message, with the tolerance of DNS tools for messages that were cut.
 //! - [`Name`] and `name` write names as master files do (RFC 1035, section 5.1).
 //! - `mnemonics` has the words for types, classes, opcodes and response codes.
-//!
-//! Called by `presentation`, `filter` and `cli`; calls nothing of this crate.
 
 mod message;
 pub(crate) mod mnemonics;

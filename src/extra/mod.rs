@@ -3,7 +3,6 @@
 //! - [`Template`] is compiled once from its text. [`Template::evaluate`] writes its [`Value`] for one frame.
 //! - [`Metadata`] holds the labels that a DNS server passes with a message.
 //!
-//! Called by `config`, `frame_stream`, `sink` and `cli`; calls `dnstap`.
 //! Source: the package `plugin/pkg/replacer` of CoreDNS, whose output this one equals wherever CoreDNS has a value.
 
 mod evaluate;

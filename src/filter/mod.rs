@@ -4,7 +4,7 @@
 //! matches decides; without a match, a list with a rule that keeps drops the frame, and any other list keeps it. What cannot be
 //! read does not match.
 //!
-//! Called by `cli`; calls `dns` and `dnstap`. It does not know where frames come from.
+//! It does not know where frames come from.
 
 mod client;
 mod names;

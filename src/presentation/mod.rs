@@ -6,8 +6,6 @@
 //! - `go` quotes as Go does, `digits` writes numbers and binary data, `time` writes times.
 //!
 //! All of them append to a buffer, without allocation for a frame.
-//!
-//! Called by `cli`; calls `dns` and `dnstap`.
 
 mod address;
 mod digits;

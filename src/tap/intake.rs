@@ -6,7 +6,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        Arc, MutexGuard,
         atomic::{
             AtomicBool, AtomicU32,
             Ordering::{Acquire, Relaxed, SeqCst},
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     config::{Sink, Template},
     frame_stream::{Chunk, Source},
+    lock::Mutex,
     router::{DropReason, Router},
 };
 
@@ -150,7 +151,7 @@ impl Intake {
             return;
         };
         own::with_slot(self, |slot| {
-            let mut batch = lock(&slot.batch);
+            let mut batch = slot.batch.lock();
             let length = encoding.frame_length() + labels.len();
             if !batch.has_room(length) {
                 batch = self.make_room(slot, batch, length);
@@ -175,7 +176,7 @@ impl Intake {
         mut batch: MutexGuard<'a, Batch>,
         message: usize,
     ) -> MutexGuard<'a, Batch> {
-        if let Some(_turn) = try_lock(&slot.leaving) {
+        if let Some(_turn) = slot.leaving.try_lock() {
             self.offer(batch.take());
             return batch;
         }
@@ -183,8 +184,8 @@ impl Intake {
             return batch;
         }
         drop(batch);
-        let _turn = lock(&slot.leaving);
-        let mut batch = lock(&slot.batch);
+        let _turn = slot.leaving.lock();
+        let mut batch = slot.batch.lock();
         self.offer(batch.take());
         batch
     }
@@ -192,8 +193,8 @@ impl Intake {
     /// A new batch for a thread.
     pub(super) fn register(&self) -> Arc<Slot> {
         let slot = Arc::new(Slot::default());
-        let mut slots = lock(&self.slots);
-        lock(&slot.batch).closed = slots.closed;
+        let mut slots = self.slots.lock();
+        slot.batch.lock().closed = slots.closed;
         slots.all.push(Arc::clone(&slot));
         slot
     }
@@ -232,15 +233,15 @@ impl Intake {
     /// for the next time.
     fn flush(&self) -> bool {
         let mut found = false;
-        let batches = &mut lock(&self.slots).all;
+        let batches = &mut self.slots.lock().all;
         batches.retain(|slot| self.flush_slot(slot, &mut found));
         found
     }
 
     /// Does so for one batch. Returns whether its thread still exists.
     fn flush_slot(&self, slot: &Arc<Slot>, found: &mut bool) -> bool {
-        let turn = try_lock(&slot.leaving);
-        let batch = turn.as_ref().and_then(|_| try_lock(&slot.batch));
+        let turn = slot.leaving.try_lock();
+        let batch = turn.as_ref().and_then(|_| slot.batch.try_lock());
         let Some(mut batch) = batch else {
             *found = true;
             return true;
@@ -258,7 +259,7 @@ impl Intake {
         }
         // The thread has ended, maybe just now. This makes all that it sent visible here.
         fence(Acquire);
-        let rest = lock(&slot.batch).take();
+        let rest = slot.batch.lock().take();
         *found |= rest.is_some();
         self.offer(rest);
         false
@@ -268,11 +269,11 @@ impl Intake {
     /// are sending.
     pub(super) fn close(&self) {
         self.wanted.store(0, Relaxed);
-        let mut slots = lock(&self.slots);
+        let mut slots = self.slots.lock();
         slots.closed = true;
         for slot in slots.all.drain(..) {
-            let _turn = lock(&slot.leaving);
-            let mut batch = lock(&slot.batch);
+            let _turn = slot.leaving.lock();
+            let mut batch = slot.batch.lock();
             self.offer(batch.take());
             batch.shrink();
             batch.closed = true;
@@ -282,9 +283,9 @@ impl Intake {
     /// Gives away what all batches have now.
     #[cfg(feature = "proto")]
     pub(super) fn flush_all(&self) {
-        for slot in &lock(&self.slots).all {
-            let _turn = lock(&slot.leaving);
-            let chunk = lock(&slot.batch).take();
+        for slot in &self.slots.lock().all {
+            let _turn = slot.leaving.lock();
+            let chunk = slot.batch.lock().take();
             self.offer(chunk);
         }
     }
@@ -319,20 +320,6 @@ impl Alarm {
     async fn wait(&self) {
         self.notify.notified().await;
     }
-}
-
-/// Locks without waiting; `None` if another thread has the lock.
-fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
-    match mutex.try_lock() {
-        Ok(guard) => Some(guard),
-        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
-    }
-}
-
-/// Locks. Only running out of memory can panic under these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(all(test, feature = "proto"))]
@@ -479,7 +466,7 @@ mod tests {
         }
         assert!(way.intake.flush());
         assert_eq!(way.offered(), 100);
-        assert_eq!(lock(&way.intake.slots).all.len(), 0);
+        assert_eq!(way.intake.slots.lock().all.len(), 0);
     }
 
     #[test]
@@ -507,11 +494,11 @@ mod tests {
     fn a_silent_thread_keeps_little_memory() {
         let way = Way::new();
         let memory = || {
-            let slots = lock(&way.intake.slots);
+            let slots = way.intake.slots.lock();
             slots
                 .all
                 .iter()
-                .map(|slot| lock(&slot.batch).memory())
+                .map(|slot| slot.batch.lock().memory())
                 .sum::<usize>()
         };
         for number in 0..10_000 {
@@ -534,7 +521,7 @@ mod tests {
         send(&way.intake, 0);
         way.intake.flush();
         assert!(way.queues.ledger().held_bytes - before < 200);
-        assert!(lock(&lock(&way.intake.slots).all[0].batch).memory() > 60 << 10);
+        assert!(way.intake.slots.lock().all[0].batch.lock().memory() > 60 << 10);
     }
 
     #[test]
@@ -580,8 +567,8 @@ mod tests {
     fn a_sender_does_not_wait_for_a_flusher_that_was_stopped() {
         let way = Way::new();
         send(&way.intake, 0);
-        let slot = Arc::clone(&lock(&way.intake.slots).all[0]);
-        let stopped = lock(&slot.leaving);
+        let slot = Arc::clone(&way.intake.slots.lock().all[0]);
+        let stopped = slot.leaving.lock();
         let wire = vec![0; 60_000];
         let large = Message::new(MessageType::ClientQuery).query(&wire);
         for _ in 0..3 {
@@ -623,7 +610,7 @@ mod tests {
         let held = way.queues.ledger().held_bytes;
         assert!(held > 100 * (4 << 10), "{held}");
         way.intake.flush();
-        assert!(lock(&lock(&way.intake.slots).all[0].batch).memory() <= 5 << 10);
+        assert!(way.intake.slots.lock().all[0].batch.lock().memory() <= 5 << 10);
     }
 
     #[test]

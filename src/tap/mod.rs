@@ -46,9 +46,6 @@
 //! Nothing is lost without being counted. [`View::snapshot`](crate::supervisor::View::snapshot) has the ledger of each sink
 //! at any time, and [`Taps::drain`] returns the last one.
 
-// Called by programs that embed it; calls `supervisor` (to run the sinks), `router` (to offer), `frame_stream` (chunks),
-// `dnstap` (field numbers) and `config` (types and the Tapfile).
-
 mod batch;
 mod builder;
 mod encode;

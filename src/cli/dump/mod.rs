@@ -39,7 +39,7 @@ use self::{
     pump::Pump,
     stats::Stats,
 };
-use super::{BAD_CONFIGURATION, FAILED};
+use super::{BAD_CONFIGURATION, FAILED, capture};
 
 /// Batches that may wait for the pump.
 const QUEUE: usize = 16;
@@ -92,7 +92,11 @@ fn check(args: &DumpArgs) -> Result<(), Refusal> {
             "-a appends to files of text only: name them with -w and give their format".to_owned(),
         ));
     }
-    if input.follow && input.captures().any(|path| path.as_os_str() == "-") {
+    if input.follow
+        && input
+            .captures()
+            .any(|path| capture::is_standard_input(path))
+    {
         return Err(Refusal::Usage(
             "-f follows files, not standard input".to_owned(),
         ));

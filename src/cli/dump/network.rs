@@ -3,7 +3,7 @@
 use std::{
     io, process,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc::SyncSender,
     },
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     cli::{FAILED, signals::Signals},
+    lock::Mutex,
     router::Queues,
 };
 
@@ -110,11 +111,7 @@ impl Network {
     /// A flag that SIGHUP sets.
     pub(super) fn reopener(&self) -> Arc<AtomicBool> {
         let flag = Arc::default();
-        let mut flags = self
-            .reopeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        flags.push(Arc::clone(&flag));
+        self.reopeners.lock().push(Arc::clone(&flag));
         flag
     }
 
@@ -196,7 +193,7 @@ async fn watch_signals(
 ) {
     loop {
         if signals.next().await == Asked::Reopen {
-            let flags = reopeners.lock().unwrap_or_else(PoisonError::into_inner);
+            let flags = reopeners.lock();
             flags.iter().for_each(|flag| flag.store(true, Relaxed));
         } else if hurry.is_cancelled() {
             process::exit(FAILED.into());

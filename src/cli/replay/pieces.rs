@@ -103,10 +103,12 @@ impl Thread {
             self.schedule.begin_pass();
             let mut sent = false;
             for path in self.captures.clone() {
-                let opened = capture::open(&path).map_err(|source| ReplayError::Capture {
-                    name: capture::name(&path),
-                    source: source.into(),
-                });
+                let opened = capture::open(&path)
+                    .and_then(capture::decompressed)
+                    .map_err(|source| ReplayError::Capture {
+                        name: capture::name(&path),
+                        source: source.into(),
+                    });
                 match opened {
                     Ok(bytes) => sent |= self.send(&path, bytes)?,
                     Err(error) => self.problems.push(error),

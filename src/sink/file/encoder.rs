@@ -157,7 +157,6 @@ mod tests {
         read.expect("whole").len()
     }
 
-    #[cfg(feature = "zstd")]
     #[test]
     fn a_file_is_whole_also_after_a_failure() {
         for compression in Compression::ALL {
@@ -166,7 +165,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "zstd")]
     #[test]
     fn every_frame_of_a_batch_can_be_read_before_the_file_ends() {
         let mut file = tempfile::tempfile().expect("a file");

@@ -18,14 +18,7 @@ mod schedule;
 mod writer;
 mod zstandard;
 
-use std::{
-    collections::HashSet,
-    fmt,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-    time::Duration,
-};
+use std::{collections::HashSet, fmt, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +29,7 @@ use super::{Established, Term};
 use crate::{
     config::{Compression, FileSettings},
     health::{Event, Reporter},
+    lock::Mutex,
     net::FilePattern,
 };
 
@@ -127,7 +121,7 @@ impl Files {
                     writer::delete_oldest(self, status);
                 }
                 Err(error) => {
-                    let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut reported = self.reported.lock();
                     let file = &path.display().to_string();
                     if reported.insert(path) {
                         let cause = &error;

@@ -1,21 +1,39 @@
 //! The thread that reads captures, one after the other.
 
 use std::{
-    io::Read,
+    io::{self, Read},
+    path::Path,
     sync::{Arc, atomic::Ordering::Relaxed, mpsc::SyncSender},
 };
 
 use tokio_util::sync::CancellationToken;
 
-use super::Capture;
 use crate::{
-    cli::dump::{
-        account::{Account, REPORTED, complain},
-        batch::Batch,
+    cli::{
+        capture::{self, decompressed},
+        dump::{
+            account::{Account, REPORTED, complain},
+            batch::Batch,
+        },
     },
     dnstap,
     frame_stream::{FileError, FileReader},
 };
+
+/// A capture that is open.
+pub(in crate::cli::dump) struct Capture {
+    /// Its name in messages.
+    name: String,
+    bytes: Box<dyn Read + Send>,
+}
+
+/// The reason why a capture cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {name}: {source}")]
+pub(in crate::cli::dump) struct CannotOpen {
+    name: String,
+    source: io::Error,
+}
 
 /// The way of frames from captures to the pump.
 #[derive(Debug, Clone)]
@@ -33,8 +51,8 @@ pub(super) struct Stopped;
 /// Reads `captures` in order, until all are read or the pump stops.
 pub(in crate::cli::dump) fn read(captures: Vec<Capture>, files: &Files) {
     for capture in captures {
-        let name = capture.name.clone();
-        let read = match capture.decompressed() {
+        let Capture { name, bytes } = capture;
+        let read = match decompressed(bytes) {
             Ok(bytes) => files.read_capture(&name, bytes),
             Err(error) => {
                 files
@@ -45,6 +63,22 @@ pub(in crate::cli::dump) fn read(captures: Vec<Capture>, files: &Files) {
         };
         if let Err(Stopped) = read {
             return;
+        }
+    }
+}
+
+// === impl Capture ===
+
+impl Capture {
+    /// Opens the file at `path`; `-` is standard input.
+    ///
+    /// # Errors
+    /// If there is no such file or it cannot be read.
+    pub(in crate::cli::dump) fn open(path: &Path) -> Result<Self, CannotOpen> {
+        let name = capture::name(path);
+        match capture::open(path) {
+            Ok(bytes) => Ok(Self { name, bytes }),
+            Err(source) => Err(CannotOpen { name, source }),
         }
     }
 }

@@ -2,10 +2,8 @@
 
 mod files;
 mod follow;
-mod open;
 mod sockets;
 
-pub(super) use files::{Files, read};
+pub(super) use files::{Capture, Files, read};
 pub(super) use follow::follow;
-pub(super) use open::Capture;
 pub(super) use sockets::{Sockets, forward};
