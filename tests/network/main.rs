@@ -2,7 +2,8 @@
 //! server lists their addresses.
 //!
 //! Every test creates a network of namespaces: one for the router, one for the name server and the
-//! bridge, and one for each collector. That needs root and the program `ip`.
+//! bridge, and one for each collector. That needs root and the program `ip`. The test of a full disk
+//! needs only a disk, which it mounts in a namespace too.
 //! `tests/network/install.sh` installs `ip`, and `.ci/run` runs these tests with `cargo test --test
 //! network -- --ignored`. The router, its senders and its peers are those of `tests/behaviour`.
 
@@ -32,6 +33,7 @@ mod namespace;
 mod network;
 
 mod dead_peers;
+mod full_disk;
 mod names;
 mod program;
 mod rolling;

@@ -25,11 +25,11 @@ use crate::{
 
 /// A running `tapfan run`. Dropping it kills the process, so that a failed test leaves no process
 /// behind.
-struct Program(Child);
+pub(crate) struct Program(pub(crate) Child);
 
 impl Program {
     /// Sends SIGTERM, and asserts that it exits with status 0.
-    async fn ends_well(mut self) {
+    pub(crate) async fn ends_well(mut self) {
         let pid = i32::try_from(self.0.id()).expect("a pid");
         kill(Pid::from_raw(pid), Signal::SIGTERM).expect("sent");
         let mut status = None;

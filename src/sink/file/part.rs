@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with},
+    fs::{CWD, FallocateFlags, FlockOperation, RenameFlags, fallocate, flock, renameat_with},
     io::Errno,
 };
 use time::OffsetDateTime;
@@ -24,6 +24,10 @@ const MODE: u32 = 0o640;
 
 /// The most files whose names have the same time.
 const NUMBERS: u32 = 100_000;
+
+/// The space that a new file reserves: room for two batches. Without it, a file on a full disk could be opened, since START
+/// is short, and would fail at its first batch; the sink would be up and down again with every attempt.
+const RESERVE: u64 = 512 << 10;
 
 /// A file that is being written, beside its later name.
 ///
@@ -92,6 +96,7 @@ impl PartFile {
         let mut encoder = Encoder::new(compression)?;
         let start = encoder.start()?;
         file.write_all(&start)?;
+        reserve(&file)?;
         Ok(Self {
             file,
             path: path.to_owned(),
@@ -162,6 +167,7 @@ impl PartFile {
             encoder.end()
         };
         let ended = end.and_then(|end| file.write_all(&end));
+        let ended = ended.and_then(|()| release(&mut file));
         ended.and_then(|()| file.sync_all()).map_err(failed)?;
         publish(&path, pattern).map(Some)
     }
@@ -189,6 +195,21 @@ fn claim(path: &Path, target: &Path) -> io::Result<Option<File>> {
         return Ok(None);
     }
     Ok(Some(file))
+}
+
+/// Reserves the space for the first batches.
+fn reserve(file: &File) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, RESERVE) {
+        // Not every file system can reserve space; NFS before version 4.2 cannot.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives back the reserved space behind the end of the file.
+fn release(file: &mut File) -> io::Result<()> {
+    let end = file.stream_position()?;
+    file.set_len(end)
 }
 
 /// Locks the file for as long as it is open. False if another process has locked it.

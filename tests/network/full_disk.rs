@@ -1,0 +1,112 @@
+//! A disk that fills up, in a mount namespace of its own.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::Command,
+};
+
+use nix::sched::{CloneFlags, unshare};
+use tapfan::{capture::FileReader, internals::Mode};
+use tokio::runtime;
+
+use crate::{
+    program::Program,
+    router::Folder,
+    sender::{Sender, Target},
+    traffic::{numbered_large, numbers_of},
+    wait::until,
+};
+
+/// Frames of 400 bytes, twice as many as the disk holds.
+const FRAMES: u64 = 8000;
+
+/// Mounts a disk of 2 MiB in the namespace of this thread.
+fn mount(folder: &Path) {
+    unshare(CloneFlags::CLONE_NEWNS).expect("these tests need root");
+    for arguments in [
+        &["--make-rprivate", "/"][..],
+        &["-t", "tmpfs", "-o", "size=2m", "tmpfs"],
+    ] {
+        let mut mount = Command::new("mount");
+        mount.args(arguments);
+        if arguments.len() > 2 {
+            mount.arg(folder);
+        }
+        assert!(mount.status().expect("mount").success());
+    }
+}
+
+/// Reads the numbers of the finished files, and deletes the files.
+fn take_finished(folder: &Path, taken: &mut Vec<u64>) {
+    let entries = fs::read_dir(folder).expect("a folder");
+    for path in entries.map(|entry| entry.expect("an entry").path()) {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "part")
+        {
+            continue;
+        }
+        let file = File::open(&path).expect("a file");
+        let frames = FileReader::new(file).expect("a capture");
+        let frames: Result<Vec<_>, _> = frames.collect();
+        taken.extend(numbers_of(&frames.expect("whole")));
+        fs::remove_file(path).expect("removed");
+    }
+}
+
+async fn fill(folder: &Folder, disk: &Path) {
+    let tapfile = format!(
+        "listen unix://{}\ndnstap file://{}/all.fstrm full 1 8\nadmin off\n",
+        folder.display("in"),
+        disk.display(),
+    );
+    fs::write(folder.path("Tapfile"), tapfile).expect("written");
+    let program = Command::new(env!("CARGO_BIN_EXE_tapfan"))
+        .args(["run", "--log-level", "tapfan::sink=debug"])
+        .arg(folder.path("Tapfile"))
+        .stderr(File::create(folder.path("log")).expect("a log"))
+        .spawn();
+    let program = Program(program.expect("run"));
+    let log = || fs::read_to_string(folder.path("log")).expect("a log");
+    let count = |text: &str| log().matches(text).count();
+    until("the sink is up", || count("\"sink is up\"") == 1).await;
+    let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
+    sender
+        .send((0..FRAMES).map(|number| numbered_large(number, 400)))
+        .await;
+    sender.stop().await;
+
+    // The file in use was completed; no other one can be opened, which is a warning once.
+    until("there were ten attempts", || {
+        count("\"sink is still down\"") >= 10
+    })
+    .await;
+    assert_eq!(count("\"sink is down\""), 1, "{}", log());
+    assert_eq!(count("\"sink cannot be reached\""), 1, "{}", log());
+    assert!(log().contains("No space left on device (os error 28); free some space"));
+
+    let mut taken = Vec::new();
+    until("all frames are in files", || {
+        take_finished(disk, &mut taken);
+        // The last file is complete only when the program ends.
+        taken.len() as u64 > FRAMES / 2
+    })
+    .await;
+    until("there is space again", || count("\"sink is up\"") > 1).await;
+    program.ends_well().await;
+    take_finished(disk, &mut taken);
+    assert!(taken.into_iter().eq(0..FRAMES), "{}", log());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_full_disk_is_reported_once_and_loses_nothing() {
+    let folder = Folder::new();
+    let disk = folder.path("files");
+    fs::create_dir(&disk).expect("a folder");
+    mount(&disk);
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(fill(&folder, &disk));
+    // The namespace, and the disk with it, end with this thread and the program.
+}
