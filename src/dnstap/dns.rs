@@ -19,7 +19,7 @@ pub struct Opt {
     pub udp_size: u16,
     /// The upper bits of the response code.
     pub extended_rcode: u8,
-    /// Whether the bit `DO` asks for DNSSEC.
+    /// The bit `DO`, which asks for DNSSEC.
     pub dnssec_ok: bool,
 }
 

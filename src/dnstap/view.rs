@@ -26,7 +26,7 @@ pub struct FrameView<'a> {
     pub extra: Option<&'a [u8]>,
     /// The transport protocol of the DNS messages.
     pub protocol: Option<Protocol>,
-    /// Whether that protocol uses UDP packets, as DNS over QUIC and over HTTP/3 do, or TCP.
+    /// The transport below that protocol: UDP, also for DNS over QUIC and over HTTP/3, or TCP.
     pub is_over_udp: Option<bool>,
     /// The address of the initiator: the client, and for resolver and forwarder messages the resolver itself. An
     /// IPv4-mapped address is IPv4.

@@ -50,7 +50,7 @@ impl Template {
     /// Writes the value for a frame into `value`, in place of an earlier one. Does not allocate once `value` is large
     /// enough.
     ///
-    /// What cannot be known, because it is absent or malformed, is `-`. The value is cut after
+    /// A placeholder whose value is absent from the frame or malformed becomes `-`. The value is cut after
     /// [`VALUE_LIMIT`](super::VALUE_LIMIT) bytes.
     pub fn evaluate(&self, tapped: &Tapped<'_>, value: &mut Value) {
         value.clear();

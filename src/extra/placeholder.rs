@@ -26,7 +26,7 @@ closed_set! {
         Id => "{>id}",
         /// The operation code of the query, as a number.
         Opcode => "{>opcode}",
-        /// Whether the query asks for DNSSEC.
+        /// The bit `DO` of the query.
         Do => "{>do}",
         /// The size of responses that the query allows, in bytes.
         BufSize => "{>bufsize}",

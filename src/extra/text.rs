@@ -12,7 +12,7 @@ pub const VALUE_LIMIT: usize = 4096;
 #[derive(Debug, Clone, Default)]
 pub struct Value {
     bytes: Vec<u8>,
-    /// Whether something did not fit.
+    /// True if something did not fit.
     is_cut: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Which frames are wanted: rules over message types, names, record types, response codes, clients and protocols.
+//! The choice of frames: rules over message types, names, record types, response codes, clients and protocols.
 //!
 //! A [`Filter`] has a list of rules for each of these. A frame passes if every list lets it pass. In a list, the first rule that
 //! matches decides; without a match, a list with a rule that keeps drops the frame, and any other list keeps it. What cannot be
@@ -29,7 +29,7 @@ use crate::{
     dnstap::{MessageType, RawFrame},
 };
 
-/// Which frames are wanted.
+/// The choice of frames.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     types: Rules<Numbers>,

@@ -8,7 +8,7 @@ pub(super) struct Rules<M> {
     otherwise: Verdict,
 }
 
-/// What happens to a frame.
+/// The effect of a rule on a frame that it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Keep,

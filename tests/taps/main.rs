@@ -368,3 +368,53 @@ fn what_cannot_start_says_why() {
         insta::assert_snapshot!(tapfile(missing), @"dnstap tls://192.0.2.1:6000: cannot read /nonexistent/ca.pem: No such file or directory (os error 2)");
     }
 }
+
+/// The admin endpoint of `docs/embedding.md`.
+#[cfg(feature = "admin")]
+#[test]
+fn an_admin_endpoint_serves_the_status_and_the_metrics_of_the_taps() {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+        path::Path,
+    };
+
+    use tapfan::{admin, config::parse_for_taps};
+
+    let collector = Collector::start();
+    let text = format!("admin 127.0.0.1:0\ndnstap {} full", collector.socket());
+    let config = parse_for_taps(Path::new("Tapfile"), &text, &|_| None)
+        .config
+        .expect("valid");
+    let settings = config.admin.clone();
+    let taps = Taps::builder().config(config).start().expect("started");
+    let server = {
+        let runtime = taps.runtime().expect("there is a sink");
+        let _entered = runtime.enter();
+        let mut server = admin::Server::start(taps.view().clone(), runtime).expect("a thread");
+        let sockets = server.bind(&settings).expect("a free port");
+        server.apply(sockets);
+        server
+    };
+    send(&taps.handle(), b"a query");
+    collector.messages(1);
+    let address = server.address().expect("bound");
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )
+        .expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        answer
+    };
+    let status = get("/status");
+    assert!(status.starts_with("HTTP/1.1 200"), "{status}");
+    assert!(status.contains(&collector.socket()), "{status}");
+    assert!(get("/metrics").contains("tapfan_sink_up{"));
+    assert!(get("/livez").starts_with("HTTP/1.1 200"));
+    drop(server);
+    assert_eq!(taps.drain_blocking(LONG).delivered(), 1);
+}

@@ -29,7 +29,7 @@ use crate::{
     net::Stream,
 };
 
-/// What all connections share.
+/// A connection to the listener. Clones share the pieces, the counts and the end.
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
     pub(super) target: Target,
@@ -43,7 +43,7 @@ pub(super) struct Connection {
     pub(super) stop: CancellationToken,
 }
 
-/// What was written whole.
+/// The frames that were written whole, and their bytes.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     pub(super) frames: AtomicU64,

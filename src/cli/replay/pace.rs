@@ -7,13 +7,13 @@ use std::time::Duration;
 pub(super) enum Pace {
     /// As fast as the listener reads.
     Unlimited,
-    /// So many frames a second.
+    /// This number of frames a second.
     Rate(f64),
     /// A multiple of the speed of the capture.
     Speed(f64),
 }
 
-/// Reckons when each frame is due, from the start on.
+/// Computes the time at which each frame is due.
 #[derive(Debug)]
 pub(super) struct Schedule {
     pace: Pace,
@@ -41,13 +41,14 @@ impl Schedule {
         matches!(self.pace, Pace::Speed(_))
     }
 
-    /// Begins another pass through the captures. Its first frame follows the last one at once.
+    /// Begins another pass through the captures. Its first frame is due together with the last frame of the pass before.
     pub(super) fn begin_pass(&mut self) {
         self.origin = None;
     }
 
-    /// Returns when the next frame is due, from the start on; `None` for at once. `moment` is the time in the frame. A frame
-    /// whose time is before that of an earlier one, or that has none, is due with the one before it.
+    /// Returns the delay from the start to the time at which the next frame is due; `None` if it is due immediately. `moment`
+    /// is the time in the frame. A frame without a time, or with an earlier time than a frame before it, is due together with
+    /// the frame before it.
     pub(super) fn next(&mut self, moment: Option<Duration>) -> Option<Duration> {
         match self.pace {
             Pace::Unlimited => return None,

@@ -22,7 +22,7 @@ pub(super) struct Piece {
     /// The frames, each with its length.
     pub(super) wire: Vec<u8>,
     pub(super) frames: u64,
-    /// The time at which they are due, from the start on; `None` for at once.
+    /// The delay from the start to the time at which they are due; `None` if they are due immediately.
     pub(super) due: Option<Duration>,
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::connection::Sent;
 use crate::cli::eprint;
 
-/// What was sent, for people.
+/// The frames sent so far, displayed for people.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Account {
     pub(super) frames: u64,

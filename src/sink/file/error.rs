@@ -8,7 +8,7 @@ pub(crate) enum FileError {
     /// A call to the system failed.
     #[error("cannot {doing} {path}: {source}{hint}", path = .path.display(), hint = hint(.source))]
     Io {
-        /// What was done, as in `create`.
+        /// The verb of the call, as in `create`.
         doing: &'static str,
         /// The file or the folder.
         path: PathBuf,

@@ -1,4 +1,4 @@
-//! Where frames come from. Each input has a thread that sends batches to the pump.
+//! The inputs: captures and sockets. Each input has a thread that sends batches to the pump.
 
 mod files;
 mod follow;

@@ -1,4 +1,5 @@
-//! Where frames go. Each output has a thread and a bounded queue, so that one that is slow does not slow another.
+//! The outputs: files, standard output and collectors. Each output has a thread and a bounded queue, so that a slow one does
+//! not slow the others.
 
 mod collectors;
 mod file;
