@@ -11,7 +11,7 @@ use divan::{
 };
 use prost::Message as _;
 use tapfan::{
-    internals::{FieldValues, Rewrite, Tapped, Template, Value, validate},
+    internals::{ExtraField, FieldValues, Rewrite, Tapped, Template, Value, validate},
     proto::Dnstap,
 };
 
@@ -107,14 +107,16 @@ fn extra_of_template(bencher: Bencher<'_, '_>, text: &str) {
     let rewrite = Rewrite::new(true, &FieldValues::default());
     let template = Template::new(text);
     let mut value = Value::default();
+    let mut field = ExtraField::default();
     run(bencher, |frame, out| {
         let tapped = Tapped {
             frame,
             ..Tapped::default()
         };
         template.evaluate(&tapped, &mut value);
+        field.set(value.bytes());
         rewrite
-            .apply_with_extra(frame, value.bytes(), out)
+            .apply_with_extra(frame, &field, out)
             .expect("dnstap");
     });
 }

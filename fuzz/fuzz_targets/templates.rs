@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
 use tapfan::{
-    internals::{FieldValues, Labels, Origin, Rewrite, Tapped, Template, VALUE_LIMIT, Value, validate},
+    internals::{ExtraField, FieldValues, Labels, Origin, Rewrite, Tapped, Template, VALUE_LIMIT, Value, validate},
     proto::Dnstap,
 };
 
@@ -37,7 +37,9 @@ fuzz_target!(|data: &[u8]| {
     if validate(frame).is_ok() {
         let mut out = BytesMut::new();
         let rewrite = Rewrite::new(true, &FieldValues::default());
-        rewrite.apply_with_extra(frame, &first, &mut out).expect("a valid frame");
+        let mut field = ExtraField::default();
+        field.set(&first);
+        rewrite.apply_with_extra(frame, &field, &mut out).expect("a valid frame");
         let tap = Dnstap::decode(out.as_ref()).expect("rewritten frames decode");
         assert_eq!(tap.extra, Some(first));
     }

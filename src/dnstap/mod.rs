@@ -44,6 +44,6 @@ pub use protocol::Protocol;
 #[cfg(feature = "cli")]
 pub(crate) use raw::address;
 pub use raw::{Moment, RawFrame, RawMessage};
-pub use rewrite::{FieldValues, Rewrite};
+pub use rewrite::{ExtraField, FieldValues, Rewrite};
 pub use validate::{message_type, validate};
 pub use view::FrameView;

@@ -48,8 +48,19 @@ pub struct Rewrite {
     fields: [Option<Bytes>; 3],
 }
 
-/// A field to write, in two parts so that the second need not be copied first.
-type Encoded<'a> = [&'a [u8]; 2];
+/// The field `extra` of one frame, encoded. It is made to be set again for the next frame, without allocating.
+#[derive(Debug, Clone, Default)]
+pub struct ExtraField {
+    encoded: BytesMut,
+}
+
+/// The fields `identity`, `version` and `extra`, which have the numbers 1 to 3, each encoded. `None` keeps the sender's
+/// value.
+type EncodedFields<'a> = [Option<&'a [u8]>; 3];
+
+/// A set of top-level fields, a bit for each number.
+#[derive(Debug, Clone, Copy)]
+struct FieldSet(u32);
 
 /// A frame that is being copied into a buffer.
 struct Splice<'a> {
@@ -91,7 +102,7 @@ impl Rewrite {
     /// # Errors
     /// If the frame is malformed. `out` is then unchanged.
     pub fn apply(&self, frame: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
-        self.splice_whole(frame, self.encoded(), out)
+        self.splice_or_undo(frame, self.encoded(), out)
     }
 
     /// Does the same, and sets `extra` to a value that is only for this frame.
@@ -101,34 +112,25 @@ impl Rewrite {
     pub fn apply_with_extra(
         &self,
         frame: &[u8],
-        extra: &[u8],
+        extra: &ExtraField,
         out: &mut BytesMut,
     ) -> Result<(), Malformed> {
-        let mut buffer = [0; 2 * MAX_VARINT];
-        let head = key(schema::EXTRA, extra.len(), &mut buffer);
         let [identity, version, _] = self.encoded();
-        self.splice_whole(frame, [identity, version, Some([head, extra])], out)
+        self.splice_or_undo(frame, [identity, version, Some(&extra.encoded)], out)
     }
 
-    fn encoded(&self) -> [Option<Encoded<'_>>; 3] {
-        self.fields
-            .each_ref()
-            .map(|field| Some([field.as_ref()?.as_ref(), &[]]))
+    fn encoded(&self) -> EncodedFields<'_> {
+        self.fields.each_ref().map(Option::as_deref)
     }
 
-    fn splice_whole(
+    fn splice_or_undo(
         &self,
         frame: &[u8],
-        fields: [Option<Encoded<'_>>; 3],
+        fields: EncodedFields<'_>,
         out: &mut BytesMut,
     ) -> Result<(), Malformed> {
         let before = out.len();
-        let edits: usize = fields
-            .iter()
-            .flatten()
-            .flatten()
-            .map(|part| part.len())
-            .sum();
+        let edits: usize = fields.iter().flatten().map(|field| field.len()).sum();
         out.reserve(frame.len() + edits);
         let result = self.splice(frame, fields, out);
         if result.is_err() {
@@ -140,24 +142,23 @@ impl Rewrite {
     fn splice(
         &self,
         frame: &[u8],
-        fields: [Option<Encoded<'_>>; 3],
+        fields: EncodedFields<'_>,
         out: &mut BytesMut,
     ) -> Result<(), Malformed> {
-        // The index in `fields` of a top-level field that is set.
-        let edit = |number: u32| {
-            let index = (number as usize).checked_sub(1)?;
-            fields.get(index)?.map(|_| index)
-        };
-        let mut pending = fields;
-        // Set fields that are absent from the frame go to the front, so a first pass finds them.
-        if fields.iter().any(Option::is_some) {
-            let mut absent = fields;
+        // The edited fields that are not written yet.
+        let mut pending = FieldSet::of(&fields);
+        let edited = pending;
+        // Edited fields that are absent from the frame go to the front, so a first pass finds them.
+        if !edited.is_empty() {
+            let mut absent = edited;
             for field in Fields::new(frame) {
-                if let Some(index) = edit(field?.number) {
-                    absent[index] = None;
+                absent.remove(field?.number);
+            }
+            for (number, field) in (1..).zip(fields) {
+                if absent.contains(number) {
+                    out.extend_from_slice(field.unwrap_or_default());
                 }
             }
-            absent.iter().flatten().for_each(|field| put(field, out));
         }
         let mut splice = Splice {
             frame,
@@ -169,16 +170,59 @@ impl Rewrite {
             if field.number == schema::MESSAGE && !self.full {
                 DNSTAP_FIELDS.check(&field)?;
                 splice.strip(&field)?;
-            } else if let Some(index) = edit(field.number) {
+            } else if edited.contains(field.number) {
                 DNSTAP_FIELDS.check(&field)?;
                 splice.cut(&field);
-                if let Some(field) = pending[index].take() {
-                    put(&field, splice.out);
+                if pending.remove(field.number) {
+                    let value = fields[field.number as usize - 1];
+                    splice.out.extend_from_slice(value.unwrap_or_default());
                 }
             }
         }
         splice.copy_to(frame.len());
         Ok(())
+    }
+}
+
+// === impl FieldSet ===
+
+impl FieldSet {
+    /// The fields that have a value.
+    fn of(fields: &EncodedFields<'_>) -> Self {
+        let bit = |(number, field): (u32, &Option<_>)| u32::from(field.is_some()) << number;
+        Self((1..).zip(fields).map(bit).sum())
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn contains(self, number: u32) -> bool {
+        self.0 & Self::bit(number) != 0
+    }
+
+    /// Removes a field, and returns whether it was in the set.
+    fn remove(&mut self, number: u32) -> bool {
+        let had = self.contains(number);
+        self.0 &= !Self::bit(number);
+        had
+    }
+
+    /// The bit of a field; none for a number that is not in any set.
+    fn bit(number: u32) -> u32 {
+        1_u32.checked_shl(number).unwrap_or(0)
+    }
+}
+
+// === impl ExtraField ===
+
+impl ExtraField {
+    /// Sets the value.
+    pub fn set(&mut self, value: &[u8]) {
+        self.encoded.clear();
+        encode_key(schema::EXTRA, WireType::LengthDelimited, &mut self.encoded);
+        encode_varint(value.len() as u64, &mut self.encoded);
+        self.encoded.extend_from_slice(value);
     }
 }
 
@@ -240,21 +284,6 @@ impl Splice<'_> {
             self.out.truncate(self.out.len() - (content - start));
         }
     }
-}
-
-fn put(field: &Encoded<'_>, out: &mut BytesMut) {
-    for part in field {
-        out.extend_from_slice(part);
-    }
-}
-
-/// Encodes the tag of a field of type `bytes`, and its length.
-fn key(number: u32, length: usize, buffer: &mut [u8; 2 * MAX_VARINT]) -> &[u8] {
-    let mut rest = buffer.as_mut_slice();
-    encode_key(number, WireType::LengthDelimited, &mut rest);
-    encode_varint(length as u64, &mut rest);
-    let unused = rest.len();
-    &buffer[..buffer.len() - unused]
 }
 
 /// Encodes a field of type `bytes`, including its tag and length.
@@ -375,9 +404,11 @@ mod tests {
                         version: None,
                         extra: extra_before.clone(),
                     };
+                    let mut field = ExtraField::default();
+                    field.set(&extra);
                     let mut out = BytesMut::new();
                     Rewrite::new(full, &all)
-                        .apply_with_extra(frame, &extra, &mut out)
+                        .apply_with_extra(frame, &field, &mut out)
                         .expect("well formed");
                     all.extra = Some(extra.clone().into());
                     assert_eq!(out, apply(full, &all, frame), "{length}");

@@ -13,9 +13,9 @@ use tower::{Layer, Service};
 use super::{Outgoing, SinkError};
 use crate::{
     config::Edits,
-    dnstap::{FieldValues, Malformed, Rewrite},
+    dnstap::{ExtraField, FieldValues, Malformed, Rewrite},
     extra::{Origin, Tapped, Template, Value},
-    frame_stream::{Batch, Chunk, IndexEntry},
+    frame_stream::{Chunk, IndexEntry},
     router::{DropReason, Progress},
 };
 
@@ -37,8 +37,14 @@ pub(crate) struct FrameEdits {
 pub(crate) struct RewriteService<S> {
     inner: S,
     edits: Arc<FrameEdits>,
-    /// The `extra` of one frame, kept for its memory.
-    extra: Value,
+    extra: Extra,
+}
+
+/// The `extra` of one frame, kept for its memory.
+#[derive(Debug, Clone, Default)]
+struct Extra {
+    value: Value,
+    field: ExtraField,
 }
 
 /// Wraps a sink's service in [`RewriteService`].
@@ -56,6 +62,8 @@ pub(crate) struct Response<F> {
 /// The frames of the original batch that the edited batch does not contain.
 #[derive(Debug, Default)]
 struct LeftOut {
+    /// The number of frames of the original batch that were looked at.
+    place: usize,
     /// The position of each frame in the original batch, ascending, and the drop reason.
     frames: Vec<(usize, DropReason)>,
 }
@@ -85,22 +93,27 @@ impl FrameEdits {
         self.rewrite.is_noop() && self.extra.is_none()
     }
 
-    /// Appends the edited payload of a frame to `out`. `extra` is overwritten.
-    fn apply(
-        &self,
-        tapped: &Tapped<'_>,
-        extra: &mut Value,
-        out: &mut BytesMut,
-    ) -> Result<(), Malformed> {
-        match &self.extra {
-            Some(template) => {
-                // The template sees the frame as it came, with its DNS messages and the fields of the sender.
-                template.evaluate(tapped, extra);
-                self.rewrite
-                    .apply_with_extra(tapped.frame, extra.bytes(), out)
-            }
-            None => self.rewrite.apply(tapped.frame, out),
-        }
+    /// Returns the chunk with edited frames. Frames that cannot be edited are left out.
+    fn edit(&self, chunk: &Chunk, extra: &mut Extra, left_out: &mut LeftOut) -> Chunk {
+        let Some(template) = &self.extra else {
+            return edit_frames(chunk, left_out, |frame, out| self.rewrite.apply(frame, out));
+        };
+        let origin = chunk.source().map(|source| Origin {
+            listener: source.listener(),
+            peer: source.peer(),
+        });
+        let mut labels = chunk.labels();
+        edit_frames(chunk, left_out, |frame, out| {
+            // The template sees the frame as it came, with its DNS messages and the fields of the sender.
+            let tapped = Tapped {
+                frame,
+                origin,
+                labels: labels.next().unwrap_or_default(),
+            };
+            template.evaluate(&tapped, &mut extra.value);
+            extra.field.set(extra.value.bytes());
+            self.rewrite.apply_with_extra(frame, &extra.field, out)
+        })
     }
 }
 
@@ -122,7 +135,7 @@ impl<S> Layer<S> for RewriteLayer {
         RewriteService {
             inner,
             edits: Arc::clone(&self.edits),
-            extra: Value::default(),
+            extra: Extra::default(),
         }
     }
 }
@@ -146,7 +159,8 @@ where
         let mut left_out = LeftOut::default();
         let request = match request {
             Outgoing::Frames(batch) if !self.edits.is_noop() => {
-                Outgoing::Frames(edit(&self.edits, &batch, &mut self.extra, &mut left_out))
+                let edit = |chunk| self.edits.edit(chunk, &mut self.extra, &mut left_out);
+                Outgoing::Frames(batch.iter().map(edit).collect())
             }
             untouched => untouched,
         };
@@ -157,32 +171,25 @@ where
     }
 }
 
-fn edit(edits: &FrameEdits, batch: &Batch, extra: &mut Value, left_out: &mut LeftOut) -> Batch {
-    let mut place = 0;
-    let edit = |chunk: &Chunk| {
-        let mut wire = BytesMut::with_capacity(chunk.wire().len());
-        let mut index = Vec::with_capacity(chunk.len());
-        let origin = chunk.source().map(|source| Origin {
-            listener: source.listener(),
-            peer: source.peer(),
-        });
-        let frames = chunk.frames().zip(chunk.message_types());
-        for ((frame, message_type), labels) in frames.zip(chunk.labels()) {
-            let tapped = Tapped {
-                frame,
-                origin,
-                labels,
-            };
-            match append(&mut wire, |wire| edits.apply(&tapped, extra, wire)) {
-                // No edit changes the type.
-                Some(end) => index.push(IndexEntry::new(end, message_type)),
-                None => left_out.frames.push((place, DropReason::Malformed)),
-            }
-            place += 1;
+/// Returns the chunk with the frames that `apply` writes. Frames that it refuses are left out.
+fn edit_frames(
+    chunk: &Chunk,
+    left_out: &mut LeftOut,
+    mut apply: impl FnMut(&[u8], &mut BytesMut) -> Result<(), Malformed>,
+) -> Chunk {
+    let mut wire = BytesMut::with_capacity(chunk.wire().len());
+    let mut index = Vec::with_capacity(chunk.len());
+    for (frame, message_type) in chunk.frames().zip(chunk.message_types()) {
+        match append(&mut wire, |wire| apply(frame, wire)) {
+            // No edit changes the type.
+            Some(end) => index.push(IndexEntry::new(end, message_type)),
+            None => left_out
+                .frames
+                .push((left_out.place, DropReason::Malformed)),
         }
-        Chunk::of_buffer(wire, index.into(), chunk.received()).derived_from(chunk)
-    };
-    batch.iter().map(edit).collect()
+        left_out.place += 1;
+    }
+    Chunk::of_buffer(wire, index.into(), chunk.received()).derived_from(chunk)
 }
 
 /// Appends the frame that `apply` writes, with its length prefix, and returns its end. Appends nothing if the frame cannot be
@@ -245,7 +252,10 @@ mod tests {
     use std::future::{Ready, ready};
 
     use super::*;
-    use crate::{frame_stream::Source, health::Disconnect};
+    use crate::{
+        frame_stream::{Batch, Source},
+        health::Disconnect,
+    };
 
     /// A service that records the batches it gets and returns a fixed answer.
     #[derive(Debug)]
