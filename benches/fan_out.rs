@@ -2,21 +2,22 @@
 //! unix collectors. No frame is dropped.
 //!
 //! `cargo bench --bench fan_out` sends the recorded traffic of `tests/data` repeatedly, in bulk,
-//! through - the floor: a process that reads 256 KiB at a time and writes these bytes to both
-//! collectors, without any framing;
+//! through each of these programs:
+//! - the floor: a process that reads 256 KiB at a time and writes these bytes to both collectors,
+//!   without any framing;
 //! - `tapfan run`, with two `full` sinks, and with two sinks that edit each frame;
 //! - golang-dnstap's `dnstap`, if it is installed.
 //!
-//! For each program it prints the user and system time per frame. The times are those that the
-//! operating system reports for the process when it has ended. For tapfan it also prints the cost
-//! of monitoring: the admin thread's share of the processor time at full load, with one scrape a
-//! second and one page open. The sender stays at most [`WINDOW`] frames ahead of the slower
-//! collector, so that no program has to drop frames. Compare only the ratios within one run, never
-//! the figures of different runs.
+//! For each program it prints the user and system time per frame. The operating system reports
+//! these times when the process has ended. For tapfan it also prints the cost of monitoring: the
+//! admin thread's share of the processor time at full load, with one scrape a second and one page
+//! open. The sender stays at most [`WINDOW`] frames ahead of the slower collector, so that no
+//! program has to drop frames. Compare only the ratios within one run, never the figures of
+//! different runs.
 //!
 //! `cargo test --bench fan_out` is a trial of a few seconds: it runs the same programs and scrapes
 //! with a few thousand frames each. It fails unless every frame arrives once and the admin endpoint
-//! answers. The figures of a trial mean nothing.
+//! answers. Ignore the figures of a trial.
 
 mod handshake;
 
@@ -185,7 +186,7 @@ fn watch(
 ) -> io::Result<(u64, u64, u64)> {
     let (event, has_event) = mpsc::channel();
     let page = thread::spawn(move || page(admin, &event));
-    // If the page fails, it drops the sender without an event.
+    // If the page fails, it drops the channel's sender before any event has arrived.
     let mut is_open = has_event.recv_timeout(PATIENCE).is_ok();
     if is_open {
         scrape(admin)?;
@@ -345,8 +346,8 @@ fn run(
     outcome.map_err(|error| format!("{name}: {error}"))?;
     let frames = traffic.frames * rounds;
     for collector in collectors {
-        // golang-dnstap resets its connections when it exits. That does no harm: all bytes were
-        // counted before.
+        // Ignores errors here: golang-dnstap resets its connections when it exits, but the
+        // collectors have already counted all bytes.
         let _ = collector
             .thread
             .join()

@@ -177,7 +177,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Returns the number of writes of the good sender, and how long the longest one took.
+/// Returns the number of writes of the good sender, and the duration of the longest write.
 fn run(case: &Case, program: &Path, lasts: Duration) -> Result<(u64, Duration), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let got = collect(&folder.path().join("good"))?;
@@ -304,8 +304,8 @@ fn collect(socket: &Path) -> io::Result<Arc<Mutex<BTreeSet<u64>>>> {
             let mut payload = vec![0; u32::from_be_bytes(length) as usize];
             stream.read_exact(&mut payload)?;
             // In the short frames of the good sender, `extra` starts at the third byte. In longer
-            // frames these bytes begin with the second byte of the length, so that the number is
-            // large.
+            // frames, these eight bytes begin with the second byte of the length. The number is
+            // then larger than any number of the good sender.
             let number = u64::from_be_bytes(payload[2..10].try_into().expect("eight bytes"));
             if number < LOUD {
                 shared.lock().expect("no panic").insert(number);

@@ -1,12 +1,13 @@
-//! The cost of a tap inside a DNS server, for the thread that sends.
+//! Measures what a tap inside a DNS server costs the thread that sends the messages.
 //!
-//! Run it with `cargo bench --bench tap`. Each iteration sends one message with 100 bytes of wire,
-//! without reading the clock, to two `full` sinks whose collectors read everything. No message is
-//! lost. `wants` asks handles that want nothing.
+//! Run it with `cargo bench --bench tap`. Each iteration sends one message that contains a DNS
+//! message of 100 bytes, without reading the clock, to two `full` sinks whose collectors read
+//! everything. No message is lost. The two benchmarks `wants_…` measure `Handle::wants` when no
+//! sink takes messages.
 //!
-//! With Go on the machine, `golang_dnstap` measures the same work there: golang-dnstap's message is
-//! encoded by the protobuf library and put on a channel, without waiting, as CoreDNS does.
-//! Compare only the ratios within one run.
+//! If Go is installed, the benchmark also measures golang-dnstap: as in CoreDNS, Go's protobuf
+//! library encodes the message, and the program puts it on a channel without waiting. Compare only
+//! the ratios within one run.
 
 #[allow(dead_code, reason = "the sender of this benchmark is the library")]
 mod handshake;
@@ -33,7 +34,8 @@ use tapfan::{
 /// The bytes of a DNS message.
 const WIRE: usize = 100;
 
-/// The queue of each sink, in units of 10,000 messages: it holds all of a run, so that none is lost.
+/// The length of each sink's queue, in units of 10,000 messages. The queue holds all messages of a
+/// run, so that none is lost.
 const QUEUE: usize = 200;
 
 const DRAIN: Duration = Duration::from_secs(60);
@@ -58,7 +60,7 @@ fn collect(socket: &Path) {
     });
 }
 
-/// Starts taps with two sinks, which are connected.
+/// Starts taps with two sinks, and waits until both are connected.
 fn taps() -> Taps {
     let folder = tempfile::tempdir().expect("a folder");
     let mut tapfile = String::new();
@@ -75,7 +77,7 @@ fn taps() -> Taps {
     taps
 }
 
-/// Ends the taps. Every message must have been written.
+/// Ends the taps, and checks that every message was written.
 fn end(taps: Taps) {
     let report = taps.drain_blocking(DRAIN);
     assert_eq!(report.lost(), 0, "the queues were too small");
@@ -96,7 +98,7 @@ fn send(bencher: Bencher<'_, '_>) {
     end(taps);
 }
 
-/// Four threads that send at the same time.
+/// The cost of `send` when four threads send at the same time.
 #[divan::bench(sample_count = 100, sample_size = 500, threads = 4)]
 fn send_from_four_threads(bencher: Bencher<'_, '_>) {
     let taps = taps();
@@ -108,7 +110,7 @@ fn send_from_four_threads(bencher: Bencher<'_, '_>) {
     end(taps);
 }
 
-/// The same with the clock read for each message, as a server does.
+/// The cost of `send` and of reading the clock, which a server does for each message.
 #[divan::bench(sample_count = 500, sample_size = 500)]
 fn read_the_clock_and_send(bencher: Bencher<'_, '_>) {
     let taps = taps();
@@ -137,8 +139,8 @@ fn wants_after_the_drain(bencher: Bencher<'_, '_>) {
 }
 
 /// Eight threads send as fast as they can to two sinks, one of which is down. Prints the longest
-/// call, and the number of times that the threads waited for anything: a thread that the system
-/// stops for another one is late, too, but does not wait.
+/// call, how often the threads waited for anything, and how often the system stopped a thread to
+/// run another one. A stopped thread makes a call longer too, but it does not wait for tapfan.
 fn longest_call(messages: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let (good, down) = (folder.path().join("good"), folder.path().join("down"));
@@ -185,7 +187,8 @@ fn longest_call(messages: u64) {
     );
 }
 
-/// The times that this thread has waited, and that it was stopped for another one.
+/// Returns how often this thread has waited, and how often the system stopped it to run another
+/// thread.
 fn switches() -> (i64, i64) {
     let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("Linux has it");
     (
@@ -194,7 +197,7 @@ fn switches() -> (i64, i64) {
     )
 }
 
-/// Runs the comparison, if Go and the module are at hand.
+/// Runs the comparison with golang-dnstap if Go and the module are available.
 fn golang_dnstap() {
     let folder = std::env::temp_dir().join(format!("tapfan-bench-tap-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
@@ -217,7 +220,7 @@ fn golang_dnstap() {
         }
         Err(error) => println!("golang-dnstap: skipped, Go cannot be run: {error}"),
     }
-    // A temporary folder that stays behind does no harm.
+    // Ignores errors: a temporary folder that is not removed does no harm.
     let _ = fs::remove_dir_all(&folder);
 }
 

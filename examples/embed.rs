@@ -1,4 +1,4 @@
-//! A program that runs the router itself, shows it for a second, and drains it.
+//! A program that runs the router itself, prints the router's state for a second, and drains the router.
 //!
 //! ```sh
 //! cargo run --no-default-features --example embed
@@ -39,8 +39,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         sleep(Duration::from_millis(200)).await;
     }
 
-    // Waits until the queues are empty, at most for the time in the `drain` line. Cancelling the token would end the
-    // wait earlier.
+    // Waits until the queues are empty, but at most for the time in the `drain` line. Cancelling the token would end
+    // the wait earlier.
     let report = router.drain(CancellationToken::new()).await;
     for sink in report.sinks {
         println!("{}: {} frames lost", sink.name, sink.ledger.dropped_total());

@@ -5,14 +5,15 @@
 //! dig @127.0.0.1 -p 5300 example.com
 //! ```
 //!
-//! Ctrl+C ends it at once. A server that shuts down in order calls `taps.drain_blocking`, as `docs/embedding.md` shows.
+//! Ctrl+C ends the program immediately. A server that shuts down cleanly calls `taps.drain_blocking`: see
+//! `docs/embedding.md`.
 
 use std::{error::Error, net::UdpSocket, time::SystemTime};
 
 use tapfan::tap::{Message, MessageType, Protocol, Taps};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The collector need not be there yet.
+    // The collector need not be running yet.
     let taps = Taps::from_tapfile("dnstap /tmp/dnstap.sock full")?;
     let handle = taps.handle();
     let socket = UdpSocket::bind("127.0.0.1:5300")?;
@@ -21,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (length, client) = socket.recv_from(&mut buffer)?;
         let received = SystemTime::now();
         let message = &mut buffer[..length];
-        // A response is never answered: its sender may be a server that would answer in turn.
+        // Ignores responses. The sender of a response may be a server that would respond to an answer, and so on
+        // without end.
         if message.get(2).is_none_or(|flags| flags & 0x80 != 0) {
             continue;
         }

@@ -88,7 +88,7 @@ fn of_recordings() -> io::Result<()> {
     rewrite.add(&[b"\x0e", b"\x72\x02\x08\x01\x78\x01"])
 }
 
-/// Frames of recordings, messages with a record of each type, and frames that are cut.
+/// Writes frames of recordings, messages with a record of each type, and frames that are cut short.
 fn of_dump() -> io::Result<()> {
     let mut dump = Corpus::of("dump")?;
     for recording in recordings()? {

@@ -46,10 +46,10 @@ impl LogControl for Log {
     }
 }
 
-/// The deadline of an answer. Without it, a request that gets no answer would hang.
+/// The deadline of an answer. Without this deadline, the fuzzer would hang on a request that gets no answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// More bytes than any answer has.
+/// A limit that is larger than any answer.
 const ANSWER: usize = 4 << 20;
 
 /// The running router. A panic in any of its threads ends the fuzzer, because of libFuzzer's panic hook.

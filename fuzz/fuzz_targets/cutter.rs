@@ -1,5 +1,5 @@
-//! Fuzzes the cutter: with random splits of the input, the outcome is that of a single piece and of an independent
-//! parser.
+//! Fuzzes the cutter. With random splits of the input, the outcome equals that of the unsplit input and that of an
+//! independent parser.
 
 #![no_main]
 

@@ -1,11 +1,12 @@
-//! The forms of `tapfan dump`: whatever a frame has, its text is text, JSON is JSON, and its length is bounded.
+//! Fuzzes the output formats of `tapfan dump`. For any frame, each format is well-formed, and its length is bounded.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tapfan::internals::in_every_form;
 
-/// A text of 4 MiB for each of two DNS messages, one record more for each, and the escapes of JSON.
+/// The largest length of an output. The text of each of the two DNS messages has at most 4 MiB plus one record, and the
+/// escapes of JSON make it longer.
 const LONGEST: usize = 64 << 20;
 
 fn check(frame: &[u8]) {
@@ -40,7 +41,7 @@ fn varint(mut number: usize) -> Vec<u8> {
 
 fuzz_target!(|data: &[u8]| {
     check(data);
-    // The same bytes as the DNS message of a `CLIENT_RESPONSE`.
+    // Also checks a `CLIENT_RESPONSE` that has the input as its DNS message.
     let message = [b"\x08\x06\x72".as_slice(), &varint(data.len()), data].concat();
     let frame = [b"\x72".as_slice(), &varint(message.len()), &message, b"\x78\x01"].concat();
     check(&frame);

@@ -21,7 +21,7 @@ struct Scene {
     resolver: Resolver,
     udp: UdpSocket,
     tcp: TcpListener,
-    /// The addresses from an earlier lookup of the name.
+    /// The addresses that an earlier lookup of the name returned.
     before: Addresses,
 }
 
@@ -144,7 +144,7 @@ async fn serve_udp(socket: &UdpSocket, choice: u8, body: &[u8]) {
             .iter()
             .flatten()
         {
-            // The resolver may have closed its socket.
+            // Ignores errors: the resolver may have closed its socket.
             let _ = socket.send_to(answer, client).await;
         }
     }

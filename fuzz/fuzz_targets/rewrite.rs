@@ -18,7 +18,7 @@ fn wanted(choice: u8) -> (bool, FieldValues) {
             if choice & 1 << 4 == 0 {
                 Bytes::from_static(value)
             } else {
-                // This is so long that its length takes two bytes.
+                // This value is so long that its length takes two bytes.
                 Bytes::from(value.repeat(100))
             }
         })

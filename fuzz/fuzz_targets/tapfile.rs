@@ -1,4 +1,5 @@
-//! Fuzzes the parsing of a Tapfile, from text to a configuration. The environment is fixed, and imports find no file.
+//! Fuzzes the parsing of a Tapfile, from text to a configuration. The environment variables are fixed, and imports find
+//! no file.
 
 #![no_main]
 

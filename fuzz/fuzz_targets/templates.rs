@@ -1,5 +1,5 @@
-//! Templates of `extra`: any text on any frame. The value is bounded and does not depend on the value before, and literal text
-//! stays as it is.
+//! Fuzzes templates of `extra`, with any text and any frame. The length of a value is bounded, a value does not depend
+//! on the previous one, and literal text is not changed.
 
 #![no_main]
 
@@ -15,13 +15,13 @@ use tapfan::{
 const ALL: &str = "{type}{class}{name}{proto}{remote}{port}{local}{size}{>id}{>opcode}{>do}{>bufsize}{rcode}{rsize}{>rflags}{duration}{/tap/listener}{/tap/peer}{/tap/identity}{/tap/version}{/tap/extra}{/a/b}";
 
 fuzz_target!(|data: &[u8]| {
-    // The text, its length first, and the frame. A length of 0 is for all placeholders.
+    // The input is the length of the text, then the text, then the frame. Length 0 selects the text `ALL`.
     let Some((&length, rest)) = data.split_first() else { return };
     let (text, frame) = rest.split_at(usize::from(length).min(rest.len()));
     let text = String::from_utf8_lossy(text);
     let template = Template::new(if length == 0 { ALL } else { &text });
     let origin = Origin { listener: "in", peer: "192.0.2.1:7" };
-    // The frame's own bytes are as good as any for metadata.
+    // Uses the bytes of the frame as metadata too, because any bytes will do.
     let tapped = Tapped { frame, origin: Some(origin), labels: Labels::of(frame) };
 
     let mut value = Value::default();

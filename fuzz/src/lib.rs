@@ -34,7 +34,7 @@ impl Dice {
         usize::try_from(self.0 >> 16).expect("48 bits") % bound.max(1)
     }
 
-    /// Returns the length of the next part of `rest` bytes. It is often short, and sometimes all of `rest`.
+    /// Returns the length of the next part of `rest` bytes. The part is often short, and sometimes it is all of `rest`.
     pub fn part(&mut self, rest: usize) -> usize {
         let most = match self.below(4) {
             0 => 1,

@@ -10,13 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::Dice;
 
-/// A peer that sends data in parts, receives in parts, and then behaves as in `then`.
+/// A peer that sends and receives data in parts. When it has sent everything, it behaves as `then`
+/// says.
 #[derive(Debug)]
 pub struct Peer<'a> {
     rest: &'a [u8],
     then: Then,
     dice: Dice,
-    /// The number of bytes that it will still receive.
+    /// The number of bytes that the peer will still receive.
     room: usize,
     written: Vec<u8>,
 }
@@ -47,12 +48,12 @@ impl<'a> Peer<'a> {
         }
     }
 
-    /// The data that was not read.
+    /// The data that has not been read from the peer.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// The bytes that it received.
+    /// The bytes that the peer received.
     pub fn written(&self) -> &[u8] {
         &self.written
     }

@@ -216,7 +216,9 @@ fn the_guide_has_the_limits_of_listeners_and_memory() {
     let real = of.count("src/frame_stream/chunk.rs", "REAL_OVERHEAD");
     guide.says(format!("and {real} bytes for each chunk"));
     let free = of.size("src/listener/unfinished.rs", "FREE");
-    guide.says(format!("`unfinished_frames` does not include {free} for each connection"));
+    guide.says(format!(
+        "`unfinished_frames` does not include {free} for each connection"
+    ));
     guide.says(format!("unfinished_frames + {free} × connections + 2"));
     guide.says(format!("memory + {free} × connections + 1"));
 
