@@ -40,7 +40,7 @@ def problems(check, tree):
 
 
 def in_order(cases):
-    """Name, problems and time of each case, in order. Several cases run at a time."""
+    """Yields the name, problems and time of each case, in the order of the cases. Several cases run at a time."""
 
     def timed(case):
         begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""Breaks one thing in a copy, which the check must find: a check that never fails is worth nothing."""
+"""Breaks one thing in a copy of the folder. The check must find it, because a check that never fails proves nothing."""
 
 import shutil
 import tempfile
@@ -8,7 +8,8 @@ from pathlib import Path
 from . import monitoring
 from .tree import Tree
 
-# One break each: the check, the file, the text to replace, the replacement, and a word of the expected problem.
+# Each entry breaks one thing: the check, the file, the text to replace, the replacement, and a word of the expected
+# problem.
 BREAKS = [
     ("yaml", "deploy/kustomize/base/service.yaml", "  type: ClusterIP", "   type: ClusterIP", "syntax error"),
     ("container", "deploy/container/Containerfile", "USER 65532:65532", "USER root", "DL3002"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .tree import Failed, run
 
-# The highest exposure that `systemd-analyze security` may report, in tenths: from 0 (all closed) to 100.
+# The highest exposure that the check accepts from `systemd-analyze security`, in tenths: from 0 (all closed) to 100.
 EXPOSURE = 17
 
 
@@ -25,7 +25,7 @@ def yamls(tree):
 
 
 def container(tree):
-    """Runs hadolint, and checks what it does not know."""
+    """Runs hadolint, and checks what hadolint does not check."""
     path = tree.deploy / "container/Containerfile"
     try:
         run("hadolint", "--config", tree.deploy / "checks/hadolint.yaml", path)
@@ -57,7 +57,7 @@ def units(tree):
             for socket in (tree.deploy / "systemd").glob("*.socket"):
                 shutil.copy(socket, folder)
             try:
-                # It also reports problems of other units on this machine that the unit refers to.
+                # `verify` also reports problems of other units on this machine, if the checked unit refers to them.
                 said = run("systemd-analyze", "verify", "--man=no", *sorted(Path(folder).iterdir()))
                 yield from (line for line in said.splitlines() if unit.stem in line)
             except Failed as failed:

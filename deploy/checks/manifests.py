@@ -9,7 +9,8 @@ import yaml
 
 from .tree import NEWEST, OLDEST, Failed, Workload, containers, run, title
 
-# Objects that passed their schema. The same ones occur many times, and the schemas are large.
+# Objects that passed their schema. They are not checked again, because equal objects occur often and the schemas are
+# large.
 VALID = set()
 
 OPERATOR = "monitoring.coreos.com/v1"
@@ -54,7 +55,7 @@ def same(tree):
 
 
 def canonical(objects):
-    """The objects as lines in a fixed order, without the labels of the tool that rendered them."""
+    """Returns the objects as lines in a fixed order, without the labels of the tool that rendered them."""
     texts = {}
     for item in copy.deepcopy(objects):
         for label in ("helm.sh/chart", "app.kubernetes.io/managed-by"):
@@ -111,7 +112,7 @@ def lifecycle(workload: Workload):
     if workload.sidecar:
         held = {"readinessProbe", "startupProbe"} & container.keys()
         problems += [f"{probe} of the sidecar can keep CoreDNS from serving" for probe in held]
-        others = 6  # The `lameduck` of CoreDNS, and its exit.
+        others = 6  # Seconds for the `lameduck` of CoreDNS and for its exit.
     else:
         if container.get("readinessProbe", {}).get("httpGet", {}).get("path") != "/readyz":
             problems.append("readinessProbe does not use /readyz")
@@ -169,7 +170,7 @@ def around(workload: Workload):
 
 
 def monitors(tree):
-    """Every ServiceMonitor and PodMonitor selects existing objects, at ports that they have."""
+    """Every ServiceMonitor and PodMonitor selects existing objects, and ports that these objects have."""
     overlays = tree.kustomize
     everything = [item for objects in overlays.values() for item in objects]
     chart = [(item, tree.helm["everything"]) for item in tree.helm["everything"]]

@@ -22,7 +22,7 @@ spec:
 
 
 def operators_rule(tree):
-    """The PrometheusRule made from rules.yaml: its text, indented, without the comment at its top."""
+    """Returns the PrometheusRule: the text of rules.yaml, indented, without the comment at its top."""
     text = (tree.deploy / "monitoring/rules.yaml").read_text()
     groups = text[text.index("groups:\n") :]
     return OPERATORS_RULE + re.sub(r"^(?=.)", "  ", groups, flags=re.MULTILINE)
@@ -37,7 +37,7 @@ def groups(tree):
 
 
 def rules(tree):
-    """promtool accepts the rules, and both files have the same ones."""
+    """promtool accepts the rules, and rules.yaml and prometheusrule.yaml have the same rules."""
     folder = tree.deploy / "monitoring"
     try:
         run("promtool", "check", "rules", folder / "rules.yaml")
@@ -60,7 +60,7 @@ def alerts(tree):
         for test in yaml.safe_load(path.read_text())["tests"]:
             for asked in test["alert_rule_test"]:
                 seen.add((asked["alertname"], bool(asked.get("exp_alerts"))))
-                # A test that expects some alerts of a name fails on any other alert of that name.
+                # If a test lists the expected alerts of a name, promtool fails on any other alert of that name.
                 labels = {sample["series"] for sample in test["input_series"]}
                 if any("good" in label for label in labels):
                     seen.add((asked["alertname"], False))

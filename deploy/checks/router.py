@@ -23,7 +23,7 @@ def free_port():
 
 
 class Stage:
-    """A folder with the files that the Tapfile of a workload names, and the Tapfile changed to use them."""
+    """A folder with the files that a workload's Tapfile names, and a copy of the Tapfile that uses these files."""
 
     def __init__(self, workload, folder):
         self.folder = Path(folder)
@@ -53,7 +53,7 @@ class Stage:
 
 
 def certificate(folder):
-    """A certificate and its key, named as in a Secret of Kubernetes."""
+    """Makes a certificate and its key, named as in a Secret of Kubernetes."""
     run(
         *"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost".split(),
         *("-keyout", folder / "tls.key", "-out", folder / "tls.crt"),
@@ -62,7 +62,7 @@ def certificate(folder):
 
 
 class Router:
-    """A context that runs tapfan. At its end SIGTERM must make it exit with 0."""
+    """A context that runs tapfan. At the end of the context, tapfan must exit with status 0 on SIGTERM."""
 
     def __init__(self, tapfan, workload):
         self.tapfan = tapfan
@@ -99,7 +99,7 @@ class Router:
             time.sleep(0.02)
 
     def answers(self, port):
-        """Whether tapfan listens at the port that stands for this port of the manifest."""
+        """Returns whether tapfan listens at the port that replaces this port of the manifest."""
         if port not in self.stage.ports:
             return False
         with socket.socket() as probe:
@@ -107,7 +107,7 @@ class Router:
             return probe.connect_ex(("127.0.0.1", self.stage.ports[port])) == 0
 
     def get(self, port, path):
-        """Status and body from the port that stands for this port of the manifest."""
+        """Returns status and body of a request to the port that replaces this port of the manifest."""
         if port not in self.stage.ports:
             return None, f"nothing in the Tapfile is at port {port}"
         address = f"http://127.0.0.1:{self.stage.ports[port]}{path}"

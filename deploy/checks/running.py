@@ -67,7 +67,7 @@ def ask(workload, router):
 
 
 def answered(router, port, path):
-    """Retries, because readiness may take a moment."""
+    """Repeats the request, because tapfan may become ready only after a moment."""
     end = time.monotonic() + 5
     while True:
         status, body = router.get(port, path)
@@ -102,7 +102,7 @@ def metrics(tree):
 
 
 def samples(body):
-    """The metrics: each name with its labels, each label with its values."""
+    """Returns the metrics: each name with its labels, each label with its values."""
     found = {}
     for line in body.splitlines():
         match = re.match(r"(\w+)(?:\{(.*)\})? ", line)

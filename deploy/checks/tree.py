@@ -39,7 +39,7 @@ def objects_of(text):
 
 
 class Tree:
-    """The deploy/ folder and docs/runbook.md of a repository: the real ones, or a broken copy."""
+    """The deploy/ folder and docs/runbook.md of a repository, or a broken copy of them."""
 
     def __init__(self, root, tapfan):
         self.root = Path(root)
@@ -97,7 +97,7 @@ class Tree:
 
     @cached_property
     def workloads(self):
-        """Every tapfan in a manifest."""
+        """Every container of tapfan in a manifest."""
         return [
             Workload(where, objects, owner, container)
             for where, objects in self.manifests

@@ -1,6 +1,7 @@
 """Checks resources of the Prometheus Operator and the dashboard against the TypeScript types of their projects.
 
-No registry has JSON Schemas for them. The compiler refuses unknown, missing and wrongly typed fields of a literal.
+No registry has JSON Schemas for them. The TypeScript compiler refuses unknown, missing and wrongly typed fields of an
+object literal.
 """
 
 import json
