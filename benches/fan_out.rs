@@ -48,8 +48,8 @@ use tapfan::{capture::FileReader, internals::Control};
 
 use handshake::{accept, open};
 
-/// The number of frames that the sender may be ahead of the slower collector. Together with one
-/// write this is less than the 10,000 frames that a queue holds.
+/// The number of frames that the sender may be ahead of the slower collector. This number of frames
+/// plus one write is less than the 10,000 frames that a queue holds.
 const WINDOW: u64 = 5_000;
 const WRITE: usize = 256 << 10;
 const FLOOR: &str = "TAPFAN_BENCH_FLOOR";
@@ -147,8 +147,8 @@ fn compare(is_trial: bool) -> Result<()> {
     Ok(())
 }
 
-/// Runs tapfan with two full sinks, a scraper and an open page, and prints the cost of serving
-/// them.
+/// Runs tapfan with two full sinks, a scraper and an open page. Prints the cost of serving the
+/// scraper and the page.
 fn watched(folder: &Path, traffic: &Traffic, rounds: u64, floor: &Cost) -> Result<()> {
     let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let (over, is_over) = mpsc::channel::<()>();
@@ -379,7 +379,7 @@ fn send(socket: &Path, traffic: &Traffic, rounds: u64, collectors: &[Collector])
     wait(collectors, sent)
 }
 
-/// Waits until both collectors have read this many frames.
+/// Waits until both collectors have read `frames` frames.
 fn wait(collectors: &[Collector], frames: u64) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(30);
     while collectors

@@ -2,9 +2,9 @@
 //! afterwards. The frames are small.
 //!
 //! `cargo bench --bench memory` starts `tapfan run`. Four senders send 200,000 frames of about 100
-//! bytes one by one while the collector is away. Then the collector comes back, and the benchmark
-//! samples the process for `FOR` seconds (default 30). `TAPFAN` names another program to measure,
-//! `FRAMES` sets another number of frames.
+//! bytes one by one while the collector is not running. After that, the collector starts again, and
+//! the benchmark samples the process for `FOR` seconds (default 30). `TAPFAN` names another program
+//! to measure, `FRAMES` sets another number of frames.
 //!
 //! `cargo test --bench memory` is a trial of a second with few frames. It fails unless all frames
 //! arrive.

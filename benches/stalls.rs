@@ -5,8 +5,8 @@
 //! (default 10). The benchmark prints the longest write of the good sender. It fails if the good collector misses a
 //! frame, or if a write took longer than [`LONGEST`].
 //!
-//! The measured time includes the machine's scheduling delays. The first case, in which no peer misbehaves, shows how
-//! large these delays are.
+//! The measured time includes the machine's scheduling delays. In the first case no peer misbehaves, so its result
+//! shows how large these delays are.
 
 mod handshake;
 

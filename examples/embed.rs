@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
 
     let router = Supervisor::start(&config)?;
-    // A clone of the view can be given to any thread, for example to one that serves metrics.
+    // A clone of the view can be given to any thread, for example to a thread that serves metrics.
     let view = router.view().clone();
     for _ in 0..5 {
         for sink in view.snapshot().sinks {
