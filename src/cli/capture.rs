@@ -8,7 +8,7 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 
-/// The first bytes of gzip (RFC 1952) and of zstd (RFC 8878).
+/// The magic numbers at the start of gzip (RFC 1952) and zstd (RFC 8878) data.
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 
@@ -23,7 +23,7 @@ pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     Ok(Box::new(File::open(path)?))
 }
 
-/// Returns the name of a capture for messages.
+/// Returns the name of a capture, for use in messages.
 pub(super) fn name(path: &Path) -> String {
     if is_standard_input(path) {
         return "standard input".to_owned();
@@ -36,7 +36,7 @@ pub(super) fn is_standard_input(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Decompresses a capture if its first bytes are those of gzip or zstd. Waits for those bytes.
+/// Decompresses a capture if it starts with the magic number of gzip or zstd. Blocks until the first bytes can be read.
 ///
 /// # Errors
 /// If the capture cannot be read.

@@ -20,12 +20,13 @@ pub(crate) struct CheckArgs {
     /// The Tapfile to check, as with `tapfan run`
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
-    /// Also prints what the placeholders in `extra` give in the first 10 frames of this capture
+    /// Also prints the values that the placeholders in `extra` have in the first 10 frames of this capture
     #[arg(long, value_name = "CAPTURE")]
     sample: Option<PathBuf>,
 }
 
-/// Checks a configuration. Prints problems to stderr and settings to stdout; the exit status is 2 if there is an error.
+/// Checks a configuration. Prints problems to stderr and settings to stdout. The exit status is 2 if the configuration
+/// has an error.
 pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
     let path = match choose(arguments.file.as_deref().or(arguments.config.as_deref())) {
         Ok(path) => path,
@@ -62,7 +63,7 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
     }
 }
 
-/// The error if no configuration was named on the command line and none was found.
+/// The error if the command line names no configuration and there is none at the default places.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoTapfile {
     #[error(transparent)]
@@ -81,7 +82,7 @@ pub(crate) fn choose(named: Option<&Path>) -> Result<PathBuf, NoTapfile> {
     Ok(path)
 }
 
-/// Returns whether to print in colour on stderr.
+/// Returns whether output on stderr is coloured.
 pub(crate) fn colored_stderr() -> bool {
     io::stderr().is_terminal() && paint::wanted()
 }
@@ -96,8 +97,8 @@ fn summary(path: &Path, diagnostics: &Diagnostics) -> String {
     let warnings = count(diagnostics.warnings(), "warning");
     let path = path.display();
     match (diagnostics.has_errors(), diagnostics.warnings()) {
-        (true, 0) => format!("{path} has {errors}; nothing would start"),
-        (true, _) => format!("{path} has {errors} and {warnings}; nothing would start"),
+        (true, 0) => format!("{path} has {errors}; the router would not start"),
+        (true, _) => format!("{path} has {errors} and {warnings}; the router would not start"),
         (false, 0) => format!("{path} is good"),
         (false, _) => format!("{path} is good, with {warnings}"),
     }
@@ -119,10 +120,10 @@ mod tests {
             said("listen @in\ndnstap /s 2"),
             "Tapfile is good, with 1 warning"
         );
-        assert_eq!(said(""), "Tapfile has 2 errors; nothing would start");
+        assert_eq!(said(""), "Tapfile has 2 errors; the router would not start");
         assert_eq!(
             said("listen @in\ndnstap /s {\nidentity {$A}{$B}\nx\n}"),
-            "Tapfile has 1 error and 2 warnings; nothing would start"
+            "Tapfile has 1 error and 2 warnings; the router would not start"
         );
     }
 

@@ -57,7 +57,8 @@ pub(super) fn latency(seconds: f64) -> String {
     }
 }
 
-/// Formats a share in whole percent. Only an exact 0 gives `0%`, and only an exact 1 gives `100%`.
+/// Formats a share in whole percent, rounded down. A share below 1 % is shown as `<1%`. Only an exact 0 gives `0%`, and
+/// only an exact 1 gives `100%`.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub(super) fn percent(share: f64) -> String {
     match share {
@@ -72,7 +73,7 @@ fn scaled(number: f64, base: f64, units: &[&str]) -> String {
     let mut units = units.iter();
     let smallest = units.next().copied().unwrap_or_default();
     let mut unit = smallest;
-    // A value that would need four digits moves to the next unit.
+    // A value that rounds to 1000 or more is shown in the next larger unit.
     while value.round() >= 1000.0 {
         let Some(next) = units.next() else { break };
         value /= base;

@@ -7,7 +7,7 @@ use crate::{
     net::Inherited,
 };
 
-/// The unused inherited sockets about which a warning was logged.
+/// The unused inherited sockets for which a warning has been logged.
 #[derive(Debug, Default)]
 pub(super) struct Unused(Vec<String>);
 
@@ -21,7 +21,8 @@ pub(super) fn take() -> Option<Inherited> {
 // === impl Unused ===
 
 impl Unused {
-    /// Logs a warning for each socket that `config` does not use. Repeats no warning while the socket stays unused.
+    /// Logs a warning for each socket that `config` does not use. A warning is not repeated while the socket stays
+    /// unused.
     pub(super) fn warn(&mut self, inherited: &Inherited, config: &Config) {
         let (mut unix, mut tcp) = (Vec::new(), Vec::new());
         for listen in &config.listeners {

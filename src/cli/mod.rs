@@ -1,4 +1,5 @@
-//! The command line, with a file or folder for each command. Only `main` calls it; it can use all other folders.
+//! The command line. Each command has a file or folder. Only `main` uses this module, and this module can use all other
+//! folders.
 
 mod capture;
 mod check;
@@ -44,17 +45,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the router until SIGTERM or SIGINT, then drains; a second signal exits immediately
+    /// Runs the router until SIGTERM or SIGINT, then drains it; a second signal ends the drain immediately
     Run(run::RunArgs),
     /// Checks a configuration: prints all problems with their places in the file, and the resulting settings
     Check(check::CheckArgs),
     /// Runs a router on loopback with recorded traffic, and stops one of its collectors for a while
     Demo(demo::DemoArgs),
-    /// Reads dnstap from captures and sockets, and prints, saves or sends it on
+    /// Reads dnstap from captures and sockets, and prints it, saves it, or sends it to collectors
     Dump(Box<dump::DumpArgs>),
-    /// Sends captures to a listener, as fast as it reads, at a rate, or by the times in the frames
+    /// Sends captures to a listener: as fast as the listener reads, at a fixed rate, or at the pace of the times in the
+    /// frames
     Replay(replay::ReplayArgs),
-    /// Shows the sinks of a running router once; the exit status is 1 unless all sinks are healthy
+    /// Prints the sinks of a running router once; the exit status is 1 unless all sinks are healthy
     Status(status::StatusArgs),
     /// Shows the sinks of a running router live, with their history
     Top(top::TopArgs),
@@ -92,8 +94,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints the help, or the error in the arguments. Printing an error does not wait for the reader of stderr: the arguments
-/// may be for `run`, and then the service manager waits for the process to exit.
+/// Prints the help, or the error in the arguments. The arguments may be for `run`, where the service manager waits for
+/// the process to exit. So this function prints an error without waiting for the reader of stderr.
 fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         error.exit();
@@ -111,7 +113,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 // === impl Command ===
 
 impl Command {
-    /// Returns the way in which this command's log gets to stderr.
+    /// Returns whether this command writes its log to stderr directly or through a queue.
     fn outlet(&self) -> Outlet {
         match self {
             Self::Run(_) => Outlet::queued(),

@@ -1,5 +1,6 @@
-//! Colour and safe text for terminals. Colour is used only on a terminal, only if `NO_COLOR` (<https://no-color.org>) is not
-//! set, and never as the only sign of a state. Text from other programs is escaped, so that it cannot control the terminal.
+//! Colour and safe text for terminals. Colour is used only on a terminal and only if `NO_COLOR`
+//! (<https://no-color.org>) is not set. Colour is never the only sign of a state. Text from other programs is escaped,
+//! so that it cannot control the terminal.
 
 use std::{
     env,

@@ -1,5 +1,5 @@
-//! Reads the Tapfile while the router runs. A read runs in the background, so that signals are handled even if it takes
-//! long.
+//! Reads the Tapfile while the router runs. A read runs in the background, so that tapfan still handles signals while a
+//! slow read is in progress.
 
 use std::{
     future::{Future, pending},
@@ -11,7 +11,7 @@ use tokio::select;
 use super::tapfile::{Read, Tapfile};
 use crate::files::{Reader, Unanswered};
 
-/// The read in progress, and the request for a further one.
+/// The read in progress, and the request for another read after it.
 pub(super) struct Readings {
     tapfile: Tapfile,
     reader: Reader,
@@ -42,8 +42,8 @@ impl Readings {
         }
     }
 
-    /// Starts a read. If a read is in progress, returns `false`; one further read then follows it, no matter how often this
-    /// is called meanwhile.
+    /// Starts a read. If a read is already in progress, returns `false`, and another read starts when the current read
+    /// is done. Several calls during one read cause only one more read.
     pub(super) fn ask(&mut self, wanted: Wanted) -> bool {
         if self.under_way.is_some() {
             self.next = self.next.max(Some(wanted));
@@ -54,12 +54,13 @@ impl Readings {
         true
     }
 
-    /// Waits for the result of the read in progress. If there is none, waits until one is started. Cancel safe.
+    /// Waits for the result of the read in progress. If no read is in progress, waits until one is started and done.
+    /// Cancel safe.
     pub(super) async fn done(&mut self) -> (Wanted, Result<Read, Unanswered>) {
         loop {
             let (wanted, read) = select! {
                 read = end(&mut self.under_way) => read,
-                // A file that did not answer an earlier read in time has answered now.
+                // An earlier read timed out while it waited for a file. That file has now been read.
                 () = self.reader.answered_late() => {
                     self.ask(Wanted::IfChanged);
                     continue;

@@ -43,7 +43,7 @@ pub(super) struct RunArgs {
     file: Option<PathBuf>,
 }
 
-/// The request of a signal.
+/// The action that a signal requests.
 #[derive(Clone, Copy)]
 enum Asked {
     Reload,
@@ -60,7 +60,8 @@ struct Running {
     unused: Unused,
     watch: Watch,
     digest: u64,
-    /// The time since which reads are dropped because files keep changing; `None` if the last read was used.
+    /// The time since which each new configuration is dropped because files keep changing; `None` if the last one was
+    /// used.
     postponed: Option<Instant>,
 }
 
@@ -97,7 +98,8 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
     };
     let view = View::new();
     view.set_log_lines_lost(log.outlet.lost());
-    // The admin endpoint is started before the router and dropped after it, so that probes see the router start and drain.
+    // The admin endpoint starts before the router and is dropped after it, so that probes see the router start and
+    // drain.
     let admin = Server::start(view.clone(), runtime.handle())
         .inspect_err(|error| error!(%error, "cannot start the admin endpoint"));
     let Ok(mut admin) = admin.map(|admin| admin.with_log(Arc::clone(&log.control))) else {
@@ -148,8 +150,8 @@ impl Running {
         read: &Read,
     ) -> Option<Self> {
         let mut unused = Unused::default();
-        // Warns before the start: if the Tapfile spells an inherited socket's address differently, the start fails, and the
-        // warning shows why.
+        // Logs these warnings before the start. If the Tapfile spells the address of an inherited socket differently,
+        // the start fails, and the warning shows why.
         unused.warn(&inherited, prepared.config());
         let bounds = prepared.config().sum_of_bounds();
         let supervisor = Supervisor::start_with(inherited, view, prepared)
@@ -215,9 +217,9 @@ impl Running {
         ExitCode::SUCCESS
     }
 
-    /// Returns whether to drop the configuration that was read, because files are still changing and it may have been read
-    /// half-written. Another read follows when the folders are quiet. A folder that is never quiet delays a reload by
-    /// [`PATIENCE`] at most.
+    /// Returns whether to drop the configuration that was just read: while files are still changing, it may have been
+    /// read when it was half-written. Another read follows when the folders are quiet. If a folder is never quiet, the
+    /// reload is delayed by at most [`PATIENCE`].
     fn postpones(&mut self, wanted: Wanted) -> bool {
         let may_be_torn = wanted == Wanted::IfChanged && self.watch.is_changing();
         let since = may_be_torn.then(|| self.postponed.unwrap_or_else(Instant::now));
@@ -225,7 +227,7 @@ impl Running {
         self.postponed.is_some()
     }
 
-    /// Applies a configuration that was read. If it has any error, nothing changes.
+    /// Applies a configuration that was read. If the configuration has any error, nothing changes.
     fn reload(&mut self, wanted: Wanted, read: Result<Read, Unanswered>) {
         match read {
             Ok(read) if wanted == Wanted::Always || read.digest != self.digest => {

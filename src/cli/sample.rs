@@ -1,4 +1,5 @@
-//! The values that the templates of a configuration have in the first frames of a capture, for `tapfan check --sample`.
+//! `tapfan check --sample`: the values that the `extra` templates of a configuration have in the first frames of a
+//! capture.
 
 use std::{
     fmt::Write as _,
@@ -27,11 +28,12 @@ pub(super) enum SampleError {
     Unanswered(PathBuf, Unanswered),
 }
 
-/// Returns a table for each sink whose `extra` has placeholders, with its value in the first frames of `capture`.
+/// Returns a table for each sink whose `extra` has placeholders. The table shows the value of `extra` in the first
+/// frames of `capture`.
 ///
 /// # Errors
-/// If the capture is not a file of dnstap, or does not answer in time. A capture that ends early or has a frame that is too
-/// long is read up to that place.
+/// If the capture is not a dnstap file, or if it cannot be read in time. If the capture ends early or has a frame that
+/// is too long, the frames before that place are used.
 pub(super) fn tables(config: &Config, capture: &Path) -> Result<String, SampleError> {
     let templates: Vec<(&Sink, &Template)> = (config.sinks.iter())
         .filter_map(|sink| Some((sink, sink.edits.extra.as_ref()?)))
@@ -65,7 +67,7 @@ fn first(file: impl Read) -> Result<Vec<Vec<u8>>, FileError> {
     Ok(frames.take(FRAMES).map(|frame| frame.to_vec()).collect())
 }
 
-/// Appends a line for each frame. Values are quoted, because a sender may put control characters into a frame.
+/// Appends a line for each frame. The values are quoted, because a sender may put control characters into a frame.
 fn table(template: &Template, frames: &[Vec<u8>], text: &mut String) {
     let mut value = Value::default();
     for (number, frame) in (1..).zip(frames) {

@@ -4,13 +4,13 @@ use std::{future::poll_fn, io, task::Poll};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals, each with the request that it makes.
+/// The signals, each with the action that it requests.
 pub(super) struct Signals<T>(Vec<(Signal, T)>);
 
 // === impl Signals ===
 
 impl<T: Copy> Signals<T> {
-    /// Listens for these signals. From now on they no longer have their default effect.
+    /// Listens for these signals. From this call on, they no longer have their default effect.
     pub(super) fn new(each: impl IntoIterator<Item = (SignalKind, T)>) -> io::Result<Self> {
         let each = each.into_iter();
         let signals = each.map(|(kind, request)| Ok((signal(kind)?, request)));

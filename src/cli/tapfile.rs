@@ -1,4 +1,4 @@
-//! Reads the configuration of `tapfan run`, at the start and for each reload.
+//! Reads the configuration of `tapfan run` at the start and for each reload.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -18,21 +18,21 @@ use crate::{
     supervisor::{Prepared, contents},
 };
 
-/// A configuration file, and the way in which its problems are reported.
+/// A configuration file, and the output for its problems.
 #[derive(Clone)]
 pub(super) struct Tapfile {
     pub(super) path: PathBuf,
-    /// The terminal on which its problems are shown with their source lines; `None` if they are logged.
+    /// The terminal on which problems are shown with their source lines; `None` if problems are logged.
     drawn: Option<Outlet>,
 }
 
 pub(super) struct Read {
     /// The configuration with its certificates and keys; `None` if it has an error.
     pub(super) prepared: Option<Prepared>,
-    /// Every file that the configuration depends on, whether it exists or not: the Tapfile, imported files, certificates and
-    /// keys.
+    /// Every file on which the configuration depends, even if it does not exist: the Tapfile, imported files,
+    /// certificates and keys.
     pub(super) files: Vec<PathBuf>,
-    /// A digest of the contents of all `files`. It stays equal while no content changes.
+    /// A digest of the contents of all `files`. It changes only if one of these contents changes.
     pub(super) digest: u64,
     /// The absolute path of the Tapfile; `None` if it cannot be determined.
     pub(super) absolute_path: Option<PathBuf>,
@@ -40,8 +40,8 @@ pub(super) struct Read {
     drawn: Option<Outlet>,
 }
 
-/// Returns the absolute path of a file, with the symbolic links in its folder's path resolved. If the file itself is a
-/// symbolic link, it is not resolved: the kubelet mounts files as links whose target changes with each update.
+/// Returns the absolute path of a file. Symbolic links in the path of its folder are resolved. If the file itself is a
+/// symbolic link, that link is kept: the kubelet mounts files as links whose target changes with each update.
 pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
     waiting_for(path.display(), || {
         let path = path::absolute(path)?;
@@ -55,7 +55,7 @@ pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
 // === impl Tapfile ===
 
 impl Tapfile {
-    /// Returns the named file, or else the file at a default place. If there is none, logs an error and returns `None`.
+    /// Returns the given file, or else the file at a default place. If there is none, logs an error and returns `None`.
     pub(super) fn choose(named: Option<&PathBuf>, log: &Log) -> Option<Self> {
         let drawn = log.is_at_a_terminal().then(|| log.outlet.clone());
         let path = match named {
@@ -78,7 +78,7 @@ impl Tapfile {
         reader.read(move || self.read_here()).await
     }
 
-    /// Reads the same files as [`read`](Self::read), and blocks until they are read.
+    /// Reads the same files as [`read`](Self::read), but blocks until they are read or a time limit passes.
     pub(super) fn read_in_time(&self) -> Result<Read, Unanswered> {
         let tapfile = self.clone();
         read_in_time(move || tapfile.read_here())
@@ -92,8 +92,8 @@ impl Tapfile {
             digest,
             ..
         } = config::load(&self.path, &config::process_environment);
-        // Computes the digest before the files are read for use: if a file changes in between, the digest of the next read
-        // differs.
+        // Computes the digest before the files are read for use. If a file changes in between, the next read has
+        // another digest, so the change is noticed.
         let digest = of_all(digest, &files);
         Read {
             prepared: config.map(Prepared::new),
@@ -109,11 +109,11 @@ impl Tapfile {
 // === impl Read ===
 
 impl Read {
-    /// The largest number of problems that are logged. A terminal shows at most the same number.
+    /// The largest number of problems that are logged. A terminal shows at most the same number of problems.
     const LINES: usize = 100;
 
-    /// Returns the first few errors as one line. It leaves out further ones: a file that is not a Tapfile has an error in
-    /// each line, and every `/status` contains this text.
+    /// Returns the first few errors in one line, and only the number of further ones. If a file is not a Tapfile at
+    /// all, every line of it has an error, and each `/status` contains this text.
     pub(super) fn errors(&self) -> String {
         const SHOWN: usize = 8;
         let is_error = |problem: &&Diagnostic| problem.severity() == Severity::Error;

@@ -17,15 +17,15 @@ use tokio::{
 };
 use tracing::warn;
 
-/// A watch on the folders of files. It watches folders instead of files, because editors replace files, and Kubernetes
-/// replaces a symbolic link next to them. It may report a change although no file has changed; the digest of the files
-/// decides.
+/// A watch on the folders of the configuration's files. It watches folders and not files: editors replace files, and
+/// Kubernetes replaces a symbolic link next to them. It may report a change although no file has changed. The caller
+/// therefore compares a digest of the files.
 ///
 /// A separate thread adds and removes the watches, because `inotify_add_watch(2)` does not return on a mount that hangs.
 pub(super) struct Watch {
-    /// The folders to watch, until the thread takes them.
+    /// The folders to watch, until the thread picks them up.
     wanted: Arc<Mutex<Option<BTreeSet<PathBuf>>>>,
-    /// Wakes the thread; it ends when this is dropped.
+    /// Wakes the thread. Dropping this sender ends the thread.
     wake: blocking::SyncSender<()>,
     changes: mpsc::Receiver<()>,
     burst: Option<Burst>,
@@ -45,23 +45,23 @@ struct Folders {
     notify: mpsc::Sender<()>,
 }
 
-/// The pause without events that ends a burst.
+/// The time without events after which a burst has ended.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// The longest time that a burst lasts, for a folder that is never quiet.
+/// The longest duration of a burst. It limits the delay if a folder is never quiet.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 // === impl Watch ===
 
 impl Watch {
-    /// Makes a watch without folders.
+    /// Makes a watch that does not watch any folder yet.
     pub(super) fn new() -> Self {
-        // A capacity of one is enough: one pending event stands for all.
+        // A capacity of one is enough: one pending event stands for any number of events.
         let (notify, changes) = mpsc::channel(1);
         let of_watcher = notify.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.is_ok_and(|event| !event.kind.is_access()) {
-                // A full channel has a pending event already; a closed one has no reader.
+                // If the channel is full, an event is pending already. If it is closed, there is no reader.
                 let _ = of_watcher.try_send(());
             }
         });
@@ -94,17 +94,17 @@ impl Watch {
         }
     }
 
-    /// Watches the folders of `files` and no others. A new folder counts as changed, because its files may have changed
-    /// after they were read and before the watch began.
+    /// Watches the folders of `files` and no others. A folder that was not watched before counts as changed: its files
+    /// may have changed between the last read and the start of the watch.
     pub(super) fn files(&self, files: &[PathBuf]) {
         let folders = files.iter().map(|file| folder(file).to_owned()).collect();
         *self.wanted.lock() = Some(folders);
-        // A full channel wakes the thread already; a closed one has no thread.
+        // If the channel is full, the thread will wake already. If it is closed, the thread has ended.
         let _ = self.wake.try_send(());
     }
 
-    /// Waits for an event in the folders, then for the end of its burst. Cancel safe: the next call continues with the same
-    /// burst.
+    /// Waits for an event in the folders, and then for the end of the burst that starts with it. Cancel safe: the next
+    /// call continues to wait for the end of the same burst.
     pub(super) async fn changed(&mut self) {
         loop {
             let Some(burst) = &mut self.burst else {
@@ -117,7 +117,7 @@ impl Watch {
             };
             match timeout_at(burst.end, self.changes.recv()).await {
                 Ok(Some(())) if Instant::now() < burst.latest => burst.extend(),
-                // The burst has ended, or there will be no further event.
+                // The burst has ended, or the channel is closed and there will be no further event.
                 Ok(_) | Err(_) => break,
             }
         }
@@ -159,7 +159,7 @@ impl Folders {
 
     fn watch(&mut self, wanted: BTreeSet<PathBuf>) {
         for folder in self.watched.difference(&wanted) {
-            // This fails only for a deleted folder, whose watch has ended already.
+            // This fails only for a deleted folder. The watch on such a folder has ended already.
             let _ = self.watcher.unwatch(folder);
         }
         let kept = wanted.into_iter().filter(|folder| {
@@ -206,7 +206,7 @@ mod tests {
         fs::write(path("new"), "b").expect("written");
         fs::rename(path("new"), path("Tapfile")).expect("renamed");
         assert!(notices(&mut watch).await, "replaced");
-        // Updates the files in the way in which the kubelet updates a ConfigMap.
+        // Updates the files in the same way as the kubelet updates a ConfigMap.
         fs::create_dir(path("..1")).expect("made");
         symlink("..1", path("..data_tmp")).expect("linked");
         fs::rename(path("..data_tmp"), path("..data")).expect("renamed");

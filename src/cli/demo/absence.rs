@@ -1,4 +1,4 @@
-//! The time during which the collector siem is away, and the effect on its sink.
+//! The time during which the collector siem is down, and the effect on the sink that sends to it.
 
 use std::{
     error::Error,
@@ -24,7 +24,7 @@ pub(super) struct Change {
     pub(super) at: Instant,
 }
 
-/// The times and counts of siem's absence.
+/// The times and counts of the time during which siem is down.
 #[derive(Debug, Default)]
 pub(super) struct Absence {
     pub(super) left: Option<Instant>,
@@ -96,8 +96,8 @@ impl Absence {
         timeout(NOTICED_WITHIN, noticed)
             .await
             .map_err(|_| "the router did not notice in time that siem is gone")??;
-        // The ledger's `delivered` does not change until the sink is up again. The frames that are delivered but were not
-        // read are lost.
+        // The sink's `delivered` count does not change until the sink is up again. The frames that tapfan delivered but
+        // siem had not read are lost.
         let ledger = sink.ledger();
         self.unread = ledger
             .delivered

@@ -12,14 +12,15 @@ pub(super) struct Account {
     /// The ledger at the end of the drain.
     pub(super) ledger: Ledger,
     pub(super) tally: Tally,
-    /// Frames that tapfan had delivered and that the collector had not read when it was killed.
+    /// Frames that tapfan had delivered, but that the collector had not yet read when it was killed.
     pub(super) unread: u64,
 }
 
 // === impl Account ===
 
 impl Account {
-    /// Returns the discrepancies in the account after `sent` frames; an empty list if there are none.
+    /// Returns the discrepancies in the account, given that the sender sent `sent` frames. The list is empty if there
+    /// are none.
     pub(super) fn faults(&self, sent: u64) -> Vec<String> {
         let (name, ledger, tally, unread) = (&self.name, &self.ledger, self.tally, self.unread);
         let lost = ledger.dropped_total();
@@ -39,7 +40,7 @@ impl Account {
                     tally.frames, ledger.delivered
                 )
             }),
-            // `missing` may be less than `unread`: a gap does not show if no frame follows it.
+            // `missing` may be less than `unread`: a collector notices a gap only when it reads a later frame.
             (tally.missing > unread || tally.repeated > 0).then(|| {
                 format!(
                     "{name}: its collector missed {} frames and got {} twice",

@@ -75,13 +75,13 @@ pub(super) enum Expects {
 pub(super) struct Tally {
     /// Frames read.
     pub(super) frames: u64,
-    /// Frames whose numbers are missing between the numbers of the frames read.
+    /// Frames that are missing, as gaps in the numbers of the frames read show.
     pub(super) missing: u64,
     /// Frames that were read twice or out of order.
     pub(super) repeated: u64,
     /// Frames with unexpected contents.
     pub(super) wrong: u64,
-    /// The number after the highest one read.
+    /// The highest frame number read, plus one.
     next: u64,
 }
 
@@ -96,7 +96,7 @@ impl Collector {
         Self::new(Place::Unix(path), expects, traffic)
     }
 
-    /// Makes a collector with a free port on loopback. It does not listen yet.
+    /// Makes a collector with a free TCP port on loopback. It does not listen yet.
     pub(super) fn tcp(expects: Expects, traffic: &Arc<Traffic>) -> io::Result<Self> {
         let reserved = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         reserved.set_reuse_address(true)?;
@@ -161,7 +161,7 @@ impl Collector {
     pub(super) async fn kill(&mut self) {
         if let Some((kill, task)) = self.serving.take() {
             kill.cancel();
-            // The task fails only if it panics, and then the collector has stopped, too.
+            // The task returns an error only if it panicked. In that case the collector has stopped as well.
             let _ = task.await;
         }
     }
@@ -208,7 +208,8 @@ impl Desk {
                 None => {}
                 Some(End::Protocol(_)) => return,
                 Some(End::Stop) => {
-                    // Ignores errors: the frames are counted already, and FINISH only spares the router a wait.
+                    // Ignores errors: the frames are counted already. FINISH only saves the router from waiting for an
+                    // answer.
                     let _ = stream.write_all(&Control::finish().encode()).await;
                     let _ = stream.shutdown().await;
                     return;
@@ -245,7 +246,7 @@ fn number(frame: &Dnstap) -> Option<u64> {
 /// Makes TCP send RST when the stream is closed, as it does for a process that is killed with unread data.
 fn reset_when_dropped(stream: &Stream) {
     if let Stream::Tcp(stream) = stream {
-        // If this fails, the router sees a clean close instead of a reset, and its sink goes down as well.
+        // If this call fails, the router sees a clean close instead of a reset. Its sink goes down in both cases.
         let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
     }
 }

@@ -20,7 +20,8 @@ pub(super) const ANALYTICS: &str = "analytics";
 pub(super) const SIEM: &str = "siem";
 pub(super) const IDENTITY: &str = "edge-1";
 
-/// The `queue` option of siem's sink. It multiplies 10,000 frames and 32 MiB; the result is enough for the longest absence.
+/// The `queue` option of siem's sink: the queue holds 8 times 10,000 frames and 8 times 32 MiB. That is enough for the
+/// longest absence.
 pub(super) const SIEM_QUEUE: usize = 8;
 
 // === impl Collectors ===

@@ -7,11 +7,11 @@ use std::{
     process,
 };
 
-/// A folder that only this user can enter. It is removed with its contents when dropped.
+/// A folder that only this user can enter. Dropping this value removes the folder with its contents.
 #[derive(Debug)]
 pub(super) struct Folder(PathBuf);
 
-/// The number of names to try, because folders with the first names may exist already.
+/// The number of names to try. A folder with the first name may exist already.
 const TRIES: u32 = 100;
 
 // === impl Folder ===

@@ -69,7 +69,7 @@ type End = Signals<()>;
 
 type Failure = Box<dyn Error>;
 
-/// The longest absence. All frames that are sent in that time fit into the queue.
+/// The longest time for which siem is down. All frames that are sent in that time fit into the queue.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(args: &DemoArgs) -> ExitCode {
@@ -84,7 +84,7 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
     }
 }
 
-/// Plays the demo and returns whether every figure adds up.
+/// Runs the demo and returns whether the counts of the router and of the collectors agree.
 async fn play(length: Duration) -> Result<bool, Failure> {
     let mut end =
         End::new([SignalKind::interrupt(), SignalKind::terminate()].map(|kind| (kind, ())))?;
@@ -139,7 +139,7 @@ The Tapfile for this is:
     }
 }
 
-/// Returns the times, counted from the start, at which siem leaves and returns in a demo of this length.
+/// Returns the times at which siem goes down and comes back in a demo of this length. Both are counted from the start.
 fn absence_in(length: Duration) -> [Duration; 2] {
     let leaves = length / 4;
     [leaves, leaves + (length / 3).min(LONGEST_ABSENCE)]
@@ -155,7 +155,8 @@ fn show_change(screen: &Screen, change: &Change, absence: &mut Absence) {
 // === impl Play ===
 
 impl Play {
-    /// Plays until the end or a signal. If the collector is away then, it comes back before this returns.
+    /// Runs the traffic until the end of the demo or a signal. If siem is down at that time, this function starts it
+    /// again before it returns.
     async fn perform(
         &mut self,
         length: Duration,
@@ -177,7 +178,7 @@ impl Play {
                     self.screen.event(format_args!("received a signal"));
                     break;
                 }
-                // The sender ends by itself only after an error.
+                // The sender does not stop unless there is an error.
                 sent = &mut *sender => {
                     sent??;
                     return Err("the sender ended early".into());

@@ -29,7 +29,7 @@ impl Screen {
         }
     }
 
-    /// Prints a line. Ignores a closed pipe; the demo runs to its end.
+    /// Prints a line. Ignores a closed pipe: the demo runs to its end in any case.
     pub(super) fn line(&self, text: Arguments<'_>) {
         let mut out = self.out.lock();
         let _ = writeln!(out, "{text}");
@@ -99,7 +99,7 @@ impl Screen {
     }
 }
 
-/// A duration in ms or s.
+/// Formats a duration in ms or s.
 pub(super) fn shown(duration: Duration) -> String {
     if duration < Duration::from_secs(1) {
         format!("{} ms", duration.as_millis())

@@ -69,7 +69,7 @@ pub(super) async fn send(
     Ok(sent)
 }
 
-/// Waits for FINISH, which the router sends after offering all frames to every sink.
+/// Waits for FINISH. The router sends it after it has offered all frames to every sink.
 async fn finish(stream: &mut UnixStream) -> Result<(), SenderError> {
     let mut back_channel = BackChannel::new();
     let mut bytes = [0; 64];

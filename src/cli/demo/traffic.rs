@@ -8,7 +8,7 @@ use crate::{
     frame_stream::{FileError, FileReader},
 };
 
-/// A part of the recordings in `tests/data`, written by the test `the_recording_is_cut_from_the_test_data`.
+/// A part of the recordings in `tests/data`. The test `the_recording_is_cut_from_the_test_data` can write this file.
 const RECORDING: &[u8] = include_bytes!("traffic.fstrm");
 
 /// The recorded frames, sent in a loop.
@@ -54,7 +54,7 @@ impl Traffic {
         Rewrite::new(true, &values).apply(recorded, out)
     }
 
-    /// Appends the frame in its wire form: its length, then its payload.
+    /// Appends the frame in its wire form: the length, and after it the payload.
     pub(super) fn append_wire(&self, number: u64, out: &mut BytesMut) -> Result<(), Malformed> {
         let mut payload = BytesMut::new();
         self.append(number, &mut payload)?;
@@ -78,8 +78,8 @@ mod tests {
     ];
     const FRAMES_EACH: usize = 300;
 
-    /// Makes the demo's recording from runs of ten frames. The runs alternate between the servers and come from all parts of
-    /// their recordings. Queries and their responses stay together in a run.
+    /// Builds the demo's recording from runs of ten consecutive frames. The runs alternate between the servers and come
+    /// from all parts of the servers' recordings. A query and its response are always in the same run.
     fn cut() -> Vec<u8> {
         const RUN: usize = 10;
         let recordings = SERVERS.map(|recording| {

@@ -1,4 +1,4 @@
-//! The demo's last sentences, which say whether all figures add up.
+//! The last sentences of the demo. They say whether the counts of the router and of the collectors agree.
 
 use super::{
     absence::Absence,
@@ -7,7 +7,7 @@ use super::{
     screen::{Screen, shown},
 };
 
-/// Prints the result in sentences and returns whether all figures add up.
+/// Prints the result in sentences and returns whether the counts agree.
 pub(super) fn conclude(
     screen: &Screen,
     accounts: &[Account],

@@ -1,4 +1,4 @@
-//! The counts of a run, and its last line.
+//! The counts of a run of `tapfan dump`, and the line with the totals at its end.
 
 use std::{
     fmt,
@@ -11,11 +11,11 @@ use crate::cli::eprint;
 /// The counts of a run, which all of its threads share.
 #[derive(Debug, Default)]
 pub(super) struct Account {
-    /// Frames read, bad ones not included.
+    /// Frames read, without bad ones.
     pub(super) read: AtomicU64,
     /// Frames that are not dnstap or are too long.
     pub(super) bad: AtomicU64,
-    /// Frames that came to the listeners faster than they could be taken.
+    /// Frames that were dropped because the listeners received them faster than the program could process them.
     pub(super) overrun: AtomicU64,
     /// True if an input or an output failed.
     failed: AtomicBool,
@@ -28,23 +28,23 @@ pub(super) struct OutputAccount {
     pub(super) name: String,
     pub(super) written: AtomicU64,
     pub(super) dropped: AtomicU64,
-    /// True if its reader closed the pipe: it has what it wanted, and nothing is missing.
+    /// True if the reader of this output closed the pipe. The reader has what it wanted, so no frame counts as lost.
     pub(super) is_closed: AtomicBool,
 }
 
-/// The bad frames that are reported one by one, for each input. Later ones are only counted.
+/// The number of bad frames of each input that are reported individually. Further ones are only counted.
 pub(super) const REPORTED: u64 = 10;
 
 // === impl Account ===
 
 impl Account {
-    /// Reports the failure of an input or an output.
+    /// Reports the failure of an input or an output on stderr.
     pub(super) fn fail(&self, message: fmt::Arguments<'_>) {
         self.failed.store(true, Relaxed);
         complain(message);
     }
 
-    /// Returns whether everything was read and written.
+    /// Returns whether all frames were read and written.
     pub(super) fn is_good(&self, outputs: &[&OutputAccount]) -> bool {
         let open = outputs.iter().filter(|it| !it.is_closed.load(Relaxed));
         let dropped = open.map(|output| &output.dropped);
@@ -52,7 +52,7 @@ impl Account {
         !self.failed.load(Relaxed) && counts.all(|count| count.load(Relaxed) == 0)
     }
 
-    /// Prints what was read, written and dropped.
+    /// Prints how many frames were read, written and dropped.
     pub(super) fn sum_up(&self, outputs: &[&OutputAccount]) {
         let unless_none = |count: &AtomicU64, text: &dyn Fn(u64) -> String| {
             let count = count.load(Relaxed);

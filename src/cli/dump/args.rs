@@ -23,14 +23,14 @@ pub(in crate::cli) struct DumpArgs {
     pub(super) output: OutputArgs,
     #[command(flatten)]
     pub(super) filter: FilterArgs,
-    /// Prints who connects, with which content type, and when a stream ends.
+    /// Prints each sender that connects, with its content type, and the end of each stream.
     #[arg(short, long)]
     pub(in crate::cli) verbose: bool,
 }
 
 /// Inputs. Each option can be repeated.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Inputs, each of which can be repeated")]
+#[command(next_help_heading = "Inputs (each can be repeated)")]
 pub(super) struct InputArgs {
     /// A capture to read, as with -r.
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -38,25 +38,25 @@ pub(super) struct InputArgs {
     /// Reads a capture; `-` is standard input. Captures compressed by gzip or zstd are recognised.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     read: Vec<PathBuf>,
-    /// Follows each capture as it grows, and continues with the new file when it is replaced.
+    /// Follows each capture as it grows. If another file replaces it, continues with the new file.
     #[arg(short, long)]
     pub(super) follow: bool,
-    /// Listens at a unix socket.
+    /// Listens on a unix socket.
     #[arg(short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     unix: Vec<PathBuf>,
     /// Permissions of the unix sockets, in octal.
     #[arg(long, value_name = "MODE", default_value = "0660", value_parser = mode)]
     mode: u32,
-    /// Listens at a TCP address, `HOST:PORT` or `:PORT`; with TLS at `tls://HOST:PORT`.
+    /// Listens on a TCP address, `HOST:PORT` or `:PORT`, or with TLS on `tls://HOST:PORT`.
     #[arg(short, long, value_name = "ADDRESS", value_parser = listen_address)]
     listen: Vec<BindAddress>,
-    /// The certificate chain of the TLS addresses, in PEM.
+    /// The certificate chain for the TLS addresses, in PEM.
     #[arg(long, value_name = "FILE", requires = "key", value_hint = ValueHint::FilePath)]
     cert: Option<PathBuf>,
     /// The private key of that certificate, in PEM.
     #[arg(long, value_name = "FILE", requires = "cert", value_hint = ValueHint::FilePath)]
     key: Option<PathBuf>,
-    /// The authorities, in PEM, one of which must have signed the certificate of each client.
+    /// The authorities for client certificates, in PEM. One of them must have signed the certificate of each client.
     #[arg(long, value_name = "FILE", requires = "cert", value_hint = ValueHint::FilePath)]
     client_ca: Option<PathBuf>,
 }
@@ -68,55 +68,61 @@ pub(super) struct InputArgs {
 pub(super) struct OutputArgs {
     #[command(flatten)]
     pub(super) chosen: Chosen,
-    /// Appends to the files instead of replacing them; for text only.
+    /// Appends to the files instead of replacing them. Works only with text files.
     #[arg(short, long)]
     pub(super) append: bool,
-    /// Sends the frames to the collector at a unix socket; can be repeated.
+    /// Sends the frames to the collector at this unix socket; can be repeated.
     #[arg(short = 'U', long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     to_unix: Vec<PathBuf>,
-    /// Sends the frames to the collector at a TCP address, `HOST:PORT`, or with TLS at `tls://HOST:PORT`; can be repeated.
+    /// Sends the frames to the collector at this TCP address, `HOST:PORT`, or with TLS at `tls://HOST:PORT`; can be
+    /// repeated.
     #[arg(short = 'T', long, value_name = "ADDRESS", value_parser = endpoint)]
     to_tcp: Vec<Endpoint>,
-    /// The authorities of the collectors with TLS, in PEM, instead of those of the system.
+    /// The authorities that may sign the certificates of collectors, in PEM. They replace those of the system.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     ca: Option<PathBuf>,
-    /// Accepts any certificate of a collector with TLS.
+    /// Accepts any certificate from a collector.
     #[arg(long, conflicts_with = "ca")]
     skip_verify: bool,
-    /// The time after which a collector that takes nothing counts as dead.
+    /// The time after which a collector that accepts no data counts as dead.
     #[arg(short, long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
     pub(super) timeout: Duration,
-    /// Prints the number of frames, and not the frames.
+    /// Prints only the number of frames, not the frames.
     #[arg(long)]
     pub(super) count: bool,
-    /// Prints counts of types, codes, names and clients, and latencies, and not the frames.
+    /// Prints counts of types, codes, names and clients, and the latencies, instead of the frames.
     #[arg(long)]
     pub(super) stats: bool,
 }
 
-/// Filters. Each option can be repeated; in each kind the first rule that matches decides.
+/// Filters. Each option can be repeated. All rules of one option form a list, and the first matching rule of the list
+/// decides.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Filters, where `!` before a rule drops what it matches")]
+#[command(
+    next_help_heading = "Filters (with `!` before it, a rule drops the frames that it matches)"
+)]
 pub(super) struct FilterArgs {
-    /// Message types, as `client_query`, or `client` for query and response.
+    /// Message types, such as `client_query`, or `client` for both query and response.
     #[arg(long = "type", value_name = "TYPES")]
     types: Vec<String>,
-    /// Names of questions: `example.org` and all below it, or `*.example.org` for those below only.
+    /// Names in the question: `example.org` for this name and all names below it, or `*.example.org` for only those
+    /// below.
     #[arg(long, value_name = "NAME")]
     qname: Vec<String>,
-    /// Record types of questions.
+    /// Record types in the question.
     #[arg(long, value_name = "TYPES")]
     qtype: Vec<String>,
     /// Response codes.
     #[arg(long, value_name = "CODES")]
     rcode: Vec<String>,
-    /// Addresses of clients, or their prefixes.
+    /// Addresses or prefixes of clients.
     #[arg(long, value_name = "ADDRESS")]
     client: Vec<String>,
     /// Transport protocols.
     #[arg(long, value_name = "PROTOCOLS")]
     protocol: Vec<String>,
-    /// One transaction in so many, as `1/20`: a query with its response, or neither.
+    /// A sample, such as `1/20` for one transaction in 20. A query and its response are kept together or left out
+    /// together.
     #[arg(long, value_name = "1/NUMBER")]
     pub(super) sample: Option<Sample>,
     /// Stops after this number of frames.
@@ -183,7 +189,7 @@ impl FilterArgs {
     /// The rules.
     ///
     /// # Errors
-    /// If one of them cannot be read.
+    /// If a rule cannot be parsed.
     pub(super) fn filter(&self) -> Result<Filter, BadRule> {
         type Add = fn(&mut Filter, &str) -> Result<(), BadRule>;
         let kinds: [(&[String], Add); 6] = [
@@ -205,20 +211,21 @@ impl FilterArgs {
 // === impl OutputArgs ===
 
 impl OutputArgs {
-    /// Returns whether the files are wanted: also standard output, if nothing else was asked for.
+    /// Returns whether frames are written to files or to standard output. Standard output is used if no other output
+    /// was given.
     pub(super) fn wants_files(&self) -> bool {
         let has_collectors = !self.to_unix.is_empty() || !self.to_tcp.is_empty();
         self.chosen.is_stdout_asked_for || !(has_collectors || self.count || self.stats)
     }
 
-    /// The router to the collectors; `None` if there are none.
+    /// The configuration of the router that sends to the collectors; `None` if there are none.
     pub(super) fn collectors(&self) -> Option<Config> {
         let unix = self.to_unix.iter();
         let unix = unix.map(|path| Endpoint::Unix(UnixAddress::Path(path.clone())));
         let endpoints = unix.chain(self.to_tcp.iter().cloned());
         let mut sinks: Vec<Sink> = Vec::new();
         for endpoint in endpoints {
-            // A name identifies a sink.
+            // Sinks are identified by name, so each needs a unique one.
             let same = sinks
                 .iter()
                 .filter(|sink| sink.endpoint == endpoint)
@@ -243,7 +250,7 @@ impl OutputArgs {
     }
 }
 
-/// Reads an address as Go's `net.Listen` does, or one with a scheme. A name is looked up.
+/// Parses an address like Go's `net.Listen`, or an address with a scheme. A host name is looked up.
 fn listen_address(text: &str) -> Result<BindAddress, String> {
     let (scheme, address) = text.split_once("://").unwrap_or(("tcp", text));
     if let Some(port) = address.strip_prefix(':') {
@@ -271,7 +278,7 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
 }
 
 fn timeout(text: &str) -> Result<Duration, QuantityError> {
-    // golang-dnstap's default, which means no timeout.
+    // golang-dnstap's default is 0, which means no timeout.
     if text == "0" || text == "0s" {
         return Ok(LONGEST);
     }
@@ -302,7 +309,7 @@ mod tests {
         dump.clone()
     }
 
-    /// An option with its value, as the document writes it.
+    /// An option with its value, as docs/dump.md writes it.
     fn written(arg: &Arg) -> String {
         let name = match (arg.get_short(), arg.get_long()) {
             (Some(short), Some(long)) => format!("-{short}, --{long}"),

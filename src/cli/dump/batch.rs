@@ -1,21 +1,21 @@
-//! The unit that moves from an input to the outputs: a run of frames that have passed validation.
+//! Batches of valid frames, in which frames move from an input to the outputs.
 
-/// A run of frames in their wire form, each with its length before it. All of them are dnstap messages.
+/// A batch of frames in their wire form: each frame follows its length. All of them are dnstap messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Batch {
     wire: Vec<u8>,
     frames: u64,
-    /// False if the frames come from a socket: a DNS server must not wait for an output.
+    /// False if the frames come from a socket, because a DNS server must not wait for an output.
     may_wait: bool,
 }
 
-/// The size at which a batch is passed on, in bytes.
+/// The size in bytes at which a batch is passed on.
 pub(super) const FULL: usize = 64 << 10;
 
 // === impl Batch ===
 
 impl Batch {
-    /// An empty batch of frames from a file, which may wait for the outputs.
+    /// An empty batch for frames from a file, which may wait for the outputs.
     pub(super) fn of_file() -> Self {
         Self {
             may_wait: true,
@@ -23,7 +23,7 @@ impl Batch {
         }
     }
 
-    /// The frames of a listener, which are in their wire form.
+    /// A batch of frames from a listener, which are in their wire form already.
     pub(super) fn of_socket(wire: Vec<u8>, frames: u64) -> Self {
         Self {
             wire,
@@ -32,7 +32,7 @@ impl Batch {
         }
     }
 
-    /// An empty batch with the same origin.
+    /// An empty batch for frames with the same origin as `other`.
     pub(super) fn like(other: &Self) -> Self {
         Self {
             may_wait: other.may_wait,
@@ -40,7 +40,8 @@ impl Batch {
         }
     }
 
-    /// Adds a frame. Its length comes from 32 bits of a file or of another batch, so it fits.
+    /// Adds a frame. The frame comes from a file or another batch, where its length has 32 bits, so the length fits
+    /// here.
     pub(super) fn push(&mut self, frame: &[u8]) {
         let length = u32::try_from(frame.len()).unwrap_or_default();
         self.wire.extend_from_slice(&length.to_be_bytes());

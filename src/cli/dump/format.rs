@@ -1,17 +1,18 @@
-//! The outputs of `-w`, and the format of each: the order of the options says which belongs to which.
+//! The outputs of `-w` and their formats. A format option applies to the `-w` before it. If it comes before
+//! all of them, it applies to the first.
 
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, ValueHint};
 
-/// The format of a file, or of standard output.
+/// The format of a file or of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// One line for each frame.
     Quiet,
     Yaml,
     Json,
-    /// JSON with a field for each fact.
+    /// A JSON object with a field for each fact.
     Flat,
     /// A query and its response in one line.
     Pair,

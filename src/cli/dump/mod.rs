@@ -1,4 +1,5 @@
-//! `tapfan dump`: the dnstap command line tool. It listens and reads captures, prints, saves and sends on.
+//! `tapfan dump`: a command line tool for dnstap. It reads captures, listens on sockets, prints and saves frames, and
+//! sends them to collectors.
 //!
 //! Frames move in batches from the threads of the inputs to the pump, and from there to the threads of the outputs:
 //!
@@ -8,7 +9,8 @@
 //!                                   └─► queue ─► thread: collectors (sinks of the router)
 //! ```
 //!
-//! `input` reads and validates, `output` writes, `network` has the runtime of the sockets and the signals.
+//! `input` reads and validates frames, and `output` writes them. `network` has the runtime for sockets, and handles
+//! signals.
 
 mod account;
 mod args;
@@ -41,10 +43,10 @@ use self::{
 };
 use super::{BAD_CONFIGURATION, FAILED, capture};
 
-/// Batches that may wait for the pump.
+/// The number of batches that may wait for the pump.
 const QUEUE: usize = 16;
 
-/// The reason why nothing is read.
+/// The reason why the program does not start to read.
 enum Refusal {
     /// The arguments contradict each other.
     Usage(String),
@@ -67,7 +69,7 @@ pub(super) fn run(args: &DumpArgs) -> ExitCode {
     }
 }
 
-/// Checks what the types of the arguments do not.
+/// Checks the arguments for conflicts that clap does not find.
 fn check(args: &DumpArgs) -> Result<(), Refusal> {
     let (input, output) = (&args.input, &args.output);
     let has_captures = input.captures().next().is_some();
@@ -109,7 +111,7 @@ fn check(args: &DumpArgs) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Runs to the end. Returns whether all frames were read and written.
+/// Runs the program to its end. Returns whether all frames were read and written.
 fn dump(args: &DumpArgs) -> Result<bool, Refusal> {
     check(args)?;
     let filter = args.filter.filter();
@@ -151,7 +153,7 @@ fn dump(args: &DumpArgs) -> Result<bool, Refusal> {
     Ok(account.is_good(&outputs))
 }
 
-/// Opens all captures before anything is read, so that a misspelt name is noticed at once.
+/// Opens all captures before the first one is read, so that a misspelt name is reported immediately.
 fn open_captures(args: &DumpArgs) -> Result<Vec<Capture>, Refusal> {
     let captures = args.input.captures();
     captures
@@ -159,7 +161,7 @@ fn open_captures(args: &DumpArgs) -> Result<Vec<Capture>, Refusal> {
         .collect()
 }
 
-/// Starts the threads that read captures: one for all, or one for each that grows.
+/// Starts the threads that read captures. Normally one thread reads all; with `-f` each capture has its own thread.
 fn start_captures(args: &DumpArgs, captures: Vec<Capture>, files: Files) -> io::Result<()> {
     let thread = || thread::Builder::new().name("captures".to_owned());
     if !args.input.follow {
@@ -175,7 +177,7 @@ fn start_captures(args: &DumpArgs, captures: Vec<Capture>, files: Files) -> io::
     Ok(())
 }
 
-/// Prints on standard output. A reader that has gone away is no failure.
+/// Prints on standard output. It is not an error if the reader has closed the pipe.
 fn print(text: fmt::Arguments<'_>) {
     let mut stdout = io::stdout();
     let _ = stdout.write_fmt(text).and_then(|()| stdout.flush());

@@ -1,4 +1,4 @@
-//! The runtime of the sockets, and the signals.
+//! The runtime for sockets, and the handling of signals.
 
 use std::{
     io, process,
@@ -30,30 +30,30 @@ use crate::{
     router::Queues,
 };
 
-/// The runtime of the sockets, before it runs.
+/// The runtime for sockets, before it is started.
 pub(super) struct Network {
     runtime: Runtime,
     signals: Signals<Asked>,
     sockets: Option<Sockets>,
     /// Asks the inputs to stop.
     stop: CancellationToken,
-    /// Ends the drains at once.
+    /// Ends the drains immediately.
     hurry: CancellationToken,
     sockets_ended: Arc<AtomicBool>,
     reopeners: Reopeners,
 }
 
-/// The request of a signal.
+/// The action that a signal requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     End,
     Reopen,
 }
 
-/// A flag for each output, which SIGHUP sets.
+/// A flag for each output. SIGHUP sets these flags.
 type Reopeners = Arc<Mutex<Vec<Arc<AtomicBool>>>>;
 
-/// The thread of the runtime.
+/// The running thread of the runtime.
 pub(super) struct Running {
     end: oneshot::Sender<()>,
     thread: thread::JoinHandle<()>,
@@ -62,10 +62,10 @@ pub(super) struct Running {
 // === impl Network ===
 
 impl Network {
-    /// Binds the listeners and installs the handlers of signals. Nothing is accepted before it [runs](Self::run).
+    /// Binds the listeners and installs the signal handlers. No connection is accepted before [`run`](Self::run).
     ///
     /// # Errors
-    /// If a listener cannot be bound, a certificate cannot be used, or the system refuses.
+    /// If a listener cannot be bound, a certificate cannot be used, or a system call fails.
     pub(super) fn start(args: &DumpArgs) -> Result<Self, String> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -103,19 +103,19 @@ impl Network {
         self.stop.clone()
     }
 
-    /// The flag that is set when the listeners have nothing more to send.
+    /// The flag that is set when no more frames will come from the listeners.
     pub(super) fn sockets_ended(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.sockets_ended)
     }
 
-    /// A flag that SIGHUP sets.
+    /// Returns a new flag that SIGHUP sets.
     pub(super) fn reopener(&self) -> Arc<AtomicBool> {
         let flag = Arc::default();
         self.reopeners.lock().push(Arc::clone(&flag));
         flag
     }
 
-    /// Starts the sinks of `-U` and `-T`; `None` if there are none.
+    /// Starts the sinks for `-U` and `-T`. Returns `None` if there are none.
     pub(super) fn collectors(&self, args: &OutputArgs) -> Result<Option<Box<dyn Output>>, String> {
         let Some(config) = args.collectors() else {
             return Ok(None);
@@ -127,10 +127,10 @@ impl Network {
         Ok(Some(Box::new(collectors)))
     }
 
-    /// Runs the sockets in threads of their own. Returns the queue of the listeners, if there are any.
+    /// Runs the sockets in separate threads. Returns the queue of the listeners, if there are any.
     ///
     /// # Errors
-    /// If the system has no threads left.
+    /// If the system cannot start another thread.
     pub(super) fn run(
         self,
         to: SyncSender<Batch>,
@@ -163,11 +163,11 @@ impl Network {
                     if let Some(sockets) = sockets {
                         sockets.serve(stop, hurry, account).await;
                     }
-                    // A sender that is dropped ends it as well.
+                    // A sender that is dropped without a message also ends the wait.
                     let _ = ended.await;
                     watch.abort();
                 });
-                // Does not wait for a lookup that hangs.
+                // Does not wait for a name lookup that hangs.
                 runtime.shutdown_background();
             })?;
         Ok((Running { end, thread }, queues))
@@ -184,7 +184,8 @@ impl Running {
     }
 }
 
-/// The first signal asks for the end, the second one shortens it, and the third one ends the process.
+/// Handles signals: the first one starts the end of the program, the second one ends the drains immediately, and the
+/// third one exits.
 async fn watch_signals(
     mut signals: Signals<Asked>,
     stop: CancellationToken,

@@ -18,24 +18,24 @@ use crate::{
     filter::{Filter, Sample},
 };
 
-/// The pump, between the inputs and the outputs.
+/// The pump between the inputs and the outputs.
 pub(super) struct Pump {
     batches: Receiver<Batch>,
     /// Asks the inputs to stop.
     pub(super) stop: CancellationToken,
-    /// Set when the listeners have nothing more to send.
+    /// Set when no more frames will come from the listeners.
     have_sockets_ended: Arc<AtomicBool>,
     pub(super) workers: Vec<Worker>,
     pub(super) filter: Filter,
     pub(super) sample: Option<Sample>,
-    /// Frames until the end.
+    /// The number of frames after which the program ends.
     pub(super) limit: Option<NonZeroU64>,
     pub(super) stats: Option<Stats>,
-    /// Frames that were wanted.
+    /// The number of frames that passed the filter and were offered to the outputs.
     pub(super) passed: u64,
 }
 
-/// The longest time until the pump notices that it should stop while a capture has nothing to read.
+/// The longest time until the pump notices a stop while no input has frames.
 const ATTENTION: Duration = Duration::from_millis(100);
 
 // === impl Pump ===
@@ -55,18 +55,18 @@ impl Pump {
         }
     }
 
-    /// Runs until the inputs have ended, or it is asked to stop and the senders have ended their streams.
+    /// Runs until all inputs have ended. After a request to stop, runs only until the senders have ended their streams.
     pub(super) fn run(&mut self) {
         loop {
             match self.batches.recv_timeout(ATTENTION) {
                 Ok(batch) => {
                     if !self.pass(batch) {
-                        // The inputs notice that their queue is gone.
+                        // The inputs notice this because their queue is closed.
                         break;
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
-                // Standard input may be silent forever.
+                // A read of standard input may block forever, so the pump does not wait for its end.
                 Err(RecvTimeoutError::Timeout) if self.is_over() => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -78,7 +78,7 @@ impl Pump {
         self.stop.is_cancelled() && self.have_sockets_ended.load(Relaxed)
     }
 
-    /// Passes a batch on. Returns false if nothing more is wanted.
+    /// Passes a batch to the outputs. Returns false if no more frames are wanted.
     fn pass(&mut self, batch: Batch) -> bool {
         let batch = self.wanted(batch);
         let left = self.limit.map(|limit| limit.get() - self.passed);

@@ -11,15 +11,16 @@ use crate::{
     dnstap::{Moment, RawMessage},
 };
 
-/// Queries that wait for their responses, oldest first. Their number is bounded: the oldest makes room for the newest.
+/// Queries that wait for their responses, oldest first. Their number is bounded: if there are too many, the oldest
+/// query is removed.
 #[derive(Debug)]
 pub(super) struct Transactions<T> {
     waiting: HashMap<u64, Waiting<T>>,
-    /// The keys in the order of their queries, some of which are answered already.
+    /// The keys in the order of their queries. It may contain keys of queries that are no longer waiting.
     order: VecDeque<(u64, u64)>,
     /// The number of the next query.
     next: u64,
-    /// The key of the hash, so that a client cannot choose queries that collide.
+    /// The random key of the hash function. Without it, a client could choose queries that collide.
     key: RandomState,
 }
 
@@ -31,10 +32,10 @@ struct Waiting<T> {
     what: T,
 }
 
-/// The queries that wait at once, at most.
+/// The largest number of waiting queries.
 pub(super) const WAITING: usize = 100_000;
 
-/// The time after which a query counts as unanswered, by the times of the frames.
+/// The time after which a query counts as unanswered, measured by the times in the frames.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 // === impl Transactions ===
@@ -49,7 +50,8 @@ impl<T> Transactions<T> {
         }
     }
 
-    /// Adds a query. Returns the one whose place it takes: a query that was asked again, or else the oldest if there are too many.
+    /// Adds a query. Returns the query that it replaces: the same query if it was asked before, or else the oldest one
+    /// if there are too many.
     pub(super) fn query(&mut self, message: &RawMessage<'_>, what: T) -> Option<T> {
         let key = self.key_of(message);
         let number = self.next;
@@ -62,7 +64,8 @@ impl<T> Transactions<T> {
         self.order.push_back((key, number));
         let replaced = self.waiting.insert(key, waiting).map(|old| old.what);
         if replaced.is_some() {
-            // Its entry in the order is dead; one query asked over and over must not let the order grow.
+            // The old entry in `order` is now unused. The number of such entries is limited, because a client may
+            // repeat one query very often.
             if self.order.len() > 2 * WAITING {
                 self.order.retain(|(key, number)| {
                     self.waiting.get(key).is_some_and(|it| it.number == *number)
@@ -76,7 +79,8 @@ impl<T> Transactions<T> {
         None
     }
 
-    /// Takes the query of a response, and the time between them. The response's own times come first: a server knows them best.
+    /// Removes the query for a response. Returns it together with the latency. The times in the response take
+    /// precedence, because the server knows them best.
     pub(super) fn response(&mut self, message: &RawMessage<'_>) -> (Option<T>, Option<Duration>) {
         let waiting = self.waiting.remove(&self.key_of(message));
         let since = |waiting: &Waiting<T>| message.response_time.since(waiting.time);
@@ -86,12 +90,12 @@ impl<T> Transactions<T> {
         (waiting.map(|waiting| waiting.what), latency)
     }
 
-    /// Takes the oldest query that is older than [`PATIENCE`] at `now`, the time of the newest frame.
+    /// Removes and returns the oldest query if it is older than [`PATIENCE`] at `now`, the time of the newest frame.
     pub(super) fn expired(&mut self, now: Moment) -> Option<T> {
         self.oldest(|time| now.since(time).is_some_and(|age| age > PATIENCE))
     }
 
-    /// Takes the oldest query.
+    /// Removes and returns the oldest query.
     pub(super) fn next(&mut self) -> Option<T> {
         self.oldest(|_| true)
     }
@@ -106,7 +110,7 @@ impl<T> Transactions<T> {
                     self.order.pop_front();
                     return self.waiting.remove(&key).map(|waiting| waiting.what);
                 }
-                // It was answered or asked again.
+                // This query was answered, or it was asked again.
                 _ => {
                     self.order.pop_front();
                 }
@@ -115,7 +119,7 @@ impl<T> Transactions<T> {
         None
     }
 
-    /// A query and its response have the same addresses, ports, identifier and question.
+    /// The hash of the fields that are equal in a query and its response: addresses, ports, identifier and question.
     fn key_of(&self, message: &RawMessage<'_>) -> u64 {
         let mut hasher = self.key.build_hasher();
         hasher.write_u32(message.exchange());

@@ -14,9 +14,10 @@ use crate::{admin::LogControl, lock::Mutex};
 )]
 pub(crate) struct BadLevel(String);
 
-/// Targets that are limited unless the filter names them. `rustls_platform_verifier` logs each certificate that it refuses;
-/// the sink logs the same error with its name. `notify` logs each change in the Tapfile's folder at trace; if the log file
-/// is in that folder, each such line would cause the next one.
+/// Limits for targets that apply unless the filter names the target. `rustls_platform_verifier` logs each certificate
+/// that it refuses; its lines are dropped because the sink logs the same error together with the sink's name. `notify`
+/// logs each change in the Tapfile's folder at trace. If the log file is in that folder, each such line would cause
+/// another one.
 const SILENT: &str = "rustls_platform_verifier=off,notify=info";
 
 /// The level as given, and a handle to change the filter.
@@ -28,8 +29,8 @@ pub(super) struct Level {
 
 pub(super) fn read(text: &str) -> Result<EnvFilter, BadLevel> {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
-    // `EnvFilter` takes a misspelled level as the name of a target, and then silences all other targets. An empty part has
-    // the same effect.
+    // `EnvFilter` takes a misspelled level for the name of a target and silences all other targets. An empty part of
+    // the filter has the same effect.
     let is_typo = |part: &str| {
         part.is_empty() || (!part.contains([':', '=', '[']) && part.parse::<LevelFilter>().is_err())
     };

@@ -1,8 +1,8 @@
 //! Log lines as logfmt: `key=value` pairs that people and programs can read.
 //!
-//! logfmt has no standard. tapfan writes the dialect that go-logfmt, and so Grafana Loki, reads: a value with a space, a
-//! quote, `=`, a backslash or a control character is quoted, with the escapes of JSON. The type of a value does not matter,
-//! only its text.
+//! logfmt has no standard. tapfan writes the dialect of go-logfmt, which Grafana Loki also reads: a value with a space,
+//! a quote, `=`, a backslash or a control character is quoted, with the escapes of JSON. Only the text of a value
+//! decides whether it is quoted; its type does not matter.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -33,7 +33,7 @@ struct Pairs<'a, 'w> {
     writer: &'a mut Writer<'w>,
     is_own: bool,
     is_log: bool,
-    /// A buffer for the text of a value, which must be complete before it is known whether it needs quotes.
+    /// A buffer for the text of a value. The complete text shows whether it needs quotes.
     value: String,
     result: fmt::Result,
 }
@@ -119,7 +119,8 @@ impl Visit for Pairs<'_, '_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let mut text = std::mem::take(&mut self.value);
         text.clear();
-        // This fails only if the value's own `Debug` fails; the line then has the text written so far.
+        // This fails only if the value's own `Debug` fails. In that case the line has the text that was written before
+        // the failure.
         let _ = write!(text, "{value:?}");
         self.record_str(field, &text);
         self.value = text;
@@ -158,7 +159,7 @@ fn is_plain(c: char) -> bool {
     !(c.is_whitespace() || is_control(c) || matches!(c, '"' | '=' | '\\'))
 }
 
-/// Returns whether a terminal or a line reader could treat a character as a command or a line end.
+/// Returns whether a character could end the line or control the terminal.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }

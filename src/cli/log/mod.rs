@@ -54,7 +54,8 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// The process's log. Dropping it writes the lines that are still queued, if stderr takes them in time.
+/// The process's log. Dropping it writes the lines that are still queued. It gives up if stderr does not accept them in
+/// time.
 pub(super) struct Log {
     pub(super) control: Arc<dyn LogControl>,
     pub(super) outlet: Outlet,
@@ -64,9 +65,10 @@ pub(super) struct Log {
 /// The way in which text gets to stderr.
 #[derive(Clone)]
 pub(super) enum Outlet {
-    /// Text is written directly and may wait for the reader. For commands that have nothing else to do.
+    /// Text is written directly, so the thread may block until the reader reads. For commands that have nothing else to
+    /// do.
     Direct,
-    /// Text is queued for another thread, or lost if the queue is full. For `run`.
+    /// Text is queued for another thread. If the queue is full, the text is lost. For `run`.
     Queued(Queued),
 }
 
@@ -79,15 +81,16 @@ pub(super) struct Queued {
     is_started: Arc<AtomicBool>,
 }
 
-/// The longest waits for stderr at the end of the process: `IDLE` without progress, `AT_MOST` in total.
+/// The longest waits for stderr at the end of the process: `IDLE` limits the time without progress, and `AT_MOST` the
+/// total time.
 const IDLE: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_secs(5);
 
 // === impl Log ===
 
 impl Log {
-    /// Sets up the process's log with the level of the command line or `RUST_LOG`, or else with the level `default`. Must be
-    /// called only once.
+    /// Sets up the process's log. The level is that of the command line, or else of `RUST_LOG`, or else `default`. Must
+    /// be called only once.
     ///
     /// A queued log writes nothing before it is [started](Outlet::start) or dropped.
     pub(super) fn init(args: &LogArgs, default: &str, outlet: Outlet) -> Result<Self, BadLevel> {
@@ -104,7 +107,7 @@ impl Log {
             Outlet::Direct => None,
             Outlet::Queued(queued) => Some(Arc::clone(&queued.gate)),
         };
-        // The filter comes first, so that the gate counts only lines that would be logged.
+        // Events pass the filter before the gate, so that the gate counts only lines that would be logged.
         registry()
             .with(filter)
             .with(gate.clone().map(Gated))
@@ -120,8 +123,8 @@ impl Log {
         })
     }
 
-    /// Returns whether the log goes to a terminal. Problems of a Tapfile are then shown with their source lines instead of
-    /// being logged.
+    /// Returns whether the log goes to a terminal. If it does, problems of a Tapfile are not logged, but shown with
+    /// their source lines.
     pub(super) fn is_at_a_terminal(&self) -> bool {
         self.format == LogFormat::Text && io::stderr().is_terminal()
     }
@@ -132,8 +135,8 @@ fn lines<S>(format: LogFormat, writer: BoxMakeWriter) -> Box<dyn Layer<S> + Send
 where
     S: tracing::Subscriber + for<'a> registry::LookupSpan<'a>,
 {
-    // If the reader of stderr is gone, an internal error cannot be printed there either: the attempt would panic, and losing
-    // the log must not end the process.
+    // If the reader of stderr is gone, an internal error of the log cannot be printed either. An attempt to print it
+    // would panic. The process must not end because its log is lost.
     let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
     match format {
         LogFormat::Text => layer
@@ -169,7 +172,7 @@ impl Outlet {
         }
     }
 
-    /// Waits until all lines are written, or until stderr has taken no data for too long.
+    /// Waits until all lines are written. Gives up if stderr has accepted no data for too long.
     pub(super) fn flush(&self) {
         if let Self::Queued(queued) = self
             && queued.start().is_ok()

@@ -12,8 +12,8 @@ use tracing::{Level, enabled, error};
 
 use super::queue::Queue;
 
-/// Logs each panic from now on. If the log level hides errors, the message goes to `queue` directly, so that no panic is
-/// silent.
+/// Logs each panic from now on. If the log level hides errors, the message goes to `queue` directly, so that every
+/// panic is reported.
 pub(super) fn log(queue: &Arc<Queue>) {
     let queue = Arc::clone(queue);
     panic::set_hook(Box::new(move |info| {

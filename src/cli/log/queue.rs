@@ -1,4 +1,5 @@
-//! The queue of log lines for stderr. Its size is limited in bytes, so a reader that stops reading costs only log lines.
+//! The queue of log lines for stderr. Its size is limited in bytes: if the reader of stderr stops reading, only log
+//! lines are lost.
 
 use std::{
     io,
@@ -21,7 +22,7 @@ pub(super) struct Queue {
     state: Mutex<Inner>,
     /// Wakes the writer when there are lines.
     filled: Condvar,
-    /// Wakes the threads that wait in [`flush`](Self::flush) when bytes were written.
+    /// Wakes the threads that wait in [`flush`](Self::flush) after bytes have been written.
     written: Condvar,
     /// The number of lines lost so far.
     pub(super) lost: Arc<AtomicU64>,
@@ -32,7 +33,7 @@ struct Inner {
     waiting: Vec<u8>,
     /// True while the writer holds lines that are not written yet.
     writing: bool,
-    /// The number of writes so far. It shows a flush that the writer makes progress.
+    /// The number of writes so far. A thread in `flush` sees from it that the writer makes progress.
     steps: u64,
 }
 
@@ -50,8 +51,8 @@ pub(super) struct Line<'a> {
 // === impl Queue ===
 
 impl Queue {
-    /// The limit of queued bytes; the writer can hold the same number in addition. This is about 5,000 lines, a burst that a
-    /// healthy reader reads within a moment.
+    /// The limit of queued bytes. The writer can hold the same number of bytes in addition. This is enough for about
+    /// 5,000 lines, a burst that a healthy reader reads within a moment.
     const LIMIT: usize = 1 << 20;
     /// Bytes in addition to the limit that are reserved for the log's own reports of lost lines.
     const RESERVED: usize = 16 << 10;
@@ -80,8 +81,8 @@ impl Queue {
         self.lost.fetch_add(lines as u64, Relaxed);
     }
 
-    /// Waits for lines and moves them to `batch`, which must be empty. It stays empty if the deadline passes first. Only the
-    /// writer calls this.
+    /// Waits for lines and moves them to `batch`, which must be empty. If the deadline passes first, `batch` stays
+    /// empty. Only the writer calls this.
     pub(super) fn take(&self, batch: &mut Vec<u8>, deadline: Option<Instant>) {
         let mut state = self.state.lock();
         state.writing = false;

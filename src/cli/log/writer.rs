@@ -28,16 +28,17 @@ struct Writer<W> {
     within_line: bool,
 }
 
-/// The largest number of bytes in one write. A pipe takes up to `PIPE_BUF` bytes as a whole, so other processes' lines do
-/// not end up in the middle of ours. Small writes also show that a slow reader makes progress.
+/// The largest number of bytes in one write. A pipe accepts up to `PIPE_BUF` bytes in one piece, so the lines of other
+/// processes do not end up in the middle of our lines. With small writes, a slow reader also shows progress more often.
 const PIECE: usize = 4096;
 
-/// The pause before the next attempt to write to a stderr that is full and that another process made non-blocking.
+/// The pause before the next attempt to write, if stderr is full and another process has made it non-blocking.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Starts the thread, which runs until the process ends.
 pub(super) fn start(queue: Arc<Queue>, gate: Arc<Gate>) -> io::Result<()> {
-    // A blocked write holds the standard library's lock on stderr, so nothing else in `run` must write to stderr.
+    // While a write blocks, it holds the standard library's lock on stderr. So nothing else in `run` must write to
+    // stderr.
     let out = io::stderr();
     let thread = thread::Builder::new().name("tapfan-log".to_owned());
     thread.spawn(move || Writer::new(queue, gate, out).run())?;
@@ -67,12 +68,13 @@ impl<W: Write> Writer<W> {
     fn run(mut self) {
         let mut batch = Vec::new();
         loop {
-            // A window opens when a line passes. That line also wakes this thread, which then knows the window's end.
+            // A rate limit window opens when a line passes the gate. That line also wakes this thread, which then
+            // learns the end of the window.
             self.queue.take(&mut batch, self.gate.next_end());
             if self.write(&batch)
                 && let Some(lost) = self.unreported()
             {
-                // The report goes to the end of the queue: the queued lines are older than the lost ones.
+                // The report goes to the end of the queue: the lines in the queue are older than the lost lines.
                 report(lost);
             }
             batch.clear();
@@ -81,7 +83,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Returns the number of lines lost since the last call, if any.
+    /// Returns the number of lines that were lost since the last call, if any.
     fn unreported(&mut self) -> Option<u64> {
         let lost = self.queue.lost.load(Relaxed);
         let new = lost - self.reported;
@@ -122,8 +124,8 @@ impl<W: Write> Writer<W> {
             match self.out.write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Any process that shares the terminal or the pipe can set O_NONBLOCK, which then also applies to this
-                // process.
+                // Any process that shares the terminal or the pipe can set O_NONBLOCK. The flag then applies to this
+                // process, too.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
                 result => return result,
             }
@@ -131,7 +133,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Returns as many whole lines as fit into one write. If the first line is longer than that, returns its beginning.
+/// Returns as many whole lines as fit into one write. If not even the first line fits, returns its beginning.
 fn piece(bytes: &[u8]) -> &[u8] {
     let head = bytes.get(..PIECE).unwrap_or(bytes);
     let end = head.iter().rposition(|byte| *byte == b'\n');

@@ -19,7 +19,8 @@ use crate::admin::RouterStatus;
 /// The deadline of a request, from the lookup of the name to the last byte.
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
 
-/// The longest answer that is read, in bytes. It has room for thousands of sinks.
+/// The length in bytes of the longest answer that the client reads. An answer of that length describes thousands of
+/// sinks.
 const LONGEST: usize = 16 << 20;
 
 /// A router's answer to `GET /status`.
@@ -30,7 +31,7 @@ pub(in crate::cli) struct Answer {
     pub(in crate::cli) status: RouterStatus,
 }
 
-/// The reason why a router gave no status. Its text is one clause without the address.
+/// The reason why a router gave no status. The error text is one clause and does not contain the address.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum FetchError {
     #[error("cannot connect: {0}")]
@@ -89,8 +90,8 @@ async fn ask(address: &Address) -> Result<Answer, FetchError> {
 
 async fn read(body: Incoming) -> Result<Bytes, FetchError> {
     let mut body = pin!(body);
-    // Refuses an answer whose announced length is too long. The bytes are counted as well, because an answer can be longer
-    // than announced.
+    // Refuses an answer if its announced length is over the limit. The received bytes are counted as well, because an
+    // answer can be longer than announced.
     if body.size_hint().lower() > LONGEST as u64 {
         return Err(FetchError::TooLong);
     }

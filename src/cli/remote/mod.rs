@@ -1,4 +1,5 @@
-//! Access to the running router that `status` and `top` show: the address of its admin endpoint, and a client for it.
+//! Access to the running router that `status` and `top` show. Contains the address of the router's admin endpoint, and
+//! a client for it.
 
 mod address;
 mod client;
@@ -15,7 +16,7 @@ pub(super) use self::{
 };
 use super::{BAD_CONFIGURATION, FAILED, fail};
 
-/// Finds the address of the router that `args` choose, and runs `command` with the address on a runtime with one thread.
+/// Finds the address of the router that `args` select. Runs `command` with that address on a runtime with one thread.
 pub(super) fn run(
     args: &RouterArgs,
     command: impl AsyncFnOnce(Whereabouts) -> ExitCode,

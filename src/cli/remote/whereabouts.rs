@@ -26,7 +26,7 @@ pub(in crate::cli) struct RouterArgs {
     config: Option<PathBuf>,
 }
 
-/// The address of a router, and its origin.
+/// The address of a router, and the origin of that address.
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Whereabouts {
     pub(in crate::cli) address: Address,
@@ -50,7 +50,7 @@ enum Origin {
     Default,
 }
 
-/// The reason why there is no address.
+/// The reason why the address of the router is unknown.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum NoAddress {
     #[error("cannot read {}: {error}; give another file with -c, or the address with --admin", path.display())]
@@ -94,7 +94,7 @@ impl RouterArgs {
     }
 }
 
-/// Returns the address of a router that runs with the Tapfile at `path`.
+/// Reads the admin address of a router from the Tapfile at `path`.
 fn said_in(path: PathBuf) -> Result<Whereabouts, NoAddress> {
     match config::read(&path) {
         Ok(text) => said_by(path, &text),
@@ -102,7 +102,7 @@ fn said_in(path: PathBuf) -> Result<Whereabouts, NoAddress> {
     }
 }
 
-/// Returns the address of a router that runs with the Tapfile that has this text.
+/// Reads the admin address of a router from the text of the Tapfile at `path`.
 fn said_by(path: PathBuf, text: &str) -> Result<Whereabouts, NoAddress> {
     let said = config::parse(&path, text, &config::process_environment).admin;
     let read = Some(Own::of(&path));
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
     use crate::cli::fixture;
 
-    /// This test runs on a runtime, as `top` does, where the check must not block.
+    /// This test runs on a runtime, as `top` does. There the check must not block.
     #[tokio::test]
     async fn a_router_with_another_tapfile_is_reported() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -10,41 +10,44 @@ use crate::net::{ClientTls, Endpoint};
 /// Arguments of `tapfan replay`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ReplayArgs {
-    /// Frame Streams files, in order; gzip and zstd are recognised; `-` is standard input.
+    /// The captures (Frame Streams files), sent in this order; may be compressed by gzip or zstd; `-` is standard
+    /// input.
     #[arg(required = true, value_name = "CAPTURE")]
     pub(super) captures: Vec<PathBuf>,
     /// The listener: a path, `unix://…`, `tcp://host:port` or `tls://host:port`.
     #[arg(long, value_name = "URL", value_parser = listener)]
     pub(super) to: Endpoint,
-    /// Sends N frames a second over all connections; without this and `--speed`, as fast as the listener reads.
+    /// Sends N frames per second over all connections together; without this and `--speed`, as fast as the listener
+    /// reads.
     #[arg(long, value_name = "N", value_parser = rate, conflicts_with = "speed")]
     rate: Option<f64>,
-    /// Sends at this multiple of the speed of the capture, by the times in its frames: `1x`, `0.5x`.
+    /// Sends at the pace of the times in the frames, multiplied by this factor: `1x`, `0.5x`.
     #[arg(long, value_name = "Nx", value_parser = speed)]
     speed: Option<f64>,
-    /// Sends the captures N times; 0 repeats them until SIGINT.
+    /// Sends all captures N times; 0 repeats them until SIGINT.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) r#loop: u64,
     /// Spreads the frames over N connections.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) connections: u16,
-    /// Sets the times of each frame to the time at which it is sent; the time between query and response stays.
+    /// Sets the times in each frame to the time at which it is sent; the time between query and response stays the
+    /// same.
     #[arg(long, value_name = "TIME")]
     rewrite_time: Option<RewriteTime>,
-    /// Begins with START and expects no answer, for a listener that never answers READY.
+    /// Begins with START without a handshake, for a listener that never answers READY.
     #[arg(long)]
     pub(super) unidirectional: bool,
     #[command(flatten)]
     tls: TlsArgs,
 }
 
-/// Options of `tls://`.
+/// Options for `tls://`.
 #[derive(Debug, Args)]
 struct TlsArgs {
-    /// With `tls://`: the authorities that may sign the listener's certificate, in PEM; the system's by default.
+    /// With `tls://`: the authorities that may sign the listener's certificate, in PEM; by default those of the system.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// With `tls://`: the certificate to show to the listener, in PEM.
+    /// With `tls://`: the client certificate, in PEM.
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
     /// With `tls://`: the private key of that certificate, in PEM.
@@ -115,13 +118,13 @@ fn speed(text: &str) -> Result<f64, String> {
     positive(number).ok_or_else(|| "write a multiple, as in `1x` or `0.5x`".to_owned())
 }
 
-/// Reads a number with which times can be reckoned.
+/// Parses a number from 0.001 to 1,000,000,000. Times can be computed from a number within these bounds.
 fn positive(text: &str) -> Option<f64> {
     const BOUNDS: std::ops::RangeInclusive<f64> = 1e-3..=1e9;
     text.parse().ok().filter(|number| BOUNDS.contains(number))
 }
 
-/// The deadline of each step of a connection: lookup, dial, handshake, a write, FINISH.
+/// The time limit of each step of a connection: lookup, connect, handshake, one write, and the wait for FINISH.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

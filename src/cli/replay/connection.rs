@@ -1,4 +1,4 @@
-//! One connection to the listener: it writes pieces until there are none left.
+//! One connection to the listener. It writes pieces until there are no more.
 
 use std::{
     io,
@@ -29,21 +29,21 @@ use crate::{
     net::Stream,
 };
 
-/// A connection to the listener. Clones share the pieces, the counts and the end.
+/// A connection to the listener. Clones share the pieces, the counts and the stop token.
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
     pub(super) target: Target,
     pub(super) unidirectional: bool,
     pub(super) rewrites_time: bool,
     pub(super) pieces: Arc<Mutex<mpsc::Receiver<Piece>>>,
-    /// The way back for the buffers of pieces.
+    /// The channel that returns used buffers to the thread that reads captures.
     pub(super) buffers: Sender<Vec<u8>>,
     pub(super) sent: Arc<Sent>,
-    /// Ends the streams in order.
+    /// Ends the streams cleanly, with STOP.
     pub(super) stop: CancellationToken,
 }
 
-/// The frames that were written whole, and their bytes.
+/// The numbers of frames and bytes that were written completely.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     pub(super) frames: AtomicU64,
@@ -64,11 +64,11 @@ impl Connection {
         Ok(stream)
     }
 
-    /// Writes pieces until there are none left, and ends the stream. `start` is the time from which they are due.
+    /// Writes pieces until there are no more, and ends the stream. The due times of pieces are relative to `start`.
     pub(super) async fn run(self, mut stream: Stream, start: Instant) -> Result<(), ReplayError> {
         while let Some(mut piece) = self.next(start).await {
             if self.rewrites_time {
-                // Only a wrong clock gives a time before 1970.
+                // The time is before 1970 only if the clock is wrong.
                 let now = SystemTime::now().duration_since(UNIX_EPOCH);
                 piece.set_moments(now.unwrap_or(Duration::ZERO));
             }
@@ -83,12 +83,12 @@ impl Connection {
             return closed.map_err(ReplayError::Write);
         }
         in_time("answer STOP with FINISH", finish(&mut stream)).await??;
-        // The stream is complete; the close_notify of TLS is a courtesy.
+        // The stream is complete already, so this ignores an error while TLS sends close_notify.
         let _ = in_time("take the end of the stream", stream.shutdown()).await;
         Ok(())
     }
 
-    /// Returns the next piece once it is due; `None` at the end, or if the replay is to stop.
+    /// Returns the next piece when it is due. Returns `None` if there are no more, or if the replay must stop.
     async fn next(&self, start: Instant) -> Option<Piece> {
         let next = async {
             let piece = self.pieces.lock().await.recv().await?;
@@ -116,7 +116,7 @@ async fn write(stream: &mut Stream, bytes: &[u8]) -> Result<(), ReplayError> {
     written.map_err(ReplayError::Write)
 }
 
-/// Waits for FINISH, which the router sends when it has offered all frames to every sink.
+/// Waits for FINISH. The router sends it after it has offered all frames to every sink.
 async fn finish(stream: &mut Stream) -> Result<(), ReplayError> {
     let mut back_channel = BackChannel::new();
     let mut bytes = [0; 512];
@@ -124,7 +124,7 @@ async fn finish(stream: &mut Stream) -> Result<(), ReplayError> {
         let read = match stream.read(&mut bytes).await {
             Ok(0) => return Err(ReplayError::NoFinish),
             Ok(read) => read,
-            // TCP ended without the close_notify of TLS.
+            // The TCP connection ended without the close_notify of TLS.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(ReplayError::NoFinish);
             }

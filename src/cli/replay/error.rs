@@ -11,13 +11,13 @@ use crate::{
 /// The reason why a replay fails.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReplayError {
-    /// An option of TLS with an address without it.
+    /// A TLS option was given, but the address does not use TLS.
     #[error("the options of TLS are for `tls://`; remove them, or write `--to tls://host:port`")]
     NotTls,
     /// A certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The listener's name has no address.
+    /// The lookup of the listener's name failed.
     #[error("cannot look the listener up: {0}")]
     Resolve(#[from] ResolveError),
     /// The listener cannot be reached.
@@ -25,10 +25,10 @@ pub(super) enum ReplayError {
     Dial {
         /// The address.
         to: String,
-        /// The error of the last address that was tried.
+        /// The error for the last address that was tried.
         source: io::Error,
     },
-    /// The listener does not speak Frame Streams, or refuses.
+    /// The listener does not speak Frame Streams, or refuses the connection.
     #[error("{0}; a listener that never answers READY needs `--unidirectional`")]
     Handshake(#[from] HandshakeError),
     /// A write failed.
@@ -40,13 +40,13 @@ pub(super) enum ReplayError {
     /// The stream ended without FINISH.
     #[error("the listener closed without FINISH; it may have lost the last frames")]
     NoFinish,
-    /// The listener sent something else than FINISH.
+    /// The listener sent a frame other than FINISH.
     #[error("the listener broke the protocol: {0}")]
     Protocol(#[from] ControlError),
-    /// A capture cannot be read, or not to its end.
+    /// A capture cannot be read to its end.
     #[error("{name}: {source}")]
     Capture {
-        /// The capture.
+        /// The name of the capture.
         name: String,
         /// The error.
         source: FileError,

@@ -1,7 +1,8 @@
 //! `tapfan replay`: sends captures to a listener.
 //!
-//! A thread reads the captures and makes pieces of many frames. Each connection takes the next piece, waits until it is due,
-//! and writes it whole. The buffers of the pieces go back to the thread, so that nothing is allocated for a frame.
+//! A thread reads the captures and cuts them into pieces of many frames. Each connection takes the next piece, waits
+//! until it is due, and writes it as a whole. The connections return the buffers of the pieces to the thread, so that
+//! sending a frame does not allocate memory.
 
 mod args;
 mod connection;
@@ -39,7 +40,7 @@ use super::{BAD_CONFIGURATION, FAILED, eprint};
 /// The result of a replay.
 struct Outcome {
     account: Account,
-    /// True if SIGINT or SIGTERM ended it.
+    /// True if SIGINT or SIGTERM ended the replay.
     interrupted: bool,
     problems: Vec<ReplayError>,
 }
@@ -75,7 +76,7 @@ pub(super) fn run(args: &ReplayArgs) -> ExitCode {
     }
 }
 
-/// Prints what was sent, and why not all of it was.
+/// Prints how much was sent. If not everything was sent, prints the reasons.
 fn conclude(args: &ReplayArgs, outcome: &Outcome) -> ExitCode {
     progress::clear();
     outcome.problems.iter().for_each(report);
@@ -85,7 +86,7 @@ fn conclude(args: &ReplayArgs, outcome: &Outcome) -> ExitCode {
         many => format!("{many} connections"),
     };
     let end = if !outcome.problems.is_empty() {
-        "not in order: see the errors"
+        "did not end cleanly, see the errors"
     } else if args.unidirectional {
         "ended with STOP"
     } else {
@@ -96,7 +97,7 @@ fn conclude(args: &ReplayArgs, outcome: &Outcome) -> ExitCode {
     } else {
         ""
     };
-    // A closed pipe does not change the result.
+    // Ignores a closed pipe: it does not change the result.
     let _ = writeln!(
         io::stdout(),
         "sent {account} over {connections}; {interrupted}{end}"
@@ -130,10 +131,11 @@ async fn replay(args: &ReplayArgs, target: Target) -> Result<Outcome, ReplayErro
     for stream in streams {
         connections.spawn(connection.clone().run(stream, start));
     }
-    // Only the connections keep the pieces: when all have failed, the thread ends.
+    // From now on, only the connections hold the receiver of the pieces. So when all of them have failed, the thread
+    // ends.
     drop(connection);
     let mut problems = Vec::new();
-    // If a stream has ended in order, all captures were read.
+    // If any stream has ended cleanly, all captures were read.
     let mut read = false;
     let ended = async {
         while let Some(ended) = connections.join_next().await {
@@ -163,7 +165,7 @@ async fn replay(args: &ReplayArgs, target: Target) -> Result<Outcome, ReplayErro
     })
 }
 
-/// Ends the streams in order at the first SIGINT or SIGTERM. Ready at the second one, or never.
+/// Ends the streams cleanly at the first SIGINT or SIGTERM. Returns at the second signal.
 async fn stop_on_signals(stop: &CancellationToken) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (
         signal(SignalKind::interrupt()),

@@ -1,4 +1,4 @@
-//! The times at which frames are due.
+//! The times at which frames must be sent.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) enum Pace {
 pub(super) struct Schedule {
     pace: Pace,
     frames: f64,
-    /// The time of the first frame of this pass, and the time at which it was due.
+    /// The time in the first frame of this pass, and the time at which that frame was due.
     origin: Option<(Duration, Duration)>,
     /// The time at which the last frame is due.
     last: Duration,
@@ -36,19 +36,20 @@ impl Schedule {
         }
     }
 
-    /// Returns whether the times of the frames matter.
+    /// Returns whether the pace depends on the times in the frames.
     pub(super) fn needs_moments(&self) -> bool {
         matches!(self.pace, Pace::Speed(_))
     }
 
-    /// Begins another pass through the captures. Its first frame is due together with the last frame of the pass before.
+    /// Begins another pass through the captures. The first frame of the new pass is due at the same time as the last
+    /// frame of the pass before.
     pub(super) fn begin_pass(&mut self) {
         self.origin = None;
     }
 
-    /// Returns the delay from the start to the time at which the next frame is due; `None` if it is due immediately. `moment`
-    /// is the time in the frame. A frame without a time, or with an earlier time than a frame before it, is due together with
-    /// the frame before it.
+    /// Returns the time from the start of the replay until the next frame is due; `None` if it is due immediately.
+    /// `moment` is the time in the frame. If the frame has no time, or an earlier time than a frame before it, it is
+    /// due at the same time as the frame before it.
     pub(super) fn next(&mut self, moment: Option<Duration>) -> Option<Duration> {
         match self.pace {
             Pace::Unlimited => return None,

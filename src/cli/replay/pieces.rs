@@ -1,4 +1,4 @@
-//! The captures as pieces of frames, read by a thread of their own.
+//! The captures, cut into pieces of frames by a separate thread.
 
 use std::{
     io::Read,
@@ -19,23 +19,23 @@ use crate::{cli::capture, dnstap, frame_stream::FileReader};
 /// Frames to write together.
 #[derive(Debug)]
 pub(super) struct Piece {
-    /// The frames, each with its length.
+    /// The frames, each after its length.
     pub(super) wire: Vec<u8>,
     pub(super) frames: u64,
-    /// The delay from the start to the time at which they are due; `None` if they are due immediately.
+    /// The time from the start of the replay until the frames are due; `None` if they are due immediately.
     pub(super) due: Option<Duration>,
 }
 
-/// The pieces, and the way back for their buffers.
+/// The pieces, and the channel on which connections return buffers.
 #[derive(Debug)]
 pub(super) struct Pieces {
     pub(super) ready: mpsc::Receiver<Piece>,
     pub(super) buffers: Sender<Vec<u8>>,
-    /// The problems of the captures, once all were read.
+    /// The problems with the captures. They are sent after all captures were read.
     pub(super) problems: oneshot::Receiver<Vec<ReplayError>>,
 }
 
-/// The thread that reads.
+/// The thread that reads the captures.
 struct Thread {
     captures: Vec<PathBuf>,
     schedule: Schedule,
@@ -44,25 +44,27 @@ struct Thread {
     problems: Vec<ReplayError>,
 }
 
-/// Nobody takes pieces any more.
+/// The error if all connections have ended, so that no one takes pieces any more.
 struct Closed;
 
-/// A piece is complete with this many bytes: several frames of a read of the listener, and little enough for the caches.
+/// A piece is complete when it has this many bytes. That is enough for several frames per read of the listener, and
+/// still fits into the processor's caches.
 const SIZE: usize = 256 << 10;
 
-/// Pieces that wait for a connection.
+/// The number of pieces that may wait for a connection.
 const AHEAD: usize = 4;
 
-/// A paced piece has frames that are due within this time.
+/// With a pace, a piece contains the frames that are due within this time.
 const SLICE: Duration = Duration::from_millis(10);
 
-/// The longest frame that is sent, in bytes of payload: the most that a listener can be configured to take.
+/// The longest frame that is sent, in bytes of payload. It is also the largest limit that a listener can be configured
+/// with.
 const MAX_FRAME: u32 = 16 << 20;
 
 // === impl Pieces ===
 
 impl Pieces {
-    /// Starts to read `captures`, `passes` times; 0 is without end.
+    /// Starts to read `captures`. Reads them `passes` times, or without end if `passes` is 0.
     pub(super) fn start(
         captures: Vec<PathBuf>,
         passes: u64,
@@ -81,7 +83,7 @@ impl Pieces {
         thread::Builder::new()
             .name("captures".to_owned())
             .spawn(move || {
-                // Closed: the connections have ended, and report why.
+                // An error means that all connections have ended. They report the reason.
                 let _ = thread.read(passes);
                 let _ = report.send(thread.problems);
             })
@@ -114,7 +116,8 @@ impl Thread {
                     Err(error) => self.problems.push(error),
                 }
             }
-            // Captures without frames, or a standard input that was read already, would be read without end.
+            // Stops if this pass had no frames, as with an empty capture or a standard input that was read already.
+            // Otherwise the loop would never end.
             if !sent || !self.problems.is_empty() {
                 break;
             }
@@ -142,7 +145,8 @@ impl Thread {
         while let Some(frame) = frames.next_frame() {
             let frame = match frame {
                 Ok(frame) => frame,
-                // The whole frames before an error, and after a frame that is too long, are sent.
+                // An error is reported, and all whole frames are sent: those before the error, and those after a frame
+                // that is too long.
                 Err(error) => {
                     self.problems.push(problem(error));
                     continue;
@@ -166,7 +170,7 @@ impl Thread {
             piece.wire.extend_from_slice(&length.to_be_bytes());
             piece.wire.extend_from_slice(frame);
             piece.frames += 1;
-            // What comes through a pipe is sent as it comes.
+            // Frames from a pipe are sent as soon as they arrive.
             if piped && !frames.is_next_buffered() {
                 let complete = std::mem::replace(&mut piece, self.piece());
                 self.to.blocking_send(complete).map_err(|_| Closed)?;
@@ -178,7 +182,7 @@ impl Thread {
         Ok(any)
     }
 
-    /// An empty piece, with a buffer that was used before if one is free.
+    /// Returns an empty piece. It reuses a buffer if one is free.
     fn piece(&self) -> Piece {
         let mut wire = self.buffers.try_recv().unwrap_or_default();
         wire.clear();
@@ -200,7 +204,7 @@ impl Piece {
         }
     }
 
-    /// Sets the times of all frames to `now` since 1970.
+    /// Sets the times in all frames to `now`, which is the time since 1970.
     pub(super) fn set_moments(&mut self, now: Duration) {
         let mut rest = self.wire.as_mut_slice();
         while let Some((length, after)) = rest.split_first_chunk_mut() {
@@ -208,7 +212,7 @@ impl Piece {
             let Some((frame, next)) = after.split_at_mut_checked(length) else {
                 return;
             };
-            // A frame without times, or that is not dnstap, is sent as it is.
+            // A frame that has no times or is not dnstap is sent unchanged.
             let _ = dnstap::set_moment(frame, now);
             rest = next;
         }

@@ -1,4 +1,4 @@
-//! The progress on a terminal, and the account at the end.
+//! The progress shown on a terminal, and the totals at the end.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::connection::Sent;
 use crate::cli::eprint;
 
-/// The frames sent so far, displayed for people.
+/// The frames sent so far, formatted for people.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Account {
     pub(super) frames: u64,
@@ -22,7 +22,8 @@ pub(super) struct Account {
 
 const TICK: Duration = Duration::from_millis(250);
 
-/// Shows the progress on standard error until it is dropped, if that is a terminal. Each line replaces the one before.
+/// Shows the progress on standard error, if that is a terminal, until it is dropped. Each line replaces the line before
+/// it.
 pub(super) async fn show(sent: Arc<Sent>, start: Instant) {
     if !io::stderr().is_terminal() {
         return std::future::pending().await;
@@ -36,7 +37,7 @@ pub(super) async fn show(sent: Arc<Sent>, start: Instant) {
     }
 }
 
-/// Takes the progress off the terminal.
+/// Removes the progress line from the terminal.
 pub(super) fn clear() {
     if io::stderr().is_terminal() {
         eprint(format_args!("\r\x1b[K"));

@@ -1,4 +1,4 @@
-//! The listener that gets the frames.
+//! The listener to which the frames are sent.
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::net::{
     Stream, TcpSettings,
 };
 
-/// The listener, and what is needed to connect to it.
+/// The listener, and the settings that a connection to it needs.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     endpoint: Endpoint,
@@ -23,7 +23,7 @@ pub(super) struct Target {
 // === impl Target ===
 
 impl Target {
-    /// Reads the certificates, if the listener speaks TLS.
+    /// Reads the certificates if the listener uses TLS.
     pub(super) fn new(args: &ReplayArgs) -> Result<Self, ReplayError> {
         let endpoint = args.to.clone();
         let settings = args.tls();
@@ -88,7 +88,7 @@ fn host(authority: &Authority) -> Destination {
     Destination::Host(authority.clone())
 }
 
-/// Awaits `step`, for [`DEADLINE`] at most.
+/// Awaits `step` for at most [`DEADLINE`].
 pub(super) async fn in_time<F: Future>(
     what: &'static str,
     step: F,

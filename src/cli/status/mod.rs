@@ -1,5 +1,5 @@
-//! `tapfan status`: prints the verdict on a running router and its sinks, immediately or after waiting until the sinks are
-//! up.
+//! `tapfan status`: prints the verdict on a running router and its sinks. With `--wait`, it first waits until the sinks
+//! are up.
 
 mod table;
 mod wait;
@@ -31,17 +31,17 @@ pub(super) struct StatusArgs {
     /// Show only this sink; may be given several times
     #[arg(long = "sink", value_name = "NAME")]
     sinks: Vec<String>,
-    /// Print the router's JSON unchanged; with --sink, print a JSON list of the chosen sinks
+    /// Print the router's JSON unchanged; with --sink, print a JSON list of the given sinks
     #[arg(long)]
     json: bool,
-    /// Exit with status 1 for these verdicts; by default for every verdict worse than `degraded`. With --sink, only the
-    /// verdicts on the chosen sinks count; otherwise those on the router and all its sinks
+    /// The verdicts that lead to exit status 1; by default all verdicts worse than `degraded`. With --sink, only the
+    /// verdicts on the given sinks count; without it, the verdicts on the router and on all its sinks
     #[arg(long, value_name = "WORD", value_delimiter = ',', value_parser = word())]
     fail_on: Vec<VerdictWord>,
     /// Wait until every sink is up, or every sink given with --sink
     #[arg(long, value_enum, value_name = "STATE")]
     wait: Option<Awaited>,
-    /// The longest wait, as in 500ms, 10s or 1m30s
+    /// The longest time to wait, as in 500ms, 10s or 1m30s
     #[arg(long, value_name = "D", default_value = "1m", value_parser = time, requires = "wait")]
     timeout: Duration,
 }
@@ -53,14 +53,14 @@ enum Awaited {
     Up,
 }
 
-/// The chosen sinks of one answer.
+/// The sinks of one answer that the user selected.
 struct Chosen<'a> {
     sinks: Vec<&'a SinkStatus>,
-    /// Chosen names that no sink has.
+    /// Names given with --sink that no sink has.
     unknown: Vec<&'a str>,
 }
 
-/// Prints the sinks of a router. The exit status is 1 if a verdict is among the failing ones.
+/// Prints the sinks of a router. The exit status is 1 if any verdict is one of the failing verdicts.
 pub(super) fn run(args: &StatusArgs) -> ExitCode {
     remote::run(&args.router, async |whereabouts| {
         let answer = match args.wait {
@@ -79,8 +79,8 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
     })
 }
 
-/// The verdicts that fail by default: a sink is not up, loses frames or is about to lose some, or senders cannot connect to
-/// a listener.
+/// The verdicts that lead to exit status 1 by default. They mean that a sink is not up, that it loses frames or is
+/// about to lose some, or that senders cannot connect to a listener.
 const FAILING: [VerdictWord; 6] = [
     VerdictWord::Starting,
     VerdictWord::Draining,
@@ -106,7 +106,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}: write it as in 500ms, 10s or 1m30s"))
 }
 
-/// Prints an answer. Also prints `mismatch`, the warning that the router runs with a different Tapfile.
+/// Prints an answer. If `mismatch` is given, also prints this warning: the router runs with a different Tapfile.
 fn show(
     args: &StatusArgs,
     whereabouts: &Whereabouts,
@@ -158,14 +158,15 @@ impl<'a> Chosen<'a> {
         }
     }
 
-    /// Returns whether all chosen sinks exist and are up. Sinks that were removed from the configuration do not count.
+    /// Returns whether all selected sinks exist and are up. Sinks that were removed from the configuration do not
+    /// count.
     fn are_up(&self) -> bool {
         let mut sinks = self.sinks.iter();
         self.unknown.is_empty() && sinks.all(|sink| sink.removed || sink.is_up())
     }
 
-    /// Returns whether the exit status is 0. With `--wait` and without `--fail-on`, it is 0 if the sinks have reached the
-    /// awaited state.
+    /// Returns whether the exit status is 0. With `--wait` and without `--fail-on`, it is 0 if the sinks have reached
+    /// the state that `--wait` names.
     fn are_well(&self, args: &StatusArgs, status: &RouterStatus) -> bool {
         let failing = match args.fail_on.as_slice() {
             [] if args.wait.is_some() => return self.are_up(),
@@ -190,7 +191,7 @@ impl<'a> Chosen<'a> {
         )
     }
 
-    /// Returns the JSON of the chosen sinks as the router sent it.
+    /// Returns the JSON of the selected sinks, unchanged.
     fn json(&self, answer: &Answer) -> io::Result<Vec<u8>> {
         let whole: serde_json::Value = serde_json::from_slice(&answer.text)?;
         let said = whole["sinks"].as_array().into_iter().flatten();

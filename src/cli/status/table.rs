@@ -1,4 +1,4 @@
-//! The table that `tapfan status` prints, in 80 columns if the names fit.
+//! The table that `tapfan status` prints. It is 80 columns wide if the names are short enough.
 
 use std::{fmt::Write as _, iter};
 
@@ -162,7 +162,9 @@ fn endpoint_lines(endpoint: &EndpointStatus, now: Timestamp) -> Vec<String> {
 fn listener_row(listener: &ListenerStatus) -> Row {
     let mut below = Vec::new();
     if listener.removed {
-        below.push("removed from the configuration; its senders are asked to end".to_owned());
+        below.push(
+            "removed from the configuration; its senders are asked to end their streams".to_owned(),
+        );
     }
     if let Some(lost) = &listener.not_listening {
         below.push(format!("no sender can connect: {}", lost.error));
@@ -220,8 +222,8 @@ fn layout(heads: &[(&str, Side)], rows: &[Row], paint: Paint) -> String {
     text
 }
 
-/// Returns the width of a text on a terminal. Escape sequences and combining accents take no column, some characters take
-/// two.
+/// Returns the number of columns that a text takes on a terminal. Escape sequences and combining accents take none;
+/// some characters take two.
 fn visible(text: &str) -> usize {
     let mut seen = String::new();
     let mut escape = false;

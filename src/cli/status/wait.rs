@@ -14,7 +14,7 @@ use crate::{
 /// The poll interval. It needs no backoff: a single client asks one endpoint for a limited time.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Polls until every chosen sink is up.
+/// Polls until every selected sink is up.
 ///
 /// # Errors
 ///

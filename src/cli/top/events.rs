@@ -1,4 +1,4 @@
-//! Events, which `top` finds by comparing successive statuses of the router.
+//! Events of the router. `top` finds them by comparing successive statuses.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use crate::{
 /// The number of events kept.
 const KEPT: usize = 500;
 
-/// The number of a sink's latest events among which an equal event is counted instead of repeated.
+/// If an equal event is among this number of latest events of the same sink, its count grows and no event is added.
 const RECENT: usize = 8;
 
 /// A change of a sink or of the router.
@@ -21,7 +21,7 @@ pub(super) struct Event {
     /// The sink; `None` for the router itself.
     pub(super) sink: Option<String>,
     pub(super) what: String,
-    /// The number of times that the event happened in short succession.
+    /// The number of times that this event has happened recently.
     pub(super) times: u32,
 }
 
@@ -74,7 +74,7 @@ impl Events {
         if earlier.is_up() && !later.is_up() {
             self.push(later.since, name, format!("down, in {}", later.state));
         }
-        // A new error shows that a sink went down between two polls, even if both polls saw it up.
+        // A new error shows that the sink went down between two polls, even if it was up at both polls.
         let failed = self.failed(
             &later.name,
             "",
@@ -118,7 +118,7 @@ impl Events {
         self.losses(earlier, later, now);
     }
 
-    /// Records losses. Losses in successive polls are one event.
+    /// Records losses. Losses in successive polls become one event.
     fn losses(&mut self, earlier: &SinkStatus, later: &SinkStatus, now: Timestamp) {
         let (before, after) = (&earlier.ledger.dropped, &later.ledger.dropped);
         let lost = later.ledger.dropped_total();
@@ -131,7 +131,8 @@ impl Events {
                 (reason.clone(), count.saturating_sub(before))
             });
             let why = reasons(&by_reason.collect());
-            // Leaves out the counts, which change with each poll, so that events with the same reason merge into one.
+            // Leaves out the counts, so that events with the same reason merge into one. The counts change with each
+            // poll.
             let why = why.split(' ').next().unwrap_or_default();
             self.again(now, &later.name, format!("losing frames: {why}"));
         }
@@ -153,7 +154,7 @@ impl Events {
         }
     }
 
-    /// Adds one to the count of an equal recent event of the same sink, or records a new event.
+    /// Records an event. If an equal event of the same sink is recent, adds one to its count instead.
     fn again(&mut self, at: Timestamp, sink: &str, what: String) {
         let recent = self.events.iter().enumerate().rev();
         let mut recent = recent

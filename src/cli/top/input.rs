@@ -4,7 +4,7 @@ use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 use super::model::{Model, Screen, Sort};
 
-/// The decision to continue or to quit after an input event.
+/// The decision after an input event: continue or quit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     Continue,
@@ -29,7 +29,7 @@ pub(super) const KEYS: [(&str, &str); 7] = [
 pub(super) fn on(model: &mut Model, event: &Event) -> Flow {
     match event {
         Event::Key(key) if !key.is_release() => on_key(model, *key),
-        // A resize only needs a redraw, which follows each event anyway.
+        // A resize only needs a redraw, and a redraw follows each event anyway.
         _ => Flow::Continue,
     }
 }
@@ -64,7 +64,7 @@ fn move_about(model: &mut Model, code: KeyCode) {
     };
     match (model.screen, code) {
         (Screen::Sinks, KeyCode::Enter) => {
-            // Selects this sink by name, so that it stays selected if the rows move.
+            // Selects the current sink by name, so that it stays selected when the rows move.
             model.select(0);
             model.screen = Screen::History;
             model.scrolled = 0;

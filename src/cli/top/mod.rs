@@ -52,11 +52,11 @@ pub(super) struct TopArgs {
     interval: Duration,
 }
 
-/// The request of a signal.
+/// The action that a signal requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Leave,
-    /// The process was stopped for a while, and another process may have used the terminal.
+    /// The process was stopped for a while. Another process may have used the terminal in that time.
     Redraw,
 }
 
@@ -94,7 +94,8 @@ fn pace(text: &str) -> Result<Duration, String> {
 }
 
 async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
-    /// The signal's number on every architecture for which tapfan is built. tokio has no constant for it.
+    /// The number of this signal, which is the same on every architecture for which tapfan is built. tokio has no
+    /// constant for it.
     const SIGCONT: i32 = 18;
     let mut signals = Signals::new([
         (SignalKind::terminate(), Asked::Leave),
@@ -108,8 +109,8 @@ async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
     let polling = poll(whereabouts.clone(), pace, sender);
     let _polling = AbortOnDropHandle::new(tokio::spawn(polling));
     let mut screen = Screen::open()?;
-    // Declared after the screen, so that it is dropped first: the keyboard must not be read any more when the terminal is
-    // restored.
+    // Declared after the screen, so that it is dropped first: once the terminal is restored, the keyboard must not be
+    // read any more.
     let mut keyboard = Keyboard::open();
     // Redraws each second, so that elapsed times are right even if no poll succeeds.
     let mut seconds = interval(Duration::from_secs(1));
@@ -139,14 +140,15 @@ async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
     }
 }
 
-/// A status of the router, and a warning if the router runs with a different Tapfile than this command read.
+/// A status of the router. Also has a warning if the router runs with a different Tapfile than the one that this
+/// command read.
 struct Seen {
     status: RouterStatus,
     mismatch: Option<String>,
 }
 
-/// Polls the router every `pace` until the receiver is gone. Failed polls have no other interval and no backoff: the user
-/// chose the interval, and there is only this client.
+/// Polls the router every `pace` until the receiver is gone. After a failed poll, the interval stays the same, without
+/// backoff: the user chose the interval, and this is the only client.
 async fn poll(
     whereabouts: Whereabouts,
     pace: Duration,
@@ -154,8 +156,8 @@ async fn poll(
 ) {
     let mut ticks = interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The Tapfile that the last answer named. Comparing paths reads the file system, so it is done only if the answer names
-    // another Tapfile.
+    // The path of the Tapfile in the last answer. The comparison of paths reads the file system, so it runs only if the
+    // answer names a different Tapfile than the last one.
     let mut known: Option<Option<String>> = None;
     let mut mismatch = None;
     loop {

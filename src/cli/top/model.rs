@@ -1,4 +1,4 @@
-//! The state behind the screen.
+//! The data that the screen shows, and the user's choices.
 
 use std::{cmp::Ordering, time::Duration};
 
@@ -19,7 +19,7 @@ pub(super) struct Model {
     pub(super) watched: Watched,
     /// The router's address and its origin.
     pub(super) whereabouts: String,
-    /// A warning if the router runs with a different Tapfile than this command read.
+    /// A warning if the router runs with a different Tapfile than the one that this command read.
     pub(super) mismatch: Option<String>,
     /// The poll interval.
     pub(super) pace: Duration,
@@ -28,9 +28,9 @@ pub(super) struct Model {
     pub(super) reversed: bool,
     pub(super) screen: Screen,
     pub(super) help: bool,
-    /// The number of events that are scrolled out at the top of a history.
+    /// The number of events that are above the visible part of a history, because the user scrolled down.
     pub(super) scrolled: usize,
-    /// The name of the selected sink. A row number would not do, because rows move.
+    /// The name of the selected sink. A row number would be wrong after the rows move.
     selected: Option<String>,
 }
 
@@ -91,7 +91,7 @@ impl Model {
         self.sinks().get(self.selected()).copied()
     }
 
-    /// Returns the time that `polls` polls take, as text.
+    /// Returns the time covered by `polls` polls, as text.
     pub(super) fn span(&self, polls: usize) -> String {
         let polls = u32::try_from(polls).unwrap_or(u32::MAX);
         let text = age(self.pace.saturating_mul(polls));
@@ -116,7 +116,7 @@ impl Model {
         self.scrolled = 0;
     }
 
-    /// Scrolls a history by `by` events, at most to its ends.
+    /// Scrolls a history by `by` events. Stops at the first and at the last event.
     pub(super) fn scroll(&mut self, by: isize) {
         let events = self
             .selected_sink()
@@ -127,7 +127,7 @@ impl Model {
 
     /// Sorts by `sort`. A second call with the same value reverses the order.
     pub(super) fn sort_by(&mut self, sort: Sort) {
-        // Selects the current sink by name, so that the selection follows it to its new row.
+        // Selects the current sink by name, so that it stays selected in its new row.
         self.select(0);
         self.reversed = sort == self.sort && !self.reversed;
         self.sort = sort;

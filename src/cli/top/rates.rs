@@ -21,15 +21,16 @@ pub(super) struct ListenerRates {
     pub(super) bytes: f64,
 }
 
-/// Returns the rate of a counter; `None` if no time has passed, or if the counter decreased because the router was
-/// restarted.
+/// Returns the rate of a counter. Returns `None` if no time has passed between the two polls, or if the counter
+/// decreased because the router was restarted.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn per_second(earlier: u64, later: u64, time: Duration) -> Option<f64> {
     let count = later.checked_sub(earlier)?;
     (!time.is_zero()).then(|| count as f64 / time.as_secs_f64())
 }
 
-/// Returns the growth of each bucket of a histogram; `None` if the buckets do not match or a count decreased.
+/// Returns the growth of each bucket of a histogram. Returns `None` if the two histograms have different numbers of
+/// buckets, or if a count decreased.
 pub(super) fn added(earlier: &[u64], later: &[u64]) -> Option<Vec<u64>> {
     if earlier.len() != later.len() {
         return None;
@@ -79,7 +80,7 @@ mod tests {
     use crate::cli::fixture::sink;
 
     proptest! {
-        /// A rate is never negative, and the rate multiplied by the time is the count.
+        /// A rate is never negative. The rate multiplied by the time is the growth of the counter.
         #[test]
         fn a_rate_times_the_time_is_the_count(
             earlier in 0..1_u64 << 40,
@@ -102,7 +103,8 @@ mod tests {
             prop_assert_eq!(per_second(earlier, later, Duration::from_secs(1)), None);
         }
 
-        /// Over any time, the incoming rate is the sum of the outgoing rate, the rate of drops, and the growth of the queue.
+        /// Over any time, the incoming rate equals the outgoing rate plus the rate of drops plus the growth of the
+        /// queue.
         #[test]
         fn the_rates_of_a_ledger_add_up(
             delivered in 0..1_000_000_u64,

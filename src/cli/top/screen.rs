@@ -1,4 +1,4 @@
-//! The terminal: takes it over, draws on it, reads keys, and restores it however the program ends.
+//! The terminal. Takes it over, draws on it, reads keys, and restores it when the program ends, even after a panic.
 
 use std::{
     convert::Infallible,
@@ -27,18 +27,18 @@ pub(super) struct Screen {
 /// Keys and resizes. A separate thread reads them, because reading blocks.
 pub(super) struct Keyboard {
     events: mpsc::Receiver<io::Result<Event>>,
-    /// Disconnected when the reader's thread has ended.
+    /// Disconnected when the thread that reads keys has ended.
     reading: std::sync::mpsc::Receiver<Infallible>,
 }
 
-/// The interval in which the reader's thread checks whether its receiver is gone.
+/// The interval at which the thread that reads keys checks whether its receiver is gone.
 const NOTICE: Duration = Duration::from_millis(50);
 
 // === impl Screen ===
 
 impl Screen {
-    /// Takes the terminal over. After a panic, the terminal is restored before the panic message is printed, so that the
-    /// message is readable.
+    /// Takes over the terminal. If the program panics, the terminal is restored before the panic message is printed, so
+    /// that the message is readable.
     pub(super) fn open() -> io::Result<Self> {
         let terminal = ratatui::try_init().inspect_err(|_| restore())?;
         Ok(Self { terminal })
@@ -50,7 +50,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Takes the terminal over again after another process used it.
+    /// Takes over the terminal again after another process has used it.
     pub(super) fn take_again(&mut self) -> io::Result<()> {
         enable_raw_mode()?;
         execute!(stdout(), EnterAlternateScreen)?;
@@ -64,7 +64,7 @@ impl Drop for Screen {
     }
 }
 
-/// Restores the terminal. Ignores errors: they mean that the terminal is gone.
+/// Restores the terminal. Ignores errors, because they mean that the terminal is gone.
 fn restore() {
     let _ = ratatui::try_restore();
 }
@@ -102,8 +102,8 @@ impl Keyboard {
 impl Drop for Keyboard {
     fn drop(&mut self) {
         self.events.close();
-        // If the terminal was closed, the reader's thread never ends: crossterm reads the end of file in an endless loop.
-        // The wait for the thread is therefore limited; the thread ends with the process.
+        // If the terminal was closed, the thread that reads keys never ends: crossterm reads the end of file in an
+        // endless loop. So this waits for the thread only for a limited time. The thread ends with the process.
         let _ = self.reading.recv_timeout(4 * NOTICE);
     }
 }

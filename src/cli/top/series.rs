@@ -9,7 +9,7 @@ pub(super) const KEPT: usize = 300;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Series {
     values: VecDeque<Option<f64>>,
-    /// The number of older values that are no longer kept.
+    /// The number of older values that were dropped.
     forgotten: usize,
 }
 
@@ -28,9 +28,10 @@ impl Series {
         self.values.back().copied().flatten()
     }
 
-    /// Returns the last `span` values in `width` columns, the newest last. A column is the mean of its values.
+    /// Groups the last `span` values into `width` columns, the newest last. The value of a column is the mean of its
+    /// values.
     ///
-    /// Values are grouped by their index since the start. A complete column therefore keeps its value while it moves to the
+    /// Values are grouped by their index since the start. So a complete column keeps its value while it moves to the
     /// left.
     pub(super) fn columns(&self, width: usize, span: usize) -> Vec<Option<f64>> {
         let per_column = span.div_ceil(width.max(1)).max(1);
@@ -99,7 +100,7 @@ mod tests {
             let mut after = values;
             after.extend(std::iter::repeat_n(Some(7.0), per_column));
             let after = series(after).columns(width, KEPT);
-            // All columns have moved by one, except the last one, which was incomplete before.
+            // All columns have moved by one. Only the last column may differ, because it was incomplete before.
             prop_assert_eq!(&before[1..width - 1], &after[..width - 2]);
         }
     }

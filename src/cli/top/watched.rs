@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Watched {
     /// The last status received.
     pub(super) status: Option<RouterStatus>,
-    /// The local time since which polls fail, and the reason; `None` if the last poll succeeded.
+    /// The local time since which polls fail, and the reason for the failures; `None` if the last poll succeeded.
     pub(super) lost: Option<(Instant, String)>,
     pub(super) events: Events,
     sinks: BTreeMap<String, SinkHistory>,
@@ -29,14 +29,15 @@ pub(super) struct Watched {
 
 #[derive(Debug, Default)]
 pub(super) struct SinkHistory {
-    /// The rates between the last two polls; `None` unless both polls reached the same run of the router.
+    /// The rates between the last two polls. `None` unless both polls succeeded and the router was not restarted
+    /// between them.
     pub(super) rates: Option<SinkRates>,
     pub(super) incoming: Series,
     pub(super) outgoing: Series,
     pub(super) dropped: Series,
     /// The fill of the queue from 0 to 1.
     pub(super) fill: Series,
-    /// The growth of the latency histogram from poll to poll.
+    /// For each poll, the growth of the latency histogram since the poll before it.
     latencies: VecDeque<Vec<u64>>,
 }
 
@@ -126,7 +127,8 @@ impl Watched {
     }
 }
 
-/// Drops removed entries whose name is in use again, because histories are kept by name.
+/// Drops a removed sink or listener if a configured one has the same name. Histories are kept by name, so the histories
+/// of the two would mix.
 fn without_namesakes(status: &mut RouterStatus) {
     let mut sinks = HashSet::new();
     status.sinks.retain(|sink| sinks.insert(sink.name.clone()));
@@ -151,7 +153,7 @@ impl SinkHistory {
                 }
                 self.latencies.push_back(added);
             }
-            // The histogram has other buckets, or it is the first one.
+            // This is the first histogram, or its buckets differ from those of the last one.
             None => self.latencies.clear(),
         }
     }

@@ -1,4 +1,4 @@
-//! The thread that reads captures, one after the other.
+//! The thread that reads captures, one after another.
 
 use std::{
     io::{self, Read},
@@ -20,9 +20,9 @@ use crate::{
     frame_stream::{FileError, FileReader},
 };
 
-/// A capture that is open.
+/// An open capture.
 pub(in crate::cli::dump) struct Capture {
-    /// Its name in messages.
+    /// The name of the capture in messages.
     name: String,
     bytes: Box<dyn Read + Send>,
 }
@@ -35,17 +35,17 @@ pub(in crate::cli::dump) struct CannotOpen {
     source: io::Error,
 }
 
-/// The way of frames from captures to the pump.
+/// The channel, counts and stop token that a thread uses to send frames from captures to the pump.
 #[derive(Debug, Clone)]
 pub(in crate::cli::dump) struct Files {
     pub(in crate::cli::dump) to: SyncSender<Batch>,
     pub(in crate::cli::dump) account: Arc<Account>,
     pub(in crate::cli::dump) stop: CancellationToken,
-    /// True if the captures grow, so that none has an end that is too early.
+    /// True if the captures are still growing. In that case an incomplete frame at the end is not an error.
     pub(in crate::cli::dump) grow: bool,
 }
 
-/// The pump has ended, or asked the inputs to stop.
+/// The pump has ended or has asked the inputs to stop.
 pub(super) struct Stopped;
 
 /// Reads `captures` in order, until all are read or the pump stops.
@@ -86,7 +86,7 @@ impl Capture {
 // === impl Files ===
 
 impl Files {
-    /// Reads a capture to its end, or to an error in it, which it reports.
+    /// Reads a capture up to its end, or up to an error. Reports the error.
     pub(super) fn read_capture(&self, name: &str, bytes: impl Read) -> Result<(), Stopped> {
         let mut reader = match FileReader::new(bytes) {
             Ok(reader) => reader,
@@ -153,7 +153,7 @@ impl Files {
             FileError::CutShort { .. } | FileError::NotFrameStreams
         );
         if self.grow && is_early && self.stop.is_cancelled() {
-            // The file was still growing.
+            // The file was still growing when it was read.
         } else if self.grow && matches!(error, FileError::CutShort { .. }) {
             complain(format_args!("{name}: {error}"));
         } else {

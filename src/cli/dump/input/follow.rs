@@ -1,4 +1,4 @@
-//! Captures that grow: `-f`.
+//! Captures that are still growing: option `-f`.
 
 use std::{
     fs::{File, Metadata},
@@ -14,24 +14,24 @@ use tokio_util::sync::CancellationToken;
 use super::files::{Files, Stopped};
 use crate::cli::dump::account::complain;
 
-/// A file that grows. Its end is where another file has taken its place, or where it was emptied.
+/// A file that is still growing. Its end is reached when another file has taken its place or when it was truncated.
 struct Growing {
     file: File,
     path: PathBuf,
     stop: CancellationToken,
     /// Bytes read.
     at: u64,
-    /// The time at which the file was seen to be replaced.
+    /// The time at which this program noticed that the file was replaced.
     replaced: Option<Instant>,
 }
 
-/// The time between two looks at a file that does not grow.
+/// The time between two checks of a file that has not grown.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The time for the writer to finish a file that was renamed, before the new one is read.
+/// The time that the writer has to finish a file that was renamed. After it, the new file is read.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Reads the capture at `path` as it grows, and the ones that take its place, until the pump stops.
+/// Reads the capture at `path` as it grows, and after it each file that takes its place, until the pump stops.
 pub(in crate::cli::dump) fn follow(path: &Path, files: &Files) {
     while !files.stop.is_cancelled() {
         match File::open(path) {
@@ -48,7 +48,7 @@ pub(in crate::cli::dump) fn follow(path: &Path, files: &Files) {
                     return;
                 }
             }
-            // Between two files there may be none.
+            // If the file was renamed, there may be no new file at its path yet.
             Err(_) => thread::sleep(PAUSE),
         }
     }
@@ -56,7 +56,7 @@ pub(in crate::cli::dump) fn follow(path: &Path, files: &Files) {
 
 fn follow_one(name: &str, mut growing: Growing, files: &Files) -> Result<(), Stopped> {
     files.read_capture(name, &mut growing)?;
-    // After STOP, or after an error in the file, the next file is waited for.
+    // A file also ends at STOP or at an error. In these cases this waits until another file takes its place.
     growing.replaced = None;
     while !files.stop.is_cancelled() && !growing.is_replaced() {
         thread::sleep(PAUSE);
@@ -70,14 +70,14 @@ fn follow_one(name: &str, mut growing: Growing, files: &Files) -> Result<(), Sto
 // === impl Growing ===
 
 impl Growing {
-    /// Returns whether another file is at the path, or this one is shorter than what was read of it.
+    /// Returns whether there is another file at the path, or this file has become shorter than the part that was read.
     fn is_replaced(&self) -> bool {
         let identity = |of: &Metadata| (of.dev(), of.ino());
         match (self.file.metadata(), self.path.metadata()) {
             (Ok(own), Ok(at_path)) => {
                 identity(&own) != identity(&at_path) || at_path.len() < self.at
             }
-            // It was removed or renamed, and there is no new one yet.
+            // The file was removed or renamed, and there is no new file yet.
             _ => false,
         }
     }

@@ -1,4 +1,4 @@
-//! The listeners, and the thread that takes from their queue.
+//! The listeners, and the thread that takes frames from their queue.
 
 use std::{
     future::poll_fn,
@@ -23,30 +23,30 @@ use crate::{
     supervisor::{ErrorReason, StartError, Supervisor},
 };
 
-/// The running listeners. Their frames are in a queue that drops the newest ones when the pump is slow.
+/// The running listeners. Their frames are in a queue. If the pump is slow, the queue drops the newest frames.
 #[derive(Debug)]
 pub(in crate::cli::dump) struct Sockets {
     supervisor: Supervisor,
     queues: Arc<Queues>,
 }
 
-/// Frames and bytes that wait for the pump, at most.
+/// The largest number of frames and bytes that wait for the pump.
 const LIMITS: Limits = Limits::units(4);
 
-/// The time for senders to end their streams when the program ends.
+/// The time that senders have to end their streams when the program ends.
 const DRAIN: Duration = Duration::from_secs(4);
 
-/// The time after which a lack of senders is worth a hint.
+/// The time without any sender after which a hint is printed.
 const HINT_AFTER: Duration = Duration::from_secs(5);
 
 // === impl Sockets ===
 
 impl Sockets {
-    /// Starts the listeners. Call it inside the runtime, which must have a single thread: no connection is accepted before
-    /// this returns.
+    /// Starts the listeners. Must be called inside the runtime. The runtime must have a single thread, so that no
+    /// connection is accepted before this function returns.
     ///
     /// # Errors
-    /// If one of them cannot be bound, or a certificate cannot be used.
+    /// If a listener cannot be bound, or a certificate cannot be used.
     pub(in crate::cli::dump) fn start(listeners: Vec<Listen>) -> Result<Self, StartError> {
         let mut config = Config::new(listeners, Vec::new());
         config.drain = DRAIN;
@@ -61,7 +61,8 @@ impl Sockets {
         &self.queues
     }
 
-    /// Runs until `stop`, then asks the senders to end their streams, and closes the queue behind the last frame.
+    /// Runs until `stop` is cancelled. After that, asks the senders to end their streams, and closes the queue after
+    /// the last frame.
     pub(in crate::cli::dump) async fn serve(
         self,
         stop: CancellationToken,
@@ -91,7 +92,7 @@ impl Sockets {
         if listeners.iter().all(|listener| accepted(listener) == 0) {
             let names: Vec<&str> = listeners.iter().map(|it| &**it.name()).collect();
             complain(format_args!(
-                "nothing has connected to {} for 5 s; is dnstap switched on in the DNS server, with this address, and may its user write to the socket (--mode)?",
+                "nothing has connected to {} for 5 s; is dnstap switched on in the DNS server, with this address, and may the server's user write to the socket (--mode)?",
                 names.join(", ")
             ));
         }
@@ -99,7 +100,7 @@ impl Sockets {
     }
 }
 
-/// Sends the frames of the listeners to the pump, until their queue is closed or the pump has ended.
+/// Moves the frames of the listeners to the pump, until their queue is closed or the pump has ended.
 pub(in crate::cli::dump) fn forward(
     runtime: &Handle,
     queues: &Queues,

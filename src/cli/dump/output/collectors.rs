@@ -1,4 +1,4 @@
-//! Collectors at sockets: each is a sink of the router, with its queue, its reconnects and its ledger.
+//! Collectors behind sockets. Each collector is a sink of the router, with a queue, reconnects and a ledger.
 
 use std::{
     thread,
@@ -17,13 +17,13 @@ use crate::{
     supervisor::{SinkReport, StartError, Supervisor},
 };
 
-/// The collectors of `-U` and `-T`.
+/// The collectors given with `-U` and `-T`.
 pub(in crate::cli::dump) struct Collectors {
     supervisor: Supervisor,
     runtime: Handle,
-    /// Ends the last deliveries at once.
+    /// Ends the final drain immediately.
     hurry: CancellationToken,
-    /// The time after which a collector that takes nothing counts as dead.
+    /// The time after which a collector that accepts no data counts as dead.
     patience: Duration,
     /// The progress of each sink.
     progress: Vec<Progress>,
@@ -33,17 +33,17 @@ pub(in crate::cli::dump) struct Collectors {
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     delivered: u64,
-    /// The time at which `delivered` changed last.
+    /// The time of the last change of `delivered`.
     since: Instant,
 }
 
-/// The time between two looks at a sink whose queue is full.
+/// The time between two checks of a sink whose queue is at least half full.
 const PAUSE: Duration = Duration::from_millis(2);
 
 // === impl Collectors ===
 
 impl Collectors {
-    /// Starts the sinks of `config`. Call it inside the runtime.
+    /// Starts the sinks of `config`. Must be called inside the runtime.
     ///
     /// # Errors
     /// If a certificate cannot be used.
@@ -68,7 +68,8 @@ impl Collectors {
         })
     }
 
-    /// Waits until each queue is half empty. A sink that delivers nothing for as long as the patience lasts is not waited for.
+    /// Waits until each queue is less than half full. Does not wait for a sink that has delivered nothing for the time
+    /// `patience`.
     fn wait_for_room(&mut self) {
         for (sink, progress) in self.supervisor.sinks().iter().zip(&mut self.progress) {
             loop {
@@ -98,7 +99,7 @@ impl Output for Collectors {
         if batch.may_wait() {
             self.wait_for_room();
         }
-        // A batch has whole frames, and no empty ones.
+        // A batch consists of whole frames, and none of them is empty.
         if let Some(chunk) = Chunk::from_wire(Bytes::copy_from_slice(batch.wire())) {
             self.supervisor.router().offer(&chunk);
         }

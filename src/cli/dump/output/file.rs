@@ -1,4 +1,4 @@
-//! Files and standard output, in text or as Frame Streams.
+//! Files and standard output, as text or as Frame Streams.
 
 use std::io::{self, Write as _};
 
@@ -16,7 +16,7 @@ use crate::{
     presentation::{Flat, Form, Json, Quiet, Yaml},
 };
 
-/// Frames as text.
+/// An output that writes frames as text.
 struct Text {
     target: Target,
     form: Box<dyn Form + Send>,
@@ -24,16 +24,16 @@ struct Text {
     held: Vec<u8>,
 }
 
-/// Frames as they are.
+/// An output that writes frames unchanged, as Frame Streams.
 struct Binary {
-    /// `None` only while it is replaced.
+    /// `None` only while the file is being replaced.
     file: Option<FileWriter<Target>>,
 }
 
-/// The text that is held back while batches are waiting, in bytes.
+/// The text is written when it has at least this many bytes, or when no batch is waiting.
 const HELD: usize = 64 << 10;
 
-/// Opens an output of `-w`.
+/// Opens an output given with `-w`.
 ///
 /// # Errors
 /// If the file cannot be opened, or START cannot be written.
@@ -73,7 +73,7 @@ impl Text {
     fn write_held(&mut self) -> io::Result<()> {
         self.target.write_all(&self.held)?;
         self.held.clear();
-        // One frame may have megabytes of text.
+        // The text of one frame may take megabytes.
         self.held.shrink_to(4 * HELD);
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! The outputs: files, standard output and collectors. Each output has a thread and a bounded queue, so that a slow one does
-//! not slow the others.
+//! The outputs: files, standard output and collectors. Each output has a thread and a bounded queue, so that a slow
+//! output does not slow down the others.
 
 mod collectors;
 mod file;
@@ -18,15 +18,15 @@ use std::io;
 use super::batch::Batch;
 use crate::frame_stream::FileError;
 
-/// An output, in its thread.
+/// An output. It runs in a thread of its own.
 pub(super) trait Output: Send {
-    /// Takes the frames of `batch`.
+    /// Processes the frames of `batch`.
     ///
     /// # Errors
-    /// If they cannot be written; the output is given up then.
+    /// If the frames cannot be written. The output is not used any more after that.
     fn write(&mut self, batch: &Batch) -> Result<Wrote, OutputError>;
 
-    /// Writes what is held back. The worker calls it when no batch is waiting.
+    /// Writes buffered data. The worker calls this when no batch is waiting.
     ///
     /// # Errors
     /// As for [`write`](Self::write).
@@ -38,21 +38,21 @@ pub(super) trait Output: Send {
     /// As for [`write`](Self::write).
     fn reopen(&mut self) -> Result<(), OutputError>;
 
-    /// Writes the end. Returns the frames that were not counted before.
+    /// Completes the output. Returns the counts of the frames that were not counted before.
     ///
     /// # Errors
     /// As for [`write`](Self::write).
     fn finish(self: Box<Self>) -> Result<Wrote, OutputError>;
 }
 
-/// Numbers of frames that an output wrote and dropped.
+/// The numbers of frames that an output has written and dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Wrote {
     pub(super) written: u64,
     pub(super) dropped: u64,
 }
 
-/// The reason why an output was given up.
+/// The reason why an output is not used any more.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OutputError {
     /// Writing failed.
@@ -66,7 +66,7 @@ pub(super) enum OutputError {
 // === impl OutputError ===
 
 impl OutputError {
-    /// Returns whether the reader of a pipe has closed it, as `head` does. That is no failure.
+    /// Returns whether the error is a pipe that its reader has closed, as `head` does. That is not a failure.
     pub(super) fn is_closed_pipe(&self) -> bool {
         match self {
             Self::Io(error) | Self::File(FileError::Io(error)) => {

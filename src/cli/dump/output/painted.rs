@@ -1,5 +1,4 @@
-//! Quiet text in colour, for a terminal. The colour shows the kind of a frame at a glance and says nothing that the text does
-//! not.
+//! Quiet text in colour, for a terminal. The colour marks the kind of a frame. It adds no information to the text.
 
 use crate::{
     dns::Message,
@@ -20,7 +19,7 @@ impl Form for Painted {
     }
 }
 
-/// Queries are cyan, good answers green, names that do not exist yellow, and failures red.
+/// Queries are cyan, successful responses green, NXDOMAIN responses yellow, and failures red.
 fn color(message: &RawMessage<'_>) -> &'static str {
     if message.is_query() {
         return "36";

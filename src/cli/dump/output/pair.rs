@@ -1,4 +1,4 @@
-//! Queries with their responses, one transaction a line: `--pair`.
+//! Queries together with their responses, one transaction per line: `--pair`.
 
 use crate::{
     cli::dump::transactions::Transactions,
@@ -7,10 +7,10 @@ use crate::{
     presentation::{Address, Form, time},
 };
 
-/// Queries with their responses, one transaction a line.
+/// Writes queries together with their responses, one transaction per line.
 pub(super) struct Pair {
     waiting: Transactions<Box<[u8]>>,
-    /// The line of a query, up to its question.
+    /// The start of the line for a query: everything up to the question.
     line: Vec<u8>,
 }
 
@@ -74,7 +74,8 @@ fn write_unanswered(query: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b" - - -\n");
 }
 
-/// Appends time, type, addresses, protocol and question. The response of a query that was not seen has them as well.
+/// Appends time, type, addresses, protocol and question of a query. If the query was not seen, `message` is its
+/// response, which has the same fields.
 fn write_query(message: &RawMessage<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     time::write_rfc3339(message.query_time, out);

@@ -1,4 +1,4 @@
-//! Packet captures with the DNS messages of the frames: `--pcap`. The headers below DNS are made up.
+//! Packet captures with the DNS messages of the frames: `--pcap`. The headers in front of the DNS messages are made up.
 
 use std::{
     io::{self, Write as _},
@@ -11,12 +11,12 @@ use crate::{
     dnstap::{self, RawFrame, RawMessage},
 };
 
-/// A packet capture.
+/// A packet capture that is being written.
 pub(super) struct Pcap {
     target: Target,
     name: String,
     held: Vec<u8>,
-    /// Frames without a DNS message, which have no packet.
+    /// The number of frames without a DNS message. They are not written as packets.
     left_out: u64,
 }
 
@@ -27,30 +27,31 @@ struct Side {
     port: u16,
 }
 
-/// The transport below a DNS message.
+/// The transport protocol of a DNS message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transport {
     Udp = 17,
     Tcp = 6,
 }
 
-/// The magic number of a capture with nanoseconds, in the order of the machine that wrote it: here the lowest byte first.
+/// The magic number of a capture with times in nanoseconds. Readers take the byte order of the capture from it; here
+/// the least significant byte is first.
 const MAGIC: u32 = 0xa1b2_3c4d;
-/// Packets begin with their IP header (`LINKTYPE_RAW`).
+/// The link type of packets that begin with their IP header (`LINKTYPE_RAW`).
 const RAW: u32 = 101;
 /// The longest packet.
 const LONGEST: u32 = 65_535;
-/// The longest DNS message whose packet fits.
+/// The longest DNS message that fits into a packet.
 const LONGEST_MESSAGE: usize = 65_000;
-/// The port of DNS.
+/// The port for DNS.
 const DOMAIN: u16 = 53;
-/// The text that is held back, in bytes.
+/// The packets are written when they have at least this many bytes.
 const HELD: usize = 64 << 10;
 
 // === impl Pcap ===
 
 impl Pcap {
-    /// Writes the head of the capture.
+    /// Writes the file header of the capture.
     pub(super) fn new(target: Target, name: String) -> Self {
         complain(format_args!(
             "{name}: the IP, UDP and TCP headers are made up from the addresses and ports of the frames"
@@ -125,7 +126,7 @@ impl Output for Pcap {
     }
 }
 
-/// Appends the packet of a message. Returns false if it has none.
+/// Appends the packet for a message. Returns false if the message has no packet.
 fn write_packet(message: &RawMessage<'_>, out: &mut Vec<u8>) -> bool {
     let octets = message
         .dns()
@@ -151,17 +152,19 @@ fn write_packet(message: &RawMessage<'_>, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// The transport that carries plain DNS in place of the real one: encrypted protocols have been decrypted already.
+/// The transport protocol of the packet. Messages of encrypted protocols are already decrypted, so they are written as
+/// plain DNS.
 fn transport(message: &RawMessage<'_>) -> Transport {
     match (message.socket_protocol, message.http_protocol) {
-        // TCP, DoT, DNSCrypt over TCP, and DoH over HTTP/1 and HTTP/2.
+        // TCP, DoT, DNSCrypt over TCP, and DoH over HTTP/1 or HTTP/2.
         (Some(2 | 3 | 6), _) => Transport::Tcp,
         (Some(4), http) if http != Some(3) => Transport::Tcp,
         _ => Transport::Udp,
     }
 }
 
-/// The initiator and the responder. A missing address is that of no host, and a missing port of the responder is that of DNS.
+/// The initiator and the responder. The unspecified address stands for a missing address, and port 53 for a missing
+/// port of the responder.
 fn sides(message: &RawMessage<'_>) -> [Side; 2] {
     let address = |bytes: Option<&[u8]>| bytes.and_then(dnstap::address);
     let (query, response) = (
@@ -179,7 +182,8 @@ fn sides(message: &RawMessage<'_>) -> [Side; 2] {
         (Some(address), _) => address,
     };
     let port = |port: Option<u32>| port.and_then(|port| u16::try_from(port).ok());
-    // Readers choose the decoder by the port, and what follows is plain DNS.
+    // Readers choose the protocol decoder by the port, and the payload is always plain DNS. So for an encrypted
+    // protocol, port 53 replaces the port of the responder.
     let is_plain = matches!(message.socket_protocol, None | Some(1 | 2));
     let responder = port(message.response_port).filter(|_| is_plain);
     [
@@ -194,9 +198,9 @@ fn sides(message: &RawMessage<'_>) -> [Side; 2] {
     ]
 }
 
-/// A UDP packet, or a TCP segment of a connection that was open before.
+/// A UDP packet, or a TCP segment in the middle of a connection.
 fn segment(transport: Transport, from: Side, to: Side, octets: &[u8]) -> Vec<u8> {
-    // At most 65,000 and the header.
+    // The length is at most 65,000 bytes plus the header.
     let short = |length: usize| u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
     let mut segment = Vec::with_capacity(octets.len() + 22);
     segment.extend_from_slice(&from.port.to_be_bytes());
@@ -208,7 +212,8 @@ fn segment(transport: Transport, from: Side, to: Side, octets: &[u8]) -> Vec<u8>
             6
         }
         Transport::Tcp => {
-            // Sequence number and acknowledgement 1, a header of 20 bytes, PSH and ACK, the largest window.
+            // Sequence and acknowledgement numbers are 1, the header has 20 bytes, the flags are PSH and ACK, the
+            // window is the largest.
             segment.extend_from_slice(b"\0\0\0\x01\0\0\0\x01\x50\x18\xff\xff\0\0\0\0");
             segment.extend_from_slice(&short(octets.len()));
             16
@@ -225,7 +230,7 @@ fn segment(transport: Transport, from: Side, to: Side, octets: &[u8]) -> Vec<u8>
     sum.add(&[0, transport as u8]);
     sum.add(&short(segment.len()));
     sum.add(&segment);
-    // In UDP, 0 stands for no checksum.
+    // In UDP, a checksum of 0 means that there is none.
     let checksum = match sum.finish() {
         0 => 0xffff,
         checksum => checksum,
@@ -242,7 +247,7 @@ fn ip_head(transport: Transport, from: IpAddr, to: IpAddr, length: usize) -> Vec
     if let (IpAddr::V4(from), IpAddr::V4(to)) = (from, to) {
         head.extend_from_slice(&[0x45, 0]);
         head.extend_from_slice(&short(20 + length));
-        // No fragment, 64 hops.
+        // Not fragmented, 64 hops.
         head.extend_from_slice(&[0, 0, 0x40, 0, 64, transport as u8, 0, 0]);
         head.extend_from_slice(&from.octets());
         head.extend_from_slice(&to.octets());
@@ -263,12 +268,12 @@ fn ip_head(transport: Transport, from: IpAddr, to: IpAddr, length: usize) -> Vec
     head
 }
 
-/// The checksum of the Internet (RFC 1071).
+/// The Internet checksum (RFC 1071).
 #[derive(Debug, Default)]
 struct Sum(u32);
 
 impl Sum {
-    /// Adds bytes, the last of which is padded with zero.
+    /// Adds bytes. If their number is odd, a zero byte is added after the last one.
     fn add(&mut self, bytes: &[u8]) {
         for pair in bytes.chunks(2) {
             let word = match pair {
@@ -282,7 +287,7 @@ impl Sum {
     }
 
     fn finish(&self) -> u16 {
-        // At most 16 bits are left.
+        // The sum fits into 16 bits now.
         !u16::try_from((self.0 & 0xffff) + (self.0 >> 16)).unwrap_or(u16::MAX)
     }
 }

@@ -1,4 +1,4 @@
-//! Standard output, or a file that may be renamed while it is written.
+//! Standard output, or a file that may be renamed while it is being written.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Standard output, or a file that may be renamed while it is written.
+/// Standard output, or a file that may be renamed while it is being written.
 #[derive(Debug)]
 pub(super) enum Target {
     Stdout(Stdout),
@@ -17,7 +17,7 @@ pub(super) enum Target {
 // === impl Target ===
 
 impl Target {
-    /// Opens the file at `path`, which is emptied unless `append` is set; `-` is standard output.
+    /// Opens the file at `path`; `-` is standard output. The file is truncated unless `append` is set.
     pub(super) fn open(path: &Path, append: bool) -> io::Result<Self> {
         if path.as_os_str() == "-" {
             return Ok(Self::Stdout(io::stdout()));

@@ -1,4 +1,4 @@
-//! The thread of an output, and the queue before it.
+//! The thread of an output, and its input queue.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use crate::cli::dump::{
     batch::Batch,
 };
 
-/// The thread of an output, and the queue before it.
+/// The thread of an output, and its input queue.
 #[derive(Debug)]
 pub(in crate::cli::dump) struct Worker {
     queue: SyncSender<Arc<Batch>>,
@@ -25,7 +25,7 @@ pub(in crate::cli::dump) struct Worker {
     account: Arc<OutputAccount>,
 }
 
-/// The output has ended: it takes nothing any more.
+/// The error if the output has ended and accepts no more batches.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::cli::dump) struct Refused;
 
@@ -33,25 +33,26 @@ pub(in crate::cli::dump) struct Refused;
 struct Work {
     output: Box<dyn Output>,
     batches: Receiver<Arc<Batch>>,
-    /// Set by a signal.
+    /// Set by SIGHUP: the output must reopen its file.
     reopen: Arc<AtomicBool>,
     account: Arc<OutputAccount>,
     run: Arc<Account>,
 }
 
-/// Batches that may wait, of at most 64 KiB each from a file, and of one read from a socket.
+/// The largest number of batches in the queue. A batch from a file has at most 64 KiB, and a batch from a socket is the
+/// data of one read.
 const QUEUE: usize = 64;
 
-/// The longest time until an idle output notices that it has to reopen its file.
+/// The longest time until an idle output notices that it must reopen its file.
 const ATTENTION: Duration = Duration::from_millis(200);
 
 // === impl Worker ===
 
 impl Worker {
-    /// Starts the thread. When `reopen` is set, the output opens its file again and clears it.
+    /// Starts the thread. When `reopen` is set, the thread reopens the output's file and clears the flag.
     ///
     /// # Errors
-    /// If the system has no threads left.
+    /// If the system cannot start another thread.
     pub(in crate::cli::dump) fn start(
         name: String,
         output: Box<dyn Output>,
@@ -77,10 +78,10 @@ impl Worker {
         })
     }
 
-    /// Queues `batch`. If there is no room, frames of a file wait, and frames of a socket are dropped.
+    /// Queues `batch`. If the queue is full, this waits with frames from a file, and drops frames from a socket.
     ///
     /// # Errors
-    /// If the output has ended; the frames count as dropped.
+    /// If the output has ended. The frames count as dropped.
     pub(in crate::cli::dump) fn offer(&self, batch: &Arc<Batch>) -> Result<(), Refused> {
         let sent = if batch.may_wait() {
             let sent = self.queue.send(Arc::clone(batch));
@@ -96,10 +97,10 @@ impl Worker {
         }
     }
 
-    /// Waits until everything that was queued is written, and the output is finished.
+    /// Waits until all queued frames are written and the output is complete.
     pub(in crate::cli::dump) fn finish(self) -> Arc<OutputAccount> {
         drop(self.queue);
-        // A panic was reported by the hook.
+        // The panic hook has reported a panic of the thread already.
         let _ = self.thread.join();
         self.account
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-/// Counts of latencies in buckets, 16 for each power of two: a quantile is at most 6 % too large.
+/// Counts of latencies in buckets. There are 16 buckets for each power of two, so a quantile is at most 6 % too large.
 #[derive(Debug)]
 pub(super) struct Latencies {
     buckets: Box<[u64]>,
@@ -10,7 +10,7 @@ pub(super) struct Latencies {
     max: Duration,
 }
 
-/// Buckets for each power of two.
+/// The number of buckets for each power of two.
 const PARTS: u32 = 16;
 
 // === impl Latencies ===
@@ -25,7 +25,7 @@ impl Latencies {
         self.max = self.max.max(latency);
     }
 
-    /// The latency that `hundredths` of a hundred do not exceed; `None` without latencies.
+    /// The latency that `hundredths` percent of all latencies do not exceed; `None` if there are no latencies.
     fn quantile(&self, hundredths: u64) -> Option<Duration> {
         let rank = (self.count * hundredths).div_ceil(100).max(1);
         let mut below = 0;
@@ -64,11 +64,12 @@ impl fmt::Display for Latencies {
     }
 }
 
-/// The bucket of a latency: numbers below 16 have their own, and larger ones that of their five highest bits.
+/// The index of the bucket for a latency. Each number below 16 has its own bucket. For larger numbers, the five highest
+/// bits select the bucket.
 fn bucket_of(nanoseconds: u64) -> usize {
     let bits = u64::BITS - nanoseconds.leading_zeros();
     let shift = bits.saturating_sub(PARTS.ilog2() + 1);
-    // At most 60 × 16 + 31.
+    // The result is at most 60 × 16 + 31.
     let part = usize::try_from(nanoseconds >> shift).unwrap_or_default();
     shift as usize * PARTS as usize + part
 }

@@ -1,4 +1,4 @@
-//! Counts instead of frames: `--stats`. Memory is bounded, whatever the traffic.
+//! Counts instead of frames: `--stats`. The counts need a bounded amount of memory.
 
 mod latencies;
 mod top;
@@ -18,23 +18,23 @@ use crate::{
 pub(super) struct Stats {
     frames: u64,
     types: [u64; MessageType::ALL.len()],
-    /// By code; there are at most 4096.
+    /// The counts by response code. There are at most 4096 codes.
     rcodes: BTreeMap<u16, u64>,
-    /// By record type; there are at most 65,536.
+    /// The counts by record type. There are at most 65,536 types.
     qtypes: BTreeMap<u16, u64>,
     names: Top<Box<str>>,
     clients: Top<IpAddr>,
     waiting: Transactions<()>,
     unanswered: u64,
     latencies: Latencies,
-    /// The earliest and the latest time of a frame.
+    /// The earliest and the latest time in the frames.
     times: Option<(Moment, Moment)>,
 }
 
-/// Names and clients that are counted at once.
+/// The largest number of names, and of clients, that have a counter.
 const COUNTED: usize = 10_000;
 
-/// Names and clients that are shown.
+/// The number of names, and of clients, that are shown.
 const SHOWN: usize = 10;
 
 // === impl Stats ===

@@ -5,8 +5,8 @@ use std::{
     hash::Hash,
 };
 
-/// Counters of the values that are most frequent. A value that gets a counter late inherits the count of the one whose counter
-/// it takes, so counts are never too small.
+/// Counters for the most frequent values. If all counters are in use, a new value takes over the counter with the
+/// smallest count and continues from that count. So a count may be too large, but is never too small.
 #[derive(Debug)]
 pub(super) struct Top<K> {
     counts: HashMap<K, u64>,
@@ -19,7 +19,7 @@ pub(super) struct Top<K> {
 // === impl Top ===
 
 impl<K: Clone + Eq + Hash + Ord> Top<K> {
-    /// Counts `room` values at once.
+    /// Makes counters for `room` values.
     pub(super) fn new(room: usize) -> Self {
         Self {
             counts: HashMap::new(),
@@ -57,7 +57,7 @@ impl<K: Clone + Eq + Hash + Ord> Top<K> {
             .collect()
     }
 
-    /// Returns whether a value had to take the counter of another one.
+    /// Returns whether a new value has taken over a counter. In that case the smaller counts are estimates.
     pub(super) fn is_estimate(&self) -> bool {
         self.is_estimate
     }
@@ -71,7 +71,7 @@ mod tests {
     fn frequent_values_are_found_among_many_in_bounded_memory() {
         let mut top = Top::new(100);
         for round in 0..10_000_u32 {
-            // Every value of the flood is new.
+            // Every added value is new.
             top.add(1_000_000 + round);
             top.add(round % 3);
         }

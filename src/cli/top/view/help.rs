@@ -1,4 +1,4 @@
-//! The help: a box with the keys over the screen.
+//! The help: a box over the screen that lists the keys.
 
 use ratatui::{
     buffer::Buffer,

@@ -16,16 +16,16 @@ use crate::{
     },
 };
 
-/// The number of polls whose latency is shown as recent: a minute at one poll per second.
+/// The number of latest polls for which the latency is shown. At one poll per second, they cover a minute.
 const RECENT: usize = 60;
 
-/// The number of lines that everything except the large chart, the endpoints and the events needs.
+/// The number of lines for everything except the large chart, the endpoints and the events.
 const WORDS: u16 = 9;
 
 pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mut Page<'_>) {
     let keys = "q quit  ? help  Esc back  Up Down scroll  Left Right other sinks";
     page.foot(&Line::from(Span::styled(keys, Theme::aside())));
-    // The foot uses the last line.
+    // The list of keys uses the last line.
     page.area.height = page.area.height.saturating_sub(1);
     let (Some(sink), Some(history)) = (
         model.selected_sink(),
@@ -173,7 +173,7 @@ fn endpoints(
     let head = format!("ENDPOINTS ({})", sink.endpoints.len());
     page.line(&Line::from(Span::styled(head, Theme::heading())));
     let mut endpoints: Vec<_> = sink.endpoints.iter().collect();
-    // Endpoints that are not up come first, in case there is no room for all.
+    // Endpoints that are not up come first, because there may not be room for all.
     endpoints.sort_by_key(|endpoint| endpoint.state == crate::health::State::Up);
     let widest = endpoints
         .iter()
@@ -214,7 +214,7 @@ fn events(model: &Model, sink: &SinkStatus, page: &mut Page<'_>) {
         };
         let clock = clock(event.at);
         let time = clock.trim_end_matches(" UTC");
-        // Cuts the text, so that the count at its end stays visible.
+        // Shortens the text, so that the count at the end of the line stays visible.
         let width = page.width().saturating_sub(time.len() + 2 + times.len());
         let what = cut(&event.what, width);
         page.line(&Line::from(format!("{time}  {what}{times}")));

@@ -95,7 +95,7 @@ impl Page<'_> {
     }
 }
 
-/// Draws the router's identity and its verdict, or that the router does not answer.
+/// Draws the router's identity and its verdict. If the router does not answer, draws an error instead.
 fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
     let whereabouts = &model.whereabouts;
     match &model.watched.status {

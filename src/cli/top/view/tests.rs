@@ -55,7 +55,7 @@ fn model(now: Instant) -> Model {
             } else {
                 let lost = u64::try_from(second + 13).expect("after it went down") * 19_000;
                 *sink.ledger.dropped.get_mut("queue_full").expect("a reason") += lost;
-                // The count that the sink had reached when it went down.
+                // The count at the moment when the sink went down.
                 sink.ledger.delivered = 71_280_000 + 1_350_000;
             }
         }

@@ -1,4 +1,4 @@
-//! Colour and emphasis. Neither is ever the only sign of a state.
+//! Colour and emphasis. Neither of them is ever the only sign of a state.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -14,7 +14,7 @@ pub(in crate::cli::top) enum Theme {
 // === impl Theme ===
 
 impl Theme {
-    /// Returns the theme with colour, or without it if `NO_COLOR` is set (<https://no-color.org>).
+    /// Returns the theme with colour, unless `NO_COLOR` is set (<https://no-color.org>).
     pub(in crate::cli::top) fn of_environment() -> Self {
         if paint::wanted() {
             Self::Colored

@@ -50,7 +50,8 @@ const ORDER: [Column; 9] = [
     Column::Chart,
 ];
 
-/// The columns that are left out if there is no room, the first one first. All other columns are always shown.
+/// The columns that can be left out for lack of room, in the order in which they are left out. All other columns are
+/// always shown.
 const EXPENDABLE: [Column; 6] = [
     Column::Chart,
     Column::In,
@@ -63,10 +64,10 @@ const EXPENDABLE: [Column; 6] = [
 /// The width of the mark in front of the selected row.
 const MARK: usize = 2;
 const SHORTEST_NAME: usize = 8;
-/// Other columns are left out before a name of at most this width is shortened.
+/// The chart is left out before a name of at most this width is shortened.
 const PREFERRED_NAME: usize = 20;
 const SHORTEST_CHART: usize = 6;
-/// A minute at one poll a second.
+/// The number of polls in the chart. At one poll per second, they cover a minute.
 const CHARTED: usize = 60;
 const BAR: usize = 5;
 
@@ -90,7 +91,8 @@ impl Columns {
             if needed(&columns, name) <= width {
                 break;
             }
-            // The chart is left out before names are shortened; other columns afterwards.
+            // The chart is left out before names are shortened. Names are shortened before any other column is left
+            // out.
             if column != Column::Chart {
                 let over = needed(&columns, name) - width;
                 name = name.saturating_sub(over).max(SHORTEST_NAME.min(longest));
@@ -206,7 +208,8 @@ impl Column {
         let shown = |per_second: Option<f64>| per_second.map_or_else(|| "-".to_owned(), rate);
         match self {
             Self::Name => sink.name.clone(),
-            // A sink can be up without taking frames. The verdict then says more than the state.
+            // A sink can be up although its collector takes no frames. In that case the verdict is more useful than the
+            // state.
             Self::State => match &sink.verdict {
                 Some(verdict) if is_up_and_alarming(sink) => verdict.word.label().to_owned(),
                 _ => sink.state.label().to_owned(),
@@ -252,7 +255,7 @@ mod tests {
             for kept in [Column::Name, Column::State, Column::Queue] {
                 prop_assert!(columns.iter().any(|(column, _)| *column == kept));
             }
-            // No column is left out while the name has room to spare.
+            // The column of names is not wider than the longest name.
             let (_, shown) = columns[0];
             prop_assert!(shown <= name.len().max(SHORTEST_NAME));
         }

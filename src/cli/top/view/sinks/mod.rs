@@ -19,11 +19,11 @@ use crate::{
     },
 };
 
-/// The lines of the selected sink's details.
+/// The number of lines for the details of the selected sink.
 const DETAILS: u16 = 4;
 
 pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mut Page<'_>) {
-    // Reserves room for the table first; the other parts share the remaining lines.
+    // Reserves room for the table first. The other parts of the screen share the remaining lines.
     let rows = u16::try_from(status.sinks.len()).unwrap_or(u16::MAX);
     let needed = rows.min(5).saturating_add(2);
     if page.left() > needed + 3 {
