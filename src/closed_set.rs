@@ -1,11 +1,11 @@
-//! Enums that are a closed set of words, such as metric labels, values in JSON, or words of the Tapfile.
+//! Enums that are a closed set of words: metric labels, values in JSON, or words of the Tapfile.
 
 /// Declares an enum. Each row is a variant with its label.
 ///
 /// The lists `ALL` and `LABELS`, the method `label` and `Display` are made from the same rows as the variants, so no
-/// variant can be missing. `ALL` has the variants in the order of their declaration, in which they are also shown. So
-/// without explicit discriminants, `variant as usize` is the position of the variant in `ALL`, and an array of length
-/// `ALL.len()` has an element for each variant.
+/// variant can be missing. `ALL` has the variants in the order of their declaration. Output also shows them in this
+/// order. Unless a variant has an explicit discriminant, `variant as usize` is the index of the variant in `ALL`. An
+/// array of length `ALL.len()` therefore has an element for each variant.
 macro_rules! closed_set {
     (
         $(#[$attribute:meta])*
@@ -20,7 +20,7 @@ macro_rules! closed_set {
         }
 
         impl $name {
-            /// Every variant, in the order in which they are shown.
+            /// Every variant, in the order in which output shows them.
             $visibility const ALL: [Self; [$($label),+].len()] = [$(Self::$variant),+];
 
             /// The labels of all variants.

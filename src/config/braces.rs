@@ -1,4 +1,4 @@
-//! Braces. Reports misplaced braces and corrects them, so that later stages can rely on them.
+//! Braces. Reports misplaced braces and corrects them, so that the next stages can rely on balanced braces.
 
 use super::{
     diagnostics::{Diagnostic, shown},
@@ -38,7 +38,7 @@ pub(super) fn repair(
             repair.take(second);
         } else if token.kind == Kind::Close && repair.open.is_empty() {
             repair.closes_nothing(&token);
-            // The token is dropped, so the next token starts the line in its place.
+            // The `}` is dropped. If it started a line, the next token starts that line instead.
             if let Some(next) = tokens.peek_mut() {
                 next.starts_line |= token.starts_line;
             }
@@ -57,9 +57,10 @@ pub(super) fn repair(
 
 struct Repair<'a> {
     tokens: Vec<Token>,
-    /// The index in `tokens` at which the last line starts.
+    /// The index in `tokens` of the first token of the current line.
     line: usize,
-    /// The index in `tokens` of the last word that ends in `}`. If a `}` is missing, it may be part of this word.
+    /// The index in `tokens` of the last word that ends in `}`. If a `}` is missing, it is probably the end of this
+    /// word.
     glued: Option<usize>,
     open: Vec<Opened>,
     problems: &'a mut Vec<Diagnostic>,
@@ -118,7 +119,7 @@ impl Repair<'_> {
         self.problems.push(problem.help("remove it"));
     }
 
-    /// Closes the block of the previous directive when the next one starts.
+    /// Closes the block of the previous directive if it is still open when the next directive starts.
     fn close_before(&mut self, directive: &Token) {
         while let Some(open) = self.open.pop_if(|open| open.by_directive) {
             self.never_closed(&open, Some(directive));
@@ -156,7 +157,7 @@ impl Repair<'_> {
         self.problems.push(problem);
     }
 
-    /// Inserts the missing `}`.
+    /// Inserts the missing `}` of a block.
     fn close(&mut self, open: &Opened) {
         let Some(brace) = self.tokens.get(open.at) else {
             return;
@@ -169,7 +170,7 @@ impl Repair<'_> {
         });
     }
 
-    /// Reports a `{` at the start of a line.
+    /// Reports a `{` at the start of a line. It belongs at the end of the line above.
     fn below(&mut self, brace: Span) {
         let mut problem = Diagnostic::error("the `{` is not on the line of its directive")
             .at(brace, "this opens a block");
@@ -180,7 +181,7 @@ impl Repair<'_> {
             .push(problem.help("move it to the end of the line above"));
     }
 
-    /// Reports a brace and a word without white space between them.
+    /// Reports a brace that touches a word, without white space between them.
     fn glued(&mut self, first: &Token, second: &Token) {
         let right = format!("{} {}", first.text, second.text);
         let whole = first.span.to(second.span);
@@ -195,7 +196,7 @@ impl Repair<'_> {
     }
 }
 
-/// Splits `word{` into the two tokens that were meant.
+/// Splits `word{` into the word and the brace.
 fn split_last(token: &Token) -> Option<(Token, Token)> {
     let word = token.text.strip_suffix('{')?;
     let (word, brace) = split(token, word.len())?;
@@ -208,7 +209,7 @@ fn split_last(token: &Token) -> Option<(Token, Token)> {
     ))
 }
 
-/// Splits `{word` into the two tokens that were meant.
+/// Splits `{word` into the brace and the word.
 fn split_first(token: &Token) -> Option<(Token, Token)> {
     if !token.text.starts_with('{') || token.text.contains('}') {
         return None;
@@ -223,7 +224,7 @@ fn split_first(token: &Token) -> Option<(Token, Token)> {
     ))
 }
 
-/// Splits a word into two words that are not empty. Does not split a word that contains environment variables.
+/// Splits a word into two parts that are not empty. Does not split a word that contains environment variables.
 fn split(token: &Token, at: usize) -> Option<(Token, Token)> {
     if token.kind != Kind::Word || token.filled_in {
         return None;
@@ -232,8 +233,8 @@ fn split(token: &Token, at: usize) -> Option<(Token, Token)> {
     if left.is_empty() || right.is_empty() {
         return None;
     }
-    // The lexer may have dropped carriage returns from the text, so the length of each half is measured from its own
-    // end of the span.
+    // The text may be shorter than its span, because the lexer drops some carriage returns. So the place of the split
+    // is found from the brace, which takes one byte at one end of the span.
     let part = |text: &str, start, end, starts_line| Token {
         text: text.to_owned(),
         kind: Kind::Word,

@@ -1,22 +1,22 @@
-//! `{%VAR%}` and `{$VAR}` in a token.
+//! Environment variables in a token: `{%VAR%}` and `{$VAR}`.
 
-/// A function that returns the value of an environment variable. Tests pass their own instead of the process
-/// environment.
+/// A function that returns the value of an environment variable. Tests pass their own function, which does not read
+/// the environment of the process.
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// A text in which variables are replaced by their values.
+/// A text in which variables were replaced by their values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Filled {
     pub(super) text: String,
-    /// The variables that are not set, in the order of the text, with repetitions.
+    /// The variables that are not set, in the order of the text. A variable may be listed several times.
     pub(super) unset: Vec<String>,
 }
 
-/// Replaces `{%VAR%}`, then `{$VAR}`. Returns `None` if `text` contains neither.
+/// Replaces first `{%VAR%}` and then `{$VAR}`. Returns `None` if `text` contains neither.
 ///
-/// The rules are those of CoreDNS. The second pass also replaces references in the values that the first pass inserted,
-/// but no pass replaces references in its own values. An unset variable is replaced by the empty string. A pass ends at
-/// a reference without a name.
+/// The rules are those of CoreDNS. The second pass also replaces references in the values that the first pass inserted.
+/// No pass replaces references in the values that it inserted itself. An unset variable is replaced by the empty
+/// string. If a pass finds a reference without a name, it stops there.
 pub(super) fn fill_in(text: &str, environment: Environment<'_>) -> Option<Filled> {
     if !text.contains("{%") && !text.contains("{$") {
         return None;
@@ -41,8 +41,8 @@ fn fill_in_form(
     let mut rest = text;
     while let Some(start) = rest.find(open) {
         let (before, reference) = rest.split_at(start);
-        // The search for the end starts at the reference itself, because in `{%}` the two marks share a character. That
-        // reference has no name.
+        // The search for the end mark starts at the first byte of the reference, because in `{%}` the two marks share
+        // the `%`. Such a reference has no name.
         let parts = reference.find(close).and_then(|end| {
             let name = reference.get(open.len()..end)?;
             Some((name, reference.get(end + close.len()..)?))

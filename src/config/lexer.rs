@@ -1,4 +1,4 @@
-//! The words of a file, by the rules of a Corefile for white space, quotes, comments and environment variables.
+//! The words of a file. White space, quotes, comments and environment variables follow the rules of a Corefile.
 
 use super::{
     diagnostics::{Diagnostic, shown},
@@ -9,10 +9,10 @@ use super::{
 /// A word of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Token {
-    /// Its text, without quotes and with environment variables replaced.
+    /// The text, without quotes. Environment variables are replaced by their values.
     pub(crate) text: String,
     pub(crate) kind: Kind,
-    /// Its place, including quotes.
+    /// The place of the word in the file, including quotes.
     pub(crate) span: Span,
     /// True if it is the first token of its line.
     pub(crate) starts_line: bool,
@@ -24,7 +24,7 @@ pub(crate) struct Token {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Word,
-    /// A word in quotes. It is always plain text.
+    /// A word in quotes. It is always plain text, even if it looks like a brace.
     Quoted,
     /// `{` by itself.
     Open,
@@ -36,7 +36,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Lexed {
     pub(crate) tokens: Vec<Token>,
-    /// True if the tokens reach the end of the file. They do not if a quote is not closed.
+    /// True if the tokens reach the end of the file. False if a quote is not closed.
     pub(crate) whole: bool,
 }
 
@@ -77,12 +77,12 @@ struct Lexer<'a> {
 // === impl Token ===
 
 impl Token {
-    /// Returns whether it is this word, written without quotes and without environment variables.
+    /// Returns whether the token is this word, written without quotes and without environment variables.
     pub(crate) fn is_word(&self, word: &str) -> bool {
         self.kind == Kind::Word && !self.filled_in && self.text == word
     }
 
-    /// Returns whether it is a brace, and therefore not an argument.
+    /// Returns whether the token is a brace, and therefore not an argument.
     pub(crate) fn is_brace(&self) -> bool {
         matches!(self.kind, Kind::Open | Kind::Close)
     }
@@ -99,7 +99,8 @@ impl Token {
         self.put(Diagnostic::warning(message), label.into())
     }
 
-    /// Proposes `text` for this token. If the token contains environment variables, no edit of the file is proposed.
+    /// Proposes to replace this token by `text`. If the token contains environment variables, only the help is given,
+    /// and no edit of the file is proposed.
     pub(crate) fn propose(&self, problem: Diagnostic, help: String, text: &str) -> Diagnostic {
         let problem = problem.help(help);
         if self.filled_in {
@@ -150,7 +151,7 @@ impl Lexer<'_> {
         self.at += c.len_utf8();
     }
 
-    /// Skips everything up to the line end, but not the line end itself.
+    /// Skips everything up to the line end. The line end itself is not skipped.
     fn comment(&mut self) {
         let rest = self.text.get(self.at..).unwrap_or_default();
         self.at += rest.find('\n').unwrap_or(rest.len());
@@ -170,7 +171,7 @@ impl Lexer<'_> {
                     escaped = true;
                     continue;
                 }
-                // Only a quote can be escaped. Before any other character, a backslash is plain text.
+                // A backslash escapes only a quote. Before any other character, a backslash is plain text.
                 _ if escaped && c != '"' => text.push('\\'),
                 _ => {}
             }
@@ -196,7 +197,7 @@ impl Lexer<'_> {
         let mut carriage_return = None;
         while let Some(c) = self.peek() {
             if c == '\r' {
-                // CoreDNS drops a carriage return and continues the word. At the end of a line that makes no
+                // CoreDNS drops a carriage return and continues the word. At the end of a line this makes no
                 // difference.
                 carriage_return.get_or_insert(self.at);
             } else if c.is_whitespace() || c == '#' {

@@ -1,10 +1,10 @@
 //! The Tapfile: reads the file, checks it, and makes a [`Config`] from it.
 //!
-//! A file passes these stages: `source` reads it, `lexer` cuts it into words and replaces environment variables,
-//! `braces` corrects its blocks, `import` inserts other files and snippets, `parser` groups the words into statements,
-//! `directives` interprets the statements, and `needs` checks that the files named in them exist. Each stage reports
-//! its problems and continues with the part that it understood. So `diagnostics` can show all problems of a
-//! configuration together.
+//! A file passes these stages. `source` reads it. `lexer` cuts it into words and replaces environment variables.
+//! `braces` corrects its blocks. `import` inserts other files and snippets. `parser` groups the words into statements.
+//! `directives` interprets the statements. `needs` checks that the files named in them exist. Each stage reports its
+//! problems and continues with the part that it understood. So `diagnostics` can show all problems of a configuration
+//! together.
 
 mod braces;
 mod diagnostics;
@@ -44,21 +44,22 @@ pub use crate::{
 /// The paths at which tapfan looks for a configuration, in this order.
 const PLACES: [&str; 2] = ["./Tapfile", "/etc/tapfan/Tapfile"];
 
-/// A configuration, as far as it was understood, with all its problems.
+/// A configuration with all its problems. It contains as much as could be understood.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Loaded {
-    /// `None` if there is any error.
+    /// The configuration. `None` if there is any error.
     pub config: Option<Config>,
     /// The address of the admin endpoint, even if other parts have errors. `None` if the `admin` line has an error, or
-    /// the file cannot be read.
+    /// if the file cannot be read.
     pub admin: Option<AdminAddress>,
     /// Errors and warnings.
     pub diagnostics: Diagnostics,
-    /// Every file that the configuration depends on, even if it does not exist: the configuration itself, the files
-    /// that it imports, and its certificates and keys. A pattern stands for imported files that do not exist yet.
+    /// Every file on which the configuration depends, even if it does not exist: the configuration file itself, the
+    /// files that it imports, and its certificates and keys. If a pattern in an `import` matches no file, the list
+    /// contains the pattern.
     pub files: Vec<PathBuf>,
-    /// A digest of the texts that were read, to notice changes. It is not cryptographic.
+    /// A digest of the texts that were read. It serves to notice changes and is not cryptographic.
     pub digest: u64,
 }
 
@@ -69,8 +70,8 @@ pub struct NotFound;
 
 /// Reads the configuration file at `path` and its imports, and checks that the files and users in it exist.
 ///
-/// `environment` returns the value of a variable, or `None` if it is not set. [`process_environment`] reads the
-/// variables of this process. A file that cannot be read is reported in [`Loaded::diagnostics`], like any other
+/// `environment` returns the value of a variable, or `None` if the variable is not set. [`process_environment`] reads
+/// the variables of this process. If a file cannot be read, [`Loaded::diagnostics`] contains an error, as for any other
 /// problem.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded {
     match source::read(path) {
@@ -95,7 +96,7 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded
 /// Reads a configuration from `text`, as if `text` were the contents of the file `path`.
 ///
 /// Imports are read from their files, relative to the folder of `path`. Other files, such as certificates, are not
-/// opened. So a configuration can be tested on another machine than its own.
+/// opened. So a configuration can be tested on a machine that does not have these files.
 ///
 /// ```
 /// let text = "listen unix:///run/tapfan/dnstap.sock\ndnstap tcp://192.0.2.1:6000 full";
@@ -107,10 +108,11 @@ pub fn parse(path: &Path, text: &str, environment: &dyn Fn(&str) -> Option<Strin
     understand(path, text, environment, Purpose::Router, Needs::Ignore)
 }
 
-/// Reads the configuration of a DNS server that taps its own messages, as [`parse`] does that of a router.
+/// Reads the configuration of a DNS server that taps its own messages. Works like [`parse`], which reads the
+/// configuration of a router.
 ///
-/// It consists of `dnstap` directives, as they stand in a Corefile, and the lines of a Tapfile that concern sinks. A
-/// `listen` line is an error. Without any `dnstap` directive there are no sinks, which is fine.
+/// The text consists of `dnstap` directives, as in a Corefile, and of those lines of a Tapfile that concern sinks. A
+/// `listen` line is an error. A configuration without any `dnstap` directive is valid and has no sinks.
 ///
 /// ```
 /// let loaded = tapfan::config::parse_for_taps("Tapfile".as_ref(), "dnstap /tmp/dnstap.sock full", &|_| None);
@@ -125,22 +127,23 @@ pub fn parse_for_taps(
     understand(path, text, environment, Purpose::Taps, Needs::Ignore)
 }
 
-/// Returns the path of the configuration if the user gave none: `./Tapfile`, or else `/etc/tapfan/Tapfile`.
+/// Returns the path of the default configuration, for use if the user gave no path: `./Tapfile`, or else
+/// `/etc/tapfan/Tapfile`.
 ///
 /// # Errors
 ///
-/// If neither exists.
+/// If neither file exists.
 pub fn find() -> Result<PathBuf, NotFound> {
     find_in(&PLACES).ok_or(NotFound)
 }
 
-/// Returns a variable of this process's environment, for [`load`] and [`parse`]. A variable whose value is not UTF-8
-/// counts as not set.
+/// Returns the value of a variable in this process's environment, for [`load`] and [`parse`]. A variable counts as not
+/// set if its value is not UTF-8.
 pub fn process_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The handling of the files, users and groups in a configuration.
+/// The handling of files, users and groups that are named in a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Check,
@@ -189,8 +192,8 @@ fn understand(
     }
 }
 
-/// Returns the first path that exists. A file without read permission also counts, because it must not be skipped
-/// silently.
+/// Returns the first path that exists. A file without read permission counts as existing, because it must not be
+/// skipped silently.
 fn find_in(places: &[&str]) -> Option<PathBuf> {
     places.iter().map(PathBuf::from).find(|place| {
         !matches!(

@@ -25,9 +25,10 @@ pub struct Config {
     pub admin: Admin,
     /// The time limit of a drain, from the signal to the exit.
     pub drain: Duration,
-    /// The memory for frames that have not arrived completely, in bytes, for all connections of all listeners together.
+    /// The memory for frames that have not arrived completely, in bytes. It is shared by all connections of all
+    /// listeners.
     pub unfinished_frames: usize,
-    /// The memory for all frames (queued, in flight and unfinished), in bytes. `None` stands for three quarters of the
+    /// The memory for all frames (queued, in flight and unfinished), in bytes. `None` means three quarters of the
     /// available memory; see [`memory_limit`](Self::memory_limit).
     pub memory: Option<usize>,
     /// The name servers for sinks whose address is a name.
@@ -43,9 +44,9 @@ pub struct Admin {
     pub hosts: Vec<Host>,
     /// A second address, for probes and metrics only.
     pub probes: Option<SocketAddr>,
-    /// Like `hosts`, but for the address of `probes`.
+    /// Like `hosts`, but for the address in `probes`.
     pub probes_hosts: Vec<Host>,
-    /// Sinks that must be up for readiness.
+    /// The sinks that must be up before the router is ready.
     pub ready_when: ReadyWhen,
 }
 
@@ -53,21 +54,21 @@ pub struct Admin {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AdminAddress {
-    /// [`DEFAULT`](Self::DEFAULT) if that address is free. Otherwise the router starts without an admin endpoint,
-    /// because no line requires one.
+    /// [`DEFAULT`](Self::DEFAULT) if that address is free. If it is taken, the router starts without an admin endpoint,
+    /// because the Tapfile has no line that requires one.
     #[default]
     Default,
-    /// This address; the router does not start if it is taken.
+    /// This address. If it is taken, the router does not start.
     At(SocketAddr),
     /// No admin endpoint.
     Off,
 }
 
 closed_set! {
-    /// The sinks that must be up for readiness. Every listener must also be bound.
+    /// The sinks that must be up before the router is ready. In addition, every listener must be bound.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub enum ReadyWhen {
-        /// No sink: even if its sinks are down, a router accepts and counts frames.
+        /// No sink. A router accepts and counts frames even if its sinks are down.
         #[default]
         Always => "always",
         /// At least one sink.
@@ -80,11 +81,11 @@ closed_set! {
 /// One `listen` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
-    /// The address as written: the `listener` label in logs and metrics.
+    /// The address as it is written in the Tapfile. It is the `listener` label in logs and metrics.
     pub name: Arc<str>,
     /// The address to bind.
     pub address: ListenAddress,
-    /// Limits for its connections.
+    /// The limits of the listener.
     pub limits: ListenLimits,
 }
 
@@ -103,7 +104,7 @@ pub enum ListenAddress {
 /// Limits of one listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenLimits {
-    /// The largest number of open connections. A further one is closed and counted.
+    /// The largest number of open connections. A further connection is closed and counted.
     pub connections: usize,
     /// The longest frame, in bytes of payload. A longer frame is skipped and counted.
     pub frame: u32,
@@ -118,35 +119,35 @@ pub struct Sink {
     pub endpoint: Endpoint,
     /// The TLS settings. `Some` exactly if `endpoint` uses TLS.
     pub tls: Option<ClientTls>,
-    /// True if `query_message` and `response_message` are kept.
+    /// True if the sink keeps `query_message` and `response_message`.
     pub full: bool,
     /// `SO_SNDBUF` on TCP, in bytes.
     pub write_buffer: usize,
-    /// The bounds of its queue.
+    /// The bounds of the sink's queue.
     pub queue: QueueLimits,
     /// The fields that the sink sets in each frame.
     pub edits: Edits,
-    /// The use of several addresses of the sink's name. No effect if `endpoint` has no name.
+    /// The use of the addresses if the sink's name has several. No effect if `endpoint` has no name.
     pub endpoints: Endpoints,
     /// The time between lookups of the sink's name. No effect if `endpoint` has no name.
     pub refresh: Refresh,
-    /// The time without progress of a write after which the connection is given up.
+    /// The longest time without progress of a write. After it, the sink gives up the connection.
     pub write_timeout: Duration,
-    /// The age at which a connection is replaced, plus or minus a tenth. `None` for never.
+    /// The age at which a connection is replaced, plus or minus a tenth. `None` means never.
     pub max_age: Option<Duration>,
-    /// Settings of its files; without effect unless `endpoint` is a file.
+    /// The settings for files. They have no effect unless `endpoint` is a file.
     pub files: FileSettings,
 }
 
-/// The files of a sink.
+/// The settings for the files of a sink.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileSettings {
-    /// The time from file to file; each begins at a multiple of it since 1970, in UTC.
+    /// The time after which the next file begins. Files begin at multiples of this time since 1970, in UTC.
     pub rotate: Option<Duration>,
     /// The length at which a file ends, in bytes.
     pub size: Option<u64>,
-    /// Files that are kept; the oldest are deleted.
+    /// The number of files that are kept. The oldest files are deleted.
     pub keep: Option<usize>,
     /// The compression of the files.
     pub compress: Compression,
@@ -164,33 +165,33 @@ closed_set! {
     }
 }
 
-/// The fields that a sink sets in each frame. `None` keeps the sender's value. An empty value sets the field to the
-/// empty string.
+/// The fields that a sink sets in each frame. `None` means that the sender's value is kept. An empty value sets the
+/// field to the empty string.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Edits {
     /// `identity`.
     pub identity: Option<Bytes>,
     /// `version`.
     pub version: Option<Bytes>,
-    /// `extra`, with placeholders that are replaced for each frame.
+    /// `extra`. Its placeholders are replaced for each frame.
     pub extra: Option<Template>,
 }
 
 closed_set! {
-    /// The use of several addresses of a sink's name.
+    /// The use of the addresses if a sink's name has several.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub enum Endpoints {
-        /// One address at a time, as long as its connection works.
+        /// One address at a time. The sink uses it as long as its connection works.
         #[default]
         Failover => "failover",
-        /// Each frame goes to one of the addresses, chosen by load.
+        /// Each frame goes to one of the addresses. The load decides which one.
         Balance => "balance",
         /// Each frame goes to every address.
         All => "all",
     }
 }
 
-/// The bounds of the time between two lookups. Within them, the TTL of the answer decides.
+/// The bounds of the time between two lookups. Within these bounds, the TTL of the answer decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refresh {
     /// The shortest time to the next lookup.
@@ -204,14 +205,14 @@ pub struct Refresh {
 pub struct QueueLimits {
     /// Frames.
     pub frames: usize,
-    /// The memory that these frames occupy, in bytes.
+    /// The memory in bytes that these frames occupy.
     pub bytes: usize,
 }
 
 // === impl Config ===
 
 impl Config {
-    /// A configuration with the defaults of all other settings.
+    /// A configuration in which all other settings have their defaults.
     pub fn new(listeners: Vec<Listen>, sinks: Vec<Sink>) -> Self {
         Self {
             listeners,
@@ -228,7 +229,7 @@ impl Config {
 // === impl Listen ===
 
 impl Listen {
-    /// A listener at `address` with the defaults of all other settings.
+    /// A listener at `address` in which all other settings have their defaults.
     pub fn new(name: impl Into<Arc<str>>, address: ListenAddress) -> Self {
         Self {
             name: name.into(),
@@ -244,7 +245,7 @@ impl Listen {
 // === impl AdminAddress ===
 
 impl AdminAddress {
-    /// The address if there is no `admin` line. It is on loopback only.
+    /// The address that is used if there is no `admin` line. It is on loopback only.
     pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
 
     /// The address to bind, if any.
@@ -260,7 +261,7 @@ impl AdminAddress {
 // === impl Sink ===
 
 impl Sink {
-    /// A sink at `endpoint` with the defaults of all other settings.
+    /// A sink at `endpoint` in which all other settings have their defaults.
     pub fn new(name: impl Into<Arc<str>>, endpoint: Endpoint) -> Self {
         let tls = matches!(endpoint, Endpoint::Tls(_) | Endpoint::TlsSrv(_));
         Self {

@@ -1,13 +1,13 @@
-//! The search for the word that was meant, for the help after a typo.
+//! The search for the word that the user probably meant. The help after a typo proposes it.
 
 use strsim::osa_distance;
 
-/// Returns the candidate closest to `word` if it is close enough to have been meant.
+/// Returns the candidate that is closest to `word`. Returns `None` if no candidate is close enough.
 pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    // Computing the distance takes quadratic time, and a text this long is not a typo.
+    // The distance takes quadratic time to compute, and such a long text is not a typo.
     if word.len() > 64 {
         return None;
     }

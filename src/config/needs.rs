@@ -36,8 +36,8 @@ pub(super) enum What {
     ServerTls(ServerTls),
     /// The certificate and key of a sink, and its file of authorities.
     ClientTls(ClientTls),
-    /// The path of a sink's socket, which must not be the socket of a listener. The list has the path and the place of
-    /// each listener.
+    /// The path of a sink's socket, which must not be the socket of a listener. The list has the path of each listener
+    /// and its place in the Tapfile.
     Apart(PathBuf, Vec<(PathBuf, Span)>),
 }
 
@@ -75,7 +75,7 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Reports a sink that leads to a listener through a link or another spelling of the path.
+/// Reports a sink whose path leads to the socket of a listener through a link or through another spelling of the path.
 fn in_a_circle(sink: &Path, listeners: &[(PathBuf, Span)], span: Span) -> Option<Diagnostic> {
     let real = |path: &Path| waiting_for(path.display(), || net::real_path(path)).ok();
     let end = real(sink)?;
@@ -91,15 +91,15 @@ fn in_a_circle(sink: &Path, listeners: &[(PathBuf, Span)], span: Span) -> Option
 pub(super) const BACK: &str = "this sink leads back to a listener";
 pub(super) const ROUND: &str = "frames would loop forever";
 
-/// Adds the listener and the advice to the error for a sink that leads back to a listener.
+/// Adds the listener and the advice to the error about a sink that leads back to a listener.
 pub(super) fn back_to_listener(problem: Diagnostic, listener: Span) -> Diagnostic {
     problem
         .at(listener, "the frames would come in again here")
         .help("write the address of the collector")
 }
 
-/// Returns the error for unusable TLS settings. Returns nothing for an unreadable file and for a build without TLS,
-/// because these are reported at the option and the address.
+/// Returns the error for unusable TLS settings. Returns `None` if a file is unreadable or if the program was built
+/// without TLS, because other checks report these errors at the option or at the address.
 fn unusable(error: TlsError, span: Span) -> Option<Diagnostic> {
     match error {
         TlsError::Unreadable { .. } | TlsError::NotBuilt => None,
@@ -140,7 +140,7 @@ fn known(name: &str, find: impl FnOnce(&str) -> nix::Result<bool>) -> Result<(),
     if name.parse::<u32>().is_ok() {
         return Ok(());
     }
-    // The lookup can take long: if the accounts are kept on a directory server, the system asks that server.
+    // The lookup can take long. If accounts are kept on a directory server, the system asks that server.
     match waiting_for(format_args!("the account `{name}`"), || find(name)) {
         Ok(true) => Ok(()),
         Ok(false) => Err("this machine has no such name".into()),

@@ -6,12 +6,12 @@ use super::{
     source::Span,
 };
 
-/// A directive as it is written.
+/// A directive as it is written in the file.
 #[derive(Debug)]
 pub(super) struct Statement {
-    /// The word it starts with.
+    /// The word at the start of the directive.
     pub(super) name: Token,
-    /// The other words of its line.
+    /// The other words on its line.
     pub(super) arguments: Vec<Token>,
     pub(super) block: Option<Block>,
 }
@@ -19,7 +19,7 @@ pub(super) struct Statement {
 /// The words between braces.
 #[derive(Debug)]
 pub(super) struct Block {
-    /// Its words, without the words of nested blocks.
+    /// The words, without the words of nested blocks.
     pub(super) tokens: Vec<Token>,
     /// The place at which the first nested block opens.
     pub(super) nested: Option<Span>,
@@ -28,7 +28,7 @@ pub(super) struct Block {
 // === impl Statement ===
 
 impl Statement {
-    /// The directive with its arguments.
+    /// The place of the directive with its arguments.
     pub(super) fn span(&self) -> Span {
         let last = self.arguments.last().unwrap_or(&self.name);
         self.name.span.to(last.span)
@@ -54,7 +54,7 @@ pub(super) fn parse(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<S
                 block(&mut tokens);
                 continue;
             }
-            // `braces` has reported this already.
+            // `braces` has reported this brace already.
             Kind::Close => continue,
         }
         let mut arguments = Vec::new();
@@ -86,7 +86,7 @@ pub(super) fn parse(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<S
     statements
 }
 
-/// Reads a block after its `{`, up to its `}`.
+/// Reads a block. The next token is the first one after `{`. The matching `}` is read, too.
 fn block(tokens: &mut impl Iterator<Item = Token>) -> Block {
     let mut block = Block {
         tokens: Vec::new(),

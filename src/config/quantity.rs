@@ -2,11 +2,11 @@
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
-/// A size in bytes, shown as it is written: `64MiB`, `1500`.
+/// A size in bytes. It is shown in the form in which it is written in a Tapfile: `64MiB`, `1500`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Size(pub(crate) u64);
 
-/// A time, shown as it is written: `10s`, `1m30s`, `500ms`.
+/// A time. It is shown in the form in which it is written in a Tapfile: `10s`, `1m30s`, `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time(pub(crate) Duration);
 
@@ -82,7 +82,7 @@ pub(crate) fn time(
     within(Some(value), bounds, shown, |time| Time(*time).to_string())
 }
 
-/// Returns the value if it is within the bounds. `shown` is the text for the error.
+/// Returns the value if it is within the bounds. Otherwise, returns an error that contains the text `shown`.
 fn within<T: PartialOrd>(
     value: Option<T>,
     bounds: &RangeInclusive<T>,
@@ -98,7 +98,7 @@ fn within<T: PartialOrd>(
         })
 }
 
-/// Returns the sum of a time's parts. It saturates, so that a time that is too large stays out of bounds.
+/// Returns the sum of a time's parts. If a time is too large, the sum saturates, so that it is out of bounds.
 fn milliseconds(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut sum = 0_u64;
@@ -110,7 +110,8 @@ fn milliseconds(text: &str) -> Option<u64> {
             .find(|c: char| c.is_ascii_digit())
             .unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
-        // `find` continues after the unit of the last part, so each unit can occur only once, and only in order.
+        // `find` continues after the unit of the last part. So each unit can occur only once, and the units must be in
+        // order.
         let (_, factor) = units.find(|(name, _)| *name == unit)?;
         if digits.is_empty() {
             return None;
@@ -142,7 +143,7 @@ impl QuantityError {
             }
             Self::NotATime(_) => "write numbers with units, as in `500ms`, `10s`, `1m30s`",
             Self::NoUnit(_) => "add the unit, as in `10s` or `500ms`",
-            // The message already has the bounds.
+            // The message contains the bounds already.
             Self::OutOfBounds { .. } => return None,
         })
     }

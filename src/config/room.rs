@@ -9,21 +9,21 @@ impl Config {
         self.memory.unwrap_or_else(memory::default_limit)
     }
 
-    /// The memory for unfinished frames, in bytes: the value of `unfinished_frames`, or half of the
+    /// The memory for unfinished frames, in bytes. It is the value of `unfinished_frames`, or half of the
     /// [memory](Self::memory_limit) if that is less. So senders can never use up the memory that the sinks need.
     pub fn unfinished_frames_limit(&self) -> usize {
         self.unfinished_frames.min(self.memory_limit() / 2)
     }
 
-    /// The sum of the bounds of all queues and of unfinished frames, in bytes. With `endpoints all`, only one endpoint
-    /// of the sink is counted.
+    /// The sum of the bounds of all queues and of the bound of unfinished frames, in bytes. If a sink
+    /// has `endpoints all`, only one of its endpoints is counted.
     pub fn sum_of_bounds(&self) -> usize {
         let queues = self.sinks.iter().map(|sink| sink.queue.bytes);
         queues.fold(self.unfinished_frames_limit(), usize::saturating_add)
     }
 }
 
-/// Warns if queues and unfinished frames together can grow beyond the memory limit. `file` is the file of the
+/// Warns if queues and unfinished frames together can use more than the memory limit. `file` is the file of the
 /// configuration.
 pub(super) fn check(file: &str, config: &Config) -> Option<Diagnostic> {
     let (sum, limit) = (config.sum_of_bounds(), config.memory_limit());
@@ -33,13 +33,13 @@ pub(super) fn check(file: &str, config: &Config) -> Option<Diagnostic> {
     let [sum, limit] = [sum, limit].map(Size::of);
     let origin = match config.memory {
         Some(_) => "`memory` allows",
-        None => "the router may hold: three quarters of the available memory",
+        None => "the router may hold by default (three quarters of the available memory)",
     };
     let warning = Diagnostic::warning(format!(
         "queues and unfinished frames may hold {sum} together, more than the {limit} that {origin}"
     ));
     Some(warning.in_file(file).help(
-        "near that limit the sink that holds the most drops frames, counted as `memory`; lower `queue` or `queue_bytes`, or give the router more memory",
+        "near that limit, the sink that holds the most memory drops frames, with the reason `memory`; lower `queue` or `queue_bytes`, or give the router more memory",
     ))
 }
 

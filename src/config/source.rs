@@ -8,7 +8,7 @@ use std::{
 
 use crate::files::{self, FileReadError};
 
-/// The largest file that is read, in bytes. It is far larger than any real configuration.
+/// The size in bytes of the largest file that is read. It is far larger than any real configuration.
 pub(crate) const FILE_LIMIT: usize = 1 << 20;
 
 /// Every file of a configuration, the main file first.
@@ -20,7 +20,7 @@ pub(crate) struct Sources {
 #[derive(Debug, Clone)]
 struct Source {
     path: PathBuf,
-    /// The path for messages.
+    /// The path, as shown in messages.
     name: String,
     text: String,
 }
@@ -28,7 +28,7 @@ struct Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FileId(usize);
 
-/// The bytes of a file from `start` up to, but not including, `end`. Both are on character boundaries.
+/// The bytes of a file from `start` up to `end`, without the byte at `end`. Both are on character boundaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Span {
     pub(crate) file: FileId,
@@ -42,9 +42,9 @@ pub(crate) struct Span {
 pub struct Position {
     /// The path of the file as written.
     pub file: String,
-    /// From 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// In characters, from 1.
+    /// The column in characters, from 1.
     pub column: usize,
 }
 
@@ -57,10 +57,10 @@ impl fmt::Display for Position {
 /// The reason why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
-    /// It does not exist, is not a regular file, or has more than [`FILE_LIMIT`] bytes.
+    /// The file does not exist, is not a regular file, or has more than [`FILE_LIMIT`] bytes.
     #[error(transparent)]
     File(#[from] FileReadError),
-    /// It is not UTF-8 text.
+    /// The file is not UTF-8 text.
     #[error("it is not UTF-8: line {line} has the byte 0x{byte:02x}")]
     NotUtf8 { line: usize, byte: u8 },
 }
@@ -91,18 +91,18 @@ impl Sources {
         digest.finish()
     }
 
-    /// The name of a file. Empty if `file` is not from these sources.
+    /// The name of a file. Empty if `file` does not belong to these sources.
     pub(crate) fn name(&self, file: FileId) -> &str {
         self.files.get(file.0).map_or("", |source| &source.name)
     }
 
-    /// The folder that paths in the file are relative to.
+    /// The folder to which relative paths in the file refer.
     pub(crate) fn folder(&self, file: FileId) -> &Path {
         let folder = self.files.get(file.0).and_then(|file| file.path.parent());
         folder.unwrap_or(Path::new(""))
     }
 
-    /// The text of a file. Empty if `file` is not from these sources.
+    /// The text of a file. Empty if `file` does not belong to these sources.
     pub(crate) fn text(&self, file: FileId) -> &str {
         self.files.get(file.0).map_or("", |source| &source.text)
     }
@@ -131,8 +131,8 @@ impl Sources {
 // === impl Span ===
 
 impl Span {
-    /// The span from the start of this span to the end of `other`, if both are in the same file and `other` does not
-    /// end earlier.
+    /// The span from the start of this span to the end of `other`. If `other` is in another file or ends earlier,
+    /// returns this span unchanged.
     pub(crate) fn to(self, other: Self) -> Self {
         if self.file == other.file && self.end <= other.end {
             Self {

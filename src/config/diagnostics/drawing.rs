@@ -9,20 +9,20 @@ use super::{
     Diagnostic, Diagnostics, RENDER_LIMIT, Severity,
 };
 
-/// The lines of a file from the first to the last on which one of some spans starts.
+/// A part of a file: the lines on which some spans start, and all lines between the first and the last of them.
 struct Window<'a> {
     text: &'a str,
     /// The offset of `text` in the file.
     start: usize,
-    /// The number of its first line.
+    /// The line number of the first line of `text`.
     line: usize,
 }
 
 // === impl Diagnostics ===
 
 impl Diagnostics {
-    /// Renders all problems with their lines, separated by empty lines. The text ends with a line end, or is empty if
-    /// there are no problems.
+    /// Renders all problems with their lines. There is an empty line between two problems. The text ends with a line
+    /// end, or is empty if there are no problems.
     ///
     /// `color` adds terminal escapes for colours.
     pub fn render(&self, color: bool) -> String {
@@ -75,7 +75,7 @@ impl Diagnostic {
         }
     }
 
-    /// The files of the labels without repetitions. The file of the problem itself comes first.
+    /// The files of the labels, each file once. The file with the problem itself comes first.
     fn files(&self) -> Vec<FileId> {
         let mut files = Vec::new();
         for label in &self.labels {
@@ -134,7 +134,7 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// The part of a span on its first line, counted from the start of the window.
+    /// The part of a span that is on the span's first line. Offsets are counted from the start of the window.
     fn clip(&self, span: Span) -> std::ops::Range<usize> {
         let start = span.start.saturating_sub(self.start).min(self.text.len());
         let rest = self.text.get(start..).unwrap_or_default();

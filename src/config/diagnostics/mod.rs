@@ -1,5 +1,5 @@
-//! Problems of a configuration, each with its place, cause and remedy. They can be shown as plain text, or drawn like
-//! the errors of rustc.
+//! Problems of a configuration. Each problem has a place, a cause and a remedy. Problems can be shown as plain text, or
+//! drawn like the errors of rustc.
 
 #[cfg(feature = "cli")]
 mod drawing;
@@ -24,12 +24,12 @@ pub struct Diagnostics {
 pub struct Diagnostic {
     severity: Severity,
     message: String,
-    /// The place of the problem, then related places.
+    /// The place of the problem, and after it the related places.
     labels: Vec<Label>,
     notes: Vec<String>,
     help: Option<String>,
     replacement: Option<(Span, String)>,
-    /// The file, if there is no text to show.
+    /// The file, if the problem has no place in its text.
     origin: Option<String>,
 }
 
@@ -51,9 +51,10 @@ struct Label {
 // === impl Diagnostics ===
 
 impl Diagnostics {
-    /// Sorts the problems by place and removes repetitions, which occur when a snippet is imported twice.
+    /// Sorts the problems by place and removes repeated ones. A problem is repeated if a snippet that contains it is
+    /// imported twice.
     pub(super) fn new(sources: Sources, mut list: Vec<Diagnostic>) -> Self {
-        // A problem without a place concerns the whole configuration and comes last.
+        // A problem without a place concerns the whole configuration, so it comes last.
         list.sort_by_key(|diagnostic| {
             let span = diagnostic.labels.first().map(|label| label.span);
             (span.is_none(), span)
@@ -62,7 +63,7 @@ impl Diagnostics {
         Self { sources, list }
     }
 
-    /// Returns whether there is an error. The router does not start then.
+    /// Returns whether there is an error. With an error, the router does not start.
     pub fn has_errors(&self) -> bool {
         self.errors() > 0
     }
@@ -87,13 +88,13 @@ impl Diagnostics {
         self.list.iter()
     }
 
-    /// The place of a problem of this list; `None` if it concerns the configuration as a whole.
+    /// The place of a problem in this list. `None` if the problem concerns the configuration as a whole.
     pub fn position(&self, diagnostic: &Diagnostic) -> Option<Position> {
         let label = diagnostic.labels.first()?;
         Some(self.sources.position(label.span))
     }
 
-    /// The text of the problem's file with the proposed replacement; `None` if the problem has no proposal.
+    /// The text of the problem's file after the proposed replacement. `None` if the problem proposes none.
     pub fn mended(&self, problem: &Diagnostic) -> Option<String> {
         let (span, by) = problem.replacement.as_ref()?;
         let mut text = self.sources.text(span.file).to_owned();
@@ -113,7 +114,7 @@ impl Diagnostics {
 // === impl Diagnostic ===
 
 impl Diagnostic {
-    /// Its severity.
+    /// The severity of the problem.
     pub fn severity(&self) -> Severity {
         self.severity
     }
@@ -123,7 +124,7 @@ impl Diagnostic {
         &self.message
     }
 
-    /// The text at the place of the problem, if it adds to the message.
+    /// The text at the place of the problem. `None` if the message says everything.
     pub fn cause(&self) -> Option<&str> {
         let label = self.labels.first()?;
         Some(label.text.as_str()).filter(|text| !text.is_empty())
@@ -159,8 +160,8 @@ impl Diagnostic {
         }
     }
 
-    /// Adds a place with a label. The first call sets the place of the problem itself, and further calls add related
-    /// places.
+    /// Adds a place with a label. The first call sets the place of the problem itself. Each further call adds a related
+    /// place.
     pub(super) fn at(mut self, span: Span, text: impl Into<String>) -> Self {
         let text = text.into();
         self.labels.push(Label { span, text });
@@ -191,12 +192,12 @@ impl Diagnostic {
     }
 }
 
-/// Makes a text suitable for a message: on one line, without control characters, and not long.
+/// Converts a text for use in a message: one line without control characters, and not too long.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
     shown_up_to(64, text)
 }
 
-/// Makes a text suitable for one line, without control characters, and cuts it off after `limit` characters.
+/// Converts a text to one line without control characters, and cuts it off after `limit` characters.
 fn shown_up_to(limit: usize, text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_graphic() || c == ' ';
     if text.len() <= limit && text.chars().all(plain) {

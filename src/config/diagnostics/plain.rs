@@ -1,4 +1,4 @@
-//! Problems as plain text: place, message, line of the file, and remedy.
+//! Problems as plain text. A problem consists of place, message, line of the file, and remedy.
 
 use std::{
     error::Error,
@@ -12,8 +12,8 @@ const LINE_LIMIT: usize = 160;
 
 // === impl Diagnostics ===
 
-/// Each problem starts on a line of its own with `FILE:LINE:COLUMN: error: MESSAGE`. Indented lines follow: the line of the file,
-/// related places, notes and the remedy.
+/// Each problem starts on a new line with `FILE:LINE:COLUMN: error: MESSAGE`. After it come indented lines: the line of
+/// the file, related places, notes and the remedy.
 impl Display for Diagnostics {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut separator = "";

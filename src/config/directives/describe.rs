@@ -1,4 +1,4 @@
-//! All settings of a configuration in words, for `tapfan check`.
+//! All settings of a configuration as text, for `tapfan check`.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use crate::net::{Authority, Endpoint};
 pub(super) const WIDTH: usize = "unfinished_frames".len();
 
 impl Config {
-    /// Every setting with its value, including defaults, as a table for people.
+    /// All settings with their values as a table for people. Includes settings that have their default value.
     pub fn describe(&self) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_zone_is_written_so_that_it_is_read_again() {
-        // In a URL, `%` is written as `%25` (RFC 6874), so `%255` would be zone 5.
+        // In a URL, `%` is written as `%25` (RFC 6874). So `%255` means zone 5, and `%25255` means zone 255.
         let text = "listen tcp://[fe80::1%25255]:6000\ndnstap @out\n";
         let loaded = config::parse("Tapfile".as_ref(), text, &|_| None);
         let described = loaded.config.expect("no errors").describe();

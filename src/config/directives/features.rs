@@ -1,9 +1,9 @@
-//! Errors for addresses and options that need a feature of the library that this program was built without.
+//! Errors for addresses and options that need an optional feature of the library, if this program was built without it.
 
 use super::{super::lexer::Token, Findings};
 use crate::net::{BindAddress, Endpoint};
 
-/// Reports what the address of a sink needs and the program lacks.
+/// Reports an error if the address of a sink needs a feature that the program lacks.
 pub(super) fn check_sink(endpoint: &Endpoint, socket: &Token, findings: &mut Findings<'_>) {
     if matches!(endpoint, Endpoint::Tls(_) | Endpoint::TlsSrv(_)) {
         require_tls(socket, findings);
@@ -19,7 +19,7 @@ pub(super) fn check_sink(endpoint: &Endpoint, socket: &Token, findings: &mut Fin
     }
 }
 
-/// Reports what the address of a listener needs and the program lacks.
+/// Reports an error if the address of a listener needs a feature that the program lacks.
 pub(super) fn check_listener(address: &BindAddress, url: &Token, findings: &mut Findings<'_>) {
     if matches!(address, BindAddress::Tls(_)) {
         require_tls(url, findings);
@@ -34,7 +34,7 @@ fn require_tls(address: &Token, findings: &mut Findings<'_>) {
     }
 }
 
-/// Reports that the program cannot compress files, if it cannot.
+/// Reports an error if the program cannot compress files.
 pub(super) fn check_zstd(value: &Token, findings: &mut Findings<'_>) {
     if !cfg!(feature = "zstd") {
         let message = "this program was built without Zstandard";

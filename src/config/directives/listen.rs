@@ -94,7 +94,7 @@ pub(super) const OPTIONS: &[Row<Listen>] = &[
         name: "client_ca",
         value: Value::File(|listen, file| tls_mut(listen, |tls| tls.client_ca = Some(file))),
         default: "none",
-        doc: "the authorities, in PEM, one of which must have signed the certificate of each client",
+        doc: "the authorities in PEM; one of them must have signed the certificate of each client",
         scope: Some(&TLS),
         describe: |listen| Some(tls(listen)?.client_ca.as_ref()?.display().to_string()),
     },
@@ -130,7 +130,8 @@ pub(super) fn read(statement: &Statement, findings: &mut Findings<'_>) -> Option
             },
         ),
         Some(BindAddress::Tcp(address)) => ListenAddress::Tcp(address),
-        // Any address will do: the options are still read, in order to report their problems.
+        // The URL is wrong, so a placeholder takes its place: the options are still read, so that their problems are
+        // reported.
         None => ListenAddress::Tcp(([0, 0, 0, 0], 0).into()),
     };
     let mut listen = Listen::new(url.text.as_str(), address);
@@ -141,7 +142,7 @@ pub(super) fn read(statement: &Statement, findings: &mut Findings<'_>) -> Option
     known.then_some(listen)
 }
 
-/// Reports a `tls://` listener without its certificate or key.
+/// Reports a `tls://` listener that has no certificate or no key.
 fn check_tls(
     url: &Token,
     tls: &ServerTls,
@@ -194,7 +195,7 @@ fn of_another_kind(given: &Given<'_>, kind: &str, url: &Token) -> Diagnostic {
         .help("remove it")
 }
 
-/// The permissions of a socket with a file.
+/// The permissions of a listener's socket file. `None` if the listener has no such file.
 fn permissions(listen: &Listen) -> Option<&UnixPermissions> {
     match &listen.address {
         ListenAddress::Unix(UnixAddress::Path(_), permissions) => Some(permissions),

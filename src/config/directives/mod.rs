@@ -1,6 +1,7 @@
-//! The directives: a file for each block, a file for the router's own lines, and the checks across all directives.
+//! The directives. There is a file for each block, a file for the router's own lines, and a file for checks across all
+//! directives.
 //!
-//! Options are rows ([`row`]) in the file of their directive.
+//! An option is a row ([`row`]) in the file of its directive.
 
 mod describe;
 mod dnstap;
@@ -28,10 +29,10 @@ use super::{
 use crate::net::{AddressError, UnixAddress};
 use row::{Row, listed};
 
-/// The directives other than the [router's own lines](router::LINES).
+/// The directives with a block. All others are the [router's own lines](router::LINES).
 const BLOCKS: [&str; 3] = ["listen", "dnstap", "resolver"];
 
-/// The meaning of a configuration, as far as it was understood.
+/// The meaning of a configuration. It is incomplete if parts of the configuration were not understood.
 pub(super) struct Understood {
     /// `None` if there is an error.
     pub(super) config: Option<Config>,
@@ -40,7 +41,7 @@ pub(super) struct Understood {
     pub(super) needs: Vec<Need>,
 }
 
-/// The results of reading a directive, apart from its meaning.
+/// The by-products of reading a directive: problems, and requirements on the machine.
 struct Findings<'a> {
     problems: &'a mut Vec<Diagnostic>,
     needs: Vec<Need>,
@@ -65,11 +66,11 @@ fn names_of<T>(rows: &'static [Row<T>]) -> impl Iterator<Item = &'static str> {
 pub(super) enum Purpose {
     /// A router, which needs a listener and a sink.
     Router,
-    /// A DNS server that taps its own messages: it has no listener, and may have no sink.
+    /// A DNS server that taps its own messages. It has no listener, and it may have no sink.
     Taps,
 }
 
-/// Understands the statements of a whole configuration in `file`.
+/// Interprets all statements of a configuration in `file`.
 pub(super) fn understand(
     file: &str,
     statements: &[Statement],
@@ -135,7 +136,7 @@ impl Findings<'_> {
     }
 }
 
-/// Returns the argument of a directive that takes exactly one.
+/// Returns the argument of a directive that takes exactly one argument.
 fn only_argument<'a>(
     statement: &'a Statement,
     advice: &str,
@@ -162,7 +163,7 @@ fn left_over(directive: &Token, word: &Token) -> Diagnostic {
     )
 }
 
-/// The error for an address that cannot be read.
+/// The error for an address that cannot be parsed.
 fn bad_address(token: &Token, error: &AddressError) -> Diagnostic {
     let problem = token.error(error.to_string(), "in this address");
     match error.instead() {
@@ -171,7 +172,7 @@ fn bad_address(token: &Token, error: &AddressError) -> Diagnostic {
     }
 }
 
-/// Warns about `unix://run/…`, where a slash is missing before the folder.
+/// Warns about `unix://run/…`, in which the slash before the first folder is missing.
 fn check_relative(token: &Token, address: &UnixAddress, findings: &mut Findings<'_>) {
     const ROOTS: [&str; 5] = ["run", "var", "tmp", "etc", "dev"];
     let UnixAddress::Path(path) = address else {

@@ -1,5 +1,5 @@
-//! The options in a directive's block, in the syntax of CoreDNS: a name and its values on one line. Several options can
-//! be on one line.
+//! The options in the block of a directive, in the syntax of CoreDNS. An option is a name and its values on one line.
+//! Several options may be on the same line.
 
 use super::{
     super::{
@@ -17,7 +17,7 @@ pub(super) struct Options<'a, T: 'static> {
     given: Vec<(&'static Row<T>, Given<'a>)>,
 }
 
-/// Reads the block of a directive. `rows` are the options that it can have.
+/// Reads the block of a directive. `rows` are the options that the directive allows.
 pub(super) fn read<'a, T>(
     statement: &'a Statement,
     rows: &'static [Row<T>],
@@ -73,7 +73,7 @@ pub(super) fn read<'a, T>(
     options
 }
 
-/// The number of values up to the next option or line.
+/// The number of values before the next option or the end of the line.
 fn several<T>(after: &[Token], rows: &[Row<T>]) -> usize {
     let ends = |token: &Token| token.starts_line || rows.iter().any(|row| token.is_word(row.name));
     after.iter().position(ends).unwrap_or(after.len())
@@ -93,7 +93,7 @@ fn without_value<T>(name: &Token, row: &Row<T>, values: &[Token]) -> Diagnostic 
         .help(row.usage())
 }
 
-/// A word that follows the values of the option `before`.
+/// The error for a word that follows the values of the option `before`.
 fn left_over<T>(before: &Token, row: &Row<T>, word: &Token) -> Diagnostic {
     let takes = row.value.count();
     let problem = word
@@ -126,7 +126,7 @@ fn unknown<T>(statement: &Statement, rows: &[Row<T>], word: &Token) -> Diagnosti
     }
 }
 
-/// The warning for a repeated option or line that replaces the earlier one.
+/// The warning for an option or line that is repeated. The later one replaces the earlier one.
 pub(super) fn given_twice(name: &str, place: Span, label: &str, first: Span) -> Diagnostic {
     Diagnostic::warning(format!("`{name}` is given twice"))
         .at(place, label)
@@ -137,7 +137,7 @@ pub(super) fn given_twice(name: &str, place: Span, label: &str, first: Span) -> 
 // === impl Options ===
 
 impl<'a, T> Options<'a, T> {
-    /// The option with this name. If there are several, the first.
+    /// The option with this name. If it is given several times, returns the first.
     pub(super) fn get(&self, name: &str) -> Option<Given<'a>> {
         let mut given = self.given.iter();
         given
@@ -145,8 +145,8 @@ impl<'a, T> Options<'a, T> {
             .map(|(_, given)| *given)
     }
 
-    /// Sets all options in `target`. `address` is the address of the directive, or `None` if it could not be read; then
-    /// it is unknown which options are allowed.
+    /// Sets all options in `target`. `address` is the address of the directive. It is `None` if the address could not
+    /// be parsed; in that case, this function does not check which options the address allows.
     pub(super) fn apply(
         &self,
         target: &mut T,
@@ -168,7 +168,8 @@ impl<'a, T> Options<'a, T> {
         }
     }
 
-    /// Adds an option. It replaces an earlier option with the same name, unless repetitions add up.
+    /// Adds an option. An earlier option with the same name is replaced, unless the values of repeated options are
+    /// combined.
     fn add(&mut self, row: &'static Row<T>, given: Given<'a>, findings: &mut Findings<'_>) {
         let adds_up = matches!(row.value, Value::Several(..));
         let mut earlier = self.given.iter_mut();

@@ -1,4 +1,5 @@
-//! Compares the rows with docs/configuration.md in both directions, and with each other.
+//! Tests that the rows and docs/configuration.md agree in both directions, and that the rows do not contradict each
+//! other.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::config::{Config, parse};
 
-/// Default and bounds of each option, by its syntax.
+/// The default and the bounds of each option. The key is the option's syntax.
 type Facts = BTreeMap<String, (String, String)>;
 
 fn reference() -> String {
@@ -26,12 +27,12 @@ fn section<'a>(text: &'a str, directive: &str) -> &'a str {
     rest.split("\n## ").next().unwrap_or_default()
 }
 
-/// The text without formatting characters: `1 MiB` becomes 1MiB.
+/// The text without formatting. For example, `1 MiB` becomes 1MiB.
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !" `,".contains(*c)).collect()
 }
 
-/// The rows of the tables whose first column has this heading.
+/// The rows of those tables in a section whose first column has this heading.
 fn documented(section: &str, heading: &str) -> Facts {
     let cells = |line: &str| -> Vec<String> {
         let line = line.replace("\\|", "\u{1}");
@@ -66,7 +67,7 @@ fn documented(section: &str, heading: &str) -> Facts {
     facts
 }
 
-/// Compares rows with the tables of their section. `syntax` returns the text of the first column.
+/// Compares rows with the tables of their section. `syntax` returns the text that a row has in the first column.
 fn compare<T>(documented: &Facts, rows: &[Row<T>], syntax: impl Fn(&Row<T>) -> String) {
     let names: Vec<&String> = documented.keys().collect();
     let mut expected: Vec<String> = rows.iter().map(&syntax).collect();
@@ -101,7 +102,7 @@ fn the_tables_of_the_reference_are_those_of_the_rows() {
     compare(&arguments, dnstap::ARGUMENTS, |row| row.name.to_owned());
 }
 
-/// Each line of the router has a section in the reference, not a row in a table.
+/// Each of the router's own lines has a section in the reference, not a row in a table.
 #[test]
 fn the_sections_of_the_reference_are_those_of_the_directives() {
     let text = reference();
@@ -143,7 +144,7 @@ fn config(text: &str) -> Config {
         .unwrap_or_else(|| panic!("{text}\n{problems}"))
 }
 
-/// A model with all defaults is described with the defaults in the rows.
+/// `describe` shows the defaults from the rows if all settings have their defaults.
 #[test]
 fn defaults_are_what_the_rows_say() {
     fn check<T>(rows: &[Row<T>], model: &T, others: &[&str]) {
@@ -176,7 +177,7 @@ fn defaults_are_what_the_rows_say() {
     assert_eq!(lines(tls).last().as_deref(), Some("client_ca: none"));
     let mut shown = HashSet::new();
     for sink in &config.sinks {
-        // These values are shown with their units, or depend on other settings.
+        // The values of these rows are shown with units, or depend on other settings.
         check(dnstap::ARGUMENTS, sink, &["writebuffer", "queue"]);
         check(dnstap::OPTIONS, sink, &["name", "queue_bytes"]);
         shown.extend(described(dnstap::OPTIONS, sink).map(|(name, _)| name));
@@ -186,7 +187,7 @@ fn defaults_are_what_the_rows_say() {
     check(resolver::OPTIONS, &config.resolver, &[]);
 }
 
-/// An option that is set to its default changes nothing.
+/// Setting an option to its default does not change the configuration.
 #[test]
 fn a_written_default_changes_nothing() {
     fn check<T>(rows: &[Row<T>], tapfile: impl Fn(&str) -> String) -> usize {

@@ -1,4 +1,4 @@
-//! `resolver { … }`: the name servers for sinks whose address is a name.
+//! `resolver { … }`: the name servers for sinks whose address is a host or domain name.
 
 use std::{sync::Arc, time::Duration};
 
@@ -105,7 +105,7 @@ fn joined(items: &[impl ToString]) -> Option<String> {
     (!items.is_empty()).then(|| items.join(" "))
 }
 
-/// The value of a setting that is not given. If name servers are given, /etc/resolv.conf is not used.
+/// The text for a setting that was not given. If name servers are given, /etc/resolv.conf is not used.
 fn without_system(settings: &ResolverSettings, value: &str) -> Option<String> {
     (!settings.name_servers.is_empty()).then(|| value.to_owned())
 }

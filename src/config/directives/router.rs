@@ -116,11 +116,11 @@ pub(super) const HOST: &[Row<Vec<Host>>] = &[Row {
     default: "none",
     doc: "more names and IP addresses by which clients may reach the endpoint",
     scope: None,
-    // `check` shows the hosts together with the address.
+    // `check` shows the hosts in the same line as the address.
     describe: |_| None,
 }];
 
-/// Reads one line into `config`; returns `None` after it has reported an error.
+/// Reads one line into `config`. If the line has an error, reports it and returns `None`.
 pub(super) fn read(
     row: &Row<Config>,
     statement: &Statement,
@@ -200,7 +200,7 @@ fn bad_host(value: &Token, error: &AddressError) -> Diagnostic {
     problem.help("write a name or an IP address, as in `edge-1.example.net`")
 }
 
-/// An address, and the hosts by which clients may reach it.
+/// The text for an address together with the hosts by which clients may reach it.
 fn served(address: SocketAddr, hosts: &[Host]) -> String {
     if hosts.is_empty() {
         return address.to_string();

@@ -1,7 +1,8 @@
-//! An option as one row: name, value with its bounds, default, documentation, parser and description.
+//! An option as one row: its name, value, bounds, default, documentation, parser and description.
 //!
-//! The parser, the advice after a typo, [`Config::describe`](crate::config::Config::describe) and the tables of
-//! docs/configuration.md follow these rows. A new option is a row, a field of the model, and the code that uses it.
+//! These rows are the source for the parser, for the advice after a typo, and for
+//! [`Config::describe`](crate::config::Config::describe). Tests compare the tables of docs/configuration.md with them.
+//! A new option needs a row, a field of the model, and the code that uses the field.
 
 use std::{fmt, ops::RangeInclusive, path::PathBuf, time::Duration};
 
@@ -20,52 +21,52 @@ use super::{
 pub(super) struct Row<T: 'static> {
     pub(super) name: &'static str,
     pub(super) value: Value<T>,
-    /// The default value, in the words of docs/configuration.md.
+    /// The default value, written as in docs/configuration.md.
     pub(super) default: &'static str,
-    /// The effect, in one line.
+    /// The effect of the option, in one line.
     pub(super) doc: &'static str,
-    /// The directives to which the option applies; `None` for all.
+    /// The directives to which the option applies. `None` means all.
     pub(super) scope: Option<&'static Scope<T>>,
-    /// The current value in words; `None` if it is the default.
+    /// The current value as text. `None` if it is the default.
     pub(super) describe: fn(&T) -> Option<String>,
 }
 
-/// The form of an option's values, and the function that sets them.
+/// The form of an option's values, together with the function that sets them.
 pub(super) enum Value<T> {
     Flag(fn(&mut T)),
     Number(RangeInclusive<u64>, fn(&mut T, usize)),
     Size(RangeInclusive<u64>, fn(&mut T, usize)),
     Time(RangeInclusive<Duration>, fn(&mut T, Duration)),
-    /// Two times, the shorter one first.
+    /// Two times. The first one is not longer than the second one.
     Times(RangeInclusive<Duration>, fn(&mut T, Duration, Duration)),
     /// A text of at most this number of bytes.
     Text(&'static str, usize, Parse<T>),
     /// Permission bits in octal.
     Mode(fn(&mut T, u32)),
-    /// The path of a file that must be readable at the start.
+    /// The path of a file. The file must be readable at the start.
     File(fn(&mut T, PathBuf)),
     /// One value that needs a parser of its own.
     One(&'static str, Parse<T>),
-    /// All values up to the next option or line. Repeated options add up.
+    /// All values up to the next option or the end of the line. The values of repeated options are combined.
     Several(&'static str, Parse<T>),
 }
 
-/// Sets a part of `T`; returns `None` after it has reported an error.
+/// Sets a part of `T`. If there is an error, reports it and returns `None`.
 pub(super) type Parse<T> = fn(&mut T, &Given<'_>, &mut Findings<'_>) -> Option<()>;
 
 /// The directives to which an option applies.
 pub(super) struct Scope<T> {
     pub(super) applies: fn(&T) -> bool,
-    /// Returns the error or warning for an option that does not apply to the directive with this address. After an
-    /// error, the option's value is not read.
+    /// Returns the error or warning if the option does not apply to the directive with this address. If it is an error,
+    /// the option's value is not read.
     pub(super) misplaced: fn(&T, &Given<'_>, &Token) -> Diagnostic,
 }
 
-/// An option as written in the file.
+/// An option as it is written in the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given<'a> {
     pub(super) name: &'a Token,
-    /// The first value; the name itself for a flag.
+    /// The first value. For a flag, the name itself.
     pub(super) value: &'a Token,
     pub(super) values: &'a [Token],
 }
@@ -76,14 +77,14 @@ pub(super) const TEXT_LIMIT: usize = 4096;
 // === impl Row ===
 
 impl<T> Row<T> {
-    /// The option and its value as in `max_frame SIZE`.
+    /// The option with its value, such as `max_frame SIZE`.
     pub(super) fn syntax(&self) -> String {
         format!("{} {}", self.name, self.value.placeholder())
             .trim_end()
             .to_owned()
     }
 
-    /// The bounds of the value as in `1KiB to 16MiB`.
+    /// The bounds of the value, such as `1KiB to 16MiB`.
     pub(super) fn bounds(&self) -> Option<String> {
         match &self.value {
             Value::Number(bounds, _) => Some(range(*bounds.start(), *bounds.end())),
@@ -99,7 +100,7 @@ impl<T> Row<T> {
         }
     }
 
-    /// The advice if an option's value is missing.
+    /// The advice for an option whose value is missing.
     pub(super) fn usage(&self) -> String {
         let bounds = self.bounds().map(|bounds| format!("{bounds}; "));
         format!(
@@ -111,7 +112,7 @@ impl<T> Row<T> {
         )
     }
 
-    /// Sets the option's part of `target`; returns `None` after it has reported an error.
+    /// Sets the option's part of `target`. If there is an error, reports it and returns `None`.
     pub(super) fn apply(
         &self,
         target: &mut T,
@@ -172,7 +173,7 @@ fn range(low: impl fmt::Display, high: impl fmt::Display) -> String {
     format!("{low} to {high}")
 }
 
-/// Returns the quantity, or reports why `value` is not a quantity.
+/// Returns the quantity. If `value` is not a quantity, reports an error.
 fn understood<Q>(
     value: &Token,
     option: &str,
@@ -253,7 +254,7 @@ impl<T> Value<T> {
         }
     }
 
-    /// The number of values in words.
+    /// The number of values, as text.
     pub(super) fn count(&self) -> &'static str {
         match self {
             Self::Flag(_) => "no value",
@@ -266,7 +267,7 @@ impl<T> Value<T> {
 // === impl Given ===
 
 impl<'a> Given<'a> {
-    /// A text of at most `limit` bytes.
+    /// A text of at most `limit` bytes. If it is longer, reports an error.
     pub(super) fn text(&self, limit: usize, findings: &mut Findings<'_>) -> Option<&'a str> {
         let value = self.value;
         let length = value.text.len();
@@ -284,7 +285,7 @@ impl<'a> Given<'a> {
         None
     }
 
-    /// A text that is not empty and has no control characters: a path or a name.
+    /// A path or a name: a text that is not empty and has no control characters. Otherwise, reports an error.
     pub(super) fn word(&self, findings: &mut Findings<'_>) -> Option<&'a str> {
         let text = self.text(TEXT_LIMIT, findings)?;
         let name = &self.name.text;
@@ -327,7 +328,7 @@ impl<'a> Given<'a> {
         known
     }
 
-    /// Records a requirement on the machine.
+    /// Records a requirement on the machine, to be checked later.
     pub(super) fn needs(&self, what: What, findings: &mut Findings<'_>) {
         let span = self.value.span;
         findings.needs.push(Need { what, span });

@@ -1,4 +1,4 @@
-//! Addresses of listeners, `admin` and `probes` that only one socket can have.
+//! Conflicts between the addresses of listeners, `admin` and `probes`. Only one socket can be bound to an address.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +11,8 @@ use crate::net::takes_all;
 const EVERYWHERE: &str =
     "0.0.0.0 takes a port on every IPv4 address of this machine, [::] on every address";
 
-/// Reports an address of `admin` or `probes` that another socket has. `lines` are the places of these two directives.
+/// Reports an address of `admin` or `probes` that conflicts with another socket. `lines` are the places of these two
+/// directives.
 pub(super) fn check_admins(
     admin: &Admin,
     lines: [Option<Span>; 2],
@@ -74,7 +75,7 @@ pub(super) fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findi
     }
 }
 
-/// Returns whether two listeners cannot both be bound, or have the same name.
+/// Returns whether two listeners conflict, because only one can be bound or because they have the same name.
 fn collide(one: &Listen, other: &Listen) -> bool {
     match (&one.address, &other.address) {
         (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
@@ -86,7 +87,8 @@ fn collide(one: &Listen, other: &Listen) -> bool {
     }
 }
 
-/// Returns whether both listeners have the same port, and one of them binds it on an address that includes the other's.
+/// Returns whether both listeners have the same port, and one of them binds it on an address that includes the address
+/// of the other.
 fn share_port(one: &Listen, other: &Listen) -> bool {
     match (bound(&one.address), bound(&other.address)) {
         (Some(one), Some(other)) => overlap(one, other),
@@ -94,7 +96,8 @@ fn share_port(one: &Listen, other: &Listen) -> bool {
     }
 }
 
-/// Returns whether only one of two sockets can be bound: `0.0.0.0` is every IPv4 address, and `[::]` is every address.
+/// Returns whether the addresses of two sockets overlap, so that only one socket can be bound. `0.0.0.0` includes every
+/// IPv4 address, and `[::]` includes every address.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let holds = |one: IpAddr, other| one == other || takes_all(one, other);
     one.port() != 0
@@ -136,7 +139,8 @@ fn check_admin(
     });
 }
 
-/// Reports a listener at the default address of `admin`, which would be bound first.
+/// Reports a listener at the default address of `admin`. The listener would be bound first, and the admin endpoint
+/// could not be bound.
 fn check_default_admin(listeners: &[(Span, Listen)], findings: &mut Findings<'_>) {
     if let Some((listener, _)) = first_on(AdminAddress::DEFAULT, listeners) {
         findings.report(

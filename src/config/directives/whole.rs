@@ -18,20 +18,20 @@ use super::{
 };
 use crate::net::{Endpoint, Host, UnixAddress, takes_all};
 
-/// The directives as they were read.
+/// The directives of a configuration, as they were read.
 pub(super) struct Parts<'a> {
-    /// The settings of the router's own lines. Its listeners and sinks are still empty.
+    /// The settings from the router's own lines. The listeners and sinks in it are still empty.
     pub(super) config: Config,
     pub(super) listeners: Vec<(Span, Listen)>,
     pub(super) sinks: Vec<dnstap::Found<'a>>,
-    /// The last place of each directive that should occur only once.
+    /// The last place of each directive that must occur only once.
     lines: HashMap<&'static str, Span>,
 }
 
 // === impl Parts ===
 
 impl Parts<'_> {
-    /// Records the place of a line of the router. Warns if the line replaces an earlier one.
+    /// Records the place of one of the router's own lines. Warns if the line replaces an earlier one.
     pub(super) fn line(
         &mut self,
         name: &'static str,
@@ -44,7 +44,7 @@ impl Parts<'_> {
         }
     }
 
-    /// Records the place of a `resolver` block. A second one is an error, because they cannot be merged.
+    /// Records the place of a `resolver` block. A second block is an error, because two blocks cannot be merged.
     pub(super) fn resolver(&mut self, statement: &Statement, findings: &mut Findings<'_>) {
         if let Some(first) = self.lines.insert("resolver", statement.span()) {
             findings.report(
@@ -68,7 +68,7 @@ impl Default for Parts<'_> {
     }
 }
 
-/// Makes a configuration from its parts; `None` if there is any error.
+/// Builds a configuration from its parts. Returns `None` if there is any error.
 pub(super) fn put_together(
     file: &str,
     parts: Parts<'_>,
@@ -110,8 +110,8 @@ pub(super) fn put_together(
     })
 }
 
-/// Reports a missing listener or sink. Does nothing if there are other errors, because a directive with an error is
-/// missing here.
+/// Reports a configuration without a listener or without a sink. Does nothing if there are other errors, because a
+/// directive with an error is not in `parts`.
 fn require_both_ends(file: &str, parts: &Parts<'_>, findings: &mut Findings<'_>) {
     if findings.has_errors() {
         return;
@@ -132,7 +132,7 @@ fn require_both_ends(file: &str, parts: &Parts<'_>, findings: &mut Findings<'_>)
     }
 }
 
-/// Reports a sink that connects to a listener of this configuration: frames would loop forever.
+/// Reports a sink that connects to a listener of this configuration. The frames would loop forever.
 fn check_loops(
     sinks: &[dnstap::Found<'_>],
     listeners: &[(Span, Listen)],
@@ -146,7 +146,8 @@ fn check_loops(
             let problem = found.socket.error(BACK, ROUND);
             findings.report(back_to_listener(problem, *span));
         } else if let Endpoint::Unix(UnixAddress::Path(path)) = &found.sink.endpoint {
-            // Only a check on the machine itself can find links and folders that have several names.
+            // A path may be a link, or a folder may have several names. Only the check on the machine itself can find
+            // this.
             let what = What::Apart(path.clone(), paths(listeners));
             let span = found.socket.span;
             findings.needs.push(Need { what, span });
@@ -162,12 +163,12 @@ fn paths(listeners: &[(Span, Listen)]) -> Vec<(PathBuf, Span)> {
     listeners.iter().filter_map(path).collect()
 }
 
-/// Returns whether a connection to `endpoint` certainly ends at `address`.
+/// Returns whether a connection to `endpoint` certainly reaches the listener at `address`.
 fn leads_to(endpoint: &Endpoint, address: &ListenAddress) -> bool {
     let authority = match (endpoint, address) {
         (Endpoint::Unix(dialled), ListenAddress::Unix(bound, _)) => return dialled == bound,
         (Endpoint::Tcp(authority) | Endpoint::Tls(authority), _) => authority,
-        // The targets of SRV records are not known yet.
+        // The targets of SRV records are known only after the lookup.
         (Endpoint::Unix(_) | Endpoint::TcpSrv(_) | Endpoint::TlsSrv(_) | Endpoint::File(_), _) => {
             return false;
         }
@@ -211,7 +212,8 @@ fn check_queues(
     }
 }
 
-/// Warns if `bound` is so small that a single frame of the greatest length causes its sender's connection to be closed.
+/// Warns if `bound` is smaller than two frames of the greatest length: a sender's connection may be closed while it
+/// sends a single such frame.
 fn check_unfinished_frames(
     bound: usize,
     line: Span,
@@ -235,7 +237,7 @@ fn check_unfinished_frames(
     }
 }
 
-/// The place of the listener with the largest `max_frame`, and this `max_frame`.
+/// The largest `max_frame`, and the place of the listener that sets it.
 fn largest_frame(listeners: &[(Span, Listen)]) -> Option<(Span, u32)> {
     listeners
         .iter()
@@ -247,8 +249,8 @@ fn takes_frames(largest: u32) -> String {
     format!("takes frames of up to {}", Size(largest.into()))
 }
 
-/// Names every sink: the option `name`, or else the SOCKET. The second sink with the same SOCKET gets `#2` at the end,
-/// and so on.
+/// Sets the name of every sink: the option `name`, or else the SOCKET. If several sinks have the same SOCKET, the
+/// second one gets `#2` after its name, the third one `#3`, and so on.
 fn name_sinks(sinks: Vec<dnstap::Found<'_>>, findings: &mut Findings<'_>) -> Vec<Sink> {
     let mut unnamed: HashMap<&str, usize> = HashMap::new();
     let mut taken: HashMap<String, Span> = HashMap::new();

@@ -1,4 +1,4 @@
-//! `import` and snippets: combines the tokens of all files into one list.
+//! Imports and snippets. Combines the tokens of all files into one list.
 
 mod target;
 
@@ -18,19 +18,19 @@ use super::{
 };
 use crate::files::waiting_for;
 
-/// The largest number of tokens in all files together.
+/// The largest number of tokens of all files together.
 const TOKEN_LIMIT: usize = 250_000;
 
-/// The tokens of all files, with imports replaced and snippets removed.
+/// The tokens of all files. Imports are replaced, and snippets are removed.
 pub(super) struct Imported {
     pub(super) sources: Sources,
     pub(super) tokens: Vec<Token>,
     pub(super) problems: Vec<Diagnostic>,
-    /// Files and patterns that were not found.
+    /// Imported files that could not be read, and patterns that no file matched.
     pub(super) missed: Vec<PathBuf>,
 }
 
-/// Reads `text`, the file at `path`, and everything that it imports.
+/// Reads `text`, the content of the file at `path`, and everything that it imports.
 pub(super) fn expand(path: &Path, text: &str, environment: Environment<'_>) -> Imported {
     let mut importer = Importer {
         environment,
@@ -62,15 +62,16 @@ struct Importer<'a> {
     problems: Vec<Diagnostic>,
     missed: Vec<PathBuf>,
     snippets: HashMap<String, Snippet>,
-    /// The tokens of the files that were read, by canonical path.
+    /// The tokens of the files that were read. The key is the canonical path.
     files: HashMap<PathBuf, Rc<[Token]>>,
     /// The imports in progress, outermost first.
     stack: Vec<Active>,
     count: usize,
     tokens: Vec<Token>,
-    /// True if there were more tokens than allowed.
+    /// True if some tokens were dropped because there were more than allowed.
     cut: bool,
-    /// True if the next token counts as the first of its line, because an import starts or ends directly before it.
+    /// True if the next token counts as the first token of its line, because an import starts or ends directly before
+    /// it.
     at_line_start: bool,
 }
 
@@ -81,7 +82,7 @@ struct Snippet {
 }
 
 enum Active {
-    /// A file, by its canonical path and by its name in the configuration.
+    /// A file: its canonical path, and its name in the configuration.
     File(PathBuf, PathBuf),
     Snippet(String),
 }
@@ -95,7 +96,7 @@ impl Importer<'_> {
         braces::repair(tokens, whole, &mut self.problems).into()
     }
 
-    /// Adds tokens. Replaces the imports among them, and stores the snippets.
+    /// Adds tokens. Imports among them are replaced, and snippets are stored.
     fn run(&mut self, tokens: &[Token]) {
         let mut depth = 0_usize;
         let mut rest = tokens;
@@ -112,7 +113,7 @@ impl Importer<'_> {
                     Kind::Close => depth = depth.saturating_sub(1),
                     Kind::Word | Kind::Quoted => {}
                 }
-                // In `{ import common }`, the import is a statement although it does not start a line.
+                // In `{ import common }`, the import is a statement although it is not at the start of a line.
                 starts = token.kind == Kind::Open;
                 self.push(token);
                 rest = after;
@@ -137,7 +138,7 @@ impl Importer<'_> {
         self.tokens.push(token);
     }
 
-    /// Stores the snippet `(name) { … }` for its imports. Returns the tokens after it.
+    /// Stores the snippet `(name) { … }` for later imports. Returns the tokens after it.
     fn define<'t>(&mut self, token: &Token, after: &'t [Token]) -> &'t [Token] {
         let name = snippet_name(token).unwrap_or_default();
         let (arguments, rest) = arguments(after);
@@ -192,7 +193,7 @@ impl Importer<'_> {
         rest
     }
 
-    /// Replaces the import at `token`. Returns the tokens after it.
+    /// Replaces the import at `token` by what it imports. Returns the tokens after the import.
     fn import<'t>(&mut self, token: &Token, after: &'t [Token]) -> &'t [Token] {
         let (arguments, rest) = arguments(after);
         match arguments {
@@ -217,12 +218,12 @@ impl Importer<'_> {
     }
 }
 
-/// Returns the `name` of a token `(name)`.
+/// Returns `name` if the token is `(name)`.
 fn snippet_name(token: &Token) -> Option<&str> {
     token.text.strip_prefix('(')?.strip_suffix(')')
 }
 
-/// Splits the tokens at the end of the line or at a brace.
+/// Splits the tokens at the end of the line or before a brace.
 fn arguments(tokens: &[Token]) -> (&[Token], &[Token]) {
     split_before(tokens, |token| token.starts_line || token.is_brace())
 }

@@ -22,7 +22,7 @@ use crate::{
 /// The largest depth of imports within imports.
 const DEPTH_LIMIT: usize = 32;
 /// The largest number of imports. The limit on depth is not enough: if each snippet imports the next one twice, the
-/// number doubles at each level.
+/// number of imports doubles at each level.
 const COUNT_LIMIT: usize = 1000;
 
 // === impl Importer ===
@@ -48,7 +48,7 @@ impl Importer<'_> {
                         "`**` is not allowed in a pattern",
                         "this would search whole trees",
                     )
-                    .help("name the folders: `*` matches within one"),
+                    .help("name each folder: a `*` matches within one folder only"),
             );
             return;
         }
@@ -87,7 +87,7 @@ impl Importer<'_> {
         }
     }
 
-    /// Returns the pattern. If it is relative, the folder of the importing file is put in front.
+    /// Returns the pattern of an import. A relative pattern is appended to the folder of the importing file.
     fn whole_pattern(&self, target: &Token) -> String {
         if Path::new(&target.text).is_absolute() {
             return target.text.clone();
@@ -148,7 +148,8 @@ impl Importer<'_> {
         }
     }
 
-    /// Adds the tokens that `tokens` returns, unless `active` is already being imported or a limit is reached.
+    /// Adds the tokens that the function `tokens` returns. Adds none if `active` is already being imported or a limit
+    /// is reached.
     fn enter(
         &mut self,
         active: Active,
@@ -193,10 +194,11 @@ impl Importer<'_> {
     }
 }
 
-/// Finds the files that match a pattern. Stops at one file more than the limit, so that the caller notices that there
-/// are too many. Folders are skipped.
+/// Finds the files that match a pattern, without folders. Stops after it has found one file more than the limit, so
+/// that the caller notices that there are too many.
 fn search(pattern: &str) -> Result<Vec<glob::GlobResult>, glob::PatternError> {
-    // A ConfigMap that Kubernetes mounts has hidden folders beside its files. A pattern must not match these.
+    // A ConfigMap that Kubernetes mounts has hidden folders beside its files. A pattern must not match the hidden
+    // folders.
     let options = MatchOptions {
         require_literal_leading_dot: true,
         require_literal_separator: true,

@@ -14,7 +14,7 @@ use crate::config::{
     nearest::nearest,
 };
 
-/// Reads the arguments into `sink`. It recognises them by their form, while CoreDNS considers only their position.
+/// Parses the arguments into `sink`. tapfan recognises them by their form, CoreDNS by their position.
 pub(super) fn read(
     sink: &mut Sink,
     directive: &Token,
@@ -22,7 +22,8 @@ pub(super) fn read(
     findings: &mut Findings<'_>,
 ) {
     let [full_row, number_rows @ ..] = ARGUMENTS;
-    // A variable whose value is `full` or empty still takes the position of `full`, also in CoreDNS.
+    // A variable with the value `full` or with an empty value occupies the position of `full`. CoreDNS behaves in the
+    // same way.
     let in_place = |token: &Token| token.text == "full" || token.filled_in && token.text.is_empty();
     let (full, rest) = match rest.split_first() {
         Some((first, rest)) if in_place(first) => (Some(first), rest),
@@ -61,8 +62,8 @@ pub(super) fn read(
     }
 }
 
-/// The warning for numbers right after the SOCKET. tapfan reads them like the manual of CoreDNS says, but CoreDNS
-/// itself reads them differently.
+/// The warning for numbers that directly follow the SOCKET. tapfan reads them as the manual of CoreDNS describes.
+/// CoreDNS itself reads them differently.
 fn without_full(numbers: &[&Token]) -> Option<Diagnostic> {
     /// The largest writebuffer of CoreDNS.
     const LIMIT: u64 = 1024;
@@ -70,7 +71,8 @@ fn without_full(numbers: &[&Token]) -> Option<Diagnostic> {
     let ignored = shown(&first.text);
     let value = |at: usize| numbers.get(at).and_then(|number| number.text.parse().ok());
     let (write_buffer, queue) = (value(0).unwrap_or(1_u64), value(1).unwrap_or(1));
-    // CoreDNS reads the third word as the writebuffer, whatever the second word is (setup.go of CoreDNS 1.14.7).
+    // CoreDNS reads the third word after `dnstap` as the writebuffer, even if the second word is not `full` (setup.go
+    // of CoreDNS 1.14.7).
     let theirs = match numbers.get(1) {
         None => format!("CoreDNS ignores the `{ignored}` and reads writebuffer 1, queue 1"),
         Some(_) if queue > LIMIT => format!(
@@ -92,7 +94,7 @@ fn without_full(numbers: &[&Token]) -> Option<Diagnostic> {
     Some(problem)
 }
 
-/// The error for a word after the SOCKET that is neither `full` in its place nor a number.
+/// The error for a word after the SOCKET that is neither a number nor a correctly placed `full`.
 fn unknown(directive: &Token, full: Option<&Token>, word: &Token) -> Diagnostic {
     if word.text == "full" {
         let problem = match full {

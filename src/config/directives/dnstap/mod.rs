@@ -21,9 +21,9 @@ pub(super) use rows::{ARGUMENTS, OPTIONS};
 
 const USAGE: &str = "the line is `dnstap SOCKET [full] [writebuffer] [queue]`";
 
-/// A sink, and the places of its settings in the file.
+/// A sink, and the places in the file at which its settings are.
 pub(super) struct Found<'a> {
-    /// The sink. Without the option `name`, its name is the SOCKET as written.
+    /// The sink. If there is no option `name`, the name is the SOCKET as written in the file.
     pub(super) sink: Sink,
     pub(super) socket: &'a Token,
     pub(super) name: Option<&'a Token>,
@@ -50,7 +50,7 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
                     "not a SOCKET",
                 )
                 .help(
-                    "to take dnstap in, write `listen URL`; a unix socket of that name is `./listen`",
+                    "to receive dnstap, write `listen URL`; a unix socket of that name is `./listen`",
                 ),
         );
         return None;
@@ -67,7 +67,8 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
         features::check_sink(endpoint, socket, findings);
     }
     let known = endpoint.is_some();
-    // If the address is wrong, any address will do: the options are still read, in order to report their problems.
+    // If the address is wrong, a placeholder takes its place: the options are still read, so that their problems are
+    // reported.
     let endpoint = endpoint.unwrap_or(Endpoint::Unix(UnixAddress::Abstract("".into())));
     let mut sink = Sink::new(socket.text.as_str(), endpoint);
     arguments::read(&mut sink, &statement.name, rest, findings);
@@ -83,7 +84,7 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
     })
 }
 
-/// Reports a certificate without its key or a key without its certificate, and options that contradict each other.
+/// Reports a certificate without its key, a key without its certificate, and options that contradict each other.
 fn check_tls(
     sink: &Sink,
     socket: &Token,

@@ -1,4 +1,5 @@
-//! Warnings of words in the braces of `extra` that are not replaced, or whose value is always `-`.
+//! Warnings about words in braces in the value of `extra`: words that are not replaced, and words whose value is always
+//! `-`.
 
 use super::{
     super::{
@@ -16,10 +17,10 @@ use crate::{
     extra::{Doubt, OwnLabel, Placeholder, Template},
 };
 
-/// The most warnings about one text. Each word gets one.
+/// The largest number of warnings about one text. There is one warning for each word.
 const AT_MOST: usize = 8;
 
-/// Warns of words that are not placeholders, and of labels of metadata that cannot exist.
+/// Warns about words that are not placeholders, and about metadata labels that do not exist.
 pub(super) fn check(template: &Template, given: &Given<'_>, findings: &mut Findings<'_>) {
     for doubt in distinct(template) {
         let (word, message, label, help, candidates) = match doubt {
@@ -37,7 +38,7 @@ pub(super) fn check(template: &Template, given: &Given<'_>, findings: &mut Findi
                 format!("the labels are `{}`", own_labels().join("`, `")),
                 own_labels().to_vec(),
             ),
-            // Its value depends on the listeners.
+            // The value of this label depends on the listeners, so `check_foreign` checks it.
             Doubt::Foreign(_) => continue,
         };
         let warning = given.value.warning(message, label);
@@ -45,7 +46,8 @@ pub(super) fn check(template: &Template, given: &Given<'_>, findings: &mut Findi
     }
 }
 
-/// Warns of labels that only a DNS server sets that embeds tapfan. Call it if all frames come from listeners.
+/// Warns about labels that only a DNS server with an embedded tapfan can set. Must be called only if all frames come
+/// from listeners.
 pub(in super::super) fn check_foreign(found: &Found<'_>, findings: &mut Findings<'_>) {
     let (Some(template), Some(token)) = (&found.sink.edits.extra, found.extra) else {
         return;
@@ -60,7 +62,7 @@ pub(in super::super) fn check_foreign(found: &Found<'_>, findings: &mut Findings
     }
 }
 
-/// The doubts about a text, each once.
+/// The doubts about a text. Each doubt is listed once.
 fn distinct(template: &Template) -> Vec<Doubt<'_>> {
     let mut found = Vec::new();
     for doubt in template.doubts() {
@@ -71,7 +73,7 @@ fn distinct(template: &Template) -> Vec<Doubt<'_>> {
     found
 }
 
-/// Adds the candidate that was meant, or else `help`.
+/// Proposes the candidate that was probably meant. If there is none, adds `help` instead.
 fn suggest(
     warning: Diagnostic,
     token: &Token,
@@ -83,14 +85,14 @@ fn suggest(
         return warning.help(help);
     };
     let question = format!("did you mean `{meant}`?");
-    // A quote would need its escape again.
+    // The text contains a quote, which would have to be escaped again. So no edit of the file is proposed.
     if token.text.contains('"') {
         return warning.help(question);
     }
     token.propose(warning, question, &token.text.replace(word, meant))
 }
 
-/// The labels of tapfan's own metadata, as written.
+/// The labels of tapfan's own metadata, written as in a Tapfile.
 fn own_labels() -> [String; OwnLabel::LABELS.len()] {
     OwnLabel::LABELS.map(|label| format!("{{/{label}}}"))
 }

@@ -20,7 +20,7 @@ use crate::{
     net::{ClientTls, Endpoint, Host},
 };
 
-/// The arguments after the SOCKET, in this order.
+/// The arguments after the SOCKET, in their order on the line.
 pub(in super::super) const ARGUMENTS: &[Row<Sink>; 3] = &[
     Row {
         name: "full",
@@ -208,7 +208,7 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
             |sink, time| sink.write_timeout = time,
         ),
         default: "30s",
-        doc: "the longest time in which a collector may take none of the data that waits for it",
+        doc: "the longest time in which a collector may accept none of the waiting data",
         scope: None,
         describe: |sink| Some(Time(sink.write_timeout).to_string()),
     },
@@ -349,7 +349,7 @@ fn tls_mut(sink: &mut Sink, set: impl FnOnce(&mut ClientTls)) {
     }
 }
 
-/// Sets the certificate or the key. [`check_tls`](super::check_tls) reports if one of the two is missing.
+/// Sets the certificate or the key. If one of the two is missing, [`check_tls`](super::check_tls) reports it.
 fn client_mut(sink: &mut Sink, set: impl FnOnce(&mut (PathBuf, PathBuf))) {
     tls_mut(sink, |tls| set(tls.client.get_or_insert_default()));
 }
