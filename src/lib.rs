@@ -1,6 +1,6 @@
 //! tapfan receives dnstap from DNS servers and sends every frame to several collectors.
 //!
-//! A program can embed the router. The program reads a configuration in the syntax of the Tapfile
+//! A program can embed the router. In that case the program reads a configuration in the syntax of the Tapfile
 //! (`docs/configuration.md`), starts the router on its tokio runtime, watches it, and drains it at the end:
 //!
 //! ```
@@ -25,31 +25,33 @@
 //! # }
 //! ```
 //!
-//! - [`config`] reads a Tapfile, and has the types of a configuration.
+//! - [`config`] reads a Tapfile. It contains the types of a configuration.
 //! - [`supervisor`] starts, reloads and drains the router; its `View` shows the router to any thread.
-//! - [`health`] has the types of that view: the state, ledger and latency of each sink.
+//! - [`health`] contains the types of that view: the state, ledger and latency of each sink.
 //! - `admin` serves probes, metrics and `/status` (feature `admin`).
-//! - [`capture`] reads and writes files of frames; `proto` has the types of their messages (feature `proto`).
+//! - [`capture`] reads and writes files of frames. `proto` contains the types of the messages in them (feature
+//!   `proto`).
 //!
-//! - `tap` taps a DNS server from inside, without a router beside it (feature `tap`).
+//! - `tap` taps a DNS server from inside its process, without a separate router (feature `tap`).
 //!
 //! # Features
 //!
-//! All are on by default. Without them, the library has listeners and sinks on unix sockets and TCP addresses,
-//! and problems of a configuration are plain text. `docs/dependencies.md` counts the crates of each.
+//! All features are on by default. Without any of them, the library supports listeners and sinks on unix sockets and
+//! TCP addresses, and it shows problems of a configuration as plain text. `docs/dependencies.md` lists how many crates
+//! each feature adds.
 //!
 //! - `admin`: the admin endpoint.
-//! - `cli`: the binary, and `Diagnostics::render`, which draws problems with their lines. It needs `admin`, `resolver`,
-//!   `tls` and `zstd`.
+//! - `cli`: the binary, and `Diagnostics::render`, which draws problems with their lines. Needs the features `admin`,
+//!   `resolver`, `tls` and `zstd`.
 //! - `proto`: the module `proto`.
-//! - `resolver`: sinks with a name. Without it, a name is an error of the configuration.
-//! - `tap`: taps from inside a DNS server. It needs none of the others.
-//! - `tls`: TLS for listeners and sinks. Without it, `tls://` is an error of the configuration.
-//! - `zstd`: compressed files of sinks. Without it, `compress zstd` is an error of the configuration.
+//! - `resolver`: sinks whose address is a name. Without this feature, a name is an error in the configuration.
+//! - `tap`: taps inside a DNS server. Needs no other feature.
+//! - `tls`: TLS for listeners and sinks. Without this feature, `tls://` is an error in the configuration.
+//! - `zstd`: compressed files of sinks. Without this feature, `compress zstd` is an error in the configuration.
 //!
-//! The library needs Rust 1.88 or later, with `cli` 1.95.
+//! The library needs Rust 1.88 or later; with the feature `cli`, 1.95 or later.
 //!
-//! The folders and the order of their dependencies are in `docs/ARCHITECTURE.md`.
+//! `docs/ARCHITECTURE.md` describes the folders and the order of their dependencies.
 
 #[cfg(feature = "admin")]
 pub mod admin;

@@ -1,13 +1,13 @@
-//! The lock of state that several threads or tasks share.
+//! The lock for state that several threads or tasks share.
 
 #[cfg(feature = "tap")]
 use std::sync::TryLockError;
 use std::sync::{self, MutexGuard, PoisonError};
 
-/// A mutex that a panic does not poison.
+/// A mutex that stays usable after a thread has panicked while it held the lock.
 ///
-/// Whatever such a lock guards is usable at every step, so the other threads go on with it: a bug in one connection or one
-/// log line must not end the router.
+/// The state behind such a lock is usable after every step of a change. So the other threads continue after a panic: a
+/// bug in one connection or one log line must not end the router.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(sync::Mutex<T>);
 

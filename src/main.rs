@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Returns memory to the system after an outage. glibc's allocator does not (see `benches/memory.rs`), but musl's does.
+/// An allocator that returns memory to the system after an outage. The allocator of glibc does not (see
+/// `benches/memory.rs`). The one of musl does.
 #[cfg(target_env = "gnu")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

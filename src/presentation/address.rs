@@ -1,4 +1,4 @@
-//! Addresses of frames, as Go writes them.
+//! Addresses in frames, in the format of Go.
 
 use std::{
     fmt,
@@ -8,15 +8,15 @@ use std::{
 use super::digits;
 use crate::dnstap;
 
-/// The bytes of an address field. A sender may write any number of them.
+/// The bytes of an address field. A sender may write an address of any length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Address<'a>(pub(crate) &'a [u8]);
 
 // === impl Address ===
 
 impl Address<'_> {
-    /// Appends the address; `?` and the bytes in hexadecimal if there are neither 4 nor 16 of them, and `<nil>` if there are
-    /// none.
+    /// Appends the address. Without any bytes, it is written as `<nil>`. Any other address that has neither 4 nor 16
+    /// bytes is written as `?` and its bytes in hexadecimal.
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         match dnstap::address(self.0) {
             Some(IpAddr::V4(address)) => write_v4(address, out),

@@ -7,7 +7,7 @@ pub(super) fn number(number: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Appends `number` in decimal, with zeros before it up to `width` digits.
+/// Appends `number` in decimal. If it has fewer than `width` digits, zeros are put before it.
 pub(super) fn padded(number: u64, width: usize, out: &mut Vec<u8>) {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(number).as_bytes();
@@ -15,22 +15,22 @@ pub(super) fn padded(number: u64, width: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(digits);
 }
 
-/// Appends `bytes` in hexadecimal, in lower case.
+/// Appends `bytes` in lower case hexadecimal.
 pub(super) fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     encoded(&HEXLOWER, bytes, out);
 }
 
-/// Appends `bytes` in hexadecimal, in upper case.
+/// Appends `bytes` in upper case hexadecimal.
 pub(super) fn upper_hex(bytes: &[u8], out: &mut Vec<u8>) {
     encoded(&HEXUPPER, bytes, out);
 }
 
-/// Appends `bytes` in base 64, with padding.
+/// Appends `bytes` in base64, with padding.
 pub(super) fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     encoded(&BASE64, bytes, out);
 }
 
-/// Appends `bytes` in the base 32 of NSEC3 (RFC 5155, section 3.3).
+/// Appends `bytes` in the base32 encoding of NSEC3 (RFC 5155, section 3.3).
 pub(super) fn base32(bytes: &[u8], out: &mut Vec<u8>) {
     encoded(&BASE32HEX_NOPAD, bytes, out);
 }

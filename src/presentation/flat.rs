@@ -1,4 +1,5 @@
-//! An object of JSON for a frame with a named field for each fact, in one line: for `jq` and for databases.
+//! One JSON object per frame, on one line, with a named field for each fact. The format is meant for `jq` and for
+//! databases.
 
 use super::{Address, Form, address::write_display, digits, dns, go, time, words};
 use crate::{
@@ -6,14 +7,16 @@ use crate::{
     dnstap::{Moment, RawFrame, RawMessage},
 };
 
-/// An object of JSON for a frame, without text that has to be taken apart. A field that the frame lacks is left out.
+/// A JSON object for a frame. Every fact has its own field, so no text has to be parsed. A field that the frame lacks
+/// is left out.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Flat {
-    /// A value, before it is quoted.
+    /// The text of a value before it is quoted.
     text: Vec<u8>,
 }
 
-/// The longest text of a section, in bytes. One record more may be written before the rest is left out.
+/// The longest text of a section, in bytes. The text may exceed this limit by one record. The records after that are
+/// left out.
 const LONGEST: usize = 4 << 20;
 
 // === impl Flat ===
@@ -23,7 +26,7 @@ impl Form for Flat {
         out.push(b'{');
         let start = out.len();
         self.write_facts(frame, out);
-        // Each field begins with its comma.
+        // Every field is written with a comma before it. The first field must not have one.
         if out.get(start) == Some(&b',') {
             out.remove(start);
         }
@@ -104,7 +107,7 @@ impl Flat {
 
     fn write_section(&mut self, key: &str, dns: &Message<'_>, section: Section, out: &mut Vec<u8>) {
         let (start_of_section, mut is_first, mut is_cut) = (out.len(), true, false);
-        // The OPT record has fields of its own.
+        // The OPT record is written in fields of its own.
         let records = dns.records(section);
         for record in records.filter(|record| record.rtype != dns::OPT) {
             if is_first {
@@ -205,7 +208,7 @@ fn write_header(dns: &Message<'_>, out: &mut Vec<u8>) {
     write_number("id", header.id(), out);
     let opcode = header.opcode().to_int();
     write_word("opcode", |out| mnemonics::opcode(opcode).write(out), out);
-    // The field means nothing in a query.
+    // The response code means nothing in a query.
     if header.qr() {
         write_word("rcode", |out| mnemonics::rcode(dns.rcode()).write(out), out);
     }
@@ -228,7 +231,7 @@ fn write_key(key: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\":");
 }
 
-/// Appends a value that has nothing to escape.
+/// Appends a field whose value needs no escapes.
 fn write_word(key: &str, write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
     write_key(key, out);
     out.push(b'"');

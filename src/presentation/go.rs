@@ -1,8 +1,8 @@
-//! Strings as Go quotes them: in its source (`strconv.Quote`) and in JSON (`encoding/json`).
+//! Strings, quoted like in Go source (`strconv.Quote`) and like in Go's JSON (`encoding/json`).
 
 use super::digits;
 
-/// Appends `bytes` in the quotes of Go's source.
+/// Appends `bytes` in quotes, like `strconv.Quote`.
 pub(super) fn write_quoted(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     for part in bytes.utf8_chunks() {
@@ -55,9 +55,9 @@ fn write_char(char: char, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'\\', escaped]);
 }
 
-/// Returns whether a character beyond ASCII is printed as it is, by the tables of the standard library.
+/// Returns whether a non-ASCII character is printed unchanged. Rust's standard library has the tables for it.
 fn is_printed(char: char) -> bool {
-    // A mark prints upon the letter before it; alone it would be escaped.
+    // A combining mark is escaped if it stands alone, but not after a letter. So the test puts a letter before it.
     let mut pair = [b'a', 0, 0, 0, 0];
     let length = char.encode_utf8(&mut pair[1..]).len();
     let pair = str::from_utf8(&pair[..=length]).unwrap_or_default();
@@ -69,7 +69,7 @@ fn write_byte(byte: u8, out: &mut Vec<u8>) {
     digits::hex(&[byte], out);
 }
 
-/// Appends `bytes` as a string in JSON. Bytes that are not UTF-8 become U+FFFD, and characters that have a meaning in HTML are
+/// Appends `bytes` as a JSON string. Bytes that are not UTF-8 become U+FFFD. Characters with a meaning in HTML are
 /// escaped.
 pub(super) fn write_json(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
@@ -77,7 +77,7 @@ pub(super) fn write_json(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Appends the same without quotes.
+/// Appends `bytes` like `write_json`, but without quotes.
 pub(super) fn write_json_part(bytes: &[u8], out: &mut Vec<u8>) {
     let mut rest = bytes;
     loop {
@@ -118,7 +118,7 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=0x7f) && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&')
 }
 
-/// Appends the character beyond ASCII at the start of `bytes`, and returns the rest.
+/// Appends the non-ASCII character at the start of `bytes`, and returns the bytes after it.
 fn write_json_char<'a>(bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     // A character has up to four bytes.
     let head = bytes.get(..4).unwrap_or(bytes);
@@ -128,7 +128,7 @@ fn write_json_char<'a>(bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
         .and_then(|part| part.valid().chars().next());
     let length = match char {
         Some(char @ ('\u{2028}' | '\u{2029}')) => {
-            // Neither may stand in a string of JavaScript.
+            // U+2028 and U+2029 are not allowed in a JavaScript string.
             write_unicode(u32::from(char), out);
             3
         }
@@ -168,7 +168,7 @@ mod tests {
         String::from_utf8(out).expect("UTF-8")
     }
 
-    /// Written by Go 1.26 with `strconv.Quote(s)` and `json.Marshal(s)`.
+    /// Expected texts, written by Go 1.26 with `strconv.Quote(s)` and `json.Marshal(s)`.
     #[test]
     fn strings_are_quoted_as_go_does() {
         let all: Vec<u8> = (0..=255).collect();

@@ -1,4 +1,4 @@
-//! An object of JSON for a frame, in one line: `dnstap -j`.
+//! One JSON object per frame, on one line, like `dnstap -j`.
 
 use super::{Address, Form, address::write_display, digits, dns, go, time, words};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     dnstap::{Moment, RawFrame, RawMessage},
 };
 
-/// An object of JSON for a frame, with the DNS message as a string.
+/// A JSON object for a frame, in which the DNS message is a string.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Json {
     /// The text of a DNS message, before it is quoted.
@@ -21,7 +21,7 @@ impl Form for Json {
         words::write_kind(frame.kind, out);
         out.push(b'"');
         for (key, value) in [("identity", frame.identity), ("version", frame.version)] {
-            // An empty value is left out, as one that is missing.
+            // An empty value is left out, like a missing one.
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 write_key(key, out);
                 go::write_json(value, out);
@@ -113,7 +113,7 @@ fn write_address(key: &str, address: Option<&[u8]>, out: &mut Vec<u8>) {
     if let Some(address) = address {
         write_key(key, out);
         out.push(b'"');
-        // In JSON, Go writes an address without bytes as empty.
+        // In JSON, Go writes an address of length zero as an empty string.
         if !address.is_empty() {
             Address(address).write(out);
         }
@@ -121,7 +121,7 @@ fn write_address(key: &str, address: Option<&[u8]>, out: &mut Vec<u8>) {
     }
 }
 
-/// The port 0 is left out, as one that is missing.
+/// Appends a port. The port 0 is left out, like a missing one.
 fn write_port(key: &str, port: Option<u32>, out: &mut Vec<u8>) {
     if let Some(port) = port.filter(|port| *port != 0) {
         write_key(key, out);

@@ -1,11 +1,11 @@
-//! Frames in the forms that people and programs read.
+//! Text formats of frames, for people and for programs.
 //!
-//! - [`Quiet`], [`Yaml`] and [`Json`] write what golang-dnstap's `dnstap -q`, `-y` and `-j` write; `docs/dump.md` lists the
-//!   differences. [`Flat`] writes one JSON object with a named field for each fact.
-//! - `dns` writes a DNS message as golang-dnstap's DNS library does, which is close to `dig`.
-//! - `go` quotes as Go does, `digits` writes numbers and binary data, `time` writes times.
+//! - [`Quiet`], [`Yaml`] and [`Json`] write the same text as golang-dnstap's `dnstap -q`, `-y` and `-j`; `docs/dump.md`
+//!   lists the differences. [`Flat`] writes one JSON object with a named field for each fact.
+//! - `dns` writes a DNS message in the format of golang-dnstap's DNS library, which is close to that of `dig`.
+//! - `go` quotes strings as Go does, `digits` writes numbers and binary data, and `time` writes times.
 //!
-//! All of them append to a buffer, without allocation for a frame.
+//! All of them append to a buffer. They do not allocate memory for each frame.
 
 mod address;
 mod digits;
@@ -28,16 +28,16 @@ pub(crate) use yaml::Yaml;
 
 use crate::dnstap::RawFrame;
 
-/// A form of frames as text.
+/// A text format for frames.
 pub(crate) trait Form {
-    /// Appends `frame`, with the newline at its end.
+    /// Appends `frame`, with a newline at its end.
     fn write(&mut self, frame: &RawFrame<'_>, out: &mut Vec<u8>);
 
-    /// Appends what was held back, after the last frame.
+    /// Appends the text that was held back until the last frame.
     fn finish(&mut self, _out: &mut Vec<u8>) {}
 }
 
-/// Returns `frame` in every form, for the fuzz targets; `None` if it is not dnstap.
+/// Returns `frame` in every format, for the fuzz targets. Returns `None` if it is not dnstap.
 pub fn in_every_form(frame: &[u8]) -> Option<Vec<Vec<u8>>> {
     let frame = RawFrame::read(frame).ok()?;
     let quiet = Quiet::by(time::LocalClock::utc());

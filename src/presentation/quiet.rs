@@ -1,4 +1,4 @@
-//! One line for a frame: `dnstap -q`.
+//! One line per frame, like `dnstap -q`.
 
 use super::{Address, Form, digits, time::LocalClock, words};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     dnstap::{MessageType, RawFrame, RawMessage},
 };
 
-/// One line for a frame: time, type, address, protocol, length and question.
+/// One line per frame: time, type, address, protocol, length and question.
 #[derive(Debug, Clone)]
 pub(crate) struct Quiet {
     clock: LocalClock,
@@ -15,12 +15,12 @@ pub(crate) struct Quiet {
 // === impl Quiet ===
 
 impl Quiet {
-    /// Writes times in the local time zone.
+    /// Makes a format with times in the local time zone.
     pub(crate) fn new() -> Self {
         Self::by(LocalClock::local())
     }
 
-    /// Writes times of this clock.
+    /// Makes a format with the times of `clock`.
     pub(super) fn by(clock: LocalClock) -> Self {
         Self { clock }
     }
@@ -71,7 +71,7 @@ impl Form for Quiet {
     }
 }
 
-/// Appends the two letters of the type, as in `CQ`.
+/// Appends the two-letter code of the type, such as `CQ`.
 fn write_mnemonic(message: &RawMessage<'_>, out: &mut Vec<u8>) {
     match message.message_type() {
         MessageType::Unknown => {
@@ -86,7 +86,7 @@ fn write_mnemonic(message: &RawMessage<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// The address of the other side: of the client in messages with clients, otherwise of the server that is asked.
+/// The address of the peer: of the client if the message has a client, otherwise of the server that gets the query.
 fn address<'a>(message: &RawMessage<'a>) -> Option<&'a [u8]> {
     match message.message_type() {
         MessageType::ClientQuery
@@ -97,7 +97,7 @@ fn address<'a>(message: &RawMessage<'a>) -> Option<&'a [u8]> {
     }
 }
 
-/// Appends name, class and type of the first question, or `X` if the message has none that can be read.
+/// Appends name, class and type of the first question. If no question can be read, appends `X`.
 fn write_question(octets: &[u8], out: &mut Vec<u8>) {
     let Some(question) = Question::first(octets) else {
         out.extend_from_slice(b"X ");

@@ -1,10 +1,12 @@
-//! Frames in the forms of golang-dnstap, compared with what `dnstap` 0.4.0 wrote for `tests/data/dump/sample.fstrm`:
+//! Frames in the formats of golang-dnstap, compared with the output of `dnstap` 0.4.0 for
+//! `tests/data/dump/sample.fstrm`:
 //!
 //! ```sh
 //! TZ=UTC dnstap -r sample.fstrm -q >sample.quiet   # and -y >sample.yaml, -j >sample.json
 //! ```
 //!
-//! The capture has frames of BIND, Unbound and dnsdist, and nine that were made by hand: they lack fields, or have odd ones.
+//! The capture has frames from BIND, Unbound and dnsdist. Nine more frames were made by hand; they lack fields or have
+//! unusual fields.
 
 use super::{Flat, Form, Json, Quiet, Yaml, time::LocalClock};
 use crate::{capture::FileReader, dnstap::RawFrame};
@@ -71,7 +73,7 @@ fn flat_json_has_a_field_for_each_fact() {
     insta::assert_snapshot!(odd);
 }
 
-/// A message whose type, protocol and addresses are not of the schema, and whose DNS messages are cut.
+/// A message with a type, a protocol and addresses that the schema does not allow. Its DNS messages are cut off.
 const ODD: &[u8] =
     b"\x72\x19\x08\x63\x10\x09\x18\x09\x22\x03abc\x2a\x00\x52\x03\0\0\0\x72\x01\0\x5a\x02\x05a\x78\x01";
 
@@ -96,7 +98,7 @@ fn a_frame_that_is_no_message_is_named() {
     assert_eq!(text, "{\"type\":\"2\",\"identity\":\"ns\"}\n");
 }
 
-/// golang-dnstap leaves the types of stub resolvers out, although its help lists them.
+/// golang-dnstap leaves out the types for stub resolvers, although its help lists them.
 #[test]
 fn every_message_type_has_two_letters() {
     let mut letters = String::new();

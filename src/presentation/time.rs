@@ -6,15 +6,16 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::digits;
 use crate::dnstap::Moment;
 
-/// Writes times of day of the local time zone: of `TZ`, or else of `/etc/localtime`.
+/// Writes times of day in the local time zone. The zone is that of `TZ`, or else of `/etc/localtime`.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalClock {
     zone: TimeZone,
-    /// The quarter of an hour that was asked for last, and its seconds after UTC. No zone changes within one.
+    /// The quarter of an hour of the last call, and its offset from UTC in seconds. No time zone changes its offset
+    /// within a quarter of an hour.
     last: Option<(i64, i64)>,
 }
 
-/// Seconds in a quarter of an hour.
+/// The number of seconds in a quarter of an hour.
 const QUARTER: i64 = 900;
 
 /// The parts of a time.
@@ -48,7 +49,7 @@ impl LocalClock {
         Self { zone, last: None }
     }
 
-    /// Appends the time of day, `15:04:05`, at these seconds since 1970.
+    /// Appends the time of day, such as `15:04:05`. `seconds` is the time since 1970.
     pub(super) fn write(&mut self, seconds: u64, out: &mut Vec<u8>) {
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
         let local = seconds.saturating_add(self.offset(seconds));
@@ -74,22 +75,22 @@ impl LocalClock {
     }
 }
 
-/// Appends the time as `20060102150405`, in UTC.
+/// Appends the time in UTC, in the format `20060102150405`.
 pub(super) fn write_digits(seconds: u64, out: &mut Vec<u8>) {
     write(seconds, &[Year, Month, Day, Hour, Minute, Second], out);
 }
 
-/// Appends the time as `2006-01-02 15:04:05.999999999`, in UTC, without the zeros at its end.
+/// Appends the time in UTC, in the format `2006-01-02 15:04:05.999999999`, without trailing zeros.
 pub(super) fn write_spaced(moment: Moment, out: &mut Vec<u8>) {
     write_moment(moment, " ", "", out);
 }
 
-/// Appends the time as `2006-01-02T15:04:05.999999999Z`, in UTC, without the zeros at the end of its seconds.
+/// Appends the time in UTC, in the format `2006-01-02T15:04:05.999999999Z`, without trailing zeros in the seconds.
 pub(crate) fn write_rfc3339(moment: Moment, out: &mut Vec<u8>) {
     write_moment(moment, "T", "Z", out);
 }
 
-/// Appends nothing if a part of `moment` is missing.
+/// Appends a time. If a part of `moment` is missing, appends nothing.
 fn write_moment(moment: Moment, between: &'static str, after: &str, out: &mut Vec<u8>) {
     let Some((seconds, nanoseconds)) = moment.normal() else {
         return;
@@ -110,7 +111,8 @@ fn write_moment(moment: Moment, between: &'static str, after: &str, out: &mut Ve
     out.extend_from_slice(after.as_bytes());
 }
 
-/// Appends parts of a time. A time after the year 9999 is written as `@` and its seconds; then this returns false.
+/// Appends the given parts of a time. For a time after the year 9999, appends `@` and the seconds since 1970, and
+/// returns false.
 fn write(seconds: u64, parts: &[Part], out: &mut Vec<u8>) -> bool {
     let signed = i64::try_from(seconds).unwrap_or(i64::MAX);
     let Ok(time) = OffsetDateTime::from_unix_timestamp(signed) else {
@@ -158,7 +160,7 @@ mod tests {
             ),
             (moment(1_795_370_000, 500_000_000), "2026-11-22T17:53:20.5Z"),
             (moment(0, 0), "1970-01-01T00:00:00Z"),
-            // Senders have written a whole second as nanoseconds.
+            // Some senders write a whole second as nanoseconds.
             (moment(0, 1_000_000_001), "1970-01-01T00:00:01.000000001Z"),
             (moment(1 << 40, 5), "@1099511627776"),
             (moment(u64::MAX, u32::MAX), "@18446744073709551615"),
@@ -179,7 +181,7 @@ mod tests {
         for (seconds, expected) in [
             (1_795_370_000, "18:53:20"),
             (1_795_370_001, "18:53:21"),
-            // The end of summer time.
+            // At this time, summer time ends.
             (1_792_889_999, "02:59:59"),
             (1_792_890_000, "02:00:00"),
             (u64::MAX, "15:30:07"),

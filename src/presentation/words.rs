@@ -31,7 +31,7 @@ pub(super) fn write_http(number: u32, out: &mut Vec<u8>) {
     write(number, &["HTTP1", "HTTP2", "HTTP3"], out);
 }
 
-/// The words for `Message.socket_protocol`, from 1.
+/// The words for `Message.socket_protocol`. The first one is for the number 1.
 const PROTOCOLS: [&str; 7] = [
     "UDP",
     "TCP",
@@ -42,7 +42,7 @@ const PROTOCOLS: [&str; 7] = [
     "DOQ",
 ];
 
-/// Appends the word with this number, from 1, or the number if it has no word.
+/// Appends the word for this number; the first word is for the number 1. If there is no word, appends the number.
 fn write(number: u32, words: &[&str], out: &mut Vec<u8>) {
     let place = (number as usize).checked_sub(1);
     match place.and_then(|place| words.get(place)) {
@@ -62,7 +62,7 @@ mod tests {
         String::from_utf8(out).expect("ASCII")
     }
 
-    /// Compares the words with those that are generated from the schema.
+    /// Compares the words with those in the code that is generated from the schema.
     #[test]
     fn the_words_are_those_of_the_schema() {
         for number in -1_i32..=8 {

@@ -1,4 +1,4 @@
-//! A document of YAML for a frame: `dnstap -y`.
+//! One YAML document per frame, like `dnstap -y`.
 
 use super::{Address, Form, digits, dns, go, time, words};
 use crate::{
@@ -6,10 +6,10 @@ use crate::{
     dnstap::{Moment, RawFrame, RawMessage},
 };
 
-/// A document of YAML for a frame, with the DNS message as text.
+/// A YAML document for a frame, in which the DNS message is text.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Yaml {
-    /// The text of a DNS message, before it is indented.
+    /// The text of a DNS message before it is indented.
     text: Vec<u8>,
 }
 
@@ -127,7 +127,7 @@ fn write_zone(zone: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a comment in the place of a value that cannot be read.
+/// Appends a comment instead of a value that cannot be read.
 fn write_failure(key: &str, error: std::fmt::Arguments<'_>, out: &mut Vec<u8>) {
     super::address::write_display(format_args!("  # {key}: parse failed: {error}\n"), out);
 }

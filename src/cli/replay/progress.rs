@@ -57,7 +57,7 @@ impl Account {
 }
 
 impl fmt::Display for Account {
-    #[allow(clippy::cast_precision_loss)] // A rate for people.
+    #[allow(clippy::cast_precision_loss)] // The rate is rounded for display.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             frames,

@@ -11,10 +11,10 @@ use crate::{
     presentation::{address, digits},
 };
 
-/// Writes the value of an option; its error is the reason why the value is broken.
+/// A function that writes the value of an option. Its error says why the value is malformed.
 type Option = fn(&[u8], &mut Vec<u8>) -> Result<(), &'static str>;
 
-/// The options that have a form of their own: code, title, and the function that writes the value.
+/// The options with a special format. Each row has the code, the title, and the function that writes the value.
 const OPTIONS: &[(u16, &str, Option)] = &[
     (1, "LONG LIVED QUERIES: ", long_lived),
     (2, "UPDATE LEASE: ", lease),
@@ -33,10 +33,10 @@ const OPTIONS: &[(u16, &str, Option)] = &[
 
 const TOO_SHORT: &str = "an EDNS option is too short";
 
-/// Appends the section of the record `opt`, which begins with an empty line and does not end with a newline.
+/// Appends the text for the record `opt`. The text begins with an empty line and has no newline at its end.
 ///
 /// # Errors
-/// If an option is cut or broken.
+/// If an option is cut off or malformed.
 pub(super) fn write(opt: &Record<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
     out.extend_from_slice(b"\n;; OPT PSEUDOSECTION:\n; EDNS: version ");
     digits::number(opt.ttl >> 16 & 0xff, out);
@@ -65,10 +65,10 @@ pub(super) fn write(opt: &Record<'_>, out: &mut Vec<u8>) -> Result<(), Unreadabl
     Ok(())
 }
 
-/// Checks an OPT record that is not written, since the message has another one.
+/// Checks an OPT record that is not written because the message has another OPT record.
 ///
 /// # Errors
-/// If an option is cut.
+/// If an option is cut off.
 pub(super) fn check(opt: &Record<'_>) -> Result<(), Unreadable> {
     let mut parser = opt.data;
     while parser.remaining() > 0 {
@@ -106,8 +106,8 @@ fn lease(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The identifier in hexadecimal, and each of its characters in parentheses.
-#[allow(clippy::unnecessary_wraps)] // As all in the table.
+/// Appends the identifier in hexadecimal, and after it each of its characters in parentheses.
+#[allow(clippy::unnecessary_wraps)] // All functions in the table have this signature.
 fn identifier(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
     digits::hex(value, out);
     out.extend_from_slice(b"  ");
@@ -163,7 +163,8 @@ fn hashes(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A client's subnet (RFC 7871): address, length of its prefix, length of the answer's.
+/// Appends a client subnet (RFC 7871): the address, the prefix length of the query, and the prefix length of the
+/// response.
 fn subnet(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
     let ([family, family_low, source, scope], rest) = value.split_first_chunk().ok_or(TOO_SHORT)?;
     let mut octets = [0; 16];

@@ -1,4 +1,4 @@
-//! The fields of record data: how each is read, and how it is written.
+//! The fields of record data. Defines how each field is read and written.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -14,58 +14,59 @@ use crate::{
 /// A field of record data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
-    /// Numbers, in decimal.
+    /// Numbers, written in decimal.
     U8,
     U16,
     U32,
-    /// An address of 4 bytes.
+    /// An IPv4 address: 4 bytes.
     A,
-    /// An address of 16 bytes.
+    /// An IPv6 address: 16 bytes.
     Aaaa,
     Name,
-    /// All names up to the end.
+    /// All names up to the end of the record.
     Names,
     /// A character string, in quotes.
     Quoted,
     /// A character string without quotes.
     Bare,
-    /// All character strings up to the end, in quotes.
+    /// All character strings up to the end of the record, written in quotes.
     Strings,
-    /// All bytes up to the end, as one string in quotes.
+    /// All bytes up to the end of the record, written as one string in quotes.
     Octets,
-    /// All bytes up to the end.
+    /// All bytes up to the end of the record.
     Hex,
     UpperHex,
-    /// The same with a space after each 512 bytes.
+    /// All bytes up to the end of the record, in hexadecimal, with a space after every 512 bytes.
     LongHex,
     Base64,
-    /// Bytes after their length of one byte, `-` if there are none.
+    /// A length of one byte, and as many bytes. Written in hexadecimal, or as `-` if there are none.
     Salt,
-    /// Bytes after their length of one byte, in base 32.
+    /// A length of one byte, and as many bytes. Written in base32.
     Hash,
-    /// Bytes after their length of two bytes, in hexadecimal, with the length before them.
+    /// A length of two bytes, and as many bytes. The length is written in decimal, and the bytes in hexadecimal.
     SizedHex,
     SizedUpperHex,
-    /// A record type, by its word.
+    /// A record type, written as its name.
     Type,
-    /// The types of a bitmap up to the end (RFC 4034, section 4.1.2).
+    /// The record types in a bitmap that reaches to the end of the record (RFC 4034, section 4.1.2).
     Bitmap,
-    /// A time in seconds, of 4 bytes, as 14 digits.
+    /// A time in seconds: 4 bytes, written as 14 digits.
     Time,
-    /// A time in seconds, of 6 bytes.
+    /// A time in seconds: 6 bytes.
     LongTime,
-    /// A type of certificate, by its word (RFC 4398).
+    /// A certificate type, written as its name (RFC 4398).
     CertificateType,
-    /// An algorithm of DNSSEC, by its word.
+    /// A DNSSEC algorithm, written as its name.
     Algorithm,
-    /// Bytes with a dash between them: of an EUI-48, of an EUI-64.
+    /// Bytes with a dash between them, for an EUI-48 or EUI-64. The number is the number of bytes.
     Eui(usize),
-    /// Eight bytes in groups of two, in lower or upper case.
+    /// Eight bytes in groups of two bytes, in lower or upper case.
     Node,
     Locator,
 }
 
-/// The longest text of names or strings in a record: two bytes can point at a name of a thousand characters.
+/// The longest text for the names or strings in one record. Two bytes can point to a name of a thousand characters, so
+/// a short record could produce a very long text.
 const LONGEST: usize = 1 << 20;
 
 type Read<T> = Result<T, Unreadable>;
@@ -161,7 +162,7 @@ impl Field {
     }
 }
 
-/// Writes what `one` reads up to the end, with a space between.
+/// Calls `one` until the end of the record, and writes a space between the results.
 fn separated<'a>(
     parser: &mut Parser<'a>,
     out: &mut Vec<u8>,
@@ -182,7 +183,7 @@ fn separated<'a>(
     Ok(())
 }
 
-/// A zone file must not have a word of any length.
+/// In a zone file, the length of a word is limited. So the text has a space after every 512 bytes.
 fn write_long_hex(bytes: &[u8], out: &mut Vec<u8>) {
     let (words, rest) = bytes.as_chunks::<512>();
     for word in words {
@@ -237,7 +238,7 @@ fn write_certificate_type(number: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(word.as_bytes());
 }
 
-/// Appends the word for an algorithm of DNSSEC, or its number.
+/// Appends the name of a DNSSEC algorithm, or its number if it has no name.
 pub(super) fn write_algorithm(number: u8, out: &mut Vec<u8>) {
     let word = match number {
         1 => "RSAMD5",
@@ -312,7 +313,7 @@ fn u48(parser: &mut Parser<'_>) -> Read<u64> {
         .fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// Reads bytes after their length of one byte.
+/// Reads a length of one byte, and as many bytes.
 fn string<'a>(parser: &mut Parser<'a>) -> Read<&'a [u8]> {
     let length = u8(parser)?;
     bytes(parser, length.into())
@@ -320,7 +321,7 @@ fn string<'a>(parser: &mut Parser<'a>) -> Read<&'a [u8]> {
 
 /// Reads all bytes up to the end of the record.
 pub(super) fn rest<'a>(parser: &mut Parser<'a>) -> &'a [u8] {
-    // As many as there are.
+    // This never fails: it reads the number of bytes that remain.
     parser.parse_octets(parser.remaining()).unwrap_or_default()
 }
 

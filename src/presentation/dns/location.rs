@@ -1,4 +1,4 @@
-//! Locations on Earth (LOC, RFC 1876) and prefixes of addresses (APL, RFC 3123).
+//! Text of geographic locations (LOC, RFC 1876) and of address prefixes (APL, RFC 3123).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,20 +8,20 @@ use crate::{
     presentation::{address::write_display, digits},
 };
 
-/// The equator and the prime meridian.
+/// The value for the equator and for the prime meridian.
 const MIDDLE: u32 = 1 << 31;
 
-/// Thousandths of an arc second in a minute and in a degree.
+/// The number of thousandths of an arc second in a minute, and in a degree.
 const MINUTE: u32 = 60 * 1000;
 const DEGREE: u32 = 60 * MINUTE;
 
-/// Centimetres from the lowest altitude to the reference spheroid.
+/// The distance from the lowest altitude to the reference spheroid, in centimetres.
 const LOWEST: i64 = 10_000_000;
 
 /// Appends latitude, longitude, altitude, size and precisions.
 ///
 /// # Errors
-/// If the data is cut.
+/// If the data is cut off.
 pub(super) fn write(parser: &mut Parser<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
     let is_there = parser.remaining() > 0;
     let mut octets = [0; 4];
@@ -63,7 +63,8 @@ fn write_angle(angle: u32, above: &str, below: &str, out: &mut Vec<u8>) {
     );
 }
 
-/// Appends a length in metres from its mantissa and its exponent of ten, in centimetres.
+/// Appends a length in metres. The high four bits of `length` are the mantissa, and the low four bits are the exponent
+/// of ten, in centimetres.
 fn write_length(length: u8, out: &mut Vec<u8>) {
     let (mantissa, exponent) = (length >> 4, length & 0xf);
     match exponent {

@@ -1,4 +1,4 @@
-//! A whole message: header, OPT record, questions, sections.
+//! The text of a whole message: header, OPT record, questions, sections.
 
 use super::{edns, rdata};
 use crate::{
@@ -6,13 +6,14 @@ use crate::{
     presentation::digits,
 };
 
-/// The longest text of a message, in bytes. One record more may be written before the text is given up.
+/// The longest text of a message, in bytes. The text may exceed this limit by one record before writing stops with an
+/// error.
 const LONGEST: usize = 4 << 20;
 
-/// Appends the message in `octets`, a line for each record. Appends nothing if it cannot be read.
+/// Appends the message in `octets`. Each record is one line. If the message cannot be read, appends nothing.
 ///
 /// # Errors
-/// If a part of the message is cut in the middle or is not as its type requires.
+/// If a part of the message is cut off, or does not have the format that its type requires.
 pub(crate) fn write(octets: &[u8], out: &mut Vec<u8>) -> Result<(), Unreadable> {
     let message = Message::read(octets)?;
     let start = out.len();
@@ -47,7 +48,7 @@ fn write_sections(message: &Message<'_>, out: &mut Vec<u8>) -> Result<(), Unread
         (Section::Authority, "AUTHORITY"),
         (Section::Additional, "ADDITIONAL"),
     ] {
-        // An OPT record has its own place.
+        // The OPT record was written in its own section already.
         let is_additional = section == Section::Additional;
         let alone = is_additional && message.opt().is_some() && message.count(section) == 1;
         if message.count(section) > 0 && !alone {
@@ -68,7 +69,7 @@ fn write_sections(message: &Message<'_>, out: &mut Vec<u8>) -> Result<(), Unread
     Ok(())
 }
 
-/// Names that point at long ones make a long text of a short message.
+/// Checks the length of the text. Because of name compression, a short message can have a very long text.
 fn check_length(text: usize, record: &Record<'_>) -> Result<(), Unreadable> {
     if text > LONGEST {
         let why = "the text of the message is longer than 4 MiB";

@@ -1,7 +1,7 @@
-//! DNS messages as text, in the form of miekg/dns 1.1.50, the library of golang-dnstap 0.4.0.
+//! DNS messages as text, in the format of miekg/dns 1.1.50. golang-dnstap 0.4.0 uses this library.
 //!
-//! [`write`] writes a whole message. `rdata` has a row for each record type, `fields` reads and writes the fields of a row, and
-//! `edns`, `svcb` and `location` have the types that are more than a list of fields.
+//! [`write`] writes a whole message. `rdata` has a row for each record type, and `fields` reads and writes the fields
+//! of a row. `edns`, `svcb` and `location` write the data that is not just a list of fields.
 
 mod edns;
 mod fields;

@@ -1,4 +1,4 @@
-//! Records: a row for each type says which fields its data has.
+//! The text of records. There is a row for each record type that lists the fields of its data.
 
 use super::{
     edns, fields,
@@ -14,7 +14,7 @@ use crate::{
     presentation::digits,
 };
 
-/// The data of one or more record types.
+/// One or more record types that have the same data format.
 struct Row {
     types: &'static [u16],
     data: Data,
@@ -22,11 +22,11 @@ struct Row {
 
 /// The form of record data.
 enum Data {
-    /// Fields with a space between them.
+    /// Fields, written with a space between them.
     Fields(&'static [Field]),
-    /// The same for a type without a form in master files: its line is a comment.
+    /// Fields of a type that has no format for zone files. Its line is written as a comment.
     Comment(&'static [Field]),
-    /// A host identity: its lengths come first (RFC 8005).
+    /// A host identity, in which the lengths of the parts come first (RFC 8005).
     HostIdentity,
     /// Service bindings (RFC 9460).
     Service,
@@ -34,15 +34,15 @@ enum Data {
     Prefixes,
     /// A location (RFC 1876).
     Location,
-    /// TSIG, below a title (RFC 8945).
+    /// TSIG, written below a title (RFC 8945).
     Signature,
-    /// Bytes without structure.
+    /// Bytes without any structure.
     Null,
-    /// EDNS options; only where no OPT record belongs, in the answer and authority sections.
+    /// EDNS options. They are here only for OPT records in the answer and authority sections, where none belong.
     Options,
 }
 
-/// The type of OPT records.
+/// The record type OPT.
 pub(in crate::presentation) const OPT: u16 = 41;
 
 const fn row(types: &'static [u16], fields: &'static [Field]) -> Row {
@@ -59,7 +59,7 @@ const fn special(record_type: &'static [u16], data: Data) -> Row {
     }
 }
 
-/// The types that have a form of their own; every other type is written as RFC 3597 says.
+/// The types with a special format. Every other type is written in the format of RFC 3597.
 #[rustfmt::skip] // One row a line.
 static ROWS: &[Row] = &[
     row(&[1], &[A]),                                               // A
@@ -109,17 +109,17 @@ static ROWS: &[Row] = &[
     special(&[250], Data::Signature),
 ];
 
-/// The fields of TSIG (RFC 8945, section 4.2).
+/// The fields of a TSIG record (RFC 8945, section 4.2).
 const SIGNATURE: &[Field] = &[Name, LongTime, U16, SizedUpperHex, U16, U16, SizedHex];
 
-/// Appends `record` in one line, without the newline.
+/// Appends `record` as one line, without a newline.
 ///
 /// # Errors
-/// If its data is not as its type requires.
+/// If the data of the record does not have the format that its type requires.
 pub(super) fn write(record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
     match data_of(record.rtype) {
         None => write_unknown_head(record, out),
-        // It has a title and no owner.
+        // An OPT record is written with a title, and without its owner.
         Some(Data::Options) => {}
         Some(Data::Comment(_)) => {
             out.push(b';');
@@ -143,7 +143,7 @@ pub(super) fn write(record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), Unread
 /// Appends the data of `record`.
 ///
 /// # Errors
-/// If it is not as its type requires.
+/// If the data does not have the format that the type requires.
 pub(in crate::presentation) fn write_data(
     record: &Record<'_>,
     out: &mut Vec<u8>,
@@ -176,7 +176,7 @@ fn data_of(record_type: u16) -> Option<&'static Data> {
     row.map(|row| &row.data)
 }
 
-/// Appends owner, TTL, class and type, each with a tab after it.
+/// Appends owner, TTL, class and type, with a tab after each of them.
 fn write_head(record: &Record<'_>, out: &mut Vec<u8>) {
     dns::name::write(&record.owner, out);
     out.push(b'\t');
@@ -229,7 +229,7 @@ fn write_host_identity(parser: &mut dns::Parser<'_>, out: &mut Vec<u8>) -> Resul
     Ok(())
 }
 
-/// Appends the head of a record of a type that has no row (RFC 3597, section 5).
+/// Appends the start of the line for a record whose type has no row (RFC 3597, section 5).
 fn write_unknown_head(record: &Record<'_>, out: &mut Vec<u8>) {
     dns::name::write(&record.owner, out);
     out.push(b'\t');
@@ -248,7 +248,7 @@ fn write_opaque(bytes: &[u8], out: &mut Vec<u8>) {
     digits::hex(bytes, out);
 }
 
-/// The types that have a row.
+/// The record types that have a row.
 #[cfg(test)]
 pub(super) fn types() -> impl Iterator<Item = u16> {
     ROWS.iter().flat_map(|row| row.types).copied()

@@ -2,7 +2,7 @@
 
 use crate::dns::name::write_decimal_escape;
 
-/// Appends `bytes`, with a backslash before quotes and backslashes, and bytes that do not print as `\DDD`.
+/// Appends `bytes`. Writes a backslash before quotes and backslashes, and non-printing bytes as `\DDD`.
 pub(super) fn write(bytes: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {
         match byte {
@@ -20,7 +20,7 @@ pub(super) fn write_quoted(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Appends text that a peer wrote for people, with its control characters and bytes that are not UTF-8 as `\DDD`.
+/// Appends text that a peer wrote for people. Control characters, and bytes that are not UTF-8, are written as `\DDD`.
 pub(super) fn write_text(bytes: &[u8], out: &mut Vec<u8>) {
     for part in bytes.utf8_chunks() {
         for char in part.valid().chars() {

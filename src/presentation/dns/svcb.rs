@@ -16,7 +16,7 @@ use crate::{
 /// Appends priority, target and parameters.
 ///
 /// # Errors
-/// If the data is cut, its parameters are not in order, or a value is broken.
+/// If the data is cut off, if its parameters are not in ascending order, or if a value is malformed.
 pub(super) fn write(parser: &mut Parser<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
     if parser.remaining() == 0 {
         out.extend_from_slice(b"0 ");
@@ -114,7 +114,8 @@ fn separated<'a>(
     Ok(())
 }
 
-/// Appends protocols with commas between them. A comma and a backslash within one are escaped twice (RFC 9460, appendix A.1).
+/// Appends protocols with commas between them. A comma or a backslash within a protocol is escaped twice (RFC 9460,
+/// appendix A.1).
 fn write_protocols(mut value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
     let mut is_first = true;
     while let Some((length, rest)) = value.split_first() {

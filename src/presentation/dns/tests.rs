@@ -1,4 +1,5 @@
-//! The text of messages, compared with that of miekg/dns: `tests/data/dns/generate.go` wrote the messages and the texts.
+//! The text of messages, compared with the text by miekg/dns. `tests/data/dns/generate.go` wrote both the messages and
+//! the texts.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +31,7 @@ fn samples() -> Vec<Sample> {
     samples
 }
 
-/// The differences that are meant, each with its reason in `docs/dump.md`.
+/// The intended differences. `docs/dump.md` gives the reason for each of them.
 fn with_differences(text: &str) -> String {
     text.replace("status: BADSIG", "status: BADVERS")
         .replace("opcode: , ", "opcode: OPCODE8, ")
@@ -70,7 +71,7 @@ fn every_type_with_a_row_has_a_sample() {
         }
     }
     for record_type in rdata::types() {
-        // Its data is written another way on purpose.
+        // The text for type 10 differs on purpose.
         let differs = record_type == 10;
         assert!(found.contains(&record_type) || differs, "{record_type}");
     }
@@ -86,7 +87,7 @@ fn bytes_that_a_terminal_would_obey_are_escaped() {
     ;; ANSWER SECTION:
     ;.	0	IN	NULL	\# 2 1b5b
     ");
-    // The same bytes as an extended error, an identifier and an error's text.
+    // The same bytes in an extended error, an identifier and an error text.
     null.truncate(12);
     null[7] = 0;
     null[11] = 1;
@@ -135,7 +136,7 @@ fn errors_say_where_and_why() {
 }
 
 proptest! {
-    /// Any bytes in a message that is otherwise whole.
+    /// Tests record data with random bytes, in a message that is otherwise valid.
     #[test]
     fn any_data_of_any_type_is_written_or_refused(
         record_type in prop::sample::select(rdata::types().chain([65280]).collect::<Vec<u16>>()),

@@ -112,7 +112,7 @@ impl fmt::Display for Stats {
         write!(f, "frames     {}", self.frames)?;
         let span = self.times.and_then(|(first, last)| last.since(first));
         if let Some(seconds) = span.map(|span| span.as_secs_f64()).filter(|it| *it > 0.0) {
-            #[allow(clippy::cast_precision_loss)] // For people.
+            #[allow(clippy::cast_precision_loss)] // The rate is rounded for display.
             let rate = self.frames as f64 / seconds;
             write!(f, " in {seconds:.1} s, {rate:.0}/s")?;
         }
