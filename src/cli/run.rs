@@ -98,8 +98,7 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
     };
     let view = View::new();
     view.set_log_lines_lost(log.outlet.lost());
-    // The admin endpoint starts before the router and is dropped after it, so that probes see the router start and
-    // drain.
+    // The admin endpoint starts first and is dropped last, so that probes see the router start and drain.
     let admin = Server::start(view.clone(), runtime.handle())
         .inspect_err(|error| error!(%error, "cannot start the admin endpoint"));
     let Ok(mut admin) = admin.map(|admin| admin.with_log(Arc::clone(&log.control))) else {
