@@ -8,15 +8,16 @@ use super::{Name, Parser};
 
 /// A DNS message whose questions and records have been found. The data of the records has not been read yet.
 ///
-/// DNS servers send messages that claim more records than they have: a truncated response keeps the counts of the whole one.
-/// As golang-dnstap does, this counts the records that are there, as long as none is cut in the middle.
+/// The header of a message may claim more records than the message contains: when a DNS server truncates a response, it
+/// keeps the counts of the whole response. Like golang-dnstap, this type counts the records that are present. A record
+/// that is cut in the middle is an error.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message<'a> {
     octets: &'a [u8],
     header: HeaderSection,
     /// The number of questions and records of each section.
     counts: [u16; 4],
-    /// The position of the first record of each section but the question.
+    /// The position of the first record of each section, without the question section.
     starts: [usize; 3],
     /// The last OPT record of the additional section.
     opt: Option<Record<'a>>,
@@ -45,7 +46,7 @@ pub(crate) struct Record<'a> {
     pub(crate) rtype: u16,
     pub(crate) class: u16,
     pub(crate) ttl: u32,
-    /// The data: what remains of this parser.
+    /// A parser of the data, from its current position to its end.
     pub(crate) data: Parser<'a>,
 }
 
@@ -66,7 +67,7 @@ pub(crate) enum Why {
     /// A name is broken.
     #[error("a name is broken: {0}")]
     Name(&'static str),
-    /// The data of a record is not as its type requires.
+    /// The data of a record does not have the format of the record's type.
     #[error("{0}")]
     Data(&'static str),
 }
@@ -74,7 +75,7 @@ pub(crate) enum Why {
 /// The length of the header, in bytes.
 const HEADER: usize = 12;
 
-/// The longest DNS message, in bytes: over TCP its length has 16 bits.
+/// The longest DNS message, in bytes. Over TCP, a length of 16 bits precedes each message.
 const LONGEST: usize = 65_535;
 
 /// The type of OPT records.
@@ -131,8 +132,8 @@ impl<'a> Message<'a> {
         Ok(message)
     }
 
-    /// The response code of the message in `octets`, without the upper bits if its records cannot be read; `None` without a
-    /// header.
+    /// The response code of the message in `octets`; `None` if the header is missing. If the records cannot be read,
+    /// the upper bits are missing.
     pub(crate) fn rcode_of(octets: &'a [u8]) -> Option<u16> {
         if let Ok(message) = Self::read(octets) {
             return Some(message.rcode());
@@ -146,11 +147,11 @@ impl<'a> Message<'a> {
         &self.header
     }
 
-    /// The response code, with the upper bits that an OPT record has.
+    /// The response code, including the upper bits from the OPT record.
     pub(crate) fn rcode(&self) -> u16 {
         let upper = self.opt.map_or(0, |opt| opt.ttl >> 24);
         let lower = self.header.header().rcode().to_int();
-        // At most 8 and 4 bits.
+        // `upper` has at most 8 bits, and `lower` at most 4.
         #[allow(clippy::cast_possible_truncation)]
         let upper = upper as u16;
         upper << 4 | u16::from(lower)
@@ -174,9 +175,9 @@ impl<'a> Message<'a> {
     /// The questions.
     pub(crate) fn questions(&self) -> impl Iterator<Item = Question<'a>> {
         let mut parser = Parser::from_ref(self.octets);
-        // The header has been read before, so it is there.
+        // `read` has already read the header, so this cannot fail.
         let _ = parser.advance(HEADER);
-        // They have been read before, so none is cut.
+        // `read` has already read the questions, so none of them is cut.
         (0..self.counts[0]).map_while(move |_| Question::parse(&mut parser).ok())
     }
 
@@ -192,7 +193,8 @@ impl<'a> Message<'a> {
 // === impl Question ===
 
 impl<'a> Question<'a> {
-    /// Reads the first question of a message, whatever follows it; `None` if there is none, or it is broken.
+    /// Reads the first question of a message and ignores the bytes after it. Returns `None` if there is no question or
+    /// it is malformed.
     pub(crate) fn first(octets: &'a [u8]) -> Option<Self> {
         let mut parser = Parser::from_ref(octets);
         let header = parse_header(&mut parser)?;
@@ -200,7 +202,8 @@ impl<'a> Question<'a> {
         is_there.then(|| Self::parse(&mut parser).ok()).flatten()
     }
 
-    /// Reads one. A message may end after its name or its type, as golang-dnstap allows.
+    /// Reads one question. The message may end after the name or the type of the question; golang-dnstap allows that,
+    /// too.
     fn parse(parser: &mut Parser<'a>) -> Result<Self, Unreadable> {
         let at = parser.pos();
         let name = parse_name(parser, "a question")?;
@@ -245,11 +248,11 @@ impl<'a> Record<'a> {
 
 fn parse_header(parser: &mut Parser<'_>) -> Option<HeaderSection> {
     let header = parser.parse_octets(HEADER).ok()?;
-    // It has the length that this call requires.
+    // `header` has the length that this call requires.
     Some(*HeaderSection::for_message_slice(header))
 }
 
-/// Reads a name; `within` names the part of the message that it belongs to.
+/// Reads a name. For the error, `within` says which part of the message contains it.
 pub(crate) fn parse_name<'a>(
     parser: &mut Parser<'a>,
     within: &'static str,
@@ -259,7 +262,9 @@ pub(crate) fn parse_name<'a>(
         at,
         why: match error {
             ParseError::ShortInput => Why::Cut(within),
-            ParseError::Form(_) => Why::Name("its labels are too long, or it points forwards"),
+            ParseError::Form(_) => {
+                Why::Name("its labels are too long, or a compression pointer points forwards")
+            }
         },
     })
 }
@@ -267,7 +272,7 @@ pub(crate) fn parse_name<'a>(
 // === impl Unreadable ===
 
 impl Unreadable {
-    /// The data of a record at `at` is not as its type requires.
+    /// The error for record data at offset `at` that does not have the format of the record's type.
     pub(crate) fn data(at: usize, why: &'static str) -> Self {
         let why = Why::Data(why);
         Self { at, why }
@@ -287,7 +292,7 @@ mod tests {
     use super::*;
     use crate::dns::name;
 
-    /// A response with one question, and an answer and an OPT record whose name is the root.
+    /// A response with one question, one answer and one OPT record. The name of the OPT record is the root.
     fn response() -> Vec<u8> {
         [
             b"\x12\x34\x81\x83\0\x01\0\x01\0\0\0\x01".as_slice(),
@@ -313,7 +318,7 @@ mod tests {
         assert_eq!((answer.ttl, answer.data.remaining()), (60, 4));
         assert_eq!(message.records(Section::Authority).count(), 0);
         assert_eq!(message.count(Section::Additional), 1);
-        // NXDOMAIN, and 1 in the upper bits.
+        // The lower bits are NXDOMAIN, 3. The upper bits are 1.
         assert_eq!(message.rcode(), 19);
     }
 
@@ -323,7 +328,7 @@ mod tests {
         for end in 0..response.len() {
             let read = Message::read(&response[..end]);
             match end {
-                // After the header, after each part of the question, and after the answer.
+                // A cut after the header, after each part of the question, or after the answer.
                 12 | 20 | 22 | 24 | 40 => assert!(read.is_ok(), "{end}"),
                 _ => assert!(read.is_err(), "{end}"),
             }
@@ -347,7 +352,7 @@ mod tests {
         response[24..26].copy_from_slice(b"\xc0\x20");
         assert_eq!(
             said(&response),
-            "byte 24: a name is broken: its labels are too long, or it points forwards"
+            "byte 24: a name is broken: its labels are too long, or a compression pointer points forwards"
         );
     }
 }

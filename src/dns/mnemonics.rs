@@ -1,8 +1,9 @@
-//! The words for types, classes, opcodes and response codes. Those of IANA, with the few that other tools spell differently.
+//! The words for types, classes, opcodes and response codes. They are IANA's words, except for a few that other tools
+//! spell differently.
 
 use domain::base::iana::{Class, Opcode, OptRcode, Rtype};
 
-/// A word, or a prefix with the number of a value that has none.
+/// The text for a value: its word or, if it has none, a prefix and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mnemonic {
     /// A value with a word.
@@ -14,7 +15,7 @@ pub(crate) enum Mnemonic {
 /// Returns the word for a record type, or `TYPE` with its number (RFC 3597, section 5).
 pub(crate) fn record_type(number: u16) -> Mnemonic {
     match number {
-        // As golang-dnstap and dig write them.
+        // golang-dnstap and dig write these words.
         0 => Mnemonic::Word("None"),
         23 => Mnemonic::Word("NSAP-PTR"),
         u16::MAX => Mnemonic::Word("Reserved"),
@@ -22,7 +23,8 @@ pub(crate) fn record_type(number: u16) -> Mnemonic {
     }
 }
 
-/// Returns the number of a record type by its word or by `TYPE` and a number, in any case.
+/// Returns the number of the record type in `text`: its word, or `TYPE` and its number. Upper and lower case are the
+/// same.
 pub(crate) fn record_type_of(text: &str) -> Option<u16> {
     if text.eq_ignore_ascii_case("NSAP-PTR") {
         return Some(23);
@@ -31,7 +33,8 @@ pub(crate) fn record_type_of(text: &str) -> Option<u16> {
     known.or_else(|| number_after("TYPE", text))
 }
 
-/// Returns the word for a class, or `CLASS` with its number. `ANY` is a type, too, so the class 255 has its number.
+/// Returns the word for a class, or `CLASS` with its number. Class 255 is written `CLASS255`, because its word, `ANY`,
+/// is also a record type.
 pub(crate) fn class(number: u16) -> Mnemonic {
     match number {
         2 => Mnemonic::Word("CS"),
@@ -60,7 +63,7 @@ pub(crate) fn rcode(number: u16) -> Mnemonic {
     word(known.or_else(|| extended(number)), "RCODE", number)
 }
 
-/// Returns the number of a response code by its word, by `RCODE` and a number, or by the number alone.
+/// Returns the number of the response code in `text`: its word, `RCODE` and its number, or its number alone.
 pub(crate) fn rcode_of(text: &str) -> Option<u16> {
     let known = (0..32).find(|number| match rcode(*number) {
         Mnemonic::Word(word) => word.eq_ignore_ascii_case(text),
@@ -94,7 +97,7 @@ fn number_after(prefix: &str, text: &str) -> Option<u16> {
 // === impl Mnemonic ===
 
 impl Mnemonic {
-    /// Appends it.
+    /// Appends the text to `out`.
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Word(word) => out.extend_from_slice(word.as_bytes()),

@@ -1,7 +1,7 @@
 //! DNS messages in wire format: their header, questions and records, read with the crate `domain`.
 //!
-//! - [`Message`] finds the sections of a message, with the tolerance of DNS tools for messages that were cut.
-//! - [`Name`] and `name` write names as master files do (RFC 1035, section 5.1).
+//! - [`Message`] finds the sections of a message. Like other DNS tools, it accepts truncated messages.
+//! - [`Name`] is a name in a message. `name` writes it in the format of master files (RFC 1035, section 5.1).
 //! - `mnemonics` has the words for types, classes, opcodes and response codes.
 
 mod message;
@@ -11,5 +11,5 @@ pub(crate) mod name;
 pub(crate) use message::{Message, Question, Record, Section, Unreadable, parse_name};
 pub(crate) use name::Name;
 
-/// A position in a message, and the message around it: names may point back.
+/// A position in a message, together with the whole message, because a compressed name points back to earlier bytes.
 pub(crate) type Parser<'a> = domain::dep::octseq::Parser<'a, [u8]>;

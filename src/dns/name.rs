@@ -5,7 +5,7 @@ use domain::base::name::ParsedName;
 /// A name in a message.
 pub(crate) type Name<'a> = ParsedName<&'a [u8]>;
 
-/// Appends `name` with a dot at its end. Bytes that have a meaning in master files, and those that do not print, are escaped.
+/// Appends `name` and a final dot. Bytes with a special meaning in master files and unprintable bytes are escaped.
 pub(crate) fn write(name: &Name<'_>, out: &mut Vec<u8>) {
     if name.is_root() {
         out.push(b'.');
@@ -33,7 +33,7 @@ fn write_byte(byte: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `\DDD`.
+/// Appends `byte` as `\DDD`, a backslash and three decimal digits.
 pub(crate) fn write_decimal_escape(byte: u8, out: &mut Vec<u8>) {
     let digit = |of: u8| b'0' + of % 10;
     out.extend_from_slice(&[b'\\', digit(byte / 100), digit(byte / 10), digit(byte)]);
@@ -43,7 +43,7 @@ pub(crate) fn write_decimal_escape(byte: u8, out: &mut Vec<u8>) {
 pub(crate) fn text(name: &Name<'_>) -> String {
     let mut out = Vec::with_capacity(64);
     write(name, &mut out);
-    // Everything beyond ASCII is escaped.
+    // `write` escapes all bytes beyond ASCII, so the text is always UTF-8.
     String::from_utf8(out).unwrap_or_default()
 }
 

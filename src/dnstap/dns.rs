@@ -5,7 +5,7 @@ use domain::{
     dep::octseq::Parser,
 };
 
-/// A DNS message as a frame has it. Nothing is checked until it is read, so it may be any bytes.
+/// The bytes of a DNS message in a frame. They are not checked until they are read, so they may be any bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DnsMessage<'a>(&'a [u8]);
 
@@ -49,19 +49,19 @@ impl<'a> DnsMessage<'a> {
         self.message()?.first_question()
     }
 
-    /// Returns the OPT record, if the message has one. Of several, which RFC 6891 forbids, the last one counts.
+    /// Returns the OPT record, if the message has one. If it has several, which RFC 6891 forbids, returns the last one.
     ///
-    /// Takes time in proportion to the length of the message, because it does not follow the pointers of compressed names: a
-    /// message can be made of records whose names are chains of hundreds of pointers.
+    /// The time grows only with the length of the message, because the pointers of compressed names are not followed.
+    /// Otherwise an attacker could send a message in which each record's name is a chain of hundreds of pointers.
     ///
     /// # Errors
-    /// If the message is malformed, so that this cannot be known.
+    /// If the message is malformed, so that the OPT record cannot be found.
     pub fn opt(self) -> Result<Option<Opt>, ParseError> {
         find_opt(self.message().ok_or(ParseError::ShortInput)?)
     }
 
-    /// Returns the response code with the upper bits of the OPT record, or without them if the message is malformed behind its
-    /// header.
+    /// Returns the response code, including the upper bits from the OPT record. If the message is malformed after its
+    /// header, the upper bits are missing.
     pub fn rcode(self) -> Option<OptRcode> {
         let header = self.header()?;
         let opt = self.opt().ok().flatten().unwrap_or_default();
@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    /// Pointers that point at pointers: domain follows at most 255, this view none.
+    /// The names are pointers to pointers. The crate `domain` follows at most 255 of them; this view follows none.
     #[test]
     fn names_of_pointers_are_skipped() {
         let mut message = b"\0\0\0\0\0\0\0\0\0\0\xff\xff\0".to_vec();

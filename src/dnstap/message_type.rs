@@ -5,7 +5,7 @@ use crate::closed_set::closed_set;
 closed_set! {
     /// The type of a dnstap message. It is a closed set, because it is a metric label.
     ///
-    /// The order is that of the numbers in `proto/dnstap.proto`, and the labels are the names there.
+    /// The variants have the order of the numbers in `proto/dnstap.proto`. The labels are the names in that file.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     #[repr(u8)]
     pub enum MessageType {
@@ -18,7 +18,7 @@ closed_set! {
         AuthResponse => "AUTH_RESPONSE",
         /// A resolver asked an authoritative server.
         ResolverQuery => "RESOLVER_QUERY",
-        /// A resolver got its answer.
+        /// A resolver got an answer from an authoritative server.
         ResolverResponse => "RESOLVER_RESPONSE",
         /// A client asked a server.
         ClientQuery => "CLIENT_QUERY",
@@ -26,15 +26,15 @@ closed_set! {
         ClientResponse => "CLIENT_RESPONSE",
         /// A forwarder asked its upstream.
         ForwarderQuery => "FORWARDER_QUERY",
-        /// A forwarder got its answer.
+        /// A forwarder got an answer from its upstream.
         ForwarderResponse => "FORWARDER_RESPONSE",
-        /// A stub resolver asked.
+        /// A stub resolver sent a query.
         StubQuery => "STUB_QUERY",
-        /// A stub resolver got its answer.
+        /// A stub resolver got an answer.
         StubResponse => "STUB_RESPONSE",
-        /// A tool asked.
+        /// A tool sent a query.
         ToolQuery => "TOOL_QUERY",
-        /// A tool got its answer.
+        /// A tool got an answer.
         ToolResponse => "TOOL_RESPONSE",
         /// A server got an update (RFC 2136).
         UpdateQuery => "UPDATE_QUERY",

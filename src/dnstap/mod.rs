@@ -7,8 +7,9 @@
 //!   type; listeners call it for every frame.
 //! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields.
 //! - `moments` reads the time of a frame and sets it, for `replay`.
-//! - [`FrameView`] shows the fields of a payload in place; [`DnsMessage`] those of the DNS messages in it.
-//! - [`RawFrame`] has the fields as they are, also those with a value that the schema does not have.
+//! - [`FrameView`] shows the fields of a payload in place. [`DnsMessage`] shows the fields of a DNS message in the
+//!   payload.
+//! - [`RawFrame`] has the fields as they are in the bytes, including values that the schema does not define.
 //! - `wire`, `varint` and `schema` read protobuf for validation, edits and views.
 //!
 //! Sources: `proto/dnstap.proto` as published by dnstap.info, and protobuf's "Encoding" page.

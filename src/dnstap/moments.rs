@@ -4,14 +4,16 @@ use std::{ops::Range, time::Duration};
 
 use super::{malformed::Malformed, schema, wire::Fields};
 
-/// The places in a frame of the times of query and response, each with its seconds and nanoseconds.
+/// The byte ranges of the query time and the response time in a frame. Each time has one range for its seconds and one
+/// for its nanoseconds.
 #[derive(Debug, Default)]
 struct Places {
     query: [Option<Range<usize>>; 2],
     response: [Option<Range<usize>>; 2],
 }
 
-/// Returns the time of the frame since 1970: that of its response, or else of its query. `None` if it has neither.
+/// Returns the time of the frame, counted from 1970. It is the time of the response or, if that is missing, of the
+/// query. `None` if the frame has neither.
 ///
 /// # Errors
 /// If the frame is malformed.
@@ -21,10 +23,11 @@ pub(crate) fn moment(frame: &[u8]) -> Result<Option<Duration>, Malformed> {
     Ok(times.into_iter().find_map(|place| read(frame, place)))
 }
 
-/// Sets the time of the frame, as [`moment`] returns it, to `now` since 1970. If it has the times of a query and of its
-/// response, the time between them stays. All other bytes stay, and so does the length.
+/// Sets the time that [`moment`] returns to `now`, counted from 1970. If the frame has both a query time and a response
+/// time, the query time is set so that the duration between them stays the same. The length of the frame and all other
+/// bytes stay the same.
 ///
-/// Returns false if it has no time, or if the new one does not fit in its place.
+/// Returns false if the frame has no time, or if the new time needs more bytes than the old one has.
 ///
 /// # Errors
 /// If the frame is malformed.
@@ -58,7 +61,7 @@ pub(crate) fn set_moment(frame: &mut [u8], now: Duration) -> Result<bool, Malfor
 // === impl Places ===
 
 impl Places {
-    /// Finds the last value of each field, which is the one that counts.
+    /// Finds the last value of each field, because protobuf ignores the earlier values.
     fn find(frame: &[u8]) -> Result<Self, Malformed> {
         let mut places = Self::default();
         for field in Fields::new(frame) {
@@ -77,7 +80,7 @@ impl Places {
                     schema::RESPONSE_TIME_NSEC => &mut places.response[1],
                     _ => continue,
                 };
-                // Varints and fixed values have no length before them.
+                // The value begins directly after the tag, because varints and fixed values have no length.
                 *place = Some(field.range.start + field.tag..field.range.end);
             }
         }
@@ -99,13 +102,13 @@ fn read(frame: &[u8], [seconds, nanos]: &[Option<Range<usize>>; 2]) -> Option<Du
     Duration::from_secs(value).checked_add(Duration::from_nanos(nanos.into()))
 }
 
-/// Writes a time that fits.
+/// Writes a time. It must fit in the ranges.
 fn write(frame: &mut [u8], [seconds, nanos]: &[Option<Range<usize>>; 2], time: Duration) {
     if let Some(place) = seconds.clone().and_then(|place| frame.get_mut(place)) {
         let mut value = time.as_secs();
         let last = place.len().saturating_sub(1);
         for (index, byte) in place.iter_mut().enumerate() {
-            // Padded with zeros to the length that it had.
+            // The varint is padded with zeros to its old length.
             let more = if index < last { 0x80 } else { 0 };
             *byte = (value & 0x7f) as u8 | more;
             value >>= 7;

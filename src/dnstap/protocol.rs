@@ -35,7 +35,7 @@ impl Protocol {
         Self::ALL.get(place).copied()
     }
 
-    /// Returns whether its packets are those of UDP; the others use TCP. `http` is the number of the HTTP version.
+    /// Returns whether the protocol runs over UDP; if not, it runs over TCP. `http` is the number of the HTTP version.
     pub(super) fn is_over_udp(self, http: Option<u64>) -> bool {
         match self {
             Self::Udp | Self::DnsCryptUdp | Self::Doq => true,

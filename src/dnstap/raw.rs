@@ -1,4 +1,5 @@
-//! The fields of a frame as they are in its bytes: for readers of frames, without the copies of prost.
+//! The fields of a frame as they are in its bytes, for code that only reads frames. Unlike prost, it does not copy
+//! them.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -50,7 +51,7 @@ pub struct RawMessage<'a> {
     pub response_time: Moment,
     /// `Message.query_message`: DNS in wire format, if the sender wrote DNS.
     pub query_message: Option<&'a [u8]>,
-    /// `Message.response_message`: the same for the response.
+    /// `Message.response_message`: the response, in the same format as the query.
     pub response_message: Option<&'a [u8]>,
     /// `Message.query_zone`: a name in wire format.
     pub query_zone: Option<&'a [u8]>,
@@ -60,19 +61,20 @@ pub struct RawMessage<'a> {
     pub policy: Option<&'a [u8]>,
 }
 
-/// A time of a message: its seconds and nanoseconds are two fields, either of which a sender may leave out.
+/// A time of a message. Its seconds and its nanoseconds are separate fields, and a sender may leave out either of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moment {
     /// Seconds since 1970.
     pub seconds: Option<u64>,
-    /// Nanoseconds after that. Nothing keeps a sender from writing a whole second or more.
+    /// Nanoseconds to add to the seconds. A sender may also write a whole second or more.
     pub nanoseconds: Option<u32>,
 }
 
 // === impl RawFrame ===
 
 impl<'a> RawFrame<'a> {
-    /// Reads a frame that has passed [`validate`]. Fields behind a violation are left out of another one.
+    /// Reads a frame that has passed [`validate`]. If the frame has not passed, the fields after the first violation
+    /// are left out.
     pub fn of_valid(frame: &'a [u8]) -> Self {
         let mut raw = Self::default();
         for field in Fields::new(frame).map_while(Result::ok) {
@@ -139,13 +141,15 @@ impl<'a> RawMessage<'a> {
         MessageType::of(self.kind.into())
     }
 
-    /// Returns whether the type is one of a query. Types of the schema alternate; an unknown type is a query if it is odd.
+    /// Returns whether the type is a query. In the schema, queries have odd numbers and responses even numbers. An
+    /// unknown type is treated in the same way.
     pub fn is_query(&self) -> bool {
         self.kind % 2 == 1
     }
 
-    /// The kind of exchange that the message is part of: a query and its response have the same one. BIND 9.18 taps a query for
-    /// a zone of its own as `AUTH_QUERY` and the response as `CLIENT_RESPONSE`, so these two kinds are one.
+    /// The kind of exchange that the message belongs to. A query and its response have the same kind. Authoritative and
+    /// client messages count as one kind, because BIND 9.18 taps a query for one of its own zones as `AUTH_QUERY` and
+    /// the response as `CLIENT_RESPONSE`.
     pub fn exchange(&self) -> u32 {
         match self.kind.wrapping_sub(1) / 2 {
             2 => 0,
@@ -153,7 +157,7 @@ impl<'a> RawMessage<'a> {
         }
     }
 
-    /// The DNS message that the type is about: the query of a query, the response of a response.
+    /// The DNS message that the type refers to: `query_message` for a query, `response_message` for a response.
     pub fn dns(&self) -> Option<&'a [u8]> {
         if self.is_query() {
             self.query_message
@@ -167,7 +171,7 @@ impl<'a> RawMessage<'a> {
         self.response_time.since(self.query_time)
     }
 
-    /// The time of that message.
+    /// The time of the message that [`dns`](Self::dns) returns.
     pub fn time(&self) -> Moment {
         if self.is_query() {
             self.query_time
@@ -180,7 +184,8 @@ impl<'a> RawMessage<'a> {
 // === impl Moment ===
 
 impl Moment {
-    /// The seconds and the nanoseconds below a second; `None` if a field is missing.
+    /// The seconds, and less than 10^9 nanoseconds: whole seconds in the nanoseconds are added to the seconds. `None`
+    /// if a field is missing.
     pub fn normal(self) -> Option<(u64, u32)> {
         let (seconds, nanoseconds) = (self.seconds?, self.nanoseconds?);
         let carried = u64::from(nanoseconds / 1_000_000_000);
@@ -197,8 +202,8 @@ impl Moment {
     }
 }
 
-/// Returns the address in an address field; an IPv4 address in the form of IPv6 becomes IPv4. `None` if the field has neither 4 nor
-/// 16 bytes.
+/// Returns the address in an address field. An IPv4-mapped IPv6 address becomes IPv4. `None` if the field has neither 4
+/// nor 16 bytes.
 #[cfg_attr(
     not(feature = "cli"),
     allow(dead_code, reason = "only `dump` shows addresses")
@@ -211,7 +216,7 @@ pub(crate) fn address(field: &[u8]) -> Option<IpAddr> {
     Some(IpAddr::from(octets).to_canonical())
 }
 
-/// Decoders keep the lower 32 bits of an enum and of a `uint32`.
+/// Returns the number as decoders see it: they keep only the lower 32 bits of an enum and of a `uint32`.
 #[allow(clippy::cast_possible_truncation)]
 fn number(field: &Field<'_>) -> u32 {
     field.varint() as u32

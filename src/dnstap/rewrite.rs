@@ -24,9 +24,9 @@ pub struct FieldValues {
 /// The changes that one sink makes to every frame.
 ///
 /// - Unless the sink is `full`, `query_message` and `response_message` are removed, and the length of the message is adjusted.
-/// - A field that is set replaces its first occurrence in the frame, and further occurrences are removed. If the frame
-///   does not have the field, it is added at the front, where senders put `identity` and `version`. Several added
-///   fields are ordered by number.
+/// - The new value of a field replaces the field's first occurrence in the frame, and further occurrences are removed.
+///   If the frame does not have the field, it is added at the front, where senders put `identity` and `version`.
+///   Several added fields are ordered by number.
 /// - All other bytes stay, in order: unknown fields at both levels, repeated fields, varints with padding.
 ///
 /// ```
@@ -48,7 +48,7 @@ pub struct Rewrite {
     fields: [Option<Bytes>; 3],
 }
 
-/// The field `extra` of one frame, encoded. It is made to be set again for the next frame, without allocating.
+/// The encoded field `extra` of one frame. It can be set again for the next frame without allocating.
 #[derive(Debug, Clone, Default)]
 pub struct ExtraField {
     encoded: BytesMut,
@@ -105,7 +105,7 @@ impl Rewrite {
         self.splice_or_undo(frame, self.encoded(), out)
     }
 
-    /// Does the same, and sets `extra` to a value that is only for this frame.
+    /// Does the same as [`apply`](Self::apply), and sets `extra` to a value for this frame only.
     ///
     /// # Errors
     /// As for [`apply`](Self::apply).
@@ -148,7 +148,8 @@ impl Rewrite {
         // The edited fields that are not written yet.
         let mut pending = FieldSet::of(&fields);
         let edited = pending;
-        // Edited fields that are absent from the frame go to the front, so a first pass finds them.
+        // Edited fields that are absent from the frame go to the front, so a first pass finds out which fields are
+        // absent.
         if !edited.is_empty() {
             let mut absent = edited;
             for field in Fields::new(frame) {
@@ -208,7 +209,7 @@ impl FieldSet {
         had
     }
 
-    /// The bit of a field; none for a number that is not in any set.
+    /// The bit of a field; 0 for a number that is too large for a set.
     fn bit(number: u32) -> u32 {
         1_u32.checked_shl(number).unwrap_or(0)
     }

@@ -19,9 +19,9 @@ use super::{
 /// Unknown fields and unknown enum values are accepted. As always in protobuf, the last value of a repeated field
 /// counts, and repeated messages are merged.
 ///
-/// prost decodes every frame that passes, and also some that do not pass. It does not check required fields. It accepts
-/// tags and lengths of up to 10 bytes, and groups up to a depth of 99; here, tags and lengths have at most 5 bytes, as
-/// in protobuf-c and C++. golang-dnstap reads the message of a `MESSAGE` without checking that it is present.
+/// prost decodes every frame that passes, and also some that do not pass. prost does not check required fields. It
+/// accepts tags and lengths of up to 10 bytes, and groups up to a depth of 99. Here, tags and lengths have at most 5
+/// bytes, as in protobuf-c and C++. golang-dnstap reads the message of a `MESSAGE` without checking that it is present.
 ///
 /// ```
 /// use tapfan::internals::{Malformed, validate};

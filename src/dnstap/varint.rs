@@ -3,11 +3,11 @@
 
 use super::malformed::Malformed;
 
-/// The limit of tags and lengths, in bytes. protobuf-c and C++ refuse longer encodings, even of small numbers with
-/// padding.
+/// The longest encoding of a tag or a length, in bytes. protobuf-c and C++ refuse longer encodings, even if the number
+/// is small and the rest is padding.
 const SHORT: usize = 5;
 
-/// The limit of other numbers, in bytes.
+/// The longest encoding of any other number, in bytes.
 const LONG: usize = 10;
 
 /// The reason why a number cannot be read.
@@ -45,15 +45,15 @@ pub(super) fn split_varint(bytes: &[u8]) -> Result<Split<'_, &[u8]>, VarintError
     }
 }
 
-/// A faster [`split_varint`] for numbers of up to 8 bytes. If the number has more than one byte, at least 8 bytes must
-/// follow its start.
+/// A faster [`split_varint`] for numbers of up to 8 bytes. For a number of more than one byte, `bytes` must hold at
+/// least 8 bytes.
 #[inline]
 pub(super) fn common_varint(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
     if *bytes.first()? < 0x80 {
         return bytes.split_at_checked(1);
     }
-    // The first byte without the top bit ends the number. This finds that byte without a loop. Times and ports have
-    // more than one byte.
+    // The first byte without the top bit ends the number. This finds that byte without a loop, because times and ports
+    // have more than one byte.
     let last = !u64::from_le_bytes(*bytes.first_chunk()?) & 0x8080_8080_8080_8080;
     if last == 0 {
         return None;

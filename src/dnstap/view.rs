@@ -11,7 +11,8 @@ use super::{
     wire::{Field, Fields},
 };
 
-/// The fields of a frame that edits and filters read. `None` is a field that is absent or has no value of the schema.
+/// The fields of a frame that edits and filters read. `None` means that the field is absent, or that the schema does
+/// not define its value.
 ///
 /// As in all of protobuf, the last value of a repeated field counts, and repeated messages are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,14 +27,14 @@ pub struct FrameView<'a> {
     pub extra: Option<&'a [u8]>,
     /// The transport protocol of the DNS messages.
     pub protocol: Option<Protocol>,
-    /// The transport below that protocol: UDP, also for DNS over QUIC and over HTTP/3, or TCP.
+    /// True if that protocol runs over UDP, as DNS over QUIC and DNS over HTTP/3 do; false if it runs over TCP.
     pub is_over_udp: Option<bool>,
-    /// The address of the initiator: the client, and for resolver and forwarder messages the resolver itself. An
-    /// IPv4-mapped address is IPv4.
+    /// The address of the initiator. This is the client or, for resolver and forwarder messages, the resolver itself.
+    /// An IPv4-mapped address becomes IPv4.
     pub query_address: Option<IpAddr>,
     /// The port of the initiator.
     pub query_port: Option<u16>,
-    /// The address of the responder. An IPv4-mapped address is IPv4.
+    /// The address of the responder. An IPv4-mapped address becomes IPv4.
     pub response_address: Option<IpAddr>,
     /// The port of the responder.
     pub response_port: Option<u16>,
@@ -45,11 +46,12 @@ pub struct FrameView<'a> {
     pub query: Option<DnsMessage<'a>>,
     /// The response, as it was on the wire.
     pub response: Option<DnsMessage<'a>>,
-    /// The zone or bailiwick, a name in the wire format of DNS.
+    /// The zone or bailiwick: a name in DNS wire format.
     pub query_zone: Option<&'a [u8]>,
 }
 
-/// The fields of a message as they are in the frame: several of them make one value.
+/// The fields of a message as they are in the frame. Some values of a [`FrameView`] are made from several of these
+/// fields.
 #[derive(Debug, Default)]
 struct Raw<'a> {
     kind: Option<u64>,
@@ -74,11 +76,11 @@ const NANOSECONDS: u32 = 1_000_000_000;
 impl<'a> FrameView<'a> {
     /// Reads `frame`, the payload of one data frame.
     ///
-    /// A frame that passed [`validate`](super::validate()) is never refused. In other frames a field of another wire type
-    /// than the schema has counts as absent.
+    /// A frame that passed [`validate`](super::validate()) is never refused. In other frames, a field with a wrong wire
+    /// type counts as absent.
     ///
     /// # Errors
-    /// If the encoding is broken: tags, lengths, groups.
+    /// If the encoding of tags, lengths or groups is malformed.
     pub fn read(frame: &'a [u8]) -> Result<Self, Malformed> {
         let mut raw = Raw::default();
         for field in Fields::new(frame) {
@@ -95,7 +97,8 @@ impl<'a> FrameView<'a> {
         Ok(raw.view())
     }
 
-    /// The time from the query to the response, in nanoseconds, if both are known and in this order.
+    /// The time from the query to the response, in nanoseconds. `None` if a time is unknown or the response is earlier
+    /// than the query.
     pub fn duration(&self) -> Option<u128> {
         self.response_time?.checked_sub(self.query_time?)
     }
@@ -167,7 +170,7 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// An enum is an int32, and decoders drop the higher bits.
+/// The number of an enum. It is an int32, and decoders drop the higher bits.
 fn enum_number(field: &Field<'_>) -> u64 {
     field.varint() & u64::from(u32::MAX)
 }
@@ -176,7 +179,7 @@ fn fixed32(field: &Field<'_>) -> Option<u32> {
     Some(u32::from_le_bytes(*field.value.first_chunk()?))
 }
 
-/// The length of an address tells its family; `socket_family` is not needed.
+/// Reads an address. Its length determines its family, so `socket_family` is not needed.
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
         return Some(octets.into());
@@ -185,7 +188,8 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     Some(IpAddr::from(octets).to_canonical())
 }
 
-/// Absent nanoseconds are 0; a second has no more than 10^9 of them, although some senders write more.
+/// The nanoseconds since 1970. Absent nanoseconds count as 0. `None` if a sender wrote a whole second or more as
+/// nanoseconds, as some do.
 fn time(seconds: u64, nanoseconds: Option<u32>) -> Option<u128> {
     let nanoseconds = nanoseconds.unwrap_or(0);
     let whole = u128::from(seconds) * u128::from(NANOSECONDS);

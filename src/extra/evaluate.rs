@@ -13,18 +13,18 @@ use super::{
 };
 use crate::dnstap::{DnsMessage, DnsQuestion, FrameView, Opt};
 
-/// A frame, and what is known about it beyond its bytes.
+/// A frame, and the data about it that is not in its bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tapped<'a> {
     /// The payload of the data frame, as the sender wrote it.
     pub frame: &'a [u8],
-    /// Its origin; `None` for a frame that was made in this process.
+    /// The connection on which it arrived; `None` for a frame that was made in this process.
     pub origin: Option<Origin<'a>>,
     /// The metadata of its message.
     pub labels: Labels<'a>,
 }
 
-/// The connection that brought a frame.
+/// The connection on which a frame arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin<'a> {
     /// The name of the listener.
@@ -40,15 +40,16 @@ struct Reading<'a> {
     opt: OnceCell<Option<Opt>>,
 }
 
-/// The value of what is not known.
+/// The text for a value that is not known.
 const UNKNOWN: &[u8] = b"-";
 
-/// The size of responses that a query without EDNS allows (RFC 1035), and the least that EDNS can allow.
+/// The largest response that a query without EDNS allows (RFC 1035), in bytes. It is also the lowest limit that EDNS
+/// can set.
 const LEAST_BUFSIZE: u16 = 512;
 
 impl Template {
-    /// Writes the value for a frame into `value`, in place of an earlier one. Does not allocate once `value` is large
-    /// enough.
+    /// Writes the value for a frame into `value`, and replaces the earlier value. Allocates only if `value` is not
+    /// large enough yet.
     ///
     /// A placeholder whose value is absent from the frame or malformed becomes `-`. The value is cut after
     /// [`VALUE_LIMIT`](super::VALUE_LIMIT) bytes.
@@ -84,7 +85,7 @@ fn own<'a>(label: OwnLabel, tapped: &Tapped<'a>, reading: &Reading<'a>) -> Optio
 // === impl Reading ===
 
 impl<'a> Reading<'a> {
-    /// A frame that is no dnstap has no fields.
+    /// Reads a frame. If it is not a dnstap message, all fields are absent.
     fn of(frame: &'a [u8]) -> Self {
         Self {
             view: FrameView::read(frame).unwrap_or_default(),
@@ -134,18 +135,20 @@ impl<'a> Reading<'a> {
         Some(())
     }
 
-    /// The question of the query, or of the response, which repeats it.
+    /// The question of the query. If the query is absent, the question of the response, which repeats it.
     fn question(&self) -> Option<&DnsQuestion<'a>> {
         let read = || self.messages().find_map(DnsMessage::question);
         self.question.get_or_init(read).as_ref()
     }
 
-    /// The header of the query, or of the response, which has the same identifier and operation code.
+    /// The header of the query. If the query is absent, the header of the response, which has the same identifier and
+    /// operation code.
     fn query_header(&self) -> Option<Header> {
         self.messages().find_map(DnsMessage::header)
     }
 
-    /// The OPT record of the query, or an empty one if it has none. That of a response describes the server.
+    /// The OPT record of the query, or an empty record if the query has none. The OPT record of a response is not used,
+    /// because it describes the server.
     fn query_opt(&self) -> Option<Opt> {
         let read = || Some(self.view.query?.opt().ok()?.unwrap_or_default());
         *self.opt.get_or_init(read)
@@ -165,7 +168,7 @@ impl<'a> Reading<'a> {
 
 // === values ===
 
-// `Value` takes all text, so writing does not fail.
+// Writing to a `Value` never fails: it cuts text that is too long.
 
 fn write_number(value: &mut Value, number: usize) {
     let _ = write!(value, "{number}");
@@ -185,7 +188,7 @@ fn write_address(value: &mut Value, address: IpAddr) {
     };
 }
 
-/// Writes a name in lower case with a dot at its end, escaped as in zone files.
+/// Writes a name in lower case with a final dot, escaped as in zone files.
 fn write_name(value: &mut Value, name: &ParsedName<&[u8]>) {
     if name.is_root() {
         return value.push(b".");

@@ -6,8 +6,8 @@ use super::placeholder::OWN;
 
 /// Labels and values for the placeholders `{/label/name}`, of one message.
 ///
-/// A DNS server that embeds tapfan passes them along with a message, as CoreDNS's plugins do. It is one buffer; a
-/// [cleared](Self::clear) one is filled again without allocating.
+/// A DNS server that embeds tapfan passes them along with a message, as CoreDNS's plugins do. All entries are in one
+/// buffer. After [`clear`](Self::clear), the buffer is filled again without allocating.
 ///
 /// ```
 /// use tapfan::internals::Metadata;
@@ -22,17 +22,18 @@ pub struct Metadata {
     bytes: Vec<u8>,
 }
 
-/// A borrowed [`Metadata`], or what is left of its bytes.
+/// The entries of a [`Metadata`], borrowed.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Labels<'a> {
-    /// For each entry: the lengths of label and value, two bytes each, and both.
+    /// For each entry: the length of the label and the length of the value, two bytes each; then the label and the
+    /// value.
     bytes: &'a [u8],
 }
 
-/// The most that the metadata of one message may take, in bytes. Each entry takes 4 and its label and value.
+/// The largest size of the metadata of one message, in bytes. Each entry takes 4 bytes, plus its label and its value.
 pub const METADATA_LIMIT: usize = 4096;
 
-/// The lengths before an entry.
+/// The size of the two lengths before each entry, in bytes.
 const LENGTHS: usize = 4;
 
 // === impl Metadata ===
@@ -43,10 +44,10 @@ impl Metadata {
         Self { bytes: Vec::new() }
     }
 
-    /// Sets a label, as `forward/upstream`, to a value. The last value of a label counts.
+    /// Sets a label, such as `forward/upstream`, to a value. If a label is set several times, the last value counts.
     ///
-    /// Returns whether the entry was taken. It is not if the label is not of the form `plugin/name`, if it begins with
-    /// `tap/`, which is for tapfan's own, or if all entries together would exceed [`METADATA_LIMIT`].
+    /// Returns false and stores nothing if the label does not have the form `plugin/name`, if the label begins with
+    /// `tap/`, which is reserved for tapfan's own labels, or if all entries together would exceed [`METADATA_LIMIT`].
     pub fn set(&mut self, label: &str, value: impl AsRef<[u8]>) -> bool {
         let value = value.as_ref();
         let is_label = matches!(label.split_once('/'), Some((plugin, name)) if !plugin.is_empty() && !name.is_empty());
@@ -58,7 +59,7 @@ impl Metadata {
             return false;
         }
         for text in [label.as_bytes(), value] {
-            // At most the limit, which fits.
+            // The length is at most `METADATA_LIMIT`, which fits in 16 bits.
             #[allow(clippy::cast_possible_truncation)]
             let length = text.len() as u16;
             self.bytes.extend_from_slice(&length.to_be_bytes());
@@ -103,7 +104,8 @@ impl fmt::Debug for Metadata {
 // === impl Labels ===
 
 impl<'a> Labels<'a> {
-    /// The entries in the [bytes](Metadata::bytes) of a [`Metadata`]. Other bytes give other entries, or none.
+    /// The entries in the [bytes](Metadata::bytes) of a [`Metadata`]. Bytes of any other origin give meaningless
+    /// entries, or none.
     pub const fn of(bytes: &'a [u8]) -> Self {
         Self { bytes }
     }

@@ -9,7 +9,7 @@ use domain::base::{
 /// and IPN.
 const UNNAMED: [u16; 11] = [11, 22, 38, 40, 66, 67, 68, 259, 262, 263, 264];
 
-/// Returns the word for a type; `None` for `TYPE123`.
+/// Returns the word for a type; `None` if it is written as a number, such as `TYPE123`.
 pub(super) fn of_type(rtype: Rtype) -> Option<&'static str> {
     match rtype.to_int() {
         0 => Some("None"),
@@ -20,7 +20,8 @@ pub(super) fn of_type(rtype: Rtype) -> Option<&'static str> {
     }
 }
 
-/// Returns the word for a class; `None` for `CLASS42`. The class ANY is `CLASS255`, since `ANY` is a type.
+/// Returns the word for a class; `None` if it is written as a number, such as `CLASS42`. The class ANY is written
+/// `CLASS255`, because `ANY` is also a type.
 pub(super) fn of_class(class: Class) -> Option<&'static str> {
     Some(match class.to_int() {
         1 => "IN",
@@ -32,7 +33,7 @@ pub(super) fn of_class(class: Class) -> Option<&'static str> {
     })
 }
 
-/// Returns the word for a response code; `None` for its number.
+/// Returns the word for a response code; `None` if it is written as a number.
 ///
 /// CoreDNS writes 16 as `BADSIG`, which is its name in TSIG records. As a response code it is `BADVERS` (RFC 6891).
 pub(super) fn of_rcode(rcode: OptRcode) -> Option<&'static str> {
@@ -67,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    /// The words of miekg/dns v1.1.73, with which CoreDNS v1.15.0 is built, as a program printed them that tried all numbers.
+    /// The words of miekg/dns v1.1.73, the version in CoreDNS v1.15.0. A program that tried all numbers printed them.
     const COREDNS: &str = include_str!("../../tests/data/coredns-mnemonics.txt");
 
     #[test]

@@ -3,7 +3,7 @@
 //! - [`Template`] is compiled once from its text. [`Template::evaluate`] writes its [`Value`] for one frame.
 //! - [`Metadata`] holds the labels that a DNS server passes with a message.
 //!
-//! Source: the package `plugin/pkg/replacer` of CoreDNS, whose output this one equals wherever CoreDNS has a value.
+//! Source: CoreDNS's package `plugin/pkg/replacer`. Wherever CoreDNS has a value, tapfan writes the same value.
 
 mod evaluate;
 mod metadata;

@@ -3,7 +3,7 @@
 use crate::closed_set::closed_set;
 
 closed_set! {
-    /// A placeholder that CoreDNS has, too. The label is its name as written.
+    /// A placeholder that CoreDNS also has. The label is the placeholder as it is written in a template.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Placeholder {
         /// The type of the question.
@@ -28,7 +28,7 @@ closed_set! {
         Opcode => "{>opcode}",
         /// The bit `DO` of the query.
         Do => "{>do}",
-        /// The size of responses that the query allows, in bytes.
+        /// The largest response that the query allows, in bytes.
         BufSize => "{>bufsize}",
         /// The response code.
         Rcode => "{rcode}",
@@ -64,7 +64,7 @@ pub(super) const OWN: &str = "tap/";
 // === impl Placeholder ===
 
 impl Placeholder {
-    /// Returns the placeholder that is written like this.
+    /// Returns the placeholder that is written as `text`.
     pub(super) fn of(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.label() == text)
     }
@@ -91,7 +91,7 @@ impl Placeholder {
 // === impl OwnLabel ===
 
 impl OwnLabel {
-    /// Returns the label that is written like this.
+    /// Returns tapfan's own label that is written as `label`.
     pub(super) fn of(label: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.label() == label)
     }

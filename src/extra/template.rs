@@ -1,4 +1,4 @@
-//! A template as it was compiled: literal text and placeholders.
+//! A compiled template: literal text and placeholders.
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -6,8 +6,9 @@ use super::placeholder::{OWN, OwnLabel, Placeholder};
 
 /// The text of the option `extra`, with placeholders that are replaced for each frame.
 ///
-/// The grammar is that of CoreDNS: the next `}` ends a placeholder, and the nearest `{` before it begins it. Any text is a
-/// template: a brace without its partner, or a word in braces that is no placeholder, stays as written.
+/// The grammar is that of CoreDNS: a placeholder ends at the next `}` and begins at the nearest `{` before it. Any text
+/// is a valid template: a brace without a partner stays as written, and so does a word in braces that is not a
+/// placeholder.
 ///
 /// Clones are cheap. Templates are equal if their texts are.
 #[derive(Clone)]
@@ -16,7 +17,7 @@ pub struct Template {
     parts: Arc<[Part]>,
 }
 
-/// A part of a template. Ranges are parts of its text.
+/// A part of a template. The ranges refer to the text of the template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Part {
     Literal(Range<usize>),
@@ -29,10 +30,10 @@ pub(super) enum Part {
 /// A word in braces that looks like a placeholder, but has no value or is not replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doubt<'a> {
-    /// A word that is not a placeholder, as `{nmae}`. It stays as written.
+    /// A word that is not a placeholder, such as `{nmae}`. It stays as written.
     Unknown(&'a str),
-    /// A label of metadata that cannot exist: one of `tap/` that tapfan does not have, or one without a `/` inside. Its
-    /// value is `-`.
+    /// A label of metadata that cannot exist: it begins with `tap/` but is not a label of tapfan, or it does not have
+    /// the form `plugin/name`. Its value is `-`.
     NoSuchLabel(&'a str),
     /// A label of metadata that only a DNS server sets. Its value is `-` in frames from a listener.
     Foreign(&'a str),
@@ -73,20 +74,21 @@ impl Template {
         &self.text
     }
 
-    /// Returns whether it has no placeholder, so that its value is [its text](Self::text) for every frame.
+    /// Returns whether the template has no placeholder. Its value is then [its text](Self::text) for every frame.
     pub fn is_literal(&self) -> bool {
         self.parts
             .iter()
             .all(|part| matches!(part, Part::Literal(_)))
     }
 
-    /// Returns whether it reads DNS messages, so that its values differ once they are left out of a frame.
+    /// Returns whether the template reads DNS messages. If so, its value changes when the DNS messages are removed from
+    /// a frame.
     pub fn needs_wire(&self) -> bool {
         let needs = |part: &Part| matches!(part, Part::Placeholder(placeholder) if placeholder.needs_wire());
         self.parts.iter().any(needs)
     }
 
-    /// Returns whether it reads metadata that only a DNS server sets.
+    /// Returns whether the template reads metadata that only a DNS server sets.
     pub fn needs_metadata(&self) -> bool {
         let needs = |part: &Part| matches!(part, Part::Metadata(_));
         self.parts.iter().any(needs)
@@ -122,12 +124,13 @@ impl fmt::Debug for Template {
     }
 }
 
-/// No part for an empty text.
+/// The part for a literal text; `None` if the text is empty.
 fn literal(range: Range<usize>) -> Option<Part> {
     (!range.is_empty()).then_some(Part::Literal(range))
 }
 
-/// Text such as `{"a":1}` or `{a b}` is no mistake: only words of the form of a placeholder are.
+/// Returns the doubt about a word in braces, if there is one. Only a word that looks like a placeholder can be a
+/// mistake; text such as `{"a":1}` or `{a b}` is not.
 fn doubt(braces: &str) -> Option<Doubt<'_>> {
     if let Some(label) = braces.strip_prefix("{/") {
         let label = label.strip_suffix('}')?;
@@ -152,7 +155,8 @@ fn doubt(braces: &str) -> Option<Doubt<'_>> {
 
 // === Braces ===
 
-/// The places of a text from the nearest `{` to each `}`, braces included. A `{` before an earlier `}` does not count.
+/// An iterator over the words in braces of a text. Each range ends with a `}` and begins with the nearest `{` before
+/// it. A `}` without a `{` between it and the previous `}` is skipped.
 struct Braces<'a> {
     text: &'a str,
     at: usize,
@@ -185,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    /// The parts of a text, placeholders in angle brackets, literal text in round ones.
+    /// Shows the parts of a text: placeholders in angle brackets, literal text in parentheses.
     fn parts(text: &str) -> String {
         let template = Template::new(text);
         let part = |part: &Part| match part {
@@ -197,7 +201,7 @@ mod tests {
         template.parts.iter().map(part).collect()
     }
 
-    /// The cases of `TestParseFormat` in CoreDNS, whose parser leaves neighbouring literals apart.
+    /// The cases of `TestParseFormat` in CoreDNS. CoreDNS's parser does not merge neighbouring literals.
     #[test]
     fn a_text_has_the_parts_that_coredns_finds() {
         for (text, expected) in [
@@ -293,7 +297,7 @@ mod tests {
     }
 
     proptest! {
-        /// As `TestParseFormatNodes` in CoreDNS.
+        /// CoreDNS tests the same in `TestParseFormatNodes`.
         #[test]
         fn the_parts_make_up_the_text(
             text in prop::collection::vec(

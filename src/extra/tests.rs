@@ -1,4 +1,4 @@
-//! Values of placeholders in frames made for the purpose. `tests/templates.rs` has recorded frames.
+//! Values of placeholders in handmade frames. `tests/templates.rs` uses recorded frames.
 
 use prost::Message as _;
 
@@ -7,7 +7,7 @@ use crate::dnstap::proto::{Dnstap, Message};
 
 /// A query for `wWw.Example.` with an OPT record of 1232 bytes and `DO`.
 const QUERY: &[u8] = b"\x04\x1d\x01\x20\0\x01\0\0\0\0\0\x01\x03wWw\x07Example\0\0\x1c\0\x01\0\0\x29\x04\xd0\0\0\x80\0\0\0";
-/// Its response, `NXDOMAIN`.
+/// The response to `QUERY`, with the code `NXDOMAIN`.
 const RESPONSE: &[u8] = b"\x04\x1d\x85\xb3\0\x01\0\0\0\0\0\0\x03wWw\x07Example\0\0\x1c\0\x01";
 
 /// All placeholders of CoreDNS, in the order of their table in the documentation.

@@ -4,11 +4,11 @@ use std::fmt;
 
 /// The longest value of a template, in bytes. A longer one is cut.
 ///
-/// It is the limit of the text itself, so a text without placeholders is never cut. Collectors limit frames to 64 KiB and
-/// more.
+/// The text of a template has the same limit, so a text without placeholders is never cut. The frame limits of
+/// collectors are 64 KiB or larger.
 pub const VALUE_LIMIT: usize = 4096;
 
-/// The value of a template for one frame. It is made to be used again for the next frame, without allocating.
+/// The value of a template for one frame. It can be used again for the next frame without allocating.
 #[derive(Debug, Clone, Default)]
 pub struct Value {
     bytes: Vec<u8>,
@@ -19,7 +19,8 @@ pub struct Value {
 // === impl Value ===
 
 impl Value {
-    /// The bytes, at most [`VALUE_LIMIT`]: text, unless a sender put other bytes into a field that is a part of it.
+    /// The bytes, at most [`VALUE_LIMIT`]. They are UTF-8 text, unless a field that the template uses contains other
+    /// bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -59,7 +60,7 @@ fn whole_characters(bytes: &[u8]) -> &[u8] {
     match bytes.utf8_chunks().last() {
         Some(last) => {
             let invalid = last.invalid();
-            // An incomplete character is invalid, and complete ones are not the beginning of one.
+            // `error_len` is `None` only if `invalid` is the beginning of a character.
             let is_start = str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none());
             &bytes[..bytes.len() - if is_start { invalid.len() } else { 0 }]
         }

@@ -1,8 +1,8 @@
 //! Reading of the files in a configuration: regular files only, with a size limit and a deadline.
 //!
 //! A read from a hung mount never returns and cannot be cancelled. So a task that must not hang reads through a
-//! [`Reader`]. It starts a thread for each read, knows which file the thread waits for, and abandons the thread after a
-//! deadline.
+//! [`Reader`]. The reader starts a thread for each read, knows which file the thread waits for, and abandons the thread
+//! after a deadline.
 
 mod read;
 mod reader;

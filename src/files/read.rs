@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_file_is_read_through_links_up_to_the_limit() {
         let folder = tempfile::tempdir().expect("a folder");
-        // Like the kubelet mounts a Secret.
+        // The same links as in a Secret that the kubelet mounts.
         fs::create_dir(folder.path().join("..1")).expect("made");
         fs::write(folder.path().join("..1/key"), "0123456789").expect("written");
         symlink("..1", folder.path().join("..data")).expect("linked");

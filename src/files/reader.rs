@@ -13,7 +13,7 @@ use super::wait::ThreadWait;
 
 /// Reads files on separate threads, and gives up if a file does not answer.
 ///
-/// A hung thread cannot be ended. It is abandoned, and ends when its file answers or the process ends. At most
+/// A hung thread cannot be stopped. It is abandoned, and ends when its file answers or the process ends. At most
 /// [`THREADS`](Self::THREADS) threads exist at a time.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader {
@@ -142,7 +142,7 @@ mod tests {
 
     use super::{super::waiting_for, *};
 
-    /// A read of a file that answers when a message is sent to the returned channel.
+    /// A read of a file. The file answers when a message is sent to the returned channel.
     fn reading(name: &'static str) -> (mpsc::Sender<()>, impl FnOnce() + Send) {
         let (answer, answers) = mpsc::channel();
         let work = move || waiting_for(name, || answers.recv()).expect("an answer");

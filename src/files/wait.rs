@@ -76,7 +76,10 @@ mod tests {
             panic!("{waits:?}");
         };
         assert_eq!((first.as_str(), second.as_str()), ("/one", "/one"));
-        assert_ne!(one, two, "two waits for the same file are two");
+        assert_ne!(
+            one, two,
+            "two waits for the same file have different numbers"
+        );
         assert_eq!(wait.current(), None);
         waiting_for("/unwatched", || assert_eq!(wait.current(), None));
     }

@@ -1,19 +1,19 @@
-//! Rules over the address of the client.
+//! Rules for the address of the client.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::BadRule;
 use crate::dnstap::{self, MessageType, RawMessage};
 
-/// Addresses with the same first bits.
+/// A network: all addresses with the same prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Network {
     bits: u128,
     mask: u128,
 }
 
-/// The address of the client: of the initiator where that is a client. In messages between servers it is the resolver itself,
-/// and there is no client.
+/// The address of the client, if the initiator is a client. In messages between servers the initiator is the resolver
+/// itself; the result is then `None`.
 pub(crate) fn client(message: &RawMessage<'_>) -> Option<IpAddr> {
     match message.message_type() {
         MessageType::ResolverQuery
@@ -38,7 +38,7 @@ impl Network {
             None => (text, None),
         };
         let address: IpAddr = address.parse().ok()?;
-        // An IPv4 network is one of mapped IPv6 addresses.
+        // An IPv4 network is stored as a network of IPv4-mapped IPv6 addresses.
         let before = if address.is_ipv4() { 96 } else { 0 };
         let prefix: u32 = match prefix {
             None => 128 - before,

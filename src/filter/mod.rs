@@ -1,10 +1,10 @@
-//! The choice of frames: rules over message types, names, record types, response codes, clients and protocols.
+//! The choice of frames: rules for message types, names, record types, response codes, clients and protocols.
 //!
-//! A [`Filter`] has a list of rules for each of these. A frame passes if every list lets it pass. In a list, the first rule that
-//! matches decides; without a match, a list with a rule that keeps drops the frame, and any other list keeps it. What cannot be
-//! read does not match.
+//! A [`Filter`] has a list of rules for each of these. A frame passes if every list lets it pass. In a list, the first
+//! rule that matches decides. If no rule matches, the list drops the frame if at least one of its rules keeps frames; a
+//! list of only `!` rules lets the frame pass. A value that cannot be read matches no rule.
 //!
-//! It does not know where frames come from.
+//! A filter does not know where frames come from.
 
 mod client;
 mod names;
@@ -43,7 +43,8 @@ pub(crate) struct Filter {
 // === impl Filter ===
 
 impl Filter {
-    /// Adds a rule over message types: `client_query`, or `client` for both, with commas between several; `!` drops.
+    /// Adds a rule for message types, such as `client_query`, or `client` for query and response. Commas separate
+    /// several types. A rule that begins with `!` drops.
     ///
     /// # Errors
     /// If a word is not known.
@@ -51,7 +52,8 @@ impl Filter {
         self.types.add(text, types)
     }
 
-    /// Adds a rule over the name of the question: `example.org` is the name and all below, `*.example.org` all below.
+    /// Adds a rule for the name of the question. `example.org` matches this name and all names below it;
+    /// `*.example.org` matches only the names below it.
     ///
     /// # Errors
     /// If the text is not a name.
@@ -59,7 +61,7 @@ impl Filter {
         self.qnames.add(text)
     }
 
-    /// Adds a rule over the type of the question: `AAAA`, `TYPE65`.
+    /// Adds a rule for the type of the question, such as `AAAA` or `TYPE65`.
     ///
     /// # Errors
     /// If a word is not known.
@@ -67,7 +69,7 @@ impl Filter {
         self.qtypes.add(text, record_types)
     }
 
-    /// Adds a rule over the response code: `SERVFAIL`. A query has none, so it is kept by no rule and dropped by none.
+    /// Adds a rule for the response code, such as `SERVFAIL`. A query has no response code, so no rule matches it.
     ///
     /// # Errors
     /// If a word is not known.
@@ -75,7 +77,7 @@ impl Filter {
         self.rcodes.add(text, rcodes)
     }
 
-    /// Adds a rule over the address of the client: an address, or a prefix such as `192.0.2.0/24`.
+    /// Adds a rule for the address of the client: an address, or a prefix such as `192.0.2.0/24`.
     ///
     /// # Errors
     /// If the text is neither.
@@ -83,7 +85,7 @@ impl Filter {
         self.clients.add(text, Network::read)
     }
 
-    /// Adds a rule over the transport protocol: `udp`, `dot`.
+    /// Adds a rule for the transport protocol, such as `udp` or `dot`.
     ///
     /// # Errors
     /// If a word is not known.

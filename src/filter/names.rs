@@ -1,4 +1,4 @@
-//! Rules over names. A name is looked up once for each of its labels, however many rules there are.
+//! Rules for names. Each name is looked up once per label; the number of rules does not matter.
 
 use std::collections::HashMap;
 
@@ -8,12 +8,12 @@ use super::{
 };
 use crate::dns::Name;
 
-/// Rules over names and the names below them.
+/// Rules for names and the names below them.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     /// The rules of each name in wire format, in lower case.
     rules: HashMap<Box<[u8]>, Rule>,
-    /// The verdict on what no rule matches.
+    /// The verdict on a frame that no rule matches.
     otherwise: Verdict,
     count: usize,
 }
@@ -21,9 +21,9 @@ pub(super) struct Names {
 /// The rules of one name, each with its place in the list.
 #[derive(Debug, Clone, Copy, Default)]
 struct Rule {
-    /// For the name and all below.
+    /// The rule for the name and all names below it.
     all: Option<(usize, Verdict)>,
-    /// For the names below only.
+    /// The rule for only the names below it.
     below: Option<(usize, Verdict)>,
 }
 

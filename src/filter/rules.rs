@@ -4,7 +4,7 @@
 #[derive(Debug, Clone)]
 pub(super) struct Rules<M> {
     rules: Vec<(Verdict, M)>,
-    /// The verdict on what no rule matches.
+    /// The verdict on a frame that no rule matches.
     otherwise: Verdict,
 }
 
@@ -18,7 +18,7 @@ pub(super) enum Verdict {
 /// The error in a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadRule {
-    /// A word is not of the list of known ones.
+    /// A word is not known.
     #[error("there is no {what} `{word}`{}", Hint(.hint))]
     Unknown {
         /// The kind of word.
@@ -58,7 +58,7 @@ pub(super) fn verdict(text: &str) -> (Verdict, &str) {
 // === impl Rules ===
 
 impl<M> Rules<M> {
-    /// Adds the rule in `text`: `!` before it drops, and `read` reads the rest.
+    /// Adds the rule in `text`. If it begins with `!`, it drops. `read` reads the text after the `!`.
     pub(super) fn add(
         &mut self,
         text: &str,

@@ -1,4 +1,4 @@
-//! A sample of the traffic, by transaction: a query and its response are both in it, or neither.
+//! A sample of the traffic. It selects whole transactions: if a query is in the sample, its response is, too.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -11,8 +11,8 @@ use crate::{
     dnstap::{RawFrame, RawMessage},
 };
 
-/// A sample of one transaction in so many. The key of the hash is chosen at the start, so a client cannot place itself in the
-/// sample.
+/// A sample of one transaction in N. A random key for the hash is chosen at the start, so a client cannot know which of
+/// its queries will be in the sample.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
     one_in: NonZeroU32,
@@ -32,13 +32,13 @@ impl Sample {
         let Some(message) = &frame.message else {
             return true;
         };
-        // The upper bits, so that the remainder of the division does not favour small ones.
+        // A transaction is in the sample if the upper 32 bits of its hash are less than 2^32 / N.
         let hash = self.hash(message) >> 32;
         hash * u64::from(self.one_in.get()) < 1 << 32
     }
 
-    /// A query and its response have the same addresses, ports, identifier and question. Servers may write the response with the
-    /// name in another case.
+    /// Hashes fields that a query and its response have in common: addresses, port, identifier and question. The case
+    /// of the name is ignored, because a server may change it in the response.
     fn hash(&self, message: &RawMessage<'_>) -> u64 {
         let mut hasher = self.key.build_hasher();
         hasher.write(message.query_address.unwrap_or_default());

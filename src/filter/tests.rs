@@ -1,4 +1,4 @@
-//! Rules over the frames of recordings, and over frames made by hand.
+//! Rules applied to recorded frames and to handmade frames.
 
 use super::{BadRule, Filter, Sample};
 use crate::{capture::FileReader, dnstap::RawFrame};
@@ -72,7 +72,7 @@ fn a_response_code_is_only_that_of_a_response() {
     let keep = passing(SAMPLE, &rule("NOERROR"));
     let drop = passing(SAMPLE, &rule("!NOERROR"));
     assert_eq!(keep + drop, 45);
-    // Queries have no code: they are not kept, and not dropped.
+    // Queries have no response code, so no rule matches them.
     let queries = [
         (Filter::add_type as Add, "client_query"),
         rule("NOERROR")[0],

@@ -1,4 +1,4 @@
-//! Rules over numbers that have words: message types, record types, response codes, protocols.
+//! Rules for numbers that have words: message types, record types, response codes and protocols.
 
 use super::BadRule;
 use crate::{

@@ -7,13 +7,14 @@ use super::ControlError;
 /// Counts skipped control frames. These are frames of unknown types, which must be skipped (`control.h`), and frames of
 /// known types that have no meaning in mid-stream.
 ///
-/// Because the protocol may get new types, a few of them between data frames are harmless, and so is an occasional one
-/// on a quiet stream. But a peer that sends nothing else would keep a processor busy without delivering a frame. So the
-/// allowance is 64 in a row, and grows again by one for each data frame and for each second.
+/// The protocol may get new types, so a few such frames between data frames are harmless, and so is an occasional frame
+/// on a quiet stream. But a peer that sends only such frames would keep a processor busy without delivering a data
+/// frame. The allowance is therefore 64 skipped frames in a row. It grows again by one for each data frame and for each
+/// second.
 #[derive(Debug, Clone)]
 pub(crate) struct Allowance {
     left: u32,
-    /// The time up to which seconds have been added to `left`; `None` before the first skipped frame.
+    /// `left` already contains the seconds up to this time. `None` before the first skipped frame.
     paid: Option<Instant>,
 }
 
@@ -30,7 +31,7 @@ impl Allowance {
         }
     }
 
-    /// Adds one to the allowance for a data frame.
+    /// Adds 1 to the allowance, for a data frame that arrived.
     pub(crate) fn earn(&mut self) {
         self.left = (self.left + 1).min(IN_A_ROW);
     }

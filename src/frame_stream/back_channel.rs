@@ -39,7 +39,7 @@ enum State {
     Kind {
         length: usize,
     },
-    /// Within the fields of a control frame, of which `left` bytes are still to come.
+    /// Within the fields of a control frame. `left` bytes of them have not arrived yet.
     Fields {
         kind: Option<ControlKind>,
         left: usize,

@@ -46,11 +46,12 @@ pub struct Frames<'a> {
     rest: &'a [u8],
 }
 
-/// The fixed cost of a chunk, in bytes of memory: its shared header and the overhead of its allocations. Frames and
-/// index are added.
+/// The fixed cost of a chunk, in bytes of memory: its shared header and the overhead of its allocations. The memory of
+/// the frames and of the index comes on top.
 const OVERHEAD: usize = 128;
 
-/// The measured fixed cost of a queued chunk of one frame, in bytes of memory. Buffer and index are added.
+/// The measured fixed cost of a queued chunk that holds one frame, in bytes of memory. The memory of the buffer and of
+/// the index comes on top.
 const REAL_OVERHEAD: usize = 320;
 
 // === impl Chunk ===
@@ -70,7 +71,7 @@ impl Chunk {
         Self::keeping(buffer.capacity(), buffer.freeze(), index, received)
     }
 
-    /// The same for a vector, which also may be larger than its contents.
+    /// Like [`of_buffer`](Self::of_buffer), for a vector.
     #[cfg(feature = "tap")]
     pub(crate) fn of_vec(bytes: Vec<u8>, index: Box<[IndexEntry]>, received: Instant) -> Self {
         Self::keeping(bytes.capacity(), bytes.into(), index, received)
@@ -165,7 +166,7 @@ impl Chunk {
         (self.range.end - self.range.start) as usize
     }
 
-    /// Returns whether it has no frames.
+    /// Returns whether the chunk has no frames.
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
@@ -180,7 +181,7 @@ impl Chunk {
         self.shared.received
     }
 
-    /// The connection that it came from, if known.
+    /// The connection that the chunk came from, if known.
     pub fn source(&self) -> Option<&Source> {
         self.shared.source.as_ref()
     }
@@ -249,7 +250,7 @@ impl Chunk {
         while over - fit > 1 {
             let middle = usize::midpoint(fit, over);
             let content = index[middle - 1].end() as usize - start + size_of_val(&index[..middle]);
-            // At most `len`, which fits.
+            // `middle` is at most `len`, which fits.
             #[allow(clippy::cast_possible_truncation)]
             let frames = self.range.start..self.range.start + middle as u32;
             if content + self.labels_size(&frames) <= room {
@@ -393,7 +394,7 @@ mod tests {
         let same = whole.clone().compact();
         assert!(
             std::ptr::eq(same.wire(), whole.wire()),
-            "nothing to let go of: not copied"
+            "not copied, because that would free no memory"
         );
     }
 

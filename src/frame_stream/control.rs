@@ -72,7 +72,7 @@ pub enum ControlError {
         "a content type of {0} bytes, more than the {MAX_CONTENT_TYPE_LENGTH} that Frame Streams allows"
     )]
     ContentTypeTooLong(usize),
-    /// More content types than allowed: START can have one, and STOP and FINISH none.
+    /// More content types than allowed. START may have one; STOP and FINISH may have none.
     #[error("{kind} with {count} content types, more than allowed")]
     TooManyContentTypes {
         /// The type of the frame.
@@ -194,13 +194,13 @@ impl Control {
 
     /// Parses the type and the fields of a control frame: the part after its escape and length.
     ///
-    /// It accepts exactly the frames that libfstrm's `fstrm_control_decode` accepts. Unknown fields are errors, and so
-    /// are more than one content type in START, and any content type in STOP and FINISH. The type is checked first, so
-    /// an unknown type is always [`ControlError::UnknownKind`], whatever its fields.
+    /// It accepts exactly the frames that libfstrm's `fstrm_control_decode` accepts. These are errors: an unknown
+    /// field, more than one content type in START, any content type in STOP or FINISH. The type is checked first, so an
+    /// unknown type is always [`ControlError::UnknownKind`], even if the fields are malformed.
     ///
     /// # Errors
-    /// See [`ControlError`]; never [`ControlError::NotControl`] or [`ControlError::OutOfPlace`], which depend on the
-    /// surrounding stream.
+    /// See [`ControlError`]. Never returns [`ControlError::NotControl`] or [`ControlError::OutOfPlace`], because these
+    /// errors depend on the surrounding stream.
     pub fn parse(body: &[u8]) -> Result<Self, ControlError> {
         if body.len() > MAX_CONTROL_LENGTH {
             return Err(ControlError::TooLong(
@@ -293,7 +293,7 @@ fn split_u32(bytes: &[u8]) -> Result<(u32, &[u8]), ControlError> {
     Ok((u32::from_be_bytes(*number), rest))
 }
 
-/// Writes a length, which in a [`Control`] is at most [`MAX_CONTROL_LENGTH`].
+/// Writes a length. In a [`Control`] no length exceeds [`MAX_CONTROL_LENGTH`].
 fn put_length(wire: &mut impl BufMut, length: usize) {
     wire.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
 }

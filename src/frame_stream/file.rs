@@ -14,8 +14,8 @@ use super::{CONTENT_TYPE, Chunk, Control, ControlError, ControlKind, MAX_CONTROL
 
 /// An iterator over the data frames of a file.
 ///
-/// It ends after an error, except for [`FileError::FrameTooLong`], after which it continues with the next frame. Control
-/// frames of unknown types are skipped, as `control.h` requires. Bytes after STOP are not read.
+/// It ends after the first error, with one exception: after [`FileError::FrameTooLong`] it continues with the next
+/// frame. Control frames of unknown types are skipped, as `control.h` requires. Bytes after STOP are not read.
 ///
 /// ```
 /// use tapfan::capture::{FileReader, FileWriter};
@@ -37,7 +37,7 @@ pub struct FileReader<R> {
     ended: bool,
     /// The payload that was read last.
     payload: Vec<u8>,
-    /// The offset of its length.
+    /// The offset of the length before the payload.
     payload_offset: u64,
 }
 
@@ -130,13 +130,14 @@ impl<R: Read> FileReader<R> {
         }
     }
 
-    /// Changes the length of the longest accepted frame, in bytes of payload.
+    /// Sets the length of the longest accepted frame, in bytes of payload.
     pub fn with_max_frame(mut self, bytes: u32) -> Self {
         self.max_frame = bytes;
         self
     }
 
-    /// Reads the next data frame into a buffer of the reader, which the next call overwrites. Returns `None` after the last one.
+    /// Reads the next data frame into a buffer of the reader; the next call overwrites that buffer. Returns `None`
+    /// after the last frame.
     ///
     /// ```
     /// use tapfan::capture::{FileReader, FileWriter};
@@ -162,7 +163,7 @@ impl<R: Read> FileReader<R> {
         }
     }
 
-    /// The offset at which the last frame read begins, with its length.
+    /// The offset of the frame that was read last. A frame begins with its length.
     pub fn frame_offset(&self) -> u64 {
         self.payload_offset
     }
@@ -172,7 +173,7 @@ impl<R: Read> FileReader<R> {
         self.frames
     }
 
-    /// Returns whether the next frame is in memory already, so that reading it does not wait for the file.
+    /// Returns whether the next frame is already in memory. If so, reading it does not wait for the file.
     pub fn is_next_buffered(&self) -> bool {
         let Some((length, behind)) = self.file.buffer().split_first_chunk() else {
             return false;
@@ -224,7 +225,7 @@ impl<R: Read> FileReader<R> {
         }
     }
 
-    /// Reads the control frame whose escape, at `offset`, has been read. Returns `None` if its type is unknown.
+    /// Reads a control frame. Its escape, at `offset`, has already been read. Returns `None` if the type is unknown.
     fn read_control(&mut self, offset: u64) -> Result<Option<Control>, FileError> {
         let broken = |source| FileError::Control { offset, source };
         let length = self.read_number()?;
@@ -341,7 +342,7 @@ impl<W: Write> FileWriter<W> {
         Ok(self.file.write_all(frames)?)
     }
 
-    /// The file, behind the buffer.
+    /// The file that the buffer is flushed to.
     #[cfg_attr(
         not(feature = "cli"),
         allow(dead_code, reason = "`dump` asks whether its file was renamed")

@@ -4,9 +4,9 @@ use crate::dnstap::MessageType;
 
 /// One frame in the index of a chunk.
 ///
-/// An entry has 5 bytes, because the end is stored unaligned; as a `u32`, it would make the entry 8 bytes long. The
-/// size matters, because the index counts against the bounds of every queue, and many frames are shorter than 100
-/// bytes.
+/// An entry has 5 bytes, because the end is stored as an unaligned array. With a `u32` for the end, an entry would have
+/// 8 bytes. The size matters, because the index counts against the bounds of every queue, and many frames are shorter
+/// than 100 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IndexEntry {
     end: [u8; 4],
@@ -16,7 +16,7 @@ pub(crate) struct IndexEntry {
 // === impl IndexEntry ===
 
 impl IndexEntry {
-    /// A frame that ends before byte `end` of the chunk's buffer.
+    /// Creates the entry of a frame that ends before byte `end` of the chunk's buffer.
     pub(crate) fn new(end: u32, message_type: MessageType) -> Self {
         Self {
             end: end.to_ne_bytes(),

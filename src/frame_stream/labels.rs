@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::extra::Labels;
 
-/// The metadata of each frame of a chunk. Only chunks of a tap whose messages have metadata have it.
+/// The metadata of each frame of a chunk. Only a tap's chunks have it, and only if the tap's messages have metadata.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FrameLabels {
     /// The end of each frame's part of `bytes`.
@@ -15,7 +15,7 @@ pub(crate) struct FrameLabels {
 // === impl FrameLabels ===
 
 impl FrameLabels {
-    /// The metadata in `bytes`, in which the part of each frame ends at its place in `ends`.
+    /// Creates the metadata of frames from `bytes`. `ends` has, for each frame, the end of its part of `bytes`.
     #[cfg(any(test, feature = "tap"))]
     pub(crate) fn new(ends: &[u32], bytes: &[u8]) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl FrameLabels {
     pub(super) fn copy(&self, frames: &Range<u32>) -> Self {
         let part = self.part(frames);
         let ends = frames.clone().map(|frame| self.end(frame + 1) - part.start);
-        // Ends in a part are no greater than ends in the whole.
+        // The ends in the copy are no greater than the ends in the original.
         let ends = ends.filter_map(|end| u32::try_from(end).ok());
         Self {
             ends: ends.collect(),

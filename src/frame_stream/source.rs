@@ -29,7 +29,7 @@ struct Identity {
 // === impl Source ===
 
 impl Source {
-    /// Creates a source for the connection of `peer` to `listener`. Both names are those of the log.
+    /// Creates a source for the connection of `peer` to `listener`. Both names are the ones that appear in the log.
     pub fn new(listener: Arc<str>, peer: &str) -> Self {
         Self::within(&Budget::default(), listener, peer)
     }

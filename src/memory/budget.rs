@@ -1,4 +1,4 @@
-//! A shared limit on the memory of all frames that wait.
+//! A shared limit on the memory of all frames that wait in queues.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ struct Account {
     held: AtomicUsize,
 }
 
-/// Bytes that are counted as held, until this is dropped.
+/// Bytes that are counted as held until this value is dropped.
 pub struct Reservation {
     budget: Budget,
     bytes: usize,

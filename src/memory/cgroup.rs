@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(
             found("0::/\n", V2, &own),
             Some(64 << 20),
-            "a namespace of its own"
+            "the process has its own namespace"
         );
         assert_eq!(found("0::/../elsewhere\n", V2, &own), Some(64 << 20));
     }

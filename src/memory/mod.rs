@@ -15,7 +15,7 @@ pub(crate) use budget::Reservation;
 /// The other quarter is for memory that is not counted: the program, buffers of TLS and of the kernel, and the
 /// allocator's reserve.
 pub(crate) fn default_limit() -> usize {
-    /// Assumed if the system reports nothing.
+    /// The available memory that is assumed if the system reports none.
     const UNKNOWN: u64 = 1 << 30;
     let available = available().unwrap_or(UNKNOWN);
     usize::try_from(three_quarters(available)).unwrap_or(usize::MAX)

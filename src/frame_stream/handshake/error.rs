@@ -1,4 +1,4 @@
-//! The reasons why a handshake fails, in an operator's words.
+//! The reasons why a handshake fails, in words that operators know.
 
 use std::{fmt, io, time::Duration};
 
@@ -80,7 +80,8 @@ pub enum Awaited {
 /// The probable protocol of a peer that does not use Frame Streams, judged by its first four bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LooksLike {
-    /// A TLS record: a `ClientHello` to a plain listener, or the alert of a TLS collector that was dialled without TLS.
+    /// A TLS record. It is a `ClientHello` to a listener without TLS, or the alert of a TLS collector to which tapfan
+    /// connected without TLS.
     Tls,
     /// An HTTP request or response.
     Http,
@@ -99,8 +100,8 @@ pub enum LooksLike {
     Unknown([u8; 4]),
 }
 
-/// The largest number that is recognised as the length of a data frame. No sender has longer frames, so a larger number
-/// is probably text.
+/// The largest number that is recognised as the length of a data frame. No sender has longer frames, so the bytes of a
+/// larger number are probably text.
 const LONGEST_DATA: u32 = 16 << 20;
 
 /// The shortest length of `PowerDNS` messages. They contain an identifier of 16 bytes.

@@ -33,7 +33,7 @@ const MAX_UNKNOWN_FRAMES: usize = 16;
 
 struct Handshake<'a, S> {
     io: &'a mut S,
-    /// The time for the whole handshake, and the time at which it ends.
+    /// The duration allowed for the whole handshake, and the time at which it runs out.
     deadline: (Duration, Instant),
     awaited: Awaited,
     heard: bool,
@@ -61,7 +61,7 @@ where
 /// `deadline` limits the whole handshake, including writes.
 ///
 /// # Errors
-/// See [`HandshakeError`]; never [`HandshakeError::NothingSent`].
+/// See [`HandshakeError`]. Never returns [`HandshakeError::NothingSent`].
 pub async fn open<S>(io: &mut S, deadline: Duration) -> Result<(), HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -71,8 +71,8 @@ where
     handshake.write(&Control::start()).await
 }
 
-/// Performs the first part of [`open`]: READY and ACCEPT. The stream has not started then, so the connection can be
-/// closed without cutting a stream. Otherwise call [`start`] next.
+/// Performs the first part of [`open`]: READY and ACCEPT. After it, the stream has not started yet: the caller can
+/// close the connection without cutting a stream, or call [`start`] to go on.
 ///
 /// # Errors
 /// As for [`open`].
