@@ -25,7 +25,7 @@ pub enum Disconnect {
     /// A read or a write failed for another reason.
     #[error("the connection broke: {0}")]
     Io(io::Error),
-    /// The collector took nothing for the whole write deadline, though its machine answers.
+    /// The collector took no data for the whole write deadline, although its machine answers.
     #[error("the collector took no data for {0:?}; it hangs, or it is far too slow")]
     Stalled(Duration),
     /// The collector sent something other than a control frame.
@@ -57,11 +57,13 @@ pub enum Disconnect {
     /// A write to the file failed. The text of the error names the file.
     #[error("{0}")]
     File(Box<dyn std::error::Error + Send + Sync>),
-    /// The file system took nothing for the whole write deadline.
+    /// The file system took no data for the whole write deadline.
     #[error("the file system took no data for {0:?}; does the disk respond?")]
     FileStalled(Duration),
     /// The end of the file was not on the disk before the deadline.
-    #[error("the file was not complete within {0:.1?}; until it is, it has its temporary name")]
+    #[error(
+        "the file was not complete within {0:.1?}; it keeps its temporary name until it is complete"
+    )]
     FileUnfinished(Duration),
     /// The connection led to a listener of this router. No frame was sent.
     #[error("the connection led back to a listener of this router")]
@@ -69,7 +71,7 @@ pub enum Disconnect {
 }
 
 closed_set! {
-    /// A [`Disconnect`] without its details, by which connections are counted.
+    /// A [`Disconnect`] without its details. Ended connections are counted by it.
     #[derive(Debug, Clone, Copy)]
     enum Reason {
         Closed => "closed",
@@ -117,9 +119,9 @@ impl Disconnect {
 
     /// Returns the reason for a failed read or write.
     ///
-    /// `answers` is true if the collector's machine sent anything within `patience`. The error alone does not show that:
-    /// with `TCP_USER_TIMEOUT` (tcp(7)), Linux reports a time-out both for a peer that is gone and for a peer that
-    /// acknowledges but has no room for data.
+    /// `answers` is true if the collector's machine sent anything within `patience`. The error alone does not show
+    /// that: with `TCP_USER_TIMEOUT` (tcp(7)), Linux reports a time-out for a peer that is gone, and also for a peer
+    /// that acknowledges but has no room for data.
     pub(crate) fn of(error: io::Error, answers: bool, patience: Duration) -> Self {
         match error.kind() {
             io::ErrorKind::TimedOut if answers => Self::Stalled(patience),

@@ -1,4 +1,4 @@
-//! The health of one endpoint: events change it, and nothing else does.
+//! The health of one endpoint. Only events change it.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,9 +18,9 @@ pub struct Health {
     pub since: Timestamp,
     /// The address of the connection, or of the last attempt; `null` before the first attempt.
     pub endpoint: Option<String>,
-    /// The last error; `null` if there was none. It is kept when the sink is up again.
+    /// The last error; `null` if there was none. The error stays here when the sink is up again.
     pub last_error: Option<Failure>,
-    /// Failed attempts since the last time it was up.
+    /// Failed attempts since the endpoint was last up.
     pub failures: u32,
     /// The time of the next attempt; `null` unless the state is `backoff`.
     pub next_attempt: Option<Timestamp>,
@@ -47,7 +47,8 @@ pub struct EndpointStatus {
     pub health: Health,
     /// The account of the frames offered to it; `null` unless each endpoint of the sink has its own queue.
     pub ledger: Option<LedgerStatus>,
-    /// The age in seconds of the oldest frame in its own queue; `null` without one.
+    /// The age in seconds of the oldest frame in the endpoint's own queue; `null` if it has no queue or the queue is
+    /// empty.
     pub oldest_seconds: Option<f64>,
     /// The index of this endpoint among all that the sink has had. The address does not identify an endpoint: it may come
     /// back while the old endpoint with that address still drains.
@@ -60,17 +61,17 @@ closed_set! {
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "lowercase")]
     pub enum State {
-        /// Looking its name up.
+        /// Waiting for a lookup of its name.
         Resolving => "resolving",
-        /// Dialling, with the TLS handshake if it uses TLS.
+        /// Connecting the socket. With TLS, this includes the TLS handshake.
         Connecting => "connecting",
         /// In the Frame Streams handshake: READY, ACCEPT, START.
         Handshaking => "handshaking",
-        /// Taking frames.
+        /// Connected and taking frames.
         Up => "up",
         /// Waiting for the next attempt.
         Backoff => "backoff",
-        /// Emptying its queue before it ends.
+        /// Sending the rest of its queue before it ends.
         Draining => "draining",
         /// Ended.
         Stopped => "stopped",
@@ -88,7 +89,7 @@ impl State {
         )
     }
 
-    /// Returns whether it drains or has stopped. It never leaves these states.
+    /// Returns whether the state is `Draining` or `Stopped`. No event leads from these states back to another one.
     pub(super) const fn is_leaving(self) -> bool {
         matches!(self, Self::Draining | Self::Stopped)
     }
@@ -162,7 +163,7 @@ impl Health {
         }
     }
 
-    /// Counts an event. Called for its endpoint, and again for the sink as a whole.
+    /// Counts an event. It is called once for the endpoint of the event, and once for the sink as a whole.
     pub(super) fn count(&mut self, event: &Event<'_>) {
         match *event {
             Event::Up(_) => self.connects += 1,
@@ -215,8 +216,8 @@ impl Health {
         }
     }
 
-    /// Enters a state of an attempt to connect, unless a connection is in use. While one is, an attempt to replace it does
-    /// not change the state until the attempt succeeds or fails.
+    /// Enters a state of an attempt to connect, unless a connection is in use. An attempt to replace a connection in
+    /// use changes the state only when the attempt succeeds or fails.
     fn attempt(&mut self, state: State, endpoint: Option<&str>, now: SystemTime) {
         if !self.connected {
             self.enter(state, now);
@@ -233,7 +234,7 @@ impl Health {
         }
     }
 
-    /// Sets the state. Keeps `since` if an outage merely goes on with its next attempt.
+    /// Sets the state. Keeps `since` if this is only the next attempt of the same outage.
     fn change(&mut self, state: State, now: SystemTime) {
         if !(self.state.is_attempt() && state.is_attempt()) {
             self.since = now.into();
@@ -245,7 +246,8 @@ impl Health {
 
 // === impl EndpointStatus ===
 
-/// Gives direct access to the fields of the flattened `health`, as in JSON, where they stand among the struct's own fields.
+/// Gives direct access to the fields of `health`. In JSON they are flattened, too: they appear next to the struct's own
+/// fields.
 macro_rules! has_health {
     ($whole:ty, $part:ty) => {
         impl std::ops::Deref for $whole {

@@ -36,7 +36,7 @@ pub(crate) enum Event<'a> {
     /// The connection in use ended.
     Lost {
         cause: &'a Disconnect,
-        /// True if the connection lasted long enough to count as the end of the previous outage.
+        /// True if the connection lasted so long that the previous outage counts as over.
         steady: bool,
         /// The time until the next attempt; `None` if one is already in progress.
         delay: Option<Duration>,
@@ -65,7 +65,7 @@ pub(crate) enum Event<'a> {
         fault: &'a dyn Error,
         restart_in: Duration,
     },
-    /// No more frames will come; the queue is being emptied.
+    /// The sink gets no more frames and sends the rest of its queue.
     Draining,
     /// The sink has ended.
     Stopped,
@@ -73,8 +73,8 @@ pub(crate) enum Event<'a> {
     Added,
     /// The endpoint is no longer part of the sink. The sink's totals keep its counts.
     Removed,
-    /// An endpoint has ended because the name no longer resolves to its address. `lost` counts the frames that it had not
-    /// taken.
+    /// An endpoint has ended because the name no longer resolves to its address. `lost` counts the frames that were
+    /// left in its queue.
     Left { endpoint: &'a str, lost: u64 },
     /// The sink now uses several endpoints at a time. It has not looked up their addresses yet.
     Divided,
@@ -91,16 +91,16 @@ pub(crate) enum Event<'a> {
         /// True if the sink keeps using the addresses of its last successful lookup.
         keeps: bool,
     },
-    /// A file is whole and has its name.
+    /// A file is complete and has its final name.
     FileCompleted {
         file: &'a str,
         frames: u64,
-        /// True if it was left under its temporary name, by a crash or a full disk.
+        /// True if a crash or a full disk had left it under its temporary name.
         was_left: bool,
     },
     /// A file stays under its temporary name.
     FileLeft { file: &'a str, cause: &'a dyn Error },
-    /// A file that is older than those to keep was not deleted.
+    /// A file beyond the number of `keep` could not be deleted.
     FileNotDeleted { cause: &'a dyn Error },
     /// The name has more addresses than a sink uses.
     LeftOut { used: usize, left_out: usize },
@@ -120,10 +120,11 @@ pub(crate) struct FailedAttempt<'a> {
 }
 
 closed_set! {
-    /// The stage of a failure: the steps of an attempt to connect, in their sequence, and then writing.
+    /// The stage at which a failure happened. The variants are in the order of the stages: first the steps of an
+    /// attempt to connect, then writing.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Stage {
-        /// Looking the name up.
+        /// The lookup of the name.
         Resolve => "resolve",
         /// Connecting the socket.
         Connect => "connect",
@@ -131,7 +132,7 @@ closed_set! {
         Tls => "TLS",
         /// The Frame Streams handshake.
         Handshake => "handshake",
-        /// Writing, on a connection that was up.
+        /// A write on a connection that was up.
         Write => "write",
     }
 }
@@ -152,8 +153,8 @@ impl fmt::Display for FailedAttempt<'_> {
 // === impl FailureKind ===
 
 impl FailureKind {
-    /// Returns the kind that is identified by `parts`. It is a hash of them, because some parts cannot be stored, such as
-    /// the discriminants of errors. A collision would only suppress a log line.
+    /// Returns the kind that `parts` identify. A kind is a hash of its parts, because some parts cannot be stored, such
+    /// as the discriminants of errors. A collision would only suppress a log line.
     pub(crate) fn of(parts: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         parts.hash(&mut hasher);

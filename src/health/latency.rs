@@ -1,8 +1,10 @@
-//! The latency of frames: from the read from the sender to the write to the collector.
+//! The latency of frames. It begins when a frame is read from the sender and ends when the frame is written to the
+//! collector.
 
 use std::time::Duration;
 
-/// A histogram of frames by their latency: from the end of the read that received them to the write that sent them.
+/// A histogram of frames by their latency. The latency begins at the end of the read that received a frame and ends
+/// with the write that sent it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Latency {
     counts: [u64; Self::BOUNDS.len() + 1],
@@ -12,7 +14,7 @@ pub struct Latency {
 // === impl Latency ===
 
 impl Latency {
-    /// The upper bounds of all buckets but the last, which has none.
+    /// The upper bounds of all buckets except the last one, which has no upper bound.
     pub const BOUNDS: [Duration; 14] = [
         Duration::from_micros(50),
         Duration::from_micros(100),

@@ -3,7 +3,7 @@
 use crate::closed_set::closed_set;
 
 closed_set! {
-    /// Why a sink lost a frame. A closed set: it is a metric label.
+    /// Why a sink lost a frame. The set is closed, because the reason is a metric label.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum DropReason {
         /// The queue was full: the sink was down, stalled or too slow for too long.
@@ -14,7 +14,8 @@ closed_set! {
         Disconnected => "disconnected",
         /// The frame was still queued or in flight at the drain's deadline.
         Shutdown => "shutdown",
-        /// The sink's name no longer resolves to the frame's endpoint, and the endpoint did not take the frame in time.
+        /// The frame waited for an endpoint whose address the sink's name no longer has. The endpoint did not take the
+        /// frame in time.
         EndpointGone => "endpoint_gone",
         /// The router was near its memory limit, and this sink held more memory than any other.
         Memory => "memory",
@@ -25,15 +26,15 @@ closed_set! {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Drops([u64; DropReason::ALL.len()]);
 
-/// A sink's account at one moment. All counts are frames unless they say bytes.
+/// A sink's account at one moment. Each count is in frames, unless it says bytes.
 ///
-/// `offered = delivered + dropped + queued + in flight`, always: see [`balances`](Self::balances).
+/// At any time, `offered = delivered + dropped + queued + in flight`; [`balances`](Self::balances) checks it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ledger {
     /// Frames that the router offered to the sink's queue.
     pub offered: u64,
-    /// Frames handed whole to the operating system on a connection whose handshake had completed.
+    /// Frames that the operating system accepted completely, on a connection whose handshake was complete.
     pub delivered: u64,
     /// The bytes of the delivered frames on the wire, after the sink's edits.
     pub delivered_bytes: u64,
@@ -41,7 +42,7 @@ pub struct Ledger {
     pub queued: u64,
     /// The bytes of memory that the queued frames and those in flight hold.
     pub held_bytes: u64,
-    /// Frames that the driver took from the queue and has neither written whole nor put back.
+    /// Frames that the driver took from the queue and has neither written completely nor put back.
     pub in_flight: u64,
     dropped: Drops,
 }
@@ -64,7 +65,7 @@ impl Drops {
         DropReason::ALL.into_iter().zip(self.0)
     }
 
-    /// Counts `frames` additional frames as lost for `reason`.
+    /// Counts `frames` more frames as lost for `reason`.
     pub fn count(&mut self, reason: DropReason, frames: u64) {
         self.0[reason as usize] += frames;
     }

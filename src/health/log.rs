@@ -1,4 +1,5 @@
-//! The log lines of events. Each event has one line; a kind of failure is a warning only once in an outage.
+//! The log lines of events. Each event has one line. In an outage, each kind of failure is logged as a warning only
+//! once.
 //!
 //! `{subject}` is `sink`, or `an endpoint` of a sink that uses several at a time.
 
@@ -30,8 +31,8 @@ struct Known(VecDeque<FailureKind>);
 /// The target of these lines, for filters such as `tapfan::sink=debug`.
 const TARGET: &str = "tapfan::sink";
 
-/// The number of kinds that are remembered, more than an ordinary outage has. Beyond it, the oldest kind is forgotten and
-/// may be logged again.
+/// The number of kinds that are remembered. An ordinary outage has fewer. When there are more, the oldest kind is
+/// forgotten and may be logged again.
 const KEPT: usize = 64;
 
 /// Displays the first few addresses of a name.
@@ -42,7 +43,8 @@ pub(super) struct Line<'a> {
     /// True if the event is of an endpoint of a sink that uses several at a time.
     pub(super) of_endpoint: bool,
     pub(super) change: &'a Change,
-    /// True if this kind of failure was not logged yet. It is a warning then; repetitions are logged at debug.
+    /// True if this kind of failure was not logged yet. The line is a warning only in this case; repetitions are logged
+    /// at debug.
     pub(super) is_news: bool,
 }
 
@@ -214,8 +216,8 @@ impl Line<'_> {
 // === impl Journal ===
 
 impl Journal {
-    /// Returns whether this kind of failure was not logged yet in this outage, and remembers the kind. Events that end an
-    /// outage clear the kinds.
+    /// Returns true if this kind of failure was not logged yet in this outage, and remembers the kind. Events that end
+    /// an outage clear the kinds.
     pub(super) fn is_news(&mut self, event: &Event<'_>) -> bool {
         match *event {
             Event::Failed { attempt, .. } => return self.attempts.is_news(attempt.kind),

@@ -6,7 +6,7 @@
 //! router ─► Ledger, Latency ──────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! `endpoint` and `sink` are pure: the same events at the same times make the same state.
+//! `endpoint` and `sink` have no side effects: the same events at the same times always lead to the same state.
 
 mod disconnect;
 mod endpoint;

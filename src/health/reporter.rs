@@ -69,8 +69,8 @@ impl Reporter {
     /// Applies an event to the health, and logs it.
     pub(crate) fn report(&self, event: &Event<'_>) {
         let change = self.change(|sink, now| sink.apply(self.number, event, now));
-        // Logs after the lock is released: if nothing reads the log, a log call may block, and must not block readers of the
-        // health.
+        // Logs only after the lock is released. If nothing reads the log, a log call may block; with the lock held, it
+        // would also block the readers of the health.
         self.log(event, change);
     }
 

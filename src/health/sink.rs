@@ -13,14 +13,15 @@ pub struct SinkHealth {
     /// The best state among the endpoints, and the counts of all endpoints that the sink has had.
     #[serde(flatten)]
     pub health: Health,
-    /// The endpoints in use. With `endpoints failover` there is one, from the first attempt on.
+    /// The endpoints in use. With `endpoints failover` this is one endpoint, present since the first attempt.
     pub endpoints: Vec<EndpointStatus>,
-    /// Failed lookups of its name. The sink keeps using the addresses of the last successful lookup.
+    /// Failed lookups of the sink's name. After a failure, the sink keeps using the addresses of the last successful
+    /// lookup.
     pub resolve_failures: u64,
     /// The error of the last lookup, with the time at which lookups began to fail with it; `null` if the last lookup
     /// succeeded.
     pub resolve_error: Option<Failure>,
-    /// True if it uses several endpoints at a time.
+    /// True if the sink uses several endpoints at a time.
     #[serde(skip)]
     several: bool,
     #[serde(skip)]
@@ -30,7 +31,7 @@ pub struct SinkHealth {
 /// The change that an event made, for the log.
 #[derive(Debug)]
 pub(super) struct Change {
-    /// The endpoint before the event, and after it.
+    /// The endpoint's health before the event and after it.
     pub(super) before: Health,
     pub(super) after: Health,
     /// The change of the sink as a whole, if it uses several endpoints.

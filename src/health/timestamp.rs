@@ -44,7 +44,7 @@ impl Timestamp {
         SystemTime::now().into()
     }
 
-    /// Returns the time from `earlier` to `self`; zero if `earlier` is later, because the clock was set back.
+    /// Returns the time from `earlier` to `self`; zero if `earlier` is the later time, because the clock was set back.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.duration_since(earlier.0).unwrap_or_default()
     }
@@ -96,7 +96,7 @@ impl<'de> Deserialize<'de> for Timestamp {
         let text = String::deserialize(deserializer)?;
         let time = OffsetDateTime::parse(&text, &Rfc3339).map_err(de::Error::custom)?;
         let nanos = u64::try_from(time.unix_timestamp_nanos())
-            .map_err(|_| de::Error::custom("a time outside of 1970 to 2554"))?;
+            .map_err(|_| de::Error::custom("a time before 1970 or after 2554"))?;
         Ok((UNIX_EPOCH + Duration::from_nanos(nanos)).into())
     }
 }

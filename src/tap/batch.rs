@@ -1,4 +1,4 @@
-//! The messages that one thread has sent and that have not left yet.
+//! The messages that one thread has sent and that the router does not have yet.
 
 use std::time::Instant;
 
@@ -10,28 +10,28 @@ use crate::{
 
 /// Encoded messages that become one chunk.
 ///
-/// A batch that is given away whole gives its buffer to the chunk. One that is given away early is copied into a chunk of
-/// the right size, so that a slow thread does not fill the queues with empty buffers.
+/// When a full batch is flushed, its buffer becomes the chunk. A batch that is flushed early is copied into a chunk of
+/// the right size, so that a slow thread does not fill the queues with nearly empty buffers.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
     index: Vec<IndexEntry>,
     labels: Vec<u8>,
-    /// The end of each message's part of `labels`. Empty as long as none has metadata.
+    /// The end of each message's part of `labels`. Empty as long as no message of the batch has metadata.
     label_ends: Vec<u32>,
-    /// The time of its first message.
+    /// The time of the first message.
     begun: Option<Instant>,
-    /// True once nothing gives batches away any more, so that each message must leave at once.
+    /// True after the flusher has ended. Each message must then go to the router immediately.
     pub(super) closed: bool,
 }
 
-/// The bytes at which a batch is given away.
+/// The size at which a batch is full and is flushed, in bytes.
 const FULL: usize = 64 << 10;
 
-/// The most bytes of a batch that cannot be given away now.
+/// The largest size of a full batch that cannot be flushed now, in bytes.
 const MOST: usize = 4 * FULL;
 
-/// The bytes of memory that a batch keeps while its thread sends little or nothing.
+/// The memory that a batch keeps while its thread sends little or nothing, in bytes.
 const SPARE: usize = 4 << 10;
 
 // === impl Batch ===
@@ -69,7 +69,7 @@ impl Batch {
         }
         self.reserve(encoding.frame_length());
         encoding.write(head, &mut self.bytes);
-        // A batch has at most 256 KiB, or one frame, whose length is bounded, too.
+        // A batch has at most 256 KiB, or it consists of a single frame, and the length of a frame is bounded, too.
         #[allow(clippy::cast_possible_truncation)]
         let end = self.bytes.len() as u32;
         self.index.push(IndexEntry::new(end, message_type));
@@ -77,15 +77,15 @@ impl Batch {
 
     #[cold]
     fn push_labels(&mut self, labels: &[u8]) {
-        // The messages before the first one with metadata have none.
+        // The messages before the first message with metadata get empty metadata.
         self.label_ends.resize(self.index.len(), 0);
         self.labels.extend_from_slice(labels);
-        // As the end of the frames, below.
+        // This fits, as for the end of the frames above.
         #[allow(clippy::cast_possible_truncation)]
         self.label_ends.push(self.labels.len() as u32);
     }
 
-    /// Makes room for a frame: doubles the buffer, but not beyond what a batch normally has.
+    /// Makes room for a frame. Doubles the buffer, but not beyond the size of a full batch.
     #[inline]
     fn reserve(&mut self, frame: usize) {
         let needed = self.bytes.len() + frame;
@@ -102,7 +102,7 @@ impl Batch {
         }
     }
 
-    /// Takes the messages as a chunk; `None` if there are none.
+    /// Takes the messages out as a chunk; `None` if there are none.
     pub(super) fn take(&mut self) -> Option<Chunk> {
         let begun = self.begun.take()?;
         let index = self.index.as_slice().into();
@@ -129,7 +129,7 @@ impl Batch {
         Chunk::of_vec(bytes, index, begun)
     }
 
-    /// Gives back most of the memory of a batch that is empty and was when it was last looked at.
+    /// Frees most of the memory of a batch that was already empty at the previous flush.
     pub(super) fn shrink(&mut self) {
         if self.bytes.capacity() > SPARE {
             self.bytes = Vec::new();
@@ -141,7 +141,7 @@ impl Batch {
         }
     }
 
-    /// The bytes of memory that it keeps.
+    /// The memory that the batch keeps, in bytes.
     #[cfg(all(test, feature = "proto"))]
     pub(super) fn memory(&self) -> usize {
         let labels = self.labels.capacity() + self.label_ends.capacity() * size_of::<u32>();

@@ -36,7 +36,7 @@ use crate::{
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Builder {
-    /// Of a Tapfile.
+    /// The settings from a Tapfile or a configuration.
     config: Option<Config>,
     sinks: Vec<Sink>,
     identity: Option<Vec<u8>>,
@@ -44,21 +44,22 @@ pub struct Builder {
     runtime: Option<runtime::Handle>,
 }
 
-/// The name of the text in its problems: it does not come from a file.
+/// The file name that error messages show for the text, which does not come from a file.
 const TEXT: &str = "Tapfile";
 
-/// The name of the intake where listeners have theirs.
+/// The name of the intake, where frames from a listener have the listener's name.
 const LISTENER: &str = "tap";
 
 // === impl Builder ===
 
 impl Builder {
-    /// No sinks, and the defaults of all other settings.
+    /// Creates a builder without sinks and with the defaults of all other settings.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes the sinks and settings of a Tapfile, as [`Taps::from_tapfile`] does. A second one replaces the first.
+    /// Takes the sinks and settings of a Tapfile, as [`Taps::from_tapfile`] does. A second call replaces the first
+    /// Tapfile.
     ///
     /// # Errors
     /// If the text has errors.
@@ -68,8 +69,8 @@ impl Builder {
         Ok(self.config(config))
     }
 
-    /// Takes the sinks and settings of a configuration, for example one of [`config::parse_for_taps`]. Its listeners are
-    /// ignored. A second one replaces the first.
+    /// Takes the sinks and settings of a configuration, for example one of [`config::parse_for_taps`]. Its listeners
+    /// are ignored. A second call replaces the first configuration.
     pub fn config(mut self, config: Config) -> Self {
         self.config = Some(config);
         self
@@ -81,29 +82,31 @@ impl Builder {
         self
     }
 
-    /// Sets the `identity` of all messages. Default: the host's name. A sink may set another one.
+    /// Sets the `identity` of all messages. The default is the host's name. A sink may set another `identity`.
     pub fn identity(mut self, identity: impl Into<Vec<u8>>) -> Self {
         self.identity = Some(identity.into());
         self
     }
 
-    /// Sets the `version` of all messages. Default: `tapfan-` and the version of this crate. A sink may set another one.
+    /// Sets the `version` of all messages. The default is `tapfan-` and the version of this crate. A sink may set
+    /// another `version`.
     pub fn version(mut self, version: impl Into<Vec<u8>>) -> Self {
         self.version = Some(version.into());
         self
     }
 
-    /// Runs the sinks on this runtime instead of a thread of their own. It needs its I/O and time drivers, and it must
-    /// outlive the drain: when it ends, the taps end, too.
+    /// Runs the sinks on this runtime instead of on a separate thread. The runtime needs its I/O and time drivers. It
+    /// must run until the drain is over: when the runtime ends, the taps end, too.
     pub fn runtime(mut self, runtime: runtime::Handle) -> Self {
         self.runtime = Some(runtime);
         self
     }
 
-    /// Starts the sinks. Ones that are down do not fail the start. Blocks while it reads certificates and keys.
+    /// Starts the sinks. The start also succeeds if collectors are down. Blocks while it reads certificates and keys.
     ///
     /// # Errors
-    /// If a certificate cannot be used, two sinks have the same name, or the system has no thread left. Nothing runs then.
+    /// If a certificate cannot be used, two sinks have the same name, or the system has no thread left. After an error,
+    /// nothing runs.
     pub fn start(self) -> Result<Taps, Error> {
         let head = self.head()?;
         let Self {
@@ -183,7 +186,7 @@ impl Builder {
     }
 }
 
-/// The host's name; empty if the system does not say it.
+/// The host's name; empty if the system does not report it.
 fn host_name() -> Vec<u8> {
     gethostname().map(OsStringExt::into_vec).unwrap_or_default()
 }

@@ -1,4 +1,5 @@
-//! The encoding of a message as a data frame: straight into the bytes of a chunk, in one pass over known lengths.
+//! The encoding of a message as a data frame. All lengths are computed first, so one pass writes the frame directly
+//! into the bytes of a chunk.
 //!
 //! The fields are in the order of their numbers, as protobuf's libraries write them.
 
@@ -10,42 +11,43 @@ use std::{
 use super::{MessageType, message::Message, policy::Policy};
 use crate::dnstap::schema;
 
-/// The most bytes of a frame's payload. A DNS message has at most 65,535 bytes, and a frame may have two of them.
+/// The longest payload of a frame, in bytes. A DNS message has at most 65,535 bytes, and a frame may contain two DNS
+/// messages.
 const LONGEST: usize = 256 << 10;
 
 /// A message whose frame has a known length.
 pub(super) struct Encoding<'a> {
     message: &'a Message<'a>,
     addresses: Addresses,
-    /// False if the wire bytes are left out.
+    /// True if the frame contains the wire bytes of the DNS messages.
     wire: bool,
-    /// The bytes of the encoded `Message`.
+    /// The length of the encoded `Message`, in bytes.
     length: usize,
-    /// The bytes of the payload.
+    /// The length of the payload, in bytes.
     payload: usize,
 }
 
-/// The addresses of a message, in one family.
+/// The addresses of a message, both of the same family.
 #[derive(Debug, Clone, Copy)]
 struct Addresses {
     query: Option<(IpAddr, u16)>,
     response: Option<(IpAddr, u16)>,
 }
 
-/// The fields `identity` and `version`, encoded, with which every payload begins.
+/// The encoded fields `identity` and `version`. Every payload begins with them.
 #[derive(Debug)]
 pub(super) struct Head(Box<[u8]>);
 
-/// A place for fields: bytes, or only their number.
+/// A destination for fields. One implementation writes their bytes; the other only counts the bytes.
 trait Fields {
     fn number(&mut self, field: u32, value: u64);
     fn fixed(&mut self, field: u32, value: u32);
     fn bytes(&mut self, field: u32, value: &[u8]);
-    /// Adds a message of `length` bytes, which `fill` adds.
+    /// Adds a nested message of `length` bytes. `fill` adds its fields.
     fn nested(&mut self, field: u32, length: usize, fill: impl FnOnce(&mut Self));
 }
 
-/// Counts the bytes of the fields.
+/// A counter of the bytes of the fields.
 #[derive(Default)]
 struct Length(usize);
 
@@ -67,7 +69,7 @@ impl Head {
 // === impl Encoding ===
 
 impl<'a> Encoding<'a> {
-    /// Prepares a message; `None` if it has no type or is too long for any DNS message.
+    /// Prepares a message; `None` if it has no type or is longer than any DNS message can be.
     #[inline]
     pub(super) fn new(head: &Head, message: &'a Message<'a>, wire: bool) -> Option<Self> {
         if message.kind == MessageType::Unknown {
@@ -93,7 +95,7 @@ impl<'a> Encoding<'a> {
         (encoding.payload <= LONGEST).then_some(encoding)
     }
 
-    /// The bytes of the frame, with the length in front of it.
+    /// The length of the frame in bytes, including the length field before the payload.
     #[inline]
     pub(super) fn frame_length(&self) -> usize {
         4 + self.payload
@@ -102,7 +104,7 @@ impl<'a> Encoding<'a> {
     /// Appends the frame.
     #[inline]
     pub(super) fn write(&self, head: &Head, out: &mut Vec<u8>) {
-        // At most `LONGEST`.
+        // The payload has at most `LONGEST` bytes.
         #[allow(clippy::cast_possible_truncation)]
         let length = self.payload as u32;
         out.extend_from_slice(&length.to_be_bytes());
@@ -212,7 +214,8 @@ fn policy_fields(out: &mut impl Fields, policy: &Policy<'_>) {
 // === impl Addresses ===
 
 impl Addresses {
-    /// The addresses of a message. A message has one family, so beside an IPv6 address an IPv4 one is written as IPv6.
+    /// The addresses of a message. A message has only one address family, so if one address is IPv6, an IPv4 address is
+    /// written as an IPv4-mapped IPv6 address.
     #[inline]
     fn of(message: &Message<'_>) -> Self {
         let canonical = |address: SocketAddr| (address.ip().to_canonical(), address.port());
@@ -287,7 +290,7 @@ impl Fields for Vec<u8> {
     }
 }
 
-/// The bytes of a field of `length` bytes, with its tag and length.
+/// The size of a field whose value has `length` bytes, including its tag and length.
 #[inline]
 fn bytes_length(field: u32, length: usize) -> usize {
     let before = varint_length(tag(field, BYTES)) + varint_length(length as u64);
@@ -301,7 +304,7 @@ const fn tag(field: u32, wire_type: u32) -> u64 {
 
 #[inline]
 const fn varint_length(value: u64) -> usize {
-    // Seven bits a byte, and one byte for 0.
+    // Each byte holds seven bits. The value 0 takes one byte.
     let bits = 64 - (value | 1).leading_zeros() as usize;
     bits.div_ceil(7)
 }
@@ -310,7 +313,7 @@ const fn varint_length(value: u64) -> usize {
 fn varint(out: &mut Vec<u8>, mut value: u64) {
     let low = |value: u64| (value & 0x7f) as u8;
     while value >= 0x80 {
-        // More is to come.
+        // More bytes follow.
         out.push(low(value) | 0x80);
         value >>= 7;
     }
@@ -419,7 +422,7 @@ mod tests {
             )
     }
 
-    /// The message that prost makes of the same parts.
+    /// The message that prost makes from the same parts.
     fn expected(parts: &Parts, wire: bool) -> proto::Message {
         let protocol = parts.protocol.map(|place| PROTOCOLS[place]);
         let of = |address: SocketAddr| address.ip().to_canonical();
@@ -502,7 +505,7 @@ mod tests {
         }
     }
 
-    /// The table of what `CoreDNS` fills in, read in its source at v1.14.7.
+    /// The fields that `CoreDNS` fills in, taken from its source at v1.14.7.
     #[test]
     fn the_four_shapes_are_those_of_coredns() {
         let client = "[::ffff:192.0.2.7]:5353".parse().expect("an address");

@@ -4,14 +4,14 @@ use std::{io, sync::Arc};
 
 use crate::{config::Diagnostics, supervisor::StartError};
 
-/// The reason why taps were not started. Nothing runs then.
+/// The reason why taps were not started. After such an error, nothing runs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The Tapfile has errors. The text has each with its place.
+    /// The Tapfile has errors. The text lists each error with its position.
     #[error("{0}")]
     Tapfile(Diagnostics),
-    /// Two sinks have the same name, by which reports and metrics tell them apart.
+    /// Two sinks have the same name. Reports and metrics distinguish sinks by name.
     #[error("two sinks have the name `{0}`: give one of them another name")]
     SameName(Arc<str>),
     /// `identity` or `version` is too long.
@@ -36,6 +36,6 @@ pub enum Error {
 // === impl Error ===
 
 impl Error {
-    /// The most bytes of `identity` and of `version`, as in a Tapfile.
+    /// The longest `identity` or `version`, in bytes. A Tapfile has the same limit.
     pub(super) const LONGEST_TEXT: usize = 4096;
 }

@@ -1,4 +1,4 @@
-//! The handle by which the threads of a server send messages.
+//! The handle with which the threads of a server send messages.
 
 use std::{fmt, sync::Arc};
 
@@ -6,8 +6,8 @@ use super::{Message, MessageType, Metadata, intake::Intake};
 
 /// Sends messages to the sinks of a [`Taps`](super::Taps) or a [`MemoryTap`](super::MemoryTap).
 ///
-/// Clones are cheap and equal. Any thread and any task may use one, at any time: also after the drain, when messages only
-/// count as lost. The default handle has no sinks and sends nothing.
+/// Clones are cheap and equivalent. Any thread and any task may use a clone at any time. After the drain, each message
+/// only counts as lost. The default handle has no sinks and sends nothing.
 ///
 /// ```
 /// use std::{net::SocketAddr, time::SystemTime};
@@ -29,9 +29,9 @@ impl Handle {
         Self(Some(Arc::clone(intake)))
     }
 
-    /// Returns whether any sink wants messages of this type. If not, the server need not build one.
+    /// Returns whether any sink wants messages of this type. If not, the server does not need to build such a message.
     ///
-    /// It reads one number. It is false without sinks and after the drain.
+    /// The call is cheap: it reads one number. It returns false without sinks and after the drain.
     #[inline]
     pub fn wants(&self, message_type: MessageType) -> bool {
         self.0
@@ -39,14 +39,14 @@ impl Handle {
             .is_some_and(|intake| intake.wants(message_type))
     }
 
-    /// Returns whether any sink wants the wire bytes of messages: because it is `full`, or because it reads something from
-    /// them. If not, a server that would have to encode them again need not do so.
+    /// Returns whether any sink wants the wire bytes of messages, because the sink is `full` or reads values from the
+    /// wire bytes. If not, a server that no longer has the wire bytes does not need to encode the message again.
     #[inline]
     pub fn wants_wire(&self) -> bool {
         self.0.as_ref().is_some_and(|intake| intake.wants_wire())
     }
 
-    /// Returns whether any sink wants the metadata of messages, because its `extra` names some.
+    /// Returns whether any sink wants the metadata of messages, because its `extra` contains a metadata label.
     #[inline]
     pub fn wants_metadata(&self) -> bool {
         let intake = self.0.as_ref();
@@ -55,12 +55,12 @@ impl Handle {
 
     /// Sends a message to every sink.
     ///
-    /// Never waits for a sink and never fails. A message that a sink's queue has no room for is counted in the ledger of
-    /// that sink, as `queue_full`; one that comes after the drain, as `shutdown`; one without a type in the schema or with
-    /// more than 256 KiB, as `malformed` at every sink.
+    /// Never waits for a sink and never fails. Lost messages are counted in the ledgers. If a sink's queue has no room
+    /// for a message, that sink counts it as `queue_full`. A message after the drain counts as `shutdown`. A message
+    /// that has no type in the schema or is larger than 256 KiB counts as `malformed` at every sink.
     ///
-    /// The message is copied into a batch of this thread, which leaves within a millisecond. The messages of a thread stay
-    /// in order.
+    /// The message is copied into the batch of this thread, and the batch goes to the sinks' queues within a
+    /// millisecond. The messages of a thread stay in order.
     #[inline]
     pub fn send(&self, message: &Message<'_>) {
         if let Some(intake) = &self.0 {
@@ -68,8 +68,8 @@ impl Handle {
         }
     }
 
-    /// Does the same with metadata, for sinks whose `extra` has placeholders of the form `{/label/name}`. Without such a
-    /// sink it equals [`send`](Self::send).
+    /// Does the same as [`send`](Self::send), and adds metadata for sinks whose `extra` has placeholders of the form
+    /// `{/label/name}`. Without such a sink, the metadata has no effect.
     ///
     /// ```
     /// use tapfan::tap::{Handle, Message, Metadata};

@@ -1,4 +1,4 @@
-//! The task that owns the sinks of a [`Taps`](super::Taps): it flushes, and drains at the end.
+//! The task that owns the sinks of a [`Taps`](super::Taps). It flushes the batches, and drains the sinks at the end.
 
 use std::{fmt, io, sync::Arc, thread, time::Duration};
 
@@ -8,28 +8,28 @@ use tokio_util::sync::CancellationToken;
 use super::intake::Intake;
 use crate::{router::Queues, supervisor::Supervisor};
 
-/// A drain that was asked for.
+/// A request to drain.
 pub(super) struct Drain {
     pub(super) within: Duration,
     /// Called when the drain is over.
     pub(super) done: Box<dyn FnOnce() + Send>,
 }
 
-/// The messages on their way, and the accounts of their sinks.
+/// The intake of the messages, and the queues of the sinks with their ledgers.
 ///
-/// Dropping it ends the way: later messages are counted as lost.
+/// When it is dropped, the intake closes and the queues are abandoned: later messages count as lost.
 #[derive(Debug, Clone)]
 pub(super) struct Way {
     pub(super) intake: Arc<Intake>,
     pub(super) sinks: Vec<(Arc<str>, Arc<Queues>)>,
 }
 
-/// The runtime of taps that have none of others.
+/// The runtime of taps for which the caller provided no runtime.
 ///
-/// Unlike tokio's runtime it may be dropped anywhere.
+/// Unlike tokio's runtime, it may be dropped anywhere, even in async code.
 pub(super) struct OwnRuntime {
     handle: runtime::Handle,
-    /// `None` once it is dropped.
+    /// `None` only while it is being dropped.
     runtime: Option<runtime::Runtime>,
 }
 
@@ -75,7 +75,7 @@ impl OwnRuntime {
         self.handle.clone()
     }
 
-    /// Runs `host`, and all that it starts, on a new thread until `host` ends.
+    /// Runs `host`, and all tasks that it starts, on a new thread until `host` ends.
     pub(super) fn run(self, host: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let run = move || {
             if let Some(runtime) = &self.runtime {
@@ -90,13 +90,13 @@ impl OwnRuntime {
 impl Drop for OwnRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Lookups that the system makes for it may hang.
+            // Does not wait for lookups by the system's resolver, because they may hang.
             runtime.shutdown_background();
         }
     }
 }
 
-/// Flushes until it is asked to drain, or until the sender of `asked` is dropped. Then the sinks end.
+/// Flushes the batches until a drain is requested or the sender of `asked` is dropped. After that, it ends the sinks.
 pub(super) async fn host(supervisor: Supervisor, way: Way, asked: oneshot::Receiver<Drain>) {
     let drain = select! {
         drain = asked => drain.ok(),

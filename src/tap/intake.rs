@@ -1,7 +1,7 @@
-//! The way of a message from the thread that sends it to the router.
+//! The path of a message from the thread that sends it to the router.
 //!
-//! Each thread has a batch of its own, so threads do not wait for each other. A full batch is given to the router by its
-//! thread; all others by the flusher, a millisecond after their first message at the latest.
+//! Each thread has its own batch, so threads do not wait for each other. When a batch is full, its thread hands it to
+//! the router. The flusher hands over all other batches, at the latest a millisecond after their first message.
 
 use std::{
     fmt,
@@ -32,24 +32,25 @@ use crate::{
     router::{DropReason, Router},
 };
 
-/// The part of a [`Taps`](super::Taps) that its handles and threads share.
+/// The part of a [`Taps`](super::Taps) that all handles and threads share.
 pub(super) struct Intake {
-    /// The types that are wanted, a bit each by their numbers, and [`WIRE`] and [`METADATA`].
+    /// The message types that the sinks want, one bit per type at the type's number, and the bits [`WIRE`] and
+    /// [`METADATA`].
     wanted: AtomicU32,
     head: Head,
     router: Router,
-    /// Marks the chunks. A queue treats all threads as one sender.
+    /// The source that all chunks get. A queue therefore treats all threads as one sender.
     source: Source,
     slots: Mutex<Slots>,
     flusher: Alarm,
 }
 
-/// The batch of a thread, which the flusher reaches as well.
+/// The batch of a thread. The flusher has access to it, too.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     batch: Mutex<Batch>,
-    /// Held while a batch goes to the router, so that a later one does not overtake it. It is taken before `batch`, or only
-    /// tried.
+    /// Held while a batch is handed to the router, so that a later batch of the same thread cannot overtake it. To
+    /// avoid a deadlock, it is locked before `batch`, or only with `try_lock`.
     leaving: Mutex<()>,
 }
 
@@ -60,10 +61,10 @@ struct Slots {
     closed: bool,
 }
 
-/// Wakes the flusher.
+/// The signal that wakes the flusher.
 #[derive(Debug, Default)]
 struct Alarm {
-    /// True while the flusher is awake, so that most batches need not wake it.
+    /// True while the flusher is awake. Most batches find it awake and do not need to wake it.
     awake: AtomicBool,
     notify: Notify,
 }
@@ -81,10 +82,10 @@ const WIRE: u32 = 1 << 31;
 /// The bit in `wanted` for metadata.
 const METADATA: u32 = 1 << 30;
 
-/// The longest time that a message waits for others.
+/// The time that the flusher sleeps between two flushes.
 ///
-/// tokio's timers end at whole milliseconds, and a shorter sleep ends at the next of them. So this is the time between two
-/// flushes, and a message that comes in between waits for less.
+/// tokio's timers end at whole milliseconds, so this short sleep ends at the next millisecond. A message that arrives
+/// between two flushes therefore waits for less than a millisecond.
 const TICK: Duration = Duration::from_micros(1);
 
 const _: () = assert!(MessageType::ALL.len() < METADATA.trailing_zeros() as usize);
@@ -167,8 +168,9 @@ impl Intake {
         });
     }
 
-    /// Gives away the full batch of a thread. While the flusher gives away an earlier one, the batch grows for a while
-    /// instead: the system may have stopped the flusher's thread, and the sender must not wait for that.
+    /// Hands the full batch of a thread to the router. While the flusher is still handing over an earlier batch, the
+    /// full batch grows instead, up to a limit: the system may have paused the flusher's thread, and the sender must
+    /// not wait for that.
     #[cold]
     fn make_room<'a>(
         &self,
@@ -208,7 +210,7 @@ impl Intake {
         }
     }
 
-    /// Gives away what the batches have, forever. Sleeps while they are empty.
+    /// Flushes the batches, forever. Sleeps while they are empty.
     pub(super) async fn flush_forever(&self) {
         loop {
             self.flusher.wait().await;
@@ -218,10 +220,11 @@ impl Intake {
         }
     }
 
-    /// Ends the flusher's watch, unless a message has come meanwhile.
+    /// Marks the flusher as asleep, unless a message has arrived in the meantime. Returns whether it stays awake.
     fn stays_awake(&self) -> bool {
         self.flusher.awake.store(false, SeqCst);
-        // A thread that sent before this flush did not see that. One that sends after it does, and wakes the flusher.
+        // A thread that sends before the flush below may still see the flusher as awake; the flush finds its message. A
+        // thread that sends after the flush sees it asleep, and wakes it.
         let missed = self.flush();
         if missed {
             self.flusher.awake.store(true, SeqCst);
@@ -229,8 +232,8 @@ impl Intake {
         missed
     }
 
-    /// Gives away what the batches have, and returns whether there was anything. A batch whose thread is using it is left
-    /// for the next time.
+    /// Hands the messages of all batches to the router, and returns whether there were any. A batch that its thread is
+    /// using is left for the next flush; it counts as having messages.
     fn flush(&self) -> bool {
         let mut found = false;
         let batches = &mut self.slots.lock().all;
@@ -238,7 +241,7 @@ impl Intake {
         found
     }
 
-    /// Does so for one batch. Returns whether its thread still exists.
+    /// Flushes one batch. Returns whether its thread still exists.
     fn flush_slot(&self, slot: &Arc<Slot>, found: &mut bool) -> bool {
         let turn = slot.leaving.try_lock();
         let batch = turn.as_ref().and_then(|_| slot.batch.try_lock());
@@ -250,14 +253,14 @@ impl Intake {
         if chunk.is_none() {
             batch.shrink();
         }
-        // The thread may go on while its messages go to the router.
+        // Releases the batch, so that its thread can continue while the messages are handed to the router.
         drop(batch);
         *found |= chunk.is_some();
         self.offer(chunk);
         if Arc::strong_count(slot) > 1 {
             return true;
         }
-        // The thread has ended, maybe just now. This makes all that it sent visible here.
+        // The thread has ended, maybe just now. The fence makes all messages that it sent visible here.
         fence(Acquire);
         let rest = slot.batch.lock().take();
         *found |= rest.is_some();
@@ -265,8 +268,8 @@ impl Intake {
         false
     }
 
-    /// Gives away what all batches have. Later messages leave at once: there is no flusher any more. Waits for threads that
-    /// are sending.
+    /// Hands the messages of all batches to the router, and waits for threads that are sending. Later messages go to
+    /// the router immediately, because the flusher has ended.
     pub(super) fn close(&self) {
         self.wanted.store(0, Relaxed);
         let mut slots = self.slots.lock();
@@ -280,7 +283,7 @@ impl Intake {
         }
     }
 
-    /// Gives away what all batches have now.
+    /// Hands the messages that all batches have now to the router.
     #[cfg(feature = "proto")]
     pub(super) fn flush_all(&self) {
         for slot in &self.slots.lock().all {
@@ -408,7 +411,7 @@ mod tests {
             send(&way.intake, 2);
             assert_eq!(way.next().await, [1, 2]);
             assert!(sent.elapsed() <= Duration::from_millis(1));
-            // Long enough for the flusher to fall asleep.
+            // After this time the flusher sleeps.
             sleep(Duration::from_secs(1)).await;
         }
         assert!(!way.intake.flusher.awake.load(SeqCst), "it sleeps");
@@ -481,7 +484,7 @@ mod tests {
         let way = Way::new();
         let intake = Arc::clone(&way.intake);
         let thread = thread::spawn(move || {
-            // Its destructor runs after that of the batches, which are used later.
+            // `LAST` is initialized before the thread's batches, so its destructor runs after theirs.
             LAST.set(Some(Last(Arc::clone(&intake))));
             send(&intake, 1);
         });
@@ -576,7 +579,7 @@ mod tests {
         }
         send(&way.intake, 1);
         assert_eq!(way.offered(), 0);
-        assert!(way.intake.flush(), "there is something to come back for");
+        assert!(way.intake.flush(), "a batch was left for the next flush");
         drop(stopped);
         send(&way.intake, 2);
         assert_eq!(way.offered(), 5);

@@ -22,8 +22,8 @@ use crate::{
 
 /// A tap whose messages can be read back, for the tests of a server that sends them.
 ///
-/// Its handle wants everything. The messages are encoded as for a collector and decoded again. Nothing runs in the
-/// background and nothing is timed: a message that was sent can be read at once.
+/// Its handle wants all types, wire bytes and metadata. The messages are encoded as for a collector and decoded again.
+/// There is no background task and no timer: a message can be read immediately after it was sent.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -49,7 +49,7 @@ pub struct MemoryTap {
     queues: Arc<Queues>,
 }
 
-/// A message that a [`MemoryTap`] got.
+/// A message that was sent to a [`MemoryTap`].
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Tapped {
@@ -59,11 +59,11 @@ pub struct Tapped {
     pub version: Vec<u8>,
     /// The message as a collector decodes it.
     pub message: proto::Message,
-    /// The metadata that was sent with it.
+    /// The metadata that was sent with the message.
     pub metadata: Metadata,
 }
 
-/// The bounds of what may wait to be read.
+/// The limits on the messages that wait to be read.
 const LIMITS: Limits = Limits {
     frames: 1_000_000,
     bytes: 1 << 30,
@@ -72,7 +72,7 @@ const LIMITS: Limits = Limits {
 // === impl MemoryTap ===
 
 impl MemoryTap {
-    /// An empty tap. Its messages have the identity `test` and the version `tapfan`.
+    /// Creates an empty tap. Its messages have the identity `test` and the version `tapfan`.
     pub fn new() -> Self {
         let queues = Arc::new(Queues::new(LIMITS));
         let budget = Budget::default();
@@ -90,12 +90,12 @@ impl MemoryTap {
         }
     }
 
-    /// A handle to send with. Clones are cheap.
+    /// A handle for sending messages. Clones are cheap.
     pub fn handle(&self) -> Handle {
         Handle::new(&self.intake)
     }
 
-    /// Takes the messages that were sent so far. Those of one thread are in order.
+    /// Takes the messages that were sent so far. The messages of one thread are in order.
     pub fn take(&self) -> Vec<Tapped> {
         self.intake.flush_all();
         let mut tapped = Vec::new();
@@ -115,7 +115,8 @@ impl MemoryTap {
         tapped
     }
 
-    /// The number of messages that were lost: those without a type, and those beyond a million that nothing has taken.
+    /// The number of lost messages. A message is lost if it has no type, or if a million messages already wait to be
+    /// read.
     pub fn lost(&self) -> u64 {
         self.queues.ledger().dropped_total()
     }

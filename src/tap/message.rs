@@ -1,17 +1,18 @@
-//! A message as a server describes it. It borrows everything and is encoded in the call that sends it.
+//! A message as a server describes it. It borrows all its data and is encoded in the call that sends it.
 
 use std::{net::SocketAddr, time::SystemTime};
 
 use super::{MessageType, policy::Policy};
 
-/// A DNS message that a server received or sent, and its circumstances.
+/// A DNS message that a server received or sent, with its protocol, addresses and times.
 ///
-/// The first four constructors fill in what `CoreDNS` fills in for these types. [`new`](Self::new) and the setters are for
-/// all other types and fields.
+/// [`client_query`](Self::client_query), [`client_response`](Self::client_response),
+/// [`forwarder_query`](Self::forwarder_query) and [`forwarder_response`](Self::forwarder_response) fill in the same
+/// fields as `CoreDNS`. [`new`](Self::new) and the setters are for all other types and fields.
 ///
 /// - IPv4-mapped addresses (`::ffff:192.0.2.1`) are written as IPv4.
-/// - Wire bytes are written as they are, and only if a sink [wants](super::Handle::wants_wire) them. Empty ones count as
-///   absent.
+/// - Wire bytes are written as they are, and only if a sink [wants](super::Handle::wants_wire) them. Empty wire bytes
+///   count as absent.
 /// - Times before 1970 are written as 1970.
 ///
 /// ```
@@ -83,8 +84,8 @@ pub enum HttpVersion {
 // === impl Message ===
 
 impl<'a> Message<'a> {
-    /// A message of this type, and nothing else yet. One of type [`Unknown`](MessageType::Unknown) is never sent; it counts
-    /// as lost.
+    /// A message of this type, without any other field. A message of type [`Unknown`](MessageType::Unknown) is never
+    /// sent; it counts as lost.
     pub const fn new(message_type: MessageType) -> Self {
         Self {
             kind: message_type,
@@ -114,7 +115,7 @@ impl<'a> Message<'a> {
             .query(query)
     }
 
-    /// The response to `client`, after it was sent.
+    /// A response that was sent to `client`.
     pub const fn client_response(
         protocol: Protocol,
         client: SocketAddr,
@@ -130,7 +131,7 @@ impl<'a> Message<'a> {
             .response(response)
     }
 
-    /// A query that went from the socket `own` to an upstream.
+    /// A query that was sent from the socket `own` to an upstream.
     pub const fn forwarder_query(
         protocol: Protocol,
         own: SocketAddr,
@@ -146,7 +147,7 @@ impl<'a> Message<'a> {
             .query(query)
     }
 
-    /// The response of an upstream to the socket `own`.
+    /// A response that an upstream sent to the socket `own`.
     pub const fn forwarder_response(
         protocol: Protocol,
         own: SocketAddr,
@@ -218,7 +219,7 @@ impl<'a> Message<'a> {
         self
     }
 
-    /// Its type.
+    /// The type of the message.
     pub const fn message_type(&self) -> MessageType {
         self.kind
     }

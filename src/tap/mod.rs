@@ -1,8 +1,8 @@
-//! Taps from inside a DNS server.
+//! Taps inside a DNS server.
 //!
-//! A server that embeds this module sends the DNS messages that it receives and sends to dnstap collectors. It needs no
-//! other process, and it never waits for a collector. The sinks are those of the router: each has a queue, a connection
-//! that is made again when it is lost, and a ledger in which every message is counted once.
+//! A DNS server that embeds this module reports the DNS messages that it receives and sends to dnstap collectors. The
+//! server needs no other process, and it never waits for a collector. The sinks are the same as in the router: each has
+//! a queue, a connection that is re-established after a loss, and a ledger in which every message is counted once.
 //!
 //! ```
 //! use std::{net::SocketAddr, time::{Duration, SystemTime}};
@@ -28,23 +28,24 @@
 //! # }
 //! ```
 //!
-//! - [`Taps`] owns the sinks. [`Taps::from_tapfile`] starts those of a Tapfile; [`Builder`] has more settings.
-//! - [`Handle`] sends: [`wants`](Handle::wants) says whether a message need be built at all.
-//! - [`Message`] borrows what the server has. [`Message::client_query`] and three others are shaped as in `CoreDNS`.
+//! - [`Taps`] owns the sinks. [`Taps::from_tapfile`] starts the sinks of a Tapfile; [`Builder`] has more settings.
+//! - [`Handle`] sends messages. [`wants`](Handle::wants) returns whether a message is needed at all.
+//! - [`Message`] borrows the server's data. [`Message::client_query`] and three similar constructors fill in the same
+//!   fields as `CoreDNS`.
 //! - `MemoryTap` is for the tests of a server (feature `proto`, which a server needs for its tests only).
 //!
-//! `docs/embedding.md` describes the whole way.
+//! `docs/embedding.md` describes all steps.
 //!
 //! # Cost
 //!
-//! [`send`](Handle::send) copies the message into a batch of its thread; it takes no lock that another sending thread
-//! holds. A batch leaves when it is full (64 KiB), or within a millisecond. Then it is pushed onto the queue of each sink,
-//! under a lock that is held for about a microsecond. A thread that is silent keeps at most 4 KiB.
+//! [`send`](Handle::send) copies the message into the batch of its thread; it takes no lock that another sending thread
+//! holds. When the batch is full (64 KiB), or after a millisecond at the latest, it is pushed onto the queue of each
+//! sink, under a lock that is held for about a microsecond. A thread that sends nothing keeps at most 4 KiB.
 //!
 //! # Losses
 //!
-//! Nothing is lost without being counted. [`View::snapshot`](crate::supervisor::View::snapshot) has the ledger of each sink
-//! at any time, and [`Taps::drain`] returns the last one.
+//! Every lost message is counted. [`View::snapshot`](crate::supervisor::View::snapshot) shows the ledger of each sink
+//! at any time, and [`Taps::drain`] returns the final ledgers.
 
 mod batch;
 mod builder;

@@ -9,13 +9,13 @@ use super::intake::{Intake, Slot};
 
 /// The batch of this thread for one intake.
 struct Own {
-    /// While this lives, no other intake has the same address.
+    /// While this `Weak` exists, no other intake can have the same address.
     of: Weak<Intake>,
     slot: Arc<Slot>,
 }
 
 thread_local! {
-    /// Nearly always one: few programs have several taps.
+    /// Nearly always a single entry, because few programs have several taps.
     static OWN: RefCell<Vec<Own>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -35,12 +35,12 @@ pub(super) fn with_slot(intake: &Arc<Intake>, send: impl FnOnce(&Slot)) {
     }
 }
 
-/// The same for the first message of a thread.
+/// Does the same as [`with_slot`], for the first message of a thread.
 #[cold]
 fn first(intake: &Arc<Intake>, is_alive: bool, send: impl FnOnce(&Slot)) {
     let slot = intake.register();
     send(&slot);
-    // A thread that is ending has no place for its batches any more. Then the flusher has the only hold on this one.
+    // A thread that is ending can no longer store its batches. In that case only the flusher keeps this batch.
     if is_alive {
         let _ = OWN.try_with(|own| {
             if let Ok(mut own) = own.try_borrow_mut() {

@@ -1,6 +1,6 @@
-//! The policy of an operator that a server applied to a message.
+//! The operator's policy that a server applied to a message.
 
-/// The policy of an operator that was applied to a message, for example one of a response policy zone (RPZ).
+/// An operator's policy that was applied to a message, for example a rule of a response policy zone (RPZ).
 ///
 /// ```
 /// use tapfan::tap::{Policy, PolicyAction, PolicyMatch};
@@ -33,9 +33,9 @@ pub enum PolicyAction {
     Pass = 3,
     /// There is no response.
     Drop = 4,
-    /// The response over UDP is truncated, so that the client asks over TCP.
+    /// The response over UDP is truncated, so that the client repeats the query over TCP.
     Truncate = 5,
-    /// The response has data of the policy.
+    /// The response contains data from the policy.
     LocalData = 6,
 }
 
@@ -58,7 +58,7 @@ pub enum PolicyMatch {
 // === impl Policy ===
 
 impl<'a> Policy<'a> {
-    /// A policy of which nothing is known yet.
+    /// A policy without any field.
     pub const fn new() -> Self {
         Self {
             kind: None,
@@ -69,7 +69,7 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Sets `type`: the kind of policy, as `RPZ`.
+    /// Sets `type`: the kind of policy, such as `RPZ`.
     pub const fn kind(mut self, kind: &'a str) -> Self {
         self.kind = Some(kind);
         self
@@ -93,7 +93,7 @@ impl<'a> Policy<'a> {
         self
     }
 
-    /// Sets `value`: the value that matched. Its format depends on the part.
+    /// Sets `value`: the value that matched. Its format depends on [`matched`](Self::matched).
     pub const fn value(mut self, value: &'a [u8]) -> Self {
         self.value = Some(value);
         self

@@ -1,4 +1,4 @@
-//! Taps of one server: its sinks and its handles.
+//! The taps of one server: its sinks and its handles.
 
 use std::{
     sync::{Arc, mpsc},
@@ -18,17 +18,18 @@ use crate::{
 
 /// The taps of a server: sinks that run beside it, and handles that send to them.
 ///
-/// [`from_tapfile`](Self::from_tapfile) and [`builder`](Self::builder) start them, [`drain`](Self::drain) ends them. Dropped
-/// instead, they end at once, and messages that still wait count as lost (`shutdown`).
+/// [`from_tapfile`](Self::from_tapfile) and [`builder`](Self::builder) start them, and [`drain`](Self::drain) ends them
+/// cleanly. If the `Taps` is dropped without a drain, the sinks end immediately, and messages that still wait count as
+/// lost (`shutdown`).
 #[derive(Debug)]
 pub struct Taps {
     pub(super) handle: Handle,
     pub(super) view: View,
-    /// `None` without sinks: then nothing runs.
+    /// `None` if there are no sinks; nothing runs in that case.
     pub(super) running: Option<Running>,
 }
 
-/// Sinks that run.
+/// Running sinks.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) way: Way,
@@ -44,17 +45,18 @@ pub struct Report {
     pub sinks: Vec<SinkReport>,
 }
 
-/// The time that a drain may take beyond its deadline, for sinks to settle their accounts.
+/// The time that a drain may take beyond its deadline, so that sinks can settle their ledgers.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 // === impl Taps ===
 
 impl Taps {
-    /// Starts the sinks of a Tapfile, on a thread of their own: `dnstap` directives, as they stand in a Corefile, and lines
-    /// such as `memory` and `resolver`, but no `listen`. Without any directive there are no sinks, and nothing is started.
+    /// Starts the sinks of a Tapfile on a separate thread. The Tapfile has `dnstap` directives, in the same form as in
+    /// a Corefile, and lines such as `memory` and `resolver`, but no `listen`. Without any `dnstap` directive there are
+    /// no sinks, and nothing is started.
     ///
-    /// Variables are replaced from the environment of the process. Sinks that are down do not fail the start. Blocks while
-    /// it reads the certificates and keys that the text names.
+    /// Variables are replaced from the environment of the process. The start also succeeds if collectors are down. The
+    /// call blocks while it reads the certificates and keys that the text names.
     ///
     /// ```
     /// let taps = tapfan::tap::Taps::from_tapfile("dnstap tcp://127.0.0.1:6000 full")?;
@@ -63,7 +65,7 @@ impl Taps {
     /// ```
     ///
     /// # Errors
-    /// If the text has errors, or a certificate cannot be used. Nothing runs then.
+    /// If the text has errors, or a certificate cannot be used. After an error, nothing runs.
     pub fn from_tapfile(text: &str) -> Result<Self, Error> {
         Self::builder().tapfile(text)?.start()
     }
@@ -73,26 +75,28 @@ impl Taps {
         Builder::new()
     }
 
-    /// A handle to send with. Clones are cheap.
+    /// A handle for sending messages. Clones are cheap.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// A view of the sinks, usable from any thread: states, ledgers, queues, latencies. It has no listeners.
+    /// A view of the states, ledgers, queues and latencies of the sinks. Any thread can use it. It shows no listeners.
     pub fn view(&self) -> &View {
         &self.view
     }
 
-    /// The runtime on which the sinks run; `None` without sinks. An admin endpoint watches it.
+    /// The runtime on which the sinks run; `None` without sinks. An admin endpoint uses it to detect that the runtime
+    /// hangs.
     pub fn runtime(&self) -> Option<&runtime::Handle> {
         self.running.as_ref().map(|running| &running.runtime)
     }
 
-    /// Ends the taps in order: empties the queues, ends the streams to the collectors with STOP and waits for FINISH.
+    /// Ends the taps cleanly: sends the frames that are still queued, ends the streams to the collectors with STOP and
+    /// waits for FINISH.
     ///
-    /// Takes at most `within`, and a little more to settle the accounts. What is not delivered by then counts as lost, as
-    /// `shutdown`, and so does each message that is sent later. Awaits no timer, so any executor can run it. Dropping the
-    /// future ends the taps at once.
+    /// Takes at most `within`, and a little more to settle the ledgers. Messages that are not delivered by that time
+    /// count as lost, as `shutdown`, and so does each message that is sent later. The future awaits no timer, so any
+    /// executor can run it. Dropping the future ends the taps immediately.
     pub async fn drain(mut self, within: Duration) -> Report {
         let Some(running) = self.running.take() else {
             return Report::default();
@@ -101,13 +105,15 @@ impl Taps {
         let (done, is_done) = oneshot::channel();
         let done = Box::new(move || drop(done));
         if host.send(Drain { within, done }).is_ok() {
-            // The result is an error in any case: `done` is only dropped, as it is if the runtime has ended.
+            // The result is always an error, because `done` is only dropped and never sends. It is also dropped if the
+            // runtime ends.
             let _: Result<(), _> = is_done.await;
         }
         Report::after(&way)
     }
 
-    /// Does the same and blocks the current thread. It must not be the only one of the runtime that the sinks run on.
+    /// Does the same as [`drain`](Self::drain), but blocks the current thread. This must not be the only thread of the
+    /// runtime that the sinks run on.
     pub fn drain_blocking(mut self, within: Duration) -> Report {
         let Some(running) = self.running.take() else {
             return Report::default();
@@ -136,12 +142,12 @@ impl Report {
         }
     }
 
-    /// The messages that were delivered, over all sinks.
+    /// The number of delivered messages, summed over all sinks.
     pub fn delivered(&self) -> u64 {
         self.sinks.iter().map(|sink| sink.ledger.delivered).sum()
     }
 
-    /// The messages that were lost, over all sinks and for all reasons.
+    /// The number of lost messages, summed over all sinks and reasons.
     pub fn lost(&self) -> u64 {
         let lost = self.sinks.iter().map(|sink| sink.ledger.dropped_total());
         lost.sum()

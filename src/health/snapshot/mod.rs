@@ -1,4 +1,4 @@
-//! The body of `GET /status`, as types to write and to read it.
+//! The types of the body of `GET /status`. They both write and read it.
 
 mod sink;
 
@@ -14,7 +14,7 @@ pub use self::sink::{
     quantile,
 };
 
-/// Counts by label. A router writes every label of a fixed set; another version of tapfan may have other labels.
+/// Counts by label. A router writes all labels of a fixed set. Another version of tapfan may have other labels.
 pub type Counts = BTreeMap<Cow<'static, str>, u64>;
 
 /// A router at one moment: the body of `GET /status`.
@@ -35,9 +35,9 @@ pub type Counts = BTreeMap<Cow<'static, str>, u64>;
 pub struct RouterStatus {
     /// The version of tapfan.
     pub version: String,
-    /// The process ID; `null` if the router is older than this field.
+    /// The process ID; `null` if the router's version does not have this field yet.
     pub pid: Option<u32>,
-    /// The name of the machine or Pod; `null` if it has none.
+    /// The name of the machine or Pod; `null` if that has no name.
     pub host: Option<String>,
     /// The time of this snapshot by the router's clock. Compare other times of the snapshot with this one, not with a local
     /// clock.
@@ -46,7 +46,8 @@ pub struct RouterStatus {
     pub started: Timestamp,
     /// The router's phase.
     pub phase: RouterPhase,
-    /// The verdict; `null` only if the router is older than this field. [`judged`](Self::judged) then computes it.
+    /// The verdict; `null` only if the router's version does not have this field yet. In that case,
+    /// [`judged`](Self::judged) computes the verdict.
     pub verdict: Option<Verdict>,
     /// The configuration in use.
     pub config: ConfigStatus,
@@ -55,9 +56,9 @@ pub struct RouterStatus {
     /// The log.
     #[serde(default)]
     pub log: LogStatus,
-    /// The listeners in the order of the configuration, then the removed listeners whose senders have not ended yet.
+    /// The listeners in the order of the configuration, followed by removed listeners that still have connections.
     pub listeners: Vec<ListenerStatus>,
-    /// The sinks in the order of the configuration, then the removed sinks that still drain.
+    /// The sinks in the order of the configuration, followed by removed sinks that still drain.
     pub sinks: Vec<SinkStatus>,
     /// Memory of unfinished frames, summed over all listeners.
     #[serde(default)]
@@ -73,17 +74,18 @@ pub struct RouterStatus {
 pub struct MemoryStatus {
     /// Bytes held now. Frames that several sinks share count once.
     pub held_bytes: u64,
-    /// The limit in bytes. Near the limit, the sink that holds the most drops frames.
+    /// The limit in bytes. Near the limit, the sink that holds the most memory drops frames.
     pub limit_bytes: u64,
 }
 
-/// Memory of unfinished frames. Only a part of such a frame has arrived.
+/// Memory of unfinished frames, that is, frames of which only a part has arrived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct UnfinishedStatus {
     /// Bytes held now.
     pub bytes: u64,
-    /// The limit in bytes. Beyond it, the connection that has held the most for the longest time is closed.
+    /// The limit in bytes. Beyond the limit, the router closes the connection that has held the most memory for the
+    /// longest time.
     pub capacity_bytes: u64,
 }
 
@@ -106,16 +108,16 @@ closed_set! {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ConfigStatus {
-    /// The file as named on the command line, or as found; `null` if a program that embeds the router made the
-    /// configuration.
+    /// The file as named on the command line, or as tapfan found it; `null` if a program that embeds the router made
+    /// the configuration.
     pub path: Option<String>,
-    /// The absolute path, with symbolic links in its folder resolved; `null` if `path` is, or if the router is older than
-    /// this field.
+    /// The absolute path, with symbolic links in its folder resolved. `null` if `path` is `null`, or if the router's
+    /// version does not have this field yet.
     pub absolute_path: Option<String>,
     /// Every file that the configuration depends on, including imported files, certificates and keys.
     pub files: Vec<String>,
-    /// A digest of the contents of all `files`, in hexadecimal. It stays equal while no content changes. It is not
-    /// cryptographic.
+    /// A digest of the contents of all `files`, in hexadecimal. The digest changes only if the content of a file
+    /// changes. It is not cryptographic.
     pub digest: String,
 }
 
@@ -137,11 +139,11 @@ pub struct ReloadsStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReloadStatus {
-    /// The time at which it was applied or refused.
+    /// The time at which the reload was applied or refused.
     pub at: Timestamp,
-    /// The changes, in words; `null` if it was refused.
+    /// The changes, in words; `null` if the reload was refused.
     pub changes: Option<String>,
-    /// Why it was refused; `null` if it was applied.
+    /// Why the reload was refused; `null` if it was applied.
     pub error: Option<String>,
 }
 
@@ -149,7 +151,7 @@ pub struct ReloadStatus {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LogStatus {
-    /// Lines lost because the reader of stderr did not keep up, or because stderr could not be written.
+    /// Lines that were lost because the reader of stderr did not keep up, or because a write to stderr failed.
     pub lines_lost: u64,
 }
 
@@ -161,25 +163,26 @@ pub struct ListenerStatus {
     pub name: String,
     /// The bound address, with the port that the system chose if the configured port is 0; `null` for unix sockets.
     pub address: Option<String>,
-    /// True if the configuration no longer has it.
+    /// True if the configuration no longer has this listener.
     pub removed: bool,
-    /// Why senders cannot connect: the listener's socket was removed and cannot be bound again. `null` if they can.
+    /// Why senders cannot connect: the listener's socket was removed and cannot be bound again. `null` if senders can
+    /// connect.
     #[serde(default)]
     pub not_listening: Option<Failure>,
     /// Open connections of senders.
     pub connections: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Frames received and offered to every sink.
+    /// Frames that were received and offered to every sink.
     pub frames: u64,
     /// Bytes of these frames on the wire.
     pub bytes: u64,
     /// These frames by dnstap message type, named as in the schema, or `unknown`; every type is present.
     pub message_frames: Counts,
-    /// Errors by reason; every reason is present. They count frames for `oversize`, `malformed` and `control`, and connections
-    /// otherwise.
+    /// Errors by reason; every reason is present. `oversize`, `malformed` and `control` count frames; the other reasons
+    /// count connections.
     pub errors: Counts,
-    /// The certificate that it presents, if it uses TLS.
+    /// The certificate that the listener presents, if it uses TLS.
     pub certificates: Vec<CertificateStatus>,
 }
 
@@ -187,9 +190,9 @@ pub struct ListenerStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CertificateStatus {
-    /// The file that it was read from.
+    /// The file that the certificate was read from.
     pub file: String,
-    /// The start of its validity; `null` if the router is older than this field.
+    /// The start of its validity; `null` if the router's version does not have this field yet.
     pub valid_from: Option<Timestamp>,
     /// The end of its validity.
     pub expires: Timestamp,
@@ -204,7 +207,7 @@ pub struct CertificateStatus {
 pub struct Failure {
     /// The error, in one sentence.
     pub error: String,
-    /// The time of the failure, or the start of a failure that lasts.
+    /// The time of the error or, if the error persists, the time at which it began.
     pub at: Timestamp,
 }
 
@@ -219,17 +222,19 @@ pub struct Verdict {
 }
 
 closed_set! {
-    /// The word of a [`Verdict`], in the order of severity: a router has the worst of its sinks' words.
+    /// The word of a [`Verdict`]. The words are in the order of severity. The word of a router is the worst word among
+    /// its sinks.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum VerdictWord {
-        /// Up, and takes everything offered to it.
+        /// Up, and takes all frames offered to it.
         Ok => "ok",
         /// Only for a router: all sinks are well, but no sender is connected.
         NoSenders => "no_senders",
-        /// Up, but not at every endpoint.
+        /// Up, but some of its endpoints are not up.
         Degraded => "degraded",
-        /// A sink makes its first connection, without a failure so far; or a router has not bound every listener yet.
+        /// For a sink: its first connection is not up yet, and no attempt has failed so far. For a router: not every
+        /// listener is bound yet.
         Starting => "starting",
         /// Shutting down.
         Draining => "draining",

@@ -17,23 +17,23 @@ pub struct SinkStatus {
     pub configured: String,
     /// The handling of the DNS messages in its frames.
     pub mode: Mode,
-    /// True if the configuration no longer has it.
+    /// True if the configuration no longer has this sink.
     pub removed: bool,
-    /// The verdict; `null` only if the router is older than this field.
+    /// The verdict; `null` only if the router's version does not have this field yet.
     pub verdict: Option<Verdict>,
     /// Its connections and endpoints.
     #[serde(flatten)]
     pub health: SinkHealth,
     /// The account of the frames offered to it.
     pub ledger: LedgerStatus,
-    /// The frames that it lost because its queue or the memory was full, by sender.
+    /// The frames that the sink lost because its queue or the memory was full, by sender.
     #[serde(default)]
     pub dropped_by_sender: DroppedBySender,
     /// Its queue.
     pub queue: QueueStatus,
     /// The latency of its frames.
     pub latency: LatencyStatus,
-    /// The client certificate that it presents, if it has one.
+    /// The client certificate that the sink presents, if it has one.
     pub certificates: Vec<CertificateStatus>,
 }
 
@@ -47,15 +47,15 @@ pub enum Mode {
     NoWire,
 }
 
-/// The account of the frames offered to a sink. All counts are frames unless they say bytes.
+/// The account of the frames offered to a sink. Each count is in frames, unless it says bytes.
 ///
-/// `offered = delivered + the sum of dropped + queued + in_flight`, always.
+/// At any time, `offered = delivered + the sum of dropped + queued + in_flight`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LedgerStatus {
     /// Frames offered to the sink.
     pub offered: u64,
-    /// Frames handed whole to the operating system on a connection whose handshake had completed.
+    /// Frames that the operating system accepted completely, on a connection whose handshake was complete.
     pub delivered: u64,
     /// The bytes of the delivered frames on the wire.
     pub delivered_bytes: u64,
@@ -63,20 +63,20 @@ pub struct LedgerStatus {
     pub dropped: Counts,
     /// Frames waiting in the queue.
     pub queued: u64,
-    /// Frames taken from the queue and not yet written whole.
+    /// Frames that were taken from the queue and are not written completely yet.
     pub in_flight: u64,
 }
 
 /// The frames that a sink lost because its queue or the memory was full, by sender.
 ///
-/// Their sum equals the ledger's `dropped` for `queue_full` and `memory`, or is slightly higher, because the snapshot reads
-/// the ledger first.
+/// Their sum equals the ledger's `dropped` for `queue_full` and `memory`. It can be slightly higher, because the
+/// snapshot reads the ledger first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DroppedBySender {
     /// The senders that lost the most frames, in descending order; at most 16.
     pub senders: Vec<SenderDrops>,
-    /// The frames of all other senders.
+    /// The number of frames of all other senders.
     pub others: u64,
 }
 
@@ -88,7 +88,7 @@ pub struct SenderDrops {
     pub listener: String,
     /// The sender's address, or its process on a unix socket, as in log lines.
     pub peer: String,
-    /// The frames.
+    /// The number of lost frames.
     pub frames: u64,
 }
 
@@ -104,15 +104,17 @@ pub struct QueueStatus {
     pub capacity_frames: u64,
     /// The limit in bytes.
     pub capacity_bytes: u64,
-    /// The age of the oldest frame in seconds, counted from its read from the sender; `null` if the queue is empty.
+    /// The age of the oldest frame in seconds, counted from the time at which it was read from the sender; `null` if
+    /// the queue is empty.
     pub oldest_seconds: Option<f64>,
 }
 
-/// The latency of frames, from the read from the sender to the write to the collector: a histogram since the start.
+/// A histogram of the latency of all frames since the start. The latency is the time from the read from the sender to
+/// the write to the collector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LatencyStatus {
-    /// The upper bounds in seconds of all buckets but the last, which has none.
+    /// The upper bounds in seconds of all buckets except the last one, which has no upper bound.
     pub bounds_seconds: Vec<f64>,
     /// Frames in each bucket, not cumulative. There is one bucket more than there are bounds.
     pub counts: Vec<u64>,
@@ -129,7 +131,8 @@ has_health!(SinkStatus, SinkHealth);
 // === impl LedgerStatus ===
 
 impl LedgerStatus {
-    /// Frames lost, for all reasons together. The sum saturates, because a status from elsewhere may contain any numbers.
+    /// Frames lost, for all reasons together. The sum saturates, because a status that another program wrote may
+    /// contain any numbers.
     pub fn dropped_total(&self) -> u64 {
         self.dropped
             .values()
