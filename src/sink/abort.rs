@@ -1,4 +1,4 @@
-//! The end of the time that a sink has.
+//! Cancellation of requests at the deadline of their sink.
 
 use std::{
     future::Future,
@@ -8,7 +8,7 @@ use std::{
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// A token that a request polls for as long as it waits.
+/// A cancellation token that a waiting request polls.
 #[derive(Debug)]
 pub(super) struct Abort {
     token: CancellationToken,

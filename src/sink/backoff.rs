@@ -7,11 +7,11 @@ use tower::util::rng::{HasherRng, Rng};
 
 /// The delays between attempts: a step that starts at 50 ms and doubles up to 10 s, with full jitter.
 ///
-/// The step grows with the age of the outage, not with the number of attempts. It is the largest step for which
-/// [eight](Self::AGE_PER_STEP) steps fit into the time since the outage began. So if a collector returns after one
+/// The step grows with the age of the outage, not with the number of attempts. It is the largest step that is not
+/// longer than an [eighth](Self::AGE_PER_STEP) of the time since the outage began. So if a collector returns after one
 /// second, the next attempt comes within an eighth of a second. In a long outage there is an attempt every five seconds
-/// on average. Full jitter means a random delay between zero and the step. It keeps routers that lost a collector at
-/// the same time from reconnecting at the same time.
+/// on average. Full jitter means a random delay between zero and the step. The jitter keeps routers that lost a
+/// collector at the same time from reconnecting at the same time.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     /// The start of the outage; `None` while there is none.
@@ -29,7 +29,7 @@ impl Backoff {
     /// A step is used only if it fits this many times into the age of the outage.
     pub(crate) const AGE_PER_STEP: u32 = 8;
 
-    /// A backoff without an outage.
+    /// Creates a backoff without an outage.
     pub(crate) fn new() -> Self {
         Self {
             began: None,
@@ -54,7 +54,7 @@ impl Backoff {
         Self::MAX
     }
 
-    /// Ends the outage. The next one starts at the first step.
+    /// Ends the outage. The next outage starts at the first step.
     pub(crate) fn reset(&mut self) {
         self.began = None;
     }

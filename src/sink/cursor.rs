@@ -7,7 +7,7 @@ use crate::{frame_stream::Batch, router::Progress};
 /// Two positions in a batch: the end of the bytes that the writer accepted, and the end of the bytes that the operating
 /// system has.
 ///
-/// They differ for a TLS stream, which accepts bytes before it can send them.
+/// The two positions differ for a TLS stream, because it accepts bytes before it can send them.
 #[derive(Debug)]
 pub(super) struct Cursor {
     batch: Batch,
@@ -39,7 +39,7 @@ impl Cursor {
         cursor
     }
 
-    /// Fills `slices` with the next bytes, and returns the filled slices. There are none at the end of the batch.
+    /// Fills `slices` with the next bytes, and returns the filled slices. Returns no slices at the end of the batch.
     pub(super) fn slices<'s, 'b: 's>(&'b self, slices: &'s mut [IoSlice<'b>]) -> &'s [IoSlice<'b>] {
         let mut skip = self.accepted.byte;
         let mut filled = 0;
@@ -51,7 +51,7 @@ impl Cursor {
         &slices[..filled]
     }
 
-    /// Advances by `bytes` that the writer accepted.
+    /// Advances by the number of bytes that the writer accepted.
     pub(super) fn accept(&mut self, bytes: usize) {
         self.total += bytes as u64;
         self.accepted.byte += bytes;
@@ -65,7 +65,7 @@ impl Cursor {
         }
     }
 
-    /// Records that the operating system has all accepted bytes.
+    /// Records that the operating system has all bytes that the writer accepted.
     pub(super) fn confirm(&mut self) {
         self.confirmed = self.accepted;
     }
@@ -75,7 +75,7 @@ impl Cursor {
         self.confirmed.chunk == self.batch.len()
     }
 
-    /// The frames that the operating system has completely.
+    /// The frames that the operating system has accepted completely.
     pub(super) fn progress(&self) -> Progress {
         let mut progress = Progress::default();
         for chunk in &self.batch[..self.confirmed.chunk] {

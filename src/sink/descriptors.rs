@@ -3,7 +3,7 @@
 use super::{connect::ATTEMPTS_AT_ONCE, endpoints::ENDPOINTS_AT_MOST};
 use crate::config::{Endpoints, Sink};
 
-/// The connection in use, and a replaced connection that is ending.
+/// One for the connection in use, and one for a replaced connection that is ending.
 const PER_ENDPOINT: u64 = 2;
 
 /// The queries to name servers that can be in progress.

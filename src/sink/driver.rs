@@ -1,4 +1,4 @@
-//! The driver, which feeds a sink's stack from the sink's queue.
+//! The driver. It passes batches from a sink's queue to the sink's stack.
 
 use std::{
     future::{Future, poll_fn},
@@ -36,11 +36,12 @@ enum Next {
 ///
 /// The stack is polled even if there is nothing to write, because it notices dead connections and reconnects only when
 /// it is polled. A failed write needs no handling here: the stack has returned the unwritten frames to the queue, and
-/// the next take gets them again. `Finish` is sent even while the sink is down, because a replaced connection may still
-/// be waiting for FINISH.
+/// the driver takes them again later. `Finish` is sent even while the sink is down, because a replaced connection may
+/// still be waiting for FINISH.
 ///
 /// # Errors
-/// If the stream did not end cleanly. All written frames are settled, but the collector may not have stored them.
+/// If the stream did not end cleanly. In that case, all written frames are settled as delivered, but the collector may
+/// not have stored them.
 pub(super) async fn drive<S>(
     mut stack: S,
     source: &impl Source,
@@ -112,7 +113,8 @@ mod tests {
         sink::{Observe, Outgoing},
     };
 
-    /// A stack that returns scripted answers and records the frames that it wrote. When no answer is left, it is down.
+    /// A stack that returns scripted answers and records the frames that it wrote. When no answer is left, the stack is
+    /// down.
     #[derive(Debug, Default)]
     struct Scripted {
         answers: VecDeque<Result<(), Progress>>,

@@ -1,4 +1,5 @@
-//! One `dnstap` directive: a tower stack, and the driver that feeds it from the directive's queue.
+//! The sink of one `dnstap` directive: a tower stack, and the driver that passes batches from the directive's queue to
+//! the stack.
 //!
 //! ```text
 //! queue ─► driver ─► observe ─► rewrite ─► reconnect ─► connect ─► connection
@@ -8,9 +9,9 @@
 //! ```
 //!
 //! The driver sends a [`Request`]. The layers below `observe` get an [`Outgoing`]: chunks to write, or the end of the
-//! stream. The response counts the frames that went out, and so does the error, [`SinkError`]. `poll_ready` is pending
-//! while the sink is down. It fails only because of a permanent error, and no layer has such an error now. Every wait
-//! on the collector has a deadline.
+//! stream. Both the response and the error, [`SinkError`], count the frames that were written. `poll_ready` is pending
+//! while the sink is down. It fails only because of a permanent error; no layer has a permanent error at present. Every
+//! wait on the collector has a deadline.
 //!
 //! The stack reports events to `health`, which computes the sums and writes the log lines.
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::net::{ResolveError, Resolver, ResolverSettings};
 
-/// The settings of the resolver, and the resolver, made for the first sink that has a name. Clones share it.
+/// The resolver and its settings. The resolver is created for the first sink that has a name. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     settings: ResolverSettings,

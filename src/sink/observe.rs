@@ -1,4 +1,4 @@
-//! The layer that keeps the ledger: it settles every batch with its queue, whatever the outcome of the request.
+//! The layer that keeps the ledger: it settles every batch with its queue, after success and after failure.
 
 use std::{
     future::Future,
@@ -12,10 +12,10 @@ use super::{Outgoing, Request, SinkError};
 use crate::router::{Progress, Taken};
 
 /// A service that settles every batch with the queue that it came from. The queue counts the delivered frames and their
-/// latency, and takes back the other frames at their positions.
+/// latency, and puts the other frames back at their positions.
 ///
-/// If the response is dropped before it is ready, the batch is settled with no frame written. If a panic dropped it
-/// during the write, the frame that was being written also counts as cut by a lost connection.
+/// If the response is dropped before it is ready, the batch is settled as if no frame was written. If a panic during
+/// the write caused the drop, the frame that was being written also counts as cut by a lost connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Observe<S> {
     inner: S,

@@ -26,13 +26,13 @@ pub(crate) enum Outgoing {
     Finish,
 }
 
-/// The reason why a request failed, and the progress that it made.
+/// The reason why a request failed, and the progress that was made before the failure.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{cause}")]
 pub(crate) struct SinkError {
-    /// The frames that went out before the failure.
+    /// The frames that were written before the failure.
     pub progress: Progress,
-    /// The reason the connection ended.
+    /// The reason why the connection ended.
     #[source]
     pub cause: Arc<Disconnect>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct SinkError {
 // === impl SinkError ===
 
 impl From<Arc<Disconnect>> for SinkError {
-    /// The error of a connection that ended before any frame of the request went out.
+    /// The error of a connection that ended before any frame of the request was written.
     fn from(cause: Arc<Disconnect>) -> Self {
         Self {
             progress: Progress::default(),

@@ -1,5 +1,5 @@
-//! The reasons to replace a working connection: its age, the length of a file, or that the sink's name no longer has its
-//! address.
+//! The reasons to replace a working connection: it has reached its maximum age, a file has reached its size, or the
+//! sink's name no longer has the connection's address.
 
 use std::{
     future::{Future, pending},
@@ -21,11 +21,11 @@ use crate::{health::Disconnect, net::Addresses};
 /// The time after which a working connection is replaced.
 #[derive(Debug)]
 pub(crate) struct Term {
-    /// The time at which the connection is too old.
+    /// The time at which the connection reaches its maximum age.
     until: Option<Instant>,
     /// The address of the connection, and the current addresses of its name.
     place: Option<Place>,
-    /// For a file: cancelled once it is long enough.
+    /// For a file: a token that is cancelled when the file has reached its size.
     filled: Option<CancellationToken>,
 }
 
@@ -34,7 +34,7 @@ type Place = (SocketAddr, watch::Receiver<Arc<Addresses>>);
 // === impl Term ===
 
 impl Term {
-    /// The term of a connection that has just been established.
+    /// Creates the term of a connection that has just been established.
     ///
     /// `max_age` varies randomly by up to a tenth, so that connections that were established together are not replaced
     /// together. `place` is the address of the connection, and the current addresses of its name.
@@ -47,7 +47,8 @@ impl Term {
         }
     }
 
-    /// The term of a file: the time until the next one, and the token that is cancelled once the file is long enough.
+    /// Creates the term of a file. `left` is the time until the next file. The token `filled` is cancelled when the
+    /// file has reached its size.
     pub(super) fn of_file(left: Option<Duration>, filled: CancellationToken) -> Self {
         Self {
             until: left.map(|left| Instant::now() + left),

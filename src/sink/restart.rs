@@ -11,8 +11,8 @@ use crate::health::{Event, Reporter};
 /// The time from a panic to the restart.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
-/// Runs the future that `begin` returns until it ends, and restarts it after a panic, until `retire` or `abort` is
-/// cancelled.
+/// Runs the future that `begin` returns until the future ends. After a panic, calls `begin` again, unless `retire` or
+/// `abort` is cancelled.
 ///
 /// Queues and their ledgers survive a restart, and frames in flight return to their queue. The frame that was being
 /// written counts as cut by a lost connection, so a frame that always causes a panic is dropped after three panics.
@@ -24,7 +24,8 @@ pub(super) async fn keep_going<F>(
 ) where
     F: Future<Output = Result<(), SinkError>> + Send + 'static,
 {
-    // Another reload may have replaced the sink while this task waited to start. Then the task must not connect at all.
+    // Another reload may have replaced the sink while this task waited to start. In that case, the task must not
+    // connect at all.
     while !retire.is_cancelled() {
         let fault = match AbortOnDropHandle::new(tokio::spawn(begin())).await {
             Ok(Ok(())) => return,

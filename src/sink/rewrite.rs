@@ -19,20 +19,20 @@ use crate::{
     router::{DropReason, Progress},
 };
 
-/// The edits that a directive asks for.
+/// The edits that a directive configures.
 #[derive(Debug, Clone)]
 pub(crate) struct FrameEdits {
-    /// The edits that are the same for every frame, an `extra` without placeholders among them.
+    /// The edits that are the same for every frame. They include an `extra` without placeholders.
     rewrite: Rewrite,
     /// The `extra` that is evaluated for each frame.
     extra: Option<Template>,
 }
 
-/// A service that edits each frame as the directive says. Without edits, it passes on the sender's bytes without a
-/// copy.
+/// A service that edits each frame as the directive configures. Without edits, it passes on the sender's bytes without
+/// copying them.
 ///
 /// A frame that is not a dnstap message cannot be edited. It is left out and reported as [dropped](Progress::dropped).
-/// Listeners reject such frames already, but callers of the library can offer them.
+/// Listeners already reject such frames, but programs that use the library can offer them.
 #[derive(Debug, Clone)]
 pub(crate) struct RewriteService<S> {
     inner: S,
@@ -40,7 +40,7 @@ pub(crate) struct RewriteService<S> {
     extra: Extra,
 }
 
-/// The `extra` of one frame, kept for its memory.
+/// The `extra` of one frame. It is kept so that the next frame can use its memory.
 #[derive(Debug, Clone, Default)]
 struct Extra {
     value: Value,
@@ -59,10 +59,10 @@ pub(crate) struct Response<F> {
     left_out: LeftOut,
 }
 
-/// The frames of the original batch that the edited batch does not contain.
+/// The frames of the original batch that are missing in the edited batch.
 #[derive(Debug, Default)]
 struct LeftOut {
-    /// The number of frames of the original batch that were looked at.
+    /// The number of frames of the original batch that were processed so far.
     place: usize,
     /// The position of each frame in the original batch, ascending, and the drop reason.
     frames: Vec<(usize, DropReason)>,
@@ -71,7 +71,7 @@ struct LeftOut {
 // === impl FrameEdits ===
 
 impl FrameEdits {
-    /// The edits of a sink that keeps DNS messages if it is `full`, and sets the fields of `edits`.
+    /// Creates the edits of a sink. The sink keeps DNS messages if `full` is set, and sets the fields of `edits`.
     pub(crate) fn new(full: bool, edits: &Edits) -> Self {
         let (literal, template) = match &edits.extra {
             Some(template) if template.is_literal() => (Some(template.text()), None),
@@ -88,7 +88,7 @@ impl FrameEdits {
         }
     }
 
-    /// Returns whether they change nothing.
+    /// Returns whether the edits change nothing.
     fn is_noop(&self) -> bool {
         self.rewrite.is_noop() && self.extra.is_none()
     }
@@ -104,7 +104,7 @@ impl FrameEdits {
         });
         let mut labels = chunk.labels();
         edit_frames(chunk, left_out, |frame, out| {
-            // The template sees the frame as it came, with its DNS messages and the fields of the sender.
+            // The template is evaluated on the unedited frame, with its DNS messages and the sender's fields.
             let tapped = Tapped {
                 frame,
                 origin,
@@ -218,8 +218,8 @@ impl LeftOut {
     /// Adds the frames that were left out to `progress`, which counts only frames of the edited batch.
     fn add_to(&self, mut progress: Progress) -> Progress {
         for (place, reason) in &self.frames {
-            // `<=` includes the frames that were left out directly after the last written frame. They are done, so the
-            // next take must not return them.
+            // `<=` includes the frames that were left out directly after the last written frame. These frames are done
+            // and must not return to the queue.
             if *place <= progress.frames_done() {
                 progress.dropped.count(*reason, 1);
             }
@@ -404,7 +404,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_that_are_not_dnstap_are_skipped_and_counted_at_their_position() {
-        // Original places: 0 bad, 1 good, 2 bad, 3 bad, 4 good, 5 bad.
+        // Positions in the original batch: 0 bad, 1 good, 2 bad, 3 bad, 4 good, 5 bad.
         let batch = vec![
             chunk(&[NO_DNSTAP, FRAME, NO_DNSTAP]),
             chunk(&[NO_DNSTAP, FRAME, NO_DNSTAP]),

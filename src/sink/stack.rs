@@ -21,7 +21,7 @@ use crate::{
 
 /// The data from which the stack of a directive is built.
 ///
-/// All checks happen when this is made, so building a stack again after a panic cannot fail.
+/// All checks happen when this value is created, so building the stack again after a panic cannot fail.
 #[derive(Debug, Clone)]
 pub(crate) struct Stack {
     target: Target,
@@ -37,7 +37,7 @@ pub(crate) struct Stack {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SinkSetupError {
-    /// A certificate, key or authority cannot be used, or no certificate can carry the name of the address.
+    /// A certificate, key or authority cannot be used, or the host in the address can never be in a certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// Names cannot be looked up.
@@ -62,8 +62,8 @@ pub(crate) type SinkStack = Observe<RewriteService<Reconnect<Connect>>>;
 
 impl Stack {
     /// Prepares the stack of a directive. `tls` is the configuration made from the directive's certificates and
-    /// authorities; if it is needed but `None`, the files are read here. `own` lists the router's own listeners, to
-    /// which the stack never sends.
+    /// authorities; if a TLS configuration is needed but `tls` is `None`, the files are read here. `own` lists the
+    /// router's own listeners, to which the stack never sends.
     pub(crate) fn new(
         sink: &config::Sink,
         tls: Option<Arc<ClientConfig>>,
@@ -120,8 +120,8 @@ impl Stack {
         })
     }
 
-    /// Takes over the certificates, keys and authorities that `fresh` has read. Connections stay; the next handshake
-    /// uses the new files.
+    /// Takes over the certificates, keys and authorities that `fresh` has read. Existing connections stay; the next
+    /// handshake uses the new files.
     pub(crate) fn adopt_tls(&self, fresh: &Self) {
         if let (Target::Tcp { tls: Some(old), .. }, Target::Tcp { tls: Some(new), .. }) =
             (&self.target, &fresh.target)
@@ -165,7 +165,7 @@ impl Stack {
             .service(connect)
     }
 
-    /// Returns the addresses that the sink uses. A sink without a name always has a single one.
+    /// Returns which addresses the sink uses. A sink without a name always has a single address.
     pub(super) fn mode(&self) -> Mode<'_> {
         let Target::Tcp {
             place: Place::Named(resolution),

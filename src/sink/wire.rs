@@ -25,7 +25,7 @@ pub(super) struct Wire<Io> {
     back_channel: BackChannel,
     /// The reporter of writes that make no progress.
     pub(super) status: Option<Reporter>,
-    /// The longest time for which the collector may take no data.
+    /// The longest time without progress: the collector must take some data within it.
     patience: Duration,
     check: PeerCheck,
     ended: Option<Arc<Disconnect>>,
@@ -34,7 +34,8 @@ pub(super) struct Wire<Io> {
 // === impl Wire ===
 
 impl<Io> Wire<Io> {
-    /// A stream on which START was sent. The collector may take no data for up to `patience`.
+    /// Creates the state of a stream on which START was sent. If the collector takes no data for `patience`, it has
+    /// stalled.
     pub(super) fn new(io: Io, patience: Duration) -> Self {
         Self {
             io,
@@ -71,7 +72,8 @@ impl<Io: AsyncRead + Liveness + Unpin> Wire<Io> {
 }
 
 impl<Io: Liveness + Uptake> Wire<Io> {
-    /// Becomes ready when the collector has taken none of the waiting data, or has not answered, for too long.
+    /// Becomes ready when the collector has taken no waiting data for too long, or its machine has not answered for too
+    /// long.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Disconnect>> {
         self.check.poll(&self.io, cx).map(|()| self.stall())
     }
@@ -97,10 +99,10 @@ impl<Io: Liveness> Wire<Io> {
 
     /// Returns whether the collector's machine still answers.
     fn answers(&self) -> bool {
-        // A dead machine has not answered the kernel's last probe, and its last answer came before the stall began, so
-        // at least `patience` ago. A live machine has answered, except in the moment after a probe. The age of the last
-        // answer is not enough: on a busy machine this check runs late, and the kernel doubles the time between its
-        // probes.
+        // A dead machine has not answered the kernel's last probe. Its last answer came before the stall began, that
+        // is, at least `patience` ago. A live machine has answered the last probe, except for the moment just after the
+        // probe was sent. The age of the last answer alone is not enough: on a busy machine this check runs late, and
+        // the kernel doubles the time between its probes.
         let heard = self.io.last_heard();
         heard.is_some_and(|ago| ago < self.patience.mul_f64(0.9) || !self.io.awaits_answer())
     }

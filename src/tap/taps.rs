@@ -16,7 +16,7 @@ use crate::{
     supervisor::{SinkReport, View},
 };
 
-/// The taps of a server: sinks that run beside it, and handles that send to them.
+/// The taps of a server: sinks that run next to the server, and handles that send messages to the sinks.
 ///
 /// [`from_tapfile`](Self::from_tapfile) and [`builder`](Self::builder) start them, and [`drain`](Self::drain) ends them
 /// cleanly. If the `Taps` is dropped without a drain, the sinks end immediately, and messages that still wait count as
@@ -85,8 +85,8 @@ impl Taps {
         &self.view
     }
 
-    /// The runtime on which the sinks run; `None` without sinks. An admin endpoint uses it to detect that the runtime
-    /// hangs.
+    /// The runtime on which the sinks run; `None` without sinks. An admin endpoint needs it, because `/livez` reports
+    /// whether the runtime's workers make progress.
     pub fn runtime(&self) -> Option<&runtime::Handle> {
         self.running.as_ref().map(|running| &running.runtime)
     }

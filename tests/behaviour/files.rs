@@ -344,7 +344,7 @@ async fn a_sink_without_its_folder_is_down_until_the_folder_exists() {
         .await;
     let error = down.last_error.clone().expect("an error").error;
     let error = error.replace(&folder.display(""), "/");
-    insta::assert_snapshot!(error, @"connect file:///files/%Y.fstrm: cannot read the folder /files: No such file or directory (os error 2); tapfan makes no folders: does this one exist?");
+    insta::assert_snapshot!(error, @"connect file:///files/%Y.fstrm: cannot read the folder /files: No such file or directory (os error 2); tapfan does not create folders: does this one exist?");
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     sender.send((0..10).map(numbered)).await;
     fs::create_dir(folder.path("files")).expect("a folder");

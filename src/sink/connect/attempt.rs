@@ -73,7 +73,7 @@ fn not_own(listener: Option<Arc<str>>) -> Result<(), ConnectCause> {
     }
 }
 
-/// Awaits `future` until `deadline` has passed.
+/// Awaits `future`, but fails after `deadline`.
 async fn within<T, E>(
     deadline: Duration,
     future: impl Future<Output = Result<T, E>>,
@@ -97,7 +97,8 @@ impl<'a> Accepted<'a> {
     }
 
     /// Sends START, and returns the stream with its standing. The caller must keep the standing until it has dropped
-    /// the other attempts. It is the furthest of all, so the reported state does not change when they end.
+    /// the other attempts. This attempt is the furthest of all, so the reported state does not change when the other
+    /// attempts end.
     pub(super) async fn start(mut self) -> Result<(Stream, Standing<'a>), ConnectError> {
         match frame_stream::start(&mut self.stream, DEADLINE).await {
             Ok(()) => Ok((self.stream, self.standing)),

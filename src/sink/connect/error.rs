@@ -63,18 +63,18 @@ impl ConnectError {
 
     /// Picks the error to report. `errors` has one error for each address, in order of preference.
     ///
-    /// The error of the furthest stage is reported, because a wrong certificate says more than a closed port. At the
-    /// same stage, an answer says more than silence. Among equals, the preferred address is reported, so that one
-    /// outage is always reported in the same words.
+    /// The error of the furthest stage is reported, because a wrong certificate says more than a closed port. Among
+    /// errors of the same stage, an error answer is reported rather than a timeout. If several errors remain, the error
+    /// of the preferred address is reported, so that one outage is always reported in the same words.
     pub(super) fn most_telling(errors: Vec<Self>) -> Option<Self> {
         let others = errors.len().saturating_sub(1);
         let tells = |error: &Self| (error.stage, !error.cause.is_silence());
-        // `max_by_key` returns the last of several maxima, hence `rev`.
+        // `max_by_key` returns the last of several maxima. With `rev`, it is the first in the original order.
         let error = errors.into_iter().rev().max_by_key(tells);
         error.map(|error| Self { others, ..error })
     }
 
-    /// Returns the error as a part of an event.
+    /// Returns the error in the form that an event contains.
     pub(in crate::sink) fn as_failed(&self) -> FailedAttempt<'_> {
         FailedAttempt {
             stage: self.stage,
@@ -139,7 +139,7 @@ fn dial_hint(error: &io::Error) -> &'static str {
 }
 
 /// Returns the hint for a failed Frame Streams handshake. In TLS 1.3, a collector refuses a client certificate only
-/// after the TLS handshake, so this handshake can fail because of a certificate.
+/// after the TLS handshake, so the Frame Streams handshake can fail because of a certificate.
 fn handshake_hint(error: &HandshakeError) -> &'static str {
     match error {
         HandshakeError::Io { source, .. } => net::client_hint(source),

@@ -51,14 +51,14 @@ pub(crate) struct Connect {
 /// A connection to a collector, or a file.
 pub(crate) type AnyConnection = Either<Connection<Stream>, FileConnection>;
 
-/// The time that the collector has to read the remaining data and answer STOP with FINISH. After that, the connection
-/// is closed without FINISH.
+/// The time that the collector has to read the remaining data and answer STOP with FINISH. After this time, the
+/// connection is closed without FINISH.
 const FINISH_DEADLINE: Duration = Duration::from_secs(4);
 
 // === impl Connect ===
 
 impl Connect {
-    /// A service that connects to `target` and reports to `status`. Starts the lookups of the target's name.
+    /// Creates a service that connects to `target` and reports to `status`. Starts the lookups of the target's name.
     ///
     /// A connection ends when `abort` is cancelled, or when the collector takes no data for `write_timeout`. A
     /// connection that reaches `max_age` must be replaced. `own` lists the router's own listeners: a connection that

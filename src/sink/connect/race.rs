@@ -12,23 +12,25 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// The Connection Attempt Delay of RFC 8305. The next attempt starts when an attempt has had no answer for this time.
+/// The Connection Attempt Delay of RFC 8305. If an attempt has had no answer for this time, the next attempt starts.
 const DELAY: Duration = Duration::from_millis(250);
 
 /// The largest number of attempts in progress at the same time.
 ///
-/// Without this limit, a name with hundreds of addresses would make the router open as many sockets whenever its
+/// Without this limit, the router would open hundreds of sockets for a name with hundreds of addresses whenever the
 /// collectors are slow. The drawback: if the first eight addresses are silent, the ninth is tried only after a deadline
 /// has passed.
 pub(in crate::sink) const AT_ONCE: usize = 8;
 
-/// Starts the `attempts` in order, and returns the result of `seal` for the first that succeeds. The others are dropped.
+/// Starts the `attempts` in order, and returns the result of `seal` for the first attempt that succeeds. All other
+/// attempts are dropped.
 ///
-/// An attempt starts when the one before it has failed or has run for [250 ms](DELAY). If two succeed at the same time,
-/// the earlier one wins. While the winner is sealed, the others stay open; if sealing fails, the race continues.
+/// An attempt starts when the attempt before it has failed or has run for [250 ms](DELAY). If two attempts succeed at
+/// the same time, the earlier attempt wins. While `seal` runs for the winner, the other attempts stay open; if `seal`
+/// fails, the race continues.
 ///
 /// # Errors
-/// If all attempts failed: their errors, in the order of the attempts.
+/// If all attempts failed. The errors are in the order of the attempts.
 pub(super) async fn race<A, T, E, F, W>(
     attempts: impl ExactSizeIterator<Item = A>,
     seal: impl Fn(T) -> F,
@@ -44,8 +46,9 @@ where
     let mut due = true;
     let mut delay = pin!(sleep(DELAY));
     loop {
-        // At most one attempt starts per turn. It starts before the poll below, which registers its waker. While the
-        // race is full, `due` stays set, so the next attempt starts as soon as a running one fails.
+        // At most one attempt starts per turn of the loop. It starts before the poll below, so that this poll registers
+        // its waker. While the maximum number of attempts is in progress, `due` stays set, so the next attempt starts
+        // as soon as a running attempt fails.
         if due
             && under_way.len() < AT_ONCE
             && let Some((place, attempt)) = attempts.next()
@@ -67,8 +70,8 @@ where
             }
             else => return Err(failures.into_iter().flatten().collect()),
         };
-        // While the winner is sealed, the others stay in `under_way` but are not polled. If START fails, another
-        // attempt can still win.
+        // While `seal` sends START for the winner, the other attempts stay in `under_way` but are not polled. If START
+        // fails, another attempt can still win.
         let outcome = match outcome {
             Ok(won) => seal(won).await,
             Err(error) => Err(error),
@@ -77,7 +80,7 @@ where
             Ok(won) => return Ok(won),
             Err(error) => {
                 // Only a failure of the newest attempt starts the next attempt immediately. If an older attempt fails,
-                // the delay of the newest still runs.
+                // the delay of the newest attempt continues.
                 due |= place == newest;
                 if let Some(failure) = failures.get_mut(place) {
                     *failure = Some(error);
@@ -122,7 +125,7 @@ mod tests {
         most: Cell<usize>,
     }
 
-    /// Counts an attempt while it lives.
+    /// A guard that counts an attempt as long as it exists.
     struct Alive<'a>(&'a Attempts);
 
     const NEVER: u64 = u64::MAX;
@@ -231,7 +234,7 @@ mod tests {
         let failed = attempts.race().await.expect_err("all fail");
         assert!(failed.into_iter().eq(0..300));
         assert_eq!(attempts.most.get(), AT_ONCE);
-        // The address after eight silent ones is tried when the first of the eight fails.
+        // The first eight addresses are silent. The ninth is tried when the attempt at the first fails.
         let silent = (0..AT_ONCE).map(|_| (4000, Err(())));
         let attempts = Attempts::new(silent.chain([(0, Ok(()))]));
         assert_eq!(attempts.race().await, Ok(AT_ONCE));
@@ -248,7 +251,7 @@ mod tests {
         };
         assert_eq!(race(attempts.each(), seal).await, Ok(1));
         assert_eq!(attempts.now(), 350);
-        // The other attempts were still running while the winner was sealed.
+        // The other attempts were still running while `seal` ran for the winner.
         assert_eq!(*at_seal.borrow(), [1, 0]);
         let attempts = Attempts::new([(0, Ok(())), (0, Ok(()))]);
         let failed = race(attempts.each(), |place| ready(Err::<(), _>(place))).await;

@@ -1,4 +1,4 @@
-//! The report of the furthest of several concurrent attempts.
+//! The report of several concurrent attempts. Only the furthest attempt is reported.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,7 +7,8 @@ use crate::{
     lock::Mutex,
 };
 
-/// The attempts in progress. The furthest is reported. If several are at the same stage, the first of them is reported.
+/// The attempts in progress. The attempt at the furthest stage is reported. If several attempts are at this stage, the
+/// first of them is reported.
 #[derive(Debug)]
 pub(super) struct Standings<'a> {
     status: &'a Reporter,
@@ -46,7 +47,7 @@ impl<'a> Standings<'a> {
     fn change(&self, change: impl FnOnce(&mut BTreeMap<usize, (Stage, Arc<str>)>)) {
         let mut under_way = self.under_way.lock();
         change(&mut under_way);
-        // `max_by_key` returns the last of several maxima, hence `rev`.
+        // `max_by_key` returns the last of several maxima. With `rev`, it is the first in the original order.
         let furthest = under_way.values().rev().max_by_key(|(stage, _)| *stage);
         match furthest {
             Some((Stage::Handshake, endpoint)) => self.status.report(&Event::Handshaking(endpoint)),

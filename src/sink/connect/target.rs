@@ -28,7 +28,7 @@ pub(crate) enum Target {
 /// The destination of a TCP connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
-    /// An address, which needs no lookup.
+    /// An IP address, which needs no lookup.
     Fixed(Literal),
     /// The current addresses of a name.
     Named(Resolution),

@@ -86,7 +86,7 @@ fn a_cause_that_differs_only_in_words_is_logged_once() {
         for second in 0..20 {
             fails(sink, 0, expired(1_795_000_000 + second));
         }
-        // A different count of other addresses does not make a different cause.
+        // The failure has the same cause, although the number of other addresses differs.
         for others in 0..20 {
             fails(sink, others, refused());
         }

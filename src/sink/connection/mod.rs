@@ -28,13 +28,13 @@ use crate::{
 /// `poll_ready` reads the back channel, so a lost collector is noticed even if there is nothing to write. It fails
 /// after the connection has ended.
 ///
-/// There is one request at a time: the next one must not start before the response of the last one is ready. Dropping a
-/// response before it is ready ends the connection, because a frame may be half written.
+/// There is one request at a time: a request must not start before the response of the previous request is ready.
+/// Dropping a response before it is ready ends the connection, because a frame may be half written.
 #[derive(Debug)]
 pub(crate) struct Connection<Io> {
     wire: Arc<Mutex<Wire<Io>>>,
     limits: Deadlines,
-    /// Ends a write, or the wait for FINISH, when the caller cancels it.
+    /// The token with which the caller cancels a write or the wait for FINISH.
     abort: CancellationToken,
 }
 
@@ -42,8 +42,9 @@ pub(crate) struct Connection<Io> {
 pub(crate) struct Deadlines {
     /// The longest time for which the collector may take none of the waiting data.
     pub write: Duration,
-    /// The limit after STOP was sent, both for taking data and for answering with FINISH. A collector that has been
-    /// reading for longer than this may pause for as long as it has been reading.
+    /// The limit after STOP was sent. It applies to each pause in which the collector reads no data, and to the answer
+    /// FINISH. If the collector has been reading since STOP for longer than this limit, it may pause for as long as it
+    /// has been reading.
     pub finish: Duration,
 }
 
@@ -53,7 +54,7 @@ pub(crate) struct Write<Io> {
     wire: Arc<Mutex<Wire<Io>>>,
     work: Work,
     limits: Deadlines,
-    /// The wait for the collector, while nothing can be written.
+    /// The wait for the collector; `None` while data can be written.
     patience: Option<Patience>,
     /// True if the current wait was already counted as a stall.
     stalled: bool,
@@ -74,7 +75,7 @@ pub(super) const STALL: Duration = Duration::from_secs(1);
 /// configured.
 const FINISH_AT_MOST: Duration = Duration::from_secs(10 * 60);
 
-/// The number of slices in one vectored write. Chunks are large, so more would hardly ever be filled.
+/// The number of slices in one vectored write. Chunks are large, so a larger number would rarely be used.
 const SLICES: usize = 64;
 
 // === impl Connection ===
@@ -139,7 +140,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Future for Write<Io
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        // The lock is held for this poll only. The service locks again after the response is ready.
+        // The lock is held only during this poll. The service takes the lock again only after the response is ready.
         let wire = Arc::clone(&this.wire);
         let mut wire = wire.lock();
         let result = ready!(this.poll_work(&mut wire, cx));
@@ -151,7 +152,8 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Future for Write<Io
         Poll::Ready(match result {
             Ok(()) => Ok(progress),
             Err(cause) => {
-                // If this side cut the connection, the frame is not to blame, so the cut must not count against it.
+                // If this side cut the connection, the frame that was being written is not the reason, so the cut must
+                // not count against this frame.
                 progress.cut &= !matches!(*cause, Disconnect::Aborted);
                 Err(SinkError { progress, cause })
             }
@@ -178,14 +180,14 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
             self.patience = None;
             self.stalled = false;
         }
-        // Then read the back channel: a reset or a FINISH is a better reason to report than a passed deadline.
+        // The back channel comes second: a reset or a FINISH is a better reason to report than a passed deadline.
         // `poll_stop` reads the back channel itself, because FINISH means success there.
         if let Work::Frames { .. } = self.work
             && let Poll::Ready(cause) = poll_lost(wire, cx)
         {
             return Poll::Ready(Err(cause));
         }
-        // Check the abort last: if the connection has failed by itself, that is the reason to report.
+        // The abort comes last: if the connection has already failed for another reason, that reason is reported.
         if let Poll::Ready(cause) = self.poll_patience(wire, cx) {
             return Poll::Ready(Err(cause));
         }
@@ -227,10 +229,10 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         over.map(|()| wire.stall())
     }
 
-    /// Ends a stream without waiting for FINISH any longer. The kernel still sends the data that it holds: closing the
-    /// socket causes no reset, because everything from the collector has been read.
+    /// Ends a stream without waiting for FINISH any longer. The kernel still sends the data in its buffer. Closing the
+    /// socket does not cause a reset, because all data from the collector has been read.
     fn leave(&self, wire: &mut Wire<Io>, cx: &mut Context<'_>) -> Arc<Disconnect> {
-        // Sends the close_notify of TLS, like a clean end.
+        // Sends the close_notify of TLS, as at a clean end.
         let _ = Pin::new(&mut wire.io).poll_shutdown(cx);
         let after = self.patience.as_ref().map(Patience::waited);
         wire.end(Disconnect::Unconfirmed {

@@ -23,8 +23,8 @@ impl Liveness for DuplexStream {
     }
 }
 
-/// A stream whose peer reads one byte per second from the kernel's buffer, for `seconds` seconds. New data queues
-/// behind these bytes.
+/// A stream whose peer reads one byte per second from the kernel's buffer, for `seconds` seconds. New data waits behind
+/// these bytes.
 struct Reads {
     io: DuplexStream,
     begun: Instant,
@@ -187,7 +187,8 @@ async fn a_closed_connection_is_noticed_with_nothing_to_write() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stalled_collector_is_noticed_with_nothing_to_write() {
-    // First the collector's machine has answered recently, then it is as silent as the collector.
+    // In the first case the collector's machine has answered recently. In the second case it is as silent as the
+    // collector.
     for (heard, expected) in [(1, "write_timeout"), (40, "unreachable")] {
         let (io, _far) = duplex(64);
         let begun = Instant::now();
@@ -202,7 +203,7 @@ async fn a_stalled_collector_is_noticed_with_nothing_to_write() {
             Poll::Ready(Ok(())) => Poll::Pending,
             other => other,
         });
-        let error = error.await.expect_err("it is given up");
+        let error = error.await.expect_err("the write gave up");
         assert_eq!(error.cause.label(), expected);
         let took = begun.elapsed().as_secs();
         let least = if heard < 30 { 50 } else { 0 };
@@ -413,7 +414,7 @@ async fn each_second_without_progress_starts_one_stall() {
     let waited = stalled.elapsed() + STALL * 2;
     assert!(
         waited >= DEADLINES.write && waited < DEADLINES.write + STALL,
-        "{waited:?} after the last, {:?} in all",
+        "{waited:?} after the last progress, {:?} in total",
         begun.elapsed()
     );
 }

@@ -41,13 +41,13 @@ struct Endpoints<'a> {
     tasks: JoinSet<Arc<Queue>>,
 }
 
-/// An endpoint that has a task.
+/// An endpoint for which a task was started.
 struct Known {
     address: SocketAddr,
     queue: Arc<Queue>,
     reporter: Reporter,
     abort: CancellationToken,
-    /// The deadline to drain the queue; `None` as long as the name has the address.
+    /// The deadline for draining the queue; `None` as long as the name still has the address.
     leaves: Option<Instant>,
     ended: bool,
 }
@@ -105,8 +105,8 @@ async fn over(queues: &Queues) {
     }
 }
 
-/// Gives each address a queue. Frames in the single queue, or in the queues of former addresses if no current address
-/// has a queue yet, go to all new queues.
+/// Gives each address a queue. Frames that wait in the sink's single queue go to all new queues. If no current address
+/// has a queue yet, the frames in the queues of former addresses go to all new queues, too.
 async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
     let entries = queues.entries();
     let offered = entries.iter().filter(|entry| entry.offered);
@@ -172,7 +172,7 @@ impl Endpoints<'_> {
         self.ended(pass_on(ended));
     }
 
-    /// Starts endpoints for new addresses, and starts to drain the endpoints whose address the name no longer has.
+    /// Starts endpoints for new addresses. Starts to drain the endpoints whose address the name no longer has.
     fn update(&mut self) {
         let stays = self.known.iter().filter(|known| known.leaves.is_none());
         let in_use: Vec<_> = stays.map(|known| InUse::idle(known.address)).collect();
@@ -242,8 +242,8 @@ impl Endpoints<'_> {
         }
     }
 
-    /// Handles the end of an endpoint. If it was draining, the frames left in its queue are lost, unless the sink
-    /// itself is ending: then the sink's next task continues with the queue.
+    /// Handles the end of an endpoint. If it was draining, the frames left in its queue are lost. If the sink itself is
+    /// ending, they are not lost: the sink's next task continues with the queue.
     fn ended(&mut self, queue: Option<Arc<Queue>>) {
         let Some(queue) = queue else { return };
         let Some(place) = self

@@ -1,4 +1,4 @@
-//! `endpoints balance`: a connection to each address. Each batch goes to a connection with little load.
+//! `endpoints balance`: the sink has a connection to each address. Each batch goes to a connection with little load.
 
 use std::{
     convert::Infallible,
@@ -27,7 +27,7 @@ use crate::{
     sink::{Resolution, SinkError, Stack, reconnect::pass_on},
 };
 
-/// The stream that tells the balancer which lanes are added and removed.
+/// The stream of added and removed lanes for the balancer.
 #[derive(Debug)]
 struct Changes(mpsc::Receiver<Change<u64, Lane>>);
 
@@ -48,8 +48,8 @@ struct Known {
     reporter: Reporter,
 }
 
-/// Distributes the batches of `queue` over the lanes, one for each address, until the queue is closed and empty or
-/// `ends` cancels it. Batches that a lane did not write return to the queue, and another lane takes them.
+/// Distributes the batches of `queue` over the lanes until the queue is closed and empty or `ends` cancels it. There is
+/// one lane for each address. Batches that a lane did not write return to the queue, and another lane takes them.
 ///
 /// Each lane logs its own failures, so this never returns an error.
 pub(super) async fn run(
@@ -133,8 +133,8 @@ impl Lanes<'_> {
         }
     }
 
-    /// Starts a lane for each wanted address, and ends the lanes of the others. A lane with a working connection is
-    /// ended only if a lane that stays has a working connection, too.
+    /// Starts a lane for each wanted address, and ends the lanes of all other addresses. A lane with a working
+    /// connection is ended only if a lane of a wanted address has a working connection, too.
     fn update(&mut self) {
         let in_use: Vec<_> = self.known.iter().map(Known::in_use).collect();
         let (wanted, left_out) = wanted::best(&self.outlook.addresses(), &in_use);

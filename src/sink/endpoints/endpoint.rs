@@ -9,7 +9,7 @@ use crate::{
     sink::{SinkStack, Stack},
 };
 
-/// An address and everything needed to connect to it. Until it is dropped, the sink's health includes it.
+/// An address and everything needed to connect to it. The sink's health includes the endpoint until it is dropped.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     address: SocketAddr,

@@ -22,22 +22,23 @@ use crate::{
 
 /// The sending end of a lane.
 ///
-/// It is ready while the lane's connection is up and the mailbox has room. Its [load](Load) is the number of bytes that
-/// were put into the lane and are not written yet. Dropping it ends the lane: the driver finishes the batch that is
-/// being written, the waiting batch returns to its queue, and STOP and FINISH follow.
+/// The sending end is ready while the lane's connection is up and the mailbox has room. Its [load](Load) is the number
+/// of bytes that were put into the lane and are not written yet. Dropping the sending end ends the lane: the driver
+/// finishes the batch that is being written, the waiting batch returns to its queue, and the stream ends with STOP and
+/// FINISH.
 #[derive(Debug)]
 pub(super) struct Lane {
     mailbox: Arc<Mailbox>,
     _retire: DropGuard,
 }
 
-/// Shuts the mailbox when the lane's driver ends, also if it panics.
+/// A guard that shuts the mailbox when the lane's driver ends, also if the driver panics.
 struct ShutOnDrop(Arc<Mailbox>);
 
 // === impl Lane ===
 
 impl Lane {
-    /// A lane to `endpoint`, and the task that serves it until the lane is dropped or `abort` is cancelled.
+    /// Creates a lane to `endpoint`, and the task that serves the lane until it is dropped or `abort` is cancelled.
     pub(super) fn new(
         endpoint: Endpoint,
         abort: CancellationToken,

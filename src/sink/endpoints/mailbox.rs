@@ -7,11 +7,10 @@ use std::{
 
 use crate::{frame_stream::Chunk, lock::Mutex, router::Taken, sink::driver::Source};
 
-/// The hand-over of batches from the dispatcher to a lane's driver.
+/// The mailbox through which the dispatcher hands batches to a lane's driver.
 ///
-/// It accepts batches only while the lane's connection is up: one to write, and one to wait behind it. With more
-/// batches the loads of the lanes would be harder to compare, and more frames would wait behind a collector that
-/// stalls.
+/// It accepts batches only while the lane's connection is up: one batch to write, and one batch that waits. With more
+/// batches, the loads of the lanes would be harder to compare, and more frames would wait for a collector that stalls.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     state: Mutex<State>,
@@ -35,7 +34,7 @@ const BATCHES: usize = 2;
 // === impl Mailbox ===
 
 impl Mailbox {
-    /// Becomes ready when the lane is up and has room.
+    /// Becomes ready when the lane is up and the mailbox has room.
     pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if state.up && state.waiting.len() + usize::from(state.writing.is_some()) < BATCHES {
@@ -68,7 +67,8 @@ impl Mailbox {
         waiting + state.writing.unwrap_or_default()
     }
 
-    /// Closes the mailbox until the lane is up again. Batches that it has not started to write return to their queue.
+    /// Closes the mailbox until the lane is up again. Batches that the lane has not started to write return to their
+    /// queue.
     pub(super) fn shut(&self) {
         let waiting = {
             let mut state = self.state.lock();

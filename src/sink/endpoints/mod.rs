@@ -1,4 +1,5 @@
-//! The addresses of its name that a sink uses: one at a time, or several with a connection to each.
+//! The endpoints of a sink, that is, the addresses of its name that it uses. It uses one address at a time, or several
+//! addresses with a connection to each.
 //!
 //! ```text
 //! failover   queue ─► driver ─► stack

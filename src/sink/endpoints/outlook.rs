@@ -21,7 +21,7 @@ pub(super) struct Outlook {
     reporter: Reporter,
     addresses: watch::Receiver<Arc<Addresses>>,
     status: watch::Receiver<SinkHealth>,
-    /// The number of ended connections and failed attempts when they last caused a lookup.
+    /// The number of ended connections and failed attempts, as of the last lookup that they caused.
     troubles: u64,
     /// The number of addresses beyond the limit at the last update.
     left_out: usize,
@@ -91,7 +91,7 @@ impl Outlook {
         }
     }
 
-    /// Reports that some addresses are not used, unless some were already left out before.
+    /// Reports that some addresses are not used, unless some addresses were already left out at the last update.
     pub(super) fn leave_out(&mut self, left_out: usize) {
         if left_out > 0 && self.left_out == 0 {
             let used = ENDPOINTS_AT_MOST;

@@ -13,14 +13,14 @@ pub(super) struct InUse {
     pub(super) address: SocketAddr,
     /// True if it has a working connection.
     pub(super) up: bool,
-    /// True if an attempt has failed since its last connection.
+    /// True if an attempt has failed since the address last had a connection.
     pub(super) failed: bool,
 }
 
 // === impl InUse ===
 
 impl InUse {
-    /// An address without a known state.
+    /// Creates an address without a known state.
     pub(super) fn idle(address: SocketAddr) -> Self {
         Self {
             address,
@@ -30,7 +30,7 @@ impl InUse {
     }
 }
 
-/// Returns the addresses up to the limit, addresses in use first, and the number of addresses beyond the limit.
+/// Returns the addresses up to the limit, and the number of addresses beyond the limit. Addresses in use come first.
 pub(super) fn all(addresses: &Addresses, in_use: &[InUse]) -> (Vec<SocketAddr>, usize) {
     let every = addresses.by_priority().into_iter().flatten();
     bounded(every.collect(), in_use)

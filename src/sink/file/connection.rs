@@ -1,4 +1,4 @@
-//! One file as a service that writes, like a connection to a collector.
+//! A file as a service that takes batches, like a connection to a collector.
 
 use std::{
     future::Future,
@@ -25,16 +25,16 @@ use crate::{
     sink::{Outgoing, SinkError, abort::Abort, connection::STALL},
 };
 
-/// A file in which START was written.
+/// A file that begins with START.
 ///
-/// A batch is written whole or not at all. There is one request at a time, as with a [`Connection`](crate::sink::Connection);
-/// dropping a response ends the file.
+/// A batch is written completely or not at all. There is one request at a time, as with a
+/// [`Connection`](crate::sink::Connection). Dropping a response before it is ready ends the file.
 #[derive(Debug)]
 pub(crate) struct FileConnection {
     writer: Writer,
-    /// The cause of its end.
+    /// The reason why the file ended.
     ended: Arc<OnceLock<Arc<Disconnect>>>,
-    /// The time for a batch, and for the end of the file.
+    /// The longest time to write one batch, and to complete the file.
     deadline: Duration,
     status: Reporter,
     abort: CancellationToken,
@@ -48,7 +48,7 @@ pub(crate) struct FileWrite {
     ended: Arc<OnceLock<Arc<Disconnect>>>,
     begun: Instant,
     deadline: Duration,
-    /// The wait for the file system: until a stall, and then until the deadline.
+    /// The wait for the file system. It first ends when a stall is counted, and a second time at the deadline.
     timer: Option<Pin<Box<Sleep>>>,
     stalled: bool,
     status: Reporter,
@@ -58,7 +58,7 @@ pub(crate) struct FileWrite {
 
 #[derive(Debug, Clone, Copy)]
 enum Work {
-    /// A batch, with the progress that it makes.
+    /// Writing a batch. The progress is returned if the write succeeds.
     Frames(Progress),
     Finish,
 }
@@ -152,7 +152,8 @@ impl FileWrite {
         if late.is_pending() && aborted.is_pending() {
             return Poll::Pending;
         }
-        // The thread may have answered just now. After `close` it cannot: it takes the batch back.
+        // The thread may have answered just now. After `close` it can no longer answer, so it removes the batch from
+        // the file.
         self.answer.close();
         match self.answer.try_recv() {
             Ok(answer) => Poll::Ready(outcome(Some(answer))),
@@ -166,7 +167,7 @@ impl FileWrite {
         }
     }
 
-    /// Ready when the file system has not answered for too long. Counts a stall after one second.
+    /// Becomes ready when the file system has not answered for too long. Counts a stall after one second.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (begun, deadline) = (self.begun, self.deadline);
         let timer = self
@@ -199,7 +200,7 @@ impl Drop for FileWrite {
     }
 }
 
-/// The outcome of a job; without an answer the thread is gone.
+/// The outcome of a job. If there is no answer, the thread has panicked.
 fn outcome(answer: Option<Result<(), FileError>>) -> Result<(), Disconnect> {
     let result = answer.unwrap_or(Err(FileError::Fault));
     result.map_err(|error| Disconnect::File(Box::new(error)))
@@ -215,7 +216,7 @@ mod tests {
         sink::file::writer::{Job, Writer},
     };
 
-    /// A connection whose thread is this test.
+    /// A connection without a thread. The test answers its jobs.
     fn connection() -> (FileConnection, std::sync::mpsc::Receiver<Job>, Reporter) {
         let (jobs, work) = std::sync::mpsc::sync_channel(1);
         let status = Reporter::new("files".into());

@@ -1,4 +1,4 @@
-//! The bytes of a file: as they are, or compressed.
+//! The encoding of a file's bytes: unchanged or compressed.
 
 use std::{
     fs::File,
@@ -12,13 +12,14 @@ use crate::{
     sink::cursor::Cursor,
 };
 
-/// Writes the frames of a file, without holding any of them back.
+/// The encoder of a file. It writes each batch to the file immediately and keeps no frames in memory.
 pub(super) enum Encoder {
     Plain,
     Zstd(Compressor),
 }
 
-/// An empty last block, which ends a frame of zstd at any block (RFC 8878, section 3.1.1.2). The frames have no checksum.
+/// An empty last block. Written after any block, it ends a zstd frame (RFC 8878, section 3.1.1.2), because these zstd
+/// frames have no checksum.
 const LAST_BLOCK: [u8; 3] = [1, 0, 0];
 
 /// The number of slices in one vectored write.
@@ -34,12 +35,12 @@ impl Encoder {
         })
     }
 
-    /// Returns START as it stands in the file.
+    /// Returns START in its encoded form.
     pub(super) fn start(&mut self) -> io::Result<Vec<u8>> {
         self.encode(&Control::start().encode())
     }
 
-    /// Writes a batch whole.
+    /// Writes a complete batch.
     pub(super) fn write(&mut self, file: &mut File, batch: Batch) -> io::Result<()> {
         match self {
             Self::Plain => write_plain(file, batch),
@@ -47,13 +48,13 @@ impl Encoder {
                 for chunk in &batch {
                     encoder.write(chunk.wire())?;
                 }
-                // Each batch ends a block, so that all its frames are in the file and can be read from it.
+                // The flush ends a block, so that all frames of the batch are in the file and can be read.
                 file.write_all(&encoder.flush()?)
             }
         }
     }
 
-    /// Returns the end of a file to which every `write` succeeded: STOP.
+    /// Returns the bytes that end a file after only successful writes: STOP.
     pub(super) fn end(self) -> io::Result<Vec<u8>> {
         let stop = Control::stop().encode();
         match self {
@@ -65,7 +66,8 @@ impl Encoder {
         }
     }
 
-    /// Returns the end of a file whose last `write` was taken back: STOP, in another frame of zstd.
+    /// Returns the bytes that end a file after its last batch was removed: STOP. If the file is compressed, STOP is in
+    /// a new zstd frame.
     pub(super) fn end_after_failure(self) -> io::Result<Vec<u8>> {
         let stop = Control::stop().encode();
         match self {
@@ -133,7 +135,8 @@ mod tests {
         }
     }
 
-    /// A file with two batches, of which the second is taken back if `fails`.
+    /// Returns the number of frames of a file to which two batches are written. If `fails`, the second batch is
+    /// removed.
     fn frames(compression: Compression, fails: bool) -> usize {
         let mut file = tempfile::tempfile().expect("a file");
         let mut encoder = Encoder::new(compression).expect("an encoder");

@@ -8,19 +8,19 @@ pub(crate) enum FileError {
     /// A call to the system failed.
     #[error("cannot {doing} {path}: {source}{hint}", path = .path.display(), hint = hint(.source))]
     Io {
-        /// The verb of the call, as in `create`.
+        /// The verb of the call, such as `create`.
         doing: &'static str,
         /// The file or the folder.
         path: PathBuf,
         /// The error.
         source: io::Error,
     },
-    /// A file that the sink has not written.
-    #[error("it is not a file of frames that tapfan began; move it to another folder")]
+    /// A file with a temporary name that tapfan did not create.
+    #[error("tapfan did not create this file; move it to another folder")]
     NotOurs,
     /// Too many files have the same time in their names.
     #[error(
-        "{0} files have this name with a number; add `%H%M%S` to the SOCKET, or let `keep` delete some"
+        "{0} files already have this name with a number added; add `%H%M%S` to the SOCKET, or let `keep` delete old files"
     )]
     Names(u32),
     /// The file system did not answer.
@@ -56,15 +56,15 @@ impl FileError {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::NotFound => "; tapfan makes no folders: does this one exist?",
+        io::ErrorKind::NotFound => "; tapfan does not create folders: does this one exist?",
         io::ErrorKind::PermissionDenied => {
-            "; may this user write to the folder, and does systemd allow it (ReadWritePaths)?"
+            "; does this user have write permission for the folder, and does systemd allow it (ReadWritePaths)?"
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free some space, or let `keep` and `size` take less"
+            "; free some space, or choose a smaller `keep` or `size`"
         }
         io::ErrorKind::FileTooLarge => "; make `size` smaller than the limit of the system",
-        io::ErrorKind::ReadOnlyFilesystem => "; mount the file system so that it can be written",
+        io::ErrorKind::ReadOnlyFilesystem => "; mount the file system with write access",
         _ => "",
     }
 }

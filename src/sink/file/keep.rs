@@ -5,8 +5,9 @@ use std::{fs, io, path::PathBuf, time::SystemTime};
 use super::error::FileError;
 use crate::net::FilePattern;
 
-/// Deletes the oldest files of the pattern until `keep` are left. Files under other names, temporary ones among them, neither
-/// count nor are deleted. Returns the errors of those that could not be deleted.
+/// Deletes the oldest files whose names match the pattern until `keep` files are left. Files with other names,
+/// including temporary names, are not counted and not deleted. Returns an error for each file that could not be
+/// deleted.
 pub(super) fn delete_oldest(pattern: &FilePattern, keep: usize) -> Vec<FileError> {
     let mut files = match list(pattern) {
         Ok(files) => files,
@@ -15,7 +16,8 @@ pub(super) fn delete_oldest(pattern: &FilePattern, keep: usize) -> Vec<FileError
     let Some(more) = files.len().checked_sub(keep) else {
         return Vec::new();
     };
-    // By the time of the last write. Of two of the same time, the shorter name has the smaller number.
+    // Sorts by the time of the last write. Of two files with the same time, the file with the shorter name has the
+    // smaller number and is older.
     files.sort_by(|one, other| {
         let key = |(time, path): &(SystemTime, PathBuf)| (*time, path.as_os_str().len());
         key(one).cmp(&key(other)).then_with(|| one.1.cmp(&other.1))
@@ -38,7 +40,7 @@ fn list(pattern: &FilePattern) -> io::Result<Vec<(SystemTime, PathBuf)>> {
         if entry.file_name().to_str().is_none_or(|name| !matches(name)) {
             continue;
         }
-        // Does not follow links. A file may be gone by now.
+        // `DirEntry::metadata` does not follow symbolic links. It fails if the file has been deleted in the meantime.
         if let Ok(about) = entry.metadata()
             && about.is_file()
         {

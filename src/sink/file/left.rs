@@ -1,4 +1,4 @@
-//! Files that were left under their temporary names, by a crash or a full disk: they are completed.
+//! Completion of files that a crash or a full disk left under their temporary names.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -20,10 +20,10 @@ use crate::{
     net::FilePattern,
 };
 
-/// A file that is complete now, and the number of its frames.
+/// A file that was completed, and the number of its frames.
 pub(super) type Completed = (PathBuf, u64);
 
-/// The part of an uncompressed file that can be kept.
+/// The part of an uncompressed file that contains only whole frames.
 #[derive(Debug, PartialEq, Eq)]
 struct Whole {
     /// The end of the last whole frame.
@@ -33,13 +33,13 @@ struct Whole {
     stopped: bool,
 }
 
-/// The longest frame, in bytes of payload: as much as a listener may accept.
+/// The longest frame, in bytes of payload. It is the longest frame that a listener can be configured to accept.
 const MAX_FRAME: u32 = 16 << 20;
 
 /// Frames are copied in pieces of about this many bytes.
 const PIECE: usize = 256 << 10;
 
-/// Returns the files of the pattern that stand under their temporary names.
+/// Returns the files that have a temporary name of the pattern.
 pub(super) fn find(pattern: &FilePattern) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(pattern.folder())? {
@@ -54,8 +54,8 @@ pub(super) fn find(pattern: &FilePattern) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Completes one of them: keeps its whole frames, writes STOP and renames it. A file without frames is deleted. `None` for
-/// that, and for a file that is being written.
+/// Completes a file: keeps its whole frames, writes STOP and renames the file. A file without frames is deleted.
+/// Returns `None` if the file was deleted, or if it is still being written.
 pub(super) fn complete(
     path: &Path,
     pattern: &FilePattern,
@@ -93,8 +93,8 @@ pub(super) fn complete(
     publish(path, pattern).map(|target| Some((target, frames)))
 }
 
-/// Cuts the file after its last whole frame, writes STOP if it has none, and returns the number of its frames. `None` if it
-/// does not begin with START.
+/// Cuts the file after its last whole frame, writes STOP if it is missing, and returns the number of frames. `None` if
+/// the file does not begin with START.
 fn end_in_place(mut file: &File) -> io::Result<Option<u64>> {
     let Some(whole) = whole(file)? else {
         return Ok(None);
@@ -108,7 +108,7 @@ fn end_in_place(mut file: &File) -> io::Result<Option<u64>> {
     Ok(Some(whole.frames))
 }
 
-/// Finds the whole frames of a file. `None` if it is not one of this program.
+/// Finds the whole frames of a file. `None` if tapfan did not write the file, that is, if it does not begin with START.
 fn whole(file: &File) -> io::Result<Option<Whole>> {
     let length = file.metadata()?.len();
     let mut reader = BufReader::with_capacity(1 << 16, file);
@@ -147,15 +147,16 @@ fn whole(file: &File) -> io::Result<Option<Whole>> {
     Ok(Some(whole))
 }
 
-/// Copies the frames of a compressed file to a new one, which gets the next free name, and deletes the old one.
+/// Copies the frames of a compressed file to a new file, and deletes the old file. The new file gets the next free
+/// name.
 fn copy(file: File, path: &Path, pattern: &FilePattern) -> Result<Option<Completed>, FileError> {
     let failed = |doing| move |error| FileError::io(doing, path, error);
     let length = file.metadata().map_err(failed("read"))?.len();
-    // The lock goes with the file, which the decoder keeps open.
+    // The decoder keeps the file open, and the file stays locked as long as it is open.
     let decoder = decompress(file).map_err(failed("read"))?;
     let frames = match FileReader::new(decoder) {
         Ok(frames) => frames.with_max_frame(MAX_FRAME),
-        // Less than START was written.
+        // The writer was stopped before it wrote START.
         Err(_) if length == 0 => {
             fs::remove_file(path).map_err(failed("delete"))?;
             return Ok(None);
@@ -167,7 +168,7 @@ fn copy(file: File, path: &Path, pattern: &FilePattern) -> Result<Option<Complet
     let name = name.ok_or(FileError::NotOurs)?.to_owned();
     let mut copy = PartFile::create_as(pattern, Compression::Zstd, name)?;
     let mut piece = Vec::new();
-    // The first error is the end of what can be read.
+    // The frames after the first error cannot be read.
     for frame in frames.map_while(Result::ok) {
         let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         piece.extend_from_slice(&length.to_be_bytes());

@@ -1,12 +1,12 @@
-//! Files as the destination of a sink: each is one connection of the stack, and the next one replaces it.
+//! Files as the destination of a sink. For the stack, each file is a connection, and the next file replaces it.
 //!
 //! ```text
 //! connect ─► FileConnection ─► (one job at a time) ─► thread of the file: PartFile ─► Encoder
 //! ```
 //!
-//! A file is written under a temporary name beside its later one. It is renamed when STOP is written and everything is on
-//! the disk. Each file has a thread of its own, because any call to a file system may hang; the threads of a sink are
-//! limited in number.
+//! A file is written under a temporary name, in the same folder as its final name. It is renamed when STOP is written
+//! and all data is on the disk. Each file has its own thread, because any call to a file system may hang. The number of
+//! threads per sink is limited.
 
 mod connection;
 mod encoder;
@@ -33,23 +33,23 @@ use crate::{
     net::FilePattern,
 };
 
-/// The files of a sink. Clones share the limit of threads.
+/// The files of a sink. Clones share the limit on threads.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     pattern: FilePattern,
     settings: FileSettings,
     threads: Arc<Semaphore>,
-    /// The permit of the thread that completes files that were left.
+    /// The permit for the one thread that completes files with temporary names.
     completing: Arc<Semaphore>,
-    /// Files that were left and cannot be completed. Each is reported once.
+    /// Files with temporary names that cannot be completed. Each file is reported once.
     reported: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// The time to open a file. A network file system that fails over needs a few seconds.
 const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Threads of one sink that may wait for the file system: for the file in use, the one before it, the next one, and one more
-/// that hangs.
+/// The largest number of threads of one sink that may wait for the file system: one for the file in use, one for the
+/// previous file, one for the next file, and one more that hangs.
 const THREADS: usize = 4;
 
 // === impl Files ===
@@ -69,7 +69,7 @@ impl Files {
         }
     }
 
-    /// Opens the next file. Beside that, completes files that were left under their temporary names.
+    /// Opens the next file. At the same time, completes older files that still have temporary names.
     pub(super) async fn open(
         &self,
         deadline: Duration,
@@ -91,7 +91,8 @@ impl Files {
         })
     }
 
-    /// Starts a thread that completes files, unless one is at it. Nobody waits for it: the next file has another name.
+    /// Starts a thread that completes files with temporary names, unless such a thread is already running. The sink
+    /// does not wait for this thread, because the next file has another name.
     fn complete_left(&self, status: Reporter) {
         let Ok(permit) = Arc::clone(&self.completing).try_acquire_owned() else {
             return;
@@ -101,14 +102,14 @@ impl Files {
             let _permit = permit;
             files.complete_each(&status);
         };
-        // Without a thread the next attempt tries again.
+        // If no thread can be started, the next attempt to open a file tries again.
         let _ = thread::Builder::new()
             .name("tapfan-file".into())
             .spawn(work);
     }
 
     fn complete_each(&self, status: &Reporter) {
-        // An error here is also one of the attempt to open a file, which reports it.
+        // An error here is ignored, because the attempt to open a file has the same error and reports it.
         for path in left::find(&self.pattern).unwrap_or_default() {
             match left::complete(&path, &self.pattern, self.settings.compress) {
                 Ok(None) => {}

@@ -1,4 +1,4 @@
-//! A file under its temporary name.
+//! A file that still has its temporary name.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -19,28 +19,30 @@ use crate::{config::Compression, frame_stream::Batch, net::FilePattern};
 /// The suffix of the temporary name.
 pub(super) const SUFFIX: &str = ".part";
 
-/// The permissions of a file, less what the umask takes away.
+/// The permissions of a new file, before the umask is applied.
 const MODE: u32 = 0o640;
 
-/// The most files whose names have the same time.
+/// The largest number of files with the same time in their names.
 const NUMBERS: u32 = 100_000;
 
-/// The space that a new file reserves: room for two batches. Without it, a file on a full disk could be opened, since START
-/// is short, and would fail at its first batch; the sink would be up and down again with every attempt.
+/// The space that is reserved for a new file, in bytes. It is enough for two batches. Without the reservation, a file
+/// could be opened on a full disk, because START is short, but the first batch would fail. The sink would come up and
+/// go down again with every attempt.
 const RESERVE: u64 = 512 << 10;
 
-/// A file that is being written, beside its later name.
+/// A file that is being written. Its temporary name is in the same folder as its final name.
 ///
-/// It is locked (`flock`), so that nobody takes it for one that a crash left. Dropping it leaves it as it is.
+/// The file is locked (`flock`), so that no other sink or process mistakes it for a file that a crash left. Dropping
+/// this value leaves the file unchanged.
 pub(super) struct PartFile {
     file: File,
     path: PathBuf,
     encoder: Encoder,
-    /// The length of the file with everything that was confirmed.
+    /// The length of the file up to the end of the last confirmed batch, in bytes.
     confirmed: u64,
-    /// The number of frames in it, if all were confirmed.
+    /// The numbers of confirmed and of written frames.
     frames: Counted,
-    /// True if the last write was taken back.
+    /// True if the last batch was removed from the file.
     failed: bool,
 }
 
@@ -53,9 +55,9 @@ struct Counted {
 // === impl PartFile ===
 
 impl PartFile {
-    /// Makes the next file of the time `named`, with START in it.
+    /// Creates the next file with the time `named` in its name, and writes START.
     ///
-    /// An existing file is never opened, and a link at its place is not followed.
+    /// An existing file is never opened, and a symbolic link with that name is not followed.
     pub(super) fn create(
         pattern: &FilePattern,
         compression: Compression,
@@ -66,7 +68,7 @@ impl PartFile {
         Self::create_as(pattern, compression, pattern.name(named, number))
     }
 
-    /// Makes a file that will have this name, or the next one that is free.
+    /// Creates a file that will get the name `name`, or the next free name.
     pub(super) fn create_as(
         pattern: &FilePattern,
         compression: Compression,
@@ -84,7 +86,7 @@ impl PartFile {
                 Err(error) => return Err(FileError::io("create", path, error)),
             };
             return Self::begin(file, &path, compression).map_err(|error| {
-                // It has no frames yet.
+                // The file can be deleted, because it has no frames yet.
                 let _ = fs::remove_file(&path);
                 FileError::io("write", path, error)
             });
@@ -122,7 +124,7 @@ impl PartFile {
         self.confirmed
     }
 
-    /// Writes a batch. The caller confirms it or takes it back.
+    /// Writes a batch. The caller must call [`confirm`](Self::confirm) or [`take_back`](Self::take_back) afterwards.
     pub(super) fn write(&mut self, batch: Batch) -> Result<(), FileError> {
         let frames: usize = batch.iter().map(crate::frame_stream::Chunk::len).sum();
         self.encoder
@@ -132,13 +134,14 @@ impl PartFile {
         Ok(())
     }
 
-    /// Keeps what was written.
+    /// Confirms the batches that were written, so that they stay in the file.
     pub(super) fn confirm(&mut self) {
         self.confirmed = self.file.stream_position().unwrap_or(self.confirmed);
         self.frames.confirmed = self.frames.written;
     }
 
-    /// Takes back what was written since the last [`confirm`](Self::confirm). Nothing can be written after this.
+    /// Removes the bytes that were written since the last [`confirm`](Self::confirm). No batch can be written after
+    /// this call.
     pub(super) fn take_back(&mut self) -> Result<(), FileError> {
         self.failed = true;
         self.file
@@ -148,8 +151,8 @@ impl PartFile {
             .map_err(|error| FileError::io("shorten", &self.path, error))
     }
 
-    /// Writes STOP, waits until everything is on the disk, and gives the file its name, which is returned. A file without
-    /// frames is deleted instead.
+    /// Writes STOP, waits until all data is on the disk, and gives the file its final name. Returns this name. A file
+    /// without frames is deleted instead.
     pub(super) fn complete(self, pattern: &FilePattern) -> Result<Option<PathBuf>, FileError> {
         let Self {
             mut file,
@@ -173,9 +176,9 @@ impl PartFile {
     }
 }
 
-/// Makes and locks the file at `path`. `None` if it, or the file at `target`, exists.
+/// Creates and locks the file at `path`. `None` if a file already exists at `path` or at `target`.
 fn claim(path: &Path, target: &Path) -> io::Result<Option<File>> {
-    // With `create_new` (O_EXCL) a link is not followed.
+    // With `create_new` (`O_EXCL`), a symbolic link is not followed.
     let options = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -185,11 +188,12 @@ fn claim(path: &Path, target: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
         opened => opened?,
     };
-    // Between these two steps another process may have taken the file for one that a crash left.
+    // Before the file was locked, another process may have mistaken it for a file that a crash left.
     if !lock(&file) || !is_at(&file, path) {
         return Ok(None);
     }
-    // Looked at only now: a writer that had this temporary name until just now has renamed its file before.
+    // `target` is checked only now: another writer may have had this temporary name until a moment ago, and has since
+    // renamed its file to `target`.
     if exists(target) {
         fs::remove_file(path)?;
         return Ok(None);
@@ -206,7 +210,7 @@ fn reserve(file: &File) -> io::Result<()> {
     }
 }
 
-/// Gives back the reserved space behind the end of the file.
+/// Frees the reserved space after the end of the file.
 fn release(file: &mut File) -> io::Result<()> {
     let end = file.stream_position()?;
     file.set_len(end)
@@ -214,11 +218,11 @@ fn release(file: &mut File) -> io::Result<()> {
 
 /// Locks the file for as long as it is open. False if another process has locked it.
 pub(super) fn lock(file: &File) -> bool {
-    // A file system without locks is like one that nobody else uses.
+    // If the file system does not support locks, the file counts as locked.
     flock(file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK)
 }
 
-/// Returns whether the file is still the one at this path.
+/// Returns whether the path still leads to this open file.
 pub(super) fn is_at(file: &File, path: &Path) -> bool {
     let (Ok(here), Ok(there)) = (file.metadata(), fs::symlink_metadata(path)) else {
         return false;
@@ -226,7 +230,7 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
     (here.dev(), here.ino()) == (there.dev(), there.ino())
 }
 
-/// Gives a whole file its name, or the name with the next free number. Never replaces another file.
+/// Gives a complete file its final name, or this name with the next free number. Never replaces another file.
 pub(super) fn publish(path: &Path, pattern: &FilePattern) -> Result<PathBuf, FileError> {
     let failed = |error| FileError::io("rename", path, error);
     let name = path.file_name().and_then(|name| name.to_str());
@@ -237,7 +241,8 @@ pub(super) fn publish(path: &Path, pattern: &FilePattern) -> Result<PathBuf, Fil
         let target = folder.join(&name);
         match rename(path, &target) {
             Ok(()) => {
-                // Without this the file may have its temporary name again after a power failure; it is whole even so.
+                // Without this sync, the file may have its temporary name again after a power failure. It would still
+                // be complete.
                 let _ = File::open(folder).and_then(|folder| folder.sync_all());
                 return Ok(target);
             }
@@ -253,7 +258,7 @@ pub(super) fn publish(path: &Path, pattern: &FilePattern) -> Result<PathBuf, Fil
 /// Renames a file unless the other name exists.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems, NFS among them, cannot do this in one step.
+        // Some file systems, such as NFS, cannot check and rename in one step.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
             if exists(to) {
                 return Err(io::ErrorKind::AlreadyExists.into());
@@ -268,7 +273,8 @@ fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// Returns the number after the largest one in use, so that the numbers of one time ascend although old files are deleted.
+/// Returns the number after the largest number in use. So the numbers of files with the same time ascend, although old
+/// files are deleted.
 fn next_number(pattern: &FilePattern, named: OffsetDateTime) -> io::Result<u32> {
     let mut next = 0;
     for entry in fs::read_dir(pattern.folder())? {

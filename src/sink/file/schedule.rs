@@ -4,22 +4,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 
-/// The time of a file.
+/// The period of time that a file covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
-    /// The time that its name is made of.
+    /// The time in the name of the file.
     pub(super) named: OffsetDateTime,
-    /// The time until the next file; `None` if it has no end.
+    /// The time until the next file begins; `None` if the period has no end.
     pub(super) left: Option<Duration>,
 }
 
 // === impl Slot ===
 
 impl Slot {
-    /// The slot of a file that begins at `now`. Slots end at multiples of `rotate` since 1970, in UTC.
+    /// Returns the slot of a file that begins at `now`. Slots end at multiples of `rotate` since 1970, in UTC.
     ///
-    /// A file that begins just before the end of a slot belongs to the next one: while a clock is slewed, the timer of a
-    /// slot ends up to 1/2000 early, and the file after it would get the same name.
+    /// A file that begins just before the end of a slot gets the next slot. The reason is that the timer of a slot ends
+    /// up to 1/2000 too early while the system clock is slewed. Without this rule, the file that begins then would get
+    /// the name of the previous file.
     pub(super) fn at(now: SystemTime, rotate: Option<Duration>) -> Self {
         // Only a wrong clock gives a time before 1970.
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -46,7 +47,7 @@ impl Slot {
 }
 
 fn date(since_epoch: Duration) -> OffsetDateTime {
-    // A clock beyond the year 9999 is wrong, too.
+    // A clock after the year 9999 is wrong, too.
     i64::try_from(since_epoch.as_secs())
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())

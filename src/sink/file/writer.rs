@@ -27,16 +27,16 @@ pub(super) enum Job {
     Finish(oneshot::Sender<Result<(), FileError>>),
 }
 
-/// The way to the thread of a file. When it is dropped, the thread completes the file and ends.
+/// The channel to the thread of a file. When it is dropped, the thread completes the file and ends.
 pub(super) struct Writer(pub(super) SyncSender<Job>);
 
 /// A file that was opened.
 pub(super) struct OpenFile {
     pub(super) writer: Writer,
-    /// Its temporary name.
+    /// The path with the temporary name.
     pub(super) path: PathBuf,
     pub(super) slot: Slot,
-    /// Cancelled once the file is long enough.
+    /// Cancelled when the file has reached its `size`.
     pub(super) filled: CancellationToken,
 }
 
@@ -61,7 +61,8 @@ impl Writer {
                     return;
                 }
             };
-            // One job at a time: the next one comes after the answer, or after this thread was given up.
+            // There is one job at a time: the sink sends a job only after the previous answer, or it abandons this
+            // thread.
             let (jobs, work) = sync_channel(1);
             let filled = CancellationToken::new();
             let file = OpenFile {
@@ -70,7 +71,8 @@ impl Writer {
                 slot,
                 filled: filled.clone(),
             };
-            // If nobody waits for the file any more, its channel is closed, and it is deleted without frames.
+            // If the sink no longer waits for the file, the channel of jobs is closed. `run` then deletes the file,
+            // because it has no frames.
             let _ = opened.send(Ok(file));
             run(part, &work, &files, &filled, &status);
         };
@@ -79,10 +81,11 @@ impl Writer {
         Ok(open)
     }
 
-    /// Writes a batch whole, or nothing of it: if the answer is not received, the batch is taken back.
+    /// Writes a batch completely or not at all. If the answer is dropped before the thread sends it, the thread removes
+    /// the batch from the file.
     pub(super) fn write(&self, batch: Batch) -> Answer {
         let (answer, answered) = oneshot::channel();
-        // If this fails, the answer is dropped with the job.
+        // If sending fails, `answer` is dropped together with the job.
         let _ = self.0.try_send(Job::Write(batch, answer));
         answered
     }
@@ -101,7 +104,7 @@ impl fmt::Debug for Writer {
     }
 }
 
-/// Works until the file is complete, or cannot be written any more.
+/// Runs the jobs until the file is complete or a write has failed.
 fn run(
     mut part: PartFile,
     jobs: &Receiver<Job>,
@@ -115,7 +118,8 @@ fn run(
             Job::Write(batch, answer) => {
                 let written = part.write(batch);
                 let failed = written.is_err();
-                // Without a receiver these frames count as not delivered, and are written again to another file.
+                // If the answer has no receiver, the sink counts these frames as not delivered and writes them again to
+                // another file.
                 if answer.send(written).is_err() || failed {
                     if let Err(cause) = part.take_back() {
                         let file = &part.path().display().to_string();

@@ -20,8 +20,7 @@ use crate::{
 /// The connection that takes the requests.
 pub(super) struct InUse<M: Service<()>> {
     pub(super) made: M::Response,
-    /// The start of the time during which there has always been a connection. A replacement does not interrupt this
-    /// time.
+    /// The time since which the sink has had a connection without interruption. A replacement is not an interruption.
     pub(super) since: Instant,
     renewal: Renewal<M>,
     /// The backoff after failed replacements.
@@ -38,9 +37,9 @@ enum Renewal<M: Service<()>> {
     Waiting(Pin<Box<Sleep>>),
 }
 
-/// A connection attempt in a task of its own. The service is not polled while a request is in progress, and a slow
-/// collector can take long; the handshake of the new connection must not wait for that. Dropping this drops the
-/// attempt.
+/// A connection attempt in its own task. The service is not polled while a request is in progress, and with a slow
+/// collector a request can take long; the handshake of the new connection must not wait for it. Dropping this value
+/// ends the attempt.
 pub(super) struct Beside<T>(AbortOnDropHandle<T>);
 
 // === impl InUse ===
@@ -100,7 +99,7 @@ where
         mem::replace(self, new).made
     }
 
-    /// The attempt to replace this connection, if one is in progress.
+    /// Returns the attempt to replace this connection, if an attempt is in progress.
     pub(super) fn begun(self) -> Option<Attempt<M>> {
         match self.renewal {
             Renewal::Pending(attempt, _) => Some(Box::pin(attempt)),
@@ -154,7 +153,7 @@ impl<T> Future for Beside<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        // There is no output only if the runtime is shutting down, and then this task ends, too.
+        // The task has no output only if the runtime is shutting down; in that case, the current task ends, too.
         pass_on(ready!(Pin::new(&mut self.0).poll(cx))).map_or(Poll::Pending, Poll::Ready)
     }
 }

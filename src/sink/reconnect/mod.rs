@@ -1,5 +1,5 @@
-//! Reconnection: a sink connects, uses the connection until it is lost or replaced, and connects again, after a loss
-//! with a delay.
+//! Reconnection: a sink connects, uses the connection until it is lost or replaced, and connects again. After a loss,
+//! it waits before it connects.
 
 mod in_use;
 
@@ -32,20 +32,20 @@ use in_use::InUse;
 /// - `poll_ready` drives the attempts, the waits between them, and the check that the connection is alive. It is pending
 ///   while there is no connection, and it never fails.
 /// - [`Outgoing::Finish`] is accepted at any time, even without a connection.
-/// - `call` never connects and never retries. The error of a failed request counts the frames that went out; the others
-///   return to the queue, and the driver takes them again. The next request must not start before the response of the
-///   last one is ready.
-/// - The wait between attempts grows with the outage ([`Backoff`]). It resets only after a connection was up for
-///   [five seconds](Self::STEADY), because a collector that accepts and then closes is as good as down.
-/// - A connection whose [`Term`] is over is replaced. It takes frames until a new connection has completed its
-///   handshake, and stays in use if none does. After the replacement it ends cleanly while the new connection is
-///   already in use.
+/// - `call` never connects and never retries. The error of a failed request counts the frames that were written; the
+///   other frames return to the queue, and the driver takes them again. A request must not start before the response of
+///   the previous request is ready.
+/// - The wait between attempts grows with the outage ([`Backoff`]). It resets only after a connection was up for [five
+///   seconds](Self::STEADY), because a collector that accepts a connection and closes it soon is in effect down.
+/// - A connection whose [`Term`] is over is replaced. The old connection takes frames until a new connection has
+///   completed its handshake. If no attempt succeeds, the old connection stays in use. After the replacement, the old
+///   connection ends cleanly while the new connection already takes frames.
 pub(crate) struct Reconnect<M: Service<()>> {
     connect: M,
     state: Link<M>,
     backoff: Backoff,
     status: Reporter,
-    /// Replaced connections that are ending: STOP is sent, FINISH is awaited.
+    /// Replaced connections that are ending: they have sent STOP and wait for FINISH.
     ending: JoinSet<()>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) enum Response<F> {
     Connection(F),
     /// The end of the stream on the connection in use, if any, and on the connections that were replaced.
     Last {
-        /// The end of the connection in use; `None` after it has completed.
+        /// The end of the stream on the connection in use; `None` after that stream has ended.
         connection: Option<F>,
         result: Result<Progress, SinkError>,
         /// Replaced connections that still await FINISH.
@@ -92,12 +92,12 @@ impl<M: Service<()>> Reconnect<M> {
     /// The time for which a connection must be up before the outage counts as over.
     pub(crate) const STEADY: Duration = Duration::from_secs(5);
 
-    /// The time that a replaced connection has to end, however slowly its collector reads. Without this limit, ending
-    /// connections would pile up with every replacement. After this time, the kernel still sends the data that it
-    /// holds.
+    /// The time that a replaced connection has to end, even if its collector reads slowly. Without this limit, ending
+    /// connections would pile up with every replacement. After this time, the kernel still sends the data in its
+    /// buffer.
     pub(crate) const LAST_WORDS: Duration = Duration::from_secs(30);
 
-    /// A service that uses the connections of `connect` and reports to `status`.
+    /// Creates a service that uses the connections of `connect` and reports to `status`.
     pub(crate) fn new(connect: M, status: Reporter) -> Self {
         status.report(&Event::Started);
         Self {
@@ -136,8 +136,8 @@ where
                         Err(error) => self.wait_after_failure(&error),
                     }
                 }
-                // `Up` is reported before the connection is polled below. If the connection dies during this poll, the
-                // log shows first that it was up and then that it was lost.
+                // `Up` is reported before the connection is polled below. So if the connection is already lost in that
+                // poll, the log shows first that it came up, and then that it was lost.
                 Link::Pending(attempt) => match ready!(attempt.as_mut().poll(cx)) {
                     Ok(made) => {
                         self.status.report(&Event::Up(&made.endpoint));
@@ -193,7 +193,8 @@ where
     C: Service<Outgoing, Response = Progress, Error = SinkError> + Send + 'static,
     C::Future: Unpin + Send,
 {
-    /// Ends every connection cleanly. Even if the sink is down, a replaced connection may still be waiting for FINISH.
+    /// Ends every connection cleanly. This is also needed if the sink is down, because a replaced connection may still
+    /// be waiting for FINISH.
     fn finish(&mut self) -> Response<C::Future> {
         let connection = if let Link::Up(up) = &mut self.state {
             self.status.report(&Event::Ended(&Disconnect::Stopped));

@@ -12,7 +12,7 @@ use crate::{
     sink::ConnectCause,
 };
 
-/// A connector that follows a script, numbers its connections, and records their events.
+/// A connector that follows a script. It numbers its connections and records their events.
 #[derive(Debug, Default, Clone)]
 struct Script(Arc<Mutex<Scripted>>);
 
@@ -21,14 +21,14 @@ struct Scripted {
     /// The outcomes of the next attempts. When none is left, attempts succeed immediately.
     outcomes: VecDeque<Outcome>,
     max_age: Option<Duration>,
-    /// The addresses of the name. Every connection goes to the first of them.
+    /// The addresses of the name. Every connection goes to the first address.
     addresses: Option<watch::Sender<Arc<Addresses>>>,
     /// The time that the collector takes to answer with FINISH.
     finish: Duration,
     attempts: Vec<Instant>,
     made: u8,
-    /// The events in their order. For connection 1: it takes frames (`1`), gets STOP (`1 STOP`), and has ended (`1
-    /// FINISH`).
+    /// The events in their order. For connection 1, `1` means that it takes frames, `1 STOP` that it gets STOP, `1
+    /// FINISH` that it has ended.
     events: Vec<String>,
     /// Connections that the collector closed.
     closed: Vec<u8>,
@@ -47,9 +47,9 @@ struct Numbered {
 }
 
 const AGE: Duration = Duration::from_secs(100);
-/// Longer than any age with its jitter.
+/// A time that is longer than any `max_age` of the tests, including its jitter.
 const OLD: Duration = Duration::from_secs(111);
-/// Longer than the first steps of the backoff.
+/// A time that is longer than the first steps of the backoff.
 const SOON: Duration = Duration::from_millis(120);
 
 impl Script {
@@ -292,10 +292,10 @@ async fn a_slow_collector_does_not_delay_the_new_connection() {
     while script.attempts() < 2 {
         sink.idle(Duration::from_secs(1)).await;
     }
-    // The service is not polled now, like while the driver awaits a response.
+    // The service is not polled now, as while the driver awaits a response.
     sleep(Duration::from_secs(4)).await;
     assert_eq!(script.change(|it| it.made), 2);
-    assert_eq!(script.events(), ["1"], "a request may be under way");
+    assert_eq!(script.events(), ["1"], "a request may be in progress");
     sink.send().await;
     assert_eq!(script.events().last().map(String::as_str), Some("2"));
 }
@@ -412,7 +412,7 @@ async fn the_end_of_a_sink_does_not_wait_for_an_attempt() {
     sink.service.call(Outgoing::Finish).await.expect("in order");
     assert_eq!(begun.elapsed(), Duration::ZERO);
     sleep(Duration::from_hours(2)).await;
-    assert_eq!(script.change(|it| it.made), 1, "the attempt is given up");
+    assert_eq!(script.change(|it| it.made), 1, "the attempt was stopped");
     assert_eq!(script.events(), ["1", "1 STOP", "1 FINISH"]);
 }
 

@@ -229,7 +229,7 @@ async fn a_name_that_stops_resolving_changes_nothing() {
     ]) {
         server.now_says(move |_, _| failure.clone());
         let failures = sink.status().resolve_failures;
-        // A collector that restarts at the same address is found again.
+        // The sink connects again to a collector that restarts at the same address.
         collector.stop().await;
         collector = Collector::start("127.0.0.2", port).await.0;
         until(|| sink.status().connects == connects).await;

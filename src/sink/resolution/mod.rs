@@ -19,7 +19,7 @@ use crate::{
 
 /// The last good addresses of one sink's name.
 ///
-/// Its [task](Self::start) looks the name up when the TTL of the last answer ends. The sink's [`Refresh`] bounds the
+/// Its [task](Self::start) looks the name up when the TTL of the last answer ends. The sink's [`Refresh`] limits the
 /// TTL, and a jitter of a fifth keeps routers that started together from querying together. An attempt to connect
 /// [requests an immediate lookup](Self::for_attempt), but there is at most one lookup per [second](Self::PAUSE). After
 /// a failed lookup, the last good addresses stay. Clones share one resolution.
@@ -59,8 +59,8 @@ impl Resolution {
     /// The shortest time from the start of one lookup to the start of the next.
     pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
-    /// The time that an attempt waits for newer addresses if it already has some. A name server nearby answers within
-    /// this time; a slower one must not delay the sink.
+    /// The time that an attempt waits for newer addresses if it already has some. A nearby name server answers within
+    /// this time. A slower name server must not delay the sink.
     pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
 
     /// A resolution without addresses. No lookup happens before [`start`](Self::start).
@@ -76,8 +76,8 @@ impl Resolution {
         }
     }
 
-    /// The last good addresses, empty before the first answer. The receiver is notified of changes of the set, but not
-    /// of the order, which many name servers rotate.
+    /// The last good addresses, empty before the first answer. The receiver is notified only if the set of addresses
+    /// changes. It is not notified if only the order changes, because many name servers rotate the order.
     pub(crate) fn addresses(&self) -> watch::Receiver<Arc<Addresses>> {
         self.shared.addresses.subscribe()
     }
@@ -103,7 +103,7 @@ impl Resolution {
 
     /// Requests a lookup, and returns the addresses to try, in order.
     ///
-    /// If addresses are known, it waits for the lookup only if the lookup is likely to end [soon](Self::PATIENCE).
+    /// If addresses are already known, waits for the lookup only if it is likely to end [soon](Self::PATIENCE).
     ///
     /// # Errors
     /// If no addresses are known: the error of the last lookup.
@@ -119,7 +119,7 @@ impl Resolution {
         let mut course = self.shared.course.subscribe();
         let next = course.wait_for(|course| course.ended > ended);
         if self.shared.addresses.borrow().is_empty() {
-            // This fails only if the sender is gone, and `self` holds it.
+            // This would fail only if the sender were dropped, but `self` owns the sender.
             let _ = next.await;
         } else if soon {
             let _ = timeout(Self::PATIENCE, next).await;
@@ -175,7 +175,7 @@ impl Resolution {
     fn settle(&self, result: Result<Answer, ResolveError>, status: &Reporter) -> Duration {
         let (error, delay) = match result {
             Ok(Answer { addresses, ttl }) => {
-                // Hosts and address families without an answer this time keep their last addresses.
+                // If a host or an address family got no answer this time, its last addresses are kept.
                 let before = Arc::clone(&self.shared.addresses.borrow());
                 let addresses = Arc::new(addresses.filled_from(&before));
                 status.report(&Event::Resolved {

@@ -7,7 +7,7 @@ use crate::net::{Authority, Host, ResolverSettings};
 
 type Outcome = Result<Answer, ResolveError>;
 
-/// The outcomes of successive lookups, and the time that each takes. The last outcome repeats.
+/// The outcomes of successive lookups, and the duration of each lookup. The last outcome repeats.
 #[derive(Clone)]
 struct Script(Arc<Mutex<Scripted>>);
 
@@ -71,7 +71,7 @@ impl Script {
         scripted.begun.push(Instant::now());
         let (delay, outcome) = match scripted.outcomes.len() {
             1 => scripted.outcomes[0],
-            _ => scripted.outcomes.pop_front().expect("something to say"),
+            _ => scripted.outcomes.pop_front().expect("at least one outcome"),
         };
         async move {
             sleep(delay).await;

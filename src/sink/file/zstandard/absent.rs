@@ -1,4 +1,4 @@
-//! The compressor of a program without one. It has no values.
+//! The compressor of a program that was built without zstd. The type has no values.
 
 use std::{fs::File, io};
 

@@ -1,5 +1,5 @@
-//! Zstandard (RFC 8878) for files. Only `present.rs` knows the crate zstd; without the feature `zstd`, `absent.rs` is
-//! compiled in its place, and the configuration refuses `compress zstd`.
+//! Zstandard (RFC 8878) for files. Only `present.rs` uses the crate zstd. Without the feature `zstd`, `absent.rs` is
+//! compiled instead, and the configuration refuses `compress zstd`.
 
 #[cfg(not(feature = "zstd"))]
 mod absent;

@@ -14,7 +14,8 @@ use zstd::{
 /// Compresses the bytes of a file in memory.
 pub(in crate::sink::file) struct Compressor(Box<Encoder<'static, Vec<u8>>>);
 
-/// The level of zstd's own command. On recorded traffic it compresses faster than a disk writes.
+/// The default level of the `zstd` command. With this level, recorded traffic is compressed faster than a disk writes
+/// it.
 const LEVEL: i32 = DEFAULT_COMPRESSION_LEVEL;
 
 // === impl Compressor ===
@@ -34,12 +35,12 @@ impl Compressor {
         Ok(mem::take(self.0.get_mut()))
     }
 
-    /// Ends the frame of zstd and returns its last bytes.
+    /// Ends the zstd frame and returns its last bytes.
     pub(in crate::sink::file) fn finish(self) -> io::Result<Vec<u8>> {
         self.0.finish()
     }
 
-    /// Returns a whole frame of zstd with these bytes.
+    /// Returns a complete zstd frame that contains these bytes.
     pub(in crate::sink::file) fn whole(bytes: &[u8]) -> io::Result<Vec<u8>> {
         encode_all(bytes, LEVEL)
     }
