@@ -47,11 +47,11 @@ pub struct Frames<'a> {
 }
 
 /// The fixed cost of a chunk, in bytes of memory: its shared header and the overhead of its allocations. The memory of
-/// the frames and of the index comes on top.
+/// the frames and of the index is added to it.
 const OVERHEAD: usize = 128;
 
 /// The measured fixed cost of a queued chunk that holds one frame, in bytes of memory. The memory of the buffer and of
-/// the index comes on top.
+/// the index is added to it.
 const REAL_OVERHEAD: usize = 320;
 
 // === impl Chunk ===

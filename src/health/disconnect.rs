@@ -71,7 +71,7 @@ pub enum Disconnect {
 }
 
 closed_set! {
-    /// A [`Disconnect`] without its details. Ended connections are counted by it.
+    /// A [`Disconnect`] without its details. It is the label under which ended connections are counted.
     #[derive(Debug, Clone, Copy)]
     enum Reason {
         Closed => "closed",

@@ -94,7 +94,7 @@ impl Taps {
     /// Ends the taps cleanly: sends the frames that are still queued, ends the streams to the collectors with STOP and
     /// waits for FINISH.
     ///
-    /// Takes at most `within`, and a little more to settle the ledgers. Messages that are not delivered by that time
+    /// Takes at most `within`, plus a short time to settle the ledgers. Messages that are not delivered by that time
     /// count as lost, as `shutdown`, and so does each message that is sent later. The future awaits no timer, so any
     /// executor can run it. Dropping the future ends the taps immediately.
     pub async fn drain(mut self, within: Duration) -> Report {

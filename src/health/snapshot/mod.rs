@@ -1,4 +1,5 @@
-//! The types of the body of `GET /status`. They both write and read it.
+//! The types of the body of `GET /status`. The router writes the body with them, and readers of the status parse it
+//! with them.
 
 mod sink;
 

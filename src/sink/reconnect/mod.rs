@@ -36,7 +36,8 @@ use in_use::InUse;
 ///   other frames return to the queue, and the driver takes them again. A request must not start before the response of
 ///   the previous request is ready.
 /// - The wait between attempts grows with the outage ([`Backoff`]). It resets only after a connection was up for [five
-///   seconds](Self::STEADY), because a collector that accepts a connection and closes it soon is in effect down.
+///   seconds](Self::STEADY), because a collector that accepts connections and soon closes them does not receive frames
+///   reliably.
 /// - A connection whose [`Term`] is over is replaced. The old connection takes frames until a new connection has
 ///   completed its handshake. If no attempt succeeds, the old connection stays in use. After the replacement, the old
 ///   connection ends cleanly while the new connection already takes frames.
