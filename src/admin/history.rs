@@ -74,7 +74,7 @@ pub(super) struct Points {
 struct SinkPoints {
     name: String,
     removed: bool,
-    /// Frames per second, the latest last.
+    /// Frames per second, from the oldest to the latest point.
     offered: Vec<u32>,
     delivered: Vec<u32>,
     /// Frames lost in each second.

@@ -139,8 +139,8 @@ impl IntoResponse for Refusal {
                 .into_response(),
             Self::Foreign { host, directive } => {
                 let address = match host {
-                    // Does not advise to use the IP address: the request has one already, which may be translated on the way
-                    // here.
+                    // The request already names an IP address, so advice to use one would not help. NAT may have
+                    // changed the address on the way here.
                     Named::Address(_) => "",
                     Named::Name(_) => "use its IP address, or ",
                 };

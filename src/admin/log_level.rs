@@ -69,7 +69,7 @@ pub(super) async fn change(
             return (StatusCode::REQUEST_TIMEOUT, text);
         }
     };
-    // Runs on a blocking thread: if nothing reads the log, logging the change may block, and must not hold up the probes.
+    // If nothing reads the log, logging the change may block. On a blocking thread it does not delay the probes.
     match spawn_blocking(move || set(&*log, &text)).await {
         Ok(Ok(level)) => (StatusCode::OK, level + "\n"),
         Ok(Err(why)) => (StatusCode::BAD_REQUEST, why + "\n"),

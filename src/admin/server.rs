@@ -172,8 +172,8 @@ impl Server {
     /// Binds the addresses of `config` that are not served yet. Sockets in use do not change.
     ///
     /// # Errors
-    /// If an address cannot be bound; then none of the new sockets stays open. After [`AdminError::Default`], the caller can
-    /// bind again with [`AdminAddress::Off`].
+    /// If an address cannot be bound. In that case, none of the new sockets stays open. After [`AdminError::Default`],
+    /// the caller can bind again with [`AdminAddress::Off`].
     pub fn bind(&self, config: &config::Admin) -> Result<Sockets, AdminError> {
         let admin = self
             .step(config.address.address(), self.admin.as_ref())
@@ -193,7 +193,7 @@ impl Server {
         })
     }
 
-    /// Serves `sockets`, and closes the sockets served so far that are not among them.
+    /// Serves `sockets`, and closes the previous sockets that they replace.
     pub fn apply(&mut self, sockets: Sockets) {
         self.shared.ready_when.store(Arc::new(sockets.ready_when));
         self.admin_hosts.store(Arc::new(sockets.admin_hosts));
@@ -269,7 +269,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(thread) = self.thread.take() {
-            // The result can only be a panic, which the panic hook has logged.
+            // The only possible error is a panic, which the panic hook has logged.
             let _ = thread.join();
         }
     }

@@ -21,7 +21,7 @@ pub(super) struct Lately {
     pub(super) idle: Duration,
 }
 
-/// A sink is behind if its oldest queued frame is older than this. A burst empties far sooner.
+/// A sink is behind if its oldest queued frame is older than this. The backlog of a burst is gone far sooner.
 const BEHIND: Duration = Duration::from_secs(5);
 
 /// A loss counts as ongoing for this time.
@@ -45,8 +45,8 @@ impl RouterStatus {
         view.snapshot().judged()
     }
 
-    /// Computes the verdicts if the status has none, because the router is too old. These verdicts ignore losses: a single
-    /// status has no history.
+    /// Computes the verdicts if the status has none because it comes from an older router. These verdicts ignore
+    /// losses: a single status has no history.
     #[must_use]
     pub fn judged(mut self) -> Self {
         if self.verdict.is_none() {
@@ -105,7 +105,7 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
     let sinks: Vec<_> = sinks.iter().filter(|one| !one.sink.removed).collect();
     let word = sinks.iter().map(|one| one.verdict.word).max();
     let word = word.unwrap_or(VerdictWord::Ok);
-    // The sentence names a single sink, and counts several.
+    // If the verdict is about one sink, the sentence names it. If it is about several, the sentence says how many.
     let who = |is: &dyn Fn(&Judged<'_>) -> bool, one: &str, many: &str| {
         let found: Vec<_> = sinks.iter().filter(|one| is(one)).collect();
         match found.as_slice() {

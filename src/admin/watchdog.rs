@@ -152,7 +152,7 @@ impl What {
 // === impl Sign ===
 
 impl Sign {
-    /// Returns whether progress is expected. It is not expected of a parked worker, which has nothing to do and whose count
+    /// Returns whether progress is expected. A parked worker has nothing to do, so no progress is expected. Its count
     /// of parks and unparks is odd.
     fn is_due(self) -> bool {
         match self {

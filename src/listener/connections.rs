@@ -26,7 +26,7 @@ pub(super) struct Connections {
     tasks: JoinSet<()>,
 }
 
-/// Counts a connection as open until this is dropped, also by a panic.
+/// Counts a connection as open until this value is dropped, even if a panic drops it.
 struct Open(Arc<Intake>);
 
 /// The time that connections have after the drain's deadline to read the bytes that have arrived and to close.
@@ -87,7 +87,7 @@ impl Connections {
     pub(super) async fn reap(&mut self) -> Option<()> {
         if let Err(fault) = self.tasks.join_next().await? {
             self.intake.counters.error(ErrorReason::Internal, 1);
-            error!(listener = %self.intake.listener, %fault, "a connection ended by a bug in tapfan; please report it");
+            error!(listener = %self.intake.listener, %fault, "a bug in tapfan ended a connection; please report it");
         }
         Some(())
     }

@@ -58,7 +58,7 @@ pub struct Counters {
     errors: [AtomicU64; ErrorReason::ALL.len()],
 }
 
-/// The counts at about one moment. They are not read atomically, so frames may arrive in between.
+/// The counts at roughly the same moment. They are not read atomically: frames may arrive between two reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -68,7 +68,7 @@ pub struct Snapshot {
     pub accepted: u64,
     /// Frames that were offered to the sinks.
     pub frames: u64,
-    /// Their bytes on the wire.
+    /// The bytes of these frames on the wire.
     pub bytes: u64,
     types: [u64; MessageType::ALL.len()],
     errors: [u64; ErrorReason::ALL.len()],

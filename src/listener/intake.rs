@@ -105,7 +105,8 @@ impl Intake {
 // === impl DrainSignals ===
 
 impl DrainSignals {
-    /// Signals that are raised with these, and can also be raised alone, for a listener that a reload removes.
+    /// Returns signals for one listener. They are raised together with these signals. If a reload removes the listener,
+    /// they are raised alone.
     pub(crate) fn child(&self) -> Self {
         Self {
             drain: self.drain.child_token(),

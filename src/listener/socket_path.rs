@@ -108,7 +108,7 @@ impl SocketPath {
         socket.map_or(Ok(()), |socket| socket.change_permissions(change))
     }
 
-    /// Ends the binding of the path. Returns the bound socket.
+    /// Makes sure that the path is not bound again. Returns the bound socket.
     pub(super) fn close(&self) -> Option<Arc<BoundUnix>> {
         let _no_check_meanwhile = self.permissions.lock();
         self.socket.send_replace(None)
@@ -126,7 +126,7 @@ impl SocketPath {
                 pause = PERIOD;
             }
             let path = Arc::clone(&self);
-            // A hung file system then blocks a thread of the blocking pool instead of a worker.
+            // If the file system hangs, it blocks a thread of the blocking pool instead of a worker.
             let Ok(found) = spawn_blocking(move || path.check()).await else {
                 return;
             };

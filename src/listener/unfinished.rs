@@ -1,8 +1,8 @@
 //! A bound on the memory of unfinished frames. All connections of all listeners share it.
 //!
 //! A frame is unfinished while its first bytes have arrived and its last bytes have not. If a sender stops inside a
-//! long frame, the router holds the bytes that have arrived until the frame's deadline. A single connection like that
-//! does no harm, but a thousand would exhaust the memory of the machine.
+//! long frame, the router holds the bytes that have arrived until the frame's deadline. One such connection does no
+//! harm, but a thousand of them would exhaust the memory of the machine.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -75,8 +75,8 @@ impl Unfinished {
         self.with(|holdings| holdings.limit)
     }
 
-    /// Changes the bound. If more is held already, connections are asked to close until the others are within the
-    /// bound.
+    /// Changes the bound. If more is held already, connections are asked to close until the remaining ones are within
+    /// the bound.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.with(|holdings| {
             holdings.limit = limit;
@@ -166,7 +166,7 @@ impl Holdings {
         holding.is_some()
     }
 
-    /// Asks the heaviest connections to close, until the others are within the limit.
+    /// Asks the heaviest connections to close, until the remaining ones are within the limit.
     fn make_room(&mut self, now: Instant) {
         while self.held > self.limit {
             let each = self.each.iter();
@@ -184,7 +184,8 @@ impl Holdings {
 
 impl Holding {
     /// The bytes times the age of the frame. A sender in the middle of a long frame holds many bytes, but only for
-    /// milliseconds. A sender that has stopped soon has more weight, even with a shorter frame.
+    /// milliseconds. If a sender has stopped, its frame gets older. The weight of the frame therefore soon becomes
+    /// larger, even if the frame is shorter.
     fn weight(&self, now: Instant) -> u128 {
         let age = now.saturating_duration_since(self.began).as_millis() + 1;
         self.bytes as u128 * age

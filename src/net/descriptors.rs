@@ -30,8 +30,8 @@ struct Reserve {
 /// The purpose of an accepted connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Incoming {
-    /// Carries frames. It must also leave room for the admin endpoint, so that the endpoint can still report the
-    /// problem.
+    /// Carries frames. It must also leave room for the admin endpoint, so that the endpoint can still report that
+    /// descriptors are short.
     Sender,
     /// Carries requests to the admin endpoint.
     #[cfg_attr(not(feature = "admin"), allow(dead_code))]

@@ -15,7 +15,7 @@ pub(crate) trait Liveness {
     /// the operating system does not report it.
     ///
     /// If the peer's receive buffer is full, our kernel probes the peer at intervals that double (RFC 9293, 3.8.6.1).
-    /// So even a peer that answers every probe may have been heard long ago.
+    /// So even if a peer answers every probe, its last answer may be long ago.
     fn awaits_answer(&self) -> bool {
         true
     }
@@ -68,7 +68,8 @@ mod tests {
         timeout(Duration::from_secs(1), write)
             .await
             .expect_err("no room");
-        // Just after a probe the kernel awaits its answer. A peer that is gone would owe one at every look.
+        // Just after a probe, the kernel awaits the answer for a moment. If the peer were gone, every check would find
+        // that the kernel awaits an answer.
         let deadline = Instant::now() + Duration::from_secs(20);
         while stream.awaits_answer() {
             assert!(Instant::now() < deadline, "no probe was answered");

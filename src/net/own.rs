@@ -68,7 +68,7 @@ impl OwnListeners {
     /// another socket.
     ///
     /// It compares the socket files, so symbolic links and other spellings are recognised. If another process has
-    /// replaced our socket with its own, its process id shows that.
+    /// replaced our socket with its own, the process id of the peer shows that.
     pub(crate) fn at_unix(&self, stream: &UnixStream, dialled: &UnixAddress) -> Option<Arc<str>> {
         let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let is_this_process = peer.is_some_and(|pid| pid.cast_unsigned() == process::id());

@@ -11,15 +11,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Uptake, UptakeLevel};
 
-/// A wait for a peer. It ends when the peer has taken no data for some time; as long as the peer takes data slowly, the
-/// wait continues.
+/// A wait for a peer. It ends when the peer has taken no data for some time; as long as the peer takes data, however
+/// slowly, the wait continues.
 ///
-/// Create a new one each time a write has to wait, and again after the write has made progress. It is cheap: the peer
-/// is first checked after 100 ms, so a write that waits less makes no extra system call.
+/// Create a new `Patience` each time a write has to wait, and again after the write has made progress. This is cheap:
+/// the peer is first checked after 100 ms, so a write that waits less makes no extra system call.
 #[derive(Debug)]
 pub(crate) struct Patience {
     allowed: Duration,
-    /// If set, the peer may pause for as long as it has been taking data, if that is longer than `allowed`.
+    /// If set, the allowed pause is the time for which the peer has been taking data, or `allowed` if that is longer.
     grows: bool,
     begun: Instant,
     /// The last time at which progress of the peer was seen; at first, the start of the wait.
@@ -51,7 +51,7 @@ impl Patience {
         }
     }
 
-    /// Lets the peer pause for as long as it has been taking data, if that is longer than `allowed`.
+    /// Sets the allowed pause to the time for which the peer has been taking data, or to `allowed` if that is longer.
     ///
     /// This is for an answer that the peer sends after it has read everything. When the peer's kernel has taken all
     /// bytes, no more progress is visible, but a slow program still needs time to read them.

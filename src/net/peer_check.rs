@@ -85,7 +85,7 @@ impl PeerCheck {
             return false;
         };
         let now = Instant::now();
-        // Only bytes that already waited at the last check count. Bytes written later queue behind them.
+        // Considers only bytes that were already waiting at the last check. Bytes written later queue behind them.
         let before = self.seen.replace(level);
         if before.is_none_or(|before| before.waiting() == 0 || level.is_past(before)) {
             self.since = now;

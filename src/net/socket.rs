@@ -24,7 +24,8 @@ pub struct Keepalive {
     /// Time between probes (`TCP_KEEPINTVL`).
     pub interval: Duration,
     /// Unanswered probes after which the kernel closes the connection (`TCP_KEEPCNT`). If a [`UserTimeout`] is set,
-    /// Linux ignores this number, and closes the connection at the first probe that is due after that much silence.
+    /// Linux ignores this number. It closes the connection when a probe is due and the peer has been silent for that
+    /// timeout.
     pub probes: u32,
 }
 
@@ -166,8 +167,9 @@ impl UserTimeout {
     /// The time after which Linux ends a connection by itself, even a closed connection with unsent bytes.
     ///
     /// It is twice the timeout, and at least [`BACKSTOP`](Self::BACKSTOP) more than the timeout, so that `PeerCheck`
-    /// acts first even on a busy machine. Linux would cut off peers that read slowly, and its error does not say why.
-    /// On kernels that do not report how much a peer has taken, `PeerCheck` cannot work, so this is the timeout itself.
+    /// acts first even on a busy machine. If Linux acted first, it would cut off peers that read slowly, and its error
+    /// does not say why. On kernels that do not report how much a peer has taken, `PeerCheck` cannot work, so this is
+    /// the timeout itself.
     fn backstop(self, socket: &impl AsFd) -> Duration {
         if tcp_info::sending(socket).is_some() {
             self.0 + self.0.max(Self::BACKSTOP)

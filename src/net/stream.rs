@@ -26,7 +26,7 @@ pub enum Stream {
     Unix(UnixStream),
     /// TCP.
     Tcp(TcpStream),
-    /// TLS over TCP, of either side.
+    /// TLS over TCP, as a client or as a server.
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
 }
@@ -70,7 +70,7 @@ impl Stream {
         }
     }
 
-    /// The TCP connection, below TLS too; `None` for a unix socket.
+    /// The TCP connection, which may carry TLS; `None` for a unix socket.
     fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Unix(_) => None,

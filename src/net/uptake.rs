@@ -9,8 +9,8 @@ pub(crate) trait Uptake {
     /// Returns the amount taken so far; `None` if the operating system does not report it.
     ///
     /// It would be too coarse to wait until the socket is writable. Linux reports a socket as writable only when a
-    /// third of a TCP send buffer, or three quarters of a unix socket's buffer, is free. With a slow peer, that can
-    /// take longer than we wait for a peer that reads nothing.
+    /// third of a TCP send buffer, or three quarters of a unix socket's buffer, is free. With a slow peer, this can
+    /// take longer than the deadline for a peer that reads nothing.
     fn uptake(&self) -> Option<UptakeLevel>;
 }
 

@@ -47,7 +47,7 @@ impl Amount {
         }
     }
 
-    /// Subtracts `other`, down to 0 in each dimension.
+    /// Subtracts `other` in each dimension, but not below 0.
     pub(super) fn without(self, other: Self) -> Self {
         Self {
             frames: self.frames.saturating_sub(other.frames),

@@ -63,21 +63,21 @@ pub(super) struct Bounds {
     pub(super) reason: DropReason,
 }
 
-/// The bounds of one batch. The bytes are about what a socket accepts in one write, and what the largest read brings. A
-/// batch counts against the bounds of the queue until all of it is written, so larger batches would leave less room for
-/// waiting frames than configured.
+/// The bounds of one batch. The limit in bytes is about what a socket accepts in one write, and about the size of the
+/// largest read. A batch counts against the bounds of the queue until all of it is written, so larger batches would
+/// leave less room for waiting frames than configured.
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_CHUNKS: usize = 256;
 
-/// A batch can have this size even if that is more than half of the room. Otherwise the batches of small queues would
-/// be too small to be worth a write.
+/// A batch can have this size even if that is more than half of the room. Without this minimum, the batches of small
+/// queues would be too small to be worth a write.
 const SMALLEST_BATCH: Amount = Amount {
     frames: 64,
     bytes: 16 << 10,
 };
 
-/// A frame is dropped after this number of connections died in the middle of it. Otherwise the frames behind it could
-/// wait forever.
+/// A frame is dropped after this number of connections died in the middle of it. If it were kept, the frames behind it
+/// could wait forever.
 const CUTS_ALLOWED: u32 = 3;
 
 // === impl Contents ===
@@ -114,7 +114,8 @@ impl Contents {
     /// Pushes a chunk without letting the queue grow. The bytes that the queue holds now are the bound.
     pub(super) fn push_in_place(&mut self, chunk: &Chunk) {
         let mut bounds = self.bounds();
-        // If the chunk does not fit within the queue's own bounds, these apply, and the drop reason is `QueueFull`.
+        // If the chunk does not fit within the queue's own bounds, these bounds apply, and the drop reason is
+        // `QueueFull`.
         if self.free(bounds).room_for(chunk) == chunk.len() {
             bounds.held.bytes = to_usize(self.ledger.held_bytes);
             bounds.reason = DropReason::Memory;
@@ -270,7 +271,7 @@ impl Contents {
                     .count_dropped(DropReason::Disconnected, given_up);
             }
         }
-        // The remaining chunks wait again, for the next connection, and keep their counts of cuts.
+        // The remaining chunks wait again, for the next connection, and keep their `cuts`.
         for back in held {
             let frames = back.chunk.len() as u64;
             self.ledger.in_flight -= frames;

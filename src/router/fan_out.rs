@@ -90,7 +90,7 @@ mod tests {
         let chunk = Chunk::from_wire(b"\0\0\0\x01a".as_slice().into()).expect("a frame");
         let (stays, goes) = (queues(), queues());
         let router = Router::new([Arc::clone(&stays), Arc::clone(&goes)]);
-        // Like an offer that is still in progress.
+        // Holds the set, as an offer in progress does.
         let offering = router.sinks.load();
         router.replace([Arc::clone(&stays)]);
         router.replace([queues(), Arc::clone(&stays)]);

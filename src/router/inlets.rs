@@ -4,7 +4,7 @@ use std::{ops::Deref, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
 
-/// One or several queues that can be closed. Nothing is offered to them after that.
+/// One or several queues that can be closed. After they are closed, nothing is offered to them.
 pub(super) trait Close {
     fn close(&self);
 }
@@ -13,7 +13,7 @@ pub(super) trait Close {
 #[derive(Debug)]
 pub(super) struct Inlets<Q: Close>(ArcSwap<Vec<Arc<Inlet<Q>>>>);
 
-/// A hold on one of the queues. Dropping it closes the queue.
+/// A guard that keeps one of the queues open. Dropping it closes the queue.
 ///
 /// All sets that contain the queue share one inlet. A thread that still offers to an old set therefore keeps the queues
 /// of that set open until it is done.

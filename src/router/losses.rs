@@ -78,7 +78,8 @@ impl Losses {
         if let Some(row) = known.and_then(|known| rows.get_mut(known)) {
             row.1 += frames;
             if row.0 != *source {
-                // The next chunk of this connection then finds the row by the number of its source, which is faster.
+                // Stores this source, so that the next chunk of its connection finds the row by the number of the
+                // source, which is faster.
                 row.0 = source.clone();
             }
             return;

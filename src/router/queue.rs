@@ -26,8 +26,8 @@ use crate::frame_stream::Chunk;
 /// ledger, so the ledger balances whenever it is read. The lock is taken once for each chunk.
 ///
 /// A queue has one consumer. The frames that the consumer takes are *in flight* until they are
-/// [settled](Taken::settle), and count against the bounds until then. Settling returns the frames that were not written
-/// to their positions, before all later ones. The consumer can take more frames while others are in flight.
+/// [settled](Taken::settle), and count against the bounds until then. Settling puts the frames that were not written
+/// back to their positions, before all later frames. The consumer can take more frames while others are in flight.
 pub(crate) struct Queue {
     contents: Mutex<Contents>,
 }
@@ -96,7 +96,7 @@ impl Queue {
         Poll::Ready(Some(Taken::new(Arc::clone(self), number, held)))
     }
 
-    /// Waits until the queue is closed and empty. For a consumer that cannot take frames now.
+    /// Waits until the queue is closed and empty. A consumer that cannot take frames now calls it.
     pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.lock().poll_end(cx)
     }
@@ -105,7 +105,7 @@ impl Queue {
         let consumer = {
             let mut contents = self.lock();
             contents.settle(number, held, progress);
-            // The consumer waits for frames, or for the end of the queue. The settlement can bring either.
+            // The consumer waits for frames, or for the end of the queue. Settling a batch can cause either.
             let is_news = !contents.waiting.is_empty() || contents.is_over();
             contents.consumer.take_if(|_| is_news)
         };
@@ -183,7 +183,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
-        // Only a failed allocation can panic under the lock. The counts are still usable then.
+        // Only a failed allocation can panic under the lock. The counts are usable even after such a panic.
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

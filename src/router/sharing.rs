@@ -46,8 +46,8 @@ impl Contents {
         }
     }
 
-    /// Drops `excess` from the end of the chunk that waits at `position`, or the whole chunk if it is not larger.
-    /// Returns false if no chunk waits there: the loops that make room must end then.
+    /// Drops `excess` from the end of the chunk that waits at `position`, or the whole chunk if it is not larger than
+    /// `excess`. Returns false if no chunk waits there. In that case, the loops that make room must end.
     fn cut_back(&mut self, position: u64, excess: Amount, reason: DropReason) -> bool {
         let Some(mut held) = self.waiting.remove(&position) else {
             debug_assert!(false, "an account names a chunk that does not wait");
@@ -72,8 +72,8 @@ impl Contents {
         true
     }
 
-    /// Drops chunks until `bytes` are freed or nothing waits. Each is the newest chunk of the connection that is then
-    /// furthest above its share. The shares divide the amount that is left after the eviction.
+    /// Drops chunks until `bytes` are freed or nothing waits. Each dropped chunk is the newest chunk of the connection
+    /// that is furthest above its share at that moment. The shares divide the amount that is left after the eviction.
     pub(super) fn evict(&mut self, bytes: usize) {
         let before = self.senders.total;
         let left = before.without(Dimension::Bytes.amount(bytes));

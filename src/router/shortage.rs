@@ -7,14 +7,14 @@ use super::Queue;
 use crate::{frame_stream::Chunk, memory::Budget};
 
 /// The largest number of evictions for one chunk. A few are usually enough. But the memory of an evicted chunk is not
-/// free while a connection still writes it; then the offer of the next chunk continues the eviction.
+/// free while a connection still writes it. In that case, the offer of the next chunk continues the eviction.
 const ROUNDS: usize = 64;
 
 /// Offers `chunk` to `queues` while `memory` is short. `memory` includes the chunk already.
 ///
 /// The reserve is for queues that hold little. So the queue that holds the most must not grow if it holds more than the
-/// reserve; it only exchanges frames. Above the limit, it also drops its newest frames. If that does not free enough,
-/// no queue may grow.
+/// reserve: a new frame can only replace another frame. Above the limit, this queue also drops its newest frames. If
+/// that does not free enough, no queue may grow.
 pub(super) fn offer(memory: &Budget, queues: &[&Queue], chunk: &Chunk) {
     make_room(memory, queues);
     let held: Vec<_> = queues.iter().map(|queue| queue.held_bytes().0).collect();
@@ -91,7 +91,7 @@ mod tests {
             }
         }
 
-        /// Offers a chunk of one frame of 10,000 bytes, and checks that the limit is kept.
+        /// Offers a chunk that holds a single frame of 10,000 bytes, and checks that the limit is kept.
         fn offer(&self) {
             let mut wire = BytesMut::new();
             wire.put_u32(10_000);

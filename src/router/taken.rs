@@ -7,8 +7,8 @@ use crate::frame_stream::{Batch, Chunk};
 
 /// Frames in flight: taken from a queue, and neither written nor returned yet.
 ///
-/// [`settle`](Self::settle) ends the flight. Without it, a drop returns all frames to the queue. If a panic causes the
-/// drop after a write has begun, the first frame counts as one in which a connection died.
+/// [`settle`](Self::settle) ends the flight. If this value is dropped without `settle`, all frames return to the queue.
+/// If a panic causes the drop after a write has begun, the first frame counts as one in which a connection died.
 pub(crate) struct Taken {
     queue: Arc<Queue>,
     number: u64,
@@ -36,7 +36,7 @@ impl Taken {
         self.chunks().cloned().collect()
     }
 
-    /// The chunks in order. The write does not count as begun.
+    /// The chunks in order. This does not mark the write as begun.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = &Chunk> {
         self.held.iter().flatten().map(|held| &held.chunk)
     }

@@ -1,4 +1,5 @@
-//! Applies a plan. Making the plan did everything that can fail, except for changing permissions, whose failure is logged.
+//! Applies a plan. Everything that can fail was done when the plan was made, except the change of permissions. If that
+//! change fails, the failure is logged.
 
 use std::{fmt, sync::Arc, time::Duration};
 

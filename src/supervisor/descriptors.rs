@@ -1,5 +1,5 @@
-//! The file descriptors reserved for the router itself, and a check whether the remaining ones are enough for the configured
-//! senders.
+//! The file descriptors reserved for the router itself, and a check whether the remaining descriptors are enough for
+//! the configured senders.
 
 use nix::sys::resource::{Resource, getrlimit};
 use tracing::warn;

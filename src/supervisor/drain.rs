@@ -93,7 +93,7 @@ impl Supervisor {
         let retiring = &mut self.retiring_listeners;
         let all = async {
             for listener in &mut self.listeners {
-                // The result can only be a panic, which the panic hook has logged.
+                // The only possible error is a panic, which the panic hook has logged.
                 let _ = (&mut listener.task).await;
             }
             // Removed listeners also offer frames until they stop.
@@ -128,8 +128,8 @@ impl Supervisor {
     }
 }
 
-/// Waits until `all` is ready, until `ends`, or until `hurry` is cancelled. If `all` is not ready then, cancels `rest` and
-/// waits for it for at most `grace`. Returns whether `all` became ready.
+/// Waits until `all` is ready, until `ends`, or until `hurry` is cancelled. If `all` is not ready by then, cancels
+/// `rest` and waits for `all` for at most `grace` longer. Returns whether `all` became ready.
 async fn ended(
     all: impl Future<Output = ()>,
     ends: Instant,

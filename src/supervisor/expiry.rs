@@ -1,7 +1,8 @@
 //! Logs certificates that are expired, expire soon or are not valid yet: when a certificate enters such a state, and then
 //! daily.
 //!
-//! At the start and at a reload, warnings about the configuration report the same. This task covers the time in between.
+//! At the start and at a reload, warnings about the configuration report the same states. This task covers the time in
+//! between.
 
 use std::{
     collections::BTreeMap,

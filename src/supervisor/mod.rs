@@ -127,7 +127,7 @@ impl Supervisor {
     /// Starts the router like [`start`](Self::start) and publishes it in an existing `view`, which shows the router's start.
     ///
     /// # Errors
-    /// As [`start`](Self::start), which also says where it panics.
+    /// The same as for [`start`](Self::start), and the same panics.
     pub fn start_in(view: View, config: &Config) -> Result<Self, StartError> {
         let prepared = Prepared::new(config.clone());
         Self::start_with(Inherited::default(), view, prepared)
@@ -138,7 +138,7 @@ impl Supervisor {
     /// reload.
     ///
     /// # Errors
-    /// As [`start`](Self::start), which also says where it panics.
+    /// The same as for [`start`](Self::start), and the same panics.
     pub fn start_with(
         inherited: Inherited,
         view: View,
@@ -193,7 +193,7 @@ impl Supervisor {
     /// Changes the running router like [`reload`](Self::reload), with files that were read before.
     ///
     /// # Errors
-    /// As [`reload`](Self::reload), which also says where it panics.
+    /// The same as for [`reload`](Self::reload), and the same panics.
     pub fn change(&mut self, prepared: Prepared) -> Result<Changes, StartError> {
         let plan = plan::Plan::new(prepared, self)
             .inspect_err(|error| self.view.refused(&error.to_string()))?;
@@ -212,8 +212,8 @@ impl Supervisor {
         &self.view
     }
 
-    /// Returns the router, for frames that do not come from a listener, and for queues that do not belong to a sink. A change of
-    /// the configuration replaces all queues by those of its sinks.
+    /// Returns the router, for frames that do not come from a listener, and for queues that do not belong to a sink. A
+    /// change of the configuration replaces all queues with the queues of its sinks.
     #[cfg(any(feature = "cli", feature = "tap"))]
     pub(crate) fn router(&self) -> &Router {
         &self.router

@@ -132,7 +132,8 @@ impl SinkPart {
         }
     }
 
-    /// Returns the sink's health. For endpoints with their own queues, it includes their counts of frames.
+    /// Returns the sink's health. For endpoints with their own queues, the health includes the counts of frames of each
+    /// endpoint.
     fn health(&self) -> SinkHealth {
         let mut health = self.health.borrow().clone();
         let accounts = self.queues.endpoints();

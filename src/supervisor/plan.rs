@@ -251,7 +251,8 @@ mod tests {
         supervisor::Supervisor,
     };
 
-    /// The Tapfile front end refuses such addresses, but a program can make a configuration by itself.
+    /// The parser of Tapfiles refuses such addresses, but a program that uses tapfan as a library can build a
+    /// configuration directly, without a Tapfile.
     #[tokio::test]
     async fn addresses_that_need_a_feature_are_refused_at_the_start() {
         let sinks = ["tcp://collector.example:6000", "tls://192.0.2.1:6000"]

@@ -20,8 +20,8 @@ type Read = Result<Material, TlsError>;
 // === impl Prepared ===
 
 impl Prepared {
-    /// Reads the files that `config` names, and blocks meanwhile. Files that cannot be used are reported later, when the
-    /// router is started or changed with the result.
+    /// Reads the files that `config` names. Blocks while it reads. Files that cannot be used are reported later, when
+    /// the router is started or changed with the result.
     pub fn new(config: Config) -> Self {
         Self {
             sinks: config.sinks.iter().map(Material::of_sink).collect(),

@@ -32,9 +32,9 @@ pub(super) struct Work {
     pub(super) drain: watch::Receiver<Duration>,
 }
 
-/// The time that a replaced task has to end its stream: the wait for FINISH, and a margin. A slow collector does not get
-/// more time, because the frames in the queue wait for the new task. The kernel still sends the data of the old stream that
-/// it holds.
+/// The time that a replaced task has to end its stream: the wait for FINISH, and a margin. A slow collector does not
+/// get more time, because the frames in the queue wait for the new task. The kernel still sends the data that it holds
+/// of the old stream.
 const HANDOVER: Duration = Duration::from_secs(5);
 
 /// The time that a task has to stop after `abort`.
@@ -67,7 +67,7 @@ impl SinkTask {
     /// Waits for the end of the task. Cancel safe.
     pub(super) async fn ended(&mut self) {
         if !self.task.is_finished() {
-            // The sink has logged any panic.
+            // If the task panicked, the sink has logged the panic.
             let _ = (&mut self.task).await;
         }
     }

@@ -113,7 +113,7 @@ impl View {
                 held_bytes: self.shared.memory.held() as u64,
                 limit_bytes: self.shared.memory.limit() as u64,
             },
-            // Read last, so that no other time in the snapshot is later.
+            // The time is read last, so that no other time in the snapshot is later.
             now: Timestamp::now(),
         }
     }

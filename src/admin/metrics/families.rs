@@ -14,7 +14,7 @@ use crate::health::{Counts, ListenerStatus, RouterPhase, RouterStatus, SinkStatu
 pub(super) struct Scrape {
     pub(super) status: RouterStatus,
     pub(super) process: Process,
-    /// The number of stuck workers, or other parts of the runtime.
+    /// The number of workers and other parts of the runtime that are stuck.
     pub(super) stuck: u64,
 }
 

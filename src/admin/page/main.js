@@ -83,7 +83,8 @@ function take({ status, points }, opening) {
 }
 
 function follow(before, latest, missed) {
-  // A second that the router samples while the connection is set up arrives twice: in the first picture and in the next.
+  // A sample that the router takes while the connection is set up arrives twice: in the first picture and in the
+  // second.
   if (missed < 0) return before;
   const join = (name) => [...before[name], ...Array(Math.min(missed, POINTS)).fill(null), ...latest[name]].slice(-POINTS);
   return {
@@ -147,7 +148,8 @@ function look() {
   if (!known.lost) {
     known.lost = true;
     document.title = "router lost · tapfan";
-    // Created once, so that screen readers announce it once. They do not see the duration, which changes each second.
+    // The banner is created once, so that screen readers announce it once. The duration, which changes each second, is
+    // hidden from them.
     banner.replaceChildren(
       html("strong", {}, headline()),
       html("span", {}, since()),

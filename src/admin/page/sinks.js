@@ -98,7 +98,7 @@ function queueBar() {
       say(frames, count(queue.frames));
       say(capacity, `of ${count(queue.capacity_frames)}`);
       const parts = [queue.oldest_seconds === null ? "empty" : `oldest ${brief(queue.oldest_seconds)}`];
-      // Shows the bytes instead of the frames if the bytes are nearer to their limit.
+      // Shows the bytes instead of the frames if the queue is nearer to its limit in bytes.
       if (full * queue.capacity_frames > queue.frames + 1) parts.push(`${bytes(queue.bytes)} of ${bytes(queue.capacity_bytes)}`);
       say(oldest, parts.join(", "));
     },

@@ -1,4 +1,5 @@
-// The verdict: says whether every collector gets its taps. If not, it also shows the start, the cause and the cost.
+// The verdict: says whether every collector gets its taps. If a sink is down, it also shows since when, why, and how
+// many frames were lost.
 
 import { facts, glyph, html, list, put, say } from "./elements.js";
 import { KINDS, clock, count, counted, duration, judge, rate, since } from "./words.js";

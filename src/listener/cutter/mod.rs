@@ -14,9 +14,9 @@ use crate::{
 /// Cuts the bytes of a stream after START into chunks, at most one chunk for each read.
 ///
 /// The complete frames after one read make one chunk, which never waits for more frames. The bytes of an incomplete
-/// frame stay for the next read. A frame that is too long is skipped without being held, and a frame that is not a
-/// dnstap message is removed. Memory is never allocated from a length that a peer claims: the buffer grows with the
-/// bytes that have arrived. While the connection [waits](Self::wait), the buffer shrinks to these bytes.
+/// frame stay for the next read. A frame that is too long is skipped without being held in memory, and a frame that is
+/// not a dnstap message is removed. Memory is never allocated from a length that a peer claims: the buffer grows with
+/// the bytes that have arrived. While the connection [waits](Self::wait), the buffer shrinks to these bytes.
 #[derive(Debug)]
 pub struct Cutter {
     buffer: BytesMut,
@@ -201,7 +201,7 @@ impl Cutter {
                     self.buffer.copy_within(scan.at..end, scan.kept);
                 }
                 scan.kept += end - scan.at;
-                // The buffer holds at most a frame and a read, far less than 4 GiB.
+                // The buffer holds at most one frame and the bytes of one read, far less than 4 GiB.
                 #[allow(clippy::cast_possible_truncation)]
                 let end = scan.kept as u32;
                 self.index.push(IndexEntry::new(end, message_type));

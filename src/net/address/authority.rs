@@ -35,7 +35,7 @@ impl FromStr for Authority {
     }
 }
 
-/// Returns the part of `text` before the path. An error if anything but a single slash follows it.
+/// Returns the part of `text` before the path. Returns an error if the path is anything but a single slash.
 pub(super) fn before_path(text: &str) -> Result<&str, AddressError> {
     let end = text.find(['/', '?', '#']).unwrap_or(text.len());
     let (text, after) = text.split_at(end);

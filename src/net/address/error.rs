@@ -185,7 +185,7 @@ pub enum AddressError {
     #[error(transparent)]
     File(#[from] FilePatternError),
     /// `file://`, where a listener needs an address.
-    #[error("`file://` can only be written, but a listener reads")]
+    #[error("`file://` is only for sinks: a listener cannot read a file")]
     BindFile,
     /// A scheme, where only an address and a port are allowed.
     #[error("`{scheme}://` is not allowed here")]
@@ -303,8 +303,9 @@ impl AddressError {
 
     /// Replaces the proposal with an address that `read` accepts.
     ///
-    /// If an address has several mistakes, the proposal that corrects one still contains the others. This corrects all
-    /// of them. If a mistake has no correction, that mistake is returned instead, as the error to report.
+    /// If an address has several mistakes, a proposal that corrects one of them still contains the others. This
+    /// function corrects all of them. If a mistake has no correction, that mistake is returned instead, as the error to
+    /// report.
     pub(super) fn with_sound_proposal<T>(self, read: impl Fn(&str) -> Result<T, Self>) -> Self {
         if let Self::MissingScheme { authority, .. } = self {
             let right = Self::corrected(format!("tcp://{authority}"), read).ok();

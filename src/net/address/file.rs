@@ -28,7 +28,7 @@ pub enum FilePatternError {
     #[error("`{0}` is a folder, not a file")]
     NoName(String),
     /// `file:///dev/stdout`.
-    #[error("`{0}` is not in a folder for files")]
+    #[error("`{0}` is in a folder of the system, not in a folder for files")]
     Device(String),
     /// `file:///var/log/%Y/x`.
     #[error("the folder `{0}` contains `%`")]
@@ -59,7 +59,8 @@ enum Piece {
     Digits(&'static Specifier),
 }
 
-/// A part of a name that is made from the time at which the file begins, in UTC. It has always the same number of digits.
+/// A part of a name that is made from the time at which the file begins, in UTC. It always has the same number of
+/// digits.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Specifier {
     letter: char,
@@ -90,10 +91,11 @@ const SPECIFIERS: [Specifier; 7] = [
     specifier('s', 10, Unit::UnixSeconds),
 ];
 
-/// The longest name of a file, in bytes. The system's limit is 255; the rest is for a number and two suffixes.
+/// The longest name of a file, in bytes. The system's limit is 255. The other 25 bytes are for a number and two
+/// suffixes.
 const NAME_LIMIT: usize = 230;
 
-/// The longest path of a folder, in bytes. The system's limit is 4096 with the name.
+/// The longest path of a folder, in bytes. The system's limit is 4096 including the file's name.
 const FOLDER_LIMIT: usize = 3800;
 
 /// Folders whose entries are not files.
@@ -115,7 +117,7 @@ impl FilePattern {
         &self.folder
     }
 
-    /// The same pattern with this suffix, unless its names end in it.
+    /// Returns the pattern with this suffix. If the names of the pattern already end in the suffix, nothing is added.
     #[must_use]
     pub(crate) fn ending_in(mut self, suffix: &str) -> Self {
         if !self.written.ends_with(suffix) {
@@ -125,7 +127,8 @@ impl FilePattern {
         self
     }
 
-    /// The name of a file that begins at `time`. Number 0 is not shown; the others stand before the extension: `20261126-1.fstrm`.
+    /// The name of a file that begins at `time`. Number 0 is not shown. Any other number is inserted before the
+    /// extension: `20261126-1.fstrm`.
     pub(crate) fn name(&self, time: OffsetDateTime, number: u32) -> String {
         let mut name = String::new();
         for piece in &self.name {
@@ -155,7 +158,7 @@ impl FilePattern {
         }
     }
 
-    /// The number in the name of a file that began at `time`; `None` if the name is another.
+    /// Returns the number in `name`; `None` if no file that began at `time` can have this name.
     pub(crate) fn number(&self, time: OffsetDateTime, name: &str) -> Option<u32> {
         let plain = self.name(time, 0);
         if name == plain {
@@ -248,7 +251,7 @@ impl FilePatternError {
             Self::Relative(_) => "write `file://` and the path from `/` on",
             Self::NoName(_) => "add the name, as in `file:///var/log/dnstap/%Y%m%d-%H.fstrm`",
             Self::Device(_) => {
-                "files are renamed and deleted there; `tapfan dump` prints frames on a terminal"
+                "a file sink renames and deletes files in its folder; `tapfan dump` prints frames on a terminal"
             }
             Self::FolderSpecifier(_) => {
                 "only the name of the file is made from the time; name one folder for all files"
@@ -301,7 +304,7 @@ fn unknown(letter: char) -> FilePatternError {
     }
 }
 
-/// A name with this number before its extension; number 0 is not shown.
+/// Returns the name with this number before its extension. Number 0 is not shown.
 fn numbered(name: &str, number: u32) -> String {
     if number == 0 {
         return name.to_owned();
@@ -310,7 +313,7 @@ fn numbered(name: &str, number: u32) -> String {
     format!("{stem}-{number}{extension}")
 }
 
-/// Returns the name without its extension, which includes a suffix of compression: `.fstrm.zst`.
+/// Returns the name without its extension. A suffix of compression belongs to the extension, as in `.fstrm.zst`.
 fn stem(name: &str) -> &str {
     let without = name.strip_suffix(".zst").unwrap_or(name);
     match without.rfind('.') {
@@ -432,7 +435,7 @@ mod tests {
         /a/%Q: `%Q` is not known in the name of a file; `%Y`, `%m`, `%d`, `%H`, `%M`, `%S` and `%s` (seconds since 1970) are known, in UTC
         /a/50%: no letter follows the last `%`; a plain `%` is written `%%`
         /%Y/x: the folder `/%Y` contains `%`; only the name of the file is made from the time; name one folder for all files
-        /dev/stdout: `/dev/stdout` is not in a folder for files; files are renamed and deleted there; `tapfan dump` prints frames on a terminal
+        /dev/stdout: `/dev/stdout` is in a folder of the system, not in a folder for files; a file sink renames and deletes files in its folder; `tapfan dump` prints frames on a terminal
         ");
         assert_eq!(
             long.parse::<FilePattern>().expect_err("long"),

@@ -96,7 +96,7 @@ fn bind_address(text: &str) -> Result<BindAddress, AddressError> {
 /// Reads an address and a port to bind, without a scheme: `127.0.0.1:9180`, `[::]:9180`. Port 0 lets the system choose.
 ///
 /// # Errors
-/// For anything else, with a proposal where there is one.
+/// If the text is anything else. The error contains a proposal if there is one.
 pub fn socket_address(text: &str) -> Result<SocketAddr, AddressError> {
     bare_address(text).map_err(|error| error.with_sound_proposal(bare_address))
 }
@@ -118,7 +118,7 @@ fn bare_address(text: &str) -> Result<SocketAddr, AddressError> {
 /// ```
 ///
 /// # Errors
-/// For anything else, with a proposal where there is one.
+/// If the text is anything else. The error contains a proposal if there is one.
 pub fn name_server_address(text: &str) -> Result<SocketAddr, AddressError> {
     name_server(text).map_err(|error| error.with_sound_proposal(name_server))
 }

@@ -105,7 +105,7 @@ impl BindError {
         let path = path.to_owned();
         let folder = folder(&path).to_owned();
         match source.kind() {
-            // Another process bound it after the file was checked.
+            // Another process bound the path after the file was checked.
             io::ErrorKind::AddrInUse => Self::InUse { path, by: None },
             io::ErrorKind::NotFound => Self::NoFolder { path, folder },
             io::ErrorKind::PermissionDenied => Self::FolderDenied { path, folder },

@@ -190,7 +190,7 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
             by,
         }),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            // Remove only the file that was found stale. Another process may have created a new file after the check.
+            // Removes only the file that was found stale. Another process may have created a new file after the check.
             match fs::symlink_metadata(path) {
                 Ok(now) if Identity::of(&now) == Identity::of(&metadata) => {
                     fs::remove_file(path).map_err(failed)

@@ -79,7 +79,8 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Linux cannot remove a path on the condition that it leads to a certain file. If another file takes the place
-        // of the socket right here, that file is removed by mistake. If it is a link, only the link is removed.
+        // of the socket between the check and the removal, that file is removed by mistake. If that file is a link,
+        // only the link is removed.
         if self.is_there() {
             // If the removal fails, the next start replaces the stale file.
             let _ = fs::remove_file(&self.path);

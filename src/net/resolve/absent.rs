@@ -1,17 +1,18 @@
 //! Takes the place of `dns` in a library without the feature `resolver`.
 //!
-//! The types here have no values, so no lookup can happen. A configuration with a name is refused before: see
-//! `config/directives/features.rs`, and [`ResolveError::NotBuilt`] for one made by hand.
+//! The types here have no values, so no lookup can happen. A Tapfile with a name is refused earlier: see
+//! `config/directives/features.rs`. A configuration that a program builds without a Tapfile fails with
+//! [`ResolveError::NotBuilt`].
 
 use std::{convert::Infallible, hash::Hash, io};
 
 use super::{Answer, Destination, ResolveError, ResolverSettings};
 
-/// Resolves names. This library was built without the feature `resolver`, so there is none.
+/// Resolves names. This library was built without the feature `resolver`, so there is no resolver.
 #[derive(Debug, Clone)]
 pub struct Resolver(Infallible);
 
-/// The error of a name server. There is none without the feature `resolver`.
+/// The error of a name server. It cannot occur without the feature `resolver`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ServerError(Infallible);

@@ -127,7 +127,7 @@ impl Addresses {
     }
 
     /// Adds addresses from `before` for the hosts and address families for which the name servers gave no answer this
-    /// time. No answer does not mean that there are no addresses.
+    /// time. A missing answer does not mean that there are no addresses.
     pub fn filled_from(mut self, before: &Self) -> Self {
         for target in &mut self.targets {
             for other in before.targets.iter().filter(|it| it.host == target.host) {

@@ -1,4 +1,4 @@
-//! Addresses that are written down, and so need no name server.
+//! Addresses that are written as numbers and therefore need no name server.
 
 use std::{
     fmt, fs,
@@ -68,7 +68,7 @@ impl From<Literal> for Authority {
 }
 
 impl From<SocketAddr> for Authority {
-    /// Gives the zone by its index.
+    /// Writes the zone as its index.
     fn from(address: SocketAddr) -> Self {
         Literal::from(address).into()
     }

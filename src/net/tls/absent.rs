@@ -1,7 +1,8 @@
 //! Takes the place of `engine` in a library without the feature `tls`.
 //!
-//! The types here have no values, so no TLS session can happen. A configuration with TLS is refused before: see
-//! `config/directives/features.rs`, and [`TlsError::NotBuilt`] for one made by hand.
+//! The types here have no values, so no TLS session can happen. A Tapfile with TLS is refused earlier: see
+//! `config/directives/features.rs`. A configuration that a program builds without a Tapfile fails with
+//! [`TlsError::NotBuilt`].
 
 use std::{io, path::Path, sync::Arc};
 
@@ -56,7 +57,7 @@ pub(crate) async fn accept(config: Arc<ServerConfig>, _: TcpStream) -> io::Resul
     match *config {}
 }
 
-// An I/O error exists here too, but never one of TLS.
+// I/O errors occur here too, but TLS errors do not.
 
 pub(crate) fn client_failure(error: &io::Error) -> String {
     error.to_string()
@@ -74,7 +75,7 @@ pub(crate) fn failure_kind(_: &io::Error) -> Option<()> {
     None
 }
 
-// No certificate is read: the configuration that names one is refused.
+// No certificate is read: a configuration that names a certificate is refused.
 
 pub(crate) fn validity_in_file(_: &Path) -> Option<Validity> {
     None

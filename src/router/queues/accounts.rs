@@ -70,7 +70,7 @@ impl Accounts {
         queue
     }
 
-    /// The counts of all queues, those that are gone included.
+    /// The counts of all queues, including the former ones.
     pub(super) fn sums(&self) -> Sums {
         let mut sums = self.past.clone();
         for entry in &self.entries {

@@ -138,8 +138,8 @@ impl Queues {
         }
     }
 
-    /// Returns to a single queue for all endpoints. Several queues mostly hold the same frames: the queue that is
-    /// furthest behind stays, and the frames that only the others hold are counted as lost with their endpoints.
+    /// Returns to a single queue for all endpoints. The queues hold mostly the same frames, so only the queue that is
+    /// furthest behind stays. The frames that only other queues hold are counted as lost with their endpoints.
     ///
     /// The queues must not have a consumer.
     pub(crate) fn one(&self) -> Arc<Queue> {

@@ -107,7 +107,7 @@ impl DnsHandle for Connection {
 
 impl Connection {
     async fn answer(&self, request: DnsRequest) -> Outcome {
-        // hickory did not want EDNS, or the server is known not to support it.
+        // The question of hickory has no EDNS, or the server is known not to support EDNS.
         if request.edns.is_none() || self.without_edns.has(self.server) {
             return self.ask(without_edns(request)).await;
         }

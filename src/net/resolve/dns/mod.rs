@@ -167,7 +167,8 @@ impl ServerError {
 // === impl ResolveError ===
 
 impl ResolveError {
-    /// Returns the more important of two errors for the same name. A failure to answer is more important than a denial.
+    /// Returns the more important of two errors for the same name. A failed lookup is more important than the answer
+    /// that the name does not exist.
     fn or_worse(self, other: Self) -> Self {
         if other.rank() > self.rank() {
             other

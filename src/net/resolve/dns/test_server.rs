@@ -34,11 +34,12 @@ pub(crate) enum Says {
 pub(crate) enum Habit {
     /// No deviation.
     None,
-    /// Answers a question that has EDNS with this code.
+    /// Refuses questions that have EDNS. The answer has this response code.
     RefusesEdns(ResponseCode),
-    /// Answers a question that has EDNS with FORMERR and nothing but the header, like name servers older than EDNS.
+    /// Refuses questions that have EDNS. The answer is FORMERR and consists of the header only, as from name servers
+    /// older than EDNS.
     RefusesEdnsBare,
-    /// Drops a question that has EDNS, like some firewalls.
+    /// Drops questions that have EDNS, like some firewalls.
     DropsEdns,
     /// Sends answers of any length over UDP, and never sets TC.
     SendsLongAnswers,

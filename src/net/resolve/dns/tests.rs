@@ -691,7 +691,7 @@ async fn a_name_server_that_refuses_every_question_is_not_taken_for_one_without_
         matches!(error, ResolveError::ServerFailure { .. }),
         "{error}"
     );
-    // The server does not count as one without EDNS.
+    // The server is not remembered as a server without EDNS.
     server.now_says(always(60, &["192.0.2.1"]));
     let before = server.questions_with_edns();
     addresses(&resolver, "collector.example.").await;

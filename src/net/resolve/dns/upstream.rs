@@ -56,7 +56,7 @@ type FamilyAnswer = Result<(Vec<IpAddr>, Duration), ResolveError>;
 /// AAAA.
 const OTHER_FAMILY: Duration = Duration::from_millis(250);
 
-/// The largest number of aliases in a chain that are followed.
+/// The largest number of CNAME records that are followed in one chain.
 const ALIASES: usize = 8;
 
 /// The number of times a question is sent.
@@ -109,8 +109,8 @@ impl Upstream {
         self.first(written, name, ask).await
     }
 
-    /// Aliases are followed here, because hickory fails: it treats the target of an SRV record as an alias, and loses
-    /// the records if a CNAME comes before them.
+    /// Aliases are followed here, because hickory cannot follow them for SRV records: it treats the target of an SRV
+    /// record as an alias, and loses the records if a CNAME comes before them.
     async fn service(
         &self,
         written: &str,
@@ -277,7 +277,7 @@ fn alias_of(name: &Name, lookup: &Lookup) -> Option<(Name, Duration)> {
     })
 }
 
-/// Returns whether it is still unknown if the family has addresses.
+/// Returns whether it is still unknown whether the family has addresses.
 fn is_unanswered(answer: Option<&FamilyAnswer>) -> bool {
     match answer {
         None => true,
@@ -306,8 +306,8 @@ fn classify(name: String, error: NetError) -> ResolveError {
     }
 }
 
-/// Waits for both answers and returns IPv6 first. After one family has returned addresses, the other has only
-/// [`OTHER_FAMILY`] more.
+/// Waits for both answers and returns IPv6 first. After one family has returned addresses, the other family has only
+/// [`OTHER_FAMILY`] more time.
 async fn both(
     mut six: impl Future<Output = FamilyAnswer> + Unpin,
     mut four: impl Future<Output = FamilyAnswer> + Unpin,

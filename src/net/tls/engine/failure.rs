@@ -13,7 +13,7 @@ use super::{
     refusal::{is_version_1, refusal},
 };
 
-/// The kind of a failure. Two that differ only in details of their text, such as a clock, are equal.
+/// The kind of a failure. Two failures that differ only in details of their text, such as a time, are of the same kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     Alert(u8),
@@ -53,9 +53,9 @@ pub(crate) fn failure_kind(error: &io::Error) -> Option<impl Hash + use<>> {
     })
 }
 
-/// Returns the error text of rustls with two changes. Refusals that people do not understand get other words. Of a
-/// certificate's names only the first few are shown: there can be thousands, and every view of the sink would show them
-/// all.
+/// Returns the error text of rustls with two changes. Errors that are hard to understand are worded differently. Only
+/// the first few names of a certificate are shown: there can be thousands, and every view of the sink would show all of
+/// them.
 fn collector_said(error: &io::Error) -> String {
     const SHOWN: usize = 5;
     if let Some(Error::InvalidCertificate(why)) = of_rustls(error)

@@ -39,7 +39,7 @@ impl Unusable {
     }
 }
 
-/// Returns the reason why a private key is not supported; `None` if the key is of no such kind.
+/// Returns the reason why a private key is not supported; `None` if there is no such reason.
 pub(super) fn unusable(key: &PrivateKeyDer<'_>) -> Option<Unusable> {
     match key {
         PrivateKeyDer::Pkcs1(key) => short(key.secret_pkcs1_der()),

@@ -41,7 +41,7 @@ use crate::{
 /// Makes the TLS sessions of a sink.
 #[derive(Debug)]
 pub(crate) struct Connector {
-    /// The configuration of the next handshakes, replaced when the certificates are, while the sink runs.
+    /// The configuration of the next handshakes. It is replaced when the certificates change while the sink runs.
     config: ArcSwap<ClientConfig>,
     /// The name to verify.
     name: ServerName<'static>,
@@ -128,9 +128,8 @@ pub(crate) fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsErr
 /// a trailing dot.
 ///
 /// For SRV records, the host is the [domain](crate::net::SrvName::domain) of the service, never a target of the
-/// records: a DNS answer can be forged on the way, so it must not decide which peer is trusted (RFC 6125,
-/// section 6.2.1; RFC 9525,
-/// section 6.1; RFC 7673 allows the target only with DNSSEC).
+/// records: a DNS answer can be forged on the way, so it must not decide which peer is trusted (RFC 6125, section
+/// 6.2.1; RFC 9525, section 6.1; RFC 7673 allows the target only with DNSSEC).
 ///
 /// # Errors
 /// [`TlsError::ServerName`] if no certificate can contain the name.

@@ -1,7 +1,8 @@
 //! The parts of a certificate that tapfan reads itself.
 //!
-//! rustls-webpki parses certificates in order to verify them. So it refuses some that Go and OpenSSL accept: X.509
-//! version 1, unknown critical extensions, long serial numbers. If nothing is verified, these do not matter.
+//! rustls-webpki parses certificates in order to verify them. So it refuses some certificates that Go and OpenSSL
+//! accept: X.509 version 1, unknown critical extensions, long serial numbers. Without verification, these properties do
+//! not matter.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -92,7 +93,7 @@ pub(super) fn next<'a>(elements: &mut &'a [u8]) -> Option<&'a [u8]> {
     all.get(..all.len().checked_sub(rest.len())?)
 }
 
-/// Returns the time so many seconds after 1970 began.
+/// Returns the time that is `seconds` after the start of 1970.
 pub(super) fn since_1970(seconds: u64) -> SystemTime {
     let since = Duration::from_secs(seconds);
     UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)

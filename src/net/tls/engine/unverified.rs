@@ -18,7 +18,7 @@ use super::{
 /// Accepts any certificate, like Go's `InsecureSkipVerify`. It still checks the signature of the handshake, so a peer
 /// that presents a certificate must have its key.
 ///
-/// It reads only the public key of the certificate, and not with rustls' own functions. Those parse the whole
+/// It reads only the public key of the certificate, and not with rustls' own functions. These functions parse the whole
 /// certificate with webpki, which refuses many certificates that Go accepts (see [`CertificateOutline`]).
 #[derive(Debug)]
 pub(super) struct Unverified {
@@ -119,7 +119,8 @@ fn outline<'a>(certificate: &'a CertificateDer<'_>) -> Result<CertificateOutline
     outline.ok_or_else(|| CertificateError::BadEncoding.into())
 }
 
-/// Replaces the error if the RSA key is too short, because the crypto provider reports that like a forged signature.
+/// Replaces the error if the RSA key is too short, because the crypto provider reports a short key like a forged
+/// signature.
 fn explained(error: Error, certificate: &CertificateOutline<'_>) -> Error {
     match (error, certificate.unusable()) {
         (
