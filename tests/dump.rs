@@ -1,4 +1,5 @@
-//! `tapfan dump`: what it reads is what it writes, from files and sockets, and it says what is wrong with a capture.
+//! `tapfan dump`: it writes exactly the frames that it reads, from files and from sockets, and it reports what is wrong
+//! with a capture.
 
 use std::{
     fs,
@@ -122,7 +123,7 @@ fn capture(frames: &[&[u8]]) -> Vec<u8> {
     file.finish().expect("memory")
 }
 
-/// The smallest frame: a `CLIENT_QUERY` without anything.
+/// The smallest frame: a `CLIENT_QUERY` without other fields.
 const QUERY: &[u8] = b"\x72\x02\x08\x05\x78\x01";
 
 #[test]
@@ -136,7 +137,7 @@ fn a_capture_that_is_written_is_the_one_that_was_read() {
         stderr(&output),
         format!("tapfan dump: read 4000 frames; {copy}: wrote 4000\n")
     );
-    // On standard output as well.
+    // The same on standard output.
     let output = dump(&[BIND, "--fstrm"]);
     assert!(output.stdout == fs::read(BIND).expect("a file"));
 }
@@ -183,7 +184,7 @@ fn several_captures_go_to_several_outputs_in_order() {
     let written = fs::read(&binary).expect("a file");
     let frames = FileReader::new(written.as_slice()).expect("a capture");
     assert_eq!(frames.count(), 90);
-    // Text is appended with -a, and replaced without.
+    // With -a, the text is appended to the file. Without -a, it replaces the file.
     let output = dump(&[SAMPLE, "-a", "-w", &quiet, "-q"]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(
@@ -237,7 +238,7 @@ fn a_capture_that_is_cut_gives_its_whole_frames_and_says_where() {
             .count();
         assert_eq!(lines, frames, "{end}");
     }
-    // Bytes that are not what their head says.
+    // Input that begins like gzip, Zstandard or HTTP, and is not a capture.
     for head in [
         b"\x1f\x8b\x08\0\0".as_slice(),
         b"\x28\xb5\x2f\xfd\xff\xff\xff",
@@ -366,7 +367,7 @@ async fn senders_at_sockets_get_finish_and_their_frames_are_written() {
     let port: String = port.chars().take_while(char::is_ascii_digit).collect();
     let tcp = TcpStream::connect(("127.0.0.1", port.parse::<u16>().expect("a port")));
     send(tcp.await.expect("listening"), &bytes).await;
-    // A sender that only writes: START first, and no FINISH.
+    // A unidirectional sender begins with START and gets no FINISH.
     let mut bare = UnixStream::connect(&socket).await.expect("listening");
     start(&mut bare, TIMEOUT).await.expect("written");
     let head = Control::start().encode().len();
@@ -403,7 +404,7 @@ fn what_is_sent_on_arrives_whole() {
     let (socket, copy) = (path(&folder, "in.sock"), path(&folder, "copy.fstrm"));
     let collector = Dump::start(folder.path(), &["-u", &socket, "-w", &copy, "-v"]);
     until("its socket", || collector.stderr().contains("listening"));
-    // More than a queue holds.
+    // These are more frames than a queue holds.
     let output = dump(&[
         "-r", BIND, "-r", BIND, "-r", BIND, "-r", BIND, "-r", BIND, "-U", &socket,
     ]);
@@ -454,7 +455,7 @@ fn a_file_that_was_renamed_is_continued_in_a_new_one() {
         frames.ok().map(|frames| frames.len())
     };
     send();
-    // The file is still at its path: it goes on.
+    // The file is still at its path, so dump continues to write to it.
     running.signal(Signal::SIGHUP);
     send();
     until("both captures in the file", || {
@@ -602,7 +603,7 @@ fn a_capture_is_followed_as_it_grows_and_when_it_is_replaced() {
         .append(true)
         .open(&file)
         .expect("a file");
-    // Up to the middle of a frame, then the rest without STOP.
+    // Writes up to the middle of a frame, and later the remaining frames without STOP.
     growing.write_all(&bytes[200..1000]).expect("written");
     until("more frames", || lines() > 1);
     assert!(lines() < 45);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs packages of Debian or Ubuntu: tests/packages.sh FOR PACKAGE... FOR says in the output what
-# needs them. Needs root, or sudo without a password. Quick if all are installed.
+# Installs packages of Debian or Ubuntu: tests/packages.sh FOR PACKAGE... FOR says in the output what needs the
+# packages. The script needs root, or sudo without a password. It is quick if all packages are installed.
 set -euo pipefail
 
 for=$1

@@ -1,7 +1,7 @@
 //! Templates of `extra` on recorded queries and responses of BIND, Unbound, dnsdist and CoreDNS.
 //!
-//! CoreDNS recorded its own values of the same text, which are the oracle. For the other servers the oracle is prost, with
-//! the little of DNS that is needed.
+//! The recording of CoreDNS contains the values that CoreDNS computed for the same text, and these are the expected
+//! values. For the other servers, the expected values come from prost and a minimal DNS parser.
 
 use prost::Message as _;
 use tapfan::{
@@ -41,12 +41,12 @@ fn evaluate(template: &Template, frame: &[u8]) -> String {
     String::from_utf8(value.bytes().to_vec()).expect("text")
 }
 
-/// The places at which CoreDNS knows more than a frame of this type has.
+/// The placeholders for which CoreDNS knows a value that a frame of this type does not contain.
 fn unknown_in(kind: i32) -> &'static [&'static str] {
     match kind {
         CLIENT_QUERY => &["local"],
         CLIENT_RESPONSE => &["local", "size", "do", "bufsize"],
-        // Its own client, not the socket towards the upstream.
+        // The values of CoreDNS describe its client, not its socket to the upstream.
         FORWARDER_QUERY => &["local", "remote", "port", "proto", "bufsize", "braces"],
         _ => &[
             "local", "remote", "port", "proto", "size", "do", "bufsize", "braces",
@@ -66,7 +66,8 @@ fn values_are_those_of_coredns_where_both_know_them() {
         let [theirs, ours] = [&theirs, &ours].map(|line| line.split('|').collect::<Vec<_>>());
         assert_eq!((theirs.len(), ours.len()), (NAMES.len(), NAMES.len()));
         for ((name, theirs), ours) in NAMES.iter().zip(&theirs).zip(&ours) {
-            // CoreDNS fills these in before there is a response, and the upstream is metadata of its own.
+            // CoreDNS fills in the values of the response before there is one. `upstream` is metadata that only CoreDNS
+            // has.
             let is_later = matches!(
                 *name,
                 "rcode" | "rsize" | "rflags" | "duration" | "upstream"
@@ -83,7 +84,7 @@ fn values_are_those_of_coredns_where_both_know_them() {
     assert!(compared > 3000, "only {compared} values");
 }
 
-/// What CoreDNS leaves out of a frame is its address, and it fills in the values of a response before there is one.
+/// CoreDNS evaluates placeholders of the response before there is a response. tapfan finds their values in the frame.
 #[test]
 fn responses_of_coredns_have_values_that_it_leaves_out() {
     let template = Template::new("{local} {rcode} {rsize} {>rflags} {duration}");
@@ -111,7 +112,7 @@ fn responses_of_coredns_have_values_that_it_leaves_out() {
     );
 }
 
-/// The duration of a message, by floating point numbers that are exact enough for a recording.
+/// The duration of a message, computed with floating-point numbers, which are exact enough for a recording.
 fn seconds(message: &Message) -> String {
     let time = |seconds: Option<u64>, nanoseconds: Option<u32>| {
         Some(i128::from(seconds?) * 1_000_000_000 + i128::from(nanoseconds?))
@@ -182,7 +183,7 @@ fn expected(message: &Message) -> String {
     let id = u16::from_be_bytes([either[0], either[1]]);
     let length =
         |message: Option<&Vec<u8>>| message.map_or("-".to_owned(), |it| it.len().to_string());
-    // All recordings are over UDP. OPT is the last record, and dnsperf's and the servers' have no options.
+    // All recordings are over UDP. OPT is the last record, and neither dnsperf nor the servers put options into it.
     let (dnssec, size) = match query {
         Some(query) if query[11] == 0 => ("false".to_owned(), "512".to_owned()),
         Some(query) => {

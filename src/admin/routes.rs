@@ -23,7 +23,7 @@ const PROBES: [(&str, &str); 4] = [
     ("/livez", "200 unless a worker has stopped making progress"),
     (
         "/readyz",
-        "200 if every listener is bound; 503 if one is not, during the start and during a drain",
+        "200 if every listener is bound; 503 if a listener is not bound, during the start and during a drain",
     ),
     ("/healthz", "same as /readyz"),
     (

@@ -140,7 +140,7 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
         // No sink has the words `NotListening` and `NoSenders`; only routers do.
         VerdictWord::NotListening | VerdictWord::NoSenders | VerdictWord::Ok => {
             if status.listeners.iter().all(|one| one.connections == 0) {
-                let sentence = "Every collector is connected; no DNS server is";
+                let sentence = "Every collector is connected, but no DNS server is connected";
                 return (VerdictWord::NoSenders, sentence.to_owned());
             }
             "Every collector is getting its taps".to_owned()

@@ -235,7 +235,8 @@ async fn the_reference_lists_exactly_the_metrics_that_exist() {
         };
         let (series, _) = scrape.of(&sample).next().expect("a series");
         for label in &labels {
-            // A certificate belongs to a listener or to a sink, and has the label of one of them.
+            // A certificate belongs either to a listener or to a sink, so its series has only one
+            // of these two labels.
             let is_there = series.contains(&format!("{label}=\""))
                 || (*label == "sink" && series.contains("listener="));
             assert!(is_there, "{series} has no label {label}");

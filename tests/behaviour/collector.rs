@@ -84,7 +84,7 @@ pub(crate) struct Connection {
     /// FINISH finds it set.
     pub(crate) stopped: bool,
     /// The way in which the connection ended. It is set later than FINISH is sent, because the
-    /// router closes the connection only then.
+    /// router closes the connection only after it has received FINISH.
     pub(crate) ended: Option<Ended>,
 }
 
@@ -182,8 +182,8 @@ impl Collector {
 
     fn on_tcp(tls: Option<Arc<ServerConfig>>) -> Self {
         // A socket that is bound with SO_REUSEADDR but does not listen refuses connections. The
-        // system chooses its port for no other program, but a listener that names this port can
-        // bind it.
+        // system gives the port to no program that asks for any free port, but a listener that asks
+        // for this port can bind it.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_reuse_address(true).expect("set");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -425,7 +425,8 @@ impl Drop for Collector {
 }
 
 /// Binds `socket`. Retries, because the address may still be in use for a moment: a program that
-/// another test starts has copies of this process's listening sockets between fork and exec.
+/// another test starts has copies of this process's listening sockets between its fork and its
+/// exec.
 fn bind(socket: &Socket, address: SocketAddr) {
     let deadline = Instant::now() + TIMEOUT;
     while let Err(error) = socket.bind(&address.into()) {

@@ -1,6 +1,6 @@
 //! Collectors that close or reset their connections while no data is written to them. The sink
-//! notices immediately and distinguishes a close from a reset. A connection that ended only by a
-//! deadline would have another reason.
+//! notices immediately and distinguishes a close from a reset. If the sink noticed only when a
+//! deadline passed, the reason would be another one.
 //!
 //! Collectors that hang are in `hostile_collectors` and `renewal`.
 
@@ -73,7 +73,8 @@ async fn a_collector_that_is_killed_is_noticed_at_once() {
     router.all_up().await;
     for (sink, collector) in collectors.iter_mut().enumerate() {
         collector.kill().await;
-        // The kernel resets the connection. Only a unix socket without unread data is closed.
+        // The kernel resets the TCP and TLS connections. It closes the unix connection, which has
+        // no unread data.
         let label = if sink == 0 { "closed" } else { "reset" };
         let (found, words) = disconnect_reason(&router, sink).await;
         assert_eq!(found, label, "{words}");

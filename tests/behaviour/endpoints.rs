@@ -159,8 +159,8 @@ async fn frames_of_a_dead_endpoint_go_to_the_others() {
     let all = scene.numbers().concat();
     let distinct: HashSet<_> = all.iter().collect();
     assert_eq!(all.len(), distinct.len(), "a frame arrived twice");
-    // A frame is lost only if the killed collector's kernel had accepted it and the collector had
-    // not read it.
+    // A frame is lost only if the kernel of the killed collector had accepted the frame and the
+    // collector had not read it.
     let window = 8_u64 << 20;
     assert!(sent - (all.len() as u64) < window / 100);
 }
@@ -446,7 +446,7 @@ async fn a_change_of_mode_keeps_the_queue() {
 async fn a_drain_ends_in_time_with_endpoints_that_hang_or_are_down() {
     for mode in ["balance", "all"] {
         let mut scene = Scene::new(3).await;
-        // One hangs, one does not listen, one is good.
+        // One collector hangs, one does not listen, and one is good.
         scene.collectors[0].behave(Behaviour::Hangs);
         scene.collectors[0].listen();
         scene.collectors[2].listen();

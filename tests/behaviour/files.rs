@@ -1,5 +1,5 @@
-//! Sinks that write files: each file is whole when it has its name, and no frame is in none or in
-//! two of them.
+//! Sinks that write files: a file with its final name is complete, and each frame is in exactly one
+//! file.
 
 use std::{
     fs::{self, File},
@@ -159,7 +159,7 @@ async fn files_of_a_size_follow_each_other() {
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     let mut sent = 0;
     for files in 1..=12 {
-        // About 40 KiB, so that every second file is long enough.
+        // Sends about 40 KiB. A file has reached its size after two such sends.
         sender
             .send((sent..sent + 100).map(|number| numbered_large(number, 400)))
             .await;
@@ -262,7 +262,7 @@ async fn files_that_a_crash_left_are_completed_and_others_left_alone() {
     let folder = folder();
     let path = |name: &str| folder.path("files").join(name);
     fs::write(path("2020.fstrm.part"), cut(70)).expect("written");
-    // Whole: the crash came before it was renamed.
+    // A complete file: the crash came before the rename.
     let whole = [START, &wire::data((0..5).map(numbered)), STOP].concat();
     fs::write(path("2021.fstrm.part"), &whole).expect("written");
     fs::write(path("2022.fstrm"), "an older one").expect("written");
@@ -358,7 +358,8 @@ async fn a_sink_without_its_folder_is_down_until_the_folder_exists() {
 async fn a_write_that_fails_ends_the_file_and_loses_nothing() {
     let folder = folder();
     let tapfile = tapfile(&folder, "all.fstrm", "");
-    // No file may be longer than 512 KiB. Without the trap the signal would end the process.
+    // No file may be longer than 512 KiB. Without the trap, the signal SIGXFSZ would end the
+    // process.
     let mut tapfan = Tapfan::run_after("trap '' XFSZ; ulimit -f 1024;", &folder, &tapfile);
     tapfan.wait_for_log("sink is up").await;
     let target = Target::Unix(folder.path("in"));
@@ -370,7 +371,7 @@ async fn a_write_that_fails_ends_the_file_and_loses_nothing() {
             .await;
     }
     sender.stop().await;
-    // 1.4 MB, so three files.
+    // The frames have 1.4 MB, so they fill three files.
     until("two writes have failed", || {
         tapfan.log().matches("sink is up").count() == 3
     })

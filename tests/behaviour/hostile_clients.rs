@@ -27,8 +27,8 @@ async fn slow_silent_and_greedy_clients_do_not_block_probes() {
             stream
         };
         // Seven times the connection limit: clients with unfinished heads, silent clients, and
-        // clients that never read their responses. A server that waited for the deadlines of each
-        // 64 would need over a minute for all of them.
+        // clients that never read their responses. A server that waited for the deadlines of 64
+        // clients at a time would need over a minute for all clients.
         let mut held = Vec::new();
         let begun = Instant::now();
         let many = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(200);

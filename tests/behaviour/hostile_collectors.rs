@@ -278,7 +278,7 @@ async fn a_frame_cut_off_by_three_disconnects_is_dropped() {
     }
     for (sink, collector) in collectors.iter_mut().enumerate() {
         // An earlier connection may still wait for its 1000 bytes and would take the next frames.
-        // Killing the collector ends it.
+        // Killing the collector ends that connection.
         collector.kill().await;
         collector.listen();
         router.up(sink).await;
@@ -314,13 +314,13 @@ async fn an_untrusted_certificate_is_an_error_with_advice() {
     let plain = Collector::tcp().listening();
     plain.behave(Behaviour::Answers(b""));
     let sinks = [
-        // Misconfigured ones.
+        // Misconfigured sinks.
         (good.socket(), format!("ca {other}")),
         (elsewhere.socket(), format!("ca {ca}")),
         (expired.socket(), format!("ca {ca}")),
         (plain.socket().replace("tcp:", "tls:"), format!("ca {ca}")),
         (asks.socket(), format!("ca {ca}")),
-        // Correct ones.
+        // Correct sinks.
         (good.socket(), format!("ca {ca}")),
         (good.socket_by_name(), format!("ca {ca}")),
         (

@@ -276,9 +276,9 @@ async fn a_handshake_times_out_after_five_seconds() {
         (router.target(0).dial().await, &READY[..10]),
         (router.target(1).dial().await, b""),
         (router.target(1).dial().await, READY),
-        // Neither TLS nor anything else.
+        // The client sends nothing, not even a TLS handshake.
         (tls.dial_plain().await, b""),
-        // TLS, but no Frame Streams handshake.
+        // The client does the TLS handshake, but no Frame Streams handshake.
         (tls.dial().await, b""),
     ] {
         let mut stream = stream.expect("connected");

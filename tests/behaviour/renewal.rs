@@ -166,7 +166,7 @@ async fn a_collector_that_reads_nothing_is_disconnected_after_the_write_timeout(
     router.all_up().await;
     let begun = Instant::now();
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
-    // More than the buffers of both kernels hold.
+    // The frames are more than the buffers of both kernels hold.
     let frames = (0..400).map(|number| numbered_large(number, 60_000));
     sender.send(frames).await;
     for sink in 0..collectors.len() {

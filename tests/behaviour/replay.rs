@@ -1,4 +1,5 @@
-//! `tapfan replay`: captures reach a listener whole, and the command says when they did not.
+//! `tapfan replay`: a capture reaches the listener completely, or the command reports that it did
+//! not.
 
 use std::{
     fs,
@@ -172,7 +173,7 @@ fn frame_at(seconds: u64) -> Vec<u8> {
 async fn times_are_rewritten_and_followed() {
     let folder = Folder::new();
     let (router, collector) = router(&folder, &format!("listen unix://{}", folder.display("in")));
-    // Ten seconds, sent a thousand times as fast.
+    // A capture of ten seconds, sent a thousand times as fast.
     let frames: Vec<Vec<u8>> = (0..10)
         .map(|second| frame_at(1_700_000_000 + second))
         .collect();
@@ -260,7 +261,8 @@ async fn a_signal_ends_an_endless_replay_in_order() {
     router.drain().await;
 }
 
-/// Takes one stream, gives `answer` at its start, and closes after STOP. Returns what it got.
+/// Accepts one stream, sends `answer` at its start, and closes after STOP. Returns the bytes
+/// received.
 async fn listener(path: PathBuf, answer: &'static [u8]) -> Vec<u8> {
     let listener = UnixListener::bind(path).expect("free");
     let (mut stream, _) = listener.accept().await.expect("a connection");

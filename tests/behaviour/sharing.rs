@@ -18,8 +18,8 @@ use crate::{
 /// The first frame number of the flooding sender. The quiet sender's numbers are lower.
 const LOUD: u64 = 1 << 40;
 
-/// The number of frames that the quiet sender sends each time after the sink has delivered
-/// `TAKEN_A_STEP` more frames.
+/// The number of frames that the quiet sender sends whenever the sink has delivered `TAKEN_A_STEP`
+/// more frames.
 const STEP: u64 = 20;
 const STEPS: u64 = 40;
 const TAKEN_A_STEP: u64 = 400;

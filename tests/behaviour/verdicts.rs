@@ -1,5 +1,5 @@
-//! The verdict on a router is the same in `/status`, in `/events` and from `tapfan status`, whose
-//! exit status follows it.
+//! The verdict on a router is the same in `/status`, in `/events` and from `tapfan status`. The
+//! exit status of that command depends on the verdict.
 
 use std::{
     net::SocketAddr,
@@ -87,7 +87,7 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     let (_server, address) = serve(router.view(), "");
     router.all_up().await;
     until_words(address, "no_senders", &["ok", "ok"]).await;
-    let nobody = "Every collector is connected; no DNS server is";
+    let nobody = "Every collector is connected, but no DNS server is connected";
     assert_eq!(said(address, &[]), (Some(0), nobody.to_owned()));
     assert_eq!(said(address, &["--fail-on", "no_senders"]).0, Some(1));
 

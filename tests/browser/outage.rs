@@ -1,4 +1,5 @@
-//! The page while a collector goes down and comes back, and then while the router does.
+//! The page while a collector goes down and comes back, and then while the router goes down and
+//! comes back.
 
 use std::{
     env, fs,

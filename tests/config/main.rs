@@ -1,4 +1,4 @@
-//! Tests of the Tapfile: the configurations that are accepted, and the messages for the ones that are not.
+//! Tests of the Tapfile: the configurations that are accepted, and the error messages for those that are refused.
 
 mod properties;
 mod reference;
@@ -104,7 +104,7 @@ fn arguments_mean_what_they_mean_in_coredns() {
         ("full +4 008", true, 4, 8),
         ("\"full\" 4 8", true, 4, 8),
         ("{$FULL} 4 8", true, 4, 8),
-        // A variable that is not set: CoreDNS ignores the word, but the word still takes its position.
+        // A variable that is not set: CoreDNS ignores the word, but still counts it as the argument at its position.
         ("{$NOTHING} 4 8", false, 4, 8),
     ] {
         let (sink, _) = sink(&format!("dnstap /s {arguments}"));

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Records frames of CoreDNS v1.15.0 whose `extra` it filled in from a line with every placeholder.
-# Usage: tests/data/coredns.sh COREDNS tests/data/coredns.fstrm, with COREDNS from
+# Records frames of CoreDNS v1.15.0, which fills in `extra` from a line with every placeholder. Usage:
+# tests/data/coredns.sh COREDNS tests/data/coredns.fstrm, with COREDNS from
 #     go install github.com/coredns/coredns@v1.15.0
 #  Needs golang-dnstap's `dnstap` and python3.
 set -euo pipefail
@@ -74,7 +74,7 @@ P
 sleep 2
 kill $server; wait $server || true
 kill -INT $tool; wait $tool || true
-# The tool ends within a frame: keep the whole ones, and add STOP.
+# `dnstap` ends its file in the middle of a frame. This keeps the complete frames and adds STOP.
 python3 - "$out" <<'P'
 import struct, sys
 data = open(sys.argv[1], "rb").read()

@@ -206,7 +206,7 @@ fn every_log_line_from_info_on_is_documented_and_every_documented_one_is_written
     }
     for row in &documented {
         let Event { level, text } = row;
-        // Lines of the log about itself are not written with a macro.
+        // The log's lines about itself are not written with a macro.
         let is_event = written.iter().any(|event| event.has_text_of(row));
         let is_literal = !is_event && is_in_sources(&format!("\"{text}"));
         if !is_literal && !written.iter().any(|event| event.matches(row)) {

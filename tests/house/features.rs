@@ -12,7 +12,7 @@ use crate::{
     tree::{read, root},
 };
 
-/// Crates that a DNS server must not get with its taps.
+/// Crates that a DNS server must not depend on when it uses the feature `tap`.
 const NOT_WITH_TAP: [&str; 7] = [
     "axum",
     "clap",
@@ -23,7 +23,7 @@ const NOT_WITH_TAP: [&str; 7] = [
     "rustls",
 ];
 
-/// The most crates that a DNS server gets with its taps.
+/// The largest number of crates that a DNS server gets when it uses the feature `tap`.
 const MOST_WITH_TAP: usize = 59;
 
 #[test]
@@ -37,7 +37,7 @@ fn every_feature_is_documented() {
         .filter(|name| *name != "default")
         .collect();
     let text = read("docs/dependencies.md");
-    // The first table only; the second counts the crates.
+    // Checks only the first table. The second table counts the crates.
     let table = section(&text, "## Features").split("```").next();
     let rows = rows(table.unwrap_or_default());
     let first = |row: &Vec<String>| code_spans(&row[0]).next().map(str::to_owned);

@@ -1,5 +1,6 @@
-//! `tapfan dump` beside golang-dnstap's `dnstap`: the same output for the same captures, and each reads what the other sends.
-//! tcpdump reads the packets.
+//! `tapfan dump` compared with golang-dnstap's `dnstap`: both print the same output for the same
+//! captures, and each can read what the other sends. tcpdump can read the packets that `tapfan
+//! dump` writes.
 
 use std::{
     env, fs,
@@ -73,7 +74,7 @@ fn text_yaml_and_json_are_those_of_dnstap() {
             let ours = tapfan(&["-r", capture, format]);
             assert_same(&ours.stdout, &theirs.stdout, &format!("{capture} {format}"));
         }
-        // Without a format, both write quiet text.
+        // Without an option for the format, both programs write quiet text.
         let (theirs, ours) = (
             run("/usr/bin/dnstap", &["-r", capture]),
             tapfan(&["-r", capture]),
@@ -180,12 +181,12 @@ fn tcpdump_reads_the_packets() {
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{errors}");
-        // Only the line that names the file.
+        // stderr has only the line that names the file.
         assert_eq!(errors.lines().count(), 1, "{errors}");
         for complaint in ["bad", "wrong", "truncated", "invalid", "incorrect"] {
             assert!(!text.contains(complaint), "{complaint}: {text}");
         }
-        // Each packet is understood as DNS: its question is shown.
+        // tcpdump decodes each packet as DNS and prints its question.
         let lines = tapfan(&["-r", capture, "--count"]);
         let frames: usize = String::from_utf8_lossy(&lines.stdout)
             .trim()

@@ -1,4 +1,4 @@
-//! The files of `file://` sinks, in the hands of the tools that people read such files with.
+//! The files of `file://` sinks, read by the tools that people use for such files.
 
 use std::{
     fs,

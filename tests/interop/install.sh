@@ -40,7 +40,7 @@ trap tidy EXIT
 
 "$(dirname "$0")/../packages.sh" interop "${packages[@]}"
 
-# Otherwise they would start at the next boot.
+# Without this, the servers would start at the next boot.
 if [[ -n $made_policy && -d /run/systemd/system ]]; then
     "${as_root[@]}" systemctl --quiet disable named.service unbound.service knot.service dnsdist.service \
         pdns-recursor.service prometheus.service 2>/dev/null || true

@@ -1,5 +1,5 @@
-//! The checks for every sender. Its taps arrive at each sink in the form that the sink's options
-//! require, also after a restart of the server.
+//! The checks for every sender. Its taps must arrive at each sink in the form that the sink's
+//! options require, also after a restart of the server.
 
 use std::{net::SocketAddr, path::Path};
 

@@ -55,8 +55,8 @@ impl Tapfan {
     /// Sends SIGTERM, and asserts that it drains and exits with status 0. Returns its output.
     pub(crate) fn stop(mut self) -> String {
         let (status, _) = self.process.terminate();
-        // Prints the output, for the case that the test fails later: the ledgers in it show how
-        // many frames were dropped, and why.
+        // Prints the output in case the test fails later: the ledgers in it show how many frames
+        // were dropped, and why.
         let output = self.process.output();
         eprintln!("--- tapfan printed:\n{output}");
         assert!(status.success(), "tapfan: {status}");

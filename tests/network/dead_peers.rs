@@ -65,7 +65,7 @@ async fn black_hole(network: Network, rate: u64, disconnect: fn(&Network, &Host)
         took > WRITE_TIMEOUT / 2 && took < WRITE_TIMEOUT + KERNEL + SLACK,
         "{took:?}"
     );
-    // Waits for enough further frames to include the ones that are queued now.
+    // Waits until all frames that are queued now, and some later ones, have arrived.
     fleet
         .receives(usize::try_from(rate * 4).expect("few"))
         .await;

@@ -77,7 +77,7 @@ async fn fill(folder: &Folder, disk: &Path) {
         .await;
     sender.stop().await;
 
-    // The file in use was completed; no other one can be opened, which is a warning once.
+    // The file in use was completed. No other file can be opened, and a warning says so once.
     until("there were ten attempts", || {
         count("\"sink is still down\"") >= 10
     })

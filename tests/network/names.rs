@@ -83,8 +83,9 @@ async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
     assert_eq!(outcome.sink.ledger.delivered, outcome.sent);
 }
 
-/// With failover, the sink can use an added collector within the TTL, when it needs one. It leaves
-/// a removed collector within the TTL and never uses it again.
+/// With failover, the sink can use an added collector within the TTL, if it needs another
+/// collector. The sink leaves a removed collector within the TTL and never uses that collector
+/// again.
 async fn failover_follows_the_name(network: Network) {
     let mut fleet = Fleet::new(network, 1);
     let pipeline = fleet.start(Endpoints::Failover).await;

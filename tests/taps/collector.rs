@@ -54,7 +54,7 @@ impl Collector {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, shared) = (stream.expect("a connection"), Arc::clone(&shared));
-                // Ignores errors: a test notices by itself if a stream breaks off.
+                // Ignores errors: if a stream breaks off, the assertions of the test fail.
                 thread::spawn(move || serve(stream, &shared));
             }
         });

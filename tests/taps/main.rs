@@ -77,7 +77,8 @@ fn a_million_messages_of_eight_threads_add_up_with_a_collector_that_is_down() {
         "the longest call took {:?}",
         longest.max().expect("threads")
     );
-    // The sink that is down makes the drain wait until its deadline, so waits here until the good sink has sent everything.
+    // The sink that is down makes the drain last until its deadline, so this deadline is short. The test therefore
+    // waits until the good sink has sent everything before it drains.
     let begun = Instant::now();
     while taps.view().snapshot().sinks[0].queue.frames > 0 {
         assert!(begun.elapsed() < LONG, "the good sink hangs");
@@ -215,7 +216,7 @@ fn each_sink_sees_the_metadata_that_was_sent_with_a_message() {
     taps.drain_blocking(LONG);
 }
 
-/// A template may read the wire bytes for a sink that does not keep them.
+/// If a template uses the DNS message, the taps ask the server for it, even if no sink sends the message.
 #[test]
 fn a_template_that_reads_wire_bytes_wants_them() {
     for (extra, wire, metadata) in [

@@ -78,7 +78,7 @@ impl Scrape {
             .is_some_and(|last| last.error.is_some());
         to.gauges(
             "tapfan_config_last_reload_successful",
-            "0 if the last reload was refused: the router then runs an older configuration than the one in its files.",
+            "0 if the last reload was refused and the router still runs an older configuration than its files contain; 1 otherwise.",
             [(vec![], u64::from(!failed))],
         )?;
         to.gauges(
@@ -99,7 +99,7 @@ impl Scrape {
         )?;
         to.gauges(
             "tapfan_memory_limit_bytes",
-            "Limit of the memory held for frames; near it, the sink that holds the most drops frames.",
+            "Limit of the memory held for frames; near the limit, the sink that holds the most memory drops frames.",
             [(vec![], of.limit_bytes)],
         )
     }
@@ -113,7 +113,7 @@ impl Scrape {
         )?;
         to.gauges(
             "tapfan_unfinished_frames_capacity_bytes",
-            "Limit on the memory of incomplete frames; beyond it, the connection that holds the most for the longest time is closed.",
+            "Limit on the memory of incomplete frames; beyond the limit, the connection whose frame has the largest product of size and age is closed.",
             [(vec![], of.capacity_bytes)],
         )
     }

@@ -23,7 +23,7 @@ function lines(word, all, worst, listeners) {
     case "no_senders":
       return [`${collectors} up, but nothing to send.`];
     case "draining":
-      return ["It delivers the queued frames and accepts no new ones."];
+      return ["The router delivers the queued frames and accepts no new ones."];
     case "starting":
       return [];
     case "not_listening":
