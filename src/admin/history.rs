@@ -64,7 +64,8 @@ struct Point {
 /// The latest points for the page, in the order of the listeners and sinks in the status.
 #[derive(Debug, Serialize)]
 pub(super) struct Points {
-    /// The number of the latest second. A reader compares it with the previous number to find how many seconds it missed.
+    /// The number of the latest second. A reader of the points compares this number with the previous one to find how
+    /// many seconds are missing.
     second: u64,
     listeners: Vec<ListenerTrace>,
     sinks: Vec<SinkPoints>,

@@ -162,7 +162,7 @@ impl Server {
         })
     }
 
-    /// Lets `/log-level` show and change the level of `log`. Without it, the path answers 404.
+    /// Lets `/log-level` show and change the level of `log`. Without this call, the path answers 404.
     #[must_use]
     pub fn with_log(self, log: Arc<dyn LogControl>) -> Self {
         *self.shared.log.lock() = Some(log);

@@ -75,8 +75,8 @@ impl Listener {
         signals: DrainSignals,
         budgets: Budgets,
     ) -> Result<Self, ListenerSetupError> {
-        // The listener is registered before it is bound, because a sink with this address can connect as soon as it is
-        // bound.
+        // The listener is registered before it is bound, because a sink with this address can connect as soon as the
+        // listener is bound.
         let name = Arc::clone(&listen.name);
         let own = all.add(Arc::clone(&name), place(&listen.address, false));
         let (socket, inherited) = Socket::of(&listen.address, inherited)?;

@@ -80,8 +80,8 @@ impl Certificates {
         self.folder.path().join(name)
     }
 
-    /// Overwrites the contents of the file with this name in `other`. Does not replace the file by
-    /// a rename.
+    /// Copies the file with this name to `other`. Writes into the existing file there instead of
+    /// renaming a new file over it.
     pub(crate) fn copy_to(&self, name: &str, other: &Self) {
         fs::copy(self.path(name), other.path(name)).expect("written");
     }

@@ -27,7 +27,7 @@ impl Cgroup {
             }
             let cgroup = Self(folder);
             if fs::write(cgroup.0.join(file), bytes.to_string()).is_ok() {
-                // Swapped-out memory does not count against the limit.
+                // Forbids swapping, because swapped-out memory does not count against the limit.
                 let _ = fs::write(cgroup.0.join("memory.swap.max"), "0");
                 return Some(cgroup);
             }

@@ -68,7 +68,7 @@ async fn a_foreign_host_header_can_read_and_change_nothing() {
     let answer = ask(probes, "GET", "/metrics", &["evil.example"]);
     assert_eq!(answer.status, 403);
     assert!(answer.body.contains("`probes`"), "{}", answer.body);
-    // The address was translated (NAT) on the way, so the answer must not advise to use the IP
+    // The address was translated (NAT) on the way, so the answer must not advise using the IP
     // address.
     let answer = ask(address, "GET", "/status", &["192.0.2.7"]);
     assert_eq!(answer.status, 403);
@@ -187,8 +187,8 @@ async fn configured_hosts_apply_to_their_own_address_after_a_reload() {
     );
 }
 
-/// Prometheus scrapes a Pod by the address that it connects to, and the socket is bound to every
-/// address.
+/// Prometheus connects to the Pod's address and sends this address as `Host`. The endpoint's socket
+/// is bound to every address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wildcard_socket_accepts_only_the_address_of_the_connection() {
     let router = router("wildcard");

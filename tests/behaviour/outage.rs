@@ -1,4 +1,4 @@
-//! When a collector is killed or hangs, other collectors lose no frames.
+//! A collector loses no frames when another collector is killed or hangs.
 
 use std::time::Duration;
 

@@ -153,7 +153,7 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A document, and the expected claims about numbers that are missing in it.
+/// A document, and the claims that it should contain but does not.
 struct Document {
     path: &'static str,
     /// The document's text, in which each run of white space is one space.

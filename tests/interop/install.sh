@@ -25,8 +25,8 @@ fi
 as_root=()
 ((EUID == 0)) || as_root=(sudo --non-interactive)
 
-# Each package would start its server on port 53; the tests start their own. An existing policy is
-# kept.
+# Each package would start its server on port 53, but the tests start their own servers. An existing
+# policy is kept.
 policy=/usr/sbin/policy-rc.d
 made_policy=
 if [[ ! -e $policy ]]; then

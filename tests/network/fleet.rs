@@ -254,7 +254,8 @@ impl Pod {
         self.collector.inspect(frames)
     }
 
-    /// Returns the number of streams. A connection to an address that lost the race has no stream.
+    /// Returns the number of streams. A connection that lost the race between addresses has no
+    /// stream.
     pub(crate) fn streams(&self) -> usize {
         let begun = |all: &[Connection]| all.iter().filter(|one| one.begun).count();
         self.collector.inspect(begun)

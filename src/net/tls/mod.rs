@@ -1,7 +1,8 @@
 //! TLS 1.2 and 1.3 for both sides.
 //!
-//! `engine` makes the sessions. It is the only module that uses rustls. Without the feature `tls`, `absent` is compiled in
-//! its place, and its types have no values. The settings, the errors and the dates of certificates are compiled always.
+//! `engine` makes the sessions. It is the only module that uses rustls. Without the feature `tls`, `absent` is compiled
+//! in its place, and its types have no values. The settings, the errors and the dates of certificates are always
+//! compiled.
 
 #[cfg_attr(not(feature = "tls"), path = "absent.rs")]
 mod engine;

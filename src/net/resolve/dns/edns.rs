@@ -2,7 +2,8 @@
 //!
 //! With EDNS enabled, hickory uses EDNS in every question, and it cannot read an answer that is longer than the
 //! announced size. The connection here works around both problems: it repeats a question without EDNS (RFC 6891,
-//! section 7), and it marks an answer that was cut off as truncated, so that hickory repeats the question over TCP.
+//! section 7), and if an answer was cut off, it marks the answer as truncated, so that hickory repeats the question
+//! over TCP.
 
 use std::{
     collections::HashMap,

@@ -104,7 +104,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(certificates)
 }
 
-/// Returns rustls' text about a certificate, without its prefix for a peer's certificate.
+/// Returns rustls' text about a certificate, without the prefix that rustls adds for a peer's certificate.
 fn said(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(why) => why.to_string(),
@@ -136,7 +136,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-/// Describes broken PEM. It leaves out the parser's own text, because that can quote the file, and so a key.
+/// Describes broken PEM. It leaves out the parser's own text, because that text can quote the file and thus a key.
 fn broken(path: &Path, error: &pem::Error) -> TlsError {
     TlsError::BrokenPem {
         path: path.to_owned(),
