@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::wait::ThreadWait;
 
-/// Reads files on separate threads, and gives up if a file does not answer.
+/// Reads files on separate threads, and gives up on a file that takes too long.
 ///
 /// A hung thread cannot be stopped. It is abandoned, and ends when its file answers or the process ends. At most
 /// [`THREADS`](Self::THREADS) threads exist at a time.
@@ -45,7 +45,7 @@ pub(crate) enum Unanswered {
 /// The deadline of one file. A file system needs a few seconds for a failover.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The time after which a file that does not answer is logged.
+/// The time after which a file that has not been read is logged.
 const WARN_AFTER: Duration = Duration::from_secs(1);
 
 /// The time between two checks of the thread.
@@ -130,7 +130,7 @@ async fn watch<T>(
             let within = DEADLINE;
             return Err(Unanswered::Silent { name, within });
         } else if !is_logged && since.elapsed() >= WARN_AFTER {
-            warn!(file = %name, deadline = ?DEADLINE, "waiting for a file that does not answer");
+            warn!(file = %name, deadline = ?DEADLINE, "still waiting for the contents of a file");
             seen = (number, since, true);
         }
     }

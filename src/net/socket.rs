@@ -166,10 +166,10 @@ impl UserTimeout {
 
     /// The time after which Linux ends a connection by itself, even a closed connection with unsent bytes.
     ///
-    /// It is twice the timeout, and at least [`BACKSTOP`](Self::BACKSTOP) more than the timeout, so that `PeerCheck`
+    /// It is the timeout plus [`BACKSTOP`](Self::BACKSTOP), or twice the timeout if that is longer, so that `PeerCheck`
     /// acts first even on a busy machine. If Linux acted first, it would cut off peers that read slowly, and its error
-    /// does not say why. On kernels that do not report how much a peer has taken, `PeerCheck` cannot work, so this is
-    /// the timeout itself.
+    /// does not say why. On kernels that do not report how much a peer has taken, `PeerCheck` cannot work; there, the
+    /// function returns the timeout itself.
     fn backstop(self, socket: &impl AsFd) -> Duration {
         if tcp_info::sending(socket).is_some() {
             self.0 + self.0.max(Self::BACKSTOP)

@@ -65,7 +65,7 @@ nix::getsockopt_impl!(
 /// The acknowledged and waiting bytes of a TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sending {
-    /// Bytes that the peer's kernel has acknowledged so far, including one for its handshake.
+    /// Bytes that the peer's kernel has acknowledged so far. Our SYN counts as one byte.
     pub(super) acknowledged: u64,
     /// An upper bound on the bytes not acknowledged yet.
     pub(super) waiting: u64,

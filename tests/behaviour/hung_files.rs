@@ -26,7 +26,7 @@ use crate::{
 
 const CHANGED: &str = "reloaded the configuration";
 const REFUSED: &str = "reload refused";
-const WAITS: &str = "waiting for a file that does not answer";
+const WAITS: &str = "still waiting for the contents of a file";
 
 fn make_fifo(path: &Path) {
     let made = Command::new("mkfifo").arg(path).status();

@@ -100,8 +100,8 @@ async fn reloads() {
         is_all(numbers_of(&collector.frames()), sent);
     }
     scene.changing.assert_stopped().await;
-    // There is one stream for each form that lasted long enough for a connection. Together the
-    // streams have all frames in order.
+    // Each version of the sink's directive that was in force long enough for the sink to connect
+    // gave one stream. Together the streams have all frames in order.
     scene.changing.inspect(|connections| {
         let mut forms = HashMap::new();
         let mut numbers = Vec::new();

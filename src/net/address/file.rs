@@ -37,7 +37,7 @@ pub enum FilePatternError {
     #[error("no letter follows the last `%`")]
     LonePercent,
     /// `%y`.
-    #[error("`%{written}` is not known in the name of a file")]
+    #[error("unknown placeholder `%{written}` in the name of a file")]
     UnknownSpecifier {
         /// The letter as written.
         written: char,
@@ -431,8 +431,8 @@ mod tests {
         insta::assert_snapshot!(mistakes.map(said).join("\n"), @r"
         var/log/x: `var/log/x` does not start at the root; write `file://` and the path from `/` on
         /var/log/: `/var/log/` is a folder, not a file; add the name, as in `file:///var/log/dnstap/%Y%m%d-%H.fstrm`
-        /a/%y: `%y` is not known in the name of a file; did you mean `%Y`? A plain `%` is written `%%`
-        /a/%Q: `%Q` is not known in the name of a file; `%Y`, `%m`, `%d`, `%H`, `%M`, `%S` and `%s` (seconds since 1970) are known, in UTC
+        /a/%y: unknown placeholder `%y` in the name of a file; did you mean `%Y`? A plain `%` is written `%%`
+        /a/%Q: unknown placeholder `%Q` in the name of a file; `%Y`, `%m`, `%d`, `%H`, `%M`, `%S` and `%s` (seconds since 1970) are known, in UTC
         /a/50%: no letter follows the last `%`; a plain `%` is written `%%`
         /%Y/x: the folder `/%Y` contains `%`; only the name of the file is made from the time; name one folder for all files
         /dev/stdout: `/dev/stdout` is in a folder of the system, not in a folder for files; a file sink renames and deletes files in its folder; `tapfan dump` prints frames on a terminal

@@ -54,7 +54,8 @@ impl Encoder {
         }
     }
 
-    /// Returns the bytes that end a file after only successful writes: STOP.
+    /// Returns the STOP frame, which ends the file, and what the compressor still holds. Call this only if every write to
+    /// the file has succeeded.
     pub(super) fn end(self) -> io::Result<Vec<u8>> {
         let stop = Control::stop().encode();
         match self {

@@ -28,7 +28,8 @@ struct Growing {
 /// The time between two checks of a file that has not grown.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The time that the writer has to finish a file that was renamed. After it, the new file is read.
+/// How long a renamed file is still read, so that its writer can finish it. Reading then continues with the new file at
+/// the path.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Reads the capture at `path` as it grows, and after it each file that takes its place, until the pump stops.
