@@ -60,6 +60,7 @@ pub mod admin;
 #[doc(hidden)]
 pub mod cli;
 mod closed_set;
+mod coalescing;
 pub mod config;
 #[cfg(feature = "cli")]
 mod dns;

@@ -1,6 +1,7 @@
 //! `tapfan run`: runs the router until a signal ends it.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -9,7 +10,12 @@ use std::{
 use clap::Args;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
-    runtime, select, signal::unix::SignalKind, spawn, task::block_in_place, time::Instant,
+    runtime::{self, Runtime},
+    select,
+    signal::unix::SignalKind,
+    spawn,
+    task::block_in_place,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -60,6 +66,8 @@ struct Running {
     unused: Unused,
     watch: Watch,
     digest: u64,
+    /// The number of threads that move frames.
+    workers: usize,
     /// The time since which each new configuration is dropped because files keep changing; `None` if the last one was
     /// used.
     postponed: Option<Instant>,
@@ -89,14 +97,14 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
         return ExitCode::from(BAD_CONFIGURATION);
     };
     raise_descriptor_limit();
-    let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
+    let view = View::new();
+    let runtime = match data_plane(&view, prepared.config()) {
         Ok(runtime) => runtime,
         Err(error) => {
             error!(%error, "cannot start the runtime");
             return ExitCode::from(FAILED);
         }
     };
-    let view = View::new();
     view.set_log_lines_lost(log.outlet.lost());
     // The admin endpoint starts first and is dropped last, so that probes see the router start and drain.
     let admin = Server::start(view.clone(), runtime.handle())
@@ -126,6 +134,14 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
     status.unwrap_or(ExitCode::from(FAILED))
 }
 
+/// The runtime of listeners and sinks.
+fn data_plane(view: &View, config: &Config) -> io::Result<Runtime> {
+    let mut builder = runtime::Builder::new_multi_thread();
+    builder.worker_threads(config.workers).enable_all();
+    view.coalescing().install(&mut builder);
+    builder.build()
+}
+
 /// Raises the soft limit on file descriptors to the hard limit.
 ///
 /// The usual soft limit of 1024 protects programs that use select(2), which tapfan does not use. If the hard limit is too
@@ -153,6 +169,7 @@ impl Running {
         // the start fails, and the warning shows why.
         unused.warn(&inherited, prepared.config());
         let bounds = prepared.config().sum_of_bounds();
+        let workers = prepared.config().workers;
         let supervisor = Supervisor::start_with(inherited, view, prepared)
             .inspect_err(log_problems)
             .ok()?;
@@ -174,6 +191,7 @@ impl Running {
             unused,
             watch,
             digest: read.digest,
+            workers,
             postponed: None,
         })
     }
@@ -247,6 +265,13 @@ impl Running {
         let configured = configured(&self.tapfile, read);
         self.supervisor.view().set_configured(&configured);
         self.unused.warn(self.supervisor.inherited(), config);
+        if config.workers != self.workers {
+            warn!(
+                workers = self.workers,
+                configured = config.workers,
+                "the number of workers has changed; restart the router to apply it"
+            );
+        }
     }
 
     fn change(&mut self, mut read: Read) {

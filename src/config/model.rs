@@ -31,6 +31,10 @@ pub struct Config {
     /// The memory for all frames (queued, in flight and unfinished), in bytes. `None` means three quarters of the
     /// available memory; see [`memory_limit`](Self::memory_limit).
     pub memory: Option<usize>,
+    /// The longest pause in which the workers of the runtime collect frames under load. Zero if they never pause.
+    pub latency: Duration,
+    /// The number of threads that move frames. Only the program that makes the runtime uses it.
+    pub workers: usize,
     /// The name servers for sinks whose address is a name.
     pub resolver: ResolverSettings,
 }
@@ -221,6 +225,8 @@ impl Config {
             drain: Duration::from_secs(10),
             unfinished_frames: 64 << 20,
             memory: None,
+            latency: Duration::from_millis(2),
+            workers: 1,
             resolver: ResolverSettings::default(),
         }
     }

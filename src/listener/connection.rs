@@ -22,6 +22,7 @@ use super::{
     unfinished::Holder,
 };
 use crate::{
+    coalescing,
     config::quantity::Size,
     frame_stream::{self, Control, ControlKind, Mode, Source},
     net::Stream,
@@ -187,6 +188,7 @@ impl Connection<'_> {
         let cut = self.cutter.cut(Instant::now());
         self.report_bad_frames(&cut);
         if let Some(chunk) = cut.chunk {
+            coalescing::have_read(chunk.len());
             self.intake.counters.count_chunk(&chunk);
             self.totals.frames += chunk.len() as u64;
             self.intake.router.offer(&chunk.brought_by(&self.source));

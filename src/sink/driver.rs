@@ -4,9 +4,10 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
+use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::debug;
@@ -52,7 +53,7 @@ where
 {
     let mut retired = pin!(retire.cancelled());
     loop {
-        let next = poll_fn(|cx| {
+        let next = gather(|cx| {
             if retired.as_mut().poll(cx).is_ready() {
                 // This poll notices a connection that was just lost, so that no STOP is sent on it.
                 let _ = stack.poll_ready(cx);
@@ -68,6 +69,26 @@ where
             debug!(%error, "a request to the collector was not completed");
         }
     }
+}
+
+/// Waits until `poll` is ready. If it was not ready immediately, it is not polled again before one more turn of the
+/// runtime.
+///
+/// The first connection with frames wakes an idle consumer. The runtime would poll the consumer next, before the other
+/// connections that have frames. After the turn, one write sends the frames of all of them.
+pub(super) async fn gather<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+    let mut turn = pin!(yield_now());
+    let mut waited = false;
+    poll_fn(|cx| {
+        if waited {
+            ready!(turn.as_mut().poll(cx));
+            turn.set(yield_now());
+        }
+        let result = poll(cx);
+        waited = result.is_pending();
+        result
+    })
+    .await
 }
 
 fn poll_next<S: Service<Request>>(

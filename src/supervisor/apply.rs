@@ -35,6 +35,8 @@ pub struct Changes {
     pub unfinished_frames: Option<usize>,
     /// The new limit on the memory of all frames in bytes, if the limit changed.
     pub memory: Option<usize>,
+    /// The new longest pause of the workers, if it changed.
+    pub latency: Option<Duration>,
     /// True if `admin`, `probes` or `ready_when` changed.
     pub admin: bool,
 }
@@ -57,6 +59,7 @@ impl fmt::Display for Changes {
             drain,
             unfinished_frames,
             memory,
+            latency,
             admin,
         } = self;
         let parts = [
@@ -70,9 +73,10 @@ impl fmt::Display for Changes {
         let unfinished_frames =
             unfinished_frames.map(|bytes| format!("unfinished_frames {}", Size::of(bytes)));
         let memory = memory.map(|bytes| format!("memory {}", Size::of(bytes)));
+        let latency = latency.map(|latency| format!("latency {latency:?}"));
         let admin = admin.then(|| "admin endpoint".to_owned());
         let parts = parts.chain(drain).chain(unfinished_frames).chain(memory);
-        let parts = parts.chain(admin);
+        let parts = parts.chain(latency).chain(admin);
         let parts: Vec<_> = parts.collect();
         f.write_str(if parts.is_empty() { "nothing" } else { "" })?;
         f.write_str(&parts.join("; "))
@@ -81,23 +85,8 @@ impl fmt::Display for Changes {
 
 impl Supervisor {
     pub(super) fn apply(&mut self, plan: Plan) -> Changes {
-        let mut changes = Changes {
-            drain: (*self.drain.borrow() != plan.drain).then_some(plan.drain),
-            admin: self.admin != plan.admin,
-            ..Changes::default()
-        };
+        let mut changes = self.apply_limits(&plan);
         self.admin = plan.admin;
-        self.drain.send_replace(plan.drain);
-        let memory = &self.budgets.memory;
-        if memory.limit() != plan.memory {
-            memory.set_limit(plan.memory);
-            changes.memory = Some(plan.memory);
-        }
-        let unfinished = &self.budgets.unfinished;
-        if unfinished.limit() != plan.unfinished_frames {
-            unfinished.set_limit(plan.unfinished_frames);
-            changes.unfinished_frames = Some(plan.unfinished_frames);
-        }
         let shortage = plan.descriptors.reserve(&self.budgets.descriptors);
         if shortage != self.shortage {
             self.shortage = shortage;
@@ -138,6 +127,32 @@ impl Supervisor {
             self.retire_listener(gone);
         }
         self.view.show(&self.listeners, &self.sinks);
+        changes
+    }
+
+    /// Applies the settings that are neither a listener's nor a sink's. Returns what changed.
+    fn apply_limits(&self, plan: &Plan) -> Changes {
+        let mut changes = Changes {
+            drain: (*self.drain.borrow() != plan.drain).then_some(plan.drain),
+            admin: self.admin != plan.admin,
+            ..Changes::default()
+        };
+        self.drain.send_replace(plan.drain);
+        let memory = &self.budgets.memory;
+        if memory.limit() != plan.memory {
+            memory.set_limit(plan.memory);
+            changes.memory = Some(plan.memory);
+        }
+        let unfinished = &self.budgets.unfinished;
+        if unfinished.limit() != plan.unfinished_frames {
+            unfinished.set_limit(plan.unfinished_frames);
+            changes.unfinished_frames = Some(plan.unfinished_frames);
+        }
+        let coalescing = self.view.coalescing();
+        if coalescing.latency() != plan.latency {
+            coalescing.set_latency(plan.latency);
+            changes.latency = Some(plan.latency);
+        }
         changes
     }
 

@@ -35,6 +35,7 @@ pub use prepared::Prepared;
 pub use view::View;
 
 pub use crate::{
+    coalescing::Coalescing,
     dnstap::MessageType,
     listener::{Counters, ErrorReason, ListenerSetupError, Snapshot},
     net::{BindError, Given, InheritError, Inherited, ResolveError, ServerError, TlsError},

@@ -47,6 +47,7 @@ pub(super) struct Plan {
     pub(super) unfinished_frames: usize,
     pub(super) descriptors: Needed,
     pub(super) memory: usize,
+    pub(super) latency: Duration,
     pub(super) admin: config::Admin,
 }
 
@@ -128,6 +129,7 @@ impl Plan {
             drain: config.drain,
             unfinished_frames: config.unfinished_frames_limit(),
             memory: config.memory_limit(),
+            latency: config.latency,
             descriptors: Needed::by(&config),
             admin: config.admin,
         })

@@ -17,6 +17,7 @@ use super::{
     parts::{ListenerPart, SinkPart},
 };
 use crate::{
+    coalescing::Coalescing,
     health::{
         ConfigStatus, LogStatus, MemoryStatus, ReloadStatus, ReloadsStatus, RouterPhase,
         RouterStatus, Timestamp, UnfinishedStatus,
@@ -61,6 +62,7 @@ struct Shared {
     log_lines_lost: OnceLock<Arc<AtomicU64>>,
     descriptors: Descriptors,
     memory: Budget,
+    coalescing: Coalescing,
 }
 
 /// Listeners and sinks in the order of the configuration, then the removed ones that have not ended yet.
@@ -131,6 +133,12 @@ impl View {
     /// The file descriptors, of which some are reserved for the router itself: incoming connections cannot use them.
     pub fn descriptors(&self) -> &Descriptors {
         &self.shared.descriptors
+    }
+
+    /// The pauses in which the workers of a runtime collect frames under load. A program that makes the runtime of its
+    /// router [installs](Coalescing::install) them; without them, `latency` has no effect.
+    pub fn coalescing(&self) -> &Coalescing {
+        &self.shared.coalescing
     }
 
     /// Sets the source of the configuration in use. The program that reads the configuration calls this, because the
@@ -251,6 +259,7 @@ impl Default for Shared {
             memory,
             log_lines_lost: OnceLock::new(),
             descriptors: Descriptors::default(),
+            coalescing: Coalescing::default(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The lines of the router itself: `admin`, `probes`, `ready_when`, `drain`, `unfinished_frames` and `memory`.
+//! The lines of the router itself: `admin`, `probes`, `ready_when`, `drain`, `unfinished_frames`, `memory`, `latency`
+//! and `workers`.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -93,6 +94,30 @@ pub(super) const LINES: &[Row<Config>] = &[
                 Size::of(config.sum_of_bounds())
             ))
         },
+    },
+    Row {
+        name: "latency",
+        value: Value::Time(
+            Duration::ZERO..=Duration::from_millis(100),
+            |config, time| config.latency = time,
+        ),
+        default: "2ms",
+        doc: "the longest time for which frames are collected under load; `0s` for never",
+        scope: None,
+        describe: |config| {
+            Some(match config.latency {
+                Duration::ZERO => "0s, so each frame leaves immediately".to_owned(),
+                latency => Time(latency).to_string(),
+            })
+        },
+    },
+    Row {
+        name: "workers",
+        value: Value::Number(1..=256, |config, workers| config.workers = workers),
+        default: "1",
+        doc: "the number of threads that move frames",
+        scope: None,
+        describe: |config| Some(config.workers.to_string()),
     },
 ];
 

@@ -16,6 +16,7 @@ use tower::Service;
 
 use super::{Outgoing, SinkError, abort::Abort, cursor::Cursor, wire::Wire};
 use crate::{
+    coalescing,
     frame_stream::Control,
     health::{Disconnect, Event, Reporter},
     lock::Mutex,
@@ -176,6 +177,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         if step.is_ready() {
             return step;
         }
+        coalescing::write_waits();
         if self.work.written() != before {
             self.patience = None;
             self.stalled = false;

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     health::{Event, Health, Reporter, State},
     router::{Queue, Taken},
-    sink::{Resolution, SinkError, Stack, reconnect::pass_on},
+    sink::{Resolution, SinkError, Stack, driver::gather, reconnect::pass_on},
 };
 
 /// The stream of added and removed lanes for the balancer.
@@ -88,7 +88,7 @@ pub(super) async fn run(
                 lanes.update();
                 continue;
             }
-            next = poll_fn(|cx| poll_next(&mut balance, &queue, cx)) => match next {
+            next = gather(|cx| poll_next(&mut balance, &queue, cx)) => match next {
                 Some(taken) => taken,
                 None => break,
             },

@@ -226,6 +226,8 @@ mod tests {
             assert!(driving.poll().is_pending());
             mailbox.put(take(&queue));
             mailbox.put(take(&queue));
+            // The driver first lets the runtime have a turn.
+            assert!(driving.poll().is_pending());
             let fault = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| driving.poll()));
             assert!(fault.is_err());
             mailbox.shut();

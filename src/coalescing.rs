@@ -1,0 +1,244 @@
+//! Coalescing: under load, a worker thread collects work for a few milliseconds before it does it.
+//!
+//! Most of the cost of a small write of a DNS server is not the frame but the wake-up: the worker returns from epoll,
+//! reads one frame, writes it to each sink, and goes to sleep again. Network cards have the same problem with packets, and
+//! moderate their interrupts. [`Coalescing`] does so for the workers of a runtime. While work comes often, each worker
+//! pauses before it waits for more, so that one read returns all frames that arrived during the pause, and one write
+//! sends them.
+//!
+//! A pause must neither delay a lone frame nor block a sender. So there is no pause after a quiet time, pauses grow only
+//! while work keeps coming, and a pause is so short that the frames that arrive during it fit into a socket's buffer.
+
+use std::{
+    cell::{Cell, RefCell},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::runtime::Builder;
+
+/// Pauses in which the workers of a runtime collect frames under load.
+///
+/// Most of the cost of a small write of a DNS server is not the frame but the wake-up of a worker. With pauses, one wake-up
+/// serves all frames that arrive in about [`latency`](crate::config::Config::latency). A frame that arrives after a quiet
+/// time leaves immediately, and a sender is not blocked by a pause.
+///
+/// A router has one, its [view](crate::supervisor::View::coalescing). The pauses block the thread, so install it only on a
+/// runtime that does nothing but run routers.
+///
+/// ```
+/// use tapfan::supervisor::View;
+///
+/// let view = View::new();
+/// let mut builder = tokio::runtime::Builder::new_multi_thread();
+/// view.coalescing().install(builder.worker_threads(1).enable_all());
+/// let runtime = builder.build()?;
+/// // runtime.block_on(async { Supervisor::start_in(view, &config) …
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Coalescing {
+    /// The longest pause, in microseconds. With 0, there are no pauses.
+    latency: Arc<AtomicU64>,
+}
+
+/// The pauses of one worker.
+#[derive(Debug, Default)]
+struct Pace {
+    /// The last pause.
+    pause: Duration,
+    /// The time at which the last wait for work began, after the pause.
+    waited_from: Option<Instant>,
+    /// The time at which that wait ended.
+    woke: Option<Instant>,
+    /// How long it lasted.
+    idle: Duration,
+    /// The time from the end of the wait before to the end of this one: the frames of the last reads came in this time.
+    interval: Duration,
+}
+
+/// A shorter pause is not worth its system call.
+const SHORTEST: Duration = Duration::from_micros(50);
+
+/// The number of frames of one sender that may arrive during a pause.
+///
+/// A sender that writes each frame by itself can have about 270 frames in a unix socket before its next write waits: Linux
+/// allows 208 KiB by default, and counts 768 bytes for a small write.
+const FRAMES: u32 = 128;
+
+thread_local! {
+    /// The most frames that a read of this thread had since the last pause.
+    static MOST_FRAMES: Cell<u32> = const { Cell::new(0) };
+    static PACE: RefCell<Pace> = RefCell::default();
+}
+
+/// Reports the number of frames that one read had, so that the next pause of this thread is not too long.
+pub(crate) fn have_read(frames: usize) {
+    let frames = u32::try_from(frames).unwrap_or(u32::MAX);
+    MOST_FRAMES.set(MOST_FRAMES.get().max(frames));
+}
+
+/// Reports that a write waits for its peer. The next wait of this thread then has no pause before it, so that the write
+/// goes on as soon as the peer has read.
+pub(crate) fn write_waits() {
+    MOST_FRAMES.set(u32::MAX);
+}
+
+// === impl Coalescing ===
+
+impl Coalescing {
+    /// The longest pause; zero before the router has started.
+    pub fn latency(&self) -> Duration {
+        Duration::from_micros(self.latency.load(Relaxed))
+    }
+
+    /// Sets the longest pause. With `Duration::ZERO`, there are no pauses.
+    pub(crate) fn set_latency(&self, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.latency.store(micros, Relaxed);
+    }
+
+    /// Makes the workers of the runtime pause. It uses the builder's hooks for parking threads.
+    pub fn install(&self, builder: &mut Builder) {
+        let this = self.clone();
+        builder.on_thread_park(move || {
+            let latency = this.latency();
+            PACE.with_borrow_mut(|pace| {
+                let pause = pace.next(MOST_FRAMES.take(), latency);
+                if !pause.is_zero() {
+                    thread::sleep(pause);
+                }
+                pace.waits(Instant::now());
+            });
+        });
+        builder.on_thread_unpark(|| PACE.with_borrow_mut(|pace| pace.wakes(Instant::now())));
+    }
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// Returns the pause before the next wait. `frames` is the most frames that a read had since the last wait.
+    fn next(&mut self, frames: u32, latency: Duration) -> Duration {
+        // Work that comes less than once in `latency` is not worth a pause.
+        let often = self.woke.is_some() && self.idle < latency;
+        let mut pause = (2 * self.pause).max(SHORTEST).min(latency);
+        if frames > 0 {
+            pause = pause.min(self.interval * FRAMES / frames);
+        }
+        self.pause = if often && pause >= SHORTEST {
+            pause
+        } else {
+            Duration::ZERO
+        };
+        self.pause
+    }
+
+    fn waits(&mut self, now: Instant) {
+        self.waited_from = Some(now);
+    }
+
+    fn wakes(&mut self, now: Instant) {
+        let since = |then: Option<Instant>| then.map_or(Duration::MAX, |then| now - then);
+        self.idle = since(self.waited_from);
+        self.interval = since(self.woke).min(Duration::from_secs(1));
+        self.woke = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATENCY: Duration = Duration::from_millis(2);
+
+    /// A worker whose time does not pass by itself.
+    struct Worker {
+        pace: Pace,
+        now: Instant,
+    }
+
+    impl Worker {
+        fn new() -> Self {
+            Self {
+                pace: Pace::default(),
+                now: Instant::now(),
+            }
+        }
+
+        /// Pauses, waits for `wait`, reads `frames` of one sender in `work`, and returns the next pause.
+        fn round(&mut self, wait: Duration, frames: u32) -> Duration {
+            self.now += self.pace.pause;
+            self.pace.waits(self.now);
+            self.now += wait;
+            self.pace.wakes(self.now);
+            self.now += Duration::from_micros(5);
+            self.pace.next(frames, LATENCY)
+        }
+
+        /// The pause after many rounds with a sender that writes a frame per `gap`.
+        fn settled(&mut self, gap: Duration) -> (Duration, u32) {
+            let mut last = (Duration::ZERO, 0);
+            for _ in 0..100 {
+                // The frames of the pause and of the work, or else the first one after them.
+                let arrived =
+                    (self.pace.pause + Duration::from_micros(5)).as_nanos() / gap.as_nanos();
+                let arrived = u32::try_from(arrived).expect("few");
+                let wait = if arrived == 0 { gap } else { Duration::ZERO };
+                last = (self.round(wait, arrived.max(1)), arrived.max(1));
+            }
+            last
+        }
+    }
+
+    #[test]
+    fn a_frame_after_a_quiet_time_causes_no_pause() {
+        let mut worker = Worker::new();
+        for _ in 0..10 {
+            assert_eq!(worker.round(LATENCY, 1), Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_latency_and_end_with_the_load() {
+        let mut worker = Worker::new();
+        let gap = Duration::from_micros(100);
+        let pauses: Vec<_> = (0..8).map(|_| worker.round(gap, 1).as_micros()).collect();
+        assert_eq!(pauses, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
+        assert_eq!(worker.round(LATENCY, 1), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_sender_is_never_blocked_at_a_steady_rate() {
+        for gap in [1, 2, 3, 5, 8, 10, 20, 50, 100, 500, 1000] {
+            let mut worker = Worker::new();
+            let (pause, frames) = worker.settled(Duration::from_micros(gap));
+            assert!(frames <= 2 * FRAMES, "{frames} frames at {gap} us");
+            assert!(pause <= LATENCY);
+            assert!(gap < 20 || pause == LATENCY, "{pause:?} at {gap} us");
+        }
+    }
+
+    #[test]
+    fn no_pause_comes_before_a_wait_of_a_blocked_write_and_none_without_latency() {
+        let mut worker = Worker::new();
+        worker.settled(Duration::from_micros(100));
+        assert_eq!(worker.round(Duration::ZERO, u32::MAX), Duration::ZERO);
+        assert_eq!(worker.pace.next(1, Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_thread_reports_its_longest_read() {
+        have_read(3);
+        have_read(7);
+        have_read(5);
+        assert_eq!(MOST_FRAMES.take(), 7);
+        write_waits();
+        have_read(5);
+        assert_eq!(MOST_FRAMES.take(), u32::MAX);
+    }
+}
