@@ -22,11 +22,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (length, client) = socket.recv_from(&mut buffer)?;
         let received = SystemTime::now();
         let message = &mut buffer[..length];
-        // Ignores responses. The sender of a response may be a server that would respond to an answer, and so on
-        // without end.
-        if message.get(2).is_none_or(|flags| flags & 0x80 != 0) {
-            continue;
-        }
         if handle.wants(MessageType::ClientQuery) {
             handle.send(&Message::client_query(
                 Protocol::Udp,
@@ -35,13 +30,21 @@ fn main() -> Result<(), Box<dyn Error>> {
                 message,
             ));
         }
+        // Ignores responses. The sender of a response may be a server that would respond to an answer, and so on
+        // without end.
+        if message.get(2).is_none_or(|flags| flags & 0x80 != 0) {
+            continue;
+        }
         // The query becomes the response: QR is set, and the code is 5.
         let [_, _, flags, code, ..] = message else {
             continue;
         };
         *flags |= 0x80;
         *code = 5;
-        socket.send_to(message, client)?;
+        // Does not tap a response that was not sent.
+        if socket.send_to(message, client).is_err() {
+            continue;
+        }
         if handle.wants(MessageType::ClientResponse) {
             let sent = SystemTime::now();
             handle.send(&Message::client_response(
