@@ -48,7 +48,7 @@ fn the_comments_of_the_sources_are_plain() {
 
 #[test]
 fn the_comments_of_the_tests_are_plain() {
-    check(&["tests", "benches", "fuzz/fuzz_targets"]);
+    check(&["tests", "benches", "examples", "fuzz/fuzz_targets"]);
 }
 
 fn check(folders: &[&str]) {

@@ -27,7 +27,13 @@ const FOLDERS: &[&str] = &[
 
 #[test]
 fn every_file_that_a_document_names_exists() {
-    let sources = [files("src", "rs"), files("src", "js"), files("tests", "rs")].concat();
+    let sources = [
+        files("src", "rs"),
+        files("src", "js"),
+        files("tests", "rs"),
+        files("examples", "rs"),
+    ]
+    .concat();
     let (mut seen, mut gone) = (0, Vec::new());
     for document in documents() {
         if HISTORY.contains(&&*document) {
