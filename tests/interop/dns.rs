@@ -96,7 +96,8 @@ fn ask_through(socket: &UdpSocket, name: &str, id: u16, recursion: bool) -> io::
     }
 }
 
-fn query(name: &str, id: u16, recursion: bool) -> Vec<u8> {
+/// Makes a query for the address of `name`.
+pub(crate) fn query(name: &str, id: u16, recursion: bool) -> Vec<u8> {
     let flags = if recursion { 0x0100_u16 } else { 0 };
     let mut packet = Vec::new();
     for word in [id, flags, 1, 0, 0, 0] {

@@ -14,6 +14,9 @@ const TYPE: u64 = 1;
 pub(crate) const QUERY_MESSAGE: u64 = 10;
 pub(crate) const RESPONSE_MESSAGE: u64 = 14;
 
+/// The wire type of numbers with four bytes.
+const FIXED32: u64 = 5;
+
 /// One field: its number, its wire type, and the bytes of its value without a length prefix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Field {
@@ -66,6 +69,15 @@ impl Dnstap {
     pub(crate) fn message_type(&self) -> u64 {
         let field = self.message_field(TYPE).expect("a message has a type");
         varint(&mut &*field)
+    }
+
+    /// The value of one of `Message`'s fields, if the value is a number.
+    pub(crate) fn message_number(&self, number: u64) -> Option<u64> {
+        let field = self.message.iter().find(|field| field.number == number)?;
+        Some(match field.value.first_chunk::<4>() {
+            Some(fixed) if field.wire_type == FIXED32 => u32::from_le_bytes(*fixed).into(),
+            _ => varint(&mut field.value.as_slice()),
+        })
     }
 
     /// The value of one of `Message`'s fields.

@@ -4,6 +4,7 @@ set -euo pipefail
 
 packages=(
     bind9
+    bind9-dnsutils
     dnsdist
     dnsperf
     fstrm-bin
