@@ -19,11 +19,13 @@
 //! with a few thousand frames each. It fails unless every frame arrives once and the admin endpoint
 //! answers. Ignore the figures of a trial.
 
+mod admin;
 mod handshake;
+mod recorded;
 
 use std::{
     env, fs, io,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
@@ -44,7 +46,7 @@ use nix::{
     },
     unistd::Pid,
 };
-use tapfan::{capture::FileReader, internals::Control};
+use tapfan::internals::Control;
 
 use handshake::{accept, open};
 
@@ -214,7 +216,7 @@ fn watch(
 
 fn scrape(admin: SocketAddr) -> io::Result<()> {
     let accept = "accept: application/openmetrics-text\r\n";
-    let mut answer = get(admin, "/metrics", accept)?;
+    let mut answer = admin::get(admin, "/metrics", accept)?;
     let mut text = String::new();
     answer.read_to_string(&mut text)?;
     if text.ends_with("# EOF\n") {
@@ -231,7 +233,7 @@ fn page(admin: SocketAddr, event: &mpsc::Sender<()>) -> io::Result<u64> {
     while TcpStream::connect(admin).is_err() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(10));
     }
-    let mut stream = get(admin, "/events", "")?;
+    let mut stream = admin::get(admin, "/events", "")?;
     let (mut line, mut bytes) = (String::new(), 0);
     while !line.starts_with("data:") {
         line.clear();
@@ -247,24 +249,6 @@ fn page(admin: SocketAddr, event: &mpsc::Sender<()>) -> io::Result<u64> {
             Ok(0) | Err(_) => return Ok(bytes),
             Ok(read) => bytes += read as u64,
         }
-    }
-}
-
-/// Requests `path`. Returns the response after its first line, which must be `200 OK`.
-fn get(admin: SocketAddr, path: &str, headers: &str) -> io::Result<BufReader<TcpStream>> {
-    let mut stream = TcpStream::connect(admin)?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.0\r\nhost: localhost\r\n{headers}\r\n"
-    )?;
-    let mut answer = BufReader::new(stream);
-    let mut status = String::new();
-    answer.read_line(&mut status)?;
-    if status.trim_end().ends_with(" 200 OK") {
-        Ok(answer)
-    } else {
-        let status = status.trim_end();
-        Err(io::Error::other(format!("{path} is answered `{status}`")))
     }
 }
 
@@ -449,16 +433,12 @@ impl Traffic {
             wire: Vec::new(),
             frames: 0,
         };
-        let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-        for name in ["bind.fstrm", "unbound.fstrm", "dnsdist.fstrm"] {
-            for frame in FileReader::new(fs::File::open(data.join(name))?)? {
-                let frame = frame?;
-                traffic
-                    .wire
-                    .extend(u32::try_from(frame.len())?.to_be_bytes());
-                traffic.wire.extend(&frame);
-                traffic.frames += 1;
-            }
+        for frame in recorded::frames()? {
+            traffic
+                .wire
+                .extend(u32::try_from(frame.len())?.to_be_bytes());
+            traffic.wire.extend(&frame);
+            traffic.frames += 1;
         }
         Ok(traffic)
     }

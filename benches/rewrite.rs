@@ -4,6 +4,8 @@
 //! Run it with `cargo bench --bench rewrite`. Each iteration processes all recorded frames. The
 //! item counter shows frames per second; the cost of one frame is its inverse.
 
+mod recorded;
+
 use bytes::BytesMut;
 use divan::{
     Bencher, black_box,
@@ -19,31 +21,9 @@ fn main() {
     divan::main();
 }
 
-/// The payloads of every recorded data frame.
-fn frames() -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    for name in ["bind", "unbound", "dnsdist"] {
-        let path = format!("{}/tests/data/{name}.fstrm", env!("CARGO_MANIFEST_DIR"));
-        let file = std::fs::read(&path).expect("a recording");
-        let mut rest = file.as_slice();
-        while let Some((length, after)) = rest.split_first_chunk() {
-            if *length == [0; 4] {
-                // A control frame: its length follows.
-                let (length, after) = after.split_first_chunk().expect("a control frame");
-                rest = &after[u32::from_be_bytes(*length) as usize..];
-            } else {
-                let (payload, after) = after.split_at(u32::from_be_bytes(*length) as usize);
-                frames.push(payload.to_vec());
-                rest = after;
-            }
-        }
-    }
-    frames
-}
-
 /// Runs `each` over every frame, with an empty buffer that has room for the output.
 fn run(bencher: Bencher<'_, '_>, mut each: impl FnMut(&[u8], &mut BytesMut)) {
-    let frames = frames();
+    let frames = recorded::frames().expect("the recordings");
     let bytes: usize = frames.iter().map(Vec::len).sum();
     let mut out = BytesMut::with_capacity(4 * bytes);
     bencher

@@ -1,27 +1,24 @@
-//! The Frame Streams handshakes of a blocking unix socket.
+//! The Frame Streams handshakes of a blocking socket.
 
-use std::{
-    io::{self, Read, Write},
-    os::unix::net::UnixStream,
-};
+use std::io::{self, Read, Write};
 
 use tapfan::internals::Control;
 
 /// Performs the sender's side, up to START.
-pub(crate) fn open(stream: &mut UnixStream) -> io::Result<()> {
+pub(crate) fn open(stream: &mut (impl Read + Write)) -> io::Result<()> {
     stream.write_all(&Control::ready().encode())?;
     read_control(stream)?;
     stream.write_all(&Control::start().encode())
 }
 
 /// Performs the collector's side, up to START.
-pub(crate) fn accept(stream: &mut UnixStream) -> io::Result<()> {
+pub(crate) fn accept(stream: &mut (impl Read + Write)) -> io::Result<()> {
     read_control(stream)?;
     stream.write_all(&Control::accept().encode())?;
     read_control(stream)
 }
 
-fn read_control(stream: &mut UnixStream) -> io::Result<()> {
+fn read_control(stream: &mut impl Read) -> io::Result<()> {
     let mut header = [0; 8];
     stream.read_exact(&mut header)?;
     let [0, 0, 0, 0, length @ ..] = header else {
