@@ -1,0 +1,142 @@
+//! Recorded frames with a stamp, which says when which sender wrote the frame.
+//!
+//! A stamp is a field `extra` in front of the recorded frame, so routers without edits write it
+//! unchanged, and others keep it.
+
+use std::{io, ops::Range};
+
+use crate::recorded;
+
+/// Contents of the field `extra` of each frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// The time right before the write, see `clock::now`. 0 if the delay is not of interest.
+    pub(crate) time: u64,
+    /// The number of frames that this sender wrote before.
+    pub(crate) sequence: u64,
+    pub(crate) sender: u32,
+}
+
+/// Recorded frames in wire form that a sender writes repeatedly.
+#[derive(Debug, Clone)]
+pub(crate) struct Traffic {
+    wire: Vec<u8>,
+    /// The place of each frame in `wire`, with its length prefix.
+    places: Vec<Range<usize>>,
+    next: usize,
+}
+
+/// Tag and length of the field `extra`, which is number 3 of a dnstap frame.
+const EXTRA: [u8; 2] = [3 << 3 | LENGTH_DELIMITED, 20];
+const VARINT: u8 = 0;
+const LENGTH_DELIMITED: u8 = 2;
+
+// === impl Stamp ===
+
+impl Stamp {
+    const LENGTH: usize = EXTRA[1] as usize;
+
+    fn write(self, to: &mut [u8]) {
+        to[..8].copy_from_slice(&self.time.to_le_bytes());
+        to[8..16].copy_from_slice(&self.sequence.to_le_bytes());
+        to[16..Self::LENGTH].copy_from_slice(&self.sender.to_le_bytes());
+    }
+
+    /// Returns the stamp of a frame. The frame starts after its length prefix. `None` if it has no
+    /// stamp.
+    pub(crate) fn of(mut frame: &[u8]) -> Option<Self> {
+        while !frame.starts_with(&EXTRA) {
+            let (&tag, rest) = frame.split_first()?;
+            let (value, rest) = varint(rest)?;
+            frame = match tag & 7 {
+                VARINT => rest,
+                LENGTH_DELIMITED => rest.get(usize::try_from(value).ok()?..)?,
+                _ => return None,
+            };
+        }
+        let (time, rest) = frame[EXTRA.len()..].split_first_chunk()?;
+        let (sequence, rest) = rest.split_first_chunk()?;
+        Some(Self {
+            time: u64::from_le_bytes(*time),
+            sequence: u64::from_le_bytes(*sequence),
+            sender: u32::from_le_bytes(*rest.first_chunk()?),
+        })
+    }
+}
+
+/// Splits a varint of protobuf off.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let length = 1 + bytes
+        .iter()
+        .take(9)
+        .take_while(|byte| **byte >= 0x80)
+        .count();
+    let (varint, rest) = bytes.split_at_checked(length)?;
+    let bits = varint.iter().rev();
+    let value = bits.fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f));
+    Some((value, rest))
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    pub(crate) fn recorded() -> io::Result<Self> {
+        let (mut wire, mut places) = (Vec::new(), Vec::new());
+        for frame in recorded::frames()? {
+            let start = wire.len();
+            let length = EXTRA.len() + Stamp::LENGTH + frame.len();
+            wire.extend(
+                u32::try_from(length)
+                    .map_err(io::Error::other)?
+                    .to_be_bytes(),
+            );
+            wire.extend(EXTRA);
+            wire.extend([0; Stamp::LENGTH]);
+            wire.extend(frame);
+            places.push(start..wire.len());
+        }
+        Ok(Self {
+            wire,
+            places,
+            next: 0,
+        })
+    }
+
+    /// Returns the next `frames` frames in wire form. The first one gets this stamp, and the
+    /// sequence numbers of the others follow.
+    ///
+    /// # Panics
+    ///
+    /// If more frames are asked for than were recorded.
+    pub(crate) fn next(&mut self, frames: usize, mut stamp: Stamp) -> &[u8] {
+        if self.next + frames > self.places.len() {
+            self.next = 0;
+        }
+        let places = &self.places[self.next..self.next + frames];
+        self.next += frames;
+        for place in places {
+            stamp.write(&mut self.wire[place.start + 4 + EXTRA.len()..]);
+            stamp.sequence += 1;
+        }
+        let (first, last) = (&places[0], &places[frames - 1]);
+        &self.wire[first.start..last.end]
+    }
+}
+
+/// Cuts whole frames off the start of `bytes` and passes each to `frame`, without its length
+/// prefix. Returns the number of bytes that they take, and whether a control frame follows.
+pub(crate) fn cut(bytes: &[u8], mut frame: impl FnMut(&[u8])) -> (usize, bool) {
+    let mut end = 0;
+    while let Some((length, rest)) = bytes[end..].split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        if length == 0 {
+            return (end, true);
+        }
+        let Some(payload) = rest.get(..length) else {
+            break;
+        };
+        frame(payload);
+        end += 4 + length;
+    }
+    (end, false)
+}

@@ -1,0 +1,262 @@
+//! One run: a router between senders and collectors.
+
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Result,
+    cases::{Case, Load},
+    child::{Child, Role},
+    collectors::{self, Connected, Expect, Listening, Received},
+    histogram::Quantiles,
+    program::{Addresses, Ledger, Program, Router},
+    sender::{self, Pace, Ready, Run, Sent},
+    socket::{Address, Transport},
+    tls,
+    usage::{self, Usage},
+};
+
+/// Results of one run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Figures {
+    /// Frames that were sent in the measured time.
+    pub(crate) frames: u64,
+    /// The measured time, in nanoseconds.
+    pub(crate) took: u64,
+    /// Resources that the router used.
+    pub(crate) router: Usage,
+    pub(crate) delay: Quantiles,
+    /// The lateness of the sender.
+    pub(crate) late: Quantiles,
+    /// Frames that did not arrive, summed over the sinks.
+    pub(crate) lost: u64,
+    /// Processor time of all other programs on the machine, in processors.
+    pub(crate) others: f64,
+}
+
+/// The length of the load before the measured time, in seconds.
+const WARM_UP: f64 = 0.3;
+
+/// The number of frames in one write of [`Load::Bulk`], about 230 KiB.
+const BULK: usize = 1500;
+
+/// The deadline of each step that does not depend on the load.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The time without a frame after which a collector stops to wait. golang-dnstap writes the last
+/// frames five seconds late.
+const QUIET: Duration = Duration::from_secs(8);
+
+/// The same for tapfan, which writes at once. After this time its ledgers say whether frames are
+/// still to come.
+const QUIET_TAPFAN: Duration = Duration::from_secs(1);
+
+/// The processes of a run. The router ends first, so that it does not log that its peers are gone.
+struct Processes {
+    router: Router,
+    sender: Child,
+    collectors: Child,
+}
+
+/// Measures a program under the load of a case for `seconds`.
+///
+/// # Errors
+///
+/// If a process fails, or if frames came twice, in another order, or not at all without being
+/// counted. For programs that do not count their losses, missing frames are no error.
+pub(crate) fn measure(case: &Case, program: &Program, seconds: f64) -> Result<Figures> {
+    let folder = tempfile::tempdir()?;
+    let mut processes = Processes::start(case, program, folder.path())?;
+    processes.load(case, WARM_UP, false)?;
+    let before = processes.usage()?;
+    let start = Instant::now();
+    let busy = usage::machine()?;
+    let mut sent = processes.load(case, seconds, true)?;
+    let received = processes.receive(sent.total)?;
+    let after = processes.usage()?;
+    let busy = usage::machine()? - busy;
+    let elapsed = start.elapsed();
+    if case.load == Load::Idle {
+        sent.took = u64::try_from(elapsed.as_nanos())?;
+    }
+    let lost = processes.check(&sent, &received)?;
+    let used: Vec<Usage> = after
+        .iter()
+        .zip(before)
+        .map(|(after, before)| after.since(before))
+        .collect();
+    let ours: u64 = used.iter().map(|usage| usage.processor).sum();
+    Ok(Figures {
+        frames: sent.frames,
+        took: sent.took,
+        router: used[0],
+        delay: received.delay,
+        late: sent.late,
+        lost,
+        others: Duration::from_nanos(busy.saturating_sub(ours)).as_secs_f64()
+            / elapsed.as_secs_f64(),
+    })
+}
+
+// === impl Processes ===
+
+impl Processes {
+    /// Starts all processes, and waits until the first frame of each sender has been written and
+    /// the router is connected to each collector.
+    fn start(case: &Case, program: &Program, folder: &Path) -> Result<Self> {
+        if case.transport == Transport::Tls {
+            tls::Files::in_folder(folder).create()?;
+        }
+        let free = |name: String| case.transport.free(folder, &name);
+        let sinks: std::io::Result<Vec<Address>> = (0..case.sinks)
+            .map(|sink| free(format!("sink-{sink}")))
+            .collect();
+        let addresses = Addresses {
+            folder: folder.to_owned(),
+            listen: free("in".to_owned())?,
+            sinks: sinks?,
+        };
+        let progress = folder.join("progress");
+        fs::write(&progress, vec![0; 8 * addresses.sinks.len()])?;
+        let plan = collectors::Plan {
+            addresses: addresses.sinks.clone(),
+            senders: case.senders,
+            progress: (case.load == Load::Bulk).then(|| progress.clone()),
+        };
+        let mut collectors = Child::start(Role::Collectors, &plan)?;
+        let Listening = collectors.hear(PATIENCE)?;
+        let router = program.start(case, &addresses)?;
+        let (frames, pace) = match case.load {
+            Load::Idle => (1, Pace::Rate(1.0)),
+            Load::Rate(frames, in_one_write) => {
+                let writes = f64::from(frames) / f64::from(in_one_write);
+                (usize::try_from(in_one_write)?, Pace::Rate(writes))
+            }
+            Load::Bulk => {
+                let collectors = case.sinks;
+                (
+                    BULK,
+                    Pace::Window {
+                        progress,
+                        collectors,
+                    },
+                )
+            }
+        };
+        let plan = sender::Plan {
+            address: addresses.listen,
+            senders: case.senders,
+            frames,
+            pace,
+        };
+        let mut sender = Child::start(Role::Sender, &plan)?;
+        let Ready = sender.hear(PATIENCE)?;
+        let Connected = collectors.hear(PATIENCE)?;
+        Ok(Self {
+            router,
+            sender,
+            collectors,
+        })
+    }
+
+    /// The usage of each process, first of the router.
+    fn usage(&self) -> Result<[Usage; 3]> {
+        Ok([
+            Usage::of(self.router.id())?,
+            Usage::of(self.sender.id())?,
+            Usage::of(self.collectors.id())?,
+        ])
+    }
+
+    /// Puts the load of a case on the router.
+    fn load(&mut self, case: &Case, seconds: f64, timed: bool) -> Result<Sent> {
+        let time = Duration::from_secs_f64(seconds);
+        if case.load == Load::Idle {
+            thread::sleep(time);
+            return Ok(Sent {
+                total: u64::from(case.senders),
+                ..Sent::default()
+            });
+        }
+        self.sender.tell(&Run { seconds, timed })?;
+        self.sender.hear(time * 10 + PATIENCE)
+    }
+
+    /// Waits until the collectors have all frames, or will get no more.
+    ///
+    /// The usage of the router is taken after this, so `/status` is not read unless frames are
+    /// missing.
+    fn receive(&mut self, frames: u64) -> Result<Received> {
+        let keeps_ledgers = matches!(self.router, Router::Tapfan(..));
+        let expected = Expect {
+            frames,
+            quiet: if keeps_ledgers { QUIET_TAPFAN } else { QUIET },
+        };
+        self.collectors.tell(&expected)?;
+        let received: Received = self.collectors.hear(PATIENCE * 4)?;
+        let is_complete = received.counts.iter().all(|count| count.frames >= frames);
+        if is_complete || !keeps_ledgers {
+            return Ok(received);
+        }
+        self.settled_ledgers(frames)?;
+        self.collectors.tell(&expected)?;
+        self.collectors.hear(PATIENCE * 4)
+    }
+
+    /// Waits until the router has delivered or dropped all frames, and returns the ledgers of its
+    /// sinks. `None` if the program keeps none.
+    fn settled_ledgers(&self, frames: u64) -> Result<Option<Vec<Ledger>>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let Some(ledgers) = self.router.ledgers()? else {
+                return Ok(None);
+            };
+            let is_open =
+                |ledger: &Ledger| ledger.offered < frames || ledger.queued + ledger.in_flight > 0;
+            if !ledgers.iter().any(is_open) || Instant::now() > deadline {
+                return Ok(Some(ledgers));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Checks that each frame that was sent has arrived or is counted as dropped. Returns the
+    /// number of the frames that did not arrive, summed over the sinks.
+    fn check(&self, sent: &Sent, received: &Received) -> Result<u64> {
+        let mut lost = 0;
+        let ledgers = self.settled_ledgers(sent.total)?;
+        for (sink, count) in received.counts.iter().enumerate() {
+            if let Some(error) = &count.error {
+                return Err(format!("collector {sink}: {error}").into());
+            }
+            let absent = sent.total.checked_sub(count.frames).ok_or_else(|| {
+                let (frames, total) = (count.frames, sent.total);
+                format!("collector {sink} has {frames} frames, but only {total} were sent")
+            })?;
+            if count.missing > absent {
+                let missing = count.missing;
+                return Err(format!("collector {sink}: {missing} gaps, {absent} absent").into());
+            }
+            lost += absent;
+            let Some(ledgers) = &ledgers else {
+                continue;
+            };
+            let ledger = ledgers.get(sink).ok_or("a sink is missing in /status")?;
+            let is_right = (ledger.offered, ledger.delivered, ledger.dropped())
+                == (sent.total, count.frames, absent);
+            if !is_right {
+                let (total, frames) = (sent.total, count.frames);
+                let text = format!(
+                    "sink {sink}: {total} frames were sent and {frames} received, but the router \
+                     counts {ledger:?}"
+                );
+                return Err(text.into());
+            }
+        }
+        Ok(lost)
+    }
+}

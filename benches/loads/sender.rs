@@ -1,0 +1,255 @@
+//! The process that plays the DNS servers. It writes on a fixed schedule, no matter how the router
+//! answers, and reports its own lateness.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Result,
+    child::Parent,
+    clock,
+    frames::{Stamp, Traffic},
+    handshake,
+    histogram::{Histogram, Quantiles},
+    socket::{Address, Socket},
+};
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// The address of the router.
+    pub(crate) address: Address,
+    /// The number of connections.
+    pub(crate) senders: u32,
+    /// The number of frames in one write.
+    pub(crate) frames: usize,
+    pub(crate) pace: Pace,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Pace {
+    /// Writes per second, of all senders together.
+    Rate(f64),
+    /// As fast as the slowest collector, so that no router has to drop frames. Each collector keeps
+    /// the number of its frames in this file, see `collectors::Plan`.
+    Window { progress: PathBuf, collectors: u32 },
+}
+
+/// The order to write for a time. The answer is [`Sent`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) seconds: f64,
+    /// True if the delays of these frames are measured.
+    pub(crate) timed: bool,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Sent {
+    /// Frames of this run.
+    pub(crate) frames: u64,
+    /// Frames of all senders and runs.
+    pub(crate) total: u64,
+    /// The time from the first to the last write, in nanoseconds.
+    pub(crate) took: u64,
+    /// The time from a deadline to the write. 0 for all writes of `Pace::Window`.
+    pub(crate) late: Quantiles,
+}
+
+/// All connections were made, and one frame was written to each.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Ready;
+
+/// The most threads. Few of them are cheaper than one for each sender.
+const THREADS: u32 = 2;
+
+/// The number of frames that the sender may be ahead of the slowest collector. Together with one
+/// write this is less than the 10,000 frames that a queue of tapfan holds.
+const WINDOW: u64 = 5_000;
+
+/// The time without progress after which the sender gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Sender {
+    socket: Socket,
+    number: u32,
+    /// The number of frames written.
+    written: u64,
+}
+
+/// The senders of one thread, which write in turn.
+struct Lane {
+    senders: Vec<Sender>,
+    traffic: Traffic,
+    frames: usize,
+    pace: Pace,
+    late: Histogram,
+}
+
+pub(crate) fn play(parent: &mut Parent) -> Result<()> {
+    clock::sleep_precisely()?;
+    let plan: Plan = parent.plan()?;
+    let traffic = Traffic::recorded()?;
+    let threads = plan.senders.min(THREADS);
+    let pace = match &plan.pace {
+        Pace::Rate(rate) => Pace::Rate(rate / f64::from(threads)),
+        window @ Pace::Window { .. } => window.clone(),
+    };
+    let mut lanes: Vec<Lane> = (0..threads)
+        .map(|_| Lane {
+            senders: Vec::new(),
+            traffic: traffic.clone(),
+            frames: plan.frames,
+            pace: pace.clone(),
+            late: Histogram::default(),
+        })
+        .collect();
+    for (number, lane) in (0..plan.senders).zip((0..lanes.len()).cycle()) {
+        let mut socket = plan.address.connect()?;
+        handshake::open(&mut socket)?;
+        lanes[lane].senders.push(Sender {
+            socket,
+            number,
+            written: 0,
+        });
+    }
+    for lane in &mut lanes {
+        let (frames, all) = (lane.frames, lane.senders.len());
+        lane.frames = 1;
+        (0..all).try_for_each(|turn| lane.write(turn, 0))?;
+        lane.frames = frames;
+    }
+    parent.tell(&Ready)?;
+    while let Some(run) = parent.hear::<Run>()? {
+        parent.tell(&send(&mut lanes, &run)?)?;
+    }
+    Ok(())
+}
+
+/// Writes with all lanes for the time that `run` says.
+fn send(lanes: &mut [Lane], run: &Run) -> Result<Sent> {
+    let written = |lanes: &[Lane]| lanes.iter().map(Lane::written).sum::<u64>();
+    let before = written(lanes);
+    let threads = u32::try_from(lanes.len())?;
+    let start = clock::now() + 1_000_000;
+    thread::scope(|scope| -> Result<()> {
+        let lanes = lanes.iter_mut().zip(0_u32..);
+        let running: Vec<_> = lanes
+            .map(|(lane, number)| {
+                scope.spawn(move || match lane.pace.clone() {
+                    Pace::Rate(rate) => {
+                        // The lanes write alternately.
+                        let shift = f64::from(number) / f64::from(threads);
+                        lane.keep_to_schedule(rate, start, shift, run)
+                    }
+                    Pace::Window {
+                        progress,
+                        collectors,
+                    } => lane.fill_window(&File::open(progress)?, collectors, run),
+                })
+            })
+            .collect();
+        for thread in running {
+            thread.join().map_err(|_| "a sender panicked")??;
+        }
+        Ok(())
+    })?;
+    let took = clock::now().saturating_sub(start);
+    let mut late = Histogram::default();
+    for lane in lanes.iter_mut() {
+        late.add(&std::mem::take(&mut lane.late));
+    }
+    let total = written(lanes);
+    Ok(Sent {
+        frames: total - before,
+        total,
+        took,
+        late: late.quantiles(),
+    })
+}
+
+// === impl Lane ===
+
+impl Lane {
+    fn written(&self) -> u64 {
+        self.senders.iter().map(|sender| sender.written).sum()
+    }
+
+    /// Writes `rate` times a second, in turn with each sender. `shift` is the time of the first
+    /// write after `start`, as a part of the time between two writes.
+    ///
+    /// A write that is late does not move the deadlines of the following ones.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss
+    )]
+    fn keep_to_schedule(&mut self, rate: f64, start: u64, shift: f64, run: &Run) -> io::Result<()> {
+        let writes = (run.seconds * rate).round().max(1.0) as usize;
+        for write in 0..writes {
+            let deadline = start + ((write as f64 + shift) * 1e9 / rate) as u64;
+            let mut now = clock::now();
+            if now < deadline {
+                clock::sleep_until(deadline);
+                now = clock::now();
+            }
+            self.late.record(now.saturating_sub(deadline));
+            let turn = write % self.senders.len();
+            self.write(turn, if run.timed { now } else { 0 })?;
+        }
+        Ok(())
+    }
+
+    /// Writes as much as the collectors read, in turn with each sender.
+    fn fill_window(&mut self, progress: &File, collectors: u32, run: &Run) -> io::Result<()> {
+        let start = Instant::now();
+        let mut turns = (0..self.senders.len()).cycle();
+        while start.elapsed().as_secs_f64() < run.seconds {
+            await_progress(progress, collectors, self.written().saturating_sub(WINDOW))?;
+            let turn = turns.next().unwrap_or_default();
+            self.write(turn, if run.timed { clock::now() } else { 0 })?;
+        }
+        Ok(())
+    }
+
+    /// Makes one write with the sender whose turn it is.
+    fn write(&mut self, turn: usize, time: u64) -> io::Result<()> {
+        let sender = &mut self.senders[turn];
+        let stamp = Stamp {
+            time,
+            sequence: sender.written,
+            sender: sender.number,
+        };
+        let wire = self.traffic.next(self.frames, stamp);
+        sender.socket.write_all(wire)?;
+        sender.written += self.frames as u64;
+        Ok(())
+    }
+}
+
+/// Waits until each collector has read `frames` frames.
+fn await_progress(progress: &File, collectors: u32, frames: u64) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    for collector in 0..u64::from(collectors) {
+        loop {
+            let mut read = [0; 8];
+            progress.read_exact_at(&mut read, collector * 8)?;
+            if u64::from_le_bytes(read) >= frames {
+                break;
+            }
+            if Instant::now() > deadline {
+                let read = u64::from_le_bytes(read);
+                let stuck = format!("collector {collector} has read {read} frames, not {frames}");
+                return Err(io::Error::other(stuck));
+            }
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! The processor time and context switches of a process, and the processor time of the machine.
+
+use nix::{time::ClockId, unistd::Pid};
+use procfs::{CurrentSI, KernelStats, ProcResult, process::Process};
+
+use crate::{Result, clock};
+
+/// Resources that a running process has used since its start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    /// User and system time of all threads, also of those that have ended, in nanoseconds.
+    pub(crate) processor: u64,
+    /// Voluntary and involuntary context switches of the threads that run.
+    pub(crate) switches: u64,
+}
+
+// === impl Usage ===
+
+impl Usage {
+    pub(crate) fn of(process: u32) -> Result<Self> {
+        let process = i32::try_from(process)?;
+        let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(process))?;
+        Ok(Self {
+            processor: clock::nanoseconds(clock.now()?),
+            switches: switches(process)?,
+        })
+    }
+
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            processor: self.processor.saturating_sub(before.processor),
+            // A thread that has ended takes its switches with it.
+            switches: self.switches.saturating_sub(before.switches),
+        }
+    }
+}
+
+fn switches(process: i32) -> ProcResult<u64> {
+    let mut switches = 0;
+    for task in Process::new(process)?.tasks()? {
+        // A thread may end meanwhile.
+        let Ok(status) = task.and_then(|task| task.status()) else {
+            continue;
+        };
+        switches += status.voluntary_ctxt_switches.unwrap_or(0);
+        switches += status.nonvoluntary_ctxt_switches.unwrap_or(0);
+    }
+    Ok(switches)
+}
+
+/// Returns the time that all processors of the machine have worked since its start, in nanoseconds.
+pub(crate) fn machine() -> Result<u64> {
+    let all = KernelStats::current()?.total;
+    let [irq, softirq, steal] = [all.irq, all.softirq, all.steal].map(Option::unwrap_or_default);
+    let ticks = all.user + all.nice + all.system + irq + softirq + steal;
+    Ok(ticks * (1_000_000_000 / procfs::ticks_per_second()))
+}
