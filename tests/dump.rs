@@ -487,7 +487,7 @@ fn a_reader_that_goes_away_ends_it_without_an_error() {
     assert_eq!(child.wait().expect("a child").code(), Some(0));
 }
 
-/// A query, and its response some time later.
+/// A `CLIENT_QUERY`, and its response some time later.
 fn transaction(id: u8, seconds: u8, milliseconds: u32) -> [Vec<u8>; 2] {
     let dns = |flags: u8, rcode: u8| {
         let head = [0, id, flags, rcode, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -510,7 +510,7 @@ fn transaction(id: u8, seconds: u8, milliseconds: u32) -> [Vec<u8>; 2] {
         &dns(0x81, 3),
     ]
     .concat();
-    [message(5, &query), message(6, &response)]
+    [message(types[0], &query), message(types[1], &response)]
 }
 
 #[test]
@@ -612,6 +612,11 @@ fn a_capture_is_followed_as_it_grows_and_when_it_is_replaced() {
     until("all frames", || lines() == 45);
     fs::rename(&file, path(&folder, "old.fstrm")).expect("renamed");
     growing.write_all(&bytes[stop..]).expect("written");
+    transaction_of([5, 6], id, seconds, milliseconds)
+}
+
+/// A query, and its response some time later. `types` are their message types.
+fn transaction_of(types: [u8; 2], id: u8, seconds: u8, milliseconds: u32) -> [Vec<u8>; 2] {
     fs::write(&file, &bytes).expect("written");
     until("the frames of the new file", || lines() == 90);
     running.signal(Signal::SIGINT);
@@ -656,3 +661,47 @@ fn packets_have_the_messages_of_the_frames() {
     }
     assert_eq!((packets, rest.len()), (43, 0));
 }
+/// BIND 9.18 taps a query for one of its own zones as `AUTH_QUERY`, and the response as `CLIENT_RESPONSE`.
+#[test]
+fn queries_of_every_type_are_paired_with_their_responses() {
+    for types in [
+        [1, 6],
+        [1, 2],
+        [3, 4],
+        [5, 6],
+        [7, 8],
+        [9, 10],
+        [11, 12],
+        [13, 14],
+    ] {
+        let [query, response] = transaction_of(types, 1, 10, 25);
+        let bytes = capture(&[&query, &response]);
+        let output = dump_of(&bytes, &["-r", "-", "--pair"]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(text.lines().count(), 1, "{types:?}: {text}");
+        assert!(text.contains("NXDOMAIN 25.000ms"), "{types:?}: {text}");
+        let output = dump_of(&bytes, &["-r", "-", "--stats"]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("of 1 responses"), "{types:?}: {text}");
+        assert!(!text.contains("unanswered 1"), "{types:?}: {text}");
+    }
+    // Different types of exchanges are different transactions: a resolver forwards the query of its client.
+    let [query, _] = transaction_of([5, 6], 1, 10, 25);
+    let [_, response] = transaction_of([3, 4], 1, 10, 25);
+    let output = dump_of(&capture(&[&query, &response]), &["-r", "-", "--pair"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn a_sample_keeps_the_queries_and_responses_of_bind_together() {
+    let each = (0..100).flat_map(|id| transaction_of([1, 6], id, 10, 25));
+    let each: Vec<_> = each.collect();
+    let frames: Vec<_> = each.iter().map(Vec::as_slice).collect();
+    let output = dump_of(&capture(&frames), &["-r", "-", "--sample", "1/3", "--pair"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!((10..90).contains(&text.lines().count()), "{text}");
+    let is_whole = |line: &str| line.contains("NXDOMAIN 25.000ms");
+    assert!(text.lines().all(is_whole), "{text}");
+}
+
