@@ -58,7 +58,7 @@ pub(crate) enum Event<'a> {
     Stalled,
     /// The last connection of a sink stack has ended.
     Ended(&'a Disconnect),
-    /// The collector did not confirm the end of its stream.
+    /// The collector did not confirm the end of its stream, or the last file was not completed.
     Unconfirmed(&'a dyn Error),
     /// A bug in tapfan ended the stack.
     Fault {

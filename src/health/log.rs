@@ -68,8 +68,14 @@ impl Line<'_> {
             Event::Up(_) | Event::Failed { .. } | Event::Lost { .. } => self.outage(event),
             Event::Renewed { .. } | Event::NotRenewed { .. } => self.renewal(event),
             Event::Resolved { .. } | Event::LookupFailed { .. } => self.lookup(event),
+            Event::Stalled if self.writes_file() => {
+                debug!(target: TARGET, sink, "a write to the file made no progress for one second");
+            }
             Event::Stalled => {
                 debug!(target: TARGET, sink, "a write to the collector made no progress for one second");
+            }
+            Event::Unconfirmed(cause) if self.writes_file() => {
+                warn!(target: TARGET, sink, endpoint, %cause, "the last file was not completed");
             }
             Event::Unconfirmed(cause) => {
                 warn!(target: TARGET, sink, endpoint = of_several, %cause, "the collector did not confirm the end of its stream");
@@ -98,6 +104,12 @@ impl Line<'_> {
             | Event::Removed
             | Event::Divided => {}
         }
+    }
+
+    /// Returns whether the sink writes files. It is known once the first file is open; the events that differ come later.
+    fn writes_file(&self) -> bool {
+        let endpoint = self.change.after.endpoint.as_deref();
+        endpoint.is_some_and(|endpoint| endpoint.starts_with("file://"))
     }
 
     fn outage(&self, event: &Event<'_>) {
@@ -139,7 +151,9 @@ impl Line<'_> {
                 reason: cause,
             } => {
                 let (before, reason) = (self.change.before.endpoint.as_deref(), cause.label());
-                if let Disconnect::Rotated | Disconnect::FileEnded = cause {
+                if let Disconnect::FileEnded = cause {
+                    debug!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new file");
+                } else if let Disconnect::Rotated = cause {
                     debug!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new connection");
                 } else {
                     info!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new connection");
@@ -152,7 +166,11 @@ impl Line<'_> {
             } => {
                 let (stage, endpoint) = (attempt.stage, attempt.endpoint);
                 let (cause, reason) = (attempt.cause.as_str(), reason.label());
-                if self.is_news {
+                if self.writes_file() && self.is_news {
+                    warn!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "no new file can be opened; the old one stays in use");
+                } else if self.writes_file() {
+                    debug!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "the old file is still in use");
+                } else if self.is_news {
                     warn!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "no new connection can be made; the old one stays in use");
                 } else {
                     debug!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "the old connection is still in use");

@@ -66,7 +66,7 @@ where
             Next::Finish => return stack.call(Request::Finish).await.map(drop),
         };
         if let Err(error) = stack.call(request).await {
-            debug!(%error, "a request to the collector was not completed");
+            debug!(%error, "a write or the end of a stream was not completed");
         }
     }
 }

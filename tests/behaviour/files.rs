@@ -354,6 +354,28 @@ async fn a_sink_without_its_folder_is_down_until_the_folder_exists() {
     assert!(numbers(&folder).into_iter().eq(0..10));
 }
 
+/// Such lines once spoke of a collector.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_of_a_sink_that_writes_files_speaks_of_files() {
+    let folder = folder();
+    let tapfile = tapfile(&folder, "%Y.fstrm", "rotate 1s");
+    let mut tapfan = Tapfan::run(&folder, &tapfile);
+    tapfan.wait_for_log("sink is up").await;
+    let target = Target::Unix(folder.path("in"));
+    let mut sender = Sender::open(&target, Mode::Bidirectional).await;
+    sender.send((0..10).map(numbered)).await;
+    sender.stop().await;
+    fs::remove_dir_all(folder.path("files")).expect("removed");
+    tapfan
+        .wait_for_log("no new file can be opened; the old one stays in use")
+        .await;
+    tapfan.signal(Signal::SIGTERM);
+    tapfan.exit().await;
+    let log = tapfan.log();
+    assert!(log.contains("the last file was not completed"), "{log}");
+    assert!(!log.contains("collector"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_fails_ends_the_file_and_loses_nothing() {
     let folder = folder();

@@ -266,10 +266,10 @@ where
     match timeout(within, ended).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => {
-            debug!(%endpoint, %error, "a replaced connection did not end cleanly");
+            debug!(%endpoint, %error, "a replaced connection or file did not end cleanly");
         }
         Err(_) => {
-            debug!(%endpoint, ?within, "a replaced connection did not end in time");
+            debug!(%endpoint, ?within, "a replaced connection or file did not end in time");
         }
     }
 }
