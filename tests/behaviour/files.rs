@@ -354,6 +354,46 @@ async fn a_sink_without_its_folder_is_down_until_the_folder_exists() {
     assert!(numbers(&folder).into_iter().eq(0..10));
 }
 
+/// The name and the content of a file say whether it is compressed, and not the setting of today.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_were_left_before_compress_changed_are_completed() {
+    let zstd = |bytes: &[u8]| zstd::stream::encode_all(bytes, 3).expect("memory");
+    for (name, options) in [
+        ("%Y.fstrm", ""),
+        ("%Y.fstrm", "compress zstd"),
+        // A pattern that ends in `.zst` gives the same names with and without `compress`.
+        ("%Y.fstrm.zst", ""),
+        ("%Y.fstrm.zst", "compress zstd"),
+    ] {
+        let folder = folder();
+        let path = |name: &str| folder.path("files").join(name);
+        fs::write(path("2020.fstrm.zst.part"), zstd(&cut(70))).expect("written");
+        let plain = if name.ends_with("zst") {
+            "2021.fstrm.zst"
+        } else {
+            "2021.fstrm"
+        };
+        fs::write(path(&format!("{plain}.part")), cut(30)).expect("written");
+        fs::write(path("2022.fstrm.zst.part"), "").expect("written");
+        let router = Router::start(&tapfile(&folder, name, options));
+        router.up(0).await;
+        // The compressed file is copied, so it gets the next number.
+        let copied = path("2020-1.fstrm.zst");
+        until("the files are complete", || {
+            copied.exists() && path(plain).exists() && !path("2022.fstrm.zst.part").exists()
+        })
+        .await;
+        router.drain().await;
+        assert_eq!(names(&folder), ["2020-1.fstrm.zst", plain], "{options}");
+        assert!(numbers_of(&frames(&copied)).into_iter().eq(0..70));
+        let bytes = fs::read(path(plain)).expect("a file");
+        assert!(bytes.ends_with(STOP), "{options}");
+        let frames: Result<Vec<_>, _> = FileReader::new(&*bytes).expect("START").collect();
+        let frames = frames.expect("whole frames");
+        assert!(numbers_of(&frames).into_iter().eq(0..30), "{options}");
+    }
+}
+
 /// Such lines once spoke of a collector.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_of_a_sink_that_writes_files_speaks_of_files() {

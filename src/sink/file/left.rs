@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufReader, Read, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -36,6 +36,9 @@ struct Whole {
 /// The longest frame, in bytes of payload. It is the longest frame that a listener can be configured to accept.
 const MAX_FRAME: u32 = 16 << 20;
 
+/// The first bytes of a file that zstd compressed (RFC 8878).
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
 /// Frames are copied in pieces of about this many bytes.
 const PIECE: usize = 256 << 10;
 
@@ -54,13 +57,10 @@ pub(super) fn find(pattern: &FilePattern) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Completes a file: keeps its whole frames, writes STOP and renames the file. A file without frames is deleted.
+/// Completes a file: keeps its whole frames, writes STOP and renames the file. A file without frames is deleted. The
+/// file may be compressed or not, whatever the setting is now, because the setting may have changed since the crash.
 /// Returns `None` if the file was deleted, or if it is still being written.
-pub(super) fn complete(
-    path: &Path,
-    pattern: &FilePattern,
-    compression: Compression,
-) -> Result<Option<Completed>, FileError> {
+pub(super) fn complete(path: &Path, pattern: &FilePattern) -> Result<Option<Completed>, FileError> {
     let failed = |doing| move |error| FileError::io(doing, path, error);
     match fs::symlink_metadata(path) {
         Ok(about) if about.is_file() => {}
@@ -79,7 +79,7 @@ pub(super) fn complete(
     if !lock(&file) || !is_at(&file, path) {
         return Ok(None);
     }
-    let frames = match compression {
+    let frames = match compression(&file).map_err(failed("read"))? {
         Compression::None => {
             let frames = end_in_place(&file).map_err(failed("complete"))?;
             frames.ok_or(FileError::NotOurs)?
@@ -91,6 +91,17 @@ pub(super) fn complete(
         return Ok(None);
     }
     publish(path, pattern).map(|target| Some((target, frames)))
+}
+
+/// Returns the compression of a file, according to its first bytes.
+fn compression(file: &File) -> io::Result<Compression> {
+    let mut head = [0; ZSTD.len()];
+    match file.read_exact_at(&mut head, 0) {
+        Ok(()) if head == ZSTD => Ok(Compression::Zstd),
+        Ok(()) => Ok(Compression::None),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Compression::None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Cuts the file after its last whole frame, writes STOP if it is missing, and returns the number of frames. `None` if
@@ -151,16 +162,10 @@ fn whole(file: &File) -> io::Result<Option<Whole>> {
 /// name.
 fn copy(file: File, path: &Path, pattern: &FilePattern) -> Result<Option<Completed>, FileError> {
     let failed = |doing| move |error| FileError::io(doing, path, error);
-    let length = file.metadata().map_err(failed("read"))?.len();
     // The decoder keeps the file open, and the file stays locked as long as it is open.
     let decoder = decompress(file).map_err(failed("read"))?;
     let frames = match FileReader::new(decoder) {
         Ok(frames) => frames.with_max_frame(MAX_FRAME),
-        // The writer was stopped before it wrote START.
-        Err(_) if length == 0 => {
-            fs::remove_file(path).map_err(failed("delete"))?;
-            return Ok(None);
-        }
         Err(_) => return Err(FileError::NotOurs),
     };
     let name = path.file_name().and_then(|name| name.to_str());

@@ -37,6 +37,9 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     pattern: FilePattern,
+    /// The pattern under the other setting of `compress`. Files with such names were left before the setting changed.
+    /// `None` if the names are the same under both settings.
+    other: Option<FilePattern>,
     settings: FileSettings,
     threads: Arc<Semaphore>,
     /// The permit for the one thread that completes files with temporary names.
@@ -56,11 +59,13 @@ const THREADS: usize = 4;
 
 impl Files {
     pub(super) fn new(pattern: FilePattern, settings: FileSettings) -> Self {
-        let pattern = match settings.compress {
-            Compression::None => pattern,
-            Compression::Zstd => pattern.ending_in(".zst"),
+        let compressed = pattern.clone().ending_in(".zst");
+        let (pattern, other) = match settings.compress {
+            Compression::None => (pattern, compressed),
+            Compression::Zstd => (compressed, pattern),
         };
         Self {
+            other: Some(other).filter(|other| *other != pattern),
             pattern,
             settings,
             threads: Arc::new(Semaphore::new(THREADS)),
@@ -109,9 +114,16 @@ impl Files {
     }
 
     fn complete_each(&self, status: &Reporter) {
+        for pattern in self.other.iter().chain([&self.pattern]) {
+            self.complete_names(pattern, status);
+        }
+    }
+
+    /// Completes the files whose temporary names match `pattern`.
+    fn complete_names(&self, pattern: &FilePattern, status: &Reporter) {
         // An error here is ignored, because the attempt to open a file has the same error and reports it.
-        for path in left::find(&self.pattern).unwrap_or_default() {
-            match left::complete(&path, &self.pattern, self.settings.compress) {
+        for path in left::find(pattern).unwrap_or_default() {
+            match left::complete(&path, pattern) {
                 Ok(None) => {}
                 Ok(Some((target, frames))) => {
                     status.report(&Event::FileCompleted {
