@@ -484,6 +484,43 @@ fn a_reader_that_goes_away_ends_it_without_an_error() {
     let text = std::io::read_to_string(stderr).expect("text");
     assert!(!text.contains("cannot write"), "{text}");
     assert!(text.contains("then its reader closed it"), "{text}");
+/// As in golang-dnstap, `-t` limits the handshake, and a sender may be silent after it.
+#[tokio::test]
+async fn the_timeout_ends_a_handshake_and_no_stream() {
+    let folder = TempDir::new().expect("a folder");
+    let (socket, copy) = (path(&folder, "in.sock"), path(&folder, "copy.fstrm"));
+    let running = Dump::start(
+        folder.path(),
+        &["-u", &socket, "-w", &copy, "-v", "-t", "1s"],
+    );
+    until("its socket", || running.stderr().contains("listening"));
+    let connect = || UnixStream::connect(&socket);
+    let mut stream = connect().await.expect("listening");
+    open(&mut stream, TIMEOUT).await.expect("ACCEPT");
+    for opening in [Vec::new(), Control::ready().encode().to_vec()] {
+        let mut silent = connect().await.expect("listening");
+        silent.write_all(&opening).await.expect("written");
+        // The answer to READY, and then the end.
+        let mut bytes = Vec::new();
+        let end = timeout(TIMEOUT, silent.read_to_end(&mut bytes));
+        end.await.expect("in time").expect("the end");
+    }
+    let log = running.stderr();
+    assert_eq!(log.matches("took longer than 1s").count(), 2, "{log}");
+    // The stream was silent for longer than both handshakes.
+    let bytes = fs::read(SAMPLE).expect("a capture");
+    let head = Control::start().encode().len();
+    stream.write_all(&bytes[head..]).await.expect("open");
+    let mut finish = Vec::new();
+    let end = timeout(TIMEOUT, stream.read_to_end(&mut finish));
+    end.await.expect("in time").expect("FINISH");
+    assert!(finish == Control::finish().encode());
+    running.signal(Signal::SIGINT);
+    let (status, text) = running.end();
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains(&format!("{copy}: wrote 45")), "{text}");
+}
+
     assert_eq!(child.wait().expect("a child").code(), Some(0));
 }
 

@@ -112,7 +112,13 @@ pub struct ListenLimits {
     pub connections: usize,
     /// The longest frame, in bytes of payload. A longer frame is skipped and counted.
     pub frame: u32,
+    /// The deadline of a sender's TLS handshake, of its Frame Streams handshake, and of writing FINISH to it. A Tapfile
+    /// has no option for it.
+    pub handshake: Duration,
 }
+
+/// The default of [`ListenLimits::handshake`]. Senders wait 4 to 5 s for each.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// One `dnstap` directive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,6 +249,7 @@ impl Listen {
             limits: ListenLimits {
                 connections: 1024,
                 frame: 1 << 20,
+                handshake: HANDSHAKE_DEADLINE,
             },
         }
     }

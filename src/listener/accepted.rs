@@ -5,11 +5,12 @@ use std::{
     net::SocketAddr,
     os::fd::{AsRawFd, RawFd},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::time::timeout;
 
-use super::{ErrorReason, intake::HANDSHAKE_DEADLINE};
+use super::ErrorReason;
 use crate::{
     frame_stream::LooksLike,
     net::{self, ServerConfig, Stream},
@@ -34,8 +35,8 @@ pub(super) enum NoStream {
         "this listener speaks TLS, but the sender began with {0}; turn TLS on at the sender, or write `listen tcp://`"
     )]
     NotTls(LooksLike),
-    #[error("the TLS handshake was not complete after {HANDSHAKE_DEADLINE:?}")]
-    Timeout,
+    #[error("the TLS handshake was not complete after {0:?}")]
+    Timeout(Duration),
     #[error("the drain ended before the TLS handshake was complete")]
     Drained,
 }
@@ -53,9 +54,11 @@ impl Accepted {
         }
     }
 
+    /// Performs the TLS handshake if there is one, within `deadline`.
     pub(super) async fn into_stream(
         self,
         tls: Option<Arc<ServerConfig>>,
+        deadline: Duration,
     ) -> Result<Stream, NoStream> {
         let stream = match self {
             Self::Unix(stream) => return Ok(Stream::Unix(stream)),
@@ -81,9 +84,9 @@ impl Accepted {
                 }
             })
         };
-        match timeout(HANDSHAKE_DEADLINE, handshake).await {
+        match timeout(deadline, handshake).await {
             Ok(result) => result,
-            Err(_) => Err(NoStream::Timeout),
+            Err(_) => Err(NoStream::Timeout(deadline)),
         }
     }
 }
@@ -114,7 +117,7 @@ impl From<&NoStream> for ErrorReason {
         match error {
             NoStream::NothingSent => Self::Probe,
             NoStream::Broken(_) => Self::Io,
-            NoStream::Tls(_) | NoStream::NotTls(_) | NoStream::Timeout | NoStream::Drained => {
+            NoStream::Tls(_) | NoStream::NotTls(_) | NoStream::Timeout(_) | NoStream::Drained => {
                 Self::Tls
             }
         }

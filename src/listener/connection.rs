@@ -16,14 +16,10 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::{
-    Cut, Cutter, End, ErrorReason,
-    intake::{HANDSHAKE_DEADLINE, Intake},
-    unfinished::Holder,
-};
+use super::{Cut, Cutter, End, ErrorReason, intake::Intake, unfinished::Holder};
 use crate::{
     coalescing,
-    config::quantity::Size,
+    config::{ListenLimits, quantity::Size},
     frame_stream::{self, Control, ControlKind, Mode, Source},
     net::Stream,
 };
@@ -38,6 +34,8 @@ struct Connection<'a> {
     mode: Mode,
     cutter: Cutter,
     holder: Holder,
+    /// The deadline of writing FINISH.
+    deadline: Duration,
     totals: Totals,
 }
 
@@ -76,9 +74,9 @@ const STALL_DEADLINE: Duration = Duration::from_secs(60);
 const LAST_READS: usize = 64;
 
 /// Serves one sender until its connection ends.
-pub(super) async fn serve(intake: &Intake, mut stream: Stream, max_frame: u32) {
+pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLimits) {
     let peer = stream.peer();
-    let handshake = frame_stream::accept(&mut stream, HANDSHAKE_DEADLINE);
+    let handshake = frame_stream::accept(&mut stream, limits.handshake);
     let mode = match intake.before_deadline(handshake).await {
         Some(Ok(mode)) => mode,
         Some(Err(error)) => {
@@ -98,7 +96,7 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, max_frame: u32) {
         source: Source::within(&intake.budgets.memory, Arc::clone(&intake.listener), &peer),
         stream,
         mode,
-        cutter: Cutter::new(max_frame),
+        cutter: Cutter::new(limits.frame),
         holder: intake.budgets.unfinished.holder(),
         totals: Totals::default(),
     };
@@ -115,6 +113,7 @@ impl Connection<'_> {
         let mut deadline = pin!(intake.signals.deadline.cancelled());
         let mut too_much_held = pin!(self.holder.asked_to_close());
         let mut draining = false;
+        deadline: limits.handshake,
         loop {
             let event = select! {
                 biased;
@@ -150,7 +149,7 @@ impl Connection<'_> {
     /// Asks the sender to end its stream, by closing the back channel. A sender that does not read the back channel
     /// notices the end only when the whole connection is closed.
     async fn ask_to_end(&mut self) {
-        let shutdown = timeout(HANDSHAKE_DEADLINE, self.stream.shutdown());
+        let shutdown = timeout(self.deadline, self.stream.shutdown());
         let _ = self.intake.before_deadline(shutdown).await;
     }
 
@@ -254,7 +253,7 @@ impl Connection<'_> {
                 self.stream.shutdown().await
             };
             // All frames are in the queues already, so nothing is lost if the sender does not wait for FINISH.
-            let answer = timeout(HANDSHAKE_DEADLINE, answer);
+            let answer = timeout(self.deadline, answer);
             if !matches!(self.intake.before_deadline(answer).await, Some(Ok(Ok(())))) {
                 debug!(listener = %self.intake.listener, peer = %self.peer, "the sender did not take FINISH");
             }

@@ -62,10 +62,11 @@ impl Connections {
         self.tasks.spawn(async move {
             let intake = &open.0;
             let peer = accepted.peer();
-            let stream = accepted.into_stream(settings.tls.clone());
+            let limits = settings.limits;
+            let stream = accepted.into_stream(settings.tls.clone(), limits.handshake);
             let stream = intake.before_deadline(stream).await;
             match stream.unwrap_or(Err(NoStream::Drained)) {
-                Ok(stream) => connection::serve(intake, stream, settings.limits.frame).await,
+                Ok(stream) => connection::serve(intake, stream, limits).await,
                 Err(error) => intake.refuse((&error).into(), &peer, &error),
             }
         });

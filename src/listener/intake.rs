@@ -1,10 +1,6 @@
 //! The state and the settings that the connections of a listener share.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc, time::Instant};
 
 use tokio::select;
 use tokio_util::sync::CancellationToken;
@@ -60,10 +56,6 @@ pub(crate) struct Settings {
     /// The certificate and key; `None` without TLS.
     pub tls: Option<Arc<ServerConfig>>,
 }
-
-/// The deadline of a TLS handshake, of a Frame Streams handshake, and of writing FINISH. Senders wait 4 to 5 s for
-/// each.
-pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
 // === impl Intake ===
 

@@ -39,6 +39,7 @@ fn listener_with(
         limits: ListenLimits {
             connections: 10_000,
             frame: 1 << 20,
+            handshake: Duration::from_secs(5),
         },
     };
     let router = Router::new([Arc::clone(&queue)]);

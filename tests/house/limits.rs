@@ -117,7 +117,7 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
         of.time("src/cli/watch.rs", "QUIET"),
         of.time("src/cli/watch.rs", "PATIENCE"),
     );
-    let handshake = of.time("src/listener", "HANDSHAKE_DEADLINE");
+    let handshake = of.time("src/config/model.rs", "HANDSHAKE_DEADLINE");
     let stall = of.time("src/listener", "STALL_DEADLINE");
     let keepalive = |field| of.field("src/net/socket.rs", field);
     let lost = keepalive("idle") + keepalive("interval") * keepalive("probes");
@@ -222,7 +222,7 @@ fn the_guide_has_the_limits_of_listeners_and_memory() {
     guide.says(format!("unfinished_frames + {free} × connections + 2"));
     guide.says(format!("memory + {free} × connections + 1"));
 
-    let handshake = of.time("src/listener", "HANDSHAKE_DEADLINE");
+    let handshake = of.time("src/config/model.rs", "HANDSHAKE_DEADLINE");
     guide.says(format!(
         "| the TLS handshake failed or took over {handshake}:"
     ));

@@ -84,7 +84,7 @@ pub(super) struct OutputArgs {
     /// Accepts any certificate from a collector.
     #[arg(long, conflicts_with = "ca")]
     skip_verify: bool,
-    /// The time after which a collector that accepts no data counts as dead.
+    /// The time after which a collector that accepts no data counts as dead, and the longest handshake of a sender.
     #[arg(short, long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
     pub(super) timeout: Duration,
     /// Prints only the number of frames, not the frames.
@@ -138,8 +138,8 @@ impl InputArgs {
         self.read.iter().chain(&self.files)
     }
 
-    /// The listeners.
-    pub(super) fn listeners(&self) -> Vec<Listen> {
+    /// The listeners. `timeout` is the longest handshake of a sender.
+    pub(super) fn listeners(&self, timeout: Duration) -> Vec<Listen> {
         let permissions = UnixPermissions {
             mode: self.mode,
             owner: None,
@@ -160,9 +160,16 @@ impl InputArgs {
                 ListenAddress::Tcp(address) => format!("tcp://{address}"),
                 ListenAddress::Tls(address, _) => format!("tls://{address}"),
             };
-            Listen::new(name, address)
+            let mut listen = Listen::new(name, address);
+            listen.limits.handshake = timeout;
+            listen
         };
         unix.chain(others).map(named).collect()
+    }
+
+    /// Returns whether there are listeners.
+    pub(super) fn has_listeners(&self) -> bool {
+        !self.unix.is_empty() || !self.listen.is_empty()
     }
 
     /// Returns whether a TLS address lacks its certificate.

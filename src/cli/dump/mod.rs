@@ -74,7 +74,7 @@ fn check(args: &DumpArgs) -> Result<(), Refusal> {
     let (input, output) = (&args.input, &args.output);
     let has_captures = input.captures().next().is_some();
     let files = &output.chosen.files;
-    if !has_captures && input.listeners().is_empty() {
+    if !has_captures && !input.has_listeners() {
         return Err(Refusal::Usage(
             "no input: name a capture, or a socket with -u or -l; --help lists the options"
                 .to_owned(),

@@ -71,7 +71,7 @@ impl Network {
             .enable_all()
             .build()
             .map_err(|error| format!("cannot start the runtime: {error}"))?;
-        let listeners = args.input.listeners();
+        let listeners = args.input.listeners(args.output.timeout);
         let sockets_ended = Arc::new(AtomicBool::new(listeners.is_empty()));
         let (signals, sockets) = runtime.block_on(async {
             let signals = Signals::new([
