@@ -437,6 +437,13 @@ fn a_dead_collector_stalls_no_other_output() {
     assert!(text.contains(&format!("{copy}: wrote 16000\n")), "{text}");
 }
 
+    until("the streams to end", || {
+        running.stderr().matches("stream ended").count() == 2
+    });
+    let log = running.stderr();
+    assert_eq!(log.matches("end=STOP").count(), 2, "{log}");
+    let type_ = "content_type=protobuf:dnstap.Dnstap";
+    assert_eq!(log.matches(type_).count(), 2, "{log}");
 #[test]
 fn a_file_that_was_renamed_is_continued_in_a_new_one() {
     let folder = TempDir::new().expect("a folder");
@@ -446,6 +453,15 @@ fn a_file_that_was_renamed_is_continued_in_a_new_one() {
     until("its socket", || running.stderr().contains("listening"));
     let send = || {
         let output = dump(&[SAMPLE, "-U", &socket]);
+    assert_eq!(running.stderr().matches("end=STOP").count(), 3);
+    // A sender that is killed sends no STOP.
+    let mut killed = UnixStream::connect(&socket).await.expect("listening");
+    open(&mut killed, TIMEOUT).await.expect("ACCEPT");
+    drop(killed);
+    until("the stream to end", || {
+        let log = running.stderr();
+        log.contains("frames=0 end=\"closed without STOP\"")
+    });
         assert!(output.status.success(), "{}", stderr(&output));
     };
     let frames = |path: &str| {

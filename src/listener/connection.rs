@@ -20,7 +20,7 @@ use super::{Cut, Cutter, End, ErrorReason, intake::Intake, unfinished::Holder};
 use crate::{
     coalescing,
     config::{ListenLimits, quantity::Size},
-    frame_stream::{self, Control, ControlKind, Mode, Source},
+    frame_stream::{self, CONTENT_TYPE, Control, ControlKind, Mode, Source},
     net::Stream,
 };
 
@@ -37,6 +37,19 @@ struct Connection<'a> {
     /// The deadline of writing FINISH.
     deadline: Duration,
     totals: Totals,
+    /// How the stream ended, for the log.
+    ended: Ended,
+}
+
+/// How a stream ended, in the words of the log.
+#[derive(Debug, Clone, Copy)]
+enum Ended {
+    /// The sender sent STOP.
+    Stop,
+    /// The sender closed the connection, or it was lost, before STOP.
+    WithoutStop,
+    /// This side closed the connection: an error, or the end of the drain.
+    ByTapfan,
 }
 
 /// Counts of frames since the connection began.
@@ -89,7 +102,9 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLim
             return;
         }
     };
-    debug!(listener = %intake.listener, %peer, ?mode, "stream started");
+    // Every other content type is refused by the handshake.
+    let content_type = str::from_utf8(CONTENT_TYPE).unwrap_or_default();
+    debug!(listener = %intake.listener, %peer, ?mode, content_type, "stream started");
     let mut connection = Connection {
         intake,
         peer: &peer,
@@ -100,6 +115,7 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLim
         holder: intake.budgets.unfinished.holder(),
         totals: Totals::default(),
     };
+        ended: Ended::ByTapfan,
     connection.run().await;
     connection.log_totals();
 }
@@ -137,8 +153,14 @@ impl Connection<'_> {
                     self.read_what_has_arrived().await;
                     return;
                 }
-                Event::Eof if self.cutter.frame_began().is_none() => return,
+                Event::Eof if self.cutter.frame_began().is_none() => {
+                    self.ended = Ended::WithoutStop;
+                    return;
+                }
                 failed => {
+                    if let Event::Eof | Event::Failed(_) = failed {
+                        self.ended = Ended::WithoutStop;
+                    }
                     self.fail(failed);
                     return;
                 }
@@ -246,6 +268,7 @@ impl Connection<'_> {
             self.intake.refuse(ErrorReason::Protocol, self.peer, &error);
             return;
         }
+        self.ended = Ended::Stop;
         if self.mode == Mode::Bidirectional {
             let finish = Control::finish().encode();
             let answer = async {
@@ -266,7 +289,14 @@ impl Connection<'_> {
             let read = read_some(&mut self.stream, &mut self.cutter, &mut self.holder);
             // tokio rounds a timeout of zero up to a millisecond, which is enough to notice bytes that have arrived.
             match timeout(Duration::ZERO, read).await {
-                Ok(Ok(1..)) if self.cut().is_none() => {}
+                Ok(Ok(1..)) => match self.cut() {
+                    None => {}
+                    Some(End::Stop) => {
+                        self.ended = Ended::Stop;
+                        break;
+                    }
+                    Some(End::Protocol(_)) => break,
+                },
                 _ => break,
             }
         }
@@ -277,7 +307,7 @@ impl Connection<'_> {
     }
 
     fn log_totals(&self) {
-        let (listener, peer) = (&self.intake.listener, self.peer);
+        let (listener, peer, end) = (&self.intake.listener, self.peer, self.ended.label());
         let Totals {
             frames,
             malformed,
@@ -285,10 +315,22 @@ impl Connection<'_> {
             control,
         } = self.totals;
         if malformed + oversize + control == 0 {
-            debug!(%listener, %peer, frames, "stream ended");
+            debug!(%listener, %peer, frames, end, "stream ended");
         } else if let Some(held_back) = self.intake.warnings.admit(Instant::now()) {
             let held_back = (held_back > 0).then_some(held_back);
-            info!(%listener, %peer, frames, malformed, oversize, control, held_back, "a stream with bad frames ended");
+            info!(%listener, %peer, frames, malformed, oversize, control, end, held_back, "a stream with bad frames ended");
+        }
+    }
+}
+
+// === impl Ended ===
+
+impl Ended {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Stop => "STOP",
+            Self::WithoutStop => "closed without STOP",
+            Self::ByTapfan => "closed by tapfan",
         }
     }
 }
