@@ -323,6 +323,76 @@ fn bad_usage_is_refused_before_anything_is_opened() {
     }
 }
 
+#[test]
+fn an_output_that_leads_back_to_an_input_is_refused_before_anything_is_opened() {
+    let folder = TempDir::new().expect("a folder");
+    let (socket, link) = (path(&folder, "in.sock"), path(&folder, "link.sock"));
+    let around = path(&folder, "sub/../in.sock");
+    fs::create_dir(folder.path().join("sub")).expect("made");
+    std::os::unix::fs::symlink("in.sock", &link).expect("linked");
+    for (input, outputs) in [
+        (
+            ["-u", &socket],
+            vec![["-U", &socket], ["-U", &link], ["-U", &around]],
+        ),
+        (["-u", &link], vec![["-U", &socket]]),
+        (
+            ["-l", "127.0.0.1:6000"],
+            vec![["-T", "127.0.0.1:6000"], ["-T", "localhost:6000"]],
+        ),
+        (
+            ["-l", ":6000"],
+            vec![
+                ["-T", "127.0.0.1:6000"],
+                ["-T", "[::1]:6000"],
+                ["-T", "tls://localhost:6000"],
+            ],
+        ),
+    ] {
+        for output in outputs {
+            let arguments = [input, output].concat();
+            let refused = dump(&arguments);
+            let text = stderr(&refused);
+            assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {text}");
+            assert!(text.contains("frames would loop forever"), "{text}");
+            assert!(!Path::new(&socket).exists(), "{arguments:?}");
+        }
+    }
+    // An output must not overwrite the capture that is to be read.
+    let (file, other) = (path(&folder, "in.fstrm"), path(&folder, "link.fstrm"));
+    let bytes = fs::read(SAMPLE).expect("a capture");
+    fs::write(&file, &bytes).expect("written");
+    std::os::unix::fs::symlink("in.fstrm", &other).expect("linked");
+    for output in [&file, &other] {
+        let refused = dump(&["-r", &file, "-w", output]);
+        let text = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{text}");
+        assert!(text.contains("is a capture that is to be read"), "{text}");
+        assert!(fs::read(&file).expect("a file") == bytes);
+    }
+}
+
+/// The collector's address becomes a loop only after the start.
+#[test]
+fn a_collector_that_becomes_the_own_listener_gets_no_frame() {
+    let folder = TempDir::new().expect("a folder");
+    let (socket, link) = (path(&folder, "in.sock"), path(&folder, "link.sock"));
+    let copy = path(&folder, "copy.fstrm");
+    let running = Dump::start(
+        folder.path(),
+        &["-u", &socket, "-U", &link, "-w", &copy, "-v", "-t", "1s"],
+    );
+    until("its socket", || running.stderr().contains("listening"));
+    std::os::unix::fs::symlink("in.sock", &link).expect("linked");
+    let output = dump(&[SAMPLE, "-U", &socket]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    until("the refusal", || running.stderr().contains("own listener"));
+    running.signal(Signal::SIGINT);
+    let (_, text) = running.end();
+    assert!(text.contains("read 45 frames"), "{text}");
+    assert!(text.contains("collectors: wrote 0, dropped 45"), "{text}");
+}
+
 /// Sends the frames of a capture, and waits for FINISH.
 async fn send(
     mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -367,6 +437,13 @@ async fn senders_at_sockets_get_finish_and_their_frames_are_written() {
     let port: String = port.chars().take_while(char::is_ascii_digit).collect();
     let tcp = TcpStream::connect(("127.0.0.1", port.parse::<u16>().expect("a port")));
     send(tcp.await.expect("listening"), &bytes).await;
+    until("the streams to end", || {
+        running.stderr().matches("stream ended").count() == 2
+    });
+    let log = running.stderr();
+    assert_eq!(log.matches("end=STOP").count(), 2, "{log}");
+    let type_ = "content_type=protobuf:dnstap.Dnstap";
+    assert_eq!(log.matches(type_).count(), 2, "{log}");
     // A unidirectional sender begins with START and gets no FINISH.
     let mut bare = UnixStream::connect(&socket).await.expect("listening");
     start(&mut bare, TIMEOUT).await.expect("written");
@@ -375,6 +452,15 @@ async fn senders_at_sockets_get_finish_and_their_frames_are_written() {
     drop(bare);
     until("the streams to end", || {
         running.stderr().matches("stream ended").count() == 3
+    });
+    assert_eq!(running.stderr().matches("end=STOP").count(), 3);
+    // A sender that is killed sends no STOP.
+    let mut killed = UnixStream::connect(&socket).await.expect("listening");
+    open(&mut killed, TIMEOUT).await.expect("ACCEPT");
+    drop(killed);
+    until("the stream to end", || {
+        let log = running.stderr();
+        log.contains("frames=0 end=\"closed without STOP\"")
     });
     // A sender that is connected at the end is asked to finish.
     let mut last = UnixStream::connect(&socket).await.expect("listening");
@@ -396,6 +482,43 @@ async fn senders_at_sockets_get_finish_and_their_frames_are_written() {
     let frames = FileReader::new(written.as_slice()).expect("a capture");
     assert_eq!(frames.filter_map(Result::ok).count(), 135);
     assert!(!Path::new(&socket).exists());
+}
+
+/// As in golang-dnstap, `-t` limits the handshake, and a sender may be silent after it.
+#[tokio::test]
+async fn the_timeout_ends_a_handshake_and_no_stream() {
+    let folder = TempDir::new().expect("a folder");
+    let (socket, copy) = (path(&folder, "in.sock"), path(&folder, "copy.fstrm"));
+    let running = Dump::start(
+        folder.path(),
+        &["-u", &socket, "-w", &copy, "-v", "-t", "1s"],
+    );
+    until("its socket", || running.stderr().contains("listening"));
+    let connect = || UnixStream::connect(&socket);
+    let mut stream = connect().await.expect("listening");
+    open(&mut stream, TIMEOUT).await.expect("ACCEPT");
+    for opening in [Vec::new(), Control::ready().encode().to_vec()] {
+        let mut silent = connect().await.expect("listening");
+        silent.write_all(&opening).await.expect("written");
+        // The answer to READY, and then the end.
+        let mut bytes = Vec::new();
+        let end = timeout(TIMEOUT, silent.read_to_end(&mut bytes));
+        end.await.expect("in time").expect("the end");
+    }
+    let log = running.stderr();
+    assert_eq!(log.matches("took longer than 1s").count(), 2, "{log}");
+    // The stream was silent for longer than both handshakes.
+    let bytes = fs::read(SAMPLE).expect("a capture");
+    let head = Control::start().encode().len();
+    stream.write_all(&bytes[head..]).await.expect("open");
+    let mut finish = Vec::new();
+    let end = timeout(TIMEOUT, stream.read_to_end(&mut finish));
+    end.await.expect("in time").expect("FINISH");
+    assert!(finish == Control::finish().encode());
+    running.signal(Signal::SIGINT);
+    let (status, text) = running.end();
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains(&format!("{copy}: wrote 45")), "{text}");
 }
 
 #[test]
@@ -437,13 +560,6 @@ fn a_dead_collector_stalls_no_other_output() {
     assert!(text.contains(&format!("{copy}: wrote 16000\n")), "{text}");
 }
 
-    until("the streams to end", || {
-        running.stderr().matches("stream ended").count() == 2
-    });
-    let log = running.stderr();
-    assert_eq!(log.matches("end=STOP").count(), 2, "{log}");
-    let type_ = "content_type=protobuf:dnstap.Dnstap";
-    assert_eq!(log.matches(type_).count(), 2, "{log}");
 #[test]
 fn a_file_that_was_renamed_is_continued_in_a_new_one() {
     let folder = TempDir::new().expect("a folder");
@@ -453,15 +569,6 @@ fn a_file_that_was_renamed_is_continued_in_a_new_one() {
     until("its socket", || running.stderr().contains("listening"));
     let send = || {
         let output = dump(&[SAMPLE, "-U", &socket]);
-    assert_eq!(running.stderr().matches("end=STOP").count(), 3);
-    // A sender that is killed sends no STOP.
-    let mut killed = UnixStream::connect(&socket).await.expect("listening");
-    open(&mut killed, TIMEOUT).await.expect("ACCEPT");
-    drop(killed);
-    until("the stream to end", || {
-        let log = running.stderr();
-        log.contains("frames=0 end=\"closed without STOP\"")
-    });
         assert!(output.status.success(), "{}", stderr(&output));
     };
     let frames = |path: &str| {
@@ -500,48 +607,16 @@ fn a_reader_that_goes_away_ends_it_without_an_error() {
     let text = std::io::read_to_string(stderr).expect("text");
     assert!(!text.contains("cannot write"), "{text}");
     assert!(text.contains("then its reader closed it"), "{text}");
-/// As in golang-dnstap, `-t` limits the handshake, and a sender may be silent after it.
-#[tokio::test]
-async fn the_timeout_ends_a_handshake_and_no_stream() {
-    let folder = TempDir::new().expect("a folder");
-    let (socket, copy) = (path(&folder, "in.sock"), path(&folder, "copy.fstrm"));
-    let running = Dump::start(
-        folder.path(),
-        &["-u", &socket, "-w", &copy, "-v", "-t", "1s"],
-    );
-    until("its socket", || running.stderr().contains("listening"));
-    let connect = || UnixStream::connect(&socket);
-    let mut stream = connect().await.expect("listening");
-    open(&mut stream, TIMEOUT).await.expect("ACCEPT");
-    for opening in [Vec::new(), Control::ready().encode().to_vec()] {
-        let mut silent = connect().await.expect("listening");
-        silent.write_all(&opening).await.expect("written");
-        // The answer to READY, and then the end.
-        let mut bytes = Vec::new();
-        let end = timeout(TIMEOUT, silent.read_to_end(&mut bytes));
-        end.await.expect("in time").expect("the end");
-    }
-    let log = running.stderr();
-    assert_eq!(log.matches("took longer than 1s").count(), 2, "{log}");
-    // The stream was silent for longer than both handshakes.
-    let bytes = fs::read(SAMPLE).expect("a capture");
-    let head = Control::start().encode().len();
-    stream.write_all(&bytes[head..]).await.expect("open");
-    let mut finish = Vec::new();
-    let end = timeout(TIMEOUT, stream.read_to_end(&mut finish));
-    end.await.expect("in time").expect("FINISH");
-    assert!(finish == Control::finish().encode());
-    running.signal(Signal::SIGINT);
-    let (status, text) = running.end();
-    assert_eq!(status, Some(0), "{text}");
-    assert!(text.contains(&format!("{copy}: wrote 45")), "{text}");
-}
-
     assert_eq!(child.wait().expect("a child").code(), Some(0));
 }
 
 /// A `CLIENT_QUERY`, and its response some time later.
 fn transaction(id: u8, seconds: u8, milliseconds: u32) -> [Vec<u8>; 2] {
+    transaction_of([5, 6], id, seconds, milliseconds)
+}
+
+/// A query, and its response some time later. `types` are their message types.
+fn transaction_of(types: [u8; 2], id: u8, seconds: u8, milliseconds: u32) -> [Vec<u8>; 2] {
     let dns = |flags: u8, rcode: u8| {
         let head = [0, id, flags, rcode, 0, 1, 0, 0, 0, 0, 0, 0];
         [head.as_slice(), b"\x03www\x07example\x03org\0\0\x01\0\x01"].concat()
@@ -595,6 +670,50 @@ fn pairs_have_the_latency_between_query_and_response() {
     latency    p50 25.000 ms, p99 25.000 ms, max 25.000 ms, of 1 responses
     unanswered 1
     ");
+}
+
+/// BIND 9.18 taps a query for one of its own zones as `AUTH_QUERY`, and the response as `CLIENT_RESPONSE`.
+#[test]
+fn queries_of_every_type_are_paired_with_their_responses() {
+    for types in [
+        [1, 6],
+        [1, 2],
+        [3, 4],
+        [5, 6],
+        [7, 8],
+        [9, 10],
+        [11, 12],
+        [13, 14],
+    ] {
+        let [query, response] = transaction_of(types, 1, 10, 25);
+        let bytes = capture(&[&query, &response]);
+        let output = dump_of(&bytes, &["-r", "-", "--pair"]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(text.lines().count(), 1, "{types:?}: {text}");
+        assert!(text.contains("NXDOMAIN 25.000ms"), "{types:?}: {text}");
+        let output = dump_of(&bytes, &["-r", "-", "--stats"]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("of 1 responses"), "{types:?}: {text}");
+        assert!(!text.contains("unanswered 1"), "{types:?}: {text}");
+    }
+    // Different types of exchanges are different transactions: a resolver forwards the query of its client.
+    let [query, _] = transaction_of([5, 6], 1, 10, 25);
+    let [_, response] = transaction_of([3, 4], 1, 10, 25);
+    let output = dump_of(&capture(&[&query, &response]), &["-r", "-", "--pair"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn a_sample_keeps_the_queries_and_responses_of_bind_together() {
+    let each = (0..100).flat_map(|id| transaction_of([1, 6], id, 10, 25));
+    let each: Vec<_> = each.collect();
+    let frames: Vec<_> = each.iter().map(Vec::as_slice).collect();
+    let output = dump_of(&capture(&frames), &["-r", "-", "--sample", "1/3", "--pair"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!((10..90).contains(&text.lines().count()), "{text}");
+    let is_whole = |line: &str| line.contains("NXDOMAIN 25.000ms");
+    assert!(text.lines().all(is_whole), "{text}");
 }
 
 #[test]
@@ -665,11 +784,6 @@ fn a_capture_is_followed_as_it_grows_and_when_it_is_replaced() {
     until("all frames", || lines() == 45);
     fs::rename(&file, path(&folder, "old.fstrm")).expect("renamed");
     growing.write_all(&bytes[stop..]).expect("written");
-    transaction_of([5, 6], id, seconds, milliseconds)
-}
-
-/// A query, and its response some time later. `types` are their message types.
-fn transaction_of(types: [u8; 2], id: u8, seconds: u8, milliseconds: u32) -> [Vec<u8>; 2] {
     fs::write(&file, &bytes).expect("written");
     until("the frames of the new file", || lines() == 90);
     running.signal(Signal::SIGINT);
@@ -714,47 +828,3 @@ fn packets_have_the_messages_of_the_frames() {
     }
     assert_eq!((packets, rest.len()), (43, 0));
 }
-/// BIND 9.18 taps a query for one of its own zones as `AUTH_QUERY`, and the response as `CLIENT_RESPONSE`.
-#[test]
-fn queries_of_every_type_are_paired_with_their_responses() {
-    for types in [
-        [1, 6],
-        [1, 2],
-        [3, 4],
-        [5, 6],
-        [7, 8],
-        [9, 10],
-        [11, 12],
-        [13, 14],
-    ] {
-        let [query, response] = transaction_of(types, 1, 10, 25);
-        let bytes = capture(&[&query, &response]);
-        let output = dump_of(&bytes, &["-r", "-", "--pair"]);
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(text.lines().count(), 1, "{types:?}: {text}");
-        assert!(text.contains("NXDOMAIN 25.000ms"), "{types:?}: {text}");
-        let output = dump_of(&bytes, &["-r", "-", "--stats"]);
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(text.contains("of 1 responses"), "{types:?}: {text}");
-        assert!(!text.contains("unanswered 1"), "{types:?}: {text}");
-    }
-    // Different types of exchanges are different transactions: a resolver forwards the query of its client.
-    let [query, _] = transaction_of([5, 6], 1, 10, 25);
-    let [_, response] = transaction_of([3, 4], 1, 10, 25);
-    let output = dump_of(&capture(&[&query, &response]), &["-r", "-", "--pair"]);
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(text.lines().count(), 2, "{text}");
-}
-
-#[test]
-fn a_sample_keeps_the_queries_and_responses_of_bind_together() {
-    let each = (0..100).flat_map(|id| transaction_of([1, 6], id, 10, 25));
-    let each: Vec<_> = each.collect();
-    let frames: Vec<_> = each.iter().map(Vec::as_slice).collect();
-    let output = dump_of(&capture(&frames), &["-r", "-", "--sample", "1/3", "--pair"]);
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!((10..90).contains(&text.lines().count()), "{text}");
-    let is_whole = |line: &str| line.contains("NXDOMAIN 25.000ms");
-    assert!(text.lines().all(is_whole), "{text}");
-}
-

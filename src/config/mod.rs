@@ -23,6 +23,8 @@ mod source;
 use std::path::{Path, PathBuf};
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+#[cfg(feature = "cli")]
+pub(crate) use directives::leads_to;
 pub use model::{
     Admin, AdminAddress, Compression, Config, Edits, Endpoints, FileSettings, Listen,
     ListenAddress, ListenLimits, QueueLimits, ReadyWhen, Refresh, Sink,

@@ -113,9 +113,10 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLim
         mode,
         cutter: Cutter::new(limits.frame),
         holder: intake.budgets.unfinished.holder(),
+        deadline: limits.handshake,
         totals: Totals::default(),
-    };
         ended: Ended::ByTapfan,
+    };
     connection.run().await;
     connection.log_totals();
 }
@@ -129,7 +130,6 @@ impl Connection<'_> {
         let mut deadline = pin!(intake.signals.deadline.cancelled());
         let mut too_much_held = pin!(self.holder.asked_to_close());
         let mut draining = false;
-        deadline: limits.handshake,
         loop {
             let event = select! {
                 biased;

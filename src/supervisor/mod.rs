@@ -145,6 +145,17 @@ impl Supervisor {
         view: View,
         prepared: Prepared,
     ) -> Result<Self, StartError> {
+        Self::start_among(OwnListeners::default(), inherited, view, prepared)
+    }
+
+    /// Starts the router like [`start_with`](Self::start_with). Its sinks refuse connections to all listeners in `own`,
+    /// which can include those of another router.
+    pub(crate) fn start_among(
+        own: OwnListeners,
+        inherited: Inherited,
+        view: View,
+        prepared: Prepared,
+    ) -> Result<Self, StartError> {
         let budgets = Budgets {
             unfinished: view.unfinished_frames().clone(),
             descriptors: view.descriptors().clone(),
@@ -159,7 +170,7 @@ impl Supervisor {
             names: Names::new(&config.resolver),
             view,
             inherited,
-            own: OwnListeners::default(),
+            own,
             signals: DrainSignals::default(),
             budgets,
             shortage: None,
@@ -206,6 +217,12 @@ impl Supervisor {
     /// The sockets that the process inherited.
     pub fn inherited(&self) -> &Inherited {
         &self.inherited
+    }
+
+    /// The addresses of the listeners.
+    #[cfg(feature = "cli")]
+    pub(crate) fn own_listeners(&self) -> &OwnListeners {
+        &self.own
     }
 
     /// A view of the router, usable from any thread.

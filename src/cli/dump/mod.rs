@@ -17,6 +17,7 @@ mod args;
 mod batch;
 mod format;
 mod input;
+mod loops;
 mod network;
 mod output;
 mod pump;
@@ -108,7 +109,7 @@ fn check(args: &DumpArgs) -> Result<(), Refusal> {
             "only one output can be standard output".to_owned(),
         ));
     }
-    Ok(())
+    loops::check(args).map_err(Refusal::Usage)
 }
 
 /// Runs the program to its end. Returns whether all frames were read and written.

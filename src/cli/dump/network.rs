@@ -121,7 +121,8 @@ impl Network {
             return Ok(None);
         };
         let (handle, hurry) = (self.runtime.handle().clone(), self.hurry.clone());
-        let start = async { Collectors::start(config, args.timeout, handle, hurry) };
+        let own = self.sockets.as_ref().map(Sockets::own).unwrap_or_default();
+        let start = async { Collectors::start(config, own, args.timeout, handle, hurry) };
         let collectors = self.runtime.block_on(start);
         let collectors = collectors.map_err(|error| error.to_string())?;
         Ok(Some(Box::new(collectors)))

@@ -28,6 +28,8 @@ use super::{
 };
 use crate::net::{AddressError, UnixAddress};
 use row::{Row, listed};
+#[cfg(feature = "cli")]
+pub(crate) use whole::leads_to;
 
 /// The directives with a block. All others are the [router's own lines](router::LINES).
 const BLOCKS: [&str; 3] = ["listen", "dnstap", "resolver"];

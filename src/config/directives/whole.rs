@@ -164,7 +164,7 @@ fn paths(listeners: &[(Span, Listen)]) -> Vec<(PathBuf, Span)> {
 }
 
 /// Returns whether a connection to `endpoint` certainly reaches the listener at `address`.
-fn leads_to(endpoint: &Endpoint, address: &ListenAddress) -> bool {
+pub(crate) fn leads_to(endpoint: &Endpoint, address: &ListenAddress) -> bool {
     let authority = match (endpoint, address) {
         (Endpoint::Unix(dialled), ListenAddress::Unix(bound, _)) => return dialled == bound,
         (Endpoint::Tcp(authority) | Endpoint::Tls(authority), _) => authority,

@@ -19,6 +19,7 @@ use crate::{
         batch::Batch,
     },
     config::{Config, Listen},
+    net::OwnListeners,
     router::{Limits, Progress, Queues, Taken},
     supervisor::{ErrorReason, StartError, Supervisor},
 };
@@ -59,6 +60,11 @@ impl Sockets {
     /// The queue of the listeners.
     pub(in crate::cli::dump) fn queues(&self) -> &Arc<Queues> {
         &self.queues
+    }
+
+    /// The addresses of the listeners.
+    pub(in crate::cli::dump) fn own(&self) -> OwnListeners {
+        self.supervisor.own_listeners().clone()
     }
 
     /// Runs until `stop` is cancelled. After that, asks the senders to end their streams, and closes the queue after

@@ -14,7 +14,8 @@ use crate::{
     cli::dump::{account::complain, batch::Batch},
     config::Config,
     frame_stream::Chunk,
-    supervisor::{SinkReport, StartError, Supervisor},
+    net::{Inherited, OwnListeners},
+    supervisor::{Prepared, SinkReport, StartError, Supervisor, View},
 };
 
 /// The collectors given with `-U` and `-T`.
@@ -43,18 +44,20 @@ const PAUSE: Duration = Duration::from_millis(2);
 // === impl Collectors ===
 
 impl Collectors {
-    /// Starts the sinks of `config`. Must be called inside the runtime.
+    /// Starts the sinks of `config`. They refuse connections to the listeners in `own`. Must be called inside the runtime.
     ///
     /// # Errors
     /// If a certificate cannot be used.
     pub(in crate::cli::dump) fn start(
         mut config: Config,
+        own: OwnListeners,
         patience: Duration,
         runtime: Handle,
         hurry: CancellationToken,
     ) -> Result<Self, StartError> {
         config.drain = patience;
-        let supervisor = Supervisor::start(&config)?;
+        let prepared = Prepared::new(config);
+        let supervisor = Supervisor::start_among(own, Inherited::default(), View::new(), prepared)?;
         let now = Progress {
             delivered: 0,
             since: Instant::now(),
