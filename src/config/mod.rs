@@ -263,6 +263,15 @@ mod tests {
         assert!(refused.config.is_none());
         let problems = refused.diagnostics.to_string();
         assert!(problems.contains("`listen` has no use here"), "{problems}");
+        for line in ["unfinished_frames 16MiB", "latency 1ms", "workers 2"] {
+            let text = format!("{line}\ndnstap @out");
+            let read = parse_for_taps(Path::new("Tapfile"), &text, &|_| None);
+            assert!(read.config.is_some());
+            let warnings = read.diagnostics.to_string();
+            let (name, _) = line.split_once(' ').expect("a value");
+            let expected = format!("`{name}` has no effect here");
+            assert!(warnings.contains(&expected), "{warnings}");
+        }
     }
 
     #[test]

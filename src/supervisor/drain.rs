@@ -51,6 +51,10 @@ pub struct SinkReport {
 /// while the queues close.
 const LISTENERS_END: Duration = Duration::from_secs(4);
 
+/// The longest drain. A program that wants to wait as long as it takes may ask for `Duration::MAX`, which cannot be added to
+/// a time.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The time that sinks have to stop after the deadline.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -66,9 +70,11 @@ impl Supervisor {
         self.drain_within(drain, hurry).await
     }
 
-    /// Stops the router like [`drain`](Self::drain), within the time `drain` instead of the configured one.
+    /// Stops the router like [`drain`](Self::drain), within the time `drain` instead of the configured one. A time of more
+    /// than a day is shortened to a day.
     pub async fn drain_within(mut self, drain: Duration, hurry: CancellationToken) -> Report {
         let begun = Instant::now();
+        let drain = drain.min(LONGEST);
         self.drain.send_replace(drain);
         let (intake_ends, ends) = (begun + drain * 3 / 4, begun + drain);
         info!(at_most = ?drain, "draining: stopped accepting senders, asked connected ones to finish");

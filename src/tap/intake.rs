@@ -4,7 +4,7 @@
 //! the router. The flusher hands over all other batches, at the latest a millisecond after their first message.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
         Arc, MutexGuard,
         atomic::{
@@ -196,8 +196,12 @@ impl Intake {
     pub(super) fn register(&self) -> Arc<Slot> {
         let slot = Arc::new(Slot::default());
         let mut slots = self.slots.lock();
-        slot.batch.lock().closed = slots.closed;
-        slots.all.push(Arc::clone(&slot));
+        if slots.closed {
+            // Nothing flushes the batch later, so its messages go to the router immediately.
+            slot.batch.lock().closed = true;
+        } else {
+            slots.all.push(Arc::clone(&slot));
+        }
         slot
     }
 
@@ -222,12 +226,14 @@ impl Intake {
 
     /// Marks the flusher as asleep, unless a message has arrived in the meantime. Returns whether it stays awake.
     fn stays_awake(&self) -> bool {
-        self.flusher.awake.store(false, SeqCst);
+        self.flusher.awake.store(false, Relaxed);
+        // Pairs with the fence in `raise`.
+        fence(SeqCst);
         // A thread that sends before the flush below may still see the flusher as awake; the flush finds its message. A
         // thread that sends after the flush sees it asleep, and wakes it.
         let missed = self.flush();
         if missed {
-            self.flusher.awake.store(true, SeqCst);
+            self.flusher.awake.store(true, Relaxed);
         }
         missed
     }
@@ -236,8 +242,16 @@ impl Intake {
     /// using is left for the next flush; it counts as having messages.
     fn flush(&self) -> bool {
         let mut found = false;
-        let batches = &mut self.slots.lock().all;
+        // The lock is not held while messages are handed over: a new thread needs the lock for its first message, and must
+        // not wait for a flusher that the system has paused.
+        let mut batches = mem::take(&mut self.slots.lock().all);
         batches.retain(|slot| self.flush_slot(slot, &mut found));
+        let mut slots = self.slots.lock();
+        batches.append(&mut slots.all);
+        slots.all = batches;
+        if slots.closed {
+            self.close_slots(&mut slots.all);
+        }
         found
     }
 
@@ -257,6 +271,11 @@ impl Intake {
         drop(batch);
         *found |= chunk.is_some();
         self.offer(chunk);
+        self.keep_slot(slot, found)
+    }
+
+    /// Returns whether the thread of a batch still exists. If it has ended, hands its last messages to the router.
+    fn keep_slot(&self, slot: &Arc<Slot>, found: &mut bool) -> bool {
         if Arc::strong_count(slot) > 1 {
             return true;
         }
@@ -274,7 +293,11 @@ impl Intake {
         self.wanted.store(0, Relaxed);
         let mut slots = self.slots.lock();
         slots.closed = true;
-        for slot in slots.all.drain(..) {
+        self.close_slots(&mut slots.all);
+    }
+
+    fn close_slots(&self, slots: &mut Vec<Arc<Slot>>) {
+        for slot in slots.drain(..) {
             let _turn = slot.leaving.lock();
             let mut batch = slot.batch.lock();
             self.offer(batch.take());
@@ -286,11 +309,12 @@ impl Intake {
     /// Hands the messages that all batches have now to the router.
     #[cfg(feature = "proto")]
     pub(super) fn flush_all(&self) {
-        for slot in &self.slots.lock().all {
+        self.slots.lock().all.retain(|slot| {
             let _turn = slot.leaving.lock();
             let chunk = slot.batch.lock().take();
             self.offer(chunk);
-        }
+            self.keep_slot(slot, &mut false)
+        });
     }
 }
 
@@ -315,7 +339,10 @@ impl Alarm {
     /// Wakes the flusher if it sleeps.
     #[inline]
     fn raise(&self) {
-        if !self.awake.load(SeqCst) && !self.awake.swap(true, SeqCst) {
+        // The message was added before. With the fence in `stays_awake`, either the flusher finds the message, or this
+        // finds the flusher asleep.
+        fence(SeqCst);
+        if !self.awake.load(Relaxed) && !self.awake.swap(true, Relaxed) {
             self.notify.notify_one();
         }
     }
@@ -564,6 +591,24 @@ mod tests {
             way.intake.flush();
             assert_eq!(way.offered(), 1);
         }
+    }
+
+    #[test]
+    fn threads_that_end_leave_no_batch_behind_without_a_flusher_either() {
+        let way = Way::new();
+        let batches_after_threads = || {
+            for number in 0..20 {
+                let intake = Arc::clone(&way.intake);
+                let thread = thread::spawn(move || send(&intake, number));
+                thread.join().expect("sends");
+            }
+            way.intake.flush_all();
+            way.intake.slots.lock().all.len()
+        };
+        assert_eq!(batches_after_threads(), 0);
+        way.intake.close();
+        assert_eq!(batches_after_threads(), 0);
+        assert_eq!(way.offered(), 40);
     }
 
     #[test]

@@ -107,6 +107,9 @@ pub(super) fn understand(
             }
             name => match router::LINES.iter().find(|row| row.name == name) {
                 Some(row) => {
+                    if purpose == Purpose::Taps && router::NOT_FOR_TAPS.contains(&row.name) {
+                        findings.report(no_use_for_taps(statement));
+                    }
                     let line = router::read(row, statement, &mut parts.config, &mut findings);
                     parts.line(row.name, statement, &mut findings);
                     if row.name == "admin" {
@@ -122,6 +125,16 @@ pub(super) fn understand(
         config: whole::put_together(file, parts, purpose, &mut findings),
         needs: findings.needs,
     }
+}
+
+fn no_use_for_taps(statement: &Statement) -> Diagnostic {
+    let name = &statement.name;
+    name.warning(
+        format!("`{}` has no effect here", name.text),
+        "this is for a router",
+    )
+    .note("this program taps its own messages and takes none from others")
+    .help("remove it")
 }
 
 // === impl Findings ===

@@ -121,6 +121,9 @@ pub(super) const LINES: &[Row<Config>] = &[
     },
 ];
 
+/// The lines that do nothing in a program that taps its own messages.
+pub(super) const NOT_FOR_TAPS: &[&str] = &["unfinished_frames", "latency", "workers"];
+
 /// The option of `admin` and `probes`.
 pub(super) const HOST: &[Row<Vec<Host>>] = &[Row {
     name: "host",
