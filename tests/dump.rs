@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Output, Stdio},
     thread,
@@ -505,8 +505,9 @@ async fn the_timeout_ends_a_handshake_and_no_stream() {
         let end = timeout(TIMEOUT, silent.read_to_end(&mut bytes));
         end.await.expect("in time").expect("the end");
     }
-    let log = running.stderr();
-    assert_eq!(log.matches("took longer than 1s").count(), 2, "{log}");
+    until("the reports", || {
+        running.stderr().matches("took longer than 1s").count() == 2
+    });
     // The stream was silent for longer than both handshakes.
     let bytes = fs::read(SAMPLE).expect("a capture");
     let head = Control::start().encode().len();
@@ -558,6 +559,109 @@ fn a_dead_collector_stalls_no_other_output() {
         "{text}"
     );
     assert!(text.contains(&format!("{copy}: wrote 16000\n")), "{text}");
+}
+
+/// The number before or after `word` in the summary.
+fn number_after(text: &str, word: &str) -> u64 {
+    let (_, rest) = text
+        .split_once(word)
+        .unwrap_or_else(|| panic!("{word:?} in {text}"));
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits
+        .parse()
+        .unwrap_or_else(|_| panic!("a number after {word:?} in {text}"))
+}
+
+/// Asserts that the last line counts every frame, and that some were dropped.
+fn assert_dropped(text: &str) {
+    let last = text.lines().last().unwrap_or_default();
+    let read = number_after(last, "read ");
+    let written = number_after(last, "standard output: wrote ");
+    let dropped = number_after(last, ", dropped ");
+    assert_eq!(read, written + dropped, "{text}");
+    assert!(dropped > 0, "{text}");
+    assert!(
+        text.contains("standard output takes no more data"),
+        "{text}"
+    );
+}
+
+/// A pager or `ssh` may not read for a long time.
+#[tokio::test]
+async fn senders_never_wait_for_a_reader_that_does_not_read() {
+    // The log goes into a file, or into the pipe that nobody reads.
+    for is_log_unread in [false, true] {
+        let folder = TempDir::new().expect("a folder");
+        let (socket, copy) = (path(&folder, "in.sock"), path(&folder, "copy.fstrm"));
+        let (unread, pipe) = std::io::pipe().expect("a pipe");
+        let log = folder.path().join("log");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tapfan"));
+        command
+            .args(["dump", "-u", &socket, "-w", "-", "-q", "-w", &copy])
+            .stdin(Stdio::null())
+            .stdout(pipe.try_clone().expect("a pipe"));
+        if is_log_unread {
+            command.arg("-v").stderr(pipe);
+        } else {
+            command.stderr(fs::File::create(&log).expect("a file"));
+        }
+        let mut running = Dump {
+            child: command.spawn().expect("it runs"),
+            stderr: log,
+        };
+        until("its socket", || Path::new(&socket).exists());
+        // These are more frames than the queue of an output holds. Each sender gets FINISH.
+        let bytes = fs::read(BIND).expect("a capture");
+        for _ in 0..40 {
+            send(
+                UnixStream::connect(&socket).await.expect("listening"),
+                &bytes,
+            )
+            .await;
+        }
+        running.signal(Signal::SIGINT);
+        until("its end", || {
+            running.child.try_wait().expect("a child").is_some()
+        });
+        assert_eq!(running.child.wait().expect("a child").code(), Some(1));
+        // The other output is complete.
+        let written = fs::read(&copy).expect("a file");
+        let frames = FileReader::new(written.as_slice()).expect("a capture");
+        let frames = frames
+            .collect::<Result<Vec<_>, _>>()
+            .expect("it ends in STOP");
+        assert!(!frames.is_empty());
+        if !is_log_unread {
+            let text = running.stderr();
+            assert_dropped(&text);
+            let counted = number_after(&text, &format!("{copy}: wrote "));
+            assert_eq!(counted, frames.len() as u64, "{text}");
+        }
+        drop(unread);
+    }
+}
+
+#[test]
+fn a_capture_waits_for_its_reader_until_a_signal() {
+    let folder = TempDir::new().expect("a folder");
+    let (mut reader, pipe) = std::io::pipe().expect("a pipe");
+    let log = folder.path().join("log");
+    let mut running = Dump {
+        child: std::process::Command::new(env!("CARGO_BIN_EXE_tapfan"))
+            .args(["dump", BIND, BIND, BIND, BIND, BIND, BIND, "-y"])
+            .stdout(pipe)
+            .stderr(fs::File::create(&log).expect("a file"))
+            .spawn()
+            .expect("it runs"),
+        stderr: log,
+    };
+    reader.read_exact(&mut [0; 1000]).expect("text");
+    assert!(running.child.try_wait().expect("a child").is_none());
+    running.signal(Signal::SIGINT);
+    let (status, text) = running.end();
+    assert_eq!(status, Some(1), "{text}");
+    assert_dropped(&text);
+    drop(reader);
 }
 
 #[test]

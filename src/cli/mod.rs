@@ -87,7 +87,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, &log),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
-        Command::Dump(args) => dump::run(&args),
+        Command::Dump(args) => dump::run(&args, &log),
         Command::Replay(args) => replay::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Top(args) => top::run(&args),
@@ -116,13 +116,11 @@ impl Command {
     /// Returns whether this command writes its log to stderr directly or through a queue.
     fn outlet(&self) -> Outlet {
         match self {
-            Self::Run(_) => Outlet::queued(),
-            Self::Check(_)
-            | Self::Demo(_)
-            | Self::Dump(_)
-            | Self::Replay(_)
-            | Self::Status(_)
-            | Self::Top(_) => Outlet::Direct,
+            // Senders must not wait for the reader of stderr.
+            Self::Run(_) | Self::Dump(_) => Outlet::queued(),
+            Self::Check(_) | Self::Demo(_) | Self::Replay(_) | Self::Status(_) | Self::Top(_) => {
+                Outlet::Direct
+            }
         }
     }
 
@@ -153,7 +151,8 @@ fn print(text: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Writes to stderr and ignores errors, on which `eprint!` would panic. `run` must use its [`Outlet`] instead.
+/// Writes to stderr and ignores errors, on which `eprint!` would panic. `run` and `dump` must use their [`Outlet`]
+/// instead.
 fn eprint(text: fmt::Arguments<'_>) {
     let _ = io::stderr().write_fmt(text);
 }

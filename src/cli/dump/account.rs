@@ -2,11 +2,13 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
-use super::output::Wrote;
-use crate::cli::eprint;
+use crate::cli::log::Outlet;
 
 /// The counts of a run, which all of its threads share.
 #[derive(Debug, Default)]
@@ -26,11 +28,22 @@ pub(super) struct Account {
 pub(super) struct OutputAccount {
     /// The name of the output in messages.
     pub(super) name: String,
+    /// Frames that were put into the queue of the output.
+    pub(super) queued: AtomicU64,
     pub(super) written: AtomicU64,
+    /// Frames of the queue that this output does not write, because its format has no form for them.
+    pub(super) left_out: AtomicU64,
     pub(super) dropped: AtomicU64,
     /// True if the reader of this output closed the pipe. The reader has what it wanted, so no frame counts as lost.
     pub(super) is_closed: AtomicBool,
+    /// True if writing failed.
+    pub(super) has_failed: AtomicBool,
+    /// True if the output took no data for too long when the program was to end, so the program does not wait for it.
+    pub(super) is_stuck: AtomicBool,
 }
+
+/// The queue in front of stderr. No thread waits for the reader of stderr.
+static STDERR: OnceLock<Outlet> = OnceLock::new();
 
 /// The number of bad frames of each input that are reported individually. Further ones are only counted.
 pub(super) const REPORTED: u64 = 10;
@@ -100,19 +113,35 @@ impl OutputAccount {
     pub(super) fn new(name: String) -> Self {
         Self {
             name,
+            queued: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
+            is_stuck: AtomicBool::new(false),
         }
     }
 
-    pub(super) fn count(&self, wrote: Wrote) {
-        self.written.fetch_add(wrote.written, Relaxed);
-        self.dropped.fetch_add(wrote.dropped, Relaxed);
+    /// The number of frames of the queue that are done with. It grows as long as the output takes data.
+    pub(super) fn done(&self) -> u64 {
+        self.written.load(Relaxed) + self.left_out.load(Relaxed)
+    }
+
+    /// Counts the rest of the queue as dropped. The output has failed or is stuck, and nothing is queued any more.
+    pub(super) fn drop_rest(&self) {
+        let rest = self.queued.load(Relaxed).saturating_sub(self.done());
+        self.dropped.fetch_add(rest, Relaxed);
     }
 }
 
-/// Prints one line on stderr.
+/// Sets the queue for [`complain`].
+pub(super) fn report_to(stderr: &Outlet) {
+    let _ = STDERR.set(stderr.clone());
+}
+
+/// Prints one line on stderr, without waiting for the reader of stderr.
 pub(super) fn complain(message: fmt::Arguments<'_>) {
-    eprint(format_args!("tapfan dump: {message}\n"));
+    let stderr = STDERR.get().unwrap_or(&Outlet::Direct);
+    stderr.print(format_args!("tapfan dump: {message}\n"));
 }

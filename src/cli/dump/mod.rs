@@ -35,14 +35,14 @@ use std::{
 pub(super) use args::DumpArgs;
 
 use self::{
-    account::{Account, complain},
+    account::{Account, OutputAccount, complain, report_to},
     input::{Capture, Files},
     network::Network,
-    output::Worker,
+    output::{Kind, Worker},
     pump::Pump,
     stats::Stats,
 };
-use super::{BAD_CONFIGURATION, FAILED, capture};
+use super::{BAD_CONFIGURATION, FAILED, capture, log::Log};
 
 /// The number of batches that may wait for the pump.
 const QUEUE: usize = 16;
@@ -55,7 +55,12 @@ enum Refusal {
     Cannot(String),
 }
 
-pub(super) fn run(args: &DumpArgs) -> ExitCode {
+pub(super) fn run(args: &DumpArgs, log: &Log) -> ExitCode {
+    report_to(&log.outlet);
+    if let Err(error) = log.outlet.start() {
+        complain(format_args!("cannot start a thread: {error}"));
+        return ExitCode::from(FAILED);
+    }
     match dump(args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
@@ -138,20 +143,28 @@ fn dump(args: &DumpArgs) -> Result<bool, Refusal> {
     start_captures(args, captures, files).map_err(cannot)?;
     pump.run();
     let outputs: Vec<_> = pump.workers.drain(..).map(Worker::finish).collect();
-    if args.output.count {
-        print(format_args!("{}\n", pump.passed));
-    }
-    if let Some(stats) = &pump.stats {
-        print(format_args!("{stats}"));
+    // Standard output may be the one that is stuck.
+    if !outputs.iter().any(|output| output.is_stuck.load(Relaxed)) {
+        print_results(args, &pump);
     }
     if let Some(sockets) = sockets {
         let dropped = sockets.ledger().dropped_total();
         account.overrun.fetch_add(dropped, Relaxed);
     }
     runtime.end();
-    let outputs: Vec<_> = outputs.iter().map(AsRef::as_ref).collect();
+    let outputs: Vec<&OutputAccount> = outputs.iter().map(AsRef::as_ref).collect();
     account.sum_up(&outputs);
     Ok(account.is_good(&outputs))
+}
+
+/// Prints the results of `--count` and `--stats`.
+fn print_results(args: &DumpArgs, pump: &Pump) {
+    if args.output.count {
+        print(format_args!("{}\n", pump.passed));
+    }
+    if let Some(stats) = &pump.stats {
+        print(format_args!("{stats}"));
+    }
 }
 
 /// Opens all captures before the first one is read, so that a misspelt name is reported immediately.
@@ -192,18 +205,24 @@ fn start_workers(
     let output = &args.output;
     let mut outputs = Vec::new();
     if let Some(collectors) = network.collectors(output).map_err(Refusal::Cannot)? {
-        outputs.push(("collectors".to_owned(), collectors));
+        outputs.push(((Kind::Collectors, "collectors".to_owned()), collectors));
     }
     if output.wants_files() {
         for file in &output.chosen.files {
             let name = file.name();
             let opened = output::open(file, output.append)
                 .map_err(|error| Refusal::Cannot(format!("cannot write {name}: {error}")))?;
-            outputs.push((name, opened));
+            let kind = if file.is_stdout() {
+                Kind::Stdout
+            } else {
+                Kind::File
+            };
+            outputs.push(((kind, name), opened));
         }
     }
     let start = |(name, output)| {
-        Worker::start(name, output, network.reopener(), Arc::clone(account))
+        let (reopener, ending) = (network.reopener(), network.ending());
+        Worker::start(name, output, reopener, ending, Arc::clone(account))
             .map_err(|error| Refusal::Cannot(format!("cannot start a thread: {error}")))
     };
     outputs.into_iter().map(start).collect()

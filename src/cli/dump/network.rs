@@ -22,7 +22,7 @@ use super::{
     args::{DumpArgs, OutputArgs},
     batch::Batch,
     input::{self, Sockets},
-    output::{Collectors, Output},
+    output::{Collectors, Ending, Output},
 };
 use crate::{
     cli::{FAILED, signals::Signals},
@@ -37,8 +37,8 @@ pub(super) struct Network {
     sockets: Option<Sockets>,
     /// Asks the inputs to stop.
     stop: CancellationToken,
-    /// Ends the drains immediately.
-    hurry: CancellationToken,
+    /// The end that signals ask for. The second signal ends the drains immediately.
+    ending: Ending,
     sockets_ended: Arc<AtomicBool>,
     reopeners: Reopeners,
 }
@@ -92,7 +92,7 @@ impl Network {
             signals,
             sockets,
             stop: CancellationToken::new(),
-            hurry: CancellationToken::new(),
+            ending: Ending::default(),
             sockets_ended,
             reopeners: Reopeners::default(),
         })
@@ -101,6 +101,11 @@ impl Network {
     /// The token that asks the inputs to stop.
     pub(super) fn stop(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// The end of the program, as signals ask for it.
+    pub(super) fn ending(&self) -> Ending {
+        self.ending.clone()
     }
 
     /// The flag that is set when no more frames will come from the listeners.
@@ -120,7 +125,7 @@ impl Network {
         let Some(config) = args.collectors() else {
             return Ok(None);
         };
-        let (handle, hurry) = (self.runtime.handle().clone(), self.hurry.clone());
+        let (handle, hurry) = (self.runtime.handle().clone(), self.ending.hurry.clone());
         let own = self.sockets.as_ref().map(Sockets::own).unwrap_or_default();
         let start = async { Collectors::start(config, own, args.timeout, handle, hurry) };
         let collectors = self.runtime.block_on(start);
@@ -142,7 +147,7 @@ impl Network {
             signals,
             sockets,
             stop,
-            hurry,
+            ending,
             sockets_ended,
             reopeners,
         } = self;
@@ -159,10 +164,10 @@ impl Network {
             .name("network".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
-                    let watch = watch_signals(signals, stop.clone(), hurry.clone(), reopeners);
+                    let watch = watch_signals(signals, stop.clone(), ending.clone(), reopeners);
                     let watch = tokio::spawn(watch);
                     if let Some(sockets) = sockets {
-                        sockets.serve(stop, hurry, account).await;
+                        sockets.serve(stop, ending.hurry, account).await;
                     }
                     // A sender that is dropped without a message also ends the wait.
                     let _ = ended.await;
@@ -186,22 +191,24 @@ impl Running {
 }
 
 /// Handles signals: the first one starts the end of the program, the second one ends the drains immediately, and the
-/// third one exits.
+/// third one exits. If the inputs have ended already, the first one counts as the second.
 async fn watch_signals(
     mut signals: Signals<Asked>,
     stop: CancellationToken,
-    hurry: CancellationToken,
+    ending: Ending,
     reopeners: Reopeners,
 ) {
     loop {
         if signals.next().await == Asked::Reopen {
             let flags = reopeners.lock();
             flags.iter().for_each(|flag| flag.store(true, Relaxed));
-        } else if hurry.is_cancelled() {
+        } else if ending.hurry.is_cancelled() {
             process::exit(FAILED.into());
         } else if stop.is_cancelled() {
-            hurry.cancel();
+            ending.asked.cancel();
+            ending.hurry.cancel();
         } else {
+            ending.asked.cancel();
             stop.cancel();
         }
     }

@@ -97,7 +97,7 @@ impl Pump {
         }
         let batch = Arc::new(batch);
         let mut is_wanted = self.workers.is_empty();
-        for worker in &self.workers {
+        for worker in &mut self.workers {
             is_wanted |= worker.offer(&batch).is_ok();
         }
         is_wanted && self.limit.is_none_or(|limit| self.passed < limit.get())

@@ -68,7 +68,8 @@ pub(super) enum Outlet {
     /// Text is written directly, so the thread may block until the reader reads. For commands that have nothing else to
     /// do.
     Direct,
-    /// Text is queued for another thread. If the queue is full, the text is lost. For `run`.
+    /// Text is queued for another thread. If the queue is full, the text is lost. For `run` and
+    /// `dump`.
     Queued(Queued),
 }
 

@@ -1,6 +1,7 @@
 //! Collectors behind sockets. Each collector is a sink of the router, with a queue, reconnects and a ledger.
 
 use std::{
+    sync::atomic::Ordering::Relaxed,
     thread,
     time::{Duration, Instant},
 };
@@ -9,9 +10,12 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Output, OutputError, Wrote};
+use super::{Output, OutputError};
 use crate::{
-    cli::dump::{account::complain, batch::Batch},
+    cli::dump::{
+        account::{OutputAccount, complain},
+        batch::Batch,
+    },
     config::Config,
     frame_stream::Chunk,
     net::{Inherited, OwnListeners},
@@ -98,7 +102,7 @@ impl Collectors {
 }
 
 impl Output for Collectors {
-    fn write(&mut self, batch: &Batch) -> Result<Wrote, OutputError> {
+    fn write(&mut self, batch: &Batch, _: &OutputAccount) -> Result<(), OutputError> {
         if batch.may_wait() {
             self.wait_for_room();
         }
@@ -106,20 +110,19 @@ impl Output for Collectors {
         if let Some(chunk) = Chunk::from_wire(Bytes::copy_from_slice(batch.wire())) {
             self.supervisor.router().offer(&chunk);
         }
-        Ok(Wrote::default())
-    }
-
-    fn flush(&mut self) -> Result<(), OutputError> {
         Ok(())
     }
 
-    fn reopen(&mut self) -> Result<(), OutputError> {
+    fn flush(&mut self, _: &OutputAccount) -> Result<(), OutputError> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Wrote, OutputError> {
+    fn reopen(&mut self, _: &OutputAccount) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, account: &OutputAccount) -> Result<(), OutputError> {
         let report = self.runtime.block_on(self.supervisor.drain(self.hurry));
-        let mut wrote = Wrote::default();
         for SinkReport { name, ledger, .. } in report.sinks {
             let dropped = ledger.dropped_total();
             if dropped > 0 {
@@ -128,9 +131,9 @@ impl Output for Collectors {
                     ledger.delivered
                 ));
             }
-            wrote.written += ledger.delivered;
-            wrote.dropped += dropped;
+            account.written.fetch_add(ledger.delivered, Relaxed);
+            account.dropped.fetch_add(dropped, Relaxed);
         }
-        Ok(wrote)
+        Ok(())
     }
 }

@@ -1,11 +1,16 @@
 //! Files and standard output, as text or as Frame Streams.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    mem,
+    sync::atomic::Ordering::Relaxed,
+};
 
-use super::{Output, OutputError, Wrote, painted::Painted, pair::Pair, pcap::Pcap, target::Target};
+use super::{Output, OutputError, painted::Painted, pair::Pair, pcap::Pcap, target::Target};
 use crate::{
     cli::{
         dump::{
+            account::OutputAccount,
             batch::Batch,
             format::{Format, Written},
         },
@@ -22,15 +27,19 @@ struct Text {
     form: Box<dyn Form + Send>,
     /// Text that has not been written yet.
     held: Vec<u8>,
+    /// The number of frames in `held`.
+    frames: u64,
 }
 
 /// An output that writes frames unchanged, as Frame Streams.
 struct Binary {
     /// `None` only while the file is being replaced.
     file: Option<FileWriter<Target>>,
+    /// The frames that the writer may still buffer: their number, and their length in bytes.
+    held: (u64, usize),
 }
 
-/// The text is written when it has at least this many bytes, or when no batch is waiting.
+/// Frames are written when they have at least this many bytes, or when no batch is waiting.
 const HELD: usize = 64 << 10;
 
 /// Opens an output given with `-w`.
@@ -45,7 +54,10 @@ pub(in crate::cli::dump) fn open(
     let form: Box<dyn Form + Send> = match written.format {
         Format::Binary => {
             let file = FileWriter::new(target)?;
-            return Ok(Box::new(Binary { file: Some(file) }));
+            return Ok(Box::new(Binary {
+                file: Some(file),
+                held: (0, 0),
+            }));
         }
         Format::Pcap => {
             let name = written.name();
@@ -64,14 +76,17 @@ pub(in crate::cli::dump) fn open(
         target,
         form,
         held: Vec::with_capacity(2 * HELD),
+        frames: 0,
     }))
 }
 
 // === impl Text ===
 
 impl Text {
-    fn write_held(&mut self) -> io::Result<()> {
+    fn write_held(&mut self, account: &OutputAccount) -> io::Result<()> {
         self.target.write_all(&self.held)?;
+        account.written.fetch_add(self.frames, Relaxed);
+        self.frames = 0;
         self.held.clear();
         // The text of one frame may take megabytes.
         self.held.shrink_to(4 * HELD);
@@ -80,36 +95,33 @@ impl Text {
 }
 
 impl Output for Text {
-    fn write(&mut self, batch: &Batch) -> Result<Wrote, OutputError> {
+    fn write(&mut self, batch: &Batch, account: &OutputAccount) -> Result<(), OutputError> {
         for frame in batch.frames() {
             self.form.write(&RawFrame::of_valid(frame), &mut self.held);
+            self.frames += 1;
             if self.held.len() >= HELD {
-                self.write_held()?;
+                self.write_held(account)?;
             }
         }
-        Ok(Wrote {
-            written: batch.len(),
-            dropped: 0,
-        })
+        Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), OutputError> {
-        self.write_held()?;
+    fn flush(&mut self, account: &OutputAccount) -> Result<(), OutputError> {
+        self.write_held(account)?;
         Ok(self.target.flush()?)
     }
 
-    fn reopen(&mut self) -> Result<(), OutputError> {
-        self.flush()?;
+    fn reopen(&mut self, account: &OutputAccount) -> Result<(), OutputError> {
+        self.flush(account)?;
         if let Some(successor) = self.target.successor()? {
             self.target = successor;
         }
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Wrote, OutputError> {
+    fn finish(mut self: Box<Self>, account: &OutputAccount) -> Result<(), OutputError> {
         self.form.finish(&mut self.held);
-        self.flush()?;
-        Ok(Wrote::default())
+        self.flush(account)
     }
 }
 
@@ -123,21 +135,26 @@ impl Binary {
 }
 
 impl Output for Binary {
-    fn write(&mut self, batch: &Batch) -> Result<Wrote, OutputError> {
+    fn write(&mut self, batch: &Batch, account: &OutputAccount) -> Result<(), OutputError> {
         self.file()?.write_wire(batch.wire())?;
-        Ok(Wrote {
-            written: batch.len(),
-            dropped: 0,
-        })
+        self.held.0 += batch.len();
+        self.held.1 += batch.wire().len();
+        if self.held.1 >= HELD {
+            self.flush(account)?;
+        }
+        Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), OutputError> {
-        Ok(self.file()?.flush()?)
+    fn flush(&mut self, account: &OutputAccount) -> Result<(), OutputError> {
+        self.file()?.flush()?;
+        let (frames, _) = mem::take(&mut self.held);
+        account.written.fetch_add(frames, Relaxed);
+        Ok(())
     }
 
-    fn reopen(&mut self) -> Result<(), OutputError> {
+    fn reopen(&mut self, account: &OutputAccount) -> Result<(), OutputError> {
+        self.flush(account)?;
         let file = self.file()?;
-        file.flush()?;
         if let Some(successor) = file.get_ref().successor()? {
             let successor = FileWriter::new(successor)?;
             if let Some(old) = self.file.replace(successor) {
@@ -147,10 +164,11 @@ impl Output for Binary {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Wrote, OutputError> {
+    fn finish(mut self: Box<Self>, account: &OutputAccount) -> Result<(), OutputError> {
+        self.flush(account)?;
         if let Some(file) = self.file {
             file.finish()?.flush()?;
         }
-        Ok(Wrote::default())
+        Ok(())
     }
 }

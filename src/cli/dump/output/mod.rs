@@ -5,51 +5,46 @@ mod collectors;
 mod file;
 mod painted;
 mod pair;
+mod patience;
 mod pcap;
 mod target;
 mod worker;
 
 pub(super) use collectors::Collectors;
 pub(super) use file::open;
-pub(super) use worker::Worker;
+pub(super) use patience::Ending;
+pub(super) use worker::{Kind, Worker};
 
 use std::io;
 
-use super::batch::Batch;
+use super::{account::OutputAccount, batch::Batch};
 use crate::frame_stream::FileError;
 
 /// An output. It runs in a thread of its own.
 pub(super) trait Output: Send {
-    /// Processes the frames of `batch`.
+    /// Processes the frames of `batch`. Adds to `account` the frames that are written, not those that are only buffered.
     ///
     /// # Errors
     /// If the frames cannot be written. The output is not used any more after that.
-    fn write(&mut self, batch: &Batch) -> Result<Wrote, OutputError>;
+    fn write(&mut self, batch: &Batch, account: &OutputAccount) -> Result<(), OutputError>;
 
     /// Writes buffered data. The worker calls this when no batch is waiting.
     ///
     /// # Errors
     /// As for [`write`](Self::write).
-    fn flush(&mut self) -> Result<(), OutputError>;
+    fn flush(&mut self, account: &OutputAccount) -> Result<(), OutputError>;
 
     /// Continues in a new file if the old one was renamed or removed.
     ///
     /// # Errors
     /// As for [`write`](Self::write).
-    fn reopen(&mut self) -> Result<(), OutputError>;
+    fn reopen(&mut self, account: &OutputAccount) -> Result<(), OutputError>;
 
-    /// Completes the output. Returns the counts of the frames that were not counted before.
+    /// Completes the output.
     ///
     /// # Errors
     /// As for [`write`](Self::write).
-    fn finish(self: Box<Self>) -> Result<Wrote, OutputError>;
-}
-
-/// The numbers of frames that an output has written and dropped.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Wrote {
-    pub(super) written: u64,
-    pub(super) dropped: u64,
+    fn finish(self: Box<Self>, account: &OutputAccount) -> Result<(), OutputError>;
 }
 
 /// The reason why an output is not used any more.

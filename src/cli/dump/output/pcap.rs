@@ -3,11 +3,15 @@
 use std::{
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::atomic::Ordering::Relaxed,
 };
 
-use super::{Output, OutputError, Wrote, target::Target};
+use super::{Output, OutputError, target::Target};
 use crate::{
-    cli::dump::{account::complain, batch::Batch},
+    cli::dump::{
+        account::{OutputAccount, complain},
+        batch::Batch,
+    },
     dnstap::{self, RawFrame, RawMessage},
 };
 
@@ -16,8 +20,8 @@ pub(super) struct Pcap {
     target: Target,
     name: String,
     held: Vec<u8>,
-    /// The number of frames without a DNS message. They are not written as packets.
-    left_out: u64,
+    /// The number of packets in `held`.
+    packets: u64,
 }
 
 /// One side of a packet.
@@ -60,7 +64,7 @@ impl Pcap {
             target,
             name,
             held: Vec::with_capacity(2 * HELD),
-            left_out: 0,
+            packets: 0,
         };
         pcap.write_head();
         pcap
@@ -75,38 +79,39 @@ impl Pcap {
         self.held.extend_from_slice(&RAW.to_le_bytes());
     }
 
-    fn write_held(&mut self) -> io::Result<()> {
+    fn write_held(&mut self, account: &OutputAccount) -> io::Result<()> {
         self.target.write_all(&self.held)?;
+        account.written.fetch_add(self.packets, Relaxed);
+        self.packets = 0;
         self.held.clear();
         Ok(())
     }
 }
 
 impl Output for Pcap {
-    fn write(&mut self, batch: &Batch) -> Result<Wrote, OutputError> {
-        let mut wrote = Wrote::default();
+    fn write(&mut self, batch: &Batch, account: &OutputAccount) -> Result<(), OutputError> {
         for frame in batch.frames() {
             let frame = RawFrame::of_valid(frame);
             let message = frame.message.as_ref();
             if message.is_some_and(|message| write_packet(message, &mut self.held)) {
-                wrote.written += 1;
+                self.packets += 1;
             } else {
-                self.left_out += 1;
+                account.left_out.fetch_add(1, Relaxed);
             }
             if self.held.len() >= HELD {
-                self.write_held()?;
+                self.write_held(account)?;
             }
         }
-        Ok(wrote)
+        Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), OutputError> {
-        self.write_held()?;
+    fn flush(&mut self, account: &OutputAccount) -> Result<(), OutputError> {
+        self.write_held(account)?;
         Ok(self.target.flush()?)
     }
 
-    fn reopen(&mut self) -> Result<(), OutputError> {
-        self.flush()?;
+    fn reopen(&mut self, account: &OutputAccount) -> Result<(), OutputError> {
+        self.flush(account)?;
         if let Some(successor) = self.target.successor()? {
             self.target = successor;
             self.write_head();
@@ -114,15 +119,16 @@ impl Output for Pcap {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Wrote, OutputError> {
-        self.flush()?;
-        if self.left_out > 0 {
+    fn finish(mut self: Box<Self>, account: &OutputAccount) -> Result<(), OutputError> {
+        self.flush(account)?;
+        let left_out = account.left_out.load(Relaxed);
+        if left_out > 0 {
             complain(format_args!(
-                "{}: {} frames have no DNS message that fits a packet and were left out",
-                self.name, self.left_out
+                "{}: {left_out} frames have no DNS message that fits a packet and were left out",
+                self.name
             ));
         }
-        Ok(Wrote::default())
+        Ok(())
     }
 }
 

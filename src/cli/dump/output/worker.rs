@@ -5,15 +5,21 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel},
+        mpsc::{
+            Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, TrySendError, channel,
+            sync_channel,
+        },
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use super::{Output, OutputError};
+use super::{
+    Ending, Output, OutputError,
+    patience::{self, Patience},
+};
 use crate::cli::dump::{
-    account::{Account, OutputAccount},
+    account::{Account, OutputAccount, complain},
     batch::Batch,
 };
 
@@ -22,7 +28,19 @@ use crate::cli::dump::{
 pub(in crate::cli::dump) struct Worker {
     queue: SyncSender<Arc<Batch>>,
     thread: JoinHandle<()>,
+    /// Closed when the thread has ended.
+    ended: Receiver<()>,
     account: Arc<OutputAccount>,
+    /// `None` for collectors: a drain has its own deadline.
+    patience: Option<Patience>,
+}
+
+/// The kind of an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli::dump) enum Kind {
+    Stdout,
+    File,
+    Collectors,
 }
 
 /// The error if the output has ended and accepts no more batches.
@@ -37,6 +55,8 @@ struct Work {
     reopen: Arc<AtomicBool>,
     account: Arc<OutputAccount>,
     run: Arc<Account>,
+    /// Dropped when the thread ends.
+    _ended: Sender<()>,
 }
 
 /// The largest number of batches in the queue. A batch from a file has at most 64 KiB, and a batch from a socket is the
@@ -46,6 +66,9 @@ const QUEUE: usize = 64;
 /// The longest time until an idle output notices that it must reopen its file.
 const ATTENTION: Duration = Duration::from_millis(200);
 
+/// The time between two checks of a full queue.
+const PAUSE: Duration = Duration::from_millis(2);
+
 // === impl Worker ===
 
 impl Worker {
@@ -54,19 +77,27 @@ impl Worker {
     /// # Errors
     /// If the system cannot start another thread.
     pub(in crate::cli::dump) fn start(
-        name: String,
+        (kind, name): (Kind, String),
         output: Box<dyn Output>,
         reopen: Arc<AtomicBool>,
+        ending: Ending,
         run: Arc<Account>,
     ) -> io::Result<Self> {
         let (queue, batches) = sync_channel(QUEUE);
+        let (end, ended) = channel();
         let account = Arc::new(OutputAccount::new(name));
+        let patience = match kind {
+            Kind::Stdout => Some(patience::STDOUT),
+            Kind::File => Some(patience::FILE),
+            Kind::Collectors => None,
+        };
         let work = Work {
             output,
             batches,
             reopen,
             account: Arc::clone(&account),
             run,
+            _ended: end,
         };
         let thread = thread::Builder::new()
             .name("output".to_owned())
@@ -74,22 +105,30 @@ impl Worker {
         Ok(Self {
             queue,
             thread,
+            ended,
             account,
+            patience: patience.map(|limit| Patience::new(ending, limit)),
         })
     }
 
-    /// Queues `batch`. If the queue is full, this waits with frames from a file, and drops frames from a socket.
+    /// Queues `batch`. If the queue is full, this waits with frames from a file, and drops frames from a socket. It does
+    /// not wait for an output that is stuck when the program is to end.
     ///
     /// # Errors
     /// If the output has ended. The frames count as dropped.
-    pub(in crate::cli::dump) fn offer(&self, batch: &Arc<Batch>) -> Result<(), Refused> {
-        let sent = if batch.may_wait() {
-            let sent = self.queue.send(Arc::clone(batch));
-            sent.map_err(|error| TrySendError::Disconnected(error.0))
-        } else {
-            self.queue.try_send(Arc::clone(batch))
+    pub(in crate::cli::dump) fn offer(&mut self, batch: &Arc<Batch>) -> Result<(), Refused> {
+        let sent = loop {
+            match self.queue.try_send(Arc::clone(batch)) {
+                Err(TrySendError::Full(_)) if batch.may_wait() && !self.is_stuck() => {
+                    thread::sleep(PAUSE);
+                }
+                sent => break sent,
+            }
         };
-        let Err(error) = sent else { return Ok(()) };
+        let Err(error) = sent else {
+            self.account.queued.fetch_add(batch.len(), Relaxed);
+            return Ok(());
+        };
         self.account.dropped.fetch_add(batch.len(), Relaxed);
         match error {
             TrySendError::Full(_) => Ok(()),
@@ -97,12 +136,34 @@ impl Worker {
         }
     }
 
-    /// Waits until all queued frames are written and the output is complete.
-    pub(in crate::cli::dump) fn finish(self) -> Arc<OutputAccount> {
-        drop(self.queue);
+    /// Waits until all queued frames are written and the output is complete. If the output is stuck, its thread stays
+    /// behind and ends with the process.
+    pub(in crate::cli::dump) fn finish(mut self) -> Arc<OutputAccount> {
+        // The thread ends when it has taken all batches from the closed queue.
+        self.queue = sync_channel(0).0;
+        while self.ended.recv_timeout(ATTENTION) == Err(RecvTimeoutError::Timeout) {
+            if self.is_stuck() {
+                self.account.is_stuck.store(true, Relaxed);
+                self.account.drop_rest();
+                let name = &self.account.name;
+                complain(format_args!(
+                    "{name} takes no more data, so the rest is dropped"
+                ));
+                return self.account;
+            }
+        }
         // The panic hook has reported a panic of the thread already.
         let _ = self.thread.join();
+        if self.account.has_failed.load(Relaxed) {
+            self.account.drop_rest();
+        }
         self.account
+    }
+
+    fn is_stuck(&mut self) -> bool {
+        let progress = self.account.done();
+        let patience = self.patience.as_mut();
+        patience.is_some_and(|patience| patience.is_over(progress))
     }
 }
 
@@ -111,15 +172,16 @@ impl Worker {
 impl Work {
     fn run(mut self) {
         let ended = self.write_all();
-        let ended = ended.and_then(|()| self.output.finish());
+        let ended = ended.and_then(|()| self.output.finish(&self.account));
         match ended {
-            Ok(last) => self.account.count(last),
+            Ok(()) => {}
             Err(error) if error.is_closed_pipe() => {
                 self.account.is_closed.store(true, Relaxed);
             }
             Err(error) => {
                 let name = &self.account.name;
                 self.run.fail(format_args!("cannot write {name}: {error}"));
+                self.account.has_failed.store(true, Relaxed);
             }
         }
     }
@@ -127,13 +189,13 @@ impl Work {
     fn write_all(&mut self) -> Result<(), OutputError> {
         loop {
             if self.reopen.swap(false, Relaxed) {
-                self.output.reopen()?;
+                self.output.reopen(&self.account)?;
             }
             let batch = match self.batches.try_recv() {
                 Ok(batch) => batch,
                 Err(TryRecvError::Disconnected) => return Ok(()),
                 Err(TryRecvError::Empty) => {
-                    self.output.flush()?;
+                    self.output.flush(&self.account)?;
                     match self.batches.recv_timeout(ATTENTION) {
                         Ok(batch) => batch,
                         Err(RecvTimeoutError::Timeout) => continue,
@@ -141,13 +203,7 @@ impl Work {
                     }
                 }
             };
-            match self.output.write(&batch) {
-                Ok(wrote) => self.account.count(wrote),
-                Err(error) => {
-                    self.account.dropped.fetch_add(batch.len(), Relaxed);
-                    return Err(error);
-                }
-            }
+            self.output.write(&batch, &self.account)?;
         }
     }
 }
