@@ -34,7 +34,9 @@ pub(crate) struct Figures {
     pub(crate) late: Quantiles,
     /// Frames that did not arrive, summed over the sinks.
     pub(crate) lost: u64,
-    /// Processor time of all other programs on the machine, in processors.
+    /// Processors that the senders and collectors kept busy.
+    pub(crate) peers: f64,
+    /// Processors that all other programs on the machine kept busy.
     pub(crate) others: f64,
 }
 
@@ -67,7 +69,7 @@ struct Processes {
 /// # Errors
 ///
 /// If a process fails, or if frames came twice, in another order, or not at all without being
-/// counted. For programs that do not count their losses, missing frames are no error.
+/// counted. golang-dnstap counts no losses, so its missing frames are no error.
 pub(crate) fn measure(case: &Case, program: &Program, seconds: f64) -> Result<Figures> {
     let folder = tempfile::tempdir()?;
     let mut processes = Processes::start(case, program, folder.path())?;
@@ -89,7 +91,9 @@ pub(crate) fn measure(case: &Case, program: &Program, seconds: f64) -> Result<Fi
         .zip(before)
         .map(|(after, before)| after.since(before))
         .collect();
-    let ours: u64 = used.iter().map(|usage| usage.processor).sum();
+    let peers: u64 = used[1..].iter().map(|usage| usage.processor).sum();
+    let others = busy.saturating_sub(used[0].processor + peers);
+    let processors = |used| Duration::from_nanos(used).as_secs_f64() / elapsed.as_secs_f64();
     Ok(Figures {
         frames: sent.frames,
         took: sent.took,
@@ -97,8 +101,8 @@ pub(crate) fn measure(case: &Case, program: &Program, seconds: f64) -> Result<Fi
         delay: received.delay,
         late: sent.late,
         lost,
-        others: Duration::from_nanos(busy.saturating_sub(ours)).as_secs_f64()
-            / elapsed.as_secs_f64(),
+        peers: processors(peers),
+        others: processors(others),
     })
 }
 
@@ -243,6 +247,9 @@ impl Processes {
             }
             lost += absent;
             let Some(ledgers) = &ledgers else {
+                if absent > 0 && !matches!(self.router, Router::Golang(_)) {
+                    return Err(format!("collector {sink}: {absent} frames are missing").into());
+                }
                 continue;
             };
             let ledger = ledgers.get(sink).ok_or("a sink is missing in /status")?;

@@ -20,7 +20,9 @@ pub(crate) struct Row {
     share: f64,
     /// The 99th percentile of the sender's lateness, in milliseconds.
     late: f64,
-    /// Processor time of other programs, in percent of one processor.
+    /// The same for senders and collectors.
+    peers: f64,
+    /// The same for all other programs.
     others: f64,
     /// The most frames lost in one round.
     lost: u64,
@@ -28,7 +30,7 @@ pub(crate) struct Row {
 
 pub(crate) fn print_head() {
     println!(
-        "{:<23}{:<14}{:>8}{:>9}{:>7}{:>10}{:>9}{:>9}{:>9}{:>8}{:>9}{:>10}",
+        "{:<23}{:<14}{:>8}{:>9}{:>7}{:>10}{:>9}{:>9}{:>9}{:>8}{:>9}{:>9}{:>10}",
         "case",
         "program",
         "frames/s",
@@ -39,6 +41,7 @@ pub(crate) fn print_head() {
         "p99 ms",
         "p99.9 ms",
         "core %",
+        "peers %",
         "late ms",
         "others %",
     );
@@ -77,6 +80,7 @@ impl Row {
             ],
             share: median(&|it| it.router.processor as f64 / it.took as f64 * 100.0),
             late: median(&|it| millis(it.late.p99)),
+            peers: median(&|it| it.peers * 100.0),
             others: median(&|it| it.others * 100.0),
             lost: rounds.iter().map(|it| it.lost).max().unwrap_or(0),
         }
@@ -92,6 +96,7 @@ impl Row {
             delay: [p50, p99, p999],
             share,
             late,
+            peers,
             others,
             lost,
         } = self;
@@ -103,7 +108,7 @@ impl Row {
         print!("{name:<23}{program:<14}");
         if case.load == Load::Idle {
             let switches = format!("{switches:.1}/s");
-            println!("{switches:>34}{share:>35.2}{others:>19.0}{note}");
+            println!("{switches:>34}{share:>35.2}{peers:>9.1}{others:>19.0}{note}");
             return;
         }
         let ratio = golang.map_or_else(String::new, |it| format!("{:.2}", micros / it.micros));
@@ -113,7 +118,7 @@ impl Row {
             format!("{late:.2}")
         };
         println!(
-            "{rate:>8.0}{micros:>9.3}{ratio:>7}{switches:>10.4}{p50:>9.3}{p99:>9.3}{p999:>9.3}{share:>8.1}{late:>9}{others:>10.0}{note}"
+            "{rate:>8.0}{micros:>9.3}{ratio:>7}{switches:>10.4}{p50:>9.3}{p99:>9.3}{p999:>9.3}{share:>8.1}{peers:>9.1}{late:>9}{others:>10.0}{note}"
         );
     }
 }
