@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -134,29 +134,7 @@ impl Processes {
         let mut collectors = Child::start(Role::Collectors, &plan)?;
         let Listening = collectors.hear(PATIENCE)?;
         let router = program.start(case, &addresses)?;
-        let (frames, pace) = match case.load {
-            Load::Idle => (1, Pace::Rate(1.0)),
-            Load::Rate(frames, in_one_write) => {
-                let writes = f64::from(frames) / f64::from(in_one_write);
-                (usize::try_from(in_one_write)?, Pace::Rate(writes))
-            }
-            Load::Bulk => {
-                let collectors = case.sinks;
-                (
-                    BULK,
-                    Pace::Window {
-                        progress,
-                        collectors,
-                    },
-                )
-            }
-        };
-        let plan = sender::Plan {
-            address: addresses.listen,
-            senders: case.senders,
-            frames,
-            pace,
-        };
+        let plan = sender_plan(case, addresses.listen, progress)?;
         let mut sender = Child::start(Role::Sender, &plan)?;
         let Ready = sender.hear(PATIENCE)?;
         let Connected = collectors.hear(PATIENCE)?;
@@ -266,4 +244,28 @@ impl Processes {
         }
         Ok(lost)
     }
+}
+
+fn sender_plan(case: &Case, address: Address, progress: PathBuf) -> Result<sender::Plan> {
+    let (frames, pace) = match case.load {
+        Load::Idle => (1, Pace::Rate(1.0)),
+        Load::Rate(frames, in_one_write) => {
+            let writes = f64::from(frames) / f64::from(in_one_write);
+            (usize::try_from(in_one_write)?, Pace::Rate(writes))
+        }
+        Load::Bulk => {
+            let collectors = case.sinks;
+            let window = Pace::Window {
+                progress,
+                collectors,
+            };
+            (BULK, window)
+        }
+    };
+    Ok(sender::Plan {
+        address,
+        senders: case.senders,
+        frames,
+        pace,
+    })
 }
