@@ -34,9 +34,10 @@ pub(crate) struct Figures {
     pub(crate) late: Quantiles,
     /// Frames that did not arrive, summed over the sinks.
     pub(crate) lost: u64,
-    /// Processors that the senders and collectors kept busy.
-    pub(crate) peers: f64,
-    /// Processors that all other programs on the machine kept busy.
+    /// Processor time of the senders and collectors, in nanoseconds.
+    pub(crate) peers: u64,
+    /// Processors that all other programs on the machine kept busy, also while the collectors
+    /// waited for the last frames.
     pub(crate) others: f64,
 }
 
@@ -93,7 +94,7 @@ pub(crate) fn measure(case: &Case, program: &Program, seconds: f64) -> Result<Fi
         .collect();
     let peers: u64 = used[1..].iter().map(|usage| usage.processor).sum();
     let others = busy.saturating_sub(used[0].processor + peers);
-    let processors = |used| Duration::from_nanos(used).as_secs_f64() / elapsed.as_secs_f64();
+    let others = Duration::from_nanos(others).as_secs_f64() / elapsed.as_secs_f64();
     Ok(Figures {
         frames: sent.frames,
         took: sent.took,
@@ -101,8 +102,8 @@ pub(crate) fn measure(case: &Case, program: &Program, seconds: f64) -> Result<Fi
         delay: received.delay,
         late: sent.late,
         lost,
-        peers: processors(peers),
-        others: processors(others),
+        peers,
+        others,
     })
 }
 

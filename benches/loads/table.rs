@@ -80,7 +80,7 @@ impl Row {
             ],
             share: median(&|it| it.router.processor as f64 / it.took as f64 * 100.0),
             late: median(&|it| millis(it.late.p99)),
-            peers: median(&|it| it.peers * 100.0),
+            peers: median(&|it| it.peers as f64 / it.took as f64 * 100.0),
             others: median(&|it| it.others * 100.0),
             lost: rounds.iter().map(|it| it.lost).max().unwrap_or(0),
         }
