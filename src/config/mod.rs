@@ -263,6 +263,8 @@ mod tests {
         assert!(refused.config.is_none());
         let problems = refused.diagnostics.to_string();
         assert!(problems.contains("`listen` has no use here"), "{problems}");
+        // A `main` that returns an error shows it with `Debug`.
+        assert_eq!(format!("{:?}", refused.diagnostics), problems);
         for line in ["unfinished_frames 16MiB", "latency 1ms", "workers 2"] {
             let text = format!("{line}\ndnstap @out");
             let read = parse_for_taps(Path::new("Tapfile"), &text, &|_| None);

@@ -28,6 +28,7 @@ mod admin;
 mod admin_binary;
 mod binary;
 mod churn;
+mod coalescing;
 mod dead_collectors;
 mod descriptors;
 mod drain;

@@ -13,7 +13,7 @@ use super::source::{Position, Sources, Span};
 const RENDER_LIMIT: usize = 100;
 
 /// The problems found in a configuration, in the order of its files and lines.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Diagnostics {
     sources: Sources,
     list: Vec<Diagnostic>,

@@ -98,7 +98,7 @@ pub(super) const LINES: &[Row<Config>] = &[
     Row {
         name: "latency",
         value: Value::Time(
-            Duration::ZERO..=Duration::from_millis(100),
+            Duration::ZERO..=Duration::from_millis(10),
             |config, time| config.latency = time,
         ),
         default: "2ms",
