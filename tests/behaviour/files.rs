@@ -2,6 +2,7 @@
 //! file.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::Read,
     os::unix::fs::{PermissionsExt, symlink},
@@ -323,16 +324,61 @@ async fn a_compressed_file_that_a_crash_left_is_completed() {
     fs::write(path("2021.fstrm.zst.part"), "").expect("written");
     let router = Router::start(&tapfile(&folder, "%Y.fstrm", "compress zstd"));
     router.up(0).await;
-    until("the files are complete", || names(&folder).len() == 2).await;
+    until("the files are complete", || {
+        path("2020.fstrm.zst").exists() && !path("2021.fstrm.zst.part").exists()
+    })
+    .await;
     router.drain().await;
-    assert_eq!(names(&folder), ["2020-1.fstrm.zst"]);
-    let numbers = numbers_of(&frames(&path("2020-1.fstrm.zst")));
+    assert_eq!(names(&folder), ["2020.fstrm.zst"]);
+    let numbers = numbers_of(&frames(&path("2020.fstrm.zst")));
     assert!(
         !numbers.is_empty() && numbers.len() < 5000,
         "{}",
         numbers.len()
     );
     assert!(numbers.iter().copied().eq(0..numbers.len() as u64));
+}
+
+/// Each failed copy once stayed, and was completed later, so frames were in several files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_fails_leaves_only_the_original() {
+    let folder = folder();
+    let left = folder.path("files").join("1500000000.fstrm.zst.part");
+    // Random bytes, which cannot be compressed, so the copy is longer than the limit of the process.
+    let mut file = START.to_vec();
+    for _ in 0..2000 {
+        file.extend(wire::data([rand::random::<[u8; 400]>()]));
+    }
+    let whole = zstd::stream::encode_all(&*file, 3).expect("memory");
+    fs::write(&left, &whole).expect("written");
+    let tapfile = tapfile(&folder, "%s.fstrm", "compress zstd\nrotate 1s");
+    let mut tapfan = Tapfan::run_after("trap '' XFSZ; ulimit -f 1024;", &folder, &tapfile);
+    tapfan
+        .wait_for_log("a file stays under its temporary name")
+        .await;
+    // Each new file starts another attempt.
+    let mut seen = BTreeSet::new();
+    until("four files were opened", || {
+        let copies = |name: &String| name.contains(".copy");
+        seen.extend(names(&folder).into_iter().filter(|name| !copies(name)));
+        seen.len() == 5
+    })
+    .await;
+    tapfan.signal(Signal::SIGTERM);
+    tapfan.exit().await;
+    assert!(fs::read(&left).expect("a file") == whole);
+    // The last attempt may have been interrupted.
+    let mut names_left = names(&folder);
+    names_left.retain(|name| name != "1500000000.fstrm.zst.copy.part");
+    assert_eq!(names_left, ["1500000000.fstrm.zst.part"]);
+
+    let router = Router::start(&tapfile);
+    router.up(0).await;
+    let completed = folder.path("files").join("1500000000.fstrm.zst");
+    until("the file is complete", || completed.exists()).await;
+    router.drain().await;
+    assert_eq!(names(&folder), ["1500000000.fstrm.zst"]);
+    assert_eq!(frames(&completed).len(), 2000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -377,14 +423,13 @@ async fn files_that_were_left_before_compress_changed_are_completed() {
         fs::write(path("2022.fstrm.zst.part"), "").expect("written");
         let router = Router::start(&tapfile(&folder, name, options));
         router.up(0).await;
-        // The compressed file is copied, so it gets the next number.
-        let copied = path("2020-1.fstrm.zst");
+        let copied = path("2020.fstrm.zst");
         until("the files are complete", || {
             copied.exists() && path(plain).exists() && !path("2022.fstrm.zst.part").exists()
         })
         .await;
         router.drain().await;
-        assert_eq!(names(&folder), ["2020-1.fstrm.zst", plain], "{options}");
+        assert_eq!(names(&folder), ["2020.fstrm.zst", plain], "{options}");
         assert!(numbers_of(&frames(&copied)).into_iter().eq(0..70));
         let bytes = fs::read(path(plain)).expect("a file");
         assert!(bytes.ends_with(STOP), "{options}");

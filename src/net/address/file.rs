@@ -91,7 +91,7 @@ const SPECIFIERS: [Specifier; 7] = [
     specifier('s', 10, Unit::UnixSeconds),
 ];
 
-/// The longest name of a file, in bytes. The system's limit is 255. The other 25 bytes are for a number and two
+/// The longest name of a file, in bytes. The system's limit is 255. The other 25 bytes are for a number and three
 /// suffixes.
 const NAME_LIMIT: usize = 230;
 

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
+use crate::frame_stream;
+
 /// The reason why a file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
@@ -18,6 +20,14 @@ pub(crate) enum FileError {
     /// A file with a temporary name that tapfan did not create.
     #[error("tapfan did not create this file; move it to another folder")]
     NotOurs,
+    /// A file that a crash left cannot be read up to its end.
+    #[error("cannot read {path}: {source}; the file is unchanged", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        source: frame_stream::FileError,
+    },
     /// Too many files have the same time in their names.
     #[error(
         "{0} files already have this name with a number added; add `%H%M%S` to the SOCKET, or let `keep` delete old files"

@@ -8,15 +8,16 @@ use std::{
 };
 
 use nix::fcntl::OFlag;
+use rustix::io::Errno;
 
 use super::{
     error::FileError,
-    part::{PartFile, SUFFIX, is_at, lock, publish},
+    part::{PartFile, SUFFIX, is_at, lock, original_of, publish},
     zstandard::decompress,
 };
 use crate::{
     config::Compression,
-    frame_stream::{Chunk, Control, FileReader},
+    frame_stream::{self, Chunk, Control, FileReader, LONGEST_FRAME},
     net::FilePattern,
 };
 
@@ -33,8 +34,9 @@ struct Whole {
     stopped: bool,
 }
 
-/// The longest frame, in bytes of payload. It is the longest frame that a listener can be configured to accept.
-const MAX_FRAME: u32 = 16 << 20;
+/// The longest frame in a file, in bytes of payload. The edits of a sink, such as `extra`, make a frame longer by some
+/// KiB.
+const LONGEST_WRITTEN: u32 = 2 * LONGEST_FRAME;
 
 /// The first bytes of a file that zstd compressed (RFC 8878).
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -42,15 +44,27 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Frames are copied in pieces of about this many bytes.
 const PIECE: usize = 256 << 10;
 
-/// Returns the files that have a temporary name of the pattern.
+/// Returns the files that have a temporary name of the pattern. Deletes copies whose original is gone.
 pub(super) fn find(pattern: &FilePattern) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+    let matches = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.and_then(|name| name.strip_suffix(SUFFIX));
+        name.is_some_and(|name| pattern.matches(name))
+    };
+    let (mut found, mut copies) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(pattern.folder())? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-        if name.is_some_and(|name| pattern.matches(name)) {
-            found.push(entry.path());
+        let path = entry?.path();
+        if matches(&path) {
+            found.push(path);
+        } else if let Some(original) = original_of(&path).filter(|original| matches(original)) {
+            copies.push((path, original));
+        }
+    }
+    for (copy, original) in copies {
+        // Without its original, a copy is not in use: the original exists until the copy has replaced it. `complete`
+        // deletes the other copies.
+        if fs::symlink_metadata(original).is_err_and(|it| it.kind() == io::ErrorKind::NotFound) {
+            let _ = fs::remove_file(copy);
         }
     }
     found.sort();
@@ -59,8 +73,16 @@ pub(super) fn find(pattern: &FilePattern) -> io::Result<Vec<PathBuf>> {
 
 /// Completes a file: keeps its whole frames, writes STOP and renames the file. A file without frames is deleted. The
 /// file may be compressed or not, whatever the setting is now, because the setting may have changed since the crash.
-/// Returns `None` if the file was deleted, or if it is still being written.
+/// Returns `None` if the file was deleted, or if it may still be in use.
 pub(super) fn complete(path: &Path, pattern: &FilePattern) -> Result<Option<Completed>, FileError> {
+    complete_locked(path, pattern, lock)
+}
+
+fn complete_locked(
+    path: &Path,
+    pattern: &FilePattern,
+    lock: impl Fn(&File) -> Result<(), Errno>,
+) -> Result<Option<Completed>, FileError> {
     let failed = |doing| move |error| FileError::io(doing, path, error);
     match fs::symlink_metadata(path) {
         Ok(about) if about.is_file() => {}
@@ -76,7 +98,8 @@ pub(super) fn complete(path: &Path, pattern: &FilePattern) -> Result<Option<Comp
         .custom_flags(flags)
         .open(path);
     let file = file.map_err(failed("open"))?;
-    if !lock(&file) || !is_at(&file, path) {
+    // On a file system without locks, any file may be in use, even the one that this sink writes.
+    if lock(&file).is_err() || !is_at(&file, path) {
         return Ok(None);
     }
     let frames = match compression(&file).map_err(failed("read"))? {
@@ -158,43 +181,187 @@ fn whole(file: &File) -> io::Result<Option<Whole>> {
     Ok(Some(whole))
 }
 
-/// Copies the frames of a compressed file to a new file, and deletes the old file. The new file gets the next free
-/// name.
+/// Copies the frames of a compressed file to a new file, which then replaces the old file and gets its final name. If
+/// anything fails, the old file stays and the copy is deleted.
 fn copy(file: File, path: &Path, pattern: &FilePattern) -> Result<Option<Completed>, FileError> {
     let failed = |doing| move |error| FileError::io(doing, path, error);
+    let length = file.metadata().map_err(failed("read"))?.len();
     // The decoder keeps the file open, and the file stays locked as long as it is open.
     let decoder = decompress(file).map_err(failed("read"))?;
-    let frames = match FileReader::new(decoder) {
-        Ok(frames) => frames.with_max_frame(MAX_FRAME),
+    let mut frames = match FileReader::new(decoder) {
+        Ok(frames) => frames.with_max_frame(LONGEST_WRITTEN),
+        Err(error @ frame_stream::FileError::Io(_)) if !is_cut_short(&error) => {
+            return Err(unreadable(path, error));
+        }
         Err(_) => return Err(FileError::NotOurs),
     };
-    let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.and_then(|name| name.strip_suffix(SUFFIX));
-    let name = name.ok_or(FileError::NotOurs)?.to_owned();
-    let mut copy = PartFile::create_as(pattern, Compression::Zstd, name)?;
+    let copy = PartFile::copy_of(path, length)?;
+    let temporary = copy.path().to_owned();
+    let replaced = transfer(&mut frames, path, copy);
+    if !matches!(replaced, Ok(Some(_))) {
+        // If this fails, the next attempt to complete the file deletes the copy.
+        let _ = fs::remove_file(temporary);
+    }
+    let Some((_locked, count)) = replaced? else {
+        fs::remove_file(path).map_err(failed("delete"))?;
+        return Ok(None);
+    };
+    publish(path, pattern).map(|target| Some((target, count)))
+}
+
+/// Copies the frames, and replaces the file at `path` with the copy. Returns the copy, which is locked, and the number
+/// of its frames. `None` if there are no frames.
+fn transfer(
+    frames: &mut FileReader<impl Read>,
+    path: &Path,
+    mut copy: PartFile,
+) -> Result<Option<(File, u64)>, FileError> {
     let mut piece = Vec::new();
-    // The frames after the first error cannot be read.
-    for frame in frames.map_while(Result::ok) {
+    while let Some(frame) = frames.next_frame() {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) if is_cut_short(&error) => break,
+            // Frames behind this point may be readable later, so the file must stay.
+            Err(error) => return Err(unreadable(path, error)),
+        };
         let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         piece.extend_from_slice(&length.to_be_bytes());
-        piece.extend_from_slice(&frame);
+        piece.extend_from_slice(frame);
         if piece.len() >= PIECE {
             append(&mut copy, &mut piece)?;
         }
     }
     append(&mut copy, &mut piece)?;
     let count = copy.frames();
-    let target = copy.complete(pattern)?;
-    fs::remove_file(path).map_err(failed("delete"))?;
-    Ok(target.map(|target| (target, count)))
+    if count == 0 {
+        return Ok(None);
+    }
+    copy.replace(path).map(|file| Some((file, count)))
+}
+
+/// Returns whether the file ends too early, as it does after a crash. The zstd frame then ends too early, too.
+fn is_cut_short(error: &frame_stream::FileError) -> bool {
+    match error {
+        frame_stream::FileError::CutShort { .. } => true,
+        frame_stream::FileError::Io(error) => error.kind() == io::ErrorKind::UnexpectedEof,
+        _ => false,
+    }
+}
+
+fn unreadable(path: &Path, source: frame_stream::FileError) -> FileError {
+    let path = path.to_owned();
+    FileError::Unreadable { path, source }
 }
 
 fn append(copy: &mut PartFile, piece: &mut Vec<u8>) -> Result<(), FileError> {
-    if let Some(chunk) = Chunk::from_wire(std::mem::take(piece).into())
-        && !chunk.is_empty()
-    {
+    let chunk = Chunk::from_wire(std::mem::take(piece).into()).ok_or(FileError::Fault)?;
+    if !chunk.is_empty() {
         copy.write(vec![chunk])?;
         copy.confirm();
     }
     Ok(())
+}
+
+#[cfg(all(test, feature = "zstd"))]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "2020.fstrm.zst.part";
+
+    /// Returns a folder with a compressed file that ends in the middle of a frame, and the pattern of the file.
+    fn left(count: u32, more: &[u8]) -> (tempfile::TempDir, FilePattern) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut content = Control::start().encode().to_vec();
+        for number in 0..count {
+            content.extend(4_u32.to_be_bytes());
+            content.extend(number.to_be_bytes());
+        }
+        content.extend(b"\0\0\0\x04ab");
+        let mut content = zstd::stream::encode_all(&*content, 3).expect("memory");
+        content.extend(more);
+        fs::write(folder.path().join(NAME), content).expect("written");
+        let pattern = format!("{}/%Y.fstrm.zst", folder.path().display());
+        (folder, pattern.parse().expect("a pattern"))
+    }
+
+    fn names(pattern: &FilePattern) -> Vec<String> {
+        let entries = fs::read_dir(pattern.folder()).expect("a folder");
+        let name = |entry: io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+        let mut names: Vec<_> = entries
+            .map(|entry| name(entry).into_string().expect("UTF-8"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn read(path: &Path) -> Vec<bytes::Bytes> {
+        let file = decompress(File::open(path).expect("a file")).expect("a decoder");
+        let frames: Result<Vec<_>, _> = FileReader::new(file).expect("START").collect();
+        frames.expect("whole frames")
+    }
+
+    #[test]
+    fn a_copy_that_was_interrupted_is_deleted_and_made_again() {
+        let (folder, pattern) = left(5000, b"");
+        let path = folder.path().join(NAME);
+        // A process was killed while it made these copies. Someone has deleted the original of the second one.
+        let mut copy = PartFile::copy_of(&path, 0).expect("a copy");
+        let mut piece = [0, 0, 0, 1, b'x'].repeat(1000);
+        append(&mut copy, &mut piece).expect("written");
+        drop(copy);
+        let other = folder.path().join("2021.fstrm.zst.part");
+        drop(PartFile::copy_of(&other, 0).expect("a copy"));
+        assert_eq!(names(&pattern).len(), 3);
+
+        assert_eq!(find(&pattern).expect("a folder"), [path.as_path()]);
+        let completed = complete(&path, &pattern).expect("completed");
+        let target = folder.path().join("2020.fstrm.zst");
+        assert_eq!(completed, Some((target.clone(), 5000)));
+        assert_eq!(names(&pattern), ["2020.fstrm.zst"]);
+        assert_eq!(read(&target).len(), 5000);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_to_its_end_is_kept_and_its_copy_is_deleted() {
+        // After the frames follows something that is neither zstd nor an early end.
+        let (folder, pattern) = left(5000, b"something else");
+        let path = folder.path().join(NAME);
+        let content = fs::read(&path).expect("a file");
+        for _ in 0..2 {
+            let error = complete(&path, &pattern).expect_err("not readable");
+            assert!(matches!(error, FileError::Unreadable { .. }), "{error}");
+            assert_eq!(names(&pattern), [NAME]);
+            assert!(fs::read(&path).expect("a file") == content);
+        }
+    }
+
+    #[test]
+    fn a_frame_that_edits_made_longer_than_a_listener_accepts_is_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(NAME);
+        let length = LONGEST_FRAME + 4000;
+        let start = Control::start().encode();
+        let mut content = [&start[..], &length.to_be_bytes()].concat();
+        content.resize(content.len() + length as usize, b'x');
+        let content = zstd::stream::encode_all(&*content, 3).expect("memory");
+        fs::write(&path, content).expect("written");
+        let pattern = format!("{}/%Y.fstrm.zst", folder.path().display());
+        let pattern = pattern.parse().expect("a pattern");
+        let completed = complete(&path, &pattern).expect("completed");
+        assert_eq!(completed.map(|(_, frames)| frames), Some(1));
+    }
+
+    /// Some network file systems have no `flock`.
+    #[test]
+    fn without_locks_every_file_may_be_in_use_and_none_is_completed() {
+        let (folder, pattern) = left(10, b"");
+        let path = folder.path().join(NAME);
+        for error in [Errno::NOSYS, Errno::NOLCK, Errno::OPNOTSUPP] {
+            let completed = complete_locked(&path, &pattern, |_| Err(error));
+            assert_eq!(completed.expect("skipped"), None);
+            assert_eq!(names(&pattern), [NAME]);
+        }
+        let completed = complete_locked(&path, &pattern, |_| Ok(()));
+        assert_eq!(completed.expect("completed").map(|it| it.1), Some(10));
+    }
 }

@@ -19,6 +19,9 @@ use crate::{config::Compression, frame_stream::Batch, net::FilePattern};
 /// The suffix of the temporary name.
 pub(super) const SUFFIX: &str = ".part";
 
+/// Stands before [`SUFFIX`] in the name of a copy.
+const COPY: &str = ".copy";
+
 /// The permissions of a new file, before the umask is applied.
 const MODE: u32 = 0o640;
 
@@ -65,15 +68,7 @@ impl PartFile {
     ) -> Result<Self, FileError> {
         let number = next_number(pattern, named)
             .map_err(|error| FileError::io("read the folder", pattern.folder(), error))?;
-        Self::create_as(pattern, compression, pattern.name(named, number))
-    }
-
-    /// Creates a file that will get the name `name`, or the next free name.
-    pub(super) fn create_as(
-        pattern: &FilePattern,
-        compression: Compression,
-        mut name: String,
-    ) -> Result<Self, FileError> {
+        let mut name = pattern.name(named, number);
         let folder = pattern.folder();
         for _ in 0..NUMBERS {
             let path = folder.join(format!("{name}{SUFFIX}"));
@@ -85,20 +80,51 @@ impl PartFile {
                 }
                 Err(error) => return Err(FileError::io("create", path, error)),
             };
-            return Self::begin(file, &path, compression).map_err(|error| {
-                // The file can be deleted, because it has no frames yet.
-                let _ = fs::remove_file(&path);
-                FileError::io("write", path, error)
-            });
+            return Self::begin(file, path, compression, RESERVE);
         }
         Err(FileError::Names(NUMBERS))
     }
 
-    fn begin(mut file: File, path: &Path, compression: Compression) -> io::Result<Self> {
+    /// Creates the file for a compressed copy of `original`, and reserves `length` bytes for it. The caller has locked
+    /// `original`, so an earlier copy that still exists is not in use, and is deleted.
+    pub(super) fn copy_of(original: &Path, length: u64) -> Result<Self, FileError> {
+        let path = name_of_copy(original).ok_or(FileError::NotOurs)?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(FileError::io("delete", path, error));
+            }
+            _ => {}
+        }
+        let file = create(&path).map_err(|error| FileError::io("create", &path, error))?;
+        // The copy takes the place of the original, so it must be locked too. Its name protects it until then, even if
+        // this fails.
+        let _ = lock(&file);
+        Self::begin(file, path, Compression::Zstd, length.max(RESERVE))
+    }
+
+    /// Writes START and reserves space. If this fails, the file is deleted, because it has no frames yet.
+    fn begin(
+        file: File,
+        path: PathBuf,
+        compression: Compression,
+        reserved: u64,
+    ) -> Result<Self, FileError> {
+        Self::try_begin(file, &path, compression, reserved).map_err(|error| {
+            let _ = fs::remove_file(&path);
+            FileError::io("write", path, error)
+        })
+    }
+
+    fn try_begin(
+        mut file: File,
+        path: &Path,
+        compression: Compression,
+        reserved: u64,
+    ) -> io::Result<Self> {
         let mut encoder = Encoder::new(compression)?;
         let start = encoder.start()?;
         file.write_all(&start)?;
-        reserve(&file)?;
+        reserve(&file, reserved)?;
         Ok(Self {
             file,
             path: path.to_owned(),
@@ -154,42 +180,52 @@ impl PartFile {
     /// Writes STOP, waits until all data is on the disk, and gives the file its final name. Returns this name. A file
     /// without frames is deleted instead.
     pub(super) fn complete(self, pattern: &FilePattern) -> Result<Option<PathBuf>, FileError> {
-        let Self {
-            mut file,
-            path,
-            encoder,
-            ..
-        } = self;
+        let path = self.path.clone();
         let failed = |error| FileError::io("complete", &path, error);
         if self.frames.confirmed == 0 {
             return fs::remove_file(&path).map(|()| None).map_err(failed);
         }
+        // The file stays locked until it has its final name.
+        let _file = self.end().map_err(failed)?;
+        publish(&path, pattern).map(Some)
+    }
+
+    /// Writes STOP to a copy, waits until all data is on the disk, and replaces the original with the copy in one step.
+    /// So the frames are in one file at any time, even after a crash. Returns the file, which is locked.
+    pub(super) fn replace(self, original: &Path) -> Result<File, FileError> {
+        let path = self.path.clone();
+        let file = self.end();
+        let file = file.map_err(|error| FileError::io("complete", &path, error))?;
+        fs::rename(&path, original).map_err(|error| FileError::io("rename", &path, error))?;
+        Ok(file)
+    }
+
+    /// Writes STOP and waits until all data is on the disk.
+    fn end(self) -> io::Result<File> {
+        let Self {
+            mut file, encoder, ..
+        } = self;
         let end = if self.failed {
             encoder.end_after_failure()
         } else {
             encoder.end()
         };
-        let ended = end.and_then(|end| file.write_all(&end));
-        let ended = ended.and_then(|()| release(&mut file));
-        ended.and_then(|()| file.sync_all()).map_err(failed)?;
-        publish(&path, pattern).map(Some)
+        file.write_all(&end?)?;
+        release(&mut file)?;
+        file.sync_all()?;
+        Ok(file)
     }
 }
 
 /// Creates and locks the file at `path`. `None` if a file already exists at `path` or at `target`.
 fn claim(path: &Path, target: &Path) -> io::Result<Option<File>> {
-    // With `create_new` (`O_EXCL`), a symbolic link is not followed.
-    let options = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .clone();
-    let file = match options.open(path) {
+    let file = match create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
         opened => opened?,
     };
     // Before the file was locked, another process may have mistaken it for a file that a crash left.
-    if !lock(&file) || !is_at(&file, path) {
+    // A file system without locks must not keep the sink from writing.
+    if lock(&file) == Err(Errno::WOULDBLOCK) || !is_at(&file, path) {
         return Ok(None);
     }
     // `target` is checked only now: another writer may have had this temporary name until a moment ago, and has since
@@ -201,9 +237,30 @@ fn claim(path: &Path, target: &Path) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
-/// Reserves the space for the first batches.
-fn reserve(file: &File) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, RESERVE) {
+fn create(path: &Path) -> io::Result<File> {
+    // With `create_new` (`O_EXCL`), a symbolic link is not followed.
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(MODE).open(path)
+}
+
+/// Returns the temporary name of a copy of the file at `original`. `None` if `original` is not a temporary name. The
+/// name of the copy ends in [`SUFFIX`] too, because files without this suffix are complete.
+fn name_of_copy(original: &Path) -> Option<PathBuf> {
+    let name = original.file_name()?.to_str()?.strip_suffix(SUFFIX)?;
+    Some(original.with_file_name(format!("{name}{COPY}{SUFFIX}")))
+}
+
+/// Returns the temporary name of the file from which the file at `path` was copied. `None` if `path` is not the name of
+/// a copy.
+pub(super) fn original_of(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let name = name.strip_suffix(SUFFIX)?.strip_suffix(COPY)?;
+    Some(path.with_file_name(format!("{name}{SUFFIX}")))
+}
+
+/// Reserves space for the file.
+fn reserve(file: &File, length: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, length) {
         // Not every file system can reserve space; NFS before version 4.2 cannot.
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         Err(error) => Err(error.into()),
@@ -216,10 +273,10 @@ fn release(file: &mut File) -> io::Result<()> {
     file.set_len(end)
 }
 
-/// Locks the file for as long as it is open. False if another process has locked it.
-pub(super) fn lock(file: &File) -> bool {
-    // If the file system does not support locks, the file counts as locked.
-    flock(file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK)
+/// Locks the file for as long as it is open. Fails with `WOULDBLOCK` if another process has locked it, and with other
+/// errors if the file system does not support locks.
+pub(super) fn lock(file: &File) -> Result<(), Errno> {
+    flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
 /// Returns whether the path still leads to this open file.
