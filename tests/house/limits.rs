@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::{
     assert_none,
     constants::{Constants, Time},
+    source::sources,
     tables::{rows, section},
     tree::read,
 };
@@ -345,6 +346,27 @@ fn the_documents_of_log_and_alerts_have_the_limits_of_the_sources() {
         Time(of.time(BACKOFF, "MAX").0 / 2)
     ));
     runbook.check();
+}
+
+/// If the bound of `max_frame` grew and a copy of it did not, the code with the copy would lose frames.
+#[test]
+fn the_longest_frame_is_written_once() {
+    let longest = Constants::read().size("src/frame_stream/mod.rs", "LONGEST_FRAME");
+    let written = format!("{} << 20", longest.0 >> 20);
+    let mut copies = Vec::new();
+    for source in sources() {
+        // A frame's length is a `u32`. Constants of type `usize` bound other things.
+        let code = source.code_without_tests();
+        let lines = code.lines().filter(|line| line.contains(&written));
+        let lines = lines.filter(|line| !line.contains(": usize = "));
+        copies.extend(lines.map(|line| format!("{}: {}", source.path, line.trim())));
+    }
+    copies.retain(|copy| !copy.contains("const LONGEST_FRAME: u32"));
+    assert_none(&copies, "Use LONGEST_FRAME of `frame_stream` here.");
+
+    let mut replay = Document::read("docs/replay.md");
+    replay.says(format!("A frame of more than {longest} is skipped"));
+    replay.check();
 }
 
 #[test]

@@ -14,7 +14,11 @@ use super::{
     error::ReplayError,
     pace::{Pace, Schedule},
 };
-use crate::{cli::capture, dnstap, frame_stream::FileReader};
+use crate::{
+    cli::capture,
+    dnstap,
+    frame_stream::{FileReader, LONGEST_FRAME},
+};
 
 /// Frames to write together.
 #[derive(Debug)]
@@ -56,10 +60,6 @@ const AHEAD: usize = 4;
 
 /// With a pace, a piece contains the frames that are due within this time.
 const SLICE: Duration = Duration::from_millis(10);
-
-/// The longest frame that is sent, in bytes of payload. It is also the largest limit that a listener can be configured
-/// with.
-const MAX_FRAME: u32 = 16 << 20;
 
 // === impl Pieces ===
 
@@ -134,7 +134,7 @@ impl Thread {
             source,
         };
         let mut frames = match FileReader::new(bytes) {
-            Ok(frames) => frames.with_max_frame(MAX_FRAME),
+            Ok(frames) => frames.with_max_frame(LONGEST_FRAME),
             Err(error) => {
                 self.problems.push(problem(error));
                 return Ok(false);

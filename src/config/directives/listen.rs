@@ -15,7 +15,10 @@ use super::{
     options::{self, Options},
     row::{Given, Row, Scope, Value},
 };
-use crate::net::{BindAddress, ServerTls, UnixAddress, UnixPermissions};
+use crate::{
+    frame_stream::LONGEST_FRAME,
+    net::{BindAddress, ServerTls, UnixAddress, UnixPermissions},
+};
 
 pub(super) const OPTIONS: &[Row<Listen>] = &[
     Row {
@@ -30,7 +33,7 @@ pub(super) const OPTIONS: &[Row<Listen>] = &[
     },
     Row {
         name: "max_frame",
-        value: Value::Size(1 << 10..=16 << 20, |listen, bytes| {
+        value: Value::Size(1 << 10..=LONGEST_FRAME as u64, |listen, bytes| {
             listen.limits.frame = u32::try_from(bytes).unwrap_or(u32::MAX);
         }),
         default: "1MiB",

@@ -5,7 +5,7 @@ use std::{fmt, io, time::Duration};
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::frame_stream::{ControlError, ControlKind};
+use crate::frame_stream::{ControlError, ControlKind, LONGEST_FRAME};
 
 /// The reason why a handshake failed.
 #[derive(Debug, Error)]
@@ -100,10 +100,6 @@ pub enum LooksLike {
     Unknown([u8; 4]),
 }
 
-/// The largest number that is recognised as the length of a data frame. No sender has longer frames, so the bytes of a
-/// larger number are probably text.
-const LONGEST_DATA: u32 = 16 << 20;
-
 /// The shortest length of `PowerDNS` messages. They contain an identifier of 16 bytes.
 const SHORTEST_POWERDNS: u16 = 20;
 
@@ -146,7 +142,8 @@ impl LooksLike {
             b"SSH-" => Self::Ssh,
             b"PROX" | b"\r\n\r\n" => Self::ProxyProtocol,
             _ => match u32::from_be_bytes(bytes) {
-                length @ 1..=LONGEST_DATA => Self::Data(length),
+                // No sender has longer frames, so a larger number is probably text.
+                length @ 1..=LONGEST_FRAME => Self::Data(length),
                 _ => Self::Unknown(bytes),
             },
         }
