@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{
     assert_none,
     markdown::{code_spans, prose},
-    source::Source,
+    source::{Source, matching, sources},
     tree::{documents, files, read, root},
 };
 
@@ -110,4 +110,111 @@ fn every_test_that_guards_an_invariant_exists() {
         "There are no such tests: name the tests that guard these invariants now in docs/invariants.md.",
     );
     assert!(seen > 60, "only {seen} tests were found");
+}
+
+/// `Type::method` in a document about the code. A field, a variant or a constant of the type is allowed, too.
+#[test]
+fn every_method_that_a_document_names_exists() {
+    let sources: Vec<String> = sources().iter().map(Source::code_without_tests).collect();
+    let (mut seen, mut gone) = (0, Vec::new());
+    for document in ["docs/invariants.md", "docs/ARCHITECTURE.md"] {
+        let text = prose(&read(document));
+        for span in code_spans(&text) {
+            let Some((owner, member)) = span.split_once("::") else {
+                continue;
+            };
+            let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            let is_type = owner.starts_with(|c: char| c.is_ascii_uppercase()) && is_name(owner);
+            if !is_type || !is_name(member) {
+                continue;
+            }
+            seen += 1;
+            if !sources.iter().any(|code| has_member(code, owner, member)) {
+                gone.push(format!("{document}: {span}"));
+            }
+        }
+    }
+    assert_none(
+        &gone,
+        "There are no such methods: name the type and the method that do this now.",
+    );
+    assert!(seen > 40, "only {seen} methods were found");
+}
+
+/// Returns whether `code` declares `member` in a declaration or an `impl` of the type `owner`.
+fn has_member(code: &str, owner: &str, member: &str) -> bool {
+    let keywords = ["impl", "struct", "enum", "trait"];
+    let starts = keywords
+        .iter()
+        .flat_map(|keyword| code.match_indices(keyword));
+    let mut bodies = starts.filter_map(|(start, keyword)| {
+        let rest = &code[start..];
+        let open = rest.find(['{', ';'])?;
+        let is_word = !code[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let is_item = is_word && rest[open..].starts_with('{');
+        (is_item && owner_of(&rest[keyword.len()..open]) == owner).then(|| {
+            let body = &rest[open + 1..];
+            &body[..matching(body, '{', '}')]
+        })
+    });
+    bodies.any(|body| {
+        let words = |(at, _): (usize, &str)| {
+            let (before, after) = (&body[..at], &body[at + member.len()..]);
+            let is_declared = ["fn ", "const "].iter().any(|it| before.ends_with(it));
+            // The first word of a line, as fields and variants are.
+            let line = before.rsplit('\n').next().unwrap_or_default().trim();
+            let is_first = line.is_empty() || line.starts_with("pub");
+            let is_field = is_first && after.starts_with([':', ',', '(', ' ']);
+            (is_declared || is_field)
+                && !after.starts_with(|c: char| c.is_alphanumeric() || c == '_')
+        };
+        body.match_indices(member).any(words)
+    })
+}
+
+/// Returns the name of the type in the head of an item, such as `<T: Display> fmt::Display for Queue<T>`.
+fn owner_of(head: &str) -> &str {
+    let head = head.split(" where").next().unwrap_or_default();
+    let head = match head.rsplit_once(" for ") {
+        Some((_, owner)) => owner,
+        None if head.starts_with('<') => {
+            let generics = &head[1..];
+            &generics[matching(&generics.replace("->", "  "), '<', '>')..]
+        }
+        None => head,
+    };
+    let owner = head.split(['<', ':', '\n']);
+    let mut owner = owner.map(str::trim).filter(|it| !it.is_empty());
+    owner.next().unwrap_or_default()
+}
+
+#[test]
+fn members_are_found_in_their_own_type_only() {
+    let code = "
+struct State<T> {
+    pub(crate) count: u64,
+}
+enum Kind {
+    First(u8),
+}
+impl<F: Fn() -> u64> State<F> {
+    const LIMIT: u64 = 1;
+    fn push(&self) {}
+}
+impl fmt::Display for Kind {
+    fn fmt(&self) { self.push() }
+}
+";
+    for (owner, member) in [
+        ("State", "count"),
+        ("State", "push"),
+        ("State", "LIMIT"),
+        ("Kind", "First"),
+        ("Kind", "fmt"),
+    ] {
+        assert!(has_member(code, owner, member), "{owner}::{member}");
+    }
+    for (owner, member) in [("Kind", "push"), ("State", "fmt"), ("State", "pus")] {
+        assert!(!has_member(code, owner, member), "{owner}::{member}");
+    }
 }
