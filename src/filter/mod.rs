@@ -7,6 +7,7 @@
 //! A filter does not know where frames come from.
 
 mod client;
+mod exchange;
 mod names;
 mod rules;
 mod sample;
@@ -15,6 +16,7 @@ mod tests;
 mod words;
 
 pub(crate) use client::client;
+pub(crate) use exchange::hash_exchange;
 pub(crate) use rules::BadRule;
 pub(crate) use sample::Sample;
 

@@ -6,10 +6,8 @@ use std::{
     str::FromStr,
 };
 
-use crate::{
-    dns::Question,
-    dnstap::{RawFrame, RawMessage},
-};
+use super::hash_exchange;
+use crate::dnstap::RawFrame;
 
 /// A sample of one transaction in N. A random key for the hash is chosen at the start, so a client cannot know which of
 /// its queries will be in the sample.
@@ -33,30 +31,10 @@ impl Sample {
             return true;
         };
         // A transaction is in the sample if the upper 32 bits of its hash are less than 2^32 / N.
-        let hash = self.hash(message) >> 32;
-        hash * u64::from(self.one_in.get()) < 1 << 32
-    }
-
-    /// Hashes fields that a query and its response have in common: addresses, port, identifier and question. The case
-    /// of the name is ignored, because a server may change it in the response.
-    fn hash(&self, message: &RawMessage<'_>) -> u64 {
         let mut hasher = self.key.build_hasher();
-        hasher.write(message.query_address.unwrap_or_default());
-        hasher.write(message.response_address.unwrap_or_default());
-        hasher.write_u32(message.query_port.unwrap_or_default());
-        hasher.write_u32(message.exchange());
-        let octets = message.dns().unwrap_or_default();
-        hasher.write(octets.get(..2).unwrap_or_default());
-        if let Some(question) = Question::first(octets) {
-            for label in &question.name {
-                for byte in label.as_slice() {
-                    hasher.write_u8(byte.to_ascii_lowercase());
-                }
-                hasher.write_u8(b'.');
-            }
-            hasher.write_u16(question.rtype);
-        }
-        hasher.finish()
+        hash_exchange(message, &mut hasher);
+        let hash = hasher.finish() >> 32;
+        hash * u64::from(self.one_in.get()) < 1 << 32
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    dns::Question,
     dnstap::{Moment, RawMessage},
+    filter::hash_exchange,
 };
 
 /// Queries that wait for their responses, oldest first. Their number is bounded: if there are too many, the oldest
@@ -119,24 +119,9 @@ impl<T> Transactions<T> {
         None
     }
 
-    /// The hash of the fields that are equal in a query and its response: addresses, ports, identifier and question.
     fn key_of(&self, message: &RawMessage<'_>) -> u64 {
         let mut hasher = self.key.build_hasher();
-        hasher.write_u32(message.exchange());
-        hasher.write(message.query_address.unwrap_or_default());
-        hasher.write(message.response_address.unwrap_or_default());
-        hasher.write_u32(message.query_port.unwrap_or_default());
-        let octets = message.dns().unwrap_or_default();
-        hasher.write(octets.get(..2).unwrap_or_default());
-        if let Some(question) = Question::first(octets) {
-            for label in &question.name {
-                for byte in label.as_slice() {
-                    hasher.write_u8(byte.to_ascii_lowercase());
-                }
-                hasher.write_u8(b'.');
-            }
-            hasher.write_u16(question.rtype);
-        }
+        hash_exchange(message, &mut hasher);
         hasher.finish()
     }
 }
