@@ -35,6 +35,9 @@ struct Waiting<T> {
 /// The largest number of waiting queries.
 pub(super) const WAITING: usize = 100_000;
 
+/// The largest number of entries in `order`.
+const MOST_ENTRIES: usize = 2 * WAITING;
+
 /// The time after which a query counts as unanswered, measured by the times in the frames.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -63,20 +66,17 @@ impl<T> Transactions<T> {
         };
         self.order.push_back((key, number));
         let replaced = self.waiting.insert(key, waiting).map(|old| old.what);
-        if replaced.is_some() {
-            // The old entry in `order` is now unused. The number of such entries is limited, because a client may
-            // repeat one query very often.
-            if self.order.len() > 2 * WAITING {
-                self.order.retain(|(key, number)| {
-                    self.waiting.get(key).is_some_and(|it| it.number == *number)
-                });
-            }
-            return replaced;
+        // The oldest query may wait for long while later ones are answered or repeated. Their entries in `order` are
+        // now unused, so their number is limited. This happens once in at least `WAITING` queries.
+        if self.order.len() > MOST_ENTRIES {
+            self.order.retain(|(key, number)| {
+                self.waiting.get(key).is_some_and(|it| it.number == *number)
+            });
         }
-        if self.waiting.len() > WAITING {
-            return self.oldest(|_| true);
+        if replaced.is_none() && self.waiting.len() > WAITING {
+            return self.next();
         }
-        None
+        replaced
     }
 
     /// Removes the query for a response. Returns it together with the latency. The times in the response take
@@ -90,31 +90,41 @@ impl<T> Transactions<T> {
         (waiting.map(|waiting| waiting.what), latency)
     }
 
-    /// Removes and returns the oldest query if it is older than [`PATIENCE`] at `now`, the time of the newest frame.
+    /// Removes and returns the oldest query if it is older than [`PATIENCE`] at `now`, the time of the newest frame. A
+    /// query without a time, or with a time far in the future, counts from now on.
     pub(super) fn expired(&mut self, now: Moment) -> Option<T> {
-        self.oldest(|time| now.since(time).is_some_and(|age| age > PATIENCE))
+        now.normal()?;
+        let key = self.oldest()?;
+        let waiting = self.waiting.get_mut(&key)?;
+        if let Some(age) = now.since(waiting.time) {
+            return if age > PATIENCE { self.next() } else { None };
+        }
+        // Times of frames from several threads of a server are slightly out of order, so the time of a query may be
+        // later than `now`. If it is far later, the query must not wait until then, because all queries behind it would
+        // wait, too.
+        if waiting.time.since(now).is_none_or(|lead| lead > PATIENCE) {
+            waiting.time = now;
+            self.order.rotate_left(1);
+        }
+        None
     }
 
     /// Removes and returns the oldest query.
     pub(super) fn next(&mut self) -> Option<T> {
-        self.oldest(|_| true)
+        let key = self.oldest()?;
+        self.order.pop_front();
+        self.waiting.remove(&key).map(|waiting| waiting.what)
     }
 
-    fn oldest(&mut self, is_wanted: impl Fn(Moment) -> bool) -> Option<T> {
+    /// Returns the key of the oldest query. The first entry in `order` is then that of this query.
+    fn oldest(&mut self) -> Option<u64> {
         while let Some((key, number)) = self.order.front().copied() {
-            match self.waiting.get(&key) {
-                Some(waiting) if waiting.number == number => {
-                    if !is_wanted(waiting.time) {
-                        return None;
-                    }
-                    self.order.pop_front();
-                    return self.waiting.remove(&key).map(|waiting| waiting.what);
-                }
-                // This query was answered, or it was asked again.
-                _ => {
-                    self.order.pop_front();
-                }
+            let waiting = self.waiting.get(&key);
+            if waiting.is_some_and(|waiting| waiting.number == number) {
+                return Some(key);
             }
+            // This query was answered, or it was asked again.
+            self.order.pop_front();
         }
         None
     }
@@ -123,5 +133,119 @@ impl<T> Transactions<T> {
         let mut hasher = self.key.build_hasher();
         hash_exchange(message, &mut hasher);
         hasher.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A query or a response of the client at `port`.
+    fn message(kind: u32, port: u32) -> RawMessage<'static> {
+        RawMessage {
+            kind,
+            query_port: Some(port),
+            ..RawMessage::default()
+        }
+    }
+
+    fn query(port: u32, time: Moment) -> RawMessage<'static> {
+        RawMessage {
+            query_time: time,
+            ..message(5, port)
+        }
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment {
+            seconds: Some(seconds),
+            nanoseconds: Some(0),
+        }
+    }
+
+    /// A server that writes no time, and one with a wrong clock.
+    const WITHOUT_AGE: [Moment; 3] = [
+        Moment {
+            seconds: None,
+            nanoseconds: None,
+        },
+        Moment {
+            seconds: Some(1),
+            nanoseconds: None,
+        },
+        Moment {
+            seconds: Some(u64::MAX),
+            nanoseconds: Some(0),
+        },
+    ];
+
+    #[test]
+    fn an_unanswered_query_does_not_keep_the_entries_of_answered_ones() {
+        for time in WITHOUT_AGE {
+            let mut transactions = Transactions::new();
+            assert_eq!(transactions.query(&query(0, time), 0), None);
+            // No frame has a time, so no query expires.
+            for port in 1..=3 * u32::try_from(WAITING).expect("small") {
+                assert_eq!(
+                    transactions.query(&query(port, Moment::default()), port),
+                    None
+                );
+                let (answered, _) = transactions.response(&message(6, port));
+                assert_eq!(answered, Some(port));
+            }
+            assert_eq!(transactions.waiting.len(), 1);
+            assert!(transactions.order.len() <= MOST_ENTRIES);
+            assert_eq!(transactions.next(), Some(0));
+        }
+    }
+
+    #[test]
+    fn queries_without_a_time_or_from_the_future_expire_and_block_no_others() {
+        for time in WITHOUT_AGE {
+            let mut transactions = Transactions::new();
+            for port in 0..100 {
+                transactions.query(&query(port, time), port);
+            }
+            let mut expired = Vec::new();
+            let mut expire = |transactions: &mut Transactions<u32>, now| {
+                while let Some(port) = transactions.expired(now) {
+                    expired.push(port);
+                }
+                expired.len()
+            };
+            // Each frame moves one query behind the others.
+            for port in 100..200 {
+                transactions.query(&query(port, at(1000)), port);
+                assert_eq!(expire(&mut transactions, at(1000)), 0);
+                assert_eq!(expire(&mut transactions, Moment::default()), 0);
+            }
+            assert_eq!(expire(&mut transactions, at(1010)), 0);
+            assert_eq!(expire(&mut transactions, at(1011)), 200);
+            expired.sort_unstable();
+            assert!(expired.into_iter().eq(0..200));
+        }
+    }
+
+    #[test]
+    fn times_that_are_slightly_out_of_order_do_not_change_the_order() {
+        let mut transactions = Transactions::new();
+        for (port, time) in [(1, 1005), (2, 1000), (3, 1006)] {
+            transactions.query(&query(port, at(time)), port);
+            assert_eq!(transactions.expired(at(time)), None);
+        }
+        let rest: Vec<u32> = std::iter::from_fn(|| transactions.next()).collect();
+        assert_eq!(rest, [1, 2, 3]);
+    }
+
+    #[test]
+    fn the_oldest_query_makes_room() {
+        let mut transactions = Transactions::new();
+        let most = u32::try_from(WAITING).expect("small");
+        for port in 0..most {
+            assert_eq!(transactions.query(&query(port, at(1)), port), None);
+        }
+        assert_eq!(transactions.query(&query(most, at(1)), most), Some(0));
+        // A repeated query replaces itself.
+        assert_eq!(transactions.query(&query(most, at(1)), 7), Some(most));
     }
 }
