@@ -261,6 +261,43 @@ async fn a_signal_ends_an_endless_replay_in_order() {
     router.drain().await;
 }
 
+/// Accepts one stream, and reads it without ever answering STOP.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_a_replay_without_finish_as_a_failure() {
+    let folder = Folder::new();
+    let listener = UnixListener::bind(folder.path("in")).expect("free");
+    let mut command = command([capture(&folder, "capture", 100)]);
+    command.arg("--to").arg(folder.path("in"));
+    command.args(["--loop", "0", "--rate", "2000"]);
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("run");
+    let (mut stream, _) = listener.accept().await.expect("a connection");
+    stream.write_all(ACCEPT).await.expect("written");
+    let mut got = Vec::new();
+    while got.len() < READY.len() + START.len() + 100 {
+        stream.read_buf(&mut got).await.expect("frames");
+    }
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    kill(pid, Signal::SIGINT).expect("sent");
+    while !got.ends_with(STOP) {
+        stream.read_buf(&mut got).await.expect("STOP");
+    }
+    kill(pid, Signal::SIGINT).expect("sent");
+    let output = spawn_blocking(move || child.wait_with_output());
+    let output = with_timeout("the replay ends", output);
+    let output = output.await.expect("no panic").expect("its output");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "tapfan: a second signal ended the replay before its streams; the listener may have lost the last frames\n"
+    );
+    let line = without_time(&String::from_utf8_lossy(&output.stdout));
+    assert!(
+        line.ends_with("; interrupted; did not end cleanly, see the errors\n"),
+        "{line}"
+    );
+}
+
 /// Accepts one stream, sends `answer` at its start, and closes after STOP. Returns the bytes
 /// received.
 async fn listener(path: PathBuf, answer: &'static [u8]) -> Vec<u8> {

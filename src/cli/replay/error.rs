@@ -40,6 +40,11 @@ pub(super) enum ReplayError {
     /// The stream ended without FINISH.
     #[error("the listener closed without FINISH; it may have lost the last frames")]
     NoFinish,
+    /// A second signal arrived before all streams had ended.
+    #[error(
+        "a second signal ended the replay before its streams; the listener may have lost the last frames"
+    )]
+    Aborted,
     /// The listener sent a frame other than FINISH.
     #[error("the listener broke the protocol: {0}")]
     Protocol(#[from] ControlError),

@@ -145,10 +145,13 @@ async fn replay(args: &ReplayArgs, target: Target) -> Result<Outcome, ReplayErro
             }
         }
     };
-    select! {
-        () = ended => {}
-        () = stop_on_signals(&stop) => {}
-        () = progress::show(Arc::clone(&sent), start) => {}
+    let is_aborted = select! {
+        () = ended => false,
+        () = stop_on_signals(&stop) => true,
+        () = progress::show(Arc::clone(&sent), start) => false,
+    };
+    if is_aborted {
+        problems.push(ReplayError::Aborted);
     }
     let account = Account::of(&sent, start);
     let interrupted = stop.is_cancelled();
