@@ -280,8 +280,11 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
     } else {
         format!("tcp://{text}")
     };
-    text.parse()
-        .map_err(|error: crate::net::AddressError| error.to_string())
+    match text.parse() {
+        Ok(Endpoint::File(_)) => Err("a collector is not a file; -w writes to files".to_owned()),
+        Ok(endpoint) => Ok(endpoint),
+        Err(error) => Err(crate::net::AddressError::to_string(&error)),
+    }
 }
 
 fn timeout(text: &str) -> Result<Duration, QuantityError> {
@@ -367,6 +370,8 @@ mod tests {
         let collector = |text| endpoint(text).expect(text).to_string();
         assert_eq!(collector("c.example:1"), "tcp://c.example:1");
         assert_eq!(collector("tls://c.example:1"), "tls://c.example:1");
+        let refused = endpoint("file:///tmp/copy.fstrm").expect_err("a file");
+        assert_eq!(refused, "a collector is not a file; -w writes to files");
         assert_eq!(timeout("0"), Ok(LONGEST));
         assert_eq!(timeout("1m30s"), Ok(Duration::from_secs(90)));
         assert!(timeout("1").is_err());
