@@ -314,6 +314,11 @@ fn bad_usage_is_refused_before_anything_is_opened() {
             "cannot write /missing/file",
         ),
         (vec!["-u", "/missing/socket"], 1, "/missing/socket"),
+        (
+            vec!["-r", SAMPLE, "-T", &format!("file://{file}")],
+            2,
+            "a collector is not a file; -w writes to files",
+        ),
     ] {
         let output = dump(&arguments);
         let text = stderr(&output);
@@ -897,6 +902,38 @@ fn a_capture_is_followed_as_it_grows_and_when_it_is_replaced() {
         text.contains("was replaced, reading the new file"),
         "{text}"
     );
+}
+
+#[test]
+fn a_followed_capture_that_cannot_be_opened_is_reported_once() {
+    let folder = TempDir::new().expect("a folder");
+    let (file, text) = (path(&folder, "in.fstrm"), path(&folder, "out"));
+    let bytes = fs::read(SAMPLE).expect("a capture");
+    for is_replaced_again in [true, false] {
+        fs::write(&file, &bytes).expect("written");
+        let running = Dump::start(folder.path(), &["-f", &file, "-w", &text, "-q"]);
+        let lines = || {
+            let text = fs::read_to_string(&text);
+            text.unwrap_or_default().lines().count()
+        };
+        until("the frames", || lines() == 45);
+        // No user can open a socket, not even root.
+        fs::remove_file(&file).expect("removed");
+        let socket = std::os::unix::net::UnixListener::bind(&file).expect("bound");
+        let report = format!("tapfan dump: cannot open {file}: No such device or address");
+        until("the report", || running.stderr().contains(&report));
+        if is_replaced_again {
+            drop(socket);
+            fs::remove_file(&file).expect("removed");
+            fs::write(&file, &bytes).expect("written");
+            until("the frames of the new file", || lines() == 90);
+        }
+        running.signal(Signal::SIGINT);
+        let (status, text) = running.end();
+        assert_eq!(text.matches(&report).count(), 1, "{text}");
+        assert_eq!(status, Some(i32::from(!is_replaced_again)), "{text}");
+        let _ = fs::remove_file(&file);
+    }
 }
 
 #[test]

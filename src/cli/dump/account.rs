@@ -19,6 +19,8 @@ pub(super) struct Account {
     pub(super) bad: AtomicU64,
     /// Frames that were dropped because the listeners received them faster than the program could process them.
     pub(super) overrun: AtomicU64,
+    /// Captures of `-f` that were replaced by a file that cannot be opened.
+    pub(super) unopened: AtomicU64,
     /// True if an input or an output failed.
     failed: AtomicBool,
 }
@@ -61,7 +63,7 @@ impl Account {
     pub(super) fn is_good(&self, outputs: &[&OutputAccount]) -> bool {
         let open = outputs.iter().filter(|it| !it.is_closed.load(Relaxed));
         let dropped = open.map(|output| &output.dropped);
-        let mut counts = dropped.chain([&self.bad, &self.overrun]);
+        let mut counts = dropped.chain([&self.bad, &self.overrun, &self.unopened]);
         !self.failed.load(Relaxed) && counts.all(|count| count.load(Relaxed) == 0)
     }
 

@@ -5,6 +5,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::atomic::Ordering::Relaxed,
     thread,
     time::{Duration, Instant},
 };
@@ -34,10 +35,15 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Reads the capture at `path` as it grows, and after it each file that takes its place, until the pump stops.
 pub(in crate::cli::dump) fn follow(path: &Path, files: &Files) {
+    let name = path.display().to_string();
+    // The error that was reported last; `None` once the file could be opened again.
+    let mut reported = None;
     while !files.stop.is_cancelled() {
         match File::open(path) {
             Ok(file) => {
-                let name = path.display().to_string();
+                if reported.take().is_some() {
+                    files.account.unopened.fetch_sub(1, Relaxed);
+                }
                 let growing = Growing {
                     file,
                     path: path.to_owned(),
@@ -49,8 +55,18 @@ pub(in crate::cli::dump) fn follow(path: &Path, files: &Files) {
                     return;
                 }
             }
-            // If the file was renamed, there may be no new file at its path yet.
-            Err(_) => thread::sleep(PAUSE),
+            Err(error) => {
+                // If the file was renamed, there may be no new file at its path yet.
+                let is_known =
+                    [Some(io::ErrorKind::NotFound), reported].contains(&Some(error.kind()));
+                if !is_known {
+                    complain(format_args!("cannot open {name}: {error}; trying again"));
+                    if reported.replace(error.kind()).is_none() {
+                        files.account.unopened.fetch_add(1, Relaxed);
+                    }
+                }
+                thread::sleep(PAUSE);
+            }
         }
     }
 }
