@@ -35,6 +35,11 @@ pub(crate) trait Form {
 
     /// Appends the text that was held back until the last frame.
     fn finish(&mut self, _out: &mut Vec<u8>) {}
+
+    /// The number of frames whose text is held back.
+    fn held_back(&self) -> u64 {
+        0
+    }
 }
 
 /// Returns `frame` in every format, for the fuzz targets. Returns `None` if it is not dnstap.

@@ -91,7 +91,8 @@ impl Account {
             } else {
                 unless_none(&output.dropped, &|lost| format!(", dropped {lost}"))
             };
-            format!("; {}: wrote {written}{dropped}", output.name)
+            let left_out = unless_none(&output.left_out, &|number| format!(", left out {number}"));
+            format!("; {}: wrote {written}{left_out}{dropped}", output.name)
         });
         let outputs: String = outputs.collect();
         complain(format_args!("{}{outputs}", input.concat()));

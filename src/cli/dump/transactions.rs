@@ -53,6 +53,11 @@ impl<T> Transactions<T> {
         }
     }
 
+    /// The number of waiting queries.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Adds a query. Returns the query that it replaces: the same query if it was asked before, or else the oldest one
     /// if there are too many.
     pub(super) fn query(&mut self, message: &RawMessage<'_>, what: T) -> Option<T> {

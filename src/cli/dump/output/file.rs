@@ -85,8 +85,9 @@ pub(in crate::cli::dump) fn open(
 impl Text {
     fn write_held(&mut self, account: &OutputAccount) -> io::Result<()> {
         self.target.write_all(&self.held)?;
-        account.written.fetch_add(self.frames, Relaxed);
-        self.frames = 0;
+        let held_back = self.form.held_back().min(self.frames);
+        account.written.fetch_add(self.frames - held_back, Relaxed);
+        self.frames = held_back;
         self.held.clear();
         // The text of one frame may take megabytes.
         self.held.shrink_to(4 * HELD);
@@ -170,5 +171,34 @@ impl Output for Binary {
             file.finish()?.flush()?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_counted_when_it_is_in_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("out");
+        let mut batch = Batch::of_file();
+        batch.push(b"\x72\x02\x08\x05\x78\x01");
+        // A query of `--pair` is written when its response arrives, or at the end.
+        for (format, flushed) in [(Format::Quiet, 1), (Format::Binary, 1), (Format::Pair, 0)] {
+            let written = Written {
+                path: path.clone(),
+                format,
+            };
+            let mut output = open(&written, false).expect("a file");
+            let account = OutputAccount::new(String::new());
+            let counted = || account.written.load(Relaxed);
+            output.write(&batch, &account).expect("memory");
+            assert_eq!(counted(), 0, "{format:?}");
+            output.flush(&account).expect("a disk");
+            assert_eq!(counted(), flushed, "{format:?}");
+            output.finish(&account).expect("a disk");
+            assert_eq!(counted(), 1, "{format:?}");
+        }
     }
 }

@@ -62,6 +62,10 @@ impl Form for Pair {
         }
     }
 
+    fn held_back(&self) -> u64 {
+        self.waiting.len() as u64
+    }
+
     fn finish(&mut self, out: &mut Vec<u8>) {
         while let Some(unanswered) = self.waiting.next() {
             write_unanswered(&unanswered, out);

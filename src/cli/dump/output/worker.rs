@@ -31,6 +31,7 @@ pub(in crate::cli::dump) struct Worker {
     /// Closed when the thread has ended.
     ended: Receiver<()>,
     account: Arc<OutputAccount>,
+    run: Arc<Account>,
     /// `None` for collectors: a drain has its own deadline.
     patience: Option<Patience>,
 }
@@ -96,7 +97,7 @@ impl Worker {
             batches,
             reopen,
             account: Arc::clone(&account),
-            run,
+            run: Arc::clone(&run),
             _ended: end,
         };
         let thread = thread::Builder::new()
@@ -107,6 +108,7 @@ impl Worker {
             thread,
             ended,
             account,
+            run,
             patience: patience.map(|limit| Patience::new(ending, limit)),
         })
     }
@@ -152,8 +154,14 @@ impl Worker {
                 return self.account;
             }
         }
-        // The panic hook has reported a panic of the thread already.
-        let _ = self.thread.join();
+        if self.thread.join().is_err() {
+            // The panic hook has already reported where.
+            self.run.fail(format_args!(
+                "cannot write {}: its thread failed because of a bug in tapfan; please report it",
+                self.account.name
+            ));
+            self.account.has_failed.store(true, Relaxed);
+        }
         if self.account.has_failed.load(Relaxed) {
             self.account.drop_rest();
         }
@@ -204,6 +212,109 @@ impl Work {
                 }
             };
             self.output.write(&batch, &self.account)?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The step at which a [`Failing`] output fails.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Step {
+        Write,
+        Finish,
+    }
+
+    /// An output that has a buffer for two batches, and fails at a step.
+    struct Failing {
+        /// Closed when the output may begin.
+        gate: Receiver<()>,
+        at: Step,
+        panics: bool,
+        batches: u64,
+    }
+
+    impl Failing {
+        fn pass(&self, step: Step) -> Result<(), OutputError> {
+            if step != self.at {
+                return Ok(());
+            }
+            assert!(!self.panics, "as the test wants it");
+            Err(io::Error::other("the disk is full").into())
+        }
+    }
+
+    impl Output for Failing {
+        fn write(&mut self, batch: &Batch, account: &OutputAccount) -> Result<(), OutputError> {
+            let _ = self.gate.recv();
+            self.batches += 1;
+            match self.batches {
+                1 => Ok(()),
+                2 => {
+                    account.written.fetch_add(2 * batch.len(), Relaxed);
+                    Ok(())
+                }
+                _ => self.pass(Step::Write),
+            }
+        }
+
+        fn flush(&mut self, _: &OutputAccount) -> Result<(), OutputError> {
+            Ok(())
+        }
+
+        fn reopen(&mut self, _: &OutputAccount) -> Result<(), OutputError> {
+            Ok(())
+        }
+
+        fn finish(self: Box<Self>, _: &OutputAccount) -> Result<(), OutputError> {
+            self.pass(Step::Finish)
+        }
+    }
+
+    #[test]
+    fn the_frames_behind_a_failure_are_dropped_and_the_run_has_failed() {
+        for (at, panics) in [
+            (Step::Write, false),
+            (Step::Write, true),
+            (Step::Finish, false),
+            (Step::Finish, true),
+        ] {
+            let run = Arc::new(Account::default());
+            let (opener, gate) = sync_channel(0);
+            let output = Box::new(Failing {
+                gate,
+                at,
+                panics,
+                batches: 0,
+            });
+            let worker = Worker::start(
+                (Kind::File, "a file".to_owned()),
+                output,
+                Arc::default(),
+                Ending::default(),
+                run.clone(),
+            );
+            let mut worker = worker.expect("a thread");
+            let mut batch = Batch::of_file();
+            batch.push(b"one");
+            batch.push(b"two");
+            let batch = Arc::new(batch);
+            for _ in 0..10 {
+                worker.offer(&batch).expect("room in the queue");
+            }
+            drop(opener);
+            let account = worker.finish();
+            let counts = [&account.queued, &account.written, &account.dropped];
+            assert_eq!(
+                counts.map(|it| it.load(Relaxed)),
+                [20, 4, 16],
+                "{at:?} {panics}"
+            );
+            // An output that counts everything before its end has failed, too.
+            account.dropped.store(0, Relaxed);
+            assert!(!run.is_good(&[&account]), "{at:?} {panics}");
         }
     }
 }
