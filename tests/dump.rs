@@ -669,6 +669,79 @@ fn a_capture_waits_for_its_reader_until_a_signal() {
     drop(reader);
 }
 
+/// The numbers in the last line that follow these words; 0 if the words are missing.
+fn totals<const N: usize>(text: &str, words: [&str; N]) -> [u64; N] {
+    let line = text.lines().last().expect("the totals");
+    words.map(|word| {
+        let number = line.split_once(word).map(|(_, rest)| {
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse().expect("a number")
+        });
+        number.unwrap_or_default()
+    })
+}
+
+#[test]
+fn every_frame_of_an_output_that_fails_is_counted_as_dropped() {
+    for format in ["-q", "-y", "-j", "--flat", "--pair", "--fstrm", "--pcap"] {
+        // The small capture fits into the buffer of the output.
+        for captures in [[BIND, BIND, BIND].as_slice(), &[SAMPLE]] {
+            let output = dump(&[captures, &["-w", "/dev/full", format]].concat());
+            let text = stderr(&output);
+            assert_eq!(output.status.code(), Some(1), "{text}");
+            assert!(text.contains("No space left on device"), "{text}");
+            let [read, wrote, left_out, dropped] =
+                totals(&text, ["read ", "wrote ", "left out ", "dropped "]);
+            assert!(read >= 45, "{format}: {text}");
+            assert_eq!((read, wrote), (left_out + dropped, 0), "{format}: {text}");
+        }
+    }
+    // Queries that wait for their responses at the end are written as well.
+    let folder = TempDir::new().expect("a folder");
+    let output = dump(&[BIND, "--pair", "-w", &path(&folder, "pairs")]);
+    assert_eq!(totals(&stderr(&output), ["wrote "]), [4000]);
+}
+
+#[tokio::test]
+async fn frames_that_arrive_after_the_limit_are_not_lost() {
+    let folder = TempDir::new().expect("a folder");
+    let (socket, pipe) = (path(&folder, "in.sock"), path(&folder, "pipe"));
+    nix::unistd::mkfifo(Path::new(&pipe), nix::sys::stat::Mode::S_IRWXU).expect("made");
+    // Opened for both directions, so that neither side waits for the other one to open it.
+    let mut options = fs::OpenOptions::new();
+    let mut reader = options.read(true).write(true).open(&pipe).expect("a pipe");
+    let running = Dump::start(
+        folder.path(),
+        &["-u", &socket, "-w", &pipe, "-y", "--limit", "2000", "-v"],
+    );
+    until("its socket", || running.stderr().contains("listening"));
+    let mut stream = UnixStream::connect(&socket).await.expect("listening");
+    open(&mut stream, TIMEOUT).await.expect("ACCEPT");
+    let bytes = fs::read(BIND).expect("a capture");
+    let control = Control::start().encode().len();
+    let frames = &bytes[control..bytes.len() - Control::stop().encode().len()];
+    stream.write_all(frames).await.expect("written");
+    let read = timeout(TIMEOUT, stream.read_u8()).await.expect("in time");
+    read.expect_err("the back channel is closed, because the limit is reached");
+    // The text of 2000 frames does not fit into the pipe, so the output waits. Meanwhile the sender sends more frames
+    // than the queue of the sockets holds.
+    for _ in 0..20 {
+        stream.write_all(frames).await.expect("written");
+    }
+    stream
+        .write_all(&Control::stop().encode())
+        .await
+        .expect("written");
+    until("the stream to end", || {
+        running.stderr().contains("frames=84000")
+    });
+    thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    let (status, text) = running.end();
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains(&format!("{pipe}: wrote 2000\n")), "{text}");
+    assert!(!text.contains("dropped"), "{text}");
+}
+
 #[test]
 fn a_file_that_was_renamed_is_continued_in_a_new_one() {
     let folder = TempDir::new().expect("a folder");

@@ -126,7 +126,11 @@ fn dump(args: &DumpArgs) -> Result<bool, Refusal> {
     let captures = open_captures(args)?;
     let network = Network::start(args).map_err(Refusal::Cannot)?;
     let (to, batches) = sync_channel(QUEUE);
-    let mut pump = Pump::new(batches, &network);
+    let mut pump = Pump::new(
+        Arc::clone(&account),
+        network.stop(),
+        network.sockets_ended(),
+    );
     pump.filter = filter;
     pump.sample.clone_from(&args.filter.sample);
     pump.limit = args.filter.limit;
@@ -141,15 +145,16 @@ fn dump(args: &DumpArgs) -> Result<bool, Refusal> {
         grow: args.input.follow,
     };
     start_captures(args, captures, files).map_err(cannot)?;
-    pump.run();
+    pump.run(batches);
+    if let Some(sockets) = sockets {
+        // Frames that arrive after `--limit` are not lost, even if their queue overflows while the outputs finish.
+        let dropped = sockets.ledger().dropped_total();
+        account.overrun.fetch_add(dropped, Relaxed);
+    }
     let outputs: Vec<_> = pump.workers.drain(..).map(Worker::finish).collect();
     // Standard output may be the one that is stuck.
     if !outputs.iter().any(|output| output.is_stuck.load(Relaxed)) {
         print_results(args, &pump);
-    }
-    if let Some(sockets) = sockets {
-        let dropped = sockets.ledger().dropped_total();
-        account.overrun.fetch_add(dropped, Relaxed);
     }
     runtime.end();
     let outputs: Vec<&OutputAccount> = outputs.iter().map(AsRef::as_ref).collect();

@@ -153,10 +153,10 @@ impl Network {
         } = self;
         let queues = sockets.as_ref().map(|sockets| Arc::clone(sockets.queues()));
         if let Some(queues) = queues.clone() {
-            let (handle, account) = (runtime.handle().clone(), Arc::clone(account));
+            let handle = runtime.handle().clone();
             thread::Builder::new()
                 .name("sockets".to_owned())
-                .spawn(move || input::forward(&handle, &queues, &to, &account, &sockets_ended))?;
+                .spawn(move || input::forward(&handle, &queues, &to, &sockets_ended))?;
         }
         let (end, ended) = oneshot::channel();
         let account = Arc::clone(account);

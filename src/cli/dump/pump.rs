@@ -4,7 +4,10 @@ use std::{
     num::NonZeroU64,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Relaxed},
+        },
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::Duration,
@@ -12,7 +15,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{batch::Batch, network::Network, output::Worker, stats::Stats};
+use super::{account::Account, batch::Batch, output::Worker, stats::Stats};
 use crate::{
     dnstap::RawFrame,
     filter::{Filter, Sample},
@@ -20,10 +23,10 @@ use crate::{
 
 /// The pump between the inputs and the outputs.
 pub(super) struct Pump {
-    batches: Receiver<Batch>,
+    account: Arc<Account>,
     /// Asks the inputs to stop.
     pub(super) stop: CancellationToken,
-    /// Set when no more frames will come from the listeners.
+    /// Set after the last frame of the listeners was sent, when no more frames will come from the listeners.
     have_sockets_ended: Arc<AtomicBool>,
     pub(super) workers: Vec<Worker>,
     pub(super) filter: Filter,
@@ -33,19 +36,26 @@ pub(super) struct Pump {
     pub(super) stats: Option<Stats>,
     /// The number of frames that passed the filter and were offered to the outputs.
     pub(super) passed: u64,
+    /// The longest time until the pump notices a stop.
+    attention: Duration,
 }
 
-/// The longest time until the pump notices a stop while no input has frames.
+/// The longest time until a pump notices a stop while no input has frames.
 const ATTENTION: Duration = Duration::from_millis(100);
 
 // === impl Pump ===
 
 impl Pump {
-    pub(super) fn new(batches: Receiver<Batch>, network: &Network) -> Self {
+    pub(super) fn new(
+        account: Arc<Account>,
+        stop: CancellationToken,
+        have_sockets_ended: Arc<AtomicBool>,
+    ) -> Self {
         Self {
-            batches,
-            stop: network.stop(),
-            have_sockets_ended: network.sockets_ended(),
+            account,
+            stop,
+            have_sockets_ended,
+            attention: ATTENTION,
             workers: Vec::new(),
             filter: Filter::default(),
             sample: None,
@@ -55,27 +65,33 @@ impl Pump {
         }
     }
 
-    /// Runs until all inputs have ended. After a request to stop, runs only until the senders have ended their streams.
-    pub(super) fn run(&mut self) {
+    /// Takes frames from `batches` until all inputs have ended. After a request to stop, runs only until the senders have
+    /// ended their streams.
+    pub(super) fn run(&mut self, batches: Receiver<Batch>) {
         loop {
-            match self.batches.recv_timeout(ATTENTION) {
+            // This must be read before the queue is. Otherwise the last batch may arrive between the two, and would be
+            // lost.
+            let is_over = self.is_over();
+            match batches.recv_timeout(self.attention) {
                 Ok(batch) => {
+                    self.account.read.fetch_add(batch.len(), Relaxed);
                     if !self.pass(batch) {
-                        // The inputs notice this because their queue is closed.
                         break;
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
                 // A read of standard input may block forever, so the pump does not wait for its end.
-                Err(RecvTimeoutError::Timeout) if self.is_over() => break,
+                Err(RecvTimeoutError::Timeout) if is_over => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
         self.stop.cancel();
+        // A thread that waits for room in the queue ends now. It would otherwise wait until the outputs have finished.
+        drop(batches);
     }
 
     fn is_over(&self) -> bool {
-        self.stop.is_cancelled() && self.have_sockets_ended.load(Relaxed)
+        self.stop.is_cancelled() && self.have_sockets_ended.load(Acquire)
     }
 
     /// Passes a batch to the outputs. Returns false if no more frames are wanted.
@@ -131,4 +147,59 @@ fn first(batch: &Batch, count: u64) -> Batch {
         .take(count)
         .for_each(|frame| head.push(frame));
     head
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{atomic::Ordering::Release, mpsc::sync_channel},
+        thread,
+    };
+
+    use super::*;
+
+    fn pump() -> Pump {
+        let mut pump = Pump::new(Arc::default(), CancellationToken::new(), Arc::default());
+        pump.attention = Duration::ZERO;
+        pump
+    }
+
+    fn batch() -> Batch {
+        let mut batch = Batch::of_file();
+        batch.push(b"\x72\x02\x08\x05\x78\x01");
+        batch
+    }
+
+    /// The race is between two threads, so one round would prove little.
+    #[test]
+    fn a_batch_that_arrives_with_the_end_of_the_sockets_is_passed() {
+        for _ in 0..500 {
+            let mut pump = pump();
+            pump.stop.cancel();
+            let (to, batches) = sync_channel(1);
+            let has_ended = Arc::clone(&pump.have_sockets_ended);
+            let sockets = thread::spawn(move || {
+                to.send(batch()).expect("the pump runs");
+                has_ended.store(true, Release);
+                // As if standard input were still open.
+                to
+            });
+            pump.run(batches);
+            drop(sockets.join());
+            assert_eq!(pump.passed, 1);
+            assert_eq!(pump.account.read.load(Relaxed), 1);
+        }
+    }
+
+    #[test]
+    fn an_input_that_waits_for_room_ends_with_the_pump() {
+        let mut pump = pump();
+        pump.limit = NonZeroU64::new(1);
+        let (to, batches) = sync_channel(1);
+        let input = thread::spawn(move || while to.send(batch()).is_ok() {});
+        pump.run(batches);
+        input.join().expect("it ends");
+        assert_eq!(pump.passed, 1);
+        assert_eq!(pump.account.read.load(Relaxed), 1);
+    }
 }

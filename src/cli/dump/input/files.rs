@@ -167,7 +167,6 @@ impl Files {
             return Err(Stopped);
         }
         if !batch.is_empty() {
-            self.account.read.fetch_add(batch.len(), Relaxed);
             self.to.send(batch).map_err(|_| Stopped)?;
         }
         Ok(Batch::of_file())

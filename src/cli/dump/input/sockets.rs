@@ -4,7 +4,10 @@ use std::{
     future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool,
+            Ordering::{Relaxed, Release},
+        },
         mpsc::SyncSender,
     },
     time::Duration,
@@ -111,24 +114,22 @@ pub(in crate::cli::dump) fn forward(
     runtime: &Handle,
     queues: &Queues,
     to: &SyncSender<Batch>,
-    account: &Account,
     has_ended: &AtomicBool,
 ) {
     let queue = queues.one();
     while let Some(taken) = runtime.block_on(poll_fn(|context| queue.poll_take(context))) {
-        if pass_on(taken, to, account).is_err() {
+        if pass_on(taken, to).is_err() {
             break;
         }
     }
-    has_ended.store(true, Relaxed);
+    has_ended.store(true, Release);
 }
 
-fn pass_on(mut taken: Taken, to: &SyncSender<Batch>, account: &Account) -> Result<(), ()> {
+fn pass_on(mut taken: Taken, to: &SyncSender<Batch>) -> Result<(), ()> {
     let mut progress = Progress::default();
     let mut sent = Ok(());
     for chunk in taken.begin() {
         let frames = chunk.len() as u64;
-        account.read.fetch_add(frames, Relaxed);
         progress.frames += chunk.len();
         progress.bytes += chunk.wire().len() as u64;
         let batch = Batch::of_socket(chunk.wire().to_vec(), frames);
