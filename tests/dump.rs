@@ -16,7 +16,7 @@ use nix::{
 };
 use tapfan::{
     capture::FileReader,
-    internals::{BackChannel, Control, open, start},
+    internals::{BackChannel, Control, accept, open, start},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -564,6 +564,31 @@ fn a_dead_collector_stalls_no_other_output() {
         "{text}"
     );
     assert!(text.contains(&format!("{copy}: wrote 16000\n")), "{text}");
+}
+
+/// The collector needs longer than `-t` for each batch, and longer than `-t` for the queue at the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_of_a_capture_wait_for_a_slow_collector_to_the_end() {
+    let folder = TempDir::new().expect("a folder");
+    let socket = path(&folder, "slow.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).expect("bound");
+    let collector = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        accept(&mut stream, Duration::from_secs(10))
+            .await
+            .expect("a handshake");
+        let mut part = [0; 2048];
+        while stream.read(&mut part).await.expect("read") > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let arguments = ["-r", BIND, "-U", &socket, "-t", "2s"].map(str::to_owned);
+    let dumping =
+        tokio::task::spawn_blocking(move || dump(&arguments.each_ref().map(String::as_str)));
+    let output = dumping.await.expect("no panic");
+    collector.abort();
+    let text = stderr(&output);
+    assert!(text.contains("collectors: wrote 4000\n"), "{text}");
 }
 
 /// The number before or after `word` in the summary.

@@ -18,7 +18,9 @@ use crate::{
     },
     config::Config,
     frame_stream::Chunk,
+    health::{Ledger, State},
     net::{Inherited, OwnListeners},
+    router::Limits,
     supervisor::{Prepared, SinkReport, StartError, Supervisor, View},
 };
 
@@ -32,17 +34,21 @@ pub(in crate::cli::dump) struct Collectors {
     patience: Duration,
     /// The progress of each sink.
     progress: Vec<Progress>,
+    /// True if a batch may wait, so that its frames wait for slow collectors at the end, too.
+    waits: bool,
 }
 
 /// The progress of a sink.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     delivered: u64,
+    /// The connections that had ended when `delivered` last changed.
+    disconnects: u64,
     /// The time of the last change of `delivered`.
     since: Instant,
 }
 
-/// The time between two checks of a sink whose queue is at least half full.
+/// The time between two checks of a sink that is waited for.
 const PAUSE: Duration = Duration::from_millis(2);
 
 // === impl Collectors ===
@@ -64,6 +70,7 @@ impl Collectors {
         let supervisor = Supervisor::start_among(own, Inherited::default(), View::new(), prepared)?;
         let now = Progress {
             delivered: 0,
+            disconnects: 0,
             since: Instant::now(),
         };
         Ok(Self {
@@ -72,27 +79,34 @@ impl Collectors {
             runtime,
             hurry,
             patience,
+            waits: false,
         })
     }
 
-    /// Waits until each queue is less than half full. Does not wait for a sink that has delivered nothing for the time
-    /// `patience`.
-    fn wait_for_room(&mut self) {
+    /// Waits until `is_enough` holds for each queue. Does not wait for a sink whose collector is dead.
+    ///
+    /// A collector that takes no byte for the time `patience`, the sink's `write_timeout`, is disconnected. So a collector
+    /// is dead if it is not connected, or was disconnected since its last delivery, for that time. A slow collector is not:
+    /// it may need longer than that for a batch.
+    fn wait_until(&mut self, is_enough: impl Fn(&Ledger, Limits) -> bool) {
         for (sink, progress) in self.supervisor.sinks().iter().zip(&mut self.progress) {
+            let (status, limits) = (sink.status(), sink.queues().limits());
             loop {
-                let ledger = sink.ledger();
-                let (limits, now) = (sink.queues().limits(), Instant::now());
-                let waiting = ledger.queued + ledger.in_flight;
-                if waiting == 0 || ledger.delivered != progress.delivered {
+                let (ledger, now) = (sink.ledger(), Instant::now());
+                let (is_up, disconnects) = {
+                    let health = &status.borrow().health;
+                    (health.state == State::Up, health.disconnects.values().sum())
+                };
+                if ledger.queued + ledger.in_flight == 0 || ledger.delivered != progress.delivered {
                     *progress = Progress {
                         delivered: ledger.delivered,
+                        disconnects,
                         since: now,
                     };
                 }
-                let is_half_full = waiting >= limits.frames as u64 / 2
-                    || ledger.held_bytes >= limits.bytes as u64 / 2;
-                let is_dead = now - progress.since >= self.patience;
-                if !is_half_full || is_dead || self.hurry.is_cancelled() {
+                let is_dead = now - progress.since >= self.patience
+                    && (!is_up || disconnects != progress.disconnects);
+                if is_enough(&ledger, limits) || is_dead || self.hurry.is_cancelled() {
                     break;
                 }
                 thread::sleep(PAUSE);
@@ -104,7 +118,11 @@ impl Collectors {
 impl Output for Collectors {
     fn write(&mut self, batch: &Batch, _: &OutputAccount) -> Result<(), OutputError> {
         if batch.may_wait() {
-            self.wait_for_room();
+            self.waits = true;
+            self.wait_until(|ledger, limits| {
+                ledger.queued + ledger.in_flight < limits.frames as u64 / 2
+                    && ledger.held_bytes < limits.bytes as u64 / 2
+            });
         }
         // A batch consists of whole frames, and none of them is empty.
         if let Some(chunk) = Chunk::from_wire(Bytes::copy_from_slice(batch.wire())) {
@@ -121,7 +139,10 @@ impl Output for Collectors {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, account: &OutputAccount) -> Result<(), OutputError> {
+    fn finish(mut self: Box<Self>, account: &OutputAccount) -> Result<(), OutputError> {
+        if self.waits {
+            self.wait_until(|ledger, _| ledger.queued + ledger.in_flight == 0);
+        }
         let report = self.runtime.block_on(self.supervisor.drain(self.hurry));
         for SinkReport { name, ledger, .. } in report.sinks {
             let dropped = ledger.dropped_total();
