@@ -98,7 +98,7 @@ pub(crate) enum Event<'a> {
         /// True if a crash or a full disk had left it under its temporary name.
         was_left: bool,
     },
-    /// A file stays under its temporary name.
+    /// A file was not completed, and still has its temporary name if it exists.
     FileLeft { file: &'a str, cause: &'a dyn Error },
     /// A file beyond the number of `keep` could not be deleted.
     FileNotDeleted { cause: &'a dyn Error },

@@ -194,7 +194,7 @@ impl Line<'_> {
                 debug!(target: TARGET, sink, file, frames, "a file is complete");
             }
             Event::FileLeft { file, cause } => {
-                warn!(target: TARGET, sink, file, %cause, "a file stays under its temporary name");
+                warn!(target: TARGET, sink, file, %cause, "a file was not completed");
             }
             Event::FileNotDeleted { cause } => {
                 warn!(target: TARGET, sink, %cause, "an old file cannot be deleted");

@@ -353,9 +353,7 @@ async fn a_copy_that_fails_leaves_only_the_original() {
     fs::write(&left, &whole).expect("written");
     let tapfile = tapfile(&folder, "%s.fstrm", "compress zstd\nrotate 1s");
     let mut tapfan = Tapfan::run_after("trap '' XFSZ; ulimit -f 1024;", &folder, &tapfile);
-    tapfan
-        .wait_for_log("a file stays under its temporary name")
-        .await;
+    tapfan.wait_for_log("a file was not completed").await;
     // Each new file starts another attempt.
     let mut seen = BTreeSet::new();
     until("four files were opened", || {
@@ -398,6 +396,36 @@ async fn a_sink_without_its_folder_is_down_until_the_folder_exists() {
     sender.stop().await;
     router.drain().await;
     assert!(numbers(&folder).into_iter().eq(0..10));
+}
+
+/// Frames that are written to a file without a name would be lost, and would count as delivered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_removed_or_replaced_gets_no_more_frames() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("files")).expect("a folder");
+    let router = Router::start(&tapfile(&folder, "%Y.fstrm", ""));
+    router.up(0).await;
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    let mut sent = 0;
+    for round in 0..3 {
+        sender.send((sent..sent + 10).map(numbered)).await;
+        sent += 10;
+        delivered(&router, sent).await;
+        let parts = names(&folder).into_iter().filter(|name| is_part(name));
+        for part in parts.map(|name| folder.path("files").join(name)) {
+            fs::remove_file(&part).expect("removed");
+            if round == 1 {
+                std::os::unix::fs::symlink("/etc/hostname", &part).expect("a link");
+            }
+        }
+    }
+    sender.send((sent..sent + 10).map(numbered)).await;
+    delivered(&router, sent + 10).await;
+    sender.stop().await;
+    router.drain().await;
+    assert!(numbers(&folder).into_iter().eq(sent..sent + 10));
+    let is_link = |path: &PathBuf| path.is_symlink();
+    assert!(!finished(&folder).iter().any(is_link));
 }
 
 /// The name and the content of a file say whether it is compressed, and not the setting of today.

@@ -20,6 +20,11 @@ pub(crate) enum FileError {
     /// A file with a temporary name that tapfan did not create.
     #[error("tapfan did not create this file; move it to another folder")]
     NotOurs,
+    /// The path no longer leads to the file that is being written.
+    #[error(
+        "another program has removed, renamed or replaced {path}; the frames in it are not in a complete file", path = .0.display()
+    )]
+    Gone(PathBuf),
     /// A file that a crash left cannot be read up to its end.
     #[error("cannot read {path}: {source}; the file is unchanged", path = .path.display())]
     Unreadable {

@@ -152,12 +152,22 @@ impl PartFile {
 
     /// Writes a batch. The caller must call [`confirm`](Self::confirm) or [`take_back`](Self::take_back) afterwards.
     pub(super) fn write(&mut self, batch: Batch) -> Result<(), FileError> {
+        self.check_place()?;
         let frames: usize = batch.iter().map(crate::frame_stream::Chunk::len).sum();
         self.encoder
             .write(&mut self.file, batch)
             .map_err(|error| FileError::io("write", &self.path, error))?;
         self.frames.written += frames as u64;
         Ok(())
+    }
+
+    /// Checks that the path still leads to this file. Otherwise nobody would find the frames that are written to it.
+    fn check_place(&self) -> Result<(), FileError> {
+        if is_at(&self.file, &self.path) {
+            Ok(())
+        } else {
+            Err(FileError::Gone(self.path.clone()))
+        }
     }
 
     /// Confirms the batches that were written, so that they stay in the file.
@@ -180,6 +190,8 @@ impl PartFile {
     /// Writes STOP, waits until all data is on the disk, and gives the file its final name. Returns this name. A file
     /// without frames is deleted instead.
     pub(super) fn complete(self, pattern: &FilePattern) -> Result<Option<PathBuf>, FileError> {
+        // Another file that has the name now must be neither deleted nor renamed.
+        self.check_place()?;
         let path = self.path.clone();
         let failed = |error| FileError::io("complete", &path, error);
         if self.frames.confirmed == 0 {
