@@ -178,8 +178,18 @@ async fn files_of_a_size_follow_each_other() {
     audit.finish();
     assert_eq!(report.sinks[0].ledger.delivered, sent);
     let names = names(&folder);
-    assert_eq!(&names[..2], ["all-1.fstrm", "all-2.fstrm"]);
     assert_eq!(names.last().map(String::as_str), Some("all.fstrm"));
+    // The numbers grow, but a number is left out if a file was opened and not used.
+    let is_numbered = |name: &String| {
+        let number = name
+            .strip_prefix("all-")
+            .and_then(|name| name.strip_suffix(".fstrm"));
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    assert!(
+        names[..names.len() - 1].iter().all(is_numbered),
+        "{names:?}"
+    );
     for path in &finished(&folder)[..6] {
         assert!(fs::metadata(path).expect("a file").len() >= 64 << 10);
     }
@@ -478,6 +488,17 @@ async fn the_log_of_a_sink_that_writes_files_speaks_of_files() {
     let mut sender = Sender::open(&target, Mode::Bidirectional).await;
     sender.send((0..10).map(numbered)).await;
     sender.stop().await;
+    until("the frames are in a file", || {
+        let is_last = |bytes: Vec<u8>| {
+            let last = numbered(9);
+            bytes.windows(last.len()).any(|part| part == last)
+        };
+        let paths = names(&folder)
+            .into_iter()
+            .map(|name| folder.path("files").join(name));
+        paths.filter_map(|path| fs::read(path).ok()).any(is_last)
+    })
+    .await;
     fs::remove_dir_all(folder.path("files")).expect("removed");
     tapfan
         .wait_for_log("no new file can be opened; the old one stays in use")
