@@ -6,8 +6,9 @@
 //! pauses before it waits for more, so that one read returns all frames that arrived during the pause, and one write
 //! sends them.
 //!
-//! A pause must neither delay a lone frame nor block a sender. So there is no pause after a quiet time, pauses grow only
-//! while work keeps coming, and a pause is so short that the frames that arrive during it fit into a socket's buffer.
+//! A pause must neither delay a lone frame nor block a sender at a steady rate. So there is no pause after a quiet time,
+//! pauses grow only while work keeps coming, and a pause is so short that the frames that arrive during it fit into a
+//! socket's buffer. Only a sudden burst can fill the buffer before the pause ends; the next pauses are then shorter.
 
 use std::{
     cell::{Cell, RefCell},
@@ -25,7 +26,7 @@ use tokio::runtime::Builder;
 ///
 /// Most of the cost of a small write of a DNS server is not the frame but the wake-up of a worker. With pauses, one wake-up
 /// serves all frames that arrive in about [`latency`](crate::config::Config::latency). A frame that arrives after a quiet
-/// time leaves immediately, and a sender is not blocked by a pause.
+/// time leaves immediately. A sender whose sudden burst fills its socket waits until the pause ends, at most `latency`.
 ///
 /// A router has one, its [view](crate::supervisor::View::coalescing). The pauses block the thread, so install it only on a
 /// runtime that does nothing but run routers.
@@ -55,7 +56,7 @@ struct Pace {
     waited_from: Option<Instant>,
     /// The time at which that wait ended.
     woke: Option<Instant>,
-    /// How long it lasted.
+    /// The duration of the last wait for work.
     idle: Duration,
     /// The time from the end of the wait before to the end of this one: the frames of the last reads came in this time.
     interval: Duration,

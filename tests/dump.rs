@@ -6,6 +6,10 @@ use std::{
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -566,29 +570,69 @@ fn a_dead_collector_stalls_no_other_output() {
     assert!(text.contains(&format!("{copy}: wrote 16000\n")), "{text}");
 }
 
-/// The collector needs longer than `-t` for each batch, and longer than `-t` for the queue at the end.
+/// A collector that reads 100 KB/s. It needs longer than 2 seconds for a batch.
+struct SlowCollector {
+    task: tokio::task::JoinHandle<()>,
+    /// The number of reads so far.
+    reads: Arc<AtomicU64>,
+}
+
+impl SlowCollector {
+    fn listening(socket: &str) -> Self {
+        let listener = tokio::net::UnixListener::bind(socket).expect("bound");
+        let reads = Arc::<AtomicU64>::default();
+        let count = Arc::clone(&reads);
+        let task = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let handshake = accept(&mut stream, Duration::from_secs(10)).await;
+            handshake.expect("a handshake");
+            let mut part = [0; 2048];
+            while stream.read(&mut part).await.is_ok_and(|bytes| bytes > 0) {
+                count.fetch_add(1, Relaxed);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        Self { task, reads }
+    }
+}
+
+impl Drop for SlowCollector {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_of_a_capture_wait_for_a_slow_collector_to_the_end() {
     let folder = TempDir::new().expect("a folder");
     let socket = path(&folder, "slow.sock");
-    let listener = tokio::net::UnixListener::bind(&socket).expect("bound");
-    let collector = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.expect("a connection");
-        accept(&mut stream, Duration::from_secs(10))
-            .await
-            .expect("a handshake");
-        let mut part = [0; 2048];
-        while stream.read(&mut part).await.expect("read") > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
+    let _collector = SlowCollector::listening(&socket);
     let arguments = ["-r", BIND, "-U", &socket, "-t", "2s"].map(str::to_owned);
     let dumping =
         tokio::task::spawn_blocking(move || dump(&arguments.each_ref().map(String::as_str)));
-    let output = dumping.await.expect("no panic");
-    collector.abort();
-    let text = stderr(&output);
+    let text = stderr(&dumping.await.expect("no panic"));
     assert!(text.contains("collectors: wrote 4000\n"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_signal_a_slow_collector_has_only_the_time_of_the_drain() {
+    let folder = TempDir::new().expect("a folder");
+    let socket = path(&folder, "slow.sock");
+    let collector = SlowCollector::listening(&socket);
+    // With `-f`, the capture does not end before the signal.
+    let arguments = [
+        "-f", BIND, "-r", BIND, "-r", BIND, "-U", &socket, "-t", "1s",
+    ];
+    let dump = Dump::start(folder.path(), &arguments);
+    until("many reads of the collector", || {
+        collector.reads.load(Relaxed) > 40
+    });
+    dump.signal(Signal::SIGINT);
+    let ended = tokio::task::spawn_blocking(move || dump.end());
+    let (status, text) = ended.await.expect("no panic");
+    assert_eq!(status, Some(1), "{text}");
+    let last = text.lines().last().unwrap_or_default();
+    assert!(number_after(last, ", dropped ") > 0, "{text}");
 }
 
 /// The number before or after `word` in the summary.

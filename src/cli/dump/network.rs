@@ -125,9 +125,9 @@ impl Network {
         let Some(config) = args.collectors() else {
             return Ok(None);
         };
-        let (handle, hurry) = (self.runtime.handle().clone(), self.ending.hurry.clone());
+        let (handle, ending) = (self.runtime.handle().clone(), self.ending());
         let own = self.sockets.as_ref().map(Sockets::own).unwrap_or_default();
-        let start = async { Collectors::start(config, own, args.timeout, handle, hurry) };
+        let start = async { Collectors::start(config, own, args.timeout, handle, ending) };
         let collectors = self.runtime.block_on(start);
         let collectors = collectors.map_err(|error| error.to_string())?;
         Ok(Some(Box::new(collectors)))

@@ -163,10 +163,13 @@ impl PartFile {
 
     /// Checks that the path still leads to this file. Otherwise nobody would find the frames that are written to it.
     fn check_place(&self) -> Result<(), FileError> {
-        if is_at(&self.file, &self.path) {
-            Ok(())
-        } else {
-            Err(FileError::Gone(self.path.clone()))
+        match same_file(&self.file, &self.path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(FileError::Gone(self.path.clone())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(FileError::Gone(self.path.clone()))
+            }
+            Err(error) => Err(FileError::io("find", &self.path, error)),
         }
     }
 
@@ -293,10 +296,12 @@ pub(super) fn lock(file: &File) -> Result<(), Errno> {
 
 /// Returns whether the path still leads to this open file.
 pub(super) fn is_at(file: &File, path: &Path) -> bool {
-    let (Ok(here), Ok(there)) = (file.metadata(), fs::symlink_metadata(path)) else {
-        return false;
-    };
-    (here.dev(), here.ino()) == (there.dev(), there.ino())
+    same_file(file, path).unwrap_or(false)
+}
+
+fn same_file(file: &File, path: &Path) -> io::Result<bool> {
+    let (here, there) = (file.metadata()?, fs::symlink_metadata(path)?);
+    Ok((here.dev(), here.ino()) == (there.dev(), there.ino()))
 }
 
 /// Gives a complete file its final name, or this name with the next free number. Never replaces another file.

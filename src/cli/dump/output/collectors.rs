@@ -8,9 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 
-use super::{Output, OutputError};
+use super::{Ending, Output, OutputError};
 use crate::{
     cli::dump::{
         account::{OutputAccount, complain},
@@ -28,8 +27,7 @@ use crate::{
 pub(in crate::cli::dump) struct Collectors {
     supervisor: Supervisor,
     runtime: Handle,
-    /// Ends the final drain immediately.
-    hurry: CancellationToken,
+    ending: Ending,
     /// The time after which a collector that accepts no data counts as dead.
     patience: Duration,
     /// The progress of each sink.
@@ -63,7 +61,7 @@ impl Collectors {
         own: OwnListeners,
         patience: Duration,
         runtime: Handle,
-        hurry: CancellationToken,
+        ending: Ending,
     ) -> Result<Self, StartError> {
         config.drain = patience;
         let prepared = Prepared::new(config);
@@ -77,7 +75,7 @@ impl Collectors {
             progress: vec![now; supervisor.sinks().len()],
             supervisor,
             runtime,
-            hurry,
+            ending,
             patience,
             waits: false,
         })
@@ -106,7 +104,7 @@ impl Collectors {
                 }
                 let is_dead = now - progress.since >= self.patience
                     && (!is_up || disconnects != progress.disconnects);
-                if is_enough(&ledger, limits) || is_dead || self.hurry.is_cancelled() {
+                if is_enough(&ledger, limits) || is_dead || self.ending.hurry.is_cancelled() {
                     break;
                 }
                 thread::sleep(PAUSE);
@@ -141,9 +139,15 @@ impl Output for Collectors {
 
     fn finish(mut self: Box<Self>, account: &OutputAccount) -> Result<(), OutputError> {
         if self.waits {
-            self.wait_until(|ledger, _| ledger.queued + ledger.in_flight == 0);
+            // After a signal, only the deadline of the drain counts.
+            let asked = self.ending.asked.clone();
+            self.wait_until(|ledger, _| {
+                ledger.queued + ledger.in_flight == 0 || asked.is_cancelled()
+            });
         }
-        let report = self.runtime.block_on(self.supervisor.drain(self.hurry));
+        let report = self
+            .runtime
+            .block_on(self.supervisor.drain(self.ending.hurry));
         for SinkReport { name, ledger, .. } in report.sinks {
             let dropped = ledger.dropped_total();
             if dropped > 0 {
