@@ -8,14 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from . import broken, files, manifests, monitoring, running, typescript
+from . import broken, chart, files, manifests, monitoring, running, typescript
 from .tree import Failed, Tree
 
 CHECKS = {
     "yaml": files.yamls,
     "container": files.container,
     "units": files.units,
-    "charts": manifests.charts,
+    "charts": chart.charts,
+    "values": chart.values,
+    "readme": chart.readme,
+    "refusals": chart.refusals,
+    "notes": chart.notes,
+    "openshift": chart.openshift,
     "schemas": manifests.schemas,
     "same": manifests.same,
     "pods": manifests.rules,
@@ -27,6 +32,7 @@ CHECKS = {
     "dashboard": monitoring.dashboard,
     "tapfiles": running.tapfiles,
     "probes": running.probes,
+    "tests": running.tests,
     "metrics": running.metrics,
 }
 
@@ -57,11 +63,12 @@ def main():
     parser = argparse.ArgumentParser(prog="deploy/check", description=__doc__)
     parser.add_argument("checks", nargs="*", metavar="NAME", help=f"one of {', '.join(CHECKS)}, broken; default: all")
     parser.add_argument("--tapfan", type=Path, default=target / "debug/tapfan", help="the program; default: %(default)s")
-    parser.add_argument("--write", action="store_true", help="make prometheusrule.yaml from rules.yaml, and nothing else")
+    parser.add_argument("--write", action="store_true", help="make the files that are made of others, and nothing else")
     arguments = parser.parse_args()
     tree = Tree(repository, arguments.tapfan)
     if arguments.write:
         monitoring.write(tree)
+        chart.write(tree)
         return 0
     if not arguments.tapfan.exists():
         sys.exit(f"{arguments.tapfan} does not exist: run cargo build, or use --tapfan")

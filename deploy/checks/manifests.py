@@ -7,7 +7,7 @@ import json
 import kubernetes_validate
 import yaml
 
-from .tree import NEWEST, OLDEST, Failed, Workload, containers, run, title
+from .tree import NEWEST, OLDEST, Workload, containers, title
 
 # Objects that passed their schema. They are not checked again, because equal objects occur often and the schemas are
 # large.
@@ -15,19 +15,17 @@ VALID = set()
 
 OPERATOR = "monitoring.coreos.com/v1"
 
-
-def charts(tree):
-    """Runs helm lint with each values file, which also applies the schema of the values."""
-    for values in tree.values:
-        try:
-            run("helm", "lint", "--strict", "--quiet", *tree.helm_arguments(values), "--kube-version", NEWEST)
-        except Failed as failed:
-            yield f"{values.name}: {failed}"
+# Rules that a values file of the chart breaks on purpose.
+EXCEPT = {
+    "helm host": {"hostNetwork", "NetworkPolicy", "ServiceAccount", "automountServiceAccountToken"},
+    "helm openshift": {"runAsUser", "runAsGroup"},
+}
 
 
 def schemas(tree):
     """Every object of Kubernetes itself matches its schema, without unknown fields."""
-    for where, objects in tree.manifests:
+    tests = [(f"helm test {name}", objects) for name, objects in tree.tests.items()]
+    for where, objects in tree.manifests + tests:
         for item in objects:
             if item["apiVersion"] == OPERATOR:
                 continue
@@ -69,7 +67,10 @@ def rules(tree):
     seen = set()
     for workload in tree.workloads:
         seen.add(workload.owner["kind"] + (" sidecar" if workload.sidecar else ""))
-        for problem in security(workload) + lifecycle(workload) + ports(workload) + around(workload):
+        for rule, problem in security(workload) + around(workload):
+            if rule not in EXCEPT.get(workload.where, ()):
+                yield f"{workload.name}: {problem}"
+        for problem in lifecycle(workload) + ports(workload):
             yield f"{workload.name}: {problem}"
     for kind in ("Deployment", "DaemonSet", "Deployment sidecar"):
         if kind not in seen:
@@ -77,7 +78,7 @@ def rules(tree):
 
 
 def security(workload: Workload):
-    """Checks the Pod Security Standard "restricted", and more."""
+    """Checks the Pod Security Standard "restricted", and more. A problem comes with the name of its rule."""
     context = {**workload.pod.get("securityContext", {}), **workload.container.get("securityContext", {})}
     wanted = {
         "runAsNonRoot": True,
@@ -88,18 +89,18 @@ def security(workload: Workload):
         "capabilities": {"drop": ["ALL"]},
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    problems = [f"{key} is not {value}" for key, value in wanted.items() if context.get(key) != value]
+    problems = [(key, f"{key} is not {value}") for key, value in wanted.items() if context.get(key) != value]
     for forbidden in ("hostNetwork", "hostPID", "hostIPC"):
         if workload.pod.get(forbidden):
-            problems.append(f"{forbidden} is set")
+            problems.append((forbidden, f"{forbidden} is set"))
     if not workload.sidecar and workload.pod.get("automountServiceAccountToken") is not False:
-        problems.append("automountServiceAccountToken is not false")
+        problems.append(("automountServiceAccountToken", "automountServiceAccountToken is not false"))
     resources = workload.container.get("resources", {})
     if not {"cpu", "memory"} <= resources.get("requests", {}).keys() or "memory" not in resources.get("limits", {}):
-        problems.append("requests for cpu and memory, or a limit for memory, are missing")
+        problems.append(("resources", "requests for cpu and memory, or a limit for memory, are missing"))
     for mount in workload.container["volumeMounts"]:
         if "subPath" in mount:
-            problems.append(f'{mount["mountPath"]} is mounted with subPath and would never change')
+            problems.append(("subPath", f'{mount["mountPath"]} is mounted with subPath and would never change'))
     return problems
 
 
@@ -148,7 +149,7 @@ def ports(workload: Workload):
 
 
 def around(workload: Workload):
-    """Checks that selectors match the Pod, and that the objects around it exist."""
+    """Checks that selectors match the Pod, and that the objects around it exist. A problem comes with the name of its rule."""
     problems = []
     kinds = {item["kind"] for item in workload.objects}
     wanted = [] if workload.sidecar else ["NetworkPolicy", "ServiceAccount", "Service"]
@@ -156,8 +157,8 @@ def around(workload: Workload):
         wanted.append("PodDisruptionBudget")
         keys = {spread["topologyKey"] for spread in workload.pod.get("topologySpreadConstraints", [])}
         if keys != {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}:
-            problems.append("replicas are not spread over zones and hosts")
-    problems += [f"there is no {kind}" for kind in wanted if kind not in kinds]
+            problems.append(("spread", "replicas are not spread over zones and hosts"))
+    problems += [(kind, f"there is no {kind}") for kind in wanted if kind not in kinds]
     for item in workload.objects:
         selector = {
             "Service": item.get("spec", {}).get("selector"),
@@ -165,7 +166,7 @@ def around(workload: Workload):
             "PodDisruptionBudget": item.get("spec", {}).get("selector", {}).get("matchLabels"),
         }.get(item["kind"], workload.labels)
         if not selector or not selector.items() <= workload.labels.items():
-            problems.append(f"{title(item)} does not select it")
+            problems.append(("selector", f"{title(item)} does not select it"))
     return problems
 
 

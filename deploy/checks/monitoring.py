@@ -28,8 +28,20 @@ def operators_rule(tree):
     return OPERATORS_RULE + re.sub(r"^(?=.)", "  ", groups, flags=re.MULTILINE)
 
 
+def chart_files(tree):
+    """Returns the files that the chart contains a second time, because helm reads only the folder of a chart."""
+    text = (tree.deploy / "monitoring/rules.yaml").read_text()
+    dashboard = json.loads((tree.deploy / "monitoring/dashboard.json").read_text())
+    return {
+        "rules.yaml": text[text.index("groups:\n") :],
+        "dashboard.json": json.dumps(dashboard, ensure_ascii=False, separators=(",", ":")) + "\n",
+    }
+
+
 def write(tree):
     (tree.deploy / "monitoring/prometheusrule.yaml").write_text(operators_rule(tree))
+    for name, text in chart_files(tree).items():
+        (tree.chart / "files" / name).write_text(text)
 
 
 def groups(tree):
@@ -37,7 +49,7 @@ def groups(tree):
 
 
 def rules(tree):
-    """promtool accepts the rules, and rules.yaml and prometheusrule.yaml have the same rules."""
+    """promtool accepts the rules, and the files that are made of rules.yaml and dashboard.json are up to date."""
     folder = tree.deploy / "monitoring"
     try:
         run("promtool", "check", "rules", folder / "rules.yaml")
@@ -45,6 +57,10 @@ def rules(tree):
         yield str(failed)
     if (folder / "prometheusrule.yaml").read_text() != operators_rule(tree):
         yield "prometheusrule.yaml differs from rules.yaml: run deploy/check --write"
+    for name, text in chart_files(tree).items():
+        path = tree.chart / "files" / name
+        if not path.exists() or path.read_text() != text:
+            yield f"the chart's {name} differs from monitoring/{name}: run deploy/check --write"
 
 
 def alerts(tree):

@@ -34,7 +34,7 @@ class Stage:
             here = self.folder / path.strip("/").replace("/", "-")
             here.mkdir()
             volume = workload.volume(mount)
-            if "secret" in volume:
+            if "secret" in volume or ("configMap" in volume and path != "/etc/tapfan"):
                 certificate(here)
             if path != "/etc/tapfan":
                 text = text.replace(f"{path}/", f"{here}/")

@@ -1,5 +1,6 @@
 """Checks of manifests, rules and dashboard against the running program."""
 
+import base64
 import re
 import tempfile
 import time
@@ -76,6 +77,57 @@ def answered(router, port, path):
         time.sleep(0.05)
 
 
+def tests(tree):
+    """The commands of `helm test` succeed against the program with the same Tapfile, and reach it through the Service."""
+    seen = set()
+    for name, objects in tree.tests.items():
+        if not objects:
+            continue
+        workload = next(workload for workload in tree.workloads if workload.where == f"helm {name}")
+        pod = next(item for item in objects if item["kind"] == "Pod")
+        captures = [item for item in objects if item["kind"] == "ConfigMap"]
+        for service in workload.services():
+            if service["spec"]["selector"].items() <= pod["metadata"]["labels"].items():
+                yield f"helm test {name}: {title(service)} also leads to the Pod of the test"
+        with Router(tree.tapfan, workload) as router:
+            try:
+                router.wait_until_bound()
+            except Failed as failed:
+                yield f"helm test {name}: {failed}"
+                continue
+            for container in pod["spec"]["containers"]:
+                seen.add(container["name"].split("-")[0])
+                try:
+                    test(tree, workload, router, container, captures)
+                except Failed as failed:
+                    yield f"helm test {name}: {container['name']}: {failed}"
+    if seen != {"check", "connect"}:
+        yield f"helm test runs only {seen}"
+
+
+def test(tree, workload, router, container, captures):
+    """Runs the command of a container of `helm test`, with the files and ports of the running program."""
+    words = [word.replace("/etc/tapfan/Tapfile", str(router.stage.tapfile)) for word in container["args"]]
+    for item in captures:
+        for name, text in item["binaryData"].items():
+            path = router.stage.folder / name
+            path.write_bytes(base64.b64decode(text))
+            words = [word.replace(f"/captures/{name}", str(path)) for word in words]
+    targets = {
+        f"tcp://{service['metadata']['name']}.{service['metadata']['namespace']}.svc:{port['port']}": port["targetPort"]
+        for service in workload.services()
+        for port in service["spec"]["ports"]
+    }
+    for index, word in enumerate(words):
+        if word.startswith("--to="):
+            port = targets.get(word.removeprefix("--to="))
+            if port is None:
+                raise Failed(f"no Service has the address in {word}")
+            words[index] = f"--to=tcp://127.0.0.1:{router.stage.ports[workload.ports[port]]}"
+    environment = [f"{name}={value}" for name, value in router.stage.environment.items()]
+    run("env", *environment, tree.tapfan, *words)
+
+
 def metrics(tree):
     """Rules and dashboard use existing metrics, labels, and values of labels that are closed sets."""
     workload = next(workload for workload in tree.workloads if workload.name.startswith("helm everything"))
@@ -85,7 +137,7 @@ def metrics(tree):
         except Failed as failed:
             yield str(failed)
             return
-        status, body = router.get(workload.ports["probes"], "/metrics")
+        status, body = with_sinks(router, workload.ports["probes"])
     if status != 200:
         yield f"/metrics: {status} {body}"
         return
@@ -99,6 +151,16 @@ def metrics(tree):
     for place, text in asked:
         for problem in compare(text, there):
             yield f"{place}: {problem}"
+
+
+def with_sinks(router, port):
+    """Returns the answer of /metrics that has the sinks, which start only after the ports are bound."""
+    end = time.monotonic() + 5
+    while True:
+        status, body = router.get(port, "/metrics")
+        if status != 200 or "\ntapfan_sink_up{" in body or time.monotonic() > end:
+            return status, body
+        time.sleep(0.05)
 
 
 def samples(body):

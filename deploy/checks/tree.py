@@ -19,6 +19,10 @@ TAPFILES = {
 }
 
 
+# The APIs of the cluster for which the values file of this name is.
+APIS = {"openshift": ["--api-versions", "security.openshift.io/v1"]}
+
+
 class Failed(Exception):
     """A program failed; the text is its output."""
 
@@ -64,18 +68,29 @@ class Tree:
             arguments += ["--set-file", f"tapfile={self.deploy / TAPFILES[values.stem]}"]
         return arguments
 
+    def render(self, *arguments):
+        """Returns the objects that `helm template` makes with these arguments."""
+        return objects_of(
+            run("helm", "template", "tapfan", *arguments, "--namespace", "dns-obs", "--kube-version", NEWEST)
+        )
+
     @cached_property
-    def helm(self):
-        """The rendered objects, by the name of the values file."""
+    def rendered(self):
+        """All objects of the chart, by the name of the values file."""
         return {
-            values.stem: objects_of(
-                run(
-                    *("helm", "template", "tapfan", *self.helm_arguments(values)),
-                    *("--namespace", "dns-obs", "--kube-version", NEWEST, "--skip-tests"),
-                )
-            )
+            values.stem: self.render(*self.helm_arguments(values), *APIS.get(values.stem, []))
             for values in self.values
         }
+
+    @cached_property
+    def helm(self):
+        """The objects that helm installs, by the name of the values file."""
+        return {name: [item for item in objects if not is_hook(item)] for name, objects in self.rendered.items()}
+
+    @cached_property
+    def tests(self):
+        """The objects of `helm test`, by the name of the values file."""
+        return {name: [item for item in objects if is_hook(item)] for name, objects in self.rendered.items()}
 
     @cached_property
     def kustomize(self):
@@ -108,6 +123,10 @@ class Tree:
         ]
 
 
+def is_hook(item):
+    return "helm.sh/hook" in item["metadata"].get("annotations", {})
+
+
 def containers(owner):
     pod = owner["spec"]["template"]["spec"]
     return pod.get("initContainers", []) + pod["containers"]
@@ -121,6 +140,7 @@ class Workload:
     """A container of tapfan, its Pod, and the other objects of the same manifest."""
 
     def __init__(self, where, objects, owner, container):
+        self.where = where
         self.objects = objects
         self.owner = owner
         self.container = container

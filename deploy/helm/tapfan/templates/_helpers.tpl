@@ -11,21 +11,120 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "tapfan.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 58 | trimSuffix "-" -}}
+{{- end -}}
+
 {{- define "tapfan.selectorLabels" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "tapfan.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{- define "tapfan.labels" -}}
-{{ include "tapfan.selectorLabels" . }}
+{{/* The labels of every object, without those that select the Pods. */}}
+{{- define "tapfan.commonLabels" -}}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
-{{- define "tapfan.image" -}}
-{{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
-{{- else -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- define "tapfan.labels" -}}
+{{ include "tapfan.selectorLabels" . }}
+{{ include "tapfan.commonLabels" . }}
 {{- end -}}
+
+{{/* The labels of the Pods of `helm test`. They differ from those that Services and NetworkPolicies select. */}}
+{{- define "tapfan.testLabels" -}}
+app.kubernetes.io/name: {{ include "tapfan.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "tapfan.image" -}}
+{{- $repository := required "The value image.repository is empty: set it to the repository of your image, see docs/kubernetes.md." .Values.image.repository -}}
+{{- if .Values.image.digest -}}
+{{ $repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ $repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- define "tapfan.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "tapfan.fullname" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* OpenShift's policy `restricted` assigns user and groups itself and refuses others. A DaemonSet needs its fixed user for
+the folder on the host, and so another policy. */}}
+{{- define "tapfan.podSecurityContext" -}}
+{{- $openshift := .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
+{{- if and $openshift (eq .Values.mode "deployment") -}}
+{{- omit .Values.podSecurityContext "runAsUser" "runAsGroup" "fsGroup" | toYaml -}}
+{{- else -}}
+{{- toYaml .Values.podSecurityContext -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The environment of the container. */}}
+{{- define "tapfan.environment" -}}
+{{- with .Values.extraEnv }}
+env:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.envFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "tapfan.volumeMounts" -}}
+# Mounted as a folder, because a file mounted with subPath would never change.
+- name: config
+  mountPath: /etc/tapfan
+  readOnly: true
+{{- range $index, $secret := .Values.secrets }}
+- name: secret-{{ $index }}
+  mountPath: {{ $secret.mountPath }}
+  readOnly: true
+{{- end }}
+{{- range $index, $map := .Values.configMaps }}
+- name: config-map-{{ $index }}
+  mountPath: {{ $map.mountPath }}
+  readOnly: true
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "tapfan.volumes" -}}
+- name: config
+  configMap:
+    name: {{ .Values.existingConfigMap | default (include "tapfan.fullname" .) }}
+{{- range $index, $secret := .Values.secrets }}
+- name: secret-{{ $index }}
+  secret:
+    secretName: {{ $secret.name }}
+    # The group of fsGroup can read the files.
+    defaultMode: 0440
+{{- end }}
+{{- range $index, $map := .Values.configMaps }}
+- name: config-map-{{ $index }}
+  configMap:
+    name: {{ $map.name }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The IP families of a Service. */}}
+{{- define "tapfan.families" -}}
+{{- with .Values.service.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .Values.service.ipFamilies }}
+ipFamilies:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}

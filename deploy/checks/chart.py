@@ -1,0 +1,184 @@
+"""Checks of the Helm chart: its values, their documentation, and what the chart refuses or says."""
+
+import json
+import re
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from .tree import NEWEST, Failed, run, title
+
+# Changes of the values in ci/ that the chart refuses, and words of the sentence.
+REFUSALS = [
+    ("deployment", "existingConfigMap=other", "both set"),
+    ("deployment", "image.repository=", "image.repository is empty"),
+    ("deployment", "probesPort=9281", "has port 9181, but the value probesPort is 9281"),
+    ("deployment", 'listeners=[{"name": "dnstap", "port": 6001}]', "listeners has port 6001 (dnstap), but no `listen` line"),
+    ("deployment", "terminationGracePeriodSeconds=17", "not longer than 5 s of preStopSeconds, 10 s of `drain`"),
+    ("deployment", "service.loadBalancerClass=internal", "needs service.type LoadBalancer"),
+    ("deployment", "service.externalTrafficPolicy=Local", "needs service.type NodePort or LoadBalancer"),
+    ("deployment", 'listeners=[{"name": "dnstap", "port": 6000, "nodePort": 30600}]', "needs service.type NodePort or LoadBalancer"),
+    ("daemonset", "probesPort=9281", "has port 9181, but the value probesPort is 9281"),
+    ("daemonset", "terminationGracePeriodSeconds=12", "not longer than 0 s of preStopSeconds, 10 s of `drain`"),
+]
+
+# Tapfiles for the default values, and words of the sentence; None if the chart accepts them.
+TAPFILES = [
+    ("", "There is no Tapfile"),
+    ("listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9181\n", None),
+    ('listen "tcp://[::]:6000" { max_frame 1KiB }\nprobes "[::]:9181" {\n    host tapfan\n}\ndrain 21s999ms\n', None),
+    ("listen tcp://{$ADDRESS} # 0.0.0.0:6001\nprobes {$PROBES}\ndrain 20s\n", None),
+    ("import conf.d/*\n", None),
+    ("listen tcp://127.0.0.1:7000\nlisten tls://0.0.0.0:6000 { cert c key k }\nprobes 0.0.0.0:9181\n", None),
+    ("listen tcp://0.0.0.0:6000\n# probes 0.0.0.0:9181\n", "no `probes` line"),
+    ("listen tcp://0.0.0.0:6000\nprobes 127.0.0.1:9181\n", "on loopback"),
+    ("listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9182\n", "has port 9182, but the value probesPort is 9181"),
+    ("listen tcp://127.0.0.1:6000\nprobes 0.0.0.0:9181\n", "no `listen` line"),
+    ("listen unix:///run/d.sock\nprobes 0.0.0.0:9181\n", "no `listen` line"),
+    ("listen tcp://0.0.0.0:6000\nlisten tls://[::]:6443 {\n}\nprobes 0.0.0.0:9181\n", "listens at port 6443"),
+    ("listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9181\ndrain 1m30s\n", "90 s of `drain`"),
+    ("listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9181\ndrain 22s1ms\ndrain 23s\n", "23 s of `drain`"),
+]
+
+# Sentences in the notes of an installation, by the name of the values file.
+NOTES = {
+    "deployment": [
+        "DNS servers write to tapfan.dns-obs.svc, port 6000 (dnstap).",
+        "out, to any address: DNS (53), and collectors on the TCP ports 6000, 6443",
+        "helm test --namespace dns-obs tapfan",
+        "port-forward deployment/tapfan 9180",
+    ],
+    "daemonset": ["write to /run/tapfan/dnstap.sock", "DNS (53)", "port-forward daemonset/tapfan 9180"],
+    "everything": ["ports 6000 (dnstap) 6443 (dnstap-tls)", '[{"ipBlock":{"cidr":"192.0.2.0/24"}}]', "TCP ports 6443"],
+    "host": ["There is no NetworkPolicy", "ConfigMap host-tapfile must have the key Tapfile", "(9181)"],
+}
+
+
+def charts(tree):
+    """Runs helm lint with the default values and with each values file, which also applies the schema of the values."""
+    for name, arguments in [("values.yaml", [tree.chart])] + [(v.name, tree.helm_arguments(v)) for v in tree.values]:
+        try:
+            run("helm", "lint", "--strict", "--quiet", *arguments, "--kube-version", NEWEST)
+        except Failed as failed:
+            yield f"{name}: {failed}"
+
+
+def values(tree):
+    """Every value is in the schema, and a file in ci/ sets it to something else than its default."""
+    schema = json.loads((tree.chart / "values.schema.json").read_text())
+    defaults = yaml.safe_load((tree.chart / "values.yaml").read_text())
+    given = [yaml.safe_load(path.read_text()) for path in tree.values]
+    yield from compare(schema, defaults, given, "")
+    extra = schema["properties"].keys() - defaults.keys() - {"global"}
+    yield from (f"values.schema.json has {name}, which is not in values.yaml" for name in extra)
+
+
+def compare(schema, defaults, given, path):
+    for name, default in defaults.items():
+        place = f"{path}{name}"
+        described = schema.get("properties", {}).get(name)
+        if described is None:
+            yield f"values.schema.json has no {place}"
+            continue
+        others = [values[name] for values in given if name in values]
+        # `tapfile` is in the arguments of helm, too.
+        if not any(other != default for other in others):
+            yield f"no file in ci/ changes {place}"
+        if isinstance(default, dict) and "properties" in described:
+            yield from compare(described, default, others, f"{place}.")
+
+
+def helm_docs(tree):
+    return run(
+        *("helm-docs", "--chart-search-root", tree.chart, "--dry-run", "--skip-version-footer"),
+        *("--sort-values-order", "file", "--log-level", "warning"),
+    )
+
+
+def readme(tree):
+    """README.md is what helm-docs makes of the values, each value is described, and the chart accepts its Tapfile."""
+    made = helm_docs(tree).strip() + "\n"
+    if (tree.chart / "README.md").read_text() != made:
+        yield "README.md differs from values.yaml or README.md.gotmpl: run deploy/check --write"
+    for line in made.splitlines():
+        if re.fullmatch(r"\|.*\|\s*\|", line):
+            yield f"values.yaml does not describe {line.split('|')[1].strip()}: begin the comment above it with `# --`"
+    tapfile = re.search(r"^```tapfile\n(.*?)^```", made, re.MULTILINE | re.DOTALL)[1]
+    yield from (f"the Tapfile of README.md: {said}" for said in refused(tree, tapfile))
+
+
+def write(tree):
+    (tree.chart / "README.md").write_text(helm_docs(tree).strip() + "\n")
+
+
+def refused(tree, tapfile):
+    """Yields what the chart says against this Tapfile, with the default values."""
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(tapfile)
+        file.flush()
+        try:
+            tree.render(tree.chart, "--set", "image.repository=example.net/tapfan", "--set-file", f"tapfile={file.name}")
+        except Failed as failed:
+            yield str(failed)
+
+
+def refusals(tree):
+    """The chart refuses values that do not fit each other or the Tapfile, and says why."""
+    files = {path.stem: path for path in tree.values}
+    for name, change, words in REFUSALS:
+        try:
+            tree.render(*tree.helm_arguments(files[name]), "--set-json" if "[" in change else "--set", change)
+            yield f"{name} with {change} is not refused"
+        except Failed as failed:
+            if words not in str(failed):
+                yield f"{name} with {change}: the refusal does not say {words!r}: {failed}"
+    for tapfile, words in TAPFILES:
+        said = "".join(refused(tree, tapfile))
+        if words is None and said:
+            yield f"{tapfile!r} is refused: {said}"
+        elif words is not None and words not in said:
+            yield f"{tapfile!r} is not refused with {words!r}: {said or 'no refusal'}"
+
+
+def notes(tree):
+    """The notes of an installation name the addresses, and what the NetworkPolicy allows."""
+    for values in tree.values:
+        said = run(
+            *("helm", "install", "tapfan", *tree.helm_arguments(values), "--dry-run=client"),
+            *("--namespace", "dns-obs"),
+        )
+        said = said[said.rindex("\nNOTES:\n") :]
+        for sentence in NOTES.get(values.stem, []):
+            if sentence not in said:
+                yield f"{values.name}: the notes do not say {sentence!r}: {said}"
+        if re.search("\n\n\n.|<no value>|<nil>|null", said):
+            yield f"{values.name}: the notes have an empty value or two empty lines: {said}"
+
+
+def openshift(tree):
+    """In OpenShift, the Pods of a Deployment pass the policy `restricted-v2`, which assigns user and groups."""
+    pods = [(title(item), item["spec"]["template"]["spec"]) for item in tree.helm["openshift"] if item["kind"] == "Deployment"]
+    pods += [(title(item), item["spec"]) for item in tree.tests["openshift"] if item["kind"] == "Pod"]
+    if len(pods) < 2:
+        yield "there is no Deployment, or no Pod of helm test"
+    for name, pod in pods:
+        yield from (f"{name}: {problem}" for problem in restricted(pod))
+
+
+def restricted(pod):
+    contexts = [pod["securityContext"], *(container["securityContext"] for container in pod["containers"])]
+    for context in contexts:
+        for field in {"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups", "seLinuxOptions"} & context.keys():
+            yield f"{field} is set"
+    if pod["securityContext"].get("seccompProfile") != {"type": "RuntimeDefault"}:
+        yield "seccompProfile is not RuntimeDefault"
+    for context in contexts[1:]:
+        if context.get("allowPrivilegeEscalation") is not False or context.get("capabilities") != {"drop": ["ALL"]}:
+            yield "privileges are not dropped"
+    for field in {"hostNetwork", "hostPID", "hostIPC"} & pod.keys():
+        yield f"{field} is set"
+    allowed = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+    for volume in pod["volumes"]:
+        for kind in volume.keys() - {"name"} - allowed:
+            yield f"volume {volume['name']} is a {kind}"

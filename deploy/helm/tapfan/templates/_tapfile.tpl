@@ -1,0 +1,126 @@
+{{/*
+Compares the Tapfile with the values. Each difference found here would otherwise show only as a Pod that is never ready,
+or as a port that does not answer. A Tapfile with `import`, or with a variable in an address, may say more than this
+template can read; then only what is certain fails.
+*/}}
+
+{{/* The Tapfile without comments. */}}
+{{- define "tapfan.tapfile" -}}
+{{- regexReplaceAll `(?m)#.*$` .Values.tapfile "" -}}
+{{- end -}}
+
+{{/* The ports of the `listen` lines with this scheme at addresses that other Pods can reach, as JSON: {"ports": […]}. */}}
+{{- define "tapfan.listenPorts" -}}
+{{- $ports := list -}}
+{{- $lines := regexFindAll (printf `(?m)^\s*listen\s+"?%s://[^\s"]+` .scheme) (include "tapfan.tapfile" .root) -1 -}}
+{{- range $lines -}}
+{{- $port := regexFind `:[0-9]+$` . -}}
+{{- if and $port (not (regexMatch `//(127\.|\[::1\])` .)) -}}
+{{- $ports = append $ports (int (trimPrefix ":" $port)) -}}
+{{- end -}}
+{{- end -}}
+{{- dict "ports" $ports | toJson -}}
+{{- end -}}
+
+{{/* The seconds of the `drain` line, rounded up. */}}
+{{- define "tapfan.drain" -}}
+{{- $lines := regexFindAll `(?m)^\s*drain\s+"?[0-9hms]+` (include "tapfan.tapfile" .) -1 -}}
+{{- $time := "10s" -}}
+{{- if $lines -}}
+{{- $time = regexFind `[0-9hms]+$` (last $lines) -}}
+{{- end -}}
+{{- $rest := regexReplaceAll `[0-9]+ms` $time "" -}}
+{{- $seconds := ternary 0 1 (eq $rest $time) -}}
+{{- $seconds = add $seconds (regexFind `[0-9]+s` $rest | trimSuffix "s" | int) -}}
+{{- $seconds = add $seconds (mul 60 (regexFind `[0-9]+m` $rest | trimSuffix "m" | int)) -}}
+{{- $seconds = add $seconds (mul 3600 (regexFind `[0-9]+h` $rest | trimSuffix "h" | int)) -}}
+{{- $seconds -}}
+{{- end -}}
+
+{{- define "tapfan.validate" -}}
+{{- if .Values.existingConfigMap -}}
+{{- if .Values.tapfile -}}
+{{- fail "The values tapfile and existingConfigMap are both set: set only one of them." -}}
+{{- end -}}
+{{- else if not .Values.tapfile -}}
+{{- fail "There is no Tapfile: use --set-file tapfile=./Tapfile, or set existingConfigMap to the name of a ConfigMap with the key Tapfile." -}}
+{{- else -}}
+{{- include "tapfan.validateProbes" . -}}
+{{- include "tapfan.validateListeners" . -}}
+{{- include "tapfan.validateGrace" . -}}
+{{- end -}}
+{{- include "tapfan.validateService" . -}}
+{{- end -}}
+
+{{- define "tapfan.validateProbes" -}}
+{{- $text := include "tapfan.tapfile" . -}}
+{{- $lines := regexFindAll `(?m)^\s*probes\s+[^\s{]+` $text -1 -}}
+{{- if $lines -}}
+{{- $line := last $lines -}}
+{{- $port := regexFind `:[0-9]+"?$` $line | trimPrefix ":" | trimSuffix `"` -}}
+{{- if regexMatch `probes\s+"?(127\.|\[::1\])` $line -}}
+{{- fail (printf "The `probes` line of the Tapfile is on loopback, which the kubelet cannot reach: write `probes 0.0.0.0:%d`, or `probes [::]:%d` with IPv6." (int .Values.probesPort) (int .Values.probesPort)) -}}
+{{- end -}}
+{{- if and $port (ne (int $port) (int .Values.probesPort)) -}}
+{{- fail (printf "The `probes` line of the Tapfile has port %s, but the value probesPort is %d: make them equal." $port (int .Values.probesPort)) -}}
+{{- end -}}
+{{- else if not (regexMatch `(?m)^\s*(import\s|probes\s)` $text) -}}
+{{- fail (printf "The Tapfile has no `probes` line, so the kubelet could not see whether tapfan runs: add `probes 0.0.0.0:%d`." (int .Values.probesPort)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tapfan.validateListeners" -}}
+{{- if eq .Values.mode "deployment" -}}
+{{- $text := include "tapfan.tapfile" . -}}
+{{- $ports := (include "tapfan.listenPorts" (dict "root" . "scheme" "(?:tcp|tls)") | fromJson).ports -}}
+{{- $there := list -}}
+{{- range $ports -}}
+{{- $there = append $there (int .) -}}
+{{- end -}}
+{{- $named := list -}}
+{{- range .Values.listeners -}}
+{{- $named = append $named (int .port) -}}
+{{- $unclear := regexMatch `(?m)^\s*(import\s|listen\s+\S*\{[$%])` $text -}}
+{{- if not (or $unclear (has (int .port) $there)) -}}
+{{- fail (printf "The value listeners has port %d (%s), but no `listen` line of the Tapfile has this port at an address that other Pods can reach: correct one of them." (int .port) .name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $there -}}
+{{- if not (has . $named) -}}
+{{- fail (printf "The Tapfile listens at port %d, which the value listeners does not have, so the Service would not lead there: add it to listeners." .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tapfan.validateGrace" -}}
+{{- $stop := ternary (int .Values.preStopSeconds) 0 (eq .Values.mode "deployment") -}}
+{{- $drain := include "tapfan.drain" . | int -}}
+{{- if le (int .Values.terminationGracePeriodSeconds) (add $stop $drain 2 | int) -}}
+{{- fail (printf "The value terminationGracePeriodSeconds is %d, which is not longer than %d s of preStopSeconds, %d s of `drain` and 2 s: Kubernetes would kill tapfan while it drains. Raise it." (int .Values.terminationGracePeriodSeconds) $stop $drain) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the API server would refuse, in the words of the values. */}}
+{{- define "tapfan.validateService" -}}
+{{- if eq .Values.mode "deployment" -}}
+{{- $type := .Values.service.type -}}
+{{- if ne $type "LoadBalancer" -}}
+{{- range list "loadBalancerClass" "loadBalancerSourceRanges" -}}
+{{- if get $.Values.service . -}}
+{{- fail (printf "The value service.%s needs service.type LoadBalancer." .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $type "ClusterIP" -}}
+{{- if .Values.service.externalTrafficPolicy -}}
+{{- fail "The value service.externalTrafficPolicy needs service.type NodePort or LoadBalancer." -}}
+{{- end -}}
+{{- range .Values.listeners -}}
+{{- if .nodePort -}}
+{{- fail "The value listeners has a nodePort, which needs service.type NodePort or LoadBalancer." -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
