@@ -8,13 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from . import broken, chart, files, manifests, monitoring, running, typescript
+from . import broken, chart, compose, files, manifests, monitoring, running, typescript
 from .tree import Failed, Tree
 
 CHECKS = {
     "yaml": files.yamls,
     "container": files.container,
     "units": files.units,
+    "versions": files.versions,
+    "compose": compose.compose,
     "charts": chart.charts,
     "values": chart.values,
     "readme": chart.readme,

@@ -15,6 +15,15 @@ BREAKS = [
     ("container", "deploy/container/Containerfile", "USER 65532:65532", "USER root", "DL3002"),
     ("container", "deploy/container/Containerfile", "FROM scratch", "FROM debian:latest", "not from scratch"),
     ("container", "deploy/container/Containerfile", "COPY . .", "COPPY . .", "unexpected"),
+    ("container", "deploy/container/Containerfile", "-alpine@sha256:", "-alpine AS", "has no digest"),
+    ("container", "deploy/container/Containerfile", "image.source", "image.sources", "source is missing"),
+    ("versions", "Cargo.toml", 'version = "0', 'version = "1', "Chart.yaml"),
+    ("versions", "deploy/container/Containerfile", "ARG VERSION=0", "ARG VERSION=1", "Containerfile"),
+    ("compose", "deploy/compose/compose.yaml", "[dump,", "[dumb,", "dumb"),
+    ("compose", "deploy/compose/compose.yaml", "127.0.0.1:5300", "5300", "other machines"),
+    ("compose", "deploy/compose/compose.yaml", "stop_grace_period: 15s", "stop_grace_period: 12s", "stop_grace_period 12"),
+    ("compose", "deploy/compose/Corefile", "dnstap.sock", "tap.sock", "Corefile"),
+    ("compose", "deploy/compose/tapfan/Tapfile", "name collector", "mame collector", "mame"),
     ("units", "deploy/systemd/tapfan.service", "ProtectSystem=strict", "ProtectSystem=stricd", "protect system"),
     ("units", "deploy/systemd/tapfan.service", "NoNewPrivileges=yes", "NoNewPriviledges=yes", "NoNewPriviledges"),
     ("units", "deploy/systemd/tapfan.service", "SystemCallFilter=@system-service", "", "exposure"),
@@ -92,6 +101,7 @@ def judge(tree, problems, check, path, there, instead, word):
         shutil.copytree(tree.deploy, copy / "deploy")
         (copy / "docs").mkdir()
         shutil.copy(tree.root / "docs/runbook.md", copy / "docs")
+        shutil.copy(tree.root / "Cargo.toml", copy)
         file = copy / path
         text = file.read_text()
         if there not in text:

@@ -39,12 +39,30 @@ def container(tree):
         "STOPSIGNAL SIGTERM": "STOPSIGNAL is not SIGTERM",
         'ENTRYPOINT ["/tapfan"]': "the entry point is not /tapfan",
         "org.opencontainers.image.licenses": "the OCI labels are missing",
+        'org.opencontainers.image.source="${SOURCE}"': "the label of the source is missing",
     }
     for line, problem in wanted.items():
         if line not in last:
             yield f"{path.name}: {problem}"
+    for base in re.findall(r"^FROM (?!scratch)(\S+)", text, re.MULTILINE):
+        if not re.search("@sha256:[0-9a-f]{64}$", base):
+            yield f"{path.name}: {base} has no digest"
     if re.search(r"^\s*(RUN|HEALTHCHECK)", last, re.MULTILINE):
         yield f"{path.name}: the last stage has no shell, so RUN and HEALTHCHECK cannot work"
+
+
+def versions(tree):
+    """The chart and the image have the version of the program."""
+    version = re.search('^version = "(.*)"$', (tree.root / "Cargo.toml").read_text(), re.MULTILINE)[1]
+    chart = (tree.chart / "Chart.yaml").read_text()
+    image = (tree.deploy / "container/Containerfile").read_text()
+    for where, text, wanted in [
+        ("Chart.yaml", chart, f"version: {version}"),
+        ("Chart.yaml", chart, f"appVersion: {version}"),
+        ("Containerfile", image, f"ARG VERSION={version}"),
+    ]:
+        if wanted not in text.splitlines():
+            yield f"{where} does not have `{wanted}`, which Cargo.toml has"
 
 
 def units(tree):

@@ -22,6 +22,16 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def stop(process):
+    """Ends a process by SIGTERM, and by SIGKILL after the deadline."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(DEADLINE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class Stage:
     """A folder with the files that a workload's Tapfile names, and a copy of the Tapfile that uses these files."""
 
@@ -82,12 +92,7 @@ class Router:
         return self
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        stop(self.process)
         self.temporary.cleanup()
 
     def wait_until_bound(self):
