@@ -282,7 +282,7 @@ fn tapfan(folder: &Path, options: &str, admin: &str) -> Result<Child> {
     // `TAPFAN` names another build to compare with.
     let program = env::var_os("TAPFAN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tapfan").into());
     let mut command = Command::new(program);
-    command.args(["--log-level", "warn", "run", "-c"]).arg(file);
+    command.args(["run", "--log-level", "warn", "-c"]).arg(file);
     Ok(command.stdin(Stdio::null()).spawn()?)
 }
 

@@ -116,7 +116,7 @@ impl Program {
                 fs::write(&file, tapfile(case, addresses, admin))?;
                 let mut command = Command::new(path);
                 command
-                    .args(["--log-level", "error", "run", "-c"])
+                    .args(["run", "--log-level", "error", "-c"])
                     .arg(file);
                 let process = command.stdin(Stdio::null()).spawn()?;
                 Router::Tapfan(Process(process), admin)

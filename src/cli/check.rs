@@ -16,8 +16,9 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
     /// The Tapfile to check; by default ./Tapfile, or else /etc/tapfan/Tapfile
+    #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The Tapfile to check, as with `tapfan run`
+    /// The Tapfile to check
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
     /// Also prints the values that the placeholders in `extra` have in the first 10 frames of this capture

@@ -3,14 +3,17 @@
 
 mod capture;
 mod check;
+mod completions;
 mod demo;
 mod dump;
+mod examples;
 mod facts;
 mod figures;
 #[cfg(test)]
 mod fixture;
 mod inherited;
 mod log;
+mod man;
 mod paint;
 mod readings;
 mod remote;
@@ -21,6 +24,7 @@ mod signals;
 mod status;
 mod tapfile;
 mod top;
+mod version;
 mod watch;
 
 use std::{
@@ -31,35 +35,68 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use self::log::{Log, Outlet};
+use self::log::{BadLevel, Log, LogArgs, Outlet};
 
 /// The dnstap fan-out router.
 #[derive(Debug, Parser)]
-#[command(name = "tapfan", version, about, long_about = None)]
+#[command(name = "tapfan", version, long_version = version::long(), about, long_about = None)]
+#[command(after_help = "`tapfan help COMMAND` prints the options of a command, with examples.")]
 struct Cli {
-    #[command(flatten)]
-    log: log::LogArgs,
     #[command(subcommand)]
     command: Command,
 }
 
+/// The commands. Those that can log have the arguments of the log.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the router until SIGTERM or SIGINT, then drains it; a second signal ends the drain immediately
-    Run(run::RunArgs),
+    #[command(after_help = examples::help("run"))]
+    Run {
+        #[command(flatten)]
+        args: run::RunArgs,
+        #[command(flatten)]
+        log: LogArgs,
+    },
     /// Checks a configuration: prints all problems with their places in the file, and the resulting settings
+    #[command(after_help = examples::help("check"))]
     Check(check::CheckArgs),
     /// Runs a router on loopback with recorded traffic, and stops one of its collectors for a while
-    Demo(demo::DemoArgs),
+    #[command(after_help = examples::help("demo"))]
+    Demo {
+        #[command(flatten)]
+        args: demo::DemoArgs,
+        #[command(flatten)]
+        log: LogArgs,
+    },
     /// Reads dnstap from captures and sockets, and prints it, saves it, or sends it to collectors
-    Dump(Box<dump::DumpArgs>),
+    #[command(after_help = examples::help("dump"))]
+    Dump {
+        #[command(flatten)]
+        args: Box<dump::DumpArgs>,
+        #[command(flatten)]
+        log: LogArgs,
+    },
     /// Sends captures to a listener: as fast as the listener reads, at a fixed rate, or at the pace of the times in the
     /// frames
-    Replay(replay::ReplayArgs),
+    #[command(after_help = examples::help("replay"))]
+    Replay {
+        #[command(flatten)]
+        args: replay::ReplayArgs,
+        #[command(flatten)]
+        log: LogArgs,
+    },
     /// Prints the sinks of a running router once; the exit status is 1 unless all sinks are healthy
+    #[command(after_help = examples::help("status"))]
     Status(status::StatusArgs),
     /// Shows the sinks of a running router live, with their history
+    #[command(after_help = examples::help("top"))]
     Top(top::TopArgs),
+    /// Prints the completions of this program for a shell
+    #[command(after_help = examples::help("completions"))]
+    Completions(completions::CompletionsArgs),
+    /// Writes the manual pages of this program and of the Tapfile to a folder, for packages
+    #[command(after_help = examples::help("man"))]
+    Man(man::ManArgs),
 }
 
 /// Exit status of a command that failed while running.
@@ -75,7 +112,7 @@ pub fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let outlet = cli.command.outlet();
-    let log = match Log::init(&cli.log, cli.command.log_level(), outlet.clone()) {
+    let log = match cli.command.log(outlet.clone()) {
         Ok(log) => log,
         Err(error) => {
             outlet.print(format_args!("tapfan: {error}\n"));
@@ -84,13 +121,15 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Run(args) => run::run(&args, &log),
+        Command::Run { args, .. } => run::run(&args, &log),
         Command::Check(args) => check::run(&args),
-        Command::Demo(args) => demo::run(&args),
-        Command::Dump(args) => dump::run(&args, &log),
-        Command::Replay(args) => replay::run(&args),
+        Command::Demo { args, .. } => demo::run(&args),
+        Command::Dump { args, .. } => dump::run(&args, &log),
+        Command::Replay { args, .. } => replay::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Top(args) => top::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 
@@ -117,22 +156,26 @@ impl Command {
     fn outlet(&self) -> Outlet {
         match self {
             // Senders must not wait for the reader of stderr.
-            Self::Run(_) | Self::Dump(_) => Outlet::queued(),
-            Self::Check(_) | Self::Demo(_) | Self::Replay(_) | Self::Status(_) | Self::Top(_) => {
-                Outlet::Direct
-            }
+            Self::Run { .. } | Self::Dump { .. } => Outlet::queued(),
+            _ => Outlet::Direct,
         }
     }
 
-    /// The default log level of this command.
-    fn log_level(&self) -> &'static str {
-        match self {
-            Self::Run(_) | Self::Check(_) => "info",
-            Self::Dump(args) if args.verbose => "warn,tapfan=debug",
-            Self::Dump(_) | Self::Replay(_) => "warn",
-            // The output of these commands shows the state of the sinks, so log lines would only repeat it.
-            Self::Demo(_) | Self::Status(_) | Self::Top(_) => "error",
-        }
+    /// Sets up the log of this command. The level is that of the arguments or of `RUST_LOG`; the default depends on the
+    /// command.
+    fn log(&self, outlet: Outlet) -> Result<Log, BadLevel> {
+        let (args, level) = match self {
+            Self::Run { log, .. } => (log, "info"),
+            Self::Dump { args, log } if args.verbose => (log, "warn,tapfan=debug"),
+            Self::Dump { log, .. } | Self::Replay { log, .. } => (log, "warn"),
+            // Its output shows the state of the sinks, so log lines would only repeat it.
+            Self::Demo { log, .. } => (log, "error"),
+            Self::Check(_) => (&LogArgs::DEFAULT, "info"),
+            Self::Status(_) | Self::Top(_) | Self::Completions(_) | Self::Man(_) => {
+                (&LogArgs::DEFAULT, "error")
+            }
+        };
+        Log::init(args, level, outlet)
     }
 }
 

@@ -41,10 +41,10 @@ use crate::{
 /// Arguments of `tapfan run`.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// The Tapfile; by default ./Tapfile, or else /etc/tapfan/Tapfile
+    /// The Tapfile
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The Tapfile, the same as with --config
+    /// The Tapfile; by default ./Tapfile, or else /etc/tapfan/Tapfile
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<PathBuf>,
 }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 #[cfg(feature = "cli")]
-pub(crate) use directives::leads_to;
+pub(crate) use directives::{leads_to, manual};
 pub use model::{
     Admin, AdminAddress, Compression, Config, Edits, Endpoints, FileSettings, Listen,
     ListenAddress, ListenLimits, QueueLimits, ReadyWhen, Refresh, Sink,

@@ -114,7 +114,7 @@ impl Router {
             ),
         )?;
         let process = Command::new(program)
-            .args(["--log-level", "error", "run", "-c"])
+            .args(["run", "--log-level", "error", "-c"])
             .arg(path("Tapfile"))
             .stdin(Stdio::null())
             .spawn()?;

@@ -28,23 +28,24 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+pub(super) use self::level::BadLevel;
 use self::{
     gate::{Gate, Gated, HeldBack},
-    level::{BadLevel, Level},
+    level::Level,
     logfmt::Logfmt,
     queue::{Lines, Queue},
 };
 use super::check;
 use crate::admin::LogControl;
 
-/// Logging arguments of every command.
+/// Arguments of each command that can log.
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
     /// The format of log lines on stderr
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text, help_heading = HEADING)]
     log_format: LogFormat,
     /// The least severe level to log, or a filter as in `RUST_LOG`; overrides `RUST_LOG`
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", help_heading = HEADING)]
     log_level: Option<String>,
 }
 
@@ -86,6 +87,19 @@ pub(super) struct Queued {
 /// total time.
 const IDLE: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_secs(5);
+
+/// The heading of the log's arguments in the help.
+const HEADING: &str = "Log";
+
+// === impl LogArgs ===
+
+impl LogArgs {
+    /// The arguments of a command that does not have them.
+    pub(super) const DEFAULT: Self = Self {
+        log_format: LogFormat::Text,
+        log_level: None,
+    };
+}
 
 // === impl Log ===
 

@@ -21,7 +21,8 @@ pub(in crate::cli) struct RouterArgs {
     /// The router's admin endpoint, as HOST:PORT or http://HOST:PORT; by default the `admin` address in the Tapfile
     #[arg(long, value_name = "ADDR", conflicts_with = "config")]
     admin: Option<Address>,
-    /// The Tapfile whose `admin` line gives the address; by default the Tapfile that `tapfan run` would read
+    /// The Tapfile whose `admin` line gives the address; by default ./Tapfile, or else
+    /// /etc/tapfan/Tapfile
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

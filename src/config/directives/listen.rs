@@ -170,10 +170,11 @@ fn check_tls(
 }
 
 const UNIX: Scope<Listen> = Scope {
+    name: "unix sockets",
     applies: |listen| permissions(listen).is_some(),
     misplaced: |listen, given, url| {
         if !matches!(listen.address, ListenAddress::Unix(..)) {
-            return of_another_kind(given, "unix sockets", url);
+            return of_another_kind(given, UNIX.name, url);
         }
         let message = format!("`{}` has no effect here", given.name.text);
         let label = "any process can connect to an abstract socket";
@@ -183,8 +184,9 @@ const UNIX: Scope<Listen> = Scope {
 };
 
 const TLS: Scope<Listen> = Scope {
+    name: "`tls://` listeners",
     applies: |listen| tls(listen).is_some(),
-    misplaced: |_, given, url| of_another_kind(given, "`tls://` listeners", url),
+    misplaced: |_, given, url| of_another_kind(given, TLS.name, url),
 };
 
 fn of_another_kind(given: &Given<'_>, kind: &str, url: &Token) -> Diagnostic {

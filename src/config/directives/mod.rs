@@ -7,6 +7,8 @@ mod describe;
 mod dnstap;
 mod features;
 mod listen;
+#[cfg(feature = "cli")]
+pub(crate) mod manual;
 mod options;
 #[cfg(all(test, feature = "resolver", feature = "tls"))]
 mod reference_tests;

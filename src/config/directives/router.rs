@@ -148,6 +148,11 @@ pub(super) const HOST: &[Row<Vec<Host>>] = &[Row {
     describe: |_| None,
 }];
 
+/// Returns whether the line with this name has the option [`HOST`].
+pub(super) fn takes_hosts(name: &str) -> bool {
+    matches!(name, "admin" | "probes")
+}
+
 /// Reads one line into `config`. If the line has an error, reports it and returns `None`.
 pub(super) fn read(
     row: &Row<Config>,
@@ -155,8 +160,7 @@ pub(super) fn read(
     config: &mut Config,
     findings: &mut Findings<'_>,
 ) -> Option<()> {
-    let takes_hosts = matches!(row.name, "admin" | "probes");
-    let rows = if takes_hosts { HOST } else { &[] };
+    let rows = if takes_hosts(row.name) { HOST } else { &[] };
     let options = options::read(statement, rows, findings);
     let mut hosts = Vec::new();
     options.apply(&mut hosts, None, findings);

@@ -56,6 +56,8 @@ pub(super) type Parse<T> = fn(&mut T, &Given<'_>, &mut Findings<'_>) -> Option<(
 
 /// The directives to which an option applies.
 pub(super) struct Scope<T> {
+    /// The directives, as in "for `tls://` sinks".
+    pub(super) name: &'static str,
     pub(super) applies: fn(&T) -> bool,
     /// Returns the error or warning if the option does not apply to the directive with this address. If it is an error,
     /// the option's value is not read.

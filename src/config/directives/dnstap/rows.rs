@@ -271,10 +271,11 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
 // === scopes ===
 
 const TLS: Scope<Sink> = Scope {
+    name: "`tls://` sinks",
     applies: |sink| sink.tls.is_some(),
     misplaced: |_, given, socket| {
         let name = given.name.text.as_str();
-        let message = format!("`{name}` is for `tls://` sinks");
+        let message = format!("`{name}` is for {}", TLS.name);
         let problem = given.name.error(message, "it has no meaning here");
         let problem = problem
             .at(socket.span, "this sink does not speak TLS")
@@ -287,6 +288,7 @@ const TLS: Scope<Sink> = Scope {
 };
 
 const NAMED: Scope<Sink> = Scope {
+    name: "names",
     applies: |sink| sink.endpoint.is_named(),
     misplaced: |sink, given, socket| {
         let message = format!("`{}` has no effect here", given.name.text);
@@ -300,9 +302,10 @@ const NAMED: Scope<Sink> = Scope {
 };
 
 const CONNECTED: Scope<Sink> = Scope {
+    name: "connections",
     applies: |sink| !matches!(sink.endpoint, Endpoint::File(_)),
     misplaced: |_, given, socket| {
-        let message = format!("`{}` is for connections", given.name.text);
+        let message = format!("`{}` is for {}", given.name.text, CONNECTED.name);
         let problem = given.name.error(message, "it has no meaning here");
         let problem = problem.at(socket.span, "this is a file");
         problem.help("the next file begins after `rotate TIME` or `size SIZE`")
@@ -310,9 +313,10 @@ const CONNECTED: Scope<Sink> = Scope {
 };
 
 const FILE: Scope<Sink> = Scope {
+    name: "`file://` sinks",
     applies: |sink| matches!(sink.endpoint, Endpoint::File(_)),
     misplaced: |_, given, socket| {
-        let message = format!("`{}` is for `file://` sinks", given.name.text);
+        let message = format!("`{}` is for {}", given.name.text, FILE.name);
         let problem = given.name.error(message, "it has no meaning here");
         let problem = problem.at(socket.span, "this sink writes no files");
         problem.help("remove it, or make the SOCKET `file:///folder/name`")

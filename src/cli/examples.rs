@@ -1,0 +1,167 @@
+//! Examples of each command, for its `--help` and its manual page.
+
+use std::fmt::Write as _;
+
+/// A command line, and its effect in one line.
+pub(super) struct Example {
+    pub(super) line: &'static str,
+    pub(super) effect: &'static str,
+}
+
+const fn example(line: &'static str, effect: &'static str) -> Example {
+    Example { line, effect }
+}
+
+/// The examples of a command. Empty for a command without arguments.
+pub(super) fn of(command: &str) -> &'static [Example] {
+    match command {
+        "run" => RUN,
+        "check" => CHECK,
+        "demo" => DEMO,
+        "dump" => DUMP,
+        "replay" => REPLAY,
+        "status" => STATUS,
+        "top" => TOP,
+        "completions" => COMPLETIONS,
+        "man" => MAN,
+        _ => &[],
+    }
+}
+
+/// The text below the options in the help of a command.
+pub(super) fn help(command: &str) -> String {
+    let mut text = "Examples:".to_owned();
+    for Example { line, effect } in of(command) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {line}\n      {effect}");
+    }
+    text
+}
+
+const RUN: &[Example] = &[
+    example(
+        "tapfan run",
+        "Runs the router with ./Tapfile, or else with /etc/tapfan/Tapfile",
+    ),
+    example(
+        "tapfan run /etc/tapfan/edge --log-format json",
+        "Runs it with another Tapfile, and logs JSON",
+    ),
+];
+
+const CHECK: &[Example] = &[
+    example(
+        "tapfan check",
+        "Checks the Tapfile that `tapfan run` would read",
+    ),
+    example(
+        "tapfan check Tapfile --sample capture.fstrm",
+        "Also prints what `extra` would contain in the first frames of a capture",
+    ),
+];
+
+const DEMO: &[Example] = &[
+    example("tapfan demo", "Runs the demo for 12 seconds"),
+    example(
+        "tapfan demo --seconds 60",
+        "Runs it for a minute, in which a collector is down for 20 seconds",
+    ),
+];
+
+const DUMP: &[Example] = &[
+    example(
+        "tapfan dump capture.fstrm",
+        "Prints the frames of a capture",
+    ),
+    example(
+        "tapfan dump -u /run/tapfan/dump.sock --type client --rcode NXDOMAIN",
+        "Prints the client queries without a name that a DNS server sends to this socket",
+    ),
+    example(
+        "tapfan dump -r capture.fstrm --stats",
+        "Prints the counts of types, codes, names and clients",
+    ),
+    example(
+        "tapfan dump -l 127.0.0.1:6000 -w taps.fstrm",
+        "Writes the frames that arrive at a TCP address to a capture",
+    ),
+];
+
+const REPLAY: &[Example] = &[
+    example(
+        "tapfan replay --to /run/tapfan/dnstap.sock capture.fstrm",
+        "Sends a capture as fast as the listener reads it",
+    ),
+    example(
+        "tapfan replay --to tcp://127.0.0.1:6000 --rate 1000 --loop 10 capture.fstrm",
+        "Sends it ten times, with 1000 frames a second",
+    ),
+];
+
+const STATUS: &[Example] = &[
+    example(
+        "tapfan status",
+        "Prints the sinks of the router that uses ./Tapfile or /etc/tapfan/Tapfile",
+    ),
+    example(
+        "tapfan status --wait up --timeout 30s",
+        "Waits at most 30 seconds until all sinks are up",
+    ),
+    example(
+        "tapfan status --json",
+        "Prints the whole status as JSON, for other programs",
+    ),
+];
+
+const TOP: &[Example] = &[
+    example("tapfan top", "Shows the router on this machine"),
+    example(
+        "tapfan top --admin 192.0.2.7:9180",
+        "Shows the router whose admin endpoint has this address",
+    ),
+];
+
+const COMPLETIONS: &[Example] = &[
+    example(
+        "tapfan completions bash > /etc/bash_completion.d/tapfan",
+        "Installs the completions for all users of bash",
+    ),
+    example(
+        "tapfan completions zsh > ~/.zfunc/_tapfan",
+        "Installs them for zsh, if ~/.zfunc is in `fpath`",
+    ),
+    example(
+        "tapfan completions fish > ~/.config/fish/completions/tapfan.fish",
+        "Installs them for fish",
+    ),
+];
+
+const MAN: &[Example] = &[example(
+    "tapfan man ~/.local/share/man",
+    "Installs the manual pages for this user",
+)];
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn every_example_is_a_command_line_of_this_program() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(!of(name).is_empty(), "{name}");
+            for Example { line, effect } in of(name) {
+                let line = line.split(" > ").next().unwrap_or_default();
+                assert!(line.starts_with(&format!("tapfan {name}")), "{line}");
+                let parsed = Cli::try_parse_from(line.split(' '));
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+                assert!(!effect.ends_with('.') && effect.len() <= 80, "{effect}");
+            }
+            let help = command.get_after_help().map(ToString::to_string);
+            assert_eq!(help, Some(super::help(name)), "{name}");
+        }
+    }
+}

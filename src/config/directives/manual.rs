@@ -1,0 +1,134 @@
+//! The directives and their options as data, for the manual page of the Tapfile.
+
+use super::{dnstap, listen, resolver, router, row::Row};
+
+/// A directive with its options.
+pub(crate) struct Directive {
+    pub(crate) line: Setting,
+    /// The words on its line that have bounds and a default, and the options of its block.
+    pub(crate) options: Vec<Setting>,
+}
+
+/// A directive, an argument or an option.
+#[derive(Clone)]
+pub(crate) struct Setting {
+    /// The name with the values, such as `mode MODE`.
+    pub(crate) syntax: String,
+    /// Its effect, in one line.
+    pub(crate) doc: &'static str,
+    /// The directives that may have the option, such as "`tls://` sinks". `None` means all.
+    pub(crate) scope: Option<&'static str>,
+    /// The bounds of the values.
+    pub(crate) bounds: Option<String>,
+    /// The default value. `None` if a directive has no value.
+    pub(crate) default: Option<&'static str>,
+}
+
+/// The forms of a SOCKET and their meanings. All but the last three are forms of the URL of a listener, too.
+pub(crate) const SOCKETS: [(&str, &str); 8] = [
+    ("/path, unix:///path", "a unix socket"),
+    (
+        "d.sock, unix://d.sock",
+        "a unix socket, relative to the working directory",
+    ),
+    ("@name, unix://@name", "a Linux abstract socket"),
+    ("tcp://host:port", "TCP"),
+    (
+        "tls://host:port",
+        "TLS over TCP; the certificate of the collector is verified",
+    ),
+    (
+        "tcp+srv://_service._protocol.domain",
+        "TCP to the hosts and ports in the SRV records of that name",
+    ),
+    (
+        "tls+srv://_service._protocol.domain",
+        "the same with TLS; the certificate of the collector must be for the domain",
+    ),
+    ("file:///folder/name", "files that tapfan writes"),
+];
+
+/// Returns all directives, in the order of the documentation.
+pub(crate) fn directives() -> Vec<Directive> {
+    let mut directives = vec![
+        block(
+            "listen URL",
+            "opens a socket to which DNS servers send dnstap",
+            settings(listen::OPTIONS),
+        ),
+        block(
+            "dnstap SOCKET [full] [writebuffer] [queue]",
+            "defines a sink, which sends the frames to a collector or writes them to files",
+            [settings(dnstap::ARGUMENTS), settings(dnstap::OPTIONS)].concat(),
+        ),
+        block(
+            "resolver",
+            "sets the name servers for sinks whose address is a name",
+            settings(resolver::OPTIONS),
+        ),
+    ];
+    directives.extend(router::LINES.iter().map(|row| {
+        let takes_hosts = router::takes_hosts(row.name);
+        Directive {
+            line: setting(row),
+            options: settings(if takes_hosts { router::HOST } else { &[] }),
+        }
+    }));
+    directives
+}
+
+fn block(syntax: &str, doc: &'static str, options: Vec<Setting>) -> Directive {
+    let line = Setting {
+        syntax: syntax.to_owned(),
+        doc,
+        scope: None,
+        bounds: None,
+        default: None,
+    };
+    Directive { line, options }
+}
+
+fn settings<T>(rows: &[Row<T>]) -> Vec<Setting> {
+    rows.iter().map(setting).collect()
+}
+
+fn setting<T>(row: &Row<T>) -> Setting {
+    Setting {
+        syntax: row.syntax(),
+        doc: row.doc,
+        scope: row.scope.map(|scope| scope.name),
+        bounds: row.bounds(),
+        default: Some(row.default),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::directives::names;
+
+    #[test]
+    fn every_directive_is_there() {
+        let name = |directive: &Directive| {
+            let (name, _) = directive.line.syntax.split_once(' ')?;
+            Some(name.to_owned())
+        };
+        let all = directives();
+        let listed: Vec<String> = all
+            .iter()
+            .map(|it| name(it).unwrap_or_else(|| it.line.syntax.clone()))
+            .collect();
+        assert_eq!(listed, names().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_reference_has_the_same_forms_of_a_socket() {
+        let text = include_str!("../../../docs/configuration.md");
+        for (forms, meaning) in SOCKETS {
+            let forms: Vec<String> = forms.split(", ").map(|form| format!("`{form}`")).collect();
+            let row = format!("| {} | {meaning} |", forms.join(", "));
+            let plain = text.replace("[files](#files)", "files");
+            assert!(plain.contains(&row), "{row}");
+        }
+    }
+}
