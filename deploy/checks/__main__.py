@@ -8,13 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from . import broken, chart, compose, files, manifests, monitoring, running, typescript
+from . import broken, chart, compose, files, manifests, monitoring, running, typescript, workflows
 from .tree import Failed, Tree
 
 CHECKS = {
     "yaml": files.yamls,
     "container": files.container,
     "units": files.units,
+    "packages": workflows.packages,
+    "scripts": workflows.scripts,
+    "workflows": workflows.workflows,
+    "release-notes": workflows.notes,
+    "release-chart": workflows.release_chart,
     "versions": files.versions,
     "compose": compose.compose,
     "charts": chart.charts,

@@ -32,6 +32,18 @@ BREAKS = [
     ("units", "deploy/systemd/tapfan.socket", "SocketMode=0660", "SocketMode=rw", "mode value"),
     ("units", "deploy/systemd/tapfan.socket", "FileDescriptorName=", "FileDescriptor=", "FileDescriptor"),
     ("units", "deploy/systemd/tapfan-host.conf", "65532 65532", "65533 65532", "no /run/tapfan"),
+    ("packages", "deploy/packages/nfpm.yaml", "/usr/lib/sysusers.d", "/etc/sysusers.d", "no /usr/lib/sysusers.d"),
+    ("packages", "deploy/packages/build.sh", "|/usr/bin/tapfan|", "|/bin/tapfan|", "ExecStart"),
+    ("packages", "deploy/packages/nfpm.yaml", "preremove: ", "# preremove: ", "disable --now"),
+    ("packages", "deploy/packages/Tapfile", "name collector", "mame collector", "mame"),
+    ("scripts", "deploy/packages/build.sh", '"$program" "$CONTENT', '$program "$CONTENT', "SC2086"),
+    ("workflows", ".github/workflows/release.yaml", "needs: [gate, notes]", "needs: [gates, notes]", "gates"),
+    ("workflows", ".github/workflows/release.yaml", "persist-credentials: false", "clean: true", "artipacked"),
+    ("workflows", ".github/workflows/ci.yaml", "@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "@v7", "digest of a commit"),
+    ("workflows", ".github/workflows/release.yaml", '"$VERSION" >notes.md', "$VERSION >notes.md", "SC2086"),
+    ("workflows", ".github/ISSUE_TEMPLATE/bug.yaml", "description: tapfan", "about: tapfan", "description"),
+    ("release-notes", "deploy/release/notes.sh", '"## [") == 1', '"### [") == 1', "0.2.0"),
+    ("release-chart", "deploy/helm/tapfan/values.yaml", "  digest: ''", "  digest: ''  # none", "exit status"),
     ("charts", "deploy/helm/tapfan/ci/daemonset.yaml", "mode: daemonset", "mode: statefulset", "mode"),
     ("charts", "deploy/helm/tapfan/ci/deployment.yaml", "repository:", "repositry:", "repositry"),
     ("charts", "deploy/helm/tapfan/templates/service.yaml", "{{- end }}", "{{- ende }}", "ende"),
@@ -101,7 +113,9 @@ def judge(tree, problems, check, path, there, instead, word):
         shutil.copytree(tree.deploy, copy / "deploy")
         (copy / "docs").mkdir()
         shutil.copy(tree.root / "docs/runbook.md", copy / "docs")
-        shutil.copy(tree.root / "Cargo.toml", copy)
+        shutil.copytree(tree.root / ".github", copy / ".github")
+        for name in ("Cargo.toml", "LICENSE"):
+            shutil.copy(tree.root / name, copy)
         file = copy / path
         text = file.read_text()
         if there not in text:

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Creates the user of the service. The service does not start by itself, because it needs a Tapfile first. A running tapfan is
+# restarted after an upgrade.
+set -e
+if command -v systemd-sysusers >/dev/null; then
+    systemd-sysusers tapfan.conf
+fi
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+    systemctl try-restart tapfan.service
+fi
