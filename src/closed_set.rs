@@ -33,6 +33,12 @@ macro_rules! closed_set {
                     $(Self::$variant => $label,)+
                 }
             }
+
+            /// Returns the variant with this label.
+            #[allow(dead_code, reason = "most sets are only written")]
+            pub(crate) fn of_label(label: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|one| one.label() == label)
+            }
         }
 
         impl std::fmt::Display for $name {

@@ -62,7 +62,14 @@ pub mod cli;
 mod closed_set;
 mod coalescing;
 pub mod config;
-#[cfg(feature = "cli")]
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only `cli` reads whole messages and shows all codes"
+    )
+)]
 mod dns;
 mod dnstap;
 mod extra;

@@ -1,8 +1,6 @@
 //! The sections of a DNS message.
 
-use std::fmt;
-
-use domain::base::{header::HeaderSection, wire::ParseError};
+use domain::base::{Header, header::HeaderSection, wire::ParseError};
 
 use super::{Name, Parser};
 
@@ -51,7 +49,8 @@ pub(crate) struct Record<'a> {
 }
 
 /// The reason why a message, or the data of a record, cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("byte {at}: {why}")]
 pub(crate) struct Unreadable {
     /// The offset of the part that cannot be read, in bytes.
     pub(crate) at: usize,
@@ -80,6 +79,20 @@ const LONGEST: usize = 65_535;
 
 /// The type of OPT records.
 const OPT: u16 = 41;
+
+/// The flags of a header, each with its word, in the order of their bits.
+pub(crate) fn flags(header: Header) -> [(&'static str, bool); 8] {
+    [
+        ("qr", header.qr()),
+        ("aa", header.aa()),
+        ("tc", header.tc()),
+        ("rd", header.rd()),
+        ("ra", header.ra()),
+        ("z", header.z()),
+        ("ad", header.ad()),
+        ("cd", header.cd()),
+    ]
+}
 
 // === impl Message ===
 
@@ -278,14 +291,6 @@ impl Unreadable {
         Self { at, why }
     }
 }
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "byte {}: {}", self.at, self.why)
-    }
-}
-
-impl std::error::Error for Unreadable {}
 
 #[cfg(test)]
 mod tests {

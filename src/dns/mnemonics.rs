@@ -98,6 +98,7 @@ fn number_after(prefix: &str, text: &str) -> Option<u16> {
 
 impl Mnemonic {
     /// Appends the text to `out`.
+    #[cfg(feature = "cli")]
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Word(word) => out.extend_from_slice(word.as_bytes()),

@@ -6,37 +6,46 @@ use domain::base::name::ParsedName;
 pub(crate) type Name<'a> = ParsedName<&'a [u8]>;
 
 /// Appends `name` and a final dot. Bytes with a special meaning in master files and unprintable bytes are escaped.
-pub(crate) fn write(name: &Name<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write(name: &Name<'_>, out: &mut impl Extend<u8>) {
+    write_mapped(name, |byte| byte, out);
+}
+
+/// Appends `name` like [`write`], but in lower case.
+pub(crate) fn write_lower_case(name: &Name<'_>, out: &mut impl Extend<u8>) {
+    write_mapped(name, |byte| byte.to_ascii_lowercase(), out);
+}
+
+#[inline]
+fn write_mapped(name: &Name<'_>, map: impl Fn(u8) -> u8, out: &mut impl Extend<u8>) {
     if name.is_root() {
-        out.push(b'.');
-        return;
+        return out.extend([b'.']);
     }
     for label in name {
         if label.is_root() {
             return;
         }
         for byte in label.as_slice() {
-            write_byte(*byte, out);
+            write_byte(map(*byte), out);
         }
-        out.push(b'.');
+        out.extend([b'.']);
     }
 }
 
 /// Appends one byte of a label.
-fn write_byte(byte: u8, out: &mut Vec<u8>) {
+fn write_byte(byte: u8, out: &mut impl Extend<u8>) {
     match byte {
         b'.' | b' ' | b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b'\\' => {
-            out.extend_from_slice(&[b'\\', byte]);
+            out.extend([b'\\', byte]);
         }
-        b'!'..=b'~' => out.push(byte),
+        b'!'..=b'~' => out.extend([byte]),
         _ => write_decimal_escape(byte, out),
     }
 }
 
 /// Appends `byte` as `\DDD`, a backslash and three decimal digits.
-pub(crate) fn write_decimal_escape(byte: u8, out: &mut Vec<u8>) {
+pub(crate) fn write_decimal_escape(byte: u8, out: &mut impl Extend<u8>) {
     let digit = |of: u8| b'0' + of % 10;
-    out.extend_from_slice(&[b'\\', digit(byte / 100), digit(byte / 10), digit(byte)]);
+    out.extend([b'\\', digit(byte / 100), digit(byte / 10), digit(byte)]);
 }
 
 /// Returns the text of `name`.

@@ -7,14 +7,11 @@
 //!   type; listeners call it for every frame.
 //! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields.
 //! - `moments` reads the time of a frame and sets it, for `replay`.
-//! - [`FrameView`] shows the fields of a payload in place. [`DnsMessage`] shows the fields of a DNS message in the
-//!   payload.
 //! - [`RawFrame`] has the fields as they are in the bytes, including values that the schema does not define.
-//! - `wire`, `varint` and `schema` read protobuf for validation, edits and views.
+//! - `wire`, `varint` and `schema` read protobuf for validation, edits and [`RawFrame`].
 //!
 //! Sources: `proto/dnstap.proto` as published by dnstap.info, and protobuf's "Encoding" page.
 
-mod dns;
 mod malformed;
 mod message_type;
 #[cfg(feature = "cli")]
@@ -31,10 +28,8 @@ mod rewrite;
 pub(crate) mod schema;
 mod validate;
 mod varint;
-mod view;
 mod wire;
 
-pub use dns::{DnsMessage, DnsQuestion, Opt};
 pub use malformed::Malformed;
 #[cfg(test)]
 pub(crate) use malformed::WireType;
@@ -42,9 +37,7 @@ pub use message_type::MessageType;
 #[cfg(feature = "cli")]
 pub(crate) use moments::{moment, set_moment};
 pub use protocol::Protocol;
-#[cfg(feature = "cli")]
 pub(crate) use raw::address;
 pub use raw::{Moment, RawFrame, RawMessage};
 pub use rewrite::{ExtraField, FieldValues, Rewrite};
 pub use validate::{message_type, validate};
-pub use view::FrameView;

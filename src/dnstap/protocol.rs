@@ -3,45 +3,33 @@
 use crate::closed_set::closed_set;
 
 closed_set! {
-    /// A transport protocol of DNS. The labels are those of the schema, in lower case.
+    /// A transport protocol of DNS. The labels are those of the schema. The variants are in the order of their numbers
+    /// there, from 1.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Protocol {
         /// DNS over UDP (RFC 1035).
-        Udp => "udp",
+        Udp => "UDP",
         /// DNS over TCP (RFC 1035).
-        Tcp => "tcp",
+        Tcp => "TCP",
         /// DNS over TLS (RFC 7858).
-        Dot => "dot",
+        Dot => "DOT",
         /// DNS over HTTPS (RFC 8484).
-        Doh => "doh",
+        Doh => "DOH",
         /// `DNSCrypt` over UDP.
-        DnsCryptUdp => "dnscryptudp",
+        DnsCryptUdp => "DNSCryptUDP",
         /// `DNSCrypt` over TCP.
-        DnsCryptTcp => "dnscrypttcp",
+        DnsCryptTcp => "DNSCryptTCP",
         /// DNS over QUIC (RFC 9250).
-        Doq => "doq",
+        Doq => "DOQ",
     }
 }
-
-/// `HttpProtocol.HTTP3`, which is HTTP over QUIC.
-const HTTP3: u64 = 3;
 
 // === impl Protocol ===
 
 impl Protocol {
     /// Returns the protocol with this number in the schema, if there is one.
-    pub(super) fn of(number: u64) -> Option<Self> {
-        let place = usize::try_from(number).ok()?.checked_sub(1)?;
-        Self::ALL.get(place).copied()
-    }
-
-    /// Returns whether the protocol runs over UDP; if not, it runs over TCP. `http` is the number of the HTTP version.
-    pub(super) fn is_over_udp(self, http: Option<u64>) -> bool {
-        match self {
-            Self::Udp | Self::DnsCryptUdp | Self::Doq => true,
-            Self::Doh => http == Some(HTTP3),
-            Self::Tcp | Self::Dot | Self::DnsCryptTcp => false,
-        }
+    pub(super) fn of(number: u32) -> Option<Self> {
+        Self::ALL.get((number as usize).checked_sub(1)?).copied()
     }
 }
 
@@ -57,13 +45,12 @@ mod tests {
             assert_eq!(Protocol::of(number), Some(of));
             let number = i32::try_from(number).expect("small");
             let known = proto::SocketProtocol::try_from(number).expect("of the schema");
-            assert_eq!(known.as_str_name().to_lowercase(), of.label());
+            assert_eq!(known.as_str_name(), of.label());
         }
         assert!(
             proto::SocketProtocol::try_from(8).is_err(),
             "the schema has grown"
         );
         assert_eq!(Protocol::of(8), None);
-        assert_eq!(u64::from(proto::HttpProtocol::Http3 as u8), HTTP3);
     }
 }

@@ -1,12 +1,13 @@
 //! The fields of a frame as they are in its bytes, for code that only reads frames. Unlike prost, it does not copy
-//! them.
+//! them, and finds them in one pass without allocating.
 
 use std::{net::IpAddr, time::Duration};
 
 use super::{
     malformed::Malformed,
     message_type::MessageType,
-    schema,
+    protocol::Protocol,
+    schema::{self, DNSTAP_FIELDS, MESSAGE_FIELDS},
     validate::validate,
     wire::{Field, Fields},
 };
@@ -70,24 +71,18 @@ pub struct Moment {
     pub nanoseconds: Option<u32>,
 }
 
+/// `HttpProtocol.HTTP3`, which is HTTP over QUIC.
+const HTTP3: u32 = 3;
+
 // === impl RawFrame ===
 
 impl<'a> RawFrame<'a> {
-    /// Reads a frame that has passed [`validate`]. If the frame has not passed, the fields after the first violation
-    /// are left out.
+    /// Reads a frame that has passed [`validate`].
+    ///
+    /// In a frame that has not passed, a field with a wrong wire type is absent. If the encoding of tags, lengths or
+    /// groups is malformed, all fields are absent.
     pub fn of_valid(frame: &'a [u8]) -> Self {
-        let mut raw = Self::default();
-        for field in Fields::new(frame).map_while(Result::ok) {
-            match field.number {
-                schema::IDENTITY => raw.identity = Some(field.value),
-                schema::VERSION => raw.version = Some(field.value),
-                schema::EXTRA => raw.extra = Some(field.value),
-                schema::TYPE => raw.kind = number(&field),
-                schema::MESSAGE => raw.message.get_or_insert_default().merge(&field),
-                _ => {}
-            }
-        }
-        raw
+        Self::decode(frame).unwrap_or_default()
     }
 
     /// Reads `frame`, which must pass [`validate`].
@@ -105,40 +100,79 @@ impl<'a> RawFrame<'a> {
     /// As for [`validate`].
     pub fn read(frame: &'a [u8]) -> Result<Self, Malformed> {
         validate(frame)?;
-        Ok(Self::of_valid(frame))
+        Self::decode(frame)
+    }
+
+    fn decode(frame: &'a [u8]) -> Result<Self, Malformed> {
+        let mut raw = Self::default();
+        for field in Fields::new(frame) {
+            let field = field?;
+            if DNSTAP_FIELDS.check(&field).is_err() {
+                continue;
+            }
+            match field.number {
+                schema::IDENTITY => raw.identity = Some(field.value),
+                schema::VERSION => raw.version = Some(field.value),
+                schema::EXTRA => raw.extra = Some(field.value),
+                schema::TYPE => raw.kind = number(&field),
+                schema::MESSAGE => raw.message.get_or_insert_default().merge(&field)?,
+                _ => {}
+            }
+        }
+        Ok(raw)
     }
 }
 
 // === impl RawMessage ===
 
 impl<'a> RawMessage<'a> {
-    fn merge(&mut self, message: &Field<'a>) {
-        for field in message.fields().map_while(Result::ok) {
+    fn merge(&mut self, message: &Field<'a>) -> Result<(), Malformed> {
+        for field in message.fields() {
+            let field = field?;
+            if MESSAGE_FIELDS.check(&field).is_err() {
+                continue;
+            }
             match field.number {
                 schema::MESSAGE_TYPE => self.kind = number(&field),
-                2 => self.socket_family = Some(number(&field)),
-                3 => self.socket_protocol = Some(number(&field)),
-                4 => self.query_address = Some(field.value),
-                5 => self.response_address = Some(field.value),
-                6 => self.query_port = Some(number(&field)),
-                7 => self.response_port = Some(number(&field)),
-                8 => self.query_time.seconds = Some(field.varint()),
-                9 => self.query_time.nanoseconds = fixed(&field),
+                schema::SOCKET_FAMILY => self.socket_family = Some(number(&field)),
+                schema::SOCKET_PROTOCOL => self.socket_protocol = Some(number(&field)),
+                schema::QUERY_ADDRESS => self.query_address = Some(field.value),
+                schema::RESPONSE_ADDRESS => self.response_address = Some(field.value),
+                schema::QUERY_PORT => self.query_port = Some(number(&field)),
+                schema::RESPONSE_PORT => self.response_port = Some(number(&field)),
+                schema::QUERY_TIME_SEC => self.query_time.seconds = Some(field.varint()),
+                schema::QUERY_TIME_NSEC => self.query_time.nanoseconds = fixed(&field),
                 schema::QUERY_MESSAGE => self.query_message = Some(field.value),
-                11 => self.query_zone = Some(field.value),
-                12 => self.response_time.seconds = Some(field.varint()),
-                13 => self.response_time.nanoseconds = fixed(&field),
+                schema::QUERY_ZONE => self.query_zone = Some(field.value),
+                schema::RESPONSE_TIME_SEC => self.response_time.seconds = Some(field.varint()),
+                schema::RESPONSE_TIME_NSEC => self.response_time.nanoseconds = fixed(&field),
                 schema::RESPONSE_MESSAGE => self.response_message = Some(field.value),
                 schema::POLICY => self.policy = Some(field.value),
-                16 => self.http_protocol = Some(number(&field)),
+                schema::HTTP_PROTOCOL => self.http_protocol = Some(number(&field)),
                 _ => {}
             }
         }
+        Ok(())
     }
 
     /// The type of the message.
     pub fn message_type(&self) -> MessageType {
         MessageType::of(self.kind.into())
+    }
+
+    /// The transport protocol of the DNS messages; `None` if it is absent or the schema does not define it.
+    pub fn protocol(&self) -> Option<Protocol> {
+        Protocol::of(self.socket_protocol?)
+    }
+
+    /// Returns whether that protocol runs over UDP, as DNS over QUIC and DNS over HTTP/3 do; if not, it runs over TCP.
+    /// `None` if the protocol is unknown.
+    pub fn is_over_udp(&self) -> Option<bool> {
+        Some(match self.protocol()? {
+            Protocol::Udp | Protocol::DnsCryptUdp | Protocol::Doq => true,
+            Protocol::Doh => self.http_protocol == Some(HTTP3),
+            Protocol::Tcp | Protocol::Dot | Protocol::DnsCryptTcp => false,
+        })
     }
 
     /// Returns whether the type is a query. In the schema, queries have odd numbers and responses even numbers. An
@@ -202,12 +236,8 @@ impl Moment {
     }
 }
 
-/// Returns the address in an address field. An IPv4-mapped IPv6 address becomes IPv4. `None` if the field has neither 4
-/// nor 16 bytes.
-#[cfg_attr(
-    not(feature = "cli"),
-    allow(dead_code, reason = "only `dump` shows addresses")
-)]
+/// Returns the address in an address field. Its length determines its family, so `socket_family` is not needed. An
+/// IPv4-mapped IPv6 address becomes IPv4. `None` if the field has neither 4 nor 16 bytes.
 pub(crate) fn address(field: &[u8]) -> Option<IpAddr> {
     if let Ok(octets) = <[u8; 4]>::try_from(field) {
         return Some(octets.into());
@@ -231,7 +261,10 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::{capture::FileReader, dnstap::proto::Dnstap};
+    use crate::{
+        capture::FileReader,
+        dnstap::proto::{Dnstap, HttpProtocol},
+    };
 
     #[test]
     fn the_fields_of_recorded_frames_has_what_prost_reads() {
@@ -275,6 +308,31 @@ mod tests {
         assert_eq!(raw.identity, Some(b"b".as_slice()));
         let message = raw.message.expect("one");
         assert_eq!((message.kind, message.query_port), (5, Some(9)));
+    }
+
+    #[test]
+    fn a_broken_encoding_has_no_fields_and_another_wire_type_is_absent() {
+        assert_eq!(
+            RawFrame::of_valid(b"\x0a\x01a\x0a\x05a"),
+            RawFrame::default()
+        );
+        let raw = RawFrame::of_valid(b"\x08\x01\x72\x04\x32\x00\x38\x09\x78\x01");
+        assert_eq!((raw.identity, raw.kind), (None, 1));
+        let message = raw.message.expect("one");
+        assert_eq!((message.query_port, message.response_port), (None, Some(9)));
+    }
+
+    #[test]
+    fn an_address_that_is_mapped_to_ipv6_is_ipv4() {
+        let mapped = std::net::Ipv4Addr::new(192, 0, 2, 7).to_ipv6_mapped();
+        assert_eq!(address(&mapped.octets()), Some([192, 0, 2, 7].into()));
+        assert_eq!(address(&[1, 2, 3]), None);
+        assert_eq!(address(&[]), None);
+    }
+
+    #[test]
+    fn http_3_is_the_number_of_the_schema() {
+        assert_eq!(HttpProtocol::Http3 as u32, HTTP3);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The value of a template for one frame.
 
-use std::{cell::OnceCell, fmt::Write as _, net::IpAddr};
+use std::{cell::OnceCell, fmt::Write as _, net::IpAddr, time::Duration};
 
-use domain::base::{Header, ParsedName};
+use domain::base::{Header, Message, ParsedName, Question};
 
 use super::{
     metadata::Labels,
@@ -11,7 +11,14 @@ use super::{
     template::{Part, Template},
     text::Value,
 };
-use crate::dnstap::{DnsMessage, DnsQuestion, FrameView, Opt};
+use crate::{
+    dns::{
+        Opt, flags,
+        mnemonics::{Mnemonic, class},
+        name, rcode,
+    },
+    dnstap::{Moment, RawFrame, RawMessage, address},
+};
 
 /// A frame, and the data about it that is not in its bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,8 +42,9 @@ pub struct Origin<'a> {
 
 /// The parts of a frame that several placeholders read. Each is read once, when it is first needed.
 struct Reading<'a> {
-    view: FrameView<'a>,
-    question: OnceCell<Option<DnsQuestion<'a>>>,
+    frame: RawFrame<'a>,
+    message: RawMessage<'a>,
+    question: OnceCell<Option<Question<ParsedName<&'a [u8]>>>>,
     opt: OnceCell<Option<Opt>>,
 }
 
@@ -76,9 +84,9 @@ fn own<'a>(label: OwnLabel, tapped: &Tapped<'a>, reading: &Reading<'a>) -> Optio
     match label {
         OwnLabel::Listener => origin.map(|origin| origin.listener.as_bytes()),
         OwnLabel::Peer => origin.map(|origin| origin.peer.as_bytes()),
-        OwnLabel::Identity => reading.view.identity,
-        OwnLabel::Version => reading.view.version,
-        OwnLabel::Extra => reading.view.extra,
+        OwnLabel::Identity => reading.frame.identity,
+        OwnLabel::Version => reading.frame.version,
+        OwnLabel::Extra => reading.frame.extra,
     }
 }
 
@@ -87,8 +95,10 @@ fn own<'a>(label: OwnLabel, tapped: &Tapped<'a>, reading: &Reading<'a>) -> Optio
 impl<'a> Reading<'a> {
     /// Reads a frame. If it is not a dnstap message, all fields are absent.
     fn of(frame: &'a [u8]) -> Self {
+        let frame = RawFrame::of_valid(frame);
         Self {
-            view: FrameView::read(frame).unwrap_or_default(),
+            frame,
+            message: frame.message.unwrap_or_default(),
             question: OnceCell::new(),
             opt: OnceCell::new(),
         }
@@ -96,25 +106,24 @@ impl<'a> Reading<'a> {
 
     /// Appends the value of a placeholder. Appends nothing and returns `None` if it is not known.
     fn write(&self, placeholder: Placeholder, value: &mut Value) -> Option<()> {
-        let view = &self.view;
+        let message = &self.message;
         match placeholder {
             Placeholder::Type => {
                 let qtype = self.question()?.qtype();
-                write_word(value, mnemonics::of_type(qtype), "TYPE", qtype.to_int());
+                write_mnemonic(value, mnemonics::record_type(qtype.to_int()));
             }
-            Placeholder::Class => {
-                let class = self.question()?.qclass();
-                write_word(value, mnemonics::of_class(class), "CLASS", class.to_int());
-            }
-            Placeholder::Name => write_name(value, self.question()?.qname()),
+            Placeholder::Class => write_mnemonic(value, class(self.question()?.qclass().to_int())),
+            Placeholder::Name => name::write_lower_case(self.question()?.qname(), value),
             Placeholder::Proto => {
-                let udp = view.is_over_udp?;
+                let udp = message.is_over_udp()?;
                 value.push(if udp { b"udp" } else { b"tcp" });
             }
-            Placeholder::Remote => write_address(value, view.query_address?),
-            Placeholder::Port => write_number(value, view.query_port?.into()),
-            Placeholder::Local => write_address(value, view.response_address?),
-            Placeholder::Size => write_number(value, view.query?.bytes().len()),
+            Placeholder::Remote => write_address(value, message.query_address)?,
+            Placeholder::Port => {
+                write_number(value, u16::try_from(message.query_port?).ok()?.into());
+            }
+            Placeholder::Local => write_address(value, message.response_address)?,
+            Placeholder::Size => write_number(value, message.query_message?.len()),
             Placeholder::Id => write_number(value, self.query_header()?.id().into()),
             Placeholder::Opcode => {
                 write_number(value, self.query_header()?.opcode().to_int().into());
@@ -125,45 +134,65 @@ impl<'a> Reading<'a> {
             }
             Placeholder::BufSize => write_number(value, self.bufsize()?.into()),
             Placeholder::Rcode => {
-                let rcode = view.response?.rcode()?;
-                write_word(value, mnemonics::of_rcode(rcode), "", rcode.to_int());
+                let rcode = rcode(dns(message.response_message)?);
+                write_mnemonic(value, mnemonics::rcode(rcode));
             }
-            Placeholder::Rsize => write_number(value, view.response?.bytes().len()),
-            Placeholder::Rflags => write_flags(value, view.response?.header()?),
-            Placeholder::Duration => write_seconds(value, view.duration()?),
+            Placeholder::Rsize => write_number(value, message.response_message?.len()),
+            Placeholder::Rflags => write_flags(value, dns(message.response_message)?.header()),
+            Placeholder::Duration => write_seconds(value, self.duration()?),
         }
         Some(())
     }
 
     /// The question of the query. If the query is absent, the question of the response, which repeats it.
-    fn question(&self) -> Option<&DnsQuestion<'a>> {
-        let read = || self.messages().find_map(DnsMessage::question);
+    fn question(&self) -> Option<&Question<ParsedName<&'a [u8]>>> {
+        let read = || self.messages().find_map(Message::first_question);
         self.question.get_or_init(read).as_ref()
     }
 
     /// The header of the query. If the query is absent, the header of the response, which has the same identifier and
     /// operation code.
     fn query_header(&self) -> Option<Header> {
-        self.messages().find_map(DnsMessage::header)
+        Some(self.messages().next()?.header())
     }
 
     /// The OPT record of the query, or an empty record if the query has none. The OPT record of a response is not used,
     /// because it describes the server.
     fn query_opt(&self) -> Option<Opt> {
-        let read = || Some(self.view.query?.opt().ok()?.unwrap_or_default());
+        let query = dns(self.message.query_message);
+        let read = || Some(Opt::of(query?).ok()?.unwrap_or_default());
         *self.opt.get_or_init(read)
     }
 
     fn bufsize(&self) -> Option<u16> {
-        if self.view.is_over_udp == Some(false) {
+        if self.message.is_over_udp() == Some(false) {
             return Some(u16::MAX);
         }
         Some(self.query_opt()?.udp_size.max(LEAST_BUFSIZE))
     }
 
-    fn messages(&self) -> impl Iterator<Item = DnsMessage<'a>> {
-        [self.view.query, self.view.response].into_iter().flatten()
+    /// The time from the query to the response. `None` if a time is unknown or the response is earlier than the query.
+    fn duration(&self) -> Option<Duration> {
+        let query = since_1970(self.message.query_time)?;
+        since_1970(self.message.response_time)?.checked_sub(query)
     }
+
+    /// The query and the response, if they are long enough for a header.
+    fn messages(&self) -> impl Iterator<Item = &'a Message<[u8]>> {
+        [self.message.query_message, self.message.response_message]
+            .into_iter()
+            .filter_map(dns)
+    }
+}
+
+fn dns(octets: Option<&[u8]>) -> Option<&Message<[u8]>> {
+    Message::from_slice(octets?).ok()
+}
+
+/// Absent nanoseconds count as 0. `None` if a sender wrote a whole second or more as nanoseconds, as some do.
+fn since_1970(moment: Moment) -> Option<Duration> {
+    let (seconds, nanoseconds) = (moment.seconds?, moment.nanoseconds.unwrap_or(0));
+    (nanoseconds < 1_000_000_000).then(|| Duration::new(seconds, nanoseconds))
 }
 
 // === values ===
@@ -174,59 +203,24 @@ fn write_number(value: &mut Value, number: usize) {
     let _ = write!(value, "{number}");
 }
 
-fn write_word(value: &mut Value, word: Option<&str>, prefix: &str, number: u16) {
-    let _ = match word {
-        Some(word) => value.write_str(word),
-        None => write!(value, "{prefix}{number}"),
+fn write_mnemonic(value: &mut Value, mnemonic: Mnemonic) {
+    let _ = match mnemonic {
+        Mnemonic::Word(word) => value.write_str(word),
+        Mnemonic::Number(prefix, number) => write!(value, "{prefix}{number}"),
     };
 }
 
-fn write_address(value: &mut Value, address: IpAddr) {
-    let _ = match address {
+fn write_address(value: &mut Value, field: Option<&[u8]>) -> Option<()> {
+    let _ = match address(field?)? {
         IpAddr::V4(address) => write!(value, "{address}"),
         IpAddr::V6(address) => write!(value, "[{address}]"),
     };
-}
-
-/// Writes a name in lower case with a final dot, escaped as in zone files.
-fn write_name(value: &mut Value, name: &ParsedName<&[u8]>) {
-    if name.is_root() {
-        return value.push(b".");
-    }
-    for label in name {
-        let octets = label.as_slice();
-        if octets.is_empty() {
-            break;
-        }
-        for octet in octets {
-            match octet.to_ascii_lowercase() {
-                special @ (b'.' | b' ' | b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b'\\') => {
-                    value.push(&[b'\\', special]);
-                }
-                printable @ b'!'..=b'~' => value.push(&[printable]),
-                other => {
-                    let _ = write!(value, "\\{other:03}");
-                }
-            }
-        }
-        value.push(b".");
-    }
+    Some(())
 }
 
 fn write_flags(value: &mut Value, header: Header) {
-    let flags = header.flags();
-    let all = [
-        (flags.qr, "qr"),
-        (flags.aa, "aa"),
-        (flags.tc, "tc"),
-        (flags.rd, "rd"),
-        (flags.ra, "ra"),
-        (header.z(), "z"),
-        (flags.ad, "ad"),
-        (flags.cd, "cd"),
-    ];
-    let set = all.into_iter().filter(|(is_set, _)| *is_set);
-    for (place, (_, word)) in set.enumerate() {
+    let set = flags(header).into_iter().filter(|(_, is_set)| *is_set);
+    for (place, (word, _)) in set.enumerate() {
         if place > 0 {
             value.push(b",");
         }
@@ -234,14 +228,13 @@ fn write_flags(value: &mut Value, header: Header) {
     }
 }
 
-/// Writes nanoseconds as seconds, with as many decimals as needed, and the unit.
-fn write_seconds(value: &mut Value, nanoseconds: u128) {
-    const NANOSECONDS: u128 = 1_000_000_000;
-    let (seconds, mut rest) = (nanoseconds / NANOSECONDS, nanoseconds % NANOSECONDS);
-    let _ = write!(value, "{seconds}");
+/// Writes a duration in seconds, with as many decimals as needed, and the unit.
+fn write_seconds(value: &mut Value, duration: Duration) {
+    let _ = write!(value, "{}", duration.as_secs());
+    let mut rest = duration.subsec_nanos();
     if rest > 0 {
         let mut digits = 9;
-        while rest % 10 == 0 {
+        while rest.is_multiple_of(10) {
             rest /= 10;
             digits -= 1;
         }

@@ -64,11 +64,6 @@ pub(super) const OWN: &str = "tap/";
 // === impl Placeholder ===
 
 impl Placeholder {
-    /// Returns the placeholder that is written as `text`.
-    pub(super) fn of(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.label() == text)
-    }
-
     /// Returns whether its value is read from a DNS message.
     pub(super) const fn needs_wire(self) -> bool {
         match self {
@@ -85,15 +80,6 @@ impl Placeholder {
             | Self::Rsize
             | Self::Rflags => true,
         }
-    }
-}
-
-// === impl OwnLabel ===
-
-impl OwnLabel {
-    /// Returns tapfan's own label that is written as `label`.
-    pub(super) fn of(label: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.label() == label)
     }
 }
 

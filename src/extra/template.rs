@@ -51,10 +51,10 @@ impl Template {
             let part = match &text[braces.clone()] {
                 label if label.starts_with("{/") => {
                     let label = braces.start + 2..braces.end - 1;
-                    let own = OwnLabel::of(&text[label.clone()]);
+                    let own = OwnLabel::of_label(&text[label.clone()]);
                     Some(own.map_or(Part::Metadata(label), Part::Own))
                 }
-                name => Placeholder::of(name).map(Part::Placeholder),
+                name => Placeholder::of_label(name).map(Part::Placeholder),
             };
             if let Some(part) = part {
                 parts.extend(literal(start..braces.start));
@@ -135,7 +135,7 @@ fn doubt(braces: &str) -> Option<Doubt<'_>> {
     if let Some(label) = braces.strip_prefix("{/") {
         let label = label.strip_suffix('}')?;
         return match label.split_once('/') {
-            _ if OwnLabel::of(label).is_some() => None,
+            _ if OwnLabel::of_label(label).is_some() => None,
             Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
                 let own = label.starts_with(OWN);
                 Some(if own {
@@ -150,7 +150,7 @@ fn doubt(braces: &str) -> Option<Doubt<'_>> {
     let word = braces.strip_prefix('{')?.strip_suffix('}')?;
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '>' | '/' | '_' | '-');
     let looks = !word.is_empty() && word.chars().all(is_name);
-    (looks && Placeholder::of(braces).is_none()).then_some(Doubt::Unknown(braces))
+    (looks && Placeholder::of_label(braces).is_none()).then_some(Doubt::Unknown(braces))
 }
 
 // === Braces ===

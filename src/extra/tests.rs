@@ -240,6 +240,19 @@ fn a_duration_is_exact() {
         "18446744073709551605.999999999s"
     );
     assert_eq!(after(9, Some(999_999_999)), "-");
+    assert_eq!(after(10, Some(1_000_000_000)), "-");
+}
+
+#[test]
+fn values_that_the_schema_does_not_have_are_absent() {
+    let odd = Message {
+        socket_protocol: Some(9),
+        query_address: Some(vec![1, 2, 3]),
+        response_address: Some(Vec::new()),
+        query_port: Some(65_536),
+        ..query()
+    };
+    assert_eq!(value("{proto} {remote} {local} {port}", odd), "- - - -");
 }
 
 #[test]

@@ -55,6 +55,19 @@ impl fmt::Write for Value {
     }
 }
 
+/// Appends ASCII text. Names come byte by byte, so this is cheaper than [`Value::push`].
+impl Extend<u8> for Value {
+    #[inline]
+    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
+        for byte in bytes {
+            self.is_cut |= self.bytes.len() >= VALUE_LIMIT;
+            if !self.is_cut {
+                self.bytes.push(byte);
+            }
+        }
+    }
+}
+
 /// Removes the start of a UTF-8 character whose end is cut off. Other bytes stay.
 fn whole_characters(bytes: &[u8]) -> &[u8] {
     match bytes.utf8_chunks().last() {

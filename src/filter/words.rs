@@ -3,23 +3,12 @@
 use super::BadRule;
 use crate::{
     dns::mnemonics::{rcode_of, rcode_words, record_type_of},
-    dnstap::MessageType,
+    dnstap::{MessageType, Protocol},
 };
 
 /// A set of numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Numbers(Vec<u32>);
-
-/// The words for `Message.socket_protocol`, from 1.
-const PROTOCOLS: [&str; 7] = [
-    "udp",
-    "tcp",
-    "dot",
-    "doh",
-    "dnscryptudp",
-    "dnscrypttcp",
-    "doq",
-];
 
 // === impl Numbers ===
 
@@ -90,9 +79,9 @@ pub(super) fn rcodes(text: &str) -> Result<Numbers, BadRule> {
 
 /// Reads protocols: `udp`, `dot`.
 pub(super) fn protocols(text: &str) -> Result<Numbers, BadRule> {
-    let known = PROTOCOLS.map(str::to_owned);
+    let known = Protocol::LABELS.map(str::to_ascii_lowercase);
     Numbers::read(text, "protocol", &known, |word| {
-        let places = (1..).zip(PROTOCOLS);
+        let places = (1..).zip(Protocol::LABELS);
         let same = places.filter(|(_, known)| known.eq_ignore_ascii_case(word));
         same.map(|(number, _)| number).collect()
     })

@@ -1,7 +1,7 @@
 //! The words for the numbers of the schema.
 
 use super::digits;
-use crate::dnstap::{MessageType, RawMessage};
+use crate::dnstap::{MessageType, Protocol, RawMessage};
 
 /// Appends the word for `Dnstap.type`.
 pub(super) fn write_kind(number: u32, out: &mut Vec<u8>) {
@@ -23,24 +23,13 @@ pub(super) fn write_family(number: u32, out: &mut Vec<u8>) {
 
 /// Appends the word for `Message.socket_protocol`.
 pub(super) fn write_protocol(number: u32, out: &mut Vec<u8>) {
-    write(number, &PROTOCOLS, out);
+    write(number, &Protocol::LABELS, out);
 }
 
 /// Appends the word for `Message.http_protocol`.
 pub(super) fn write_http(number: u32, out: &mut Vec<u8>) {
     write(number, &["HTTP1", "HTTP2", "HTTP3"], out);
 }
-
-/// The words for `Message.socket_protocol`. The first one is for the number 1.
-const PROTOCOLS: [&str; 7] = [
-    "UDP",
-    "TCP",
-    "DOT",
-    "DOH",
-    "DNSCryptUDP",
-    "DNSCryptTCP",
-    "DOQ",
-];
 
 /// Appends the word for this number; the first word is for the number 1. If there is no word, appends the number.
 fn write(number: u32, words: &[&str], out: &mut Vec<u8>) {

@@ -92,12 +92,8 @@ const FAILING: [VerdictWord; 6] = [
 
 fn word() -> impl TypedValueParser<Value = VerdictWord> {
     let labels = VerdictWord::ALL.map(VerdictWord::label);
-    PossibleValuesParser::new(labels).map(|label| {
-        let mut words = VerdictWord::ALL.into_iter();
-        words
-            .find(|word| word.label() == label)
-            .unwrap_or(VerdictWord::Down)
-    })
+    PossibleValuesParser::new(labels)
+        .map(|label| VerdictWord::of_label(&label).unwrap_or(VerdictWord::Down))
 }
 
 /// Parses a time with the syntax of a Tapfile.

@@ -161,10 +161,8 @@ fn write_packet(message: &RawMessage<'_>, out: &mut Vec<u8>) -> bool {
 /// The transport protocol of the packet. Messages of encrypted protocols are already decrypted, so they are written as
 /// plain DNS.
 fn transport(message: &RawMessage<'_>) -> Transport {
-    match (message.socket_protocol, message.http_protocol) {
-        // TCP, DoT, DNSCrypt over TCP, and DoH over HTTP/1 or HTTP/2.
-        (Some(2 | 3 | 6), _) => Transport::Tcp,
-        (Some(4), http) if http != Some(3) => Transport::Tcp,
+    match message.is_over_udp() {
+        Some(false) => Transport::Tcp,
         _ => Transport::Udp,
     }
 }
