@@ -2,7 +2,7 @@
 
 use std::{ops::Range, time::Duration};
 
-use super::{malformed::Malformed, schema, wire::Fields};
+use super::{malformed::Malformed, schema, varint::number, wire::Fields};
 
 /// The byte ranges of the query time and the response time in a frame. Each time has one range for its seconds and one
 /// for its nanoseconds.
@@ -89,17 +89,12 @@ impl Places {
 }
 
 fn read(frame: &[u8], [seconds, nanos]: &[Option<Range<usize>>; 2]) -> Option<Duration> {
-    let seconds = frame.get(seconds.clone()?)?;
-    // The most significant byte is the last one. A varint has ten bytes at most.
-    let value = seconds
-        .iter()
-        .rev()
-        .fold(0_u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
+    let seconds = number(frame.get(seconds.clone()?)?);
     let nanos = nanos
         .clone()
         .and_then(|place| frame.get(place)?.first_chunk());
     let nanos = nanos.map_or(0, |nanos| u32::from_le_bytes(*nanos));
-    Duration::from_secs(value).checked_add(Duration::from_nanos(nanos.into()))
+    Duration::from_secs(seconds).checked_add(Duration::from_nanos(nanos.into()))
 }
 
 /// Writes a time. It must fit in the ranges.

@@ -5,97 +5,71 @@ use super::{
     wire::Field,
 };
 
-// The fields of `Dnstap`.
-pub(crate) const IDENTITY: u32 = 1;
-pub(crate) const VERSION: u32 = 2;
-pub(super) const EXTRA: u32 = 3;
-pub(crate) const MESSAGE: u32 = 14;
-pub(crate) const TYPE: u32 = 15;
-
-// The fields of `Message`.
-pub(crate) const MESSAGE_TYPE: u32 = 1;
-pub(crate) const SOCKET_FAMILY: u32 = 2;
-pub(crate) const SOCKET_PROTOCOL: u32 = 3;
-pub(crate) const QUERY_ADDRESS: u32 = 4;
-pub(crate) const RESPONSE_ADDRESS: u32 = 5;
-pub(crate) const QUERY_PORT: u32 = 6;
-pub(crate) const RESPONSE_PORT: u32 = 7;
-pub(crate) const QUERY_TIME_SEC: u32 = 8;
-pub(crate) const QUERY_TIME_NSEC: u32 = 9;
-pub(crate) const QUERY_MESSAGE: u32 = 10;
-pub(crate) const QUERY_ZONE: u32 = 11;
-pub(crate) const RESPONSE_TIME_SEC: u32 = 12;
-pub(crate) const RESPONSE_TIME_NSEC: u32 = 13;
-pub(crate) const RESPONSE_MESSAGE: u32 = 14;
-pub(crate) const POLICY: u32 = 15;
-pub(crate) const HTTP_PROTOCOL: u32 = 16;
-
-/// `Policy.type`.
-pub(crate) const POLICY_TYPE: u32 = 1;
-/// `Policy.rule`.
-pub(crate) const POLICY_RULE: u32 = 2;
-/// `Policy.action`.
-pub(crate) const POLICY_ACTION: u32 = 3;
-/// `Policy.match`.
-pub(crate) const POLICY_MATCH: u32 = 4;
-/// `Policy.value`.
-pub(crate) const POLICY_VALUE: u32 = 5;
-
 /// `Dnstap.Type.MESSAGE`.
 pub(crate) const TYPE_MESSAGE: u64 = 1;
 
 /// The fields of one message type, by number.
-pub(super) struct Schema(&'static [Option<Known>]);
+pub(super) struct Schema([Option<Known>; FIELDS]);
 
 type Known = (&'static str, WireType);
 
-pub(super) static DNSTAP_FIELDS: Schema = Schema(&[
-    None,
-    Some(("Dnstap.identity", WireType::Bytes)),
-    Some(("Dnstap.version", WireType::Bytes)),
-    Some(("Dnstap.extra", WireType::Bytes)),
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    Some(("Dnstap.message", WireType::Bytes)),
-    Some(("Dnstap.type", WireType::Varint)),
-]);
+/// The largest number of a field, plus one.
+const FIELDS: usize = 17;
 
-pub(super) static MESSAGE_FIELDS: Schema = Schema(&[
-    None,
-    Some(("Message.type", WireType::Varint)),
-    Some(("Message.socket_family", WireType::Varint)),
-    Some(("Message.socket_protocol", WireType::Varint)),
-    Some(("Message.query_address", WireType::Bytes)),
-    Some(("Message.response_address", WireType::Bytes)),
-    Some(("Message.query_port", WireType::Varint)),
-    Some(("Message.response_port", WireType::Varint)),
-    Some(("Message.query_time_sec", WireType::Varint)),
-    Some(("Message.query_time_nsec", WireType::Fixed32)),
-    Some(("Message.query_message", WireType::Bytes)),
-    Some(("Message.query_zone", WireType::Bytes)),
-    Some(("Message.response_time_sec", WireType::Varint)),
-    Some(("Message.response_time_nsec", WireType::Fixed32)),
-    Some(("Message.response_message", WireType::Bytes)),
-    Some(("Message.policy", WireType::Bytes)),
-    Some(("Message.http_protocol", WireType::Varint)),
-]);
+/// Declares the fields of one message type. Each row is a constant with the number, the name, and the wire type.
+macro_rules! fields {
+    ($schema:ident { $($field:ident = $number:literal, $name:literal, $wire_type:ident;)+ }) => {
+        $(#[doc = concat!("`", $name, "`.")]
+        pub(crate) const $field: u32 = $number;)+
 
-pub(super) static POLICY_FIELDS: Schema = Schema(&[
-    None,
-    Some(("Policy.type", WireType::Bytes)),
-    Some(("Policy.rule", WireType::Bytes)),
-    Some(("Policy.action", WireType::Varint)),
-    Some(("Policy.match", WireType::Varint)),
-    Some(("Policy.value", WireType::Bytes)),
-]);
+        pub(super) static $schema: Schema = {
+            let mut fields = [None; FIELDS];
+            $(fields[$number] = Some(($name, WireType::$wire_type));)+
+            Schema(fields)
+        };
+    };
+}
+
+fields! {
+    DNSTAP_FIELDS {
+        IDENTITY = 1, "Dnstap.identity", Bytes;
+        VERSION = 2, "Dnstap.version", Bytes;
+        EXTRA = 3, "Dnstap.extra", Bytes;
+        MESSAGE = 14, "Dnstap.message", Bytes;
+        TYPE = 15, "Dnstap.type", Varint;
+    }
+}
+
+fields! {
+    MESSAGE_FIELDS {
+        MESSAGE_TYPE = 1, "Message.type", Varint;
+        SOCKET_FAMILY = 2, "Message.socket_family", Varint;
+        SOCKET_PROTOCOL = 3, "Message.socket_protocol", Varint;
+        QUERY_ADDRESS = 4, "Message.query_address", Bytes;
+        RESPONSE_ADDRESS = 5, "Message.response_address", Bytes;
+        QUERY_PORT = 6, "Message.query_port", Varint;
+        RESPONSE_PORT = 7, "Message.response_port", Varint;
+        QUERY_TIME_SEC = 8, "Message.query_time_sec", Varint;
+        QUERY_TIME_NSEC = 9, "Message.query_time_nsec", Fixed32;
+        QUERY_MESSAGE = 10, "Message.query_message", Bytes;
+        QUERY_ZONE = 11, "Message.query_zone", Bytes;
+        RESPONSE_TIME_SEC = 12, "Message.response_time_sec", Varint;
+        RESPONSE_TIME_NSEC = 13, "Message.response_time_nsec", Fixed32;
+        RESPONSE_MESSAGE = 14, "Message.response_message", Bytes;
+        POLICY = 15, "Message.policy", Bytes;
+        HTTP_PROTOCOL = 16, "Message.http_protocol", Varint;
+    }
+}
+
+fields! {
+    POLICY_FIELDS {
+        POLICY_TYPE = 1, "Policy.type", Bytes;
+        POLICY_RULE = 2, "Policy.rule", Bytes;
+        POLICY_ACTION = 3, "Policy.action", Varint;
+        POLICY_MATCH = 4, "Policy.match", Varint;
+        POLICY_VALUE = 5, "Policy.value", Bytes;
+    }
+}
 
 // === impl Schema ===
 

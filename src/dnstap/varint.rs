@@ -73,6 +73,12 @@ pub(super) fn common_bytes(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
     }
 }
 
+/// Returns the number that `bytes` encode. They are at most [`LONG`].
+#[inline]
+pub(super) fn number(bytes: &[u8]) -> u64 {
+    (bytes.iter().rev()).fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f))
+}
+
 /// Returns the error for a number that does not end within `most` bytes.
 fn too_long(bytes: &[u8], most: usize) -> VarintError {
     if bytes.len() < most {

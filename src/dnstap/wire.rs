@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     malformed::{Malformed, WireType},
-    varint::{common_bytes, common_varint, short_varint, split_varint},
+    varint::{common_bytes, common_varint, number, short_varint, split_varint},
 };
 
 /// An iterator over the fields of one message. It ends after an error.
@@ -203,7 +203,7 @@ impl<'a> Field<'a> {
     /// Returns the number in a [`WireType::Varint`] field.
     #[inline]
     pub(super) fn varint(&self) -> u64 {
-        (self.value.iter().rev()).fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f))
+        number(self.value)
     }
 }
 
