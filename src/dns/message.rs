@@ -2,7 +2,7 @@
 
 use domain::base::{Header, header::HeaderSection, wire::ParseError};
 
-use super::{Name, Parser};
+use super::{Name, Parser, mnemonics, name};
 
 /// A DNS message whose questions and records have been found. The data of the records has not been read yet.
 ///
@@ -232,6 +232,17 @@ impl<'a> Question<'a> {
             rtype: number()?,
             class: number()?,
         })
+    }
+
+    /// Appends the name in quotes, the class and the type.
+    #[cfg(feature = "cli")]
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'"');
+        name::write(&self.name, out);
+        out.extend_from_slice(b"\" ");
+        mnemonics::class(self.class).write(out);
+        out.push(b' ');
+        mnemonics::record_type(self.rtype).write(out);
     }
 }
 

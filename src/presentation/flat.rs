@@ -1,10 +1,20 @@
 //! One JSON object per frame, on one line, with a named field for each fact. The format is meant for `jq` and for
 //! databases.
 
-use super::{Address, Form, address::write_display, digits, dns, go, time, words};
+use super::{
+    Address, Form,
+    address::write_display,
+    digits, dns, go,
+    json::{write_key, write_time, write_word},
+    words,
+};
 use crate::{
-    dns::{Message, Name, Parser, Question, Section, mnemonics, name},
-    dnstap::{Moment, RawFrame, RawMessage},
+    dns::{
+        Message, Name, Parser, Question, Section, flags,
+        mnemonics::{self, Mnemonic},
+        name,
+    },
+    dnstap::{RawFrame, RawMessage},
 };
 
 /// A JSON object for a frame. Every fact has its own field, so no text has to be parsed. A field that the frame lacks
@@ -76,16 +86,8 @@ impl Flat {
         }
         if let Some(question) = Question::first(octets) {
             self.write_name("qname", &question.name, out);
-            write_word(
-                "qtype",
-                |out| mnemonics::record_type(question.rtype).write(out),
-                out,
-            );
-            write_word(
-                "qclass",
-                |out| mnemonics::class(question.class).write(out),
-                out,
-            );
+            write_mnemonic("qtype", mnemonics::record_type(question.rtype), out);
+            write_mnemonic("qclass", mnemonics::class(question.class), out);
         }
         let dns = match read {
             Ok(dns) => dns,
@@ -119,16 +121,8 @@ impl Flat {
             self.write_name("name", &record.owner, out);
             out.remove(start);
             write_number("ttl", record.ttl, out);
-            write_word(
-                "class",
-                |out| mnemonics::class(record.class).write(out),
-                out,
-            );
-            write_word(
-                "type",
-                |out| mnemonics::record_type(record.rtype).write(out),
-                out,
-            );
+            write_mnemonic("class", mnemonics::class(record.class), out);
+            write_mnemonic("type", mnemonics::record_type(record.rtype), out);
             self.text.clear();
             match dns::write_data(&record, &mut self.text) {
                 Ok(()) => {
@@ -207,36 +201,18 @@ fn write_header(dns: &Message<'_>, out: &mut Vec<u8>) {
     let header = dns.header().header();
     write_number("id", header.id(), out);
     let opcode = header.opcode().to_int();
-    write_word("opcode", |out| mnemonics::opcode(opcode).write(out), out);
+    write_mnemonic("opcode", mnemonics::opcode(opcode), out);
     // The response code means nothing in a query.
     if header.qr() {
-        write_word("rcode", |out| mnemonics::rcode(dns.rcode()).write(out), out);
+        write_mnemonic("rcode", mnemonics::rcode(dns.rcode()), out);
     }
-    for (key, set) in [
-        ("qr", header.qr()),
-        ("aa", header.aa()),
-        ("tc", header.tc()),
-        ("rd", header.rd()),
-        ("ra", header.ra()),
-        ("ad", header.ad()),
-        ("cd", header.cd()),
-    ] {
+    for (key, set) in flags(*header).into_iter().filter(|(key, _)| *key != "z") {
         write_bool(key, set, out);
     }
 }
 
-fn write_key(key: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-/// Appends a field whose value needs no escapes.
-fn write_word(key: &str, write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
-    write_key(key, out);
-    out.push(b'"');
-    write(out);
-    out.push(b'"');
+fn write_mnemonic(key: &str, mnemonic: Mnemonic, out: &mut Vec<u8>) {
+    write_word(key, |out| mnemonic.write(out), out);
 }
 
 fn write_number(key: &str, number: impl itoa::Integer, out: &mut Vec<u8>) {
@@ -247,10 +223,4 @@ fn write_number(key: &str, number: impl itoa::Integer, out: &mut Vec<u8>) {
 fn write_bool(key: &str, value: bool, out: &mut Vec<u8>) {
     write_key(key, out);
     out.extend_from_slice(if value { b"true" } else { b"false" });
-}
-
-fn write_time(key: &str, time: Moment, out: &mut Vec<u8>) {
-    if time.normal().is_some() {
-        write_word(key, |out| time::write_rfc3339(time, out), out);
-    }
 }

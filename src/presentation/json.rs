@@ -42,18 +42,16 @@ impl Json {
     fn write_message(&mut self, message: &RawMessage<'_>, out: &mut Vec<u8>) {
         write_time("query_time", message.query_time, out);
         write_time("response_time", message.response_time, out);
-        write_word(
-            "socket_family",
-            message.socket_family,
-            words::write_family,
-            out,
-        );
-        write_word(
-            "socket_protocol",
-            message.socket_protocol,
-            words::write_protocol,
-            out,
-        );
+        if let Some(family) = message.socket_family {
+            write_word("socket_family", |out| words::write_family(family, out), out);
+        }
+        if let Some(protocol) = message.socket_protocol {
+            write_word(
+                "socket_protocol",
+                |out| words::write_protocol(protocol, out),
+                out,
+            );
+        }
         write_address("query_address", message.query_address, out);
         write_address("response_address", message.response_address, out);
         write_port("query_port", message.query_port, out);
@@ -85,39 +83,34 @@ impl Json {
     }
 }
 
-fn write_key(key: &str, out: &mut Vec<u8>) {
+/// Appends a comma and the name of a field.
+pub(super) fn write_key(key: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(b"\":");
 }
 
-fn write_time(key: &str, time: Moment, out: &mut Vec<u8>) {
-    if time.normal().is_some() {
-        write_key(key, out);
-        out.push(b'"');
-        time::write_rfc3339(time, out);
-        out.push(b'"');
-    }
+/// Appends a field whose value needs no escapes.
+pub(super) fn write_word(key: &str, write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    write_key(key, out);
+    out.push(b'"');
+    write(out);
+    out.push(b'"');
 }
 
-fn write_word(key: &str, number: Option<u32>, write: fn(u32, &mut Vec<u8>), out: &mut Vec<u8>) {
-    if let Some(number) = number {
-        write_key(key, out);
-        out.push(b'"');
-        write(number, out);
-        out.push(b'"');
+/// Appends a time, unless a part of it is missing.
+pub(super) fn write_time(key: &str, time: Moment, out: &mut Vec<u8>) {
+    if time.normal().is_some() {
+        write_word(key, |out| time::write_rfc3339(time, out), out);
     }
 }
 
 fn write_address(key: &str, address: Option<&[u8]>, out: &mut Vec<u8>) {
-    if let Some(address) = address {
-        write_key(key, out);
-        out.push(b'"');
-        // In JSON, Go writes an address of length zero as an empty string.
-        if !address.is_empty() {
-            Address(address).write(out);
-        }
-        out.push(b'"');
+    // In JSON, Go writes an address of length zero as an empty string.
+    match address {
+        Some([]) => write_word(key, |_| {}, out),
+        Some(address) => write_word(key, |out| Address(address).write(out), out),
+        None => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Address, Form, digits, time::LocalClock, words};
 use crate::{
-    dns::{self, Question, mnemonics},
+    dns::Question,
     dnstap::{MessageType, RawFrame, RawMessage},
 };
 
@@ -53,7 +53,10 @@ impl Quiet {
         let octets = message.dns().unwrap_or_default();
         digits::number(octets.len(), out);
         out.extend_from_slice(b"b ");
-        write_question(octets, out);
+        match Question::first(octets) {
+            Some(question) => question.write(out),
+            None => out.extend_from_slice(b"X "),
+        }
     }
 }
 
@@ -95,18 +98,4 @@ fn address<'a>(message: &RawMessage<'a>) -> Option<&'a [u8]> {
         | MessageType::AuthResponse => message.query_address,
         _ => message.response_address,
     }
-}
-
-/// Appends name, class and type of the first question. If no question can be read, appends `X`.
-fn write_question(octets: &[u8], out: &mut Vec<u8>) {
-    let Some(question) = Question::first(octets) else {
-        out.extend_from_slice(b"X ");
-        return;
-    };
-    out.push(b'"');
-    dns::name::write(&question.name, out);
-    out.extend_from_slice(b"\" ");
-    mnemonics::class(question.class).write(out);
-    out.push(b' ');
-    mnemonics::record_type(question.rtype).write(out);
 }

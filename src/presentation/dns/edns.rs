@@ -11,24 +11,32 @@ use crate::{
     presentation::{address, digits},
 };
 
-/// A function that writes the value of an option. Its error says why the value is malformed.
-type Option = fn(&[u8], &mut Vec<u8>) -> Result<(), &'static str>;
+/// A function that writes the value of an option.
+#[derive(Clone, Copy)]
+enum Value {
+    /// Any bytes are a value.
+    Any(fn(&[u8], &mut Vec<u8>)),
+    /// The error says why the value is malformed.
+    Checked(fn(&[u8], &mut Vec<u8>) -> Result<(), &'static str>),
+}
+
+use Value::{Any, Checked};
 
 /// The options with a special format. Each row has the code, the title, and the function that writes the value.
-const OPTIONS: &[(u16, &str, Option)] = &[
-    (1, "LONG LIVED QUERIES: ", long_lived),
-    (2, "UPDATE LEASE: ", lease),
-    (3, "NSID: ", identifier),
-    (4, "ESU: ", text),
-    (5, "DNSSEC ALGORITHM UNDERSTOOD: ", algorithms),
-    (6, "DS HASH UNDERSTOOD: ", hashes),
-    (7, "NSEC3 HASH UNDERSTOOD: ", hashes),
-    (8, "SUBNET: ", subnet),
-    (9, "EXPIRE: ", expire),
-    (10, "COOKIE: ", hex),
-    (11, "KEEPALIVE: ", keepalive),
-    (12, "PADDING: ", upper_hex),
-    (15, "EDE: ", extended_error),
+const OPTIONS: &[(u16, &str, Value)] = &[
+    (1, "LONG LIVED QUERIES: ", Checked(long_lived)),
+    (2, "UPDATE LEASE: ", Checked(lease)),
+    (3, "NSID: ", Any(identifier)),
+    (4, "ESU: ", Any(strings::write_text)),
+    (5, "DNSSEC ALGORITHM UNDERSTOOD: ", Any(algorithms)),
+    (6, "DS HASH UNDERSTOOD: ", Any(hashes)),
+    (7, "NSEC3 HASH UNDERSTOOD: ", Any(hashes)),
+    (8, "SUBNET: ", Checked(subnet)),
+    (9, "EXPIRE: ", Checked(expire)),
+    (10, "COOKIE: ", Any(digits::hex)),
+    (11, "KEEPALIVE: ", Checked(keepalive)),
+    (12, "PADDING: ", Any(digits::upper_hex)),
+    (15, "EDE: ", Checked(extended_error)),
 ];
 
 const TOO_SHORT: &str = "an EDNS option is too short";
@@ -54,7 +62,10 @@ pub(super) fn write(opt: &Record<'_>, out: &mut Vec<u8>) -> Result<(), Unreadabl
         out.extend_from_slice(b"\n; ");
         if let Some((_, title, write)) = OPTIONS.iter().find(|(known, ..)| *known == code) {
             out.extend_from_slice(title.as_bytes());
-            write(value, out).map_err(|why| Unreadable::data(at, why))?;
+            match write {
+                Any(write) => write(value, out),
+                Checked(write) => write(value, out).map_err(|why| Unreadable::data(at, why))?,
+            }
         } else {
             out.extend_from_slice(b"LOCAL OPT: ");
             digits::number(code, out);
@@ -107,8 +118,7 @@ fn lease(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
 }
 
 /// Appends the identifier in hexadecimal, and after it each of its characters in parentheses.
-#[allow(clippy::unnecessary_wraps)] // All functions in the table have this signature.
-fn identifier(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
+fn identifier(value: &[u8], out: &mut Vec<u8>) {
     digits::hex(value, out);
     out.extend_from_slice(b"  ");
     for byte in value {
@@ -119,38 +129,16 @@ fn identifier(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
         }
         out.push(b')');
     }
-    Ok(())
 }
 
-#[allow(clippy::unnecessary_wraps)]
-fn text(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
-    strings::write_text(value, out);
-    Ok(())
-}
-
-#[allow(clippy::unnecessary_wraps)]
-fn hex(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
-    digits::hex(value, out);
-    Ok(())
-}
-
-#[allow(clippy::unnecessary_wraps)]
-fn upper_hex(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
-    digits::upper_hex(value, out);
-    Ok(())
-}
-
-#[allow(clippy::unnecessary_wraps)]
-fn algorithms(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
+fn algorithms(value: &[u8], out: &mut Vec<u8>) {
     for number in value {
         out.push(b' ');
         write_algorithm(*number, out);
     }
-    Ok(())
 }
 
-#[allow(clippy::unnecessary_wraps)]
-fn hashes(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
+fn hashes(value: &[u8], out: &mut Vec<u8>) {
     const WORDS: [&str; 5] = ["SHA1", "SHA256", "GOST94", "SHA384", "SHA512"];
     for number in value {
         out.push(b' ');
@@ -160,7 +148,6 @@ fn hashes(value: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
             None => digits::number(*number, out),
         }
     }
-    Ok(())
 }
 
 /// Appends a client subnet (RFC 7871): the address, the prefix length of the query, and the prefix length of the

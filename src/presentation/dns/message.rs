@@ -2,7 +2,7 @@
 
 use super::{edns, rdata};
 use crate::{
-    dns::{self, Message, Record, Section, Unreadable, mnemonics},
+    dns::{self, Message, Record, Section, Unreadable, flags, mnemonics},
     presentation::digits,
 };
 
@@ -87,19 +87,9 @@ fn write_header(message: &Message<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b", id: ");
     digits::number(header.id(), out);
     out.extend_from_slice(b"\n;; flags:");
-    for (set, flag) in [
-        (header.qr(), " qr"),
-        (header.aa(), " aa"),
-        (header.tc(), " tc"),
-        (header.rd(), " rd"),
-        (header.ra(), " ra"),
-        (header.z(), " z"),
-        (header.ad(), " ad"),
-        (header.cd(), " cd"),
-    ] {
-        if set {
-            out.extend_from_slice(flag.as_bytes());
-        }
+    for (flag, _) in flags(*header).into_iter().filter(|(_, is_set)| *is_set) {
+        out.push(b' ');
+        out.extend_from_slice(flag.as_bytes());
     }
     for (title, count) in [
         ("; QUERY: ", message.question_count()),

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::dump::transactions::Transactions,
-    dns::{Message, Question, mnemonics, name},
+    dns::{Message, Question, mnemonics},
     dnstap::{MessageType, RawFrame, RawMessage},
     presentation::{Address, Form, time},
 };
@@ -108,12 +108,8 @@ fn write_query(message: &RawMessage<'_>, out: &mut Vec<u8>) {
     let octets = message.dns().unwrap_or_default();
     match Question::first(octets) {
         Some(question) => {
-            out.extend_from_slice(b" \"");
-            name::write(&question.name, out);
-            out.extend_from_slice(b"\" ");
-            mnemonics::class(question.class).write(out);
             out.push(b' ');
-            mnemonics::record_type(question.rtype).write(out);
+            question.write(out);
         }
         None => out.extend_from_slice(b" X X X"),
     }
