@@ -3,15 +3,15 @@
 //!
 //! `{subject}` is `sink`, or `an endpoint` of a sink that uses several at a time.
 
-use std::{collections::VecDeque, fmt};
+use std::{collections::VecDeque, fmt, time::Duration};
 
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Disconnect, Event, FailureKind, Stage,
+    Disconnect, Event, FailedAttempt, FailureKind, Stage,
     sink::{Change, Turn},
 };
-use crate::net::Addresses;
+use crate::net::{Addresses, Destination};
 
 /// The kinds of failure of one endpoint that have been logged.
 #[derive(Debug, Default)]
@@ -51,6 +51,7 @@ pub(super) struct Line<'a> {
 // === impl Line ===
 
 impl Line<'_> {
+    // Long because every event is in one list: an event without a line, or without a reason for none, does not compile.
     pub(super) fn write(&self, event: &Event<'_>) {
         let (sink, now) = (self.sink, &self.change.after);
         let endpoint = now.endpoint.as_deref();
@@ -65,9 +66,32 @@ impl Line<'_> {
         // Names the endpoint only if the sink uses several at a time.
         let of_several = endpoint.filter(|_| self.of_endpoint);
         match *event {
-            Event::Up(_) | Event::Failed { .. } | Event::Lost { .. } => self.outage(event),
-            Event::Renewed { .. } | Event::NotRenewed { .. } => self.renewal(event),
-            Event::Resolved { .. } | Event::LookupFailed { .. } => self.lookup(event),
+            Event::Up(_) => {
+                let subject = self.subject();
+                info!(target: TARGET, sink, endpoint, connects = now.connects, "{subject} is up");
+            }
+            Event::Failed { attempt, delay } => self.failed(attempt, delay),
+            Event::Lost { cause, delay, .. } => {
+                let (subject, stage, reason) = (self.subject(), Stage::Write, cause.label());
+                let delay = delay.unwrap_or_default();
+                warn!(target: TARGET, sink, endpoint, %stage, reason, %cause, next_attempt_in = ?delay, "{subject} is down");
+            }
+            Event::Renewed { endpoint, reason } => self.renewed(endpoint, reason),
+            Event::NotRenewed {
+                attempt,
+                reason,
+                delay,
+            } => self.not_renewed(attempt, reason, delay),
+            Event::Resolved { name, before, now } => self.resolved(name, before, now),
+            Event::LookupFailed {
+                name, error: cause, ..
+            } => {
+                if self.is_news {
+                    warn!(target: TARGET, sink, %name, %cause, "the name cannot be looked up; its last good addresses stay in use");
+                } else {
+                    debug!(target: TARGET, sink, %name, %cause, "the name cannot be looked up");
+                }
+            }
             Event::Stalled if self.writes_file() => {
                 debug!(target: TARGET, sink, "a write to the file made no progress for one second");
             }
@@ -89,8 +113,25 @@ impl Line<'_> {
             Event::LeftOut { used, left_out } => {
                 warn!(target: TARGET, sink, used, left_out, "the name has more addresses than a sink uses; the remaining addresses get no frames");
             }
-            Event::FileCompleted { .. } | Event::FileLeft { .. } | Event::FileNotDeleted { .. } => {
-                self.file(event);
+            Event::FileCompleted {
+                file,
+                frames,
+                was_left: true,
+            } => {
+                info!(target: TARGET, sink, file, frames, "a file that was left under its temporary name is complete");
+            }
+            Event::FileCompleted {
+                file,
+                frames,
+                was_left: false,
+            } => {
+                debug!(target: TARGET, sink, file, frames, "a file is complete");
+            }
+            Event::FileLeft { file, cause } => {
+                warn!(target: TARGET, sink, file, %cause, "a file was not completed");
+            }
+            Event::FileNotDeleted { cause } => {
+                warn!(target: TARGET, sink, %cause, "an old file cannot be deleted");
             }
             // The debug line on the new state, above, is enough.
             Event::Started
@@ -112,121 +153,69 @@ impl Line<'_> {
         endpoint.is_some_and(|endpoint| endpoint.starts_with("file://"))
     }
 
-    fn outage(&self, event: &Event<'_>) {
-        let subject = if self.of_endpoint {
+    fn subject(&self) -> &'static str {
+        if self.of_endpoint {
             "an endpoint"
         } else {
             "sink"
-        };
-        let (sink, now) = (self.sink, &self.change.after);
-        let endpoint = now.endpoint.as_deref();
-        match *event {
-            Event::Up(_) => {
-                info!(target: TARGET, sink, endpoint, connects = now.connects, "{subject} is up");
-            }
-            Event::Failed { attempt, delay } => {
-                let (stage, endpoint) = (attempt.stage, attempt.endpoint);
-                let (cause, attempt) = (attempt.cause.as_str(), now.failures);
-                if self.is_news {
-                    warn!(target: TARGET, sink, endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "{subject} cannot be reached");
-                } else {
-                    debug!(target: TARGET, sink, endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "{subject} is still down");
-                }
-            }
-            Event::Lost { cause, delay, .. } => {
-                let (stage, reason) = (Stage::Write, cause.label());
-                let delay = delay.unwrap_or_default();
-                warn!(target: TARGET, sink, endpoint, %stage, reason, %cause, next_attempt_in = ?delay, "{subject} is down");
-            }
-            _ => {}
         }
     }
 
-    /// Logs that a working connection was replaced, or could not be.
-    fn renewal(&self, event: &Event<'_>) {
-        let sink = self.sink;
-        match *event {
-            Event::Renewed {
-                endpoint,
-                reason: cause,
-            } => {
-                let (before, reason) = (self.change.before.endpoint.as_deref(), cause.label());
-                if let Disconnect::FileEnded = cause {
-                    debug!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new file");
-                } else if let Disconnect::Rotated = cause {
-                    debug!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new connection");
-                } else {
-                    info!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new connection");
-                }
-            }
-            Event::NotRenewed {
-                attempt,
-                reason,
-                delay,
-            } => {
-                let (stage, endpoint) = (attempt.stage, attempt.endpoint);
-                let (cause, reason) = (attempt.cause.as_str(), reason.label());
-                if self.writes_file() && self.is_news {
-                    warn!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "no new file can be opened; the old one stays in use");
-                } else if self.writes_file() {
-                    debug!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "the old file is still in use");
-                } else if self.is_news {
-                    warn!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "no new connection can be made; the old one stays in use");
-                } else {
-                    debug!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "the old connection is still in use");
-                }
-            }
-            _ => {}
+    fn failed(&self, failed: &FailedAttempt<'_>, delay: Duration) {
+        let (sink, subject, attempt) = (self.sink, self.subject(), self.change.after.failures);
+        let FailedAttempt {
+            stage,
+            endpoint,
+            cause,
+            ..
+        } = failed;
+        if self.is_news {
+            warn!(target: TARGET, sink, endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "{subject} cannot be reached");
+        } else {
+            debug!(target: TARGET, sink, endpoint, %stage, cause, attempt, next_attempt_in = ?delay, "{subject} is still down");
         }
     }
 
-    fn file(&self, event: &Event<'_>) {
-        let sink = self.sink;
-        match *event {
-            Event::FileCompleted {
-                file,
-                frames,
-                was_left: true,
-            } => {
-                info!(target: TARGET, sink, file, frames, "a file that was left under its temporary name is complete");
-            }
-            Event::FileCompleted { file, frames, .. } => {
-                debug!(target: TARGET, sink, file, frames, "a file is complete");
-            }
-            Event::FileLeft { file, cause } => {
-                warn!(target: TARGET, sink, file, %cause, "a file was not completed");
-            }
-            Event::FileNotDeleted { cause } => {
-                warn!(target: TARGET, sink, %cause, "an old file cannot be deleted");
-            }
-            _ => {}
+    fn renewed(&self, endpoint: &str, cause: &Disconnect) {
+        let (sink, reason) = (self.sink, cause.label());
+        let before = self.change.before.endpoint.as_deref();
+        if let Disconnect::FileEnded = cause {
+            debug!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new file");
+        } else if let Disconnect::Rotated = cause {
+            debug!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new connection");
+        } else {
+            info!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new connection");
         }
     }
 
-    fn lookup(&self, event: &Event<'_>) {
-        let sink = self.sink;
-        match *event {
-            Event::Resolved { name, before, now } => {
-                let moved = !now.is_same_set(before);
-                let addresses = List(now);
-                if self.change.lookups_failed {
-                    info!(target: TARGET, sink, %name, %addresses, "the name can be looked up again");
-                } else if moved && !before.is_empty() {
-                    info!(target: TARGET, sink, %name, %addresses, before = %List(before), "the name now resolves to other addresses");
-                } else if moved {
-                    debug!(target: TARGET, sink, %name, %addresses, "the name was looked up");
-                }
-            }
-            Event::LookupFailed {
-                name, error: cause, ..
-            } => {
-                if self.is_news {
-                    warn!(target: TARGET, sink, %name, %cause, "the name cannot be looked up; its last good addresses stay in use");
-                } else {
-                    debug!(target: TARGET, sink, %name, %cause, "the name cannot be looked up");
-                }
-            }
-            _ => {}
+    fn not_renewed(&self, failed: &FailedAttempt<'_>, reason: &Disconnect, delay: Duration) {
+        let (sink, reason) = (self.sink, reason.label());
+        let FailedAttempt {
+            stage,
+            endpoint,
+            cause,
+            ..
+        } = failed;
+        if self.writes_file() && self.is_news {
+            warn!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "no new file can be opened; the old one stays in use");
+        } else if self.writes_file() {
+            debug!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "the old file is still in use");
+        } else if self.is_news {
+            warn!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "no new connection can be made; the old one stays in use");
+        } else {
+            debug!(target: TARGET, sink, endpoint, %stage, cause, reason, next_attempt_in = ?delay, "the old connection is still in use");
+        }
+    }
+
+    fn resolved(&self, name: &Destination, before: &Addresses, now: &Addresses) {
+        let (sink, addresses) = (self.sink, List(now));
+        let moved = !now.is_same_set(before);
+        if self.change.lookups_failed {
+            info!(target: TARGET, sink, %name, %addresses, "the name can be looked up again");
+        } else if moved && !before.is_empty() {
+            info!(target: TARGET, sink, %name, %addresses, before = %List(before), "the name now resolves to other addresses");
+        } else if moved {
+            debug!(target: TARGET, sink, %name, %addresses, "the name was looked up");
         }
     }
 }
@@ -245,7 +234,26 @@ impl Journal {
             Event::Lost { steady: true, .. } => self.attempts.0.clear(),
             Event::Up(_) | Event::Renewed { .. } => self.renewals.0.clear(),
             Event::Resolved { .. } => self.lookups.0.clear(),
-            _ => {}
+            // Events that are not failures, or are always logged.
+            Event::Lost { steady: false, .. }
+            | Event::Started
+            | Event::Resolving
+            | Event::Connecting(_)
+            | Event::Handshaking(_)
+            | Event::Stalled
+            | Event::Ended(_)
+            | Event::Unconfirmed(_)
+            | Event::Fault { .. }
+            | Event::Draining
+            | Event::Stopped
+            | Event::Added
+            | Event::Removed
+            | Event::Left { .. }
+            | Event::Divided
+            | Event::FileCompleted { .. }
+            | Event::FileLeft { .. }
+            | Event::FileNotDeleted { .. }
+            | Event::LeftOut { .. } => {}
         }
         true
     }

@@ -139,7 +139,28 @@ impl SinkHealth {
                 let at = now.into();
                 self.resolve_error = known.or(Some(Failure { error, at }));
             }
-            _ => {}
+            // Events that change only the health of an endpoint, or nothing.
+            Event::Resolving
+            | Event::Connecting(_)
+            | Event::Handshaking(_)
+            | Event::Up(_)
+            | Event::Failed { .. }
+            | Event::Lost { .. }
+            | Event::Renewed { .. }
+            | Event::NotRenewed { .. }
+            | Event::Stalled
+            | Event::Ended(_)
+            | Event::Unconfirmed(_)
+            | Event::Fault { .. }
+            | Event::Draining
+            | Event::Stopped
+            | Event::Added
+            | Event::Removed
+            | Event::Left { .. }
+            | Event::FileCompleted { .. }
+            | Event::FileLeft { .. }
+            | Event::FileNotDeleted { .. }
+            | Event::LeftOut { .. } => {}
         }
         self.health.apply(event, now);
         if !self.several {
