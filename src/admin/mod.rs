@@ -21,9 +21,9 @@ mod write_deadline;
 
 pub use crate::health::{
     CertificateStatus, ConfigStatus, DroppedBySender, EndpointStatus, Failure, LatencyStatus,
-    LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, Mode, QueueStatus, ReloadStatus,
-    ReloadsStatus, RouterStatus, SenderDrops, SinkStatus, Timestamp, UnfinishedStatus, Verdict,
-    VerdictWord, quantile,
+    LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, QueueStatus, ReloadStatus,
+    ReloadsStatus, RouterStatus, SenderDrops, SinkMode, SinkStatus, Timestamp, UnfinishedStatus,
+    Verdict, VerdictWord, quantile,
 };
 pub use log_level::LogControl;
 pub use server::{AdminError, Server, Sockets};

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::health::{
     ConfigStatus, Counts, DroppedBySender, EndpointStatus, Failure, Health, LatencyStatus,
-    LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, Mode, QueueStatus, ReloadStatus,
-    ReloadsStatus, RouterPhase, RouterStatus, SinkHealth, SinkStatus, State, Timestamp,
+    LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, QueueStatus, ReloadStatus,
+    ReloadsStatus, RouterPhase, RouterStatus, SinkHealth, SinkMode, SinkStatus, State, Timestamp,
     UnfinishedStatus,
 };
 
@@ -82,7 +82,7 @@ pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
     SinkStatus {
         name: name.to_owned(),
         configured: endpoint.to_owned(),
-        mode: Mode::Full,
+        mode: SinkMode::Full,
         removed: false,
         verdict: None,
         health,

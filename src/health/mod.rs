@@ -29,8 +29,8 @@ pub(crate) use reporter::Reporter;
 pub use sink::SinkHealth;
 pub use snapshot::{
     CertificateStatus, ConfigStatus, Counts, DroppedBySender, Failure, LatencyStatus, LedgerStatus,
-    ListenerStatus, LogStatus, MemoryStatus, Mode, QueueStatus, ReloadStatus, ReloadsStatus,
-    RouterPhase, RouterStatus, SenderDrops, SinkStatus, UnfinishedStatus, Verdict, VerdictWord,
+    ListenerStatus, LogStatus, MemoryStatus, QueueStatus, ReloadStatus, ReloadsStatus, RouterPhase,
+    RouterStatus, SenderDrops, SinkMode, SinkStatus, UnfinishedStatus, Verdict, VerdictWord,
     quantile,
 };
 pub use timestamp::Timestamp;

@@ -30,7 +30,7 @@ pub(crate) struct Stack {
     edits: FrameEdits,
     own: OwnListeners,
     pub(crate) reporter: Reporter,
-    endpoints: Endpoints,
+    pub(super) endpoints: Endpoints,
 }
 
 /// The reason why a sink cannot be set up.
@@ -43,17 +43,6 @@ pub enum SinkSetupError {
     /// Names cannot be looked up.
     #[error(transparent)]
     Names(#[from] ResolveError),
-}
-
-/// The number of addresses that a sink uses at a time, and the source of the addresses.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Mode<'a> {
-    /// One address at a time.
-    Failover,
-    /// All addresses. Each frame goes to one of them.
-    Balance(&'a Resolution),
-    /// All addresses. Each frame goes to every one of them.
-    All(&'a Resolution),
 }
 
 pub(crate) type SinkStack = Observe<RewriteService<Reconnect<Connect>>>;
@@ -165,19 +154,14 @@ impl Stack {
             .service(connect)
     }
 
-    /// Returns which addresses the sink uses. A sink without a name always has a single address.
-    pub(super) fn mode(&self) -> Mode<'_> {
-        let Target::Tcp {
-            place: Place::Named(resolution),
-            ..
-        } = &self.target
-        else {
-            return Mode::Failover;
-        };
-        match self.endpoints {
-            Endpoints::Failover => Mode::Failover,
-            Endpoints::Balance => Mode::Balance(resolution),
-            Endpoints::All => Mode::All(resolution),
+    /// Returns the lookups of the sink's name. `None` if the sink has a single address instead of a name.
+    pub(super) fn resolution(&self) -> Option<&Resolution> {
+        match &self.target {
+            Target::Tcp {
+                place: Place::Named(resolution),
+                ..
+            } => Some(resolution),
+            _ => None,
         }
     }
 

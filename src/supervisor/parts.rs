@@ -13,8 +13,8 @@ use crate::{
     config,
     dnstap::MessageType,
     health::{
-        CertificateStatus, DroppedBySender, Failure, ListenerStatus, Mode, QueueStatus,
-        SenderDrops, SinkHealth, SinkStatus,
+        CertificateStatus, DroppedBySender, Failure, ListenerStatus, QueueStatus, SenderDrops,
+        SinkHealth, SinkMode, SinkStatus,
     },
     listener::{Counters, ErrorReason, Reachability},
     router::{Losses, Queues},
@@ -111,9 +111,9 @@ impl SinkPart {
             name: self.config.name.to_string(),
             configured: self.config.endpoint.to_string(),
             mode: if self.config.full {
-                Mode::Full
+                SinkMode::Full
             } else {
-                Mode::NoWire
+                SinkMode::NoWire
             },
             removed: self.removed,
             verdict: None,

@@ -478,7 +478,7 @@ async fn the_status_shows_errors_and_reloads() {
     let last = second.reloads.last.expect("a reload");
     assert_eq!((last.error, last.changes), (Some(error.to_string()), None));
     assert!(second.reloads.last_success.expect("a time") <= last.at);
-    assert_eq!(second.sinks[0].mode, tapfan::admin::Mode::Full);
+    assert_eq!(second.sinks[0].mode, tapfan::admin::SinkMode::Full);
     collector.kill().await;
     until("the status shows the failure", || {
         let sink = &status(address).sinks[0];

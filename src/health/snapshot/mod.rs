@@ -11,7 +11,7 @@ use super::Timestamp;
 use crate::closed_set::closed_set;
 
 pub use self::sink::{
-    DroppedBySender, LatencyStatus, LedgerStatus, Mode, QueueStatus, SenderDrops, SinkStatus,
+    DroppedBySender, LatencyStatus, LedgerStatus, QueueStatus, SenderDrops, SinkMode, SinkStatus,
     quantile,
 };
 

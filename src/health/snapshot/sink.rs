@@ -16,7 +16,7 @@ pub struct SinkStatus {
     /// The destination as configured.
     pub configured: String,
     /// The handling of the DNS messages in its frames.
-    pub mode: Mode,
+    pub mode: SinkMode,
     /// True if the configuration no longer has this sink.
     pub removed: bool,
     /// The verdict; `null` only if the router's version does not have this field yet.
@@ -40,7 +40,7 @@ pub struct SinkStatus {
 /// The handling of `query_message` and `response_message` by a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mode {
+pub enum SinkMode {
     /// The sink sends both.
     Full,
     /// The sink removes both from every frame.

@@ -23,8 +23,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::wanted::ENDPOINTS_AT_MOST;
-use super::{SinkError, Stack, driver::drive, restart, stack::Mode};
-use crate::router::Queues;
+use super::{SinkError, Stack, driver::drive, restart};
+use crate::{config::Endpoints, router::Queues};
 
 /// The signals that end a sink.
 #[derive(Debug, Clone)]
@@ -44,8 +44,8 @@ pub(crate) async fn run(stack: &Stack, queues: &Arc<Queues>, ends: &Ends) {
 }
 
 async fn begin(stack: Stack, queues: Arc<Queues>, ends: Ends) -> Result<(), SinkError> {
-    match stack.mode() {
-        Mode::Failover => {
+    match (stack.endpoints, stack.resolution()) {
+        (Endpoints::Failover, _) | (_, None) => {
             let queue = queues.one();
             let service = stack.build(ends.abort.clone());
             restart::until_aborted(ends.abort, async {
@@ -53,7 +53,9 @@ async fn begin(stack: Stack, queues: Arc<Queues>, ends: Ends) -> Result<(), Sink
             })
             .await
         }
-        Mode::Balance(resolution) => balance::run(&stack, resolution, queues.one(), ends).await,
-        Mode::All(resolution) => all::run(&stack, resolution, &queues, ends).await,
+        (Endpoints::Balance, Some(resolution)) => {
+            balance::run(&stack, resolution, queues.one(), ends).await
+        }
+        (Endpoints::All, Some(resolution)) => all::run(&stack, resolution, &queues, ends).await,
     }
 }
