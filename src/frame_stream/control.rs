@@ -1,11 +1,10 @@
 //! Control frames, which open and close a stream.
 
-use std::fmt;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 use super::CONTENT_TYPE;
+use crate::closed_set::closed_set;
 
 /// The longest control frame, in bytes, without its escape and length (`FSTRM_CONTROL_FRAME_LENGTH_MAX`).
 pub const MAX_CONTROL_LENGTH: usize = 512;
@@ -13,19 +12,22 @@ pub const MAX_CONTROL_LENGTH: usize = 512;
 /// The longest content type, in bytes (`FSTRM_CONTROL_FIELD_CONTENT_TYPE_LENGTH_MAX`).
 pub(super) const MAX_CONTENT_TYPE_LENGTH: usize = 256;
 
-/// The type of a control frame, with its number on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ControlKind {
-    /// The reader accepts one of the content types that READY offered.
-    Accept = 1,
-    /// Data frames follow.
-    Start = 2,
-    /// No more data frames follow.
-    Stop = 3,
-    /// The writer offers content types.
-    Ready = 4,
-    /// The reader has read everything up to STOP.
-    Finish = 5,
+closed_set! {
+    /// The type of a control frame. The labels are the names in the specification. The variants are in the order of their
+    /// numbers on the wire, from 1.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum ControlKind {
+        /// The reader accepts one of the content types that READY offered.
+        Accept => "ACCEPT",
+        /// Data frames follow.
+        Start => "START",
+        /// No more data frames follow.
+        Stop => "STOP",
+        /// The writer offers content types.
+        Ready => "READY",
+        /// The reader has read everything up to STOP.
+        Finish => "FINISH",
+    }
 }
 
 /// A control frame within the limits of the protocol.
@@ -97,31 +99,12 @@ const FIELD_CONTENT_TYPE: u32 = 1;
 impl ControlKind {
     /// Returns the type with this number, if there is one.
     pub fn from_number(number: u32) -> Option<Self> {
-        Some(match number {
-            1 => Self::Accept,
-            2 => Self::Start,
-            3 => Self::Stop,
-            4 => Self::Ready,
-            5 => Self::Finish,
-            _ => return None,
-        })
+        Self::ALL.get((number as usize).checked_sub(1)?).copied()
     }
 
-    /// The name in the specification.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Accept => "ACCEPT",
-            Self::Start => "START",
-            Self::Stop => "STOP",
-            Self::Ready => "READY",
-            Self::Finish => "FINISH",
-        }
-    }
-}
-
-impl fmt::Display for ControlKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+    /// The number on the wire.
+    pub const fn number(self) -> u32 {
+        self as u32 + 1
     }
 }
 
@@ -262,7 +245,7 @@ impl Control {
     pub fn encode_into(&self, wire: &mut impl BufMut) {
         wire.put_u32(0);
         put_length(wire, self.body_length());
-        wire.put_u32(self.kind as u32);
+        wire.put_u32(self.kind.number());
         for content_type in &self.content_types {
             wire.put_u32(FIELD_CONTENT_TYPE);
             put_length(wire, content_type.len());

@@ -253,7 +253,7 @@ impl Connection<'_> {
             ),
         );
         let kind = cut.control_kind;
-        let kind = kind.map_or("a frame of unknown type", ControlKind::name);
+        let kind = kind.map_or("a frame of unknown type", ControlKind::label);
         report(
             ErrorReason::Control,
             cut.control,

@@ -79,6 +79,10 @@ const CLOSED_SETS: &[(&str, Place)] = &[
         Place::Nowhere("the names are those of dnstap's schema, proto/dnstap.proto"),
     ),
     (
+        "ControlKind",
+        Place::Nowhere("the names are those of Frame Streams' specification"),
+    ),
+    (
         "Placeholder",
         Place::Column("docs/configuration.md", "placeholder"),
     ),
