@@ -15,8 +15,11 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+    sys::{
+        signal::{Signal, kill},
+        stat::Mode,
+    },
+    unistd::{Pid, mkfifo},
 };
 use tapfan::{
     capture::FileReader,
@@ -163,6 +166,105 @@ fn compressed_captures_and_standard_input_are_read_like_others() {
             assert!(output.stdout == expected, "{name}");
         }
     }
+}
+
+#[test]
+fn captures_in_one_file_are_all_read_and_what_else_follows_is_reported() {
+    let folder = TempDir::new().expect("a folder");
+    let (file, text) = (path(&folder, "in.fstrm"), path(&folder, "out"));
+    let bytes = fs::read(SAMPLE).expect("a capture");
+    let lines = |output: &Output| String::from_utf8_lossy(&output.stdout).lines().count();
+    fs::write(&file, [&bytes[..], &bytes].concat()).expect("written");
+    let output = dump(&[&file]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(lines(&output), 90);
+    let output = dump_of(&[&bytes[..], b"a note"].concat(), &["-r", "-"]);
+    assert_eq!((output.status.code(), lines(&output)), (Some(1), 45));
+    let problem = format!(
+        "standard input: the bytes after STOP, from byte {} on, are not another capture",
+        bytes.len()
+    );
+    assert!(stderr(&output).contains(&problem), "{}", stderr(&output));
+
+    // A server that was restarted appends its next capture.
+    fs::write(&file, &bytes).expect("written");
+    let running = Dump::start(folder.path(), &["-f", &file, "-w", &text, "-q"]);
+    let lines = || {
+        fs::read_to_string(&text)
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    until("the first capture", || lines() == 45);
+    let mut growing = fs::OpenOptions::new()
+        .append(true)
+        .open(&file)
+        .expect("a file");
+    growing.write_all(&bytes).expect("written");
+    until("the second capture", || lines() == 90);
+    running.signal(Signal::SIGINT);
+    let (status, text) = running.end();
+    assert_eq!(status, Some(0), "{text}");
+}
+
+#[test]
+fn a_fifo_without_a_writer_is_waited_for_until_a_signal() {
+    let folder = TempDir::new().expect("a folder");
+    let (fifo, text) = (path(&folder, "fifo"), path(&folder, "out"));
+    mkfifo(fifo.as_str(), Mode::S_IRWXU).expect("made");
+    let lines = || {
+        fs::read_to_string(&text)
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    for follow in [&[][..], &["-f"]] {
+        let arguments = [follow, &["-r", &fifo, "-w", &text, "-q"]].concat();
+        let running = Dump::start(folder.path(), &arguments);
+        until("the output", || Path::new(&text).exists());
+        running.signal(Signal::SIGINT);
+        let (status, said) = running.end();
+        assert_eq!(status, Some(0), "{said}");
+        assert!(said.contains("read 0 frames"), "{said}");
+
+        let running = Dump::start(folder.path(), &arguments);
+        fs::write(&fifo, fs::read(SAMPLE).expect("a capture")).expect("read");
+        until("the frames", || lines() == 45);
+        if !follow.is_empty() {
+            running.signal(Signal::SIGINT);
+        }
+        let (status, said) = running.end();
+        assert_eq!(status, Some(0), "{said}");
+        fs::remove_file(&text).expect("removed");
+    }
+}
+
+#[test]
+fn a_fifo_that_replaces_a_followed_capture_can_be_replaced_too() {
+    let folder = TempDir::new().expect("a folder");
+    let (file, text) = (path(&folder, "in.fstrm"), path(&folder, "out"));
+    fs::copy(SAMPLE, &file).expect("copied");
+    let running = Dump::start(folder.path(), &["-f", &file, "-w", &text, "-q"]);
+    let lines = || {
+        fs::read_to_string(&text)
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    until("the frames", || lines() == 45);
+    fs::remove_file(&file).expect("removed");
+    mkfifo(file.as_str(), Mode::S_IRWXU).expect("made");
+    until("the new file", || {
+        running
+            .stderr()
+            .contains("was replaced, reading the new file")
+    });
+    fs::remove_file(&file).expect("removed");
+    fs::copy(SAMPLE, &file).expect("copied");
+    until("the frames of the next file", || lines() == 90);
+    running.signal(Signal::SIGINT);
+    let (status, said) = running.end();
+    assert_eq!(status, Some(0), "{said}");
 }
 
 #[test]

@@ -8,9 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use thiserror::Error;
 
-use super::{CONTENT_TYPE, Chunk, Control, ControlError, ControlKind, MAX_CONTROL_LENGTH};
+use super::{
+    CONTENT_TYPE, Chunk, Control, ControlError, ControlKind, FileError, MAX_CONTROL_LENGTH,
+};
 
 /// An iterator over the data frames of a file.
 ///
@@ -34,6 +35,8 @@ pub struct FileReader<R> {
     offset: u64,
     frames: u64,
     max_frame: u32,
+    /// True if another capture may follow STOP.
+    concatenated: bool,
     ended: bool,
     /// The payload that was read last.
     payload: Vec<u8>,
@@ -45,53 +48,6 @@ pub struct FileReader<R> {
 #[derive(Debug)]
 pub struct FileWriter<W: Write> {
     file: BufWriter<W>,
-}
-
-/// The reason why a file cannot be read or written.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum FileError {
-    /// The first bytes are not a START.
-    #[error("not a Frame Streams file: it does not begin with START")]
-    NotFrameStreams,
-    /// A Frame Streams file whose content is not dnstap.
-    #[error("the file's content type is \"{}\", not \"protobuf:dnstap.Dnstap\"", .found.escape_ascii())]
-    ContentType {
-        /// The content type in START.
-        found: Bytes,
-    },
-    /// The file ends before STOP: its writer was killed, or is still writing.
-    #[error("the file ends at byte {offset} without a STOP, after {frames} whole frames")]
-    CutShort {
-        /// The number of whole frames before the end.
-        frames: u64,
-        /// The length of the file, in bytes.
-        offset: u64,
-    },
-    /// A data frame that is longer than the limit, or longer than the format allows.
-    #[error("the frame at byte {offset} has {length} bytes, more than the {limit} allowed")]
-    FrameTooLong {
-        /// The offset of the frame's length.
-        offset: u64,
-        /// The length of its payload, in bytes.
-        length: u64,
-        /// The limit, in bytes.
-        limit: u32,
-    },
-    /// A frame without payload. It cannot be written, because a length of 0 marks a control frame.
-    #[error("a data frame cannot be empty")]
-    EmptyFrame,
-    /// A broken control frame, or one that is not allowed at this point.
-    #[error("at byte {offset}: {source}")]
-    Control {
-        /// The offset of the control frame.
-        offset: u64,
-        /// The error in it.
-        source: ControlError,
-    },
-    /// Reading or writing failed.
-    #[error(transparent)]
-    Io(#[from] io::Error),
 }
 
 /// The default limit of libfstrm.
@@ -110,29 +66,38 @@ impl<R: Read> FileReader<R> {
             offset: 0,
             frames: 0,
             max_frame: MAX_FRAME,
+            concatenated: false,
             ended: false,
             payload: Vec::new(),
             payload_offset: 0,
         };
-        let start = match reader.read_start() {
-            Ok(Some(start)) => start,
-            Ok(None) => return Err(FileError::NotFrameStreams),
+        match reader.read_start() {
+            Ok(true) => Ok(reader),
+            Ok(false) => Err(FileError::NotFrameStreams),
             Err(FileError::CutShort { offset, .. }) if offset < 8 => {
-                return Err(FileError::NotFrameStreams);
+                Err(FileError::NotFrameStreams)
             }
-            Err(error) => return Err(error),
-        };
-        match start.content_types().first() {
-            Some(found) if found != CONTENT_TYPE => Err(FileError::ContentType {
-                found: found.clone(),
-            }),
-            _ => Ok(reader),
+            Err(error) => Err(error),
         }
     }
 
     /// Sets the length of the longest accepted frame, in bytes of payload.
     pub fn with_max_frame(mut self, bytes: u32) -> Self {
         self.max_frame = bytes;
+        self
+    }
+
+    /// Also reads the captures that follow STOP. Each begins with its own START, as in the output of `cat`. A file in
+    /// which something else follows STOP gives [`FileError::AfterStop`] after its last frame.
+    #[cfg_attr(
+        not(feature = "cli"),
+        allow(
+            dead_code,
+            reason = "`dump` and `replay` read the files of other programs"
+        )
+    )]
+    pub(crate) fn with_concatenated(mut self) -> Self {
+        self.concatenated = true;
         self
     }
 
@@ -178,16 +143,41 @@ impl<R: Read> FileReader<R> {
         let Some((length, behind)) = self.file.buffer().split_first_chunk() else {
             return false;
         };
-        u32::from_be_bytes(*length) as usize <= behind.len()
+        // Behind a control frame, which has the length 0, the reader may have to wait.
+        let length = u32::from_be_bytes(*length) as usize;
+        (1..=behind.len()).contains(&length)
     }
 
-    fn read_start(&mut self) -> Result<Option<Control>, FileError> {
+    /// Reads START. Returns false if there is something else.
+    fn read_start(&mut self) -> Result<bool, FileError> {
+        let offset = self.offset;
         if self.read_number()? != 0 {
-            return Ok(None);
+            return Ok(false);
         }
-        match self.read_control(0)? {
-            Some(start) if start.kind() == ControlKind::Start => Ok(Some(start)),
-            _ => Ok(None),
+        let start = match self.read_control(offset)? {
+            Some(start) if start.kind() == ControlKind::Start => start,
+            _ => return Ok(false),
+        };
+        match start.content_types().first() {
+            Some(found) if found != CONTENT_TYPE => Err(FileError::ContentType {
+                found: found.clone(),
+            }),
+            _ => Ok(true),
+        }
+    }
+
+    /// Reads the START of the next capture after STOP. Returns false at the end of the file.
+    fn read_next_start(&mut self) -> Result<bool, FileError> {
+        let offset = self.offset;
+        match self.read_start() {
+            Ok(true) => Ok(true),
+            Err(FileError::CutShort { offset: end, .. }) if end == offset => Ok(false),
+            // What follows is neither START nor any other control frame, or is too short for one.
+            Ok(false) | Err(FileError::Control { .. }) => Err(FileError::AfterStop { offset }),
+            Err(FileError::CutShort { offset: end, .. }) if end < offset + 8 => {
+                Err(FileError::AfterStop { offset })
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -199,7 +189,12 @@ impl<R: Read> FileReader<R> {
             if length == 0 {
                 match self.read_control(offset)? {
                     None => continue,
-                    Some(control) if control.kind() == ControlKind::Stop => return Ok(false),
+                    Some(control) if control.kind() == ControlKind::Stop => {
+                        if self.concatenated && self.read_next_start()? {
+                            continue;
+                        }
+                        return Ok(false);
+                    }
                     Some(control) => {
                         let source = ControlError::OutOfPlace(control.kind());
                         return Err(FileError::Control { offset, source });
@@ -493,6 +488,61 @@ mod tests {
         let (frames, error) = read(&[&start, data, start.as_ref()].concat());
         assert_eq!(frames, ["x"]);
         insta::assert_snapshot!(error.expect("a second START"), @"at byte 47: START is not allowed at this point");
+    }
+
+    /// Returns the frames of a file that may contain several captures, and the error at its end.
+    fn read_all(file: &[u8]) -> (Vec<Bytes>, Option<String>) {
+        let reader = FileReader::new(file).expect("START").with_concatenated();
+        let mut frames = Vec::new();
+        for frame in reader {
+            match frame {
+                Ok(frame) => frames.push(frame),
+                Err(error) => return (frames, Some(error.to_string())),
+            }
+        }
+        (frames, None)
+    }
+
+    #[test]
+    fn captures_that_follow_each_other_are_read_if_the_caller_wants_them() {
+        let (one, other) = (file(&[b"abc"]), file(&[b"de", b"f"]));
+        let empty = file(&[]);
+        let all = [&one[..], &empty, &other].concat();
+        let (frames, error) = read_all(&all);
+        assert_eq!((frames.len(), error), (3, None));
+        assert_eq!(read(&all).0, ["abc"]);
+        // The second capture is cut anywhere. Less than 8 bytes of it could be anything.
+        for length in 1..other.len() {
+            let (frames, error) = read_all(&[&one[..], &other[..length]].concat());
+            assert_eq!(frames.first().expect("a frame"), "abc");
+            let error = error.expect("the end is missing");
+            let said = if length < 8 {
+                format!(
+                    "the bytes after STOP, from byte {} on, are not another capture",
+                    one.len()
+                )
+            } else {
+                format!(
+                    "the file ends at byte {} without a STOP",
+                    one.len() + length
+                )
+            };
+            assert!(error.starts_with(&said), "{error}");
+        }
+        for rest in [b"rest of something else".to_vec(), vec![0; 600]] {
+            let (frames, error) = read_all(&[&one[..], &rest].concat());
+            assert_eq!(frames, ["abc"]);
+            let error = error.expect("not a capture");
+            assert!(error.starts_with("the bytes after STOP"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_control_frame_does_not_hide_that_the_reader_may_have_to_wait() {
+        let whole = file(&[b"abc"]);
+        let mut reader = FileReader::new(whole.as_slice()).expect("START");
+        assert!(reader.next_frame().expect("a frame").is_ok());
+        assert!(!reader.is_next_buffered());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod back_channel;
 mod chunk;
 mod control;
 mod file;
+mod file_error;
 mod handshake;
 mod index;
 mod labels;
@@ -15,7 +16,8 @@ mod source;
 pub use back_channel::BackChannel;
 pub use chunk::{Batch, Chunk};
 pub use control::{Control, ControlError, ControlKind, MAX_CONTROL_LENGTH};
-pub use file::{FileError, FileReader, FileWriter};
+pub use file::{FileReader, FileWriter};
+pub use file_error::FileError;
 pub use handshake::{HandshakeError, Mode, accept, offer, open, start};
 pub use source::Source;
 

@@ -236,6 +236,22 @@ async fn a_broken_capture_is_sent_as_far_as_it_goes_and_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn captures_in_one_file_are_all_sent() {
+    let folder = Folder::new();
+    let (router, collector) = router(&folder, &format!("listen unix://{}", folder.display("in")));
+    let first = fs::read(capture(&folder, "first", 50)).expect("a file");
+    let frames = wire::data((50..100).map(numbered));
+    let both = [&first[..], START, &frames, STOP].concat();
+    fs::write(folder.path("both"), both).expect("written");
+    let mut command = command([folder.path("both")]);
+    command.arg("--to").arg(folder.path("in"));
+    let output = run(command).await;
+    assert!(printed(&output).contains("sent 100 frames"));
+    router.drain().await;
+    assert!(numbers_of(&collector.frames()).into_iter().eq(0..100));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_ends_an_endless_replay_in_order() {
     let folder = Folder::new();
     let (router, _collector) = router(&folder, &format!("listen unix://{}", folder.display("in")));

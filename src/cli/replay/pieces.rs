@@ -134,7 +134,7 @@ impl Thread {
             source,
         };
         let mut frames = match FileReader::new(bytes) {
-            Ok(frames) => frames.with_max_frame(LONGEST_FRAME),
+            Ok(frames) => frames.with_max_frame(LONGEST_FRAME).with_concatenated(),
             Err(error) => {
                 self.problems.push(problem(error));
                 return Ok(false);

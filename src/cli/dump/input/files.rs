@@ -1,8 +1,10 @@
 //! The thread that reads captures, one after another.
 
 use std::{
+    fs,
     io::{self, Read},
-    path::Path,
+    os::unix::fs::FileTypeExt as _,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering::Relaxed, mpsc::SyncSender},
 };
 
@@ -20,11 +22,18 @@ use crate::{
     frame_stream::{FileError, FileReader},
 };
 
-/// An open capture.
+/// A capture to read.
 pub(in crate::cli::dump) struct Capture {
     /// The name of the capture in messages.
     name: String,
-    bytes: Box<dyn Read + Send>,
+    bytes: Bytes,
+}
+
+/// The bytes of a capture.
+enum Bytes {
+    Open(Box<dyn Read + Send>),
+    /// A FIFO, which is not open yet. Opening it waits for a writer, so only the thread that reads captures does it.
+    Fifo(PathBuf),
 }
 
 /// The reason why a capture cannot be opened.
@@ -52,7 +61,11 @@ pub(super) struct Stopped;
 pub(in crate::cli::dump) fn read(captures: Vec<Capture>, files: &Files) {
     for capture in captures {
         let Capture { name, bytes } = capture;
-        let read = match decompressed(bytes) {
+        let opened = match bytes {
+            Bytes::Open(bytes) => Ok(bytes),
+            Bytes::Fifo(path) => capture::open(&path),
+        };
+        let read = match opened.and_then(decompressed) {
             Ok(bytes) => files.read_capture(&name, bytes),
             Err(error) => {
                 files
@@ -70,14 +83,22 @@ pub(in crate::cli::dump) fn read(captures: Vec<Capture>, files: &Files) {
 // === impl Capture ===
 
 impl Capture {
-    /// Opens the file at `path`; `-` is standard input.
+    /// Opens the file at `path`; `-` is standard input. Does not wait for the writer of a FIFO.
     ///
     /// # Errors
     /// If there is no such file or it cannot be read.
     pub(in crate::cli::dump) fn open(path: &Path) -> Result<Self, CannotOpen> {
         let name = capture::name(path);
+        let is_fifo = fs::metadata(path).is_ok_and(|it| it.file_type().is_fifo());
+        if is_fifo && !capture::is_standard_input(path) {
+            let bytes = Bytes::Fifo(path.to_owned());
+            return Ok(Self { name, bytes });
+        }
         match capture::open(path) {
-            Ok(bytes) => Ok(Self { name, bytes }),
+            Ok(bytes) => Ok(Self {
+                name,
+                bytes: Bytes::Open(bytes),
+            }),
             Err(source) => Err(CannotOpen { name, source }),
         }
     }
@@ -89,7 +110,7 @@ impl Files {
     /// Reads a capture up to its end, or up to an error. Reports the error.
     pub(super) fn read_capture(&self, name: &str, bytes: impl Read) -> Result<(), Stopped> {
         let mut reader = match FileReader::new(bytes) {
-            Ok(reader) => reader,
+            Ok(reader) => reader.with_concatenated(),
             Err(error) => {
                 self.report_end(name, &error);
                 return Ok(());
@@ -150,7 +171,7 @@ impl Files {
     fn report_end(&self, name: &str, error: &FileError) {
         let is_early = matches!(
             error,
-            FileError::CutShort { .. } | FileError::NotFrameStreams
+            FileError::CutShort { .. } | FileError::NotFrameStreams | FileError::AfterStop { .. }
         );
         if self.grow && is_early && self.stop.is_cancelled() {
             // The file was still growing when it was read.

@@ -1,15 +1,16 @@
 //! Captures that are still growing: option `-f`.
 
 use std::{
-    fs::{File, Metadata},
-    io::{self, Read},
-    os::unix::fs::MetadataExt as _,
+    fs::{File, Metadata, OpenOptions},
+    io::{self, BufRead as _, BufReader, Read},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::atomic::Ordering::Relaxed,
     thread,
     time::{Duration, Instant},
 };
 
+use nix::libc::O_NONBLOCK;
 use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, Stopped};
@@ -39,7 +40,7 @@ pub(in crate::cli::dump) fn follow(path: &Path, files: &Files) {
     // The error that was reported last; `None` once the file could be opened again.
     let mut reported = None;
     while !files.stop.is_cancelled() {
-        match File::open(path) {
+        match open(path) {
             Ok(file) => {
                 if reported.take().is_some() {
                     files.account.unopened.fetch_sub(1, Relaxed);
@@ -71,8 +72,18 @@ pub(in crate::cli::dump) fn follow(path: &Path, files: &Files) {
     }
 }
 
+/// Opens the file at `path`. Does not wait for the writer of a FIFO, because a signal must be able to end this thread.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(O_NONBLOCK).open(path)
+}
+
 fn follow_one(name: &str, mut growing: Growing, files: &Files) -> Result<(), Stopped> {
-    files.read_capture(name, &mut growing)?;
+    let mut bytes = BufReader::new(&mut growing);
+    // A file that was replaced while it was empty is not a broken capture.
+    if !matches!(bytes.fill_buf(), Ok([])) {
+        files.read_capture(name, bytes)?;
+    }
     // A file also ends at STOP or at an error. In these cases this waits until another file takes its place.
     growing.replaced = None;
     while !files.stop.is_cancelled() && !growing.is_replaced() {
@@ -92,7 +103,8 @@ impl Growing {
         let identity = |of: &Metadata| (of.dev(), of.ino());
         match (self.file.metadata(), self.path.metadata()) {
             (Ok(own), Ok(at_path)) => {
-                identity(&own) != identity(&at_path) || at_path.len() < self.at
+                let is_shorter = own.is_file() && at_path.len() < self.at;
+                identity(&own) != identity(&at_path) || is_shorter
             }
             // The file was removed or renamed, and there is no new file yet.
             _ => false,
@@ -103,7 +115,11 @@ impl Growing {
 impl Read for Growing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let read = self.file.read(buffer)?;
+            let read = match self.file.read(buffer) {
+                // A FIFO that has a writer but no data.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                read => read?,
+            };
             if read > 0 {
                 self.at += read as u64;
                 return Ok(read);
