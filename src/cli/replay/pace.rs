@@ -20,9 +20,14 @@ pub(super) struct Schedule {
     frames: f64,
     /// The time in the first frame of this pass, and the time at which that frame was due.
     origin: Option<(Duration, Duration)>,
+    /// The time in the last frame that had one.
+    moment: Duration,
     /// The time at which the last frame is due.
     last: Duration,
 }
+
+/// Between two frames of one capture there is less time than this. A longer step is a wrong clock, or another capture.
+const STEP: Duration = Duration::from_hours(24);
 
 // === impl Schedule ===
 
@@ -32,6 +37,7 @@ impl Schedule {
             pace,
             frames: 0.0,
             origin: None,
+            moment: Duration::ZERO,
             last: Duration::ZERO,
         }
     }
@@ -49,7 +55,8 @@ impl Schedule {
 
     /// Returns the time from the start of the replay until the next frame is due; `None` if it is due immediately.
     /// `moment` is the time in the frame. If the frame has no time, or an earlier time than a frame before it, it is
-    /// due at the same time as the frame before it.
+    /// due at the same time as the frame before it. So is a frame whose time is more than a day before or after that of
+    /// the frame before it, and the pace goes on from its time.
     pub(super) fn next(&mut self, moment: Option<Duration>) -> Option<Duration> {
         match self.pace {
             Pace::Unlimited => return None,
@@ -59,6 +66,10 @@ impl Schedule {
             }
             Pace::Speed(speed) => {
                 if let Some(moment) = moment {
+                    if moment.abs_diff(self.moment) > STEP {
+                        self.origin = None;
+                    }
+                    self.moment = moment;
                     let (first, due) = *self.origin.get_or_insert((moment, self.last));
                     let passed = moment.saturating_sub(first).as_secs_f64() / speed;
                     self.last = self.last.max(due.saturating_add(seconds(passed)));
@@ -115,6 +126,17 @@ mod tests {
         assert_eq!(due(&mut schedule, &[Some(1), Some(5)]), [None, None]);
         let mut schedule = Schedule::new(Pace::Speed(0.001));
         assert_eq!(schedule.next(Some(Duration::ZERO)), Some(Duration::ZERO));
-        assert_eq!(schedule.next(Some(Duration::MAX)), Some(Duration::MAX));
+        let last = schedule.next(Some(Duration::from_hours(24)));
+        assert_eq!(last, Some(Duration::from_hours(24_000)));
+    }
+
+    /// A frame with a wrong time, and a capture of another week.
+    #[test]
+    fn a_step_of_more_than_a_day_is_not_waited_for() {
+        const WEEK: u64 = 7 * 24 * 3_600_000;
+        let mut schedule = Schedule::new(Pace::Speed(1.0));
+        let moments = [9000, 9100, u64::MAX, 9200, 9300, WEEK, WEEK + 500, 100, 150];
+        let expected = [0, 100, 100, 100, 200, 200, 700, 700, 750].map(Some);
+        assert_eq!(due(&mut schedule, &moments.map(Some)), expected);
     }
 }
