@@ -469,6 +469,18 @@ fn an_output_that_leads_back_to_an_input_is_refused_before_anything_is_opened() 
             assert!(!Path::new(&socket).exists(), "{arguments:?}");
         }
     }
+    // Nor must two outputs overwrite each other.
+    let (new, around) = (path(&folder, "new"), path(&folder, "sub/../new"));
+    for (other, problem) in [(&new, "is given twice"), (&around, "are the same file")] {
+        let arguments = ["-r", SAMPLE, "-w", &new, "-q", "-w", other, "-y"];
+        let refused = dump(&arguments);
+        let text = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{text}");
+        assert!(text.contains(problem), "{text}");
+        assert!(!Path::new(&new).exists());
+    }
+    let devices = dump(&["-r", SAMPLE, "-w", "/dev/null", "-w", "/dev/null"]);
+    assert!(devices.status.success(), "{}", stderr(&devices));
     // An output must not overwrite the capture that is to be read.
     let (file, other) = (path(&folder, "in.fstrm"), path(&folder, "link.fstrm"));
     let bytes = fs::read(SAMPLE).expect("a capture");

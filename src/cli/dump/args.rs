@@ -17,15 +17,16 @@ use crate::{
 /// Arguments of `tapfan dump`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DumpArgs {
+    // This option comes first, because the structs below set the heading of all options behind them.
+    /// Prints each sender that connects, with its content type, and the end of each stream.
+    #[arg(short, long)]
+    pub(in crate::cli) verbose: bool,
     #[command(flatten)]
     pub(super) input: InputArgs,
     #[command(flatten)]
     pub(super) output: OutputArgs,
     #[command(flatten)]
     pub(super) filter: FilterArgs,
-    /// Prints each sender that connects, with its content type, and the end of each stream.
-    #[arg(short, long)]
-    pub(in crate::cli) verbose: bool,
 }
 
 /// Inputs. Each option can be repeated.
@@ -346,6 +347,14 @@ mod tests {
         let options = options.filter_map(|line| line.strip_prefix("- `")?.split('`').next());
         let listed: BTreeSet<String> = options.map(str::to_owned).collect();
         assert_eq!(listed, program);
+    }
+
+    #[test]
+    fn each_option_stands_under_its_own_heading() {
+        let options = command();
+        let mut options = options.get_arguments();
+        let verbose = options.find(|it| it.get_short() == Some('v'));
+        assert_eq!(verbose.expect("an option").get_help_heading(), None);
     }
 
     /// The options of `dnstap -h`.

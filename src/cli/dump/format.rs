@@ -36,6 +36,8 @@ pub(super) struct Chosen {
     pub(super) files: Vec<Written>,
     /// True if there is no `-w`, but the format of standard output was given.
     pub(super) is_stdout_asked_for: bool,
+    /// True if an output was given two different formats.
+    pub(super) is_ambiguous: bool,
 }
 
 /// The option of a format.
@@ -94,7 +96,7 @@ const FLAGS: [Flag; 7] = [
 // === impl Chosen ===
 
 impl Chosen {
-    fn read(matches: &ArgMatches) -> Result<Self, Error> {
+    fn read(matches: &ArgMatches) -> Self {
         let paths = matches.get_many::<PathBuf>("write").into_iter().flatten();
         let places = matches.indices_of("write").into_iter().flatten();
         let paths: Vec<(usize, &PathBuf)> = places.zip(paths).collect();
@@ -105,37 +107,38 @@ impl Chosen {
         });
         let mut given: Vec<(usize, Format)> = given.collect();
         given.sort_unstable_by_key(|(place, _)| *place);
+        let mut is_ambiguous = false;
         for (place, format) in &given {
             let before = paths.iter().filter(|(path, _)| path < place).count();
             let of = formats.get_mut(before.saturating_sub(1));
-            if of.is_some_and(|of| of.replace(*format).is_some_and(|old| old != *format)) {
-                let text = "an output has one format: write at most one of -q, -y, -j, --flat, --pair, --fstrm and --pcap after its -w\n";
-                return Err(Error::raw(clap::error::ErrorKind::ArgumentConflict, text));
-            }
+            let old = of.and_then(|of| of.replace(*format));
+            is_ambiguous |= old.is_some_and(|old| old != *format);
         }
         if paths.is_empty() {
-            return Ok(Self {
+            return Self {
                 files: vec![Written::new("-".into(), formats.first().copied().flatten())],
                 is_stdout_asked_for: !given.is_empty(),
-            });
+                is_ambiguous,
+            };
         }
         let files = paths.into_iter().zip(formats);
-        Ok(Self {
+        Self {
             files: files
                 .map(|((_, path), format)| Written::new(path.clone(), format))
                 .collect(),
             is_stdout_asked_for: true,
-        })
+            is_ambiguous,
+        }
     }
 }
 
 impl FromArgMatches for Chosen {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        Self::read(matches)
+        Ok(Self::read(matches))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
-        *self = Self::read(matches)?;
+        *self = Self::read(matches);
         Ok(())
     }
 }
@@ -209,15 +212,11 @@ impl Format {
 mod tests {
     use super::*;
 
-    fn chosen(line: &str) -> Result<Vec<(String, Format)>, String> {
+    fn chosen(line: &str) -> Chosen {
         let command = Chosen::augment_args(Command::new("dump"));
         let words = ["dump"].into_iter().chain(line.split_whitespace());
         let matches = command.try_get_matches_from(words).expect("known options");
-        let chosen = Chosen::from_arg_matches(&matches).map_err(|error| error.to_string())?;
-        let files = chosen.files.iter();
-        Ok(files
-            .map(|file| (file.path.display().to_string(), file.format))
-            .collect())
+        Chosen::from_arg_matches(&matches).expect("valid")
     }
 
     #[test]
@@ -237,13 +236,15 @@ mod tests {
             ("-w a -w b --flat", vec![("a", Binary), ("b", Flat)]),
             ("-w - --fstrm -w a -qq", vec![("-", Binary), ("a", Quiet)]),
         ] {
-            let expected: Vec<_> = expected
-                .into_iter()
-                .map(|(path, format)| (path.to_owned(), format))
-                .collect();
-            assert_eq!(chosen(line).expect(line), expected, "{line}");
+            let expected = expected.into_iter().map(|(path, format)| Written {
+                path: path.into(),
+                format,
+            });
+            let chosen = chosen(line);
+            assert_eq!(chosen.files, expected.collect::<Vec<_>>(), "{line}");
+            assert!(!chosen.is_ambiguous, "{line}");
         }
-        assert!(chosen("-w a -q -j").is_err());
-        assert!(chosen("-y -w a -q").is_err());
+        assert!(chosen("-w a -q -j").is_ambiguous);
+        assert!(chosen("-y -w a -q").is_ambiguous);
     }
 }

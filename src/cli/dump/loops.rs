@@ -1,4 +1,5 @@
-//! Outputs that lead back to an input. Frames would loop forever, or a capture would be overwritten before it is read.
+//! Outputs that lead back to an input, or to another output. Frames would loop forever, a capture would be overwritten
+//! before it is read, or two outputs would overwrite each other.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -8,7 +9,7 @@ use crate::{
     net::{Endpoint, UnixAddress, real_path},
 };
 
-/// Returns an error if an output leads back to an input. This recognises links and other spellings of a path. The sinks
+/// Returns an error if an output leads back to an input, or to the file of another output. This recognises links and other spellings of a path. The sinks
 /// notice all other loops when they connect, such as a name that resolves to an address of this machine.
 pub(super) fn check(args: &DumpArgs) -> Result<(), String> {
     let listeners = args.input.listeners(args.output.timeout);
@@ -17,12 +18,23 @@ pub(super) fn check(args: &DumpArgs) -> Result<(), String> {
         let mut each = listeners.iter();
         if let Some(listen) = each.find(|listen| is_at(&sink.endpoint, listen)) {
             return Err(format!(
-                "the collector {} is the own listener {}, so frames would loop forever; name another address with -U or -T",
+                "the collector {} leads back to {}, at which tapfan dump itself listens, so frames would loop forever; name another address with -U or -T",
                 sink.name, listen.name
             ));
         }
     }
-    for file in &args.output.chosen.files {
+    let files = &args.output.chosen.files;
+    for (number, file) in files.iter().enumerate() {
+        let mut before = files.iter().take(number);
+        if let Some(other) = before.find(|other| is_same_output(&other.path, &file.path)) {
+            let (name, other) = (file.name(), other.name());
+            let problem = if name == other {
+                format!("the output {name} is given twice")
+            } else {
+                format!("the outputs {other} and {name} are the same file")
+            };
+            return Err(format!("{problem}; give each -w a file of its own"));
+        }
         let mut captures = args.input.captures();
         if captures.any(|capture| is_same_file(capture, &file.path)) {
             return Err(format!(
@@ -44,6 +56,15 @@ fn is_at(endpoint: &Endpoint, listen: &Listen) -> bool {
         return dialled == bound || real(dialled).is_some_and(|path| real(bound) == Some(path));
     }
     leads_to(endpoint, &listen.address)
+}
+
+/// Returns whether two outputs would write to the same regular file, which may not exist yet.
+fn is_same_output(one: &Path, other: &Path) -> bool {
+    if fs::metadata(one).is_ok() || fs::metadata(other).is_ok() {
+        return is_same_file(one, other);
+    }
+    let real = |path: &Path| real_path(path).ok();
+    one == other || real(one).is_some_and(|path| real(other) == Some(path))
 }
 
 /// Returns whether both paths lead to the same regular file. Devices such as `/dev/null` can be read and written.

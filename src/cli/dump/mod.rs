@@ -86,6 +86,12 @@ fn check(args: &DumpArgs) -> Result<(), Refusal> {
                 .to_owned(),
         ));
     }
+    if output.chosen.is_ambiguous {
+        return Err(Refusal::Usage(
+            "an output has one format: write at most one of -q, -y, -j, --flat, --pair, --fstrm and --pcap after its -w"
+                .to_owned(),
+        ));
+    }
     if input.lacks_certificate() {
         return Err(Refusal::Usage(
             "-l tls:// needs --cert and --key".to_owned(),
