@@ -1034,6 +1034,7 @@ fn pairs_have_the_latency_between_query_and_response() {
                         1  192.0.2.4
     latency    p50 25.000 ms, p99 25.000 ms, max 25.000 ms, of 1 responses
     unanswered 1
+    waiting    1
     ");
 }
 

@@ -26,12 +26,18 @@ pub(crate) use json::Json;
 pub(crate) use quiet::Quiet;
 pub(crate) use yaml::Yaml;
 
+use std::time::Duration;
+
 use crate::dnstap::RawFrame;
 
 /// A text format for frames.
 pub(crate) trait Form {
     /// Appends `frame`, with a newline at its end.
     fn write(&mut self, frame: &RawFrame<'_>, out: &mut Vec<u8>);
+
+    /// Appends the text that was held back and is due now. No frame has come for the time `silence`, and later frames
+    /// may come.
+    fn wait(&mut self, _silence: Duration, _out: &mut Vec<u8>) {}
 
     /// Appends the text that was held back until the last frame.
     fn finish(&mut self, _out: &mut Vec<u8>) {}

@@ -4,6 +4,7 @@ use std::{
     io::{self, Write as _},
     mem,
     sync::atomic::Ordering::Relaxed,
+    time::Instant,
 };
 
 use super::{Output, OutputError, painted::Painted, pair::Pair, pcap::Pcap, target::Target};
@@ -29,6 +30,9 @@ struct Text {
     held: Vec<u8>,
     /// The number of frames in `held`.
     frames: u64,
+    /// The time at which the last frame came from a socket; `None` if it came from a file. A file that is read on has no
+    /// silence: its frames may wait for another output.
+    came: Option<Instant>,
 }
 
 /// An output that writes frames unchanged, as Frame Streams.
@@ -77,6 +81,7 @@ pub(in crate::cli::dump) fn open(
         form,
         held: Vec::with_capacity(2 * HELD),
         frames: 0,
+        came: None,
     }))
 }
 
@@ -97,6 +102,7 @@ impl Text {
 
 impl Output for Text {
     fn write(&mut self, batch: &Batch, account: &OutputAccount) -> Result<(), OutputError> {
+        self.came = (!batch.may_wait()).then(Instant::now);
         for frame in batch.frames() {
             self.form.write(&RawFrame::of_valid(frame), &mut self.held);
             self.frames += 1;
@@ -108,6 +114,9 @@ impl Output for Text {
     }
 
     fn flush(&mut self, account: &OutputAccount) -> Result<(), OutputError> {
+        if let Some(came) = self.came {
+            self.form.wait(came.elapsed(), &mut self.held);
+        }
         self.write_held(account)?;
         Ok(self.target.flush()?)
     }
@@ -176,7 +185,38 @@ impl Output for Binary {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// A `CLIENT_QUERY` at the second 9 of 1970.
+    const QUERY: &[u8] = b"\x72\x09\x08\x05\x40\x09\x4d\0\0\0\0\x78\x01";
+
+    #[test]
+    fn an_unanswered_query_is_written_although_the_socket_is_silent() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("out");
+        let mut file = Batch::of_file();
+        file.push(QUERY);
+        let socket = Batch::of_socket(file.wire().to_vec(), 1);
+        for (batch, seconds, lines) in [(&socket, 9, 0), (&socket, 11, 1), (&file, 11, 0)] {
+            let mut text = Text {
+                target: Target::open(&path, false).expect("a file"),
+                form: Box::new(Pair::new()),
+                held: Vec::new(),
+                frames: 0,
+                came: None,
+            };
+            let account = OutputAccount::new(String::new());
+            text.write(batch, &account).expect("memory");
+            let past = Instant::now().checked_sub(Duration::from_secs(seconds));
+            text.came = text.came.and(past);
+            text.flush(&account).expect("a disk");
+            let written = std::fs::read_to_string(&path).expect("text");
+            assert_eq!(written.matches(" - - -\n").count(), lines, "{written}");
+            assert_eq!(account.written.load(Relaxed), lines as u64);
+        }
+    }
 
     #[test]
     fn a_frame_is_counted_when_it_is_in_the_file() {

@@ -1,9 +1,11 @@
 //! Queries together with their responses, one transaction per line: `--pair`.
 
+use std::time::Duration;
+
 use crate::{
     cli::dump::transactions::Transactions,
     dns::{Message, Question, mnemonics},
-    dnstap::{MessageType, RawFrame, RawMessage},
+    dnstap::{MessageType, Moment, RawFrame, RawMessage},
     presentation::{Address, Form, time},
 };
 
@@ -12,7 +14,13 @@ pub(super) struct Pair {
     waiting: Transactions<Box<[u8]>>,
     /// The start of the line for a query: everything up to the question.
     line: Vec<u8>,
+    /// The last time in a frame, since 1970.
+    last: Duration,
 }
+
+/// The largest number of waiting queries whose age is checked while no frame comes, in each call of
+/// [`wait`](Form::wait).
+const CHECKED: usize = 1000;
 
 // === impl Pair ===
 
@@ -21,6 +29,7 @@ impl Pair {
         Self {
             waiting: Transactions::new(),
             line: Vec::new(),
+            last: Duration::ZERO,
         }
     }
 
@@ -59,6 +68,23 @@ impl Form for Pair {
         }
         while let Some(unanswered) = self.waiting.expired(message.time()) {
             write_unanswered(&unanswered, out);
+        }
+        if let Some((seconds, nanoseconds)) = message.time().normal() {
+            self.last = Duration::new(seconds, nanoseconds);
+        }
+    }
+
+    fn wait(&mut self, silence: Duration, out: &mut Vec<u8>) {
+        // The clock of the sender may be wrong, so its own time goes on.
+        let now = self.last.saturating_add(silence);
+        let now = Moment {
+            seconds: Some(now.as_secs()),
+            nanoseconds: Some(now.subsec_nanos()),
+        };
+        for _ in 0..self.waiting.len().min(CHECKED) {
+            if let Some(unanswered) = self.waiting.expired(now) {
+                write_unanswered(&unanswered, out);
+            }
         }
     }
 

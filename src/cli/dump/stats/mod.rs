@@ -145,7 +145,8 @@ impl fmt::Display for Stats {
             )?;
         }
         writeln!(f, "latency    {}", self.latencies)?;
-        writeln!(f, "unanswered {}", self.unanswered)
+        writeln!(f, "unanswered {}", self.unanswered)?;
+        writeln!(f, "waiting    {}", self.waiting.len())
     }
 }
 
@@ -185,6 +186,7 @@ mod tests {
         frames     0
         latency    unknown: no response has the time of its query
         unanswered 0
+        waiting    0
         ");
     }
 }
