@@ -90,6 +90,15 @@ impl ConnectError {
         matches!(self.cause, ConnectCause::OwnListener(_))
     }
 
+    /// Returns the least delay before the next attempt. A file that cannot be opened now can hardly be opened some
+    /// milliseconds later, and no other end waits for the connection.
+    pub(in crate::sink) fn least_delay(&self) -> Duration {
+        match self.cause {
+            ConnectCause::File(_) => Duration::from_millis(500),
+            _ => Duration::ZERO,
+        }
+    }
+
     pub(in crate::sink) fn new(stage: Stage, endpoint: &str, cause: ConnectCause) -> Self {
         Self {
             stage,

@@ -123,7 +123,7 @@ fn wait<M: Service<()>>(
     reason: &Disconnect,
     status: &Reporter,
 ) -> Renewal<M> {
-    let delay = backoff.next_delay();
+    let delay = backoff.next_delay().max(error.least_delay());
     status.report(&Event::NotRenewed {
         attempt: &error.as_failed(),
         reason,

@@ -223,7 +223,7 @@ where
         let delay = if error.is_own_listener() {
             self.backoff.longest_delay()
         } else {
-            self.backoff.next_delay()
+            self.backoff.next_delay().max(error.least_delay())
         };
         let attempt = &error.as_failed();
         self.status.report(&Event::Failed { attempt, delay });

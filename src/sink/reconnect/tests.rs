@@ -10,7 +10,7 @@ use tokio_test::task::spawn;
 use super::*;
 use crate::{
     health::{Stage, State},
-    sink::ConnectCause,
+    sink::{ConnectCause, FileError},
 };
 
 /// A connector that follows a script: it returns a connection that the test can end, or an error.
@@ -20,6 +20,8 @@ struct Script(Arc<Mutex<Scripted>>);
 #[derive(Debug, Default)]
 struct Scripted {
     outcomes: VecDeque<bool>,
+    /// True if the failures are those of a file.
+    is_file: bool,
     attempts: Vec<Instant>,
     ended: bool,
 }
@@ -67,7 +69,11 @@ impl Service<()> for Script {
             _ => Err(ConnectError {
                 stage: Stage::Connect,
                 endpoint: "tcp://192.0.2.1:6000".to_owned(),
-                cause: ConnectCause::Dial(io::ErrorKind::ConnectionRefused.into()),
+                cause: if scripted.is_file {
+                    ConnectCause::File(FileError::Fault)
+                } else {
+                    ConnectCause::Dial(io::ErrorKind::ConnectionRefused.into())
+                },
                 others: 0,
             }),
         })
@@ -190,6 +196,16 @@ async fn a_collector_that_accepts_and_closes_is_retried_with_growing_delays() {
         last > Duration::from_secs(10),
         "the last ten attempts came within {last:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_opened_is_tried_twice_a_second_at_most() {
+    let script = Script::new([]);
+    script.0.lock().expect("no panic").is_file = true;
+    let (mut service, _) = reconnect(&script);
+    let second = tokio::time::timeout(Duration::from_millis(999), until_ready(&mut service));
+    second.await.expect_err("it is down");
+    assert_eq!(script.attempts().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
