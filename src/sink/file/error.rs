@@ -25,6 +25,19 @@ pub(crate) enum FileError {
         "another program has removed, renamed or replaced {path}; the frames in it are not in a complete file", path = .0.display()
     )]
     Gone(PathBuf),
+    /// The file that is being written has become shorter.
+    #[error(
+        "another program has shortened {path} from {written} to {length} bytes, so some of its {frames} frames are lost; tapfan completes the file with the rest of them", path = .path.display()
+    )]
+    Shortened {
+        /// The file.
+        path: PathBuf,
+        /// Its length, in bytes.
+        length: u64,
+        /// The bytes and frames that were written to it.
+        written: u64,
+        frames: u64,
+    },
     /// A file that a crash left cannot be read up to its end.
     #[error("cannot read {path}: {source}; the file is unchanged", path = .path.display())]
     Unreadable {

@@ -1,17 +1,24 @@
 //! The deletion of the oldest files.
 
-use std::{fs, io, path::PathBuf, time::SystemTime};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use super::error::FileError;
 use crate::net::FilePattern;
 
-/// Deletes the oldest files whose names match the pattern until `keep` files are left. Files with other names,
-/// including temporary names, are not counted and not deleted. Returns an error for each file that could not be
-/// deleted.
-pub(super) fn delete_oldest(pattern: &FilePattern, keep: usize) -> Vec<FileError> {
-    let mut files = match list(pattern) {
+/// Deletes the oldest files whose names match one of the patterns, all of them together, until `keep` files are left.
+/// The patterns have the same folder. Files with other names, including temporary names, are not counted and not
+/// deleted. Returns an error for each file that could not be deleted.
+pub(super) fn delete_oldest(patterns: &[&FilePattern], keep: usize) -> Vec<FileError> {
+    let Some(folder) = patterns.first().map(|pattern| pattern.folder()) else {
+        return Vec::new();
+    };
+    let mut files = match list(folder, patterns) {
         Ok(files) => files,
-        Err(error) => return vec![FileError::io("read the folder", pattern.folder(), error)],
+        Err(error) => return vec![FileError::io("read the folder", folder, error)],
     };
     let Some(more) = files.len().checked_sub(keep) else {
         return Vec::new();
@@ -32,11 +39,11 @@ pub(super) fn delete_oldest(pattern: &FilePattern, keep: usize) -> Vec<FileError
     .collect()
 }
 
-fn list(pattern: &FilePattern) -> io::Result<Vec<(SystemTime, PathBuf)>> {
+fn list(folder: &Path, patterns: &[&FilePattern]) -> io::Result<Vec<(SystemTime, PathBuf)>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(pattern.folder())? {
+    for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let matches = |name: &str| pattern.matches(name);
+        let matches = |name: &str| patterns.iter().any(|pattern| pattern.matches(name));
         if entry.file_name().to_str().is_none_or(|name| !matches(name)) {
             continue;
         }
@@ -87,7 +94,7 @@ mod tests {
         let pattern = format!("{}/%Y%m%d.fstrm", folder.path().display());
         let pattern: FilePattern = pattern.parse().expect("a pattern");
         let left = |keep| {
-            assert!(delete_oldest(&pattern, keep).is_empty());
+            assert!(delete_oldest(&[&pattern], keep).is_empty());
             let entries = fs::read_dir(folder.path()).expect("a folder");
             let mut left: Vec<String> = entries
                 .map(|entry| {

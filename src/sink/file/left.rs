@@ -110,7 +110,7 @@ fn complete_locked(
         Compression::Zstd => return copy(file, path, pattern),
     };
     if frames == 0 {
-        fs::remove_file(path).map_err(failed("delete"))?;
+        delete(path)?;
         return Ok(None);
     }
     publish(path, pattern).map(|target| Some((target, frames)))
@@ -203,7 +203,7 @@ fn copy(file: File, path: &Path, pattern: &FilePattern) -> Result<Option<Complet
         let _ = fs::remove_file(temporary);
     }
     let Some((_locked, count)) = replaced? else {
-        fs::remove_file(path).map_err(failed("delete"))?;
+        delete(path)?;
         return Ok(None);
     };
     publish(path, pattern).map(|target| Some((target, count)))
@@ -245,6 +245,16 @@ fn is_cut_short(error: &frame_stream::FileError) -> bool {
         frame_stream::FileError::CutShort { .. } => true,
         frame_stream::FileError::Io(error) => error.kind() == io::ErrorKind::UnexpectedEof,
         _ => false,
+    }
+}
+
+/// Deletes a file without frames. The sink that created it may have deleted it already.
+fn delete(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::io("delete", path, error))
+        }
+        _ => Ok(()),
     }
 }
 

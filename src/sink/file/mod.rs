@@ -15,16 +15,25 @@ mod keep;
 mod left;
 mod part;
 mod schedule;
+#[cfg(test)]
+mod tests;
 mod writer;
 mod zstandard;
 
-use std::{collections::HashSet, fmt, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt, fs, mem,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::writer::Writer;
 pub(crate) use self::{connection::FileConnection, error::FileError};
+use self::{part::PartFile, writer::Writer};
 use super::{Established, Term};
 use crate::{
     config::{Compression, FileSettings},
@@ -46,7 +55,15 @@ pub(crate) struct Files {
     completing: Arc<Semaphore>,
     /// Files with temporary names that cannot be completed. Each file is reported once.
     reported: Arc<Mutex<HashSet<PathBuf>>>,
+    /// Files from which a failed batch could not be removed. They stay locked, and are not complete before it is removed,
+    /// because the batch is also in the next file.
+    postponed: Arc<Mutex<Vec<PartFile>>>,
+    /// Files that cannot be read, as they were at that time. Reading a compressed file may take long.
+    unreadable: Arc<Mutex<HashMap<PathBuf, Stamp>>>,
 }
+
+/// The length of a file and the time of its last write.
+type Stamp = (u64, SystemTime);
 
 /// The time to open a file. A network file system that fails over needs a few seconds.
 const OPEN_DEADLINE: Duration = Duration::from_secs(10);
@@ -71,7 +88,14 @@ impl Files {
             threads: Arc::new(Semaphore::new(THREADS)),
             completing: Arc::new(Semaphore::new(1)),
             reported: Arc::default(),
+            postponed: Arc::default(),
+            unreadable: Arc::default(),
         }
+    }
+
+    /// The pattern of the names, and the pattern under the other setting of `compress`.
+    fn patterns(&self) -> impl Iterator<Item = &FilePattern> {
+        [&self.pattern].into_iter().chain(&self.other)
     }
 
     /// Opens the next file. At the same time, completes older files that still have temporary names.
@@ -82,6 +106,9 @@ impl Files {
         abort: CancellationToken,
     ) -> Result<Established<FileConnection>, FileError> {
         self.complete_left(status.clone());
+        if self.postponed.lock().len() >= THREADS {
+            return Err(FileError::Crowded(THREADS));
+        }
         let permit = Arc::clone(&self.threads).try_acquire_owned();
         let permit = permit.map_err(|_| FileError::Crowded(THREADS))?;
         let open = Writer::start(self.clone(), permit, status.clone())?;
@@ -113,8 +140,24 @@ impl Files {
             .spawn(work);
     }
 
+    /// Keeps a file from which a failed batch could not be removed for a reason `cause`.
+    fn postpone(&self, part: PartFile, cause: &FileError) {
+        // In a file that another program has shortened, the batch is not left.
+        if !matches!(cause, FileError::Shortened { .. }) {
+            self.postponed.lock().push(part);
+        }
+    }
+
     fn complete_each(&self, status: &Reporter) {
-        for pattern in self.other.iter().chain([&self.pattern]) {
+        let postponed = mem::take(&mut *self.postponed.lock());
+        for mut part in postponed {
+            match part.take_back() {
+                // An error is reported.
+                Ok(()) => drop(writer::complete(part, self, status)),
+                Err(cause) => self.postpone(part, &cause),
+            }
+        }
+        for pattern in self.patterns() {
             self.complete_names(pattern, status);
         }
     }
@@ -123,6 +166,10 @@ impl Files {
     fn complete_names(&self, pattern: &FilePattern, status: &Reporter) {
         // An error here is ignored, because the attempt to open a file has the same error and reports it.
         for path in left::find(pattern).unwrap_or_default() {
+            let stamp = stamp(&path);
+            if stamp.is_some() && self.unreadable.lock().get(&path) == stamp.as_ref() {
+                continue;
+            }
             match left::complete(&path, pattern) {
                 Ok(None) => {}
                 Ok(Some((target, frames))) => {
@@ -134,6 +181,9 @@ impl Files {
                     writer::delete_oldest(self, status);
                 }
                 Err(error) => {
+                    if let (FileError::Unreadable { .. }, Some(stamp)) = (&error, stamp) {
+                        self.unreadable.lock().insert(path.clone(), stamp);
+                    }
                     let mut reported = self.reported.lock();
                     let file = &path.display().to_string();
                     if reported.insert(path) {
@@ -144,6 +194,11 @@ impl Files {
             }
         }
     }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let about = fs::symlink_metadata(path).ok()?;
+    Some((about.len(), about.modified().ok()?))
 }
 
 impl fmt::Display for Files {

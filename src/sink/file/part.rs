@@ -1,6 +1,7 @@
 //! A file that still has its temporary name.
 
 use std::{
+    fmt,
     fs::{self, File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -104,40 +105,38 @@ impl PartFile {
 
     /// Writes START and reserves space. If this fails, the file is deleted, because it has no frames yet.
     fn begin(
-        file: File,
+        mut file: File,
         path: PathBuf,
         compression: Compression,
         reserved: u64,
     ) -> Result<Self, FileError> {
-        Self::try_begin(file, &path, compression, reserved).map_err(|error| {
-            let _ = fs::remove_file(&path);
-            FileError::io("write", path, error)
-        })
-    }
-
-    fn try_begin(
-        mut file: File,
-        path: &Path,
-        compression: Compression,
-        reserved: u64,
-    ) -> io::Result<Self> {
-        let mut encoder = Encoder::new(compression)?;
-        let start = encoder.start()?;
-        file.write_all(&start)?;
-        reserve(&file, reserved)?;
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-            encoder,
-            confirmed: start.len() as u64,
-            frames: Counted::default(),
-            failed: false,
-        })
+        match write_start(&mut file, compression, reserved) {
+            Ok((encoder, confirmed)) => Ok(Self {
+                file,
+                path,
+                encoder,
+                confirmed,
+                frames: Counted::default(),
+                failed: false,
+            }),
+            Err(error) => {
+                // The file is still locked. Otherwise the thread that completes files could take it for one that a crash
+                // left, and report that it is gone.
+                let _ = fs::remove_file(&path);
+                Err(FileError::io("write", path, error))
+            }
+        }
     }
 
     /// The temporary name.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Continues with another open file, and returns the one before it. Tests thereby make calls fail.
+    #[cfg(test)]
+    pub(super) fn exchange(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
     }
 
     /// The number of confirmed frames.
@@ -152,7 +151,7 @@ impl PartFile {
 
     /// Writes a batch. The caller must call [`confirm`](Self::confirm) or [`take_back`](Self::take_back) afterwards.
     pub(super) fn write(&mut self, batch: Batch) -> Result<(), FileError> {
-        self.check_place()?;
+        self.check()?;
         let frames: usize = batch.iter().map(crate::frame_stream::Chunk::len).sum();
         self.encoder
             .write(&mut self.file, batch)
@@ -161,16 +160,32 @@ impl PartFile {
         Ok(())
     }
 
-    /// Checks that the path still leads to this file. Otherwise nobody would find the frames that are written to it.
-    fn check_place(&self) -> Result<(), FileError> {
+    /// Checks that the path still leads to this file, and that the file has not become shorter. Otherwise nobody would
+    /// find the frames that are written to it, or they would follow a gap of zeros.
+    fn check(&self) -> Result<(), FileError> {
         match same_file(&self.file, &self.path) {
-            Ok(true) => Ok(()),
+            Ok(true) => self.check_length(),
             Ok(false) => Err(FileError::Gone(self.path.clone())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(FileError::Gone(self.path.clone()))
             }
             Err(error) => Err(FileError::io("find", &self.path, error)),
         }
+    }
+
+    fn check_length(&self) -> Result<(), FileError> {
+        let about = self.file.metadata();
+        let length = about.map_err(|error| FileError::io("find", &self.path, error))?;
+        let (length, written) = (length.len(), self.confirmed);
+        if length >= written {
+            return Ok(());
+        }
+        Err(FileError::Shortened {
+            path: self.path.clone(),
+            length,
+            written,
+            frames: self.frames.confirmed,
+        })
     }
 
     /// Confirms the batches that were written, so that they stay in the file.
@@ -180,9 +195,11 @@ impl PartFile {
     }
 
     /// Removes the bytes that were written since the last [`confirm`](Self::confirm). No batch can be written after
-    /// this call.
+    /// this call. If it fails, it can be called again.
     pub(super) fn take_back(&mut self) -> Result<(), FileError> {
         self.failed = true;
+        // Otherwise `set_len` would make the file longer.
+        self.check_length()?;
         self.file
             .set_len(self.confirmed)
             .and_then(|()| self.file.seek(SeekFrom::Start(self.confirmed)))
@@ -194,7 +211,7 @@ impl PartFile {
     /// without frames is deleted instead.
     pub(super) fn complete(self, pattern: &FilePattern) -> Result<Option<PathBuf>, FileError> {
         // Another file that has the name now must be neither deleted nor renamed.
-        self.check_place()?;
+        self.check()?;
         let path = self.path.clone();
         let failed = |error| FileError::io("complete", &path, error);
         if self.frames.confirmed == 0 {
@@ -230,6 +247,25 @@ impl PartFile {
         file.sync_all()?;
         Ok(file)
     }
+}
+
+impl fmt::Debug for PartFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PartFile").field(&self.path).finish()
+    }
+}
+
+/// Writes START and reserves space. Returns the length of the file.
+fn write_start(
+    file: &mut File,
+    compression: Compression,
+    reserved: u64,
+) -> io::Result<(Encoder, u64)> {
+    let mut encoder = Encoder::new(compression)?;
+    let start = encoder.start()?;
+    file.write_all(&start)?;
+    reserve(file, reserved)?;
+    Ok((encoder, start.len() as u64))
 }
 
 /// Creates and locks the file at `path`. `None` if a file already exists at `path` or at `target`.

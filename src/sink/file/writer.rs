@@ -15,6 +15,7 @@ use super::{Files, error::FileError, keep, part::PartFile, schedule::Slot};
 use crate::{
     frame_stream::Batch,
     health::{Event, Reporter},
+    net::FilePattern,
 };
 
 /// The answer of the thread to a job.
@@ -105,7 +106,7 @@ impl fmt::Debug for Writer {
 }
 
 /// Runs the jobs until the file is complete or a write has failed.
-fn run(
+pub(super) fn run(
     mut part: PartFile,
     jobs: &Receiver<Job>,
     files: &Files,
@@ -122,9 +123,8 @@ fn run(
                 // another file.
                 if answer.send(written).is_err() || failed {
                     if let Err(cause) = part.take_back() {
-                        let file = &part.path().display().to_string();
-                        let cause = &cause;
-                        status.report(&Event::FileLeft { file, cause });
+                        report_left(&part, &cause, status);
+                        files.postpone(part, &cause);
                         return;
                     }
                     break;
@@ -150,7 +150,12 @@ fn run(
     }
 }
 
-fn complete(part: PartFile, files: &Files, status: &Reporter) -> Result<(), FileError> {
+fn report_left(part: &PartFile, cause: &FileError, status: &Reporter) {
+    let file = &part.path().display().to_string();
+    status.report(&Event::FileLeft { file, cause });
+}
+
+pub(super) fn complete(part: PartFile, files: &Files, status: &Reporter) -> Result<(), FileError> {
     let (path, frames) = (part.path().display().to_string(), part.frames());
     match part.complete(&files.pattern) {
         Ok(None) => return Ok(()),
@@ -174,7 +179,8 @@ pub(super) fn delete_oldest(files: &Files, status: &Reporter) {
     let Some(keep) = files.settings.keep else {
         return;
     };
-    for cause in keep::delete_oldest(&files.pattern, keep) {
+    let patterns: Vec<&FilePattern> = files.patterns().collect();
+    for cause in keep::delete_oldest(&patterns, keep) {
         status.report(&Event::FileNotDeleted { cause: &cause });
     }
 }
