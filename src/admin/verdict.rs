@@ -1,4 +1,4 @@
-//! The verdict: one word and one sentence that say whether every collector gets its taps.
+//! The verdict: one word and one sentence that say whether every sink gets its taps.
 //!
 //! Only this module computes it. The page, `tapfan status`, `tapfan top` and other programs read it from the status.
 
@@ -110,7 +110,7 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
         let found: Vec<_> = sinks.iter().filter(|one| is(one)).collect();
         match found.as_slice() {
             [only] => format!("{} {one}", only.sink.name),
-            _ => format!("{} of {} collectors {many}", found.len(), sinks.len()),
+            _ => format!("{} of {} sinks {many}", found.len(), sinks.len()),
         }
     };
     let has = |is: fn(&Judged<'_>) -> bool| sinks.iter().any(|one| is(one));
@@ -125,7 +125,7 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
             who(&|one| one.is_losing, "is losing taps", "are losing taps")
         }
         VerdictWord::Dropping if !has(|one| one.is_behind) => {
-            "Every collector is getting its taps; some were lost".to_owned()
+            "Every sink is getting its taps; some were lost".to_owned()
         }
         VerdictWord::Dropping | VerdictWord::Behind => {
             who(&|one| one.is_behind, "is behind", "are behind")
@@ -134,16 +134,16 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
         VerdictWord::Starting => {
             let count = sinks.iter().filter(|one| worst(one)).count();
             let plural = if count == 1 { "" } else { "s" };
-            format!("Connecting to {count} collector{plural}")
+            format!("Connecting {count} sink{plural}")
         }
         VerdictWord::Degraded => "Not every endpoint is connected".to_owned(),
         // No sink has the words `NotListening` and `NoSenders`; only routers do.
         VerdictWord::NotListening | VerdictWord::NoSenders | VerdictWord::Ok => {
             if status.listeners.iter().all(|one| one.connections == 0) {
-                let sentence = "Every collector is connected, but no DNS server is connected";
+                let sentence = "Every sink is connected, but no DNS server is connected";
                 return (VerdictWord::NoSenders, sentence.to_owned());
             }
-            "Every collector is getting its taps".to_owned()
+            "Every sink is getting its taps".to_owned()
         }
     };
     (word, sentence)

@@ -87,13 +87,13 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     let (_server, address) = serve(router.view(), "");
     router.all_up().await;
     until_words(address, "no_senders", &["ok", "ok"]).await;
-    let nobody = "Every collector is connected, but no DNS server is connected";
+    let nobody = "Every sink is connected, but no DNS server is connected";
     assert_eq!(said(address, &[]), (Some(0), nobody.to_owned()));
     assert_eq!(said(address, &["--fail-on", "no_senders"]).0, Some(1));
 
     let load = Load::start(&router.target(0), steady(1_500)).await;
     until_words(address, "ok", &["ok", "ok"]).await;
-    let well = "Every collector is getting its taps";
+    let well = "Every sink is getting its taps";
     assert_eq!(said(address, &[]), (Some(0), well.to_owned()));
 
     // The kernel's buffers are full, and the connection is still up.
@@ -126,7 +126,7 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     stops.behave(Behaviour::Good);
     until("the queue is empty", || router.ledger(1).queued == 0).await;
     load.end().await;
-    let lost = "Every collector is getting its taps; some were lost";
+    let lost = "Every sink is getting its taps; some were lost";
     until("it takes all again", || said(address, &[]).1 == lost).await;
     assert_eq!(said(address, &[]).0, Some(1));
     assert_eq!(words(address).1, ["ok", "dropping"]);

@@ -159,7 +159,7 @@ async fn the_page_reconnects_to_a_lost_router() {
 }
 
 fn all_is_well(title: &str) -> bool {
-    title == "Every collector is getting its taps"
+    title == "Every sink is getting its taps"
 }
 
 /// Opens the details with the keyboard, and asserts that they stay open while the figures change.
@@ -222,7 +222,7 @@ async fn assert_shown_up_again(browser: &Chromium) {
     let none = |frames: &str| frames == "0";
     let queue = analytics!(".queue .number");
     browser.until("its queue is empty", queue, none).await;
-    let lost = |title: &str| title == "Every collector is getting its taps; some were lost";
+    let lost = |title: &str| title == "Every sink is getting its taps; some were lost";
     browser
         .until("the verdict mentions the loss", "h1", lost)
         .await;
@@ -274,7 +274,7 @@ fn assert_described(browser: &Chromium) {
     let headings = browser
         .run("return [...document.querySelectorAll('h1, h2, h3')].map((one) => one.textContent)");
     let outline = json!([
-        "Every collector is getting its taps",
+        "Every sink is getting its taps",
         "Flow",
         "Listeners",
         "bind.sock",

@@ -167,7 +167,7 @@ fn frames_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
     )?;
     to.counters(
         "tapfan_sink_delivered_frames",
-        "Frames handed whole to the operating system on a connection to the collector.",
+        "Frames handed whole to the operating system, on a connection to the collector or in a file.",
         each(|sink| sink.ledger.delivered),
     )?;
     to.counters(
@@ -274,7 +274,7 @@ fn connections_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Re
     )?;
     to.counters(
         "tapfan_sink_write_stalls",
-        "Writes that made no progress for one second: the collector is too slow or hangs.",
+        "Writes that made no progress for one second: the collector or the disk is too slow or hangs.",
         each(|sink| sink.write_stalls),
     )?;
     to.counters(

@@ -57,7 +57,7 @@ impl Families<'_> {
         }
         let mut encoder = self.family(
             "tapfan_sink_latency_seconds",
-            "Time from reading a frame to writing it to the collector, including time in the queue and outages.",
+            "Time from reading a frame to writing it to the collector or the file, including time in the queue and outages.",
             MetricType::Histogram,
         )?;
         for sink in sinks {
