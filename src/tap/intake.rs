@@ -8,18 +8,19 @@ use std::{
     sync::{
         Arc, MutexGuard,
         atomic::{
-            AtomicBool, AtomicU32,
-            Ordering::{Acquire, Relaxed, SeqCst},
+            AtomicU32,
+            Ordering::{Acquire, Relaxed},
             fence,
         },
     },
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::sleep};
+use tokio::time::sleep;
 
 use super::{
     MessageType,
+    alarm::Alarm,
     batch::Batch,
     encode::{Encoding, Head},
     message::Message,
@@ -59,14 +60,6 @@ pub(super) struct Slot {
 struct Slots {
     all: Vec<Arc<Slot>>,
     closed: bool,
-}
-
-/// The signal that wakes the flusher.
-#[derive(Debug, Default)]
-struct Alarm {
-    /// True while the flusher is awake. Most batches find it awake and do not need to wake it.
-    awake: AtomicBool,
-    notify: Notify,
 }
 
 /// The parts of messages that the sinks want.
@@ -218,24 +211,10 @@ impl Intake {
     pub(super) async fn flush_forever(&self) {
         loop {
             self.flusher.wait().await;
-            while self.flush() || self.stays_awake() {
+            while self.flush() || self.flusher.stays_awake(|| self.flush()) {
                 sleep(TICK).await;
             }
         }
-    }
-
-    /// Marks the flusher as asleep, unless a message has arrived in the meantime. Returns whether it stays awake.
-    fn stays_awake(&self) -> bool {
-        self.flusher.awake.store(false, Relaxed);
-        // Pairs with the fence in `raise`.
-        fence(SeqCst);
-        // A thread that sends before the flush below may still see the flusher as awake; the flush finds its message. A
-        // thread that sends after the flush sees it asleep, and wakes it.
-        let missed = self.flush();
-        if missed {
-            self.flusher.awake.store(true, Relaxed);
-        }
-        missed
     }
 
     /// Hands the messages of all batches to the router, and returns whether there were any. A batch that its thread is
@@ -333,25 +312,6 @@ impl fmt::Debug for Intake {
     }
 }
 
-// === impl Alarm ===
-
-impl Alarm {
-    /// Wakes the flusher if it sleeps.
-    #[inline]
-    fn raise(&self) {
-        // The message was added before. With the fence in `stays_awake`, either the flusher finds the message, or this
-        // finds the flusher asleep.
-        fence(SeqCst);
-        if !self.awake.load(Relaxed) && !self.awake.swap(true, Relaxed) {
-            self.notify.notify_one();
-        }
-    }
-
-    async fn wait(&self) {
-        self.notify.notified().await;
-    }
-}
-
 #[cfg(all(test, feature = "proto"))]
 mod tests {
     use std::{future::poll_fn, thread};
@@ -441,7 +401,7 @@ mod tests {
             // After this time the flusher sleeps.
             sleep(Duration::from_secs(1)).await;
         }
-        assert!(!way.intake.flusher.awake.load(SeqCst), "it sleeps");
+        assert!(!way.intake.flusher.is_awake(), "it sleeps");
         flusher.abort();
     }
 

@@ -47,6 +47,7 @@
 //! Every lost message is counted. [`View::snapshot`](crate::supervisor::View::snapshot) shows the ledger of each sink
 //! at any time, and [`Taps::drain`] returns the final ledgers.
 
+mod alarm;
 mod batch;
 mod builder;
 mod encode;
@@ -60,6 +61,13 @@ mod message;
 mod own;
 mod policy;
 mod taps;
+
+/// The primitives of the alarm. The test with loom replaces them with its own.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+    pub(super) use tokio::sync::Notify;
+}
 
 pub use builder::Builder;
 pub use error::Error;
