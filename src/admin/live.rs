@@ -1,6 +1,6 @@
 //! `GET /events`: sends the router's state once a second, as server-sent events.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::response::{
     IntoResponse, Response,
@@ -8,10 +8,7 @@ use axum::response::{
 };
 use futures_util::{Stream, stream};
 use serde::Serialize;
-use tokio::{
-    sync::{Semaphore, watch},
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::sync::{Semaphore, watch};
 
 use super::history::{History, Points};
 use crate::{health::RouterStatus, lock::Mutex, supervisor::View};
@@ -47,19 +44,11 @@ impl Live {
         }
     }
 
-    /// Samples the router once a second until the task is aborted.
-    pub(super) async fn run(&self, view: &View) {
-        let mut ticks = interval(History::PERIOD);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last = Instant::now();
-        loop {
-            let now = ticks.tick().await;
-            let status = view.snapshot();
-            self.history.lock().look(&status, now - last);
-            last = now;
-            if self.latest.receiver_count() > 0 {
-                let _ = self.latest.send_replace(self.picture(status, 1));
-            }
+    /// Adds a sample of the router, taken `elapsed` after the previous one. Call it once a second.
+    pub(super) fn sample(&self, status: RouterStatus, elapsed: Duration) {
+        self.history.lock().look(&status, elapsed);
+        if self.latest.receiver_count() > 0 {
+            let _ = self.latest.send_replace(self.picture(status, 1));
         }
     }
 
@@ -126,14 +115,23 @@ fn full() -> Event {
 
 #[cfg(test)]
 mod tests {
-    use std::{pin::pin, time::Duration};
+    use std::pin::pin;
 
     use axum::body::Body;
     use futures_util::StreamExt;
     use serde_json::Value;
-    use tokio::time::{advance, sleep, timeout};
+    use tokio::time::{advance, interval, sleep, timeout};
 
     use super::*;
+
+    /// Samples the router once a second, with tokio's clock.
+    async fn run(live: &Live, view: &View) {
+        let mut seconds = interval(History::PERIOD);
+        loop {
+            seconds.tick().await;
+            live.sample(view.snapshot(), History::PERIOD);
+        }
+    }
 
     /// Returns the data of the next picture.
     async fn next(
@@ -173,7 +171,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = live.run(&view) => {}
+            () = run(&live, &view) => {}
             () = watching => {}
         }
     }
@@ -181,7 +179,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_watcher_misses_pictures_and_delays_nothing() {
         let (live, view) = (Live::new(), View::new());
-        let mut run = pin!(live.run(&view));
+        let mut run = pin!(run(&live, &view));
         let mut events = body(live.answer(&view));
         assert_eq!(next(&mut events).await["points"]["second"], 0);
         for _ in 0..10 {

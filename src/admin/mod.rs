@@ -7,7 +7,6 @@
 mod history;
 mod hosts;
 mod live;
-
 mod log_level;
 mod metrics;
 mod page;
@@ -15,6 +14,7 @@ mod probes;
 mod routes;
 mod serve;
 mod server;
+mod ticks;
 mod verdict;
 mod watchdog;
 mod write_deadline;

@@ -1,15 +1,19 @@
 //! The admin endpoint's thread, its runtime and its sockets.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, thread};
+use std::{fmt, io, mem, net::SocketAddr, sync::Arc, thread, time::Instant};
 
 use arc_swap::ArcSwap;
 use tokio::{net::TcpListener, runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{hosts::Hosts, live::Live, log_level::LogControl, routes, serve, watchdog::Watchdog};
+use super::{
+    history::History, hosts::Hosts, live::Live, log_level::LogControl, routes, serve, ticks::Ticks,
+    watchdog::Watchdog,
+};
 use crate::{
     config::{self, AdminAddress, ReadyWhen},
+    health::RouterStatus,
     lock::Mutex,
     net::{self, BindError},
     supervisor::View,
@@ -137,14 +141,17 @@ impl Server {
         });
         let (until, watching) = (stop.clone(), Arc::clone(&shared));
         let watched = data_plane.clone();
+        let ticks = {
+            let _guard = handle.enter();
+            Ticks::start(History::PERIOD)?
+        };
         let thread = thread::Builder::new()
             .name("tapfan-admin".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
                         () = until.cancelled() => {}
-                        () = watching.watchdog.watch(watched) => {}
-                        () = watching.live.run(&watching.view) => {}
+                        () = watching.observe(&ticks, &watched) => {}
                     }
                 });
                 // Does not wait for blocking tasks: a change of the log level hangs if nothing reads the log.
@@ -263,6 +270,30 @@ impl Server {
             stop,
         })
     }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Samples the router and checks its runtime once a second until the task is aborted. All of this work is done with one
+    /// wake-up, so that an idle router costs next to nothing.
+    async fn observe(&self, ticks: &Ticks, data_plane: &runtime::Handle) {
+        let mut last = Instant::now();
+        let mut offered = 0;
+        loop {
+            ticks.tick().await;
+            let now = Instant::now();
+            let passed = now - mem::replace(&mut last, now);
+            let status = self.view.snapshot();
+            let before = mem::replace(&mut offered, total_offered(&status));
+            self.watchdog.check(data_plane, passed, offered != before);
+            self.live.sample(status, passed);
+        }
+    }
+}
+
+fn total_offered(status: &RouterStatus) -> u64 {
+    status.sinks.iter().map(|sink| sink.ledger.offered).sum()
 }
 
 impl Drop for Server {

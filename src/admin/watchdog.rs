@@ -4,25 +4,23 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use tokio::{
-    runtime,
-    time::{Instant, MissedTickBehavior, interval, sleep},
-};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::{runtime, time::sleep};
 
-use super::Timestamp;
+use super::{Timestamp, history::History};
 use crate::lock::Mutex;
 
 /// Watches the workers of a runtime from a thread outside of it.
 ///
 /// A tokio worker either is parked or runs tasks. A worker that runs tasks updates its busy time after every 61 tasks, also
-/// under load. A worker whose busy time does not change for [`ALLOWED`](Self::ALLOWED) is stuck in a task. In addition, a
-/// task of the runtime counts beats once a second; the count shows that timers and wake-ups work.
+/// under load. A worker whose busy time does not change for [`ALLOWED`](Self::ALLOWED) is stuck in a task. In addition, the
+/// watchdog asks the runtime for a beat: a task that waits for a timer and then counts. It shows that timers and wake-ups
+/// work. A beat wakes an idle runtime, so there is one a second only while frames arrive, and one after each reading of the
+/// result.
 ///
 /// The watchdog only adds up the time between its own checks, so a runtime does not look stuck because the process was
 /// stopped or the machine suspended.
@@ -30,6 +28,16 @@ use crate::lock::Mutex;
 pub(super) struct Watchdog {
     /// Empty until the first check.
     watched: Mutex<Vec<Watched>>,
+    beats: Arc<Beats>,
+    /// True if the result was read since the last check.
+    is_read: AtomicBool,
+}
+
+/// The beats of a runtime.
+#[derive(Debug, Default)]
+struct Beats {
+    asked: AtomicU64,
+    counted: AtomicU64,
 }
 
 /// A worker or the beat, with its last sign of progress.
@@ -52,7 +60,7 @@ enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
     Worker { parks: u64, busy: Duration },
-    Beat(u64),
+    Beat { asked: u64, counted: u64 },
 }
 
 // === impl Watchdog ===
@@ -63,42 +71,28 @@ impl Watchdog {
     pub(super) const ALLOWED: Duration = Duration::from_secs(5);
 
     /// The interval between checks.
-    const PERIOD: Duration = Duration::from_millis(500);
-
-    /// The interval between beats.
-    const BEAT: Duration = Duration::from_secs(1);
+    const PERIOD: Duration = History::PERIOD;
 
     /// Returns the workers and the beat that are stuck; an empty list if none is.
     pub(super) fn stuck(&self) -> Vec<Watched> {
+        self.is_read.store(true, Relaxed);
         let mut watched = self.watched.lock().clone();
-        watched.retain(|one| one.still >= one.what.allowed());
+        watched.retain(|one| one.still >= Self::ALLOWED);
         watched
     }
 
-    /// Checks the runtime regularly until the task is aborted.
-    pub(super) async fn watch(&self, runtime: runtime::Handle) {
-        let beats = Arc::new(AtomicU64::new(0));
-        let beating = Arc::clone(&beats);
-        let _beat = AbortOnDropHandle::new(runtime.spawn(async move {
-            loop {
-                sleep(Self::BEAT).await;
-                beating.fetch_add(1, Relaxed);
-            }
-        }));
-        let mut ticks = interval(Self::PERIOD);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last = Instant::now();
-        loop {
-            ticks.tick().await;
-            let now = Instant::now();
-            let signs = signs(&runtime.metrics(), beats.load(Relaxed));
-            self.check(&signs, now - last);
-            last = now;
+    /// Checks the runtime, `passed` after the last check, and asks it for a beat if it is `busy` or the result is in use.
+    pub(super) fn check(&self, runtime: &runtime::Handle, passed: Duration, is_busy: bool) {
+        let signs = signs(&runtime.metrics(), &self.beats);
+        self.record(&signs, passed);
+        let is_read = self.is_read.swap(false, Relaxed);
+        if is_busy || is_read {
+            self.beats.ask(runtime);
         }
     }
 
-    /// Records the current signs of progress, taken `passed` after the last check.
-    fn check(&self, signs: &[(What, Sign)], passed: Duration) {
+    /// Records the current signs of progress, taken `passed` after the last ones.
+    fn record(&self, signs: &[(What, Sign)], passed: Duration) {
         // A longer gap means that this thread itself was stopped and observed nothing meanwhile.
         let passed = passed.min(Self::PERIOD * 2);
         let now = Timestamp::now();
@@ -123,7 +117,7 @@ impl Watchdog {
     }
 }
 
-fn signs(metrics: &runtime::RuntimeMetrics, beats: u64) -> Vec<(What, Sign)> {
+fn signs(metrics: &runtime::RuntimeMetrics, beats: &Beats) -> Vec<(What, Sign)> {
     let of = metrics.num_workers();
     let worker = |index| {
         let sign = Sign::Worker {
@@ -133,18 +127,35 @@ fn signs(metrics: &runtime::RuntimeMetrics, beats: u64) -> Vec<(What, Sign)> {
         (What::Worker { index, of }, sign)
     };
     let workers = (0..of).map(worker);
-    workers.chain([(What::Beat, Sign::Beat(beats))]).collect()
+    workers.chain([(What::Beat, beats.sign())]).collect()
 }
 
-// === impl What ===
+// === impl Beats ===
 
-impl What {
-    /// The time allowed without progress.
-    fn allowed(self) -> Duration {
-        match self {
-            Self::Worker { .. } => Watchdog::ALLOWED,
-            // The count of beats changes only once a second.
-            Self::Beat => Watchdog::ALLOWED + Watchdog::BEAT * 2,
+impl Beats {
+    /// The wait of a beat. It is as short as possible, because a longer one wakes the worker more than once.
+    const WAIT: Duration = Duration::from_millis(1);
+
+    /// Starts a beat in the runtime, unless the last one is still awaited.
+    fn ask(self: &Arc<Self>, runtime: &runtime::Handle) {
+        let Sign::Beat { asked, counted } = self.sign() else {
+            return;
+        };
+        if asked != counted {
+            return;
+        }
+        self.asked.store(asked + 1, Relaxed);
+        let beats = Arc::clone(self);
+        runtime.spawn(async move {
+            sleep(Self::WAIT).await;
+            beats.counted.fetch_add(1, Relaxed);
+        });
+    }
+
+    fn sign(&self) -> Sign {
+        Sign::Beat {
+            asked: self.asked.load(Relaxed),
+            counted: self.counted.load(Relaxed),
         }
     }
 }
@@ -153,11 +164,11 @@ impl What {
 
 impl Sign {
     /// Returns whether progress is expected. A parked worker has nothing to do, so no progress is expected. Its count
-    /// of parks and unparks is odd.
+    /// of parks and unparks is odd. No beat is expected that was not asked for.
     fn is_due(self) -> bool {
         match self {
             Self::Worker { parks, .. } => parks % 2 == 0,
-            Self::Beat(_) => true,
+            Self::Beat { asked, counted } => asked != counted,
         }
     }
 }
@@ -191,7 +202,7 @@ mod tests {
     fn check_for(watchdog: &Watchdog, signs: &[(What, Sign)], time: Duration) {
         let checks = time.as_millis() / Watchdog::PERIOD.as_millis();
         for _ in 0..checks {
-            watchdog.check(signs, Watchdog::PERIOD);
+            watchdog.record(signs, Watchdog::PERIOD);
         }
     }
 
@@ -201,7 +212,7 @@ mod tests {
         let minute = Duration::from_mins(1);
         check_for(&watchdog, &worker(7, 5), minute);
         assert_eq!(watchdog.stuck(), [], "parked");
-        watchdog.check(&worker(8, 5), Watchdog::PERIOD);
+        watchdog.record(&worker(8, 5), Watchdog::PERIOD);
         check_for(&watchdog, &worker(8, 5), Duration::from_millis(4_500));
         assert_eq!(watchdog.stuck(), [], "not yet");
         check_for(&watchdog, &worker(8, 5), Duration::from_secs(1));
@@ -214,15 +225,69 @@ mod tests {
             "{said}"
         );
         assert!(said.ends_with(", for 5 s"), "{said}");
-        watchdog.check(&worker(8, 6), Watchdog::PERIOD);
+        watchdog.record(&worker(8, 6), Watchdog::PERIOD);
         assert_eq!(watchdog.stuck(), [], "it makes progress again");
+    }
+
+    async fn until(mut condition: impl FnMut() -> bool) {
+        for _ in 0..1000 {
+            if condition() {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        panic!("in vain");
+    }
+
+    fn stuck(watchdog: &Watchdog) -> Vec<String> {
+        watchdog.stuck().iter().map(ToString::to_string).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_beat_is_asked_for_only_if_frames_arrive_or_the_result_is_read() {
+        let (watchdog, runtime) = (Watchdog::default(), runtime::Handle::current());
+        let second = async |is_busy| {
+            watchdog.check(&runtime, Watchdog::PERIOD, is_busy);
+            sleep(Watchdog::PERIOD).await;
+            watchdog.beats.counted.load(Relaxed)
+        };
+        assert_eq!(second(false).await, 0);
+        assert_eq!(second(true).await, 1);
+        assert_eq!(second(false).await, 1);
+        assert_eq!(stuck(&watchdog), [""; 0]);
+        assert_eq!(second(false).await, 2);
+        assert_eq!(second(false).await, 2);
+    }
+
+    #[tokio::test]
+    async fn timers_are_stuck_if_a_beat_does_not_come_for_five_seconds() {
+        let (watchdog, runtime) = (Watchdog::default(), runtime::Handle::current());
+        // The worker is stuck, too, because it runs this test.
+        let timers = || -> Vec<String> {
+            let said = stuck(&watchdog).into_iter();
+            said.filter(|it| it.starts_with("timers and wake-ups are stuck since 20"))
+                .collect()
+        };
+        // No beat comes until this test waits.
+        for _ in 0..6 {
+            watchdog.check(&runtime, Watchdog::PERIOD, true);
+            assert_eq!(timers(), [""; 0]);
+        }
+        watchdog.check(&runtime, Watchdog::PERIOD, true);
+        let said = timers();
+        assert!(said[0].ends_with(", for 5 s"), "{said:?}");
+        until(|| {
+            watchdog.check(&runtime, Watchdog::PERIOD, false);
+            timers().is_empty()
+        })
+        .await;
     }
 
     #[test]
     fn a_stopped_process_does_not_look_stuck() {
         let watchdog = Watchdog::default();
-        watchdog.check(&worker(8, 5), Watchdog::PERIOD);
-        watchdog.check(&worker(8, 5), Duration::from_hours(1));
+        watchdog.record(&worker(8, 5), Watchdog::PERIOD);
+        watchdog.record(&worker(8, 5), Duration::from_hours(1));
         assert_eq!(watchdog.stuck(), []);
     }
 }

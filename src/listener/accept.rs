@@ -11,6 +11,7 @@ use super::{
     Budgets, Counters, DrainSignals, ErrorReason, Settings,
     connections::Connections,
     intake::Intake,
+    path_events::PathEvents,
     socket::Socket,
     socket_path::{Reachability, SocketPath},
     warning_limit::WarningLimit,
@@ -141,7 +142,7 @@ impl Listener {
         let mut rebound = path.as_ref().map(|path| path.socket());
         let watch = path
             .clone()
-            .map(|path| AbortOnDropHandle::new(tokio::spawn(path.watch())));
+            .map(|path| AbortOnDropHandle::new(tokio::spawn(path.watch(PathEvents::of))));
         accept_until_drain(&intake, &mut connections, &mut socket, &mut rebound).await;
         // After the drain has begun, the path must not be bound again.
         drop(watch);

@@ -11,6 +11,7 @@ mod connections;
 mod counters;
 mod cutter;
 mod intake;
+mod path_events;
 mod socket;
 mod socket_path;
 #[cfg(test)]

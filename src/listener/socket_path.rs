@@ -2,6 +2,9 @@
 //! connect any more. So the path is watched, and bound again when the file is lost.
 
 use std::{
+    future::pending,
+    io,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -15,6 +18,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
+use super::path_events::PathEvents;
 use crate::{
     lock::Mutex,
     net::{self, BindError, BoundUnix, PermissionChange, UnixAddress, UnixPermissions},
@@ -61,8 +65,11 @@ enum Found {
     Lost { lost: BindError, error: BindError },
 }
 
-/// The time between two checks. One stat(2) takes a microsecond.
+/// The time between two checks if the kernel does not report events about the file.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// The time between two checks while the kernel reports events. The check finds the changes that cause no event.
+const PERIOD_WITH_EVENTS: Duration = Duration::from_secs(60);
 
 /// The longest pause between two attempts to bind the path. The pause doubles up to this value.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -114,27 +121,46 @@ impl SocketPath {
         self.socket.send_replace(None)
     }
 
-    /// Checks the file every second, or less often while the path cannot be bound. Runs until the task is aborted.
-    pub(super) async fn watch(self: Arc<Self>) {
+    /// Checks the file whenever `events` reports a change, and regularly: often without events, and less often while the
+    /// path cannot be bound. Runs until the task is aborted.
+    pub(super) async fn watch(self: Arc<Self>, open: fn(&Path) -> io::Result<PathEvents>) {
         let mut pause = PERIOD;
+        let mut events = None;
         loop {
             let asked = select! {
                 () = sleep(pause) => false,
+                () = changed(&mut events) => false,
                 () = self.look.notified() => true,
             };
-            if asked {
+            if asked || pause > LONGEST_PAUSE {
                 pause = PERIOD;
             }
             let path = Arc::clone(&self);
             // If the file system hangs, it blocks a thread of the blocking pool instead of a worker.
-            let Ok(found) = spawn_blocking(move || path.check()).await else {
+            let check = spawn_blocking(move || {
+                // The events must begin before the check, or a change in between would be missed.
+                let events = events.or_else(|| path.events(open));
+                (path.check(), events)
+            });
+            let Ok((found, begun)) = check.await else {
                 return;
             };
+            // After any other finding, the events are about a file that is not the listener's socket any more.
+            events = begun.filter(|_| matches!(found, Found::InPlace));
             pause = match found {
+                Found::InPlace if events.is_some() => PERIOD_WITH_EVENTS,
                 Found::Lost { .. } => (pause * 2).min(LONGEST_PAUSE),
                 _ => PERIOD,
             };
             self.record(&found);
+        }
+    }
+
+    /// Begins to watch the path for events; `None` if that is not possible.
+    fn events(&self, open: fn(&Path) -> io::Result<PathEvents>) -> Option<PathEvents> {
+        match &self.address {
+            UnixAddress::Path(path) => open(path).ok(),
+            UnixAddress::Abstract(_) => None,
         }
     }
 
@@ -195,6 +221,18 @@ impl Reachability {
     }
 }
 
+/// Waits for the next event. If events can no longer be read, they are given up.
+async fn changed(events: &mut Option<PathEvents>) {
+    match events {
+        Some(watching) => {
+            if watching.changed().await.is_err() {
+                *events = None;
+            }
+        }
+        None => pending().await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -209,8 +247,14 @@ mod tests {
 
     use super::*;
 
-    /// A watched path, on a paused clock.
+    /// A watched path on a paused clock, without events of the kernel.
     fn watched() -> (TempDir, PathBuf, Arc<SocketPath>, AbortOnDropHandle<()>) {
+        watched_with(|_| Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    fn watched_with(
+        open: fn(&Path) -> io::Result<PathEvents>,
+    ) -> (TempDir, PathBuf, Arc<SocketPath>, AbortOnDropHandle<()>) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("d.sock");
         let address = UnixAddress::Path(path.clone());
@@ -221,7 +265,7 @@ mod tests {
         let socket = net::bind_unix(&address, &permissions).expect("bound");
         let socket_path = SocketPath::new("in".into(), address, permissions, Arc::new(socket));
         let socket_path = Arc::new(socket_path);
-        let watch = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&socket_path).watch()));
+        let watch = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&socket_path).watch(open)));
         (folder, path, socket_path, watch)
     }
 
@@ -253,6 +297,40 @@ mod tests {
         let mode = fs::symlink_metadata(&path).expect("there").permissions();
         assert_eq!(mode.mode() & 0o777, 0o640);
         assert_eq!(socket_path.reachability.get(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_of_the_file_or_of_a_folder_above_it_causes_a_check() {
+        let (folder, path, socket_path, _watch) = watched_with(PathEvents::of);
+        let mut socket = socket_path.socket();
+        let elsewhere = folder.path().with_extension("moved");
+        let changes: [&dyn Fn() -> io::Result<()>; 4] = [
+            &|| fs::remove_file(&path),
+            &|| {
+                let other = folder.path().join("other");
+                fs::write(&other, "")?;
+                fs::rename(&other, &path)?;
+                // The path cannot be bound until this file is gone, too.
+                fs::remove_file(&path)
+            },
+            &|| fs::rename(&path, folder.path().join("away")),
+            &|| {
+                fs::rename(folder.path(), &elsewhere)?;
+                fs::create_dir(folder.path())
+            },
+        ];
+        for change in changes {
+            // The events have begun, and without one the next check would be far away.
+            sleep(Duration::from_hours(1)).await;
+            assert!(!socket.has_changed().expect("open"), "nothing has happened");
+            tokio::time::resume();
+            change().expect("changed");
+            let noticed = timeout(PERIOD_WITH_EVENTS / 2, socket.changed());
+            noticed.await.expect("an event").expect("open");
+            assert!(path.exists());
+            tokio::time::pause();
+        }
+        fs::remove_dir_all(elsewhere).expect("removed");
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,6 +19,9 @@ use super::{Keepalive, Liveness, Uptake, UptakeLevel, UserTimeout};
 /// whole segment (`tcp_ack_probe`). A segment has up to 64 KiB on loopback, so Linux cut off peers that had just taken
 /// data. This check counts the acknowledged bytes instead.
 ///
+/// While no data waits, nothing is checked before the peer could have been silent for too long, so that idle connections
+/// do not wake the process every second.
+///
 /// On a unix socket nothing is checked: the peer is a process of this machine, and the kernel closes the connection
 /// when the process ends.
 #[derive(Debug)]
@@ -31,11 +34,14 @@ pub(crate) struct PeerCheck {
     since: Instant,
     seen: Option<UptakeLevel>,
     next_look: Pin<Box<Sleep>>,
+    /// True if no data was waiting at the last check and none was written since then. The next check is then only due when
+    /// the peer could have been silent for too long.
+    idle: bool,
     /// True if there is no network between the two sides.
     off: bool,
 }
 
-/// The longest time between two checks.
+/// The longest time between two checks while data waits.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 // === impl PeerCheck ===
@@ -49,6 +55,7 @@ impl PeerCheck {
             since: Instant::now(),
             seen: None,
             next_look: Box::pin(sleep(interval(allowed))),
+            idle: false,
             off: false,
         }
     }
@@ -62,26 +69,39 @@ impl PeerCheck {
     ) -> Poll<()> {
         while !self.off {
             ready!(self.next_look.as_mut().poll(cx));
-            if self.is_over(peer) {
+            let Some(heard) = peer.last_heard() else {
+                self.off = true;
+                break;
+            };
+            if heard >= self.silence || self.is_stalled(peer) {
                 return Poll::Ready(());
             }
-            let next = Instant::now() + interval(self.allowed);
-            self.next_look.as_mut().reset(next);
+            let mut pause = interval(self.allowed);
+            if self.idle {
+                pause = pause.max(self.silence.saturating_sub(heard));
+            }
+            self.next_look.as_mut().reset(Instant::now() + pause);
         }
         Poll::Pending
     }
 
-    fn is_over<P: Liveness + Uptake>(&mut self, peer: &P) -> bool {
-        let Some(heard) = peer.last_heard() else {
-            self.off = true;
-            return false;
-        };
-        if heard >= self.silence {
-            return true;
+    /// Reports that data was written. The next check is then soon.
+    pub(crate) fn wrote(&mut self) {
+        if self.idle {
+            self.idle = false;
+            let soon = Instant::now() + interval(self.allowed);
+            if self.next_look.deadline() > soon {
+                self.next_look.as_mut().reset(soon);
+            }
         }
+    }
+
+    fn is_stalled<P: Uptake>(&mut self, peer: &P) -> bool {
+        let level = peer.uptake();
+        self.idle = level.is_none_or(|level| level.waiting() == 0);
         // If the level is unknown, the kernel's own timeout applies, which is then as short as `allowed`: see
         // `dial_tcp`.
-        let Some(level) = peer.uptake() else {
+        let Some(level) = level else {
             return false;
         };
         let now = Instant::now();
@@ -181,25 +201,37 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn data_after_an_idle_time_gets_all_the_time_there_is() {
-        let took = given_up(|second| {
-            let waiting = u64::from(second >= 200);
-            (9, waiting, second.saturating_sub(200))
-        });
-        let took = took.await.expect("given up");
-        assert!((230..=232).contains(&took), "{took}");
+        // The first time is just before a check, the second one just after it.
+        for written in [174, 176] {
+            let peer = Peer::new(|second| {
+                let waiting = u64::from(second >= written);
+                (9, waiting, second.saturating_sub(written))
+            });
+            let mut check = PeerCheck::new(ALLOWED);
+            let idle = poll_fn(|cx| check.poll(&peer, cx));
+            let idle = tokio::time::timeout(Duration::from_secs(written), idle).await;
+            assert!(idle.is_err(), "{written}");
+            check.wrote();
+            poll_fn(|cx| check.poll(&peer, cx)).await;
+            let took = peer.begun.elapsed().as_secs() - written;
+            assert!((30..=32).contains(&took), "{took} after {written}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_looks_once_a_second() {
-        let peer = Peer::new(|_| (0, 0, 0));
-        let mut check = PeerCheck::new(ALLOWED);
-        let over = poll_fn(|cx| check.poll(&peer, cx));
-        let _ = tokio::time::timeout(Duration::from_secs(100), over).await;
-        assert!(
-            (95..=100).contains(&peer.looks.get()),
-            "{}",
+    async fn it_looks_once_a_second_while_data_waits_and_rarely_otherwise() {
+        let looks = async |at: fn(u64) -> (u64, u64, u64)| {
+            let peer = Peer::new(at);
+            let mut check = PeerCheck::new(ALLOWED);
+            let over = poll_fn(|cx| check.poll(&peer, cx));
+            let _ = tokio::time::timeout(Duration::from_secs(100), over).await;
             peer.looks.get()
-        );
+        };
+        let busy = looks(|second| (second, 100, 0)).await;
+        assert!((95..=100).contains(&busy), "{busy}");
+        // The peer is heard every 15 s.
+        let idle = looks(|second| (9, 0, second % 15)).await;
+        assert!((3..=6).contains(&idle), "{idle}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,9 +3,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
+
+use tokio::sync::Notify;
 
 use super::{
     DropReason, Latency, Ledger,
@@ -38,6 +41,8 @@ pub(super) struct Contents {
     /// an abandoned queue.
     pub(super) closed: bool,
     lifecycle: Lifecycle,
+    /// Gets a permit when frames are counted as dropped.
+    lost: Arc<Notify>,
 }
 
 /// A batch that was [`Taken`](super::Taken) and is not settled yet.
@@ -83,7 +88,7 @@ const CUTS_ALLOWED: u32 = 3;
 // === impl Contents ===
 
 impl Contents {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, lost: Arc<Notify>) -> Self {
         // The middle of the range, because `prepend` uses positions below the first one.
         let position = 1 << 63;
         Self {
@@ -100,6 +105,7 @@ impl Contents {
             next_flight: 0,
             closed: false,
             lifecycle: Lifecycle::Open,
+            lost,
         }
     }
 
@@ -141,7 +147,7 @@ impl Contents {
         let offered = chunk.len();
         self.ledger.offered += offered as u64;
         if let Lifecycle::Ended(reason) = self.lifecycle {
-            self.ledger.count_dropped(reason, offered as u64);
+            self.count_dropped(reason, offered as u64);
             return;
         }
         let mut fits = self.free(bounds).room_for(chunk);
@@ -164,8 +170,15 @@ impl Contents {
         self.wait(held);
     }
 
+    pub(super) fn count_dropped(&mut self, reason: DropReason, frames: u64) {
+        self.ledger.count_dropped(reason, frames);
+        if frames > 0 {
+            self.lost.notify_one();
+        }
+    }
+
     pub(super) fn lose(&mut self, chunk: &Chunk, frames: usize, reason: DropReason) {
-        self.ledger.count_dropped(reason, frames as u64);
+        self.count_dropped(reason, frames as u64);
         self.losses.record(chunk.source(), frames as u64);
     }
 
@@ -257,7 +270,7 @@ impl Contents {
             // The ledger must balance even if a consumer claims more drops than it had frames in flight.
             let frames = frames.min(delivered);
             delivered -= frames;
-            self.ledger.count_dropped(reason, frames);
+            self.count_dropped(reason, frames);
         }
         self.ledger.delivered += delivered;
         self.ledger.delivered_bytes += progress.bytes;
@@ -267,8 +280,7 @@ impl Contents {
             first.cuts += 1;
             if first.cuts >= CUTS_ALLOWED {
                 let given_up = self.release(&mut held, 1, None);
-                self.ledger
-                    .count_dropped(DropReason::Disconnected, given_up);
+                self.count_dropped(DropReason::Disconnected, given_up);
             }
         }
         // The remaining chunks wait again, for the next connection, and keep their `cuts`.
@@ -341,7 +353,7 @@ impl Contents {
             return;
         }
         let lost = self.ledger.queued + self.ledger.in_flight;
-        self.ledger.count_dropped(reason, lost);
+        self.count_dropped(reason, lost);
         self.ledger.queued = 0;
         self.ledger.in_flight = 0;
         self.ledger.held_bytes = 0;

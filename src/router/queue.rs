@@ -8,6 +8,8 @@ use std::{
     time::Instant,
 };
 
+use tokio::sync::Notify;
+
 use super::{
     DropReason, Latency, Ledger,
     amount::Limits,
@@ -35,9 +37,15 @@ pub(crate) struct Queue {
 // === impl Queue ===
 
 impl Queue {
+    #[cfg(test)]
     pub(crate) fn new(limits: Limits) -> Self {
+        Self::reporting_to(limits, Arc::default())
+    }
+
+    /// A queue that notifies `lost` when it counts frames as dropped.
+    pub(super) fn reporting_to(limits: Limits, lost: Arc<Notify>) -> Self {
         Self {
-            contents: Mutex::new(Contents::new(limits)),
+            contents: Mutex::new(Contents::new(limits, lost)),
         }
     }
 
@@ -69,7 +77,7 @@ impl Queue {
     pub(super) fn lose(&self, reason: DropReason, frames: u64) {
         let mut contents = self.lock();
         contents.ledger.offered += frames;
-        contents.ledger.count_dropped(reason, frames);
+        contents.count_dropped(reason, frames);
     }
 
     /// Drops the newest waiting frames of the senders that are furthest above their share, until `bytes` are freed or

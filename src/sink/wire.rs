@@ -109,6 +109,11 @@ impl<Io: Liveness> Wire<Io> {
 }
 
 impl<Io> Wire<Io> {
+    /// Reports that data was written.
+    pub(super) fn wrote(&mut self) {
+        self.check.wrote();
+    }
+
     /// Marks the connection as ended. If it has already ended, the first cause stays.
     pub(super) fn end(&mut self, cause: Disconnect) -> Arc<Disconnect> {
         Arc::clone(self.ended.get_or_insert_with(|| Arc::new(cause)))

@@ -2,20 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 use tracing::{field::display, warn};
 
 use crate::router::{DropReason, Ledger, Losses, Queues};
 
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Logs the losses of one sink until it is aborted.
+/// Logs the losses of one sink until it is aborted. A period begins with a loss, so a sink that loses nothing causes no
+/// wake-up.
 pub(super) async fn log_losses(sink: Arc<str>, queues: Arc<Queues>) {
     let mut before = (Ledger::default(), Losses::default());
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        queues.have_lost().await;
+        sleep(PERIOD).await;
         let (now, losses) = (queues.ledger(), queues.losses());
         let lost = now.dropped_total() - before.0.dropped_total();
         if lost > 0 {

@@ -41,6 +41,7 @@ mod hostile_collectors;
 mod hostile_senders;
 mod hosts;
 mod hung_files;
+mod idle;
 mod liveness;
 mod log_lines;
 mod loops;

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
+use tokio::sync::Notify;
+
 use super::super::{Latency, Ledger, Limits, Losses, Queue};
 
 /// The account of one endpoint that has a queue of its own.
@@ -31,6 +33,8 @@ pub(super) struct Accounts {
     pub(super) entries: Vec<EndpointQueue>,
     /// True once nothing more will be offered.
     pub(super) closed: bool,
+    /// Gets a permit when frames are counted as dropped.
+    pub(super) lost: Arc<Notify>,
     /// The sums of the former queues.
     past: Sums,
 }
@@ -51,13 +55,14 @@ impl Accounts {
             limits,
             entries: Vec::new(),
             closed: false,
+            lost: Arc::default(),
             past: Sums::default(),
         }
     }
 
     /// Adds an empty queue. It gets chunks only after it is published.
     pub(super) fn add(&mut self, address: Option<SocketAddr>, label: Arc<str>) -> Arc<Queue> {
-        let queue = Arc::new(Queue::new(self.limits));
+        let queue = Arc::new(Queue::reporting_to(self.limits, Arc::clone(&self.lost)));
         self.entries.push(EndpointQueue {
             queue: Arc::clone(&queue),
             address,

@@ -59,6 +59,12 @@ impl Queues {
         self.accounts.lock().sums().losses
     }
 
+    /// Waits until frames have been dropped since the last call. For one task.
+    pub(crate) async fn have_lost(&self) {
+        let lost = Arc::clone(&self.accounts.lock().lost);
+        lost.notified().await;
+    }
+
     /// The time at which the oldest frame in any of the queues was read from its sender.
     pub fn oldest(&self) -> Option<Instant> {
         let accounts = self.accounts.lock();

@@ -288,6 +288,7 @@ fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
         match ready!(Pin::new(&mut wire.io).poll_write_vectored(cx, next)) {
             Ok(0) => return Poll::Ready(Err(wire.end(Disconnect::Closed))),
             Ok(written) => {
+                wire.wrote();
                 cursor.accept(written);
                 *unflushed = true;
             }
