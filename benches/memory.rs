@@ -1,7 +1,8 @@
-//! Measures the resident memory of the router before an outage, at the end of the outage, and
-//! afterwards. The frames are small.
+//! Measures how soon a router delivers its first frame, the memory of an idle router, and the
+//! resident memory before an outage, at the end of the outage, and afterwards.
 //!
-//! `cargo bench --bench memory` starts `tapfan run`. Four senders send 200,000 frames of about 100
+//! `cargo bench --bench memory` starts `tapfan run` five times, with three sinks and one sender, which
+//! connects as soon as it can and sends one frame. Then, on another router, four senders send 200,000 frames of about 100
 //! bytes one by one while the collector is not running. After that, the collector starts again, and
 //! the benchmark samples the process for `FOR` seconds (default 30). `TAPFAN` names another program
 //! to measure, `FRAMES` sets another number of frames.
@@ -11,8 +12,15 @@
 
 #[path = "../tests/memory/outage.rs"]
 mod outage;
+#[path = "../tests/memory/start.rs"]
+mod start;
 
-use std::{env, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 fn main() -> ExitCode {
     let given = |flag: &str| env::args().any(|argument| argument == flag);
@@ -32,6 +40,11 @@ fn main() -> ExitCode {
     };
     let program = env::var_os("TAPFAN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tapfan").into());
     let most = Duration::from_secs(seconds);
+    let starts = if is_trial { 1 } else { 5 };
+    if let Err(error) = print_starts(Path::new(&program), starts) {
+        eprintln!("memory: start: {error}");
+        return ExitCode::FAILURE;
+    }
     match outage::measure(&PathBuf::from(program), frames, most, |_| false) {
         Ok(memory) => {
             let mib = |bytes: u64| bytes.div_ceil(1 << 20);
@@ -53,4 +66,25 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints the medians of several starts.
+fn print_starts(program: &Path, starts: usize) -> io::Result<()> {
+    let measured: io::Result<Vec<_>> = (0..starts).map(|_| start::measure(program)).collect();
+    let measured = measured?;
+    let median = |value: &dyn Fn(&start::Start) -> f64| {
+        let mut values: Vec<f64> = measured.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    #[allow(clippy::cast_precision_loss)]
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!(
+        "first frame delivered {:.0} ms after the start; idle: {:.1} MiB resident, {:.1} MiB of it \
+         private",
+        median(&|start| start.delivered.as_secs_f64() * 1e3),
+        median(&|start| mib(start.resident)),
+        median(&|start| mib(start.private)),
+    );
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::socket::Transport;
+use crate::{socket::Transport, table::Row};
 
 /// One load, and the sinks that get it.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,8 @@ pub(crate) struct Case {
     pub(crate) edited: bool,
     /// The transport of senders and sinks.
     pub(crate) transport: Transport,
+    /// The bytes of each frame; `None` for the recorded frames.
+    pub(crate) size: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +65,7 @@ pub(crate) const ALL: [Case; 32] = [
 ];
 
 /// The cases of a trial. Each takes another path through this program.
-pub(crate) const TRIAL: [Case; 7] = [
+pub(crate) const TRIAL: [Case; 8] = [
     idle(),
     rate(1_000, 1),
     rate(20_000, 1).from(100),
@@ -71,6 +73,87 @@ pub(crate) const TRIAL: [Case; 7] = [
     rate(20_000, 32).over(Transport::Tcp),
     rate(20_000, 32).over(Transport::Tls),
     bulk(),
+    bulk().of(1 << 20),
+];
+
+/// Cases that differ in one respect.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scale {
+    pub(crate) title: &'static str,
+    pub(crate) unit: Unit,
+    pub(crate) cases: &'static [Case],
+}
+
+/// The unit whose cost should not change within a [`Scale`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unit {
+    /// A frame at one sink.
+    Delivery,
+    /// A KiB at one sink.
+    Kibibyte,
+}
+
+pub(crate) const SCALE: [Scale; 7] = [
+    Scale {
+        title: "Senders, in bulk:",
+        unit: Unit::Delivery,
+        cases: &[bulk(), bulk().from(10), bulk().from(100), bulk().from(1000)],
+    },
+    Scale {
+        title: "Senders that write 32 frames at a time:",
+        unit: Unit::Delivery,
+        cases: &[
+            rate(100_000, 32),
+            rate(100_000, 32).from(10),
+            rate(100_000, 32).from(100),
+            rate(100_000, 32).from(1000),
+        ],
+    },
+    Scale {
+        title: "Senders that write one frame at a time:",
+        unit: Unit::Delivery,
+        cases: &[
+            rate(20_000, 1),
+            rate(20_000, 1).from(10),
+            rate(20_000, 1).from(100),
+            rate(20_000, 1).from(1000),
+        ],
+    },
+    Scale {
+        title: "Sinks, in bulk:",
+        unit: Unit::Delivery,
+        cases: &[
+            bulk().to(1),
+            bulk(),
+            bulk().to(4),
+            bulk().to(16),
+            bulk().to(64),
+        ],
+    },
+    Scale {
+        title: "Small frames, in bulk:",
+        unit: Unit::Delivery,
+        cases: &[bulk().of(40), bulk().of(152), bulk().of(512)],
+    },
+    Scale {
+        title: "Large frames, in bulk:",
+        unit: Unit::Kibibyte,
+        cases: &[
+            bulk().of(4 << 10),
+            bulk().of(64 << 10),
+            bulk().of(256 << 10),
+            bulk().of(1 << 20),
+        ],
+    },
+    Scale {
+        title: "Queries: two frames for each, 32 frames at a time, from 10 servers:",
+        unit: Unit::Delivery,
+        cases: &[
+            rate(20_000, 32).from(10),
+            rate(200_000, 32).from(10),
+            rate(2_000_000, 32).from(10),
+        ],
+    },
 ];
 
 const fn idle() -> Case {
@@ -92,6 +175,7 @@ const fn case(load: Load) -> Case {
         sinks: 2,
         edited: false,
         transport: Transport::Unix,
+        size: None,
     }
 }
 
@@ -116,6 +200,13 @@ impl Case {
     const fn over(self, transport: Transport) -> Self {
         Self { transport, ..self }
     }
+
+    const fn of(self, size: u32) -> Self {
+        Self {
+            size: Some(size),
+            ..self
+        }
+    }
 }
 
 impl fmt::Display for Case {
@@ -138,9 +229,32 @@ impl fmt::Display for Case {
         if self.edited {
             write!(f, "-edited")?;
         }
+        if let Some(size) = self.size {
+            write!(f, "-of-{size}")?;
+        }
         if self.transport != Transport::Unix {
             write!(f, "-{}", self.transport.name())?;
         }
         Ok(())
+    }
+}
+
+// === impl Unit ===
+
+impl Unit {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Delivery => "µs per frame and sink",
+            Self::Kibibyte => "µs per KiB and sink",
+        }
+    }
+
+    /// Returns the cost of the unit in microseconds.
+    pub(crate) fn of(self, case: &Case, row: &Row) -> f64 {
+        let delivery = row.micros / f64::from(case.sinks);
+        match self {
+            Self::Delivery => delivery,
+            Self::Kibibyte => delivery * 1024.0 / f64::from(case.size.unwrap_or(1024)),
+        }
     }
 }

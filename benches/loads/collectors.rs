@@ -142,6 +142,10 @@ fn collect(
         }
         buffer.copy_within(end..filled, 0);
         filled -= end;
+        if filled == buffer.len() {
+            // A frame is larger than the buffer.
+            buffer.resize(2 * filled, 0);
+        }
     }
 }
 

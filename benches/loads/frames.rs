@@ -83,23 +83,32 @@ impl Traffic {
     pub(crate) fn recorded() -> io::Result<Self> {
         let (mut wire, mut places) = (Vec::new(), Vec::new());
         for frame in recorded::frames()? {
-            let start = wire.len();
-            let length = EXTRA.len() + Stamp::LENGTH + frame.len();
-            wire.extend(
-                u32::try_from(length)
-                    .map_err(io::Error::other)?
-                    .to_be_bytes(),
-            );
-            wire.extend(EXTRA);
-            wire.extend([0; Stamp::LENGTH]);
-            wire.extend(frame);
-            places.push(start..wire.len());
+            places.push(append(&frame, &mut wire)?);
         }
         Ok(Self {
             wire,
             places,
             next: 0,
         })
+    }
+
+    /// Several frames of `size` bytes, or a little less: queries of clients with a long name.
+    pub(crate) fn of_size(size: usize, frames: usize) -> io::Result<Self> {
+        let frame = query(size.saturating_sub(EXTRA.len() + Stamp::LENGTH));
+        let (mut wire, mut places) = (Vec::new(), Vec::new());
+        for _ in 0..frames {
+            places.push(append(&frame, &mut wire)?);
+        }
+        Ok(Self {
+            wire,
+            places,
+            next: 0,
+        })
+    }
+
+    /// The mean size of a frame in bytes, with its length prefix.
+    pub(crate) fn size(&self) -> u64 {
+        (self.wire.len() / self.places.len()).max(1) as u64
     }
 
     /// Returns the next `frames` frames in wire form. The first one gets this stamp, and the
@@ -121,6 +130,43 @@ impl Traffic {
         let (first, last) = (&places[0], &places[frames - 1]);
         &self.wire[first.start..last.end]
     }
+}
+
+/// Appends a frame with its length prefix and an empty stamp. Returns its place.
+fn append(frame: &[u8], wire: &mut Vec<u8>) -> io::Result<Range<usize>> {
+    let start = wire.len();
+    let length = EXTRA.len() + Stamp::LENGTH + frame.len();
+    let length = u32::try_from(length).map_err(io::Error::other)?;
+    wire.extend(length.to_be_bytes());
+    wire.extend(EXTRA);
+    wire.extend([0; Stamp::LENGTH]);
+    wire.extend(frame);
+    Ok(start..wire.len())
+}
+
+/// Returns a dnstap frame of at most `size` bytes with a `CLIENT_QUERY` whose DNS message fills it.
+fn query(size: usize) -> Vec<u8> {
+    // `type: CLIENT_QUERY` of the message; `type: MESSAGE` of the frame.
+    let (kind, end) = ([0x08, 5], [0x78, 1]);
+    let field = |tag: u8, contents: &[u8]| {
+        let mut field = vec![tag];
+        let mut length = contents.len();
+        while length >= 0x80 {
+            field.push(0x80 | length.to_le_bytes()[0]);
+            length >>= 7;
+        }
+        field.push(length.to_le_bytes()[0]);
+        field.extend(contents);
+        field
+    };
+    // Tags and lengths take at most 10 bytes. A few of them may be left over.
+    let longest = size.saturating_sub(kind.len() + end.len());
+    let frames = (0..=longest.min(12)).map(|spared| {
+        let message = [&kind[..], &field(10 << 3 | 2, &vec![0; longest - spared])].concat();
+        [&field(14 << 3 | 2, &message), &end[..]].concat()
+    });
+    let mut frames = frames.filter(|frame| frame.len() <= size);
+    frames.next().unwrap_or_default()
 }
 
 /// Cuts whole frames off the start of `bytes` and passes each to `frame`, without its length

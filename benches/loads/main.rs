@@ -30,6 +30,7 @@ mod naive;
 mod program;
 #[path = "../recorded/mod.rs"]
 mod recorded;
+mod scale;
 mod sender;
 mod socket;
 mod table;
@@ -68,6 +69,10 @@ struct Options {
     /// Measure only this program: `naive`, `golang-dnstap` or `tapfan`; may be repeated.
     #[arg(long, value_name = "PROGRAM")]
     only: Vec<String>,
+    /// Measure how the cost changes with the numbers of senders and sinks and the size of frames,
+    /// and print tables in Markdown.
+    #[arg(long)]
+    scale: bool,
     /// Print the names of the cases.
     #[arg(long)]
     names: bool,
@@ -116,6 +121,10 @@ fn compare(options: &Options) -> Result<()> {
     if !(0.001..=3600.0).contains(&seconds) {
         return Err("--seconds: allowed are 0.001 to 3600".into());
     }
+    if options.scale {
+        let tapfan = programs.last().ok_or("--scale: measures only tapfan")?;
+        return scale::measure(tapfan, options.rounds, seconds);
+    }
     let load = LoadAverage::current()?;
     println!(
         "{seconds} s a measurement, medians of {}; load average of the machine at the start: {}",
@@ -138,7 +147,11 @@ impl Options {
                 cases::ALL.to_vec()
             });
         }
-        let all = cases::ALL.into_iter().chain(cases::TRIAL);
+        let scale = cases::SCALE.into_iter().flat_map(|scale| scale.cases);
+        let all = cases::ALL
+            .into_iter()
+            .chain(cases::TRIAL)
+            .chain(scale.copied());
         let find = |name: &String| {
             let found = all.clone().find(|case| case.to_string() == *name);
             found.ok_or_else(|| {

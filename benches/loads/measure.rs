@@ -34,6 +34,8 @@ pub(crate) struct Figures {
     pub(crate) late: Quantiles,
     /// Frames that did not arrive, summed over the sinks.
     pub(crate) lost: u64,
+    /// The largest resident memory of the router, in bytes.
+    pub(crate) memory: u64,
     /// Processor time of the senders and collectors, in nanoseconds.
     pub(crate) peers: u64,
     /// Processors that all other programs on the machine kept busy, also while the collectors
@@ -44,8 +46,12 @@ pub(crate) struct Figures {
 /// The length of the load before the measured time, in seconds.
 const WARM_UP: f64 = 0.3;
 
-/// The number of frames in one write of [`Load::Bulk`], about 230 KiB.
+/// The number of frames in one write of [`Load::Bulk`], about 230 KiB of recorded frames.
 const BULK: usize = 1500;
+
+/// The most bytes of frames of another size in one write of [`Load::Bulk`], unless one frame is
+/// larger.
+const BULK_BYTES: u32 = 230 << 10;
 
 /// The deadline of each step that does not depend on the load.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -102,6 +108,7 @@ pub(crate) fn measure(case: &Case, program: &Program, seconds: f64) -> Result<Fi
         delay: received.delay,
         late: sent.late,
         lost,
+        memory: usage::largest_memory(processes.router.id())?,
         peers,
         others,
     })
@@ -260,13 +267,15 @@ fn sender_plan(case: &Case, address: Address, progress: PathBuf) -> Result<sende
                 progress,
                 collectors,
             };
-            (BULK, window)
+            let fit = case.size.map_or(BULK, |size| (BULK_BYTES / size) as usize);
+            (fit.clamp(1, BULK), window)
         }
     };
     Ok(sender::Plan {
         address,
         senders: case.senders,
         frames,
+        size: case.size,
         pace,
     })
 }

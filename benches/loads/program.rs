@@ -98,7 +98,9 @@ impl Program {
     /// True if the program can do what this case asks for.
     pub(crate) fn can(&self, case: &Case) -> bool {
         matches!(self, Self::Tapfan { .. })
-            || !case.edited && matches!(case.transport, Transport::Unix | Transport::Tcp)
+            || case.size.is_none()
+                && !case.edited
+                && matches!(case.transport, Transport::Unix | Transport::Tcp)
     }
 
     pub(crate) fn is_installed(&self) -> bool {

@@ -6,6 +6,10 @@ use std::{
     io::{self, Write},
     os::unix::fs::FileExt,
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -30,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) senders: u32,
     /// The number of frames in one write.
     pub(crate) frames: usize,
+    /// The bytes of each frame; `None` for the recorded frames.
+    pub(crate) size: Option<u32>,
     pub(crate) pace: Pace,
 }
 
@@ -69,9 +75,18 @@ pub(crate) struct Ready;
 /// The most threads. Few of them are cheaper than one for each sender.
 const THREADS: u32 = 2;
 
-/// The number of frames that the sender may be ahead of the slowest collector. Together with one
-/// write this is less than the 10,000 frames that a queue of tapfan holds.
+/// The most frames that the senders may be ahead of the slowest collector.
 const WINDOW: u64 = 5_000;
+
+/// The same in bytes, for large frames. It is less than the 32 MiB that a queue of tapfan holds.
+const WINDOW_BYTES: u64 = 16 << 20;
+
+/// The most frames in a queue of tapfan.
+const QUEUE: u64 = 10_000;
+
+/// The bytes of a batch of tapfan. A collector can have read frames of a batch that still count for
+/// the queue.
+const BATCH: u64 = 256 << 10;
 
 /// The time without progress after which the sender gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -90,17 +105,23 @@ struct Lane {
     frames: usize,
     pace: Pace,
     late: Histogram,
+    /// The frames that all lanes have written.
+    of_all: Arc<AtomicU64>,
 }
 
 pub(crate) fn play(parent: &mut Parent) -> Result<()> {
     clock::sleep_precisely()?;
     let plan: Plan = parent.plan()?;
-    let traffic = Traffic::recorded()?;
+    let traffic = match plan.size {
+        Some(size) => Traffic::of_size(size as usize, plan.frames)?,
+        None => Traffic::recorded()?,
+    };
     let threads = plan.senders.min(THREADS);
     let pace = match &plan.pace {
         Pace::Rate(rate) => Pace::Rate(rate / f64::from(threads)),
         window @ Pace::Window { .. } => window.clone(),
     };
+    let of_all = Arc::<AtomicU64>::default();
     let mut lanes: Vec<Lane> = (0..threads)
         .map(|_| Lane {
             senders: Vec::new(),
@@ -108,6 +129,7 @@ pub(crate) fn play(parent: &mut Parent) -> Result<()> {
             frames: plan.frames,
             pace: pace.clone(),
             late: Histogram::default(),
+            of_all: Arc::clone(&of_all),
         })
         .collect();
     for (number, lane) in (0..plan.senders).zip((0..lanes.len()).cycle()) {
@@ -211,9 +233,12 @@ impl Lane {
     /// Writes as much as the collectors read, in turn with each sender.
     fn fill_window(&mut self, progress: &File, collectors: u32, run: &Run) -> io::Result<()> {
         let start = Instant::now();
+        let write = u64::try_from(self.frames).map_err(io::Error::other)?;
+        let window = window(self.traffic.size(), write);
         let mut turns = (0..self.senders.len()).cycle();
         while start.elapsed().as_secs_f64() < run.seconds {
-            await_progress(progress, collectors, self.written().saturating_sub(WINDOW))?;
+            let written = self.of_all.load(Relaxed);
+            await_progress(progress, collectors, written.saturating_sub(window))?;
             let turn = turns.next().unwrap_or_default();
             self.write(turn, if run.timed { clock::now() } else { 0 })?;
         }
@@ -231,8 +256,17 @@ impl Lane {
         let wire = self.traffic.next(self.frames, stamp);
         sender.socket.write_all(wire)?;
         sender.written += self.frames as u64;
+        self.of_all.fetch_add(self.frames as u64, Relaxed);
         Ok(())
     }
+}
+
+/// Returns the number of frames of `size` bytes that the senders may be ahead, so that no queue gets
+/// full. A further `write` of each thread comes on top.
+fn window(size: u64, write: u64) -> u64 {
+    let in_flight = (BATCH / size).min(QUEUE / 2);
+    let free = QUEUE.saturating_sub(in_flight + write * u64::from(THREADS));
+    WINDOW.min(free).min(WINDOW_BYTES / size)
 }
 
 /// Waits until each collector has read `frames` frames.

@@ -9,21 +9,23 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
     /// Frames per second.
-    rate: f64,
+    pub(crate) rate: f64,
     /// Processor time of the router for a frame, in microseconds.
-    micros: f64,
+    pub(crate) micros: f64,
     /// Context switches of the router per frame, or per second if there are no frames.
     switches: f64,
     /// Delays, in milliseconds.
     delay: [f64; 3],
     /// Processor time of the router, in percent of one processor.
-    share: f64,
+    pub(crate) share: f64,
     /// The 99th percentile of the sender's lateness, in milliseconds.
     late: f64,
     /// The same for senders and collectors.
     peers: f64,
     /// The same for all other programs.
     others: f64,
+    /// The largest resident memory of the router, in MiB.
+    pub(crate) memory: f64,
     /// The most frames lost in one round.
     lost: u64,
 }
@@ -82,6 +84,7 @@ impl Row {
             late: median(&|it| millis(it.late.p99)),
             peers: median(&|it| it.peers as f64 / it.took as f64 * 100.0),
             others: median(&|it| it.others * 100.0),
+            memory: median(&|it| it.memory as f64 / f64::from(1 << 20)),
             lost: rounds.iter().map(|it| it.lost).max().unwrap_or(0),
         }
     }
@@ -99,6 +102,7 @@ impl Row {
             peers,
             others,
             lost,
+            memory: _,
         } = self;
         let note = if *lost > 0 {
             format!("  lost {lost}")

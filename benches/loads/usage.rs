@@ -35,6 +35,13 @@ impl Usage {
     }
 }
 
+/// Returns the largest resident memory of a process so far, in bytes.
+pub(crate) fn largest_memory(process: u32) -> Result<u64> {
+    let status = Process::new(i32::try_from(process)?)?.status()?;
+    let kibibytes = status.vmhwm.ok_or("the kernel does not report memory")?;
+    Ok(kibibytes << 10)
+}
+
 fn switches(process: i32) -> ProcResult<u64> {
     let mut switches = 0;
     for task in Process::new(process)?.tasks()? {

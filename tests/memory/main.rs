@@ -1,6 +1,7 @@
-//! Memory used during a long outage is returned to the operating system afterwards.
+//! The memory of an idle router is small, and memory used during a long outage is returned to the operating system.
 
 mod outage;
+mod start;
 
 use std::{path::Path, time::Duration};
 
@@ -25,4 +26,14 @@ fn most_is_given_back(memory: &Memory) -> bool {
     let growth = memory.peak - memory.before;
     let last = memory.after.last();
     last.is_some_and(|(_, resident)| resident.saturating_sub(memory.before) < growth / 2)
+}
+
+#[test]
+fn an_idle_router_needs_little_memory() {
+    let program = Path::new(env!("CARGO_BIN_EXE_tapfan"));
+    let start = start::measure(program).expect("measured");
+    // Includes about 3 MiB of addresses that the loader writes into the unoptimized program.
+    assert!(start.private < 10 << 20, "{start:?}");
+    assert!(start.resident > start.private, "{start:?}");
+    assert!(!start.delivered.is_zero(), "{start:?}");
 }

@@ -2,7 +2,7 @@
 //! afterwards.
 
 #[path = "../../benches/handshake/mod.rs"]
-mod handshake;
+pub(crate) mod handshake;
 
 use std::{
     fs,
@@ -53,7 +53,10 @@ pub(crate) fn measure(
     seen: impl Fn(&Memory) -> bool,
 ) -> io::Result<Memory> {
     let folder = tempfile::tempdir()?;
-    let mut router = Router::start(program, &folder, frames)?;
+    let queue = frames / 10_000 + 1;
+    let tapfile =
+        format!("admin off\ndrain 1s\nlisten unix://in\ndnstap unix://out full 1 {queue}\n");
+    let mut router = Router::start(program, &folder, &tapfile)?;
     let each = frames / SENDERS;
     let senders: io::Result<Vec<_>> = (0..SENDERS).map(|_| router.sender()).collect();
     let before = router.resident()?;
@@ -96,54 +99,55 @@ pub(crate) fn measure(
     Ok(memory)
 }
 
-struct Router {
+/// A router that listens on the socket `in` of a folder.
+pub(crate) struct Router {
     process: Child,
     socket: std::path::PathBuf,
 }
 
 impl Router {
-    fn start(program: &Path, folder: &TempDir, frames: u64) -> io::Result<Self> {
+    /// Starts `program` with a Tapfile, whose paths are relative to the folder.
+    pub(crate) fn start(program: &Path, folder: &TempDir, tapfile: &str) -> io::Result<Self> {
         let path = |name: &str| folder.path().join(name);
-        let (socket, queue) = (path("in"), frames / 10_000 + 1);
-        fs::write(
-            path("Tapfile"),
-            format!(
-                "admin off\ndrain 1s\nlisten unix://{}\ndnstap unix://{} full 1 {queue}\n",
-                socket.display(),
-                path("out").display()
-            ),
-        )?;
-        let process = Command::new(program)
-            .args(["run", "--log-level", "error", "-c"])
-            .arg(path("Tapfile"))
+        fs::write(path("Tapfile"), tapfile)?;
+        let process = Command::new(program.canonicalize()?)
+            .args(["run", "--log-level", "error"])
+            .current_dir(folder.path())
             .stdin(Stdio::null())
             .spawn()?;
+        let socket = path("in");
         Ok(Self { process, socket })
     }
 
-    fn sender(&self) -> io::Result<UnixStream> {
+    pub(crate) fn sender(&self) -> io::Result<UnixStream> {
         let deadline = Instant::now() + TIMEOUT;
         let mut stream = loop {
             match UnixStream::connect(&self.socket) {
                 Ok(stream) => break stream,
                 Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => thread::sleep(Duration::from_millis(5)),
+                Err(_) => thread::sleep(Duration::from_micros(200)),
             }
         };
         handshake::open(&mut stream)?;
         Ok(stream)
     }
 
+    /// The resident memory, in bytes.
     fn resident(&self) -> io::Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// A line of `/proc/…/status`, in bytes.
+    pub(crate) fn memory(&self, line: &str) -> io::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|it| it.strip_prefix(line));
         let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         number
             .map(|kib| kib << 10)
             .ok_or(io::ErrorKind::InvalidData.into())
     }
 
-    fn stop(&mut self) -> io::Result<()> {
+    pub(crate) fn stop(&mut self) -> io::Result<()> {
         self.process.kill()?;
         self.process.wait().map(drop)
     }
@@ -168,7 +172,7 @@ fn send(mut stream: UnixStream, frames: u64) -> io::Result<()> {
 }
 
 /// A small dnstap frame with its length prefix.
-fn frame() -> Vec<u8> {
+pub(crate) fn frame() -> Vec<u8> {
     // `extra`, then `type: MESSAGE` with a message of type `AUTH_QUERY`.
     let mut payload = vec![0x1a, u8::try_from(PAYLOAD).expect("short")];
     payload.resize(2 + PAYLOAD, b'x');
@@ -177,7 +181,7 @@ fn frame() -> Vec<u8> {
     [&length.to_be_bytes(), payload.as_slice()].concat()
 }
 
-fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
+pub(crate) fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
     let panicked = |_| Err(io::Error::other("a thread panicked"));
     thread.join().unwrap_or_else(panicked)
 }
