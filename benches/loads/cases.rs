@@ -5,14 +5,13 @@ use std::fmt;
 use crate::{socket::Transport, table::Row};
 
 /// One load, and the sinks that get it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Case {
     pub(crate) load: Load,
     /// The number of connections from DNS servers.
     pub(crate) senders: u32,
     pub(crate) sinks: u32,
-    /// True if each sink edits two fields of each frame.
-    pub(crate) edited: bool,
+    pub(crate) edit: Edit,
     /// The transport of senders and sinks.
     pub(crate) transport: Transport,
     /// The bytes of each frame; `None` for the recorded frames.
@@ -29,7 +28,20 @@ pub(crate) enum Load {
     Bulk,
 }
 
-pub(crate) const ALL: [Case; 32] = [
+/// The edits of each sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Edit {
+    /// None: the sinks are `full`.
+    None,
+    /// The sinks are `full`, and set `identity` and `version`.
+    Fields,
+    /// The sinks remove the DNS messages.
+    NoWire,
+    /// The sinks remove the DNS messages, and set `identity`.
+    NoWireIdentity,
+}
+
+pub(crate) const ALL: [Case; 36] = [
     idle(),
     idle().from(1000),
     rate(10, 1),
@@ -42,7 +54,7 @@ pub(crate) const ALL: [Case; 32] = [
     rate(20_000, 1).from(1000),
     rate(20_000, 1).to(1),
     rate(20_000, 1).to(8),
-    rate(20_000, 1).edited(),
+    rate(20_000, 1).edit(Edit::Fields),
     rate(20_000, 1).over(Transport::Tcp),
     rate(20_000, 1).over(Transport::Tls),
     rate(20_000, 32),
@@ -54,14 +66,27 @@ pub(crate) const ALL: [Case; 32] = [
     rate(100_000, 32).from(10),
     rate(100_000, 32).from(100),
     rate(100_000, 32).to(8),
-    rate(100_000, 32).edited(),
+    rate(100_000, 32).edit(Edit::Fields),
     rate(100_000, 32).over(Transport::Tcp),
     rate(100_000, 32).over(Transport::Tls),
     bulk(),
+    bulk().to(1),
     bulk().to(8),
-    bulk().edited(),
+    bulk().edit(Edit::Fields),
+    bulk().to(1).edit(Edit::NoWire),
+    bulk().to(1).edit(Edit::NoWireIdentity),
+    bulk().to(3).edit(Edit::NoWireIdentity),
     bulk().over(Transport::Tcp),
     bulk().over(Transport::Tls),
+];
+
+/// Cases whose costs are compared: the first of each pair with the second.
+pub(crate) const COMPARED: [[Case; 2]; 2] = [
+    [bulk().to(1).edit(Edit::NoWire), bulk().to(1)],
+    [
+        bulk().to(3).edit(Edit::NoWireIdentity),
+        bulk().to(1).edit(Edit::NoWireIdentity),
+    ],
 ];
 
 /// The cases of a trial. Each takes another path through this program.
@@ -69,7 +94,7 @@ pub(crate) const TRIAL: [Case; 8] = [
     idle(),
     rate(1_000, 1),
     rate(20_000, 1).from(100),
-    rate(20_000, 32).edited(),
+    rate(20_000, 32).edit(Edit::Fields),
     rate(20_000, 32).over(Transport::Tcp),
     rate(20_000, 32).over(Transport::Tls),
     bulk(),
@@ -173,7 +198,7 @@ const fn case(load: Load) -> Case {
         load,
         senders: 1,
         sinks: 2,
-        edited: false,
+        edit: Edit::None,
         transport: Transport::Unix,
         size: None,
     }
@@ -190,11 +215,8 @@ impl Case {
         Self { sinks, ..self }
     }
 
-    const fn edited(self) -> Self {
-        Self {
-            edited: true,
-            ..self
-        }
+    const fn edit(self, edit: Edit) -> Self {
+        Self { edit, ..self }
     }
 
     const fn over(self, transport: Transport) -> Self {
@@ -226,9 +248,12 @@ impl fmt::Display for Case {
         if self.sinks != 2 {
             write!(f, "-to-{}", self.sinks)?;
         }
-        if self.edited {
-            write!(f, "-edited")?;
-        }
+        f.write_str(match self.edit {
+            Edit::None => "",
+            Edit::Fields => "-edited",
+            Edit::NoWire => "-no-wire",
+            Edit::NoWireIdentity => "-no-wire-identity",
+        })?;
         if let Some(size) = self.size {
             write!(f, "-of-{size}")?;
         }

@@ -45,8 +45,8 @@ use procfs::{Current, LoadAverage};
 
 use cases::Case;
 use child::Role;
+use measure::Figures;
 use program::Program;
-use table::Row;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -130,10 +130,7 @@ fn compare(options: &Options) -> Result<()> {
         "{seconds} s a measurement, medians of {}; load average of the machine at the start: {}",
         options.rounds, load.one
     );
-    table::print_head();
-    cases
-        .iter()
-        .try_for_each(|case| options.compare(case, &programs, seconds))
+    options.measure(&cases, &programs, seconds)
 }
 
 // === impl Options ===
@@ -184,39 +181,42 @@ impl Options {
         Ok(programs)
     }
 
-    /// Measures a case with all programs in turn, and prints the rows.
-    fn compare(&self, case: &Case, programs: &[Program], seconds: f64) -> Result<()> {
-        let programs: Vec<_> = programs
-            .iter()
-            .filter(|program| program.can(case))
-            .collect();
-        let mut rounds = vec![Vec::new(); programs.len()];
-        for _ in 0..self.rounds {
-            for (program, figures) in programs.iter().zip(&mut rounds) {
-                match measure::measure(case, program, seconds) {
-                    Ok(round) => figures.push(round),
-                    // The other programs cannot be mended here.
-                    Err(error) if **program == Program::Golang => {
-                        println!("{case:<23}{}: not measured ({error})", program.name());
+    /// Measures each case with all programs, in turn, and prints the table. Each round measures all
+    /// cases, so that a change of the machine's speed affects all of them.
+    fn measure(&self, cases: &[Case], programs: &[Program], seconds: f64) -> Result<()> {
+        let mut rounds = vec![vec![Vec::new(); programs.len()]; cases.len()];
+        table::print_head();
+        for round in 1..=self.rounds {
+            for (case, rounds) in cases.iter().zip(&mut rounds) {
+                for (program, figures) in programs.iter().zip(&mut *rounds) {
+                    if program.can(case) {
+                        figures.extend(figures_of(case, program, seconds)?);
                     }
-                    Err(error) => {
-                        return Err(format!("{case}, {}: {error}", program.name()).into());
-                    }
+                }
+                if round == self.rounds {
+                    table::print(case, programs, rounds);
                 }
             }
         }
-        let rows: Vec<_> = programs
-            .iter()
-            .zip(&rounds)
-            .filter(|(_, rounds)| !rounds.is_empty())
-            .map(|(program, rounds)| (*program, Row::of(rounds)))
-            .collect();
-        let golang = rows
-            .iter()
-            .find(|(program, _)| **program == Program::Golang);
-        for (program, row) in &rows {
-            row.print(case, program.name(), golang.map(|(_, row)| row));
+        for [case, with] in cases::COMPARED {
+            let place = |it| cases.iter().position(|case| *case == it);
+            if let (Some(case_at), Some(with_at)) = (place(case), place(with)) {
+                let rounds = [&rounds[case_at], &rounds[with_at]];
+                table::print_ratio(&case, &with, programs, rounds);
+            }
         }
         Ok(())
+    }
+}
+
+/// Measures a case with a program once. `None` if golang-dnstap failed, which cannot be mended here.
+fn figures_of(case: &Case, program: &Program, seconds: f64) -> Result<Option<Figures>> {
+    match measure::measure(case, program, seconds) {
+        Ok(figures) => Ok(Some(figures)),
+        Err(error) if *program == Program::Golang => {
+            println!("{case:<26}{}: not measured ({error})", program.name());
+            Ok(None)
+        }
+        Err(error) => Err(format!("{case}, {}: {error}", program.name()).into()),
     }
 }

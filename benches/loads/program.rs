@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::{
     Result, admin,
-    cases::Case,
+    cases::{Case, Edit},
     child::{Child, Role},
     naive,
     socket::{Address, Transport},
@@ -99,7 +99,7 @@ impl Program {
     pub(crate) fn can(&self, case: &Case) -> bool {
         matches!(self, Self::Tapfan { .. })
             || case.size.is_none()
-                && !case.edited
+                && case.edit == Edit::None
                 && matches!(case.transport, Transport::Unix | Transport::Tcp)
     }
 
@@ -158,15 +158,19 @@ fn tapfile(case: &Case, addresses: &Addresses, admin: SocketAddr) -> String {
         listener = format!(" {{ cert {certificate} key {key} }}");
         sink = format!("ca {certificate} ");
     }
-    if case.edited {
-        sink += "identity edge-1 version bench ";
-    }
+    let (mode, fields) = match case.edit {
+        Edit::None => ("full ", ""),
+        Edit::Fields => ("full ", "identity edge-1 version bench "),
+        Edit::NoWire => ("", ""),
+        Edit::NoWireIdentity => ("", "identity edge-1 "),
+    };
+    sink += fields;
     let mut text = format!(
         "admin {admin}\nlisten {}{listener}\n",
         addresses.listen.url()
     );
     for address in &addresses.sinks {
-        text += &["dnstap ", &address.url(), " full { ", &sink, "}\n"].concat();
+        text += &["dnstap ", &address.url(), " ", mode, "{ ", &sink, "}\n"].concat();
     }
     text
 }

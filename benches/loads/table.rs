@@ -3,11 +3,12 @@
 use crate::{
     cases::{Case, Load},
     measure::Figures,
+    program::Program,
 };
 
 /// Medians over the rounds of one case and program.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Row {
+struct Row {
     /// Frames per second.
     pub(crate) rate: f64,
     /// Processor time of the router for a frame, in microseconds.
@@ -32,7 +33,7 @@ pub(crate) struct Row {
 
 pub(crate) fn print_head() {
     println!(
-        "{:<23}{:<14}{:>8}{:>9}{:>7}{:>10}{:>9}{:>9}{:>9}{:>8}{:>9}{:>9}{:>10}",
+        "{:<26}{:<14}{:>8}{:>9}{:>7}{:>10}{:>9}{:>9}{:>9}{:>8}{:>9}{:>9}{:>10}",
         "case",
         "program",
         "frames/s",
@@ -49,12 +50,38 @@ pub(crate) fn print_head() {
     );
 }
 
+/// Prints a row for each program that was measured.
+pub(crate) fn print(case: &Case, programs: &[Program], rounds: &[Vec<Figures>]) {
+    let rows = programs.iter().zip(rounds);
+    let rows = rows.filter(|(_, rounds)| !rounds.is_empty());
+    let rows: Vec<_> = rows.map(|(program, it)| (program, Row::of(it))).collect();
+    let golang = rows.iter().find(|(it, _)| **it == Program::Golang);
+    for (program, row) in &rows {
+        row.print(case, program.name(), golang.map(|(_, row)| row));
+    }
+}
+
+/// Prints the ratio of the costs of two cases, for each program that was measured with both.
+pub(crate) fn print_ratio(
+    case: &Case,
+    with: &Case,
+    programs: &[Program],
+    [rounds, rounds_with]: [&Vec<Vec<Figures>>; 2],
+) {
+    for (program, rounds) in programs.iter().zip(rounds.iter().zip(rounds_with)) {
+        if let (true, true) = (!rounds.0.is_empty(), !rounds.1.is_empty()) {
+            let ratio = Row::of(rounds.0).micros / Row::of(rounds.1).micros;
+            println!("{case}, {}: {ratio:.2} × {with}", program.name());
+        }
+    }
+}
+
 // === impl Row ===
 
 impl Row {
     /// `rounds` has at least one element.
     #[allow(clippy::cast_precision_loss)]
-    pub(crate) fn of(rounds: &[Figures]) -> Self {
+    fn of(rounds: &[Figures]) -> Self {
         let median = |value: &dyn Fn(&Figures) -> f64| {
             let mut values: Vec<f64> = rounds.iter().map(value).collect();
             values.sort_by(f64::total_cmp);
@@ -90,7 +117,7 @@ impl Row {
     }
 
     /// Prints the row. `golang` is the row of golang-dnstap under the same load.
-    pub(crate) fn print(&self, case: &Case, program: &str, golang: Option<&Self>) {
+    fn print(&self, case: &Case, program: &str, golang: Option<&Self>) {
         let name = case.to_string();
         let Self {
             rate,
@@ -109,7 +136,7 @@ impl Row {
         } else {
             String::new()
         };
-        print!("{name:<23}{program:<14}");
+        print!("{name:<26}{program:<14}");
         if case.load == Load::Idle {
             let switches = format!("{switches:.1}/s");
             println!("{switches:>34}{share:>35.2}{peers:>9.1}{others:>19.0}{note}");
