@@ -7,26 +7,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
 use tower::{Layer, Service};
 
-use super::{Outgoing, SinkError};
+use super::{
+    FrameEdits, Outgoing, SinkError,
+    edits::{Edited, Extra},
+};
 use crate::{
-    config::Edits,
-    dnstap::{ExtraField, FieldValues, Malformed, Rewrite},
-    extra::{Origin, Tapped, Template, Value},
-    frame_stream::{Chunk, IndexEntry},
+    frame_stream::Chunk,
     router::{DropReason, Progress},
 };
-
-/// The edits that a directive configures.
-#[derive(Debug, Clone)]
-pub(crate) struct FrameEdits {
-    /// The edits that are the same for every frame. They include an `extra` without placeholders.
-    rewrite: Rewrite,
-    /// The `extra` that is evaluated for each frame.
-    extra: Option<Template>,
-}
 
 /// A service that edits each frame as the directive configures. Without edits, it passes on the sender's bytes without
 /// copying them.
@@ -38,13 +28,6 @@ pub(crate) struct RewriteService<S> {
     inner: S,
     edits: Arc<FrameEdits>,
     extra: Extra,
-}
-
-/// The `extra` of one frame. It is kept so that the next frame can use its memory.
-#[derive(Debug, Clone, Default)]
-struct Extra {
-    value: Value,
-    field: ExtraField,
 }
 
 /// Wraps a sink's service in [`RewriteService`].
@@ -63,58 +46,9 @@ pub(crate) struct Response<F> {
 #[derive(Debug, Default)]
 struct LeftOut {
     /// The number of frames of the original batch that were processed so far.
-    place: usize,
-    /// The position of each frame in the original batch, ascending, and the drop reason.
-    frames: Vec<(usize, DropReason)>,
-}
-
-// === impl FrameEdits ===
-
-impl FrameEdits {
-    /// Creates the edits of a sink. The sink keeps DNS messages if `full` is set, and sets the fields of `edits`.
-    pub(crate) fn new(full: bool, edits: &Edits) -> Self {
-        let (literal, template) = match &edits.extra {
-            Some(template) if template.is_literal() => (Some(template.text()), None),
-            template => (None, template.clone()),
-        };
-        let values = FieldValues {
-            identity: edits.identity.clone(),
-            version: edits.version.clone(),
-            extra: literal.map(|text| Bytes::copy_from_slice(text.as_bytes())),
-        };
-        Self {
-            rewrite: Rewrite::new(full, &values),
-            extra: template,
-        }
-    }
-
-    /// Returns whether the edits change nothing.
-    fn is_noop(&self) -> bool {
-        self.rewrite.is_noop() && self.extra.is_none()
-    }
-
-    /// Returns the chunk with edited frames. Frames that cannot be edited are left out.
-    fn edit(&self, chunk: &Chunk, extra: &mut Extra, left_out: &mut LeftOut) -> Chunk {
-        let Some(template) = &self.extra else {
-            return edit_frames(chunk, left_out, |frame, out| self.rewrite.apply(frame, out));
-        };
-        let origin = chunk.source().map(|source| Origin {
-            listener: source.listener(),
-            peer: source.peer(),
-        });
-        let mut labels = chunk.labels();
-        edit_frames(chunk, left_out, |frame, out| {
-            // The template is evaluated on the unedited frame, with its DNS messages and the sender's fields.
-            let tapped = Tapped {
-                frame,
-                origin,
-                labels: labels.next().unwrap_or_default(),
-            };
-            template.evaluate(&tapped, &mut extra.value);
-            extra.field.set(extra.value.bytes());
-            self.rewrite.apply_with_extra(frame, &extra.field, out)
-        })
-    }
+    passed: usize,
+    /// The position of each frame in the original batch, ascending.
+    positions: Vec<usize>,
 }
 
 // === impl RewriteLayer ===
@@ -159,7 +93,11 @@ where
         let mut left_out = LeftOut::default();
         let request = match request {
             Outgoing::Frames(batch) if !self.edits.is_noop() => {
-                let edit = |chunk| self.edits.edit(chunk, &mut self.extra, &mut left_out);
+                let edit = |chunk| {
+                    let edited = self.edits.edit(chunk, &mut self.extra);
+                    left_out.pass(chunk, &edited);
+                    edited.chunk
+                };
                 Outgoing::Frames(batch.iter().map(edit).collect())
             }
             untouched => untouched,
@@ -171,57 +109,26 @@ where
     }
 }
 
-/// Returns the chunk with the frames that `apply` writes. Frames that it refuses are left out.
-fn edit_frames(
-    chunk: &Chunk,
-    left_out: &mut LeftOut,
-    mut apply: impl FnMut(&[u8], &mut BytesMut) -> Result<(), Malformed>,
-) -> Chunk {
-    let mut wire = BytesMut::with_capacity(chunk.wire().len());
-    let mut index = Vec::with_capacity(chunk.len());
-    for (frame, message_type) in chunk.frames().zip(chunk.message_types()) {
-        match append(&mut wire, |wire| apply(frame, wire)) {
-            // No edit changes the type.
-            Some(end) => index.push(IndexEntry::new(end, message_type)),
-            None => left_out
-                .frames
-                .push((left_out.place, DropReason::Malformed)),
-        }
-        left_out.place += 1;
-    }
-    Chunk::of_buffer(wire, index.into(), chunk.received()).derived_from(chunk)
-}
-
-/// Appends the frame that `apply` writes, with its length prefix, and returns its end. Appends nothing if the frame cannot be
-/// edited.
-fn append(
-    wire: &mut BytesMut,
-    apply: impl FnOnce(&mut BytesMut) -> Result<(), Malformed>,
-) -> Option<u32> {
-    let start = wire.len();
-    wire.put_u32(0);
-    let end = apply(wire).ok().and_then(|()| {
-        let end = u32::try_from(wire.len()).ok()?;
-        let length = u32::try_from(wire.len() - start - 4).ok()?;
-        wire[start..start + 4].copy_from_slice(&length.to_be_bytes());
-        Some(end)
-    });
-    if end.is_none() {
-        wire.truncate(start);
-    }
-    end
-}
-
 // === impl LeftOut ===
 
 impl LeftOut {
+    /// Adds the frames of the next chunk of the batch.
+    fn pass(&mut self, original: &Chunk, edited: &Edited) {
+        let positions = edited
+            .left_out
+            .iter()
+            .map(|position| self.passed + position);
+        self.positions.extend(positions);
+        self.passed += original.len();
+    }
+
     /// Adds the frames that were left out to `progress`, which counts only frames of the edited batch.
     fn add_to(&self, mut progress: Progress) -> Progress {
-        for (place, reason) in &self.frames {
+        for position in &self.positions {
             // `<=` includes the frames that were left out directly after the last written frame. These frames are done
             // and must not return to the queue.
-            if *place <= progress.frames_done() {
-                progress.dropped.count(*reason, 1);
+            if *position <= progress.frames_done() {
+                progress.dropped.count(DropReason::Malformed, 1);
             }
         }
         progress
@@ -251,8 +158,11 @@ where
 mod tests {
     use std::future::{Ready, ready};
 
+    use bytes::{BufMut, Bytes, BytesMut};
+
     use super::*;
     use crate::{
+        config::Edits,
         frame_stream::{Batch, Source},
         health::Disconnect,
     };
@@ -386,20 +296,6 @@ mod tests {
             ]
         );
         assert_eq!(got.source(), Some(&source));
-    }
-
-    #[test]
-    fn an_extra_without_placeholders_is_the_same_for_every_frame() {
-        let edits = |text: &str| Edits {
-            extra: Some(text.into()),
-            ..Edits::default()
-        };
-        assert!(FrameEdits::new(true, &edits("rack {7}")).extra.is_none());
-        assert!(FrameEdits::new(true, &edits("rack {type}")).extra.is_some());
-        for text in ["", "rack", "{type}"] {
-            assert!(!FrameEdits::new(true, &edits(text)).is_noop(), "{text}");
-        }
-        assert!(FrameEdits::new(true, &Edits::default()).is_noop());
     }
 
     #[tokio::test]
