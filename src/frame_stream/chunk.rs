@@ -1,6 +1,11 @@
 //! Chunks, the unit that moves through the router: many data frames in one immutable buffer, in their wire form.
 
-use std::{fmt, ops::Range, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, Weak},
+    time::Instant,
+};
 
 use bytes::{Bytes, BytesMut};
 
@@ -19,6 +24,13 @@ use crate::{
 pub struct Chunk {
     shared: Arc<Shared>,
     /// The frames of the buffer that belong to this view.
+    range: Range<u32>,
+}
+
+/// The identity of a view of a buffer. It does not keep the buffer in memory.
+#[derive(Clone)]
+pub(crate) struct ChunkId {
+    shared: Weak<Shared>,
     range: Range<u32>,
 }
 
@@ -176,6 +188,19 @@ impl Chunk {
         &self.shared.bytes[self.offset(self.range.start)..self.offset(self.range.end)]
     }
 
+    /// The identity of this view, which equals that of its clones.
+    pub(crate) fn id(&self) -> ChunkId {
+        ChunkId {
+            shared: Arc::downgrade(&self.shared),
+            range: self.range.clone(),
+        }
+    }
+
+    /// The size in bytes of the buffer that this view keeps in memory.
+    pub(crate) fn buffer(&self) -> usize {
+        self.shared.buffer
+    }
+
     /// The time at which the bytes were read.
     pub fn received(&self) -> Instant {
         self.shared.received
@@ -320,6 +345,26 @@ impl fmt::Debug for Chunk {
             .field("frames", &self.len())
             .field("bytes", &self.wire().len())
             .finish_non_exhaustive()
+    }
+}
+
+// === impl ChunkId ===
+
+impl ChunkId {
+    pub(crate) fn is(&self, chunk: &Chunk) -> bool {
+        // The address is not used again as long as this `Weak` exists.
+        std::ptr::eq(self.shared.as_ptr(), Arc::as_ptr(&chunk.shared)) && self.range == chunk.range
+    }
+
+    /// Returns whether no view of the buffer is left.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.shared.strong_count() == 0
+    }
+}
+
+impl fmt::Debug for ChunkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:p} {:?}", self.shared.as_ptr(), self.range)
     }
 }
 

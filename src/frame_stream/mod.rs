@@ -22,6 +22,7 @@ pub use handshake::{HandshakeError, Mode, accept, offer, open, start};
 pub use source::Source;
 
 pub(crate) use allowance::Allowance;
+pub(crate) use chunk::ChunkId;
 #[cfg(test)]
 pub(crate) use handshake::Awaited;
 pub(crate) use handshake::LooksLike;

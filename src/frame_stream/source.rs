@@ -61,7 +61,7 @@ impl Source {
         &self.0.listener
     }
 
-    pub(super) fn memory(&self) -> &Budget {
+    pub(crate) fn memory(&self) -> &Budget {
         &self.0.memory
     }
 

@@ -33,6 +33,7 @@ mod renew;
 mod resolution;
 mod restart;
 mod rewrite;
+mod sharing;
 mod stack;
 mod wire;
 
@@ -50,5 +51,6 @@ pub(crate) use reconnect::{Established, Reconnect};
 pub(crate) use renew::Term;
 pub(crate) use resolution::Resolution;
 pub(crate) use rewrite::{RewriteLayer, RewriteService};
+pub(crate) use sharing::{EditGroup, EditGroups};
 pub use stack::SinkSetupError;
 pub(crate) use stack::{SinkStack, Stack};

@@ -9,10 +9,7 @@ use std::{
 
 use tower::{Layer, Service};
 
-use super::{
-    FrameEdits, Outgoing, SinkError,
-    edits::{Edited, Extra},
-};
+use super::{EditGroup, Outgoing, SinkError, edits::Edited, sharing::Editor};
 use crate::{
     frame_stream::Chunk,
     router::{DropReason, Progress},
@@ -23,17 +20,16 @@ use crate::{
 ///
 /// A frame that is not a dnstap message cannot be edited. It is left out and reported as [dropped](Progress::dropped).
 /// Listeners already reject such frames, but programs that use the library can offer them.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct RewriteService<S> {
     inner: S,
-    edits: Arc<FrameEdits>,
-    extra: Extra,
+    editor: Editor,
 }
 
 /// Wraps a sink's service in [`RewriteService`].
 #[derive(Debug, Clone)]
 pub(crate) struct RewriteLayer {
-    edits: Arc<FrameEdits>,
+    group: Arc<EditGroup>,
 }
 
 #[derive(Debug)]
@@ -54,11 +50,9 @@ struct LeftOut {
 // === impl RewriteLayer ===
 
 impl RewriteLayer {
-    /// A layer for these edits.
-    pub(crate) fn new(edits: FrameEdits) -> Self {
-        Self {
-            edits: Arc::new(edits),
-        }
+    /// A layer for the edits of this group.
+    pub(crate) fn new(group: Arc<EditGroup>) -> Self {
+        Self { group }
     }
 }
 
@@ -68,8 +62,7 @@ impl<S> Layer<S> for RewriteLayer {
     fn layer(&self, inner: S) -> RewriteService<S> {
         RewriteService {
             inner,
-            edits: Arc::clone(&self.edits),
-            extra: Extra::default(),
+            editor: self.group.editor(),
         }
     }
 }
@@ -92,9 +85,9 @@ where
     fn call(&mut self, request: Outgoing) -> Self::Future {
         let mut left_out = LeftOut::default();
         let request = match request {
-            Outgoing::Frames(batch) if !self.edits.is_noop() => {
+            Outgoing::Frames(batch) if !self.editor.is_noop() => {
                 let edit = |chunk| {
-                    let edited = self.edits.edit(chunk, &mut self.extra);
+                    let edited = self.editor.edit(chunk);
                     left_out.pass(chunk, &edited);
                     edited.chunk
                 };
@@ -165,6 +158,7 @@ mod tests {
         config::Edits,
         frame_stream::{Batch, Source},
         health::Disconnect,
+        sink::{EditGroups, FrameEdits},
     };
 
     /// A service that records the batches it gets and returns a fixed answer.
@@ -215,7 +209,8 @@ mod tests {
         edits: &Edits,
         answer: Result<Progress, SinkError>,
     ) -> RewriteService<Collector> {
-        RewriteLayer::new(FrameEdits::new(full, edits)).layer(Collector {
+        let group = EditGroups::default().group(FrameEdits::new(full, edits));
+        RewriteLayer::new(group).layer(Collector {
             got: Vec::new(),
             answer,
         })

@@ -6,7 +6,8 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::ServiceBuilder;
 
 use super::{
-    Connect, FrameEdits, Names, Observe, Reconnect, Resolution, RewriteLayer, RewriteService,
+    Connect, EditGroup, EditGroups, FrameEdits, Names, Observe, Reconnect, Resolution,
+    RewriteLayer, RewriteService,
     connect::{Place, Target},
     file::Files,
 };
@@ -27,7 +28,7 @@ pub(crate) struct Stack {
     target: Target,
     write_timeout: Duration,
     max_age: Option<Duration>,
-    edits: FrameEdits,
+    edits: Arc<EditGroup>,
     own: OwnListeners,
     pub(crate) reporter: Reporter,
     pub(super) endpoints: Endpoints,
@@ -51,12 +52,13 @@ pub(crate) type SinkStack = Observe<RewriteService<Reconnect<Connect>>>;
 
 impl Stack {
     /// Prepares the stack of a directive. `tls` is the configuration made from the directive's certificates and
-    /// authorities; if a TLS configuration is needed but `tls` is `None`, the files are read here. `own` lists the
-    /// router's own listeners, to which the stack never sends.
+    /// authorities; if a TLS configuration is needed but `tls` is `None`, the files are read here. `groups` has the
+    /// edits of all sinks of the router. `own` lists the router's own listeners, to which the stack never sends.
     pub(crate) fn new(
         sink: &config::Sink,
         tls: Option<Arc<ClientConfig>>,
         names: &Names,
+        groups: &EditGroups,
         own: OwnListeners,
         reporter: Reporter,
     ) -> Result<Self, SinkSetupError> {
@@ -97,7 +99,7 @@ impl Stack {
                 encrypted(place, &Host::Name(name.domain().into()))?
             }
         };
-        let edits = FrameEdits::new(sink.full, &sink.edits);
+        let edits = groups.group(FrameEdits::new(sink.full, &sink.edits));
         Ok(Self {
             target,
             write_timeout: sink.write_timeout,
@@ -121,7 +123,12 @@ impl Stack {
 
     /// Builds a stack that ends when `abort` is cancelled.
     pub(crate) fn build(&self, abort: CancellationToken) -> SinkStack {
-        self.build_for(self.target.clone(), &self.reporter, abort)
+        self.build_for(
+            self.target.clone(),
+            Arc::clone(&self.edits),
+            &self.reporter,
+            abort,
+        )
     }
 
     /// Builds a stack to one address of the sink's name. It reports to `status` and ends when `abort` is cancelled.
@@ -135,10 +142,21 @@ impl Stack {
         if let Target::Tcp { place, .. } = &mut target {
             *place = Place::Fixed(Literal::from(address));
         }
-        self.build_for(target, status, abort)
+        // With `balance`, each chunk goes to one address only, so there is nothing to share.
+        let edits = match self.endpoints {
+            Endpoints::Balance => self.edits.apart(),
+            Endpoints::Failover | Endpoints::All => Arc::clone(&self.edits),
+        };
+        self.build_for(target, edits, status, abort)
     }
 
-    fn build_for(&self, target: Target, status: &Reporter, abort: CancellationToken) -> SinkStack {
+    fn build_for(
+        &self,
+        target: Target,
+        edits: Arc<EditGroup>,
+        status: &Reporter,
+        abort: CancellationToken,
+    ) -> SinkStack {
         let connect = Connect::new(
             target,
             self.write_timeout,
@@ -149,7 +167,7 @@ impl Stack {
         );
         ServiceBuilder::new()
             .layer_fn(Observe::new)
-            .layer(RewriteLayer::new(self.edits.clone()))
+            .layer(RewriteLayer::new(edits))
             .layer_fn(|connect| Reconnect::new(connect, status.clone()))
             .service(connect)
     }

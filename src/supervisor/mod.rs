@@ -53,7 +53,7 @@ use crate::{
     listener::{Budgets, DrainSignals, Handle},
     net::OwnListeners,
     router::{Ledger, Queues, Router},
-    sink::Names,
+    sink::{EditGroups, Names},
 };
 
 /// A running router.
@@ -66,6 +66,7 @@ pub struct Supervisor {
     sinks: Vec<SinkHandle>,
     router: Router,
     names: Names,
+    edit_groups: EditGroups,
     view: View,
     /// The sockets that the process inherited. A listener with the address of such a socket uses it.
     inherited: Inherited,
@@ -168,6 +169,7 @@ impl Supervisor {
             sinks: Vec::new(),
             router: Router::within(view.memory().clone(), []),
             names: Names::new(&config.resolver),
+            edit_groups: EditGroups::default(),
             view,
             inherited,
             own,

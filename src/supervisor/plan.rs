@@ -151,7 +151,10 @@ impl PlannedSink {
             .find(|old| old.config.name == sink.name);
         let asks_others = names.settings() != running.names.settings();
         let tls = material.client_tls.clone();
-        let stack = |reporter| Stack::new(sink, tls.clone(), names, running.own.clone(), reporter);
+        let stack = |reporter| {
+            let (groups, own) = (&running.edit_groups, running.own.clone());
+            Stack::new(sink, tls.clone(), names, groups, own, reporter)
+        };
         let step = match old {
             None => SinkStep::Build(stack(Reporter::new(Arc::clone(&sink.name)))?),
             Some(old) if old.config != *sink || (asks_others && sink.endpoint.is_named()) => {

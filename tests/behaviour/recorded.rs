@@ -22,6 +22,8 @@ async fn every_frame_arrives_in_order_and_in_the_form_of_its_sink() {
     let certificates = Certificates::new();
     let full = Collector::unix(folder.path("full.sock")).listening();
     let no_wire = Collector::tcp().listening();
+    // It has the same edits as `no_wire`, so the two share edited chunks.
+    let twin = Collector::unix(folder.path("twin.sock")).listening();
     let edited = Collector::tls(certificates.collector(ServerCertificate::Good, true)).listening();
     let file = |name: &str| certificates.path(name).display().to_string();
     let tapfile = format!(
@@ -38,6 +40,7 @@ async fn every_frame_arrives_in_order_and_in_the_form_of_its_sink() {
         }}
         dnstap {full} full 1 2
         dnstap {no_wire} 1 2
+        dnstap {twin} 1 2
         dnstap {edited} 1 2 {{
             identity edge-1
             version \"tapfan of the tests\"
@@ -54,6 +57,7 @@ async fn every_frame_arrives_in_order_and_in_the_form_of_its_sink() {
         client_key = file("client.key"),
         full = full.socket(),
         no_wire = no_wire.socket_by_name(),
+        twin = twin.socket(),
         edited = edited.socket_by_name(),
     );
     let router = Router::start(&tapfile);
@@ -80,7 +84,7 @@ async fn every_frame_arrives_in_order_and_in_the_form_of_its_sink() {
         sender.stop().await;
         streams += 1;
         // A queue holds only one recording.
-        for collector in [&full, &no_wire, &edited] {
+        for collector in [&full, &no_wire, &twin, &edited] {
             collector.got(streams * recorded.len()).await;
         }
     }
@@ -91,6 +95,7 @@ async fn every_frame_arrives_in_order_and_in_the_form_of_its_sink() {
 
     assert!(every(&recorded, streams).eq(full.frames()), "byte for byte");
     same_in_every_stream(&no_wire, recorded.len());
+    assert!(twin.frames() == no_wire.frames(), "byte for byte");
     same_in_every_stream(&edited, recorded.len());
     let (no_wire, edited) = (no_wire.frames(), edited.frames());
     for ((frame, no_wire), edited) in recorded.iter().zip(&no_wire).zip(&edited) {
@@ -104,6 +109,47 @@ async fn every_frame_arrives_in_order_and_in_the_form_of_its_sink() {
         expected.version = Some(b"tapfan of the tests".to_vec());
         expected.extra = Some(Vec::new());
         assert_eq!(decode(edited), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_ends_the_sharing_of_edited_frames() {
+    let folder = Folder::new();
+    let [one, other] = ["one", "other"].map(|name| Collector::unix(folder.path(name)).listening());
+    let tapfile = |identity: &str| {
+        format!(
+            "listen unix://{}
+            dnstap {} 1 2 {{ identity edge-1 }}
+            dnstap {} 1 2 {{ identity {identity} }}",
+            folder.display("in"),
+            one.socket(),
+            other.socket(),
+        )
+    };
+    let recorded = recorded();
+    let mut router = Router::start(&tapfile("edge-1"));
+    for (streams, identity) in (1..).zip(["edge-1", "edge-2", "edge-1"]) {
+        router.reload(&tapfile(identity)).expect("a good file");
+        router.all_up().await;
+        let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+        sender.write(&wire::data(&recorded)).await;
+        sender.stop().await;
+        for collector in [&one, &other] {
+            collector.got(streams * recorded.len()).await;
+        }
+    }
+    router.drain().await;
+    let (one, other) = (one.frames(), other.frames());
+    let (first, rest) = other.split_at(recorded.len());
+    let (second, third) = rest.split_at(recorded.len());
+    assert!(
+        first == third && [first; 3].concat() == one,
+        "byte for byte"
+    );
+    for (first, second) in first.iter().zip(second) {
+        let (mut first, second) = (decode(first), decode(second));
+        first.identity = Some(b"edge-2".to_vec());
+        assert_eq!(first, second);
     }
 }
 

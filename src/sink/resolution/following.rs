@@ -22,7 +22,7 @@ use crate::{
         test_server::{Says, Server, service},
     },
     router::{Limits, Queue},
-    sink::{Names, Stack, driver::drive},
+    sink::{EditGroups, Names, Stack, driver::drive},
 };
 
 /// A collector that takes frames of one byte each. Dropping it drops its connections.
@@ -130,6 +130,7 @@ impl Running {
             &sink,
             None,
             &names,
+            &EditGroups::default(),
             OwnListeners::default(),
             reporter.clone(),
         );
