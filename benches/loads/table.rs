@@ -8,7 +8,7 @@ use crate::{
 
 /// Medians over the rounds of one case and program.
 #[derive(Debug, Clone, Copy)]
-struct Row {
+pub(crate) struct Row {
     /// Frames per second.
     pub(crate) rate: f64,
     /// Processor time of the router for a frame, in microseconds.
@@ -81,7 +81,7 @@ pub(crate) fn print_ratio(
 impl Row {
     /// `rounds` has at least one element.
     #[allow(clippy::cast_precision_loss)]
-    fn of(rounds: &[Figures]) -> Self {
+    pub(crate) fn of(rounds: &[Figures]) -> Self {
         let median = |value: &dyn Fn(&Figures) -> f64| {
             let mut values: Vec<f64> = rounds.iter().map(value).collect();
             values.sort_by(f64::total_cmp);
@@ -117,7 +117,7 @@ impl Row {
     }
 
     /// Prints the row. `golang` is the row of golang-dnstap under the same load.
-    fn print(&self, case: &Case, program: &str, golang: Option<&Self>) {
+    pub(crate) fn print(&self, case: &Case, program: &str, golang: Option<&Self>) {
         let name = case.to_string();
         let Self {
             rate,
