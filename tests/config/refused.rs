@@ -406,6 +406,41 @@ const BROKEN: &[(&str, &str)] = &[
         "server_block",
         ".:53 {\n    forward . 9.9.9.9\n    dnstap /s full\n}\n",
     ),
+    (
+        "guess_a_corefile",
+        ". {\n    errors\n    dnstap tcp://collector.example:6000 full {\n        identity a\n    }\n    forward . 9.9.9.9\n    dnstap /s\n}\n",
+    ),
+    (
+        "guess_plugins",
+        "listen @in\ndnstap /s\nmetadata\nprometheus :9153\nlog\ncache 30\n",
+    ),
+    (
+        "guess_yaml",
+        "listen:\n  - unix:///run/tapfan/dnstap.sock\nsinks:\n  - tcp: collector.example:6000\n",
+    ),
+    (
+        "guess_toml",
+        "[[sinks]]\nsocket = \"tcp://collector.example:6000\"\n",
+    ),
+    (
+        "guess_arguments_in_the_block",
+        "listen @in\ndnstap /s {\n    full\n    queue 8\n    writebuffer 2\n}\ndnstap @s full 2 {\n    queue 4\n}\n",
+    ),
+    (
+        "guess_words_for_tls",
+        "listen @in\ndnstap tls://collector.example:6443 {\n    tls_ca /ca.pem\n    sni c.example\n}\n",
+    ),
+    (
+        "guess_insecure",
+        "listen @in\ndnstap tls://collector.example:6443 {\n    insecure\n}\n",
+    ),
+    (
+        "guess_words_for_a_listener",
+        "listen /in {\n    permissions 0660\n    user bind\n}\ndnstap /s\n",
+    ),
+    ("guess_listen_on_a_port", "listen 6000\ndnstap /s\n"),
+    ("guess_sink_of_a_port", "listen @in\ndnstap 6000\n"),
+    ("guess_stdout", "listen @in\ndnstap stdout\ndnstap -\n"),
     ("empty", "# nothing yet\n"),
     ("no_listener", "dnstap /s\n"),
     ("no_sink", "listen @in\n"),

@@ -11,7 +11,7 @@ use super::{
         parser::Statement,
         quantity::Size,
     },
-    Findings, bad_address, check_relative, features, only_argument,
+    Findings, bad_address, check_relative, features, guesses, only_argument,
     options::{self, Options},
     row::{Given, Row, Scope, Value},
 };
@@ -108,6 +108,10 @@ const USAGE: &str = "write an address, as in `listen tcp://0.0.0.0:6000`";
 pub(super) fn read(statement: &Statement, findings: &mut Findings<'_>) -> Option<Listen> {
     let options = options::read(statement, OPTIONS, findings);
     let url = only_argument(statement, USAGE, findings)?;
+    if let Some(problem) = guesses::url(url) {
+        findings.report(problem);
+        return None;
+    }
     let address = url
         .text
         .parse()

@@ -6,6 +6,7 @@
 mod describe;
 mod dnstap;
 mod features;
+mod guesses;
 mod listen;
 #[cfg(feature = "cli")]
 pub(crate) mod manual;
@@ -87,15 +88,19 @@ pub(super) fn understand(
     };
     let mut admin = Some(AdminAddress::Default);
     let mut parts = whole::Parts::default();
+    if let Some(problem) = guesses::other_format(statements) {
+        findings.report(problem);
+        return Understood {
+            config: None,
+            admin: None,
+            needs: findings.needs,
+        };
+    }
     for statement in statements {
         match statement.name.text.as_str() {
-            "listen" if purpose == Purpose::Taps => findings.report(
-                statement
-                    .name
-                    .error("`listen` has no use here", "this is for a router")
-                    .note("this program taps its own messages and takes none from others")
-                    .help("remove it, or run a router with this Tapfile: `tapfan run`"),
-            ),
+            "listen" if purpose == Purpose::Taps => {
+                findings.report(no_listener_for_taps(statement));
+            }
             "listen" => {
                 let listen = listen::read(statement, &mut findings);
                 parts
@@ -127,6 +132,14 @@ pub(super) fn understand(
         config: whole::put_together(file, parts, purpose, &mut findings),
         needs: findings.needs,
     }
+}
+
+fn no_listener_for_taps(statement: &Statement) -> Diagnostic {
+    statement
+        .name
+        .error("`listen` has no use here", "this is for a router")
+        .note("this program taps its own messages and takes none from others")
+        .help("remove it, or run a router with this Tapfile: `tapfan run`")
 }
 
 fn no_use_for_taps(statement: &Statement) -> Diagnostic {
@@ -212,6 +225,9 @@ fn check_relative(token: &Token, address: &UnixAddress, findings: &mut Findings<
 }
 
 fn unknown(statement: &Statement) -> Diagnostic {
+    if let Some(problem) = guesses::directive(statement) {
+        return problem;
+    }
     let name = &statement.name;
     let problem = name.error(
         format!("unknown directive `{}`", shown(&name.text)),

@@ -9,7 +9,7 @@ use super::{
         parser::Statement,
         source::Span,
     },
-    Findings,
+    Findings, guesses,
     row::{Given, Row, Value, listed},
 };
 
@@ -41,7 +41,8 @@ pub(super) fn read<'a, T>(
         let Some(row) = rows.iter().find(|row| row.name == name.text) else {
             findings.report(match line.filter(|_| !name.starts_line) {
                 Some((before, row)) => left_over(before, row, name),
-                None => unknown(statement, rows, name),
+                None => guesses::option(statement, name, after.first())
+                    .unwrap_or_else(|| unknown(statement, rows, name)),
             });
             rest = after.get(at_hand..).unwrap_or_default();
             continue;

@@ -11,7 +11,7 @@ use super::{
         needs::{Need, What},
         parser::Statement,
     },
-    Findings, bad_address, check_relative, features,
+    Findings, bad_address, check_relative, features, guesses,
     options::{self, Options},
 };
 use crate::net::{Endpoint, UnixAddress};
@@ -19,7 +19,7 @@ use crate::net::{Endpoint, UnixAddress};
 pub(super) use placeholders::check_foreign;
 pub(super) use rows::{ARGUMENTS, OPTIONS};
 
-const USAGE: &str = "the line is `dnstap SOCKET [full] [writebuffer] [queue]`";
+pub(super) const USAGE: &str = "the line is `dnstap SOCKET [full] [writebuffer] [queue]`";
 
 /// A sink, and the places in the file at which its settings are.
 pub(super) struct Found<'a> {
@@ -53,6 +53,10 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
                     "to receive dnstap, write `listen URL`; a unix socket of that name is `./listen`",
                 ),
         );
+        return None;
+    }
+    if let Some(problem) = guesses::socket(socket) {
+        findings.report(problem);
         return None;
     }
     let endpoint = socket

@@ -1,0 +1,272 @@
+//! Help for a first guess: words of other programs and other formats, at the place where a newcomer writes them.
+
+use std::fmt::Write as _;
+
+use super::{
+    super::{
+        diagnostics::{Diagnostic, shown},
+        lexer::{Kind, Token},
+        parser::Statement,
+    },
+    dnstap,
+};
+
+/// Words that mean an option of a sink elsewhere.
+const SINK_WORDS: [(&str, &str); 14] = [
+    ("insecure", "skipverify"),
+    ("insecure_skip_verify", "skipverify"),
+    ("tls_insecure", "skipverify"),
+    ("tls_ca", "ca"),
+    ("ca_file", "ca"),
+    ("cacert", "ca"),
+    ("tls_cert", "cert"),
+    ("cert_file", "cert"),
+    ("tls_key", "key"),
+    ("key_file", "key"),
+    ("sni", "server_name"),
+    ("tls_server_name", "server_name"),
+    ("timeout", "write_timeout"),
+    ("compression", "compress"),
+];
+
+/// Words that mean an option of a listener elsewhere.
+const LISTENER_WORDS: [(&str, &str); 9] = [
+    ("ca", "client_ca"),
+    ("tls_ca", "client_ca"),
+    ("tls_cert", "cert"),
+    ("cert_file", "cert"),
+    ("tls_key", "key"),
+    ("key_file", "key"),
+    ("user", "owner"),
+    ("permissions", "mode"),
+    ("chmod", "mode"),
+];
+
+/// Names of plugins that often stand in a Corefile.
+const PLUGINS: [&str; 40] = [
+    "acl",
+    "any",
+    "auto",
+    "autopath",
+    "bind",
+    "bufsize",
+    "cache",
+    "cancel",
+    "chaos",
+    "debug",
+    "dns64",
+    "dnssec",
+    "erratic",
+    "errors",
+    "etcd",
+    "file",
+    "forward",
+    "geoip",
+    "grpc",
+    "header",
+    "health",
+    "hosts",
+    "k8s_external",
+    "kubernetes",
+    "loadbalance",
+    "local",
+    "log",
+    "loop",
+    "metadata",
+    "minimal",
+    "pprof",
+    "prometheus",
+    "ready",
+    "reload",
+    "rewrite",
+    "root",
+    "template",
+    "tls",
+    "trace",
+    "whoami",
+];
+
+/// Words for the terminal as a SOCKET.
+const TERMINAL: [&str; 5] = ["-", "stdout", "stderr", "/dev/stdout", "/dev/stderr"];
+
+/// Returns the error for a file that is not a Tapfile but YAML or TOML. Then each line would be an error of its own.
+pub(super) fn other_format(statements: &[Statement]) -> Option<Diagnostic> {
+    let (first, format) = statements
+        .iter()
+        .find_map(|statement| Some((&statement.name, format(statement)?)))?;
+    let problem = first.error(
+        format!("this is {format}, and a Tapfile has the syntax of a Corefile"),
+        "not a directive of the Tapfile",
+    );
+    Some(problem.help(
+        "write one directive a line, as in `listen unix:///run/tapfan/dnstap.sock`",
+    ))
+}
+
+fn format(statement: &Statement) -> Option<&'static str> {
+    let name = &statement.name;
+    let text = name.text.as_str();
+    let is_entry = |text: &str| text.len() > 1 && text.ends_with(':') && !text.starts_with('.');
+    let is_table = text.starts_with('[') && text.ends_with(']');
+    let second = statement.arguments.first();
+    if name.kind != Kind::Word || statement.block.is_some() {
+        None
+    } else if is_entry(text) || text == "---" || text == "-" {
+        Some("YAML")
+    } else if is_table || second.is_some_and(|second| second.is_word("=")) {
+        Some("TOML")
+    } else {
+        None
+    }
+}
+
+/// Returns the error for an unknown directive that belongs in a Corefile: a plugin, or a whole server block.
+pub(super) fn directive(statement: &Statement) -> Option<Diagnostic> {
+    let name = &statement.name;
+    if PLUGINS.contains(&name.text.as_str()) {
+        let problem = name.error(
+            format!("`{}` is a plugin of CoreDNS", name.text),
+            "not a directive of the Tapfile",
+        );
+        return Some(problem.help(match name.text.as_str() {
+            "health" | "ready" | "prometheus" | "pprof" => {
+                "leave it in the Corefile; probes and metrics of tapfan are at the address of `admin`"
+            }
+            "log" | "errors" | "debug" => {
+                "leave it in the Corefile; tapfan logs to stderr, see `--log-level`"
+            }
+            _ => "leave it in the Corefile; only its `dnstap` lines belong in a Tapfile",
+        }));
+    }
+    let is_zone = name.text.contains(['.', ':']) && statement.block.is_some();
+    is_zone.then(|| server_block(statement))
+}
+
+fn server_block(statement: &Statement) -> Diagnostic {
+    let problem = statement.name.error(
+        "this is a server block of a Corefile, and a Tapfile has none",
+        "not a directive of the Tapfile",
+    );
+    let lines: Vec<&Token> = statement
+        .options()
+        .iter()
+        .filter(|token| token.starts_line && token.is_word("dnstap"))
+        .collect();
+    let help = if lines.is_empty() {
+        "a Tapfile consists of `listen` and `dnstap` lines; leave everything else in the Corefile"
+    } else {
+        "take the `dnstap` lines out of the block, add a `listen` line, and leave the rest in the Corefile"
+    };
+    let place = |problem: Diagnostic, line: &&Token| {
+        problem.at(line.span, "this line belongs in the Tapfile")
+    };
+    lines.iter().fold(problem, place).help(help)
+}
+
+/// Returns the error for a SOCKET that means the terminal.
+pub(super) fn socket(socket: &Token) -> Option<Diagnostic> {
+    if let Some(problem) = port(socket, "tcp://collector.example:") {
+        return Some(problem);
+    }
+    let text = socket.text.as_str();
+    if !TERMINAL.contains(&text) {
+        return None;
+    }
+    let problem = socket.error(
+        "the router does not print frames",
+        "this is not a collector",
+    );
+    let problem = if text.starts_with('/') {
+        problem
+    } else {
+        problem.note(format!("a unix socket of that name is `./{text}`"))
+    };
+    Some(problem.help(
+        "to see frames, run `tapfan dump -u PATH`, and write that path here; to store them, write `file:///folder/name`",
+    ))
+}
+
+/// Returns the error for a URL that is only a port.
+pub(super) fn url(url: &Token) -> Option<Diagnostic> {
+    port(url, "tcp://0.0.0.0:")
+}
+
+fn port(token: &Token, before: &str) -> Option<Diagnostic> {
+    let text = token.text.as_str();
+    let port: u16 = text.parse().ok().filter(|port| *port > 0)?;
+    let right = format!("{before}{port}");
+    let problem = token.error(
+        format!("`{}` is only a port", shown(text)),
+        "in this address",
+    );
+    let problem = problem.note(format!("a unix socket of that name is `./{}`", shown(text)));
+    Some(token.propose(problem, format!("write `{right}`"), &right))
+}
+
+/// Returns the error for an option whose name is that of an argument, or a word of another program.
+pub(super) fn option(
+    statement: &Statement,
+    word: &Token,
+    value: Option<&Token>,
+) -> Option<Diagnostic> {
+    let directive = statement.name.text.as_str();
+    let words: &[(&str, &str)] = match directive {
+        "dnstap" => &SINK_WORDS,
+        "listen" => &LISTENER_WORDS,
+        _ => return None,
+    };
+    let text = word.text.as_str();
+    if let Some((_, right)) = words.iter().find(|(other, _)| *other == text) {
+        let problem = word
+            .error(
+                format!("unknown option `{text}`"),
+                format!("not an option of `{directive}`"),
+            )
+            .at(statement.span(), "in this directive");
+        return Some(word.propose(problem, format!("tapfan calls it `{right}`"), right));
+    }
+    let is_argument = dnstap::ARGUMENTS.iter().any(|row| row.name == text);
+    if directive != "dnstap" || !is_argument {
+        return None;
+    }
+    let problem = word
+        .error(
+            format!("`{text}` is an argument of `dnstap`, not an option"),
+            "it does not belong in the block",
+        )
+        .at(statement.span(), "but on this line");
+    Some(problem.help(match line_with(statement, text, value) {
+        Some(line) => format!("the line is `{line}`"),
+        None => dnstap::USAGE.to_owned(),
+    }))
+}
+
+/// The line of a sink with one more argument. `None` if the arguments on the line or the value are not as expected.
+fn line_with(statement: &Statement, name: &str, value: Option<&Token>) -> Option<String> {
+    let (socket, rest) = statement.arguments.split_first()?;
+    let full = rest.first().is_some_and(|first| first.is_word("full"));
+    let numbers = rest.get(usize::from(full)..)?;
+    let number = |token: &Token| token.text.parse::<u32>().ok();
+    let mut numbers: Vec<u32> = numbers.iter().map(number).collect::<Option<_>>()?;
+    let at = match name {
+        "writebuffer" => 0,
+        "queue" => 1,
+        _ => return Some(joined(socket, true, &numbers)),
+    };
+    let value = number(value?)?;
+    numbers.resize(numbers.len().max(at + 1), 1);
+    *numbers.get_mut(at)? = value;
+    Some(joined(socket, full, &numbers))
+}
+
+fn joined(socket: &Token, full: bool, numbers: &[u32]) -> String {
+    let mut line = format!("dnstap {}", shown(&socket.text));
+    if full {
+        line.push_str(" full");
+    }
+    for number in numbers {
+        // Writing to a string cannot fail.
+        let _ = write!(line, " {number}");
+    }
+    line
+}
