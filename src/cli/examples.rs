@@ -55,6 +55,10 @@ const CHECK: &[Example] = &[
         "Checks the Tapfile that `tapfan run` would read",
     ),
     example(
+        "tapfan check --elsewhere --json edge.Tapfile",
+        "Checks the Tapfile of another machine in CI, and prints the result as JSON",
+    ),
+    example(
         "tapfan check Tapfile --sample capture.fstrm",
         "Also prints what `extra` would contain in the first frames of a capture",
     ),

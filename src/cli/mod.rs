@@ -19,7 +19,6 @@ mod readings;
 mod remote;
 mod replay;
 mod run;
-mod sample;
 mod signals;
 mod status;
 mod tapfile;

@@ -38,6 +38,8 @@ pub(crate) struct Lexed {
     pub(crate) tokens: Vec<Token>,
     /// True if the tokens reach the end of the file. False if a quote is not closed.
     pub(crate) whole: bool,
+    /// The words that contain a variable that is not set.
+    pub(crate) unset: Vec<Span>,
 }
 
 /// Cuts a file into its tokens.
@@ -57,6 +59,7 @@ pub(crate) fn lex(
         lexed: Lexed {
             tokens: Vec::new(),
             whole: true,
+            unset: Vec::new(),
         },
     };
     lexer.run();
@@ -261,6 +264,9 @@ impl Lexer<'_> {
                         ))
                         .at(span, "empty here"),
                     );
+                }
+                if !filled.unset.is_empty() {
+                    self.lexed.unset.push(span);
                 }
                 filled.text
             }

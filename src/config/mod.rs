@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 #[cfg(feature = "cli")]
-pub(crate) use directives::{leads_to, manual};
+pub(crate) use directives::{Section, leads_to, manual};
 pub use model::{
     Admin, AdminAddress, Compression, Config, Edits, Endpoints, FileSettings, Listen,
     ListenAddress, ListenLimits, QueueLimits, ReadyWhen, Refresh, Sink,
@@ -33,7 +33,7 @@ pub use source::Position;
 #[cfg(feature = "cli")]
 pub(crate) use source::{ReadError, read};
 
-use self::directives::Purpose;
+use self::{directives::Purpose, source::Span};
 use crate::files::waiting_for;
 pub use crate::{
     extra::Template,
@@ -63,6 +63,28 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// A digest of the texts that were read. It serves to notice changes and is not cryptographic.
     pub digest: u64,
+    /// The places of the directives in `config`.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    places: Places,
+}
+
+/// The places of those directives that bind or open something.
+#[derive(Debug, Default)]
+struct Places {
+    listeners: Vec<Span>,
+    sinks: Vec<Span>,
+    admin: Option<Span>,
+    probes: Option<Span>,
+}
+
+/// A directive of a configuration. A listener or a sink has an index in its list.
+#[cfg(feature = "cli")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Listener(usize),
+    Sink(usize),
+    Admin,
+    Probes,
 }
 
 /// The error of [`find`]: there is no configuration at the usual paths.
@@ -76,8 +98,19 @@ pub struct NotFound;
 /// the variables of this process. If a file cannot be read, [`Loaded::diagnostics`] contains an error, as for any other
 /// problem.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded {
+    load_with(path, environment, Needs::Check)
+}
+
+/// Reads a configuration like [`load`], but for another machine: errors about files, users, groups and variables that
+/// this machine does not have become warnings. With such a warning, [`Loaded::config`] may be `None` without an error.
+#[cfg(feature = "cli")]
+pub(crate) fn load_elsewhere(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded {
+    load_with(path, environment, Needs::Elsewhere)
+}
+
+fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>, needs: Needs) -> Loaded {
     match source::read(path) {
-        Ok(text) => understand(path, &text, environment, Purpose::Router, Needs::Check),
+        Ok(text) => understand(path, &text, environment, Purpose::Router, needs),
         Err(error) => {
             let name = path.display().to_string();
             let problem = Diagnostic::error(format!("cannot read the configuration: {error}"));
@@ -90,6 +123,7 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Loaded
                 ),
                 files: vec![path.to_owned()],
                 digest: 0,
+                places: Places::default(),
             }
         }
     }
@@ -149,6 +183,9 @@ pub fn process_environment(name: &str) -> Option<String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Check,
+    /// Unmet requirements are warnings.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    Elsewhere,
     Ignore,
 }
 
@@ -164,18 +201,31 @@ fn understand(
         tokens,
         mut problems,
         missed,
+        foreign,
     } = import::expand(path, text, environment);
     let statements = parser::parse(tokens, &mut problems);
     let file = path.display().to_string();
     let mut understood = directives::understand(&file, &statements, purpose, &mut problems);
-    if needs == Needs::Check {
-        needs::check(&understood.needs, &mut problems);
-        problems.extend(
-            understood
-                .config
-                .as_ref()
-                .and_then(|config| room::check(&file, config)),
-        );
+    match needs {
+        Needs::Check => {
+            needs::check(&understood.needs, &mut problems);
+            let config = understood.config.as_ref();
+            problems.extend(config.and_then(|config| room::check(&file, config)));
+        }
+        Needs::Elsewhere => {
+            let place = |problem: &Diagnostic| problem.place();
+            let is_foreign = |span: Span| foreign.iter().any(|word| word.holds(span));
+            for problem in &mut problems {
+                if place(problem).is_some_and(is_foreign) {
+                    problem.weaken();
+                }
+            }
+            let mut unmet = Vec::new();
+            needs::check(&understood.needs, &mut unmet);
+            unmet.iter_mut().for_each(Diagnostic::weaken);
+            problems.extend(unmet);
+        }
+        Needs::Ignore => {}
     }
     let mut files = sources.paths();
     files.extend(missed);
@@ -191,6 +241,33 @@ fn understand(
         diagnostics,
         files,
         digest,
+        places: understood.places,
+    }
+}
+
+// === impl Loaded ===
+
+#[cfg(feature = "cli")]
+impl Loaded {
+    /// Adds a warning at a directive.
+    pub(crate) fn warn(&mut self, part: Part, message: String, label: &str) {
+        let Places {
+            listeners,
+            sinks,
+            admin,
+            probes,
+        } = &self.places;
+        let place = match part {
+            Part::Listener(index) => listeners.get(index).copied(),
+            Part::Sink(index) => sinks.get(index).copied(),
+            Part::Admin => *admin,
+            Part::Probes => *probes,
+        };
+        let warning = Diagnostic::warning(message);
+        self.diagnostics.add(match place {
+            Some(span) => warning.at(span, label),
+            None => warning.note(label),
+        });
     }
 }
 

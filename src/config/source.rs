@@ -65,6 +65,15 @@ pub(crate) enum ReadError {
     NotUtf8 { line: usize, byte: u8 },
 }
 
+// === impl ReadError ===
+
+impl ReadError {
+    /// Returns whether the file does not exist.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::File(FileReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
 // === impl Sources ===
 
 impl Sources {
@@ -131,6 +140,11 @@ impl Sources {
 // === impl Span ===
 
 impl Span {
+    /// Returns whether `other` is inside of this span.
+    pub(crate) fn holds(self, other: Self) -> bool {
+        self.file == other.file && self.start <= other.start && other.end <= self.end
+    }
+
     /// The span from the start of this span to the end of `other`. If `other` is in another file or ends earlier,
     /// returns this span unchanged.
     pub(crate) fn to(self, other: Self) -> Self {

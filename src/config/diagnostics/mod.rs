@@ -55,10 +55,7 @@ impl Diagnostics {
     /// imported twice.
     pub(super) fn new(sources: Sources, mut list: Vec<Diagnostic>) -> Self {
         // A problem without a place concerns the whole configuration, so it comes last.
-        list.sort_by_key(|diagnostic| {
-            let span = diagnostic.labels.first().map(|label| label.span);
-            (span.is_none(), span)
-        });
+        list.sort_by_key(|problem| (problem.place().is_none(), problem.place()));
         list.dedup();
         Self { sources, list }
     }
@@ -105,6 +102,14 @@ impl Diagnostics {
         Some(text)
     }
 
+    /// Adds a problem at its place.
+    #[cfg(feature = "cli")]
+    pub(super) fn add(&mut self, problem: Diagnostic) {
+        let place = |problem: &Diagnostic| (problem.place().is_none(), problem.place());
+        let at = self.list.partition_point(|it| place(it) <= place(&problem));
+        self.list.insert(at, problem);
+    }
+
     fn count(&self, severity: Severity) -> usize {
         let problems = self.list.iter();
         problems.filter(|it| it.severity == severity).count()
@@ -146,6 +151,16 @@ impl Diagnostic {
 
     pub(super) fn warning(message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, message.into())
+    }
+
+    /// The place of the problem, if it has one in the text.
+    pub(super) fn place(&self) -> Option<Span> {
+        self.labels.first().map(|label| label.span)
+    }
+
+    /// Makes a warning from an error.
+    pub(super) fn weaken(&mut self) {
+        self.severity = Severity::Warning;
     }
 
     fn new(severity: Severity, message: String) -> Self {

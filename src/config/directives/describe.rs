@@ -12,36 +12,67 @@ use crate::net::{Authority, Endpoint};
 /// The length of the longest name of a setting.
 pub(super) const WIDTH: usize = "unfinished_frames".len();
 
+/// The settings of a directive, or of the lines of the router itself.
+pub(crate) struct Section {
+    /// `listen`, `dnstap`, `router` or `resolver`.
+    pub(crate) directive: &'static str,
+    /// The name of a listener or a sink.
+    pub(crate) name: Option<String>,
+    /// The names and values of all settings, with their defaults.
+    pub(crate) settings: Vec<(&'static str, String)>,
+}
+
 impl Config {
     /// All settings with their values as a table for people. Includes settings that have their default value.
     pub fn describe(&self) -> String {
         let mut text = String::new();
-        // Writing to a string cannot fail.
-        let mut section = |heading: &str, lines: &mut dyn Iterator<Item = (&str, String)>| {
+        for section in self.sections() {
             let gap = if text.is_empty() { "" } else { "\n" };
-            let _ = writeln!(text, "{gap}{heading}");
-            for (name, value) in lines {
+            let name = section.name.map(|name| format!(" {name}"));
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "{gap}{}{}",
+                section.directive,
+                name.unwrap_or_default()
+            );
+            for (name, value) in section.settings {
                 let _ = writeln!(text, "    {name:WIDTH$}  {value}");
             }
-        };
-        for listen in &self.listeners {
-            let lines = described(listen::OPTIONS, listen);
-            let mut lines = [("address", shown(&listen.address))]
-                .into_iter()
-                .chain(lines);
-            section(&format!("listen {}", listen.name), &mut lines);
         }
-        for sink in &self.sinks {
-            let arguments = described(dnstap::ARGUMENTS, sink);
-            let options = described(dnstap::OPTIONS, sink);
-            let address = [("address", sink.endpoint.to_string())];
-            let mut lines = address.into_iter().chain(arguments).chain(options);
-            section(&format!("dnstap {}", sink.name), &mut lines);
-        }
-        section("router", &mut described(router::LINES, self));
-        let mut lines = described(resolver::OPTIONS, &self.resolver);
-        section("resolver", &mut lines);
         text
+    }
+
+    /// All settings with their values, in the order of the file.
+    pub(crate) fn sections(&self) -> Vec<Section> {
+        let listeners = self.listeners.iter().map(|listen| Section {
+            directive: "listen",
+            name: Some(listen.name.to_string()),
+            settings: [("address", shown(&listen.address))]
+                .into_iter()
+                .chain(described(listen::OPTIONS, listen))
+                .collect(),
+        });
+        let sinks = self.sinks.iter().map(|sink| Section {
+            directive: "dnstap",
+            name: Some(sink.name.to_string()),
+            settings: [("address", sink.endpoint.to_string())]
+                .into_iter()
+                .chain(described(dnstap::ARGUMENTS, sink))
+                .chain(described(dnstap::OPTIONS, sink))
+                .collect(),
+        });
+        let router = Section {
+            directive: "router",
+            name: None,
+            settings: described(router::LINES, self).collect(),
+        };
+        let resolver = Section {
+            directive: "resolver",
+            name: None,
+            settings: described(resolver::OPTIONS, &self.resolver).collect(),
+        };
+        listeners.chain(sinks).chain([router, resolver]).collect()
     }
 }
 

@@ -22,7 +22,7 @@ mod whole;
 use std::path::{Component, Path};
 
 use super::{
-    AdminAddress, Config,
+    AdminAddress, Config, Places,
     diagnostics::{Diagnostic, Severity, shown},
     lexer::{Kind, Token},
     nearest::nearest,
@@ -30,6 +30,8 @@ use super::{
     parser::Statement,
 };
 use crate::net::{AddressError, UnixAddress};
+#[cfg(feature = "cli")]
+pub(crate) use describe::Section;
 use row::{Row, listed};
 #[cfg(feature = "cli")]
 pub(crate) use whole::leads_to;
@@ -44,6 +46,7 @@ pub(super) struct Understood {
     /// The address in the last `admin` line, even if other lines have errors; `None` if the line itself has an error.
     pub(super) admin: Option<AdminAddress>,
     pub(super) needs: Vec<Need>,
+    pub(super) places: Places,
 }
 
 /// The by-products of reading a directive: problems, and requirements on the machine.
@@ -94,6 +97,7 @@ pub(super) fn understand(
             config: None,
             admin: None,
             needs: findings.needs,
+            places: Places::default(),
         };
     }
     for statement in statements {
@@ -127,8 +131,10 @@ pub(super) fn understand(
             },
         }
     }
+    let places = parts.places();
     Understood {
         admin,
+        places,
         config: whole::put_together(file, parts, purpose, &mut findings),
         needs: findings.needs,
     }

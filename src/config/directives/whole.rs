@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::PathBuf};
 
 use super::{
     super::{
-        Config, Listen, ListenAddress, Sink,
+        Config, Listen, ListenAddress, Places, Sink,
         diagnostics::{Diagnostic, shown},
         needs::{BACK, Need, ROUND, What, back_to_listener},
         parser::Statement,
@@ -31,6 +31,17 @@ pub(super) struct Parts<'a> {
 // === impl Parts ===
 
 impl Parts<'_> {
+    /// The places of the directives.
+    pub(super) fn places(&self) -> Places {
+        let line = |name| self.lines.get(name).copied();
+        Places {
+            listeners: self.listeners.iter().map(|(span, _)| *span).collect(),
+            sinks: self.sinks.iter().map(|sink| sink.socket.span).collect(),
+            admin: line("admin"),
+            probes: line("probes"),
+        }
+    }
+
     /// Records the place of one of the router's own lines. Warns if the line replaces an earlier one.
     pub(super) fn line(
         &mut self,

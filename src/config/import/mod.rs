@@ -28,6 +28,9 @@ pub(super) struct Imported {
     pub(super) problems: Vec<Diagnostic>,
     /// Imported files that could not be read, and patterns that no file matched.
     pub(super) missed: Vec<PathBuf>,
+    /// The words whose meaning depends on the machine: those with a variable that is not set, and those that import a
+    /// missing file with an absolute path.
+    pub(super) foreign: Vec<Span>,
 }
 
 /// Reads `text`, the content of the file at `path`, and everything that it imports.
@@ -37,6 +40,7 @@ pub(super) fn expand(path: &Path, text: &str, environment: Environment<'_>) -> I
         sources: Sources::default(),
         problems: Vec::new(),
         missed: Vec::new(),
+        foreign: Vec::new(),
         snippets: HashMap::new(),
         files: HashMap::new(),
         stack: vec![Active::File(canonical(path), path.to_owned())],
@@ -53,6 +57,7 @@ pub(super) fn expand(path: &Path, text: &str, environment: Environment<'_>) -> I
         tokens: importer.tokens,
         problems: importer.problems,
         missed: importer.missed,
+        foreign: importer.foreign,
     }
 }
 
@@ -61,6 +66,7 @@ struct Importer<'a> {
     sources: Sources,
     problems: Vec<Diagnostic>,
     missed: Vec<PathBuf>,
+    foreign: Vec<Span>,
     snippets: HashMap<String, Snippet>,
     /// The tokens of the files that were read. The key is the canonical path.
     files: HashMap<PathBuf, Rc<[Token]>>,
@@ -91,8 +97,12 @@ enum Active {
 
 impl Importer<'_> {
     fn lex(&mut self, file: FileId) -> Rc<[Token]> {
-        let lexer::Lexed { tokens, whole } =
-            lexer::lex(&self.sources, file, self.environment, &mut self.problems);
+        let lexer::Lexed {
+            tokens,
+            whole,
+            unset,
+        } = lexer::lex(&self.sources, file, self.environment, &mut self.problems);
+        self.foreign.extend(unset);
         braces::repair(tokens, whole, &mut self.problems).into()
     }
 

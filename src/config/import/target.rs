@@ -1,7 +1,6 @@
 //! The target of an import: a snippet, a file, or the files that match a pattern.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -16,7 +15,7 @@ use crate::{
         nearest::nearest,
         source::{self, ReadError},
     },
-    files::{FileReadError, waiting_for},
+    files::waiting_for,
 };
 
 /// The largest depth of imports within imports.
@@ -113,6 +112,9 @@ impl Importer<'_> {
                 }
                 Err(error) => {
                     importer.missed.push(path.to_owned());
+                    if Path::new(&target.text).is_absolute() && error.is_missing() {
+                        importer.foreign.push(target.span);
+                    }
                     let problem = importer.unreadable(target, path, &error);
                     importer.problems.push(problem);
                     None
@@ -125,11 +127,7 @@ impl Importer<'_> {
     fn unreadable(&self, target: &Token, path: &Path, error: &ReadError) -> Diagnostic {
         let path = path.display().to_string();
         let path = shown(&path);
-        let missing = matches!(
-            error,
-            ReadError::File(FileReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound
-        );
-        if !missing {
+        if !error.is_missing() {
             return target.error(format!("cannot import `{path}`: {error}"), "imported here");
         }
         let label = format!("there is no file `{path}`");

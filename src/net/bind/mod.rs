@@ -1,6 +1,8 @@
 //! Listening sockets: unix sockets with their permissions, and TCP.
 
 mod error;
+#[cfg(feature = "cli")]
+mod probe;
 mod socket_file;
 
 use std::{
@@ -18,6 +20,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 pub use self::error::BindError;
+#[cfg(feature = "cli")]
+pub(crate) use self::probe::{probe_tcp, probe_unix};
 use self::socket_file::{Identity, SocketFile};
 use super::{UNIX_PATH_LIMIT, UnixAddress, socket::abstract_path};
 use crate::files::folder;

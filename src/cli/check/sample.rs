@@ -109,7 +109,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let capture = folder.path().join("c.fstrm");
         let mut file = FileWriter::new(File::create(&capture).expect("ours")).expect("START");
-        let recording = include_bytes!("../../tests/data/unbound.fstrm").as_slice();
+        let recording = include_bytes!("../../../tests/data/unbound.fstrm").as_slice();
         let recorded = FileReader::new(recording).expect("START");
         file.write_frame(b"no dnstap").expect("written");
         for frame in recorded.take(20) {

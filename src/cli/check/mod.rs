@@ -1,19 +1,23 @@
 //! `tapfan check [FILE]`: prints all problems and all settings of a configuration.
 
+mod json;
+mod machine;
+mod sample;
+
 use std::{
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use super::{BAD_CONFIGURATION, FAILED, eprint, fail, paint, print, sample};
+use super::{BAD_CONFIGURATION, FAILED, eprint, fail, paint, print};
 use crate::{
-    config::{self, Diagnostics},
+    config::{self, Diagnostics, Loaded},
     files::{Unanswered, read_in_time},
 };
 
 /// Arguments of `tapfan check`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct CheckArgs {
     /// The Tapfile to check; by default ./Tapfile, or else /etc/tapfan/Tapfile
     #[arg(value_name = "FILE")]
@@ -21,6 +25,12 @@ pub(crate) struct CheckArgs {
     /// The Tapfile to check
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
+    /// Prints the problems and the settings as JSON
+    #[arg(long, conflicts_with = "sample")]
+    json: bool,
+    /// Checks a Tapfile of another machine: files, users, groups and variables that this machine lacks are warnings
+    #[arg(long)]
+    elsewhere: bool,
     /// Also prints the values that the placeholders in `extra` have in the first 10 frames of this capture
     #[arg(long, value_name = "CAPTURE")]
     sample: Option<PathBuf>,
@@ -33,9 +43,7 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
         Ok(path) => path,
         Err(error) => return fail(BAD_CONFIGURATION, format_args!("{error}")),
     };
-    let named = path.clone();
-    let loaded = read_in_time(move || config::load(&named, &config::process_environment));
-    let loaded = match loaded {
+    let loaded = match load(&path, arguments.elsewhere) {
         Ok(loaded) => loaded,
         Err(error) => {
             let path = path.display();
@@ -45,23 +53,44 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
             );
         }
     };
-    let problems = loaded.diagnostics.render(colored_stderr());
-    let summary = summary(&path, &loaded.diagnostics);
-    eprint(format_args!("{problems}tapfan: {summary}\n"));
-    let Some(config) = loaded.config else {
-        return ExitCode::from(BAD_CONFIGURATION);
-    };
-    let mut settings = config.describe();
-    if let Some(capture) = &arguments.sample {
-        match sample::tables(&config, capture) {
-            Ok(tables) => settings.push_str(&tables),
+    let result = if arguments.json {
+        json::report(&path, &loaded)
+    } else {
+        let problems = loaded.diagnostics.render(colored_stderr());
+        let summary = summary(&path, &loaded.diagnostics);
+        eprint(format_args!("{problems}tapfan: {summary}\n"));
+        match settings(&loaded, arguments.sample.as_deref()) {
+            Ok(settings) => settings,
             Err(error) => return fail(FAILED, format_args!("{error}")),
         }
-    }
-    match print(settings.as_bytes()) {
+    };
+    match print(result.as_bytes()) {
+        Ok(()) if loaded.diagnostics.has_errors() => ExitCode::from(BAD_CONFIGURATION),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILED, format_args!("cannot write to stdout: {error}")),
     }
+}
+
+/// Reads the configuration and, unless it is for another machine, looks for what would keep `run` from starting.
+fn load(path: &Path, elsewhere: bool) -> Result<Loaded, Unanswered> {
+    let path = path.to_owned();
+    read_in_time(move || {
+        if elsewhere {
+            return config::load_elsewhere(&path, &config::process_environment);
+        }
+        let mut loaded = config::load(&path, &config::process_environment);
+        machine::check(&mut loaded);
+        loaded
+    })
+}
+
+/// The settings for people. Empty if the configuration is not known completely.
+fn settings(loaded: &Loaded, sample: Option<&Path>) -> Result<String, sample::SampleError> {
+    let Some(config) = &loaded.config else {
+        return Ok(String::new());
+    };
+    let tables = sample.map(|capture| sample::tables(config, capture));
+    Ok(config.describe() + &tables.transpose()?.unwrap_or_default())
 }
 
 /// The error if the command line names no configuration and there is none at the default places.
@@ -129,6 +158,34 @@ mod tests {
     }
 
     #[test]
+    fn what_another_machine_has_is_a_warning() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("Tapfile");
+        let check = |text: &str, elsewhere| {
+            std::fs::write(&path, text).expect("the folder is ours");
+            load(&path, elsewhere).expect("read").diagnostics
+        };
+        for text in [
+            "listen @in {\n}\ndnstap tls://c.example:1 {\n ca /no/such/ca.pem\n}",
+            "listen @in\ndnstap {$NO_SUCH_VARIABLE}",
+            "listen @in\ndnstap tcp://{$NO_SUCH_VARIABLE}",
+            "listen no.sock {\n group no-such-group\n}\ndnstap @s",
+            "listen @in\ndnstap @s\nimport /no/such/file.conf",
+        ] {
+            assert!(check(text, false).has_errors(), "{text}");
+            let elsewhere = check(text, true);
+            assert!(!elsewhere.has_errors(), "{elsewhere}");
+            assert!(elsewhere.warnings() > 0, "{text}");
+        }
+        for text in [
+            "listen @in\ndnstap @s {\n idenity {$NO_SUCH_VARIABLE}\n}",
+            "listen @in\ndnstap @s\nimport no-such-file.conf",
+        ] {
+            assert!(check(text, true).has_errors(), "{text}");
+        }
+    }
+
+    #[test]
     fn the_exit_status_is_2_for_a_bad_configuration() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let status = |name: &str, text: &str| {
@@ -136,8 +193,7 @@ mod tests {
             std::fs::write(&file, text).expect("the folder is ours");
             run(&CheckArgs {
                 file: Some(file),
-                config: None,
-                sample: None,
+                ..CheckArgs::default()
             })
         };
         assert_eq!(status("good", "listen @in\ndnstap /s"), ExitCode::SUCCESS);
@@ -148,8 +204,7 @@ mod tests {
         let missing = folder.path().join("missing");
         let arguments = CheckArgs {
             file: Some(missing),
-            config: None,
-            sample: None,
+            ..CheckArgs::default()
         };
         assert_eq!(run(&arguments), ExitCode::from(BAD_CONFIGURATION));
     }

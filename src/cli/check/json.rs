@@ -1,0 +1,142 @@
+//! The result of `tapfan check` as JSON. docs/configuration.md describes the fields.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::Serialize;
+
+use crate::config::{Config, Diagnostic, Diagnostics, Loaded, Section, Severity};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    file: String,
+    errors: usize,
+    warnings: usize,
+    problems: Vec<Problem<'a>>,
+    /// `None` if there is an error.
+    configuration: Option<Configuration>,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    severity: &'static str,
+    message: &'a str,
+    file: Option<String>,
+    line: Option<usize>,
+    column: Option<usize>,
+    cause: Option<&'a str>,
+    notes: &'a [String],
+    help: Option<&'a str>,
+}
+
+#[derive(Default, Serialize)]
+struct Configuration {
+    listeners: Vec<Directive>,
+    sinks: Vec<Directive>,
+    router: Settings,
+    resolver: Settings,
+}
+
+#[derive(Serialize)]
+struct Directive {
+    name: String,
+    settings: Settings,
+}
+
+/// The names and values of settings, as in the table for people.
+type Settings = BTreeMap<&'static str, String>;
+
+/// Returns one JSON object with all problems and settings.
+pub(super) fn report(path: &Path, loaded: &Loaded) -> String {
+    let diagnostics = &loaded.diagnostics;
+    let report = Report {
+        file: path.display().to_string(),
+        errors: diagnostics.errors(),
+        warnings: diagnostics.warnings(),
+        problems: diagnostics
+            .iter()
+            .map(|it| problem(diagnostics, it))
+            .collect(),
+        configuration: loaded.config.as_ref().map(configuration),
+    };
+    // Serialization to memory fails only for maps whose keys are not text.
+    let text = serde_json::to_string_pretty(&report).unwrap_or_default();
+    text + "\n"
+}
+
+fn problem<'a>(diagnostics: &Diagnostics, problem: &'a Diagnostic) -> Problem<'a> {
+    let place = diagnostics.position(problem);
+    Problem {
+        severity: match problem.severity() {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        },
+        message: problem.message(),
+        file: place.as_ref().map(|place| place.file.clone()),
+        line: place.as_ref().map(|place| place.line),
+        column: place.as_ref().map(|place| place.column),
+        cause: problem.cause(),
+        notes: problem.notes(),
+        help: problem.remedy(),
+    }
+}
+
+fn configuration(config: &Config) -> Configuration {
+    let mut all = Configuration::default();
+    for section in config.sections() {
+        let Section {
+            directive,
+            name,
+            settings,
+        } = section;
+        let settings = settings.into_iter().collect();
+        let named = |settings| Directive {
+            name: name.unwrap_or_default(),
+            settings,
+        };
+        match directive {
+            "listen" => all.listeners.push(named(settings)),
+            "dnstap" => all.sinks.push(named(settings)),
+            "resolver" => all.resolver = settings,
+            _ => all.router = settings,
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn reported(text: &str) -> serde_json::Value {
+        let path = Path::new("Tapfile");
+        let loaded = config::parse(path, text, &|_| None);
+        serde_json::from_str(&report(path, &loaded)).expect("JSON")
+    }
+
+    #[test]
+    fn the_settings_are_those_of_the_table() {
+        let json = reported("listen @in\ndnstap @out full {\n name archive\n}\n");
+        assert_eq!(json["errors"], 0);
+        let configuration = &json["configuration"];
+        assert_eq!(configuration["listeners"][0]["name"], "@in");
+        let sink = &configuration["sinks"][0];
+        assert_eq!(sink["name"], "archive");
+        assert_eq!(sink["settings"]["full"], "yes");
+        assert_eq!(configuration["router"]["drain"], "10s");
+    }
+
+    #[test]
+    fn a_problem_has_its_place_and_its_remedy() {
+        let json = reported("listen @in\ndnstap @out {\n idenity a\n}\n");
+        assert_eq!(json["errors"], 1);
+        assert!(json["configuration"].is_null());
+        let problem = &json["problems"][0];
+        assert_eq!(problem["severity"], "error");
+        assert_eq!(
+            (&problem["line"], &problem["column"]),
+            (&3.into(), &2.into())
+        );
+        assert_eq!(problem["help"], "did you mean `identity`?");
+    }
+}
