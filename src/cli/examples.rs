@@ -17,6 +17,7 @@ pub(super) fn of(command: &str) -> &'static [Example] {
     match command {
         "run" => RUN,
         "check" => CHECK,
+        "init" => INIT,
         "demo" => DEMO,
         "dump" => DUMP,
         "replay" => REPLAY,
@@ -61,6 +62,21 @@ const CHECK: &[Example] = &[
     example(
         "tapfan check Tapfile --sample capture.fstrm",
         "Also prints what `extra` would contain in the first frames of a capture",
+    ),
+];
+
+const INIT: &[Example] = &[
+    example(
+        "tapfan init",
+        "Writes ./Tapfile, and prints what to do next",
+    ),
+    example(
+        "tapfan init -o - > /etc/tapfan/Tapfile",
+        "Prints the Tapfile, and creates no folder for its sockets",
+    ),
+    example(
+        "tapfan init --for unbound",
+        "Prints the lines for Unbound and the lines for the Tapfile",
     ),
 ];
 

@@ -12,6 +12,7 @@ mod figures;
 #[cfg(test)]
 mod fixture;
 mod inherited;
+mod init;
 mod log;
 mod man;
 mod paint;
@@ -59,6 +60,9 @@ enum Command {
     /// Checks a configuration: prints all problems with their places in the file, and the resulting settings
     #[command(after_help = examples::help("check"))]
     Check(check::CheckArgs),
+    /// Writes a first Tapfile for this machine and its DNS servers, and prints the next commands
+    #[command(after_help = examples::help("init"))]
+    Init(init::InitArgs),
     /// Runs a router on loopback with recorded traffic, and stops one of its collectors for a while
     #[command(after_help = examples::help("demo"))]
     Demo {
@@ -122,6 +126,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run { args, .. } => run::run(&args, &log),
         Command::Check(args) => check::run(&args),
+        Command::Init(args) => init::run(&args),
         Command::Demo { args, .. } => demo::run(&args),
         Command::Dump { args, .. } => dump::run(&args, &log),
         Command::Replay { args, .. } => replay::run(&args),
@@ -170,9 +175,11 @@ impl Command {
             // Its output shows the state of the sinks, so log lines would only repeat it.
             Self::Demo { log, .. } => (log, "error"),
             Self::Check(_) => (&LogArgs::DEFAULT, "info"),
-            Self::Status(_) | Self::Top(_) | Self::Completions(_) | Self::Man(_) => {
-                (&LogArgs::DEFAULT, "error")
-            }
+            Self::Init(_)
+            | Self::Status(_)
+            | Self::Top(_)
+            | Self::Completions(_)
+            | Self::Man(_) => (&LogArgs::DEFAULT, "error"),
         };
         Log::init(args, level, outlet)
     }

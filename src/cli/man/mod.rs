@@ -139,6 +139,7 @@ mod tests {
             "tapfan.1",
             "tapfan-run.1",
             "tapfan-check.1",
+            "tapfan-init.1",
             "tapfan-demo.1",
             "tapfan-dump.1",
             "tapfan-replay.1",

@@ -1,0 +1,183 @@
+//! `tapfan init`: writes a first Tapfile for this machine, or prints the lines of a DNS server and of the Tapfile.
+
+mod draft;
+mod machine;
+mod recipes;
+
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, ValueHint};
+
+use self::{draft::Draft, machine::Machine, recipes::Server};
+use super::{FAILED, eprint, fail, print};
+
+/// Arguments of `tapfan init`.
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// The file to write; `-` is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "Tapfile", value_hint = ValueHint::FilePath)]
+    output: PathBuf,
+    /// Replaces the file if it exists
+    #[arg(long)]
+    force: bool,
+    /// Writes nothing, and prints the lines for the configuration of this DNS server and for the Tapfile
+    #[arg(long = "for", value_name = "SERVER", value_enum, conflicts_with_all = ["output", "force"])]
+    server: Option<Server>,
+}
+
+/// The reason why no Tapfile was written.
+#[derive(Debug, thiserror::Error)]
+enum InitError {
+    #[error("{} exists; `--force` replaces it, and `--output FILE` writes another file", .0.display())]
+    Exists(PathBuf),
+    #[error("cannot write {}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("cannot create the folder {} for the sockets: {source}", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("cannot write to stdout: {0}")]
+    Stdout(io::Error),
+}
+
+pub(super) fn run(args: &InitArgs) -> ExitCode {
+    let result = match args.server {
+        Some(server) => print(server.recipe().text().as_bytes()).map_err(InitError::Stdout),
+        None => write(args, &Draft::new(&Machine::look())),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(FAILED, format_args!("{error}")),
+    }
+}
+
+fn write(args: &InitArgs, draft: &Draft) -> Result<(), InitError> {
+    let path = args.output.as_path();
+    if path == Path::new("-") {
+        return print(draft.text.as_bytes()).map_err(InitError::Stdout);
+    }
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AlreadyExists => InitError::Exists(path.to_owned()),
+        _ => InitError::File {
+            path: path.to_owned(),
+            source,
+        },
+    };
+    let mut options = OpenOptions::new();
+    options.write(true).truncate(args.force);
+    let mut file = options
+        .create(args.force)
+        .create_new(!args.force)
+        .open(path)
+        .map_err(failed)?;
+    file.write_all(draft.text.as_bytes()).map_err(failed)?;
+    // Other users must be able to enter the folder: the DNS server runs as one of them.
+    let created = DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&draft.folder);
+    created.map_err(|source| InitError::Folder {
+        path: draft.folder.clone(),
+        source,
+    })?;
+    eprint(format_args!("{}", next_steps(path, draft)));
+    Ok(())
+}
+
+/// The commands with which the user sees frames, in their order.
+fn next_steps(path: &Path, draft: &Draft) -> String {
+    let file = path.display();
+    let run = if path == Path::new("Tapfile") {
+        "tapfan run".to_owned()
+    } else {
+        format!("tapfan run {file}")
+    };
+    let folder = draft.folder.display();
+    let dump = draft.dump.display();
+    let mut parts = vec![
+        format!("tapfan: wrote {file}. The sockets are in {folder}.\n\nNext:"),
+        format!("  {run}"),
+        format!("  tapfan dump -u {dump}   # in another terminal, shows the frames"),
+    ];
+    if let Some(page) = &draft.page {
+        parts.push(format!("  {page}   # the page, in a browser"));
+    }
+    for (found, socket) in &draft.servers {
+        let recipe = found.server.recipe();
+        let lines = recipe.lines_for(&socket.display().to_string());
+        let (name, file) = (recipe.name, recipe.file);
+        let lines = lines.trim_end();
+        parts.push(format!(
+            "\n{name} runs here. Add to {file}, and restart it:\n\n{lines}"
+        ));
+    }
+    if draft.servers.is_empty() {
+        parts.push(
+            "\nNo DNS server was found. `tapfan init --for bind` prints the lines for one; `tapfan demo` needs none."
+                .to_owned(),
+        );
+    }
+    parts.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn arguments(words: &[&str]) -> InitArgs {
+        let words = ["tapfan", "init"].iter().chain(words);
+        match Cli::try_parse_from(words).expect("arguments").command {
+            Command::Init(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_existing_file_is_replaced_only_with_force() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let machine = Machine {
+            runtime: folder.path().to_owned(),
+            servers: Vec::new(),
+            is_root: false,
+            groups: Vec::new(),
+            admin: None,
+        };
+        let draft = Draft::new(&machine);
+        let path = folder.path().join("Tapfile");
+        fs::write(&path, "# mine").expect("the folder is ours");
+        let name = path.to_str().expect("text");
+        let refused = write(&arguments(&["-o", name]), &draft);
+        assert!(matches!(refused, Err(InitError::Exists(_))), "{refused:?}");
+        assert_eq!(fs::read_to_string(&path).expect("text"), "# mine");
+        write(&arguments(&["-o", name, "--force"]), &draft).expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("text"), draft.text);
+        assert!(draft.folder.is_dir());
+    }
+
+    #[test]
+    fn the_next_steps_name_the_file_and_the_socket() {
+        let mut machine = Machine::look();
+        machine.servers = vec![machine::Found {
+            server: Server::Knot,
+            group: None,
+        }];
+        machine.runtime = "/run".into();
+        let text = next_steps(Path::new("edge"), &Draft::new(&machine));
+        for part in [
+            "tapfan run edge\n",
+            "tapfan dump -u /run/tapfan/dump.sock ",
+            "sink: unix:/run/tapfan/dnstap.sock",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The lines of a DNS server and of the Tapfile that belong together. README.md has the same lines, with explanations.
+
+use clap::ValueEnum;
+
+/// A DNS server, or a place where DNS servers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Server {
+    Coredns,
+    Bind,
+    Unbound,
+    Knot,
+    Dnsdist,
+    Recursor,
+    Kubernetes,
+}
+
+/// The lines for one DNS server.
+pub(super) struct Recipe {
+    /// The name of the server, which is also its heading in README.md.
+    pub(super) name: &'static str,
+    /// The file for `lines`.
+    pub(super) file: &'static str,
+    /// The lines of the server's configuration.
+    pub(super) lines: &'static str,
+    pub(super) tapfile: &'static str,
+}
+
+/// The path of the socket in the recipes.
+pub(super) const SOCKET: &str = "/run/tapfan/dnstap.sock";
+
+// === impl Server ===
+
+impl Server {
+    pub(super) fn recipe(self) -> &'static Recipe {
+        match self {
+            Self::Coredns => &COREDNS,
+            Self::Bind => &BIND,
+            Self::Unbound => &UNBOUND,
+            Self::Knot => &KNOT,
+            Self::Dnsdist => &DNSDIST,
+            Self::Recursor => &RECURSOR,
+            Self::Kubernetes => &KUBERNETES,
+        }
+    }
+}
+
+// === impl Recipe ===
+
+impl Recipe {
+    /// Both sides, with headings.
+    pub(super) fn text(&self) -> String {
+        let Self {
+            file,
+            lines,
+            tapfile,
+            ..
+        } = self;
+        format!("In {file}:\n\n{lines}\nIn the Tapfile:\n\n{tapfile}")
+    }
+
+    /// The lines of the server's configuration for a socket at another path.
+    pub(super) fn lines_for(&self, socket: &str) -> String {
+        self.lines.replace(SOCKET, socket)
+    }
+}
+
+const COREDNS: Recipe = Recipe {
+    name: "CoreDNS",
+    file: "the Corefile",
+    lines: ". {
+    dnstap /run/tapfan/dnstap.sock full
+    forward . /etc/resolv.conf
+}
+",
+    tapfile: "listen unix:///run/tapfan/dnstap.sock
+
+dnstap tcp://collector.example.net:6000
+dnstap tls://siem.example.net:6443 full 4 8 {
+    identity edge-1
+}
+",
+};
+
+const BIND: Recipe = Recipe {
+    name: "BIND",
+    file: "named.conf",
+    lines: r#"options {
+    dnstap { all; };
+    dnstap-output unix "/run/tapfan/dnstap.sock";
+    dnstap-identity "ns1";
+};
+"#,
+    tapfile: "listen unix:///run/tapfan/dnstap.sock {
+    group bind
+}
+
+dnstap tcp://collector.example.net:6000 full
+",
+};
+
+const UNBOUND: Recipe = Recipe {
+    name: "Unbound",
+    file: "unbound.conf",
+    lines: r#"dnstap:
+    dnstap-enable: yes
+    dnstap-socket-path: "/run/tapfan/dnstap.sock"
+    dnstap-send-identity: yes
+    dnstap-send-version: yes
+    dnstap-log-client-query-messages: yes
+    dnstap-log-client-response-messages: yes
+    dnstap-log-resolver-query-messages: yes
+    dnstap-log-resolver-response-messages: yes
+"#,
+    tapfile: "listen unix:///run/tapfan/dnstap.sock {
+    group unbound
+}
+
+dnstap tcp://collector.example.net:6000 full
+",
+};
+
+const KNOT: Recipe = Recipe {
+    name: "Knot DNS",
+    file: "knot.conf",
+    lines: "mod-dnstap:
+  - id: taps
+    sink: unix:/run/tapfan/dnstap.sock
+    log-queries: on
+    log-responses: on
+
+template:
+  - id: default
+    global-module: mod-dnstap/taps
+",
+    tapfile: "listen unix:///run/tapfan/dnstap.sock {
+    group knot
+}
+
+dnstap tcp://collector.example.net:6000 full
+",
+};
+
+const DNSDIST: Recipe = Recipe {
+    name: "dnsdist",
+    file: "dnsdist.conf",
+    lines: r#"taps = newFrameStreamUnixLogger("/run/tapfan/dnstap.sock")
+addAction(AllRule(), DnstapLogAction("edge-1", taps))
+addResponseAction(AllRule(), DnstapLogResponseAction("edge-1", taps))
+addCacheHitResponseAction(AllRule(), DnstapLogResponseAction("edge-1", taps))
+addSelfAnsweredResponseAction(AllRule(), DnstapLogResponseAction("edge-1", taps))
+"#,
+    tapfile: "listen unix:///run/tapfan/dnstap.sock {
+    group _dnsdist
+}
+
+dnstap tcp://collector.example.net:6000 full
+",
+};
+
+const RECURSOR: Recipe = Recipe {
+    name: "PowerDNS Recursor",
+    file: "the file that `lua-config-file` names",
+    lines: r#"dnstapFrameStreamServer({"/run/tapfan/dnstap.sock"}, {logQueries=true, logResponses=true})
+"#,
+    tapfile: "listen unix:///run/tapfan/dnstap.sock {
+    group pdns
+}
+
+dnstap tcp://collector.example.net:6000 full
+",
+};
+
+const KUBERNETES: Recipe = Recipe {
+    name: "Kubernetes",
+    file: "the Corefile of the cluster",
+    lines: ". {
+    dnstap tcp://tapfan.dns-obs.svc.cluster.local.:6000 full
+    forward . /etc/resolv.conf
+}
+",
+    tapfile: "listen tcp://0.0.0.0:6000
+probes 0.0.0.0:9181
+
+dnstap tcp://collector.dns-obs.svc.cluster.local.:6000 full {
+    name collector
+    max_age 1h
+}
+",
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn the_readme_has_the_same_lines() {
+        let readme = include_str!("../../../README.md");
+        let recipes = readme.split("\n## Recipes\n").nth(1).expect("a section");
+        let recipes = recipes.split("\n## ").next().unwrap_or_default();
+        let headings = recipes.lines().filter_map(|line| line.strip_prefix("### "));
+        let servers = Server::value_variants().iter();
+        let names: Vec<&str> = servers.clone().map(|server| server.recipe().name).collect();
+        assert_eq!(names, headings.collect::<Vec<_>>());
+        for server in servers {
+            let Recipe {
+                name,
+                lines,
+                tapfile,
+                ..
+            } = server.recipe();
+            let heading = format!("### {name}\n");
+            let (_, section) = recipes.split_once(&heading).expect(name);
+            let section = section.split("\n### ").next().unwrap_or_default();
+            for text in [*lines, *tapfile] {
+                assert!(
+                    section.contains(&format!("\n{text}```\n")),
+                    "{name}: {text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_tapfile_of_a_recipe_is_good_and_the_server_writes_to_its_listener() {
+        for server in Server::value_variants() {
+            let recipe = server.recipe();
+            let loaded = config::parse("Tapfile".as_ref(), recipe.tapfile, &|_| None);
+            assert!(loaded.config.is_some(), "{}", loaded.diagnostics);
+            assert!(loaded.diagnostics.is_empty(), "{}", loaded.diagnostics);
+            if *server != Server::Kubernetes {
+                assert!(recipe.lines.contains(SOCKET), "{}", recipe.name);
+                assert!(recipe.tapfile.contains(SOCKET), "{}", recipe.name);
+                assert!(recipe.lines_for("/x").contains("/x"), "{}", recipe.name);
+            }
+        }
+    }
+}
