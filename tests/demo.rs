@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -94,6 +95,11 @@ fn the_demo_completes_and_its_figures_add_up() {
     ] {
         assert!(said.contains(event), "{event:?} in: {said}");
     }
+    let wide: Vec<&str> = said
+        .lines()
+        .filter(|line| line.chars().count() > 80)
+        .collect();
+    assert!(wide.is_empty(), "{wide:#?}");
     let left: Vec<_> = fs::read_dir(folder.path()).expect("readable").collect();
     assert!(left.is_empty(), "{left:?}");
 }
@@ -138,6 +144,38 @@ fn an_interrupt_during_the_outage_restarts_the_collector_first() {
     lines.read_to_string(&mut said).expect("text");
     assert!(demo.0.wait().expect("waited").success(), "{said}");
     assert!(said.contains("siem is back"), "{said}");
+    assert_adds_up(&said);
+}
+
+#[test]
+fn the_page_is_served_while_the_demo_is_kept_running() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut demo = Running(
+        demo(2, folder.path())
+            .arg("--keep")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("started"),
+    );
+    let mut lines = BufReader::new(demo.0.stdout.take().expect("piped"));
+    let mut said = String::new();
+    while !said.contains("the traffic goes on") {
+        assert!(lines.read_line(&mut said).expect("text") > 0, "{said}");
+    }
+    let (_, address) = said.split_once("http://").expect("an address");
+    let address = address.split('/').next().unwrap_or_default();
+    let mut page = TcpStream::connect(address).expect("it listens");
+    let request = format!("GET /status HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    page.write_all(request.as_bytes()).expect("room");
+    let mut answer = String::new();
+    page.read_to_string(&mut answer).expect("text");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("\"siem\""),
+        "{answer}"
+    );
+    demo.interrupt();
+    lines.read_to_string(&mut said).expect("text");
+    assert!(demo.0.wait().expect("waited").success(), "{said}");
     assert_adds_up(&said);
 }
 

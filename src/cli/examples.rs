@@ -86,6 +86,10 @@ const DEMO: &[Example] = &[
         "tapfan demo --seconds 60",
         "Runs it for a minute, in which a collector is down for 20 seconds",
     ),
+    example(
+        "tapfan demo --keep",
+        "Continues until Ctrl-C, so that you can look at the page",
+    ),
 ];
 
 const DUMP: &[Example] = &[

@@ -39,6 +39,11 @@ impl Paint {
         self.with(code, state.label())
     }
 
+    /// Returns text in the colour of a sink that is up.
+    pub(super) fn good(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
     /// Returns text in the colour of an alarm.
     pub(super) fn alarm(self, text: &str) -> String {
         self.with("31", text)

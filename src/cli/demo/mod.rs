@@ -16,6 +16,7 @@ mod verdict;
 
 use std::{
     error::Error,
+    net::Ipv4Addr,
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -46,7 +47,12 @@ use self::{
     verdict::conclude,
 };
 use super::{FAILED, fail, signals::Signals};
-use crate::{config, health::State, supervisor::Supervisor};
+use crate::{
+    admin::Server,
+    config::{self, AdminAddress},
+    health::State,
+    supervisor::{Supervisor, View},
+};
 
 /// Arguments of `tapfan demo`.
 #[derive(Debug, Args)]
@@ -54,6 +60,9 @@ pub(super) struct DemoArgs {
     /// The length of the demo in seconds, without the drain
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(2..=3600))]
     seconds: u64,
+    /// Continues with the traffic after that time, until SIGINT or SIGTERM, so that you can look at the page
+    #[arg(long)]
+    keep: bool,
 }
 
 struct Play {
@@ -77,7 +86,7 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(FAILED, format_args!("the demo failed: {error}")),
     };
-    match runtime.block_on(play(Duration::from_secs(args.seconds))) {
+    match runtime.block_on(play(Duration::from_secs(args.seconds), args.keep)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(error) => fail(FAILED, format_args!("the demo failed: {error}")),
@@ -85,7 +94,7 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
 }
 
 /// Runs the demo and returns whether the counts of the router and of the collectors agree.
-async fn play(length: Duration) -> Result<bool, Failure> {
+async fn play(length: Duration, keep: bool) -> Result<bool, Failure> {
     let mut end =
         End::new([SignalKind::interrupt(), SignalKind::terminate()].map(|kind| (kind, ())))?;
     let folder = Folder::new()?;
@@ -100,9 +109,21 @@ async fn play(length: Duration) -> Result<bool, Failure> {
 
     collectors.open_all()?;
     let router = Supervisor::start(&config)?;
+    // The endpoint is dropped at the end of the demo, after the drain.
+    let admin = page(router.view())?;
     let changes = watch(router.sinks());
     let stop = CancellationToken::new();
     let mut sender = spawn(sender::send(socket, traffic, stop.clone()));
+    if let Some(address) = admin.address() {
+        let until = if keep {
+            "until Ctrl-C"
+        } else {
+            "until the end; --keep lets it run on"
+        };
+        screen.paragraph(format_args!(
+            "The page of this router: http://{address}/ ({until})."
+        ));
+    }
     screen.head(&router);
     let mut play = Play {
         screen,
@@ -111,7 +132,7 @@ async fn play(length: Duration) -> Result<bool, Failure> {
         changes,
         absence: Absence::default(),
     };
-    play.perform(length, &mut sender, &mut end).await?;
+    play.perform(length, keep, &mut sender, &mut end).await?;
     let text = "the server ends its stream, and tapfan drains";
     play.screen.event(format_args!("{text}"));
     stop.cancel();
@@ -121,22 +142,37 @@ async fn play(length: Duration) -> Result<bool, Failure> {
 
 fn introduce(screen: &Screen, traffic: &Traffic, tapfile: &str, length: Duration) {
     let servers = traffic.servers().join(", ");
+    screen.paragraph(format_args!(
+        "This is a demo of tapfan {}, {length:?} long. A sender replays frames recorded from {servers}, {RATE} a \
+         second, and tapfan sends them to three collectors. Everything runs in this process, over real sockets. One \
+         collector is killed and comes back.",
+        env!("CARGO_PKG_VERSION")
+    ));
     screen.line(format_args!(
-        "This is a demo of tapfan {}, {length:?} long. A sender replays frames recorded from
-{servers}, {RATE} a second, and tapfan sends them to three collectors.
-Everything runs in this process, over real sockets. One collector is killed and comes back.
-
+        "
     DNS server --> tapfan --+--> {ARCHIVE:<9}  unix, full: the sender's own bytes
                             +--> {ANALYTICS}  TCP, without the DNS messages
-                            +--> {SIEM:<9}  TCP, full, identity {IDENTITY}; it will be killed
+                            +--> {SIEM:<9}  TCP, full, identity {IDENTITY}; killed
 
 The Tapfile for this is:
-",
-        env!("CARGO_PKG_VERSION")
+"
     ));
     for line in tapfile.lines() {
         screen.line(format_args!("    {line}"));
     }
+}
+
+/// Starts the admin endpoint of a router, on loopback at a port that the system chooses.
+fn page(router: &View) -> Result<Server, Failure> {
+    let mut server = Server::start(router.clone(), &runtime::Handle::current())?;
+    let address = AdminAddress::At((Ipv4Addr::LOCALHOST, 0).into());
+    let config = config::Admin {
+        address,
+        ..config::Admin::default()
+    };
+    let sockets = server.bind(&config)?;
+    server.apply(sockets);
+    Ok(server)
 }
 
 /// Returns the times at which siem goes down and comes back in a demo of this length. Both are counted from the start.
@@ -155,16 +191,18 @@ fn show_change(screen: &Screen, change: &Change, absence: &mut Absence) {
 // === impl Play ===
 
 impl Play {
-    /// Runs the traffic until the end of the demo or a signal. If siem is down at that time, this function starts it
+    /// Runs the traffic until the end of the demo or a signal; with `keep`, until a signal. If siem is down at that time, this function starts it
     /// again before it returns.
     async fn perform(
         &mut self,
         length: Duration,
+        keep: bool,
         sender: &mut JoinHandle<Result<u64, SenderError>>,
         end: &mut End,
     ) -> Result<(), Failure> {
         let start = time::Instant::now();
         let [leaves, returns] = absence_in(length);
+        let mut goes_on = false;
         let mut rows = interval_at(start + Duration::from_secs(1), Duration::from_secs(1));
         loop {
             let next = match (self.absence.left, self.absence.returned) {
@@ -186,12 +224,17 @@ impl Play {
                 Some(change) = self.changes.recv() => {
                     show_change(&self.screen, &change, &mut self.absence);
                 }
-                () = sleep_until(start + next) => match (self.absence.left, self.absence.returned) {
+                () = sleep_until(start + next), if !goes_on => match (self.absence.left, self.absence.returned) {
                     (None, _) => self.absence.leave(&self.screen, &mut self.collectors).await,
                     (_, None) => self.bring_back().await?,
+                    _ if keep => {
+                        goes_on = true;
+                        self.screen.event(format_args!("the traffic goes on until Ctrl-C"));
+                    }
                     _ => break,
                 },
-                _ = rows.tick() => self.screen.row(&self.router),
+                // After the demo, the page shows more than rows.
+                _ = rows.tick(), if !goes_on => self.screen.row(&self.router),
             }
         }
         if self.absence.left.is_some() && self.absence.returned.is_none() {

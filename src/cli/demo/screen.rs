@@ -1,4 +1,5 @@
-//! The demo's output: plain lines, readable in any terminal and in a file.
+//! The demo's output: plain lines of at most 80 columns, readable in a terminal and in a file. On a terminal, states and
+//! events have colours.
 
 use std::{
     fmt::{Arguments, Write as _},
@@ -8,6 +9,7 @@ use std::{
 
 use super::account::Account;
 use crate::{
+    cli::paint::Paint,
     health::{Failure, SinkHealth, State},
     supervisor::Supervisor,
 };
@@ -16,8 +18,12 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Screen {
     out: Stdout,
+    paint: Paint,
     start: Instant,
 }
+
+/// The width of a terminal that a user has not changed.
+const COLUMNS: usize = 80;
 
 // === impl Screen ===
 
@@ -25,6 +31,7 @@ impl Screen {
     pub(super) fn new() -> Self {
         Self {
             out: io::stdout(),
+            paint: Paint::of_stdout(),
             start: Instant::now(),
         }
     }
@@ -36,32 +43,40 @@ impl Screen {
         let _ = out.flush();
     }
 
+    /// Prints a text as lines that fit.
+    pub(super) fn paragraph(&self, text: Arguments<'_>) {
+        for line in wrapped(&text.to_string(), COLUMNS) {
+            self.line(format_args!("{line}"));
+        }
+    }
+
     pub(super) fn event(&self, text: Arguments<'_>) {
-        self.line(format_args!("{} * {text}", self.time()));
+        self.colored_event(text, |_, line| line.to_owned());
     }
 
     pub(super) fn head(&self, router: &Supervisor) {
         let mut names = String::new();
         for sink in router.sinks() {
-            let _ = write!(names, "  | {:<27}", sink.name());
+            let _ = write!(names, " | {:<22}", sink.name());
         }
-        let names = names.trim_end();
-        let columns = "  | state   deliv. queued  lost".repeat(router.sinks().len());
-        self.line(format_args!("\n      {names}\n  time{columns}"));
+        let columns = " | now  deliv. queue lost".repeat(router.sinks().len());
+        let (names, columns) = (names.trim_end(), format!(" time{columns}"));
+        let heads = [format!("     {names}"), columns].map(|line| self.paint.head(&line));
+        self.line(format_args!("\n{}\n{}", heads[0], heads[1]));
     }
 
     /// Prints a row with the state of every sink.
     pub(super) fn row(&self, router: &Supervisor) {
         let mut cells = String::new();
         for sink in router.sinks() {
-            let state = sink.status().borrow().state;
+            let state = match sink.status().borrow().state {
+                State::Up => self.paint.good("up  "),
+                _ => self.paint.alarm("down"),
+            };
             let ledger = sink.ledger();
             let (delivered, dropped) = (ledger.delivered, ledger.dropped_total());
             let waiting = ledger.queued + ledger.in_flight;
-            let _ = write!(
-                cells,
-                "  | {state:<7} {delivered:>6} {waiting:>6} {dropped:>5}"
-            );
+            let _ = write!(cells, " | {state} {delivered:>6} {waiting:>5} {dropped:>4}");
         }
         self.line(format_args!("{}{cells}", self.time()));
     }
@@ -70,9 +85,12 @@ impl Screen {
     pub(super) fn change(&self, name: &str, status: &SinkHealth) {
         let endpoint = status.endpoint.as_deref().unwrap_or_default();
         match (status.state, &status.last_error) {
-            (State::Up, _) => self.event(format_args!("{name} is up, at {endpoint}")),
+            (State::Up, _) => {
+                self.colored_event(format_args!("{name} is up, at {endpoint}"), Paint::good);
+            }
             (state, Some(Failure { error: cause, .. })) => {
-                self.event(format_args!("{name} is down, in {state}: {cause}"));
+                let text = format_args!("{name} is down, in {state}: {cause}");
+                self.colored_event(text, Paint::alarm);
             }
             (state, None) => self.event(format_args!("{name} is in {state}")),
         }
@@ -80,23 +98,59 @@ impl Screen {
 
     /// Prints the final accounts.
     pub(super) fn ledgers(&self, accounts: &[Account]) {
-        self.line(format_args!(
-            "\nsink         offered = delivered + dropped + queued + in flight | collector read  missing  repeated"
-        ));
+        let head =
+            "sink       offered delivered dropped queued in flight |    read missing repeated";
+        self.line(format_args!("\n{}", self.paint.head(head)));
         for account in accounts {
             let (ledger, tally) = (&account.ledger, account.tally);
             let (offered, delivered) = (ledger.offered, ledger.delivered);
             let (dropped, queued) = (ledger.dropped_total(), ledger.queued);
             self.line(format_args!(
-                "{:<11} {offered:>8}   {delivered:>9}   {dropped:>7}   {queued:>6}   {:>9} | {:>14} {:>8} {:>9}",
+                "{:<9} {offered:>8} {delivered:>9} {dropped:>7} {queued:>6} {:>9} | {:>7} {:>7} {:>8}",
                 account.name, ledger.in_flight, tally.frames, tally.missing, tally.repeated
             ));
         }
+        self.line(format_args!(
+            "Left: tapfan, offered = delivered + dropped + queued + in flight.\nRight: what the collector counted."
+        ));
     }
 
-    fn time(&self) -> String {
-        format!("{:>4.1} s", self.start.elapsed().as_secs_f64())
+    fn colored_event(&self, text: Arguments<'_>, color: fn(Paint, &str) -> String) {
+        let (time, indent) = (self.time(), "        ");
+        let lines = wrapped(&text.to_string(), COLUMNS - indent.len());
+        for (index, line) in lines.iter().enumerate() {
+            let line = color(self.paint, line);
+            match index {
+                0 => self.line(format_args!("{time} * {line}")),
+                _ => self.line(format_args!("{indent}{line}")),
+            }
+        }
     }
+
+    /// The time since the start, in five columns for the first quarter of an hour.
+    fn time(&self) -> String {
+        let seconds = self.start.elapsed().as_secs_f64();
+        if seconds < 100.0 {
+            format!("{seconds:>4.1}s")
+        } else {
+            format!("{seconds:>4.0}s")
+        }
+    }
+}
+
+/// Breaks a text into lines of at most `width` characters. A longer word has a line of its own.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Formats a duration in ms or s.
@@ -105,5 +159,17 @@ pub(super) fn shown(duration: Duration) -> String {
         format!("{} ms", duration.as_millis())
     } else {
         format!("{:.1} s", duration.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_broken_between_words() {
+        assert_eq!(wrapped("a bc  def\ng", 4), ["a bc", "def", "g"]);
+        assert_eq!(wrapped("abcdef g", 3), ["abcdef", "g"]);
+        assert_eq!(wrapped("", 3), Vec::<String>::new());
     }
 }

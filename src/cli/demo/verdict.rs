@@ -25,8 +25,9 @@ pub(super) fn conclude(
         }
         return false;
     }
-    screen.line(format_args!(
-        "\n{ARCHIVE} and {ANALYTICS} got each of the {sent} frames once and in order: {ARCHIVE} byte for byte,\n{ANALYTICS} without the DNS messages."
+    screen.line(format_args!(""));
+    screen.paragraph(format_args!(
+        "{ARCHIVE} and {ANALYTICS} got each of the {sent} frames once and in order: {ARCHIVE} byte for byte, {ANALYTICS} without the DNS messages."
     ));
     if let (Some(left), Some(returned)) = (absence.left, absence.returned) {
         let away = shown(returned - left);
@@ -37,19 +38,19 @@ pub(super) fn conclude(
             ),
             None => "came back only for the drain,".to_owned(),
         };
-        screen.line(format_args!(
+        screen.paragraph(format_args!(
             "{SIEM} was away for {away}, {again} and got the {} frames that were queued for it.",
             absence.waited
         ));
         match absence.unread {
             0 => screen.line(format_args!("It missed no frames.")),
-            unread => screen.line(format_args!(
+            unread => screen.paragraph(format_args!(
                 "It missed {unread} frames: tapfan had delivered them, and {SIEM} had not read them when it was killed."
             )),
         }
     }
-    screen.line(format_args!(
-        "Every frame is accounted for. Next: README.md has a first Tapfile for `tapfan run`."
+    screen.paragraph(format_args!(
+        "Every frame is accounted for. Next: `tapfan init` writes a first Tapfile for `tapfan run`."
     ));
     true
 }

@@ -28,6 +28,11 @@ impl Series {
         self.values.back().copied().flatten()
     }
 
+    /// The largest value. It is at least the last one, unlike the largest mean of [`columns`](Self::columns).
+    pub(super) fn most(&self) -> f64 {
+        self.values.iter().flatten().copied().fold(0.0, f64::max)
+    }
+
     /// Groups the last `span` values into `width` columns, the newest last. The value of a column is the mean of its
     /// values.
     ///
@@ -76,6 +81,7 @@ mod tests {
         assert_eq!(series.columns(2, 2), [None, Some(8.0)]);
         assert_eq!(series.columns(0, 10), []);
         assert_eq!(series.last(), Some(8.0));
+        assert!(series.most() >= 8.0);
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub(super) fn other_format(statements: &[Statement]) -> Option<Diagnostic> {
         format!("this is {format}, and a Tapfile has the syntax of a Corefile"),
         "not a directive of the Tapfile",
     );
-    Some(problem.help("write one directive a line, as in `listen unix:///run/tapfan/dnstap.sock`"))
+    Some(problem.help("write one directive a line, as in `listen unix:///run/tapfan/dnstap.sock`; `tapfan init` writes a first Tapfile"))
 }
 
 fn format(statement: &Statement) -> Option<&'static str> {

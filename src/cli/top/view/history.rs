@@ -4,7 +4,7 @@ use ratatui::text::{Line, Span};
 
 use super::{
     Page, Theme,
-    chart::{bar, chart, most, spark, spark_of},
+    chart::{bar, chart, spark, spark_of},
     clock, cut,
 };
 use crate::{
@@ -82,7 +82,7 @@ fn charts(model: &Model, history: &SinkHistory, height: u16, theme: Theme, page:
     let head = format!(
         "OUT {}/s, max {}/s in the last {}",
         now(history.outgoing.last()),
-        rate(most(&out)),
+        rate(history.outgoing.most()),
         model.span(KEPT)
     );
     page.line(&Line::from(Span::styled(head, Theme::heading())));

@@ -109,9 +109,9 @@ fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
             let age = age(status.now.since(status.started));
             let clock = clock(status.now);
             let left = format!("tapfan {}  {phase} {age}  {whereabouts}", status.version);
-            // The time is aligned to the right if there is room.
+            // The time is at the right end, also on a narrow screen: it shows that the screen is live.
             let room = page.width().saturating_sub(clock.len() + 2);
-            let text = format!("{left:<room$}  {clock}");
+            let text = format!("{:<room$}  {clock}", cut(&left, room));
             page.bar(&Line::from(text));
         }
     }

@@ -5,11 +5,7 @@ mod columns;
 use ratatui::text::{Line, Span};
 
 use self::columns::Columns;
-use super::{
-    Page, Theme,
-    chart::{most, spark},
-    cut,
-};
+use super::{Page, Theme, chart::spark, cut};
 use crate::{
     admin::{RouterStatus, SinkStatus},
     cli::{
@@ -124,7 +120,7 @@ fn selected(
         let label = format!("out, last {} ", model.span(KEPT));
         let room = page.width().saturating_sub(label.len() + 12).min(KEPT);
         let values = history.outgoing.columns(room, KEPT);
-        let most = format!(" max {}/s", rate(most(&values)));
+        let most = format!(" max {}/s", rate(history.outgoing.most()));
         page.line(&Line::from(vec![
             Span::from(label),
             Span::styled(spark(&values), theme.chart()),
