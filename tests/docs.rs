@@ -4,8 +4,17 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
 };
 
 #[path = "house/markdown.rs"]
@@ -246,4 +255,98 @@ fn every_command_flag_and_metric_exists() {
             }
         }
     }
+}
+
+/// A process that ends with its test.
+struct Running(Child);
+
+impl Running {
+    /// Sends SIGINT and waits for the end.
+    fn end(&mut self) -> bool {
+        let pid = i32::try_from(self.0.id()).expect("a process");
+        kill(Pid::from_raw(pid), Signal::SIGINT).expect("it runs");
+        self.0.wait().expect("waited").success()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The process has exited already, unless the test failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_first_steps_of_the_readme_show_frames() {
+    let readme = document("README.md");
+    let (_, start) = readme.text.split_once("\n## Start\n").expect("a section");
+    let (start, _) = start.split_once("\n## ").expect("a section after it");
+    let blocks = blocks(start);
+    let tapfile = blocks.iter().find(|block| block.language == "tapfile");
+    let tapfile = &tapfile.expect("a Tapfile").text;
+    assert!(tapfile.contains("127.0.0.1:9180"), "{tapfile}");
+    let commands = blocks.iter().rfind(|block| block.language == "sh");
+    let commands: Vec<&str> = commands.expect("commands").text.lines().collect();
+    let [run, dump, replay] = commands[..] else {
+        panic!("three commands: {commands:?}");
+    };
+
+    let folder = tempfile::tempdir().expect("a folder");
+    // Only the port differs from the text, because another router may run here.
+    let tapfile = tapfile.replace("127.0.0.1:9180", "127.0.0.1:0");
+    fs::write(folder.path().join("Tapfile"), tapfile).expect("the folder is ours");
+    symlink(Path::new(ROOT).join("tests"), folder.path().join("tests"))
+        .expect("the folder is ours");
+    let start = |line: &str| {
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some("tapfan"), "{line}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tapfan"));
+        command
+            .args(words)
+            .current_dir(&folder)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        command
+    };
+    let mut router = Running(start(run).spawn().expect("built"));
+    let mut dump = Running(start(dump).spawn().expect("built"));
+    while !folder.path().join("dnstap.sock").exists() {
+        assert!(router.0.try_wait().expect("our child").is_none(), "it runs");
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(start(replay).status().expect("built").success(), "{replay}");
+    let mut lines = BufReader::new(dump.0.stdout.take().expect("piped")).lines();
+    let line = lines.next().expect("a frame").expect("text");
+    assert!(line.contains(" UDP ") || line.contains(" TCP "), "{line}");
+    assert!(router.end(), "the router drains");
+}
+
+#[test]
+fn a_first_tapfile_is_written_and_good() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tapfan = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_tapfan"))
+            .args(arguments)
+            .current_dir(&folder)
+            .output()
+            .expect("it runs")
+    };
+    // Standard output, so that no folder is created outside.
+    let written = tapfan(&["init", "-o", "-"]);
+    assert!(written.status.success(), "{written:?}");
+    let text = String::from_utf8(written.stdout).expect("text");
+    let loaded = tapfan::config::parse(Path::new("Tapfile"), &text, &|_| None);
+    assert!(loaded.diagnostics.is_empty(), "{}", loaded.diagnostics);
+    fs::write(folder.path().join("Tapfile"), "# mine").expect("the folder is ours");
+    let refused = tapfan(&["init"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let recipe = tapfan(&["init", "--for", "knot"]);
+    let recipe = String::from_utf8(recipe.stdout).expect("text");
+    assert!(
+        recipe.contains("mod-dnstap:") && recipe.contains("listen unix://"),
+        "{recipe}"
+    );
 }

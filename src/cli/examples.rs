@@ -188,4 +188,56 @@ mod tests {
             assert_eq!(help, Some(super::help(name)), "{name}");
         }
     }
+
+    /// Splits a command line as a shell does, up to a pipe, a redirection, a comment or `&&`.
+    fn words(line: &str) -> Vec<String> {
+        let mut words: Vec<String> = Vec::new();
+        let (mut quote, mut in_word) = (None, false);
+        for c in line.chars() {
+            match quote {
+                Some(end) if c == end => quote = None,
+                Some(_) => words.last_mut().expect("a word").push(c),
+                None if c.is_whitespace() => in_word = false,
+                None if !in_word && matches!(c, '|' | '>' | '#' | '&') => break,
+                None => {
+                    if !in_word {
+                        words.push(String::new());
+                        in_word = true;
+                    }
+                    match c {
+                        '"' | '\'' => quote = Some(c),
+                        _ => words.last_mut().expect("a word").push(c),
+                    }
+                }
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn every_command_line_of_the_documents_is_one_of_this_program() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let documents = std::fs::read_dir(root.join("docs")).expect("documents");
+        let documents = documents.map(|entry| entry.expect("an entry").path());
+        let mut seen = 0;
+        for path in documents.chain([root.join("README.md"), root.join("deploy/README.md")]) {
+            if path.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("text");
+            let shell = text.split("```sh\n").skip(1);
+            let shell = shell.filter_map(|rest| rest.split("```").next());
+            for line in shell.flat_map(str::lines).map(str::trim) {
+                if !line.starts_with("tapfan ") {
+                    continue;
+                }
+                seen += 1;
+                if let Err(error) = Cli::try_parse_from(words(line)) {
+                    let is_help = !error.use_stderr();
+                    assert!(is_help, "{}: {line}: {error}", path.display());
+                }
+            }
+        }
+        assert!(seen > 20, "{seen}");
+    }
 }

@@ -65,6 +65,20 @@ fn model(now: Instant) -> Model {
 }
 
 #[test]
+fn a_narrow_screen_keeps_its_clock() {
+    let now = Instant::now();
+    let mut model = model(now);
+    model.whereabouts =
+        "a-collector-with-a-long-name.dns-obs.example.net:9180 (--admin)".to_owned();
+    let drawn = screen(&model, now, (80, 24)).to_string();
+    let head = drawn.lines().next().expect("a line");
+    assert!(
+        head.trim_end_matches('"').ends_with(" 12:00:00 UTC"),
+        "{head}"
+    );
+}
+
+#[test]
 fn one_of_two_sinks_is_down() {
     let now = Instant::now();
     let mut model = model(now);
