@@ -64,12 +64,12 @@ pub struct Loaded {
     /// A digest of the texts that were read. It serves to notice changes and is not cryptographic.
     pub digest: u64,
     /// The places of the directives in `config`.
-    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
     places: Places,
 }
 
 /// The places of those directives that bind or open something.
 #[derive(Debug, Default)]
+#[cfg_attr(not(feature = "cli"), allow(dead_code))]
 struct Places {
     listeners: Vec<Span>,
     sinks: Vec<Span>,
