@@ -64,6 +64,7 @@ pub struct Loaded {
     /// A digest of the texts that were read. It serves to notice changes and is not cryptographic.
     pub digest: u64,
     /// The places of the directives in `config`.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
     places: Places,
 }
 
