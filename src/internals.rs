@@ -17,7 +17,7 @@ pub use crate::{
     listener::{Cut, Cutter, End, Unfinished},
     memory::Budget,
     net::{
-        Addresses, BindAddress, Destination, Keepalive, Resolver, Stream, UserTimeout,
+        Addresses, BindAddress, Counted, Destination, Keepalive, Resolver, Stream, UserTimeout,
         name_server_address, socket_address,
     },
     router::Queues,

@@ -28,6 +28,8 @@ mod held;
 mod latency;
 #[path = "../src/health/ledger.rs"]
 mod ledger;
+#[path = "../src/router/left_out.rs"]
+mod left_out;
 #[path = "../src/router/losses.rs"]
 mod losses;
 #[path = "../src/router/progress.rs"]
@@ -36,17 +38,21 @@ mod progress;
 mod queue;
 #[path = "../src/router/senders.rs"]
 mod senders;
+#[path = "../src/router/settlement.rs"]
+mod settlement;
 #[path = "../src/router/sharing.rs"]
 mod sharing;
 #[path = "../src/router/taken.rs"]
 mod taken;
+#[path = "../src/router/written.rs"]
+mod written;
 
 use std::{future::poll_fn, sync::Arc};
 
 use amount::Limits;
 use frame_stream::{Chunk, Source};
 use latency::Latency;
-use ledger::{DropReason, Drops, Ledger};
+use ledger::{DropReason, Ledger};
 use loom::{future::block_on, thread};
 use progress::Progress;
 use queue::Queue;

@@ -358,6 +358,8 @@ mod tests {
                 dropped: [("queue_full".into(), dropped + more)].into(),
                 queued: 0,
                 in_flight: 0,
+                unconfirmed: 0,
+                resent: 0,
             };
             assert_eq!(
                 trace.lately(&ledger(3)).lost,

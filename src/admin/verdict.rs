@@ -267,7 +267,7 @@ mod tests {
             "connects": 1, "failed_connects": 0, "disconnects": {}, "write_stalls": 0, "resolve_failures": 0,
             "resolve_error": null, "ledger": {
                 "offered": 9, "delivered": 5, "delivered_bytes": 500, "dropped": {"queue_full": 2, "shutdown": 0},
-                "queued": 2, "in_flight": 0,
+                "queued": 2, "in_flight": 0, "unconfirmed": 0, "resent": 0,
             },
             "queue": {"frames": 2, "bytes": 0, "capacity_frames": 10, "capacity_bytes": 10, "oldest_seconds": null},
             "latency": {"bounds_seconds": [], "counts": [5], "sum_seconds": 0.0, "p50_seconds": null, "p99_seconds": null},

@@ -93,6 +93,8 @@ pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
             dropped: counts(&[("queue_full", 0), ("shutdown", 0)]),
             queued: 0,
             in_flight: 0,
+            unconfirmed: 0,
+            resent: 0,
         },
         dropped_by_sender: DroppedBySender::default(),
         queue: QueueStatus {

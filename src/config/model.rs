@@ -145,6 +145,8 @@ pub struct Sink {
     pub write_timeout: Duration,
     /// The age at which a connection is replaced, plus or minus a tenth. `None` means never.
     pub max_age: Option<Duration>,
+    /// When a written frame counts as delivered. No effect if `endpoint` is a file.
+    pub confirm: Confirm,
     /// The settings for files. They have no effect unless `endpoint` is a file.
     pub files: FileSettings,
 }
@@ -187,6 +189,21 @@ pub struct Edits {
     pub extra: Option<Template>,
 }
 
+closed_set! {
+    /// When a written frame counts as delivered. Until then the sink keeps it, and sends it again if the connection ends.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub enum Confirm {
+        /// When the operating system of this machine has accepted it.
+        #[default]
+        Written => "written",
+        /// When the operating system of the collector has acknowledged it. On a unix socket this is the same as
+        /// [`Written`](Self::Written).
+        Kernel => "kernel",
+        /// When the collector has answered STOP with FINISH, that is, when its program has read all frames of the
+        /// connection.
+        Finish => "finish",
+    }
+}
 closed_set! {
     /// The use of the addresses if a sink's name has several.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -289,6 +306,7 @@ impl Sink {
             refresh: Refresh::default(),
             write_timeout: Duration::from_secs(30),
             max_age: None,
+            confirm: Confirm::default(),
             files: FileSettings::default(),
         }
     }

@@ -51,6 +51,9 @@ pub enum Disconnect {
     /// A new connection replaced this one, because the name no longer resolves to its address.
     #[error("the name no longer resolves to this address")]
     Moved,
+    /// A new connection replaced this one, so that the collector confirms its frames with FINISH.
+    #[error("the collector is to confirm the frames of this connection")]
+    Checkpoint,
     /// The next file replaced this one, which had reached `rotate` or `size`.
     #[error("the file has reached its time or its size")]
     FileEnded,
@@ -111,7 +114,7 @@ impl Disconnect {
             Self::Protocol(_) => Reason::Protocol,
             Self::Stopped | Self::Unconfirmed { .. } | Self::FileUnfinished(_) => Reason::Stopped,
             Self::Aborted => Reason::Aborted,
-            Self::Rotated | Self::FileEnded => Reason::Rotated,
+            Self::Rotated | Self::Checkpoint | Self::FileEnded => Reason::Rotated,
             Self::Moved => Reason::Moved,
             Self::OwnListener => Reason::OwnListener,
         }

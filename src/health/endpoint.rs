@@ -33,6 +33,9 @@ pub struct Health {
     /// Writes that made no progress for one second.
     #[serde(default)]
     pub write_stalls: u64,
+    /// True if the collector does not answer STOP with FINISH, so that `confirm finish` works as `confirm kernel`.
+    #[serde(default)]
+    pub degraded: bool,
     /// True if a connection is in use. An attempt to replace that connection may run at the same time.
     #[serde(skip)]
     pub(super) connected: bool,
@@ -111,6 +114,7 @@ impl Health {
             failed_connects: 0,
             disconnects: Disconnect::LABELS.map(|label| (label.into(), 0)).into(),
             write_stalls: 0,
+            degraded: false,
             connected: false,
         }
     }
@@ -146,6 +150,8 @@ impl Health {
             Event::NotRenewed { attempt, .. } => self.fail(attempt.to_string(), now),
             Event::Draining => self.enter(State::Draining, now),
             Event::Stopped => self.change(State::Stopped, now),
+            Event::DoesNotConfirm => self.degraded = true,
+            Event::ConfirmsAgain => self.degraded = false,
             // Events that do not change this endpoint: they concern the sink's name or other endpoints, or are only logged.
             Event::Stalled
             | Event::Unconfirmed(_)
@@ -184,6 +190,8 @@ impl Health {
             | Event::Connecting(_)
             | Event::Handshaking(_)
             | Event::Unconfirmed(_)
+            | Event::DoesNotConfirm
+            | Event::ConfirmsAgain
             | Event::Fault { .. }
             | Event::Draining
             | Event::Stopped

@@ -60,6 +60,10 @@ pub(crate) enum Event<'a> {
     Ended(&'a Disconnect),
     /// The collector did not confirm the end of its stream, or the last file was not completed.
     Unconfirmed(&'a dyn Error),
+    /// Connection after connection ended without FINISH. `confirm finish` works as `confirm kernel` from now on.
+    DoesNotConfirm,
+    /// After [`DoesNotConfirm`](Self::DoesNotConfirm), a connection ended with FINISH.
+    ConfirmsAgain,
     /// A bug in tapfan ended the stack.
     Fault {
         fault: &'a dyn Error,

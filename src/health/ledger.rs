@@ -19,6 +19,8 @@ closed_set! {
         EndpointGone => "endpoint_gone",
         /// The router was near its memory limit, and this sink held more memory than any other.
         Memory => "memory",
+        /// The frame was written, and the sink ended before the collector confirmed it. It may have arrived.
+        Unconfirmed => "unconfirmed",
     }
 }
 
@@ -28,22 +30,31 @@ pub struct Drops([u64; DropReason::ALL.len()]);
 
 /// A sink's account at one moment. Each count is in frames, unless it says bytes.
 ///
-/// At any time, `offered = delivered + dropped + queued + in flight`; [`balances`](Self::balances) checks it.
+/// At any time, `offered = delivered + dropped + queued + in flight + unconfirmed`; [`balances`](Self::balances) checks
+/// it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ledger {
     /// Frames that the router offered to the sink's queue.
     pub offered: u64,
-    /// Frames that the operating system accepted completely, on a connection whose handshake was complete.
+    /// Frames that arrived as far as the sink's `confirm` asks: by default, frames that the operating system accepted
+    /// completely, on a connection whose handshake was complete.
     pub delivered: u64,
     /// The bytes of the delivered frames on the wire, after the sink's edits.
     pub delivered_bytes: u64,
     /// Frames waiting in the queue.
     pub queued: u64,
-    /// The bytes of memory that the queued frames and those in flight hold.
+    /// The bytes of memory that the queued frames, those in flight and the unconfirmed ones hold.
     pub held_bytes: u64,
     /// Frames that the driver took from the queue and has neither written completely nor put back.
     pub in_flight: u64,
+    /// Frames that were written completely and that the collector has not confirmed. Always 0 with `confirm written`.
+    pub unconfirmed: u64,
+    /// The bytes of memory that the unconfirmed frames hold.
+    pub unconfirmed_bytes: u64,
+    /// Frames that were written again, because the connection that wrote them first ended before it confirmed them. The
+    /// collector may have them twice.
+    pub resent: u64,
     dropped: Drops,
 }
 
@@ -86,7 +97,12 @@ impl Ledger {
 
     /// Returns whether every frame offered is accounted for exactly once.
     pub fn balances(&self) -> bool {
-        self.offered == self.delivered + self.dropped_total() + self.queued + self.in_flight
+        self.offered
+            == self.delivered
+                + self.dropped_total()
+                + self.queued
+                + self.in_flight
+                + self.unconfirmed
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -96,6 +112,9 @@ impl Ledger {
         self.queued += other.queued;
         self.held_bytes += other.held_bytes;
         self.in_flight += other.in_flight;
+        self.unconfirmed += other.unconfirmed;
+        self.unconfirmed_bytes += other.unconfirmed_bytes;
+        self.resent += other.resent;
         for (reason, frames) in other.dropped.each() {
             self.count_dropped(reason, frames);
         }

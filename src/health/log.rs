@@ -104,6 +104,12 @@ impl Line<'_> {
             Event::Unconfirmed(cause) => {
                 warn!(target: TARGET, sink, endpoint = of_several, %cause, "the collector did not confirm the end of its stream");
             }
+            Event::DoesNotConfirm => {
+                warn!(target: TARGET, sink, endpoint = of_several, "the collector does not answer STOP with FINISH; `confirm finish` works as `confirm kernel` until it does");
+            }
+            Event::ConfirmsAgain => {
+                info!(target: TARGET, sink, endpoint = of_several, "the collector answers STOP with FINISH again");
+            }
             Event::Fault { fault, restart_in } => {
                 error!(target: TARGET, sink, endpoint = of_several, %fault, ?restart_in, "a bug in tapfan ended a sink; please report it");
             }
@@ -181,7 +187,7 @@ impl Line<'_> {
         let before = self.change.before.endpoint.as_deref();
         if let Disconnect::FileEnded = cause {
             debug!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new file");
-        } else if let Disconnect::Rotated = cause {
+        } else if let Disconnect::Rotated | Disconnect::Checkpoint = cause {
             debug!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new connection");
         } else {
             info!(target: TARGET, sink, endpoint, before, reason, %cause, "sink has a new connection");
@@ -243,6 +249,8 @@ impl Journal {
             | Event::Stalled
             | Event::Ended(_)
             | Event::Unconfirmed(_)
+            | Event::DoesNotConfirm
+            | Event::ConfirmsAgain
             | Event::Fault { .. }
             | Event::Draining
             | Event::Stopped

@@ -151,6 +151,8 @@ impl SinkHealth {
             | Event::Stalled
             | Event::Ended(_)
             | Event::Unconfirmed(_)
+            | Event::DoesNotConfirm
+            | Event::ConfirmsAgain
             | Event::Fault { .. }
             | Event::Draining
             | Event::Stopped
@@ -212,6 +214,7 @@ impl SinkHealth {
         if !used().any(|one| one.state == best.state && one.endpoint == sink.endpoint) {
             sink.endpoint.clone_from(&best.endpoint);
         }
+        sink.degraded = used().any(|one| one.degraded);
         sink.failures = match best.state {
             State::Up => 0,
             _ => used().fold(0, |sum, one| sum.saturating_add(one.failures)),

@@ -133,6 +133,7 @@ fn the_health_of_a_sink_and_its_endpoints_is_flat_in_json() {
     };
     let of_both = [
         "connects",
+        "degraded",
         "disconnects",
         "endpoint",
         "failed_connects",

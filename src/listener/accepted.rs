@@ -66,7 +66,7 @@ impl Accepted {
         };
         net::prepare_accepted(&stream).map_err(NoStream::Broken)?;
         let Some(tls) = tls else {
-            return Ok(Stream::Tcp(stream));
+            return Ok(stream.into());
         };
         let handshake = async {
             let mut opening = [0; 4];

@@ -36,7 +36,7 @@ mod tests {
     async fn last_heard_is_the_time_since_the_last_acknowledgement() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
-        let mut stream = Stream::Tcp(TcpStream::connect(address).await.expect("connected"));
+        let mut stream = Stream::from(TcpStream::connect(address).await.expect("connected"));
         let begun = Instant::now();
         let (_theirs, _) = listener.accept().await.expect("accepted");
         let silence = Duration::from_millis(50);
@@ -60,7 +60,7 @@ mod tests {
     async fn a_peer_that_answers_window_probes_owes_no_answer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
-        let mut stream = Stream::Tcp(TcpStream::connect(address).await.expect("connected"));
+        let mut stream = Stream::from(TcpStream::connect(address).await.expect("connected"));
         let (_theirs, _) = listener.accept().await.expect("accepted");
         // More data than both kernels can buffer.
         let data = vec![0; 64 << 20];

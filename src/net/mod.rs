@@ -2,6 +2,7 @@
 
 mod address;
 mod bind;
+mod counted;
 mod descriptors;
 mod inherit;
 mod liveness;
@@ -20,6 +21,7 @@ pub use address::{
     UnixAddress, name_server_address, socket_address,
 };
 pub use bind::{BindError, UnixPermissions};
+pub use counted::Counted;
 pub use inherit::{Given, InheritError, Inherited};
 pub use resolve::{Addresses, Destination, ResolveError, Resolver, ResolverSettings, ServerError};
 pub use socket::{Keepalive, UserTimeout};

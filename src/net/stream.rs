@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use super::{
-    Liveness, Uptake, UptakeLevel,
-    tcp_info::{awaits_answer, last_acknowledged},
+    Counted, Liveness, Uptake, UptakeLevel,
+    tcp_info::{awaits_answer, last_acknowledged, sending},
 };
 
 /// A connection that a listener accepted or a sink opened.
@@ -25,10 +25,10 @@ pub enum Stream {
     /// A unix stream socket.
     Unix(UnixStream),
     /// TCP.
-    Tcp(TcpStream),
+    Tcp(Counted),
     /// TLS over TCP, as a client or as a server.
     #[cfg(feature = "tls")]
-    Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
+    Tls(Box<tokio_rustls::TlsStream<Counted>>),
 }
 
 // === impl Stream ===
@@ -72,6 +72,10 @@ impl Stream {
 
     /// The TCP connection, which may carry TLS; `None` for a unix socket.
     fn tcp(&self) -> Option<&TcpStream> {
+        self.counted().map(Counted::tcp)
+    }
+
+    fn counted(&self) -> Option<&Counted> {
         match self {
             Self::Unix(_) => None,
             Self::Tcp(io) => Some(io),
@@ -83,6 +87,13 @@ impl Stream {
     /// Returns whether the connection is encrypted.
     pub fn is_tls(&self) -> bool {
         !matches!(self, Self::Unix(_) | Self::Tcp(_))
+    }
+}
+
+impl From<TcpStream> for Stream {
+    /// A TCP connection on which nothing was sent yet.
+    fn from(io: TcpStream) -> Self {
+        Self::Tcp(io.into())
     }
 }
 
@@ -103,6 +114,17 @@ impl Uptake for Stream {
             return io.uptake();
         }
         self.tcp()?.uptake()
+    }
+
+    fn sent(&self) -> Option<u64> {
+        self.counted().map(Counted::sent)
+    }
+
+    fn acknowledged(&self) -> Option<u64> {
+        let sending = sending(self.tcp()?)?;
+        // Our SYN counts as one byte, and so does our FIN after the shutdown.
+        let bytes = sending.acknowledged.saturating_sub(1);
+        self.sent().map(|sent| bytes.min(sent))
     }
 }
 
@@ -174,6 +196,6 @@ mod tests {
             .expect("bound");
         let address = listener.local_addr().expect("an address");
         let dialled = TcpStream::connect(address).await.expect("connected");
-        assert_eq!(Stream::Tcp(dialled).peer(), address.to_string());
+        assert_eq!(Stream::from(dialled).peer(), address.to_string());
     }
 }

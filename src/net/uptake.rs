@@ -12,6 +12,18 @@ pub(crate) trait Uptake {
     /// third of a TCP send buffer, or three quarters of a unix socket's buffer, is free. With a slow peer, this can
     /// take longer than the deadline for a peer that reads nothing.
     fn uptake(&self) -> Option<UptakeLevel>;
+
+    /// The number of bytes that this side has handed to the kernel, which may be encrypted; `None` if the peer's kernel
+    /// never acknowledges bytes, as on a unix socket.
+    fn sent(&self) -> Option<u64> {
+        None
+    }
+
+    /// The number of the [sent](Self::sent) bytes that the peer's kernel has acknowledged; `None` if the operating system
+    /// does not report it. It is available even after the connection has failed.
+    fn acknowledged(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The amount that a peer had taken at one moment.

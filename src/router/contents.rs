@@ -15,7 +15,6 @@ use super::{
     amount::{Amount, Limits},
     held::Held,
     losses::Losses,
-    progress::Progress,
     senders::Senders,
 };
 use crate::frame_stream::Chunk;
@@ -31,7 +30,7 @@ pub(super) struct Contents {
     pub(super) consumer: Option<Waker>,
     /// The senders of the frames in `waiting`.
     pub(super) senders: Senders,
-    in_flight: Vec<Flight>,
+    pub(super) in_flight: Vec<Flight>,
     /// The lowest position so far.
     first_position: u64,
     /// The position of the next chunk that is pushed.
@@ -40,20 +39,20 @@ pub(super) struct Contents {
     /// True once nothing more will be pushed. This is not a part of `lifecycle`, because chunks can still be pushed to
     /// an abandoned queue.
     pub(super) closed: bool,
-    lifecycle: Lifecycle,
+    pub(super) lifecycle: Lifecycle,
     /// Gets a permit when frames are counted as dropped.
     lost: Arc<Notify>,
 }
 
 /// A batch that was [`Taken`](super::Taken) and is not settled yet.
-struct Flight {
-    number: u64,
+pub(super) struct Flight {
+    pub(super) number: u64,
     /// The time at which its oldest frame was read from its sender.
     received: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lifecycle {
+pub(super) enum Lifecycle {
     Open,
     /// Nothing more will be pushed. The consumer ends when the queue is empty.
     Closing,
@@ -83,7 +82,7 @@ const SMALLEST_BATCH: Amount = Amount {
 
 /// A frame is dropped after this number of connections died in the middle of it. If it were kept, the frames behind it
 /// could wait forever.
-const CUTS_ALLOWED: u32 = 3;
+pub(super) const CUTS_ALLOWED: u32 = 3;
 
 // === impl Contents ===
 
@@ -123,7 +122,7 @@ impl Contents {
         // If the chunk does not fit within the queue's own bounds, these bounds apply, and the drop reason is
         // `QueueFull`.
         if self.free(bounds).room_for(chunk) == chunk.len() {
-            bounds.held.bytes = to_usize(self.ledger.held_bytes);
+            bounds.held.bytes = self.bounded_bytes();
             bounds.reason = DropReason::Memory;
         }
         let position = self.next_position;
@@ -182,7 +181,7 @@ impl Contents {
         self.losses.record(chunk.source(), frames as u64);
     }
 
-    fn wait(&mut self, held: Held) {
+    pub(super) fn wait(&mut self, held: Held) {
         let source = held.chunk.source();
         self.senders.add(source, held.position, held.amount());
         self.waiting.insert(held.position, held);
@@ -199,16 +198,24 @@ impl Contents {
     pub(super) fn room(&self, bounds: Bounds) -> Amount {
         bounds.held.without(Amount {
             frames: to_usize(self.ledger.in_flight),
-            bytes: to_usize(self.ledger.held_bytes).saturating_sub(self.senders.total.bytes),
+            bytes: self
+                .bounded_bytes()
+                .saturating_sub(self.senders.total.bytes),
         })
     }
 
-    /// The room that is free: the bounds minus all frames in the queue.
+    /// The room that is free: the bounds minus the frames in flight and the waiting frames.
     pub(super) fn free(&self, bounds: Bounds) -> Amount {
         bounds.held.without(Amount {
             frames: to_usize(self.ledger.queued + self.ledger.in_flight),
-            bytes: to_usize(self.ledger.held_bytes),
+            bytes: self.bounded_bytes(),
         })
+    }
+
+    /// The bytes that count against the bounds. Unconfirmed frames have a bound of their own, which the connection
+    /// keeps.
+    fn bounded_bytes(&self) -> usize {
+        to_usize(self.ledger.held_bytes - self.ledger.unconfirmed_bytes)
     }
 
     // --- Out
@@ -256,73 +263,6 @@ impl Contents {
         (number, taken)
     }
 
-    /// Ends the flight `number`, whose chunks are `held`. Frames that `progress` does not cover return to their
-    /// positions.
-    pub(super) fn settle(&mut self, number: u64, mut held: VecDeque<Held>, progress: Progress) {
-        // An abandoned queue has counted its frames in flight as lost already.
-        if let Lifecycle::Ended(_) = self.lifecycle {
-            return;
-        }
-        self.in_flight.retain(|flight| flight.number != number);
-        let done = progress.frames_done();
-        let mut delivered = self.release(&mut held, done, Some(Instant::now()));
-        for (reason, frames) in progress.dropped.each() {
-            // The ledger must balance even if a consumer claims more drops than it had frames in flight.
-            let frames = frames.min(delivered);
-            delivered -= frames;
-            self.count_dropped(reason, frames);
-        }
-        self.ledger.delivered += delivered;
-        self.ledger.delivered_bytes += progress.bytes;
-        // The frame that was being written may have caused the connection to die. If the connection died between two
-        // frames, the next frame is not suspect.
-        if let Some(first) = held.front_mut().filter(|_| progress.cut) {
-            first.cuts += 1;
-            if first.cuts >= CUTS_ALLOWED {
-                let given_up = self.release(&mut held, 1, None);
-                self.count_dropped(DropReason::Disconnected, given_up);
-            }
-        }
-        // The remaining chunks wait again, for the next connection, and keep their `cuts`.
-        for back in held {
-            let frames = back.chunk.len() as u64;
-            self.ledger.in_flight -= frames;
-            self.ledger.queued += frames;
-            self.wait(back);
-        }
-    }
-
-    /// Removes the first `frames` frames of a flight, and returns the number of frames removed. Records their latency
-    /// if they were `written`.
-    fn release(
-        &mut self,
-        held: &mut VecDeque<Held>,
-        mut frames: usize,
-        written: Option<Instant>,
-    ) -> u64 {
-        let mut released = 0;
-        while frames > 0 {
-            let Some(mut first) = held.pop_front() else {
-                break;
-            };
-            let done = first.split_to(frames);
-            if !first.chunk.is_empty() {
-                held.push_front(first);
-            }
-            let amount = done.amount();
-            if let Some(written) = written {
-                let frames = u32::try_from(amount.frames).unwrap_or(u32::MAX);
-                let took = written.saturating_duration_since(done.chunk.received());
-                self.latency.record(took, frames);
-            }
-            frames -= amount.frames;
-            released += amount.frames as u64;
-            self.ledger.held_bytes -= amount.bytes as u64;
-        }
-        self.ledger.in_flight -= released;
-        released
-    }
-
     /// Removes and returns the waiting chunks, as if they had never been offered.
     pub(super) fn withdraw(&mut self) -> Vec<Chunk> {
         let total = self.senders.total;
@@ -354,9 +294,12 @@ impl Contents {
         }
         let lost = self.ledger.queued + self.ledger.in_flight;
         self.count_dropped(reason, lost);
+        self.count_dropped(DropReason::Unconfirmed, self.ledger.unconfirmed);
         self.ledger.queued = 0;
         self.ledger.in_flight = 0;
+        self.ledger.unconfirmed = 0;
         self.ledger.held_bytes = 0;
+        self.ledger.unconfirmed_bytes = 0;
         self.waiting.clear();
         self.senders.clear();
         self.in_flight.clear();

@@ -10,6 +10,8 @@ pub(super) struct Held {
     pub(super) position: u64,
     /// The number of connections that died in the middle of its first frame.
     pub(super) cuts: u32,
+    /// True if a connection has written its frames already, but ended before it confirmed them.
+    pub(super) written_before: bool,
     /// The bytes of memory that count for it. After a split, the fixed cost of the chunk counts for one of the parts
     /// only.
     bytes: usize,
@@ -24,6 +26,7 @@ impl Held {
             chunk,
             position,
             cuts: 0,
+            written_before: false,
         }
     }
 
@@ -37,28 +40,18 @@ impl Held {
     /// Splits off and returns the first `frames` frames, or all if there are fewer. The amounts of the two parts add up
     /// to the whole.
     pub(super) fn split_to(&mut self, frames: usize) -> Self {
-        let head = self.chunk.split_to(frames);
-        let (position, cuts) = (self.position, self.cuts);
-        if self.chunk.is_empty() {
-            let bytes = std::mem::take(&mut self.bytes);
-            return Self {
-                chunk: head,
-                position,
-                cuts,
-                bytes,
-            };
-        }
-        let bytes = head.content();
-        self.bytes -= bytes;
-        self.position += head.len() as u64;
+        let chunk = self.chunk.split_to(frames);
+        let whole = self.chunk.is_empty();
+        let head = Self {
+            bytes: if whole { self.bytes } else { chunk.content() },
+            chunk,
+            ..*self
+        };
+        self.bytes -= head.bytes;
+        self.position += head.chunk.len() as u64;
         // No connection has died in its new first frame.
         self.cuts = 0;
-        Self {
-            chunk: head,
-            position,
-            cuts,
-            bytes,
-        }
+        head
     }
 
     /// The number of frames that stay if `excess` is dropped from the end.

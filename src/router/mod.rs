@@ -3,10 +3,13 @@
 //! Nothing here waits, so a sink cannot slow a listener or another sink.
 
 mod amount;
+#[cfg(test)]
+mod confirmation_tests;
 mod contents;
 mod fan_out;
 mod held;
 mod inlets;
+mod left_out;
 mod losses;
 mod progress;
 mod queue;
@@ -14,11 +17,13 @@ mod queue;
 mod queue_tests;
 mod queues;
 mod senders;
+mod settlement;
 mod sharing;
 #[cfg(test)]
 mod sharing_tests;
 mod shortage;
 mod taken;
+mod written;
 
 /// The lock of a queue. `tests/queue_model.rs` replaces it with loom's.
 mod sync {
@@ -27,10 +32,12 @@ mod sync {
 
 pub use queues::Queues;
 
-pub(crate) use crate::health::{DropReason, Drops, Latency, Ledger};
+pub(crate) use crate::health::{DropReason, Latency, Ledger};
 pub(crate) use amount::Limits;
 pub(crate) use fan_out::Router;
+pub(crate) use left_out::LeftOut;
 pub(crate) use losses::Losses;
 pub(crate) use progress::Progress;
 pub(crate) use queue::Queue;
 pub(crate) use taken::Taken;
+pub(crate) use written::Written;

@@ -15,6 +15,7 @@ use super::{
     amount::Limits,
     contents::Contents,
     held::Held,
+    left_out::LeftOut,
     losses::Losses,
     progress::Progress,
     sync::{Mutex, MutexGuard},
@@ -109,17 +110,46 @@ impl Queue {
         self.lock().poll_end(cx)
     }
 
-    pub(super) fn settle(&self, number: u64, held: VecDeque<Held>, progress: Progress) {
-        let consumer = {
+    pub(super) fn settle(
+        &self,
+        number: u64,
+        held: VecDeque<Held>,
+        left_out: &LeftOut,
+        progress: Progress,
+    ) {
+        self.end_flight(|contents| contents.settle(number, held, left_out, progress));
+    }
+
+    pub(super) fn settle_unconfirmed(
+        &self,
+        number: u64,
+        held: VecDeque<Held>,
+        left_out: &LeftOut,
+        progress: Progress,
+    ) -> VecDeque<Held> {
+        self.end_flight(|contents| contents.settle_unconfirmed(number, held, left_out, progress))
+    }
+
+    pub(super) fn confirm(&self, confirmed: &VecDeque<Held>, bytes: u64) {
+        self.end_flight(|contents| contents.confirm(confirmed, bytes));
+    }
+
+    pub(super) fn take_back(&self, unconfirmed: VecDeque<Held>) {
+        self.end_flight(|contents| contents.take_back(unconfirmed));
+    }
+
+    /// Changes the contents, and wakes the consumer if it waits for what has happened: frames, or the end of the queue.
+    fn end_flight<T>(&self, change: impl FnOnce(&mut Contents) -> T) -> T {
+        let (result, consumer) = {
             let mut contents = self.lock();
-            contents.settle(number, held, progress);
-            // The consumer waits for frames, or for the end of the queue. Settling a batch can cause either.
+            let result = change(&mut contents);
             let is_news = !contents.waiting.is_empty() || contents.is_over();
-            contents.consumer.take_if(|_| is_news)
+            (result, contents.consumer.take_if(|_| is_news))
         };
         if let Some(consumer) = consumer {
             consumer.wake();
         }
+        result
     }
 
     /// Closes the queue: nothing more will be pushed. The consumer still takes the frames that it holds.
@@ -137,10 +167,10 @@ impl Queue {
         Poll::Pending
     }
 
-    /// Returns whether the queue is closed and empty, so that its ledger no longer changes.
+    /// Returns whether the queue is closed and holds no frames, so that its ledger no longer changes.
     pub(super) fn is_finished(&self) -> bool {
         let contents = self.lock();
-        contents.closed && contents.is_over()
+        contents.closed && contents.is_over() && contents.ledger.unconfirmed == 0
     }
 
     /// Removes and returns the waiting chunks, as if they had never been offered.
@@ -157,6 +187,14 @@ impl Queue {
     /// Ends the queue. Its frames, and all frames that are pushed later, are counted as dropped for `reason`.
     pub(crate) fn abandon(&self, reason: DropReason) {
         self.change(|contents| contents.abandon(reason));
+    }
+
+    /// The number of connections that died in the middle of the first waiting frame.
+    #[cfg(test)]
+    pub(crate) fn cuts(&self) -> u32 {
+        let contents = self.lock();
+        let first = contents.waiting.first_key_value();
+        first.map_or(0, |(_, held)| held.cuts)
     }
 
     pub(crate) fn ledger(&self) -> Ledger {

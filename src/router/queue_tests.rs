@@ -11,7 +11,7 @@ use std::{
 use bytes::{BufMut, BytesMut};
 use proptest::prelude::*;
 
-use super::{DropReason, Drops, Ledger, Limits, Progress, Queue, Taken};
+use super::{DropReason, Ledger, LeftOut, Limits, Progress, Queue, Taken};
 use crate::frame_stream::Chunk;
 
 const ROOMY: Limits = Limits {
@@ -123,7 +123,6 @@ fn frames_that_were_not_written_are_first_in_the_next_take() {
     taken.settle(Progress {
         frames: 4,
         bytes: 32,
-        dropped: Drops::default(),
         cut: true,
     });
     let ledger = queue.ledger();
@@ -297,32 +296,39 @@ fn a_panic_cuts_only_the_batch_that_is_being_written() {
     assert_eq!((firsts(&one), firsts(&two)), (vec![1, 2], vec![3, 4, 5]));
 }
 
-fn malformed(frames: u64) -> Drops {
-    let mut dropped = Drops::default();
-    dropped.count(DropReason::Malformed, frames);
-    dropped
+fn malformed(places: impl IntoIterator<Item = usize>) -> LeftOut {
+    let mut left_out = LeftOut::default();
+    for place in places {
+        left_out.add(place, DropReason::Malformed);
+    }
+    left_out
 }
 
 #[test]
-fn frames_that_the_sink_dropped_are_counted_by_reason() {
-    let queue = queue(ROOMY);
-    queue.push(&chunk(0, 3));
-    take(&queue).settle(Progress {
-        frames: 1,
-        bytes: 8,
-        dropped: malformed(1),
-        cut: false,
-    });
-    let ledger = queue.ledger();
-    assert_eq!(
-        (
-            ledger.delivered,
-            ledger.dropped(DropReason::Malformed),
-            ledger.queued
-        ),
-        (1, 1, 1)
-    );
-    assert_eq!(numbers(&take(&queue)), [2]);
+fn frames_that_the_sink_left_out_are_counted_at_their_place() {
+    // The frames 0, 2, 3 and 5 are left out. A frame that is left out directly after the last written one is done, too.
+    for (written, dropped, rest) in [(0, 1, &[1, 2, 3, 4, 5][..]), (1, 3, &[4, 5]), (2, 4, &[])] {
+        let queue = queue(ROOMY);
+        queue.push(&chunk(0, 3));
+        queue.push(&chunk(3, 3));
+        let mut taken = take(&queue);
+        taken.leave_out(malformed([0, 2, 3, 5]));
+        taken.settle(Progress {
+            frames: written,
+            ..Progress::default()
+        });
+        let ledger = queue.ledger();
+        assert!(ledger.balances());
+        assert_eq!(
+            (ledger.delivered, ledger.dropped(DropReason::Malformed)),
+            (written as u64, dropped)
+        );
+        if rest.is_empty() {
+            assert_eq!(ledger.queued, 0);
+        } else {
+            assert_eq!(numbers(&take(&queue)), rest);
+        }
+    }
 }
 
 #[test]
@@ -442,12 +448,14 @@ proptest! {
                     if in_flight.is_empty() {
                         continue;
                     }
-                    let (taken, mut numbers) = in_flight.swap_remove(which.index(in_flight.len()));
+                    let (mut taken, mut numbers) = in_flight.swap_remove(which.index(in_flight.len()));
                     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
                     let out = (numbers.len() as f64 * share) as usize;
                     let bad = usize::from(malformed && out > 0);
                     let cut = cut && out < numbers.len();
-                    taken.settle(Progress { frames: out - bad, bytes: 0, dropped: self::malformed(bad as u64), cut });
+                    // The last of the frames that are done.
+                    taken.leave_out(self::malformed((bad > 0).then(|| out - 1)));
+                    taken.settle(Progress { frames: out - bad, bytes: 0, cut });
                     numbers.drain(..out);
                     let given_up = queue.ledger().dropped(DropReason::Disconnected) - before.dropped(DropReason::Disconnected);
                     prop_assert!(given_up == 0 || cut && given_up == 1);

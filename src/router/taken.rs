@@ -2,18 +2,20 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc, thread};
 
-use super::{held::Held, progress::Progress, queue::Queue};
+use super::{held::Held, left_out::LeftOut, progress::Progress, queue::Queue, written::Written};
 use crate::frame_stream::{Batch, Chunk};
 
 /// Frames in flight: taken from a queue, and neither written nor returned yet.
 ///
-/// [`settle`](Self::settle) ends the flight. If this value is dropped without `settle`, all frames return to the queue.
-/// If a panic causes the drop after a write has begun, the first frame counts as one in which a connection died.
+/// [`settle`](Self::settle) or [`settle_unconfirmed`](Self::settle_unconfirmed) ends the flight. If this value is dropped
+/// before that, all frames return to the queue. If a panic causes the drop after a write has begun, the first frame
+/// counts as one in which a connection died.
 pub(crate) struct Taken {
     queue: Arc<Queue>,
     number: u64,
     /// `None` after the flight is settled.
     held: Option<VecDeque<Held>>,
+    left_out: LeftOut,
     /// True after a write has begun.
     begun: bool,
 }
@@ -26,6 +28,7 @@ impl Taken {
             queue,
             number,
             held: Some(held),
+            left_out: LeftOut::default(),
             begun: false,
         }
     }
@@ -41,14 +44,29 @@ impl Taken {
         self.held.iter().flatten().map(|held| &held.chunk)
     }
 
-    /// Counts the frames that `progress` covers. The others return to their positions in the queue.
+    /// Sets the frames that the sink does not send. A later settlement counts those that the write has reached as dropped.
+    pub(crate) fn leave_out(&mut self, left_out: LeftOut) {
+        self.left_out = left_out;
+    }
+
+    /// Counts the frames that `progress` covers as delivered. The others return to their positions in the queue.
     pub(crate) fn settle(mut self, progress: Progress) {
         self.end(progress);
     }
 
+    /// Takes the frames that `progress` covers as written. They are delivered when the collector has confirmed them. The
+    /// others return to their positions in the queue.
+    pub(crate) fn settle_unconfirmed(mut self, progress: Progress) -> Written {
+        let held = self.held.take().unwrap_or_default();
+        let queue = &self.queue;
+        let written = queue.settle_unconfirmed(self.number, held, &self.left_out, progress);
+        Written::new(Arc::clone(queue), written)
+    }
+
     fn end(&mut self, progress: Progress) {
         if let Some(held) = self.held.take() {
-            self.queue.settle(self.number, held, progress);
+            self.queue
+                .settle(self.number, held, &self.left_out, progress);
         }
     }
 }

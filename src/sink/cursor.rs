@@ -2,7 +2,11 @@
 
 use std::io::IoSlice;
 
-use crate::{frame_stream::Batch, router::Progress};
+use super::receipts::Mark;
+use crate::{
+    frame_stream::{Batch, Chunk},
+    router::Progress,
+};
 
 /// Two positions in a batch: the end of the bytes that the writer accepted, and the end of the bytes that the operating
 /// system has.
@@ -15,6 +19,8 @@ pub(super) struct Cursor {
     confirmed: Place,
     /// Total of accepted bytes.
     pub(super) total: u64,
+    /// The positions of the flushes on the wire, if they are needed.
+    marks: Vec<Mark>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +39,7 @@ impl Cursor {
             accepted: start,
             confirmed: start,
             total: 0,
+            marks: Vec::new(),
         };
         cursor.accept(0);
         cursor.confirm();
@@ -70,6 +77,17 @@ impl Cursor {
         self.confirmed = self.accepted;
     }
 
+    /// Records that the connection has handed `sent` bytes to the kernel, which include all bytes up to here.
+    pub(super) fn mark(&mut self, sent: u64) {
+        let flushed = self.total;
+        self.marks.push(Mark { flushed, sent });
+    }
+
+    /// Takes the recorded positions.
+    pub(super) fn take_marks(&mut self) -> Vec<Mark> {
+        std::mem::take(&mut self.marks)
+    }
+
     /// Returns whether the operating system has the whole batch.
     pub(super) fn is_done(&self) -> bool {
         self.confirmed.chunk == self.batch.len()
@@ -98,10 +116,25 @@ impl Cursor {
     }
 }
 
+/// The frames that end within the first `bytes` bytes of the chunks, and their bytes.
+pub(super) fn whole_frames(chunks: &[Chunk], mut bytes: u64) -> (usize, u64) {
+    let mut whole = (0, 0);
+    for chunk in chunks {
+        let within = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let (frames, end) = chunk.whole_frames(within);
+        whole.0 += frames;
+        whole.1 += end as u64;
+        if frames < chunk.len() {
+            break;
+        }
+        bytes -= end as u64;
+    }
+    whole
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{frame_stream::Chunk, router::Drops};
 
     fn batch() -> Batch {
         let chunk = |wire: &'static [u8]| Chunk::from_wire(wire.into()).expect("whole frames");
@@ -150,7 +183,6 @@ mod tests {
             Progress {
                 frames: 1,
                 bytes: 5,
-                dropped: Drops::default(),
                 cut: true
             }
         );
@@ -161,7 +193,6 @@ mod tests {
             Progress {
                 frames: 3,
                 bytes: 16,
-                dropped: Drops::default(),
                 cut: false
             }
         );

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::debug;
 
-use super::{Request, SinkError};
-use crate::router::{Progress, Queue, Taken};
+use super::{Outgoing, Shipment, SinkError};
+use crate::router::{Queue, Taken};
 
 /// The source of a driver's batches.
 pub(super) trait Source {
@@ -49,7 +49,7 @@ pub(super) async fn drive<S>(
     retire: &CancellationToken,
 ) -> Result<(), SinkError>
 where
-    S: Service<Request, Response = Progress, Error = SinkError>,
+    S: Service<Outgoing, Response = (), Error = SinkError>,
 {
     let mut retired = pin!(retire.cancelled());
     loop {
@@ -62,8 +62,16 @@ where
             poll_next(&mut stack, source, cx)
         });
         let request = match next.await {
-            Next::Write(taken) => Request::Frames(taken),
-            Next::Finish => return stack.call(Request::Finish).await.map(drop),
+            Next::Write(taken) => Outgoing::Frames(Shipment::new(taken)),
+            Next::Finish => {
+                let ended = stack.call(Outgoing::Finish).await;
+                // Frames that the collector did not confirm are in the queue again.
+                let is_over = poll_fn(|cx| Poll::Ready(source.poll_end(cx).is_ready())).await;
+                if is_over || retire.is_cancelled() {
+                    return ended;
+                }
+                continue;
+            }
         };
         if let Err(error) = stack.call(request).await {
             debug!(%error, "a write or the end of a stream was not completed");
@@ -91,7 +99,7 @@ pub(super) async fn gather<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>)
     .await
 }
 
-fn poll_next<S: Service<Request>>(
+fn poll_next<S: Service<Outgoing>>(
     stack: &mut S,
     source: &impl Source,
     cx: &mut Context<'_>,
@@ -120,7 +128,8 @@ impl Source for Arc<Queue> {
 mod tests {
     use std::{
         collections::VecDeque,
-        future::{PollFn, Ready, ready},
+        future::{Ready, ready},
+        pin::Pin,
         time::Duration,
     };
 
@@ -130,8 +139,7 @@ mod tests {
     use crate::{
         frame_stream::Chunk,
         health::Disconnect,
-        router::{DropReason, Limits},
-        sink::{Observe, Outgoing},
+        router::{DropReason, Limits, Progress},
     };
 
     /// A stack that returns scripted answers and records the frames that it wrote. When no answer is left, the stack is
@@ -145,9 +153,9 @@ mod tests {
     const FINISHED: u8 = b'!';
 
     impl Service<Outgoing> for Scripted {
-        type Response = Progress;
+        type Response = ();
         type Error = SinkError;
-        type Future = Ready<Result<Progress, SinkError>>;
+        type Future = Ready<Result<(), SinkError>>;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
             if self.answers.is_empty() {
@@ -159,33 +167,27 @@ mod tests {
 
         fn call(&mut self, request: Outgoing) -> Self::Future {
             let mut written = self.written.lock().expect("no panic");
-            let frames: Vec<u8> = match request {
-                Outgoing::Frames(batch) => batch
-                    .iter()
-                    .flat_map(|chunk| chunk.frames().map(|frame| frame[0]).collect::<Vec<_>>())
-                    .collect(),
-                Outgoing::Finish => vec![FINISHED],
+            let (frames, shipment): (Vec<u8>, _) = match request {
+                Outgoing::Frames(shipment) => {
+                    let frames = shipment.chunks().iter().flat_map(Chunk::frames);
+                    (frames.map(|frame| frame[0]).collect(), Some(shipment))
+                }
+                Outgoing::Finish => (vec![FINISHED], None),
             };
             let answer = self.answers.pop_front().or_else(|| {
                 // Finish is accepted while the stack is down, too.
                 (frames == [FINISHED]).then_some(Ok(()))
             });
-            ready(match answer.expect("frames only when ready") {
-                Ok(()) => {
-                    written.extend(&frames);
-                    Ok(Progress {
-                        frames: frames.len(),
-                        ..Progress::default()
-                    })
-                }
-                Err(progress) => {
-                    written.extend(&frames[..progress.frames]);
-                    Err(SinkError {
-                        progress,
-                        cause: Arc::new(Disconnect::Closed),
-                    })
-                }
-            })
+            let answer = answer.expect("frames only when ready");
+            let progress = answer.err().unwrap_or(Progress {
+                frames: frames.len(),
+                ..Progress::default()
+            });
+            written.extend(&frames[..progress.frames]);
+            if let Some(shipment) = shipment {
+                shipment.settle(progress);
+            }
+            ready(answer.map_err(|_| Arc::new(Disconnect::Closed).into()))
         }
     }
 
@@ -193,14 +195,17 @@ mod tests {
     struct Hangs;
 
     impl Service<Outgoing> for Hangs {
-        type Response = Progress;
+        type Response = ();
         type Error = SinkError;
-        type Future = std::future::Pending<Result<Progress, SinkError>>;
+        type Future = Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send>>;
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
             Poll::Ready(Ok(()))
         }
-        fn call(&mut self, _: Outgoing) -> Self::Future {
-            std::future::pending()
+        fn call(&mut self, request: Outgoing) -> Self::Future {
+            Box::pin(async move {
+                let _request = request;
+                std::future::pending().await
+            })
         }
     }
 
@@ -227,7 +232,6 @@ mod tests {
             answers: answers.into_iter().collect(),
             written: Arc::clone(&written),
         };
-        let stack = Observe::new(stack);
         tokio::time::timeout(
             Duration::from_secs(10),
             drive(stack, queue, &CancellationToken::new()),
@@ -277,7 +281,6 @@ mod tests {
                 answers: answers.into(),
                 written: Arc::clone(&log),
             };
-            let stack = Observe::new(stack);
             let retire = CancellationToken::new();
             retire.cancel();
             let drive = drive(stack, &queue, &retire);
@@ -300,9 +303,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dropped_request_returns_its_frames_to_the_queue() {
         let queue = queue_of(b"ab");
-        let stack = Observe::new(Hangs);
         let never = CancellationToken::new();
-        let driving = drive(stack, &queue, &never);
+        let driving = drive(Hangs, &queue, &never);
         assert!(
             tokio::time::timeout(Duration::from_secs(1), driving)
                 .await
@@ -319,14 +321,17 @@ mod tests {
     struct Panics;
 
     impl Service<Outgoing> for Panics {
-        type Response = Progress;
+        type Response = ();
         type Error = SinkError;
-        type Future = PollFn<fn(&mut Context<'_>) -> Poll<Result<Progress, SinkError>>>;
+        type Future = Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send>>;
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
             Poll::Ready(Ok(()))
         }
-        fn call(&mut self, _: Outgoing) -> Self::Future {
-            poll_fn(|_| panic!("a panic for the test"))
+        fn call(&mut self, request: Outgoing) -> Self::Future {
+            Box::pin(async move {
+                let _request = request;
+                panic!("a panic for the test")
+            })
         }
     }
 
@@ -335,10 +340,11 @@ mod tests {
         let queue = queue_of(b"ab");
         for _ in 0..3 {
             assert_eq!(queue.ledger().queued, 2);
-            let stack = Observe::new(Panics);
             let driven = Arc::clone(&queue);
             let driving =
-                tokio::spawn(async move { drive(stack, &driven, &CancellationToken::new()).await });
+                tokio::spawn(
+                    async move { drive(Panics, &driven, &CancellationToken::new()).await },
+                );
             assert!(driving.await.expect_err("a fault").is_panic());
         }
         let ledger = queue.ledger();

@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::util::rng::{HasherRng, Rng};
 
+use super::Checkpoint;
 use crate::{health::Disconnect, net::Addresses};
 
 /// The time after which a working connection is replaced.
@@ -27,6 +28,8 @@ pub(crate) struct Term {
     place: Option<Place>,
     /// For a file: a token that is cancelled when the file has reached its size.
     filled: Option<CancellationToken>,
+    /// With `confirm finish`: the unconfirmed frames of the connection.
+    checkpoint: Option<Checkpoint>,
 }
 
 type Place = (SocketAddr, watch::Receiver<Arc<Addresses>>);
@@ -44,7 +47,22 @@ impl Term {
             until: max_age.map(|age| Instant::now() + age.mul_f64(tenth)),
             place,
             filled: None,
+            checkpoint: None,
         }
+    }
+
+    /// Ends the term as well when the collector is to confirm the frames of the connection.
+    #[must_use]
+    pub(super) fn until_checkpoint(self, checkpoint: Checkpoint) -> Self {
+        Self {
+            checkpoint: Some(checkpoint),
+            ..self
+        }
+    }
+
+    /// Returns whether the connection must end even if no other can replace it.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.checkpoint.as_ref().is_some_and(Checkpoint::is_overdue)
     }
 
     /// Creates the term of a file. `left` is the time until the next file. The token `filled` is cancelled when the
@@ -54,6 +72,7 @@ impl Term {
             until: left.map(|left| Instant::now() + left),
             place: None,
             filled: Some(filled),
+            checkpoint: None,
         }
     }
 
@@ -61,6 +80,7 @@ impl Term {
     /// connection.
     pub(super) fn over(&self) -> impl Future<Output = Disconnect> + Send + use<> {
         let (until, place, filled) = (self.until, self.place.clone(), self.filled.clone());
+        let checkpoint = self.checkpoint.clone();
         let reason = match filled {
             Some(_) => Disconnect::FileEnded,
             None => Disconnect::Rotated,
@@ -87,11 +107,18 @@ impl Term {
                 None => pending().await,
             }
         };
+        let unconfirmed = async move {
+            match checkpoint {
+                Some(checkpoint) => checkpoint.due().await,
+                None => pending().await,
+            }
+        };
         async move {
             select! {
                 () = moved => Disconnect::Moved,
                 () = aged => reason,
                 () = long => Disconnect::FileEnded,
+                () = unconfirmed => Disconnect::Checkpoint,
             }
         }
     }

@@ -1,24 +1,19 @@
 //! The layer that edits outgoing frames: it can remove DNS wire data and set identity, version and extra.
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use tower::{Layer, Service};
 
-use super::{EditGroup, Outgoing, SinkError, edits::Edited, sharing::Editor};
-use crate::{
-    frame_stream::Chunk,
-    router::{DropReason, Progress},
-};
+use super::{EditGroup, Outgoing, Shipment, sharing::Editor};
+use crate::router::{DropReason, LeftOut};
 
 /// A service that edits each frame as the directive configures. Without edits, it passes on the sender's bytes without
 /// copying them.
 ///
-/// A frame that is not a dnstap message cannot be edited. It is left out and reported as [dropped](Progress::dropped).
+/// A frame that is not a dnstap message cannot be edited. It is [left out](LeftOut).
 /// Listeners already reject such frames, but programs that use the library can offer them.
 #[derive(Debug)]
 pub(crate) struct RewriteService<S> {
@@ -30,21 +25,6 @@ pub(crate) struct RewriteService<S> {
 #[derive(Debug, Clone)]
 pub(crate) struct RewriteLayer {
     group: Arc<EditGroup>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Response<F> {
-    inner: F,
-    left_out: LeftOut,
-}
-
-/// The frames of the original batch that are missing in the edited batch.
-#[derive(Debug, Default)]
-struct LeftOut {
-    /// The number of frames of the original batch that were processed so far.
-    passed: usize,
-    /// The position of each frame in the original batch, ascending.
-    positions: Vec<usize>,
 }
 
 // === impl RewriteLayer ===
@@ -69,82 +49,39 @@ impl<S> Layer<S> for RewriteLayer {
 
 // === impl RewriteService ===
 
-impl<S> Service<Outgoing> for RewriteService<S>
-where
-    S: Service<Outgoing, Response = Progress, Error = SinkError>,
-    S::Future: Unpin,
-{
-    type Response = Progress;
-    type Error = SinkError;
-    type Future = Response<S::Future>;
+impl<S: Service<Outgoing>> Service<Outgoing> for RewriteService<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Outgoing) -> Self::Future {
-        let mut left_out = LeftOut::default();
-        let request = match request {
-            Outgoing::Frames(batch) if !self.editor.is_noop() => {
-                let edit = |chunk| {
-                    let edited = self.editor.edit(chunk);
-                    left_out.pass(chunk, &edited);
-                    edited.chunk
-                };
-                Outgoing::Frames(batch.iter().map(edit).collect())
+    fn call(&mut self, request: Outgoing) -> S::Future {
+        self.inner.call(match request {
+            Outgoing::Frames(shipment) if !self.editor.is_noop() => {
+                Outgoing::Frames(edit(&mut self.editor, shipment))
             }
             untouched => untouched,
-        };
-        Response {
-            inner: self.inner.call(request),
-            left_out,
-        }
-    }
-}
-
-// === impl LeftOut ===
-
-impl LeftOut {
-    /// Adds the frames of the next chunk of the batch.
-    fn pass(&mut self, original: &Chunk, edited: &Edited) {
-        let positions = edited
-            .left_out
-            .iter()
-            .map(|position| self.passed + position);
-        self.positions.extend(positions);
-        self.passed += original.len();
-    }
-
-    /// Adds the frames that were left out to `progress`, which counts only frames of the edited batch.
-    fn add_to(&self, mut progress: Progress) -> Progress {
-        for position in &self.positions {
-            // `<=` includes the frames that were left out directly after the last written frame. These frames are done
-            // and must not return to the queue.
-            if *position <= progress.frames_done() {
-                progress.dropped.count(DropReason::Malformed, 1);
-            }
-        }
-        progress
-    }
-}
-
-// === impl Response ===
-
-impl<F> Future for Response<F>
-where
-    F: Future<Output = Result<Progress, SinkError>> + Unpin,
-{
-    type Output = Result<Progress, SinkError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match ready!(Pin::new(&mut self.inner).poll(cx)) {
-            Ok(progress) => Ok(self.left_out.add_to(progress)),
-            Err(mut error) => {
-                error.progress = self.left_out.add_to(error.progress);
-                Err(error)
-            }
         })
     }
+}
+
+/// Edits every chunk of `shipment`.
+fn edit(editor: &mut Editor, shipment: Shipment) -> Shipment {
+    let mut left_out = LeftOut::default();
+    let mut passed = 0;
+    let chunks = shipment.chunks().iter().map(|chunk| {
+        let edited = editor.edit(chunk);
+        for place in &edited.left_out {
+            left_out.add(passed + place, DropReason::Malformed);
+        }
+        passed += chunk.len();
+        edited.chunk
+    });
+    let chunks = chunks.collect();
+    shipment.edited(chunks, left_out)
 }
 
 #[cfg(test)]
@@ -156,33 +93,37 @@ mod tests {
     use super::*;
     use crate::{
         config::Edits,
-        frame_stream::{Batch, Source},
-        health::Disconnect,
-        sink::{EditGroups, FrameEdits},
+        frame_stream::{Batch, Chunk, Source},
+        router::{Ledger, Progress},
+        sink::{EditGroups, FrameEdits, SinkError},
     };
 
-    /// A service that records the batches it gets and returns a fixed answer.
+    /// A service that records the batches it gets, and writes this many of their frames.
     #[derive(Debug)]
     struct Collector {
         got: Vec<Batch>,
-        answer: Result<Progress, SinkError>,
+        writes: usize,
     }
 
     impl Service<Outgoing> for Collector {
-        type Response = Progress;
+        type Response = ();
         type Error = SinkError;
-        type Future = Ready<Result<Progress, SinkError>>;
+        type Future = Ready<Result<(), SinkError>>;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
             Poll::Ready(Ok(()))
         }
 
         fn call(&mut self, request: Outgoing) -> Self::Future {
-            let Outgoing::Frames(batch) = request else {
+            let Outgoing::Frames(shipment) = request else {
                 panic!("only frames are sent here")
             };
-            self.got.push(batch);
-            ready(self.answer.clone())
+            self.got.push(shipment.chunks().clone());
+            shipment.settle(Progress {
+                frames: self.writes,
+                ..Progress::default()
+            });
+            ready(Ok(()))
         }
     }
 
@@ -200,50 +141,40 @@ mod tests {
         Chunk::from_wire(wire.freeze()).expect("whole frames")
     }
 
-    fn service(full: bool, answer: Result<Progress, SinkError>) -> RewriteService<Collector> {
-        service_with(full, &Edits::default(), answer)
+    fn service(full: bool, writes: usize) -> RewriteService<Collector> {
+        service_with(full, &Edits::default(), writes)
     }
 
-    fn service_with(
-        full: bool,
-        edits: &Edits,
-        answer: Result<Progress, SinkError>,
-    ) -> RewriteService<Collector> {
+    fn service_with(full: bool, edits: &Edits, writes: usize) -> RewriteService<Collector> {
         let group = EditGroups::default().group(FrameEdits::new(full, edits));
         RewriteLayer::new(group).layer(Collector {
             got: Vec::new(),
-            answer,
+            writes,
         })
     }
 
-    fn written(frames: usize) -> Progress {
-        Progress {
-            frames,
-            ..Progress::default()
-        }
+    /// Sends `chunks` through the service. Returns the ledger of their queue.
+    async fn send(service: &mut RewriteService<Collector>, chunks: &[Chunk]) -> Ledger {
+        let (shipment, queue) = Shipment::of(chunks);
+        let sent = service.call(Outgoing::Frames(shipment)).await;
+        sent.expect("written");
+        queue.ledger()
     }
 
     #[tokio::test]
     async fn a_sink_without_edits_gets_the_original_bytes() {
-        let mut service = service(true, Ok(written(2)));
+        let mut service = service(true, 2);
         let chunk = chunk(&[FRAME, NO_DNSTAP]);
-        service
-            .call(Outgoing::Frames(vec![chunk.clone()]))
-            .await
-            .expect("written");
+        send(&mut service, std::slice::from_ref(&chunk)).await;
         let out = service.inner.got[0][0].wire();
         assert!(std::ptr::eq(out, chunk.wire()), "not a copy");
     }
 
     #[tokio::test]
     async fn every_frame_of_every_chunk_is_edited_in_order() {
-        let mut service = service(false, Ok(written(3)));
+        let mut service = service(false, 3);
         let batch = vec![chunk(&[FRAME, WITHOUT_WIRE]), chunk(&[FRAME])];
-        let progress = service
-            .call(Outgoing::Frames(batch.clone()))
-            .await
-            .expect("written");
-        assert_eq!(progress, written(3));
+        assert_eq!(send(&mut service, &batch).await.delivered, 3);
         let got = &service.inner.got[0];
         assert_eq!(got.len(), 2);
         for (edited, original) in got.iter().zip(&batch) {
@@ -270,13 +201,10 @@ mod tests {
             extra: Some("{>id} {remote} {/tap/peer} {/tap/extra}".into()),
             ..Edits::default()
         };
-        let mut service = service_with(false, &edits, Ok(written(2)));
+        let mut service = service_with(false, &edits, 2);
         let source = Source::new("in".into(), "pid 7");
         let batch = vec![chunk(&[&frame(5), NO_DNSTAP, &frame(200)]).brought_by(&source)];
-        service
-            .call(Outgoing::Frames(batch))
-            .await
-            .expect("written");
+        send(&mut service, &batch).await;
         let got = &service.inner.got[0][0];
         let expected = |extra: &str| {
             let length = u8::try_from(extra.len()).expect("short");
@@ -301,25 +229,14 @@ mod tests {
             chunk(&[NO_DNSTAP, FRAME, NO_DNSTAP]),
         ];
         for (edited_frames_out, malformed) in [(0, 1), (1, 3), (2, 4)] {
-            let answer = match edited_frames_out {
-                2 => Ok(written(2)),
-                frames => Err(SinkError {
-                    progress: written(frames),
-                    cause: Arc::new(Disconnect::Closed),
-                }),
-            };
-            let mut service = service(false, answer);
-            let progress = match service.call(Outgoing::Frames(batch.clone())).await {
-                Ok(progress) => progress,
-                Err(error) => error.progress,
-            };
-            let mut expected = written(edited_frames_out);
-            expected.dropped.count(DropReason::Malformed, malformed);
-            assert_eq!(progress, expected);
+            let mut service = service(false, edited_frames_out);
+            let ledger = send(&mut service, &batch).await;
             assert_eq!(
-                service.inner.got[0].iter().map(Chunk::len).sum::<usize>(),
-                2
+                (ledger.delivered, ledger.dropped(DropReason::Malformed)),
+                (edited_frames_out as u64, malformed)
             );
+            let got = service.inner.got[0].iter();
+            assert_eq!(got.map(Chunk::len).sum::<usize>(), 2);
         }
     }
 }

@@ -6,13 +6,13 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::ServiceBuilder;
 
 use super::{
-    Connect, EditGroup, EditGroups, FrameEdits, Names, Observe, Reconnect, Resolution,
-    RewriteLayer, RewriteService,
+    Connect, EditGroup, EditGroups, FrameEdits, Names, Reconnect, Resolution, RewriteLayer,
+    RewriteService,
     connect::{Place, Target},
     file::Files,
 };
 use crate::{
-    config::{self, Endpoints},
+    config::{self, Confirm, Endpoints},
     health::Reporter,
     net::{
         self, Authority, ClientConfig, Connector, Destination, Endpoint, Host, Keepalive, Literal,
@@ -28,6 +28,7 @@ pub(crate) struct Stack {
     target: Target,
     write_timeout: Duration,
     max_age: Option<Duration>,
+    confirm: Confirm,
     edits: Arc<EditGroup>,
     own: OwnListeners,
     pub(crate) reporter: Reporter,
@@ -46,7 +47,7 @@ pub enum SinkSetupError {
     Names(#[from] ResolveError),
 }
 
-pub(crate) type SinkStack = Observe<RewriteService<Reconnect<Connect>>>;
+pub(crate) type SinkStack = RewriteService<Reconnect<Connect>>;
 
 // === impl Stack ===
 
@@ -104,6 +105,7 @@ impl Stack {
             target,
             write_timeout: sink.write_timeout,
             max_age: sink.max_age,
+            confirm: sink.confirm,
             edits,
             own,
             reporter,
@@ -161,12 +163,12 @@ impl Stack {
             target,
             self.write_timeout,
             self.max_age,
+            self.confirm,
             self.own.clone(),
             status.clone(),
             abort,
         );
         ServiceBuilder::new()
-            .layer_fn(Observe::new)
             .layer(RewriteLayer::new(edits))
             .layer_fn(|connect| Reconnect::new(connect, status.clone()))
             .service(connect)

@@ -10,7 +10,9 @@ use std::{
 
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::{Checkpoint, confirmation::Confirmation, receipts::Receipts};
 use crate::{
+    config::Confirm,
     frame_stream::BackChannel,
     health::{Disconnect, Reporter},
     net::{Liveness, PeerCheck, Uptake},
@@ -29,6 +31,9 @@ pub(super) struct Wire<Io> {
     patience: Duration,
     check: PeerCheck,
     ended: Option<Arc<Disconnect>>,
+    /// The frames that were written and not confirmed.
+    pub(super) receipts: Receipts,
+    confirmation: Option<Confirmation>,
 }
 
 // === impl Wire ===
@@ -44,6 +49,8 @@ impl<Io> Wire<Io> {
             patience,
             check: PeerCheck::new(patience),
             ended: None,
+            receipts: Receipts::new(Confirm::Written),
+            confirmation: None,
         }
     }
 }
@@ -67,6 +74,55 @@ impl<Io: AsyncRead + Liveness + Unpin> Wire<Io> {
                 Err(error) => return Poll::Ready(self.fail(error)),
             };
             return Poll::Ready(self.end(cause));
+        }
+    }
+}
+
+impl<Io: Uptake> Wire<Io> {
+    /// Keeps the frames from now on until they are confirmed as `confirmation` asks. If FINISH confirms them, returns the
+    /// checkpoint at which this connection must end.
+    pub(super) fn confirm(&mut self, confirmation: Confirmation) -> Option<Checkpoint> {
+        let confirm = confirmation.now();
+        self.confirmation = Some(confirmation);
+        // Without acknowledgements there is nothing to wait for.
+        let never = confirm == Confirm::Kernel && self.io.acknowledged().is_none();
+        self.receipts = Receipts::new(if never { Confirm::Written } else { confirm });
+        self.receipts.checkpoint()
+    }
+
+    /// The position on the wire of all bytes so far, if it is needed.
+    pub(super) fn position(&self) -> Option<u64> {
+        self.receipts.needs_marks().then(|| self.io.sent())?
+    }
+
+    /// Confirms the frames that the collector's kernel has acknowledged. After the end of the connection, the others
+    /// return to the queue.
+    pub(super) fn acknowledge(&mut self) {
+        if self.receipts.needs_marks()
+            && self.receipts.is_waiting()
+            && let Some(acknowledged) = self.io.acknowledged()
+        {
+            self.receipts.acknowledge(acknowledged);
+        }
+        if self.ended.is_some() {
+            let is_missing = self.receipts.checkpoint().is_some() && self.receipts.is_waiting();
+            if let Some(confirmation) = self.confirmation.as_ref().filter(|_| is_missing) {
+                confirmation.missed();
+            }
+            self.receipts.give_up();
+        }
+    }
+}
+
+impl<Io> Wire<Io> {
+    /// Ends the connection after STOP. FINISH confirms all frames, because the collector sends it after it has read them.
+    pub(super) fn stopped(&mut self) {
+        let cause = self.end(Disconnect::Stopped);
+        if let Disconnect::Finished = *cause {
+            self.receipts.confirm_all();
+            if let Some(confirmation) = &self.confirmation {
+                confirmation.finished();
+            }
         }
     }
 }

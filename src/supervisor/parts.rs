@@ -122,7 +122,7 @@ impl SinkPart {
             dropped_by_sender: by_sender(&self.queues.losses()),
             queue: QueueStatus {
                 frames: ledger.queued + ledger.in_flight,
-                bytes: ledger.held_bytes,
+                bytes: ledger.held_bytes - ledger.unconfirmed_bytes,
                 capacity_frames: limits.frames as u64,
                 capacity_bytes: limits.bytes as u64,
                 oldest_seconds: self.queues.oldest().map(seconds_since),

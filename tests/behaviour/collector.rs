@@ -475,7 +475,7 @@ impl Listening {
             }
             Self::Tcp(listener, tls) => {
                 let (stream, _) = listener.accept().await.expect("accepted");
-                (Stream::Tcp(stream), tls.clone())
+                (stream.into(), tls.clone())
             }
         }
     }

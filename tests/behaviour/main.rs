@@ -9,6 +9,7 @@ mod certificates;
 mod cgroup;
 #[allow(dead_code, reason = "tests/network uses the rest")]
 mod collector;
+mod confirm;
 mod exposition;
 mod http;
 mod logfmt;

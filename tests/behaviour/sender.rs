@@ -15,7 +15,7 @@ use bytes::Bytes;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use socket2::SockRef;
-use tapfan::internals::{Mode, Stream};
+use tapfan::internals::{Counted, Mode, Stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixStream},
@@ -84,12 +84,12 @@ impl Target {
     pub(crate) async fn dial(&self) -> io::Result<Stream> {
         match self {
             Self::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
-            Self::Tcp(address) => Ok(Stream::Tcp(TcpStream::connect(address).await?)),
+            Self::Tcp(address) => Ok(TcpStream::connect(address).await?.into()),
             Self::Tls(address, config) => {
                 let tcp = TcpStream::connect(address).await?;
                 let name = ServerName::try_from("localhost").expect("a name");
                 let connector = TlsConnector::from(Arc::clone(config));
-                let tls = connector.connect(name, tcp).await?;
+                let tls = connector.connect(name, Counted::from(tcp)).await?;
                 Ok(Stream::Tls(Box::new(tls.into())))
             }
         }
@@ -214,8 +214,8 @@ impl Sender {
 pub(crate) fn reset_on_close(stream: &Stream) {
     let tcp = match stream {
         Stream::Unix(_) => return,
-        Stream::Tcp(tcp) => tcp,
-        Stream::Tls(tls) => tls.get_ref().0,
+        Stream::Tcp(tcp) => tcp.tcp(),
+        Stream::Tls(tls) => tls.get_ref().0.tcp(),
     };
     SockRef::from(tcp)
         .set_linger(Some(Duration::ZERO))

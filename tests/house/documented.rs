@@ -67,6 +67,10 @@ const CLOSED_SETS: &[(&str, Place)] = &[
         Place::Nowhere("the option `ready_when` lists them, and its row is compared"),
     ),
     (
+        "Confirm",
+        Place::Rows("docs/configuration.md", "### Confirmed delivery"),
+    ),
+    (
         "Endpoints",
         Place::Nowhere("the option `endpoints` lists them, and its row is compared"),
     ),

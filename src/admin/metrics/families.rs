@@ -30,6 +30,7 @@ impl Collector for Scrape {
         self.memory(&mut families)?;
         let sinks = without_namesakes(&self.status.sinks, |sink| &sink.name);
         frames_of_sinks(&sinks, &mut families)?;
+        queues_of_sinks(&sinks, &mut families)?;
         states_of_sinks(&sinks, &mut families)?;
         connections_of_sinks(&sinks, &mut families)?;
         certificates(&listeners, &sinks, &mut families)?;
@@ -162,12 +163,12 @@ fn frames_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
     let each = |value| each(sinks, of_sink, value);
     to.counters(
         "tapfan_sink_offered_frames",
-        "Frames offered to the sink: the sum of delivered, dropped, queued and in flight.",
+        "Frames offered to the sink: the sum of delivered, dropped, queued, in flight and unconfirmed.",
         each(|sink| sink.ledger.offered),
     )?;
     to.counters(
         "tapfan_sink_delivered_frames",
-        "Frames handed whole to the operating system, on a connection to the collector or in a file.",
+        "Frames that arrived as far as the sink's confirm asks: by default, all of the frame was handed to the operating system.",
         each(|sink| sink.ledger.delivered),
     )?;
     to.counters(
@@ -190,6 +191,20 @@ fn frames_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
         "Frames that are being written.",
         each(|sink| sink.ledger.in_flight),
     )?;
+    to.gauges(
+        "tapfan_sink_unconfirmed_frames",
+        "Frames that were written and that the collector has not confirmed; always 0 with confirm written.",
+        each(|sink| sink.ledger.unconfirmed),
+    )?;
+    to.counters(
+        "tapfan_sink_resent_frames",
+        "Frames that were written again, because their connection ended before it confirmed them.",
+        each(|sink| sink.ledger.resent),
+    )
+}
+
+fn queues_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result {
+    let each = |value| each(sinks, of_sink, value);
     to.gauges(
         "tapfan_sink_queue_capacity_frames",
         "Limit on frames queued and in flight; frames beyond it are dropped as queue_full.",

@@ -189,6 +189,8 @@ function details(sink, now) {
     ["delivered", `${counted(ledger.delivered, "frame")}, ${bytes(ledger.delivered_bytes)}`],
     ["offered", counted(ledger.offered, "frame")],
     ["in flight", counted(ledger.in_flight, "frame")],
+    ...(ledger.unconfirmed ? [["unconfirmed", counted(ledger.unconfirmed, "frame")]] : []),
+    ...(ledger.resent ? [["sent again", counted(ledger.resent, "frame")]] : []),
     ["latency p50", latency.p50_seconds === null ? "" : brief(latency.p50_seconds)],
     ["latency p99", latency.p99_seconds === null ? "" : brief(latency.p99_seconds)],
     ["connected", counted(sink.connects, "time")],

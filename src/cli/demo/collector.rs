@@ -247,7 +247,7 @@ fn number(frame: &Dnstap) -> Option<u64> {
 fn reset_when_dropped(stream: &Stream) {
     if let Stream::Tcp(stream) = stream {
         // If this call fails, the router sees a clean close instead of a reset. Its sink goes down in both cases.
-        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(stream.tcp()).set_linger(Some(Duration::ZERO));
     }
 }
 
@@ -257,7 +257,7 @@ impl Door {
     async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Unix(door) => door.accept().await.map(Stream::Unix),
-            Self::Tcp(door) => door.accept().await.map(|(stream, _)| Stream::Tcp(stream)),
+            Self::Tcp(door) => door.accept().await.map(|(stream, _)| stream.into()),
         }
     }
 }

@@ -78,7 +78,7 @@ impl Target {
             Err(error) => return Ok(Err(error)),
         };
         let Some(connector) = &self.tls else {
-            return Ok(Ok(Stream::Tcp(tcp)));
+            return Ok(Ok(tcp.into()));
         };
         in_time("complete the TLS handshake", connector.connect(tcp)).await
     }

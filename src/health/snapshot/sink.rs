@@ -49,13 +49,14 @@ pub enum SinkMode {
 
 /// The account of the frames offered to a sink. Each count is in frames, unless it says bytes.
 ///
-/// At any time, `offered = delivered + the sum of dropped + queued + in_flight`.
+/// At any time, `offered = delivered + the sum of dropped + queued + in_flight + unconfirmed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LedgerStatus {
     /// Frames offered to the sink.
     pub offered: u64,
-    /// Frames that the operating system accepted completely, on a connection whose handshake was complete.
+    /// Frames that arrived as far as the sink's `confirm` asks: by default, frames that the operating system accepted
+    /// completely, on a connection whose handshake was complete.
     pub delivered: u64,
     /// The bytes of the delivered frames on the wire.
     pub delivered_bytes: u64,
@@ -65,6 +66,13 @@ pub struct LedgerStatus {
     pub queued: u64,
     /// Frames that were taken from the queue and are not written completely yet.
     pub in_flight: u64,
+    /// Frames that were written and that the collector has not confirmed. Always 0 with `confirm written`.
+    #[serde(default)]
+    pub unconfirmed: u64,
+    /// Frames that were written again, because their first connection ended before it confirmed them. The collector may
+    /// have them twice.
+    #[serde(default)]
+    pub resent: u64,
 }
 
 /// The frames that a sink lost because its queue or the memory was full, by sender.
@@ -141,7 +149,12 @@ impl LedgerStatus {
 
     /// Returns whether every frame offered is accounted for exactly once.
     pub fn balances(&self) -> bool {
-        let rest = [self.delivered, self.queued, self.in_flight];
+        let rest = [
+            self.delivered,
+            self.queued,
+            self.in_flight,
+            self.unconfirmed,
+        ];
         let counts = self.dropped.values().chain(&rest);
         let sum: u128 = counts.map(|count| u128::from(*count)).sum();
         u128::from(self.offered) == sum
@@ -159,6 +172,8 @@ impl From<&Ledger> for LedgerStatus {
                 .into(),
             queued: ledger.queued,
             in_flight: ledger.in_flight,
+            unconfirmed: ledger.unconfirmed,
+            resent: ledger.resent,
         }
     }
 }
@@ -234,6 +249,8 @@ mod tests {
             dropped: many(lost),
             queued: 2,
             in_flight: 3,
+            unconfirmed: 0,
+            resent: 0,
         };
         assert!(ledger(6, 0).balances() && ledger(16, 5).balances());
         assert_eq!(ledger(0, u64::MAX).dropped_total(), u64::MAX);

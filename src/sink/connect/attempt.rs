@@ -55,7 +55,7 @@ pub(super) async fn tcp<'a>(
     let tcp = dial.map_err(|cause| standing.error(Stage::Connect, cause))?;
     not_own(own.at_tcp(&tcp)).map_err(|cause| standing.error(Stage::Connect, cause))?;
     let stream = match tls {
-        None => Stream::Tcp(tcp),
+        None => tcp.into(),
         Some(tls) => {
             standing.reach(Stage::Tls);
             let tls = within(DEADLINE, tls.connect(tcp), ConnectCause::Tls).await;

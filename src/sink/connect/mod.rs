@@ -25,8 +25,12 @@ pub(super) use self::kind::kind_of_lookup;
 pub(super) use self::race::AT_ONCE as ATTEMPTS_AT_ONCE;
 pub(super) use self::target::{Place, Target};
 use self::{race::race, standing::Standings};
-use super::{Connection, Established, FileConnection, Term, connection::Deadlines, file::Files};
+use super::{
+    Connection, Established, FileConnection, Term, confirmation::Confirmation,
+    connection::Deadlines, file::Files,
+};
 use crate::{
+    config::Confirm,
     health::{Event, Reporter, Stage},
     net::{Connector, OwnListeners, Stream, TcpSettings},
 };
@@ -41,6 +45,7 @@ pub(crate) struct Connect {
     target: Target,
     deadlines: Deadlines,
     max_age: Option<Duration>,
+    confirmation: Confirmation,
     own: OwnListeners,
     status: Reporter,
     abort: CancellationToken,
@@ -55,6 +60,10 @@ pub(crate) type AnyConnection = Either<Connection<Stream>, FileConnection>;
 /// connection is closed without FINISH.
 const FINISH_DEADLINE: Duration = Duration::from_secs(4);
 
+/// With `confirm finish`, the age of a connection to a collector that has not sent FINISH. When it ends, the collector
+/// has another chance to confirm.
+const RETRY_FINISH: Duration = Duration::from_secs(10 * 60);
+
 // === impl Connect ===
 
 impl Connect {
@@ -67,6 +76,7 @@ impl Connect {
         target: Target,
         write_timeout: Duration,
         max_age: Option<Duration>,
+        confirm: Confirm,
         own: OwnListeners,
         status: Reporter,
         abort: CancellationToken,
@@ -85,6 +95,7 @@ impl Connect {
                 finish: FINISH_DEADLINE,
             },
             max_age,
+            confirmation: Confirmation::new(confirm, status.clone()),
             own,
             status,
             abort,
@@ -112,12 +123,19 @@ impl Connect {
                 (stream, endpoint, place)
             }
         };
+        // A collector that did not confirm may do so by then.
+        let degraded = self.confirmation.is_degraded().then_some(RETRY_FINISH);
+        let term = Term::new([self.max_age, degraded].into_iter().flatten().min(), place);
+        let connection =
+            Connection::new(stream, self.deadlines, self.abort).reporting_to(self.status);
+        let (connection, checkpoint) = connection.confirming(self.confirmation);
         Ok(Established {
-            connection: Either::Left(
-                Connection::new(stream, self.deadlines, self.abort).reporting_to(self.status),
-            ),
+            connection: Either::Left(connection),
             endpoint,
-            term: Term::new(self.max_age, place),
+            term: match checkpoint {
+                Some(checkpoint) => term.until_checkpoint(checkpoint),
+                None => term,
+            },
         })
     }
 

@@ -14,14 +14,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::{Outgoing, SinkError, abort::Abort, cursor::Cursor, wire::Wire};
+use super::{
+    Checkpoint, Outgoing, Shipment, SinkError, abort::Abort, confirmation::Confirmation,
+    cursor::Cursor, wire::Wire,
+};
 use crate::{
     coalescing,
     frame_stream::Control,
     health::{Disconnect, Event, Reporter},
     lock::Mutex,
     net::{Liveness, Patience, Uptake, UptakeLevel},
-    router::Progress,
 };
 
 /// A connection whose handshake is complete, as a service that writes.
@@ -65,8 +67,16 @@ pub(crate) struct Write<Io> {
 
 #[derive(Debug)]
 enum Work {
-    Frames { cursor: Cursor, unflushed: bool },
-    Stop { rest: Bytes, flushed: bool },
+    Frames {
+        /// `None` after the frames are settled.
+        shipment: Option<Shipment>,
+        cursor: Cursor,
+        unflushed: bool,
+    },
+    Stop {
+        rest: Bytes,
+        flushed: bool,
+    },
 }
 
 /// The wait after which a write counts as a stall.
@@ -91,6 +101,16 @@ impl<Io> Connection<Io> {
         }
     }
 
+    /// Keeps the frames until they are confirmed as `confirmation` asks. Without this call, a frame counts as delivered
+    /// when it is written. If FINISH confirms the frames, returns the checkpoint at which the connection must end.
+    pub(super) fn confirming(self, confirmation: Confirmation) -> (Self, Option<Checkpoint>)
+    where
+        Io: Uptake,
+    {
+        let checkpoint = self.wire.lock().confirm(confirmation);
+        (self, checkpoint)
+    }
+
     /// Reports writes that make no progress to `status`.
     #[must_use]
     pub(crate) fn reporting_to(self, status: Reporter) -> Self {
@@ -100,12 +120,15 @@ impl<Io> Connection<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Service<Outgoing> for Connection<Io> {
-    type Response = Progress;
+    type Response = ();
     type Error = SinkError;
     type Future = Write<Io>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        match poll_lost(&mut self.wire.lock(), cx) {
+        let mut wire = self.wire.lock();
+        let lost = poll_lost(&mut wire, cx);
+        wire.acknowledge();
+        match lost {
             Poll::Ready(cause) => Poll::Ready(Err(cause.into())),
             Poll::Pending => Poll::Ready(Ok(())),
         }
@@ -113,8 +136,9 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Service<Outgoing> f
 
     fn call(&mut self, request: Outgoing) -> Write<Io> {
         let work = match request {
-            Outgoing::Frames(batch) => Work::Frames {
-                cursor: Cursor::new(batch),
+            Outgoing::Frames(shipment) => Work::Frames {
+                cursor: Cursor::new(shipment.chunks().clone()),
+                shipment: Some(shipment),
                 unflushed: false,
             },
             Outgoing::Finish => Work::Stop {
@@ -137,7 +161,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Service<Outgoing> f
 // === impl Write ===
 
 impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Future for Write<Io> {
-    type Output = Result<Progress, SinkError>;
+    type Output = Result<(), SinkError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -146,19 +170,25 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Future for Write<Io
         let mut wire = wire.lock();
         let result = ready!(this.poll_work(&mut wire, cx));
         this.done = true;
-        if let Work::Stop { .. } = this.work {
-            wire.end(Disconnect::Stopped);
-        }
-        let mut progress = this.work.progress();
-        Poll::Ready(match result {
-            Ok(()) => Ok(progress),
-            Err(cause) => {
+        match &mut this.work {
+            Work::Stop { .. } => wire.stopped(),
+            Work::Frames {
+                shipment, cursor, ..
+            } => {
+                let mut progress = cursor.progress();
                 // If this side cut the connection, the frame that was being written is not the reason, so the cut must
                 // not count against this frame.
-                progress.cut &= !matches!(*cause, Disconnect::Aborted);
-                Err(SinkError { progress, cause })
+                let aborted = result
+                    .as_ref()
+                    .is_err_and(|cause| matches!(**cause, Disconnect::Aborted));
+                progress.cut &= !aborted;
+                if let Some(shipment) = shipment.take() {
+                    wire.receipts.add(shipment, progress, cursor.take_marks());
+                }
             }
-        })
+        }
+        wire.acknowledge();
+        Poll::Ready(result.map_err(SinkError::from))
     }
 }
 
@@ -171,7 +201,9 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         // Write first: every byte that the collector can take must count as progress before a deadline is checked.
         let before = self.work.written();
         let step = match &mut self.work {
-            Work::Frames { cursor, unflushed } => poll_frames(wire, cursor, unflushed, cx),
+            Work::Frames {
+                cursor, unflushed, ..
+            } => poll_frames(wire, cursor, unflushed, cx),
             Work::Stop { rest, flushed } => poll_stop(wire, rest, flushed, cx),
         };
         if step.is_ready() {
@@ -280,6 +312,9 @@ fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
             cursor.confirm();
             *unflushed = false;
         }
+        if let Some(sent) = wire.position() {
+            cursor.mark(sent);
+        }
         if cursor.is_done() {
             return Poll::Ready(Ok(()));
         }
@@ -336,13 +371,6 @@ impl Work {
             Self::Frames { cursor, .. } => cursor.total,
             // STOP and FINISH share one deadline, so the bytes of STOP must not extend it.
             Self::Stop { .. } => 0,
-        }
-    }
-
-    fn progress(&self) -> Progress {
-        match self {
-            Self::Frames { cursor, .. } => cursor.progress(),
-            Self::Stop { .. } => Progress::default(),
         }
     }
 }

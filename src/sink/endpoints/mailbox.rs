@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::{
         router::{DropReason, Limits, Progress, Queue},
-        sink::{Observe, Outgoing, SinkError, driver::drive},
+        sink::{Outgoing, SinkError, driver::drive},
     };
 
     /// Batches of one frame each.
@@ -201,9 +201,9 @@ mod tests {
     struct Panics;
 
     impl Service<Outgoing> for Panics {
-        type Response = Progress;
+        type Response = ();
         type Error = SinkError;
-        type Future = Pending<Result<Progress, SinkError>>;
+        type Future = Pending<Result<(), SinkError>>;
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
             Poll::Ready(Ok(()))
         }
@@ -222,7 +222,7 @@ mod tests {
                 0,
                 "{round}"
             );
-            let mut driving = spawn(drive(Observe::new(Panics), &mailbox, &never));
+            let mut driving = spawn(drive(Panics, &mailbox, &never));
             assert!(driving.poll().is_pending());
             mailbox.put(take(&queue));
             mailbox.put(take(&queue));

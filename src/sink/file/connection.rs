@@ -21,8 +21,7 @@ use super::{
 };
 use crate::{
     health::{Disconnect, Event, Reporter},
-    router::Progress,
-    sink::{Outgoing, SinkError, abort::Abort, connection::STALL},
+    sink::{Outgoing, Shipment, SinkError, abort::Abort, connection::STALL},
 };
 
 /// A file that begins with START.
@@ -56,10 +55,10 @@ pub(crate) struct FileWrite {
     done: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Work {
-    /// Writing a batch. The progress is returned if the write succeeds.
-    Frames(Progress),
+    /// Writing a batch. It is settled if the write succeeds, and returns to the queue otherwise.
+    Frames(Option<Shipment>),
     Finish,
 }
 
@@ -83,7 +82,7 @@ impl FileConnection {
 }
 
 impl Service<Outgoing> for FileConnection {
-    type Response = Progress;
+    type Response = ();
     type Error = SinkError;
     type Future = FileWrite;
 
@@ -96,13 +95,9 @@ impl Service<Outgoing> for FileConnection {
 
     fn call(&mut self, request: Outgoing) -> FileWrite {
         let (answer, work) = match request {
-            Outgoing::Frames(batch) => {
-                let mut progress = Progress::default();
-                for chunk in &batch {
-                    progress.frames += chunk.len();
-                    progress.bytes += chunk.wire().len() as u64;
-                }
-                (self.writer.write(batch), Work::Frames(progress))
+            Outgoing::Frames(shipment) => {
+                let answer = self.writer.write(shipment.chunks().clone());
+                (answer, Work::Frames(Some(shipment)))
             }
             Outgoing::Finish => (self.writer.finish(), Work::Finish),
         };
@@ -124,21 +119,23 @@ impl Service<Outgoing> for FileConnection {
 // === impl FileWrite ===
 
 impl Future for FileWrite {
-    type Output = Result<Progress, SinkError>;
+    type Output = Result<(), SinkError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let result = ready!(this.poll_answer(cx));
         this.done = true;
         let result = result.map_err(|cause| this.end(cause));
-        if let Work::Finish = this.work {
-            this.end(Disconnect::Stopped);
+        match &mut this.work {
+            Work::Finish => drop(this.end(Disconnect::Stopped)),
+            Work::Frames(shipment) => {
+                let shipment = shipment.take();
+                if let Some(shipment) = shipment.filter(|_| result.is_ok()) {
+                    shipment.settle_all();
+                }
+            }
         }
-        Poll::Ready(match (result, this.work) {
-            (Ok(()), Work::Frames(progress)) => Ok(progress),
-            (Ok(()), Work::Finish) => Ok(Progress::default()),
-            (Err(cause), _) => Err(cause.into()),
-        })
+        Poll::Ready(result.map_err(SinkError::from))
     }
 }
 
@@ -178,7 +175,7 @@ impl FileWrite {
             if begun.elapsed() >= deadline {
                 return Poll::Ready(());
             }
-            if let (false, Work::Frames(_)) = (self.stalled, self.work) {
+            if let (false, Work::Frames(_)) = (self.stalled, &self.work) {
                 self.stalled = true;
                 self.status.report(&Event::Stalled);
             }
@@ -213,6 +210,7 @@ mod tests {
     use super::*;
     use crate::{
         frame_stream::Chunk,
+        router::Queue,
         sink::file::writer::{Job, Writer},
     };
 
@@ -226,15 +224,18 @@ mod tests {
         (connection, work, status)
     }
 
-    fn frames() -> Outgoing {
+    /// A request to write two frames, and their queue.
+    fn frames() -> (Outgoing, Arc<Queue>) {
         let chunk = Chunk::from_wire(b"\0\0\0\x01a\0\0\0\x01b".as_slice().into());
-        Outgoing::Frames(vec![chunk.expect("two frames")])
+        let (shipment, queue) = Shipment::of(&[chunk.expect("two frames")]);
+        (Outgoing::Frames(shipment), queue)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_file_system_that_hangs_is_a_stall_and_then_the_end() {
         let (mut connection, work, status) = connection();
-        let mut write = spawn(connection.call(frames()));
+        let (frames, queue) = frames();
+        let mut write = spawn(connection.call(frames));
         assert!(write.poll().is_pending());
         tokio::time::advance(Duration::from_secs(2)).await;
         assert!(write.is_woken() && write.poll().is_pending());
@@ -245,7 +246,7 @@ mod tests {
             panic!("the deadline has passed");
         };
         assert_eq!(error.cause.label(), "write_timeout");
-        assert_eq!(error.progress, Progress::default());
+        assert_eq!(queue.ledger().queued, 2);
         let ready = std::future::poll_fn(|cx| connection.poll_ready(cx)).await;
         assert!(ready.is_err());
         // The thread must notice that these frames will be written again.
@@ -258,17 +259,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_comes_with_the_deadline_counts() {
         let (mut connection, work, _) = connection();
-        let mut write = spawn(connection.call(frames()));
+        let (frames, queue) = frames();
+        let mut write = spawn(connection.call(frames));
         assert!(write.poll().is_pending());
         tokio::time::advance(Duration::from_secs(31)).await;
         let Ok(Job::Write(_, answer)) = work.try_recv() else {
             panic!("a batch");
         };
         answer.send(Ok(())).expect("awaited");
-        let Poll::Ready(Ok(progress)) = write.poll() else {
-            panic!("written");
-        };
-        assert_eq!((progress.frames, progress.bytes), (2, 10));
+        assert!(matches!(write.poll(), Poll::Ready(Ok(()))));
+        let ledger = queue.ledger();
+        assert_eq!((ledger.delivered, ledger.delivered_bytes), (2, 10));
     }
 
     #[tokio::test(start_paused = true)]
@@ -290,13 +291,13 @@ mod tests {
     #[tokio::test]
     async fn a_cut_request_and_a_lost_thread_end_the_connection() {
         let (mut connection, work, _) = connection();
-        drop(connection.call(frames()));
+        drop(connection.call(frames().0));
         let cause = connection.ended.get().map(|cause| cause.label());
         assert_eq!(cause, Some("aborted"));
         drop(work);
         let (mut connection, work, _) = self::connection();
         drop(work);
-        let error = connection.call(frames()).await.expect_err("no thread");
+        let error = connection.call(frames().0).await.expect_err("no thread");
         assert!(error.to_string().contains("bug"), "{error}");
     }
 }

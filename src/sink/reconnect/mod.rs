@@ -21,10 +21,7 @@ use tower::Service;
 use tracing::debug;
 
 use super::{Backoff, ConnectError, Outgoing, SinkError, Term};
-use crate::{
-    health::{Disconnect, Event, Reporter},
-    router::Progress,
-};
+use crate::health::{Disconnect, Event, Reporter};
 use in_use::InUse;
 
 /// A service that uses the current connection of a sink and is pending while there is none.
@@ -32,9 +29,8 @@ use in_use::InUse;
 /// - `poll_ready` drives the attempts, the waits between them, and the check that the connection is alive. It is pending
 ///   while there is no connection, and it never fails.
 /// - [`Outgoing::Finish`] is accepted at any time, even without a connection.
-/// - `call` never connects and never retries. The error of a failed request counts the frames that were written; the
-///   other frames return to the queue, and the driver takes them again. A request must not start before the response of
-///   the previous request is ready.
+/// - `call` never connects and never retries. The frames that a failed request has not written return to the queue, and
+///   the driver takes them again. A request must not start before the response of the previous request is ready.
 /// - The wait between attempts grows with the outage ([`Backoff`]). It resets only after a connection was up for [five
 ///   seconds](Self::STEADY), because a collector that accepts connections and soon closes them does not receive frames
 ///   reliably.
@@ -79,7 +75,7 @@ pub(crate) enum Response<F> {
     Last {
         /// The end of the stream on the connection in use; `None` after that stream has ended.
         connection: Option<F>,
-        result: Result<Progress, SinkError>,
+        result: Result<(), SinkError>,
         /// Replaced connections that still await FINISH.
         ending: JoinSet<()>,
     },
@@ -115,10 +111,10 @@ impl<M, C> Service<Outgoing> for Reconnect<M>
 where
     M: Service<(), Response = Established<C>, Error = ConnectError>,
     M::Future: Send + 'static,
-    C: Service<Outgoing, Response = Progress, Error = SinkError> + Send + 'static,
+    C: Service<Outgoing, Response = (), Error = SinkError> + Send + 'static,
     C::Future: Unpin + Send,
 {
-    type Response = Progress;
+    type Response = ();
     type Error = SinkError;
     type Future = Response<C::Future>;
 
@@ -158,11 +154,13 @@ where
                         // sink is ready. After a replacement the loop runs again, so that the new connection is polled
                         // and registers its waker.
                         match up.poll_renewal(&mut self.connect, &self.status, cx) {
-                            Poll::Pending => return ready,
+                            Poll::Pending if !up.made.term.is_overdue() => return ready,
+                            Poll::Pending => self.end_without_replacement(),
                             Poll::Ready(made) => {
-                                self.ending.spawn(end(up.replace(made), Self::LAST_WORDS))
+                                let replaced = up.replace(made);
+                                self.ending.spawn(end(replaced, Self::LAST_WORDS));
                             }
-                        };
+                        }
                         continue;
                     }
                 }
@@ -191,7 +189,7 @@ impl<M, C> Reconnect<M>
 where
     M: Service<(), Response = Established<C>, Error = ConnectError>,
     M::Future: Send + 'static,
-    C: Service<Outgoing, Response = Progress, Error = SinkError> + Send + 'static,
+    C: Service<Outgoing, Response = (), Error = SinkError> + Send + 'static,
     C::Future: Unpin + Send,
 {
     /// Ends every connection cleanly. This is also needed if the sink is down, because a replaced connection may still
@@ -214,7 +212,7 @@ where
         };
         Response::Last {
             connection,
-            result: Ok(Progress::default()),
+            result: Ok(()),
             ending: mem::take(&mut self.ending),
         }
     }
@@ -228,6 +226,27 @@ where
         let attempt = &error.as_failed();
         self.status.report(&Event::Failed { attempt, delay });
         Link::Waiting(Box::pin(sleep(delay)))
+    }
+
+    /// Ends the connection in use, and connects anew. Some collectors take the next connection only after the end of the
+    /// one before.
+    fn end_without_replacement(&mut self) {
+        let Link::Up(mut up) = mem::replace(&mut self.state, Link::Idle) else {
+            return;
+        };
+        let cause = &Disconnect::Checkpoint;
+        let (steady, delay) = (true, None);
+        self.status.report(&Event::Lost {
+            cause,
+            steady,
+            delay,
+        });
+        let attempt = up.give_up_renewal();
+        self.state = match attempt {
+            Some(attempt) => Link::Pending(Box::pin(attempt)),
+            None => Link::Idle,
+        };
+        self.ending.spawn(end(up.made, Self::LAST_WORDS));
     }
 
     /// Handles the loss of the connection in use. If a replacement attempt is in progress, the sink waits for that
@@ -256,7 +275,7 @@ where
 /// Ends a replaced connection cleanly, or drops it when `within` has passed.
 async fn end<C>(replaced: Established<C>, within: Duration)
 where
-    C: Service<Outgoing, Response = Progress, Error = SinkError>,
+    C: Service<Outgoing, Response = (), Error = SinkError>,
 {
     let (mut connection, endpoint) = (replaced.connection, replaced.endpoint);
     let ended = async {
@@ -264,7 +283,7 @@ where
         connection.call(Outgoing::Finish).await
     };
     match timeout(within, ended).await {
-        Ok(Ok(_)) => {}
+        Ok(Ok(())) => {}
         Ok(Err(error)) => {
             debug!(%endpoint, %error, "a replaced connection or file did not end cleanly");
         }
@@ -287,9 +306,9 @@ pub(super) fn pass_on<T>(ended: Result<T, JoinError>) -> Option<T> {
 
 impl<F> Future for Response<F>
 where
-    F: Future<Output = Result<Progress, SinkError>> + Unpin,
+    F: Future<Output = Result<(), SinkError>> + Unpin,
 {
-    type Output = Result<Progress, SinkError>;
+    type Output = Result<(), SinkError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {

@@ -136,9 +136,9 @@ impl Service<()> for Script {
 }
 
 impl Service<Outgoing> for Numbered {
-    type Response = Progress;
+    type Response = ();
     type Error = SinkError;
-    type Future = Pin<Box<dyn Future<Output = Result<Progress, SinkError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let closed = self.script.change(|it| it.closed.contains(&self.number));
@@ -159,7 +159,7 @@ impl Service<Outgoing> for Numbered {
             } else {
                 script.note(number.to_string());
             }
-            Ok(Progress::default())
+            Ok(())
         })
     }
 }
@@ -191,7 +191,7 @@ impl Driven {
     async fn send(&mut self) {
         let service = &mut self.service;
         poll_fn(|cx| service.poll_ready(cx)).await.expect("never");
-        let request = Outgoing::Frames(Vec::new());
+        let request = Outgoing::Frames(super::tests::shipment().0);
         service.call(request).await.expect("written");
     }
 

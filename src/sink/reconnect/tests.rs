@@ -9,8 +9,10 @@ use tokio_test::task::spawn;
 
 use super::*;
 use crate::{
+    frame_stream::Chunk,
     health::{Stage, State},
-    sink::{ConnectCause, FileError},
+    router::Queue,
+    sink::{ConnectCause, FileError, Shipment},
 };
 
 /// A connector that follows a script: it returns a connection that the test can end, or an error.
@@ -81,9 +83,9 @@ impl Service<()> for Script {
 }
 
 impl Service<Outgoing> for FakeConnection {
-    type Response = Progress;
+    type Response = ();
     type Error = SinkError;
-    type Future = Ready<Result<Progress, SinkError>>;
+    type Future = Ready<Result<(), SinkError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let ended = self.0.0.lock().expect("no panic").ended;
@@ -95,11 +97,14 @@ impl Service<Outgoing> for FakeConnection {
     }
 
     fn call(&mut self, _: Outgoing) -> Self::Future {
-        ready(Ok(Progress {
-            frames: 7,
-            ..Progress::default()
-        }))
+        ready(Ok(()))
     }
+}
+
+/// A shipment of one frame, and its queue.
+pub(super) fn shipment() -> (Shipment, Arc<Queue>) {
+    let chunk = Chunk::from_wire(b"\0\0\0\x01a".as_slice().into());
+    Shipment::of(&[chunk.expect("one frame")])
 }
 
 fn reconnect(script: &Script) -> (Reconnect<Script>, Reporter) {
@@ -150,7 +155,7 @@ async fn poll_ready_is_pending_while_the_sink_is_down_and_attempts_go_on() {
             "{attempts:?}"
         );
     }
-    assert_eq!(service.call(Outgoing::Finish).await.expect("up").frames, 7);
+    service.call(Outgoing::Finish).await.expect("up");
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,10 +236,9 @@ async fn a_steady_connection_resets_the_backoff() {
 async fn a_call_while_the_sink_is_down_fails_without_progress() {
     let script = Script::new([]);
     let (mut service, _) = reconnect(&script);
-    let error = service
-        .call(Outgoing::Frames(Vec::new()))
-        .await
-        .expect_err("down");
-    assert_eq!(error.progress, Progress::default());
+    let (shipment, queue) = shipment();
+    let called = service.call(Outgoing::Frames(shipment)).await;
+    called.expect_err("down");
+    assert_eq!(queue.ledger().queued, 1);
     assert!(script.attempts().is_empty(), "call never connects");
 }

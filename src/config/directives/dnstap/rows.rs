@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{
-        Compression, Endpoints, QueueLimits, Refresh, Sink,
+        Compression, Confirm, Endpoints, QueueLimits, Refresh, Sink,
         quantity::{Size, Time},
     },
     extra::Template,
@@ -222,6 +222,17 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         doc: "the age at which a connection is replaced, plus or minus a tenth",
         scope: Some(&CONNECTED),
         describe: |sink| Some(format!("{}, plus or minus a tenth", Time(sink.max_age?))),
+    },
+    Row {
+        name: "confirm",
+        value: Value::One("written|kernel|finish", |sink, given, findings| {
+            sink.confirm = given.choice(Confirm::ALL, Confirm::label, findings)?;
+            Some(())
+        }),
+        default: "written",
+        doc: "when a frame counts as delivered; until then it is kept, and sent again after a lost connection",
+        scope: Some(&CONNECTED),
+        describe: |sink| Some(sink.confirm.label().to_owned()),
     },
     Row {
         name: "rotate",

@@ -35,7 +35,7 @@ pub(crate) use self::{
 use super::{ClientTls, ServerTls, TlsError, Validity, error::BinaryForm, validity};
 use crate::{
     files::waiting_for,
-    net::{Host, Stream},
+    net::{Counted, Host, Stream},
 };
 
 /// Makes the TLS sessions of a sink.
@@ -72,14 +72,16 @@ impl Connector {
     /// Starts TLS on a connection that a sink dialled.
     pub(crate) async fn connect(&self, tcp: TcpStream) -> io::Result<Stream> {
         let connector = TlsConnector::from(self.config.load_full());
-        let stream = connector.connect(self.name.clone(), tcp).await?;
+        let stream = connector
+            .connect(self.name.clone(), Counted::from(tcp))
+            .await?;
         Ok(Stream::Tls(Box::new(stream.into())))
     }
 }
 
 /// Starts TLS on a connection that a listener accepted.
 pub(crate) async fn accept(config: Arc<ServerConfig>, tcp: TcpStream) -> io::Result<Stream> {
-    let stream = TlsAcceptor::from(config).accept(tcp).await?;
+    let stream = TlsAcceptor::from(config).accept(Counted::from(tcp)).await?;
     Ok(Stream::Tls(Box::new(stream.into())))
 }
 

@@ -131,7 +131,7 @@ async fn talk(server: &ServerTls, client: &ClientTls, host: &str) -> io::Result<
     let address = listener.local_addr()?;
     let accepting = async {
         let (tcp, _) = listener.accept().await?;
-        let mut stream = Stream::Tls(Box::new(acceptor.accept(tcp).await?.into()));
+        let mut stream = Stream::Tls(Box::new(acceptor.accept(Counted::from(tcp)).await?.into()));
         let mut word = [0; 4];
         stream.read_exact(&mut word).await?;
         stream.write_all(&word).await?;
@@ -140,7 +140,9 @@ async fn talk(server: &ServerTls, client: &ClientTls, host: &str) -> io::Result<
     };
     let dialling = async {
         let tcp = TcpStream::connect(address).await?;
-        let mut stream = Stream::Tls(Box::new(connector.connect(name, tcp).await?.into()));
+        let mut stream = Stream::Tls(Box::new(
+            connector.connect(name, Counted::from(tcp)).await?.into(),
+        ));
         stream.write_all(b"ping").await?;
         stream.flush().await?;
         let mut word = [0; 4];

@@ -1,0 +1,24 @@
+//! The frames of a batch that the sink leaves out.
+
+use super::DropReason;
+
+/// The frames of a batch that the sink does not send, and the reasons.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LeftOut {
+    /// The place of each frame in the batch, ascending.
+    frames: Vec<(usize, DropReason)>,
+}
+
+// === impl LeftOut ===
+
+impl LeftOut {
+    /// Adds the frame at `place`. Places must be added in ascending order.
+    pub(crate) fn add(&mut self, place: usize, reason: DropReason) {
+        debug_assert!(self.frames.last().is_none_or(|(last, _)| *last < place));
+        self.frames.push((place, reason));
+    }
+
+    pub(super) fn each(&self) -> impl Iterator<Item = (usize, DropReason)> {
+        self.frames.iter().copied()
+    }
+}

@@ -1,0 +1,46 @@
+//! Frames that were written and wait for the collector's confirmation.
+
+use std::{collections::VecDeque, fmt, mem, sync::Arc};
+
+use super::{held::Held, queue::Queue, settlement::split_to};
+
+/// Frames that a connection has written and not confirmed.
+///
+/// [`confirm`](Self::confirm) counts them as delivered. When this value is dropped, the frames without a confirmation return
+/// to their positions in the queue, and the next connection sends them again. So it must live exactly as long as the
+/// connection can still confirm them.
+pub(crate) struct Written {
+    queue: Arc<Queue>,
+    held: VecDeque<Held>,
+}
+
+// === impl Written ===
+
+impl Written {
+    pub(super) fn new(queue: Arc<Queue>, held: VecDeque<Held>) -> Self {
+        Self { queue, held }
+    }
+
+    /// Counts the first `frames` frames as delivered. They had `bytes` bytes on the wire.
+    pub(crate) fn confirm(&mut self, frames: usize, bytes: u64) {
+        if frames > 0 {
+            let confirmed = split_to(&mut self.held, frames);
+            self.queue.confirm(&confirmed, bytes);
+        }
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        if !self.held.is_empty() {
+            self.queue.take_back(mem::take(&mut self.held));
+        }
+    }
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chunks = self.held.iter().map(|held| &held.chunk);
+        f.debug_list().entries(chunks).finish()
+    }
+}

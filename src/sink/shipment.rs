@@ -1,0 +1,92 @@
+//! Frames on their way through the stack of a sink.
+
+#[cfg(test)]
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use crate::{
+    frame_stream::Batch,
+    router::{LeftOut, Progress, Taken, Written},
+};
+#[cfg(test)]
+use crate::{
+    frame_stream::Chunk,
+    router::{Limits, Queue},
+};
+
+/// The chunks to write, and the account of the frames that they were made from.
+///
+/// Both travel together, so that the connection, which alone knows what was written and confirmed, can settle the frames
+/// with their queue. If a layer drops a shipment, all its frames return to the queue.
+#[derive(Debug)]
+pub(crate) struct Shipment {
+    /// The chunks to write, in order.
+    chunks: Batch,
+    taken: Taken,
+}
+
+// === impl Shipment ===
+
+impl Shipment {
+    /// Begins the write of a batch.
+    pub(super) fn new(mut taken: Taken) -> Self {
+        Self {
+            chunks: taken.begin(),
+            taken,
+        }
+    }
+
+    pub(super) fn chunks(&self) -> &Batch {
+        &self.chunks
+    }
+
+    /// Replaces the chunks by edited ones. `left_out` are the frames that the edited chunks lack.
+    #[must_use]
+    pub(super) fn edited(mut self, chunks: Batch, left_out: LeftOut) -> Self {
+        self.taken.leave_out(left_out);
+        Self { chunks, ..self }
+    }
+
+    /// Counts the frames that `progress` covers as delivered. The others return to the queue.
+    pub(super) fn settle(self, progress: Progress) {
+        self.taken.settle(progress);
+    }
+
+    /// Counts all frames as delivered.
+    pub(super) fn settle_all(self) {
+        let chunks = self.chunks.iter();
+        let mut progress = Progress::default();
+        for chunk in chunks {
+            progress.frames += chunk.len();
+            progress.bytes += chunk.wire().len() as u64;
+        }
+        self.settle(progress);
+    }
+
+    /// Takes the frames that `progress` covers as written, and not as delivered yet. The others return to the queue.
+    /// Returns the written frames, and the chunks.
+    pub(super) fn settle_unconfirmed(self, progress: Progress) -> (Written, Batch) {
+        (self.taken.settle_unconfirmed(progress), self.chunks)
+    }
+}
+
+#[cfg(test)]
+impl Shipment {
+    /// A shipment of `chunks`, and the queue from which they were taken.
+    pub(crate) fn of(chunks: &[Chunk]) -> (Self, Arc<Queue>) {
+        let queue = Arc::new(Queue::new(Limits {
+            frames: 1000,
+            bytes: 1 << 30,
+        }));
+        for chunk in chunks {
+            queue.push(chunk);
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        match queue.poll_take(&mut cx) {
+            Poll::Ready(Some(taken)) => (Self::new(taken), queue),
+            _ => panic!("no frames"),
+        }
+    }
+}

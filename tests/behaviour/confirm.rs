@@ -1,0 +1,290 @@
+//! `confirm`: frames are kept until the collector confirms them, and sent again after a broken connection.
+
+use std::{net::SocketAddr, time::Duration};
+
+use socket2::{Domain, SockRef, Socket, Type};
+use tapfan::{
+    health::{Ledger, State},
+    internals::Mode,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    certificates::{Certificates, ServerCertificate},
+    collector::{Behaviour, Collector},
+    router::{Folder, Router},
+    sender::{Load, LoadProfile, OnHalfClose, Sender},
+    traffic::{numbered, numbers_of},
+    wait::{until, with_timeout},
+    wire::{ACCEPT, FINISH, READY, START, STOP},
+};
+
+/// A collector under the control of its test, with a small receive buffer.
+struct Manual(TcpListener);
+
+impl Manual {
+    fn listening() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        // Linux doubles it.
+        socket.set_recv_buffer_size(32 << 10).expect("a size");
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        socket.bind(&any.into()).expect("bound");
+        socket.listen(16).expect("listening");
+        socket.set_nonblocking(true).expect("nonblocking");
+        Self(TcpListener::from_std(socket.into()).expect("a listener"))
+    }
+
+    fn port(&self) -> u16 {
+        self.0.local_addr().expect("bound").port()
+    }
+
+    /// Accepts a connection and completes the handshake.
+    async fn accept(&self) -> TcpStream {
+        let accepted = with_timeout("a connection", self.0.accept()).await;
+        let (mut stream, _) = accepted.expect("accepted");
+        let mut ready = vec![0; READY.len()];
+        stream.read_exact(&mut ready).await.expect("READY");
+        stream.write_all(ACCEPT).await.expect("written");
+        let mut start = vec![0; START.len()];
+        stream.read_exact(&mut start).await.expect("START");
+        stream
+    }
+}
+
+/// The number of bytes that the kernel holds for the program that does not read `stream`, once it no longer grows.
+async fn unread(stream: &TcpStream) -> usize {
+    let mut space = vec![0; 4 << 20];
+    let mut last = 0;
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = stream.peek(&mut space).await.expect("bytes");
+        if now == last {
+            return now;
+        }
+        last = now;
+    }
+}
+
+async fn load(router: &Router, rate: u64) -> Load {
+    let profile = LoadProfile {
+        mode: Mode::Bidirectional,
+        on_half_close: OnHalfClose::Stop,
+        rate,
+        frame: numbered,
+        first: 0,
+    };
+    Load::start(&router.target(0), profile).await
+}
+
+fn tapfile(folder: &Folder, socket: &str, confirm: &str) -> String {
+    let listen = folder.display("in");
+    format!(
+        "listen unix://{listen}\ndnstap {socket} full 1 8 {{\n name a\n confirm {confirm}\n}}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_sends_exactly_what_the_peers_kernel_had_not_acknowledged() {
+    const FRAMES: u64 = 60_000;
+    let folder = Folder::new();
+    let collector = Manual::listening();
+    let socket = format!("tcp://127.0.0.1:{}", collector.port());
+    let router = Router::start(&tapfile(&folder, &socket, "kernel"));
+    let stuck = collector.accept().await;
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    let frames: Vec<_> = (0..FRAMES).map(numbered).collect();
+    let bytes: usize = frames.iter().map(|frame| frame.len() + 4).sum();
+    assert!(bytes > 4 << 20, "more than both kernels hold");
+    sender.send(&frames).await;
+    let held = unread(&stuck).await;
+    // Whole frames that the collector's kernel has, though no program has read them.
+    let mut acknowledged = 0;
+    let mut end = 0;
+    for frame in &frames {
+        end += frame.len() + 4;
+        if end > held {
+            break;
+        }
+        acknowledged += 1;
+    }
+    let confirmed = |ledger: &Ledger| ledger.delivered == acknowledged;
+    until("the acknowledged frames are delivered", || {
+        confirmed(&router.ledger(0))
+    })
+    .await;
+    let before = router.ledger(0);
+    assert!(before.balances() && before.unconfirmed > 0, "{before:?}");
+    let linger = Some(Duration::ZERO);
+    SockRef::from(&stuck).set_linger(linger).expect("set");
+    drop(stuck);
+    let mut next = collector.accept().await;
+    let stop = tokio::spawn(async move {
+        let mut got = Vec::new();
+        while !got.ends_with(STOP) {
+            let read = with_timeout("data", next.read_buf(&mut got)).await;
+            assert!(read.expect("read") > 0);
+        }
+        next.write_all(FINISH).await.expect("written");
+        got.truncate(got.len() - STOP.len());
+        got
+    });
+    sender.stop().await;
+    let report = router.drain().await;
+    let got = stop.await.expect("no panic");
+    let expected = frames
+        .iter()
+        .skip(usize::try_from(acknowledged).expect("few"));
+    let expected = crate::wire::data(expected);
+    assert_eq!(got.len(), expected.len());
+    assert!(
+        got == expected,
+        "each frame after the acknowledged ones, once"
+    );
+    let ledger = &report.sinks[0].ledger;
+    assert!(ledger.balances());
+    assert_eq!(
+        (ledger.delivered, ledger.unconfirmed, ledger.held_bytes),
+        (FRAMES, 0, 0)
+    );
+    // The frame that the reset cut was not written completely, so it is not sent *again*.
+    assert!(ledger.resent >= before.unconfirmed, "{ledger:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_level_delivers_everything_to_a_good_collector() {
+    let folder = Folder::new();
+    let certificates = Certificates::new();
+    let collectors = [
+        Collector::unix(folder.path("out"))
+            .numbers_only()
+            .listening(),
+        Collector::tcp().numbers_only().listening(),
+        Collector::tls(certificates.collector(ServerCertificate::Good, false))
+            .numbers_only()
+            .listening(),
+    ];
+    for confirm in ["written", "kernel", "finish"] {
+        let sinks = collectors.each_ref().map(|collector| {
+            let socket = collector.socket();
+            let ca = if collector.is_tls() {
+                format!("ca {}", certificates.path("ca.crt").display())
+            } else {
+                String::new()
+            };
+            format!("dnstap {socket} full 1 8 {{\n confirm {confirm}\n {ca}\n}}\n")
+        });
+        let listen = folder.display("in");
+        let router = Router::start(&format!("listen unix://{listen}\n{}", sinks.concat()));
+        router.all_up().await;
+        let before = collectors
+            .each_ref()
+            .map(|collector| collector.frames().len());
+        let audit = router.audit();
+        let load = load(&router, 20_000).await;
+        until("some frames were sent", || {
+            (0..3).all(|sink| router.ledger(sink).offered > 20_000)
+        })
+        .await;
+        let sent = load.end().await;
+        let report = router.drain().await;
+        audit.finish();
+        for ((collector, sink), before) in collectors.iter().zip(&report.sinks).zip(before) {
+            let ledger = &sink.ledger;
+            assert_eq!(
+                (ledger.delivered, ledger.unconfirmed, ledger.resent),
+                (sent, 0, 0),
+                "{confirm}"
+            );
+            let frames = collector.frames().split_off(before);
+            assert!(numbers_of(&frames).into_iter().eq(0..sent), "{confirm}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_finish_a_killed_collector_gets_what_it_had_not_read() {
+    let folder = Folder::new();
+    let mut collector = Collector::tcp().numbers_only().listening();
+    let router = Router::start(&tapfile(&folder, &collector.socket(), "finish"));
+    router.all_up().await;
+    let audit = router.audit();
+    let load = load(&router, 20_000).await;
+    until("frames arrive", || collector.frames().len() > 10_000).await;
+    // The collector's kernel fills up with frames that its program does not read.
+    collector.behave(Behaviour::Hangs);
+    let hung = router.ledger(0).offered;
+    until("frames wait in the kernels", || {
+        router.ledger(0).offered > hung + 20_000
+    })
+    .await;
+    collector.kill().await;
+    collector.behave(Behaviour::Good);
+    collector.listen();
+    let again = router.ledger(0).offered;
+    until("frames arrive again", || {
+        router.ledger(0).offered > again + 20_000
+    })
+    .await;
+    let sent = load.end().await;
+    let report = router.drain().await;
+    audit.finish();
+    let ledger = &report.sinks[0].ledger;
+    assert_eq!(
+        (ledger.delivered, ledger.unconfirmed),
+        (sent, 0),
+        "{ledger:?}"
+    );
+    assert!(ledger.resent > 0);
+    let mut numbers = numbers_of(&collector.frames());
+    let received = numbers.len() as u64;
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert!(numbers.into_iter().eq(0..sent), "every frame at least once");
+    assert!(received - sent <= ledger.resent, "duplicates are counted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_collector_confirms_within_seconds() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out"))
+        .numbers_only()
+        .listening();
+    let socket = collector.socket();
+    let router = Router::start(&tapfile(&folder, &socket, "finish"));
+    router.all_up().await;
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send(&[numbered(0), numbered(1)]).await;
+    until("both are written", || router.ledger(0).unconfirmed == 2).await;
+    // Nothing more comes, so a checkpoint is due after two seconds.
+    until("both are confirmed", || router.ledger(0).delivered == 2).await;
+    assert_eq!(router.status(0).connects, 2);
+    assert_eq!(router.status(0).disconnects["rotated"], 1);
+    sender.stop().await;
+    router.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_never_confirms_degrades_the_sink() {
+    let folder = Folder::new();
+    let collector = Collector::tcp().numbers_only().listening();
+    collector.behave(Behaviour::NeverFinishes);
+    let router = Router::start(&tapfile(&folder, &collector.socket(), "finish"));
+    router.all_up().await;
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send(&[numbered(0)]).await;
+    let degraded = router
+        .until(0, "does not confirm", |status| status.degraded)
+        .await;
+    assert_eq!(degraded.state, State::Up);
+    // The next connection asks for no more than `kernel`, so the frame is delivered. The connection before it, which was
+    // made before the third miss, sent the frame once more.
+    until("the frame is delivered", || router.ledger(0).delivered == 1).await;
+    let ledger = router.ledger(0);
+    assert_eq!((ledger.resent, ledger.dropped_total()), (4, 0));
+    collector.behave(Behaviour::Good);
+    sender.stop().await;
+    router.drain().await;
+}
