@@ -48,7 +48,7 @@ impl Alarm {
     }
 
     /// Returns whether the flusher is awake.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "proto"))]
     pub(super) fn is_awake(&self) -> bool {
         self.awake.load(SeqCst)
     }
