@@ -275,8 +275,8 @@ impl Server {
 // === impl Shared ===
 
 impl Shared {
-    /// Samples the router and checks its runtime once a second until the task is aborted. All of this work is done with one
-    /// wake-up, so that an idle router costs next to nothing.
+    /// Samples the router and checks its runtime once a second until the task is aborted. A single wake-up does all of
+    /// this work, so that an idle router uses almost no processor time.
     async fn observe(&self, ticks: &Ticks, data_plane: &runtime::Handle) {
         let mut last = Instant::now();
         let mut offered = 0;

@@ -12,10 +12,11 @@ use rustix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Ticks at regular intervals, the first one immediately. If the reader is late, it gets one tick for all that it missed.
+/// Ticks at regular intervals, the first one immediately. If the reader is late, it gets a single tick for all the
+/// ticks that it missed.
 ///
-/// The timer is the kernel's, so each tick wakes the thread once. A timer of tokio wakes it two or three times a second,
-/// because tokio moves a timer from coarse to fine slots when its time is near.
+/// The kernel runs the timer, so each tick wakes the thread only once. A timer of tokio wakes it two or three times a
+/// second, because tokio moves a timer from coarse to fine slots when its time is near.
 #[derive(Debug)]
 pub(super) struct Ticks(AsyncFd<OwnedFd>);
 
@@ -31,7 +32,7 @@ impl Ticks {
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         let schedule = Itimerspec {
             it_interval: spec(period),
-            // With zero, the timer would not start.
+            // With the value zero, the timer would not start.
             it_value: spec(Duration::from_nanos(1)),
         };
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &schedule)?;
@@ -48,7 +49,8 @@ impl Ticks {
             let mut ticks = [0; 8];
             Ok(read(timer, &mut ticks)?)
         };
-        // A timer that was started can be read. If not, this must not become a loop without a wait.
+        // Reading a timer that was started does not fail. If it fails anyway, this function never returns, because its
+        // caller would call it again and again without a wait.
         if self.0.async_io(Interest::READABLE, read).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -77,7 +79,7 @@ mod tests {
         ticks.tick().await;
         assert!(begun.elapsed() >= period, "{:?}", begun.elapsed());
         std::thread::sleep(period * 3);
-        // The tick after the missed ones comes with the schedule of the first.
+        // After the missed ticks, the next tick follows the original schedule.
         ticks.tick().await;
         let late = Instant::now();
         ticks.tick().await;

@@ -16,11 +16,11 @@ use crate::lock::Mutex;
 
 /// Watches the workers of a runtime from a thread outside of it.
 ///
-/// A tokio worker either is parked or runs tasks. A worker that runs tasks updates its busy time after every 61 tasks, also
-/// under load. A worker whose busy time does not change for [`ALLOWED`](Self::ALLOWED) is stuck in a task. In addition, the
-/// watchdog asks the runtime for a beat: a task that waits for a timer and then counts. It shows that timers and wake-ups
-/// work. A beat wakes an idle runtime, so there is one a second only while frames arrive, and one after each reading of the
-/// result.
+/// A tokio worker either is parked or runs tasks. A worker that runs tasks updates its busy time after every 61 tasks,
+/// also under load. A worker whose busy time does not change for [`ALLOWED`](Self::ALLOWED) is stuck in a task. In
+/// addition, the watchdog starts a beat in the runtime: a task that waits for a timer and then increments a counter. A
+/// beat shows that timers and wake-ups work. Each beat wakes an idle runtime. The watchdog therefore starts a beat once
+/// a second only while frames arrive. At other times, it starts a beat only after its result was read.
 ///
 /// The watchdog only adds up the time between its own checks, so a runtime does not look stuck because the process was
 /// stopped or the machine suspended.
@@ -81,7 +81,8 @@ impl Watchdog {
         watched
     }
 
-    /// Checks the runtime, `passed` after the last check, and asks it for a beat if it is `busy` or the result is in use.
+    /// Checks the runtime, `passed` after the last check. Starts a beat if `is_busy` is set, or if the result was read
+    /// since the last check.
     pub(super) fn check(&self, runtime: &runtime::Handle, passed: Duration, is_busy: bool) {
         let signs = signs(&runtime.metrics(), &self.beats);
         self.record(&signs, passed);
@@ -133,10 +134,10 @@ fn signs(metrics: &runtime::RuntimeMetrics, beats: &Beats) -> Vec<(What, Sign)> 
 // === impl Beats ===
 
 impl Beats {
-    /// The wait of a beat. It is as short as possible, because a longer one wakes the worker more than once.
+    /// The wait of a beat. It is as short as possible, because a longer wait wakes the worker more than once.
     const WAIT: Duration = Duration::from_millis(1);
 
-    /// Starts a beat in the runtime, unless the last one is still awaited.
+    /// Starts a beat in the runtime, unless the last beat has not ended yet.
     fn ask(self: &Arc<Self>, runtime: &runtime::Handle) {
         let Sign::Beat { asked, counted } = self.sign() else {
             return;
@@ -164,7 +165,7 @@ impl Beats {
 
 impl Sign {
     /// Returns whether progress is expected. A parked worker has nothing to do, so no progress is expected. Its count
-    /// of parks and unparks is odd. No beat is expected that was not asked for.
+    /// of parks and unparks is odd. A beat is expected only if it was started.
     fn is_due(self) -> bool {
         match self {
             Self::Worker { parks, .. } => parks % 2 == 0,

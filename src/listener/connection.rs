@@ -37,18 +37,18 @@ struct Connection<'a> {
     /// The deadline of writing FINISH.
     deadline: Duration,
     totals: Totals,
-    /// How the stream ended, for the log.
+    /// The end of the stream, for the log.
     ended: Ended,
 }
 
-/// How a stream ended, in the words of the log.
+/// The ways in which a stream ends, in the words of the log.
 #[derive(Debug, Clone, Copy)]
 enum Ended {
     /// The sender sent STOP.
     Stop,
-    /// The sender closed the connection, or it was lost, before STOP.
+    /// The sender closed the connection before it sent STOP, or the connection was lost.
     WithoutStop,
-    /// This side closed the connection: an error, or the end of the drain.
+    /// tapfan closed the connection, because of an error or at the end of the drain.
     ByTapfan,
 }
 

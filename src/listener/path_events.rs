@@ -12,9 +12,10 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 /// Reports that a file, or a folder above it, was removed, replaced or moved.
 ///
-/// It watches the file itself and not its folder, because a folder such as `/tmp` has many events that mean nothing here.
-/// Some changes cause no event: a file system that is mounted over a folder, a changed link above the file, and the work of
-/// another machine on a network file system. So a caller must also check from time to time.
+/// It watches the file itself and not its folder, because a folder such as `/tmp` has many events that do not concern
+/// this file. The kernel reports no event when a file system is mounted over a folder, when a symbolic link in the path
+/// changes, or when another machine changes a network file system. A caller must therefore also check the file at
+/// regular intervals.
 #[derive(Debug)]
 pub(super) struct PathEvents(AsyncFd<OwnedFd>);
 
@@ -26,15 +27,17 @@ impl PathEvents {
     /// Blocks if the file system does. Call it inside a tokio runtime.
     ///
     /// # Errors
-    /// If the user has too many watches (`fs.inotify`) or must not read the file, the system is out of descriptors, or the
-    /// path leads nowhere.
+    /// If the user has too many watches (`fs.inotify`) or is not allowed to read the file, if the system is out of
+    /// descriptors, or if no file is at the path.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        // While a process has the file open, its removal is not `DELETE_SELF`, but a change of the number of its links.
+        // If a file is removed while a process has it open, the kernel does not report `DELETE_SELF`. It reports
+        // `ATTRIB`, because the number of links changes.
         let of_file = WatchFlags::ATTRIB | WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF;
         inotify::add_watch(&events, path, of_file | WatchFlags::DONT_FOLLOW)?;
         for folder in absolute(path)?.ancestors().skip(1) {
-            // Fails for a folder that this user must not read. The caller's own checks then have to do.
+            // This fails for a folder that the user is not allowed to read. Only the caller's own checks notice when
+            // such a folder is moved.
             let _ = inotify::add_watch(&events, folder, WatchFlags::MOVE_SELF);
         }
         #[allow(
@@ -51,7 +54,8 @@ impl PathEvents {
     pub(super) async fn changed(&self) -> io::Result<()> {
         self.0
             .async_io(Interest::READABLE, |events| {
-                // Room for many events without names; names come only with the watch of a folder's contents.
+                // The buffer has room for many events, because these events have no names. Only a watch of a folder's
+                // contents reports names.
                 let mut space = [MaybeUninit::uninit(); 1024];
                 let mut reader = Reader::new(events, &mut space);
                 reader.next()?;

@@ -68,7 +68,7 @@ enum Found {
 /// The time between two checks if the kernel does not report events about the file.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The time between two checks while the kernel reports events. The check finds the changes that cause no event.
+/// The time between two checks while the kernel reports events. These checks find the changes that cause no event.
 const PERIOD_WITH_EVENTS: Duration = Duration::from_secs(60);
 
 /// The longest pause between two attempts to bind the path. The pause doubles up to this value.
@@ -121,8 +121,8 @@ impl SocketPath {
         self.socket.send_replace(None)
     }
 
-    /// Checks the file whenever `events` reports a change, and regularly: often without events, and less often while the
-    /// path cannot be bound. Runs until the task is aborted.
+    /// Checks the file whenever the kernel reports a change, and also at regular intervals. The intervals are short if
+    /// the kernel cannot report changes, and grow while the path cannot be bound. Runs until the task is aborted.
     pub(super) async fn watch(self: Arc<Self>, open: fn(&Path) -> io::Result<PathEvents>) {
         let mut pause = PERIOD;
         let mut events = None;
@@ -138,14 +138,14 @@ impl SocketPath {
             let path = Arc::clone(&self);
             // If the file system hangs, it blocks a thread of the blocking pool instead of a worker.
             let check = spawn_blocking(move || {
-                // The events must begin before the check, or a change in between would be missed.
+                // The watch must begin before the check. Otherwise a change between the two would be missed.
                 let events = events.or_else(|| path.events(open));
                 (path.check(), events)
             });
             let Ok((found, begun)) = check.await else {
                 return;
             };
-            // After any other finding, the events are about a file that is not the listener's socket any more.
+            // After any other result, the watched file is no longer the listener's socket, so its events are of no use.
             events = begun.filter(|_| matches!(found, Found::InPlace));
             pause = match found {
                 Found::InPlace if events.is_some() => PERIOD_WITH_EVENTS,
@@ -156,7 +156,7 @@ impl SocketPath {
         }
     }
 
-    /// Begins to watch the path for events; `None` if that is not possible.
+    /// Starts to watch the path for events. Returns `None` if that is not possible.
     fn events(&self, open: fn(&Path) -> io::Result<PathEvents>) -> Option<PathEvents> {
         match &self.address {
             UnixAddress::Path(path) => open(path).ok(),
@@ -221,7 +221,7 @@ impl Reachability {
     }
 }
 
-/// Waits for the next event. If events can no longer be read, they are given up.
+/// Waits for the next event. If events can no longer be read, sets `events` to `None`.
 async fn changed(events: &mut Option<PathEvents>) {
     match events {
         Some(watching) => {
@@ -320,7 +320,7 @@ mod tests {
             },
         ];
         for change in changes {
-            // The events have begun, and without one the next check would be far away.
+            // The kernel reports events by now. Without an event, the next check would come only after a minute.
             sleep(Duration::from_hours(1)).await;
             assert!(!socket.has_changed().expect("open"), "nothing has happened");
             tokio::time::resume();

@@ -40,7 +40,7 @@ pub(super) struct Contents {
     /// an abandoned queue.
     pub(super) closed: bool,
     pub(super) lifecycle: Lifecycle,
-    /// Gets a permit when frames are counted as dropped.
+    /// Notified when frames are counted as dropped.
     lost: Arc<Notify>,
 }
 
@@ -212,8 +212,7 @@ impl Contents {
         })
     }
 
-    /// The bytes that count against the bounds. Unconfirmed frames have a bound of their own, which the connection
-    /// keeps.
+    /// The bytes that count against the bounds. Unconfirmed frames do not count: the connection limits them separately.
     fn bounded_bytes(&self) -> usize {
         to_usize(self.ledger.held_bytes - self.ledger.unconfirmed_bytes)
     }

@@ -10,7 +10,7 @@ pub(super) struct Held {
     pub(super) position: u64,
     /// The number of connections that died in the middle of its first frame.
     pub(super) cuts: u32,
-    /// True if a connection has written its frames already, but ended before it confirmed them.
+    /// True if a connection has already written the frames of this chunk, but ended before they were confirmed.
     pub(super) written_before: bool,
     /// The bytes of memory that count for it. After a split, the fixed cost of the chunk counts for one of the parts
     /// only.

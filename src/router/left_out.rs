@@ -5,7 +5,7 @@ use super::DropReason;
 /// The frames of a batch that the sink does not send, and the reasons.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LeftOut {
-    /// The place of each frame in the batch, ascending.
+    /// The place of each such frame in the batch, in ascending order, and the reason.
     frames: Vec<(usize, DropReason)>,
 }
 

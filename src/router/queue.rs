@@ -138,7 +138,8 @@ impl Queue {
         self.end_flight(|contents| contents.take_back(unconfirmed));
     }
 
-    /// Changes the contents, and wakes the consumer if it waits for what has happened: frames, or the end of the queue.
+    /// Changes the contents. Wakes the consumer if it waits for frames and frames now wait, or if it waits for the end
+    /// of the queue and the queue has ended.
     fn end_flight<T>(&self, change: impl FnOnce(&mut Contents) -> T) -> T {
         let (result, consumer) = {
             let mut contents = self.lock();

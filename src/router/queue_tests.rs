@@ -306,7 +306,8 @@ fn malformed(places: impl IntoIterator<Item = usize>) -> LeftOut {
 
 #[test]
 fn frames_that_the_sink_left_out_are_counted_at_their_place() {
-    // The frames 0, 2, 3 and 5 are left out. A frame that is left out directly after the last written one is done, too.
+    // The frames 0, 2, 3 and 5 are left out. If a frame that was left out directly follows the last written frame, it
+    // counts as dropped, too.
     for (written, dropped, rest) in [(0, 1, &[1, 2, 3, 4, 5][..]), (1, 3, &[4, 5]), (2, 4, &[])] {
         let queue = queue(ROOMY);
         queue.push(&chunk(0, 3));
@@ -453,7 +454,7 @@ proptest! {
                     let out = (numbers.len() as f64 * share) as usize;
                     let bad = usize::from(malformed && out > 0);
                     let cut = cut && out < numbers.len();
-                    // The last of the frames that are done.
+                    // Leaves out the last of the `out` frames.
                     taken.leave_out(self::malformed((bad > 0).then(|| out - 1)));
                     taken.settle(Progress { frames: out - bad, bytes: 0, cut });
                     numbers.drain(..out);

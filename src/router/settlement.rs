@@ -1,4 +1,5 @@
-//! The end of flights: frames that were taken from a queue are delivered, wait for a confirmation, or return.
+//! The end of a flight: frames that were taken from a queue are delivered, wait for a confirmation, or return to the
+//! queue.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -33,8 +34,8 @@ impl Contents {
         }
     }
 
-    /// Ends the flight `number`, whose chunks are `held`. The frames that `progress` covers are unconfirmed from now on.
-    /// Returns them.
+    /// Ends the flight `number`, whose chunks are `held`. Returns the frames that `progress` covers, which are
+    /// unconfirmed from now on.
     pub(super) fn settle_unconfirmed(
         &mut self,
         number: u64,
@@ -52,8 +53,8 @@ impl Contents {
         written
     }
 
-    /// Ends the flight `number` and takes the written frames out of `held`. The frames that were not written return to
-    /// their positions. The written frames still count as in flight.
+    /// Ends the flight `number`, and returns the frames of `held` that were written. They still count as in flight. The
+    /// other frames return to their positions in the queue.
     fn land(
         &mut self,
         number: u64,
@@ -95,8 +96,8 @@ impl Contents {
         written
     }
 
-    /// Takes the first `frames` frames that the sink did not leave out from `held`. The frames between them and directly
-    /// after them that the sink left out are counted as dropped.
+    /// Takes the first `frames` frames from `held`, not counting the frames that the sink left out. A frame that was
+    /// left out counts as dropped if it is before, between or directly after the taken frames.
     fn split_written(
         &mut self,
         held: &mut VecDeque<Held>,

@@ -7,9 +7,9 @@ use crate::frame_stream::{Batch, Chunk};
 
 /// Frames in flight: taken from a queue, and neither written nor returned yet.
 ///
-/// [`settle`](Self::settle) or [`settle_unconfirmed`](Self::settle_unconfirmed) ends the flight. If this value is dropped
-/// before that, all frames return to the queue. If a panic causes the drop after a write has begun, the first frame
-/// counts as one in which a connection died.
+/// [`settle`](Self::settle) or [`settle_unconfirmed`](Self::settle_unconfirmed) ends the flight. If this value is
+/// dropped before that, all frames return to the queue. If a panic causes the drop after a write has begun, the first
+/// frame counts as a frame in which a connection died.
 pub(crate) struct Taken {
     queue: Arc<Queue>,
     number: u64,
@@ -44,18 +44,19 @@ impl Taken {
         self.held.iter().flatten().map(|held| &held.chunk)
     }
 
-    /// Sets the frames that the sink does not send. A later settlement counts those that the write has reached as dropped.
+    /// Sets the frames that the sink does not send. The settlement counts such a frame as dropped if the write has
+    /// reached its place.
     pub(crate) fn leave_out(&mut self, left_out: LeftOut) {
         self.left_out = left_out;
     }
 
-    /// Counts the frames that `progress` covers as delivered. The others return to their positions in the queue.
+    /// Counts the frames that `progress` covers as delivered. The other frames return to their positions in the queue.
     pub(crate) fn settle(mut self, progress: Progress) {
         self.end(progress);
     }
 
-    /// Takes the frames that `progress` covers as written. They are delivered when the collector has confirmed them. The
-    /// others return to their positions in the queue.
+    /// Counts the frames that `progress` covers as unconfirmed. They are delivered when they are confirmed. The other
+    /// frames return to their positions in the queue.
     pub(crate) fn settle_unconfirmed(mut self, progress: Progress) -> Written {
         let held = self.held.take().unwrap_or_default();
         let queue = &self.queue;

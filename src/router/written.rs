@@ -1,14 +1,14 @@
-//! Frames that were written and wait for the collector's confirmation.
+//! Frames that were written and wait for a confirmation.
 
 use std::{collections::VecDeque, fmt, mem, sync::Arc};
 
 use super::{held::Held, queue::Queue, settlement::split_to};
 
-/// Frames that a connection has written and not confirmed.
+/// Frames that a connection has written and that are not confirmed yet.
 ///
-/// [`confirm`](Self::confirm) counts them as delivered. When this value is dropped, the frames without a confirmation return
-/// to their positions in the queue, and the next connection sends them again. So it must live exactly as long as the
-/// connection can still confirm them.
+/// [`confirm`](Self::confirm) counts them as delivered. When this value is dropped, the frames without a confirmation
+/// return to their positions in the queue, and the next connection sends them again. The value must therefore live
+/// exactly as long as these frames can still be confirmed.
 pub(crate) struct Written {
     queue: Arc<Queue>,
     held: VecDeque<Held>,

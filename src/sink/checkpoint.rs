@@ -10,17 +10,19 @@ use tokio::{
 
 use crate::lock::Mutex;
 
-/// The unconfirmed frames of a connection with `confirm finish`, as far as they decide when it is replaced.
+/// The time at which a connection with `confirm finish` is replaced. It depends on the size and the age of the
+/// unconfirmed frames.
 ///
-/// Frame Streams has one FINISH for each connection, at its end. So a checkpoint is a new connection: it takes the frames
-/// from then on, and the old one gets STOP and answers with FINISH.
+/// In Frame Streams, a collector sends FINISH only once, at the end of a connection. So at a checkpoint, a new
+/// connection takes over the following frames. The old connection gets STOP, and the collector confirms its frames with
+/// FINISH.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Checkpoint(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     unconfirmed: Mutex<Unconfirmed>,
-    /// Wakes the waiting task when the first frames come, and when there are enough bytes.
+    /// Wakes the waiting task when the first frames are written, and when enough bytes are unconfirmed.
     changed: Notify,
 }
 
@@ -40,8 +42,8 @@ const AGE: Duration = Duration::from_secs(30);
 /// A checkpoint is due when nothing was written for this time, if frames are unconfirmed.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// If no new connection can be made, the old one ends without a replacement at this number of unconfirmed bytes. Some
-/// collectors accept a connection only after the end of the one before.
+/// If no new connection can be made, the old connection ends without a replacement at this number of unconfirmed bytes.
+/// Some collectors accept a new connection only after the old connection has ended.
 const BYTES_AT_MOST: u64 = 2 * BYTES;
 
 // === impl Checkpoint ===
@@ -65,7 +67,7 @@ impl Checkpoint {
         self.0.unconfirmed.lock().bytes >= BYTES_AT_MOST
     }
 
-    /// Waits until a checkpoint is due. There must be one waiter at a time.
+    /// Waits until a checkpoint is due. Only one task may wait at a time.
     pub(super) async fn due(&self) {
         loop {
             let changed = self.0.changed.notified();

@@ -1,4 +1,4 @@
-//! Whether a collector confirms its frames with FINISH, as far as its connections have shown.
+//! The confirmation that a sink asks for. It depends on whether the collector has sent FINISH on earlier connections.
 
 use std::sync::{
     Arc,
@@ -12,9 +12,9 @@ use crate::{
 
 /// The confirmation that the connections of a sink ask for.
 ///
-/// With `confirm finish`, a collector that leaves connection after connection without FINISH would get the same frames
-/// again and again. After [`MISSES`] such connections in a row, the next ones ask for `kernel` instead, until one of them is
-/// ended with FINISH.
+/// With `confirm finish`, a collector that never sends FINISH would get the same frames again on each connection. After
+/// [`MISSES`] connections in a row without FINISH, the following connections ask for `kernel` instead, until a
+/// connection ends with FINISH.
 #[derive(Debug, Clone)]
 pub(super) struct Confirmation {
     configured: Confirm,
@@ -58,7 +58,7 @@ impl Confirmation {
         }
     }
 
-    /// Records that a connection ended without FINISH although frames waited for it.
+    /// Records that a connection ended without FINISH, although its frames waited for FINISH.
     pub(super) fn missed(&self) {
         let misses = self.misses.fetch_add(1, Relaxed) + 1;
         if self.configured == Confirm::Finish && misses == MISSES {

@@ -77,7 +77,8 @@ impl Cursor {
         self.confirmed = self.accepted;
     }
 
-    /// Records that the connection has handed `sent` bytes to the kernel, which include all bytes up to here.
+    /// Records a flush: the connection has now handed `sent` bytes to the kernel, and these include all bytes that the
+    /// writer accepted.
     pub(super) fn mark(&mut self, sent: u64) {
         let flushed = self.total;
         self.marks.push(Mark { flushed, sent });
@@ -116,7 +117,7 @@ impl Cursor {
     }
 }
 
-/// The frames that end within the first `bytes` bytes of the chunks, and their bytes.
+/// The number of frames that end within the first `bytes` bytes of the chunks, and the number of their bytes.
 pub(super) fn whole_frames(chunks: &[Chunk], mut bytes: u64) -> (usize, u64) {
     let mut whole = (0, 0);
     for chunk in chunks {

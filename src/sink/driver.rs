@@ -79,8 +79,8 @@ where
     }
 }
 
-/// Waits until `poll` is ready. If it was not ready immediately, it is not polled again before one more turn of the
-/// runtime.
+/// Waits until `poll` is ready. If it is not ready immediately, the runtime gets one more turn before `poll` is called
+/// again.
 ///
 /// The first connection with frames wakes an idle consumer. The runtime would poll the consumer next, before the other
 /// connections that have frames. After the turn, one write sends the frames of all of them.

@@ -83,7 +83,7 @@ impl FrameEdits {
     }
 }
 
-/// Returns the chunk with the frames that `apply` writes. Frames that it refuses are left out.
+/// Returns the chunk with the frames that `apply` writes. Frames that `apply` refuses are left out.
 fn edit_frames(
     chunk: &Chunk,
     mut apply: impl FnMut(&[u8], &mut BytesMut) -> Result<(), Malformed>,
@@ -105,8 +105,8 @@ fn edit_frames(
     }
 }
 
-/// Appends the frame that `apply` writes, with its length prefix, and returns its end. Appends nothing if the frame cannot be
-/// edited.
+/// Appends the frame that `apply` writes, with its length prefix, and returns the position after it. Appends nothing if
+/// the frame cannot be edited.
 fn append(
     wire: &mut BytesMut,
     apply: impl FnOnce(&mut BytesMut) -> Result<(), Malformed>,

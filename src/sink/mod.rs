@@ -8,9 +8,10 @@
 //!                                          resolution (addresses of the name, off the data path)
 //! ```
 //!
-//! The driver sends an [`Outgoing`]: a [`Shipment`] to write, or the end of the stream. A shipment carries the account of
-//! its frames, and the connection settles it with the queue. `poll_ready` is pending while the sink is down. It fails only because of a permanent error; no layer has a permanent error at present. Every
-//! wait on the collector has a deadline.
+//! The driver sends an [`Outgoing`]: a [`Shipment`] to write, or the end of the stream. A shipment contains the account
+//! of its frames, and the connection settles the shipment with the queue. `poll_ready` is pending while the sink is
+//! down. It fails only because of a permanent error; no layer has a permanent error at present. Every wait on the
+//! collector has a deadline.
 //!
 //! The stack reports events to `health`, which computes the sums and writes the log lines.
 

@@ -63,7 +63,7 @@ impl Receipts {
         self.confirm == Confirm::Kernel
     }
 
-    /// Settles the frames of a batch, of which `progress` was written. The frames that were written wait here for their
+    /// Settles the frames of a batch. The frames that `progress` covers were written, and wait here for their
     /// confirmation.
     pub(super) fn add(&mut self, shipment: Shipment, progress: Progress, marks: Vec<Mark>) {
         if self.confirm == Confirm::Written {
@@ -142,7 +142,7 @@ impl Receipt {
     }
 }
 
-/// The position in a batch that the position `acknowledged` on the wire stands for.
+/// The position in a batch that corresponds to the position `acknowledged` on the wire.
 fn position(marks: &[Mark], acknowledged: u64) -> u64 {
     let mut reached = 0;
     for pair in marks.windows(2) {
@@ -151,7 +151,8 @@ fn position(marks: &[Mark], acknowledged: u64) -> u64 {
             reached = end.flushed;
             continue;
         }
-        // Encrypted records are longer than their content. Such a flush counts only as a whole.
+        // Encrypted records are longer than their content, so a part of such a flush has no position in the batch. It
+        // counts only as a whole.
         let is_plain = end.sent - begin.sent == end.flushed - begin.flushed;
         if is_plain && acknowledged > begin.sent {
             reached = begin.flushed + (acknowledged - begin.sent);

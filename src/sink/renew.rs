@@ -51,7 +51,7 @@ impl Term {
         }
     }
 
-    /// Ends the term as well when the collector is to confirm the frames of the connection.
+    /// Also ends the term when `checkpoint` is due, so that the collector confirms the frames of the connection.
     #[must_use]
     pub(super) fn until_checkpoint(self, checkpoint: Checkpoint) -> Self {
         Self {

@@ -1,7 +1,8 @@
 //! Edited chunks that sinks with equal edits share.
 //!
-//! The edits of a chunk depend only on the chunk, so sinks with equal edits would edit it to equal bytes. The first sink
-//! that takes a chunk edits it, and keeps the result for the others. A sink that lags too far behind edits by itself.
+//! The result of an edit depends only on the edit and the chunk, so sinks with equal edits would get equal bytes. The
+//! first sink that takes a chunk edits it, and keeps the result for the other sinks. If a sink lags so far behind that
+//! the result is gone, it edits the chunk itself.
 
 use std::{
     collections::VecDeque,
@@ -53,17 +54,18 @@ struct Kept {
 struct KeptChunk {
     original: ChunkId,
     edited: Chunk,
-    /// The number of editors that are expected to take it. A guess: some may never get the original.
+    /// The number of editors that are expected to take the edited chunk. This is an estimate: some editors may never
+    /// get the original.
     awaited: usize,
 }
 
-/// The most memory of the edited chunks that a group keeps, in bytes.
+/// The most memory that the edited chunks of a group may hold, in bytes.
 const KEPT_BYTES: usize = 1 << 20;
 
-/// The most edited chunks that a group keeps. All of them are searched for each chunk.
+/// The largest number of edited chunks that a group keeps. Each lookup searches all of them.
 const KEPT_CHUNKS: usize = 64;
 
-/// A chunk with fewer frames is not shared, because to edit it costs no more than to find it.
+/// A chunk with fewer frames is not shared, because editing it costs no more than searching for the result.
 const FRAMES_WORTH_SHARING: usize = 16;
 
 // === impl EditGroups ===
@@ -130,7 +132,7 @@ impl Editor {
             let left_out = Vec::new();
             return Edited { chunk, left_out };
         }
-        // The lock is not held meanwhile. If two editors edit a chunk at the same time, both results are equal.
+        // The lock is not held during the edit. If two editors edit a chunk at the same time, both results are equal.
         let edited = group.edits.edit(chunk, extra);
         if edited.left_out.is_empty() {
             group.kept.lock().keep(chunk, &edited.chunk, others);
@@ -164,7 +166,7 @@ impl Kept {
         Some(edited)
     }
 
-    /// Keeps the edited frames of `original` for the other editors. The oldest chunks make room for them.
+    /// Keeps the edited frames of `original` for the other editors. Drops the oldest chunks if there is no room.
     fn keep(&mut self, original: &Chunk, edited: &Chunk, others: usize) {
         if self.take(original).is_some() {
             return;

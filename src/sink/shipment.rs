@@ -18,7 +18,7 @@ use crate::{
 
 /// The chunks to write, and the account of the frames that they were made from.
 ///
-/// Both travel together, so that the connection, which alone knows what was written and confirmed, can settle the frames
+/// The two travel together, because only the connection knows which frames were written and confirmed. It settles them
 /// with their queue. If a layer drops a shipment, all its frames return to the queue.
 #[derive(Debug)]
 pub(crate) struct Shipment {
@@ -49,7 +49,7 @@ impl Shipment {
         Self { chunks, ..self }
     }
 
-    /// Counts the frames that `progress` covers as delivered. The others return to the queue.
+    /// Counts the frames that `progress` covers as delivered. The other frames return to the queue.
     pub(super) fn settle(self, progress: Progress) {
         self.taken.settle(progress);
     }
@@ -65,8 +65,8 @@ impl Shipment {
         self.settle(progress);
     }
 
-    /// Takes the frames that `progress` covers as written, and not as delivered yet. The others return to the queue.
-    /// Returns the written frames, and the chunks.
+    /// Counts the frames that `progress` covers as unconfirmed, and not as delivered yet. The other frames return to
+    /// the queue. Returns the written frames, and the chunks.
     pub(super) fn settle_unconfirmed(self, progress: Progress) -> (Written, Batch) {
         (self.taken.settle_unconfirmed(progress), self.chunks)
     }

@@ -79,24 +79,24 @@ impl<Io: AsyncRead + Liveness + Unpin> Wire<Io> {
 }
 
 impl<Io: Uptake> Wire<Io> {
-    /// Keeps the frames from now on until they are confirmed as `confirmation` asks. If FINISH confirms them, returns the
-    /// checkpoint at which this connection must end.
+    /// From now on, keeps the frames until they are confirmed in the way that `confirmation` asks for. If FINISH
+    /// confirms the frames, returns the checkpoint at which this connection must end.
     pub(super) fn confirm(&mut self, confirmation: Confirmation) -> Option<Checkpoint> {
         let confirm = confirmation.now();
         self.confirmation = Some(confirmation);
-        // Without acknowledgements there is nothing to wait for.
+        // If the stream reports no acknowledgements, there is nothing to wait for.
         let never = confirm == Confirm::Kernel && self.io.acknowledged().is_none();
         self.receipts = Receipts::new(if never { Confirm::Written } else { confirm });
         self.receipts.checkpoint()
     }
 
-    /// The position on the wire of all bytes so far, if it is needed.
+    /// The number of bytes that this connection has sent so far, if it is needed.
     pub(super) fn position(&self) -> Option<u64> {
         self.receipts.needs_marks().then(|| self.io.sent())?
     }
 
-    /// Confirms the frames that the collector's kernel has acknowledged. After the end of the connection, the others
-    /// return to the queue.
+    /// Confirms the frames that the collector's kernel has acknowledged. After the end of the connection, the other
+    /// frames return to the queue.
     pub(super) fn acknowledge(&mut self) {
         if self.receipts.needs_marks()
             && self.receipts.is_waiting()

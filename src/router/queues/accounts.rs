@@ -33,7 +33,7 @@ pub(super) struct Accounts {
     pub(super) entries: Vec<EndpointQueue>,
     /// True once nothing more will be offered.
     pub(super) closed: bool,
-    /// Gets a permit when frames are counted as dropped.
+    /// Notified when frames are counted as dropped.
     pub(super) lost: Arc<Notify>,
     /// The sums of the former queues.
     past: Sums,

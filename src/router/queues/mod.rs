@@ -59,7 +59,7 @@ impl Queues {
         self.accounts.lock().sums().losses
     }
 
-    /// Waits until frames have been dropped since the last call. For one task.
+    /// Waits until frames have been dropped since the last call. Only one task may wait at a time.
     pub(crate) async fn have_lost(&self) {
         let lost = Arc::clone(&self.accounts.lock().lost);
         lost.notified().await;

@@ -90,8 +90,8 @@ impl ConnectError {
         matches!(self.cause, ConnectCause::OwnListener(_))
     }
 
-    /// Returns the least delay before the next attempt. A file that cannot be opened now can hardly be opened some
-    /// milliseconds later, and no other end waits for the connection.
+    /// Returns the shortest delay before the next attempt. It is longer for a file: a file that cannot be opened now
+    /// can hardly be opened some milliseconds later, and no collector waits for a connection.
     pub(in crate::sink) fn least_delay(&self) -> Duration {
         match self.cause {
             ConnectCause::File(_) => Duration::from_millis(500),

@@ -60,8 +60,8 @@ pub(crate) type AnyConnection = Either<Connection<Stream>, FileConnection>;
 /// connection is closed without FINISH.
 const FINISH_DEADLINE: Duration = Duration::from_secs(4);
 
-/// With `confirm finish`, the age of a connection to a collector that has not sent FINISH. When it ends, the collector
-/// has another chance to confirm.
+/// With `confirm finish`, the age at which a connection is replaced if the collector has not sent FINISH on earlier
+/// connections. The collector can then answer STOP with FINISH.
 const RETRY_FINISH: Duration = Duration::from_secs(10 * 60);
 
 // === impl Connect ===
@@ -123,7 +123,7 @@ impl Connect {
                 (stream, endpoint, place)
             }
         };
-        // A collector that did not confirm may do so by then.
+        // By then, a collector that did not send FINISH may have been changed to do so.
         let degraded = self.confirmation.is_degraded().then_some(RETRY_FINISH);
         let term = Term::new([self.max_age, degraded].into_iter().flatten().min(), place);
         let connection =

@@ -101,8 +101,9 @@ impl<Io> Connection<Io> {
         }
     }
 
-    /// Keeps the frames until they are confirmed as `confirmation` asks. Without this call, a frame counts as delivered
-    /// when it is written. If FINISH confirms the frames, returns the checkpoint at which the connection must end.
+    /// Keeps the frames until they are confirmed in the way that `confirmation` asks for. Without this call, a frame
+    /// counts as delivered when it is written. If FINISH confirms the frames, returns the checkpoint at which the
+    /// connection must end.
     pub(super) fn confirming(self, confirmation: Confirmation) -> (Self, Option<Checkpoint>)
     where
         Io: Uptake,

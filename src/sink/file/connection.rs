@@ -57,7 +57,7 @@ pub(crate) struct FileWrite {
 
 #[derive(Debug)]
 enum Work {
-    /// Writing a batch. It is settled if the write succeeds, and returns to the queue otherwise.
+    /// Writing a batch. If the write succeeds, the batch is settled; if it fails, the batch returns to the queue.
     Frames(Option<Shipment>),
     Finish,
 }

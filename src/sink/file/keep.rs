@@ -9,9 +9,9 @@ use std::{
 use super::error::FileError;
 use crate::net::FilePattern;
 
-/// Deletes the oldest files whose names match one of the patterns, all of them together, until `keep` files are left.
-/// The patterns have the same folder. Files with other names, including temporary names, are not counted and not
-/// deleted. Returns an error for each file that could not be deleted.
+/// Deletes the oldest of all files whose names match any of the patterns, until `keep` of these files are left. The
+/// patterns have the same folder. Files with other names, including temporary names, are not counted and not deleted.
+/// Returns an error for each file that could not be deleted.
 pub(super) fn delete_oldest(patterns: &[&FilePattern], keep: usize) -> Vec<FileError> {
     let Some(folder) = patterns.first().map(|pattern| pattern.folder()) else {
         return Vec::new();

@@ -61,7 +61,7 @@ pub(super) fn find(pattern: &FilePattern) -> io::Result<Vec<PathBuf>> {
         }
     }
     for (copy, original) in copies {
-        // Without its original, a copy is not in use: the original exists until the copy has replaced it. `complete`
+        // A copy without its original is not in use: the original exists until the copy has replaced it. `complete`
         // deletes the other copies.
         if fs::symlink_metadata(original).is_err_and(|it| it.kind() == io::ErrorKind::NotFound) {
             let _ = fs::remove_file(copy);
@@ -72,8 +72,8 @@ pub(super) fn find(pattern: &FilePattern) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Completes a file: keeps its whole frames, writes STOP and renames the file. A file without frames is deleted. The
-/// file may be compressed or not, whatever the setting is now, because the setting may have changed since the crash.
-/// Returns `None` if the file was deleted, or if it may still be in use.
+/// file may be compressed or not, regardless of the option `compress`, which may have changed since the crash. Returns
+/// `None` if the file was deleted, or if it may still be in use.
 pub(super) fn complete(path: &Path, pattern: &FilePattern) -> Result<Option<Completed>, FileError> {
     complete_locked(path, pattern, lock)
 }
@@ -239,7 +239,8 @@ fn transfer(
     copy.replace(path).map(|file| Some((file, count)))
 }
 
-/// Returns whether the file ends too early, as it does after a crash. The zstd frame then ends too early, too.
+/// Returns whether the file ends too early, as it does after a crash. In a compressed file, the zstd frame ends too
+/// early in that case.
 fn is_cut_short(error: &frame_stream::FileError) -> bool {
     match error {
         frame_stream::FileError::CutShort { .. } => true,
@@ -333,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_to_its_end_is_kept_and_its_copy_is_deleted() {
-        // After the frames follows something that is neither zstd nor an early end.
+        // The bytes after the frames are neither zstd data nor an early end of the file.
         let (folder, pattern) = left(5000, b"something else");
         let path = folder.path().join(NAME);
         let content = fs::read(&path).expect("a file");

@@ -46,8 +46,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     pattern: FilePattern,
-    /// The pattern under the other setting of `compress`. Files with such names were left before the setting changed.
-    /// `None` if the names are the same under both settings.
+    /// The pattern of the names that the other value of `compress` gives. Files with such names were left before the
+    /// value was changed. `None` if the names are the same with both values.
     other: Option<FilePattern>,
     settings: FileSettings,
     threads: Arc<Semaphore>,
@@ -55,10 +55,11 @@ pub(crate) struct Files {
     completing: Arc<Semaphore>,
     /// Files with temporary names that cannot be completed. Each file is reported once.
     reported: Arc<Mutex<HashSet<PathBuf>>>,
-    /// Files from which a failed batch could not be removed. They stay locked, and are not complete before it is removed,
-    /// because the batch is also in the next file.
+    /// Files from which a failed batch could not be removed. Such a file stays locked and is not completed until the
+    /// batch is removed, because the batch is also in the next file.
     postponed: Arc<Mutex<Vec<PartFile>>>,
-    /// Files that cannot be read, as they were at that time. Reading a compressed file may take long.
+    /// Files that could not be read, with their stamps at that time. A file is read again only if its stamp has
+    /// changed, because reading a compressed file may take long.
     unreadable: Arc<Mutex<HashMap<PathBuf, Stamp>>>,
 }
 
@@ -93,7 +94,7 @@ impl Files {
         }
     }
 
-    /// The pattern of the names, and the pattern under the other setting of `compress`.
+    /// The pattern of the names, and the pattern that the other value of `compress` gives.
     fn patterns(&self) -> impl Iterator<Item = &FilePattern> {
         [&self.pattern].into_iter().chain(&self.other)
     }
@@ -140,9 +141,9 @@ impl Files {
             .spawn(work);
     }
 
-    /// Keeps a file from which a failed batch could not be removed for a reason `cause`.
+    /// Keeps a file from which a failed batch could not be removed because of `cause`.
     fn postpone(&self, part: PartFile, cause: &FileError) {
-        // In a file that another program has shortened, the batch is not left.
+        // A file that another program has shortened no longer contains the batch.
         if !matches!(cause, FileError::Shortened { .. }) {
             self.postponed.lock().push(part);
         }
@@ -152,7 +153,7 @@ impl Files {
         let postponed = mem::take(&mut *self.postponed.lock());
         for mut part in postponed {
             match part.take_back() {
-                // An error is reported.
+                // `complete` reports its errors itself.
                 Ok(()) => drop(writer::complete(part, self, status)),
                 Err(cause) => self.postpone(part, &cause),
             }

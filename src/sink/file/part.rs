@@ -20,7 +20,7 @@ use crate::{config::Compression, frame_stream::Batch, net::FilePattern};
 /// The suffix of the temporary name.
 pub(super) const SUFFIX: &str = ".part";
 
-/// Stands before [`SUFFIX`] in the name of a copy.
+/// The part of a copy's name before [`SUFFIX`].
 const COPY: &str = ".copy";
 
 /// The permissions of a new file, before the umask is applied.
@@ -97,8 +97,8 @@ impl PartFile {
             _ => {}
         }
         let file = create(&path).map_err(|error| FileError::io("create", &path, error))?;
-        // The copy takes the place of the original, so it must be locked too. Its name protects it until then, even if
-        // this fails.
+        // The copy will replace the original, so it must be locked too. If the lock fails, the name of the copy still
+        // protects it until it replaces the original.
         let _ = lock(&file);
         Self::begin(file, path, Compression::Zstd, length.max(RESERVE))
     }
@@ -120,8 +120,8 @@ impl PartFile {
                 failed: false,
             }),
             Err(error) => {
-                // The file is still locked. Otherwise the thread that completes files could take it for one that a crash
-                // left, and report that it is gone.
+                // The file is deleted while it is locked. Without the lock, the thread that completes files could
+                // mistake it for a file that a crash left, and report that it is gone.
                 let _ = fs::remove_file(&path);
                 Err(FileError::io("write", path, error))
             }
@@ -133,7 +133,7 @@ impl PartFile {
         &self.path
     }
 
-    /// Continues with another open file, and returns the one before it. Tests thereby make calls fail.
+    /// Replaces the open file, and returns the old one. Tests use this to make calls fail.
     #[cfg(test)]
     pub(super) fn exchange(&mut self, file: File) -> File {
         std::mem::replace(&mut self.file, file)
@@ -160,8 +160,9 @@ impl PartFile {
         Ok(())
     }
 
-    /// Checks that the path still leads to this file, and that the file has not become shorter. Otherwise nobody would
-    /// find the frames that are written to it, or they would follow a gap of zeros.
+    /// Checks that the path still leads to this file, and that the file has not become shorter. If the path leads
+    /// elsewhere, no reader would find the frames that are written to this file. If the file is shorter, new frames
+    /// would follow a gap of zeros.
     fn check(&self) -> Result<(), FileError> {
         match same_file(&self.file, &self.path) {
             Ok(true) => self.check_length(),
@@ -198,7 +199,7 @@ impl PartFile {
     /// this call. If it fails, it can be called again.
     pub(super) fn take_back(&mut self) -> Result<(), FileError> {
         self.failed = true;
-        // Otherwise `set_len` would make the file longer.
+        // If another program has shortened the file, `set_len` would make it longer.
         self.check_length()?;
         self.file
             .set_len(self.confirmed)
@@ -210,7 +211,7 @@ impl PartFile {
     /// Writes STOP, waits until all data is on the disk, and gives the file its final name. Returns this name. A file
     /// without frames is deleted instead.
     pub(super) fn complete(self, pattern: &FilePattern) -> Result<Option<PathBuf>, FileError> {
-        // Another file that has the name now must be neither deleted nor renamed.
+        // If another file has the name now, that file must be neither deleted nor renamed.
         self.check()?;
         let path = self.path.clone();
         let failed = |error| FileError::io("complete", &path, error);

@@ -170,7 +170,7 @@ fn a_damaged_file_is_not_read_again_before_it_changes() {
     write(&[&whole[..], &[b'?'; 9]].concat());
     files.complete_each(&status);
     assert_eq!(files.unreadable.lock().len(), 1);
-    // As if it could be read now. Nobody notices, because it has the same length and time.
+    // The file could be read now, but it has the same length and time as before, so nothing shows that it has changed.
     let more = zstd::stream::encode_all(b"".as_slice(), 3).expect("memory");
     assert_eq!(more.len(), 9);
     write(&[&whole[..], &more].concat());

@@ -228,8 +228,8 @@ where
         Link::Waiting(Box::pin(sleep(delay)))
     }
 
-    /// Ends the connection in use, and connects anew. Some collectors take the next connection only after the end of the
-    /// one before.
+    /// Ends the connection in use, and connects again. Some collectors accept a new connection only after the old
+    /// connection has ended.
     fn end_without_replacement(&mut self) {
         let Link::Up(mut up) = mem::replace(&mut self.state, Link::Idle) else {
             return;
