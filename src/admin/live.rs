@@ -52,9 +52,10 @@ impl Live {
         }
     }
 
-    /// Answers `GET /events` with `picture` events. The first one has the points of five minutes, the others only the latest
-    /// point. There are at most 16 watchers; a further one gets a `full` event and is closed. The refusal is an event
-    /// instead of an error status, because scripts in a page cannot see the status of an event stream.
+    /// Answers `GET /events` with `picture` events. The first event has the points of five minutes, and each later
+    /// event only the latest point. There are at most 16 watchers; a further watcher gets a `full` event, and its
+    /// connection is closed. The refusal is an event instead of an error status, because scripts in a page cannot see
+    /// the status of an event stream.
     pub(super) fn answer(&self, view: &View) -> Response {
         match self.watch(view) {
             Some(events) => Sse::new(events).into_response(),

@@ -95,7 +95,7 @@ async fn end(connection: &AbortHandle, connections: &mut JoinSet<()>) {
 }
 
 /// Moves a connection to the lowest free descriptor. If an admitted connection kept a reserved descriptor, the next
-/// client would get the lower one. Clients would then use up the reserved descriptors one by one.
+/// client would get the lower descriptor. Clients would then use up the reserved descriptors one by one.
 fn with_lowest_descriptor(stream: TcpStream) -> io::Result<TcpStream> {
     let stream = stream.into_std()?;
     TcpStream::from_std(stream.try_clone()?)
@@ -112,7 +112,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 async fn connection(stream: TcpStream, routes: axum::Router, stop: CancellationToken) {
     // Makes the send buffer small: the default of several megabytes can hold the small events of many minutes, so
     // tapfan would not notice a watcher that stopped reading. TCP_USER_TIMEOUT limits the time that sent data stays
-    // unacknowledged, and `WriteDeadline` the time that a write makes no progress.
+    // unacknowledged, and `WriteDeadline` limits the time that a write makes no progress.
     let _ = prepare_served(&stream, UserTimeout(WRITE_DEADLINE));
     let local = stream.local_addr().ok();
     let routes = routes.map_request(move |mut request: Request<body::Incoming>| {

@@ -71,7 +71,7 @@ impl Accepted {
         let handshake = async {
             let mut opening = [0; 4];
             let length = peek(&stream, &mut opening).await;
-            // If a port probe got to TLS, it would be reported as a failed handshake.
+            // A port probe must not reach TLS, which would report it as a failed handshake.
             if length == 0 {
                 return Err(NoStream::NothingSent);
             }

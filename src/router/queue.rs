@@ -105,7 +105,7 @@ impl Queue {
         Poll::Ready(Some(Taken::new(Arc::clone(self), number, held)))
     }
 
-    /// Waits until the queue is closed and empty. A consumer that cannot take frames now calls it.
+    /// Waits until the queue is closed and empty. For a consumer that cannot take frames at the moment.
     pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.lock().poll_end(cx)
     }
@@ -158,7 +158,8 @@ impl Queue {
         self.change(Contents::close);
     }
 
-    /// Waits until the queue is [closed](Self::close), even if it still holds frames. Only its consumer may call this.
+    /// Waits until the queue is [closed](Self::close), even if it still holds frames. Only the consumer of the queue
+    /// may call this.
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut contents = self.lock();
         if contents.closed {

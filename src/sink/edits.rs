@@ -29,8 +29,8 @@ pub(super) struct Extra {
 #[derive(Debug)]
 pub(super) struct Edited {
     pub(super) chunk: Chunk,
-    /// The positions in the original chunk of the frames that are left out, ascending. They are not dnstap messages, so
-    /// they cannot be edited.
+    /// The frames that are left out, as ascending positions in the original chunk. These frames are not dnstap
+    /// messages, so they cannot be edited.
     pub(super) left_out: Vec<usize>,
 }
 

@@ -95,7 +95,8 @@ impl Receipts {
         !self.pending.is_empty()
     }
 
-    /// Confirms what the peer's kernel has acknowledged: `acknowledged` bytes since the connection began.
+    /// Confirms the frames that the peer's kernel has acknowledged. `acknowledged` is the number of acknowledged bytes
+    /// since the connection began.
     pub(super) fn acknowledge(&mut self, acknowledged: u64) {
         while let Some(first) = self.pending.front_mut() {
             first.confirm(first.frames_within(acknowledged));

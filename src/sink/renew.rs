@@ -1,5 +1,5 @@
-//! The reasons to replace a working connection: it has reached its maximum age, a file has reached its size, or the
-//! sink's name no longer has the connection's address.
+//! The reasons to replace a working connection: it has reached its maximum age, its collector must confirm frames, a
+//! file has reached its size, or the sink's name no longer has the connection's address.
 
 use std::{
     future::{Future, pending},
@@ -28,7 +28,7 @@ pub(crate) struct Term {
     place: Option<Place>,
     /// For a file: a token that is cancelled when the file has reached its size.
     filled: Option<CancellationToken>,
-    /// With `confirm finish`: the unconfirmed frames of the connection.
+    /// With `confirm finish`: the checkpoint at which the connection is replaced.
     checkpoint: Option<Checkpoint>,
 }
 

@@ -42,7 +42,7 @@ impl Shipment {
         &self.chunks
     }
 
-    /// Replaces the chunks by edited ones. `left_out` are the frames that the edited chunks lack.
+    /// Replaces the chunks with edited chunks. `left_out` contains the frames that the edited chunks lack.
     #[must_use]
     pub(super) fn edited(mut self, chunks: Batch, left_out: LeftOut) -> Self {
         self.taken.leave_out(left_out);

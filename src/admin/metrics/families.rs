@@ -326,7 +326,8 @@ fn certificates(
     )
 }
 
-/// Keeps only the first entry of each name: a removed sink or listener may still drain while a new one has its name.
+/// Keeps only the first entry of each name: a removed sink or listener may still drain when a new sink or listener
+/// already has the same name.
 fn without_namesakes<T>(all: &[T], name: impl Fn(&T) -> &str) -> Vec<&T> {
     let mut names = BTreeSet::new();
     all.iter().filter(|one| names.insert(name(one))).collect()

@@ -31,7 +31,7 @@ pub(crate) struct EndpointQueue {
 pub(super) struct Accounts {
     pub(super) limits: Limits,
     pub(super) entries: Vec<EndpointQueue>,
-    /// True once nothing more will be offered.
+    /// True when nothing more will be offered to it.
     pub(super) closed: bool,
     /// Notified when frames are counted as dropped.
     pub(super) lost: Arc<Notify>,

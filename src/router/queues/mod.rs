@@ -99,7 +99,7 @@ impl Queues {
         own.collect()
     }
 
-    /// Changes the bounds of each queue. Frames that are in a queue already stay.
+    /// Changes the bounds of each queue. Frames that are already in a queue stay there.
     pub(crate) fn set_limits(&self, limits: Limits) {
         let mut accounts = self.accounts.lock();
         accounts.limits = limits;

@@ -160,9 +160,8 @@ impl PartFile {
         Ok(())
     }
 
-    /// Checks that the path still leads to this file, and that the file has not become shorter. If the path leads
-    /// elsewhere, no reader would find the frames that are written to this file. If the file is shorter, new frames
-    /// would follow a gap of zeros.
+    /// Checks that the path still leads to this file, and that the file has not become shorter. If it has, new frames
+    /// would follow a gap of zeros. If the path leads elsewhere, no reader would find them.
     fn check(&self) -> Result<(), FileError> {
         match same_file(&self.file, &self.path) {
             Ok(true) => self.check_length(),
