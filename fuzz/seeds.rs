@@ -187,11 +187,26 @@ fn of_requests() -> io::Result<()> {
     admin.add(&[b"HEAD /status HTTP/1.0\r\n\r\nGET / HTTP/1.1\r\n\r\n"])
 }
 
+fn of_spools() -> io::Result<()> {
+    let mut spool = Corpus::of("spool")?;
+    // The files of a folder: name, length, content.
+    spool.add(&[b"\0\0\0\0\x01\0\x08tapspool\x02\0\x60", &[0; 96]])?;
+    // Damage to a written spool: file, offset, value.
+    spool.add(&[b"\x01"])?;
+    for (file, at, value) in [(0, 30, 1), (0, 4126, 1), (2, 70, 4), (2, 100, 1), (3, 5000, 200), (5, 5000, 9)] {
+        let at = u16::to_be_bytes(at);
+        spool.add(&[&[1, file, at[0], at[1], value]])?;
+        spool.add(&[&[1, file, at[0], at[1], value, file + 1, at[0], at[1], value]])?;
+    }
+    Ok(())
+}
+
 fn main() -> io::Result<()> {
     of_recordings()?;
     of_dump()?;
     of_handshakes()?;
     of_text()?;
     of_answers()?;
-    of_requests()
+    of_requests()?;
+    of_spools()
 }

@@ -25,3 +25,13 @@ pub use crate::{
 
 #[cfg(feature = "cli")]
 pub use crate::presentation::in_every_form;
+
+#[cfg(feature = "spool")]
+pub mod spool {
+    //! The storage engine of a disk spool.
+
+    pub use crate::spool::{
+        Appended, Batch, Counters, Entry, Folder, Fs, LEAST_SEGMENTS, Listed, Now, Owner,
+        Recovered, Remembered, Settings, Spool, SpoolError, Status, Sync, WhenFull,
+    };
+}

@@ -42,9 +42,10 @@
 //!
 //! - `admin`: the admin endpoint.
 //! - `cli`: the binary, and `Diagnostics::render`, which draws problems with their lines. Needs the features `admin`,
-//!   `resolver`, `tls` and `zstd`.
+//!   `resolver`, `spool`, `tls` and `zstd`.
 //! - `proto`: the module `proto`.
 //! - `resolver`: sinks whose address is a name. Without this feature, a name is an error in the configuration.
+//! - `spool`: the storage engine of a disk spool. No sink uses it yet.
 //! - `tap`: taps inside a DNS server. Needs no other feature.
 //! - `tls`: TLS for listeners and sinks. Without this feature, `tls://` is an error in the configuration.
 //! - `zstd`: compressed files of sinks. Without this feature, `compress zstd` is an error in the configuration.
@@ -96,6 +97,8 @@ mod net;
 mod presentation;
 mod router;
 mod sink;
+#[cfg(feature = "spool")]
+mod spool;
 pub mod supervisor;
 #[cfg(feature = "tap")]
 pub mod tap;

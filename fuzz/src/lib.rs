@@ -1,5 +1,7 @@
-//! Shared parts of the fuzz targets: random splits, a scripted peer, and an independent parser of control frames.
+//! Shared parts of the fuzz targets: random splits, a scripted peer, a folder in memory, and an independent parser of
+//! control frames.
 
+mod folder;
 mod peer;
 
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use tapfan::internals::{Control, ControlError};
 use tokio::runtime::{Builder, Runtime};
 
+pub use folder::Folder;
 pub use peer::{Peer, Then};
 
 /// The deadline of a handshake, on the clock of [`paused`].

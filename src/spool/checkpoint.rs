@@ -1,0 +1,212 @@
+//! The checkpoint: every frame below a sequence number is confirmed.
+//!
+//! The file has two slots, each in a block of its own, and the newest valid slot counts:
+//!
+//! ```text
+//!  0 magic "tapcheck"
+//!  8 format version, u32
+//! 12 CRC32C of the other 68 bytes, u32
+//! 16 generation, u64: the higher one is newer
+//! 24 confirmed, u64: every frame below is confirmed, or was given up and counted
+//! 32 end, u64: every frame below was written to a segment and, unless `sync` is `never`, is on the disk
+//! 40 owner, 32 bytes
+//! ```
+//!
+//! The slot that holds the newest synced checkpoint is never overwritten: after a power loss, it is valid.
+
+use std::io::{self, IoSlice};
+
+use super::{
+    fs::{Fs, read_full, write_all},
+    segment::{LAST, Owner, VERSION},
+};
+
+/// The name of the file.
+pub(super) const NAME: &str = "checkpoint";
+
+/// The length of a slot, in bytes.
+const SLOT: usize = 72;
+
+/// The distance of the slots, in bytes: a power loss while one is written cannot damage the other one.
+const DISTANCE: u64 = 4096;
+
+const MAGIC: [u8; 8] = *b"tapcheck";
+
+/// The content of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Checkpoint {
+    pub(super) version: u32,
+    pub(super) generation: u64,
+    pub(super) confirmed: u64,
+    pub(super) end: u64,
+    pub(super) owner: Owner,
+}
+
+/// The state in which a start found the checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remembered {
+    /// The folder had no checkpoint: the spool is new.
+    New,
+    /// The checkpoint is valid.
+    Found,
+    /// Both slots are damaged, or the file is missing although there are segments. Every frame in the segments counts
+    /// as unconfirmed, so frames may be sent again.
+    Lost,
+}
+
+/// The open file.
+pub(super) struct CheckpointFile<F: Fs> {
+    file: F::File,
+    /// The newest checkpoint that was written.
+    written: Checkpoint,
+    /// The slot that holds the newest checkpoint which is on the disk.
+    synced: u64,
+    state: State,
+}
+
+/// The state of the slot that is not `synced`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Its checkpoint is older.
+    Old,
+    /// It holds the newest checkpoint, which may not be on the disk.
+    Written,
+    /// A write or a sync failed, so its content is not known.
+    Unknown,
+}
+
+// === impl Checkpoint ===
+
+impl Checkpoint {
+    fn encode(&self) -> [u8; SLOT] {
+        let mut bytes = [0; SLOT];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&self.version.to_be_bytes());
+        bytes[16..24].copy_from_slice(&self.generation.to_be_bytes());
+        bytes[24..32].copy_from_slice(&self.confirmed.to_be_bytes());
+        bytes[32..40].copy_from_slice(&self.end.to_be_bytes());
+        bytes[40..].copy_from_slice(self.owner.bytes());
+        let checksum = Self::checksum(&bytes);
+        bytes[12..16].copy_from_slice(&checksum.to_be_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; SLOT]) -> Option<Self> {
+        let long = |at: usize| Some(u64::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
+        let checksum = u32::from_be_bytes(*bytes[12..].first_chunk()?);
+        if bytes[..8] != MAGIC || checksum != Self::checksum(bytes) {
+            return None;
+        }
+        let (generation, confirmed, end) = (long(16)?, long(24)?, long(32)?);
+        let is_valid = generation <= LAST && confirmed <= LAST && end <= LAST;
+        is_valid.then_some(Self {
+            version: u32::from_be_bytes(*bytes[8..].first_chunk()?),
+            generation,
+            confirmed,
+            end,
+            owner: Owner::from_bytes(*bytes[40..].first_chunk()?),
+        })
+    }
+
+    fn checksum(bytes: &[u8; SLOT]) -> u32 {
+        crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..])
+    }
+}
+
+/// Reads the newest valid checkpoint of an open file, and its slot.
+fn newest<F: Fs>(fs: &F, file: &F::File) -> io::Result<Option<(Checkpoint, u64)>> {
+    let mut newest: Option<(Checkpoint, u64)> = None;
+    for slot in 0..2 {
+        let mut bytes = [0; SLOT];
+        let read = read_full(fs, file, &mut bytes, slot * DISTANCE)?;
+        let found = Checkpoint::decode(&bytes).filter(|_| read == SLOT);
+        let newer = found
+            .filter(|found| newest.is_none_or(|(newest, _)| newest.generation < found.generation));
+        newest = newer.map(|found| (found, slot)).or(newest);
+    }
+    Ok(newest)
+}
+
+// === impl CheckpointFile ===
+
+impl<F: Fs> CheckpointFile<F> {
+    /// Opens or creates the file, and returns the newest checkpoint.
+    pub(super) fn open(
+        fs: &F,
+        owner: Owner,
+        exists: bool,
+    ) -> io::Result<(Self, Option<Checkpoint>)> {
+        let file = if exists {
+            fs.open(NAME)?
+        } else {
+            fs.create(NAME)?
+        };
+        let found = newest(fs, &file)?;
+        let none = Checkpoint {
+            version: VERSION,
+            generation: 0,
+            confirmed: 0,
+            end: 0,
+            owner,
+        };
+        if found.is_none() {
+            // Takes the space of both slots: later, a full disk must not prevent a checkpoint.
+            let zeros = [0; SLOT];
+            for slot in 0..2 {
+                write_all(fs, &file, &mut [IoSlice::new(&zeros)], slot * DISTANCE)?;
+            }
+        }
+        let (written, synced) = found.unwrap_or((none, 1));
+        let file = Self {
+            file,
+            written,
+            synced,
+            // Each run writes a checkpoint of its own: if a sync of the process before failed, only the kernel has the
+            // one that was found.
+            state: State::Unknown,
+        };
+        Ok((file, found.map(|(checkpoint, _)| checkpoint)))
+    }
+
+    /// Writes a checkpoint, without waiting for the disk. It survives the end of the process, but not a power loss.
+    pub(super) fn write(&mut self, fs: &F, confirmed: u64, end: u64) -> io::Result<()> {
+        let is_new = (self.written.confirmed, self.written.end) != (confirmed, end);
+        if !is_new && self.state != State::Unknown {
+            return Ok(());
+        }
+        let checkpoint = Checkpoint {
+            generation: self.written.generation + 1,
+            confirmed,
+            end,
+            ..self.written
+        };
+        self.state = State::Unknown;
+        let bytes = checkpoint.encode();
+        let at = (1 - self.synced) * DISTANCE;
+        write_all(fs, &self.file, &mut [IoSlice::new(&bytes)], at)?;
+        self.written = checkpoint;
+        self.state = State::Written;
+        Ok(())
+    }
+
+    /// Waits until the newest checkpoint is on the disk.
+    pub(super) fn sync(&mut self, fs: &F) -> io::Result<()> {
+        if self.state == State::Old {
+            return Ok(());
+        }
+        if let Err(error) = fs.sync(&self.file) {
+            // The disk may never get the slot, even if the next sync succeeds. So the slot is written again.
+            self.state = State::Unknown;
+            return Err(error);
+        }
+        self.synced = 1 - self.synced;
+        self.state = State::Old;
+        Ok(())
+    }
+
+    /// Waits until the checkpoint that a start has found is on the disk: the process before may have ended before it
+    /// synced the file, and the other slot is written next.
+    pub(super) fn sync_found(&self, fs: &F) -> io::Result<()> {
+        fs.sync(&self.file)
+    }
+}

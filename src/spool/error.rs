@@ -1,0 +1,99 @@
+//! The errors of a spool, in words for operators.
+
+use std::{io, path::PathBuf};
+
+use super::segment::{Owner, VERSION};
+
+/// The reason why a spool cannot be opened, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// A call to the system failed.
+    #[error("cannot {doing} {path}: {source}{hint}", path = .path.display(), hint = hint(.source))]
+    Io {
+        /// The verb of the call, such as `create`.
+        doing: &'static str,
+        /// The file or the folder.
+        path: PathBuf,
+        /// The error.
+        source: io::Error,
+    },
+    /// Another process, or another sink of this router, uses the folder.
+    #[error(
+        "another router or sink uses this spool: it has locked {path}; give each sink a folder of its own, or stop the other router",
+        path = .0.display()
+    )]
+    InUse(PathBuf),
+    /// The frames in the folder wait for another sink.
+    #[error(
+        "the frames in {path} belong to the sink \"{found}\", not to \"{expected}\"; they are kept and not sent: choose another folder, or rename the sink back",
+        path = .path.display()
+    )]
+    OtherSink {
+        /// The folder.
+        path: PathBuf,
+        /// The sink whose name is in the files.
+        found: Owner,
+        /// The sink that opens the spool.
+        expected: Owner,
+    },
+    /// A newer version of tapfan wrote the files.
+    #[error(
+        "{path} has format version {found}, and this version of tapfan reads version {VERSION}; its frames are kept: use the newer tapfan, or choose another folder",
+        path = .path.display()
+    )]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version in the file.
+        found: u32,
+    },
+    /// The content is longer than a record can be.
+    #[error("a chunk of {0} bytes is too long for the spool, which takes at most {limit}", limit = super::record::LONGEST)]
+    TooLong(usize),
+    /// The payload does not consist of whole data frames.
+    #[error(
+        "the bytes for the spool are not whole data frames; this is a bug in tapfan, please report it"
+    )]
+    Malformed,
+    /// All sequence numbers are used.
+    #[error("the spool in {path} has used all its sequence numbers; move its files to another folder", path = .0.display())]
+    Exhausted(PathBuf),
+    /// The settings contradict each other.
+    #[error(
+        "a spool of {size} bytes is smaller than {segments} segments of {segment} bytes; choose a larger size"
+    )]
+    TooSmall {
+        /// The limit for all segments, in bytes.
+        size: u64,
+        /// The length of a segment, in bytes.
+        segment: u64,
+        /// The least number of segments.
+        segments: u64,
+    },
+}
+
+// === impl SpoolError ===
+
+impl SpoolError {
+    /// Returns whether the disk, a quota or a limit has no room for more. Later attempts may succeed.
+    pub fn is_full(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "; tapfan does not create the folder of a spool: does this one exist?"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; does this user have write permission for the folder, and does systemd allow it (ReadWritePaths)?"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some space, or choose a smaller size for the spool"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; mount the file system with write access",
+        _ => "",
+    }
+}
