@@ -87,7 +87,7 @@ impl<F: Fs> Spool<F> {
             put_aside: false,
             is_locked: lock.is_some(),
         };
-        let end = recover_newest(&fs, &settings, &mut segments, &mut recovered)?;
+        let end = recover(&fs, &settings, &mut segments, &mut recovered)?;
         // The checkpoint may be ahead of the data after a power loss. Its numbers are never given to other frames.
         let next = newest.map_or(end, |it| end.max(it.confirmed).max(it.end));
         let oldest = segments.front().map_or(next, |it| it.first);
@@ -202,15 +202,39 @@ fn check_owner(
     }
 }
 
-/// Reads the newest segment, and repairs it. Returns the number after its last frame.
-fn recover_newest<F: Fs>(
+/// Repairs the newest segment that has records. Returns the number after the last frame.
+///
+/// A segment without records is deleted, but its name still counts: later frames in the segment before it, if there are
+/// any, were taken out of the spool before the crash. So they are cut off, before their numbers are used again.
+fn recover<F: Fs>(
     fs: &F,
     settings: &Settings,
     segments: &mut Segments,
     recovered: &mut Recovered,
 ) -> Result<u64, SpoolError> {
+    let (mut limit, mut next) = (LAST, 0);
+    while let Some(first) = segments.back().map(|newest| newest.first) {
+        let end = recover_newest(fs, settings, segments, recovered, limit)?;
+        if let Some(end) = end {
+            return Ok(end.max(next));
+        }
+        limit = first;
+        next = next.max(first);
+    }
+    Ok(next)
+}
+
+/// Reads the newest segment, whose frames are below `limit`, and repairs it. Returns the number after its last frame, or
+/// `None` if the segment is removed because it has no records.
+fn recover_newest<F: Fs>(
+    fs: &F,
+    settings: &Settings,
+    segments: &mut Segments,
+    recovered: &mut Recovered,
+    limit: u64,
+) -> Result<Option<u64>, SpoolError> {
     let Some(newest) = segments.back() else {
-        return Ok(0);
+        return Ok(None);
     };
     let (first, size) = (newest.first, newest.length());
     let name = segment::name(first);
@@ -221,12 +245,12 @@ fn recover_newest<F: Fs>(
     let _ = read_full(fs, &file, &mut header, 0);
     let header = segment::Header::decode(&header);
     check_owner(settings, &name, header.map(|it| (it.owner, it.version)))?;
-    let (file, tail) = scan(fs, file, first, size);
+    let (file, tail) = scan(fs, file, first, size, limit);
     if !tail.has_records {
         // Its number may be needed for a new segment, so the file must go.
         let is_empty = tail.rest.is_some_and(|rest| rest != Rest::Damaged);
         let removed = if is_empty {
-            recovered.torn = size;
+            recovered.torn += size;
             fs.remove(&name)
         } else {
             recovered.put_aside = true;
@@ -234,11 +258,12 @@ fn recover_newest<F: Fs>(
         };
         removed.map_err(|error| failed("remove", error))?;
         segments.replace(first);
-        return Ok(first);
+        // A damaged one may have been long, and a start reads one long segment at most.
+        return Ok((!is_empty).then_some(first));
     }
     match tail.rest {
-        Some(Rest::Torn) => {
-            recovered.torn = size - tail.length;
+        Some(Rest::None | Rest::Torn) if tail.length < size => {
+            recovered.torn += size - tail.length;
             // If this fails, readers pass over the tail.
             let _ = fs.truncate(&file, tail.length);
         }
@@ -255,10 +280,10 @@ fn recover_newest<F: Fs>(
     let index = segments.len() - 1;
     segments.cut(index, tail.length);
     segments.set_newest(tail.newest);
-    Ok(tail.end)
+    Ok(Some(tail.end))
 }
 
-fn scan<F: Fs>(fs: &F, file: F::File, first: u64, size: u64) -> (F::File, Tail) {
+fn scan<F: Fs>(fs: &F, file: F::File, first: u64, size: u64, limit: u64) -> (F::File, Tail) {
     let start = HEADER as u64;
     let mut tail = Tail {
         end: first,
@@ -269,7 +294,7 @@ fn scan<F: Fs>(fs: &F, file: F::File, first: u64, size: u64) -> (F::File, Tail) 
     };
     let mut scanner = Scanner::<F>::new(file, start, size, first);
     loop {
-        match scanner.find(fs, LAST) {
+        match scanner.find(fs, limit) {
             Ok(Step::Record(found)) => {
                 scanner.pass(&found);
                 tail.end = found.header.end();
