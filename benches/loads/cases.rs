@@ -16,6 +16,8 @@ pub(crate) struct Case {
     pub(crate) transport: Transport,
     /// The bytes of each frame; `None` for the recorded frames.
     pub(crate) size: Option<u32>,
+    /// The `confirm` of each sink.
+    pub(crate) confirm: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +43,10 @@ pub(crate) enum Edit {
     NoWireIdentity,
 }
 
-pub(crate) const ALL: [Case; 36] = [
+/// The default of `confirm`.
+const WRITTEN: &str = "written";
+
+pub(crate) const ALL: [Case; 40] = [
     idle(),
     idle().from(1000),
     rate(10, 1),
@@ -78,14 +83,34 @@ pub(crate) const ALL: [Case; 36] = [
     bulk().to(3).edit(Edit::NoWireIdentity),
     bulk().over(Transport::Tcp),
     bulk().over(Transport::Tls),
+    rate(20_000, 1).over(Transport::Tcp).confirming("kernel"),
+    bulk().over(Transport::Tcp).confirming("kernel"),
+    bulk().over(Transport::Tcp).confirming("finish"),
+    bulk().over(Transport::Tls).confirming("kernel"),
 ];
 
 /// Cases whose costs are compared: the first of each pair with the second.
-pub(crate) const COMPARED: [[Case; 2]; 2] = [
+pub(crate) const COMPARED: [[Case; 2]; 6] = [
     [bulk().to(1).edit(Edit::NoWire), bulk().to(1)],
     [
         bulk().to(3).edit(Edit::NoWireIdentity),
         bulk().to(1).edit(Edit::NoWireIdentity),
+    ],
+    [
+        rate(20_000, 1).over(Transport::Tcp).confirming("kernel"),
+        rate(20_000, 1).over(Transport::Tcp),
+    ],
+    [
+        bulk().over(Transport::Tcp).confirming("kernel"),
+        bulk().over(Transport::Tcp),
+    ],
+    [
+        bulk().over(Transport::Tcp).confirming("finish"),
+        bulk().over(Transport::Tcp),
+    ],
+    [
+        bulk().over(Transport::Tls).confirming("kernel"),
+        bulk().over(Transport::Tls),
     ],
 ];
 
@@ -201,6 +226,7 @@ const fn case(load: Load) -> Case {
         edit: Edit::None,
         transport: Transport::Unix,
         size: None,
+        confirm: WRITTEN,
     }
 }
 
@@ -221,6 +247,10 @@ impl Case {
 
     const fn over(self, transport: Transport) -> Self {
         Self { transport, ..self }
+    }
+
+    const fn confirming(self, confirm: &'static str) -> Self {
+        Self { confirm, ..self }
     }
 
     const fn of(self, size: u32) -> Self {
@@ -259,6 +289,9 @@ impl fmt::Display for Case {
         }
         if self.transport != Transport::Unix {
             write!(f, "-{}", self.transport.name())?;
+        }
+        if self.confirm != WRITTEN {
+            write!(f, "-confirm-{}", self.confirm)?;
         }
         Ok(())
     }

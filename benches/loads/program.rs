@@ -100,6 +100,7 @@ impl Program {
         matches!(self, Self::Tapfan { .. })
             || case.size.is_none()
                 && case.edit == Edit::None
+                && case.confirm == "written"
                 && matches!(case.transport, Transport::Unix | Transport::Tcp)
     }
 
@@ -165,6 +166,8 @@ fn tapfile(case: &Case, addresses: &Addresses, admin: SocketAddr) -> String {
         Edit::NoWireIdentity => ("", "identity edge-1 "),
     };
     sink += fields;
+    sink += "confirm ";
+    sink += case.confirm;
     let mut text = format!(
         "admin {admin}\nlisten {}{listener}\n",
         addresses.listen.url()

@@ -136,6 +136,11 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
             let plural = if count == 1 { "" } else { "s" };
             format!("Connecting {count} sink{plural}")
         }
+        VerdictWord::Degraded if has(|one| one.sink.degraded) => who(
+            &|one| one.sink.degraded,
+            "gets no confirmation from its collector",
+            "get no confirmation from their collectors",
+        ),
         VerdictWord::Degraded => "Not every endpoint is connected".to_owned(),
         // No sink has the words `NotListening` and `NoSenders`; only routers do.
         VerdictWord::NotListening | VerdictWord::NoSenders | VerdictWord::Ok => {
@@ -185,6 +190,9 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
     let behind = (oldest > BEHIND).then(|| behind(sink, lately, oldest));
     let (up, of) = (sink.endpoints_up(), sink.endpoints.len());
     let degraded = (up < of).then(|| format!("only {up} of {of} endpoints are up"));
+    let unconfirming = sink
+        .degraded
+        .then(|| "the collector does not confirm its frames with FINISH".to_owned());
     let lost = (lately.lost > 0).then(|| {
         let lost = frames(lately.lost);
         let reasons = sink.ledger.dropped.iter();
@@ -197,13 +205,14 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
             reasons.join(", ")
         )
     });
-    let word = match (&lost, &behind, &degraded) {
+    let word = match (&lost, &behind, degraded.as_ref().or(unconfirming.as_ref())) {
         (Some(_), _, _) => VerdictWord::Dropping,
         (None, Some(_), _) => VerdictWord::Behind,
         (None, None, Some(_)) => VerdictWord::Degraded,
         (None, None, None) => VerdictWord::Ok,
     };
-    let said: Vec<String> = [lost, behind, degraded].into_iter().flatten().collect();
+    let said = [lost, behind, degraded, unconfirming];
+    let said: Vec<String> = said.into_iter().flatten().collect();
     if said.is_empty() {
         (word, "up and keeping up".to_owned())
     } else {

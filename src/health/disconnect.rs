@@ -51,7 +51,7 @@ pub enum Disconnect {
     /// A new connection replaced this one, because the name no longer resolves to its address.
     #[error("the name no longer resolves to this address")]
     Moved,
-    /// A new connection replaced this one, so that the collector confirms its frames with FINISH.
+    /// This side ended the connection so that the collector confirms its frames with FINISH.
     #[error("the collector is to confirm the frames of this connection")]
     Checkpoint,
     /// The next file replaced this one, which had reached `rotate` or `size`.

@@ -37,8 +37,8 @@ pub struct Drops([u64; DropReason::ALL.len()]);
 pub struct Ledger {
     /// Frames that the router offered to the sink's queue.
     pub offered: u64,
-    /// Frames that arrived as far as the sink's `confirm` asks: by default, frames that the operating system accepted
-    /// completely, on a connection whose handshake was complete.
+    /// Frames delivered at the level that `confirm` sets: by default, frames that the operating system accepted completely,
+    /// on a connection whose handshake was complete.
     pub delivered: u64,
     /// The bytes of the delivered frames on the wire, after the sink's edits.
     pub delivered_bytes: u64,

@@ -74,7 +74,11 @@ impl Line<'_> {
             Event::Lost { cause, delay, .. } => {
                 let (subject, stage, reason) = (self.subject(), Stage::Write, cause.label());
                 let delay = delay.unwrap_or_default();
-                warn!(target: TARGET, sink, endpoint, %stage, reason, %cause, next_attempt_in = ?delay, "{subject} is down");
+                if let Disconnect::Checkpoint = cause {
+                    debug!(target: TARGET, sink, endpoint, reason, %cause, "{subject} reconnects");
+                } else {
+                    warn!(target: TARGET, sink, endpoint, %stage, reason, %cause, next_attempt_in = ?delay, "{subject} is down");
+                }
             }
             Event::Renewed { endpoint, reason } => self.renewed(endpoint, reason),
             Event::NotRenewed {
@@ -105,10 +109,10 @@ impl Line<'_> {
                 warn!(target: TARGET, sink, endpoint = of_several, %cause, "the collector did not confirm the end of its stream");
             }
             Event::DoesNotConfirm => {
-                warn!(target: TARGET, sink, endpoint = of_several, "the collector does not answer STOP with FINISH; `confirm finish` works as `confirm kernel` until it does");
+                warn!(target: TARGET, sink, endpoint = of_several, "several connections in a row ended without FINISH; `confirm finish` works as `confirm kernel`, and is tried again in 10 minutes");
             }
             Event::ConfirmsAgain => {
-                info!(target: TARGET, sink, endpoint = of_several, "the collector answers STOP with FINISH again");
+                info!(target: TARGET, sink, endpoint = of_several, "the collector confirms with FINISH again");
             }
             Event::Fault { fault, restart_in } => {
                 error!(target: TARGET, sink, endpoint = of_several, %fault, ?restart_in, "a bug in tapfan ended a sink; please report it");

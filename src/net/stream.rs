@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -118,6 +119,13 @@ impl Uptake for Stream {
 
     fn sent(&self) -> Option<u64> {
         self.counted().map(Counted::sent)
+    }
+
+    fn discard_on_close(&self) {
+        if let Some(tcp) = self.tcp() {
+            // Closes with a reset. If this fails, the collector may get some frames twice.
+            let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+        }
     }
 
     fn acknowledged(&self) -> Option<u64> {

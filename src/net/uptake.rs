@@ -24,6 +24,10 @@ pub(crate) trait Uptake {
     fn acknowledged(&self) -> Option<u64> {
         None
     }
+
+    /// Lets the kernel discard the data that it still holds when the connection is closed. Otherwise the kernel would send
+    /// it, although the frames in it are sent again on another connection.
+    fn discard_on_close(&self) {}
 }
 
 /// The amount that a peer had taken at one moment.

@@ -260,3 +260,32 @@ proptest! {
         prop_assert!(ledger.balances() && ledger.in_flight == 0 && ledger.unconfirmed == 0);
     }
 }
+
+#[test]
+fn returned_frames_take_no_room_from_new_ones() {
+    let queue = queue(Limits {
+        frames: 10,
+        bytes: 1 << 20,
+    });
+    queue.push(&chunk(0, 10));
+    drop(
+        poll(&queue)
+            .expect("frames")
+            .settle_unconfirmed(written(10)),
+    );
+    queue.push(&chunk(10, 10));
+    let ledger = queue.ledger();
+    assert_eq!((ledger.queued, ledger.dropped_total()), (20, 0));
+    queue.push(&chunk(20, 1));
+    assert_eq!(queue.ledger().dropped(DropReason::QueueFull), 1);
+    // An end now loses new frames, and frames that may have arrived.
+    queue.abandon(DropReason::Shutdown);
+    let ledger = queue.ledger();
+    assert_eq!(
+        (
+            ledger.dropped(DropReason::Shutdown),
+            ledger.dropped(DropReason::Unconfirmed)
+        ),
+        (10, 10)
+    );
+}

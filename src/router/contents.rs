@@ -31,6 +31,8 @@ pub(super) struct Contents {
     /// The senders of the frames in `waiting`.
     pub(super) senders: Senders,
     pub(super) in_flight: Vec<Flight>,
+    /// The waiting frames that returned unconfirmed.
+    pub(super) returned: Amount,
     /// The lowest position so far.
     first_position: u64,
     /// The position of the next chunk that is pushed.
@@ -58,6 +60,13 @@ pub(super) enum Lifecycle {
     Closing,
     /// The consumer is gone. Frames that are still pushed are dropped, with this reason.
     Ended(DropReason),
+}
+
+/// The frames that waited in a queue.
+pub(super) struct Withdrawn {
+    chunks: Vec<Chunk>,
+    /// Those that had returned unconfirmed.
+    returned: Amount,
 }
 
 /// The bounds that apply when a chunk is added, and the drop reason of the frames that do not fit.
@@ -99,6 +108,7 @@ impl Contents {
             consumer: None,
             senders: Senders::default(),
             in_flight: Vec::new(),
+            returned: Amount::default(),
             first_position: position,
             next_position: position,
             next_flight: 0,
@@ -130,13 +140,16 @@ impl Contents {
         self.admit(chunk, position, bounds);
     }
 
-    /// Adds `chunks` as if they had been offered before all others.
-    pub(super) fn prepend(&mut self, chunks: &[Chunk]) {
+    /// Adds the frames of another queue as if they had been offered before all others.
+    pub(super) fn prepend(&mut self, Withdrawn { chunks, returned }: &Withdrawn) {
         let frames: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         self.first_position -= frames;
         let mut position = self.first_position;
+        // In their former queue, frames that had returned unconfirmed did not count against the bounds.
+        let mut bounds = self.bounds();
+        bounds.held += *returned;
         for chunk in chunks {
-            self.admit(chunk, position, self.bounds());
+            self.admit(chunk, position, bounds);
             position += chunk.len() as u64;
         }
     }
@@ -184,6 +197,9 @@ impl Contents {
     pub(super) fn wait(&mut self, held: Held) {
         let source = held.chunk.source();
         self.senders.add(source, held.position, held.amount());
+        if held.written_before {
+            self.returned += held.amount();
+        }
         self.waiting.insert(held.position, held);
     }
 
@@ -204,12 +220,14 @@ impl Contents {
         })
     }
 
-    /// The room that is free: the bounds minus the frames in flight and the waiting frames.
+    /// The room that is free: the bounds minus the frames in flight and the waiting frames. Frames that returned
+    /// unconfirmed take no room from new ones, because they had left the queue already.
     pub(super) fn free(&self, bounds: Bounds) -> Amount {
-        bounds.held.without(Amount {
+        let held = Amount {
             frames: to_usize(self.ledger.queued + self.ledger.in_flight),
             bytes: self.bounded_bytes(),
-        })
+        };
+        bounds.held.without(held.without(self.returned))
     }
 
     /// The bytes that count against the bounds. Unconfirmed frames do not count: the connection limits them separately.
@@ -243,6 +261,9 @@ impl Contents {
             let mut held = first.remove();
             self.senders
                 .remove(held.chunk.source(), held.position, held.amount());
+            if held.written_before {
+                self.returned -= held.amount();
+            }
             // Only the first chunk can be too large here. The part that fits is taken, but at least one frame.
             if fits.max(1) < frames {
                 let first = held.split_to(fits.max(1));
@@ -263,14 +284,17 @@ impl Contents {
     }
 
     /// Removes and returns the waiting chunks, as if they had never been offered.
-    pub(super) fn withdraw(&mut self) -> Vec<Chunk> {
+    pub(super) fn withdraw(&mut self) -> Withdrawn {
         let total = self.senders.total;
         self.ledger.offered -= total.frames as u64;
         self.ledger.queued -= total.frames as u64;
         self.ledger.held_bytes -= total.bytes as u64;
         self.senders.clear();
         let waiting = std::mem::take(&mut self.waiting);
-        waiting.into_values().map(|held| held.chunk).collect()
+        Withdrawn {
+            chunks: waiting.into_values().map(|held| held.chunk).collect(),
+            returned: std::mem::take(&mut self.returned),
+        }
     }
 
     // --- The end
@@ -291,9 +315,12 @@ impl Contents {
         if let Lifecycle::Ended(_) = self.lifecycle {
             return;
         }
-        let lost = self.ledger.queued + self.ledger.in_flight;
+        let waiting = self.waiting.values();
+        let returned = waiting.filter(|held| held.written_before);
+        let returned: u64 = returned.map(|held| held.chunk.len() as u64).sum();
+        let lost = self.ledger.queued + self.ledger.in_flight - returned;
         self.count_dropped(reason, lost);
-        self.count_dropped(DropReason::Unconfirmed, self.ledger.unconfirmed);
+        self.count_dropped(DropReason::Unconfirmed, self.ledger.unconfirmed + returned);
         self.ledger.queued = 0;
         self.ledger.in_flight = 0;
         self.ledger.unconfirmed = 0;
@@ -301,6 +328,7 @@ impl Contents {
         self.ledger.unconfirmed_bytes = 0;
         self.waiting.clear();
         self.senders.clear();
+        self.returned = Amount::default();
         self.in_flight.clear();
         self.lifecycle = Lifecycle::Ended(reason);
     }

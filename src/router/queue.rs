@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::{
     DropReason, Latency, Ledger,
     amount::Limits,
-    contents::Contents,
+    contents::{Contents, Withdrawn},
     held::Held,
     left_out::LeftOut,
     losses::Losses,
@@ -90,7 +90,9 @@ impl Queue {
     /// The bytes of all frames in the queue, and the bytes of the waiting frames alone. The difference is in flight.
     pub(super) fn held_bytes(&self) -> (usize, usize) {
         let contents = self.lock();
-        let held = usize::try_from(contents.ledger.held_bytes).unwrap_or(usize::MAX);
+        // Unconfirmed frames have a bound of their own.
+        let held = contents.ledger.held_bytes - contents.ledger.unconfirmed_bytes;
+        let held = usize::try_from(held).unwrap_or(usize::MAX);
         (held, contents.senders.total.bytes)
     }
 
@@ -176,14 +178,14 @@ impl Queue {
     }
 
     /// Removes and returns the waiting chunks, as if they had never been offered.
-    pub(super) fn withdraw(&self) -> Vec<Chunk> {
+    pub(super) fn withdraw(&self) -> Withdrawn {
         self.lock().withdraw()
     }
 
     /// Adds `chunks` as if they had been offered before all others. The queue must not have a consumer, because none is
     /// woken.
-    pub(super) fn prepend(&self, chunks: &[Chunk]) {
-        self.lock().prepend(chunks);
+    pub(super) fn prepend(&self, withdrawn: &Withdrawn) {
+        self.lock().prepend(withdrawn);
     }
 
     /// Ends the queue. Its frames, and all frames that are pushed later, are counted as dropped for `reason`.

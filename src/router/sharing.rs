@@ -54,6 +54,9 @@ impl Contents {
             return false;
         };
         let before = held.amount();
+        if held.written_before {
+            self.returned -= before;
+        }
         let keep = held.kept_without(excess);
         let gone = if keep == 0 {
             self.senders.remove(held.chunk.source(), position, before);
@@ -67,6 +70,9 @@ impl Contents {
         self.ledger.held_bytes -= gone.bytes as u64;
         self.lose(&held.chunk, gone.frames, reason);
         if keep > 0 {
+            if held.written_before {
+                self.returned += held.amount();
+            }
             self.waiting.insert(position, held);
         }
         true

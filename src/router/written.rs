@@ -21,6 +21,12 @@ impl Written {
         Self { queue, held }
     }
 
+    /// The memory that counts for the frames, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let amounts = self.held.iter().map(Held::amount);
+        amounts.map(|amount| amount.bytes as u64).sum()
+    }
+
     /// Counts the first `frames` frames as delivered. They had `bytes` bytes on the wire.
     pub(crate) fn confirm(&mut self, frames: usize, bytes: u64) {
         if frames > 0 {

@@ -1,4 +1,4 @@
-//! The time at which a connection must end so that its collector confirms the frames.
+//! The amount and age of a connection's unconfirmed frames, which decide when the connection is replaced.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,31 +10,34 @@ use tokio::{
 
 use crate::lock::Mutex;
 
-/// The time at which a connection with `confirm finish` is replaced. It depends on the size and the age of the
-/// unconfirmed frames.
+/// The unconfirmed frames of a connection with `confirm finish`.
 ///
-/// In Frame Streams, a collector sends FINISH only once, at the end of a connection. So at a checkpoint, a new
-/// connection takes over the following frames. The old connection gets STOP, and the collector confirms its frames with
-/// FINISH.
-#[derive(Debug, Clone, Default)]
+/// Frame Streams has one FINISH for each connection, at its end. So a checkpoint is a new connection: it takes the frames
+/// from then on, and the old one gets STOP and answers with FINISH.
+#[derive(Debug, Clone)]
 pub(crate) struct Checkpoint(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    begun: Instant,
     unconfirmed: Mutex<Unconfirmed>,
-    /// Wakes the waiting task when the first frames are written, and when enough bytes are unconfirmed.
+    /// Wakes the waiting task when the first frames come, and when they hold enough memory.
     changed: Notify,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Unconfirmed {
+    /// The memory of the frames.
     bytes: u64,
+    /// A checkpoint is due at this memory.
+    bound: u64,
     /// The times of the first and of the last write.
     written: Option<(Instant, Instant)>,
 }
 
-/// A checkpoint is due at this number of unconfirmed bytes.
+/// A checkpoint is due when unconfirmed frames hold this memory, or an eighth of the router's limit if that is less.
 const BYTES: u64 = 64 << 20;
+const PARTS_OF_LIMIT: usize = 8;
 
 /// A checkpoint is due at this age of the oldest unconfirmed frame.
 const AGE: Duration = Duration::from_secs(30);
@@ -42,29 +45,56 @@ const AGE: Duration = Duration::from_secs(30);
 /// A checkpoint is due when nothing was written for this time, if frames are unconfirmed.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// If no new connection can be made, the old connection ends without a replacement at this number of unconfirmed bytes.
-/// Some collectors accept a new connection only after the old connection has ended.
-const BYTES_AT_MOST: u64 = 2 * BYTES;
+/// No checkpoint is due before this age of the connection, because of idleness. A frame every few seconds would otherwise
+/// cost a connection each.
+const LEAST_AGE: Duration = Duration::from_secs(5);
+
+/// If no new connection can be made, the old one ends without a replacement at this age of the oldest unconfirmed frame.
+/// Some collectors serve one connection at a time.
+const OVERDUE: Duration = Duration::from_secs(60);
 
 // === impl Checkpoint ===
 
 impl Checkpoint {
-    /// Records a write of `bytes` bytes.
-    pub(super) fn wrote(&self, bytes: u64) {
+    /// The checkpoint of a connection that begins now.
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Shared {
+            begun: Instant::now(),
+            unconfirmed: Mutex::new(Unconfirmed {
+                bytes: 0,
+                bound: BYTES,
+                written: None,
+            }),
+            changed: Notify::new(),
+        }))
+    }
+
+    /// Records a write of frames that hold `bytes` bytes. `limit` is the router's limit on memory.
+    pub(super) fn wrote(&self, bytes: u64, limit: Option<usize>) {
         let mut unconfirmed = self.0.unconfirmed.lock();
-        let (now, before) = (Instant::now(), unconfirmed.bytes);
-        let first = unconfirmed.written.map_or(now, |(first, _)| first);
+        let (now, before) = (Instant::now(), *unconfirmed);
+        let first = before.written.map_or(now, |(first, _)| first);
         unconfirmed.written = Some((first, now));
         unconfirmed.bytes += bytes;
-        if before == 0 || (before < BYTES && unconfirmed.bytes >= BYTES) {
+        if let Some(limit) = limit {
+            unconfirmed.bound = BYTES.min((limit / PARTS_OF_LIMIT) as u64);
+        }
+        if before.written.is_none() || (!before.is_full() && unconfirmed.is_full()) {
             drop(unconfirmed);
             self.0.changed.notify_one();
         }
     }
 
-    /// Returns whether so many bytes are unconfirmed that the connection must end even without a replacement.
+    /// The memory of all unconfirmed frames of a sink at which it writes no more frames, in bytes.
+    pub(super) fn hard_bound(&self) -> u64 {
+        self.0.unconfirmed.lock().bound * 2
+    }
+
+    /// Returns whether the connection must end even without a replacement.
     pub(super) fn is_overdue(&self) -> bool {
-        self.0.unconfirmed.lock().bytes >= BYTES_AT_MOST
+        let unconfirmed = *self.0.unconfirmed.lock();
+        let too_old = |(first, _): (Instant, Instant)| first.elapsed() >= OVERDUE;
+        unconfirmed.bytes >= unconfirmed.bound * 2 || unconfirmed.written.is_some_and(too_old)
     }
 
     /// Waits until a checkpoint is due. Only one task may wait at a time.
@@ -72,7 +102,7 @@ impl Checkpoint {
         loop {
             let changed = self.0.changed.notified();
             let unconfirmed = *self.0.unconfirmed.lock();
-            let Some(due) = unconfirmed.due() else {
+            let Some(due) = unconfirmed.due(self.0.begun) else {
                 changed.await;
                 continue;
             };
@@ -90,13 +120,18 @@ impl Checkpoint {
 // === impl Unconfirmed ===
 
 impl Unconfirmed {
-    /// The time at which a checkpoint is due if nothing more is written; `None` without unconfirmed frames.
-    fn due(self) -> Option<Instant> {
+    fn is_full(self) -> bool {
+        self.bytes >= self.bound
+    }
+
+    /// The time at which a checkpoint of a connection is due if nothing more is written; `None` without unconfirmed frames.
+    fn due(self, begun: Instant) -> Option<Instant> {
         let (first, last) = self.written?;
-        Some(if self.bytes >= BYTES {
+        Some(if self.is_full() {
             last
         } else {
-            (first + AGE).min(last + IDLE)
+            let idle = (last + IDLE).max(begun + LEAST_AGE);
+            idle.min(first + AGE)
         })
     }
 }
@@ -109,18 +144,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_due_after_a_pause_or_after_thirty_seconds() {
-        let quiet = Checkpoint::default();
+        let quiet = Checkpoint::new();
         let never = timeout(Duration::from_secs(3600), quiet.due()).await;
         assert!(never.is_err(), "nothing was written");
         let begun = Instant::now();
-        quiet.wrote(1);
+        quiet.wrote(1, None);
         quiet.due().await;
         assert_eq!(begun.elapsed(), IDLE);
-        let busy = Checkpoint::default();
+        let young = Checkpoint::new();
+        let begun = Instant::now();
+        young.wrote(1, None);
+        young.due().await;
+        assert_eq!(begun.elapsed(), LEAST_AGE);
+        let busy = Checkpoint::new();
         let begun = Instant::now();
         let writes = async {
             loop {
-                busy.wrote(1);
+                busy.wrote(1, None);
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         };
@@ -129,19 +169,25 @@ mod tests {
             () = writes => {}
         }
         assert_eq!(begun.elapsed(), AGE);
+        assert!(!busy.is_overdue());
+        advance(OVERDUE.saturating_sub(AGE)).await;
+        assert!(busy.is_overdue());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_due_and_overdue_by_bytes() {
-        let checkpoint = Checkpoint::default();
-        let mut due = tokio_test::task::spawn(checkpoint.due());
-        checkpoint.wrote(BYTES - 1);
-        assert!(due.poll().is_pending());
-        advance(Duration::from_millis(1)).await;
-        checkpoint.wrote(1);
-        assert!(due.is_woken() && due.poll().is_ready());
-        assert!(!checkpoint.is_overdue());
-        checkpoint.wrote(BYTES);
-        assert!(checkpoint.is_overdue());
+    async fn it_is_due_and_overdue_by_memory() {
+        for (limit, bound) in [(None, BYTES), (Some(80 << 20), 10 << 20)] {
+            let checkpoint = Checkpoint::new();
+            let mut due = tokio_test::task::spawn(checkpoint.due());
+            checkpoint.wrote(bound - 1, limit);
+            assert!(due.poll().is_pending());
+            advance(Duration::from_millis(1)).await;
+            checkpoint.wrote(1, limit);
+            assert!(due.is_woken() && due.poll().is_ready());
+            assert!(!checkpoint.is_overdue());
+            checkpoint.wrote(bound, limit);
+            assert!(checkpoint.is_overdue());
+            assert_eq!(checkpoint.hard_bound(), 2 * bound);
+        }
     }
 }

@@ -80,8 +80,13 @@ impl Cursor {
     /// Records a flush: the connection has now handed `sent` bytes to the kernel, and these include all bytes that the
     /// writer accepted.
     pub(super) fn mark(&mut self, sent: u64) {
-        let flushed = self.total;
-        self.marks.push(Mark { flushed, sent });
+        let mark = Mark {
+            flushed: self.total,
+            sent,
+        };
+        if self.marks.last() != Some(&mark) {
+            self.marks.push(mark);
+        }
     }
 
     /// Takes the recorded positions.

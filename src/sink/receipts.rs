@@ -1,8 +1,15 @@
 //! The frames that a connection has written and that are not confirmed yet.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
 
-use super::{Checkpoint, Shipment, cursor::whole_frames};
+use super::{
+    Checkpoint, Shipment,
+    confirmation::{Confirmation, HeldMemory},
+    cursor::whole_frames,
+};
 use crate::{
     config::Confirm,
     frame_stream::Batch,
@@ -16,8 +23,15 @@ use crate::{
 pub(super) struct Receipts {
     confirm: Confirm,
     pending: VecDeque<Receipt>,
-    /// The checkpoint of a connection whose frames FINISH confirms.
-    checkpoint: Option<Checkpoint>,
+    /// For a connection whose frames FINISH confirms.
+    finish: Option<AwaitsFinish>,
+}
+
+/// What decides how long frames may await FINISH.
+#[derive(Debug)]
+struct AwaitsFinish {
+    checkpoint: Checkpoint,
+    confirmation: Confirmation,
 }
 
 /// The end of a flush, as a position in a batch and as a position on the wire.
@@ -40,22 +54,45 @@ struct Receipt {
     total: (usize, u64),
     /// The frames and bytes that are confirmed.
     confirmed: (usize, u64),
+    /// With FINISH, the memory of the frames.
+    _memory: Option<HeldMemory>,
 }
 
 // === impl Receipts ===
 
 impl Receipts {
-    pub(super) fn new(confirm: Confirm) -> Self {
+    /// The receipts of a connection whose frames count as delivered when they are written.
+    pub(super) fn none() -> Self {
+        Self {
+            confirm: Confirm::Written,
+            pending: VecDeque::new(),
+            finish: None,
+        }
+    }
+
+    /// The receipts of a connection with this `confirm`.
+    pub(super) fn new(confirm: Confirm, confirmation: &Confirmation) -> Self {
         Self {
             confirm,
-            pending: VecDeque::new(),
-            checkpoint: (confirm == Confirm::Finish).then(Checkpoint::default),
+            finish: (confirm == Confirm::Finish).then(|| AwaitsFinish {
+                checkpoint: Checkpoint::new(),
+                confirmation: confirmation.clone(),
+            }),
+            ..Self::none()
         }
     }
 
     /// The checkpoint at which the connection must end, if FINISH confirms its frames.
     pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
-        self.checkpoint.clone()
+        self.finish.as_ref().map(|it| it.checkpoint.clone())
+    }
+
+    /// Becomes ready when the frames that await FINISH, on all connections of the stack, leave room for more.
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.finish {
+            Some(it) => it.confirmation.poll_room(it.checkpoint.hard_bound(), cx),
+            None => Poll::Ready(()),
+        }
     }
 
     /// Returns whether the positions of flushes on the wire are needed.
@@ -69,13 +106,16 @@ impl Receipts {
         if self.confirm == Confirm::Written {
             return shipment.settle(progress);
         }
+        let limit = shipment.memory_limit();
         let (written, chunks) = shipment.settle_unconfirmed(progress);
         if progress.frames == 0 {
             return;
         }
-        if let Some(checkpoint) = &self.checkpoint {
-            checkpoint.wrote(progress.bytes);
-        }
+        let memory = self.finish.as_ref().map(|it| {
+            let memory = it.confirmation.hold(written.memory());
+            it.checkpoint.wrote(memory.bytes(), limit);
+            memory
+        });
         self.pending.push_back(Receipt {
             written,
             // FINISH confirms everything, so only the acknowledgements of `kernel` need the ends of the frames.
@@ -87,6 +127,7 @@ impl Receipts {
             marks,
             total: (progress.frames, progress.bytes),
             confirmed: (0, 0),
+            _memory: memory,
         });
     }
 
@@ -143,7 +184,7 @@ impl Receipt {
     }
 }
 
-/// The position in a batch that corresponds to the position `acknowledged` on the wire.
+/// Maps the position `acknowledged` on the wire to a position in a batch.
 fn position(marks: &[Mark], acknowledged: u64) -> u64 {
     let mut reached = 0;
     for pair in marks.windows(2) {

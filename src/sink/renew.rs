@@ -51,13 +51,18 @@ impl Term {
         }
     }
 
-    /// Also ends the term when `checkpoint` is due, so that the collector confirms the frames of the connection.
+    /// Also ends the term when a checkpoint is due.
     #[must_use]
     pub(super) fn until_checkpoint(self, checkpoint: Checkpoint) -> Self {
         Self {
             checkpoint: Some(checkpoint),
             ..self
         }
+    }
+
+    /// Returns whether the frames of the connection await FINISH.
+    pub(super) fn awaits_finish(&self) -> bool {
+        self.checkpoint.is_some()
     }
 
     /// Returns whether the connection must end even if no other can replace it.

@@ -6,14 +6,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::{
-    frame_stream::Batch,
-    router::{LeftOut, Progress, Taken, Written},
-};
 #[cfg(test)]
+use crate::router::{Limits, Queue};
 use crate::{
-    frame_stream::Chunk,
-    router::{Limits, Queue},
+    frame_stream::{Batch, Chunk},
+    router::{LeftOut, Progress, Taken, Written},
 };
 
 /// The chunks to write, and the account of the frames that they were made from.
@@ -42,7 +39,13 @@ impl Shipment {
         &self.chunks
     }
 
-    /// Replaces the chunks with edited chunks. `left_out` contains the frames that the edited chunks lack.
+    /// The memory limit of the router; `None` if the frames came from a program that uses the library.
+    pub(super) fn memory_limit(&self) -> Option<usize> {
+        let source = self.taken.chunks().find_map(Chunk::source)?;
+        Some(source.memory().limit())
+    }
+
+    /// Replaces the chunks by edited ones. `left_out` are the frames that the edited chunks lack.
     #[must_use]
     pub(super) fn edited(mut self, chunks: Batch, left_out: LeftOut) -> Self {
         self.taken.leave_out(left_out);

@@ -22,7 +22,7 @@ use crate::{
 ///
 /// After a panic a frame may be half written, but the restart of the driver drops the stream.
 #[derive(Debug)]
-pub(super) struct Wire<Io> {
+pub(super) struct Wire<Io: Uptake> {
     pub(super) io: Io,
     back_channel: BackChannel,
     /// The reporter of writes that make no progress.
@@ -34,11 +34,13 @@ pub(super) struct Wire<Io> {
     /// The frames that were written and not confirmed.
     pub(super) receipts: Receipts,
     confirmation: Option<Confirmation>,
+    /// True after STOP was sent.
+    pub(super) stop_sent: bool,
 }
 
 // === impl Wire ===
 
-impl<Io> Wire<Io> {
+impl<Io: Uptake> Wire<Io> {
     /// Creates the state of a stream on which START was sent. If the collector takes no data for `patience`, it has
     /// stalled.
     pub(super) fn new(io: Io, patience: Duration) -> Self {
@@ -49,13 +51,14 @@ impl<Io> Wire<Io> {
             patience,
             check: PeerCheck::new(patience),
             ended: None,
-            receipts: Receipts::new(Confirm::Written),
+            receipts: Receipts::none(),
             confirmation: None,
+            stop_sent: false,
         }
     }
 }
 
-impl<Io: AsyncRead + Liveness + Unpin> Wire<Io> {
+impl<Io: AsyncRead + Liveness + Uptake + Unpin> Wire<Io> {
     /// Reads the back channel until it is empty. Becomes ready when the connection has ended.
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Disconnect>> {
         loop {
@@ -82,11 +85,12 @@ impl<Io: Uptake> Wire<Io> {
     /// From now on, keeps the frames until they are confirmed in the way that `confirmation` asks for. If FINISH
     /// confirms the frames, returns the checkpoint at which this connection must end.
     pub(super) fn confirm(&mut self, confirmation: Confirmation) -> Option<Checkpoint> {
-        let confirm = confirmation.now();
-        self.confirmation = Some(confirmation);
-        // If the stream reports no acknowledgements, there is nothing to wait for.
+        let confirm = confirmation.begin();
+        // Without acknowledgements there is nothing to wait for.
         let never = confirm == Confirm::Kernel && self.io.acknowledged().is_none();
-        self.receipts = Receipts::new(if never { Confirm::Written } else { confirm });
+        let confirm = if never { Confirm::Written } else { confirm };
+        self.receipts = Receipts::new(confirm, &confirmation);
+        self.confirmation = Some(confirmation);
         self.receipts.checkpoint()
     }
 
@@ -107,14 +111,17 @@ impl<Io: Uptake> Wire<Io> {
         if self.ended.is_some() {
             let is_missing = self.receipts.checkpoint().is_some() && self.receipts.is_waiting();
             if let Some(confirmation) = self.confirmation.as_ref().filter(|_| is_missing) {
-                confirmation.missed();
+                confirmation.missed(self.stop_sent);
+            }
+            if self.receipts.is_waiting() {
+                self.io.discard_on_close();
             }
             self.receipts.give_up();
         }
     }
 }
 
-impl<Io> Wire<Io> {
+impl<Io: Uptake> Wire<Io> {
     /// Ends the connection after STOP. FINISH confirms all frames, because the collector sends it after it has read them.
     pub(super) fn stopped(&mut self) {
         let cause = self.end(Disconnect::Stopped);
@@ -135,7 +142,7 @@ impl<Io: Liveness + Uptake> Wire<Io> {
     }
 }
 
-impl<Io: Liveness> Wire<Io> {
+impl<Io: Liveness + Uptake> Wire<Io> {
     /// Ends the connection after a failed read or write.
     pub(super) fn fail(&mut self, error: io::Error) -> Arc<Disconnect> {
         let answers = self.answers();
@@ -164,7 +171,7 @@ impl<Io: Liveness> Wire<Io> {
     }
 }
 
-impl<Io> Wire<Io> {
+impl<Io: Uptake> Wire<Io> {
     /// Reports that data was written.
     pub(super) fn wrote(&mut self) {
         self.check.wrote();
@@ -176,12 +183,27 @@ impl<Io> Wire<Io> {
     }
 }
 
+impl<Io: Uptake> Drop for Wire<Io> {
+    /// The frames that the collector's kernel has acknowledged are not sent again, however the connection ends.
+    fn drop(&mut self) {
+        self.end(Disconnect::Aborted);
+        self.acknowledge();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::UptakeLevel;
 
     /// The time in seconds since the peer was last heard, and whether an answer is awaited.
     struct Heard(Option<u64>, bool);
+
+    impl Uptake for Heard {
+        fn uptake(&self) -> Option<UptakeLevel> {
+            None
+        }
+    }
 
     impl Liveness for Heard {
         fn last_heard(&self) -> Option<Duration> {

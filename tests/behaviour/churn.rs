@@ -64,6 +64,8 @@ async fn churn() {
     // Before the first count, a pass allocates everything that is allocated once and kept.
     pass(&targets, 0..500).await;
     settled(&router).await;
+    // The listener opens it in its own task, soon after the start.
+    until("the socket's file is watched", || Resources::watches() == 1).await;
     let before = Resources::now();
     let counted: Vec<_> = (0..3).map(|listener| router.counts(listener)).collect();
 

@@ -527,9 +527,9 @@ async fn a_write_that_fails_ends_the_file_and_loses_nothing() {
             .await;
     }
     sender.stop().await;
-    // The frames have 1.4 MB, so they fill three files.
+    // The frames have 1.4 MB, so they fill at least three files. Batches are written whole, so there may be more.
     until("two writes have failed", || {
-        tapfan.log().matches("sink is up").count() == 3
+        tapfan.log().matches("sink is up").count() >= 3
     })
     .await;
     tapfan.signal(Signal::SIGTERM);
@@ -544,7 +544,7 @@ async fn a_write_that_fails_ends_the_file_and_loses_nothing() {
         "{line}"
     );
     let files = finished(&folder);
-    assert_eq!(files.len(), 3, "{log}");
+    assert!(files.len() >= 3, "{log}");
     for file in &files {
         assert!(fs::metadata(file).expect("a file").len() <= 512 << 10);
     }

@@ -1,6 +1,6 @@
 //! Resources of this process, as the operating system reports them.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -34,6 +34,14 @@ impl Resources {
             tasks: Handle::current().metrics().num_alive_tasks(),
             memory: resident_bytes(),
         }
+    }
+
+    /// The number of inotify descriptors.
+    pub(crate) fn watches() -> usize {
+        let descriptors = fs::read_dir("/proc/self/fd").expect("Linux");
+        let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let inotify = Path::new("anon_inode:inotify");
+        links.filter(|link| link == inotify).count()
     }
 
     /// Waits until the numbers of descriptors and tasks are back to these values, and asserts that

@@ -168,7 +168,7 @@ fn frames_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
     )?;
     to.counters(
         "tapfan_sink_delivered_frames",
-        "Frames that arrived as far as the sink's confirm asks: by default, all of the frame was handed to the operating system.",
+        "Frames delivered as confirm defines: by default, accepted whole by the operating system.",
         each(|sink| sink.ledger.delivered),
     )?;
     to.counters(
@@ -195,6 +195,11 @@ fn frames_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
         "tapfan_sink_unconfirmed_frames",
         "Frames that were written and that the collector has not confirmed; always 0 with confirm written.",
         each(|sink| sink.ledger.unconfirmed),
+    )?;
+    to.gauges(
+        "tapfan_sink_confirm_degraded",
+        "1 if the collector does not send FINISH, so that confirm finish works as confirm kernel.",
+        each(|sink| u64::from(sink.degraded)),
     )?;
     to.counters(
         "tapfan_sink_resent_frames",

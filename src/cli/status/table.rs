@@ -134,6 +134,15 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
                 .flat_map(|endpoint| endpoint_lines(endpoint, now)),
         );
     }
+    if sink.degraded {
+        below.push("the collector does not confirm its frames with FINISH".to_owned());
+    }
+    if sink.ledger.unconfirmed > 0 {
+        below.push(format!(
+            "{} frames are not confirmed yet",
+            sink.ledger.unconfirmed
+        ));
+    }
     if dropped > 0 {
         below.push(format!("dropped: {}", reasons(&sink.ledger.dropped)));
     }

@@ -55,8 +55,8 @@ pub enum SinkMode {
 pub struct LedgerStatus {
     /// Frames offered to the sink.
     pub offered: u64,
-    /// Frames that arrived as far as the sink's `confirm` asks: by default, frames that the operating system accepted
-    /// completely, on a connection whose handshake was complete.
+    /// Frames delivered at the level that `confirm` sets: by default, frames that the operating system accepted completely,
+    /// on a connection whose handshake was complete.
     pub delivered: u64,
     /// The bytes of the delivered frames on the wire.
     pub delivered_bytes: u64,

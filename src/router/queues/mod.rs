@@ -207,9 +207,9 @@ impl Queues {
     pub(crate) fn hand_over(&self, from: &Arc<Queue>) {
         // The accounts stay locked, so that a concurrent reader of the sums counts the frames exactly once.
         let mut accounts = self.accounts.lock();
-        let chunks = from.withdraw();
+        let withdrawn = from.withdraw();
         for entry in accounts.entries.iter().filter(|entry| entry.offered) {
-            entry.queue.prepend(&chunks);
+            entry.queue.prepend(&withdrawn);
         }
         accounts.retire_finished();
     }

@@ -34,7 +34,7 @@ use crate::{
 /// There is one request at a time: a request must not start before the response of the previous request is ready.
 /// Dropping a response before it is ready ends the connection, because a frame may be half written.
 #[derive(Debug)]
-pub(crate) struct Connection<Io> {
+pub(crate) struct Connection<Io: Uptake> {
     wire: Arc<Mutex<Wire<Io>>>,
     limits: Deadlines,
     /// The token with which the caller cancels a write or the wait for FINISH.
@@ -53,7 +53,7 @@ pub(crate) struct Deadlines {
 
 /// The response of a [`Connection`].
 #[derive(Debug)]
-pub(crate) struct Write<Io> {
+pub(crate) struct Write<Io: Uptake> {
     wire: Arc<Mutex<Wire<Io>>>,
     work: Work,
     limits: Deadlines,
@@ -84,14 +84,14 @@ pub(super) const STALL: Duration = Duration::from_secs(1);
 
 /// The longest time from STOP to FINISH, however slowly the collector reads. It is the longest `drain` that can be
 /// configured.
-const FINISH_AT_MOST: Duration = Duration::from_secs(10 * 60);
+pub(super) const FINISH_AT_MOST: Duration = Duration::from_secs(10 * 60);
 
 /// The number of slices in one vectored write. Chunks are large, so a larger number would rarely be used.
 const SLICES: usize = 64;
 
 // === impl Connection ===
 
-impl<Io> Connection<Io> {
+impl<Io: Uptake> Connection<Io> {
     /// A connection over `io`, on which START was sent.
     pub(crate) fn new(io: Io, limits: Deadlines, abort: CancellationToken) -> Self {
         Self {
@@ -101,13 +101,9 @@ impl<Io> Connection<Io> {
         }
     }
 
-    /// Keeps the frames until they are confirmed in the way that `confirmation` asks for. Without this call, a frame
-    /// counts as delivered when it is written. If FINISH confirms the frames, returns the checkpoint at which the
-    /// connection must end.
-    pub(super) fn confirming(self, confirmation: Confirmation) -> (Self, Option<Checkpoint>)
-    where
-        Io: Uptake,
-    {
+    /// Keeps the frames until they are confirmed as `confirmation` asks. Without this call, a frame counts as delivered
+    /// when it is written. If FINISH confirms the frames, returns the checkpoint at which the connection must end.
+    pub(super) fn confirming(self, confirmation: Confirmation) -> (Self, Option<Checkpoint>) {
         let checkpoint = self.wire.lock().confirm(confirmation);
         (self, checkpoint)
     }
@@ -131,7 +127,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Service<Outgoing> f
         wire.acknowledge();
         match lost {
             Poll::Ready(cause) => Poll::Ready(Err(cause.into())),
-            Poll::Pending => Poll::Ready(Ok(())),
+            Poll::Pending => wire.receipts.poll_room(cx).map(Ok),
         }
     }
 
@@ -169,7 +165,11 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Future for Write<Io
         // The lock is held only during this poll. The service takes the lock again only after the response is ready.
         let wire = Arc::clone(&this.wire);
         let mut wire = wire.lock();
-        let result = ready!(this.poll_work(&mut wire, cx));
+        let Poll::Ready(result) = this.poll_work(&mut wire, cx) else {
+            // A write can wait for long while the collector's kernel acknowledges the batches before it.
+            wire.acknowledge();
+            return Poll::Pending;
+        };
         this.done = true;
         match &mut this.work {
             Work::Stop { .. } => wire.stopped(),
@@ -277,7 +277,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
     }
 }
 
-impl<Io> Drop for Write<Io> {
+impl<Io: Uptake> Drop for Write<Io> {
     fn drop(&mut self) {
         if !self.done {
             self.wire.lock().end(Disconnect::Aborted);
@@ -352,6 +352,7 @@ fn poll_stop<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
             return Poll::Ready(Err(wire.fail(error)));
         }
         *flushed = true;
+        wire.stop_sent = true;
     }
     let cause = ready!(wire.poll_ended(cx));
     // Without the close_notify of TLS, the collector would treat the stream as cut. One try is enough, because no other

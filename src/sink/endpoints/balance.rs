@@ -58,12 +58,24 @@ pub(super) async fn run(
     queue: Arc<Queue>,
     ends: Ends,
 ) -> Result<(), SinkError> {
+    loop {
+        distribute(stack, resolution, &queue, &ends).await;
+        // Frames that a collector did not confirm at the end of its stream are in the queue again.
+        let is_over = poll_fn(|cx| Poll::Ready(queue.poll_end(cx).is_ready())).await;
+        if is_over || ends.abort.is_cancelled() || ends.retire.is_cancelled() {
+            return Ok(());
+        }
+    }
+}
+
+/// Distributes the batches over one set of lanes, and ends the lanes.
+async fn distribute(stack: &Stack, resolution: &Resolution, queue: &Arc<Queue>, ends: &Ends) {
     let mut outlook = Outlook::new(stack, resolution);
     select! {
         biased;
-        () = ends.abort.cancelled() => return Ok(()),
-        () = ends.retire.cancelled() => return Ok(()),
-        () = poll_fn(|cx| queue.poll_end(cx)) => return Ok(()),
+        () = ends.abort.cancelled() => return,
+        () = ends.retire.cancelled() => return,
+        () = poll_fn(|cx| queue.poll_end(cx)) => return,
         () = outlook.first() => {}
     }
     // The channel has room for an update that removes every lane and adds as many new ones.
@@ -88,7 +100,7 @@ pub(super) async fn run(
                 lanes.update();
                 continue;
             }
-            next = gather(|cx| poll_next(&mut balance, &queue, cx)) => match next {
+            next = gather(|cx| poll_next(&mut balance, queue, cx)) => match next {
                 Some(taken) => taken,
                 None => break,
             },
@@ -105,7 +117,6 @@ pub(super) async fn run(
     while let Some(ended) = tasks.join_next().await {
         pass_on(ended);
     }
-    Ok(())
 }
 
 /// Takes the next batch as soon as a lane has room for it. Returns `None` when the queue is closed and empty.

@@ -20,7 +20,7 @@ use tokio::{
 use tower::Service;
 use tracing::debug;
 
-use super::{Backoff, ConnectError, Outgoing, SinkError, Term};
+use super::{Backoff, ConnectError, Outgoing, SinkError, Term, connection::FINISH_AT_MOST};
 use crate::health::{Disconnect, Event, Reporter};
 use in_use::InUse;
 
@@ -83,16 +83,20 @@ pub(crate) enum Response<F> {
     Down,
 }
 
+/// The time that a replaced connection has to end, even if its collector reads slowly. Without this limit, ending
+/// connections would pile up with every replacement. After this time, the kernel still sends the data in its buffer.
+///
+/// A connection whose frames await FINISH has as long as its collector reads, because these frames would be sent again.
+const LAST_WORDS: Duration = Duration::from_secs(30);
+
 // === impl Reconnect ===
 
 impl<M: Service<()>> Reconnect<M> {
     /// The time for which a connection must be up before the outage counts as over.
     pub(crate) const STEADY: Duration = Duration::from_secs(5);
 
-    /// The time that a replaced connection has to end, even if its collector reads slowly. Without this limit, ending
-    /// connections would pile up with every replacement. After this time, the kernel still sends the data in its
-    /// buffer.
-    pub(crate) const LAST_WORDS: Duration = Duration::from_secs(30);
+    /// The largest number of ending connections. With more, no connection is replaced.
+    const ENDING_AT_MOST: usize = 3;
 
     /// Creates a service that uses the connections of `connect` and reports to `status`.
     pub(crate) fn new(connect: M, status: Reporter) -> Self {
@@ -148,6 +152,8 @@ where
                     let ready = up.made.connection.poll_ready(cx);
                     if let Poll::Ready(Err(error)) = ready {
                         self.go_on_after_loss(&error.cause)
+                    } else if self.ending.len() >= Self::ENDING_AT_MOST {
+                        return ready;
                     } else {
                         // Replacing is safe here, because no request is in progress: the driver awaits each response
                         // before it polls again. While the renewal is pending, the old connection decides whether the
@@ -158,7 +164,7 @@ where
                             Poll::Pending => self.end_without_replacement(),
                             Poll::Ready(made) => {
                                 let replaced = up.replace(made);
-                                self.ending.spawn(end(replaced, Self::LAST_WORDS));
+                                self.ending.spawn(end(replaced));
                             }
                         }
                         continue;
@@ -200,7 +206,7 @@ where
             if let Some(attempt) = up.give_up_renewal() {
                 self.ending.spawn(async {
                     if let Some(made) = attempt.stop().await {
-                        end(made, Self::LAST_WORDS).await;
+                        end(made).await;
                     }
                 });
             }
@@ -228,8 +234,7 @@ where
         Link::Waiting(Box::pin(sleep(delay)))
     }
 
-    /// Ends the connection in use, and connects again. Some collectors accept a new connection only after the old
-    /// connection has ended.
+    /// Ends the connection in use, and reconnects. Some collectors serve one connection at a time.
     fn end_without_replacement(&mut self) {
         let Link::Up(mut up) = mem::replace(&mut self.state, Link::Idle) else {
             return;
@@ -246,7 +251,7 @@ where
             Some(attempt) => Link::Pending(Box::pin(attempt)),
             None => Link::Idle,
         };
-        self.ending.spawn(end(up.made, Self::LAST_WORDS));
+        self.ending.spawn(end(up.made));
     }
 
     /// Handles the loss of the connection in use. If a replacement attempt is in progress, the sink waits for that
@@ -272,11 +277,16 @@ where
     }
 }
 
-/// Ends a replaced connection cleanly, or drops it when `within` has passed.
-async fn end<C>(replaced: Established<C>, within: Duration)
+/// Ends a replaced connection cleanly, or drops it when its time has passed.
+async fn end<C>(replaced: Established<C>)
 where
     C: Service<Outgoing, Response = (), Error = SinkError>,
 {
+    let within = if replaced.term.awaits_finish() {
+        FINISH_AT_MOST
+    } else {
+        LAST_WORDS
+    };
     let (mut connection, endpoint) = (replaced.connection, replaced.endpoint);
     let ended = async {
         poll_fn(|cx| connection.poll_ready(cx)).await?;
