@@ -33,10 +33,13 @@ BREAKS = [
     ("units", "deploy/systemd/tapfan.socket", "FileDescriptorName=", "FileDescriptor=", "FileDescriptor"),
     ("units", "deploy/systemd/tapfan-host.conf", "65532 65532", "65533 65532", "no /run/tapfan"),
     ("packages", "deploy/packages/nfpm.yaml", "/usr/lib/sysusers.d", "/etc/sysusers.d", "no /usr/lib/sysusers.d"),
-    ("packages", "deploy/packages/build.sh", "|/usr/bin/tapfan|", "|/bin/tapfan|", "ExecStart"),
+    ("packages", "deploy/packages/nfpm.yaml", "type: config|noreplace", "", "is no conffile"),
+    ("packages", "deploy/packages/nfpm.yaml", "man5/*", "man1/*", "no /usr/share/man/man5/Tapfile.5.gz"),
+    ("packages", "deploy/packages/sbom.py", 'how["kind"] is None', 'how["kind"] != "build"', "insta"),
+    ("packages", "deploy/package", "|/usr/bin/tapfan|", "|/bin/tapfan|", "ExecStart"),
     ("packages", "deploy/packages/nfpm.yaml", "preremove: ", "# preremove: ", "disable --now"),
-    ("packages", "deploy/packages/Tapfile", "name collector", "mame collector", "mame"),
-    ("scripts", "deploy/packages/build.sh", '"$program" "$CONTENT', '$program "$CONTENT', "SC2086"),
+    ("packages", "deploy/packages/Tapfile", "name files", "mame files", "mame"),
+    ("scripts", "deploy/package", '"$program" "$tarball', '$program "$tarball', "SC2086"),
     ("workflows", ".github/workflows/release.yaml", "needs: [gate, notes]", "needs: [gates, notes]", "gates"),
     ("workflows", ".github/workflows/release.yaml", "persist-credentials: false", "clean: true", "artipacked"),
     ("workflows", ".github/workflows/ci.yaml", "@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "@v7", "digest of a commit"),
@@ -99,6 +102,9 @@ BREAKS = [
     ("metrics", "deploy/monitoring/dashboard.json", "process_open_fds", "process_fds", "no metric process_fds"),
 ]
 
+# What the packages and their SBOM are made of besides. No entry breaks these.
+LINKED = ("CHANGELOG.md", "Cargo.lock", "LICENSE", "README.md", "benches", "build.rs", "examples", "src", "tests")
+
 
 def cases(tree, problems):
     """A case for each break: its name, and a function that returns problems if the check does not find it."""
@@ -111,11 +117,11 @@ def judge(tree, problems, check, path, there, instead, word):
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         shutil.copytree(tree.deploy, copy / "deploy")
-        (copy / "docs").mkdir()
-        shutil.copy(tree.root / "docs/runbook.md", copy / "docs")
-        shutil.copytree(tree.root / ".github", copy / ".github")
-        for name in ("Cargo.toml", "LICENSE"):
-            shutil.copy(tree.root / name, copy)
+        for name in (".github", "docs"):
+            shutil.copytree(tree.root / name, copy / name)
+        shutil.copy(tree.root / "Cargo.toml", copy)
+        for name in LINKED:
+            (copy / name).symlink_to(tree.root / name)
         file = copy / path
         text = file.read_text()
         if there not in text:

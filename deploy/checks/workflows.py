@@ -1,5 +1,6 @@
 """Checks of the workflows in .github/, of the scripts in deploy/, and of what the workflow of releases makes."""
 
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -34,7 +35,7 @@ def workflows(tree):
 
 def scripts(tree):
     """Runs shellcheck."""
-    named = [tree.deploy / "check", tree.deploy / "checks/tools"]
+    named = [tree.deploy / name for name in ("check", "checks/tools", "package", "packages/systemctl")]
     try:
         run("shellcheck", *named, *sorted(tree.deploy.rglob("*.sh")))
     except Failed as failed:
@@ -101,37 +102,77 @@ PACKAGED = {
     "usr/lib/systemd/system/tapfan.service": "\nExecStart=/usr/bin/tapfan run ",
     "usr/lib/systemd/system/tapfan.socket": "ListenStream=",
     "usr/lib/sysusers.d/tapfan.conf": "u tapfan ",
-    "usr/share/doc/tapfan/Tapfile": "listen ",
+    "usr/share/doc/tapfan/README.md": "tapfan",
+    "usr/share/doc/tapfan/changelog.gz": "",
     "usr/share/doc/tapfan/copyright": "Apache",
+    "usr/share/doc/tapfan/docs/configuration.md": "## listen",
+    "usr/share/man/man1/tapfan.1.gz": "",
+    "usr/share/man/man5/Tapfile.5.gz": "",
+    "usr/share/bash-completion/completions/tapfan": "complete -F _tapfan",
+    "usr/share/fish/vendor_completions.d/tapfan.fish": "complete -c tapfan",
+    "etc/tapfan/Tapfile": "listen ",
 }
+
+# The program, for which a script stands here, because the real one takes long to compress.
+PROGRAM = """\
+#!/bin/sh
+exec {} "$@"
+"""
 
 
 def packages(tree):
-    """The packages contain the program, its units and its user, and their scripts pass shellcheck."""
+    """The packages contain the program, its units, its user and its documents; the Tapfile is a conffile; the SBOM has crates."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        run(tree.deploy / "packages/build.sh", "/bin/true", "aarch64", folder)
-        deb, rpm = next(folder.glob("*.deb")), next(folder.glob("*.rpm"))
-        version = re.search('^version = "(.*)"$', (tree.root / "Cargo.toml").read_text(), re.MULTILINE)[1]
-        for name, told, wanted in [
-            (deb.name, run("dpkg-deb", "--field", deb, "Version", "Architecture"), f"Version: {version}\nArchitecture: arm64"),
-            (rpm.name, run("rpm", "-qp", "--queryformat", "%{VERSION} %{ARCH}", rpm), f"{version} aarch64"),
-        ]:
-            if told.strip() != wanted:
-                yield f"{name}: {told.strip()!r} is not {wanted!r}"
-        run("dpkg-deb", "--extract", deb, folder / "deb")
-        for path, word in PACKAGED.items():
-            there = folder / "deb" / path
-            if not there.exists():
-                yield f"{deb.name}: there is no /{path}"
-            elif word and word not in there.read_text():
-                yield f"{deb.name}: /{path} does not contain {word!r}"
-        listed = run("rpm", "-qpl", rpm).split()
-        yield from (f"{rpm.name}: there is no /{path}" for path in PACKAGED if f"/{path}" not in listed)
-        scripts = run("rpm", "-qp", "--scripts", rpm)
-        for word in ("systemd-sysusers tapfan.conf", "disable --now tapfan.socket"):
-            if word not in scripts:
-                yield f"{rpm.name}: no script contains {word!r}"
+        program = folder / "tapfan"
+        program.write_text(PROGRAM.format(tree.tapfan.resolve()))
+        program.chmod(0o755)
+        run(tree.deploy / "package", program, folder)
+        run("sha256sum", "--check", "--quiet", "--strict", "SHA256SUMS", cwd=folder)
+        yield from package_files(tree, next(folder.glob("*.deb")), next(folder.glob("*.rpm")), folder)
+        yield from sbom(next(folder.glob("*.cdx.json")))
     said = run(tree.tapfan, "check", "--elsewhere", tree.deploy / "packages/Tapfile")
     if "warning: " in said:
         yield f"packages/Tapfile: {said}"
+
+
+def package_files(tree, deb, rpm, folder):
+    version = re.search('^version = "(.*)"$', (tree.root / "Cargo.toml").read_text(), re.MULTILINE)[1]
+    for name, told in [
+        (deb.name, run("dpkg-deb", "--field", deb, "Version")),
+        (rpm.name, run("rpm", "-qp", "--queryformat", "%{VERSION}", rpm)),
+    ]:
+        if told.strip() != version:
+            yield f"{name}: the version is {told.strip()!r}"
+    run("dpkg-deb", "--extract", deb, folder / "deb")
+    for path, word in PACKAGED.items():
+        there = folder / "deb" / path
+        if not there.exists():
+            yield f"{deb.name}: there is no /{path}"
+        elif word and word not in there.read_text():
+            yield f"{deb.name}: /{path} does not contain {word!r}"
+    listed = run("rpm", "-qpl", rpm).split()
+    yield from (f"{rpm.name}: there is no /{path}" for path in PACKAGED if f"/{path}" not in listed)
+    run("dpkg-deb", "--control", deb, folder / "control")
+    marks = folder / "control/conffiles"
+    for name, marked in [
+        (deb.name, marks.read_text() if marks.exists() else ""),
+        (rpm.name, run("rpm", "-qpc", rpm)),
+    ]:
+        if marked.split() != ["/etc/tapfan/Tapfile"]:
+            yield f"{name}: /etc/tapfan/Tapfile is no conffile"
+    scripts = run("rpm", "-qp", "--scripts", rpm)
+    for word in ("systemd-sysusers tapfan.conf", "disable --now tapfan.socket", "try-restart tapfan.service"):
+        if word not in scripts:
+            yield f"{rpm.name}: no script contains {word!r}"
+
+
+def sbom(path):
+    """The crates that the program always has are listed, with their hashes and licences, and those of tests are not."""
+    document = json.loads(path.read_text())
+    crates = {crate["name"]: crate for crate in document["components"]}
+    if not {"tokio", "rustls", "aws-lc-sys"} <= crates.keys() or {"insta", "proptest"} & crates.keys():
+        yield f"{path.name}: the crates are {sorted(crates)}"
+    for crate in crates.values():
+        if not crate.get("hashes") or not crate.get("licenses"):
+            yield f"{path.name}: {crate['name']} has no hash or no licence"

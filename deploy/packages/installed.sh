@@ -1,6 +1,6 @@
 #!/bin/sh
-# Creates the user of the service. The service does not start by itself, because it needs a Tapfile first. A running tapfan is
-# restarted after an upgrade.
+# Creates the user of the service. The service does not start by itself, because an administrator should first read where the
+# Tapfile sends the taps. A running tapfan is restarted after an upgrade.
 set -e
 if command -v systemd-sysusers >/dev/null; then
     systemd-sysusers tapfan.conf

@@ -1,0 +1,70 @@
+# Sourced by the tests of the packages: packs a program, and makes a Debian for the test in namespaces of its own, in the folder
+# $root, with the packages in $work/packages. Needs root, or sudo without a password.
+# shellcheck shell=bash
+
+fail() {
+    printf 'packages: %s\n' "$@" >&2
+    [[ ! -s ${root:-}/run/systemd/journal ]] || sed 's/^/    /' "$root/run/systemd/journal" >&2
+    exit 1
+}
+
+# machine SCRIPT PROGRAM: returns only in the third run of the script.
+machine() {
+    local here script program as_root=()
+    here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+    script=$(realpath "$1")
+    program=$2
+    ((EUID == 0)) || as_root=(sudo --non-interactive)
+    case ${TAPFAN_TRY:-} in
+    '') # As the user that builds tapfan.
+        "$here/../../tests/packages.sh" packages binutils debian-archive-keyring debootstrap iproute2
+        work=$(mktemp --directory)
+        # `exec` skips this.
+        trap 'rm --recursive --force "$work"' EXIT
+        strip --output-file="$work/tapfan" "$program"
+        # nfpm is one of the checks' tools.
+        PATH=$("$here/../checks/tools")/bin:$PATH "$here/../package" "$work/tapfan" "$work/packages" >/dev/null
+        exec "${as_root[@]}" env PATH="$PATH" HOME="$HOME" WORK="$work" TAPFAN_TRY=root "$script" "$program"
+        ;;
+    root) # As root, with the network.
+        work=${WORK:?}
+        trap 'rm --recursive --force "$work"' EXIT
+        DEBIAN=$("$here/root.sh")
+        DEBIAN=$DEBIAN TAPFAN_TRY=alone exec unshare --mount --net --pid --fork --kill-child "$script" "$program"
+        ;;
+    alone) # The processes, mounts and network of this run end with it.
+        work=${WORK:?} root=$WORK/root
+        trap tidy EXIT
+        set -o errtrace
+        trap 'fail "line $LINENO failed: $BASH_COMMAND"' ERR
+        cp --archive "$DEBIAN" "$root"
+        ip link set lo up
+        mount --types proc proc "$root/proc"
+        mkdir --parents "$root/run/systemd/system"
+        install --mode=0755 "$here/systemctl" "$root/usr/local/bin/"
+        ;;
+    esac
+}
+
+tidy() {
+    umount "$root/proc" 2>/dev/null || true
+    rm --recursive --force --one-file-system "$work"
+}
+
+# inside COMMAND…: runs a command in this Debian.
+inside() {
+    env --ignore-environment DEBIAN_FRONTEND=noninteractive PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        chroot "$root" "$@"
+}
+
+# within SECONDS COMMAND…: waits until the command succeeds.
+within() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS < end)) || fail "this never succeeded: $*"
+        sleep 0.1
+    done
+}
+
+pid() { cat "$root/run/systemd/pid"; }

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Packs a program, then installs, starts, upgrades, removes and purges the .deb in a clean Debian, and checks the state after
+# each step. An upgrade meets a running router and a Tapfile that the administrator has changed.
+#
+#   deploy/packages/try.sh target/x86_64-unknown-linux-musl/debug/tapfan
+#
+# Needs root, or sudo without a password. Installs what it needs; the first run makes the Debian.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=deploy/packages/machine.sh
+source "$here/machine.sh"
+machine "$0" "$1"
+capture=$here/../../tests/data/bind.fstrm
+changed='# Changed by the administrator.'
+
+package=$(echo "$work"/packages/*.deb)
+(cd "$work/packages" && sha256sum --check --quiet SHA256SUMS) || fail 'SHA256SUMS is wrong'
+(($(wc --lines <"$work/packages/SHA256SUMS") == 4)) || fail 'SHA256SUMS does not list the four files'
+# The next version: another Tapfile, so that the change of the administrator meets a change of the package.
+dpkg-deb --raw-extract "$package" "$work/next"
+sed --in-place 's/^Version: .*/Version: 99.0.0/' "$work/next/DEBIAN/control"
+echo '# Changed by the next version.' >>"$work/next/etc/tapfan/Tapfile"
+(cd "$work/next" && find usr etc -type f -exec md5sum {} +) >"$work/next/DEBIAN/md5sums"
+dpkg-deb --build --root-owner-group -Zgzip -z1 "$work/next" "$work/next.deb" >/dev/null
+cp "$package" "$root/tmp/first.deb"
+cp "$work/next.deb" "$root/tmp/"
+cp "$capture" "$root/tmp/capture.fstrm"
+
+# shellcheck disable=SC2016 # dpkg-query expands it.
+installed() { inside dpkg-query --show --showformat='${db:Status-Status} ${Version}' tapfan 2>/dev/null || true; }
+called() { grep --quiet --line-regexp -- "$1" "$root/run/systemd/calls"; }
+taps() { inside sh -c 'tapfan dump /var/log/tapfan/*.fstrm.zst 2>/dev/null' | wc --lines; }
+replay() { inside tapfan replay --to /run/tapfan/dnstap.sock /tmp/capture.fstrm >/dev/null 2>&1; }
+
+# Installed, and not started.
+inside dpkg --install /tmp/first.deb >"$work/dpkg" 2>&1 || fail "$(<"$work/dpkg")"
+inside tapfan --version >/dev/null
+# shellcheck disable=SC2016
+[[ $(inside dpkg-query --show --showformat='${Conffiles}' tapfan) == *' /etc/tapfan/Tapfile '* ]] || fail '/etc/tapfan/Tapfile is no conffile'
+[[ $(inside id --user --name tapfan) == tapfan ]] || fail 'there is no user tapfan'
+inside tapfan check --elsewhere /etc/tapfan/Tapfile >"$work/check" 2>&1 || fail 'the Tapfile is wrong:' "$(<"$work/check")"
+called daemon-reload || fail 'systemd does not learn of the units'
+[[ ! -e $root/run/systemd/pid ]] || fail 'the installation starts tapfan'
+for path in man/man1/tapfan.1.gz man/man1/tapfan-run.1.gz man/man5/Tapfile.5.gz doc/tapfan/changelog.gz; do
+    gzip --test "$root/usr/share/$path" || fail "/usr/share/$path is missing"
+done
+for path in doc/tapfan/copyright doc/tapfan/README.md doc/tapfan/docs/guide.md fish/vendor_completions.d/tapfan.fish \
+    zsh/vendor-completions/_tapfan; do
+    [[ -s $root/usr/share/$path ]] || fail "/usr/share/$path is missing"
+done
+inside bash -c 'source /usr/share/bash-completion/completions/tapfan && complete -p tapfan >/dev/null' || fail 'bash gets no completions'
+
+# Started as the unit starts it, with the Tapfile as installed.
+inside systemctl start tapfan.service
+within 20 inside tapfan status
+read -r _ uid _ < <(grep '^Uid:' "$root/proc/$(pid)/status")
+[[ $uid == "$(inside id --user tapfan)" ]] || fail "tapfan runs as user $uid"
+grep --quiet '^CapEff:	0000000000000000$' "$root/proc/$(pid)/status" || fail 'tapfan has capabilities'
+frames=$(inside tapfan dump /tmp/capture.fstrm 2>/dev/null | wc --lines)
+((frames > 0)) || fail 'the capture is empty'
+replay
+
+# Upgraded while it runs. dpkg keeps the changed Tapfile, and stores the other one beside it.
+echo "$changed" >>"$root/etc/tapfan/Tapfile"
+before=$(pid)
+inside dpkg --force-confold --install /tmp/next.deb >"$work/dpkg" 2>&1 || fail "$(<"$work/dpkg")"
+[[ $(installed) == 'installed 99.0.0' ]] || fail "after the upgrade: $(installed)"
+grep --quiet --line-regexp "$changed" "$root/etc/tapfan/Tapfile" || fail 'the upgrade loses the change of the Tapfile'
+[[ -e $root/etc/tapfan/Tapfile.dpkg-dist ]] || fail 'the Tapfile of the next version is not there'
+! called 'disable --now .*' || fail 'the upgrade disables the units'
+called 'try-restart tapfan.service' || fail 'the upgrade does not restart tapfan'
+[[ $(pid) != "$before" && ! -e $root/proc/$before ]] || fail 'the process from before the upgrade still runs'
+within 20 inside tapfan status
+[[ $(readlink "$root/proc/$(pid)/exe") != *deleted* ]] || fail 'the router runs the program from before the upgrade'
+(($(taps) == frames)) || fail "$(taps) taps in the files after $frames frames"
+replay
+
+# Removed: the router has stopped, and the Tapfile and the taps stay.
+before=$(pid)
+inside dpkg --remove tapfan >"$work/dpkg" 2>&1 || fail "$(<"$work/dpkg")"
+called 'disable --now tapfan.socket tapfan.service' || fail 'the removal does not disable the units'
+[[ ! -e $root/proc/$before ]] || fail 'tapfan runs after its removal'
+[[ ! -e $root/usr/bin/tapfan && ! -e $root/usr/lib/systemd/system/tapfan.service ]] || fail 'the program or its unit is still there'
+[[ $(installed) == 'config-files 99.0.0' ]] || fail "after the removal: $(installed)"
+grep --quiet --line-regexp "$changed" "$root/etc/tapfan/Tapfile" || fail 'the removal loses the Tapfile'
+cp "$work/tapfan" "$root/usr/local/bin/"
+(($(taps) == 2 * frames)) || fail "$(taps) taps in the files after two times $frames frames"
+
+# Purged: nothing is left.
+inside dpkg --purge tapfan >"$work/dpkg" 2>&1 || fail "$(<"$work/dpkg")"
+[[ -z $(installed) || $(installed) == 'not-installed '* ]] || fail "after the purge: $(installed)"
+for path in /etc/tapfan /var/log/tapfan /usr/share/doc/tapfan; do
+    [[ ! -e $root$path ]] || fail "the purge leaves $path"
+done
+echo "packages: the .deb was installed, started, upgraded, removed and purged; $((2 * frames)) taps in its files"
