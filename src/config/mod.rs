@@ -320,6 +320,10 @@ mod tests {
                 Some(AdminAddress::At(address)),
             ),
             ("admin nowhere\nlisten @in\ndnstap /out", None),
+            (
+                "admin 192.0.2.1:80\nnmae x\ndrain: 5s",
+                Some(AdminAddress::At(address)),
+            ),
         ] {
             assert_eq!(
                 parse(Path::new("Tapfile"), text, &|_| None).admin,

@@ -419,6 +419,10 @@ const BROKEN: &[(&str, &str)] = &[
         "listen:\n  - unix:///run/tapfan/dnstap.sock\nsinks:\n  - tcp: collector.example:6000\n",
     ),
     (
+        "guess_colon",
+        "listen @in\ndnstap @s\nadmin 127.0.0.1:9190\ndrain: 5s\nnmae x\n",
+    ),
+    (
         "guess_toml",
         "[[sinks]]\nsocket = \"tcp://collector.example:6000\"\n",
     ),

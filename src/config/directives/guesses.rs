@@ -8,7 +8,7 @@ use super::{
         lexer::{Kind, Token},
         parser::Statement,
     },
-    dnstap,
+    dnstap, is_directive, names,
 };
 
 /// Words that mean an option of a sink elsewhere.
@@ -89,8 +89,13 @@ const PLUGINS: [&str; 40] = [
 /// Words for the terminal as a SOCKET.
 const TERMINAL: [&str; 5] = ["-", "stdout", "stderr", "/dev/stdout", "/dev/stderr"];
 
-/// Returns the error for a file that is not a Tapfile but YAML or TOML. Then each line would be an error of its own.
+/// Returns the error for a file that is not a Tapfile but YAML or TOML. Then each line would be an error of its own. A
+/// file with at least one good directive is a Tapfile.
 pub(super) fn other_format(statements: &[Statement]) -> Option<Diagnostic> {
+    let is_good = |one: &Statement| is_directive(&one.name) && format(one).is_none();
+    if statements.iter().any(is_good) {
+        return None;
+    }
     let (first, format) = statements
         .iter()
         .find_map(|statement| Some((&statement.name, format(statement)?)))?;
@@ -116,6 +121,20 @@ fn format(statement: &Statement) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Returns the name of a directive with a colon behind it, as in YAML, and the error for the colon.
+pub(super) fn with_colon(name: &Token) -> Option<(&str, Diagnostic)> {
+    let right = name.text.strip_suffix(':')?;
+    if name.kind != Kind::Word || names().all(|known| known != right) {
+        return None;
+    }
+    let problem = name.error(
+        format!("unknown directive `{}`", name.text),
+        "not a directive of the Tapfile",
+    );
+    let problem = name.propose(problem, "remove the colon".to_owned(), right);
+    Some((right, problem))
 }
 
 /// Returns the error for an unknown directive that belongs in a Corefile: a plugin, or a whole server block.

@@ -101,7 +101,7 @@ pub(super) fn understand(
         };
     }
     for statement in statements {
-        match statement.name.text.as_str() {
+        match meant(statement, &mut findings) {
             "listen" if purpose == Purpose::Taps => {
                 findings.report(no_listener_for_taps(statement));
             }
@@ -137,6 +137,17 @@ pub(super) fn understand(
         places,
         config: whole::put_together(file, parts, purpose, &mut findings),
         needs: findings.needs,
+    }
+}
+
+/// Returns the name of a directive. A colon behind it is an error, but the rest of the directive is read, too.
+fn meant<'a>(statement: &'a Statement, findings: &mut Findings<'_>) -> &'a str {
+    match guesses::with_colon(&statement.name) {
+        Some((name, problem)) => {
+            findings.report(problem);
+            name
+        }
+        None => &statement.name.text,
     }
 }
 
