@@ -141,7 +141,7 @@ impl Server {
         });
         let (until, watching) = (stop.clone(), Arc::clone(&shared));
         let watched = data_plane.clone();
-        let ticks = {
+        let mut ticks = {
             let _guard = handle.enter();
             Ticks::start(History::PERIOD)?
         };
@@ -151,7 +151,7 @@ impl Server {
                 runtime.block_on(async {
                     tokio::select! {
                         () = until.cancelled() => {}
-                        () = watching.observe(&ticks, &watched) => {}
+                        () = watching.observe(&mut ticks, &watched) => {}
                     }
                 });
                 // Does not wait for blocking tasks: a change of the log level hangs if nothing reads the log.
@@ -277,7 +277,7 @@ impl Server {
 impl Shared {
     /// Samples the router and checks its runtime once a second until the task is aborted. A single wake-up does all of
     /// this work, so that an idle router uses almost no processor time.
-    async fn observe(&self, ticks: &Ticks, data_plane: &runtime::Handle) {
+    async fn observe(&self, ticks: &mut Ticks, data_plane: &runtime::Handle) {
         let mut last = Instant::now();
         let mut offered = 0;
         loop {

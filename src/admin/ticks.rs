@@ -10,15 +10,29 @@ use rustix::{
         timerfd_settime,
     },
 };
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::{Interval, MissedTickBehavior, interval},
+};
+use tracing::warn;
 
 /// Ticks at regular intervals, the first one immediately. If the reader is late, it gets a single tick for all the
 /// ticks that it missed.
 ///
 /// The kernel runs the timer, so each tick wakes the thread only once. A timer of tokio wakes it two or three times a
-/// second, because tokio moves a timer from coarse to fine slots when its time is near.
+/// second, because tokio moves a timer from coarse to fine slots when its time is near. So tokio's timer is used only if
+/// the kernel's cannot be read.
 #[derive(Debug)]
-pub(super) struct Ticks(AsyncFd<OwnedFd>);
+pub(super) struct Ticks {
+    timer: Timer,
+    period: Duration,
+}
+
+#[derive(Debug)]
+enum Timer {
+    Kernel(AsyncFd<OwnedFd>),
+    Tokio(Interval),
+}
 
 // === impl Ticks ===
 
@@ -36,23 +50,41 @@ impl Ticks {
             it_value: spec(Duration::from_nanos(1)),
         };
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &schedule)?;
+        Self::reading(timer, period)
+    }
+
+    fn reading(timer: OwnedFd, period: Duration) -> io::Result<Self> {
         #[allow(
             deprecated,
             reason = "the replacement is unsafe, and an `OwnedFd` is a descriptor that stays open"
         )]
-        Ok(Self(AsyncFd::with_interest(timer, Interest::READABLE)?))
+        let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
+        Ok(Self {
+            timer: Timer::Kernel(timer),
+            period,
+        })
     }
 
     /// Waits for the next tick.
-    pub(super) async fn tick(&self) {
+    pub(super) async fn tick(&mut self) {
         let read = |timer: &OwnedFd| {
             let mut ticks = [0; 8];
             Ok(read(timer, &mut ticks)?)
         };
-        // Reading a timer that was started does not fail. If it fails anyway, this function never returns, because its
-        // caller would call it again and again without a wait.
-        if self.0.async_io(Interest::READABLE, read).await.is_err() {
-            std::future::pending::<()>().await;
+        match &mut self.timer {
+            Timer::Kernel(timer) => {
+                if let Err(error) = timer.async_io(Interest::READABLE, read).await {
+                    warn!(%error, "cannot read the timer of the admin endpoint; using another timer");
+                    // The first tick of an interval is immediate.
+                    let mut other = interval(self.period);
+                    other.set_missed_tick_behavior(MissedTickBehavior::Skip);
+                    other.tick().await;
+                    self.timer = Timer::Tokio(other);
+                }
+            }
+            Timer::Tokio(timer) => {
+                timer.tick().await;
+            }
         }
     }
 }
@@ -68,13 +100,15 @@ fn spec(time: Duration) -> Timespec {
 mod tests {
     use std::time::Instant;
 
+    use socket2::{Domain, Socket, Type};
+
     use super::*;
 
     #[tokio::test]
     async fn the_first_tick_is_immediate_and_missed_ticks_are_one() {
         let period = Duration::from_millis(200);
         let begun = Instant::now();
-        let ticks = Ticks::start(period).expect("a timer");
+        let mut ticks = Ticks::start(period).expect("a timer");
         ticks.tick().await;
         ticks.tick().await;
         assert!(begun.elapsed() >= period, "{:?}", begun.elapsed());
@@ -85,5 +119,19 @@ mod tests {
         ticks.tick().await;
         ticks.tick().await;
         assert!(late.elapsed() >= period, "{:?}", late.elapsed());
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_cannot_be_read_is_replaced() {
+        // A socket without a connection is readable at once, and reading it fails.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_nonblocking(true).expect("set");
+        let period = Duration::from_secs(1);
+        let mut ticks = Ticks::reading(socket.into(), period).expect("a reader");
+        let begun = tokio::time::Instant::now();
+        for number in 0..4 {
+            let tick = tokio::time::timeout(period * 10, ticks.tick());
+            tick.await.expect("a tick");
+            assert_eq!(begun.elapsed().as_secs(), number);
+        }
     }
 }

@@ -20,7 +20,8 @@ use crate::lock::Mutex;
 /// also under load. A worker whose busy time does not change for [`ALLOWED`](Self::ALLOWED) is stuck in a task. In
 /// addition, the watchdog starts a beat in the runtime: a task that waits for a timer and then increments a counter. A
 /// beat shows that timers and wake-ups work. Each beat wakes an idle runtime. The watchdog therefore starts a beat once
-/// a second only while frames arrive. At other times, it starts a beat only after its result was read.
+/// a second only while frames arrive. At other times, it starts a beat only after its result was read. So the first
+/// reading after a time without frames says nothing about timers.
 ///
 /// The watchdog only adds up the time between its own checks, so a runtime does not look stuck because the process was
 /// stopped or the machine suspended.
@@ -66,8 +67,8 @@ enum Sign {
 // === impl Watchdog ===
 
 impl Watchdog {
-    /// The longest time that a worker may run tasks without a sign of progress. The 61 tasks between two signs take some
-    /// tens of milliseconds, even with the largest reads, checks and writes.
+    /// The longest time that a worker may run tasks without a sign of progress. The 61 tasks between two signs take
+    /// some tens of milliseconds, even with the largest reads, checks and writes.
     pub(super) const ALLOWED: Duration = Duration::from_secs(5);
 
     /// The interval between checks.
