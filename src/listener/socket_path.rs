@@ -74,6 +74,10 @@ const PERIOD_WITH_EVENTS: Duration = Duration::from_secs(60);
 /// The longest pause between two attempts to bind the path. The pause doubles up to this value.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// The shortest time from a check to the next one because of an event. Otherwise another process could keep a thread busy
+/// with changes of the file.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+
 // === impl SocketPath ===
 
 impl SocketPath {
@@ -221,10 +225,11 @@ impl Reachability {
     }
 }
 
-/// Waits for the next event. If events can no longer be read, sets `events` to `None`.
+/// Waits at least [`LEAST_PAUSE`], and for the next event. If events can no longer be read, sets `events` to `None`.
 async fn changed(events: &mut Option<PathEvents>) {
     match events {
         Some(watching) => {
+            sleep(LEAST_PAUSE).await;
             if watching.changed().await.is_err() {
                 *events = None;
             }
@@ -394,5 +399,17 @@ mod tests {
         socket_path.look();
         sleep(Duration::from_mins(1)).await;
         assert!(!path.exists());
+    }
+    #[tokio::test(start_paused = true)]
+    async fn events_cause_at_most_ten_checks_a_second() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let mut events = Some(PathEvents::of(file.path()).expect("events"));
+        let begun = Instant::now();
+        for _ in 0..10 {
+            let mode = fs::Permissions::from_mode(0o600);
+            fs::set_permissions(file.path(), mode).expect("the file is ours");
+            changed(&mut events).await;
+        }
+        assert!(begun.elapsed() >= LEAST_PAUSE * 10, "{:?}", begun.elapsed());
     }
 }
