@@ -22,7 +22,7 @@ mod zstandard;
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt, fs, mem,
+    fmt, fs, io, mem,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -158,15 +158,24 @@ impl Files {
                 Err(cause) => self.postpone(part, &cause),
             }
         }
-        for pattern in self.patterns() {
-            self.complete_names(pattern, status);
+        // An error here is ignored, because the attempt to open a file has the same error and reports it.
+        let found = self
+            .patterns()
+            .map(|pattern| Ok((pattern, left::find(pattern)?)));
+        let Ok(found) = found.collect::<io::Result<Vec<_>>>() else {
+            return;
+        };
+        let is_left = |path: &PathBuf| found.iter().any(|(_, paths)| paths.contains(path));
+        self.unreadable.lock().retain(|path, _| is_left(path));
+        self.reported.lock().retain(is_left);
+        for (pattern, paths) in found {
+            self.complete_names(paths, pattern, status);
         }
     }
 
-    /// Completes the files whose temporary names match `pattern`.
-    fn complete_names(&self, pattern: &FilePattern, status: &Reporter) {
-        // An error here is ignored, because the attempt to open a file has the same error and reports it.
-        for path in left::find(pattern).unwrap_or_default() {
+    /// Completes the files at `paths`. Their temporary names match `pattern`.
+    fn complete_names(&self, paths: Vec<PathBuf>, pattern: &FilePattern, status: &Reporter) {
+        for path in paths {
             let stamp = stamp(&path);
             if stamp.is_some() && self.unreadable.lock().get(&path) == stamp.as_ref() {
                 continue;

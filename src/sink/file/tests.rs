@@ -181,4 +181,10 @@ fn a_damaged_file_is_not_read_again_before_it_changes() {
     changed.expect("a time");
     files.complete_each(&status);
     assert!(!path.exists(), "complete");
+    write(&[&whole[..], &[b'?'; 9]].concat());
+    files.complete_each(&status);
+    assert_eq!(files.unreadable.lock().len(), 1);
+    fs::remove_file(&path).expect("removed");
+    files.complete_each(&status);
+    assert!(files.unreadable.lock().is_empty() && files.reported.lock().is_empty());
 }
