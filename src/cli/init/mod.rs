@@ -5,9 +5,9 @@ mod machine;
 mod recipes;
 
 use std::{
-    fs::{DirBuilder, OpenOptions},
+    fs::{self, OpenOptions, Permissions},
     io::{self, Write as _},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -60,6 +60,11 @@ fn write(args: &InitArgs, draft: &Draft) -> Result<(), InitError> {
     if path == Path::new("-") {
         return print(draft.text.as_bytes()).map_err(InitError::Stdout);
     }
+    // The folder is first: if it cannot be created, no file is in the way of the next attempt.
+    create_folder(&draft.folder).map_err(|source| InitError::Folder {
+        path: draft.folder.clone(),
+        source,
+    })?;
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AlreadyExists => InitError::Exists(path.to_owned()),
         _ => InitError::File {
@@ -75,17 +80,19 @@ fn write(args: &InitArgs, draft: &Draft) -> Result<(), InitError> {
         .open(path)
         .map_err(failed)?;
     file.write_all(draft.text.as_bytes()).map_err(failed)?;
-    // Other users must be able to enter the folder: the DNS server runs as one of them.
-    let created = DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&draft.folder);
-    created.map_err(|source| InitError::Folder {
-        path: draft.folder.clone(),
-        source,
-    })?;
     eprint(format_args!("{}", next_steps(path, draft)));
     Ok(())
+}
+
+/// Creates a folder that other users may enter, because the DNS server runs as one of them. An existing folder stays as
+/// it is.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    // A mode that is given at the creation is subject to the umask.
+    fs::set_permissions(folder, Permissions::from_mode(0o755))
 }
 
 /// The commands with which the user sees frames, in their order.
@@ -126,7 +133,7 @@ fn next_steps(path: &Path, draft: &Draft) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{env, process};
 
     use clap::Parser as _;
 
@@ -161,6 +168,45 @@ mod tests {
         write(&arguments(&["-o", name, "--force"]), &draft).expect("written");
         assert_eq!(fs::read_to_string(&path).expect("text"), draft.text);
         assert!(draft.folder.is_dir());
+    }
+
+    #[test]
+    fn no_tapfile_is_left_if_the_folder_cannot_be_created() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut machine = Machine::look();
+        machine.runtime = folder.path().join("file");
+        fs::write(&machine.runtime, "").expect("the folder is ours");
+        let path = folder.path().join("Tapfile");
+        let name = path.to_str().expect("text");
+        let refused = write(&arguments(&["-o", name]), &Draft::new(&machine));
+        assert!(
+            matches!(refused, Err(InitError::Folder { .. })),
+            "{refused:?}"
+        );
+        assert!(!path.exists());
+    }
+
+    /// The umask belongs to the whole process, so this test runs itself in a child process.
+    #[test]
+    fn other_users_may_enter_the_folder_under_any_umask() {
+        const FOLDER: &str = "TAPFAN_TEST_INIT_FOLDER";
+        const NAME: &str = "cli::init::tests::other_users_may_enter_the_folder_under_any_umask";
+        if let Some(folder) = env::var_os(FOLDER) {
+            create_folder(Path::new(&folder)).expect("the folder is ours");
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let created = folder.path().join("tapfan");
+        let output = process::Command::new("sh")
+            .args(["-c", "umask 077 && exec \"$0\" --exact \"$1\""])
+            .arg(env::current_exe().expect("this program"))
+            .arg(NAME)
+            .env(FOLDER, &created)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        let about = fs::metadata(&created).expect("a folder");
+        assert_eq!(about.permissions().mode() & 0o777, 0o755);
     }
 
     #[test]
