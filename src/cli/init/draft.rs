@@ -17,6 +17,8 @@ pub(super) struct Draft {
     pub(super) servers: Vec<(Found, PathBuf)>,
     /// The socket of the sink, at which `tapfan dump` listens.
     pub(super) dump: PathBuf,
+    /// The reason why a DNS server cannot connect to its socket, if one cannot.
+    pub(super) out_of_reach: Option<String>,
     /// The address of the page.
     pub(super) page: Option<String>,
 }
@@ -30,6 +32,7 @@ impl Draft {
         let mut draft = Self {
             text: HEAD.to_owned(),
             dump: folder.join("dump.sock"),
+            out_of_reach: machine.out_of_reach(&folder),
             folder,
             servers: Vec::new(),
             page: machine.admin.map(|address| format!("http://{address}/")),
@@ -40,9 +43,12 @@ impl Draft {
         draft
     }
 
-    /// Adds a listener for each DNS server. A group of its own needs a socket of its own.
+    /// Adds a listener for each DNS server. Each server gets its own socket, because groups differ.
     fn listeners(&mut self, machine: &Machine) {
         self.line("# Where dnstap comes in: the DNS server writes to this socket.");
+        if let Some(why) = self.out_of_reach.clone() {
+            self.line(&format!("# {why}"));
+        }
         let several = machine.servers.len() > 1;
         for found in &machine.servers {
             let name = found.server.recipe().name;
@@ -73,7 +79,7 @@ impl Draft {
             self.line(&format!("listen {url}"));
             return;
         };
-        let option = if machine.is_root || machine.groups.iter().any(|own| own == group) {
+        let option = if machine.may_give_to(group) {
             format!("group {group}")
         } else {
             format!("# group {group}   # needs root, or a user in this group")
@@ -112,6 +118,36 @@ impl Draft {
     }
 }
 
+// === impl Machine ===
+
+impl Machine {
+    /// Returns whether the user may give a socket to a group.
+    fn may_give_to(&self, group: &str) -> bool {
+        self.is_root || self.groups.iter().any(|own| own == group)
+    }
+
+    /// The reason why a DNS server cannot connect to a socket in `folder`; `None` if all of them can.
+    fn out_of_reach(&self, folder: &Path) -> Option<String> {
+        let is_out = |found: &&Found| {
+            let group = found.group.as_deref();
+            !found.may_enter || group.is_some_and(|group| !self.may_give_to(group))
+        };
+        let out = self.servers.iter().filter(is_out);
+        let mut names: Vec<_> = out.map(|found| found.server.recipe().name).collect();
+        if self.servers.is_empty() && !self.is_open {
+            names.push("A DNS server of another user");
+        }
+        if names.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "{} cannot connect to a socket in {}; for that, run `tapfan init` and `tapfan run` as root.",
+            names.join(" and "),
+            folder.display()
+        ))
+    }
+}
+
 const HEAD: &str = "# The configuration of tapfan. `tapfan check` checks it; docs/configuration.md and Tapfile(5) describe it.
 # A running router applies a change of this file by itself.
 
@@ -138,6 +174,7 @@ mod tests {
             is_root: true,
             groups: vec!["root".into()],
             runtime: "/run".into(),
+            is_open: true,
             admin: Some(AdminAddress::DEFAULT),
         }
     }
@@ -146,6 +183,7 @@ mod tests {
         Found {
             server,
             group: Some(group.into()),
+            may_enter: true,
         }
     }
 
@@ -188,8 +226,16 @@ mod tests {
         let refused = text(&machine);
         assert!(refused.contains("listen unix:///run/user/1000/tapfan/dnstap.sock"));
         assert!(refused.contains("    # group knot "), "{refused}");
+        assert!(
+            refused.contains("# Knot DNS cannot connect to a socket in "),
+            "{refused}"
+        );
         machine.groups.push("knot".into());
-        assert!(text(&machine).contains("    group knot\n"));
+        let given = text(&machine);
+        assert!(given.contains("    group knot\n"), "{given}");
+        assert!(!given.contains("cannot connect"), "{given}");
+        machine.servers[0].may_enter = false;
+        assert!(text(&machine).contains("# Knot DNS cannot connect to a socket in "));
     }
 
     #[test]
@@ -197,8 +243,10 @@ mod tests {
         let mut machine = machine(Vec::new());
         machine.admin = None;
         machine.runtime = "/home/me/my taps".into();
+        machine.is_open = false;
         let text = text(&machine);
         assert!(text.contains("listen \"unix:///home/me/my taps/tapfan/dnstap.sock\" {"));
         assert!(text.contains("admin off"), "{text}");
+        assert!(text.contains("# A DNS server of another user cannot connect to "));
     }
 }

@@ -1,6 +1,11 @@
 //! The facts about a machine on which a first Tapfile depends.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use nix::unistd::{Gid, Group, getegid, geteuid, getgroups};
 use procfs::process::{self, Process};
@@ -18,6 +23,8 @@ pub(super) struct Machine {
     pub(super) groups: Vec<String>,
     /// The folder in which the user may create a folder for sockets.
     pub(super) runtime: PathBuf,
+    /// True if every user may enter that folder.
+    pub(super) is_open: bool,
     /// A free address for the admin endpoint. `None` if no address was found.
     pub(super) admin: Option<SocketAddr>,
 }
@@ -28,6 +35,15 @@ pub(super) struct Found {
     pub(super) server: Server,
     /// The group of its process. `None` if it runs as root, or if the group has no name.
     pub(super) group: Option<String>,
+    /// True if its user may enter the [folder](Machine::runtime) of the sockets.
+    pub(super) may_enter: bool,
+}
+
+/// The identity of a process, for the permissions of files.
+#[derive(Debug, Clone)]
+struct Identity {
+    user: u32,
+    groups: Vec<u32>,
 }
 
 /// The names of processes.
@@ -48,15 +64,16 @@ const PORTS: u16 = 10;
 impl Machine {
     /// Looks at this machine.
     pub(super) fn look() -> Self {
+        let is_root = geteuid().is_root();
+        let runtime = runtime(is_root);
         let processes = process::all_processes().into_iter().flatten().flatten();
         let mut servers: Vec<Found> = Vec::new();
-        for found in processes.filter_map(|process| Found::of(&process)) {
+        for found in processes.filter_map(|process| Found::of(&process, &runtime)) {
             if !servers.iter().any(|known| known.server == found.server) {
                 servers.push(found);
             }
         }
         servers.sort_by_key(|found| found.server as usize);
-        let is_root = geteuid().is_root();
         let own = getgroups().unwrap_or_default();
         Self {
             servers,
@@ -66,7 +83,8 @@ impl Machine {
                 .chain([getegid()])
                 .filter_map(name_of)
                 .collect(),
-            runtime: runtime(is_root),
+            is_open: Identity::NOBODY.may_enter(&runtime),
+            runtime,
             admin: free_admin(),
         }
     }
@@ -99,13 +117,88 @@ fn name_of(group: Gid) -> Option<String> {
 // === impl Found ===
 
 impl Found {
-    fn of(process: &Process) -> Option<Self> {
+    fn of(process: &Process, runtime: &Path) -> Option<Self> {
         let status = process.status().ok()?;
         let (_, server) = PROGRAMS.iter().find(|(name, _)| *name == status.name)?;
         let group = Some(status.egid).filter(|group| *group != 0);
+        let mut groups = status.groups;
+        groups.push(status.egid);
+        let identity = Identity {
+            user: status.euid,
+            groups,
+        };
         Some(Self {
             server: *server,
             group: group.map(Gid::from_raw).and_then(name_of),
+            may_enter: identity.may_enter(runtime),
         })
+    }
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// A user that owns no file and is in no group.
+    const NOBODY: Self = Self {
+        user: u32::MAX,
+        groups: Vec::new(),
+    };
+
+    /// Returns whether a folder, and every folder above it, can be searched. Only the permission bits count, not access
+    /// control lists.
+    fn may_enter(&self, folder: &Path) -> bool {
+        let Ok(folder) = fs::canonicalize(folder) else {
+            return false;
+        };
+        folder.ancestors().all(|folder| {
+            fs::metadata(folder).is_ok_and(|about| {
+                let bit = if about.uid() == self.user {
+                    0o100
+                } else if self.groups.contains(&about.gid()) {
+                    0o010
+                } else {
+                    0o001
+                };
+                self.user == 0 || about.mode() & bit != 0
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_closed_folder_above_keeps_other_users_out() {
+        let outer = tempfile::tempdir().expect("a folder");
+        let inner = outer.path().join("inner");
+        fs::create_dir(&inner).expect("the folder is ours");
+        let set = |path: &Path, mode| {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(path, mode).expect("the folder is ours");
+        };
+        set(&inner, 0o755);
+        let about = fs::metadata(&inner).expect("a folder");
+        let owner = Identity {
+            user: about.uid(),
+            groups: Vec::new(),
+        };
+        let member = Identity {
+            user: u32::MAX,
+            groups: vec![about.gid()],
+        };
+        for (mode, of_group, of_others) in [
+            (0o755, true, true),
+            (0o750, true, false),
+            (0o700, false, false),
+        ] {
+            set(outer.path(), mode);
+            assert!(owner.may_enter(&inner));
+            assert_eq!(member.may_enter(&inner), of_group, "{mode:o}");
+            assert_eq!(Identity::NOBODY.may_enter(&inner), of_others, "{mode:o}");
+        }
     }
 }

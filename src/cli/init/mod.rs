@@ -113,6 +113,9 @@ fn next_steps(path: &Path, draft: &Draft) -> String {
     if let Some(page) = &draft.page {
         parts.push(format!("  {page}   # the page, in a browser"));
     }
+    if let Some(why) = &draft.out_of_reach {
+        parts.push(format!("\n{why}"));
+    }
     for (found, socket) in &draft.servers {
         let recipe = found.server.recipe();
         let lines = recipe.lines_for(&socket.display().to_string());
@@ -156,6 +159,7 @@ mod tests {
             servers: Vec::new(),
             is_root: false,
             groups: Vec::new(),
+            is_open: true,
             admin: None,
         };
         let draft = Draft::new(&machine);
@@ -215,12 +219,14 @@ mod tests {
         machine.servers = vec![machine::Found {
             server: Server::Knot,
             group: None,
+            may_enter: false,
         }];
         machine.runtime = "/run".into();
         let text = next_steps(Path::new("edge"), &Draft::new(&machine));
         for part in [
             "tapfan run edge\n",
             "tapfan dump -u /run/tapfan/dump.sock ",
+            "\nKnot DNS cannot connect to a socket in /run/tapfan; for that, run ",
             "sink: unix:/run/tapfan/dnstap.sock",
         ] {
             assert!(text.contains(part), "{part}: {text}");
