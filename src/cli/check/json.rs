@@ -8,7 +8,8 @@ use crate::config::{Config, Diagnostic, Diagnostics, Loaded, Section, Severity};
 
 #[derive(Serialize)]
 struct Report<'a> {
-    file: String,
+    /// `None` if no Tapfile was found.
+    file: Option<String>,
     errors: usize,
     warnings: usize,
     problems: Vec<Problem<'a>>,
@@ -49,7 +50,7 @@ type Settings = BTreeMap<&'static str, String>;
 pub(super) fn report(path: &Path, loaded: &Loaded) -> String {
     let diagnostics = &loaded.diagnostics;
     let report = Report {
-        file: path.display().to_string(),
+        file: Some(path.display().to_string()),
         errors: diagnostics.errors(),
         warnings: diagnostics.warnings(),
         problems: diagnostics
@@ -58,9 +59,39 @@ pub(super) fn report(path: &Path, loaded: &Loaded) -> String {
             .collect(),
         configuration: loaded.config.as_ref().map(configuration),
     };
-    // Serialization to memory fails only for maps whose keys are not text.
-    let text = serde_json::to_string_pretty(&report).unwrap_or_default();
-    text + "\n"
+    report.text()
+}
+
+/// Returns the JSON object for a Tapfile that could not be found or read. The reason is its only problem.
+pub(super) fn unread(path: Option<&Path>, why: &str) -> String {
+    let file = path.map(|path| path.display().to_string());
+    let problem = Problem {
+        severity: "error",
+        message: why,
+        file: file.clone(),
+        line: None,
+        column: None,
+        cause: None,
+        notes: &[],
+        help: None,
+    };
+    let report = Report {
+        file,
+        errors: 1,
+        warnings: 0,
+        problems: vec![problem],
+        configuration: None,
+    };
+    report.text()
+}
+
+// === impl Report ===
+
+impl Report<'_> {
+    fn text(&self) -> String {
+        // Serialization to memory fails only for maps whose keys are not text.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
 }
 
 fn problem<'a>(diagnostics: &Diagnostics, problem: &'a Diagnostic) -> Problem<'a> {
@@ -124,6 +155,18 @@ mod tests {
         assert_eq!(sink["name"], "archive");
         assert_eq!(sink["settings"]["full"], "yes");
         assert_eq!(configuration["router"]["drain"], "10s");
+    }
+
+    #[test]
+    fn a_tapfile_that_cannot_be_read_is_one_problem() {
+        for path in [Some(Path::new("Tapfile")), None] {
+            let text = unread(path, "no answer");
+            let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(json["errors"], 1);
+            assert_eq!(json["problems"][0]["message"], "no answer");
+            assert_eq!(json["file"].as_str(), path.and_then(Path::to_str));
+            assert!(json["configuration"].is_null());
+        }
     }
 
     #[test]

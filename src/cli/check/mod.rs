@@ -41,16 +41,13 @@ pub(crate) struct CheckArgs {
 pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
     let path = match choose(arguments.file.as_deref().or(arguments.config.as_deref())) {
         Ok(path) => path,
-        Err(error) => return fail(BAD_CONFIGURATION, format_args!("{error}")),
+        Err(error) => return unread(arguments, None, &error.to_string()),
     };
     let loaded = match load(&path, arguments.elsewhere) {
         Ok(loaded) => loaded,
         Err(error) => {
-            let path = path.display();
-            return fail(
-                BAD_CONFIGURATION,
-                format_args!("cannot read {path}: {error}"),
-            );
+            let why = format!("cannot read {}: {error}", path.display());
+            return unread(arguments, Some(&path), &why);
         }
     };
     let result = if arguments.json {
@@ -69,6 +66,16 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILED, format_args!("cannot write to stdout: {error}")),
     }
+}
+
+/// Reports that no configuration was read.
+fn unread(arguments: &CheckArgs, path: Option<&Path>, why: &str) -> ExitCode {
+    if arguments.json
+        && let Err(error) = print(json::unread(path, why).as_bytes())
+    {
+        return fail(FAILED, format_args!("cannot write to stdout: {error}"));
+    }
+    fail(BAD_CONFIGURATION, format_args!("{why}"))
 }
 
 /// Reads the configuration and, unless it is for another machine, looks for what would keep `run` from starting.
