@@ -2,24 +2,29 @@
 //! that do not exist.
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use nix::unistd::{AccessFlags, access};
-use procfs::{net::UnixState, process};
+use procfs::{
+    net::{TcpState, UnixState},
+    process::{self, FDTarget, Process},
+};
 
 use crate::{
     config::{Admin, AdminAddress, Endpoint, Listen, ListenAddress, Loaded, Part, UnixAddress},
     net::{BindError, probe_tcp, probe_unix},
 };
 
-/// The sockets that other processes listen on.
+/// The sockets that processes of this machine listen on, without those of routers. The sockets of a router are probably
+/// those of the Tapfile, so they are no problem.
 struct Taken {
-    /// True if a router runs on this machine. Its sockets are probably those of the Tapfile, so they are no problem.
-    by_router: bool,
     /// The paths of unix sockets, as they were bound. An abstract name has an `@` before it.
     unix: Vec<PathBuf>,
+    /// The TCP addresses that routers listen on.
+    of_routers: Vec<SocketAddr>,
 }
 
 const REFUSED: &str = "`tapfan run` by this user would not start";
@@ -76,14 +81,20 @@ fn unusable(folder: &Path) -> Option<String> {
 
 impl Taken {
     fn on_this_machine() -> Self {
+        let own = sockets_of_routers();
         let sockets = procfs::net::unix().unwrap_or_default();
         // A listening socket is not connected itself. The connections that it has accepted have the same path.
         let listening = sockets
             .into_iter()
             .filter(|socket| socket.state == UnixState::UNCONNECTED);
+        let others = listening.filter(|socket| !own.contains(&socket.inode));
+        let tables = [procfs::net::tcp(), procfs::net::tcp6()];
+        let tcp = tables.into_iter().flatten().flatten();
+        let of_routers =
+            tcp.filter(|socket| socket.state == TcpState::Listen && own.contains(&socket.inode));
         Self {
-            by_router: router_runs(),
-            unix: listening.filter_map(|socket| socket.path).collect(),
+            unix: others.filter_map(|socket| socket.path).collect(),
+            of_routers: of_routers.map(|socket| socket.local_address).collect(),
         }
     }
 
@@ -103,7 +114,7 @@ impl Taken {
     }
 
     fn check_unix(&self, path: &Path) -> Result<(), BindError> {
-        if self.by_router || !self.unix.iter().any(|taken| taken == path) {
+        if !self.unix.iter().any(|taken| taken == path) {
             return Ok(());
         }
         Err(BindError::InUse {
@@ -114,21 +125,39 @@ impl Taken {
 
     fn check_tcp(&self, address: SocketAddr) -> Result<(), BindError> {
         match probe_tcp(address) {
-            Err(BindError::PortInUse(_)) if self.by_router => Ok(()),
+            Err(BindError::PortInUse(_)) if self.is_of_router(address) => Ok(()),
             probed => probed,
         }
     }
+
+    /// Returns whether a router listens on an address, or on all addresses of its port.
+    fn is_of_router(&self, address: SocketAddr) -> bool {
+        let mut of_routers = self.of_routers.iter();
+        of_routers.any(|router| {
+            let any = router.ip().is_unspecified() || address.ip().is_unspecified();
+            router.port() == address.port() && (any || router.ip() == address.ip())
+        })
+    }
 }
 
-/// Returns whether a process of this machine is `tapfan run`.
-fn router_runs() -> bool {
-    let runs = |process: process::Process| {
-        let words = process.cmdline().unwrap_or_default();
-        let program = words.first().map(Path::new).and_then(Path::file_name);
-        program.is_some_and(|name| name == "tapfan") && words.iter().skip(1).any(|it| it == "run")
-    };
-    let processes = process::all_processes().into_iter().flatten();
-    processes.flatten().any(runs)
+/// The inodes of all sockets of the processes that are `tapfan run`. The sockets of another user's process are only
+/// known to root.
+fn sockets_of_routers() -> HashSet<u64> {
+    let processes = process::all_processes().into_iter().flatten().flatten();
+    let routers = processes.filter(is_router);
+    let opened = routers.filter_map(|process| process.fd().ok()).flatten();
+    opened
+        .filter_map(|opened| match opened.ok()?.target {
+            FDTarget::Socket(inode) => Some(inode),
+            _ => None,
+        })
+        .collect()
+}
+
+fn is_router(process: &Process) -> bool {
+    let words = process.cmdline().unwrap_or_default();
+    let program = words.first().map(Path::new).and_then(Path::file_name);
+    program.is_some_and(|name| name == "tapfan") && words.iter().skip(1).any(|it| it == "run")
 }
 
 #[cfg(test)]
@@ -147,19 +176,22 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_in_use_is_reported_unless_a_router_runs() {
+    fn a_socket_in_use_is_reported_unless_a_router_holds_it() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let text = format!("listen tcp://{address}\nlisten @held\nlisten @free\ndnstap @out");
-        let taken = |by_router| Taken {
-            by_router,
+        let mut taken = Taken {
             unix: vec!["@held".into()],
+            of_routers: Vec::new(),
         };
-        let said = warnings(&text, &taken(false));
+        let said = warnings(&text, &taken);
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].contains("is in use"), "{said:?}");
         assert!(said[1].contains("@held is in use"), "{said:?}");
-        assert_eq!(warnings(&text, &taken(true)), Vec::<String>::new());
+        taken.of_routers.push(address);
+        let said = warnings(&text, &taken);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("@held is in use"), "{said:?}");
     }
 
     #[test]
