@@ -159,7 +159,7 @@ fn the_page_is_served_while_the_demo_is_kept_running() {
     );
     let mut lines = BufReader::new(demo.0.stdout.take().expect("piped"));
     let mut said = String::new();
-    while !said.contains("the traffic goes on") {
+    while !said.contains("traffic continues") {
         assert!(lines.read_line(&mut said).expect("text") > 0, "{said}");
     }
     let (_, address) = said.split_once("http://").expect("an address");

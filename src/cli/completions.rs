@@ -15,7 +15,7 @@ pub(super) struct CompletionsArgs {
     shell: Known,
 }
 
-/// The shells for which completions were tried.
+/// The shells for which completions can be generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Known {
     Bash,

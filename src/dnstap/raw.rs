@@ -12,7 +12,8 @@ use super::{
     wire::{Field, Fields},
 };
 
-/// The fields of a frame, borrowed from its bytes. The last value of a repeated field counts, and repeated messages are merged.
+/// The fields of a frame, borrowed from its bytes. The last value of a repeated field counts, and repeated messages are
+/// merged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RawFrame<'a> {

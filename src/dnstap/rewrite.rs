@@ -23,7 +23,8 @@ pub struct FieldValues {
 
 /// The changes that one sink makes to every frame.
 ///
-/// - Unless the sink is `full`, `query_message` and `response_message` are removed, and the length of the message is adjusted.
+/// - Unless the sink is `full`, `query_message` and `response_message` are removed, and the length of the message is
+///   adjusted.
 /// - The new value of a field replaces the field's first occurrence in the frame, and further occurrences are removed.
 ///   If the frame does not have the field, it is added at the front, where senders put `identity` and `version`.
 ///   Several added fields are ordered by number.

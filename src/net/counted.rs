@@ -13,7 +13,7 @@ use tokio::{
 
 /// A TCP connection, and the number of bytes that the kernel has taken from this process to send.
 ///
-/// The kernel says how many bytes the peer has acknowledged. This count says which bytes these are. Under TLS it counts the
+/// With the kernel's count of acknowledged bytes, this count tells which bytes are acknowledged. Under TLS it counts the
 /// encrypted bytes.
 #[derive(Debug)]
 pub struct Counted {

@@ -191,8 +191,8 @@ fn show_change(screen: &Screen, change: &Change, absence: &mut Absence) {
 // === impl Play ===
 
 impl Play {
-    /// Runs the traffic until the end of the demo or a signal; with `keep`, until a signal. If siem is down at that time, this function starts it
-    /// again before it returns.
+    /// Runs the traffic until the end of the demo or a signal; with `keep`, until a signal. If siem is down at that
+    /// time, this function starts it again before it returns.
     async fn perform(
         &mut self,
         length: Duration,
@@ -229,7 +229,7 @@ impl Play {
                     (_, None) => self.bring_back().await?,
                     _ if keep => {
                         goes_on = true;
-                        self.screen.event(format_args!("the traffic goes on until Ctrl-C"));
+                        self.screen.event(format_args!("traffic continues until Ctrl-C"));
                     }
                     _ => break,
                 },

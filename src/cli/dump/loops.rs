@@ -9,8 +9,9 @@ use crate::{
     net::{Endpoint, UnixAddress, real_path},
 };
 
-/// Returns an error if an output leads back to an input, or to the file of another output. This recognises links and other spellings of a path. The sinks
-/// notice all other loops when they connect, such as a name that resolves to an address of this machine.
+/// Returns an error if an output leads back to an input, or to the file of another output. This recognises links and
+/// other spellings of a path. The sinks notice all other loops when they connect, such as a name that resolves to an
+/// address of this machine.
 pub(super) fn check(args: &DumpArgs) -> Result<(), String> {
     let listeners = args.input.listeners(args.output.timeout);
     let sinks = args.output.collectors().map(|config| config.sinks);

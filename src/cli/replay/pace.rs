@@ -55,8 +55,8 @@ impl Schedule {
 
     /// Returns the time from the start of the replay until the next frame is due; `None` if it is due immediately.
     /// `moment` is the time in the frame. If the frame has no time, or an earlier time than a frame before it, it is
-    /// due at the same time as the frame before it. So is a frame whose time is more than a day before or after that of
-    /// the frame before it, and the pace goes on from its time.
+    /// due at the same time as the frame before it. If two frames are more than a day apart, the second is due
+    /// immediately, and the pace restarts from its time.
     pub(super) fn next(&mut self, moment: Option<Duration>) -> Option<Duration> {
         match self.pace {
             Pace::Unlimited => return None,

@@ -1,4 +1,4 @@
-//! Checks whether an address could be bound, for `tapfan check`. They leave nothing behind, and no client notices them.
+//! Checks whether an address could be bound, for `tapfan check`. The probes create no file and do not listen.
 
 use std::{fs, io, net::SocketAddr, os::unix::fs::FileTypeExt as _, path::Path};
 

@@ -30,8 +30,8 @@ struct Text {
     held: Vec<u8>,
     /// The number of frames in `held`.
     frames: u64,
-    /// The time at which the last frame came from a socket; `None` if it came from a file. A file that is read on has no
-    /// silence: its frames may wait for another output.
+    /// The time at which the last frame came from a socket; `None` for a file, which has no silence: its frames may wait
+    /// for another output.
     came: Option<Instant>,
 }
 

@@ -75,7 +75,7 @@ impl Form for Pair {
     }
 
     fn wait(&mut self, silence: Duration, out: &mut Vec<u8>) {
-        // The clock of the sender may be wrong, so its own time goes on.
+        // Adds the silence to the sender's last time, because its clock may be wrong.
         let now = self.last.saturating_add(silence);
         let now = Moment {
             seconds: Some(now.as_secs()),
