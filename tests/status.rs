@@ -184,6 +184,22 @@ fn a_table_goes_to_stdout_without_colour() {
 }
 
 #[test]
+fn the_headline_and_the_count_are_those_of_the_shown_sinks() {
+    let server = Server::of(&status(&[sink("a", "up"), sink("b", "backoff")]));
+    let said = |name: &str| {
+        let said = text(&status_of(&server, &["--sink", name]).stdout);
+        let lines: Vec<&str> = said.lines().collect();
+        (lines[0].to_owned(), lines[2].to_owned())
+    };
+    let (headline, count) = said("a");
+    assert_eq!(headline, "a: up and keeping up");
+    assert_eq!(count, "the sink is up");
+    let (headline, count) = said("b");
+    assert!(headline.starts_with("b: down for "), "{headline}");
+    assert_eq!(count, "the sink is not up");
+}
+
+#[test]
 fn json_is_the_routers_own_output() {
     let said = status(&[sink("a", "up"), sink("b", "backoff")]);
     // The JSON has another format than the router's, to show that it is printed unchanged.

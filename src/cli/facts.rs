@@ -63,9 +63,9 @@ pub(super) fn next_attempt(sink: &SinkStatus, now: Timestamp) -> Option<String> 
     })
 }
 
-/// Describes how many of the configured sinks are up.
-pub(super) fn summary(status: &RouterStatus) -> String {
-    let sinks = || status.sinks.iter().filter(|sink| !sink.removed);
+/// Describes how many of the given sinks are up, without those that were removed from the configuration.
+pub(super) fn summary(sinks: &[&SinkStatus]) -> String {
+    let sinks = || sinks.iter().filter(|sink| !sink.removed);
     let up = sinks().filter(|sink| sink.is_up()).count();
     match sinks().count() {
         1 if up == 1 => "the sink is up".to_owned(),

@@ -37,7 +37,7 @@ enum Side {
 
 /// Formats a router's status with the given sinks.
 pub(super) fn table(status: &RouterStatus, sinks: &[&SinkStatus], paint: Paint) -> String {
-    let mut text = head(status, paint);
+    let mut text = head(status, sinks, paint);
     text.push('\n');
     let rows = |endpoints: bool| -> Vec<Row> {
         let row = |sink: &&SinkStatus| sink_row(sink, status.now, endpoints, paint);
@@ -81,11 +81,10 @@ pub(super) fn table(status: &RouterStatus, sinks: &[&SinkStatus], paint: Paint) 
     text
 }
 
-fn head(status: &RouterStatus, paint: Paint) -> String {
-    let verdict = status.verdict.as_ref();
-    let verdict = verdict.map_or_else(String::new, |verdict| {
-        let sentence = paint::one_line(&verdict.sentence);
-        if is_alarming(verdict.word) {
+fn head(status: &RouterStatus, sinks: &[&SinkStatus], paint: Paint) -> String {
+    let verdict = verdict(status, sinks).map_or_else(String::new, |(word, sentence)| {
+        let sentence = paint::one_line(&sentence);
+        if is_alarming(word) {
             paint.alarm(&sentence)
         } else {
             sentence
@@ -101,8 +100,21 @@ fn head(status: &RouterStatus, paint: Paint) -> String {
     format!(
         "{verdict}\ntapfan {}, {phase} for {age}, {identity}\n{}\n",
         paint::one_line(&status.version),
-        summary(status)
+        summary(sinks)
     )
+}
+
+/// Returns the verdict on the router. If only some of its sinks are shown, returns the worst verdict on these sinks.
+fn verdict(status: &RouterStatus, sinks: &[&SinkStatus]) -> Option<(VerdictWord, String)> {
+    if sinks.len() == status.sinks.len() {
+        let verdict = status.verdict.as_ref()?;
+        return Some((verdict.word, verdict.sentence.clone()));
+    }
+    let judged = sinks
+        .iter()
+        .filter_map(|sink| Some((sink, sink.verdict.as_ref()?)));
+    let (sink, verdict) = judged.max_by_key(|(_, verdict)| verdict.word)?;
+    Some((verdict.word, format!("{}: {}", sink.name, verdict.sentence)))
 }
 
 fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Paint) -> Row {

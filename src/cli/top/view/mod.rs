@@ -22,7 +22,7 @@ use crate::{
         facts::{identity, is_alarming, summary},
         figures::age,
     },
-    health::{RouterPhase, RouterStatus, Timestamp},
+    health::{RouterPhase, RouterStatus, SinkStatus, Timestamp},
 };
 
 /// Draws the whole screen for the local time `now`.
@@ -151,7 +151,8 @@ fn state_of(status: &RouterStatus, theme: Theme) -> Line<'static> {
             Span::from("; "),
         ]);
     }
-    spans.push(Span::from(summary(status)));
+    let sinks: Vec<&SinkStatus> = status.sinks.iter().collect();
+    spans.push(Span::from(summary(&sinks)));
     spans.push(Span::from(format!("; {}", identity(status))));
     Line::from(spans)
 }
