@@ -612,6 +612,10 @@ const DOUBTFUL: &[(&str, &str)] = &[
         "listen @in\ndnstap tcp://192.0.2.1:6000 {\n    endpoints all\n}\ndnstap /s {\n    endpoints failover\n}\n",
     ),
     (
+        "confirm_kernel_of_a_unix_socket",
+        "listen @in\ndnstap /s {\n    confirm kernel\n}\n",
+    ),
+    (
         "refresh_of_an_address",
         "listen @in\ndnstap tcp://192.0.2.1:6000 {\n    refresh 5s 10s\n}\n",
     ),

@@ -14,7 +14,10 @@ use procfs::{
 };
 
 use crate::{
-    config::{Admin, AdminAddress, Endpoint, Listen, ListenAddress, Loaded, Part, UnixAddress},
+    config::{
+        Admin, AdminAddress, Diagnostics, Endpoint, Listen, ListenAddress, Loaded, Part,
+        UnixAddress,
+    },
     net::{BindError, probe_tcp, probe_unix},
 };
 
@@ -27,7 +30,13 @@ struct Taken {
     of_routers: Vec<SocketAddr>,
 }
 
-const REFUSED: &str = "`tapfan run` by this user would not start";
+/// The cause of a warning about something that keeps `tapfan run` from starting.
+pub(super) const REFUSED: &str = "`tapfan run` by this user would not start";
+
+/// Returns whether no warning says that `run` would not start.
+pub(super) fn lets_run_start(diagnostics: &Diagnostics) -> bool {
+    !diagnostics.iter().any(|it| it.cause() == Some(REFUSED))
+}
 
 /// Adds the warnings to a configuration without errors.
 pub(super) fn check(loaded: &mut Loaded) {
@@ -206,5 +215,10 @@ mod tests {
             .map(|problem| loaded.diagnostics.position(problem).map(|it| it.line))
             .collect();
         assert_eq!(lines, [Some(1), Some(2)], "{}", loaded.diagnostics);
+        let summary = super::super::summary("Tapfile".as_ref(), &loaded.diagnostics);
+        assert_eq!(
+            summary,
+            "Tapfile has 2 warnings; `tapfan run` by this user would not start"
+        );
     }
 }

@@ -137,6 +137,9 @@ fn summary(path: &Path, diagnostics: &Diagnostics) -> String {
         (true, 0) => format!("{path} has {errors}; the router would not start"),
         (true, _) => format!("{path} has {errors} and {warnings}; the router would not start"),
         (false, 0) => format!("{path} is good"),
+        (false, _) if !machine::lets_run_start(diagnostics) => {
+            format!("{path} has {warnings}; {}", machine::REFUSED)
+        }
         (false, _) => format!("{path} is good, with {warnings}"),
     }
 }

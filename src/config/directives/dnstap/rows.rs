@@ -227,6 +227,13 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         name: "confirm",
         value: Value::One("written|kernel|finish", |sink, given, findings| {
             sink.confirm = given.choice(Confirm::ALL, Confirm::label, findings)?;
+            if sink.confirm == Confirm::Kernel && matches!(sink.endpoint, Endpoint::Unix(_)) {
+                let label = "unix sockets have no acknowledgements";
+                let problem = given
+                    .value
+                    .warning("`confirm kernel` has no effect here", label);
+                findings.report(problem.help("remove it, or write `confirm finish`"));
+            }
             Some(())
         }),
         default: "written",
