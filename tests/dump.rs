@@ -305,6 +305,37 @@ fn several_captures_go_to_several_outputs_in_order() {
 }
 
 #[test]
+fn a_limit_ends_the_counts_and_makes_no_query_unanswered() {
+    let output = dump(&[BIND, "--pair", "--limit", "3"]);
+    let said = stderr(&output);
+    assert!(
+        said.contains("read 3 frames; standard output: wrote 2, left out 1"),
+        "{said}"
+    );
+    let lines = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    let output = dump(&[BIND, "-q", "--type", "client_response", "--limit", "1"]);
+    assert!(
+        stderr(&output).contains("read 2 frames; "),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn frames_and_results_do_not_share_standard_output() {
+    for arguments in [
+        vec!["-q", "--count"],
+        vec!["--pair", "--stats"],
+        vec!["-w", "/dev/null", "-q", "-w", "-", "--count"],
+    ] {
+        let output = dump(&[vec![SAMPLE], arguments.clone()].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_capture_that_is_cut_gives_its_whole_frames_and_says_where() {
     let bytes = fs::read(SAMPLE).expect("a capture");
     for (end, frames, problem) in [

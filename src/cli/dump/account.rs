@@ -13,7 +13,7 @@ use crate::cli::log::Outlet;
 /// The counts of a run, which all of its threads share.
 #[derive(Debug, Default)]
 pub(super) struct Account {
-    /// Frames read, without bad ones.
+    /// Frames read, without bad ones. Frames behind the last frame of `--limit` do not count.
     pub(super) read: AtomicU64,
     /// Frames that are not dnstap or are too long.
     pub(super) bad: AtomicU64,
@@ -38,6 +38,8 @@ pub(super) struct OutputAccount {
     pub(super) dropped: AtomicU64,
     /// True if the reader of this output closed the pipe. The reader has what it wanted, so no frame counts as lost.
     pub(super) is_closed: AtomicBool,
+    /// True if `--limit` ended the input, so a response may be missing only because it was not read.
+    pub(super) is_cut: AtomicBool,
     /// True if writing failed.
     pub(super) has_failed: AtomicBool,
     /// True if the output took no data for too long when the program was to end, so the program does not wait for it.
@@ -121,6 +123,7 @@ impl OutputAccount {
             left_out: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
             is_stuck: AtomicBool::new(false),
         }

@@ -36,6 +36,7 @@ pub(super) use args::DumpArgs;
 
 use self::{
     account::{Account, OutputAccount, complain, report_to},
+    format::Written,
     input::{Capture, Files},
     network::Network,
     output::{Kind, Worker},
@@ -120,6 +121,15 @@ fn check(args: &DumpArgs) -> Result<(), Refusal> {
             "only one output can be standard output".to_owned(),
         ));
     }
+    if (output.count || output.stats)
+        && output.wants_files()
+        && files.iter().any(Written::is_stdout)
+    {
+        return Err(Refusal::Usage(
+            "--count and --stats print on standard output, so no frames can be printed there; write the frames to a file with -w"
+                .to_owned(),
+        ));
+    }
     loops::check(args).map_err(Refusal::Usage)
 }
 
@@ -156,6 +166,9 @@ fn dump(args: &DumpArgs) -> Result<bool, Refusal> {
         // Frames that arrive after `--limit` are not lost, even if their queue overflows while the outputs finish.
         let dropped = sockets.ledger().dropped_total();
         account.overrun.fetch_add(dropped, Relaxed);
+    }
+    if pump.is_at_limit() {
+        pump.workers.iter().for_each(Worker::cut);
     }
     let outputs: Vec<_> = pump.workers.drain(..).map(Worker::finish).collect();
     // Standard output may be the one that is stuck.

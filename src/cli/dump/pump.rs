@@ -74,7 +74,6 @@ impl Pump {
             let is_over = self.is_over();
             match batches.recv_timeout(self.attention) {
                 Ok(batch) => {
-                    self.account.read.fetch_add(batch.len(), Relaxed);
                     if !self.pass(batch) {
                         break;
                     }
@@ -96,12 +95,8 @@ impl Pump {
 
     /// Passes a batch to the outputs. Returns false if no more frames are wanted.
     fn pass(&mut self, batch: Batch) -> bool {
-        let batch = self.wanted(batch);
-        let left = self.limit.map(|limit| limit.get() - self.passed);
-        let batch = match left {
-            Some(left) if left < batch.len() => first(&batch, left),
-            _ => batch,
-        };
+        let (batch, read) = self.wanted(batch);
+        self.account.read.fetch_add(read, Relaxed);
         self.passed += batch.len();
         if let Some(stats) = &mut self.stats {
             batch
@@ -116,37 +111,40 @@ impl Pump {
         for worker in &mut self.workers {
             is_wanted |= worker.offer(&batch).is_ok();
         }
-        is_wanted && self.limit.is_none_or(|limit| self.passed < limit.get())
+        is_wanted && !self.is_at_limit()
+    }
+
+    /// Returns whether the limit ended the input.
+    pub(super) fn is_at_limit(&self) -> bool {
+        self.limit.is_some_and(|limit| self.passed >= limit.get())
     }
 }
 
 impl Pump {
-    /// The frames of `batch` that pass the filter and are in the sample.
-    fn wanted(&self, batch: Batch) -> Batch {
-        if self.filter.is_empty() && self.sample.is_none() {
-            return batch;
+    /// The frames of `batch` that pass the filter and are in the sample, up to the limit. Also returns how many frames
+    /// of the batch were read for that.
+    fn wanted(&self, batch: Batch) -> (Batch, u64) {
+        let limit = self.limit.map_or(u64::MAX, NonZeroU64::get);
+        let left = limit.saturating_sub(self.passed);
+        let count = batch.len();
+        if self.filter.is_empty() && self.sample.is_none() && count <= left {
+            return (batch, count);
         }
         let mut wanted = Batch::like(&batch);
+        let mut read = 0;
         for frame in batch.frames() {
+            if wanted.len() == left {
+                break;
+            }
+            read += 1;
             let raw = RawFrame::of_valid(frame);
             let is_sampled = |sample: &Sample| sample.has(&raw);
             if self.filter.passes(&raw) && self.sample.as_ref().is_none_or(is_sampled) {
                 wanted.push(frame);
             }
         }
-        wanted
+        (wanted, read)
     }
-}
-
-/// The first `count` frames of `batch`.
-fn first(batch: &Batch, count: u64) -> Batch {
-    let mut head = Batch::like(batch);
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    batch
-        .frames()
-        .take(count)
-        .for_each(|frame| head.push(frame));
-    head
 }
 
 #[cfg(test)]

@@ -138,6 +138,11 @@ impl Worker {
         }
     }
 
+    /// Tells the output that `--limit` ended the input. This must be called before [`finish`](Self::finish).
+    pub(in crate::cli::dump) fn cut(&self) {
+        self.account.is_cut.store(true, Relaxed);
+    }
+
     /// Waits until all queued frames are written and the output is complete. If the output is stuck, its thread stays
     /// behind and ends with the process.
     pub(in crate::cli::dump) fn finish(mut self) -> Arc<OutputAccount> {
