@@ -99,7 +99,7 @@ const DUMP: &[Example] = &[
     ),
     example(
         "tapfan dump -u /run/tapfan/dump.sock --type client --rcode NXDOMAIN",
-        "Prints the client queries without a name that a DNS server sends to this socket",
+        "Prints the responses with NXDOMAIN that a DNS server sends to this socket",
     ),
     example(
         "tapfan dump -r capture.fstrm --stats",

@@ -21,7 +21,7 @@ pub(super) enum ReplayError {
     #[error("cannot look the listener up: {0}")]
     Resolve(#[from] ResolveError),
     /// The listener cannot be reached.
-    #[error("cannot connect to {to}: {source}{hint}", hint = hint(.source))]
+    #[error("cannot connect to {to}: {source}{hint}", hint = hint(.to, .source))]
     Dial {
         /// The address.
         to: String,
@@ -64,11 +64,49 @@ pub(super) enum ReplayError {
     Fault,
 }
 
-fn hint(error: &io::Error) -> &'static str {
+fn hint(to: &str, error: &io::Error) -> &'static str {
+    if to.starts_with("tls") && is_answer_without_tls(error) {
+        return "; does the listener speak TLS? For a listener without TLS, write `--to tcp://`";
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "; is the listener running?",
         io::ErrorKind::NotFound => "; the listener makes this socket: is it running?",
         io::ErrorKind::PermissionDenied => "; may this user write to the socket?",
         _ => "",
+    }
+}
+
+/// Returns whether the listener closed the connection during the TLS handshake, or answered something other than TLS.
+fn is_answer_without_tls(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(cause, Some(rustls::Error::InvalidMessage(_)))
+        || matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::InvalidMessage;
+
+    use super::*;
+
+    #[test]
+    fn a_listener_that_does_not_speak_tls_gets_a_hint() {
+        let corrupt = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
+        let errors = || {
+            [
+                io::Error::new(io::ErrorKind::InvalidData, corrupt.clone()),
+                io::ErrorKind::ConnectionReset.into(),
+                io::ErrorKind::UnexpectedEof.into(),
+            ]
+        };
+        for error in errors() {
+            assert!(hint("tls://c.example:1", &error).contains("speak TLS?"));
+        }
+        for error in errors() {
+            assert_eq!(hint("tcp://c.example:1", &error), "");
+        }
     }
 }
