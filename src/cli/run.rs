@@ -217,7 +217,10 @@ impl Running {
                 }
             }
         };
-        info!(signal = name, "received a signal, draining");
+        info!(
+            signal = name,
+            "received a signal, draining; a second signal ends the drain"
+        );
         let hurry = CancellationToken::new();
         let second = hurry.clone();
         spawn(async move {
