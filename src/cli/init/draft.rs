@@ -91,7 +91,8 @@ impl Draft {
         let dump = url(&self.dump);
         let show = self.dump.display().to_string();
         self.line(&format!(
-            "\n# Where it goes. To see the frames, run `tapfan dump -u {show}`; until then, they wait in the queue.\n\
+            "\n# Where it goes. To see the frames, run `tapfan dump -u {show}`.\n\
+             # Until then, the queue keeps as many frames as fit into it, and later ones are dropped.\n\
              dnstap {dump} full {{\n    name terminal\n}}\n\n\
              # A collector on the network. Each collector is one such line.\n\
              # dnstap tcp://collector.example.net:6000 full\n\n\

@@ -16,6 +16,7 @@ use clap::{Args, ValueHint};
 
 use self::{draft::Draft, machine::Machine, recipes::Server};
 use super::{FAILED, eprint, fail, print};
+use crate::config::AdminAddress;
 
 /// Arguments of `tapfan init`.
 #[derive(Debug, Args)]
@@ -116,13 +117,21 @@ fn next_steps(path: &Path, draft: &Draft) -> String {
     if let Some(why) = &draft.out_of_reach {
         parts.push(format!("\n{why}"));
     }
+    let default = AdminAddress::DEFAULT;
+    if draft.page != Some(format!("http://{default}/")) {
+        parts.push(format!(
+            "\n{default} is in use. If a router runs there already, stop it first, or change the sockets in {file}:\n\
+             two routers cannot share a socket."
+        ));
+    }
     for (found, socket) in &draft.servers {
         let recipe = found.server.recipe();
         let lines = recipe.lines_for(&socket.display().to_string());
         let (name, file) = (recipe.name, recipe.file);
-        let lines = lines.trim_end();
+        let note = recipe.note_below();
         parts.push(format!(
-            "\n{name} runs here. Add to {file}, and restart it:\n\n{lines}"
+            "\n{name} runs here. Add to {file}, and restart it:\n\n{lines}{}",
+            note.trim_end()
         ));
     }
     if draft.servers.is_empty() {
@@ -228,6 +237,7 @@ mod tests {
             "tapfan dump -u /run/tapfan/dump.sock ",
             "\nKnot DNS cannot connect to a socket in /run/tapfan; for that, run ",
             "sink: unix:/run/tapfan/dnstap.sock",
+            "in the package `knot-module-dnstap`.\n",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -23,6 +23,8 @@ pub(super) struct Recipe {
     /// The lines of the server's configuration.
     pub(super) lines: &'static str,
     pub(super) tapfile: &'static str,
+    /// What else the user must do or know. README.md has the same sentences. Empty if there is nothing.
+    pub(super) note: &'static str,
 }
 
 /// The path of the socket in the recipes.
@@ -55,7 +57,16 @@ impl Recipe {
             tapfile,
             ..
         } = self;
-        format!("In {file}:\n\n{lines}\nIn the Tapfile:\n\n{tapfile}")
+        let note = self.note_below();
+        format!("In {file}:\n\n{lines}{note}\nIn the Tapfile:\n\n{tapfile}")
+    }
+
+    /// The note with an empty line before it.
+    pub(super) fn note_below(&self) -> String {
+        match self.note {
+            "" => String::new(),
+            note => format!("\n{note}\n"),
+        }
     }
 
     /// The lines of the server's configuration for a socket at another path.
@@ -79,6 +90,7 @@ dnstap tls://siem.example.net:6443 full 4 8 {
     identity edge-1
 }
 ",
+    note: "Write `full` in the Corefile: without it, CoreDNS leaves out the DNS messages, and no sink can get them.",
 };
 
 const BIND: Recipe = Recipe {
@@ -96,6 +108,9 @@ const BIND: Recipe = Recipe {
 
 dnstap tcp://collector.example.net:6000 full
 ",
+    note: "Merge the lines of `options` into your `options` block, on Debian in `named.conf.options`.
+`rndc reconfig` applies them without a restart.
+On Debian and Ubuntu, AppArmor must allow the connection (docs/guide.md#unix-sockets-and-permissions).",
 };
 
 const UNBOUND: Recipe = Recipe {
@@ -117,6 +132,8 @@ const UNBOUND: Recipe = Recipe {
 
 dnstap tcp://collector.example.net:6000 full
 ",
+    note: "If Unbound has a `chroot`, the socket must be inside it.
+On Debian and Ubuntu, AppArmor must allow the connection (docs/guide.md#unix-sockets-and-permissions).",
 };
 
 const KNOT: Recipe = Recipe {
@@ -138,6 +155,7 @@ template:
 
 dnstap tcp://collector.example.net:6000 full
 ",
+    note: "On Debian, the module is in the package `knot-module-dnstap`.",
 };
 
 const DNSDIST: Recipe = Recipe {
@@ -155,6 +173,8 @@ addSelfAnsweredResponseAction(AllRule(), DnstapLogResponseAction("edge-1", taps)
 
 dnstap tcp://collector.example.net:6000 full
 ",
+    note: "Put these lines above all other rules: after a rule that answers or drops a query, dnsdist applies no further
+rules to it.",
 };
 
 const RECURSOR: Recipe = Recipe {
@@ -168,6 +188,7 @@ const RECURSOR: Recipe = Recipe {
 
 dnstap tcp://collector.example.net:6000 full
 ",
+    note: "The Recursor taps the queries that it sends to other servers, and their responses.",
 };
 
 const KUBERNETES: Recipe = Recipe {
@@ -186,6 +207,7 @@ dnstap tcp://collector.dns-obs.svc.cluster.local.:6000 full {
     max_age 1h
 }
 ",
+    note: "",
 };
 
 #[cfg(test)]
@@ -207,6 +229,7 @@ mod tests {
                 name,
                 lines,
                 tapfile,
+                note,
                 ..
             } = server.recipe();
             let heading = format!("### {name}\n");
@@ -218,6 +241,13 @@ mod tests {
                     "{name}: {text}"
                 );
             }
+            // A link is the address in parentheses behind the text.
+            let words = |text: &str| {
+                let words: Vec<&str> = text.split_whitespace().collect();
+                words.join(" ")
+            };
+            let said = words(&section.replace('[', "").replace("](", " ("));
+            assert!(said.contains(&words(note)), "{name}: {note}");
         }
     }
 
