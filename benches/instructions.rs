@@ -20,7 +20,9 @@ use std::{
 };
 
 use bytes::BytesMut;
-use tapfan::internals::{Cutter, ExtraField, FieldValues, Rewrite, Tapped, Template, Value};
+use tapfan::internals::{
+    Cutter, ExtraField, FieldValues, Outline, Rewrite, Tapped, Template, Value, outline,
+};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -210,10 +212,20 @@ fn identity_and_extra(frames: &[Vec<u8>], rounds: usize) {
 
 fn apply(frames: &[Vec<u8>], rounds: usize, rewrite: &Rewrite) {
     let mut out = BytesMut::new();
-    for frame in frames.iter().cycle().take(rounds * frames.len()) {
+    let outlines = outlines(frames);
+    let with_outlines = frames.iter().zip(&outlines).cycle();
+    for (frame, outline) in with_outlines.take(rounds * frames.len()) {
         out.clear();
-        rewrite.apply(black_box(frame), &mut out).expect("dnstap");
+        rewrite
+            .edit(black_box(frame), *outline, None, &mut out)
+            .expect("dnstap");
     }
+}
+
+/// What the listener has found out about each frame.
+fn outlines(frames: &[Vec<u8>]) -> Vec<Outline> {
+    let outlines = frames.iter().map(|frame| outline(frame));
+    outlines.collect::<Result<_, _>>().expect("dnstap")
 }
 
 fn template(frames: &[Vec<u8>], rounds: usize) {

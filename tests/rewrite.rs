@@ -10,7 +10,7 @@ use model::{Body, Piece, encode, fragile, top_level};
 use proptest::{prelude::*, sample::Index};
 use prost::Message as _;
 use tapfan::{
-    internals::{FieldValues, Malformed, Rewrite, validate},
+    internals::{FieldValues, Malformed, Rewrite, outline, validate},
     proto::Dnstap,
 };
 
@@ -29,10 +29,17 @@ fn edits() -> impl Strategy<Value = FieldValues> {
     })
 }
 
+/// Applies a rewrite. If the frame is valid, the outline of the frame must not change the result.
 fn apply(full: bool, edits: &FieldValues, frame: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let rewrite = Rewrite::new(full, edits);
     let mut out = BytesMut::new();
-    Rewrite::new(full, edits).apply(frame, &mut out)?;
-    Ok(out.into())
+    let result = rewrite.apply(frame, &mut out);
+    if let Ok(outline) = outline(frame) {
+        let mut outlined = BytesMut::new();
+        rewrite.edit(frame, outline, None, &mut outlined)?;
+        assert_eq!(outlined, out);
+    }
+    result.map(|()| out.into())
 }
 
 /// Returns whether the fields that the schema requires are present.

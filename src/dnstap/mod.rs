@@ -3,9 +3,10 @@
 //! - `proto` has the prost types of `proto/dnstap.proto`, for the library API, `dump` and tests. Frames on their way
 //!   from listener to sink are never decoded into these types: that would lose unknown fields and cost ten times as
 //!   much.
-//! - [`validate`](validate()) checks that a payload is a dnstap message. [`message_type`](message_type()) also returns its
-//!   type; listeners call it for every frame.
-//! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields.
+//! - [`validate`](validate()) checks that a payload is a dnstap message. [`outline`](outline()) also returns the
+//!   type of its message and the place of its DNS message; listeners call it for every frame.
+//! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields. `usual`
+//!   edits frames of the usual form. An [`Outline`] says where the DNS messages of a frame begin.
 //! - `moments` reads the time of a frame and sets it, for `replay`.
 //! - [`RawFrame`] has the fields as they are in the bytes, including values that the schema does not define.
 //! - `wire`, `varint` and `schema` read protobuf for validation, edits and [`RawFrame`].
@@ -16,6 +17,7 @@ mod malformed;
 mod message_type;
 #[cfg(feature = "cli")]
 mod moments;
+mod outline;
 #[cfg(feature = "proto")]
 pub mod proto;
 mod protocol;
@@ -26,6 +28,7 @@ mod rewrite;
     allow(dead_code, reason = "only `tap` writes all fields")
 )]
 pub(crate) mod schema;
+mod usual;
 mod validate;
 mod varint;
 mod wire;
@@ -36,8 +39,9 @@ pub(crate) use malformed::WireType;
 pub use message_type::MessageType;
 #[cfg(feature = "cli")]
 pub(crate) use moments::{moment, set_moment};
+pub use outline::Outline;
 pub use protocol::Protocol;
 pub(crate) use raw::address;
 pub use raw::{Moment, RawFrame, RawMessage};
 pub use rewrite::{ExtraField, FieldValues, Rewrite};
-pub use validate::{message_type, validate};
+pub use validate::{message_type, outline, validate};

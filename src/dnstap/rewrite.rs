@@ -5,7 +5,9 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::{
     malformed::Malformed,
+    outline::Outline,
     schema::{self, DNSTAP_FIELDS, MESSAGE_FIELDS},
+    usual::UsualFrame,
     wire::{Field, Fields},
 };
 
@@ -57,11 +59,11 @@ pub struct ExtraField {
 
 /// The fields `identity`, `version` and `extra`, which have the numbers 1 to 3, each encoded. `None` keeps the sender's
 /// value.
-type EncodedFields<'a> = [Option<&'a [u8]>; 3];
+pub(super) type EncodedFields<'a> = [Option<&'a [u8]>; 3];
 
-/// A set of top-level fields, a bit for each number.
+/// A set of fields, a bit for each number.
 #[derive(Debug, Clone, Copy)]
-struct FieldSet(u32);
+pub(super) struct FieldSet(u32);
 
 /// A frame that is being copied into a buffer.
 struct Splice<'a> {
@@ -103,7 +105,7 @@ impl Rewrite {
     /// # Errors
     /// If the frame is malformed. `out` is then unchanged.
     pub fn apply(&self, frame: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
-        self.splice_or_undo(frame, self.encoded(), out)
+        self.edit(frame, Outline::default(), None, out)
     }
 
     /// Does the same as [`apply`](Self::apply), and sets `extra` to a value for this frame only.
@@ -116,23 +118,42 @@ impl Rewrite {
         extra: &ExtraField,
         out: &mut BytesMut,
     ) -> Result<(), Malformed> {
-        let [identity, version, _] = self.encoded();
-        self.splice_or_undo(frame, [identity, version, Some(&extra.encoded)], out)
+        self.edit(frame, Outline::default(), Some(extra), out)
     }
 
-    fn encoded(&self) -> EncodedFields<'_> {
-        self.fields.each_ref().map(Option::as_deref)
-    }
-
-    fn splice_or_undo(
+    /// Does the same as [`apply`](Self::apply) or, with a value of `extra` for this frame only, as
+    /// [`apply_with_extra`](Self::apply_with_extra). It takes less time if the outline is that of the frame.
+    ///
+    /// # Errors
+    /// As for [`apply`](Self::apply). If the outline is that of another frame, the result is useless.
+    pub fn edit(
         &self,
         frame: &[u8],
-        fields: EncodedFields<'_>,
+        outline: Outline,
+        extra: Option<&ExtraField>,
         out: &mut BytesMut,
     ) -> Result<(), Malformed> {
+        let mut fields: EncodedFields<'_> = self.fields.each_ref().map(Option::as_deref);
+        if let Some(extra) = extra {
+            fields[2] = Some(&extra.encoded);
+        }
         let before = out.len();
         let edits: usize = fields.iter().flatten().map(|field| field.len()).sum();
         out.reserve(frame.len() + edits);
+        let mut wanted = FieldSet::of(&fields);
+        if !self.full {
+            wanted = wanted.with(schema::MESSAGE);
+        }
+        let usual = UsualFrame {
+            frame,
+            outline,
+            fields,
+            wanted,
+        };
+        if usual.edit(out).is_some() {
+            return Ok(());
+        }
+        out.truncate(before);
         let result = self.splice(frame, fields, out);
         if result.is_err() {
             out.truncate(before);
@@ -140,6 +161,8 @@ impl Rewrite {
         result
     }
 
+    /// Edits a frame of any form.
+    #[cold]
     fn splice(
         &self,
         frame: &[u8],
@@ -189,30 +212,40 @@ impl Rewrite {
 // === impl FieldSet ===
 
 impl FieldSet {
+    pub(super) const EMPTY: Self = Self(0);
+
     /// The fields that have a value.
     fn of(fields: &EncodedFields<'_>) -> Self {
         let bit = |(number, field): (u32, &Option<_>)| u32::from(field.is_some()) << number;
         Self((1..).zip(fields).map(bit).sum())
     }
 
-    fn is_empty(self) -> bool {
+    pub(super) const fn with(self, number: u32) -> Self {
+        Self(self.0 | Self::bit(number))
+    }
+
+    pub(super) const fn without(self, number: u32) -> Self {
+        Self(self.0 & !Self::bit(number))
+    }
+
+    pub(super) const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    fn contains(self, number: u32) -> bool {
+    pub(super) const fn contains(self, number: u32) -> bool {
         self.0 & Self::bit(number) != 0
     }
 
     /// Removes a field, and returns whether it was in the set.
     fn remove(&mut self, number: u32) -> bool {
         let had = self.contains(number);
-        self.0 &= !Self::bit(number);
+        *self = self.without(number);
         had
     }
 
     /// The bit of a field; 0 for a number that is too large for a set.
-    fn bit(number: u32) -> u32 {
-        1_u32.checked_shl(number).unwrap_or(0)
+    const fn bit(number: u32) -> u32 {
+        if number < u32::BITS { 1 << number } else { 0 }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     malformed::Malformed,
     message_type::MessageType,
+    outline::Outline,
     schema::{self, DNSTAP_FIELDS, MESSAGE_FIELDS, POLICY_FIELDS},
     wire::{Field, Fields},
 };
@@ -48,6 +49,14 @@ pub fn validate(frame: &[u8]) -> Result<(), Malformed> {
 /// # Errors
 /// The errors of [`validate`].
 pub fn message_type(frame: &[u8]) -> Result<MessageType, Malformed> {
+    outline(frame).map(|outline| outline.message_type)
+}
+
+/// Validates `frame` like [`validate`], and returns what [`Rewrite`](super::Rewrite) needs to know about it.
+///
+/// # Errors
+/// The errors of [`validate`].
+pub fn outline(frame: &[u8]) -> Result<Outline, Malformed> {
     read(frame).map_err(|error| compressed(frame).unwrap_or(error))
 }
 
@@ -69,10 +78,11 @@ fn compressed(frame: &[u8]) -> Option<Malformed> {
 }
 
 #[inline]
-fn read(frame: &[u8]) -> Result<MessageType, Malformed> {
+fn read(frame: &[u8]) -> Result<Outline, Malformed> {
     let mut kind = None;
     let mut message_end = None;
     let mut message_type = None;
+    let mut first_dns = frame.len();
     for field in Fields::new(frame) {
         let field = field?;
         DNSTAP_FIELDS.check(&field)?;
@@ -81,30 +91,35 @@ fn read(frame: &[u8]) -> Result<MessageType, Malformed> {
             schema::TYPE => kind = Some(field.varint() & u64::from(u32::MAX)),
             schema::MESSAGE => {
                 message_end = Some(field.range.end);
-                message_type = message(&field)?.or(message_type);
+                message_type = message(&field, &mut first_dns)?.or(message_type);
             }
             _ => {}
         }
     }
     let missing = |offset, field| Err(Malformed::Missing { offset, field });
-    match (kind, message_end, message_type) {
-        (None, ..) => missing(frame.len(), "Dnstap.type"),
-        (Some(schema::TYPE_MESSAGE), None, _) => missing(frame.len(), "Dnstap.message"),
-        (_, Some(end), None) => missing(end, "Message.type"),
-        (Some(schema::TYPE_MESSAGE), _, Some(number)) => Ok(MessageType::of(number)),
-        _ => Ok(MessageType::Unknown),
-    }
+    let message_type = match (kind, message_end, message_type) {
+        (None, ..) => return missing(frame.len(), "Dnstap.type"),
+        (Some(schema::TYPE_MESSAGE), None, _) => return missing(frame.len(), "Dnstap.message"),
+        (_, Some(end), None) => return missing(end, "Message.type"),
+        (Some(schema::TYPE_MESSAGE), _, Some(number)) => MessageType::of(number),
+        _ => MessageType::Unknown,
+    };
+    Ok(Outline::of(message_type).with_first_dns(first_dns))
 }
 
-/// Validates a `Message`. Returns the number of its type, if present.
+/// Validates a `Message`. Returns the number of its type, if present. Lowers `first_dns` to the offset of its first DNS
+/// message.
 #[inline]
-fn message(message: &Field<'_>) -> Result<Option<u64>, Malformed> {
+fn message(message: &Field<'_>, first_dns: &mut usize) -> Result<Option<u64>, Malformed> {
     let mut number = None;
     for field in message.fields() {
         let field = field?;
         MESSAGE_FIELDS.check(&field)?;
         match field.number {
             schema::MESSAGE_TYPE => number = Some(field.varint() & u64::from(u32::MAX)),
+            schema::QUERY_MESSAGE | schema::RESPONSE_MESSAGE => {
+                *first_dns = (*first_dns).min(field.range.start);
+            }
             schema::POLICY => policy(&field)?,
             _ => {}
         }

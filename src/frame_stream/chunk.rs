@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Source, index::IndexEntry, labels::FrameLabels};
 use crate::{
-    dnstap::{self, MessageType},
+    dnstap::{self, MessageType, Outline},
     extra::Labels,
     memory::Reservation,
 };
@@ -39,7 +39,7 @@ pub type Batch = Vec<Chunk>;
 
 struct Shared {
     bytes: Bytes,
-    /// The end and the message type of each frame in `bytes`.
+    /// The end and the outline of each frame in `bytes`.
     index: Box<[IndexEntry]>,
     received: Instant,
     /// `None` for nearly all chunks.
@@ -158,8 +158,8 @@ impl Chunk {
             let start = at.checked_add(4)?;
             at = start.checked_add(length as usize)?;
             let payload = bytes.get(start..at)?;
-            let message_type = dnstap::message_type(payload).unwrap_or(MessageType::Unknown);
-            index.push(IndexEntry::new(u32::try_from(at).ok()?, message_type));
+            let outline = dnstap::outline(payload).unwrap_or_default();
+            index.push(IndexEntry::new(u32::try_from(at).ok()?, outline));
         }
         Some(Self::new(bytes, index.into_boxed_slice(), Instant::now()))
     }
@@ -218,7 +218,12 @@ impl Chunk {
 
     /// The dnstap message type of each frame, in order; [`MessageType::Unknown`] for a frame that is not a dnstap message.
     pub fn message_types(&self) -> impl Iterator<Item = MessageType> {
-        self.index().iter().map(|entry| entry.message_type())
+        self.outlines().map(|outline| outline.message_type)
+    }
+
+    /// The outline of each frame, in order. It says nothing about a frame that is not a dnstap message.
+    pub(crate) fn outlines(&self) -> impl Iterator<Item = Outline> {
+        self.index().iter().map(|entry| entry.outline())
     }
 
     /// The metadata of each frame, in order.
@@ -296,7 +301,7 @@ impl Chunk {
         // The start is an offset into a buffer that is indexed by `u32`, so it fits.
         #[allow(clippy::cast_possible_truncation)]
         let start = self.offset(self.range.start) as u32;
-        let moved = |entry: &IndexEntry| IndexEntry::new(entry.end() - start, entry.message_type());
+        let moved = |entry: &IndexEntry| IndexEntry::new(entry.end() - start, entry.outline());
         let index = self.index().iter().map(moved).collect();
         let mut copy = Self::new(Bytes::copy_from_slice(wire), index, self.received());
         if let (Some(labels), Some(new)) = (&self.shared.labels, Arc::get_mut(&mut copy.shared)) {

@@ -239,6 +239,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Frame {
     sender: usize,
     chunk: u32,
+    /// Its bytes, with its length of 4 bytes and its entry of 7 bytes in the index.
     content: usize,
 }
 
@@ -316,7 +317,7 @@ proptest! {
                         }
                     }
                     let kept = frames - u32::try_from(lost(sender)).expect("small");
-                    let frame = Frame { sender, chunk: pushed, content: size + 9 };
+                    let frame = Frame { sender, chunk: pushed, content: size + 11 };
                     waiting.extend((next..next + kept).map(|number| (number, frame)));
                     next += frames;
                 }

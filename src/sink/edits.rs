@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
     config::Edits,
-    dnstap::{ExtraField, FieldValues, Malformed, Rewrite},
+    dnstap::{ExtraField, FieldValues, Malformed, Outline, Rewrite},
     extra::{Origin, Tapped, Template, Value},
     frame_stream::{Chunk, IndexEntry},
 };
@@ -62,14 +62,16 @@ impl FrameEdits {
     /// Returns the chunk with edited frames.
     pub(super) fn edit(&self, chunk: &Chunk, extra: &mut Extra) -> Edited {
         let Some(template) = &self.extra else {
-            return edit_frames(chunk, |frame, out| self.rewrite.apply(frame, out));
+            return edit_frames(chunk, |frame, outline, out| {
+                self.rewrite.edit(frame, outline, None, out)
+            });
         };
         let origin = chunk.source().map(|source| Origin {
             listener: source.listener(),
             peer: source.peer(),
         });
         let mut labels = chunk.labels();
-        edit_frames(chunk, |frame, out| {
+        edit_frames(chunk, |frame, outline, out| {
             // The template is evaluated on the unedited frame, with its DNS messages and the sender's fields.
             let tapped = Tapped {
                 frame,
@@ -78,7 +80,7 @@ impl FrameEdits {
             };
             template.evaluate(&tapped, &mut extra.value);
             extra.field.set(extra.value.bytes());
-            self.rewrite.apply_with_extra(frame, &extra.field, out)
+            self.rewrite.edit(frame, outline, Some(&extra.field), out)
         })
     }
 }
@@ -86,15 +88,15 @@ impl FrameEdits {
 /// Returns the chunk with the frames that `apply` writes. Frames that `apply` refuses are left out.
 fn edit_frames(
     chunk: &Chunk,
-    mut apply: impl FnMut(&[u8], &mut BytesMut) -> Result<(), Malformed>,
+    mut apply: impl FnMut(&[u8], Outline, &mut BytesMut) -> Result<(), Malformed>,
 ) -> Edited {
     let mut wire = BytesMut::with_capacity(chunk.wire().len());
     let mut index = Vec::with_capacity(chunk.len());
     let mut left_out = Vec::new();
-    for (position, (frame, message_type)) in chunk.frames().zip(chunk.message_types()).enumerate() {
-        match append(&mut wire, |wire| apply(frame, wire)) {
+    for (position, (frame, outline)) in chunk.frames().zip(chunk.outlines()).enumerate() {
+        match append(&mut wire, |wire| apply(frame, outline, wire)) {
             // No edit changes the type.
-            Some(end) => index.push(IndexEntry::new(end, message_type)),
+            Some(end) => index.push(IndexEntry::new(end, Outline::of(outline.message_type))),
             None => left_out.push(position),
         }
     }

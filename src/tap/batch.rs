@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::encode::{Encoding, Head};
 use crate::{
-    dnstap::MessageType,
+    dnstap::{MessageType, Outline},
     frame_stream::{Chunk, FrameLabels, IndexEntry},
 };
 
@@ -72,7 +72,8 @@ impl Batch {
         // A batch has at most 256 KiB, or it consists of a single frame, and the length of a frame is bounded, too.
         #[allow(clippy::cast_possible_truncation)]
         let end = self.bytes.len() as u32;
-        self.index.push(IndexEntry::new(end, message_type));
+        self.index
+            .push(IndexEntry::new(end, Outline::of(message_type)));
     }
 
     #[cold]

@@ -190,12 +190,12 @@ impl Cutter {
 
     /// Adds the data frame up to `end` to the chunk, or counts it as malformed.
     fn take_data(&mut self, end: usize, scan: &mut Scan, cut: &mut Cut) {
-        match dnstap::message_type(&self.buffer[scan.at + 4..end]) {
+        match dnstap::outline(&self.buffer[scan.at + 4..end]) {
             Err(error) => {
                 cut.malformed += 1;
                 cut.malformation.get_or_insert(error);
             }
-            Ok(message_type) => {
+            Ok(outline) => {
                 self.skippable.earn();
                 if scan.kept != scan.at {
                     self.buffer.copy_within(scan.at..end, scan.kept);
@@ -204,7 +204,7 @@ impl Cutter {
                 // The buffer holds at most one frame and the bytes of one read, far less than 4 GiB.
                 #[allow(clippy::cast_possible_truncation)]
                 let end = scan.kept as u32;
-                self.index.push(IndexEntry::new(end, message_type));
+                self.index.push(IndexEntry::new(end, outline));
             }
         }
         scan.at = end;

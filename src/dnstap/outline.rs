@@ -1,0 +1,82 @@
+//! The facts that a validation finds out about a frame, for later steps that need them.
+
+use super::message_type::MessageType;
+
+/// The type of a frame's message, and the place of its first DNS message.
+///
+/// An edit that removes the DNS messages begins at that place. The fields before it are most of the frame's fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outline {
+    /// The type of the message.
+    pub message_type: MessageType,
+    /// An array instead of a `u16`, so that it may have any alignment.
+    first_dns: [u8; 2],
+}
+
+// === impl Outline ===
+
+impl Outline {
+    /// An outline of a frame whose DNS messages may be anywhere.
+    pub fn of(message_type: MessageType) -> Self {
+        Self {
+            message_type,
+            first_dns: [0; 2],
+        }
+    }
+
+    /// The first DNS message begins at this offset in the frame. If the frame has none, `offset` is the frame's length.
+    pub(super) fn with_first_dns(self, offset: usize) -> Self {
+        // Unknown in a frame that is too long.
+        let first_dns = u16::try_from(offset).unwrap_or(0).to_ne_bytes();
+        Self { first_dns, ..self }
+    }
+
+    /// The offset of the first DNS message in the frame, or the frame's length if there is none. 0 if the place is not
+    /// known.
+    pub(super) fn first_dns(self) -> usize {
+        u16::from_ne_bytes(self.first_dns).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::validate::outline;
+
+    fn first_dns(frame: &[u8]) -> Option<usize> {
+        outline(frame).ok().map(super::Outline::first_dns)
+    }
+
+    #[test]
+    fn the_first_dns_message_of_all_messages_is_found() {
+        // Type 5, then both DNS messages, or none.
+        for (frame, expected) in [
+            (b"\x72\x08\x08\x05\x52\x01q\x72\x01r\x78\x01".as_slice(), 4),
+            (b"\x78\x01\x72\x05\x72\x01r\x08\x05", 4),
+            (
+                b"\x72\x02\x08\x05\x72\x05\x08\x05\x52\x01q\x78\x01\x72\x03\x52\x01q",
+                8,
+            ),
+            (b"\x72\x02\x08\x05\x78\x01", 6),
+            // A field 10 of `Dnstap` is not a DNS message.
+            (b"\x52\x01q\x72\x02\x08\x05\x78\x01", 9),
+        ] {
+            assert_eq!(first_dns(frame), Some(expected), "{frame:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_place_beyond_64_kib_is_unknown() {
+        for (length, expected) in [(0xff00, 0xff08), (0xffff, 0)] {
+            // A length of 16 bits as a varint of three bytes.
+            let varint = [
+                length & 0x7f | 0x80,
+                length >> 7 & 0x7f | 0x80,
+                length >> 14,
+            ];
+            let varint = varint.map(|byte| u8::try_from(byte).expect("at most 255"));
+            let identity = [&[0x0a], &varint[..], &vec![b'i'; length]].concat();
+            let frame = [&identity[..], b"\x72\x05\x08\x05\x52\x01q\x78\x01"].concat();
+            assert_eq!(first_dns(&frame), Some(expected));
+        }
+    }
+}
