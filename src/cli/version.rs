@@ -3,11 +3,12 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 /// The features of the crate, and whether this program has them.
-const FEATURES: [(&str, bool); 7] = [
+const FEATURES: [(&str, bool); 8] = [
     ("admin", cfg!(feature = "admin")),
     ("cli", cfg!(feature = "cli")),
     ("proto", cfg!(feature = "proto")),
     ("resolver", cfg!(feature = "resolver")),
+    ("spool", cfg!(feature = "spool")),
     ("tap", cfg!(feature = "tap")),
     ("tls", cfg!(feature = "tls")),
     ("zstd", cfg!(feature = "zstd")),
