@@ -190,7 +190,7 @@ impl<'a> Iterator for Fields<'a> {
 // === impl Field ===
 
 impl<'a> Field<'a> {
-    /// Iterates over the fields of the message in a [`WireType::Bytes`] field.
+    /// Iterates over the fields of the submessage that a [`WireType::Bytes`] field contains.
     #[inline]
     pub(super) fn fields(&self) -> Fields<'a> {
         Fields {

@@ -12,7 +12,7 @@ use std::{
 
 use crate::memory::Budget;
 
-/// The connection of a sender, as recorded in its chunks.
+/// The connection from which a chunk of frames came. Each chunk has one.
 ///
 /// Clones are cheap and identify the same connection. A sender that reconnects becomes a new source.
 #[derive(Clone)]

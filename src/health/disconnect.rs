@@ -52,7 +52,7 @@ pub enum Disconnect {
     #[error("the name no longer resolves to this address")]
     Moved,
     /// This side ended the connection so that the collector confirms its frames with FINISH.
-    #[error("the collector is to confirm the frames of this connection")]
+    #[error("tapfan ended the connection, so that the collector confirms its frames")]
     Checkpoint,
     /// The next file replaced this one, which had reached `rotate` or `size`.
     #[error("the file has reached its time or its size")]
@@ -64,9 +64,7 @@ pub enum Disconnect {
     #[error("the file system took no data for {0:?}; does the disk respond?")]
     FileStalled(Duration),
     /// The end of the file was not on the disk before the deadline.
-    #[error(
-        "the file was not complete within {0:.1?}; it keeps its temporary name until it is complete"
-    )]
+    #[error("the file is not complete after {0:.1?}; it gets its final name as soon as it is")]
     FileUnfinished(Duration),
     /// The connection led to a listener of this router. No frame was sent.
     #[error("the connection led back to a listener of this router")]

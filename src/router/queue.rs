@@ -182,8 +182,8 @@ impl Queue {
         self.lock().withdraw()
     }
 
-    /// Adds `chunks` as if they had been offered before all others. The queue must not have a consumer, because none is
-    /// woken.
+    /// Puts the frames of another queue in front of all others, as if they had been offered first. Call this only while the
+    /// queue has no consumer, because it does not wake one.
     pub(super) fn prepend(&self, withdrawn: &Withdrawn) {
         self.lock().prepend(withdrawn);
     }

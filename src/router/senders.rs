@@ -81,7 +81,7 @@ impl Senders {
         }
     }
 
-    /// The share of `source`. All connections of one sender have the same share.
+    /// The part of the queue that the connection `source` may use. All connections of one sender may use equal parts.
     pub(super) fn share(&self, division: Division, source: Option<&Source>) -> Amount {
         self.share_of(division, sender(source))
     }

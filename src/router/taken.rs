@@ -9,7 +9,7 @@ use crate::frame_stream::{Batch, Chunk};
 ///
 /// [`settle`](Self::settle) or [`settle_unconfirmed`](Self::settle_unconfirmed) ends the flight. If this value is
 /// dropped before that, all frames return to the queue. If a panic causes the drop after a write has begun, the first
-/// frame counts as a frame in which a connection died.
+/// frame is treated as if its connection had died while the frame was being written.
 pub(crate) struct Taken {
     queue: Arc<Queue>,
     number: u64,

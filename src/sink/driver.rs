@@ -74,7 +74,7 @@ where
             }
         };
         if let Err(error) = stack.call(request).await {
-            debug!(%error, "a write or the end of a stream was not completed");
+            debug!(%error, "a write was not completed, or a stream did not end cleanly");
         }
     }
 }

@@ -50,7 +50,7 @@ pub enum Appended {
     Full,
 }
 
-/// The largest size of the records that are kept in memory until they are synced, in bytes.
+/// The limit on the total size of the records that are kept in memory until they are synced, in bytes.
 const UNSYNCED: u64 = 8 << 20;
 
 // === impl Writer ===

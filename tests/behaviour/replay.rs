@@ -305,7 +305,7 @@ async fn a_second_signal_ends_a_replay_without_finish_as_a_failure() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
-        "tapfan: a second signal ended the replay before its streams; the listener may have lost the last frames\n"
+        "tapfan: a second signal ended the replay before its streams had ended cleanly; the listener may have lost the last frames\n"
     );
     let line = without_time(&String::from_utf8_lossy(&output.stdout));
     assert!(

@@ -154,7 +154,7 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A document, and the claims that it should contain but does not.
+/// A document, and the required statements that are missing from it.
 struct Document {
     path: &'static str,
     /// The document's text, in which each run of white space is one space.

@@ -42,7 +42,7 @@ pub(super) enum ReplayError {
     NoFinish,
     /// A second signal arrived before all streams had ended.
     #[error(
-        "a second signal ended the replay before its streams; the listener may have lost the last frames"
+        "a second signal ended the replay before its streams had ended cleanly; the listener may have lost the last frames"
     )]
     Aborted,
     /// The listener sent a frame other than FINISH.
