@@ -17,7 +17,7 @@ use super::{
     writer::Writer,
 };
 
-/// The frames of a sink on a disk. See the [module](super) for its promises.
+/// The frames of a sink on a disk. docs/spool.md states its promises.
 pub struct Spool<F: Fs = Folder> {
     pub(super) fs: F,
     pub(super) settings: Settings,
