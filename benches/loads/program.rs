@@ -168,6 +168,7 @@ fn tapfile(case: &Case, addresses: &Addresses, admin: SocketAddr) -> String {
     sink += fields;
     sink += "confirm ";
     sink += case.confirm;
+    sink += " ";
     let mut text = format!(
         "admin {admin}\nlisten {}{listener}\n",
         addresses.listen.url()
