@@ -63,6 +63,7 @@ pub(crate) struct Ledger {
     pub(crate) delivered: u64,
     pub(crate) queued: u64,
     pub(crate) in_flight: u64,
+    pub(crate) unconfirmed: u64,
     dropped: std::collections::BTreeMap<String, u64>,
 }
 
