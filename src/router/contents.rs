@@ -65,7 +65,7 @@ pub(super) enum Lifecycle {
 /// The frames that waited in a queue.
 pub(super) struct Withdrawn {
     chunks: Vec<Chunk>,
-    /// Those that had returned unconfirmed.
+    /// The part of `chunks` that had returned to the queue unconfirmed.
     returned: Amount,
 }
 

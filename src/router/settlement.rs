@@ -71,10 +71,11 @@ impl Contents {
         let now = Instant::now();
         for one in &written {
             let frames = u32::try_from(one.chunk.len()).unwrap_or(u32::MAX);
-            let took = now.saturating_duration_since(one.chunk.received());
-            self.latency.record(took, frames);
             if one.written_before {
                 self.ledger.resent += u64::from(frames);
+            } else {
+                let took = now.saturating_duration_since(one.chunk.received());
+                self.latency.record(took, frames);
             }
         }
         // The frame that was being written may have caused the connection to die. If the connection died between two

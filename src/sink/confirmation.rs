@@ -1,14 +1,9 @@
 //! Tracks whether a collector confirms its frames with FINISH, and how much memory unconfirmed frames hold.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
-    },
-    task::{Context, Poll},
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
-
-use futures_util::task::AtomicWaker;
 
 use crate::{
     config::Confirm,
@@ -33,8 +28,6 @@ struct Shared {
     degraded: AtomicBool,
     /// The memory of all frames that await FINISH, in bytes.
     held: AtomicU64,
-    /// Wakes the task that waits until less memory is held.
-    freed: AtomicWaker,
     status: Reporter,
 }
 
@@ -62,7 +55,6 @@ impl Confirmation {
             lost: AtomicU32::default(),
             degraded: AtomicBool::default(),
             held: AtomicU64::default(),
-            freed: AtomicWaker::default(),
             status,
         }))
     }
@@ -120,14 +112,9 @@ impl Confirmation {
         }
     }
 
-    /// Becomes ready when the frames that await FINISH hold less than `bound` bytes.
-    pub(super) fn poll_room(&self, bound: u64, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.freed.register(cx.waker());
-        if self.0.held.load(Relaxed) < bound {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+    /// Returns whether the frames that await FINISH hold less than `bound` bytes.
+    pub(super) fn has_room(&self, bound: u64) -> bool {
+        self.0.held.load(Relaxed) < bound
     }
 }
 
@@ -141,16 +128,12 @@ impl HeldMemory {
 
 impl Drop for HeldMemory {
     fn drop(&mut self) {
-        let shared = &self.confirmation.0;
-        shared.held.fetch_sub(self.bytes, Relaxed);
-        shared.freed.wake();
+        self.confirmation.0.held.fetch_sub(self.bytes, Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio_test::task::spawn;
-
     use super::*;
 
     fn confirmation() -> (Confirmation, Reporter) {
@@ -196,14 +179,11 @@ mod tests {
     #[test]
     fn held_memory_bounds_what_awaits_finish() {
         let (confirmation, _) = confirmation();
-        let other = confirmation.clone();
-        let mut room = spawn(std::future::poll_fn(|cx| confirmation.poll_room(100, cx)));
-        let one = other.hold(60);
-        assert!(room.poll().is_ready());
-        let two = other.hold(60);
-        assert!(room.poll().is_pending());
+        let one = confirmation.hold(60);
+        assert!(confirmation.has_room(100));
+        let _two = confirmation.clone().hold(60);
+        assert!(!confirmation.has_room(100));
         drop(one);
-        assert!(room.is_woken() && room.poll().is_ready());
-        drop(two);
+        assert!(confirmation.has_room(100));
     }
 }

@@ -1,9 +1,6 @@
 //! The frames that a connection has written and that are not confirmed yet.
 
-use std::{
-    collections::VecDeque,
-    task::{Context, Poll},
-};
+use std::collections::VecDeque;
 
 use super::{
     Checkpoint, Shipment,
@@ -27,7 +24,7 @@ pub(super) struct Receipts {
     finish: Option<AwaitsFinish>,
 }
 
-/// What decides how long frames may await FINISH.
+/// The limits on the time and the memory of frames that await FINISH.
 #[derive(Debug)]
 struct AwaitsFinish {
     checkpoint: Checkpoint,
@@ -87,12 +84,10 @@ impl Receipts {
         self.finish.as_ref().map(|it| it.checkpoint.clone())
     }
 
-    /// Becomes ready when the frames that await FINISH, on all connections of the stack, leave room for more.
-    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.finish {
-            Some(it) => it.confirmation.poll_room(it.checkpoint.hard_bound(), cx),
-            None => Poll::Ready(()),
-        }
+    /// Returns whether the frames that await FINISH, on all connections of the stack, leave room for more.
+    pub(super) fn has_room(&self) -> bool {
+        let finish = self.finish.as_ref();
+        finish.is_none_or(|it| it.confirmation.has_room(it.checkpoint.hard_bound()))
     }
 
     /// Returns whether the positions of flushes on the wire are needed.

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use socket2::{Domain, SockRef, Socket, Type};
-use tapfan::{health::State, internals::Mode};
+use tapfan::{
+    health::{SinkHealth, State},
+    internals::Mode,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -51,18 +54,10 @@ impl Manual {
     }
 }
 
-/// The number of bytes that the kernel holds for the program that does not read `stream`, once it no longer grows.
+/// The number of bytes that the kernel holds for the program that does not read `stream`.
 async fn unread(stream: &TcpStream) -> usize {
     let mut space = vec![0; 4 << 20];
-    let mut last = 0;
-    loop {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = stream.peek(&mut space).await.expect("bytes");
-        if now == last {
-            return now;
-        }
-        last = now;
-    }
+    stream.peek(&mut space).await.expect("bytes")
 }
 
 async fn load(router: &Router, rate: u64) -> Load {
@@ -96,6 +91,8 @@ async fn a_reset_sends_exactly_what_the_peers_kernel_had_not_acknowledged() {
     let bytes: usize = frames.iter().map(|frame| frame.len() + 4).sum();
     assert!(bytes > 4 << 20, "more than both kernels hold");
     sender.send(&frames).await;
+    let stalled = |status: &SinkHealth| status.write_stalls > 0;
+    router.until(0, "waits for the collector", stalled).await;
     let held = unread(&stuck).await;
     // Whole frames that the collector's kernel has, though no program has read them.
     let mut acknowledged = 0;

@@ -123,11 +123,12 @@ where
     type Future = Response<C::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        // Removes the replaced connections that have ended, so that `ending` does not grow with every renewal.
-        while let Poll::Ready(Some(ended)) = self.ending.poll_join_next(cx) {
-            pass_on(ended);
-        }
         loop {
+            // Removes the replaced connections that have ended. Their end also wakes this task, which may wait for their
+            // unconfirmed frames. A set without connections registers no waker, so this must come after each addition.
+            while let Poll::Ready(Some(ended)) = self.ending.poll_join_next(cx) {
+                pass_on(ended);
+            }
             self.state = match &mut self.state {
                 Link::Idle => {
                     // `Connect` is always ready. An error from another connector counts as a failed attempt, so the sink
@@ -289,7 +290,11 @@ where
     };
     let (mut connection, endpoint) = (replaced.connection, replaced.endpoint);
     let ended = async {
-        poll_fn(|cx| connection.poll_ready(cx)).await?;
+        // Notices a lost connection. STOP must not wait for room, because FINISH is what makes room.
+        let lost = poll_fn(|cx| Poll::Ready(connection.poll_ready(cx))).await;
+        if let Poll::Ready(Err(error)) = lost {
+            return Err(error);
+        }
         connection.call(Outgoing::Finish).await
     };
     match timeout(within, ended).await {

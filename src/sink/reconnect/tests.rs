@@ -242,3 +242,35 @@ async fn a_call_while_the_sink_is_down_fails_without_progress() {
     assert_eq!(queue.ledger().queued, 1);
     assert!(script.attempts().is_empty(), "call never connects");
 }
+
+/// A connection that takes no frames, because its collector must confirm others first.
+struct Full(Arc<Mutex<bool>>);
+
+impl Service<Outgoing> for Full {
+    type Response = ();
+    type Error = SinkError;
+    type Future = Ready<Result<(), SinkError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, request: Outgoing) -> Self::Future {
+        *self.0.lock().expect("no panic") = matches!(request, Outgoing::Finish);
+        ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_room_gets_stop_because_finish_makes_room() {
+    let stopped = Arc::new(Mutex::new(false));
+    let begun = Instant::now();
+    end(Established {
+        connection: Full(Arc::clone(&stopped)),
+        endpoint: "tcp://192.0.2.1:6000".into(),
+        term: Term::new(None, None),
+    })
+    .await;
+    assert!(*stopped.lock().expect("no panic"));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
