@@ -1,5 +1,6 @@
-//! Records for `tapfan --version` from what the program was built. With the feature `proto`, generates the prost types of
-//! `proto/dnstap.proto`. protox compiles the schema, so no `protoc` is needed.
+//! The build script. Records the commit, the compiler and the target for `tapfan --version`. With the feature `proto`,
+//! it also generates the prost types of `proto/dnstap.proto`. The crate protox compiles the schema, so no `protoc` is
+//! needed.
 
 use std::{env, error::Error, fs, path::Path, process::Command};
 
@@ -25,8 +26,8 @@ fn generate() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sets the variables that `src/cli/version.rs` reads: the commit with its date if they are known, the compiler and the
-/// target.
+/// Sets the variables that `src/cli/version.rs` reads: the compiler, the target and, if they are known, the commit and
+/// its date.
 fn record_origin() {
     for name in ["TAPFAN_COMMIT", "TAPFAN_COMMIT_DATE"] {
         println!("cargo:rerun-if-env-changed={name}");
@@ -44,8 +45,8 @@ fn record_origin() {
     set("TAPFAN_RUSTC", answer(Command::new(compiler).arg("-V")));
 }
 
-/// Returns the commit and its date. A packager sets both in the environment if the build has no repository. A crate
-/// contains the commit in a file that cargo has written.
+/// Returns the commit and its date, as far as they are known. Environment variables that a packager sets come first.
+/// Next comes the file with the commit that `cargo package` adds to a crate, and last the git repository.
 fn origin() -> (Option<String>, Option<String>) {
     let given = |name| env::var(name).ok().filter(|value| !value.is_empty());
     if let Some(commit) = given("TAPFAN_COMMIT") {
@@ -54,7 +55,7 @@ fn origin() -> (Option<String>, Option<String>) {
     if let Some(commit) = of_crate(Path::new(".cargo_vcs_info.json")) {
         return (Some(commit), None);
     }
-    // A debug build records no commit: it would be compiled again after each commit.
+    // A debug build records no commit. If it did, cargo would have to build the program again after each commit.
     if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
         return of_repository();
     }
@@ -68,15 +69,16 @@ fn of_crate(file: &Path) -> Option<String> {
     rest.split('"').nth(1).map(str::to_owned)
 }
 
-/// The commit of the repository in this folder. Returns nothing if git is missing, or if the folder is an unpacked
-/// archive inside of another repository.
+/// Returns the commit of the git repository in this folder, and its date. Returns nothing if git is missing, or if the
+/// folder is an unpacked archive inside another repository.
 fn of_repository() -> (Option<String>, Option<String>) {
     let git = |arguments: &[&str]| answer(Command::new("git").args(arguments));
     let same = |top: &String| fs::canonicalize(top).ok() == fs::canonicalize(".").ok();
     if git(&["rev-parse", "--show-toplevel"]).is_none_or(|top| !same(&top)) {
         return (None, None);
     }
-    // Each commit and each checkout appends a line to this log.
+    // git appends a line to `logs/HEAD` at each commit and each checkout, so a change of this file means that HEAD may
+    // have moved.
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"])
         && Path::new(&log).exists()
     {
@@ -87,7 +89,7 @@ fn of_repository() -> (Option<String>, Option<String>) {
     (commit, date)
 }
 
-/// The first line that a program prints, unless it cannot be run, fails or prints nothing.
+/// Returns the first line that a program prints. Returns `None` if the program cannot be run, fails or prints nothing.
 fn answer(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|it| it.status.success())?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -1,9 +1,9 @@
 //! Enums that are a closed set of words: metric labels, values in JSON, or words of the Tapfile.
 
-/// Declares an enum. Each row is a variant with its label.
+/// Declares an enum. Each row is a variant with its label, the word that stands for the variant in output.
 ///
 /// The lists `ALL` and `LABELS`, the method `label` and `Display` are made from the same rows as the variants, so no
-/// variant can be missing. `ALL` has the variants in the order of their declaration. Output also shows them in this
+/// variant can be missing. `ALL` has the variants in the order of their declaration, and output shows them in that
 /// order. Unless a variant has an explicit discriminant, `variant as usize` is the index of the variant in `ALL`. An
 /// array of length `ALL.len()` therefore has an element for each variant.
 macro_rules! closed_set {

@@ -43,48 +43,50 @@ use tokio::runtime::Builder;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Coalescing {
-    /// The longest pause, in microseconds. With 0, there are no pauses.
+    /// The longest pause, in microseconds. If it is 0, there are no pauses.
     latency: Arc<AtomicU64>,
 }
 
-/// The pauses of one worker.
+/// The state from which the next pause of one worker is computed.
 #[derive(Debug, Default)]
 struct Pace {
-    /// The last pause.
+    /// The length of the last pause.
     pause: Duration,
-    /// The time at which the last wait for work began, after the pause.
+    /// The time at which the worker last began to wait for work, after its pause.
     waited_from: Option<Instant>,
-    /// The time at which that wait ended.
+    /// The time at which the last wait for work ended.
     woke: Option<Instant>,
     /// The duration of the last wait for work.
     idle: Duration,
-    /// The time from the end of the wait before to the end of this one: the frames of the last reads came in this time.
+    /// The time between the ends of the last two waits for work. The frames of the last reads arrived in this time.
     interval: Duration,
 }
 
-/// A shorter pause is not worth its system call.
+/// The shortest pause. A pause that would be shorter is left out, because it would save less than its system call
+/// costs.
 const SHORTEST: Duration = Duration::from_micros(50);
 
 /// The number of frames of one sender that may arrive during a pause.
 ///
-/// A sender that writes each frame by itself can have about 270 frames in a unix socket before its next write waits: Linux
-/// allows 208 KiB by default, and counts 768 bytes for a small write.
+/// About 270 frames fit into the buffer of a unix socket if the sender writes each frame by itself: Linux allows 208
+/// KiB by default, and counts 768 bytes for a small write. When the buffer is full, the sender's next write waits.
 const FRAMES: u32 = 160;
 
 thread_local! {
-    /// The most frames that a read of this thread had since the last pause.
+    /// The largest number of frames that one read of this thread returned since the last pause.
     static MOST_FRAMES: Cell<u32> = const { Cell::new(0) };
     static PACE: RefCell<Pace> = RefCell::default();
 }
 
-/// Reports the number of frames that one read had, so that the next pause of this thread is not too long.
+/// Reports the number of frames that one read returned. The next pause of this thread is chosen accordingly, so that it
+/// is not too long.
 pub(crate) fn have_read(frames: usize) {
     let frames = u32::try_from(frames).unwrap_or(u32::MAX);
     MOST_FRAMES.set(MOST_FRAMES.get().max(frames));
 }
 
-/// Reports that a write waits for its peer. The next wait of this thread then has no pause before it, so that the write
-/// goes on as soon as the peer has read.
+/// Reports that a write waits because its peer does not read. The next wait of this thread begins without a pause, so
+/// that the write continues as soon as the peer has read.
 pub(crate) fn write_waits() {
     MOST_FRAMES.set(u32::MAX);
 }
@@ -123,9 +125,10 @@ impl Coalescing {
 // === impl Pace ===
 
 impl Pace {
-    /// Returns the pause before the next wait. `frames` is the most frames that a read had since the last wait.
+    /// Returns the pause before the next wait for work. `frames` is the largest number of frames that one read returned
+    /// since the last wait.
     fn next(&mut self, frames: u32, latency: Duration) -> Duration {
-        // Work that comes less than once in `latency` is not worth a pause.
+        // If work comes less often than once in `latency`, a pause would gain nothing.
         let often = self.woke.is_some() && self.idle < latency;
         let mut pause = (2 * self.pause).max(SHORTEST).min(latency);
         if frames > 0 {
@@ -157,7 +160,7 @@ mod tests {
 
     const LATENCY: Duration = Duration::from_millis(2);
 
-    /// A worker whose time does not pass by itself.
+    /// A worker with a simulated clock.
     struct Worker {
         pace: Pace,
         now: Instant,
@@ -171,7 +174,8 @@ mod tests {
             }
         }
 
-        /// Pauses, waits for `wait`, reads `frames` of one sender in `work`, and returns the next pause.
+        /// Simulates one round of a worker: a pause, a wait of the length `wait`, and the processing of `frames` frames
+        /// of one sender. Returns the next pause.
         fn round(&mut self, wait: Duration, frames: u32) -> Duration {
             self.now += self.pace.pause;
             self.pace.waits(self.now);
@@ -181,11 +185,13 @@ mod tests {
             self.pace.next(frames, LATENCY)
         }
 
-        /// The pause after many rounds with a sender that writes a frame per `gap`.
+        /// Returns the pause and the number of frames per round after many rounds. The sender writes one frame per
+        /// `gap`.
         fn settled(&mut self, gap: Duration) -> (Duration, u32) {
             let mut last = (Duration::ZERO, 0);
             for _ in 0..100 {
-                // The frames of the pause and of the work, or else the first one after them.
+                // The number of frames that arrive during the pause and the processing. If there are none, the worker
+                // waits for one.
                 let arrived =
                     (self.pace.pause + Duration::from_micros(5)).as_nanos() / gap.as_nanos();
                 let arrived = u32::try_from(arrived).expect("few");

@@ -1,6 +1,6 @@
 //! Parts of the router for the tests, benchmarks, fuzz targets and doc examples of this repository.
 //!
-//! Any new version may change or remove them.
+//! Any new version may change or remove these parts.
 
 #[cfg(feature = "tls")]
 pub use crate::net::server_name;

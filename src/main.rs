@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// An allocator that returns memory to the system after an outage. The allocator of glibc does not (see
-/// `benches/memory.rs`). The one of musl does.
+/// An allocator that returns memory to the system after an outage. It replaces glibc's allocator, which keeps the
+/// memory (see `benches/memory.rs`). musl's own allocator returns the memory, so it is not replaced.
 #[cfg(target_env = "gnu")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -22,8 +22,8 @@ fn demo(seconds: u32, folder: &Path) -> Command {
     command
 }
 
-/// The numbers in a sink's row of the final table: offered, delivered, dropped, queued, in flight,
-/// read, missing, repeated.
+/// Returns the numbers in a sink's row of the final table, in this order: offered, delivered, dropped, queued, in
+/// flight, read, missing, repeated.
 fn account(output: &str, sink: &str) -> [u64; 8] {
     let (_, table) = output
         .split_once("\nsink ")

@@ -1,5 +1,5 @@
-//! Checks the claims of the documents about the program: configurations, links, commands, flags and metrics. `tests/house`
-//! compares the documents with the sources.
+//! Checks the claims of the documents about the program: configurations, links, commands, flags and metrics. The tests
+//! in `tests/house` compare the documents with the sources.
 
 use std::{
     collections::BTreeSet,
@@ -25,7 +25,7 @@ use markdown::{code_spans, prose};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 struct Document {
-    /// Relative to the repository's root.
+    /// The path of the document, relative to the root of the repository.
     path: PathBuf,
     text: String,
 }
@@ -96,7 +96,7 @@ fn every_tapfile_parses_without_a_warning() {
                 continue;
             }
             seen += 1;
-            // A snippet may contain only listeners or only sinks; adds what is missing.
+            // A snippet may contain only listeners or only sinks. In that case the test adds the missing kind.
             let mut text = block.text.clone();
             if !text.contains("listen ") {
                 text.push_str("\nlisten @docs\n");
@@ -189,7 +189,7 @@ fn sources(folders: &[&str]) -> String {
     text
 }
 
-/// The program's help, and the names of its commands.
+/// Returns the text of the program's help, and the names of its commands.
 fn help() -> (String, BTreeSet<String>) {
     let help = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_tapfan"))
@@ -247,7 +247,7 @@ fn every_command_flag_and_metric_exists() {
             }
             for word in line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
                 if word.starts_with("tapfan_") {
-                    // The encoder adds these suffixes.
+                    // The encoder of the metrics adds these suffixes to their names.
                     let suffixes = ["_total", "_info"].into_iter();
                     let name = suffixes.fold(word, |name, suffix| name.trim_end_matches(suffix));
                     assert!(sources.contains(name), "{from}: there is no {word}");
@@ -257,11 +257,11 @@ fn every_command_flag_and_metric_exists() {
     }
 }
 
-/// A process that ends with its test.
+/// A process that is killed when its test ends.
 struct Running(Child);
 
 impl Running {
-    /// Sends SIGINT and waits for the end.
+    /// Sends SIGINT and waits until the process has ended.
     fn end(&mut self) -> bool {
         let pid = i32::try_from(self.0.id()).expect("a process");
         kill(Pid::from_raw(pid), Signal::SIGINT).expect("it runs");
@@ -293,7 +293,7 @@ fn the_first_steps_of_the_readme_show_frames() {
     };
 
     let folder = tempfile::tempdir().expect("a folder");
-    // Only the port differs from the text, because another router may run here.
+    // The test changes only the port in the documented Tapfile, because another router may run on this machine.
     let tapfile = tapfile.replace("127.0.0.1:9180", "127.0.0.1:0");
     fs::write(folder.path().join("Tapfile"), tapfile).expect("the folder is ours");
     symlink(Path::new(ROOT).join("tests"), folder.path().join("tests"))
@@ -334,7 +334,7 @@ fn a_first_tapfile_is_written_and_good() {
             .output()
             .expect("it runs")
     };
-    // Standard output, so that no folder is created outside.
+    // The Tapfile is written to standard output, because in that case the command creates no folder for sockets.
     let written = tapfan(&["init", "-o", "-"]);
     assert!(written.status.success(), "{written:?}");
     let text = String::from_utf8(written.stdout).expect("text");

@@ -1,5 +1,5 @@
-//! `tapfan dump`: it writes exactly the frames that it reads, from files and from sockets, and it reports what is wrong
-//! with a capture.
+//! `tapfan dump`: these tests check that it writes exactly the frames that it reads, from files and from sockets, and
+//! that it reports what is wrong with a capture.
 
 use std::{
     fs,
@@ -71,7 +71,7 @@ impl Dump {
         kill(Pid::from_raw(pid), signal).expect("sent");
     }
 
-    /// Waits until it has ended, and returns its exit status and what it wrote to stderr.
+    /// Waits until the program has ended. Returns its exit status and what it wrote to stderr.
     fn end(mut self) -> (Option<i32>, String) {
         let mut status = None;
         until("its end", || {
@@ -101,7 +101,7 @@ fn dump(arguments: &[&str]) -> Output {
     dump_of(b"", arguments)
 }
 
-/// Runs it to its end with this standard input.
+/// Runs `tapfan dump` to its end, with `input` as its standard input.
 fn dump_of(input: &[u8], arguments: &[&str]) -> Output {
     assert_cmd::Command::new(env!("CARGO_BIN_EXE_tapfan"))
         .arg("dump")
@@ -144,7 +144,7 @@ fn a_capture_that_is_written_is_the_one_that_was_read() {
         stderr(&output),
         format!("tapfan dump: read 4000 frames; {copy}: wrote 4000\n")
     );
-    // The same on standard output.
+    // The output without `-w` goes to standard output and must be the same.
     let output = dump(&[BIND, "--fstrm"]);
     assert!(output.stdout == fs::read(BIND).expect("a file"));
 }
@@ -186,7 +186,7 @@ fn captures_in_one_file_are_all_read_and_what_else_follows_is_reported() {
     );
     assert!(stderr(&output).contains(&problem), "{}", stderr(&output));
 
-    // A server that was restarted appends its next capture.
+    // A DNS server that was restarted appends a new capture to the file.
     fs::write(&file, &bytes).expect("written");
     let running = Dump::start(folder.path(), &["-f", &file, "-w", &text, "-q"]);
     let lines = || {
@@ -405,7 +405,7 @@ fn bad_frames_are_skipped_and_counted_with_their_places() {
     tapfan dump: standard input: skipped frame 5, at byte 1048661, which is not dnstap: byte 2: Dnstap.message is missing in the message that ends here
     tapfan dump: read 3 frames, skipped 3 bad; standard output: wrote 3
     ");
-    // Thousands of bad frames do not flood the terminal.
+    // Even thousands of bad frames must not flood the terminal.
     let bytes = capture(&vec![b"x".as_slice(); 5000]);
     let output = dump_of(&bytes, &["-r", "-"]);
     let text = stderr(&output);
@@ -500,7 +500,7 @@ fn an_output_that_leads_back_to_an_input_is_refused_before_anything_is_opened() 
             assert!(!Path::new(&socket).exists(), "{arguments:?}");
         }
     }
-    // Nor must two outputs overwrite each other.
+    // Two outputs must not overwrite each other, so the command is refused.
     let (new, around) = (path(&folder, "new"), path(&folder, "sub/../new"));
     for (other, problem) in [(&new, "is given twice"), (&around, "are the same file")] {
         let arguments = ["-r", SAMPLE, "-w", &new, "-q", "-w", other, "-y"];
@@ -598,7 +598,7 @@ async fn senders_at_sockets_get_finish_and_their_frames_are_written() {
     assert_eq!(log.matches("end=STOP").count(), 2, "{log}");
     let type_ = "content_type=protobuf:dnstap.Dnstap";
     assert_eq!(log.matches(type_).count(), 2, "{log}");
-    // A unidirectional sender begins with START and gets no FINISH.
+    // A unidirectional sender begins with START. It gets no FINISH.
     let mut bare = UnixStream::connect(&socket).await.expect("listening");
     start(&mut bare, TIMEOUT).await.expect("written");
     let head = Control::start().encode().len();
@@ -616,7 +616,7 @@ async fn senders_at_sockets_get_finish_and_their_frames_are_written() {
         let log = running.stderr();
         log.contains("frames=0 end=\"closed without STOP\"")
     });
-    // A sender that is connected at the end is asked to finish.
+    // A sender that is still connected when the program ends is asked to finish its stream.
     let mut last = UnixStream::connect(&socket).await.expect("listening");
     open(&mut last, TIMEOUT).await.expect("ACCEPT");
     running.signal(Signal::SIGINT);
@@ -654,7 +654,7 @@ async fn the_timeout_ends_a_handshake_and_no_stream() {
     for opening in [Vec::new(), Control::ready().encode().to_vec()] {
         let mut silent = connect().await.expect("listening");
         silent.write_all(&opening).await.expect("written");
-        // The answer to READY, and then the end.
+        // The sender reads the answer to its READY, and after it the end of the connection.
         let mut bytes = Vec::new();
         let end = timeout(TIMEOUT, silent.read_to_end(&mut bytes));
         end.await.expect("in time").expect("the end");
@@ -662,7 +662,7 @@ async fn the_timeout_ends_a_handshake_and_no_stream() {
     until("the reports", || {
         running.stderr().matches("took longer than 1s").count() == 2
     });
-    // The stream was silent for longer than both handshakes.
+    // The stream was silent for longer than the time limit of the handshake.
     let bytes = fs::read(SAMPLE).expect("a capture");
     let head = Control::start().encode().len();
     stream.write_all(&bytes[head..]).await.expect("open");
@@ -682,7 +682,7 @@ fn what_is_sent_on_arrives_whole() {
     let (socket, copy) = (path(&folder, "in.sock"), path(&folder, "copy.fstrm"));
     let collector = Dump::start(folder.path(), &["-u", &socket, "-w", &copy, "-v"]);
     until("its socket", || collector.stderr().contains("listening"));
-    // These are more frames than a queue holds.
+    // These captures have more frames than a queue holds.
     let output = dump(&[
         "-r", BIND, "-r", BIND, "-r", BIND, "-r", BIND, "-r", BIND, "-U", &socket,
     ]);
@@ -764,7 +764,7 @@ async fn after_a_signal_a_slow_collector_has_only_the_time_of_the_drain() {
     let folder = TempDir::new().expect("a folder");
     let socket = path(&folder, "slow.sock");
     let collector = SlowCollector::listening(&socket);
-    // With `-f`, the capture does not end before the signal.
+    // With `-f`, the input does not end before a signal arrives.
     let arguments = [
         "-f", BIND, "-r", BIND, "-r", BIND, "-U", &socket, "-t", "1s",
     ];
@@ -780,7 +780,7 @@ async fn after_a_signal_a_slow_collector_has_only_the_time_of_the_drain() {
     assert!(number_after(last, ", dropped ") > 0, "{text}");
 }
 
-/// The number before or after `word` in the summary.
+/// Returns the number before or after `word` in the last line of stderr.
 fn number_after(text: &str, word: &str) -> u64 {
     let (_, rest) = text
         .split_once(word)
@@ -791,7 +791,7 @@ fn number_after(text: &str, word: &str) -> u64 {
         .unwrap_or_else(|_| panic!("a number after {word:?} in {text}"))
 }
 
-/// Asserts that the last line counts every frame, and that some were dropped.
+/// Asserts that the last line accounts for every frame, and that some frames were dropped.
 fn assert_dropped(text: &str) {
     let last = text.lines().last().unwrap_or_default();
     let read = number_after(last, "read ");
@@ -805,10 +805,10 @@ fn assert_dropped(text: &str) {
     );
 }
 
-/// A pager or `ssh` may not read for a long time.
+/// A pager or `ssh` can stop reading for a long time.
 #[tokio::test]
 async fn senders_never_wait_for_a_reader_that_does_not_read() {
-    // The log goes into a file, or into the pipe that nobody reads.
+    // The program's stderr goes into a file, or into the pipe that nobody reads.
     for is_log_unread in [false, true] {
         let folder = TempDir::new().expect("a folder");
         let (socket, copy) = (path(&folder, "in.sock"), path(&folder, "copy.fstrm"));
@@ -829,7 +829,7 @@ async fn senders_never_wait_for_a_reader_that_does_not_read() {
             stderr: log,
         };
         until("its socket", || Path::new(&socket).exists());
-        // These are more frames than the queue of an output holds. Each sender gets FINISH.
+        // The senders send more frames than the queue of an output holds. Each sender gets FINISH.
         let bytes = fs::read(BIND).expect("a capture");
         for _ in 0..40 {
             send(
@@ -883,7 +883,7 @@ fn a_capture_waits_for_its_reader_until_a_signal() {
     drop(reader);
 }
 
-/// The numbers in the last line that follow these words; 0 if the words are missing.
+/// Returns the numbers that follow these words in the last line of stderr; 0 if the words are missing.
 fn totals<const N: usize>(text: &str, words: [&str; N]) -> [u64; N] {
     let line = text.lines().last().expect("the totals");
     words.map(|word| {
@@ -921,7 +921,7 @@ async fn frames_that_arrive_after_the_limit_are_not_lost() {
     let folder = TempDir::new().expect("a folder");
     let (socket, pipe) = (path(&folder, "in.sock"), path(&folder, "pipe"));
     nix::unistd::mkfifo(Path::new(&pipe), nix::sys::stat::Mode::S_IRWXU).expect("made");
-    // Opened for both directions, so that neither side waits for the other one to open it.
+    // The FIFO is opened for reading and writing. If it were opened for reading only, the call would wait for a writer.
     let mut options = fs::OpenOptions::new();
     let mut reader = options.read(true).write(true).open(&pipe).expect("a pipe");
     let running = Dump::start(
@@ -937,8 +937,8 @@ async fn frames_that_arrive_after_the_limit_are_not_lost() {
     stream.write_all(frames).await.expect("written");
     let read = timeout(TIMEOUT, stream.read_u8()).await.expect("in time");
     read.expect_err("the back channel is closed, because the limit is reached");
-    // The text of 2000 frames does not fit into the pipe, so the output waits. Meanwhile the sender sends more frames
-    // than the queue of the sockets holds.
+    // The text of 2000 frames does not fit into the pipe, so the output waits. In that time, the sender sends more
+    // frames than the queue of the listeners holds.
     for _ in 0..20 {
         stream.write_all(frames).await.expect("written");
     }
@@ -974,7 +974,7 @@ fn a_file_that_was_renamed_is_continued_in_a_new_one() {
         frames.ok().map(|frames| frames.len())
     };
     send();
-    // The file is still at its path, so dump continues to write to it.
+    // The file is still at its path, so the program continues to write to it.
     running.signal(Signal::SIGHUP);
     send();
     until("both captures in the file", || {
@@ -1006,12 +1006,12 @@ fn a_reader_that_goes_away_ends_it_without_an_error() {
     assert_eq!(child.wait().expect("a child").code(), Some(0));
 }
 
-/// A `CLIENT_QUERY`, and its response some time later.
+/// Returns a `CLIENT_QUERY`, and the response to it some time later.
 fn transaction(id: u8, seconds: u8, milliseconds: u32) -> [Vec<u8>; 2] {
     transaction_of([5, 6], id, seconds, milliseconds)
 }
 
-/// A query, and its response some time later. `types` are their message types.
+/// Returns a query, and the response to it some time later. `types` are the message types of the two frames.
 fn transaction_of(types: [u8; 2], id: u8, seconds: u8, milliseconds: u32) -> [Vec<u8>; 2] {
     let dns = |flags: u8, rcode: u8| {
         let head = [0, id, flags, rcode, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -1093,7 +1093,8 @@ fn queries_of_every_type_are_paired_with_their_responses() {
         assert!(text.contains("of 1 responses"), "{types:?}: {text}");
         assert!(!text.contains("unanswered 1"), "{types:?}: {text}");
     }
-    // Different types of exchanges are different transactions: a resolver forwards the query of its client.
+    // A resolver sends the query of its client on to another server. The client's query and the forwarded query have
+    // different message types, so they belong to different transactions.
     let [query, _] = transaction_of([5, 6], 1, 10, 25);
     let [_, response] = transaction_of([3, 4], 1, 10, 25);
     let output = dump_of(&capture(&[&query, &response]), &["-r", "-", "--pair"]);
@@ -1205,7 +1206,7 @@ fn a_followed_capture_that_cannot_be_opened_is_reported_once() {
             text.unwrap_or_default().lines().count()
         };
         until("the frames", || lines() == 45);
-        // No user can open a socket, not even root.
+        // A unix socket cannot be opened as a file, not even by root.
         fs::remove_file(&file).expect("removed");
         let socket = std::os::unix::net::UnixListener::bind(&file).expect("bound");
         let report = format!("tapfan dump: cannot open {file}: No such device or address");

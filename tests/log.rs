@@ -1,4 +1,4 @@
-//! The log when its reader is gone, and when senders could flood it.
+//! The log of `tapfan run`: these tests check it when the reader of stderr is gone, and when senders could flood it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -79,7 +79,7 @@ fn a_log_beside_the_tapfile_does_not_log_its_own_changes() {
         .spawn()
         .expect("the binary was built");
     let said = || fs::read_to_string(&log).expect("text");
-    // The first failure is logged after the watch has started.
+    // The first failure to connect is logged after the watch on the folder has started.
     while !(said().contains("tapfan is running") && said().contains("sink cannot be reached")) {
         assert_eq!(tapfan.try_wait().expect("our child"), None, "{}", said());
         thread::sleep(Duration::from_millis(20));

@@ -1,4 +1,5 @@
-//! `tapfan status` against a mock server: the address it uses, its output and its exit status.
+//! `tapfan status` against a mock server. The tests check the address that the command uses, its output and its exit
+//! status.
 
 use std::{
     fs,
@@ -47,7 +48,7 @@ impl Server {
                 let head = head_of(&stream);
                 heads.lock().expect("whole").push(head);
                 let answer = answer.lock().expect("whole").clone();
-                // The client may have closed already.
+                // An error is ignored, because the client may have closed the connection already.
                 let _ = (&stream).write_all(&answer);
             }
         });
@@ -202,7 +203,8 @@ fn the_headline_and_the_count_are_those_of_the_shown_sinks() {
 #[test]
 fn json_is_the_routers_own_output() {
     let said = status(&[sink("a", "up"), sink("b", "backoff")]);
-    // The JSON has another format than the router's, to show that it is printed unchanged.
+    // The JSON is formatted differently from the router's JSON. So the test fails if the command formats the JSON
+    // again.
     let pretty = serde_json::to_string_pretty(&said).expect("text");
     let server = Server::answering(ok(&pretty));
     let output = status_of(&server, &["--json"]);
@@ -277,7 +279,7 @@ fn the_tapfile_gives_the_address_of_the_router() {
     };
     write("Tapfile", &format!("admin {}", server.address));
     command(folder.path(), &[]).assert().success();
-    // The router may still run with an earlier version of the file.
+    // The router may still run with an earlier version of the Tapfile.
     write(
         "Tapfile",
         &format!("admin {}\nresolver nonsense", server.address),
@@ -373,7 +375,7 @@ fn a_router_with_another_tapfile_is_reported() {
         ("b", vec!["--json"], true),
         ("b", vec!["-c", "../a/Tapfile"], false),
         ("a", vec!["-c", "../b/Tapfile"], true),
-        // The same file through a symbolic link.
+        // This symbolic link leads to the same file.
         ("link", vec![], false),
         ("b", vec!["-c", "../Tapfile"], false),
         ("b", vec!["--admin", &address], false),

@@ -1,7 +1,8 @@
 //! Templates of `extra` on recorded queries and responses of BIND, Unbound, dnsdist and CoreDNS.
 //!
-//! The recording of CoreDNS contains the values that CoreDNS computed for the same text, and these are the expected
-//! values. For the other servers, the expected values come from prost and a minimal DNS parser.
+//! The recording of CoreDNS contains the values that CoreDNS itself computed for the same template. The tests expect
+//! tapfan to compute the same values. For the other servers, the expected values come from prost and a minimal DNS
+//! parser.
 
 use prost::Message as _;
 use tapfan::{
@@ -10,10 +11,10 @@ use tapfan::{
     proto::{Dnstap, Message},
 };
 
-/// The text that `tests/data/coredns.sh` gave to CoreDNS.
+/// The template that `tests/data/coredns.sh` gave to CoreDNS.
 const LINE: &str = "{type}|{class}|{name}|{proto}|{remote}|{port}|{local}|{size}|{>id}|{>opcode}|{>do}|{>bufsize}|{rcode}|{rsize}|{>rflags}|{duration}|{/forward/upstream}|{/none/none}|{/}|{nmae}|{{port}}|}";
 
-/// The values of [`LINE`] by their place.
+/// The names of the values in [`LINE`], in their order.
 const NAMES: [&str; 22] = [
     "type", "class", "name", "proto", "remote", "port", "local", "size", "id", "opcode", "do",
     "bufsize", "rcode", "rsize", "rflags", "duration", "upstream", "none", "empty", "unknown",
@@ -41,12 +42,12 @@ fn evaluate(template: &Template, frame: &[u8]) -> String {
     String::from_utf8(value.bytes().to_vec()).expect("text")
 }
 
-/// The placeholders for which CoreDNS knows a value that a frame of this type does not contain.
+/// Returns the placeholders whose values CoreDNS knows although a frame of this type does not contain them.
 fn unknown_in(kind: i32) -> &'static [&'static str] {
     match kind {
         CLIENT_QUERY => &["local"],
         CLIENT_RESPONSE => &["local", "size", "do", "bufsize"],
-        // The values of CoreDNS describe its client, not its socket to the upstream.
+        // CoreDNS fills in the values of its client instead of those of its own connection to the upstream.
         FORWARDER_QUERY => &["local", "remote", "port", "proto", "bufsize", "braces"],
         _ => &[
             "local", "remote", "port", "proto", "size", "do", "bufsize", "braces",
@@ -66,8 +67,8 @@ fn values_are_those_of_coredns_where_both_know_them() {
         let [theirs, ours] = [&theirs, &ours].map(|line| line.split('|').collect::<Vec<_>>());
         assert_eq!((theirs.len(), ours.len()), (NAMES.len(), NAMES.len()));
         for ((name, theirs), ours) in NAMES.iter().zip(&theirs).zip(&ours) {
-            // CoreDNS fills in the values of the response before there is one. `upstream` is metadata that only CoreDNS
-            // has.
+            // In a query, CoreDNS fills in the values of the response before there is a response. Only CoreDNS has the
+            // metadata `upstream`.
             let is_later = matches!(
                 *name,
                 "rcode" | "rsize" | "rflags" | "duration" | "upstream"
@@ -84,7 +85,8 @@ fn values_are_those_of_coredns_where_both_know_them() {
     assert!(compared > 3000, "only {compared} values");
 }
 
-/// CoreDNS evaluates placeholders of the response before there is a response. tapfan finds their values in the frame.
+/// CoreDNS evaluates the placeholders of the response before there is a response. tapfan takes their values from the
+/// frame.
 #[test]
 fn responses_of_coredns_have_values_that_it_leaves_out() {
     let template = Template::new("{local} {rcode} {rsize} {>rflags} {duration}");
@@ -112,7 +114,8 @@ fn responses_of_coredns_have_values_that_it_leaves_out() {
     );
 }
 
-/// The duration of a message, computed with floating-point numbers, which are exact enough for a recording.
+/// Returns the duration of a message. It is computed with floating-point numbers, which are exact enough for a
+/// recording.
 fn seconds(message: &Message) -> String {
     let time = |seconds: Option<u64>, nanoseconds: Option<u32>| {
         Some(i128::from(seconds?) * 1_000_000_000 + i128::from(nanoseconds?))
@@ -142,7 +145,7 @@ fn address(octets: Option<&[u8]>) -> String {
     }
 }
 
-/// The question as name, number of the type, and number of the class.
+/// Returns the question of a DNS message: the name, the number of the type, and the number of the class.
 fn question(message: &[u8]) -> (String, u16, u16) {
     let (mut name, mut at) = (String::new(), 12);
     while message[at] != 0 {
@@ -160,7 +163,7 @@ fn question(message: &[u8]) -> (String, u16, u16) {
     (name, number(at + 1), number(at + 3))
 }
 
-/// The type, and the values that a frame of a query or a response must have.
+/// Returns the type, and the values that a frame of a query or a response must have.
 fn expected(message: &Message) -> String {
     let [query, response] = [&message.query_message, &message.response_message];
     let either = query.as_ref().or(response.as_ref()).expect("a DNS message");
@@ -183,7 +186,8 @@ fn expected(message: &Message) -> String {
     let id = u16::from_be_bytes([either[0], either[1]]);
     let length =
         |message: Option<&Vec<u8>>| message.map_or("-".to_owned(), |it| it.len().to_string());
-    // All recordings are over UDP. OPT is the last record, and neither dnsperf nor the servers put options into it.
+    // All recordings are over UDP. OPT is the last record of a message, and it contains no options, because neither
+    // dnsperf nor the servers send any.
     let (dnssec, size) = match query {
         Some(query) if query[11] == 0 => ("false".to_owned(), "512".to_owned()),
         Some(query) => {

@@ -22,7 +22,8 @@ pub(super) fn is_alarming(word: VerdictWord) -> bool {
     word >= VerdictWord::Behind
 }
 
-/// Returns the fill of a queue from 0 to 1. A queue is limited in frames and in bytes; the fuller of the two counts.
+/// Returns the fill of a queue from 0 to 1. A queue has a limit of frames and a limit of bytes; the result is the
+/// larger of the two shares.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn fill(queue: &QueueStatus) -> f64 {
     let share = |held: u64, capacity: u64| {

@@ -1,4 +1,4 @@
-//! The sockets that `tapfan run` inherits, with warnings about sockets that no `listen` line uses.
+//! The sockets that `tapfan run` inherits from systemd, with warnings about sockets that no `listen` line uses.
 
 use tracing::{error, warn};
 

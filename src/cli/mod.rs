@@ -1,5 +1,5 @@
-//! The command line. Each command has a file or folder. Only `main` uses this module, and this module can use all other
-//! folders.
+//! The command line. Each command has its own file or folder. Only `main` uses this module. This module may use all
+//! other modules of the crate.
 
 mod capture;
 mod check;
@@ -137,8 +137,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints the help, or the error in the arguments. The arguments may be for `run`, where the service manager waits for
-/// the process to exit. So this function prints an error without waiting for the reader of stderr.
+/// Prints the help, or the error in the arguments. For `tapfan run`, a service manager waits until the process ends. So
+/// this function prints an error without waiting for the reader of stderr.
 fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         error.exit();
@@ -159,7 +159,7 @@ impl Command {
     /// Returns whether this command writes its log to stderr directly or through a queue.
     fn outlet(&self) -> Outlet {
         match self {
-            // Senders must not wait for the reader of stderr.
+            // These commands receive frames, and the senders of the frames must not wait for the reader of stderr.
             Self::Run { .. } | Self::Dump { .. } => Outlet::queued(),
             _ => Outlet::Direct,
         }
@@ -172,7 +172,7 @@ impl Command {
             Self::Run { log, .. } => (log, "info"),
             Self::Dump { args, log } if args.verbose => (log, "warn,tapfan=debug"),
             Self::Dump { log, .. } | Self::Replay { log, .. } => (log, "warn"),
-            // Its output shows the state of the sinks, so log lines would only repeat it.
+            // The demo prints the state of the sinks, so log lines would only repeat it.
             Self::Demo { log, .. } => (log, "error"),
             Self::Check(_) => (&LogArgs::DEFAULT, "info"),
             Self::Init(_)
@@ -185,7 +185,7 @@ impl Command {
     }
 }
 
-/// Writes the reason why a command ends to stderr, and returns the exit status.
+/// Writes the reason why a command fails to stderr, and returns the exit status.
 fn fail(status: u8, why: fmt::Arguments<'_>) -> ExitCode {
     eprint(format_args!("tapfan: {why}\n"));
     ExitCode::from(status)

@@ -11,7 +11,7 @@ use tokio::select;
 use super::tapfile::{Read, Tapfile};
 use crate::files::{Reader, Unanswered};
 
-/// The read in progress, and the request for another read after it.
+/// The read of the Tapfile that is in progress, and the request for another read after it.
 pub(super) struct Readings {
     tapfile: Tapfile,
     reader: Reader,
@@ -54,13 +54,14 @@ impl Readings {
         true
     }
 
-    /// Waits for the result of the read in progress. If no read is in progress, waits until one is started and done.
-    /// Cancel safe.
+    /// Waits for the result of the read in progress. If no read is in progress, waits until one is started and has
+    /// ended. Cancel safe.
     pub(super) async fn done(&mut self) -> (Wanted, Result<Read, Unanswered>) {
         loop {
             let (wanted, read) = select! {
                 read = end(&mut self.under_way) => read,
-                // An earlier read timed out while it waited for a file. That file has now been read.
+                // An earlier read ended with a timeout while it waited for a file. That file has now been read, so the
+                // Tapfile is read again.
                 () = self.reader.answered_late() => {
                     self.ask(Wanted::IfChanged);
                     continue;

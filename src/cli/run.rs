@@ -56,7 +56,7 @@ enum Asked {
     End(&'static str),
 }
 
-/// A running router, and the last configuration that it applied or refused.
+/// A running router, and the last configuration that the router applied or refused.
 struct Running {
     tapfile: Tapfile,
     readings: Readings,
@@ -68,13 +68,14 @@ struct Running {
     digest: u64,
     /// The number of threads that move frames.
     workers: usize,
-    /// The time since which each new configuration is dropped because files keep changing; `None` if the last one was
-    /// used.
+    /// The time since which tapfan has dropped each new configuration, because files keep changing. `None` if it used
+    /// the last one.
     postponed: Option<Instant>,
 }
 
 pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
-    // This comes first: taking inherited sockets requires a single-threaded process, and the log starts a thread.
+    // This comes first because systemd's sockets can be taken only while the process has a single thread, and the log
+    // starts another thread.
     let Some(inherited) = inherited::take() else {
         return ExitCode::from(FAILED);
     };
@@ -134,7 +135,7 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
     status.unwrap_or(ExitCode::from(FAILED))
 }
 
-/// The runtime of listeners and sinks.
+/// Builds the runtime on which listeners and sinks run.
 fn data_plane(view: &View, config: &Config) -> io::Result<Runtime> {
     let mut builder = runtime::Builder::new_multi_thread();
     builder.worker_threads(config.workers).enable_all();
@@ -165,8 +166,8 @@ impl Running {
         read: &Read,
     ) -> Option<Self> {
         let mut unused = Unused::default();
-        // Logs these warnings before the start. If the Tapfile spells the address of an inherited socket differently,
-        // the start fails, and the warning shows why.
+        // The warnings are logged before the router starts. If the Tapfile spells the address of an inherited socket
+        // differently, the start fails, and the warning shows why.
         unused.warn(&inherited, prepared.config());
         let bounds = prepared.config().sum_of_bounds();
         let workers = prepared.config().workers;
@@ -237,9 +238,9 @@ impl Running {
         ExitCode::SUCCESS
     }
 
-    /// Returns whether to drop the configuration that was just read: while files are still changing, it may have been
-    /// read when it was half-written. Another read follows when the folders are quiet. If a folder is never quiet, the
-    /// reload is delayed by at most [`PATIENCE`].
+    /// Returns whether to drop the configuration that was just read. While files are still changing, one of them may
+    /// have been only half-written when it was read. Another read follows when the files have stopped changing. If they
+    /// never stop, the reload is delayed by at most [`PATIENCE`].
     fn postpones(&mut self, wanted: Wanted) -> bool {
         let may_be_torn = wanted == Wanted::IfChanged && self.watch.is_changing();
         let since = may_be_torn.then(|| self.postponed.unwrap_or_else(Instant::now));
@@ -251,7 +252,7 @@ impl Running {
     fn reload(&mut self, wanted: Wanted, read: Result<Read, Unanswered>) {
         match read {
             Ok(read) if wanted == Wanted::Always || read.digest != self.digest => {
-                // The change blocks: it looks up users and groups, and binds sockets.
+                // The change blocks this thread: it looks up users and groups, and binds sockets.
                 block_in_place(|| self.change(read));
             }
             Ok(_) => {}

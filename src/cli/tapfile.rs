@@ -32,7 +32,7 @@ pub(super) struct Read {
     /// Every file on which the configuration depends, even if it does not exist: the Tapfile, imported files,
     /// certificates and keys.
     pub(super) files: Vec<PathBuf>,
-    /// A digest of the contents of all `files`. It changes only if one of these contents changes.
+    /// A digest of the contents of all `files`. The digest changes only if the content of one of these files changes.
     pub(super) digest: u64,
     /// The absolute path of the Tapfile; `None` if it cannot be determined.
     pub(super) absolute_path: Option<PathBuf>,
@@ -55,7 +55,8 @@ pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
 // === impl Tapfile ===
 
 impl Tapfile {
-    /// Returns the given file, or else the file at a default place. If there is none, logs an error and returns `None`.
+    /// Returns the file given on the command line, or else the file at a default path. If there is none, logs an error
+    /// and returns `None`.
     pub(super) fn choose(named: Option<&PathBuf>, log: &Log) -> Option<Self> {
         let drawn = log.is_at_a_terminal().then(|| log.outlet.clone());
         let path = match named {
@@ -92,8 +93,8 @@ impl Tapfile {
             digest,
             ..
         } = config::load(&self.path, &config::process_environment);
-        // Computes the digest before the files are read for use. If a file changes in between, the next read has
-        // another digest, so the change is noticed.
+        // The digest is computed before the certificates and keys are read for use. If a file changes in between, the
+        // next read computes another digest, so the change is noticed.
         let digest = of_all(digest, &files);
         Read {
             prepared: config.map(Prepared::new),
@@ -112,8 +113,8 @@ impl Read {
     /// The largest number of problems that are logged. A terminal shows at most the same number of problems.
     const LINES: usize = 100;
 
-    /// Returns the first few errors in one line, and only the number of further ones. If a file is not a Tapfile at
-    /// all, every line of it has an error, and each `/status` contains this text.
+    /// Returns the first few errors and the number of further ones, in one line. The text is kept short because each
+    /// `/status` contains it, and if a file is not a Tapfile at all, every line of the file has an error.
     pub(super) fn errors(&self) -> String {
         const SHOWN: usize = 8;
         let is_error = |problem: &&Diagnostic| problem.severity() == Severity::Error;
@@ -127,7 +128,8 @@ impl Read {
         errors.chain(more).collect::<Vec<_>>().join("; ")
     }
 
-    /// Reports the problems: on a terminal in the same form as `check`, elsewhere as log lines.
+    /// Reports the problems of the configuration. A terminal gets the same form as `tapfan check`; otherwise, the
+    /// problems are log lines.
     pub(super) fn report(&self) {
         let diagnostics = &self.diagnostics;
         if let Some(outlet) = &self.drawn {
@@ -164,7 +166,8 @@ impl Read {
     }
 }
 
-/// Returns a digest of `texts`, the digest of the parsed texts, and of the current contents of the files.
+/// Returns a digest of the configuration. `texts` is the digest of the texts that were parsed; this function adds the
+/// current contents of `files`.
 fn of_all(texts: u64, files: &[PathBuf]) -> u64 {
     let mut digest = DefaultHasher::new();
     texts.hash(&mut digest);

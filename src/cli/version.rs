@@ -1,4 +1,5 @@
-//! The text of `tapfan --version`: the version, and from what the program was built. `-V` prints only the version.
+//! The text of `tapfan --version`: the version, and the commit, compiler, target and features of the build. `-V` prints
+//! only the version.
 
 use std::{fmt::Write as _, sync::LazyLock};
 

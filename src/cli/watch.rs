@@ -17,13 +17,14 @@ use tokio::{
 };
 use tracing::warn;
 
-/// A watch on the folders of the configuration's files. It watches folders and not files: editors replace files, and
-/// Kubernetes replaces a symbolic link next to them. It may report a change although no file has changed. The caller
-/// therefore compares a digest of the files.
+/// A watch on the folders of the configuration's files. It watches the folders instead of the files, because editors
+/// replace a file, and Kubernetes replaces a symbolic link in the same folder. The watch may report a change although
+/// no file has changed. The caller therefore compares a digest of the files.
 ///
-/// A separate thread adds and removes the watches, because `inotify_add_watch(2)` does not return on a mount that hangs.
+/// A separate thread adds and removes the watches, because `inotify_add_watch(2)` does not return on a mount that
+/// hangs.
 pub(super) struct Watch {
-    /// The folders to watch, until the thread picks them up.
+    /// The folders that the thread must watch. The thread takes this set when it wakes.
     wanted: Arc<Mutex<Option<BTreeSet<PathBuf>>>>,
     /// Wakes the thread. Dropping this sender ends the thread.
     wake: blocking::SyncSender<()>,
@@ -31,7 +32,7 @@ pub(super) struct Watch {
     burst: Option<Burst>,
 }
 
-/// A burst of events that counts as one change.
+/// A burst of file events that counts as one change.
 struct Burst {
     /// The time at which the burst ends unless another event comes.
     end: Instant,
@@ -48,7 +49,7 @@ struct Folders {
 /// The time without events after which a burst has ended.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// The longest duration of a burst. It limits the delay if a folder is never quiet.
+/// The longest duration of a burst of file events. If the events never stop, the change is reported after this time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 // === impl Watch ===
@@ -56,12 +57,13 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 impl Watch {
     /// Makes a watch that does not watch any folder yet.
     pub(super) fn new() -> Self {
-        // A capacity of one is enough: one pending event stands for any number of events.
+        // One place in the channel is enough, because one pending event stands for any number of events.
         let (notify, changes) = mpsc::channel(1);
         let of_watcher = notify.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.is_ok_and(|event| !event.kind.is_access()) {
-                // If the channel is full, an event is pending already. If it is closed, there is no reader.
+                // Errors are ignored. If the channel is full, an event is pending already. If it is closed, there is no
+                // reader.
                 let _ = of_watcher.try_send(());
             }
         });
@@ -94,30 +96,31 @@ impl Watch {
         }
     }
 
-    /// Watches the folders of `files` and no others. A folder that was not watched before counts as changed: its files
-    /// may have changed between the last read and the start of the watch.
+    /// Watches the folders of `files` and no other folders. A folder that was not watched before counts as changed,
+    /// because its files may have changed between the last read and the start of the watch.
     pub(super) fn files(&self, files: &[PathBuf]) {
         let folders = files.iter().map(|file| folder(file).to_owned()).collect();
         *self.wanted.lock() = Some(folders);
-        // If the channel is full, the thread will wake already. If it is closed, the thread has ended.
+        // Errors are ignored. If the channel is full, the thread has a request to wake already. If it is closed, the
+        // thread has ended.
         let _ = self.wake.try_send(());
     }
 
-    /// Waits for an event in the folders, and then for the end of the burst that starts with it. Cancel safe: the next
-    /// call continues to wait for the end of the same burst.
+    /// Waits for an event in the watched folders, and for the end of the burst that the event belongs to. Cancel safe:
+    /// after a cancelled call, the next call waits for the end of the same burst.
     pub(super) async fn changed(&mut self) {
         loop {
             let Some(burst) = &mut self.burst else {
                 match self.changes.recv().await {
                     Some(()) => self.burst = Some(Burst::start()),
-                    // The thread has ended, so there will be no event.
+                    // The thread has ended, so no event will come.
                     None => return pending().await,
                 }
                 continue;
             };
             match timeout_at(burst.end, self.changes.recv()).await {
                 Ok(Some(())) if Instant::now() < burst.latest => burst.extend(),
-                // The burst has ended, or the channel is closed and there will be no further event.
+                // The burst has ended, or the channel is closed and no event will come.
                 Ok(_) | Err(_) => break,
             }
         }
@@ -159,7 +162,8 @@ impl Folders {
 
     fn watch(&mut self, wanted: BTreeSet<PathBuf>) {
         for folder in self.watched.difference(&wanted) {
-            // This fails only for a deleted folder. The watch on such a folder has ended already.
+            // An error is ignored, because it occurs only for a deleted folder, and the watch on such a folder has
+            // ended already.
             let _ = self.watcher.unwatch(folder);
         }
         let kept = wanted.into_iter().filter(|folder| {
@@ -213,7 +217,8 @@ mod tests {
         assert!(notices(&mut watch).await, "relinked");
     }
 
-    /// Returns a watch, and the sender through which the test sends its events.
+    /// Returns a watch that is not connected to the file system, and the sender through which the test sends events to
+    /// it.
     fn fed() -> (mpsc::Sender<()>, Watch) {
         let (notify, changes) = mpsc::channel(1);
         let watch = Watch {

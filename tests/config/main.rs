@@ -104,7 +104,7 @@ fn arguments_mean_what_they_mean_in_coredns() {
         ("full +4 008", true, 4, 8),
         ("\"full\" 4 8", true, 4, 8),
         ("{$FULL} 4 8", true, 4, 8),
-        // A variable that is not set: CoreDNS ignores the word, but still counts it as the argument at its position.
+        // The variable is not set. CoreDNS ignores its word, but counts the word as the argument at its position.
         ("{$NOTHING} 4 8", false, 4, 8),
     ] {
         let (sink, _) = sink(&format!("dnstap /s {arguments}"));
@@ -602,7 +602,7 @@ fn load_looks_for_the_files_that_are_named() {
             (format!("cannot read `{}`", folder.path().display()), 11),
         ]
     );
-    // If the files are not checked, the same text is valid.
+    // If the files that the text names are not checked, the same text is valid.
     assert!(parse(&text).config.is_some());
 }
 

@@ -131,7 +131,7 @@ fn sinks() -> impl Strategy<Value = Vec<Written<Sink>>> {
     })
 }
 
-/// SOCKET; `full`, writebuffer, queue; edits; `skipverify` with TLS; `queue_bytes` in MiB.
+/// The parts in their order: SOCKET; `full`, writebuffer, queue; edits; `skipverify` with TLS; `queue_bytes` in MiB.
 type SinkParts = (
     String,
     (bool, Option<usize>, Option<usize>),
@@ -143,7 +143,7 @@ type SinkParts = (
 fn write_sink(index: usize, parts: SinkParts) -> Written<Sink> {
     let (socket, (full, buffer, queue), edits, skip_verify, mib) = parts;
     let mut sink = plain_sink(&socket);
-    // The index makes the names unique.
+    // The index in the name makes the names of the sinks unique.
     sink.name = format!("sink {index}").into();
     sink.full = full;
     sink.write_buffer = buffer.unwrap_or(1) << 20;

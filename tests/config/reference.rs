@@ -4,7 +4,7 @@ use std::fs;
 
 use super::parse;
 
-/// The fenced blocks of one language, each with the number of its first line.
+/// Returns the fenced blocks of one language, each with the number of its first line.
 fn examples(language: &str) -> Vec<(usize, String)> {
     let text = fs::read_to_string("docs/configuration.md").expect("the reference");
     let mut examples = Vec::new();

@@ -669,7 +669,7 @@ fn what_is_proposed_mends_what_is_wrong() {
             };
             let place = loaded.diagnostics.position(problem);
             if place.is_some_and(|place| !place.file.ends_with("/Tapfile")) {
-                // The proposal would change an imported file.
+                // The proposal would change an imported file, so it cannot be applied to this text.
                 continue;
             }
             proposals += 1;
@@ -678,7 +678,8 @@ fn what_is_proposed_mends_what_is_wrong() {
                 |loaded: &Loaded| problems(loaded).iter().filter(|one| **one == said).count();
             let (before, after) = (count(&loaded), count(&parse(&mended)));
             assert!(after < before, "{name}: {said} is not mended by\n{mended}");
-            // The correction can reveal another error. But if this was the only problem, no problem must be left.
+            // A corrected configuration may show another problem that the first one had hidden. But if the
+            // configuration had only one problem, the corrected one must have none.
             if loaded.diagnostics.iter().count() == 1 {
                 let left = parse(&mended).diagnostics.render(false);
                 assert!(left.is_empty(), "{name}:\n{mended}\n{left}");

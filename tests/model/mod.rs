@@ -1,19 +1,20 @@
-//! Arbitrary dnstap messages as lists of fields. Known fields occur in any order and number, unknown fields have every
-//! wire type and occur at both levels, and varints can be padded beyond their minimal length.
+//! Arbitrary dnstap messages as lists of fields. Known fields occur in any order and number. Unknown fields have every
+//! wire type, and occur in `Dnstap` and in the message within it. Varints can be padded beyond their minimal length.
 
 use proptest::{prelude::*, strategy::Union};
 
-/// One field.
+/// One protobuf field.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     pub(crate) number: u32,
-    /// The number of bytes by which the tag exceeds its minimal length. A tag has at most 5 bytes in total.
+    /// The number of bytes by which the tag of the field exceeds its minimal length. A tag has at most 5 bytes in
+    /// total.
     pub(crate) padding: usize,
     pub(crate) body: Body,
 }
 
-/// The value of a field. The last number of `Varint`, `Bytes` and `Message` is the padding: the number of bytes by
-/// which the varint exceeds its minimal length.
+/// The value of a protobuf field. The last number of `Varint`, `Bytes` and `Message` is the padding: the number of
+/// bytes by which the varint exceeds its minimal length.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     Varint(u64, usize),
@@ -33,7 +34,7 @@ impl Piece {
         }
     }
 
-    /// The fields of a nested message.
+    /// Returns the fields of a nested message.
     pub(crate) fn message(&self) -> Option<&[Piece]> {
         match &self.body {
             Body::Message(fields, _) => Some(fields),
@@ -77,7 +78,7 @@ impl Piece {
     }
 }
 
-/// Encodes the fields as a frame's payload, or as the content of a nested message.
+/// Encodes the fields as the payload of a frame, or as the content of a nested message.
 pub(crate) fn encode(pieces: &[Piece]) -> Vec<u8> {
     let mut out = Vec::new();
     for piece in pieces {
@@ -100,8 +101,8 @@ pub(crate) fn top_level() -> impl Strategy<Value = Vec<Piece>> {
     )
 }
 
-/// Returns a short, complete `Dnstap` that consists mostly of a policy and unknown fields. Any damaged byte in it has
-/// an effect.
+/// Returns a short, complete `Dnstap` that consists mostly of a policy and unknown fields. So the damage of any single
+/// byte changes the result of parsing it.
 pub(crate) fn fragile() -> impl Strategy<Value = Vec<Piece>> {
     let policy = prop::collection::vec(policy_field(), 1..3);
     let unknown = || prop::collection::vec(unknown(17), 0..2);
@@ -170,7 +171,8 @@ fn unknown(lowest: u32) -> Union<BoxedStrategy<Piece>> {
         })
     };
     let group = leaf().prop_recursive(4, 8, 3, move |inside| {
-        // Fields in a group may have known numbers, because the numbers have no meaning there.
+        // Fields in a protobuf group may have the numbers of known fields, because these numbers have no meaning in a
+        // group.
         let inside = (inside, prop::option::of(1..17_u32)).prop_map(|(piece, number)| Piece {
             number: number.unwrap_or(piece.number),
             ..piece

@@ -54,14 +54,14 @@ impl Collector {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, shared) = (stream.expect("a connection"), Arc::clone(&shared));
-                // Ignores errors: if a stream breaks off, the assertions of the test fail.
+                // Errors are ignored here. If a stream breaks off, the assertions of the test fail.
                 thread::spawn(move || serve(stream, &shared));
             }
         });
         collector
     }
 
-    /// Returns its SOCKET argument for a Tapfile.
+    /// Returns the SOCKET argument of a `dnstap` line in a Tapfile.
     pub(crate) fn socket(&self) -> String {
         format!("tcp://{}", self.address)
     }
@@ -76,7 +76,7 @@ impl Collector {
         self.shared.lock().stopped
     }
 
-    /// Waits until there are this many frames, and takes them.
+    /// Waits until there are `number` frames, and takes them.
     pub(crate) fn frames(&self, number: usize) -> Vec<Dnstap> {
         let (mut state, begun) = (self.shared.lock(), Instant::now());
         while state.frames.len() < number {
@@ -88,7 +88,7 @@ impl Collector {
         std::mem::take(&mut state.frames)
     }
 
-    /// Waits until there are this many messages, and takes them.
+    /// Waits until there are `number` messages, and takes them.
     pub(crate) fn messages(&self, number: usize) -> Vec<Message> {
         let frames = self.frames(number).into_iter();
         frames

@@ -42,8 +42,8 @@ fn nowhere() -> String {
     format!("tcp://{}", listener.local_addr().expect("it is bound"))
 }
 
-/// At each sink, every message is either received by the collector or counted as lost. The messages of each thread are
-/// in order.
+/// For each sink, checks that every message is either received by the collector or counted as lost, and that the
+/// messages of each thread arrive in the order in which they were sent.
 #[test]
 fn a_million_messages_of_eight_threads_add_up_with_a_collector_that_is_down() {
     const THREADS: u64 = 8;
@@ -77,8 +77,8 @@ fn a_million_messages_of_eight_threads_add_up_with_a_collector_that_is_down() {
         "the longest call took {:?}",
         longest.max().expect("threads")
     );
-    // The sink that is down makes the drain last until its deadline, so this deadline is short. The test therefore
-    // waits until the good sink has sent everything before it drains.
+    // One sink is down, so the drain lasts until its deadline. To keep the test short, the deadline is short. The test
+    // therefore waits before the drain until the other sink has sent everything.
     let begun = Instant::now();
     while taps.view().snapshot().sinks[0].queue.frames > 0 {
         assert!(begun.elapsed() < LONG, "the good sink hangs");
@@ -174,7 +174,7 @@ fn wire_bytes_identity_and_version_are_as_set() {
     taps.drain_blocking(LONG);
 }
 
-/// The example of CoreDNS's manual, beside a sink that does not want metadata.
+/// The configuration has the example of CoreDNS's manual, and another sink that uses no metadata.
 #[test]
 fn each_sink_sees_the_metadata_that_was_sent_with_a_message() {
     let (upstreams, plain) = (Collector::start(), Collector::start());
@@ -216,7 +216,7 @@ fn each_sink_sees_the_metadata_that_was_sent_with_a_message() {
     taps.drain_blocking(LONG);
 }
 
-/// If a template uses the DNS message, the taps ask the server for it, even if no sink sends the message.
+/// If an `extra` template uses the DNS message, the taps ask the server for the message, even if no sink sends it.
 #[test]
 fn a_template_that_reads_wire_bytes_wants_them() {
     for (extra, wire, metadata) in [
@@ -252,12 +252,12 @@ fn sinks_run_on_a_given_runtime_and_any_executor_can_drain() {
     send(&handle, b"query");
     collector.messages(1);
     assert_eq!(taps.view().snapshot().sinks[0].ledger.delivered, 1);
-    // This thread has no runtime.
-    // As long as it takes: the sum of a time and this would be too large.
+    // This thread runs no tokio runtime. The drain has no deadline: `Duration::MAX` cannot be added to a time without
+    // an overflow, so `drain` must handle it separately.
     let report = futures_executor(taps.drain(Duration::MAX));
     assert_eq!(report.delivered(), 1);
     assert_eq!(collector.stopped(), 1);
-    // After the drain no message is wanted, and messages that are sent nevertheless are counted as lost.
+    // After the drain, the taps ask for no messages. A message that is sent nevertheless is counted as lost.
     assert!(!handle.wants(MessageType::ClientQuery));
     send(&handle, b"late");
 }

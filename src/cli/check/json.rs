@@ -62,7 +62,7 @@ pub(super) fn report(path: &Path, loaded: &Loaded) -> String {
     report.text()
 }
 
-/// Returns the JSON object for a Tapfile that could not be found or read. The reason is its only problem.
+/// Returns the JSON object for a Tapfile that could not be found or read. Its only problem has the text `why`.
 pub(super) fn unread(path: Option<&Path>, why: &str) -> String {
     let file = path.map(|path| path.display().to_string());
     let problem = Problem {
@@ -89,7 +89,7 @@ pub(super) fn unread(path: Option<&Path>, why: &str) -> String {
 
 impl Report<'_> {
     fn text(&self) -> String {
-        // Serialization to memory fails only for maps whose keys are not text.
+        // Serialization to memory fails only for maps whose keys are not text, and this object contains no such map.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 }

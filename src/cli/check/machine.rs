@@ -21,24 +21,24 @@ use crate::{
     net::{BindError, probe_tcp, probe_unix},
 };
 
-/// The sockets that processes of this machine listen on, without those of routers. The sockets of a router are probably
-/// those of the Tapfile, so they are no problem.
+/// The sockets that processes of this machine listen on. Unix sockets of running tapfan routers are left out: such a
+/// router probably uses the same Tapfile, so its sockets are no problem.
 struct Taken {
-    /// The paths of unix sockets, as they were bound. An abstract name has an `@` before it.
+    /// The paths of the listening unix sockets of other programs. An abstract name has an `@` before it.
     unix: Vec<PathBuf>,
-    /// The TCP addresses that routers listen on.
+    /// The TCP addresses that running tapfan routers listen on.
     of_routers: Vec<SocketAddr>,
 }
 
-/// The cause of a warning about something that keeps `tapfan run` from starting.
+/// The text that names the cause in each warning about a condition that would keep `tapfan run` from starting.
 pub(super) const REFUSED: &str = "`tapfan run` by this user would not start";
 
-/// Returns whether no warning says that `run` would not start.
+/// Returns false if a warning says that `tapfan run` would not start.
 pub(super) fn lets_run_start(diagnostics: &Diagnostics) -> bool {
     !diagnostics.iter().any(|it| it.cause() == Some(REFUSED))
 }
 
-/// Adds the warnings to a configuration without errors.
+/// Adds the warnings about this machine to a configuration that has no errors.
 pub(super) fn check(loaded: &mut Loaded) {
     let Some(config) = loaded.config.clone() else {
         return;
@@ -64,8 +64,8 @@ pub(super) fn check(loaded: &mut Loaded) {
     }
 }
 
-/// The addresses of the admin endpoint that must be free. Without an `admin` line, the router starts without the
-/// endpoint if the default address is in use.
+/// Returns the addresses of the admin endpoint that must be free. The default address, which applies without an `admin`
+/// line, is not among them: if it is in use, the router starts without an admin endpoint.
 fn admin_addresses(admin: &Admin) -> impl Iterator<Item = (Part, SocketAddr)> {
     let at = match admin.address {
         AdminAddress::At(address) => Some((Part::Admin, address)),
@@ -75,7 +75,7 @@ fn admin_addresses(admin: &Admin) -> impl Iterator<Item = (Part, SocketAddr)> {
     at.into_iter().chain(probes)
 }
 
-/// The reason why a file sink cannot write to a folder.
+/// Returns the reason why a file sink cannot write to a folder; `None` if it can.
 fn unusable(folder: &Path) -> Option<String> {
     let shown = folder.display();
     if !folder.is_dir() {
@@ -92,7 +92,8 @@ impl Taken {
     fn on_this_machine() -> Self {
         let own = sockets_of_routers();
         let sockets = procfs::net::unix().unwrap_or_default();
-        // A listening socket is not connected itself. The connections that it has accepted have the same path.
+        // A socket that listens has the state `UNCONNECTED`. This leaves out the connections that the socket has
+        // accepted, which have the same path.
         let listening = sockets
             .into_iter()
             .filter(|socket| socket.state == UnixState::UNCONNECTED);
@@ -139,7 +140,7 @@ impl Taken {
         }
     }
 
-    /// Returns whether a router listens on an address, or on all addresses of its port.
+    /// Returns whether a running tapfan router listens on this address, or on the same port of all addresses.
     fn is_of_router(&self, address: SocketAddr) -> bool {
         let mut of_routers = self.of_routers.iter();
         of_routers.any(|router| {
@@ -149,8 +150,8 @@ impl Taken {
     }
 }
 
-/// The inodes of all sockets of the processes that are `tapfan run`. The sockets of another user's process are only
-/// known to root.
+/// Returns the inodes of all sockets of the running `tapfan run` processes. Only root can see the sockets of another
+/// user's process.
 fn sockets_of_routers() -> HashSet<u64> {
     let processes = process::all_processes().into_iter().flatten().flatten();
     let routers = processes.filter(is_router);

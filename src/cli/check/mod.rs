@@ -78,7 +78,8 @@ fn unread(arguments: &CheckArgs, path: Option<&Path>, why: &str) -> ExitCode {
     fail(BAD_CONFIGURATION, format_args!("{why}"))
 }
 
-/// Reads the configuration and, unless it is for another machine, looks for what would keep `run` from starting.
+/// Reads the configuration. Unless it is for another machine (`elsewhere`), also adds warnings about conditions that
+/// would keep `tapfan run` from starting.
 fn load(path: &Path, elsewhere: bool) -> Result<Loaded, Unanswered> {
     let path = path.to_owned();
     read_in_time(move || {
@@ -91,7 +92,7 @@ fn load(path: &Path, elsewhere: bool) -> Result<Loaded, Unanswered> {
     })
 }
 
-/// The settings for people. Empty if the configuration is not known completely.
+/// Returns the settings as text for people. The text is empty if an error keeps the configuration from being known.
 fn settings(loaded: &Loaded, sample: Option<&Path>) -> Result<String, sample::SampleError> {
     let Some(config) = &loaded.config else {
         return Ok(String::new());
@@ -100,7 +101,7 @@ fn settings(loaded: &Loaded, sample: Option<&Path>) -> Result<String, sample::Sa
     Ok(config.describe() + &tables.transpose()?.unwrap_or_default())
 }
 
-/// The error if the command line names no configuration and there is none at the default places.
+/// The error if no Tapfile was given on the command line and none was found at the default paths.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoTapfile {
     #[error(transparent)]
@@ -109,7 +110,8 @@ pub(crate) enum NoTapfile {
     Unanswered(#[from] Unanswered),
 }
 
-/// Returns the path of the named configuration. If none was named, looks for one and prints its path to stderr.
+/// Returns the path of the Tapfile given on the command line. If none was given, looks for one at the default paths and
+/// prints the path that it found to stderr.
 pub(crate) fn choose(named: Option<&Path>) -> Result<PathBuf, NoTapfile> {
     if let Some(path) = named {
         return Ok(path.to_owned());
@@ -124,7 +126,7 @@ pub(crate) fn colored_stderr() -> bool {
     io::stderr().is_terminal() && paint::wanted()
 }
 
-/// Sums up the result of a check in one line.
+/// Returns one line with the result of a check: the numbers of errors and warnings, and whether the router would start.
 fn summary(path: &Path, diagnostics: &Diagnostics) -> String {
     let count = |number: usize, what: &str| match number {
         1 => format!("1 {what}"),

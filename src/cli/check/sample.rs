@@ -32,8 +32,9 @@ pub(super) enum SampleError {
 /// frames of `capture`.
 ///
 /// # Errors
-/// If the capture is not a dnstap file, or if it cannot be read in time. If the capture ends early or has a frame that
-/// is too long, the frames before that place are used.
+///
+/// If the capture is not a dnstap file, or if it cannot be read in time. If the capture is incomplete or has a frame
+/// that is too long, the tables show the frames before that place.
 pub(super) fn tables(config: &Config, capture: &Path) -> Result<String, SampleError> {
     let templates: Vec<(&Sink, &Template)> = (config.sinks.iter())
         .filter_map(|sink| Some((sink, sink.edits.extra.as_ref()?)))
@@ -45,7 +46,6 @@ pub(super) fn tables(config: &Config, capture: &Path) -> Result<String, SampleEr
         .map_err(|error| SampleError::Unanswered(capture.to_owned(), error))?
         .map_err(|error| SampleError::Capture(capture.to_owned(), error))?;
     let mut text = String::new();
-    // Writing to a string does not fail.
     if templates.is_empty() {
         text.push_str("\nno sink has placeholders in `extra`\n");
     }
@@ -67,7 +67,7 @@ fn first(file: impl Read) -> Result<Vec<Vec<u8>>, FileError> {
     Ok(frames.take(FRAMES).map(|frame| frame.to_vec()).collect())
 }
 
-/// Appends a line for each frame. The values are quoted, because a sender may put control characters into a frame.
+/// Appends a line for each frame. The values are quoted, because a sender can put control characters into a frame.
 fn table(template: &Template, frames: &[Vec<u8>], text: &mut String) {
     let mut value = Value::default();
     for (number, frame) in (1..).zip(frames) {

@@ -1,4 +1,4 @@
-//! The time during which the collector siem is down, and the effect on the sink that sends to it.
+//! The demo's outage: the time during which the collector `siem` is down, and the effect on the sink that sends to it.
 
 use std::{
     error::Error,
@@ -17,14 +17,14 @@ use crate::{
     supervisor::{SinkHandle, Supervisor},
 };
 
-/// A sink that came up or went down.
+/// The message that a sink came up or went down.
 pub(super) struct Change {
     pub(super) sink: Arc<str>,
     pub(super) status: SinkHealth,
     pub(super) at: Instant,
 }
 
-/// The times and counts of the time during which siem is down.
+/// The start and end of the outage of the collector `siem`, and the counts of the frames that it affected.
 #[derive(Debug, Default)]
 pub(super) struct Absence {
     pub(super) left: Option<Instant>,
@@ -47,7 +47,8 @@ pub(super) fn watch(sinks: &[SinkHandle]) -> mpsc::Receiver<Change> {
             let mut was_up = false;
             loop {
                 let now = status.borrow_and_update().clone();
-                // The demo reports the drain once, not for each sink.
+                // The task ends here because the drain changes the state of every sink, and the demo reports the drain
+                // only once.
                 if matches!(now.state, State::Draining | State::Stopped) {
                     return;
                 }
@@ -96,8 +97,9 @@ impl Absence {
         timeout(NOTICED_WITHIN, noticed)
             .await
             .map_err(|_| "the router did not notice in time that siem is gone")??;
-        // The sink's `delivered` count does not change until the sink is up again. The frames that tapfan delivered but
-        // siem had not read are lost.
+        // While the sink is down, its `delivered` count does not change. So the difference between this count and the
+        // collector's own count is the number of frames that were lost: tapfan had delivered them, but `siem` had not
+        // read them.
         let ledger = sink.ledger();
         self.unread = ledger
             .delivered

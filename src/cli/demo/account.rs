@@ -1,4 +1,4 @@
-//! The account of one sink: compares tapfan's ledger with the frames that the collector read.
+//! The account of one sink: compares tapfan's counts (its ledger) with the frames that the collector read.
 
 use std::sync::Arc;
 
@@ -40,7 +40,8 @@ impl Account {
                     tally.frames, ledger.delivered
                 )
             }),
-            // `missing` may be less than `unread`: a collector notices a gap only when it reads a later frame.
+            // The number of missing frames may be lower than `unread`: a collector notices a gap only when it reads a
+            // later frame.
             (tally.missing > unread || tally.repeated > 0).then(|| {
                 format!(
                     "{name}: its collector missed {} frames and got {} twice",

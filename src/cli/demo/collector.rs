@@ -75,7 +75,7 @@ pub(super) enum Expects {
 pub(super) struct Tally {
     /// Frames read.
     pub(super) frames: u64,
-    /// Frames that are missing, as gaps in the numbers of the frames read show.
+    /// Missing frames. Each frame has a number, so the collector finds them as gaps in the numbers.
     pub(super) missing: u64,
     /// Frames that were read twice or out of order.
     pub(super) repeated: u64,
@@ -170,7 +170,7 @@ impl Collector {
 // === impl Desk ===
 
 impl Desk {
-    /// Serves one connection at a time, because the demo's only router makes one.
+    /// Serves one connection at a time. That is enough, because the demo's router opens only one to each collector.
     async fn serve(self, door: Door, kill: CancellationToken) {
         loop {
             select! {
@@ -208,8 +208,8 @@ impl Desk {
                 None => {}
                 Some(End::Protocol(_)) => return,
                 Some(End::Stop) => {
-                    // Ignores errors: the frames are counted already. FINISH only saves the router from waiting for an
-                    // answer.
+                    // An error is ignored, because the frames are counted already. FINISH only saves the router a wait
+                    // for the answer to its STOP.
                     let _ = stream.write_all(&Control::finish().encode()).await;
                     let _ = stream.shutdown().await;
                     return;

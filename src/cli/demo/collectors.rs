@@ -20,8 +20,8 @@ pub(super) const ANALYTICS: &str = "analytics";
 pub(super) const SIEM: &str = "siem";
 pub(super) const IDENTITY: &str = "edge-1";
 
-/// The `queue` option of siem's sink: the queue holds 8 times 10,000 frames and 8 times 32 MiB. That is enough for the
-/// longest absence.
+/// The value of the `queue` option of the sink `siem`. With this value, the queue holds 8 times 10,000 frames and 8
+/// times 32 MiB, which is enough for the longest outage in the demo.
 pub(super) const SIEM_QUEUE: usize = 8;
 
 // === impl Collectors ===

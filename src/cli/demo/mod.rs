@@ -1,7 +1,7 @@
 //! `tapfan demo`: runs the router on loopback with recorded traffic and embedded collectors.
 //!
-//! The demo kills one collector for a while. Each collector checks every frame. At the end the demo compares the frames that
-//! the collectors read with the router's ledgers, and prints both counts.
+//! The demo kills one collector for a while. Each collector checks every frame. At the end, the demo compares the
+//! number of frames that each collector read with the router's own counts, and prints both.
 
 mod absence;
 mod account;
@@ -60,7 +60,7 @@ pub(super) struct DemoArgs {
     /// The length of the demo in seconds, without the drain
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(2..=3600))]
     seconds: u64,
-    /// Continues with the traffic after that time, until SIGINT or SIGTERM, so that you can look at the page
+    /// Continues the traffic until SIGINT or SIGTERM, so that you can look at the page
     #[arg(long)]
     keep: bool,
 }
@@ -78,7 +78,8 @@ type End = Signals<()>;
 
 type Failure = Box<dyn Error>;
 
-/// The longest time for which siem is down. All frames that are sent in that time fit into the queue.
+/// The longest time for which the collector `siem` is down. All frames that are sent in that time fit into the queue of
+/// its sink.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(args: &DemoArgs) -> ExitCode {
@@ -109,7 +110,7 @@ async fn play(length: Duration, keep: bool) -> Result<bool, Failure> {
 
     collectors.open_all()?;
     let router = Supervisor::start(&config)?;
-    // The endpoint is dropped at the end of the demo, after the drain.
+    // The admin endpoint runs until this variable is dropped: at the end of the demo, after the drain.
     let admin = page(router.view())?;
     let changes = watch(router.sinks());
     let stop = CancellationToken::new();
@@ -175,7 +176,8 @@ fn page(router: &View) -> Result<Server, Failure> {
     Ok(server)
 }
 
-/// Returns the times at which siem goes down and comes back in a demo of this length. Both are counted from the start.
+/// Returns the times at which the collector `siem` goes down and comes back in a demo of this length. Both are counted
+/// from the start of the demo.
 fn absence_in(length: Duration) -> [Duration; 2] {
     let leaves = length / 4;
     [leaves, leaves + (length / 3).min(LONGEST_ABSENCE)]
@@ -191,8 +193,8 @@ fn show_change(screen: &Screen, change: &Change, absence: &mut Absence) {
 // === impl Play ===
 
 impl Play {
-    /// Runs the traffic until the end of the demo or a signal; with `keep`, until a signal. If siem is down at that
-    /// time, this function starts it again before it returns.
+    /// Runs the traffic until a signal arrives or, without `keep`, until the end of the demo. If the collector `siem`
+    /// is down at that time, this function starts it again before it returns.
     async fn perform(
         &mut self,
         length: Duration,
@@ -216,7 +218,7 @@ impl Play {
                     self.screen.event(format_args!("received a signal"));
                     break;
                 }
-                // The sender does not stop unless there is an error.
+                // The sender ends by itself only because of an error.
                 sent = &mut *sender => {
                     sent??;
                     return Err("the sender ended early".into());
@@ -233,7 +235,8 @@ impl Play {
                     }
                     _ => break,
                 },
-                // After the demo, the page shows more than rows.
+                // With `--keep`, rows are printed only for the length of the demo. After that, the page shows the
+                // state.
                 _ = rows.tick(), if !goes_on => self.screen.row(&self.router),
             }
         }

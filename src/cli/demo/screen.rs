@@ -22,7 +22,7 @@ pub(super) struct Screen {
     start: Instant,
 }
 
-/// The width of a terminal that a user has not changed.
+/// The usual width of a terminal, in columns.
 const COLUMNS: usize = 80;
 
 // === impl Screen ===
@@ -36,14 +36,14 @@ impl Screen {
         }
     }
 
-    /// Prints a line. Ignores a closed pipe: the demo runs to its end in any case.
+    /// Prints a line. Ignores errors such as a closed pipe, because the demo runs to its end in any case.
     pub(super) fn line(&self, text: Arguments<'_>) {
         let mut out = self.out.lock();
         let _ = writeln!(out, "{text}");
         let _ = out.flush();
     }
 
-    /// Prints a text as lines that fit.
+    /// Prints a text, broken into lines that fit the terminal.
     pub(super) fn paragraph(&self, text: Arguments<'_>) {
         for line in wrapped(&text.to_string(), COLUMNS) {
             self.line(format_args!("{line}"));
@@ -127,7 +127,7 @@ impl Screen {
         }
     }
 
-    /// The time since the start, in five columns for the first quarter of an hour.
+    /// Returns the time since the start. Up to 9,999 seconds, the text has five characters.
     fn time(&self) -> String {
         let seconds = self.start.elapsed().as_secs_f64();
         if seconds < 100.0 {
@@ -138,7 +138,7 @@ impl Screen {
     }
 }
 
-/// Breaks a text into lines of at most `width` characters. A longer word has a line of its own.
+/// Breaks a text into lines of at most `width` characters. A word that is longer than `width` gets its own line.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

@@ -8,7 +8,8 @@ use crate::{
     frame_stream::{FileError, FileReader},
 };
 
-/// A part of the recordings in `tests/data`. The test `the_recording_is_cut_from_the_test_data` can write this file.
+/// An excerpt of the recordings in `tests/data`. The test `the_recording_is_cut_from_the_test_data` can write this
+/// file.
 const RECORDING: &[u8] = include_bytes!("traffic.fstrm");
 
 /// The recorded frames, sent in a loop.

@@ -13,13 +13,13 @@ use crate::cli::log::Outlet;
 /// The counts of a run, which all of its threads share.
 #[derive(Debug, Default)]
 pub(super) struct Account {
-    /// Frames read, without bad ones. Frames behind the last frame of `--limit` do not count.
+    /// Frames read, without bad ones. With `--limit`, frames after the last one that the limit allows do not count.
     pub(super) read: AtomicU64,
     /// Frames that are not dnstap or are too long.
     pub(super) bad: AtomicU64,
     /// Frames that were dropped because the listeners received them faster than the program could process them.
     pub(super) overrun: AtomicU64,
-    /// Captures of `-f` that were replaced by a file that cannot be opened.
+    /// With `-f`: captures that were replaced by a file that cannot be opened.
     pub(super) unopened: AtomicU64,
     /// True if an input or an output failed.
     failed: AtomicBool,
@@ -33,23 +33,24 @@ pub(super) struct OutputAccount {
     /// Frames that were put into the queue of the output.
     pub(super) queued: AtomicU64,
     pub(super) written: AtomicU64,
-    /// Frames of the queue that this output does not write, because its format has no form for them.
+    /// Queued frames that this output does not write, because its format cannot represent them.
     pub(super) left_out: AtomicU64,
     pub(super) dropped: AtomicU64,
-    /// True if the reader of this output closed the pipe. The reader has what it wanted, so no frame counts as lost.
+    /// True if the reader of this output closed the pipe. The reader wants no more frames, so no frame counts as lost.
     pub(super) is_closed: AtomicBool,
-    /// True if `--limit` ended the input, so a response may be missing only because it was not read.
+    /// True if `--limit` ended the input. In that case a query without a response does not count as unanswered, because
+    /// the response may come after the last frame that was read.
     pub(super) is_cut: AtomicBool,
     /// True if writing failed.
     pub(super) has_failed: AtomicBool,
-    /// True if the output took no data for too long when the program was to end, so the program does not wait for it.
+    /// True if the output took no data for too long after a signal. The program does not wait for such an output.
     pub(super) is_stuck: AtomicBool,
 }
 
 /// The queue in front of stderr. No thread waits for the reader of stderr.
 static STDERR: OnceLock<Outlet> = OnceLock::new();
 
-/// The number of bad frames of each input that are reported individually. Further ones are only counted.
+/// The number of bad frames of each input that are reported individually. Later bad frames are only counted.
 pub(super) const REPORTED: u64 = 10;
 
 // === impl Account ===
@@ -129,19 +130,20 @@ impl OutputAccount {
         }
     }
 
-    /// The number of frames of the queue that are done with. It grows as long as the output takes data.
+    /// The number of queued frames that were written or left out. It grows as long as the output takes data.
     pub(super) fn done(&self) -> u64 {
         self.written.load(Relaxed) + self.left_out.load(Relaxed)
     }
 
-    /// Counts the rest of the queue as dropped. The output has failed or is stuck, and nothing is queued any more.
+    /// Counts all frames that are still in the queue as dropped. Called when the output has failed or is stuck, and no
+    /// more frames are added to the queue.
     pub(super) fn drop_rest(&self) {
         let rest = self.queued.load(Relaxed).saturating_sub(self.done());
         self.dropped.fetch_add(rest, Relaxed);
     }
 }
 
-/// Sets the queue for [`complain`].
+/// Sets the queue through which [`complain`] prints to stderr.
 pub(super) fn report_to(stderr: &Outlet) {
     let _ = STDERR.set(stderr.clone());
 }

@@ -139,7 +139,7 @@ impl InputArgs {
         self.read.iter().chain(&self.files)
     }
 
-    /// The listeners. `timeout` is the longest handshake of a sender.
+    /// Returns the listeners. A sender must complete its handshake within `timeout`.
     pub(super) fn listeners(&self, timeout: Duration) -> Vec<Listen> {
         let permissions = UnixPermissions {
             mode: self.mode,
@@ -194,9 +194,10 @@ impl InputArgs {
 // === impl FilterArgs ===
 
 impl FilterArgs {
-    /// The rules.
+    /// Returns the filter rules of the arguments.
     ///
     /// # Errors
+    ///
     /// If a rule cannot be parsed.
     pub(super) fn filter(&self) -> Result<Filter, BadRule> {
         type Add = fn(&mut Filter, &str) -> Result<(), BadRule>;
@@ -233,7 +234,7 @@ impl OutputArgs {
         let endpoints = unix.chain(self.to_tcp.iter().cloned());
         let mut sinks: Vec<Sink> = Vec::new();
         for endpoint in endpoints {
-            // Sinks are identified by name, so each needs a unique one.
+            // Sinks are identified by name, so each sink needs a unique name.
             let same = sinks
                 .iter()
                 .filter(|sink| sink.endpoint == endpoint)
@@ -258,7 +259,8 @@ impl OutputArgs {
     }
 }
 
-/// Parses an address like Go's `net.Listen`, or an address with a scheme. A host name is looked up.
+/// Parses an address in the syntax of Go's `net.Listen`, such as `:6000`, or an address with a scheme. Looks up a host
+/// name.
 fn listen_address(text: &str) -> Result<BindAddress, String> {
     let (scheme, address) = text.split_once("://").unwrap_or(("tcp", text));
     if let Some(port) = address.strip_prefix(':') {
@@ -320,7 +322,7 @@ mod tests {
         dump.clone()
     }
 
-    /// An option with its value, as docs/dump.md writes it.
+    /// Returns an option with the name of its value, in the form in which docs/dump.md writes it.
     fn written(arg: &Arg) -> String {
         let name = match (arg.get_short(), arg.get_long()) {
             (Some(short), Some(long)) => format!("-{short}, --{long}"),

@@ -1,6 +1,7 @@
-//! Batches of valid frames, in which frames move from an input to the outputs.
+//! Batches of valid frames. Frames move from an input to the outputs in batches.
 
-/// A batch of frames in their wire form: each frame follows its length. All of them are dnstap messages.
+/// A batch of frames in their wire form: the length of each frame comes before its payload. All of them are dnstap
+/// messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Batch {
     wire: Vec<u8>,
@@ -23,7 +24,7 @@ impl Batch {
         }
     }
 
-    /// A batch of frames from a listener, which are in their wire form already.
+    /// Makes a batch of frames from a listener. The frames are in their wire form already.
     pub(super) fn of_socket(wire: Vec<u8>, frames: u64) -> Self {
         Self {
             wire,
@@ -40,8 +41,8 @@ impl Batch {
         }
     }
 
-    /// Adds a frame. The frame comes from a file or another batch, where its length has 32 bits, so the length fits
-    /// here.
+    /// Adds a frame. Its length fits into 32 bits, because the frame comes from a file or another batch, where lengths
+    /// have 32 bits.
     pub(super) fn push(&mut self, frame: &[u8]) {
         let length = u32::try_from(frame.len()).unwrap_or_default();
         self.wire.extend_from_slice(&length.to_be_bytes());

@@ -1,5 +1,5 @@
-//! The outputs of `-w` and their formats. A format option applies to the `-w` before it. If it comes before
-//! all of them, it applies to the first.
+//! The outputs of `-w` and their formats. A format option applies to the last `-w` before it. A format option before
+//! the first `-w` applies to the first `-w`.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! Outputs that lead back to an input, or to another output. Frames would loop forever, a capture would be overwritten
-//! before it is read, or two outputs would overwrite each other.
+//! Finds outputs that lead back to an input or to another output. Such an output would make frames loop forever,
+//! overwrite a capture before it is read, or overwrite another output.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -9,9 +9,9 @@ use crate::{
     net::{Endpoint, UnixAddress, real_path},
 };
 
-/// Returns an error if an output leads back to an input, or to the file of another output. This recognises links and
-/// other spellings of a path. The sinks notice all other loops when they connect, such as a name that resolves to an
-/// address of this machine.
+/// Returns an error if an output leads back to an input, or to the file of another output. Recognises links and other
+/// spellings of a path. Some loops show only when a sink connects, such as a name that resolves to an address of this
+/// machine; the sink detects these loops.
 pub(super) fn check(args: &DumpArgs) -> Result<(), String> {
     let listeners = args.input.listeners(args.output.timeout);
     let sinks = args.output.collectors().map(|config| config.sinks);
@@ -68,7 +68,8 @@ fn is_same_output(one: &Path, other: &Path) -> bool {
     one == other || real(one).is_some_and(|path| real(other) == Some(path))
 }
 
-/// Returns whether both paths lead to the same regular file. Devices such as `/dev/null` can be read and written.
+/// Returns whether both paths lead to the same regular file. For devices such as `/dev/null`, returns false, because a
+/// device can be input and output.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     match (fs::metadata(one), fs::metadata(other)) {
         (Ok(one), Ok(other)) => {

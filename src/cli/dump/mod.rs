@@ -133,7 +133,7 @@ fn check(args: &DumpArgs) -> Result<(), Refusal> {
     loops::check(args).map_err(Refusal::Usage)
 }
 
-/// Runs the program to its end. Returns whether all frames were read and written.
+/// Runs `tapfan dump` to its end. Returns whether all frames were read and written.
 fn dump(args: &DumpArgs) -> Result<bool, Refusal> {
     check(args)?;
     let filter = args.filter.filter();
@@ -163,7 +163,8 @@ fn dump(args: &DumpArgs) -> Result<bool, Refusal> {
     start_captures(args, captures, files).map_err(cannot)?;
     pump.run(batches);
     if let Some(sockets) = sockets {
-        // Frames that arrive after `--limit` are not lost, even if their queue overflows while the outputs finish.
+        // This count is read before the outputs finish. Frames that arrive after `--limit` ended the input are not
+        // lost, even if the queue of the listeners overflows later.
         let dropped = sockets.ledger().dropped_total();
         account.overrun.fetch_add(dropped, Relaxed);
     }
@@ -171,7 +172,7 @@ fn dump(args: &DumpArgs) -> Result<bool, Refusal> {
         pump.workers.iter().for_each(Worker::cut);
     }
     let outputs: Vec<_> = pump.workers.drain(..).map(Worker::finish).collect();
-    // Standard output may be the one that is stuck.
+    // If an output is stuck, no results are printed: it may be standard output, and printing to it would block.
     if !outputs.iter().any(|output| output.is_stuck.load(Relaxed)) {
         print_results(args, &pump);
     }

@@ -37,7 +37,7 @@ pub(super) struct Network {
     sockets: Option<Sockets>,
     /// Asks the inputs to stop.
     stop: CancellationToken,
-    /// The end that signals ask for. The second signal ends the drains immediately.
+    /// The requests by signals to end the program. A second signal ends the drains immediately.
     ending: Ending,
     sockets_ended: Arc<AtomicBool>,
     reopeners: Reopeners,
@@ -50,7 +50,7 @@ enum Asked {
     Reopen,
 }
 
-/// A flag for each output. SIGHUP sets these flags.
+/// A flag for each output. SIGHUP sets the flags, and each output whose flag is set reopens its file.
 type Reopeners = Arc<Mutex<Vec<Arc<AtomicBool>>>>;
 
 /// The running thread of the runtime.
@@ -103,12 +103,12 @@ impl Network {
         self.stop.clone()
     }
 
-    /// The end of the program, as signals ask for it.
+    /// Returns the tokens that signals cancel in order to end the program.
     pub(super) fn ending(&self) -> Ending {
         self.ending.clone()
     }
 
-    /// The flag that is set when no more frames will come from the listeners.
+    /// Returns the flag that is set when no more frames will come from the listeners.
     pub(super) fn sockets_ended(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.sockets_ended)
     }
@@ -169,7 +169,7 @@ impl Network {
                     if let Some(sockets) = sockets {
                         sockets.serve(stop, ending.hurry, account).await;
                     }
-                    // A sender that is dropped without a message also ends the wait.
+                    // The wait also ends if the other half of this channel is dropped without a message.
                     let _ = ended.await;
                     watch.abort();
                 });
@@ -190,8 +190,8 @@ impl Running {
     }
 }
 
-/// Handles signals: the first one starts the end of the program, the second one ends the drains immediately, and the
-/// third one exits. If the inputs have ended already, the first one counts as the second.
+/// Handles signals. The first signal stops the inputs, the second ends the drains immediately, and the third ends the
+/// process. If the inputs have stopped already, the first signal acts as the second.
 async fn watch_signals(
     mut signals: Signals<Asked>,
     stop: CancellationToken,

@@ -26,7 +26,7 @@ pub(super) struct Pump {
     account: Arc<Account>,
     /// Asks the inputs to stop.
     pub(super) stop: CancellationToken,
-    /// Set after the last frame of the listeners was sent, when no more frames will come from the listeners.
+    /// Set when the last frame of the listeners has been sent to the pump, so that no more frames will come from them.
     have_sockets_ended: Arc<AtomicBool>,
     pub(super) workers: Vec<Worker>,
     pub(super) filter: Filter,
@@ -36,11 +36,11 @@ pub(super) struct Pump {
     pub(super) stats: Option<Stats>,
     /// The number of frames that passed the filter and were offered to the outputs.
     pub(super) passed: u64,
-    /// The longest time until the pump notices a stop.
+    /// The longest time until this loop notices a request to stop.
     attention: Duration,
 }
 
-/// The longest time until a pump notices a stop while no input has frames.
+/// The longest time until the pump notices a request to stop while no input has frames.
 const ATTENTION: Duration = Duration::from_millis(100);
 
 // === impl Pump ===
@@ -65,12 +65,12 @@ impl Pump {
         }
     }
 
-    /// Takes frames from `batches` until all inputs have ended. After a request to stop, runs only until the senders have
-    /// ended their streams.
+    /// Takes frames from `batches` until all inputs have ended. After a request to stop, runs only until the listeners
+    /// have received the last frame of their senders.
     pub(super) fn run(&mut self, batches: Receiver<Batch>) {
         loop {
-            // This must be read before the queue is. Otherwise the last batch may arrive between the two, and would be
-            // lost.
+            // `is_over` must be read before the queue. In the opposite order, the last batch could arrive between the
+            // two reads, and it would be lost.
             let is_over = self.is_over();
             match batches.recv_timeout(self.attention) {
                 Ok(batch) => {
@@ -79,13 +79,14 @@ impl Pump {
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
-                // A read of standard input may block forever, so the pump does not wait for its end.
+                // A read of standard input may block forever, so the pump does not wait for the thread that reads it.
                 Err(RecvTimeoutError::Timeout) if is_over => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
         self.stop.cancel();
-        // A thread that waits for room in the queue ends now. It would otherwise wait until the outputs have finished.
+        // Dropping the receiver ends every thread that waits for room in the queue. Otherwise such a thread would wait
+        // until the outputs have finished.
         drop(batches);
     }
 
@@ -93,7 +94,7 @@ impl Pump {
         self.stop.is_cancelled() && self.have_sockets_ended.load(Acquire)
     }
 
-    /// Passes a batch to the outputs. Returns false if no more frames are wanted.
+    /// Passes a batch to the outputs. Returns false if no more batches are wanted.
     fn pass(&mut self, batch: Batch) -> bool {
         let (batch, read) = self.wanted(batch);
         self.account.read.fetch_add(read, Relaxed);
@@ -121,8 +122,8 @@ impl Pump {
 }
 
 impl Pump {
-    /// The frames of `batch` that pass the filter and are in the sample, up to the limit. Also returns how many frames
-    /// of the batch were read for that.
+    /// Returns the frames of `batch` that pass the filter and are in the sample, up to the limit. Also returns how many
+    /// frames of `batch` were examined to find them.
     fn wanted(&self, batch: Batch) -> (Batch, u64) {
         let limit = self.limit.map_or(u64::MAX, NonZeroU64::get);
         let left = limit.saturating_sub(self.passed);
@@ -168,7 +169,7 @@ mod tests {
         batch
     }
 
-    /// The race is between two threads, so one round would prove little.
+    /// The race between the two threads is rare, so the test runs many rounds.
     #[test]
     fn a_batch_that_arrives_with_the_end_of_the_sockets_is_passed() {
         for _ in 0..500 {

@@ -11,12 +11,13 @@ use crate::{
     filter::hash_exchange,
 };
 
-/// Queries that wait for their responses, oldest first. Their number is bounded: if there are too many, the oldest
-/// query is removed.
+/// Queries that wait for their responses, oldest first. Their number is bounded: if a new query exceeds the bound, the
+/// oldest query is removed.
 #[derive(Debug)]
 pub(super) struct Transactions<T> {
     waiting: HashMap<u64, Waiting<T>>,
-    /// The keys in the order of their queries. It may contain keys of queries that are no longer waiting.
+    /// The keys of the queries, the oldest query first. The list may contain keys of queries that are no longer
+    /// waiting.
     order: VecDeque<(u64, u64)>,
     /// The number of the next query.
     next: u64,
@@ -58,8 +59,8 @@ impl<T> Transactions<T> {
         self.waiting.len()
     }
 
-    /// Adds a query. Returns the query that it replaces: the same query if it was asked before, or else the oldest one
-    /// if there are too many.
+    /// Adds a query. If the client repeats a query that is still waiting, the new query replaces it. If there are too
+    /// many queries, the oldest one is removed. Returns the replaced or removed query.
     pub(super) fn query(&mut self, message: &RawMessage<'_>, what: T) -> Option<T> {
         let key = self.key_of(message);
         let number = self.next;
@@ -71,8 +72,9 @@ impl<T> Transactions<T> {
         };
         self.order.push_back((key, number));
         let replaced = self.waiting.insert(key, waiting).map(|old| old.what);
-        // The oldest query may wait for long while later ones are answered or repeated. Their entries in `order` are
-        // now unused, so their number is limited. This happens once in at least `WAITING` queries.
+        // The oldest query may wait for a long time while later queries are answered or repeated. The entries of these
+        // later queries in `order` are unused, and this removes them if there are too many. It happens at most once in
+        // `WAITING` calls.
         if self.order.len() > MOST_ENTRIES {
             self.order.retain(|(key, number)| {
                 self.waiting.get(key).is_some_and(|it| it.number == *number)
@@ -84,8 +86,8 @@ impl<T> Transactions<T> {
         replaced
     }
 
-    /// Removes the query for a response. Returns it together with the latency. The times in the response take
-    /// precedence, because the server knows them best.
+    /// Removes the query that belongs to a response. Returns the query and the latency. If the response contains both
+    /// times, the latency is computed from them, because the server knows the times best.
     pub(super) fn response(&mut self, message: &RawMessage<'_>) -> (Option<T>, Option<Duration>) {
         let waiting = self.waiting.remove(&self.key_of(message));
         let since = |waiting: &Waiting<T>| message.response_time.since(waiting.time);
@@ -96,7 +98,7 @@ impl<T> Transactions<T> {
     }
 
     /// Removes and returns the oldest query if it is older than [`PATIENCE`] at `now`, the time of the newest frame. A
-    /// query without a time, or with a time far in the future, counts from now on.
+    /// query that has no time, or a time far in the future, is treated as a query from the time `now`.
     pub(super) fn expired(&mut self, now: Moment) -> Option<T> {
         now.normal()?;
         let key = self.oldest()?;
@@ -104,9 +106,9 @@ impl<T> Transactions<T> {
         if let Some(age) = now.since(waiting.time) {
             return if age > PATIENCE { self.next() } else { None };
         }
-        // Times of frames from several threads of a server are slightly out of order, so the time of a query may be
-        // later than `now`. If it is far later, the query must not wait until then, because all queries behind it would
-        // wait, too.
+        // Frames from several threads of a DNS server are slightly out of order, so the time of a query may be later
+        // than `now`. If it is much later, the query gets the time `now`. With its own time, it would stay the oldest
+        // query for long, and all queries behind it would wait, too.
         if waiting.time.since(now).is_none_or(|lead| lead > PATIENCE) {
             waiting.time = now;
             self.order.rotate_left(1);
@@ -121,7 +123,7 @@ impl<T> Transactions<T> {
         self.waiting.remove(&key).map(|waiting| waiting.what)
     }
 
-    /// Returns the key of the oldest query. The first entry in `order` is then that of this query.
+    /// Returns the key of the oldest query. After the call, the first entry in `order` belongs to this query.
     fn oldest(&mut self) -> Option<u64> {
         while let Some((key, number)) = self.order.front().copied() {
             let waiting = self.waiting.get(&key);

@@ -43,7 +43,8 @@ impl Draft {
         draft
     }
 
-    /// Adds a listener for each DNS server. Each server gets its own socket, because groups differ.
+    /// Adds a listener for each DNS server. Each server gets its own socket, because the servers run as different
+    /// groups.
     fn listeners(&mut self, machine: &Machine) {
         self.line("# Where dnstap comes in: the DNS server writes to this socket.");
         if let Some(why) = self.out_of_reach.clone() {
@@ -188,7 +189,7 @@ mod tests {
         }
     }
 
-    /// The Tapfile for a machine. Panics if it is not good.
+    /// Returns the Tapfile for a machine. Panics if the Tapfile causes an error or a warning.
     fn text(machine: &Machine) -> String {
         let draft = Draft::new(machine);
         let loaded = config::parse("Tapfile".as_ref(), &draft.text, &|_| None);

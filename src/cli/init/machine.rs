@@ -21,7 +21,7 @@ pub(super) struct Machine {
     pub(super) is_root: bool,
     /// The names of the user's groups.
     pub(super) groups: Vec<String>,
-    /// The folder in which the user may create a folder for sockets.
+    /// The folder in which the user can create a folder for the sockets.
     pub(super) runtime: PathBuf,
     /// True if every user may enter that folder.
     pub(super) is_open: bool,
@@ -46,7 +46,7 @@ struct Identity {
     groups: Vec<u32>,
 }
 
-/// The names of processes.
+/// The process name of each DNS server.
 const PROGRAMS: [(&str, Server); 6] = [
     ("named", Server::Bind),
     ("unbound", Server::Unbound),
@@ -56,7 +56,7 @@ const PROGRAMS: [(&str, Server); 6] = [
     ("coredns", Server::Coredns),
 ];
 
-/// The number of ports from the default one on at which the admin endpoint may be.
+/// The number of ports that are tried for the admin endpoint. The first one is the default port.
 const PORTS: u16 = 10;
 
 // === impl Machine ===
@@ -90,8 +90,8 @@ impl Machine {
     }
 }
 
-/// The folder for the folder of sockets: `/run` for root, and the runtime folder of another user. A user without one
-/// gets the working directory.
+/// Returns the folder in which the folder of the sockets is created: `/run` for root, and `$XDG_RUNTIME_DIR` for
+/// another user. If that variable names no folder, the working directory is used.
 fn runtime(is_root: bool) -> PathBuf {
     if is_root {
         return "/run".into();
@@ -144,8 +144,8 @@ impl Identity {
         groups: Vec::new(),
     };
 
-    /// Returns whether a folder, and every folder above it, can be searched. Only the permission bits count, not access
-    /// control lists.
+    /// Returns whether the user may enter a folder and every folder above it. Checks only the permission bits, not
+    /// access control lists.
     fn may_enter(&self, folder: &Path) -> bool {
         let Ok(folder) = fs::canonicalize(folder) else {
             return false;

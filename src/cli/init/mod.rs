@@ -1,4 +1,5 @@
-//! `tapfan init`: writes a first Tapfile for this machine, or prints the lines of a DNS server and of the Tapfile.
+//! `tapfan init`: writes a first Tapfile for this machine. With `--for`, prints example lines for a DNS server's
+//! configuration and for the Tapfile.
 
 mod draft;
 mod machine;
@@ -61,7 +62,8 @@ fn write(args: &InitArgs, draft: &Draft) -> Result<(), InitError> {
     if path == Path::new("-") {
         return print(draft.text.as_bytes()).map_err(InitError::Stdout);
     }
-    // The folder is first: if it cannot be created, no file is in the way of the next attempt.
+    // The folder is created before the Tapfile is written. If the folder cannot be created, there is no Tapfile yet,
+    // and the next attempt does not fail because of an existing file.
     create_folder(&draft.folder).map_err(|source| InitError::Folder {
         path: draft.folder.clone(),
         source,
@@ -92,11 +94,11 @@ fn create_folder(folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     fs::create_dir_all(folder)?;
-    // A mode that is given at the creation is subject to the umask.
+    // The mode is set after the creation, because the umask restricts a mode that is given at the creation.
     fs::set_permissions(folder, Permissions::from_mode(0o755))
 }
 
-/// The commands with which the user sees frames, in their order.
+/// Returns the text that lists the next commands: they start the router and show the first frames.
 fn next_steps(path: &Path, draft: &Draft) -> String {
     let file = path.display();
     let run = if path == Path::new("Tapfile") {

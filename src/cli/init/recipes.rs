@@ -1,4 +1,5 @@
-//! The lines of a DNS server and of the Tapfile that belong together. README.md has the same lines, with explanations.
+//! The configuration lines for each DNS server, and the lines of the Tapfile that belong to them. README.md has the
+//! same lines, with explanations.
 
 use clap::ValueEnum;
 
@@ -23,7 +24,7 @@ pub(super) struct Recipe {
     /// The lines of the server's configuration.
     pub(super) lines: &'static str,
     pub(super) tapfile: &'static str,
-    /// What else the user must do or know. README.md has the same sentences. Empty if there is nothing.
+    /// Further steps and facts for the user. README.md has the same sentences. Empty if there are none.
     pub(super) note: &'static str,
 }
 
@@ -49,7 +50,7 @@ impl Server {
 // === impl Recipe ===
 
 impl Recipe {
-    /// Both sides, with headings.
+    /// Returns the lines for the server and the lines for the Tapfile, with headings.
     pub(super) fn text(&self) -> String {
         let Self {
             file,
@@ -241,7 +242,7 @@ mod tests {
                     "{name}: {text}"
                 );
             }
-            // A link is the address in parentheses behind the text.
+            // In the note, a link is its text followed by the address in parentheses.
             let words = |text: &str| {
                 let words: Vec<&str> = text.split_whitespace().collect();
                 words.join(" ")

@@ -1,4 +1,4 @@
-//! A rate limit for log lines of other crates. Without it, a misbehaving name server could fill the log.
+//! A rate limit for log lines of other crates. It keeps, for example, a misbehaving name server from filling the log.
 
 use std::{
     collections::BTreeMap,
@@ -11,9 +11,10 @@ use tracing::{Event, Subscriber, warn};
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, filter::LevelFilter, layer::Context};
 
-/// A gate that passes the first lines of each foreign target in a time window, and counts further ones instead.
+/// A rate limit for log lines of other crates. In each time window, the first lines of each log target pass. The lines
+/// after them are only counted.
 ///
-/// Targets that the log filter names are exempt: `hickory_net=debug` asks for all lines.
+/// Targets that the log filter names are exempt: a filter with `hickory_net=debug` asks for all lines of that target.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     state: Mutex<Inner>,
@@ -41,15 +42,17 @@ pub(super) struct HeldBack {
     lines: u64,
 }
 
-/// The gate as a layer of the subscriber.
+/// The rate limit as a layer of the `tracing` subscriber.
 #[derive(Debug)]
 pub(super) struct Gated(pub(super) Arc<Gate>);
 
-/// The length of a window and the number of lines that pass in it. Log lines about senders have the same limits.
+/// The length of a window, and the number of lines of one target that pass in it. Log lines about senders have the same
+/// limits.
 const WINDOW: Duration = Duration::from_secs(10);
 const LINES: u64 = 10;
 
-/// The number of targets with their own windows; further targets share one. tapfan's dependencies have a few dozen targets.
+/// The number of log targets that have their own window. All further targets share one window. tapfan's dependencies
+/// have a few dozen targets.
 const TARGETS: usize = 64;
 const REST: &str = "others";
 
@@ -62,7 +65,8 @@ pub(super) fn is_own(target: &str) -> bool {
 // === impl Gate ===
 
 impl Gate {
-    /// Exempts the targets that `filter` names from the limit, instead of those exempted before.
+    /// Exempts the targets that `filter` names from the limit. Targets that an earlier call exempted are no longer
+    /// exempt.
     pub(super) fn exempt(&self, filter: &str) {
         let targets = filter.split(',').filter_map(|part| {
             let target = part.split(['=', '[']).next()?.trim();
@@ -72,7 +76,7 @@ impl Gate {
         self.state.lock().named = targets.collect();
     }
 
-    /// Counts a line of a foreign target and returns whether it passes.
+    /// Counts a line of another crate's target and returns whether it passes.
     fn passes(&self, target: &str, now: Instant) -> bool {
         let mut state = self.state.lock();
         // Matches prefixes, as `EnvFilter` does.
@@ -105,7 +109,8 @@ impl Gate {
         ends.min()
     }
 
-    /// Closes the windows that have ended by `now`, or all windows for `None`, and returns the counts of lines held back.
+    /// Closes the windows that have ended by `now`, or all windows if `now` is `None`. Returns the counts of the lines
+    /// that were held back.
     pub(super) fn close(&self, now: Option<Instant>) -> Vec<HeldBack> {
         let mut held_back = Vec::new();
         self.state.lock().windows.retain(|target, window| {
@@ -141,7 +146,8 @@ impl HeldBack {
 
 impl<S: Subscriber> Layer<S> for Gated {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
-        // Events from the crate `log` have their own target only in the normalized metadata.
+        // For an event from the crate `log`, only the normalized metadata has the target that the event was logged
+        // with.
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         is_own(metadata.target()) || self.0.passes(metadata.target(), Instant::now())

@@ -14,10 +14,10 @@ use crate::{admin::LogControl, lock::Mutex};
 )]
 pub(crate) struct BadLevel(String);
 
-/// Limits for targets that apply unless the filter names the target. `rustls_platform_verifier` logs each certificate
-/// that it refuses; its lines are dropped because the sink logs the same error together with the sink's name. `notify`
-/// logs each change in the Tapfile's folder at trace. If the log file is in that folder, each such line would cause
-/// another one.
+/// Default levels of some targets. Such a level applies unless the log filter names the target.
+/// `rustls_platform_verifier` logs each certificate that it refuses; its lines are dropped because the sink logs the
+/// same error together with the sink's name. `notify` logs each change in the Tapfile's folder at trace. If the log
+/// file is in that folder, each such line would cause another one.
 const SILENT: &str = "rustls_platform_verifier=off,notify=info";
 
 /// The level as given, and a handle to change the filter.

@@ -33,7 +33,8 @@ struct Pairs<'a, 'w> {
     writer: &'a mut Writer<'w>,
     is_own: bool,
     is_log: bool,
-    /// A buffer for the text of a value. The complete text shows whether it needs quotes.
+    /// A buffer for the text of a value. The text is collected first, because only the complete text shows whether it
+    /// needs quotes.
     value: String,
     result: fmt::Result,
 }
@@ -56,7 +57,8 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        // Events from the crate `log` have their own target only in the normalized metadata.
+        // For an event from the crate `log`, only the normalized metadata has the target that the event was logged
+        // with.
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let is_own = is_own(metadata.target());

@@ -55,8 +55,7 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// The process's log. Dropping it writes the lines that are still queued. It gives up if stderr does not accept them in
-/// time.
+/// The process's log. Dropping it writes the lines that are still queued, unless stderr does not accept them in time.
 pub(super) struct Log {
     pub(super) control: Arc<dyn LogControl>,
     pub(super) outlet: Outlet,
@@ -66,8 +65,8 @@ pub(super) struct Log {
 /// The way in which text gets to stderr.
 #[derive(Clone)]
 pub(super) enum Outlet {
-    /// Text is written directly, so the thread may block until the reader reads. For commands that have nothing else to
-    /// do.
+    /// Text is written directly, so the thread may block until the reader of stderr reads. For commands that have
+    /// nothing else to do in that time.
     Direct,
     /// Text is queued for another thread. If the queue is full, the text is lost. For `run` and
     /// `dump`.
@@ -94,7 +93,7 @@ const HEADING: &str = "Log";
 // === impl LogArgs ===
 
 impl LogArgs {
-    /// The arguments of a command that does not have them.
+    /// The log arguments for a command that does not have any.
     pub(super) const DEFAULT: Self = Self {
         log_format: LogFormat::Text,
         log_level: None,
@@ -138,8 +137,8 @@ impl Log {
         })
     }
 
-    /// Returns whether the log goes to a terminal. If it does, problems of a Tapfile are not logged, but shown with
-    /// their source lines.
+    /// Returns whether the log goes to a terminal. On a terminal, problems of a Tapfile are not logged. They are shown
+    /// together with the lines of the Tapfile that have the problem.
     pub(super) fn is_at_a_terminal(&self) -> bool {
         self.format == LogFormat::Text && io::stderr().is_terminal()
     }
@@ -150,8 +149,8 @@ fn lines<S>(format: LogFormat, writer: BoxMakeWriter) -> Box<dyn Layer<S> + Send
 where
     S: tracing::Subscriber + for<'a> registry::LookupSpan<'a>,
 {
-    // If the reader of stderr is gone, an internal error of the log cannot be printed either. An attempt to print it
-    // would panic. The process must not end because its log is lost.
+    // The process must not end because its log is lost. If the reader of stderr is gone, an attempt to print an
+    // internal error of the log would panic, so these errors are not printed.
     let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
     match format {
         LogFormat::Text => layer

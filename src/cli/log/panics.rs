@@ -1,5 +1,5 @@
-//! Writes panic messages to the log. The standard library's hook would write to stderr directly, where a worker may block
-//! until the reader reads.
+//! Writes panic messages to the log. The standard library's panic hook would write to stderr directly, and a worker
+//! thread could block there until the reader of stderr reads.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -30,7 +30,7 @@ fn report(info: &PanicHookInfo<'_>) {
     let thread = thread.name().unwrap_or("without a name");
     let location = info.location().map(tracing::field::display);
     let panic = info.payload_as_str().unwrap_or("not a text");
-    // Captured only if RUST_BACKTRACE is set, as in the standard library's hook.
+    // The backtrace is captured only if RUST_BACKTRACE is set, as in the standard library's hook.
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
     let backtrace = backtrace.as_ref().map(tracing::field::display);

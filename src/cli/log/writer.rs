@@ -37,8 +37,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Starts the thread, which runs until the process ends.
 pub(super) fn start(queue: Arc<Queue>, gate: Arc<Gate>) -> io::Result<()> {
-    // While a write blocks, it holds the standard library's lock on stderr. So nothing else in `run` must write to
-    // stderr.
+    // While a write blocks, it holds the standard library's lock on stderr. So no other part of `tapfan run` may write
+    // to stderr.
     let out = io::stderr();
     let thread = thread::Builder::new().name("tapfan-log".to_owned());
     thread.spawn(move || Writer::new(queue, gate, out).run())?;
@@ -74,7 +74,8 @@ impl<W: Write> Writer<W> {
             if self.write(&batch)
                 && let Some(lost) = self.unreported()
             {
-                // The report goes to the end of the queue: the lines in the queue are older than the lost lines.
+                // The report goes to the end of the queue, because the lines in the queue are older than the lost
+                // lines.
                 report(lost);
             }
             batch.clear();

@@ -54,7 +54,7 @@ impl FromStr for Address {
 
 impl From<SocketAddr> for Address {
     /// Returns the address to which a client connects in order to reach a socket that is bound to `bound`. If the
-    /// socket is bound to all addresses, this is loopback.
+    /// socket is bound to all addresses, the client connects to loopback.
     fn from(bound: SocketAddr) -> Self {
         let host = match bound {
             SocketAddr::V4(bound) if bound.ip().is_unspecified() => "127.0.0.1".to_owned(),

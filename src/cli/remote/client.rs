@@ -72,7 +72,7 @@ async fn ask(address: &Address) -> Result<Answer, FetchError> {
         .header(ACCEPT, "application/json")
         .header(CONNECTION, "close")
         .body(String::new());
-    // This always succeeds: every address is a valid header value.
+    // The request cannot be invalid, because every address is a valid header value.
     let request = request.map_err(|error| FetchError::Connect(io::Error::other(error)))?;
     let response = requests.send_request(request).await?;
     match response.status() {
@@ -90,7 +90,7 @@ async fn ask(address: &Address) -> Result<Answer, FetchError> {
 
 async fn read(body: Incoming) -> Result<Bytes, FetchError> {
     let mut body = pin!(body);
-    // Refuses an answer if its announced length is over the limit. The received bytes are counted as well, because an
+    // Refuses an answer whose announced length is over the limit. The received bytes are counted as well, because an
     // answer can be longer than announced.
     if body.size_hint().lower() > LONGEST as u64 {
         return Err(FetchError::TooLong);

@@ -1,5 +1,5 @@
-//! Access to the running router that `status` and `top` show. Contains the address of the router's admin endpoint, and
-//! a client for it.
+//! Access to the running router that `status` and `top` show. This module contains the address of the router's admin
+//! endpoint, and a client for it.
 
 mod address;
 mod client;

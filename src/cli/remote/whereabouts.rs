@@ -27,7 +27,7 @@ pub(in crate::cli) struct RouterArgs {
     config: Option<PathBuf>,
 }
 
-/// The address of a router, and the origin of that address.
+/// The address of a router, and the Tapfile from which it was read, if any.
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Whereabouts {
     pub(in crate::cli) address: Address,
@@ -36,7 +36,7 @@ pub(in crate::cli) struct Whereabouts {
     read: Option<Own>,
 }
 
-/// The paths of the Tapfile that this command read.
+/// The path of the Tapfile that this command read, as given and with its symbolic links resolved.
 #[derive(Debug, Clone)]
 struct Own {
     absolute: PathBuf,
@@ -152,7 +152,7 @@ impl Default for Whereabouts {
 }
 
 impl Whereabouts {
-    /// Returns a warning if the router runs with a different Tapfile than the one that this command read.
+    /// Returns a warning if the running router uses a different Tapfile than the one that this command read.
     pub(in crate::cli) async fn mismatch(&self, status: &RouterStatus) -> Option<String> {
         let own = self.read.as_ref()?;
         let theirs = PathBuf::from(status.config.absolute_path.as_ref()?);
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use crate::cli::fixture;
 
-    /// This test runs on a runtime, as `top` does. There the check must not block.
+    /// This test runs on a tokio runtime, as `top` does. On a runtime, the check must not block the thread.
     #[tokio::test]
     async fn a_router_with_another_tapfile_is_reported() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! One connection to the listener. It writes pieces until there are no more.
+//! One connection to the listener. It writes pieces of the captures, each with many frames, until there are no more.
 
 use std::{
     io,
@@ -29,7 +29,8 @@ use crate::{
     net::Stream,
 };
 
-/// A connection to the listener. Clones share the pieces, the counts and the stop token.
+/// A connection to the listener. Its clones are the other connections of the same replay; all share the pieces to
+/// write, the counts and the stop token.
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
     pub(super) target: Target,
@@ -39,7 +40,7 @@ pub(super) struct Connection {
     /// The channel that returns used buffers to the thread that reads captures.
     pub(super) buffers: Sender<Vec<u8>>,
     pub(super) sent: Arc<Sent>,
-    /// Ends the streams cleanly, with STOP.
+    /// When this token is cancelled, all connections end their streams cleanly, with STOP.
     pub(super) stop: CancellationToken,
 }
 
@@ -64,11 +65,12 @@ impl Connection {
         Ok(stream)
     }
 
-    /// Writes pieces until there are no more, and ends the stream. The due times of pieces are relative to `start`.
+    /// Writes pieces until there are no more, and ends the stream. The times at which pieces are due are relative to
+    /// `start`.
     pub(super) async fn run(self, mut stream: Stream, start: Instant) -> Result<(), ReplayError> {
         while let Some(mut piece) = self.next(start).await {
             if self.rewrites_time {
-                // The time is before 1970 only if the clock is wrong.
+                // The subtraction fails only if the clock is wrong and shows a time before 1970.
                 let now = SystemTime::now().duration_since(UNIX_EPOCH);
                 piece.set_moments(now.unwrap_or(Duration::ZERO));
             }
@@ -83,12 +85,13 @@ impl Connection {
             return closed.map_err(ReplayError::Write);
         }
         in_time("answer STOP with FINISH", finish(&mut stream)).await??;
-        // The stream is complete already, so this ignores an error while TLS sends close_notify.
+        // The listener already has the complete stream, so an error while TLS sends close_notify is ignored.
         let _ = in_time("take the end of the stream", stream.shutdown()).await;
         Ok(())
     }
 
-    /// Returns the next piece when it is due. Returns `None` if there are no more, or if the replay must stop.
+    /// Waits until the next piece is due, and returns it. Returns `None` if there are no more pieces, or if the replay
+    /// must stop.
     async fn next(&self, start: Instant) -> Option<Piece> {
         let next = async {
             let piece = self.pieces.lock().await.recv().await?;

@@ -97,7 +97,7 @@ fn conclude(args: &ReplayArgs, outcome: &Outcome) -> ExitCode {
     } else {
         ""
     };
-    // Ignores a closed pipe: it does not change the result.
+    // Ignores errors such as a closed pipe, because they do not change the result.
     let _ = writeln!(
         io::stdout(),
         "sent {account} over {connections}; {interrupted}{end}"
@@ -131,11 +131,11 @@ async fn replay(args: &ReplayArgs, target: Target) -> Result<Outcome, ReplayErro
     for stream in streams {
         connections.spawn(connection.clone().run(stream, start));
     }
-    // From now on, only the connections hold the receiver of the pieces. So when all of them have failed, the thread
-    // ends.
+    // From now on, only the running connections hold the receiver of the pieces. When all connections have failed, the
+    // receiver is dropped, and the thread that reads the captures ends.
     drop(connection);
     let mut problems = Vec::new();
-    // If any stream has ended cleanly, all captures were read.
+    // True if any stream has ended cleanly. A stream ends cleanly only after all captures were read.
     let mut read = false;
     let ended = async {
         while let Some(ended) = connections.join_next().await {

@@ -18,15 +18,16 @@ pub(super) enum Pace {
 pub(super) struct Schedule {
     pace: Pace,
     frames: f64,
-    /// The time in the first frame of this pass, and the time at which that frame was due.
+    /// The time in the first frame of this pass through the captures, and the time at which that frame was due.
     origin: Option<(Duration, Duration)>,
-    /// The time in the last frame that had one.
+    /// The time in the last frame that contains one.
     moment: Duration,
     /// The time at which the last frame is due.
     last: Duration,
 }
 
-/// Between two frames of one capture there is less time than this. A longer step is a wrong clock, or another capture.
+/// The times of two consecutive frames of one capture differ by less than this. A longer step means that a clock was
+/// wrong, or that another capture begins.
 const STEP: Duration = Duration::from_hours(24);
 
 // === impl Schedule ===
@@ -53,10 +54,10 @@ impl Schedule {
         self.origin = None;
     }
 
-    /// Returns the time from the start of the replay until the next frame is due; `None` if it is due immediately.
-    /// `moment` is the time in the frame. If the frame has no time, or an earlier time than a frame before it, it is
-    /// due at the same time as the frame before it. If two frames are more than a day apart, the second is due
-    /// immediately, and the pace restarts from its time.
+    /// Returns the time from the start of the replay until the next frame is due; `None` if the frame is due
+    /// immediately. `moment` is the time in the frame. If the frame has no time, or an earlier time than the previous
+    /// frame, it is due at the same time as the previous frame. If two frames are more than a day apart, the second is
+    /// due immediately, and the pace restarts from its time.
     pub(super) fn next(&mut self, moment: Option<Duration>) -> Option<Duration> {
         match self.pace {
             Pace::Unlimited => return None,

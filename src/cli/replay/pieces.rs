@@ -1,4 +1,4 @@
-//! The captures, cut into pieces of frames by a separate thread.
+//! The captures, which a separate thread cuts into pieces. Each piece holds many frames.
 
 use std::{
     io::Read,
@@ -23,7 +23,7 @@ use crate::{
 /// Frames to write together.
 #[derive(Debug)]
 pub(super) struct Piece {
-    /// The frames, each after its length.
+    /// The frames. The length of each frame comes before its payload.
     pub(super) wire: Vec<u8>,
     pub(super) frames: u64,
     /// The time from the start of the replay until the frames are due; `None` if they are due immediately.
@@ -48,17 +48,17 @@ struct Thread {
     problems: Vec<ReplayError>,
 }
 
-/// The error if all connections have ended, so that no one takes pieces any more.
+/// The error if all connections have ended, so that no connection takes pieces any more.
 struct Closed;
 
-/// A piece is complete when it has this many bytes. That is enough for several frames per read of the listener, and
-/// still fits into the processor's caches.
+/// The number of bytes at which a piece is complete. A piece of this size has enough frames for several reads of the
+/// listener, and it still fits into the processor's caches.
 const SIZE: usize = 256 << 10;
 
 /// The number of pieces that may wait for a connection.
 const AHEAD: usize = 4;
 
-/// With a pace, a piece contains the frames that are due within this time.
+/// If the replay has a pace, a piece contains the frames that are due within this time.
 const SLICE: Duration = Duration::from_millis(10);
 
 // === impl Pieces ===
@@ -116,8 +116,8 @@ impl Thread {
                     Err(error) => self.problems.push(error),
                 }
             }
-            // Stops if this pass had no frames, as with an empty capture or a standard input that was read already.
-            // Otherwise the loop would never end.
+            // Stops if this pass through the captures had no frames: a capture may be empty, or standard input was read
+            // already. Without this check, the loop would never end.
             if !sent || !self.problems.is_empty() {
                 break;
             }
@@ -126,7 +126,7 @@ impl Thread {
         Ok(())
     }
 
-    /// Sends the frames of one capture. Returns whether there were any.
+    /// Sends the frames of one capture. Returns whether the capture had any frames.
     fn send(&mut self, path: &Path, bytes: Box<dyn Read + Send>) -> Result<bool, Closed> {
         let piped = capture::is_standard_input(path);
         let problem = |source| ReplayError::Capture {
@@ -145,8 +145,8 @@ impl Thread {
         while let Some(frame) = frames.next_frame() {
             let frame = match frame {
                 Ok(frame) => frame,
-                // An error is reported, and all whole frames are sent: those before the error, and those after a frame
-                // that is too long.
+                // The error is reported, and all whole frames of the capture are sent. After a frame that is too long,
+                // reading continues with the next frame.
                 Err(error) => {
                     self.problems.push(problem(error));
                     continue;
@@ -182,7 +182,7 @@ impl Thread {
         Ok(any)
     }
 
-    /// Returns an empty piece. It reuses a buffer if one is free.
+    /// Returns an empty piece. Reuses the buffer of a piece that was written, if one is free.
     fn piece(&self) -> Piece {
         let mut wire = self.buffers.try_recv().unwrap_or_default();
         wire.clear();
@@ -204,7 +204,7 @@ impl Piece {
         }
     }
 
-    /// Sets the times in all frames to `now`, which is the time since 1970.
+    /// Sets the times in all frames to `now`, which is counted from 1970.
     pub(super) fn set_moments(&mut self, now: Duration) {
         let mut rest = self.wire.as_mut_slice();
         while let Some((length, after)) = rest.split_first_chunk_mut() {

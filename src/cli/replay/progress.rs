@@ -22,8 +22,8 @@ pub(super) struct Account {
 
 const TICK: Duration = Duration::from_millis(250);
 
-/// Shows the progress on standard error, if that is a terminal, until it is dropped. Each line replaces the line before
-/// it.
+/// Shows the progress on standard error, if that is a terminal, until this future is dropped. Each line replaces the
+/// previous line.
 pub(super) async fn show(sent: Arc<Sent>, start: Instant) {
     if !io::stderr().is_terminal() {
         return std::future::pending().await;

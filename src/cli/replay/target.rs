@@ -88,7 +88,7 @@ fn host(authority: &Authority) -> Destination {
     Destination::Host(authority.clone())
 }
 
-/// Awaits `step` for at most [`DEADLINE`].
+/// Awaits `step`, a step of a connection, for at most [`DEADLINE`].
 pub(super) async fn in_time<F: Future>(
     what: &'static str,
     step: F,

@@ -53,7 +53,7 @@ enum Awaited {
     Up,
 }
 
-/// The sinks of one answer that the user selected.
+/// The sinks that the user selected, taken from one answer of the router.
 struct Chosen<'a> {
     sinks: Vec<&'a SinkStatus>,
     /// Names given with --sink that no sink has.
@@ -102,7 +102,8 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}: write it as in 500ms, 10s or 1m30s"))
 }
 
-/// Prints an answer. If `mismatch` is given, also prints this warning: the router runs with a different Tapfile.
+/// Prints an answer of the router. `mismatch` is the warning that the router runs with a different Tapfile; it is
+/// printed, too.
 fn show(
     args: &StatusArgs,
     whereabouts: &Whereabouts,
@@ -161,8 +162,8 @@ impl<'a> Chosen<'a> {
         self.unknown.is_empty() && sinks.all(|sink| sink.removed || sink.is_up())
     }
 
-    /// Returns whether the exit status is 0. With `--wait` and without `--fail-on`, it is 0 if the sinks have reached
-    /// the state that `--wait` names.
+    /// Returns whether the exit status is 0. With `--wait` and without `--fail-on`, the exit status is 0 if the sinks
+    /// have reached the state that `--wait` names.
     fn are_well(&self, args: &StatusArgs, status: &RouterStatus) -> bool {
         let failing = match args.fail_on.as_slice() {
             [] if args.wait.is_some() => return self.are_up(),
@@ -177,7 +178,7 @@ impl<'a> Chosen<'a> {
             .any(|verdict| failing.contains(&verdict.word))
     }
 
-    /// Returns an error that names the missing sinks and the existing ones.
+    /// Returns an error that lists the sinks that were selected but do not exist, and the sinks that exist.
     fn misses(&self, whereabouts: &Whereabouts, status: &RouterStatus) -> String {
         let names: Vec<&str> = status.sinks.iter().map(|sink| sink.name.as_str()).collect();
         format!(

@@ -14,11 +14,11 @@ use crate::{
 /// The poll interval. It needs no backoff: a single client asks one endpoint for a limited time.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Polls until every selected sink is up.
+/// Polls the router until every selected sink is up.
 ///
 /// # Errors
 ///
-/// If the sinks are not up in time. The error says what was missing.
+/// If the sinks are not up in time. The error lists the sinks that are not up, or says that the router did not answer.
 pub(super) async fn until_up(
     whereabouts: &Whereabouts,
     args: &StatusArgs,
@@ -38,7 +38,7 @@ pub(super) async fn until_up(
     Err(format!("timed out after {waited}\ntapfan: {missing}"))
 }
 
-/// Describes what was missing at the last poll.
+/// Describes what was missing at the last poll: an answer of the router, or sinks that are up.
 fn missing(
     whereabouts: &Whereabouts,
     args: &StatusArgs,

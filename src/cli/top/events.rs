@@ -10,10 +10,11 @@ use crate::{
 /// The number of events kept.
 const KEPT: usize = 500;
 
-/// If an equal event is among this number of latest events of the same sink, its count grows and no event is added.
+/// The number of latest events of a sink that are searched for an equal event. If one is found, its count grows, and no
+/// event is added.
 const RECENT: usize = 8;
 
-/// A change of a sink or of the router.
+/// A change of a sink or of the router, shown as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
     /// The time by the router's clock.
@@ -74,7 +75,7 @@ impl Events {
         if earlier.is_up() && !later.is_up() {
             self.push(later.since, name, format!("down, in {}", later.state));
         }
-        // A new error shows that the sink went down between two polls, even if it was up at both polls.
+        // A new error shows that the sink went down between two polls, even if the sink was up at both polls.
         let failed = self.failed(
             &later.name,
             "",
@@ -118,7 +119,7 @@ impl Events {
         self.losses(earlier, later, now);
     }
 
-    /// Records losses. Losses in successive polls become one event.
+    /// Records lost frames. Losses in successive polls are merged into one event.
     fn losses(&mut self, earlier: &SinkStatus, later: &SinkStatus, now: Timestamp) {
         let (before, after) = (&earlier.ledger.dropped, &later.ledger.dropped);
         let lost = later.ledger.dropped_total();
@@ -131,8 +132,8 @@ impl Events {
                 (reason.clone(), count.saturating_sub(before))
             });
             let why = reasons(&by_reason.collect());
-            // Leaves out the counts, so that events with the same reason merge into one. The counts change with each
-            // poll.
+            // The event names the reason without the counts, because the counts change with each poll. So events with
+            // the same reason are equal and can be merged.
             let why = why.split(' ').next().unwrap_or_default();
             self.again(now, &later.name, format!("losing frames: {why}"));
         }
@@ -154,7 +155,7 @@ impl Events {
         }
     }
 
-    /// Records an event. If an equal event of the same sink is recent, adds one to its count instead.
+    /// Records an event. If a recent event of the same sink is equal, adds one to its count instead.
     fn again(&mut self, at: Timestamp, sink: &str, what: String) {
         let recent = self.events.iter().enumerate().rev();
         let mut recent = recent

@@ -29,7 +29,7 @@ pub(super) const KEYS: [(&str, &str); 7] = [
 pub(super) fn on(model: &mut Model, event: &Event) -> Flow {
     match event {
         Event::Key(key) if !key.is_release() => on_key(model, *key),
-        // A resize only needs a redraw, and a redraw follows each event anyway.
+        // A resize needs no action here, because every event is followed by a redraw.
         _ => Flow::Continue,
     }
 }
@@ -64,7 +64,7 @@ fn move_about(model: &mut Model, code: KeyCode) {
     };
     match (model.screen, code) {
         (Screen::Sinks, KeyCode::Enter) => {
-            // Selects the current sink by name, so that it stays selected when the rows move.
+            // This selects the current sink by its name, so that it stays selected when the rows move.
             model.select(0);
             model.screen = Screen::History;
             model.scrolled = 0;

@@ -56,7 +56,7 @@ pub(super) struct TopArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Leave,
-    /// The process was stopped for a while. Another process may have used the terminal in that time.
+    /// The process was suspended and continues now. Another process may have drawn on the terminal in that time.
     Redraw,
 }
 
@@ -94,8 +94,8 @@ fn pace(text: &str) -> Result<Duration, String> {
 }
 
 async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
-    /// The number of this signal, which is the same on every architecture for which tapfan is built. tokio has no
-    /// constant for it.
+    /// The number of SIGCONT, for which tokio has no constant. The number is the same on every architecture for which
+    /// tapfan is built.
     const SIGCONT: i32 = 18;
     let mut signals = Signals::new([
         (SignalKind::terminate(), Asked::Leave),
@@ -109,10 +109,10 @@ async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
     let polling = poll(whereabouts.clone(), pace, sender);
     let _polling = AbortOnDropHandle::new(tokio::spawn(polling));
     let mut screen = Screen::open()?;
-    // Declared after the screen, so that it is dropped first: once the terminal is restored, the keyboard must not be
-    // read any more.
+    // The keyboard is declared after the screen, so that it is dropped before the screen. After the terminal is
+    // restored, the keyboard must not be read any more.
     let mut keyboard = Keyboard::open();
-    // Redraws each second, so that elapsed times are right even if no poll succeeds.
+    // The screen is redrawn each second, so that elapsed times are right even if no poll succeeds.
     let mut seconds = interval(Duration::from_secs(1));
     loop {
         screen.draw(|area, buffer| draw(&model, Instant::now(), theme, area, buffer))?;
@@ -140,15 +140,15 @@ async fn watch(whereabouts: &Whereabouts, pace: Duration) -> io::Result<()> {
     }
 }
 
-/// A status of the router. Also has a warning if the router runs with a different Tapfile than the one that this
-/// command read.
+/// A status of the router, and a warning if the router runs with a different Tapfile than the one that this command
+/// read.
 struct Seen {
     status: RouterStatus,
     mismatch: Option<String>,
 }
 
-/// Polls the router every `pace` until the receiver is gone. After a failed poll, the interval stays the same, without
-/// backoff: the user chose the interval, and this is the only client.
+/// Polls the router every `pace` until the receiver is gone. The interval stays the same after a failed poll: a backoff
+/// is not needed, because the user chose the interval and this is the only client.
 async fn poll(
     whereabouts: Whereabouts,
     pace: Duration,
@@ -156,8 +156,8 @@ async fn poll(
 ) {
     let mut ticks = interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The path of the Tapfile in the last answer. The comparison of paths reads the file system, so it runs only if the
-    // answer names a different Tapfile than the last one.
+    // The path of the Tapfile in the last answer. Comparing paths reads the file system, so paths are compared only
+    // when an answer names a different Tapfile than the answer before.
     let mut known: Option<Option<String>> = None;
     let mut mismatch = None;
     loop {

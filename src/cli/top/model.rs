@@ -28,9 +28,9 @@ pub(super) struct Model {
     pub(super) reversed: bool,
     pub(super) screen: Screen,
     pub(super) help: bool,
-    /// The number of events that are above the visible part of a history, because the user scrolled down.
+    /// The number of events that are above the visible part of the history, because the user scrolled down.
     pub(super) scrolled: usize,
-    /// The name of the selected sink. A row number would be wrong after the rows move.
+    /// The name of the selected sink. A row number would select another sink after the rows have moved.
     selected: Option<String>,
 }
 
@@ -95,7 +95,7 @@ impl Model {
     pub(super) fn span(&self, polls: usize) -> String {
         let polls = u32::try_from(polls).unwrap_or(u32::MAX);
         let text = age(self.pace.saturating_mul(polls));
-        // Shows `5m` instead of `5m0s`.
+        // This removes `0s`, so that the text is `5m` instead of `5m0s`.
         match text.strip_suffix("m0s") {
             Some(minutes) => format!("{minutes}m"),
             None => text,
@@ -127,7 +127,7 @@ impl Model {
 
     /// Sorts by `sort`. A second call with the same value reverses the order.
     pub(super) fn sort_by(&mut self, sort: Sort) {
-        // Selects the current sink by name, so that it stays selected in its new row.
+        // This selects the current sink by its name, so that it stays selected in its new row.
         self.select(0);
         self.reversed = sort == self.sort && !self.reversed;
         self.sort = sort;

@@ -22,7 +22,7 @@ pub(super) struct ListenerRates {
 }
 
 /// Returns the rate of a counter. Returns `None` if no time has passed between the two polls, or if the counter
-/// decreased because the router was restarted.
+/// decreased, which happens when the router is restarted.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn per_second(earlier: u64, later: u64, time: Duration) -> Option<f64> {
     let count = later.checked_sub(earlier)?;
@@ -80,7 +80,7 @@ mod tests {
     use crate::cli::fixture::sink;
 
     proptest! {
-        /// A rate is never negative. The rate multiplied by the time is the growth of the counter.
+        /// A rate is never negative, and the rate multiplied by the time is the growth of the counter.
         #[test]
         fn a_rate_times_the_time_is_the_count(
             earlier in 0..1_u64 << 40,
@@ -103,8 +103,8 @@ mod tests {
             prop_assert_eq!(per_second(earlier, later, Duration::from_secs(1)), None);
         }
 
-        /// Over any time, the incoming rate equals the outgoing rate plus the rate of drops plus the growth of the
-        /// queue.
+        /// Checks that the incoming rate equals the outgoing rate plus the rate of drops plus the growth of the queue
+        /// per second.
         #[test]
         fn the_rates_of_a_ledger_add_up(
             delivered in 0..1_000_000_u64,

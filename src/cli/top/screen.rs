@@ -1,4 +1,5 @@
-//! The terminal. Takes it over, draws on it, reads keys, and restores it when the program ends, even after a panic.
+//! The terminal of `top`. This module takes over the terminal, draws on it, reads keys, and restores it when the
+//! program ends, even after a panic.
 
 use std::{
     convert::Infallible,
@@ -27,7 +28,7 @@ pub(super) struct Screen {
 /// Keys and resizes. A separate thread reads them, because reading blocks.
 pub(super) struct Keyboard {
     events: mpsc::Receiver<io::Result<Event>>,
-    /// Disconnected when the thread that reads keys has ended.
+    /// This channel is disconnected when the thread that reads keys has ended.
     reading: std::sync::mpsc::Receiver<Infallible>,
 }
 
@@ -64,7 +65,7 @@ impl Drop for Screen {
     }
 }
 
-/// Restores the terminal. Ignores errors, because they mean that the terminal is gone.
+/// Restores the terminal. Ignores errors, because an error means that the terminal is gone.
 fn restore() {
     let _ = ratatui::try_restore();
 }
@@ -102,8 +103,8 @@ impl Keyboard {
 impl Drop for Keyboard {
     fn drop(&mut self) {
         self.events.close();
-        // If the terminal was closed, the thread that reads keys never ends: crossterm reads the end of file in an
-        // endless loop. So this waits for the thread only for a limited time. The thread ends with the process.
+        // The wait for the thread that reads keys has a limit. If the terminal was closed, the thread does not end
+        // before the process: crossterm reads the end of file in an endless loop.
         let _ = self.reading.recv_timeout(4 * NOTICE);
     }
 }

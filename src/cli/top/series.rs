@@ -28,7 +28,8 @@ impl Series {
         self.values.back().copied().flatten()
     }
 
-    /// The largest value. It is at least the last one, unlike the largest mean of [`columns`](Self::columns).
+    /// Returns the largest of the recent values. The largest value that [`columns`](Self::columns) returns may be
+    /// smaller, because a column is a mean.
     pub(super) fn most(&self) -> f64 {
         self.values.iter().flatten().copied().fold(0.0, f64::max)
     }
@@ -36,8 +37,8 @@ impl Series {
     /// Groups the last `span` values into `width` columns, the newest last. The value of a column is the mean of its
     /// values.
     ///
-    /// Values are grouped by their index since the start. So a complete column keeps its value while it moves to the
-    /// left.
+    /// The index of a value, counted from the start, decides to which group it belongs. So a complete column keeps its
+    /// value while it moves to the left.
     pub(super) fn columns(&self, width: usize, span: usize) -> Vec<Option<f64>> {
         let per_column = span.div_ceil(width.max(1)).max(1);
         let mut sums: VecDeque<(usize, f64, u32)> = VecDeque::new();
@@ -106,7 +107,8 @@ mod tests {
             let mut after = values;
             after.extend(std::iter::repeat_n(Some(7.0), per_column));
             let after = series(after).columns(width, KEPT);
-            // All columns have moved by one. Only the last column may differ, because it was incomplete before.
+            // After one more value, each complete column has moved by one place. Only the last column may have changed,
+            // because it was incomplete before.
             prop_assert_eq!(&before[1..width - 1], &after[..width - 2]);
         }
     }

@@ -37,7 +37,7 @@ pub(super) struct SinkHistory {
     pub(super) dropped: Series,
     /// The fill of the queue from 0 to 1.
     pub(super) fill: Series,
-    /// For each poll, the growth of the latency histogram since the poll before it.
+    /// The growth of the latency histogram between two polls, for each poll.
     latencies: VecDeque<Vec<u64>>,
 }
 
@@ -98,7 +98,7 @@ impl Watched {
         self.status = Some(status);
     }
 
-    /// Records a failed poll; `why` is one clause.
+    /// Records a failed poll. `why` is the reason, as one clause.
     pub(super) fn missed(&mut self, why: String, now: Instant) {
         if let Some((_, last)) = &mut self.lost {
             *last = why;
@@ -127,8 +127,8 @@ impl Watched {
     }
 }
 
-/// Drops a removed sink or listener if a configured one has the same name. Histories are kept by name, so the histories
-/// of the two would mix.
+/// Drops each removed sink and listener that has the same name as a configured one. Histories are kept by name, so the
+/// values of both would be mixed in one history.
 fn without_namesakes(status: &mut RouterStatus) {
     let mut sinks = HashSet::new();
     status.sinks.retain(|sink| sinks.insert(sink.name.clone()));
@@ -153,7 +153,8 @@ impl SinkHistory {
                 }
                 self.latencies.push_back(added);
             }
-            // This is the first histogram, or its buckets differ from those of the last one.
+            // There is no growth for this poll, because its histogram is the first one or has other buckets than the
+            // last one.
             None => self.latencies.clear(),
         }
     }
@@ -187,7 +188,8 @@ mod tests {
     use super::*;
     use crate::cli::fixture::{at, router, sink};
 
-    /// Returns the router's status `seconds` later, with `frames` more frames through its listener and its sink.
+    /// Returns the status of the router `seconds` after the first status. `frames` is the number of frames that have
+    /// passed its listener and its sink since then.
     fn later(seconds: i64, frames: u64) -> RouterStatus {
         let mut status = router(vec![sink("a", "unix:///a")]);
         status.now = at(seconds);
@@ -208,7 +210,7 @@ mod tests {
         let (mut watched, now) = (Watched::default(), Instant::now());
         watched.seen(later(0, 0), now);
         assert_eq!(outgoing(&watched), None);
-        // The local clock stands still; only the router's clock counts.
+        // The local clock does not advance in this test, because only the router's clock matters for rates.
         watched.seen(later(4, 8000), now);
         assert_eq!(outgoing(&watched), Some(2000.0));
         let listener = watched.listener("unix:///run/tapfan/dnstap.sock");

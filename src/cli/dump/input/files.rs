@@ -44,7 +44,8 @@ pub(in crate::cli::dump) struct CannotOpen {
     source: io::Error,
 }
 
-/// The channel, counts and stop token that a thread uses to send frames from captures to the pump.
+/// Everything that a thread needs to send frames from captures to the pump: a channel, counts and a stop token. The
+/// pump is the loop that passes frames from the inputs to the outputs.
 #[derive(Debug, Clone)]
 pub(in crate::cli::dump) struct Files {
     pub(in crate::cli::dump) to: SyncSender<Batch>,
@@ -54,7 +55,7 @@ pub(in crate::cli::dump) struct Files {
     pub(in crate::cli::dump) grow: bool,
 }
 
-/// The pump has ended or has asked the inputs to stop.
+/// The error that stops an input: the pump, which passes frames to the outputs, has ended or wants no more frames.
 pub(super) struct Stopped;
 
 /// Reads `captures` in order, until all are read or the pump stops.
@@ -174,7 +175,7 @@ impl Files {
             FileError::CutShort { .. } | FileError::NotFrameStreams | FileError::AfterStop { .. }
         );
         if self.grow && is_early && self.stop.is_cancelled() {
-            // The file was still growing when it was read.
+            // With `-f`, the capture is still growing, so an incomplete frame at its end is not an error.
         } else if self.grow && matches!(error, FileError::CutShort { .. }) {
             complain(format_args!("{name}: {error}"));
         } else {

@@ -34,10 +34,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// the path.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Reads the capture at `path` as it grows, and after it each file that takes its place, until the pump stops.
+/// Reads the capture at `path` as it grows, and after it each file that takes its place. Ends when the program stops
+/// its inputs.
 pub(in crate::cli::dump) fn follow(path: &Path, files: &Files) {
     let name = path.display().to_string();
-    // The error that was reported last; `None` once the file could be opened again.
+    // The error that was reported last; `None` after the file was opened successfully.
     let mut reported = None;
     while !files.stop.is_cancelled() {
         match open(path) {
@@ -57,7 +58,8 @@ pub(in crate::cli::dump) fn follow(path: &Path, files: &Files) {
                 }
             }
             Err(error) => {
-                // If the file was renamed, there may be no new file at its path yet.
+                // After the file was renamed, there may be no new file at its path yet. So a missing file is not
+                // reported, and any other error is reported only once.
                 let is_known =
                     [Some(io::ErrorKind::NotFound), reported].contains(&Some(error.kind()));
                 if !is_known {
@@ -80,11 +82,12 @@ fn open(path: &Path) -> io::Result<File> {
 
 fn follow_one(name: &str, mut growing: Growing, files: &Files) -> Result<(), Stopped> {
     let mut bytes = BufReader::new(&mut growing);
-    // A file that was replaced while it was empty is not a broken capture.
+    // If the file is still empty when it is replaced, it is not reported as a broken capture.
     if !matches!(bytes.fill_buf(), Ok([])) {
         files.read_capture(name, bytes)?;
     }
-    // A file also ends at STOP or at an error. In these cases this waits until another file takes its place.
+    // Reading also ends at STOP or at an error. In both cases, this loop waits until another file takes the place of
+    // this one.
     growing.replaced = None;
     while !files.stop.is_cancelled() && !growing.is_replaced() {
         thread::sleep(PAUSE);

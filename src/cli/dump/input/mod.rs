@@ -1,4 +1,5 @@
-//! The inputs: captures and sockets. Each input has a thread that sends batches to the pump.
+//! The inputs: captures and sockets. Each input has a thread that sends batches of frames to the pump, the loop that
+//! passes them to the outputs.
 
 mod files;
 mod follow;

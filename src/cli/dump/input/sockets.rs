@@ -27,14 +27,15 @@ use crate::{
     supervisor::{ErrorReason, StartError, Supervisor},
 };
 
-/// The running listeners. Their frames are in a queue. If the pump is slow, the queue drops the newest frames.
+/// The running listeners. Their frames wait in a queue for the pump, the loop that passes them to the outputs. If the
+/// pump is slow and the queue is full, new frames are dropped.
 #[derive(Debug)]
 pub(in crate::cli::dump) struct Sockets {
     supervisor: Supervisor,
     queues: Arc<Queues>,
 }
 
-/// The largest number of frames and bytes that wait for the pump.
+/// The largest number of frames and bytes in the queue of the listeners.
 const LIMITS: Limits = Limits::units(4);
 
 /// The time that senders have to end their streams when the program ends.
@@ -109,7 +110,8 @@ impl Sockets {
     }
 }
 
-/// Moves the frames of the listeners to the pump, until their queue is closed or the pump has ended.
+/// Moves the frames from the queue of the listeners to the pump, which passes them to the outputs. Ends when the queue
+/// is closed or the pump has ended.
 pub(in crate::cli::dump) fn forward(
     runtime: &Handle,
     queues: &Queues,

@@ -32,7 +32,8 @@ pub(in crate::cli::dump) struct Collectors {
     patience: Duration,
     /// The progress of each sink.
     progress: Vec<Progress>,
-    /// True if a batch may wait, so that its frames wait for slow collectors at the end, too.
+    /// True if a batch came from a file. Frames of a file may wait, so at the end the program waits until slow
+    /// collectors have received them.
     waits: bool,
 }
 
@@ -40,13 +41,13 @@ pub(in crate::cli::dump) struct Collectors {
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     delivered: u64,
-    /// The connections that had ended when `delivered` last changed.
+    /// The number of connections that had ended by the last change of `delivered`.
     disconnects: u64,
     /// The time of the last change of `delivered`.
     since: Instant,
 }
 
-/// The time between two checks of a sink that is waited for.
+/// The time between two checks of a sink, while the program waits for the sink.
 const PAUSE: Duration = Duration::from_millis(2);
 
 // === impl Collectors ===
@@ -81,11 +82,12 @@ impl Collectors {
         })
     }
 
-    /// Waits until `is_enough` holds for each queue. Does not wait for a sink whose collector is dead.
+    /// For each sink, waits until `is_enough` returns true. Does not wait for a sink whose collector is dead.
     ///
-    /// A collector that takes no byte for the time `patience`, the sink's `write_timeout`, is disconnected. So a collector
-    /// is dead if it is not connected, or was disconnected since its last delivery, for that time. A slow collector is not:
-    /// it may need longer than that for a batch.
+    /// The sink disconnects a collector that takes no byte for the time `patience`, which is the sink's
+    /// `write_timeout`. A collector counts as dead if nothing was delivered to it for that time, and it is not
+    /// connected or was disconnected since the last delivery. A slow collector that stays connected is not dead, even
+    /// if it needs longer than `patience` for a batch.
     fn wait_until(&mut self, is_enough: impl Fn(&Ledger, Limits) -> bool) {
         for (sink, progress) in self.supervisor.sinks().iter().zip(&mut self.progress) {
             let (status, limits) = (sink.status(), sink.queues().limits());
@@ -139,7 +141,7 @@ impl Output for Collectors {
 
     fn finish(mut self: Box<Self>, account: &OutputAccount) -> Result<(), OutputError> {
         if self.waits {
-            // After a signal, only the deadline of the drain counts.
+            // After a signal, this loop ends, and only the deadline of the drain limits the wait.
             let asked = self.ending.asked.clone();
             self.wait_until(|ledger, _| {
                 ledger.queued + ledger.in_flight == 0 || asked.is_cancelled()

@@ -30,8 +30,8 @@ struct Text {
     held: Vec<u8>,
     /// The number of frames in `held`.
     frames: u64,
-    /// The time at which the last frame came from a socket; `None` for a file, which has no silence: its frames may wait
-    /// for another output.
+    /// The time at which the last frame came from a socket. `None` if the last frame came from a file: a pause between
+    /// such frames says nothing about the DNS server, because they may have waited for another output.
     came: Option<Instant>,
 }
 
@@ -94,7 +94,7 @@ impl Text {
         account.written.fetch_add(self.frames - held_back, Relaxed);
         self.frames = held_back;
         self.held.clear();
-        // The text of one frame may take megabytes.
+        // The text of one frame can have megabytes, so the buffer does not keep its full size.
         self.held.shrink_to(4 * HELD);
         Ok(())
     }
@@ -131,7 +131,8 @@ impl Output for Text {
 
     fn finish(mut self: Box<Self>, account: &OutputAccount) -> Result<(), OutputError> {
         if account.is_cut.load(Relaxed) {
-            // The responses of these queries may follow the last frame that was read, so the queries are not unanswered.
+            // `--limit` ended the input. The responses to the waiting queries may come after the last frame that was
+            // read, so these queries are not written as unanswered.
             self.flush(account)?;
             account.left_out.fetch_add(self.frames, Relaxed);
             return Ok(());
@@ -195,7 +196,7 @@ mod tests {
 
     use super::*;
 
-    /// A `CLIENT_QUERY` at the second 9 of 1970.
+    /// A `CLIENT_QUERY` with the time 1970-01-01 00:00:09.
     const QUERY: &[u8] = b"\x72\x09\x08\x05\x40\x09\x4d\0\0\0\0\x78\x01";
 
     #[test]
@@ -230,7 +231,7 @@ mod tests {
         let path = folder.path().join("out");
         let mut batch = Batch::of_file();
         batch.push(b"\x72\x02\x08\x05\x78\x01");
-        // A query of `--pair` is written when its response arrives, or at the end.
+        // With `--pair`, a query is written when its response arrives, or at the end.
         for (format, flushed) in [(Format::Quiet, 1), (Format::Binary, 1), (Format::Pair, 0)] {
             let written = Written {
                 path: path.clone(),

@@ -22,15 +22,18 @@ use crate::frame_stream::FileError;
 
 /// An output. It runs in a thread of its own.
 pub(super) trait Output: Send {
-    /// Processes the frames of `batch`. Adds to `account` the frames that are written, not those that are only buffered.
+    /// Processes the frames of `batch`. Counts a frame in `account` when the frame is written, not when it is only
+    /// buffered.
     ///
     /// # Errors
+    ///
     /// If the frames cannot be written. The output is not used any more after that.
     fn write(&mut self, batch: &Batch, account: &OutputAccount) -> Result<(), OutputError>;
 
-    /// Writes buffered data. The worker calls this when no batch is waiting.
+    /// Writes buffered data. The thread of the output calls this when no batch is waiting.
     ///
     /// # Errors
+    ///
     /// As for [`write`](Self::write).
     fn flush(&mut self, account: &OutputAccount) -> Result<(), OutputError>;
 
@@ -61,7 +64,7 @@ pub(super) enum OutputError {
 // === impl OutputError ===
 
 impl OutputError {
-    /// Returns whether the error is a pipe that its reader has closed, as `head` does. That is not a failure.
+    /// Returns whether the error means that the reader closed the pipe, as `head` does. That is not a failure.
     pub(super) fn is_closed_pipe(&self) -> bool {
         match self {
             Self::Io(error) | Self::File(FileError::Io(error)) => {

@@ -14,12 +14,12 @@ pub(super) struct Pair {
     waiting: Transactions<Box<[u8]>>,
     /// The start of the line for a query: everything up to the question.
     line: Vec<u8>,
-    /// The last time in a frame, since 1970.
+    /// The time in the last frame that has one, counted since 1970.
     last: Duration,
 }
 
-/// The largest number of waiting queries whose age is checked while no frame comes, in each call of
-/// [`wait`](Form::wait).
+/// The largest number of waiting queries whose age one call of [`wait`](Form::wait) checks. The output calls `wait`
+/// while no frames come.
 const CHECKED: usize = 1000;
 
 // === impl Pair ===
@@ -75,7 +75,8 @@ impl Form for Pair {
     }
 
     fn wait(&mut self, silence: Duration, out: &mut Vec<u8>) {
-        // Adds the silence to the sender's last time, because its clock may be wrong.
+        // The age of a query is measured by the clock of the DNS server, because that clock may differ from ours. So
+        // the current time is the time in the last frame plus the time since that frame.
         let now = self.last.saturating_add(silence);
         let now = Moment {
             seconds: Some(now.as_secs()),

@@ -1,10 +1,10 @@
-//! The time that an output has to go on taking data when the program is to end.
+//! Detects outputs that take no more data after a signal has asked the program to end.
 
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-/// The end of the program, as signals ask for it.
+/// Requests by signals to end the program.
 #[derive(Debug, Clone, Default)]
 pub(in crate::cli::dump) struct Ending {
     /// A first signal has asked the program to end.
@@ -13,23 +13,23 @@ pub(in crate::cli::dump) struct Ending {
     pub(in crate::cli::dump) hurry: CancellationToken,
 }
 
-/// Notices that an output is stuck: a signal has asked the program to end, and the output takes no data. Before the
-/// signal an output may take any time, because a pager waits for its user.
+/// Detects that an output is stuck: a signal has asked the program to end, and the output takes no data. Before the
+/// signal, an output may stop taking data for any time; for example, a pager waits for its user.
 #[derive(Debug)]
 pub(super) struct Patience {
     ending: Ending,
     /// The time without progress after which the output is stuck.
     limit: Duration,
     progress: u64,
-    /// The time of the first check without progress after the signal.
+    /// The time of the first check after the signal that found no progress.
     since: Option<Instant>,
 }
 
-/// The limit of standard output, whose reader may be a pager.
+/// The time limit for standard output, whose reader may be a pager.
 pub(super) const STDOUT: Duration = Duration::from_secs(1);
-/// The limit of a file. A disk under load can be slow for seconds.
+/// The time limit for a file. A disk under load can be slow for seconds.
 pub(super) const FILE: Duration = Duration::from_secs(10);
-/// The limit after a second signal.
+/// The time limit after a second signal.
 const HURRY: Duration = Duration::from_millis(300);
 
 // === impl Patience ===

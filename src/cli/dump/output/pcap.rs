@@ -38,8 +38,8 @@ enum Transport {
     Tcp = 6,
 }
 
-/// The magic number of a capture with times in nanoseconds. Readers take the byte order of the capture from it; here
-/// the least significant byte is first.
+/// The magic number of a capture with times in nanoseconds. Programs take the byte order of the capture's own headers
+/// from this number. This program writes these headers with the least significant byte first.
 const MAGIC: u32 = 0xa1b2_3c4d;
 /// The link type of packets that begin with their IP header (`LINKTYPE_RAW`).
 const RAW: u32 = 101;
@@ -132,7 +132,7 @@ impl Output for Pcap {
     }
 }
 
-/// Appends the packet for a message. Returns false if the message has no packet.
+/// Appends the packet for a message. Returns false if the frame has no DNS message, or if the message is too long.
 fn write_packet(message: &RawMessage<'_>, out: &mut Vec<u8>) -> bool {
     let octets = message
         .dns()
@@ -167,8 +167,8 @@ fn transport(message: &RawMessage<'_>) -> Transport {
     }
 }
 
-/// The initiator and the responder. The unspecified address stands for a missing address, and port 53 for a missing
-/// port of the responder.
+/// Returns the initiator and the responder of the DNS exchange. A missing address becomes the unspecified address, and
+/// a missing port of the responder becomes port 53.
 fn sides(message: &RawMessage<'_>) -> [Side; 2] {
     let address = |bytes: Option<&[u8]>| bytes.and_then(dnstap::address);
     let (query, response) = (
@@ -186,8 +186,8 @@ fn sides(message: &RawMessage<'_>) -> [Side; 2] {
         (Some(address), _) => address,
     };
     let port = |port: Option<u32>| port.and_then(|port| u16::try_from(port).ok());
-    // Readers choose the protocol decoder by the port, and the payload is always plain DNS. So for an encrypted
-    // protocol, port 53 replaces the port of the responder.
+    // Programs that read the capture choose the protocol decoder by the port. The payload is always plain DNS, even if
+    // the message came over an encrypted protocol. In that case port 53 replaces the port of the responder.
     let is_plain = matches!(message.socket_protocol, None | Some(1 | 2));
     let responder = port(message.response_port).filter(|_| is_plain);
     [
@@ -204,7 +204,7 @@ fn sides(message: &RawMessage<'_>) -> [Side; 2] {
 
 /// A UDP packet, or a TCP segment in the middle of a connection.
 fn segment(transport: Transport, from: Side, to: Side, octets: &[u8]) -> Vec<u8> {
-    // The length is at most 65,000 bytes plus the header.
+    // The length cannot overflow: it is at most 65,000 bytes plus the header.
     let short = |length: usize| u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
     let mut segment = Vec::with_capacity(octets.len() + 22);
     segment.extend_from_slice(&from.port.to_be_bytes());
@@ -216,8 +216,8 @@ fn segment(transport: Transport, from: Side, to: Side, octets: &[u8]) -> Vec<u8>
             6
         }
         Transport::Tcp => {
-            // Sequence and acknowledgement numbers are 1, the header has 20 bytes, the flags are PSH and ACK, the
-            // window is the largest.
+            // The sequence and acknowledgement numbers are 1, the header has 20 bytes, the flags are PSH and ACK, and
+            // the window has its maximum size.
             segment.extend_from_slice(b"\0\0\0\x01\0\0\0\x01\x50\x18\xff\xff\0\0\0\0");
             segment.extend_from_slice(&short(octets.len()));
             16
@@ -251,7 +251,7 @@ fn ip_head(transport: Transport, from: IpAddr, to: IpAddr, length: usize) -> Vec
     if let (IpAddr::V4(from), IpAddr::V4(to)) = (from, to) {
         head.extend_from_slice(&[0x45, 0]);
         head.extend_from_slice(&short(20 + length));
-        // Not fragmented, 64 hops.
+        // The packet is not fragmented, and its TTL is 64.
         head.extend_from_slice(&[0, 0, 0x40, 0, 64, transport as u8, 0, 0]);
         head.extend_from_slice(&from.octets());
         head.extend_from_slice(&to.octets());
@@ -277,7 +277,7 @@ fn ip_head(transport: Transport, from: IpAddr, to: IpAddr, length: usize) -> Vec
 struct Sum(u32);
 
 impl Sum {
-    /// Adds bytes. If their number is odd, a zero byte is added after the last one.
+    /// Adds bytes to the sum. If their number is odd, a zero byte is added after the last one.
     fn add(&mut self, bytes: &[u8]) {
         for pair in bytes.chunks(2) {
             let word = match pair {

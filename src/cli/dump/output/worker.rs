@@ -32,7 +32,7 @@ pub(in crate::cli::dump) struct Worker {
     ended: Receiver<()>,
     account: Arc<OutputAccount>,
     run: Arc<Account>,
-    /// `None` for collectors: a drain has its own deadline.
+    /// Detects that the output is stuck. `None` for collectors, because the drain of a collector has its own deadline.
     patience: Option<Patience>,
 }
 
@@ -113,10 +113,11 @@ impl Worker {
         })
     }
 
-    /// Queues `batch`. If the queue is full, this waits with frames from a file, and drops frames from a socket. It does
-    /// not wait for an output that is stuck when the program is to end.
+    /// Queues `batch`. If the queue is full, a batch from a file waits for room, and a batch from a socket is dropped.
+    /// After a signal has asked the program to end, a batch does not wait for an output that is stuck.
     ///
     /// # Errors
+    ///
     /// If the output has ended. The frames count as dropped.
     pub(in crate::cli::dump) fn offer(&mut self, batch: &Arc<Batch>) -> Result<(), Refused> {
         let sent = loop {
@@ -138,7 +139,7 @@ impl Worker {
         }
     }
 
-    /// Tells the output that `--limit` ended the input. This must be called before [`finish`](Self::finish).
+    /// Notes in the account that `--limit` ended the input. This must be called before [`finish`](Self::finish).
     pub(in crate::cli::dump) fn cut(&self) {
         self.account.is_cut.store(true, Relaxed);
     }
@@ -146,7 +147,7 @@ impl Worker {
     /// Waits until all queued frames are written and the output is complete. If the output is stuck, its thread stays
     /// behind and ends with the process.
     pub(in crate::cli::dump) fn finish(mut self) -> Arc<OutputAccount> {
-        // The thread ends when it has taken all batches from the closed queue.
+        // Replacing the sender closes the queue. The thread ends after it has taken all batches from the queue.
         self.queue = sync_channel(0).0;
         while self.ended.recv_timeout(ATTENTION) == Err(RecvTimeoutError::Timeout) {
             if self.is_stuck() {
@@ -160,7 +161,7 @@ impl Worker {
             }
         }
         if self.thread.join().is_err() {
-            // The panic hook has already reported where.
+            // The panic hook has already reported where the thread panicked.
             self.run.fail(format_args!(
                 "cannot write {}: its thread failed because of a bug in tapfan; please report it",
                 self.account.name
@@ -232,7 +233,7 @@ mod tests {
         Finish,
     }
 
-    /// An output that has a buffer for two batches, and fails at a step.
+    /// A test output that has a buffer for two batches, and that fails at a given step.
     struct Failing {
         /// Closed when the output may begin.
         gate: Receiver<()>,
@@ -317,7 +318,7 @@ mod tests {
                 [20, 4, 16],
                 "{at:?} {panics}"
             );
-            // An output that counts everything before its end has failed, too.
+            // The run failed even if the output dropped no frame.
             account.dropped.store(0, Relaxed);
             assert!(!run.is_good(&[&account]), "{at:?} {panics}");
         }

@@ -69,7 +69,7 @@ impl fmt::Display for Latencies {
 fn bucket_of(nanoseconds: u64) -> usize {
     let bits = u64::BITS - nanoseconds.leading_zeros();
     let shift = bits.saturating_sub(PARTS.ilog2() + 1);
-    // The result is at most 60 × 16 + 31.
+    // This value is at most 60 × 16 + 31, so the conversion never fails.
     let part = usize::try_from(nanoseconds >> shift).unwrap_or_default();
     shift as usize * PARTS as usize + part
 }

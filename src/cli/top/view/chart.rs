@@ -7,16 +7,16 @@ use ratatui::{
     widgets::{Sparkline, Widget as _},
 };
 
-/// The levels of a bar, from 0 to the maximum.
+/// The characters for the heights of a bar, from 0 to the maximum.
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Returns a chart of one line with a character for each value. Only the value 0 has the lowest level. An unknown value
-/// is shown as a blank.
+/// Returns a chart of one line with a character for each value. The lowest character stands for the value 0 and for no
+/// other value. An unknown value is shown as a blank.
 pub(super) fn spark(values: &[Option<f64>]) -> String {
     spark_of(values, most(values))
 }
 
-/// Returns a chart like that of [`spark`], but the highest level stands for the value `most`.
+/// Returns a chart of one line, like [`spark`]. The highest character stands for the value `most`.
 pub(super) fn spark_of(values: &[Option<f64>], most: f64) -> String {
     let level = |value: f64| {
         if value <= 0.0 || most <= 0.0 {
@@ -33,7 +33,7 @@ pub(super) fn spark_of(values: &[Option<f64>], most: f64) -> String {
 
 /// Draws a chart of several lines.
 pub(super) fn chart(values: &[Option<f64>], style: Style, area: Rect, buffer: &mut Buffer) {
-    /// The height of the highest bar. The height of a bar is a whole number; with this maximum, the rounding is not
+    /// The height of the highest bar. Heights are whole numbers; this maximum is so large that the rounding is not
     /// visible.
     const FULL: u32 = 10_000;
     let most = most(values).max(f64::MIN_POSITIVE);
@@ -49,8 +49,8 @@ pub(super) fn chart(values: &[Option<f64>], style: Style, area: Rect, buffer: &m
         .render(area, buffer);
 }
 
-/// Returns a bar of `width` characters. The part that is filled corresponds to `share`. It is rounded up, so that a
-/// small share is visible.
+/// Returns a bar of `width` characters. `share` is the part of the bar that is filled. This part is rounded up, so that
+/// a small share is visible.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,

@@ -19,13 +19,13 @@ use crate::{
 /// The number of latest polls for which the latency is shown. At one poll per second, they cover a minute.
 const RECENT: usize = 60;
 
-/// The number of lines for everything except the large chart, the endpoints and the events.
+/// The number of lines of this screen without the large chart, the endpoints and the events.
 const WORDS: u16 = 9;
 
 pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mut Page<'_>) {
     let keys = "q quit  ? help  Esc back  Up Down scroll  Left Right other sinks";
     page.foot(&Line::from(Span::styled(keys, Theme::aside())));
-    // The list of keys uses the last line.
+    // The last line of the screen is reserved for the list of keys.
     page.area.height = page.area.height.saturating_sub(1);
     let (Some(sink), Some(history)) = (
         model.selected_sink(),
@@ -75,7 +75,7 @@ fn title(status: &RouterStatus, sink: &SinkStatus, theme: Theme, page: &mut Page
     }
 }
 
-/// Draws a large chart of the outgoing rate, and small ones of the incoming rate, drops and queue.
+/// Draws a large chart of the outgoing rate, and small charts of the incoming rate, the drops and the queue.
 fn charts(model: &Model, history: &SinkHistory, height: u16, theme: Theme, page: &mut Page<'_>) {
     let out = history.outgoing.columns(page.width(), KEPT);
     let now = |per_second: Option<f64>| per_second.map_or_else(|| "-".to_owned(), rate);
@@ -214,7 +214,7 @@ fn events(model: &Model, sink: &SinkStatus, page: &mut Page<'_>) {
         };
         let clock = clock(event.at);
         let time = clock.trim_end_matches(" UTC");
-        // Shortens the text, so that the count at the end of the line stays visible.
+        // The text is shortened, so that the count at the end of the line stays visible.
         let width = page.width().saturating_sub(time.len() + 2 + times.len());
         let what = cut(&event.what, width);
         page.line(&Line::from(format!("{time}  {what}{times}")));

@@ -43,7 +43,7 @@ pub(super) fn draw(model: &Model, now: Instant, theme: Theme, area: Rect, buffer
     }
 }
 
-/// A screen that is filled from the top, line by line.
+/// A part of the screen that is filled from the top, line by line.
 struct Page<'a> {
     area: Rect,
     y: u16,
@@ -109,7 +109,8 @@ fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
             let age = age(status.now.since(status.started));
             let clock = clock(status.now);
             let left = format!("tapfan {}  {phase} {age}  {whereabouts}", status.version);
-            // The time is at the right end, also on a narrow screen: it shows that the screen is live.
+            // The time of day is shown at the right end even on a narrow screen, because it shows that the display is
+            // updated.
             let room = page.width().saturating_sub(clock.len() + 2);
             let text = format!("{:<room$}  {clock}", cut(&left, room));
             page.bar(&Line::from(text));
@@ -157,7 +158,7 @@ fn state_of(status: &RouterStatus, theme: Theme) -> Line<'static> {
     Line::from(spans)
 }
 
-/// Returns a line about the last reload, if it was refused.
+/// Returns a line about the last reload if the router refused that reload.
 fn refusal(status: &RouterStatus, theme: Theme) -> Option<Line<'static>> {
     let last = status.reloads.last.as_ref()?;
     let error = last.error.as_ref()?;

@@ -42,7 +42,7 @@ fn model(now: Instant) -> Model {
         status.now = at(second);
         status.listeners.push(listener("tcp://0.0.0.0:6000", 500));
         let seconds = u64::try_from(second + 89).expect("after the beginning");
-        // The rate rises, and falls back every ten seconds.
+        // The number of frames per second rises, and falls back every ten seconds.
         let frames = 15_000 * seconds + 100 * (seconds * seconds / 2) - 9_000 * (seconds / 10);
         status.listeners[0].frames += frames;
         status.listeners[0].bytes += frames * 133;
@@ -55,7 +55,7 @@ fn model(now: Instant) -> Model {
             } else {
                 let lost = u64::try_from(second + 13).expect("after it went down") * 19_000;
                 *sink.ledger.dropped.get_mut("queue_full").expect("a reason") += lost;
-                // The count at the moment when the sink went down.
+                // The number of delivered frames at the moment when the sink went down.
                 sink.ledger.delivered = 71_280_000 + 1_350_000;
             }
         }
@@ -213,7 +213,7 @@ fn the_text_is_the_same_without_colour() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Checks that no size makes the program draw outside of the buffer, which would panic.
+    /// Draws screens of many sizes. Drawing outside of the buffer would panic.
     #[test]
     fn it_is_drawn_at_every_size(
         width in 0..200_u16,

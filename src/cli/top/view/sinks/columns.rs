@@ -33,7 +33,7 @@ enum Column {
     Chart,
 }
 
-/// Columns with their widths, separated by one blank.
+/// Columns of the table with their widths. One blank separates two columns.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Columns(Vec<(Column, usize)>);
 
@@ -64,7 +64,7 @@ const EXPENDABLE: [Column; 6] = [
 /// The width of the mark in front of the selected row.
 const MARK: usize = 2;
 const SHORTEST_NAME: usize = 8;
-/// The chart is left out before a name of at most this width is shortened.
+/// The chart is left out before a name of at most this many characters is shortened.
 const PREFERRED_NAME: usize = 20;
 const SHORTEST_CHART: usize = 6;
 /// The number of polls in the chart. At one poll per second, they cover a minute.
@@ -91,8 +91,8 @@ impl Columns {
             if needed(&columns, name) <= width {
                 break;
             }
-            // The chart is left out before names are shortened. Names are shortened before any other column is left
-            // out.
+            // If the table is too wide, the chart is left out first. After that, names are shortened. Only then are
+            // other columns left out.
             if column != Column::Chart {
                 let over = needed(&columns, name) - width;
                 name = name.saturating_sub(over).max(SHORTEST_NAME.min(longest));
@@ -156,7 +156,7 @@ impl Columns {
 // === impl Column ===
 
 impl Column {
-    /// The smallest useful width.
+    /// Returns the smallest useful width of the column.
     const fn width(self) -> usize {
         match self {
             Self::Name => SHORTEST_NAME,
@@ -255,7 +255,7 @@ mod tests {
             for kept in [Column::Name, Column::State, Column::Queue] {
                 prop_assert!(columns.iter().any(|(column, _)| *column == kept));
             }
-            // The column of names is not wider than the longest name.
+            // The column of names must not be wider than the longest name.
             let (_, shown) = columns[0];
             prop_assert!(shown <= name.len().max(SHORTEST_NAME));
         }

@@ -19,7 +19,7 @@ use crate::{
 const DETAILS: u16 = 4;
 
 pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mut Page<'_>) {
-    // Reserves room for the table first. The other parts of the screen share the remaining lines.
+    // The table of sinks gets its room first. The other parts of the screen share the remaining lines.
     let rows = u16::try_from(status.sinks.len()).unwrap_or(u16::MAX);
     let needed = rows.min(5).saturating_add(2);
     if page.left() > needed + 3 {
