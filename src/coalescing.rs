@@ -1,10 +1,10 @@
-//! Coalescing: under load, a worker thread collects work for a few milliseconds before it does it.
+//! Coalescing: under load, a worker thread lets work collect for a few milliseconds, and then does it in one batch.
 //!
 //! Most of the cost of a small write of a DNS server is not the frame but the wake-up: the worker returns from epoll,
 //! reads one frame, writes it to each sink, and goes to sleep again. Network cards have the same problem with packets, and
-//! moderate their interrupts. [`Coalescing`] does so for the workers of a runtime. While work comes often, each worker
-//! pauses before it waits for more, so that one read returns all frames that arrived during the pause, and one write
-//! sends them.
+//! therefore delay their interrupts. [`Coalescing`] delays the workers of a runtime in the same way. While work comes
+//! often, each worker pauses before it waits for more work. After the pause, one read returns all frames that arrived
+//! in that time, and one write sends them.
 //!
 //! A pause must neither delay a lone frame nor block a sender at a steady rate. So there is no pause after a quiet time,
 //! pauses grow only while work keeps coming, and a pause is so short that the frames that arrive during it fit into a
@@ -28,8 +28,8 @@ use tokio::runtime::Builder;
 /// serves all frames that arrive in about [`latency`](crate::config::Config::latency). A frame that arrives after a quiet
 /// time leaves immediately. A sender whose sudden burst fills its socket waits until the pause ends, at most `latency`.
 ///
-/// A router has one, its [view](crate::supervisor::View::coalescing). The pauses block the thread, so install it only on a
-/// runtime that does nothing but run routers.
+/// The [view](crate::supervisor::View::coalescing) of a router returns the `Coalescing` of that router. The pauses block
+/// the thread, so install it only on a runtime that runs nothing except routers.
 ///
 /// ```
 /// use tapfan::supervisor::View;
@@ -68,8 +68,8 @@ const SHORTEST: Duration = Duration::from_micros(50);
 
 /// The number of frames of one sender that may arrive during a pause.
 ///
-/// About 270 frames fit into the buffer of a unix socket if the sender writes each frame by itself: Linux allows 208
-/// KiB by default, and counts 768 bytes for a small write. When the buffer is full, the sender's next write waits.
+/// If a sender writes each frame by itself, about 270 frames fit into the buffer of a unix socket: Linux allows 208 KiB
+/// by default, and counts 768 bytes for a small write. When the buffer is full, the sender's next write waits.
 const FRAMES: u32 = 160;
 
 thread_local! {
@@ -105,7 +105,7 @@ impl Coalescing {
         self.latency.store(micros, Relaxed);
     }
 
-    /// Makes the workers of the runtime pause. It uses the builder's hooks for parking threads.
+    /// Makes the workers of the runtime pause. This function uses the builder's hooks for parking threads.
     pub fn install(&self, builder: &mut Builder) {
         let this = self.clone();
         builder.on_thread_park(move || {
@@ -190,7 +190,7 @@ mod tests {
         fn settled(&mut self, gap: Duration) -> (Duration, u32) {
             let mut last = (Duration::ZERO, 0);
             for _ in 0..100 {
-                // The number of frames that arrive during the pause and the processing. If there are none, the worker
+                // The number of frames that arrive during the pause and the processing. If no frame arrives, the worker
                 // waits for one.
                 let arrived =
                     (self.pace.pause + Duration::from_micros(5)).as_nanos() / gap.as_nanos();

@@ -144,7 +144,7 @@ fn a_capture_that_is_written_is_the_one_that_was_read() {
         stderr(&output),
         format!("tapfan dump: read 4000 frames; {copy}: wrote 4000\n")
     );
-    // The output without `-w` goes to standard output and must be the same.
+    // Without `-w`, the same bytes go to standard output.
     let output = dump(&[BIND, "--fstrm"]);
     assert!(output.stdout == fs::read(BIND).expect("a file"));
 }
@@ -526,7 +526,7 @@ fn an_output_that_leads_back_to_an_input_is_refused_before_anything_is_opened() 
     }
 }
 
-/// The collector's address becomes a loop only after the start.
+/// The address of the collector leads back to the program's own listener only after the start.
 #[test]
 fn a_collector_that_becomes_the_own_listener_gets_no_frame() {
     let folder = TempDir::new().expect("a folder");
@@ -638,7 +638,7 @@ async fn senders_at_sockets_get_finish_and_their_frames_are_written() {
     assert!(!Path::new(&socket).exists());
 }
 
-/// As in golang-dnstap, `-t` limits the handshake, and a sender may be silent after it.
+/// As in golang-dnstap, `-t` limits the handshake. After the handshake, a sender may be silent for any time.
 #[tokio::test]
 async fn the_timeout_ends_a_handshake_and_no_stream() {
     let folder = TempDir::new().expect("a folder");
@@ -780,7 +780,7 @@ async fn after_a_signal_a_slow_collector_has_only_the_time_of_the_drain() {
     assert!(number_after(last, ", dropped ") > 0, "{text}");
 }
 
-/// Returns the number before or after `word` in the last line of stderr.
+/// Returns the number that follows `word` in `text`.
 fn number_after(text: &str, word: &str) -> u64 {
     let (_, rest) = text
         .split_once(word)
@@ -883,7 +883,7 @@ fn a_capture_waits_for_its_reader_until_a_signal() {
     drop(reader);
 }
 
-/// Returns the numbers that follow these words in the last line of stderr; 0 if the words are missing.
+/// Returns the numbers that follow `words` in the last line of stderr. For words that are missing, the number is 0.
 fn totals<const N: usize>(text: &str, words: [&str; N]) -> [u64; N] {
     let line = text.lines().last().expect("the totals");
     words.map(|word| {
@@ -1011,7 +1011,7 @@ fn transaction(id: u8, seconds: u8, milliseconds: u32) -> [Vec<u8>; 2] {
     transaction_of([5, 6], id, seconds, milliseconds)
 }
 
-/// Returns a query, and the response to it some time later. `types` are the message types of the two frames.
+/// Returns a query, and the response to it some time later. `types` are the message types of these two frames.
 fn transaction_of(types: [u8; 2], id: u8, seconds: u8, milliseconds: u32) -> [Vec<u8>; 2] {
     let dns = |flags: u8, rcode: u8| {
         let head = [0, id, flags, rcode, 0, 1, 0, 0, 0, 0, 0, 0];

@@ -80,7 +80,7 @@ fn head_of(stream: &TcpStream) -> String {
     head
 }
 
-/// Returns a sink with this name and state. Its only problem is its last error.
+/// Returns a sink with this name and state. The only problem of the sink is its last error.
 fn sink(name: &str, state: &str) -> Value {
     let last_error = (state != "up")
         .then(|| json!({"error": "Connection refused", "at": "2026-11-22T12:00:00Z"}));
@@ -457,8 +457,8 @@ fn a_router_that_starts_late_is_waited_for() {
     ];
     thread::scope(|scope| {
         let waiting = scope.spawn(|| command(folder.path(), &arguments).output().expect("run"));
-        // After this time, the command has almost certainly failed to connect once. If it has not,
-        // the test passes, too, but checks less.
+        // After this time, the command has almost certainly failed to connect once. If it has not, the test still
+        // passes, but checks less.
         thread::sleep(Duration::from_millis(300));
         let listener = TcpListener::bind(address).expect("no other program took the port");
         let (stream, _) = listener.accept().expect("a connection");

@@ -46,7 +46,7 @@ struct Cli {
     command: Command,
 }
 
-/// The commands. Those that can log have the arguments of the log.
+/// The commands. Each command that can log has the arguments of the log.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the router until SIGTERM or SIGINT, then drains it; a second signal ends the drain immediately

@@ -43,7 +43,7 @@ impl Readings {
     }
 
     /// Starts a read. If a read is already in progress, returns `false`, and another read starts when the current read
-    /// is done. Several calls during one read cause only one more read.
+    /// is done. Several calls during one read cause only one additional read.
     pub(super) fn ask(&mut self, wanted: Wanted) -> bool {
         if self.under_way.is_some() {
             self.next = self.next.max(Some(wanted));

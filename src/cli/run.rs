@@ -204,7 +204,7 @@ impl Running {
                     Asked::End(name) => break name,
                     Asked::Reload => {
                         if !self.readings.ask(Wanted::Always) {
-                            info!("a reload is in progress, another one follows");
+                            info!("a reload is in progress; another reload will follow");
                         }
                     }
                 },

@@ -10,7 +10,7 @@ pub(super) struct Signals<T>(Vec<(Signal, T)>);
 // === impl Signals ===
 
 impl<T: Copy> Signals<T> {
-    /// Listens for these signals. From this call on, they no longer have their default effect.
+    /// Listens for these signals. From this call on, the signals no longer have their default effect.
     pub(super) fn new(each: impl IntoIterator<Item = (SignalKind, T)>) -> io::Result<Self> {
         let each = each.into_iter();
         let signals = each.map(|(kind, request)| Ok((signal(kind)?, request)));

@@ -79,7 +79,7 @@ impl Tapfile {
         reader.read(move || self.read_here()).await
     }
 
-    /// Reads the same files as [`read`](Self::read), but blocks until they are read or a time limit passes.
+    /// Reads the same files as [`read`](Self::read). Blocks until the files are read or a time limit passes.
     pub(super) fn read_in_time(&self) -> Result<Read, Unanswered> {
         let tapfile = self.clone();
         read_in_time(move || tapfile.read_here())
@@ -128,8 +128,8 @@ impl Read {
         errors.chain(more).collect::<Vec<_>>().join("; ")
     }
 
-    /// Reports the problems of the configuration. A terminal gets the same form as `tapfan check`; otherwise, the
-    /// problems are log lines.
+    /// Reports the problems of the configuration. If the log goes to a terminal, they are printed in the same form as
+    /// by `tapfan check`. Otherwise, each problem is a log line.
     pub(super) fn report(&self) {
         let diagnostics = &self.diagnostics;
         if let Some(outlet) = &self.drawn {
@@ -161,7 +161,10 @@ impl Read {
         }
         let more = diagnostics.iter().count().saturating_sub(Self::LINES);
         if more > 0 {
-            error!(more, "further problems in the configuration");
+            error!(
+                more,
+                "the configuration has further problems, which are not logged"
+            );
         }
     }
 }

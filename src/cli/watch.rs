@@ -49,7 +49,7 @@ struct Folders {
 /// The time without events after which a burst has ended.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// The longest duration of a burst of file events. If the events never stop, the change is reported after this time.
+/// The longest duration of a burst of file events. If the events do not stop, the change is reported after this time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 // === impl Watch ===
@@ -57,7 +57,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 impl Watch {
     /// Makes a watch that does not watch any folder yet.
     pub(super) fn new() -> Self {
-        // One place in the channel is enough, because one pending event stands for any number of events.
+        // The channel has room for one event. That is enough, because one pending event stands for any number of
+        // events.
         let (notify, changes) = mpsc::channel(1);
         let of_watcher = notify.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -101,8 +102,8 @@ impl Watch {
     pub(super) fn files(&self, files: &[PathBuf]) {
         let folders = files.iter().map(|file| folder(file).to_owned()).collect();
         *self.wanted.lock() = Some(folders);
-        // Errors are ignored. If the channel is full, the thread has a request to wake already. If it is closed, the
-        // thread has ended.
+        // Errors are ignored. If the channel is full, a request to wake the thread is pending already. If it is closed,
+        // the thread has ended.
         let _ = self.wake.try_send(());
     }
 

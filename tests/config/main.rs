@@ -602,7 +602,7 @@ fn load_looks_for_the_files_that_are_named() {
             (format!("cannot read `{}`", folder.path().display()), 11),
         ]
     );
-    // If the files that the text names are not checked, the same text is valid.
+    // The same text is valid if the files that it names are not checked.
     assert!(parse(&text).config.is_some());
 }
 

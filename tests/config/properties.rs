@@ -131,7 +131,8 @@ fn sinks() -> impl Strategy<Value = Vec<Written<Sink>>> {
     })
 }
 
-/// The parts in their order: SOCKET; `full`, writebuffer, queue; edits; `skipverify` with TLS; `queue_bytes` in MiB.
+/// The random parts of a `dnstap` line, in this order: the SOCKET; `full`, the write buffer and the queue; the edits of
+/// frames; whether `skipverify` is set if the sink uses TLS; and `queue_bytes` in MiB.
 type SinkParts = (
     String,
     (bool, Option<usize>, Option<usize>),

@@ -669,7 +669,7 @@ fn what_is_proposed_mends_what_is_wrong() {
             };
             let place = loaded.diagnostics.position(problem);
             if place.is_some_and(|place| !place.file.ends_with("/Tapfile")) {
-                // The proposal would change an imported file, so it cannot be applied to this text.
+                // The proposed correction would change an imported file, so it cannot be applied to this text.
                 continue;
             }
             proposals += 1;
@@ -678,8 +678,8 @@ fn what_is_proposed_mends_what_is_wrong() {
                 |loaded: &Loaded| problems(loaded).iter().filter(|one| **one == said).count();
             let (before, after) = (count(&loaded), count(&parse(&mended)));
             assert!(after < before, "{name}: {said} is not mended by\n{mended}");
-            // A corrected configuration may show another problem that the first one had hidden. But if the
-            // configuration had only one problem, the corrected one must have none.
+            // Correcting one problem may show another problem that was hidden by it. But if the configuration had only
+            // one problem, no problem must remain.
             if loaded.diagnostics.iter().count() == 1 {
                 let left = parse(&mended).diagnostics.render(false);
                 assert!(left.is_empty(), "{name}:\n{mended}\n{left}");

@@ -77,8 +77,8 @@ fn a_million_messages_of_eight_threads_add_up_with_a_collector_that_is_down() {
         "the longest call took {:?}",
         longest.max().expect("threads")
     );
-    // One sink is down, so the drain lasts until its deadline. To keep the test short, the deadline is short. The test
-    // therefore waits before the drain until the other sink has sent everything.
+    // The sink that is down makes the drain last until its deadline, so the deadline is short. The other sink must not
+    // need that time. The test therefore waits until the other sink has sent everything before it starts the drain.
     let begun = Instant::now();
     while taps.view().snapshot().sinks[0].queue.frames > 0 {
         assert!(begun.elapsed() < LONG, "the good sink hangs");
@@ -97,7 +97,8 @@ fn a_million_messages_of_eight_threads_add_up_with_a_collector_that_is_down() {
     assert_eq!(collector.received(), good.ledger.delivered);
     assert_eq!(collector.stopped(), 1);
     assert_eq!(down.ledger.delivered, 0);
-    // Messages in the queue are lost at the end of the drain. All others were lost earlier, when the queue was full.
+    // The messages in the queue are lost at the end of the drain. All other messages were lost earlier, when the queue
+    // was full.
     assert_eq!(down.ledger.dropped(DropReason::Shutdown), 10_000);
 
     let mut next = [0; 8];

@@ -43,7 +43,7 @@ struct Directive {
     settings: Settings,
 }
 
-/// The names and values of settings, as in the table for people.
+/// The names and values of settings, as in the table that `tapfan check` prints.
 type Settings = BTreeMap<&'static str, String>;
 
 /// Returns one JSON object with all problems and settings.

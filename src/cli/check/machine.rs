@@ -1,5 +1,5 @@
-//! Warnings about what would keep `tapfan run` from starting on this machine: sockets that cannot be bound, and folders
-//! that do not exist.
+//! Warnings about conditions that would keep `tapfan run` from starting on this machine: sockets that cannot be bound,
+//! and folders that do not exist.
 
 use std::{
     collections::HashSet,
@@ -30,7 +30,7 @@ struct Taken {
     of_routers: Vec<SocketAddr>,
 }
 
-/// The text that names the cause in each warning about a condition that would keep `tapfan run` from starting.
+/// The explanation in each warning about a condition that would keep `tapfan run` from starting.
 pub(super) const REFUSED: &str = "`tapfan run` by this user would not start";
 
 /// Returns false if a warning says that `tapfan run` would not start.
@@ -92,8 +92,8 @@ impl Taken {
     fn on_this_machine() -> Self {
         let own = sockets_of_routers();
         let sockets = procfs::net::unix().unwrap_or_default();
-        // A socket that listens has the state `UNCONNECTED`. This leaves out the connections that the socket has
-        // accepted, which have the same path.
+        // Only sockets that listen have the state `UNCONNECTED`. The connections that they have accepted have the same
+        // path, but another state.
         let listening = sockets
             .into_iter()
             .filter(|socket| socket.state == UnixState::UNCONNECTED);

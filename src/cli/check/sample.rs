@@ -32,7 +32,6 @@ pub(super) enum SampleError {
 /// frames of `capture`.
 ///
 /// # Errors
-///
 /// If the capture is not a dnstap file, or if it cannot be read in time. If the capture is incomplete or has a frame
 /// that is too long, the tables show the frames before that place.
 pub(super) fn tables(config: &Config, capture: &Path) -> Result<String, SampleError> {

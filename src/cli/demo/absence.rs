@@ -30,7 +30,7 @@ pub(super) struct Absence {
     pub(super) left: Option<Instant>,
     pub(super) returned: Option<Instant>,
     pub(super) up_again: Option<Instant>,
-    /// The number of frames that were queued for siem when it came back.
+    /// The number of frames that were queued for the collector `siem` when it came back.
     pub(super) waited: u64,
     /// See [`Account::unread`](super::account::Account::unread).
     pub(super) unread: u64,

@@ -170,7 +170,8 @@ impl Collector {
 // === impl Desk ===
 
 impl Desk {
-    /// Serves one connection at a time. That is enough, because the demo's router opens only one to each collector.
+    /// Serves one connection at a time. That is enough, because the demo's router opens only one connection to each
+    /// collector.
     async fn serve(self, door: Door, kill: CancellationToken) {
         loop {
             select! {

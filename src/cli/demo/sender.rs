@@ -23,9 +23,9 @@ pub(super) enum SenderError {
     Handshake(#[from] HandshakeError),
     #[error("the router's socket failed: {0}")]
     Io(#[from] io::Error),
-    #[error("the router broke the protocol: {0}")]
+    #[error("the router violated the protocol: {0}")]
     Protocol(#[from] ControlError),
-    #[error("the recording is broken: {0}")]
+    #[error("the recorded traffic of the demo is damaged: {0}")]
     Recording(#[from] Malformed),
     #[error("the router did not answer STOP with FINISH")]
     NoFinish,
@@ -69,7 +69,7 @@ pub(super) async fn send(
     Ok(sent)
 }
 
-/// Waits for FINISH. The router sends it after it has offered all frames to every sink.
+/// Waits for FINISH. The router sends FINISH after it has offered all frames to every sink.
 async fn finish(stream: &mut UnixStream) -> Result<(), SenderError> {
     let mut back_channel = BackChannel::new();
     let mut bytes = [0; 64];

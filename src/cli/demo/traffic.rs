@@ -26,7 +26,7 @@ impl Traffic {
         Ok(Self { recorded })
     }
 
-    /// Returns the names and versions of the recorded servers, which the frames contain.
+    /// Returns the names and versions of the recorded servers, taken from the frames.
     pub(super) fn servers(&self) -> Vec<String> {
         let mut servers: Vec<String> = Vec::new();
         for frame in &self.recorded {

@@ -47,7 +47,7 @@ pub(super) struct OutputAccount {
     pub(super) is_stuck: AtomicBool,
 }
 
-/// The queue in front of stderr. No thread waits for the reader of stderr.
+/// The queue of messages for stderr. Because of this queue, no other thread waits for the reader of stderr.
 static STDERR: OnceLock<Outlet> = OnceLock::new();
 
 /// The number of bad frames of each input that are reported individually. Later bad frames are only counted.

@@ -17,7 +17,7 @@ use crate::{
 /// Arguments of `tapfan dump`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DumpArgs {
-    // This option comes first, because the structs below set the heading of all options behind them.
+    // This option comes first, because each struct below sets the heading of all options after it.
     /// Prints each sender that connects, with its content type, and the end of each stream.
     #[arg(short, long)]
     pub(in crate::cli) verbose: bool,
@@ -197,7 +197,6 @@ impl FilterArgs {
     /// Returns the filter rules of the arguments.
     ///
     /// # Errors
-    ///
     /// If a rule cannot be parsed.
     pub(super) fn filter(&self) -> Result<Filter, BadRule> {
         type Add = fn(&mut Filter, &str) -> Result<(), BadRule>;

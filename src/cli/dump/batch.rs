@@ -1,12 +1,13 @@
 //! Batches of valid frames. Frames move from an input to the outputs in batches.
 
-/// A batch of frames in their wire form: the length of each frame comes before its payload. All of them are dnstap
+/// A batch of frames in their wire form: the length of each frame comes before its payload. All frames are dnstap
 /// messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Batch {
     wire: Vec<u8>,
     frames: u64,
-    /// False if the frames come from a socket, because a DNS server must not wait for an output.
+    /// True if these frames may wait for an output. Frames from a socket must not, because the DNS server would wait,
+    /// too.
     may_wait: bool,
 }
 
@@ -16,7 +17,7 @@ pub(super) const FULL: usize = 64 << 10;
 // === impl Batch ===
 
 impl Batch {
-    /// An empty batch for frames from a file, which may wait for the outputs.
+    /// Makes an empty batch for frames from a file. Such frames may wait for the outputs.
     pub(super) fn of_file() -> Self {
         Self {
             may_wait: true,
@@ -33,7 +34,7 @@ impl Batch {
         }
     }
 
-    /// An empty batch for frames with the same origin as `other`.
+    /// Makes an empty batch for frames with the same origin as `other`.
     pub(super) fn like(other: &Self) -> Self {
         Self {
             may_wait: other.may_wait,

@@ -32,7 +32,7 @@ pub(super) struct Written {
 /// The outputs of `-w` with their formats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Chosen {
-    /// In the order of the options.
+    /// The outputs, in the order of the options.
     pub(super) files: Vec<Written>,
     /// True if there is no `-w`, but the format of standard output was given.
     pub(super) is_stdout_asked_for: bool,
@@ -185,7 +185,7 @@ impl Written {
         }
     }
 
-    /// Its name in messages.
+    /// Returns the name of the file for messages.
     pub(super) fn name(&self) -> String {
         if self.is_stdout() {
             "standard output".to_owned()

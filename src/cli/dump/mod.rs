@@ -45,7 +45,7 @@ use self::{
 };
 use super::{BAD_CONFIGURATION, FAILED, capture, log::Log};
 
-/// The number of batches that may wait for the pump.
+/// The number of batches that may wait in the queue between the inputs and the outputs.
 const QUEUE: usize = 16;
 
 /// The reason why the program does not start to read.
@@ -163,8 +163,8 @@ fn dump(args: &DumpArgs) -> Result<bool, Refusal> {
     start_captures(args, captures, files).map_err(cannot)?;
     pump.run(batches);
     if let Some(sockets) = sockets {
-        // This count is read before the outputs finish. Frames that arrive after `--limit` ended the input are not
-        // lost, even if the queue of the listeners overflows later.
+        // The number of dropped frames is read before the outputs finish. Frames that arrive after `--limit` ended the
+        // input do not count as lost, even if the queue of the listeners overflows later.
         let dropped = sockets.ledger().dropped_total();
         account.overrun.fetch_add(dropped, Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The pump: takes batches from the inputs and offers them to the outputs.
+//! The pump: the loop that takes batches from the inputs and offers them to the outputs.
 
 use std::{
     num::NonZeroU64,
@@ -26,7 +26,8 @@ pub(super) struct Pump {
     account: Arc<Account>,
     /// Asks the inputs to stop.
     pub(super) stop: CancellationToken,
-    /// Set when the last frame of the listeners has been sent to the pump, so that no more frames will come from them.
+    /// Set after the last frame of the listeners has been sent to the pump. After that, no more frames come from the
+    /// listeners.
     have_sockets_ended: Arc<AtomicBool>,
     pub(super) workers: Vec<Worker>,
     pub(super) filter: Filter,

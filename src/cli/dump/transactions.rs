@@ -73,7 +73,7 @@ impl<T> Transactions<T> {
         self.order.push_back((key, number));
         let replaced = self.waiting.insert(key, waiting).map(|old| old.what);
         // The oldest query may wait for a long time while later queries are answered or repeated. The entries of these
-        // later queries in `order` are unused, and this removes them if there are too many. It happens at most once in
+        // later queries in `order` are unused. They are removed if there are too many, which happens at most once in
         // `WAITING` calls.
         if self.order.len() > MOST_ENTRIES {
             self.order.retain(|(key, number)| {
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    /// A server that writes no time, and one with a wrong clock.
+    /// The missing time of a server that writes no time, and the wrong times of a server with a wrong clock.
     const WITHOUT_AGE: [Moment; 3] = [
         Moment {
             seconds: None,

@@ -56,7 +56,7 @@ const PROGRAMS: [(&str, Server); 6] = [
     ("coredns", Server::Coredns),
 ];
 
-/// The number of ports that are tried for the admin endpoint. The first one is the default port.
+/// The number of ports that are tried for the admin endpoint, beginning with the default port.
 const PORTS: u16 = 10;
 
 // === impl Machine ===

@@ -87,8 +87,8 @@ fn write(args: &InitArgs, draft: &Draft) -> Result<(), InitError> {
     Ok(())
 }
 
-/// Creates a folder that other users may enter, because the DNS server runs as one of them. An existing folder stays as
-/// it is.
+/// Creates a folder that other users may enter, because the DNS server runs as another user. Does not change an
+/// existing folder.
 fn create_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());

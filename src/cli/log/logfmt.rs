@@ -233,37 +233,37 @@ mod tests {
         let text = written(false, || {
             info!(version = "0.1.0", listeners = 1, "tapfan is running");
             let endpoint = "tcp://[::1]:6000";
-            info!(%endpoint, connects = 1, "up");
-            info!(endpoint, up = true, age = 0.5, "up");
+            info!(%endpoint, connects = 1, "the sink is up");
+            info!(endpoint, up = true, age = 0.5, "the sink is up");
             let path = "/a folder/x=\"y\"\\z";
-            warn!(path, none = None::<&str>, empty = "", "odd");
+            warn!(path, none = None::<&str>, empty = "", "unusual values");
             let error = io::Error::other("one\ntwo\tthree\x1b[2J\u{9b}\u{2028}");
             warn!(%error, "multi\nline");
             let delay = std::time::Duration::from_millis(1500);
-            info!(next_attempt_in = ?delay, quoted = ?"text", "later");
+            info!(next_attempt_in = ?delay, quoted = ?"text", "will retry");
         });
         insta::assert_snapshot!(text, @r#"
         level=INFO msg="tapfan is running" version=0.1.0 listeners=1
-        level=INFO msg=up endpoint=tcp://[::1]:6000 connects=1
-        level=INFO msg=up endpoint=tcp://[::1]:6000 up=true age=0.5
-        level=WARN msg=odd path="/a folder/x=\"y\"\\z" empty=""
+        level=INFO msg="the sink is up" endpoint=tcp://[::1]:6000 connects=1
+        level=INFO msg="the sink is up" endpoint=tcp://[::1]:6000 up=true age=0.5
+        level=WARN msg="unusual values" path="/a folder/x=\"y\"\\z" empty=""
         level=WARN msg="multi\nline" error="one\ntwo\tthree\u001b[2J\u009b\u2028"
-        level=INFO msg=later next_attempt_in=1.5s quoted="\"text\""
+        level=INFO msg="will retry" next_attempt_in=1.5s quoted="\"text\""
         "#);
     }
 
     #[test]
     fn foreign_lines_have_a_target_and_cannot_overwrite_keys() {
         let text = written(false, || {
-            info!(target: "hickory_net::udp", time = 1, level = "high", target = "t", "what");
-            info!(target: "tapfanatic", first = 0, "a b" = 1, "x=\"y" = 2, "what");
-            info!(target = "hickory_net", held_back = 3, "own");
+            info!(target: "hickory_net::udp", time = 1, level = "high", target = "t", "a line of a library");
+            info!(target: "tapfanatic", first = 0, "a b" = 1, "x=\"y" = 2, "a line of a library");
+            info!(target = "hickory_net", held_back = 3, "a line of tapfan");
         });
-        insta::assert_snapshot!(text, @"
-        level=INFO target=hickory_net::udp msg=what field_time=1 field_level=high field_target=t
-        level=INFO target=tapfanatic msg=what first=0 a_b=1 x__y=2
-        level=INFO msg=own target=hickory_net held_back=3
-        ");
+        insta::assert_snapshot!(text, @r#"
+        level=INFO target=hickory_net::udp msg="a line of a library" field_time=1 field_level=high field_target=t
+        level=INFO target=tapfanatic msg="a line of a library" first=0 a_b=1 x__y=2
+        level=INFO msg="a line of tapfan" target=hickory_net held_back=3
+        "#);
     }
 
     #[test]
@@ -275,9 +275,9 @@ mod tests {
     proptest! {
         #[test]
         fn an_event_is_one_line_and_its_values_round_trip(value in any::<String>()) {
-            let text = written(false, || info!(value = value.as_str(), last = 1, "m"));
+            let text = written(false, || info!(value = value.as_str(), last = 1, "message"));
             prop_assert_eq!(text.matches('\n').count(), 1);
-            let rest = text.strip_prefix("level=INFO msg=m value=").expect("as above");
+            let rest = text.strip_prefix("level=INFO msg=message value=").expect("as above");
             let written = rest.strip_suffix(" last=1\n").expect("as above");
             let read = if written.starts_with('"') {
                 serde_json::from_str::<String>(written).expect("escapes of JSON")

@@ -65,11 +65,10 @@ pub(super) struct Log {
 /// The way in which text gets to stderr.
 #[derive(Clone)]
 pub(super) enum Outlet {
-    /// Text is written directly, so the thread may block until the reader of stderr reads. For commands that have
+    /// Text is written directly, so the thread may block until the reader of stderr reads. Used by commands that have
     /// nothing else to do in that time.
     Direct,
-    /// Text is queued for another thread. If the queue is full, the text is lost. For `run` and
-    /// `dump`.
+    /// Text is queued for another thread. If the queue is full, the text is lost. Used by `run` and `dump`.
     Queued(Queued),
 }
 
@@ -121,7 +120,7 @@ impl Log {
             Outlet::Direct => None,
             Outlet::Queued(queued) => Some(Arc::clone(&queued.gate)),
         };
-        // Events pass the filter before the gate, so that the gate counts only lines that would be logged.
+        // The filter comes before the rate limit, so that the rate limit counts only lines that would be logged.
         registry()
             .with(filter)
             .with(gate.clone().map(Gated))

@@ -51,8 +51,8 @@ pub(super) struct Line<'a> {
 // === impl Queue ===
 
 impl Queue {
-    /// The limit of queued bytes. The writer can hold the same number of bytes in addition. This is enough for about
-    /// 5,000 lines, a burst that a healthy reader reads within a moment.
+    /// The limit of queued bytes. The writer can hold the same number of bytes in addition. The limit is enough for
+    /// about 5,000 lines, a burst that a healthy reader reads within a moment.
     const LIMIT: usize = 1 << 20;
     /// Bytes in addition to the limit that are reserved for the log's own reports of lost lines.
     const RESERVED: usize = 16 << 10;

@@ -68,14 +68,14 @@ impl<W: Write> Writer<W> {
     fn run(mut self) {
         let mut batch = Vec::new();
         loop {
-            // A rate limit window opens when a line passes the gate. That line also wakes this thread, which then
-            // learns the end of the window.
+            // A line that passes the rate limit opens a time window. The same line also wakes this thread, which can
+            // then wait for the end of the window.
             self.queue.take(&mut batch, self.gate.next_end());
             if self.write(&batch)
                 && let Some(lost) = self.unreported()
             {
-                // The report goes to the end of the queue, because the lines in the queue are older than the lost
-                // lines.
+                // The report of the lost lines goes to the end of the queue, because the lines in the queue are older
+                // than the lost lines.
                 report(lost);
             }
             batch.clear();
@@ -84,7 +84,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Returns the number of lines that were lost since the last call, if any.
+    /// Returns the number of lines that were lost since the last call. Returns `None` if there are none.
     fn unreported(&mut self) -> Option<u64> {
         let lost = self.queue.lost.load(Relaxed);
         let new = lost - self.reported;

@@ -17,7 +17,7 @@ use super::{Cli, FAILED, fail, version::COMMIT_DATE};
 /// Arguments of `tapfan man`.
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
-    /// The folder, such as /usr/share/man; the pages go to its folders man1 and man5
+    /// The folder, such as /usr/share/man; the pages go to its subfolders man1 and man5
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     folder: PathBuf,
 }
@@ -75,7 +75,7 @@ fn title(name: &str, section: &str) -> Roff {
     roff
 }
 
-/// Adds the section that names other pages, such as `tapfan(1)`.
+/// Adds the section `SEE ALSO`, which lists other pages, such as `tapfan(1)`.
 fn see_also<'a>(roff: &mut Roff, pages: impl Iterator<Item = (&'a str, char)>) {
     roff.control("SH", ["SEE ALSO"]);
     let mut line = Vec::new();

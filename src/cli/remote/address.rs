@@ -21,7 +21,7 @@ pub(in crate::cli) enum BadAddress {
     Path,
     #[error("{0}: give a host and a port, as in 127.0.0.1:9180 or [::1]:9180")]
     Authority(#[from] AddressError),
-    #[error("an address with a zone cannot be used here: omit the zone")]
+    #[error("an IPv6 address with a zone cannot be used here: omit the zone")]
     Zone,
 }
 

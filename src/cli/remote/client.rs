@@ -41,7 +41,7 @@ pub(in crate::cli) enum FetchError {
     #[error("the peer does not speak HTTP, or closed the connection: {}", innermost(.0))]
     Http(#[from] hyper::Error),
     #[error(
-        "it does not accept this host name: it answered {}",
+        "the admin endpoint does not accept this host name: it answered {}",
         StatusCode::FORBIDDEN
     )]
     Host,

@@ -69,7 +69,7 @@ pub(in crate::cli) enum NoAddress {
     )]
     Wrong(PathBuf),
     #[error(
-        "{} leaves the port of the admin endpoint to the system; give the address with --admin (it is in the log line `admin endpoint is listening`)",
+        "{} leaves the port of the admin endpoint to the system; give the address with --admin (the log line `admin endpoint is listening` contains the address)",
         .0.display()
     )]
     AnyPort(PathBuf),

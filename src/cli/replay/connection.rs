@@ -119,7 +119,7 @@ async fn write(stream: &mut Stream, bytes: &[u8]) -> Result<(), ReplayError> {
     written.map_err(ReplayError::Write)
 }
 
-/// Waits for FINISH. The router sends it after it has offered all frames to every sink.
+/// Waits for FINISH. The router sends FINISH after it has offered all frames to every sink.
 async fn finish(stream: &mut Stream) -> Result<(), ReplayError> {
     let mut back_channel = BackChannel::new();
     let mut bytes = [0; 512];

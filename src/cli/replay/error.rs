@@ -18,7 +18,7 @@ pub(super) enum ReplayError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The lookup of the listener's name failed.
-    #[error("cannot look the listener up: {0}")]
+    #[error("cannot look up the name of the listener: {0}")]
     Resolve(#[from] ResolveError),
     /// The listener cannot be reached.
     #[error("cannot connect to {to}: {source}{hint}", hint = hint(.to, .source))]
@@ -29,13 +29,15 @@ pub(super) enum ReplayError {
         source: io::Error,
     },
     /// The listener does not speak Frame Streams, or refuses the connection.
-    #[error("{0}; a listener that never answers READY needs `--unidirectional`")]
+    #[error("{0}; if the listener never answers READY, use `--unidirectional`")]
     Handshake(#[from] HandshakeError),
     /// A write failed.
-    #[error("the connection broke: {0}; did the listener close it? Its log says why")]
+    #[error(
+        "the connection broke: {0}; if the listener closed it, the log of the listener says why"
+    )]
     Write(io::Error),
     /// A step took too long.
-    #[error("the listener did not {0} within {DEADLINE:?}")]
+    #[error("the listener did not {step} within {DEADLINE:?}", step = .0)]
     Silent(&'static str),
     /// The stream ended without FINISH.
     #[error("the listener closed without FINISH; it may have lost the last frames")]
@@ -46,7 +48,7 @@ pub(super) enum ReplayError {
     )]
     Aborted,
     /// The listener sent a frame other than FINISH.
-    #[error("the listener broke the protocol: {0}")]
+    #[error("the listener violated the protocol: {0}")]
     Protocol(#[from] ControlError),
     /// A capture cannot be read to its end.
     #[error("{name}: {source}")]

@@ -83,7 +83,7 @@ impl Pieces {
         thread::Builder::new()
             .name("captures".to_owned())
             .spawn(move || {
-                // An error means that all connections have ended. They report the reason.
+                // An error means that all connections have ended. The connections themselves report the reason.
                 let _ = thread.read(passes);
                 let _ = report.send(thread.problems);
             })

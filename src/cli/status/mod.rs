@@ -102,8 +102,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}: write it as in 500ms, 10s or 1m30s"))
 }
 
-/// Prints an answer of the router. `mismatch` is the warning that the router runs with a different Tapfile; it is
-/// printed, too.
+/// Prints an answer of the router. If the router runs with a different Tapfile, also prints the warning `mismatch`.
 fn show(
     args: &StatusArgs,
     whereabouts: &Whereabouts,

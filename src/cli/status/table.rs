@@ -243,8 +243,8 @@ fn layout(heads: &[(&str, Side)], rows: &[Row], paint: Paint) -> String {
     text
 }
 
-/// Returns the number of columns that a text takes on a terminal. Escape sequences and combining accents take none;
-/// some characters take two.
+/// Returns the number of columns that a text takes on a terminal. Escape sequences and combining accents take no
+/// column; some characters take two.
 fn visible(text: &str) -> usize {
     let mut seen = String::new();
     let mut escape = false;

@@ -1,7 +1,7 @@
 //! `tapfan top`: shows the sinks of a running router live, until the user quits.
 //!
-//! `watched` keeps the polled statuses, and `rates` computes rates from them. `model` adds the user's choices, which `input`
-//! changes. `view` draws the model into a buffer. Only `screen` uses the terminal.
+//! `watched` keeps the polled statuses, and `rates` computes rates from them. `model` adds the choices of the user, and
+//! `input` changes these choices. `view` draws the model into a buffer. Only `screen` uses the terminal.
 
 mod events;
 mod input;

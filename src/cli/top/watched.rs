@@ -29,8 +29,8 @@ pub(super) struct Watched {
 
 #[derive(Debug, Default)]
 pub(super) struct SinkHistory {
-    /// The rates between the last two polls. `None` unless both polls succeeded and the router was not restarted
-    /// between them.
+    /// The rates between the last two polls. `None` if one of these polls failed or the router was restarted between
+    /// them.
     pub(super) rates: Option<SinkRates>,
     pub(super) incoming: Series,
     pub(super) outgoing: Series,
@@ -153,7 +153,7 @@ impl SinkHistory {
                 }
                 self.latencies.push_back(added);
             }
-            // There is no growth for this poll, because its histogram is the first one or has other buckets than the
+            // The growth for this poll is unknown, because its histogram is the first one or has other buckets than the
             // last one.
             None => self.latencies.clear(),
         }

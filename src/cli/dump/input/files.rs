@@ -32,7 +32,7 @@ pub(in crate::cli::dump) struct Capture {
 /// The bytes of a capture.
 enum Bytes {
     Open(Box<dyn Read + Send>),
-    /// A FIFO, which is not open yet. Opening it waits for a writer, so only the thread that reads captures does it.
+    /// A FIFO that is opened later, by the thread that reads captures, because opening it waits for a writer.
     Fifo(PathBuf),
 }
 
@@ -183,7 +183,7 @@ impl Files {
         }
     }
 
-    /// Sends `batch` to the pump, and returns an empty one.
+    /// Sends `batch` to the outputs, and returns an empty batch.
     fn send(&self, batch: Batch) -> Result<Batch, Stopped> {
         if self.stop.is_cancelled() {
             return Err(Stopped);

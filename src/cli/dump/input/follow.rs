@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::files::{Files, Stopped};
 use crate::cli::dump::account::complain;
 
-/// A file that is still growing. Its end is reached when another file has taken its place or when it was truncated.
+/// A file that is still growing. It ends when it was truncated, or when another file has taken its place.
 struct Growing {
     file: File,
     path: PathBuf,
@@ -30,8 +30,8 @@ struct Growing {
 /// The time between two checks of a file that has not grown.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a renamed file is still read, so that its writer can finish it. Reading then continues with the new file at
-/// the path.
+/// The time for which a renamed file is still read, so that its writer can finish it. After that time, reading
+/// continues with the new file at the path.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Reads the capture at `path` as it grows, and after it each file that takes its place. Ends when the program stops
@@ -74,7 +74,7 @@ pub(in crate::cli::dump) fn follow(path: &Path, files: &Files) {
     }
 }
 
-/// Opens the file at `path`. Does not wait for the writer of a FIFO, because a signal must be able to end this thread.
+/// Opens the file at `path`. Does not wait for the writer of a FIFO, because a signal could not interrupt that wait.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(O_NONBLOCK).open(path)

@@ -53,7 +53,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 // === impl Collectors ===
 
 impl Collectors {
-    /// Starts the sinks of `config`. They refuse connections to the listeners in `own`. Must be called inside the runtime.
+    /// Starts the sinks of `config`. They refuse to connect to the listeners in `own`. Must be called inside the tokio
+    /// runtime.
     ///
     /// # Errors
     /// If a certificate cannot be used.
@@ -141,7 +142,7 @@ impl Output for Collectors {
 
     fn finish(mut self: Box<Self>, account: &OutputAccount) -> Result<(), OutputError> {
         if self.waits {
-            // After a signal, this loop ends, and only the deadline of the drain limits the wait.
+            // A signal ends this wait. After that, only the deadline of the drain limits how long the program waits.
             let asked = self.ending.asked.clone();
             self.wait_until(|ledger, _| {
                 ledger.queued + ledger.in_flight == 0 || asked.is_cancelled()

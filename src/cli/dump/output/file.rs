@@ -94,7 +94,7 @@ impl Text {
         account.written.fetch_add(self.frames - held_back, Relaxed);
         self.frames = held_back;
         self.held.clear();
-        // The text of one frame can have megabytes, so the buffer does not keep its full size.
+        // The text of one frame can take megabytes. The buffer must not keep so much memory.
         self.held.shrink_to(4 * HELD);
         Ok(())
     }

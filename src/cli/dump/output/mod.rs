@@ -26,14 +26,12 @@ pub(super) trait Output: Send {
     /// buffered.
     ///
     /// # Errors
-    ///
     /// If the frames cannot be written. The output is not used any more after that.
     fn write(&mut self, batch: &Batch, account: &OutputAccount) -> Result<(), OutputError>;
 
     /// Writes buffered data. The thread of the output calls this when no batch is waiting.
     ///
     /// # Errors
-    ///
     /// As for [`write`](Self::write).
     fn flush(&mut self, account: &OutputAccount) -> Result<(), OutputError>;
 

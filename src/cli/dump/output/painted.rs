@@ -1,4 +1,5 @@
-//! Quiet text in colour, for a terminal. The colour marks the kind of a frame. It adds no information to the text.
+//! The text of the format `-q` (quiet) in colour, for a terminal. The colour shows the kind of frame, which the text
+//! shows as well.
 
 use crate::{
     dns::Message,
@@ -6,7 +7,7 @@ use crate::{
     presentation::{Form, Quiet},
 };
 
-/// Quiet text in colour.
+/// The text of the format `-q` (quiet) in colour.
 pub(super) struct Painted(pub(super) Quiet);
 
 impl Form for Painted {

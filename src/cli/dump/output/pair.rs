@@ -105,7 +105,7 @@ fn write_unanswered(query: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b" - - -\n");
 }
 
-/// Appends time, type, addresses, protocol and question of a query. If the query was not seen, `message` is its
+/// Appends the time, type, addresses, protocol and question of a query. If the query was not seen, `message` is its
 /// response, which has the same fields.
 fn write_query(message: &RawMessage<'_>, out: &mut Vec<u8>) {
     let start = out.len();

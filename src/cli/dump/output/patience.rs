@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 pub(in crate::cli::dump) struct Ending {
     /// A first signal has asked the program to end.
     pub(in crate::cli::dump) asked: CancellationToken,
-    /// A second signal has asked it to end immediately.
+    /// A second signal has asked the program to end immediately.
     pub(in crate::cli::dump) hurry: CancellationToken,
 }
 

@@ -48,7 +48,7 @@ pub(in crate::cli::dump) enum Kind {
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::cli::dump) struct Refused;
 
-/// The state of a worker's thread.
+/// The state of the thread of an output.
 struct Work {
     output: Box<dyn Output>,
     batches: Receiver<Arc<Batch>>,
@@ -117,7 +117,6 @@ impl Worker {
     /// After a signal has asked the program to end, a batch does not wait for an output that is stuck.
     ///
     /// # Errors
-    ///
     /// If the output has ended. The frames count as dropped.
     pub(in crate::cli::dump) fn offer(&mut self, batch: &Arc<Batch>) -> Result<(), Refused> {
         let sent = loop {

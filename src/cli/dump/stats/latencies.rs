@@ -25,7 +25,8 @@ impl Latencies {
         self.max = self.max.max(latency);
     }
 
-    /// The latency that `hundredths` percent of all latencies do not exceed; `None` if there are no latencies.
+    /// Returns a quantile: the latency that `hundredths` percent of all latencies do not exceed. Returns `None` if
+    /// there are no latencies.
     fn quantile(&self, hundredths: u64) -> Option<Duration> {
         let rank = (self.count * hundredths).div_ceil(100).max(1);
         let mut below = 0;
@@ -64,8 +65,8 @@ impl fmt::Display for Latencies {
     }
 }
 
-/// The index of the bucket for a latency. Each number below 16 has its own bucket. For larger numbers, the five highest
-/// bits select the bucket.
+/// Returns the index of the bucket for a latency. Each number below 16 has its own bucket. For larger numbers, the five
+/// highest bits select the bucket.
 fn bucket_of(nanoseconds: u64) -> usize {
     let bits = u64::BITS - nanoseconds.leading_zeros();
     let shift = bits.saturating_sub(PARTS.ilog2() + 1);

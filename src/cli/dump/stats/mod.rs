@@ -1,4 +1,4 @@
-//! Counts instead of frames: `--stats`. The counts need a bounded amount of memory.
+//! The option `--stats`, which prints counts instead of frames. The counts need a bounded amount of memory.
 
 mod latencies;
 mod top;
@@ -31,10 +31,10 @@ pub(super) struct Stats {
     times: Option<(Moment, Moment)>,
 }
 
-/// The largest number of names, and of clients, that have a counter.
+/// The largest number of names that have a counter. The same limit applies to clients.
 const COUNTED: usize = 10_000;
 
-/// The number of names, and of clients, that are shown.
+/// The number of names that are shown. The same number of clients is shown.
 const SHOWN: usize = 10;
 
 // === impl Stats ===

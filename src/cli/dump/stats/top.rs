@@ -1,4 +1,4 @@
-//! The most frequent values of a stream, in bounded memory (Space-Saving; Metwally, Agrawal, El Abbadi, 2005).
+//! Finds the most frequent values of a stream in bounded memory (Space-Saving; Metwally, Agrawal, El Abbadi, 2005).
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -57,7 +57,8 @@ impl<K: Clone + Eq + Hash + Ord> Top<K> {
             .collect()
     }
 
-    /// Returns whether a new value has taken over a counter. In that case the smaller counts are estimates.
+    /// Returns whether a new value has taken over the counter of another value. In that case the smaller counts are
+    /// estimates.
     pub(super) fn is_estimate(&self) -> bool {
         self.is_estimate
     }

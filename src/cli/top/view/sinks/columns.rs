@@ -33,7 +33,7 @@ enum Column {
     Chart,
 }
 
-/// Columns of the table with their widths. One blank separates two columns.
+/// Columns of the table with their widths. A blank separates neighbouring columns.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Columns(Vec<(Column, usize)>);
 
