@@ -11,10 +11,10 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A TCP connection, and the number of bytes that the kernel has taken from this process to send.
+/// A TCP connection that counts the bytes that the kernel has accepted for sending.
 ///
-/// With the kernel's count of acknowledged bytes, this count tells which bytes are acknowledged. Under TLS it counts the
-/// encrypted bytes.
+/// The kernel reports how many bytes the peer has acknowledged. The comparison of the two numbers shows whether all
+/// bytes are acknowledged. Under TLS, both numbers are of encrypted bytes.
 #[derive(Debug)]
 pub struct Counted {
     io: TcpStream,

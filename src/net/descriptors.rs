@@ -1,8 +1,9 @@
 //! A reserve of file descriptors that incoming connections must leave for the router's own use.
 //!
 //! The number of descriptors that a process can have open is limited (`RLIMIT_NOFILE`). Senders and clients of the
-//! admin endpoint keep connections open as long as they like. Without a reserve, they could use up all descriptors.
-//! Until some of them close, no sink could then connect, no name could be resolved and no file could be read.
+//! admin endpoint keep connections open as long as they like. Without a reserve, these connections could use up all
+//! descriptors. In that case no sink could connect, no name could be resolved and no file could be read until some of
+//! the connections close.
 
 use std::{
     os::fd::AsRawFd,
@@ -23,22 +24,23 @@ pub struct Descriptors(Arc<Reserve>);
 struct Reserve {
     /// Descriptors kept for sinks, lookups and files.
     own: AtomicU64,
-    /// Descriptors that are open before the first sender connects. A low limit is divided after these are subtracted.
+    /// Descriptors that are open before the first sender connects. If the limit is low, only the descriptors beyond
+    /// these are divided between the router and the senders.
     in_use: AtomicU64,
 }
 
 /// The purpose of an accepted connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Incoming {
-    /// Carries frames. It must also leave room for the admin endpoint, so that the endpoint can still report that
-    /// descriptors are short.
+    /// The connection carries frames. It must also leave descriptors for the admin endpoint, so that the endpoint can
+    /// still report that descriptors are short.
     Sender,
-    /// Carries requests to the admin endpoint.
+    /// The connection carries requests to the admin endpoint.
     #[cfg_attr(not(feature = "admin"), allow(dead_code))]
     Admin,
 }
 
-/// The connection would use a descriptor of the reserve.
+/// The error for a connection that would use a descriptor of the reserve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "RLIMIT_NOFILE allows {limit} descriptors, and the last {kept} are kept for sinks, admin endpoint and reloads; raise RLIMIT_NOFILE (`LimitNOFILE=` of the unit, or `ulimit -n`), not max_connections"
@@ -129,7 +131,7 @@ mod tests {
         };
         assert_eq!(highest(1024, Incoming::Sender), Some(1024 - 180 - 1));
         assert_eq!(highest(1024, Incoming::Admin), Some(1024 - 100 - 1));
-        // A low limit is divided after the descriptors in use are subtracted.
+        // If the limit is low, only the descriptors that are not in use are divided.
         assert_eq!(highest(64, Incoming::Sender), Some(33));
         assert_eq!(highest(64, Incoming::Admin), Some(43));
         assert_eq!(highest(28, Incoming::Sender), Some(24));

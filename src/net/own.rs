@@ -67,8 +67,8 @@ impl OwnListeners {
     /// Returns the name of the listener that a connection to `dialled` has reached; `None` if it has reached
     /// another socket.
     ///
-    /// It compares the socket files, so symbolic links and other spellings are recognised. If another process has
-    /// replaced our socket with its own, the process id of the peer shows that.
+    /// The socket files are compared, so symbolic links and other spellings are recognised. If another process has
+    /// replaced our socket with its own, the process id of the peer shows this.
     pub(crate) fn at_unix(&self, stream: &UnixStream, dialled: &UnixAddress) -> Option<Arc<str>> {
         let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let is_this_process = peer.is_some_and(|pid| pid.cast_unsigned() == process::id());

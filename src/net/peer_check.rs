@@ -19,8 +19,8 @@ use super::{Keepalive, Liveness, Uptake, UptakeLevel, UserTimeout};
 /// whole segment (`tcp_ack_probe`). A segment has up to 64 KiB on loopback, so Linux cut off peers that had just taken
 /// data. This check counts the acknowledged bytes instead.
 ///
-/// While no data waits, nothing is checked before the peer could have been silent for too long, so that idle connections
-/// do not wake the process every second.
+/// While no data waits, the next check is at the first moment at which the peer can have been silent for too long. So
+/// idle connections do not wake the process every second.
 ///
 /// On a unix socket nothing is checked: the peer is a process of this machine, and the kernel closes the connection
 /// when the process ends.
@@ -34,8 +34,8 @@ pub(crate) struct PeerCheck {
     since: Instant,
     seen: Option<UptakeLevel>,
     next_look: Pin<Box<Sleep>>,
-    /// True if no data was waiting at the last check and none was written since then. The next check is then only due when
-    /// the peer could have been silent for too long.
+    /// True if no data was waiting at the last check and none was written since then. In that case, the next check is
+    /// due at the first moment at which the peer can have been silent for too long.
     idle: bool,
     /// True if there is no network between the two sides.
     off: bool,
@@ -85,7 +85,7 @@ impl PeerCheck {
         Poll::Pending
     }
 
-    /// Reports that data was written. The next check is then soon.
+    /// Must be called after data was written, so that the next check is soon.
     pub(crate) fn wrote(&mut self) {
         if self.idle {
             self.idle = false;
@@ -99,13 +99,14 @@ impl PeerCheck {
     fn is_stalled<P: Uptake>(&mut self, peer: &P) -> bool {
         let level = peer.uptake();
         self.idle = level.is_none_or(|level| level.waiting() == 0);
-        // If the level is unknown, the kernel's own timeout applies, which is then as short as `allowed`: see
-        // `dial_tcp`.
+        // If the level is unknown, only the kernel's own timeout applies. In that case, `dial_tcp` has set it to
+        // `allowed`.
         let Some(level) = level else {
             return false;
         };
         let now = Instant::now();
-        // Considers only bytes that were already waiting at the last check. Bytes written later queue behind them.
+        // Only the bytes that were already waiting at the last check count. Bytes that were written later are behind
+        // them.
         let before = self.seen.replace(level);
         if before.is_none_or(|before| before.waiting() == 0 || level.is_past(before)) {
             self.since = now;

@@ -24,8 +24,8 @@ pub struct Keepalive {
     /// Time between probes (`TCP_KEEPINTVL`).
     pub interval: Duration,
     /// Unanswered probes after which the kernel closes the connection (`TCP_KEEPCNT`). If a [`UserTimeout`] is set,
-    /// Linux ignores this number. It closes the connection when a probe is due and the peer has been silent for that
-    /// timeout.
+    /// Linux ignores this number. Instead, Linux closes the connection when a probe is due and the peer has been silent
+    /// for the time in `UserTimeout`.
     pub probes: u32,
 }
 
@@ -161,14 +161,14 @@ impl Default for Keepalive {
 // === impl UserTimeout ===
 
 impl UserTimeout {
-    /// The minimum by which Linux waits longer than the router.
+    /// The least time by which the timeout of Linux must be longer than the timeout of the router.
     const BACKSTOP: Duration = Duration::from_secs(10);
 
     /// The time after which Linux ends a connection by itself, even a closed connection with unsent bytes.
     ///
     /// It is the timeout plus [`BACKSTOP`](Self::BACKSTOP), or twice the timeout if that is longer, so that `PeerCheck`
-    /// acts first even on a busy machine. If Linux acted first, it would cut off peers that read slowly, and its error
-    /// does not say why. On kernels that do not report how much a peer has taken, `PeerCheck` cannot work; there, the
+    /// acts first even on a busy machine. If Linux acted first, it would cut off peers that read slowly, and the error
+    /// would not say why. On kernels that do not report how much a peer has taken, `PeerCheck` cannot work; there, the
     /// function returns the timeout itself.
     fn backstop(self, socket: &impl AsFd) -> Duration {
         if tcp_info::sending(socket).is_some() {

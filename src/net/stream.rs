@@ -109,7 +109,7 @@ impl Liveness for Stream {
 }
 
 impl Uptake for Stream {
-    /// With TLS, this is the uptake of the TCP connection below.
+    /// With TLS, returns the uptake of the underlying TCP connection.
     fn uptake(&self) -> Option<UptakeLevel> {
         if let Self::Unix(io) = self {
             return io.uptake();
@@ -123,7 +123,8 @@ impl Uptake for Stream {
 
     fn discard_on_close(&self) {
         if let Some(tcp) = self.tcp() {
-            // Closes with a reset. If this fails, the collector may get some frames twice.
+            // With this option, closing the connection sends a reset and discards unsent data. If the option cannot be
+            // set, the collector may get some frames twice.
             let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
         }
     }

@@ -25,15 +25,15 @@ pub(crate) trait Uptake {
         None
     }
 
-    /// Lets the kernel discard the data that it still holds when the connection is closed. Otherwise the kernel would send
-    /// it, although the frames in it are sent again on another connection.
+    /// Lets the kernel discard the data that it still holds when the connection is closed. Without this call, the
+    /// kernel would still send this data, although its frames are sent again on another connection.
     fn discard_on_close(&self) {}
 }
 
 /// The amount that a peer had taken at one moment.
 ///
-/// Over TCP, data counts as taken when the peer's kernel acknowledges it. If its receive buffer was full, the peer
-/// acknowledges more data only after a sixteenth of the buffer is free again (RFC 9293, 3.8.6.2.2;
+/// Over TCP, data counts as taken when the peer's kernel acknowledges it. If the peer's receive buffer was full, the
+/// peer acknowledges more data only after a sixteenth of the buffer is free again (RFC 9293, 3.8.6.2.2;
 /// `__tcp_select_window` in Linux). On a unix socket, data counts as taken when the peer's program has read it, in
 /// pieces of up to 36 KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    /// The operating system does not know a connection in memory.
+    /// A connection in memory reports no uptake, because the operating system does not know such a connection.
     impl Uptake for DuplexStream {
         fn uptake(&self) -> Option<UptakeLevel> {
             None
@@ -135,8 +135,8 @@ mod tests {
         }
     }
 
-    /// Lets the peer read a part, and then the rest. The first part must show in the level, although there is no room
-    /// to write yet.
+    /// Lets the peer read a part of the data, and then the remaining data. After the first part, the reported uptake
+    /// must be larger, although the socket is not writable yet.
     async fn read_part_then_rest(
         ours: &impl Uptake,
         mut theirs: impl AsyncRead + Unpin,
@@ -181,7 +181,8 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         ours.writable().await.expect("connected");
         let written = fill(async || ours.try_write(&[7; 10_000])).await;
-        // Small pieces need twice their size in memory: 208 KiB of memory hold half as much data.
+        // Small pieces of data take twice their size in memory. So the 208 KiB of the buffer hold only half as much
+        // data.
         read_part_then_rest(&ours, theirs, written).await;
     }
 }

@@ -55,7 +55,8 @@ pub(super) fn before_path(text: &str) -> Result<&str, AddressError> {
     Ok(text)
 }
 
-/// Reads a host and a port. `whole` is the address that contains `text`; proposals are made from it.
+/// Reads a host and a port. `whole` is the address that contains `text`. A proposed correction is a corrected copy of
+/// `whole`.
 pub(super) fn read_authority(
     text: &str,
     whole: &str,
@@ -92,7 +93,8 @@ fn many_colons(text: &str, whole: &str) -> AddressError {
         address.parse::<Ipv6Addr>().is_ok()
     };
     match text.rsplit_once(':') {
-        // `2001:db8::1:6000` is ambiguous. Missing brackets are a more common mistake than a missing port.
+        // In `2001:db8::1:6000`, the last number can be the port or a part of the IPv6 address. It counts as the port,
+        // because missing brackets are a more common mistake than a missing port.
         Some((host, port)) if is_ipv6(host) && read_port(port, PortZero::Allowed).is_ok() => {
             AddressError::UnbracketedIpv6 {
                 right: Some(whole.replacen(text, &format!("[{host}]:{port}"), 1)),
@@ -117,7 +119,8 @@ fn read_port(text: &str, zero: PortZero) -> Result<u16, AddressError> {
     }
 }
 
-/// Reads an address that a listener can bind. `whole` is the address that contains `text`; proposals are made from it.
+/// Reads an address that a listener can bind. `whole` is the address that contains `text`. A proposed correction is a
+/// corrected copy of `whole`.
 pub(super) fn bindable(text: &str, whole: &str) -> Result<SocketAddr, AddressError> {
     if text.starts_with(':') && read_port(&text[1..], PortZero::Allowed).is_ok() {
         let right = whole.replacen(text, &format!("0.0.0.0{text}"), 1);

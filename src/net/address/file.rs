@@ -91,14 +91,14 @@ const SPECIFIERS: [Specifier; 7] = [
     specifier('s', 10, Unit::UnixSeconds),
 ];
 
-/// The longest name of a file, in bytes. The system's limit is 255. The other 25 bytes are for a number and three
-/// suffixes.
+/// The longest name of a file, in bytes. The system's limit is 255. The other 25 bytes are reserved for a number and
+/// three suffixes.
 const NAME_LIMIT: usize = 230;
 
 /// The longest path of a folder, in bytes. The system's limit is 4096 including the file's name.
 const FOLDER_LIMIT: usize = 3800;
 
-/// Folders whose entries are not files.
+/// Folders whose entries are devices or data of the kernel, not ordinary files.
 const DEVICES: [&str; 3] = ["/dev", "/proc", "/sys"];
 
 const fn specifier(letter: char, digits: usize, unit: Unit) -> Specifier {

@@ -95,7 +95,7 @@ impl fmt::Display for Authority {
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// Returns whether its addresses have to be looked up.
+    /// Returns whether the address contains a name that has to be looked up.
     pub fn is_named(&self) -> bool {
         match self {
             Self::Unix(_) | Self::File(_) => false,

@@ -205,7 +205,7 @@ fn split_scheme(text: &str) -> Result<(Scheme, &str), AddressError> {
     Ok((Scheme::Unix, text))
 }
 
-/// Returns whether RFC 3986, section 3.1, allows this as a scheme.
+/// Returns whether RFC 3986, section 3.1, allows `text` as the scheme of a URL.
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text
@@ -242,7 +242,8 @@ fn read_unix(text: &str) -> Result<UnixAddress, AddressError> {
     })
 }
 
-/// Reads the name of SRV records. `whole` is the address that contains `text`; proposals are made from it.
+/// Reads the name of SRV records. `whole` is the address that contains `text`. A proposed correction is a corrected
+/// copy of `whole`.
 fn read_srv(text: &str, whole: &str) -> Result<SrvName, AddressError> {
     let text = before_path(text)?;
     if text.starts_with('[') {

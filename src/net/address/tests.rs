@@ -352,7 +352,7 @@ fn proposals_are_valid() {
         socket_address("http://:9180").expect_err("two").instead(),
         Some("0.0.0.0:9180")
     );
-    // Each proposal removes one scheme. The number of proposals in a row is limited.
+    // A correction removes only one of the 100,000 schemes. The number of corrections is limited, so this ends quickly.
     let deep = "a://".repeat(100_000);
     socket_address(&deep).expect_err("no address");
     name_server_address(&deep).expect_err("no address");

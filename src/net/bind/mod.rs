@@ -37,7 +37,7 @@ pub struct UnixPermissions {
     pub group: Option<String>,
 }
 
-/// A listening unix socket. Dropping it removes its file, unless another file has taken its place.
+/// A listening unix socket. Dropping this value removes the socket's file, unless another file is now at the path.
 #[derive(Debug)]
 pub struct BoundUnix {
     /// `None` for an abstract socket, or if the file belongs to another process.
@@ -73,10 +73,9 @@ const SET_GROUP_ID: u32 = 0o2000;
 /// Mode, owner and group are set between bind(2) and listen(2), while connections are still refused, so no client can
 /// connect under other permissions.
 ///
-/// Blocks briefly to look up users and groups. Call it inside a tokio runtime.
+/// Blocks briefly to look up users and groups. Must be called inside a tokio runtime.
 ///
-/// # Errors
-/// See [`BindError`]. Nothing is left behind in that case.
+/// # Errors See [`BindError`]. If there is an error, no socket file is left behind.
 pub(crate) fn bind_unix(
     address: &UnixAddress,
     permissions: &UnixPermissions,
@@ -89,7 +88,7 @@ pub(crate) fn bind_unix(
 
 /// Binds a TCP port and listens. Port 0 lets the system choose. `[::]` accepts IPv4 as well.
 ///
-/// Call it inside a tokio runtime.
+/// Must be called inside a tokio runtime.
 pub(crate) fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
     let listen = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -332,7 +331,7 @@ impl BoundUnix {
         self.file.is_some()
     }
 
-    /// Checks that its path still leads to its file.
+    /// Checks that the socket's path still leads to the socket's file.
     pub fn check_file(&self) -> Result<(), BindError> {
         let Some(file) = &self.file else {
             return Ok(());
@@ -348,7 +347,7 @@ impl BoundUnix {
         })
     }
 
-    /// Changes the permissions of its file, but never those of another file at the same path.
+    /// Changes the permissions of the socket's file. Never changes the permissions of another file at the same path.
     pub fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
         self.check_file()?;
         match &self.file {

@@ -78,11 +78,12 @@ enum Listening {
 // === impl Inherited ===
 
 impl Inherited {
-    /// Takes the sockets that the environment describes, if `LISTEN_PID` is this process: `LISTEN_FDS` is their number,
-    /// descriptor 3 is the first, and `LISTEN_FDNAMES` lists their names. Child processes do not inherit them.
+    /// Takes the sockets that the environment describes, if `LISTEN_PID` is the id of this process. `LISTEN_FDS` is the
+    /// number of sockets, descriptor 3 is the first socket, and `LISTEN_FDNAMES` lists their names. Child processes of
+    /// this process do not inherit the sockets.
     ///
-    /// This removes variables from the environment and takes descriptors by number. Call it once, at the start, while
-    /// the process has only one thread.
+    /// This function removes variables from the environment and takes descriptors by number. Call it once, at the
+    /// start, while the process has only one thread.
     ///
     /// # Errors
     /// If one of the sockets is not a listening stream socket.
@@ -199,8 +200,8 @@ fn is_same(one: &UnixAddress, other: &UnixAddress) -> bool {
     }
 }
 
-/// Returns whether two paths lead to the same file, however they are spelled: systemd writes `/var/run` as `/run`, and
-/// a Tapfile can contain relative paths.
+/// Returns whether two paths lead to the same file, however they are spelled. For example, systemd writes `/var/run` as
+/// `/run`, and a Tapfile can contain relative paths.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     let both = |resolve: fn(&Path) -> io::Result<path::PathBuf>| {
         resolve(one)

@@ -101,7 +101,7 @@ impl Addresses {
         targets.flat_map(|target| target.addresses.iter().copied())
     }
 
-    /// Returns whether `address` is one of them.
+    /// Returns whether `address` is one of these addresses.
     pub fn contains(&self, address: SocketAddr) -> bool {
         self.iter().any(|other| other == address)
     }

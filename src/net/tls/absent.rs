@@ -57,7 +57,7 @@ pub(crate) async fn accept(config: Arc<ServerConfig>, _: TcpStream) -> io::Resul
     match *config {}
 }
 
-// I/O errors occur here too, but TLS errors do not.
+// Without TLS, only I/O errors of TCP occur, so the following functions have nothing to add to them.
 
 pub(crate) fn client_failure(error: &io::Error) -> String {
     error.to_string()
@@ -75,7 +75,7 @@ pub(crate) fn failure_kind(_: &io::Error) -> Option<()> {
     None
 }
 
-// No certificate is read: a configuration that names a certificate is refused.
+// A configuration that names a certificate is refused before, so the following functions read no file.
 
 pub(crate) fn validity_in_file(_: &Path) -> Option<Validity> {
     None

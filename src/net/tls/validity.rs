@@ -22,13 +22,13 @@ closed_set! {
     /// The state of a certificate at some time, according to its dates.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub(crate) enum ValidityState {
-        /// It is valid for more than [`Validity::SOON`].
+        /// The certificate is valid for more than [`Validity::SOON`].
         Valid => "valid",
-        /// It is valid, but not for longer than [`Validity::SOON`].
+        /// The certificate is valid, but not for longer than [`Validity::SOON`].
         ExpiresSoon => "expires_soon",
-        /// It has expired.
+        /// The certificate has expired.
         Expired => "expired",
-        /// It is not valid yet.
+        /// The certificate is not valid yet.
         NotYetValid => "not_yet_valid",
     }
 }
@@ -61,8 +61,8 @@ impl Validity {
         }
     }
 
-    /// Describes the problem at the time `now`, as the end of a sentence: `expired 2024-02-01, 2.8 years ago`. `None`
-    /// if there is no problem.
+    /// Describes the problem that the certificate has at the time `now`, as the end of a sentence: `expired 2024-02-01,
+    /// 2.8 years ago`. `None` if there is no problem.
     pub(crate) fn problem(&self, now: SystemTime) -> Option<String> {
         let (words, date) = match self.state(now) {
             ValidityState::Valid => return None,

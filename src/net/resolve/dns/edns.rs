@@ -148,8 +148,8 @@ impl Connection {
         let queries = request.queries.clone();
         let answer = self.exchange.send(request).first_answer().await;
         match answer {
-            // hickory reads a datagram only up to the announced size, so it fails to parse a longer one. Before that,
-            // it has checked the id and the sender's address.
+            // hickory reads a datagram only up to the announced size, so it fails to parse a longer one. Before
+            // parsing, hickory has checked the id and the sender's address.
             Err(NetError::Proto(_)) if self.is_udp => {
                 let mut truncated = Message::response(id, op_code);
                 truncated.metadata.truncation = true;

@@ -149,7 +149,7 @@ impl fmt::Debug for Resolver {
 // === impl ServerError ===
 
 impl ServerError {
-    /// The error of the operating system, if it is one.
+    /// Returns the operating system's error, if this error contains one.
     pub(crate) fn as_io(&self) -> Option<&io::Error> {
         match &self.0 {
             NetError::Io(error) => Some(error),
@@ -157,7 +157,7 @@ impl ServerError {
         }
     }
 
-    /// Equal for errors that differ only in details of their text.
+    /// Returns a value that is equal for errors that differ only in details of their text.
     pub(crate) fn kind(&self) -> impl Hash + use<> {
         let kind: Discriminant<NetError> = discriminant(&self.0);
         kind

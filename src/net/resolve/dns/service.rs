@@ -67,7 +67,7 @@ fn records(written: &str, lookup: &Lookup) -> Result<Vec<SRV>, ResolveError> {
 
 /// Returns the addresses that the name server sent together with the SRV records. A name server sends either all
 /// records of a family or none (RFC 2181, 5.1), so a target with any address does not have to be looked up. For a
-/// headless Service this saves the lookup of each pod.
+/// headless Service of Kubernetes this saves the lookup of each pod.
 fn addresses_sent_along(lookup: &Lookup, records: &[SRV]) -> Hosts {
     let mut hosts = Hosts::new();
     for SRV { target, .. } in records {

@@ -52,8 +52,8 @@ pub(super) struct Found {
 /// The addresses of one family, at least one, and their TTL.
 type FamilyAnswer = Result<(Vec<IpAddr>, Duration), ResolveError>;
 
-/// The time that the second address family has after the first has returned addresses. Some name servers never answer
-/// AAAA.
+/// The time that is left for the answer about one address family after the other family has returned addresses. Some
+/// name servers never answer questions for AAAA records.
 const OTHER_FAMILY: Duration = Duration::from_millis(250);
 
 /// The largest number of CNAME records that are followed in one chain.
@@ -77,7 +77,8 @@ impl Upstream {
         };
         let ndots = overrides.ndots.unwrap_or(options.ndots);
         options.timeout = options.timeout.min(overrides.timeout / TRIES);
-        // Callers keep the answers. They know the TTL, and decide when they want a fresh answer.
+        // hickory caches nothing, because the callers keep the answers: they know the TTL, and decide when to ask
+        // again.
         options.cache_size = 0;
         // `HostsFile` reads `/etc/hosts`, and reads it again after each change.
         options.use_hosts_file = ResolveHosts::Never;

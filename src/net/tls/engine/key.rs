@@ -29,7 +29,8 @@ pub(super) enum Unusable {
 // === impl Unusable ===
 
 impl Unusable {
-    /// The error for such a key. `path` is the file of the key, or of the certificate with the key.
+    /// Returns the error for a key that is not supported. `path` is the file of the key, or of the certificate with the
+    /// key.
     pub(super) fn in_file(self, path: &Path) -> TlsError {
         let path = path.to_owned();
         match self {

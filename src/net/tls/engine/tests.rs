@@ -81,7 +81,7 @@ impl Files {
         }
     }
 
-    /// Returns the error for a certificate and key that cannot be used. It is the same on both sides.
+    /// Returns the error for a certificate and key that cannot be used. A listener and a sink get the same error.
     fn refused(&self, cert: &Path, key: &Path) -> String {
         let error = server_config(&server(cert, key)).expect_err("unusable");
         let said = self.said(&error);
@@ -119,7 +119,7 @@ fn named(host: &str) -> Host {
     }
 }
 
-/// Connects both sides, sends a word in each direction, and returns both ends.
+/// Connects a TLS client to a TLS server, sends a word in each direction, and returns both ends of the connection.
 async fn talk(server: &ServerTls, client: &ClientTls, host: &str) -> io::Result<(Stream, Stream)> {
     let config = server_config(server).expect("server files");
     // Tickets break Unbound 1.17: see `server_config`.

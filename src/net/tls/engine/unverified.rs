@@ -18,7 +18,7 @@ use super::{
 /// Accepts any certificate, like Go's `InsecureSkipVerify`. It still checks the signature of the handshake, so a peer
 /// that presents a certificate must have its key.
 ///
-/// It reads only the public key of the certificate, and not with rustls' own functions. These functions parse the whole
+/// It reads only the public key of the certificate. It does not use rustls' own functions: they parse the whole
 /// certificate with webpki, which refuses many certificates that Go accepts (see [`CertificateOutline`]).
 #[derive(Debug)]
 pub(super) struct Unverified {
@@ -27,7 +27,7 @@ pub(super) struct Unverified {
 
 /// The peer's RSA key is too short for its signature to be checked.
 #[derive(Debug, thiserror::Error)]
-#[error("its RSA key has {bits} bits, but the minimum is {RSA_BITS}")]
+#[error("the peer's RSA key has {bits} bits, but the minimum is {RSA_BITS}")]
 pub(super) struct ShortKey {
     bits: usize,
 }
@@ -39,7 +39,8 @@ impl Unverified {
         Self { provider }
     }
 
-    /// Tries each algorithm that the scheme can mean. In TLS 1.2, the scheme does not determine the curve.
+    /// Tries each algorithm that the signature scheme can mean. In TLS 1.2, a scheme does not determine the curve, so
+    /// several algorithms are possible.
     fn verify_tls12(
         &self,
         message: &[u8],

@@ -214,7 +214,7 @@ fn a_short_key_is_named() {
     ] {
         let error = error.map(drop).expect_err("refused");
         insta::allow_duplicates! {
-            insta::assert_snapshot!(refusal(&why(error)).expect("words"), @"the certificate cannot be used: its RSA key has 1024 bits, but the minimum is 2048");
+            insta::assert_snapshot!(refusal(&why(error)).expect("words"), @"the certificate cannot be used: the peer's RSA key has 1024 bits, but the minimum is 2048");
         }
     }
 }
