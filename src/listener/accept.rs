@@ -65,8 +65,8 @@ type Rebound = watch::Receiver<Option<Arc<BoundUnix>>>;
 // === impl Listener ===
 
 impl Listener {
-    /// Takes the socket for `listen` from the `inherited` sockets, or binds it. `all` lists the listener as long as its
-    /// socket is open.
+    /// Takes the socket for `listen` from the `inherited` sockets, or binds it. The listener is in the set `all` as
+    /// long as its socket is open.
     pub(crate) fn bind(
         listen: &Listen,
         settings: Settings,
@@ -156,8 +156,8 @@ impl Listener {
         }
         drop(socket);
         drop(own);
-        // Senders are asked to end only after the socket is closed: Unbound ends its stream immediately when asked, and
-        // would connect again immediately.
+        // Senders are asked to end only after the socket is closed. Unbound ends its stream as soon as it is asked, and
+        // would immediately connect again if the socket were still open.
         intake.closed.cancel();
         connections.finish().await;
     }

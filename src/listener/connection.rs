@@ -1,4 +1,5 @@
-//! The connection of one sender: handshake, then read, cut and offer until the sender or the router ends it.
+//! The connection of one sender. After the handshake, a loop reads bytes, cuts them into frames and offers the frames
+//! to the sinks, until the sender or the router ends the connection.
 
 use std::{
     fmt,
@@ -79,8 +80,8 @@ enum Event {
 }
 
 /// The longest time from a frame's first byte to its last. Bytes that arrive within this time do not extend it, because
-/// the frame is held in memory until it is complete. Between two frames a sender may be silent for any time; TCP
-/// keepalive notices a dead one.
+/// the frame is held in memory until it is complete. Between two frames, a sender may be silent for any time; TCP
+/// keepalive notices a sender that is gone.
 const STALL_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The number of reads after the drain's deadline. They take the bytes that the sender wrote before the deadline.
@@ -102,7 +103,7 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLim
             return;
         }
     };
-    // Every other content type is refused by the handshake.
+    // The handshake refuses every other content type, so this is the content type of every stream.
     let content_type = str::from_utf8(CONTENT_TYPE).unwrap_or_default();
     debug!(listener = %intake.listener, %peer, ?mode, content_type, "stream started");
     let mut connection = Connection {
@@ -335,7 +336,7 @@ impl Ended {
     }
 }
 
-/// Reads once. In the middle of a frame, it waits no longer than until the frame's deadline.
+/// Reads once. In the middle of a frame, the function waits at most until the frame's deadline.
 async fn read(stream: &mut Stream, cutter: &mut Cutter, holder: &mut Holder) -> Event {
     let mid_frame = cutter.frame_began();
     let bytes = read_some(stream, cutter, holder);

@@ -10,12 +10,12 @@ use std::{
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Reports that a file, or a folder above it, was removed, replaced or moved.
+/// A watch that reports when a file, or a folder above the file, was removed, replaced or moved.
 ///
-/// It watches the file itself and not its folder, because a folder such as `/tmp` has many events that do not concern
-/// this file. The kernel reports no event when a file system is mounted over a folder, when a symbolic link in the path
-/// changes, or when another machine changes a network file system. A caller must therefore also check the file at
-/// regular intervals.
+/// The kernel watches the file itself and not its folder, because a folder such as `/tmp` has many events that do not
+/// concern this file. The kernel reports no event when a file system is mounted over a folder, when a symbolic link in
+/// the path changes, or when another machine changes a network file system. A caller must therefore also check the file
+/// at regular intervals.
 #[derive(Debug)]
 pub(super) struct PathEvents(AsyncFd<OwnedFd>);
 
@@ -24,7 +24,7 @@ pub(super) struct PathEvents(AsyncFd<OwnedFd>);
 impl PathEvents {
     /// Watches the file at `path`, which must exist. Later changes cause an event.
     ///
-    /// Blocks if the file system does. Call it inside a tokio runtime.
+    /// Blocks if the file system does. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// If the user has too many watches (`fs.inotify`) or is not allowed to read the file, if the system is out of

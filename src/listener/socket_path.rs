@@ -74,8 +74,8 @@ const PERIOD_WITH_EVENTS: Duration = Duration::from_secs(60);
 /// The longest pause between two attempts to bind the path. The pause doubles up to this value.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// The shortest time from a check to the next one because of an event. Otherwise another process could keep a thread busy
-/// with changes of the file.
+/// The shortest time between a check and the next check that an event causes. Without this pause, another process could
+/// keep a thread busy by changing the file all the time.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 // === impl SocketPath ===
@@ -102,7 +102,7 @@ impl SocketPath {
         self.socket.subscribe()
     }
 
-    /// Requests a check of the file. If it is gone, the path is bound again without a pause.
+    /// Requests a check of the file. If the file is gone, the path is bound again without a pause.
     pub(super) fn look(&self) {
         self.look.notify_one();
     }
@@ -142,7 +142,7 @@ impl SocketPath {
             let path = Arc::clone(&self);
             // If the file system hangs, it blocks a thread of the blocking pool instead of a worker.
             let check = spawn_blocking(move || {
-                // The watch must begin before the check. Otherwise a change between the two would be missed.
+                // The watch must begin before the check. If it began later, a change after the check could be missed.
                 let events = events.or_else(|| path.events(open));
                 (path.check(), events)
             });

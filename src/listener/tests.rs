@@ -111,7 +111,7 @@ async fn an_unfinished_handshake_does_not_outlast_the_deadline() {
         .expect("no panic");
 }
 
-/// The reason says which handshake was cut short: `tls`, or `timeout` for Frame Streams.
+/// The counted reason is `tls` for a TLS handshake, and `timeout` for a Frame Streams handshake.
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn a_handshake_that_the_drain_cuts_short_is_counted_by_its_kind() {
@@ -144,7 +144,7 @@ async fn a_handshake_that_the_drain_cuts_short_is_counted_by_its_kind() {
     }
 }
 
-/// Unbound ends its stream immediately when it is asked to. It would then connect again before its last connection is
+/// Unbound ends its stream as soon as it is asked. It would then connect again before its previous connection is
 /// closed.
 #[tokio::test]
 async fn a_sender_that_is_asked_to_end_cannot_connect_again() {

@@ -184,8 +184,8 @@ impl Holdings {
 
 impl Holding {
     /// The bytes times the age of the frame. A sender in the middle of a long frame holds many bytes, but only for
-    /// milliseconds. If a sender has stopped, its frame gets older. The weight of the frame therefore soon becomes
-    /// larger, even if the frame is shorter.
+    /// milliseconds. If a sender has stopped, its frame gets older. So the weight of this frame soon becomes larger
+    /// than that of the long frame.
     fn weight(&self, now: Instant) -> u128 {
         let age = now.saturating_duration_since(self.began).as_millis() + 1;
         self.bytes as u128 * age
