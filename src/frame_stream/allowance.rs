@@ -7,14 +7,14 @@ use super::ControlError;
 /// Counts skipped control frames. These are frames of unknown types, which must be skipped (`control.h`), and frames of
 /// known types that have no meaning in mid-stream.
 ///
-/// The protocol may get new types, so a few such frames between data frames are harmless, and so is an occasional frame
-/// on a quiet stream. But a peer that sends only such frames would keep a processor busy without delivering a data
-/// frame. The allowance is therefore 64 skipped frames in a row. It grows again by one for each data frame and for each
-/// second.
+/// A later version of the protocol may have new types. So a few skipped frames between data frames are harmless, and so
+/// is an occasional skipped frame on a quiet stream. But a peer that sends only such frames would keep a processor busy
+/// without delivering a data frame. Therefore at most 64 frames in a row are skipped. This allowance grows again by one
+/// for each data frame and for each second.
 #[derive(Debug, Clone)]
 pub(crate) struct Allowance {
     left: u32,
-    /// `left` already contains the seconds up to this time. `None` before the first skipped frame.
+    /// The time up to which the seconds have been added to `left`. `None` before the first skipped frame.
     paid: Option<Instant>,
 }
 

@@ -39,7 +39,7 @@ enum State {
     Kind {
         length: usize,
     },
-    /// Within the fields of a control frame. `left` bytes of them have not arrived yet.
+    /// The parser is within the fields of a control frame. `left` bytes of these fields have not arrived yet.
     Fields {
         kind: Option<ControlKind>,
         left: usize,
@@ -154,7 +154,7 @@ mod tests {
         BackChannel::new().feed(bytes)
     }
 
-    /// Feeds the bytes one by one. Returns the first event, and checks that no other follows.
+    /// Feeds the bytes one by one. Returns the first event, and checks that no other event follows.
     fn bytewise(bytes: &[u8]) -> Outcome {
         let mut back = BackChannel::new();
         let mut outcome = Ok(false);

@@ -27,7 +27,7 @@ pub struct Chunk {
     range: Range<u32>,
 }
 
-/// The identity of a view of a buffer. It does not keep the buffer in memory.
+/// A value that identifies a view of a buffer, but does not keep the buffer in memory.
 #[derive(Clone)]
 pub(crate) struct ChunkId {
     shared: Weak<Shared>,
@@ -39,7 +39,7 @@ pub type Batch = Vec<Chunk>;
 
 struct Shared {
     bytes: Bytes,
-    /// The end and the outline of each frame in `bytes`.
+    /// The end of each frame in `bytes`, and its outline: the message type, and the place of the first DNS message.
     index: Box<[IndexEntry]>,
     received: Instant,
     /// `None` for nearly all chunks.
@@ -58,12 +58,12 @@ pub struct Frames<'a> {
     rest: &'a [u8],
 }
 
-/// The fixed cost of a chunk, in bytes of memory: its shared header and the overhead of its allocations. The memory of
-/// the frames and of the index is added to it.
+/// The fixed cost of a chunk that counts against the bounds of a queue, in bytes of memory: the shared header of the
+/// chunk, and the overhead of its allocations. The memory of the frames and of the index is added to this cost.
 const OVERHEAD: usize = 128;
 
-/// The measured fixed cost of a queued chunk that holds one frame, in bytes of memory. The memory of the buffer and of
-/// the index is added to it.
+/// The fixed cost of a chunk that counts against the memory limit of the router, in bytes of memory. It was measured on
+/// queued chunks that hold one frame. The memory of the buffer and of the index is added to this cost.
 const REAL_OVERHEAD: usize = 320;
 
 // === impl Chunk ===
@@ -72,7 +72,7 @@ impl Chunk {
     /// A chunk of `bytes` that were read at `received`. The ends in `index` must ascend, and the last end must equal
     /// `bytes.len()`.
     ///
-    /// The index is not checked. [`Chunk::from_wire`] computes it instead.
+    /// This function does not check the index. [`Chunk::from_wire`] computes the index from the bytes.
     pub(crate) fn new(bytes: Bytes, index: Box<[IndexEntry]>, received: Instant) -> Self {
         let buffer = bytes.len();
         Self::keeping(buffer, bytes, index, received)
@@ -109,9 +109,10 @@ impl Chunk {
         }
     }
 
-    /// Attaches the source. From now on the memory of the frames counts against its budget.
+    /// Attaches the source, that is, the connection from which the frames came. From now on, the memory of the frames
+    /// counts against the budget of the source.
     ///
-    /// If the chunk has other views, this copies the index. A new chunk has none.
+    /// If other views share the buffer, this function copies the index. A new chunk has no other views.
     pub fn brought_by(mut self, source: &Source) -> Self {
         let index = size_of_val(&*self.shared.index) + self.labels_size(&self.range);
         let held = source
@@ -188,7 +189,7 @@ impl Chunk {
         &self.shared.bytes[self.offset(self.range.start)..self.offset(self.range.end)]
     }
 
-    /// The identity of this view, which equals that of its clones.
+    /// The identity of this view. Clones of a view have the same identity.
     pub(crate) fn id(&self) -> ChunkId {
         ChunkId {
             shared: Arc::downgrade(&self.shared),
@@ -221,7 +222,8 @@ impl Chunk {
         self.outlines().map(|outline| outline.message_type)
     }
 
-    /// The outline of each frame, in order. It says nothing about a frame that is not a dnstap message.
+    /// The outline of each frame, in order: the message type, and the place of the first DNS message. The outline of a
+    /// frame that is not a dnstap message contains neither.
     pub(crate) fn outlines(&self) -> impl Iterator<Item = Outline> {
         self.index().iter().map(|entry| entry.outline())
     }
@@ -357,7 +359,8 @@ impl fmt::Debug for Chunk {
 
 impl ChunkId {
     pub(crate) fn is(&self, chunk: &Chunk) -> bool {
-        // The address is not used again as long as this `Weak` exists.
+        // As long as this `Weak` exists, the allocator does not use the address again. So an equal address is the same
+        // buffer.
         std::ptr::eq(self.shared.as_ptr(), Arc::as_ptr(&chunk.shared)) && self.range == chunk.range
     }
 

@@ -177,9 +177,9 @@ impl Control {
 
     /// Parses the type and the fields of a control frame: the part after its escape and length.
     ///
-    /// It accepts exactly the frames that libfstrm's `fstrm_control_decode` accepts. These are errors: an unknown
-    /// field, more than one content type in START, any content type in STOP or FINISH. The type is checked first, so an
-    /// unknown type is always [`ControlError::UnknownKind`], even if the fields are malformed.
+    /// This function accepts exactly the frames that libfstrm's `fstrm_control_decode` accepts. These are errors: an
+    /// unknown field, more than one content type in START, any content type in STOP or FINISH. The type is checked
+    /// first, so an unknown type is always [`ControlError::UnknownKind`], even if the fields are malformed.
     ///
     /// # Errors
     /// See [`ControlError`]. Never returns [`ControlError::NotControl`] or [`ControlError::OutOfPlace`], because these

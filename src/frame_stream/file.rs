@@ -15,8 +15,8 @@ use super::{
 
 /// An iterator over the data frames of a file.
 ///
-/// It ends after the first error, with one exception: after [`FileError::FrameTooLong`] it continues with the next
-/// frame. Control frames of unknown types are skipped, as `control.h` requires. Bytes after STOP are not read.
+/// The iterator ends after the first error, with one exception: after [`FileError::FrameTooLong`] it continues with the
+/// next frame. Control frames of unknown types are skipped, as `control.h` requires. Bytes after STOP are not read.
 ///
 /// ```
 /// use tapfan::capture::{FileReader, FileWriter};
@@ -143,7 +143,7 @@ impl<R: Read> FileReader<R> {
         let Some((length, behind)) = self.file.buffer().split_first_chunk() else {
             return false;
         };
-        // Behind a control frame, which has the length 0, the reader may have to wait.
+        // Length 0 marks a control frame. It is skipped, and the frame after it may not be in memory yet.
         let length = u32::from_be_bytes(*length) as usize;
         (1..=behind.len()).contains(&length)
     }
@@ -511,7 +511,7 @@ mod tests {
         let (frames, error) = read_all(&all);
         assert_eq!((frames.len(), error), (3, None));
         assert_eq!(read(&all).0, ["abc"]);
-        // The second capture is cut anywhere. Less than 8 bytes of it could be anything.
+        // The second capture is cut after every possible length. Fewer than 8 bytes cannot be recognised as a capture.
         for length in 1..other.len() {
             let (frames, error) = read_all(&[&one[..], &other[..length]].concat());
             assert_eq!(frames.first().expect("a frame"), "abc");

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::extra::Labels;
 
-/// The metadata of each frame of a chunk. Only a tap's chunks have it, and only if the tap's messages have metadata.
+/// The metadata of each frame of a chunk. Only the chunks of a DNS server with an embedded tapfan have metadata, and
+/// only if the server adds metadata to its messages.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FrameLabels {
     /// The end of each frame's part of `bytes`.

@@ -33,6 +33,6 @@ pub(crate) use labels::FrameLabels;
 /// The content type of dnstap, as `dnstap.proto` names it.
 pub const CONTENT_TYPE: &[u8] = b"protobuf:dnstap.Dnstap";
 
-/// The longest frame that a listener can be configured to accept, in bytes of payload. All code that needs a bound for
-/// frames without knowing a listener takes it from here: a smaller bound elsewhere would lose frames.
+/// The longest frame that a listener can be configured to accept, in bytes of payload. Code that needs a limit on the
+/// length of frames, but does not know the listener, must use this constant. A smaller limit would lose frames.
 pub(crate) const LONGEST_FRAME: u32 = 16 << 20;

@@ -73,7 +73,7 @@ pub enum Awaited {
     Start,
     /// A collector's answer to READY.
     Accept,
-    /// Room to write a control frame, because the peer does not read.
+    /// Room in the send buffer for a control frame. The buffer is full if the peer does not read.
     Room(ControlKind),
 }
 
@@ -130,8 +130,8 @@ impl LooksLike {
     pub(crate) fn from_first_bytes(bytes: [u8; 4]) -> Self {
         match &bytes {
             [0, 0, 0, 0] => Self::FrameStreams,
-            // The message begins with field 1, `type`, an enum up to 4. These four bytes cannot be the length of a data
-            // frame, because that would exceed 1 MiB.
+            // The message begins with field 1, `type`, which is a number from 1 to 4. These four bytes cannot be the
+            // length of a data frame: as a length, they would be more than 1 MiB.
             [high, low, 0x08, 1..=4] if u16::from_be_bytes([*high, *low]) >= SHORTEST_POWERDNS => {
                 Self::PowerDns
             }
@@ -142,15 +142,15 @@ impl LooksLike {
             b"SSH-" => Self::Ssh,
             b"PROX" | b"\r\n\r\n" => Self::ProxyProtocol,
             _ => match u32::from_be_bytes(bytes) {
-                // No sender has longer frames, so a larger number is probably text.
+                // No sender sends longer frames, so a larger number is probably not a length, but text.
                 length @ 1..=LONGEST_FRAME => Self::Data(length),
                 _ => Self::Unknown(bytes),
             },
         }
     }
 
-    /// Returns a hint to append to the error. If ACCEPT or room was awaited, the peer is a collector; otherwise it is a
-    /// sender.
+    /// Returns a hint to append to the error. If tapfan waited for ACCEPT or for room in the send buffer, the peer is a
+    /// collector. In all other cases, the peer is a sender.
     fn hint(self, awaited: Awaited) -> &'static str {
         let of_collector = matches!(awaited, Awaited::Accept | Awaited::Room(_));
         match (self, of_collector) {

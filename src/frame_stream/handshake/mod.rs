@@ -39,7 +39,7 @@ struct Handshake<'a, S> {
     heard: bool,
 }
 
-/// Performs the collector's side. Returns after START, and reads no byte beyond it.
+/// Performs the collector's side of the handshake. Returns after START, and reads no byte after START.
 ///
 /// ACCEPT is sent as soon as READY arrives, because some senders do not serve DNS until then (knot-resolver issue 111).
 /// ACCEPT is sent even if READY does not offer dnstap, so that the sender can report which type would be accepted. In a
@@ -140,7 +140,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
         content_type(&accept)
     }
 
-    /// Reads the next control frame of a known type, and no byte beyond it.
+    /// Reads the next control frame of a known type, and no byte after that frame.
     async fn read(&mut self, awaited: Awaited) -> Result<Control, HandshakeError> {
         self.awaited = awaited;
         let mut body = [0; MAX_CONTROL_LENGTH];
