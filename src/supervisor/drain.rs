@@ -51,16 +51,17 @@ pub struct SinkReport {
 /// while the queues close.
 const LISTENERS_END: Duration = Duration::from_secs(4);
 
-/// The longest drain. A program that wants to wait as long as it takes may ask for `Duration::MAX`, which cannot be added to
-/// a time.
+/// The longest drain. A program that wants no time limit may pass `Duration::MAX`, which cannot be added to the current
+/// time. So longer times are shortened to this constant.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The time that sinks have to stop after the deadline.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Supervisor {
-    /// Stops the router cleanly. It stops accepting connections, asks senders to finish, and reads the frames that they
-    /// still send. Then it empties the queues, ends the streams to the collectors with STOP, and waits for FINISH.
+    /// Stops the router cleanly. The router stops accepting connections, asks senders to finish, and reads the frames
+    /// that they still send. Then the router empties the queues, ends the streams to the collectors with STOP, and
+    /// waits for FINISH.
     ///
     /// This takes at most the configured `drain`, and ends early when `hurry` is cancelled. Senders get at most three
     /// quarters of the time, so that sinks have at least a quarter: a sender that does not read its back channel never
@@ -134,8 +135,8 @@ impl Supervisor {
     }
 }
 
-/// Waits until `all` is ready, until `ends`, or until `hurry` is cancelled. If `all` is not ready by then, cancels
-/// `rest` and waits for `all` for at most `grace` longer. Returns whether `all` became ready.
+/// Waits until `all` is ready, until the time `ends`, or until `hurry` is cancelled. If `all` is not ready by then,
+/// cancels `rest` and waits for `all` for at most `grace` longer. Returns whether `all` became ready.
 async fn ended(
     all: impl Future<Output = ()>,
     ends: Instant,

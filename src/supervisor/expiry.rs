@@ -97,7 +97,8 @@ impl Watch {
                 state: validity.state(taken_up),
                 logged: taken_up,
             });
-            // A clock that was set back must not suppress lines.
+            // If the clock was set back, the last line seems to be in the future. In that case, the next line is due
+            // immediately.
             let since = now.duration_since(last.logged).unwrap_or(REPEAT);
             let is_due = state != last.state || since >= REPEAT;
             if is_due && state != ValidityState::Valid {

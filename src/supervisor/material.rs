@@ -50,8 +50,8 @@ impl Material {
         let ClientTls { ca, client, .. } = tls;
         let files = client.iter().flat_map(|(cert, key)| [cert, key]);
         let shown = client.as_ref().map(|(cert, _)| cert.as_path());
-        // Computes the digest before the files are read for use: if a file changes in between, the digest of the next reload
-        // differs.
+        // The digest is computed before the files are read for use. If a file changes between the two reads, the next
+        // reload computes another digest, and so uses the new contents.
         let read = Self::of(ca.iter().chain(files).map(AsRef::as_ref), shown);
         Ok(Self {
             client_tls: Some(net::client_config(tls)?),

@@ -149,8 +149,8 @@ impl Supervisor {
         Self::start_among(OwnListeners::default(), inherited, view, prepared)
     }
 
-    /// Starts the router like [`start_with`](Self::start_with). Its sinks refuse connections to all listeners in `own`,
-    /// which can include those of another router.
+    /// Starts the router like [`start_with`](Self::start_with). Its sinks refuse connections to all listeners in `own`.
+    /// `own` can also contain the listeners of another router.
     pub(crate) fn start_among(
         own: OwnListeners,
         inherited: Inherited,
@@ -233,7 +233,7 @@ impl Supervisor {
     }
 
     /// Returns the router, for frames that do not come from a listener, and for queues that do not belong to a sink. A
-    /// change of the configuration replaces all queues with the queues of its sinks.
+    /// change of the configuration replaces all queues with the queues of the sinks in the new configuration.
     #[cfg(any(feature = "cli", feature = "tap"))]
     pub(crate) fn router(&self) -> &Router {
         &self.router

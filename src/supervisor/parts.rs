@@ -28,7 +28,7 @@ pub(super) struct ListenerPart {
     counters: Arc<Counters>,
     pub(super) certificates: Arc<[Certificate]>,
     reachability: Option<Arc<Reachability>>,
-    /// True if the configuration no longer has it.
+    /// True if it is no longer in the configuration.
     pub(super) removed: bool,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct SinkPart {
     queues: Arc<Queues>,
     health: watch::Receiver<SinkHealth>,
     pub(super) certificates: Arc<[Certificate]>,
-    /// True if the configuration no longer has it.
+    /// True if it is no longer in the configuration.
     pub(super) removed: bool,
 }
 

@@ -59,9 +59,9 @@ pub(super) struct PlannedSink {
 
 pub(super) enum SinkStep {
     Keep,
-    /// Keeps running, and uses the certificates of this stack from the next handshake on.
+    /// The sink keeps running, and uses the certificates of this stack from the next handshake on.
     Adopt(Stack),
-    /// Starts with this stack. A sink that already runs keeps its queue and replaces its stack.
+    /// The sink starts with this stack. A sink that already runs keeps its queue and replaces its stack.
     Build(Stack),
 }
 
@@ -73,7 +73,7 @@ pub(super) struct PlannedListener {
 
 pub(super) enum ListenerStep {
     Keep,
-    /// Keeps running, and uses these settings for new connections.
+    /// The listener keeps running, and uses these settings for new connections.
     Change(Settings, Option<PermissionChange>),
     Start(Listener, DrainSignals),
 }
@@ -237,7 +237,8 @@ pub(super) fn is_same_place(one: &Listen, other: &Listen) -> bool {
         (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
         (ListenAddress::Tcp(address), ListenAddress::Tcp(wanted))
         | (ListenAddress::Tls(address, _), ListenAddress::Tls(wanted, _)) => {
-            // Port 0 stands for a different port each time.
+            // With port 0, the system chooses another port at each bind. So two such directives mean the same socket
+            // only if they have the same name.
             address == wanted && (address.port() != 0 || one.name == other.name)
         }
         _ => false,
@@ -256,8 +257,8 @@ mod tests {
         supervisor::Supervisor,
     };
 
-    /// The parser of Tapfiles refuses such addresses, but a program that uses tapfan as a library can build a
-    /// configuration directly, without a Tapfile.
+    /// The parser of Tapfiles refuses addresses that need a missing feature. But a program that uses tapfan as a
+    /// library can build a configuration directly, without a Tapfile.
     #[tokio::test]
     async fn addresses_that_need_a_feature_are_refused_at_the_start() {
         let sinks = ["tcp://collector.example:6000", "tls://192.0.2.1:6000"]

@@ -16,9 +16,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct SinkTask {
     task: AbortOnDropHandle<()>,
-    /// Makes the task end its stream with STOP and release the queue.
+    /// Cancelled to make the task end its stream with STOP and release the queue.
     retire: CancellationToken,
-    /// Makes the task abort whatever it waits for.
+    /// Cancelled to make the task abort whatever it waits for.
     abort: CancellationToken,
 }
 
@@ -33,8 +33,8 @@ pub(super) struct Work {
 }
 
 /// The time that a replaced task has to end its stream: the wait for FINISH, and a margin. A slow collector does not
-/// get more time, because the frames in the queue wait for the new task. The kernel still sends the data that it holds
-/// of the old stream.
+/// get more time, because the frames in the queue wait for the new task. The kernel still sends the data of the old
+/// stream that it has accepted.
 const HANDOVER: Duration = Duration::from_secs(5);
 
 /// The time that a task has to stop after `abort`.
@@ -72,8 +72,8 @@ impl SinkTask {
         }
     }
 
-    /// Aborts whatever the task waits for, so that it settles its account and ends. If it does not end in time, aborts the
-    /// task itself.
+    /// Aborts whatever the task waits for, so that the task counts its frames in flight and ends. If the task does not
+    /// end in time, aborts the task itself.
     pub(super) async fn abort(&mut self) {
         self.abort.cancel();
         if timeout(LAST_WORDS, self.ended()).await.is_err() {

@@ -135,8 +135,9 @@ impl View {
         &self.shared.descriptors
     }
 
-    /// The pauses in which the workers of a runtime collect frames under load. A program that makes the runtime of its
-    /// router [installs](Coalescing::install) them; without them, `latency` has no effect.
+    /// The pauses in which the worker threads of a tokio runtime collect frames under load. A program that creates the
+    /// runtime of its router must [install](Coalescing::install) these pauses. If it does not, the option `latency` has
+    /// no effect.
     pub fn coalescing(&self) -> &Coalescing {
         &self.shared.coalescing
     }
