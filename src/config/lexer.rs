@@ -32,7 +32,7 @@ pub(crate) enum Kind {
     Close,
 }
 
-/// A file cut into its tokens.
+/// The tokens of a file.
 #[derive(Debug)]
 pub(crate) struct Lexed {
     pub(crate) tokens: Vec<Token>,

@@ -1,4 +1,4 @@
-//! The search for the word that the user probably meant. The help after a typo proposes it.
+//! The search for the word that the user probably meant. The help after a typo proposes this word.
 
 use strsim::osa_distance;
 

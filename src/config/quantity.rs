@@ -82,7 +82,7 @@ pub(crate) fn time(
     within(Some(value), bounds, shown, |time| Time(*time).to_string())
 }
 
-/// Returns the value if it is within the bounds. Otherwise, returns an error that contains the text `shown`.
+/// Returns the value if it is within the bounds. If it is not, returns an error that contains the text `shown`.
 fn within<T: PartialOrd>(
     value: Option<T>,
     bounds: &RangeInclusive<T>,

@@ -61,7 +61,7 @@ pub(crate) enum ReadError {
     #[error(transparent)]
     File(#[from] FileReadError),
     /// The file is not UTF-8 text.
-    #[error("it is not UTF-8: line {line} has the byte 0x{byte:02x}")]
+    #[error("the file is not UTF-8: line {line} has the byte 0x{byte:02x}")]
     NotUtf8 { line: usize, byte: u8 },
 }
 

@@ -61,8 +61,8 @@ impl BackChannel {
         }
     }
 
-    /// Parses all of `bytes`. Returns whether FINISH was among them. After STOP, FINISH means that the collector has read
-    /// everything. Before STOP, it means that the collector wants no more frames.
+    /// Parses all of `bytes`. Returns whether FINISH was among them. After STOP, FINISH means that the collector has
+    /// read everything. Before STOP, it means that the collector wants no more frames.
     ///
     /// # Errors
     /// If the collector violates the protocol. All later calls return the same error.

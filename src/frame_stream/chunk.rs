@@ -47,7 +47,7 @@ struct Shared {
     source: Option<Source>,
     /// The size of the buffer that `bytes` keeps alive.
     buffer: usize,
-    /// Counts the buffer as held until the last view is dropped. All views together count once.
+    /// Counts the buffer against the memory limit until the last view is dropped. All views together count once.
     #[allow(dead_code, reason = "it is dropped with the buffer")]
     held: Option<Reservation>,
 }
@@ -217,7 +217,8 @@ impl Chunk {
         Frames { rest: self.wire() }
     }
 
-    /// The dnstap message type of each frame, in order; [`MessageType::Unknown`] for a frame that is not a dnstap message.
+    /// The dnstap message type of each frame, in order; [`MessageType::Unknown`] for a frame that is not a dnstap
+    /// message.
     pub fn message_types(&self) -> impl Iterator<Item = MessageType> {
         self.outlines().map(|outline| outline.message_type)
     }

@@ -13,8 +13,8 @@ pub const MAX_CONTROL_LENGTH: usize = 512;
 pub(super) const MAX_CONTENT_TYPE_LENGTH: usize = 256;
 
 closed_set! {
-    /// The type of a control frame. The labels are the names in the specification. The variants are in the order of their
-    /// numbers on the wire, from 1.
+    /// The type of a control frame. The labels are the names in the specification. The variants are in the order of
+    /// their numbers on the wire, from 1.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub enum ControlKind {
         /// The reader accepts one of the content types that READY offered.
@@ -241,7 +241,8 @@ impl Control {
     /// Appends the whole frame to `wire`.
     ///
     /// # Panics
-    /// If `wire` has too little room and cannot grow. A control frame has at most 8 + [`MAX_CONTROL_LENGTH`] bytes.
+    /// If `wire` has too little space and cannot grow. A control frame has at most 8 + [`MAX_CONTROL_LENGTH`]
+    /// bytes.
     pub fn encode_into(&self, wire: &mut impl BufMut) {
         wire.put_u32(0);
         put_length(wire, self.body_length());

@@ -87,8 +87,8 @@ impl<R: Read> FileReader<R> {
         self
     }
 
-    /// Also reads the captures that follow STOP. Each begins with its own START, as in the output of `cat`. A file in
-    /// which something else follows STOP gives [`FileError::AfterStop`] after its last frame.
+    /// Also reads the captures that follow STOP. Each begins with its own START, as in the output of `cat`. If other
+    /// bytes than a capture follow STOP, the reader returns [`FileError::AfterStop`] after the last frame.
     #[cfg_attr(
         not(feature = "cli"),
         allow(
@@ -148,7 +148,7 @@ impl<R: Read> FileReader<R> {
         (1..=behind.len()).contains(&length)
     }
 
-    /// Reads START. Returns false if there is something else.
+    /// Reads START. Returns false if the next bytes are not START.
     fn read_start(&mut self) -> Result<bool, FileError> {
         let offset = self.offset;
         if self.read_number()? != 0 {

@@ -4,8 +4,9 @@ use crate::dnstap::Outline;
 
 /// One frame in the index of a chunk.
 ///
-/// An entry has 7 bytes, because all of its numbers are unaligned arrays; with aligned numbers it would have 8 bytes. The
-/// size matters, because the index counts against the bounds of every queue, and many frames are shorter than 100 bytes.
+/// An entry has 7 bytes, because all of its numbers are unaligned arrays; with aligned numbers it would have 8 bytes.
+/// The size matters, because the index counts against the bounds of every queue, and many frames are shorter than 100
+/// bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IndexEntry {
     end: [u8; 4],

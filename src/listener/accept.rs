@@ -48,10 +48,10 @@ pub(crate) struct Handle {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenerSetupError {
-    /// Its socket cannot be bound.
+    /// The listener's socket cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// Its certificate or key cannot be used.
+    /// The listener's certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }

@@ -100,8 +100,9 @@ impl AsRawFd for Accepted {
     }
 }
 
-/// Waits for the peer's first bytes and returns the number of bytes so far, or 0 if the peer closed the connection.
-/// Returns 1 after any other error. The caller then starts TLS, which gets the same error and reports it.
+/// Waits for the peer's first bytes and returns the number of bytes so far, or 0 if the peer closed the connection. If
+/// reading fails with an error other than a reset, returns 1. The caller then starts TLS, which gets the same error and
+/// reports it.
 async fn peek(stream: &tokio::net::TcpStream, opening: &mut [u8; 4]) -> usize {
     match stream.peek(opening).await {
         Ok(bytes) => bytes,

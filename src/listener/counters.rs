@@ -37,8 +37,8 @@ closed_set! {
         Control => "control",
         /// The peer stopped in the middle of a frame.
         Stalled => "stalled",
-        /// The unfinished frames of all connections held too much memory, and this connection had the heaviest one: the
-        /// product of its bytes and its age was the largest.
+        /// The unfinished frames of all connections held too much memory, and the unfinished frame of this connection
+        /// was the heaviest: the product of its bytes and its age was the largest.
         Unfinished => "unfinished",
         /// Reading or writing failed, or the stream ended in the middle of a frame.
         Io => "io",
@@ -145,8 +145,8 @@ impl Snapshot {
         self.types[of as usize]
     }
 
-    /// The number of errors with this reason. It counts frames for [`ErrorReason::Oversize`],
-    /// [`ErrorReason::Malformed`] and [`ErrorReason::Control`], and connections for all other reasons.
+    /// The number of errors with this reason. For [`ErrorReason::Oversize`], [`ErrorReason::Malformed`] and
+    /// [`ErrorReason::Control`], each frame is an error. For all other reasons, each connection is an error.
     pub fn errors(&self, reason: ErrorReason) -> u64 {
         self.errors[reason as usize]
     }

@@ -36,7 +36,7 @@ impl PathEvents {
         let of_file = WatchFlags::ATTRIB | WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF;
         inotify::add_watch(&events, path, of_file | WatchFlags::DONT_FOLLOW)?;
         for folder in absolute(path)?.ancestors().skip(1) {
-            // This fails for a folder that the user is not allowed to read. Only the caller's own checks notice when
+            // A folder that the user is not allowed to read cannot be watched. Only the caller's own checks notice when
             // such a folder is moved.
             let _ = inotify::add_watch(&events, folder, WatchFlags::MOVE_SELF);
         }
@@ -54,8 +54,8 @@ impl PathEvents {
     pub(super) async fn changed(&self) -> io::Result<()> {
         self.0
             .async_io(Interest::READABLE, |events| {
-                // The buffer has room for many events, because these events have no names. Only a watch of a folder's
-                // contents reports names.
+                // The events of these watches contain no file names, so they are short, and many of them fit into the
+                // buffer.
                 let mut space = [MaybeUninit::uninit(); 1024];
                 let mut reader = Reader::new(events, &mut space);
                 reader.next()?;

@@ -75,8 +75,8 @@ impl Unfinished {
         self.with(|holdings| holdings.limit)
     }
 
-    /// Changes the bound. If more is held already, connections are asked to close until the remaining ones are within
-    /// the bound.
+    /// Changes the bound. If the connections already hold more than the new bound, some of them are asked to close,
+    /// until the remaining ones are within the bound.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.with(|holdings| {
             holdings.limit = limit;

@@ -7,15 +7,15 @@ pub(crate) trait Liveness {
     /// The time since the peer's kernel acknowledged anything. It is available even after the connection has failed.
     ///
     /// A kernel acknowledges data, and reports a full receive buffer, even while the program reads nothing. So this
-    /// distinguishes a hung collector from a lost machine or network. `None` for a unix socket, or if the operating
-    /// system does not report it.
+    /// time distinguishes a hung collector from a lost machine or network. `None` for a unix socket, or if the
+    /// operating system does not report it.
     fn last_heard(&self) -> Option<Duration>;
 
     /// Returns whether our kernel has retransmitted data or probed the peer, and the peer has not answered yet. True if
     /// the operating system does not report it.
     ///
     /// If the peer's receive buffer is full, our kernel probes the peer at intervals that double (RFC 9293, 3.8.6.1).
-    /// So even if a peer answers every probe, its last answer may be long ago.
+    /// So the last answer may be long ago even if the peer answers every probe.
     fn awaits_answer(&self) -> bool {
         true
     }

@@ -42,7 +42,7 @@ pub(crate) enum OwnPlace {
     Unix {
         /// The address it was bound to.
         address: UnixAddress,
-        /// True if another process created the socket and passed it to this one (socket activation).
+        /// True if another process created the socket and passed it to this process (socket activation).
         inherited: bool,
     },
     /// TCP, or TLS over TCP.
@@ -166,7 +166,8 @@ pub(crate) fn takes_all(bound: IpAddr, address: IpAddr) -> bool {
 
 /// Resolves links and `..` like the kernel, as far as the path exists. The part that does not exist stays as written.
 ///
-/// Unlike `canonicalize`, this works before a socket exists, and for links to such a socket.
+/// Unlike `canonicalize`, this function also works if the socket does not exist yet, and for links to a socket that
+/// does not exist yet.
 pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
     /// The limit of Linux (`path_resolution(7)`).
     const LINKS: usize = 40;

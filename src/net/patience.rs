@@ -53,8 +53,9 @@ impl Patience {
 
     /// Sets the allowed pause to the time for which the peer has been taking data, or to `allowed` if that is longer.
     ///
-    /// This is for an answer that the peer sends after it has read everything. When the peer's kernel has taken all
-    /// bytes, no more progress is visible, but a slow program still needs time to read them.
+    /// Use this function for the wait for an answer that the peer sends after it has read all data. When the peer's
+    /// kernel has taken all bytes, no more progress is visible, but a slow program still needs time to read these
+    /// bytes.
     #[must_use]
     pub(crate) fn growing(mut self) -> Self {
         self.grows = true;
@@ -99,7 +100,8 @@ impl Patience {
         }
     }
 
-    /// Returns whether the peer has taken data since the last check. The first check assumes that it has.
+    /// Returns whether the peer has taken data since the last check. The first check assumes that the peer has taken
+    /// data.
     fn look(&mut self, peer: &impl Uptake) -> bool {
         let now = peer.uptake();
         let before = std::mem::replace(&mut self.seen, now);

@@ -166,10 +166,10 @@ impl UserTimeout {
 
     /// The time after which Linux ends a connection by itself, even a closed connection with unsent bytes.
     ///
-    /// It is the timeout plus [`BACKSTOP`](Self::BACKSTOP), or twice the timeout if that is longer, so that `PeerCheck`
-    /// acts first even on a busy machine. If Linux acted first, it would cut off peers that read slowly, and the error
-    /// would not say why. On kernels that do not report how much a peer has taken, `PeerCheck` cannot work; there, the
-    /// function returns the timeout itself.
+    /// The returned time is the timeout plus [`BACKSTOP`](Self::BACKSTOP), or twice the timeout if that is longer. So
+    /// `PeerCheck` acts first even on a busy machine. If Linux acted first, it would cut off peers that read slowly,
+    /// and the error would not say why. On kernels that do not report how much a peer has taken, `PeerCheck` cannot
+    /// work; on these kernels, the function returns the timeout itself.
     fn backstop(self, socket: &impl AsFd) -> Duration {
         if tcp_info::sending(socket).is_some() {
             self.0 + self.0.max(Self::BACKSTOP)

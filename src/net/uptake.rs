@@ -6,21 +6,21 @@ use super::tcp_info;
 
 /// A connection that can report how much data its peer has taken.
 pub(crate) trait Uptake {
-    /// Returns the amount taken so far; `None` if the operating system does not report it.
+    /// Returns the amount of data that the peer has taken so far; `None` if the operating system does not report it.
     ///
     /// It would be too coarse to wait until the socket is writable. Linux reports a socket as writable only when a
     /// third of a TCP send buffer, or three quarters of a unix socket's buffer, is free. With a slow peer, this can
     /// take longer than the deadline for a peer that reads nothing.
     fn uptake(&self) -> Option<UptakeLevel>;
 
-    /// The number of bytes that this side has handed to the kernel, which may be encrypted; `None` if the peer's kernel
+    /// The number of bytes, possibly encrypted, that this side has handed to the kernel; `None` if the peer's kernel
     /// never acknowledges bytes, as on a unix socket.
     fn sent(&self) -> Option<u64> {
         None
     }
 
-    /// The number of the [sent](Self::sent) bytes that the peer's kernel has acknowledged; `None` if the operating system
-    /// does not report it. It is available even after the connection has failed.
+    /// The number of the [sent](Self::sent) bytes that the peer's kernel has acknowledged; `None` if the operating
+    /// system does not report it. It is available even after the connection has failed.
     fn acknowledged(&self) -> Option<u64> {
         None
     }
@@ -46,7 +46,7 @@ pub(crate) struct UptakeLevel {
 // === impl UptakeLevel ===
 
 impl UptakeLevel {
-    /// Returns whether the peer has taken data since `before`. The caller must not have written data in between.
+    /// Returns whether the peer has taken data since `before`. The caller must not have written data since `before`.
     pub(crate) fn is_past(self, before: Self) -> bool {
         match (self.total, before.total) {
             (Some(now), Some(then)) => now > then,
@@ -70,8 +70,8 @@ impl UptakeLevel {
         }
     }
 
-    /// An upper bound on the bytes that were written and not yet taken. On a unix socket it is the memory that holds
-    /// them.
+    /// An upper bound on the bytes that were written and not yet taken. On a unix socket, this is the memory that holds
+    /// these bytes.
     pub(crate) fn waiting(self) -> u64 {
         self.waiting
     }

@@ -156,7 +156,8 @@ impl Supervisor {
         changes
     }
 
-    /// Applies the plan of one sink. Returns `None` only if the plan keeps a sink that does not run, which does not happen.
+    /// Applies the plan of one sink. Returns `None` only if the plan keeps a sink that does not run, which does not
+    /// happen.
     fn apply_sink(
         &self,
         planned: PlannedSink,

@@ -9,11 +9,12 @@ use crate::{config::Config, net::Descriptors, sink::descriptors_needed};
 /// Descriptors that a reload may need: for files, new listeners, and the sockets of draining sinks.
 const RELOAD: u64 = 8;
 
-/// Descriptors that the process may need: for standard streams, signals, the runtimes, the watch on files, and libraries.
+/// Descriptors that the process may need: for standard streams, signals, the runtimes, the watch on files, and
+/// libraries.
 const PROCESS: u64 = 32;
 
-/// An upper bound of the descriptors that an idle router has open, without its listeners: standard streams, signals, the
-/// runtimes, the watch on files and the admin endpoint's socket. A running router had 17.
+/// An upper bound of the descriptors that an idle router has open, without its listeners: standard streams, signals,
+/// the runtimes, the watch on files and the admin endpoint's socket. A running router had 17.
 const IDLE: u64 = 20;
 
 /// Descriptors of a listener: its socket, and the open socket file by which it recognizes that the file was replaced.

@@ -46,9 +46,9 @@ pub struct SinkReport {
     pub ledger: Ledger,
 }
 
-/// The time that listeners have to stop after their deadline. A listener closes its connections within half a second, or
-/// later on a busy machine. After this time the listener's task is aborted, and its connections may then still offer frames
-/// while the queues close.
+/// The time that listeners have to stop after their deadline. A listener closes its connections within half a second,
+/// or later on a busy machine. After this time the listener's task is aborted, and its connections may then still offer
+/// frames while the queues close.
 const LISTENERS_END: Duration = Duration::from_secs(4);
 
 /// The longest drain. A program that wants no time limit may pass `Duration::MAX`, which cannot be added to the current
@@ -63,16 +63,17 @@ impl Supervisor {
     /// that they still send. Then the router empties the queues, ends the streams to the collectors with STOP, and
     /// waits for FINISH.
     ///
-    /// This takes at most the configured `drain`, and ends early when `hurry` is cancelled. Senders get at most three
-    /// quarters of the time, so that sinks have at least a quarter: a sender that does not read its back channel never
-    /// finishes by itself. Frames that are not delivered at the end are counted as dropped with reason `shutdown`.
+    /// The drain takes at most the configured time `drain`, and ends early when `hurry` is cancelled. Senders get at
+    /// most three quarters of the time, so that sinks have at least a quarter: a sender that does not read its back
+    /// channel never finishes by itself. Frames that are not delivered at the end are counted as dropped with reason
+    /// `shutdown`.
     pub async fn drain(self, hurry: CancellationToken) -> Report {
         let drain = *self.drain.borrow();
         self.drain_within(drain, hurry).await
     }
 
-    /// Stops the router like [`drain`](Self::drain), within the time `drain` instead of the configured one. A time of more
-    /// than a day is shortened to a day.
+    /// Stops the router like [`drain`](Self::drain), within the time `drain` instead of the configured one. A time of
+    /// more than a day is shortened to a day.
     pub async fn drain_within(mut self, drain: Duration, hurry: CancellationToken) -> Report {
         let begun = Instant::now();
         let drain = drain.min(LONGEST);

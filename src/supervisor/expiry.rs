@@ -1,8 +1,8 @@
-//! Logs certificates that are expired, expire soon or are not valid yet: when a certificate enters such a state, and then
-//! daily.
+//! Logs certificates that are expired, expire soon or are not valid yet. A certificate is logged when it enters one of
+//! these states, and then daily.
 //!
-//! At the start and at a reload, warnings about the configuration report the same states. This task covers the time in
-//! between.
+//! At the start and at a reload, warnings about the configuration report the same states. This task covers the time
+//! after a start or a reload.
 
 use std::{
     collections::BTreeMap,

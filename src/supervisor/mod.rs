@@ -1,8 +1,8 @@
-//! The supervisor owns all tasks of the router: it starts listeners and sinks, restarts sinks, applies new configurations,
-//! and drains everything at the end.
+//! The supervisor owns all tasks of the router: it starts listeners and sinks, restarts sinks, applies new
+//! configurations, and drains everything at the end.
 //!
-//! A start is handled as a change of an empty router: `plan` does everything that can fail, and then `apply` changes the
-//! running listeners and sinks.
+//! A start is handled as a change of an empty router: `plan` does everything that can fail, and then `apply` changes
+//! the running listeners and sinks.
 
 mod apply;
 mod descriptors;
@@ -58,8 +58,8 @@ use crate::{
 
 /// A running router.
 ///
-/// It runs on the tokio runtime on which it was started, until it is [drained](Self::drain). Dropping it stops the router
-/// immediately, and the frames in its queues are lost.
+/// The router runs on the tokio runtime on which it was started, until it is [drained](Self::drain). Dropping this
+/// value stops the router immediately, and the frames in the router's queues are lost.
 #[derive(Debug)]
 pub struct Supervisor {
     listeners: Vec<ListenerHandle>,
@@ -68,7 +68,7 @@ pub struct Supervisor {
     names: Names,
     edit_groups: EditGroups,
     view: View,
-    /// The sockets that the process inherited. A listener with the address of such a socket uses it.
+    /// The sockets that the process inherited. A listener that has the address of an inherited socket uses that socket.
     inherited: Inherited,
     /// The addresses of the listeners. Sinks use them to refuse connections to this router itself.
     own: OwnListeners,
@@ -118,7 +118,8 @@ impl Supervisor {
     /// certificates and keys that `config` names.
     ///
     /// # Errors
-    /// If a listener cannot be bound or a certificate cannot be used. The error lists all such problems, and nothing runs.
+    /// If a listener cannot be bound or a certificate cannot be used. The error lists all such problems, and nothing
+    /// runs.
     ///
     /// # Panics
     /// If it is called outside of a tokio runtime with its I/O and time drivers.
@@ -126,21 +127,22 @@ impl Supervisor {
         Self::start_in(View::new(), config)
     }
 
-    /// Starts the router like [`start`](Self::start) and publishes it in an existing `view`, which shows the router's start.
+    /// Starts the router like [`start`](Self::start) and publishes it in an existing `view`, which shows the router's
+    /// start.
     ///
     /// # Errors
-    /// The same as for [`start`](Self::start), and the same panics.
+    /// The same errors and panics as for [`start`](Self::start).
     pub fn start_in(view: View, config: &Config) -> Result<Self, StartError> {
         let prepared = Prepared::new(config.clone());
         Self::start_with(Inherited::default(), view, prepared)
     }
 
     /// Starts the router like [`start`](Self::start), with files that were read before, and with inherited sockets. A
-    /// listener with the address of an inherited socket uses that socket instead of binding a new one, now and after every
-    /// reload.
+    /// listener with the address of an inherited socket uses that socket instead of binding a new one, now and after
+    /// every reload.
     ///
     /// # Errors
-    /// The same as for [`start`](Self::start), and the same panics.
+    /// The same errors and panics as for [`start`](Self::start).
     pub fn start_with(
         inherited: Inherited,
         view: View,
@@ -191,9 +193,9 @@ impl Supervisor {
 
     /// Changes the running router to the one that `config` describes.
     ///
-    /// Listeners and sinks are identified by name. Unchanged ones keep their connections. A changed sink keeps its queue and
-    /// its ledger; it ends its stream and starts a new one. Removed listeners and sinks are drained. Certificates and keys
-    /// are read again, which blocks the caller, and are used from the next handshake on.
+    /// Listeners and sinks are identified by name. Unchanged ones keep their connections. A changed sink keeps its
+    /// queue and its ledger; it ends its stream and starts a new one. Removed listeners and sinks are drained.
+    /// Certificates and keys are read again, which blocks the caller, and are used from the next handshake on.
     ///
     /// # Errors
     /// If some part cannot be built. The error lists all such problems, and nothing changes.
@@ -207,7 +209,7 @@ impl Supervisor {
     /// Changes the running router like [`reload`](Self::reload), with files that were read before.
     ///
     /// # Errors
-    /// The same as for [`reload`](Self::reload), and the same panics.
+    /// The same errors and panics as for [`reload`](Self::reload).
     pub fn change(&mut self, prepared: Prepared) -> Result<Changes, StartError> {
         let plan = plan::Plan::new(prepared, self)
             .inspect_err(|error| self.view.refused(&error.to_string()))?;

@@ -1,4 +1,5 @@
-//! The plan of a change. Making the plan does everything that can fail, before anything that runs is changed.
+//! The plan of a change. Everything that can fail is done while the plan is made, before a running listener or sink is
+//! changed.
 
 use std::{sync::Arc, time::Duration};
 

@@ -29,9 +29,9 @@ use crate::{
 
 /// A read-only view of a router. It is cheap to clone and can be used from any thread.
 ///
-/// The view stays current through reloads and the drain. Reading it never holds up the router: the lists of listeners and
-/// sinks are replaced as a whole, and the locks of a queue and of a sink's health are held only to copy a few values, for
-/// about a microsecond.
+/// The view stays current through reloads and the drain. Reading it never holds up the router: the lists of listeners
+/// and sinks are replaced as a whole, and the locks of a queue and of a sink's health are held only to copy a few
+/// values, for about a microsecond.
 ///
 /// ```
 /// use tapfan::supervisor::{Supervisor, View};
@@ -148,8 +148,8 @@ impl View {
         self.update(|course| course.config.clone_from(config));
     }
 
-    /// Sets the counter that the view shows as the number of lost log lines. The program that writes the log calls this;
-    /// only the first call has an effect.
+    /// Sets the counter that the view shows as the number of lost log lines. The program that writes the log calls
+    /// this; only the first call has an effect.
     pub fn set_log_lines_lost(&self, counter: Arc<AtomicU64>) {
         let _ = self.shared.log_lines_lost.set(counter);
     }

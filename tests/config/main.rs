@@ -629,7 +629,10 @@ fn a_configuration_that_cannot_be_read_is_a_problem_like_any_other() {
     fs::write(&path, b"listen @in\ndnstap \xff").expect("the folder is ours");
     assert_eq!(
         rendered(&path),
-        expected("it is not UTF-8: line 2 has the byte 0xff", "/Tapfile")
+        expected(
+            "the file is not UTF-8: line 2 has the byte 0xff",
+            "/Tapfile"
+        )
     );
     fs::write(&path, vec![b'#'; (1 << 20) + 1]).expect("the folder is ours");
     assert_eq!(

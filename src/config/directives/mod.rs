@@ -140,7 +140,8 @@ pub(super) fn understand(
     }
 }
 
-/// Returns the name of a directive. A colon behind it is an error, but the rest of the directive is read, too.
+/// Returns the name of a directive, without a colon after it. The colon is reported as an error, but the directive is
+/// still read.
 fn meant<'a>(statement: &'a Statement, findings: &mut Findings<'_>) -> &'a str {
     match guesses::with_colon(&statement.name) {
         Some((name, problem)) => {

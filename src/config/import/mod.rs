@@ -33,7 +33,7 @@ pub(super) struct Imported {
     pub(super) foreign: Vec<Span>,
 }
 
-/// Reads `text`, the content of the file at `path`, and everything that it imports.
+/// Reads `text`, the content of the file at `path`, and all files and snippets that the text imports.
 pub(super) fn expand(path: &Path, text: &str, environment: Environment<'_>) -> Imported {
     let mut importer = Importer {
         environment,

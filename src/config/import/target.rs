@@ -192,8 +192,8 @@ impl Importer<'_> {
     }
 }
 
-/// Finds the files that match a pattern, without folders. Stops after it has found one file more than the limit, so
-/// that the caller notices that there are too many.
+/// Finds the files that match a pattern; folders are ignored. Stops after it has found one file more than the limit, so
+/// that the caller can report too many files.
 fn search(pattern: &str) -> Result<Vec<glob::GlobResult>, glob::PatternError> {
     // A ConfigMap that Kubernetes mounts has hidden folders beside its files. A pattern must not match the hidden
     // folders.

@@ -25,7 +25,7 @@ pub struct Cutter {
     skip: usize,
     /// The time at which the first byte of the unfinished frame arrived; `None` between two frames.
     began: Option<Instant>,
-    /// The index of the chunk that is being cut. It is a field so that its allocation is reused.
+    /// The index of the chunk that is being cut. It is a field, so that each chunk reuses the allocation.
     index: Vec<IndexEntry>,
     /// The largest size of the next read, in bytes.
     read_size: usize,
@@ -48,7 +48,7 @@ pub struct Cut {
     pub oversize_length: u32,
     /// The number of control frames that were skipped because they are unknown or have no meaning in mid-stream.
     pub control: u64,
-    /// The kind of the last skipped control frame; `None` if it is unknown.
+    /// The kind of the last skipped control frame; `None` if the kind is unknown.
     pub control_kind: Option<ControlKind>,
     /// The end of the stream, if this read contained it. The bytes after the end are ignored.
     pub end: Option<End>,
@@ -281,7 +281,7 @@ impl Cutter {
     /// Takes the frames before `kept` out of the buffer as a chunk. The bytes from `at` on stay in the buffer.
     fn take_chunk(&mut self, at: usize, kept: usize, now: Instant) -> Option<Chunk> {
         // A chunk keeps its whole buffer in memory, including the unused part. So a chunk takes over this buffer only
-        // if its frames fill at least half of it; otherwise the frames are copied.
+        // if its frames fill at least half of the buffer. If they fill less, the frames are copied.
         let chunk = if kept == 0 {
             None
         } else if kept * 2 >= self.buffer.capacity() {

@@ -1,5 +1,5 @@
-//! Host names (RFC 952 and 1123, with the underscore of RFC 2782) and IP addresses (RFC 4291, with the zones of RFC 4007 and
-//! 6874).
+//! Host names (RFC 952 and 1123, with the underscore of RFC 2782) and IP addresses (RFC 4291, with the zones of RFC
+//! 4007 and 6874).
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},

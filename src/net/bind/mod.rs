@@ -75,7 +75,8 @@ const SET_GROUP_ID: u32 = 0o2000;
 ///
 /// Blocks briefly to look up users and groups. Must be called inside a tokio runtime.
 ///
-/// # Errors See [`BindError`]. If there is an error, no socket file is left behind.
+/// # Errors
+/// See [`BindError`]. If there is an error, no socket file is left behind.
 pub(crate) fn bind_unix(
     address: &UnixAddress,
     permissions: &UnixPermissions,

@@ -25,7 +25,8 @@ use super::{Authority, BindError, BoundUnix, UnixAddress};
 
 /// The sockets that the process inherited, each identified by its address.
 ///
-/// Listeners use clones. The socket itself stays here after its listener has ended, for a later listener.
+/// Listeners use clones of these sockets. A socket stays in this list after its listener has ended, so that a later
+/// listener can use it.
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<Socket>,

@@ -24,8 +24,8 @@ pub struct Answer {
 
 /// The addresses of a name, or of the targets of its SRV records.
 ///
-/// It also records which questions the name servers did not answer. So a failure for one address family or one target
-/// does not remove the addresses that were found before: see [`filled_from`](Self::filled_from).
+/// This type also records which questions the name servers did not answer. So a failure for one address family or one
+/// target does not remove the addresses that were found before: see [`filled_from`](Self::filled_from).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Addresses {
     targets: Vec<Target>,

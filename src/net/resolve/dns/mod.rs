@@ -103,8 +103,8 @@ impl Resolver {
     /// Looks up the addresses of a host or a service. Returns at least one address.
     ///
     /// The addresses of one host alternate between IPv6 and IPv4, IPv6 first (RFC 8305). So if one family is
-    /// unreachable, the second attempt already uses the other. Within a family, the addresses keep the name server's
-    /// order. A literal address is returned unchanged, with its zone looked up.
+    /// unreachable, the second attempt already uses the other family. Within a family, the addresses keep the name
+    /// server's order. A literal address is returned unchanged, with its zone looked up.
     ///
     /// If the name server sends addresses of targets together with SRV records, these are used. All other targets are
     /// looked up, as absolute names.

@@ -63,8 +63,8 @@ pub(super) fn is_rsa_pss(algorithm: &AlgorithmIdentifier<'_>) -> bool {
     algorithm.algorithm == RSA_PSS
 }
 
-/// Returns a reason if this is an RSA private key that is too short. Its fields are version, modulus, … (RFC 8017,
-/// appendix A.1.2).
+/// Returns the reason if `key` is an RSA private key that is too short. The fields of such a key are version, modulus,
+/// … (RFC 8017, appendix A.1.2).
 fn short(key: &[u8]) -> Option<Unusable> {
     let mut fields = within(key, Tag::Sequence)?;
     let _version = next(&mut fields)?;
