@@ -58,11 +58,11 @@ pub struct Frames<'a> {
     rest: &'a [u8],
 }
 
-/// The fixed cost of a chunk that counts against the bounds of a queue, in bytes of memory: the shared header of the
-/// chunk, and the overhead of its allocations. The memory of the frames and of the index is added to this cost.
+/// The fixed cost of a chunk against the bounds of a queue, in bytes of memory. It covers the shared header of the
+/// chunk and the overhead of the chunk's allocations. The memory of the frames and of the index is added to this cost.
 const OVERHEAD: usize = 128;
 
-/// The fixed cost of a chunk that counts against the memory limit of the router, in bytes of memory. It was measured on
+/// The fixed cost of a chunk against the memory limit of the router, in bytes of memory. This cost was measured on
 /// queued chunks that hold one frame. The memory of the buffer and of the index is added to this cost.
 const REAL_OVERHEAD: usize = 320;
 

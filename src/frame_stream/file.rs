@@ -87,8 +87,8 @@ impl<R: Read> FileReader<R> {
         self
     }
 
-    /// Also reads the captures that follow STOP. Each begins with its own START, as in the output of `cat`. If other
-    /// bytes than a capture follow STOP, the reader returns [`FileError::AfterStop`] after the last frame.
+    /// Also reads the captures that follow STOP. Each begins with its own START, as in the output of `cat`. If the
+    /// bytes after STOP are not a capture, the reader returns [`FileError::AfterStop`] after the last frame.
     #[cfg_attr(
         not(feature = "cli"),
         allow(

@@ -354,8 +354,8 @@ async fn read(stream: &mut Stream, cutter: &mut Cutter, holder: &mut Holder) -> 
     }
 }
 
-/// Reads once. While it waits, the buffer is shrunk to the size of the unfinished frame, and that memory is counted.
-/// Cancel safe.
+/// Reads once. While the function waits, the buffer is shrunk to the size of the unfinished frame, and the memory of
+/// this buffer is counted. Cancel safe.
 async fn read_some(
     stream: &mut Stream,
     cutter: &mut Cutter,

@@ -9,8 +9,8 @@ use crate::{
 };
 
 closed_set! {
-    /// The reason why a listener refused or ended a connection, or left out a frame. It is a closed set, because it is
-    /// a metric label.
+    /// The reason why a listener refused or ended a connection, or left out a frame. The number of reasons is fixed,
+    /// because each reason is a value of a metric label.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum ErrorReason {
         /// `accept` failed, because descriptors or memory were short.

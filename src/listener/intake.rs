@@ -97,8 +97,8 @@ impl Intake {
 // === impl DrainSignals ===
 
 impl DrainSignals {
-    /// Returns signals for one listener. They are raised together with these signals. If a reload removes the listener,
-    /// they are raised alone.
+    /// Returns the signals for one listener. They are raised whenever the signals in `self` are raised. If a reload
+    /// removes the listener, only the returned signals are raised.
     pub(crate) fn child(&self) -> Self {
         Self {
             drain: self.drain.child_token(),

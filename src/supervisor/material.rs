@@ -18,8 +18,8 @@ use crate::{
 
 /// The TLS configuration made from a directive's files. Two values are equal if the contents of the files are equal.
 ///
-/// The digest compares contents instead of modification times, because Kubernetes replaces a mounted Secret by changing
-/// a symbolic link. It only detects changes; it is not a security measure.
+/// A digest of the contents is compared, because modification times are not enough: Kubernetes replaces a mounted
+/// Secret by changing a symbolic link. The digest only detects changes; it is not a security measure.
 #[derive(Debug, Clone)]
 pub(super) struct Material {
     digest: u64,

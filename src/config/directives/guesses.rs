@@ -1,4 +1,4 @@
-//! Help for a first guess: words of other programs and other formats, at the place where a newcomer writes them.
+//! Help for newcomers who write words of other programs, or of other formats, into a Tapfile.
 
 use std::fmt::Write as _;
 

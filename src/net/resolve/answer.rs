@@ -111,8 +111,8 @@ impl Addresses {
         self.iter().next().is_none()
     }
 
-    /// Returns whether both have the same addresses with the same priorities and weights. The order is ignored, because
-    /// name servers rotate it.
+    /// Returns whether `self` and `other` have the same addresses with the same priorities and weights. The order is
+    /// ignored, because name servers rotate it.
     pub fn is_same_set(&self, other: &Self) -> bool {
         let set = |addresses: &Self| -> HashSet<(u16, u16, SocketAddr)> {
             let targets = addresses.targets.iter();

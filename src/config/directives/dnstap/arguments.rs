@@ -22,8 +22,8 @@ pub(super) fn read(
     findings: &mut Findings<'_>,
 ) {
     let [full_row, number_rows @ ..] = ARGUMENTS;
-    // A variable with the value `full` or with an empty value occupies the position of `full`. CoreDNS behaves in the
-    // same way.
+    // An environment variable takes the place of the word `full` if its value is `full` or empty. CoreDNS behaves in
+    // the same way.
     let in_place = |token: &Token| token.text == "full" || token.filled_in && token.text.is_empty();
     let (full, rest) = match rest.split_first() {
         Some((first, rest)) if in_place(first) => (Some(first), rest),

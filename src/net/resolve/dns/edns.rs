@@ -31,7 +31,7 @@ use tokio::time::{self, Instant};
 /// The time for which a name server is asked without EDNS before EDNS is tried again.
 const REMEMBERED: Duration = Duration::from_secs(15 * 60);
 
-/// Creates connections for hickory. They ask a server without EDNS if the server needs that.
+/// Creates connections for hickory. If a name server does not support EDNS, these connections ask it without EDNS.
 #[derive(Clone, Default)]
 pub(super) struct Connections {
     runtime: TokioRuntimeProvider,

@@ -34,7 +34,7 @@ struct Reread<T> {
     turn: Arc<Semaphore>,
 }
 
-/// The deadline for reading the file. It is shorter than a whole lookup, which has a few seconds.
+/// The deadline for reading the file. It is shorter than the deadline of a whole lookup, which is a few seconds.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// The largest file that is read, in bytes. Block lists in `/etc/hosts` have some megabytes.
@@ -76,7 +76,8 @@ impl ResolvConf {
         }
     }
 
-    /// Returns the current name servers. Connections to the name servers are kept as long as the file does not change.
+    /// Returns the current name servers. Connections to the name servers are kept as long as `/etc/resolv.conf` does
+    /// not change.
     pub(super) async fn read(&self) -> Result<Upstream, ResolveError> {
         let path = &self.file.path;
         let text = self.file.text().await;

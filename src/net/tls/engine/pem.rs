@@ -183,7 +183,7 @@ fn binary_form(text: &[u8]) -> Option<BinaryForm> {
     if CertificateOutline::read(&CertificateDer::from(text)).is_some() {
         return Some(BinaryForm::Certificate);
     }
-    // A key begins with a version below 3, PKCS #12 with version 3 (RFC 7292, section 4).
+    // A private key begins with a version number below 3. A PKCS #12 file begins with version 3 (RFC 7292, section 4).
     let (_, version) = u8::from_der(next(&mut fields)?).ok()?;
     Some(if version == 3 {
         BinaryForm::Pkcs12
